@@ -1,0 +1,24 @@
+/** Who is calling, as an authenticator found it. */
+export interface Identity {
+  /** Stable name of the caller, unique together with `issuer`. */
+  readonly subject: string;
+  /** Id of the authenticator, or the issuer of the token. */
+  readonly issuer: string;
+  /** May see, change and release the streams of others. */
+  readonly admin: boolean;
+}
+
+/** What a call brought along. */
+export interface Credentials {
+  /** The metadata key `authorization`, without a leading `Bearer ` (protocol.md §2); empty when there was none. */
+  readonly token: string;
+  /** Address of the peer. */
+  readonly peer: string;
+}
+
+/** Finds out who is calling. Called once per RPC, before anything else happens, concurrently. */
+export interface Authenticator {
+  readonly id: string;
+  /** @throws SCI_UNAUTHENTICATED, always for the same reason text, so that a stranger learns nothing. */
+  authenticate(credentials: Credentials, signal?: AbortSignal): Promise<Identity>;
+}

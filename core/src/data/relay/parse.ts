@@ -1,0 +1,95 @@
+import { isIP } from 'node:net';
+import type { ControlRequest, RelayAddress, RelayConfig, RelayListener } from './protocol.js';
+
+// Parsed by hand: loading a schema library would cost more than the rest of the worker's start.
+
+/** Longest time a Node timer can wait, in ms (2^31 - 1); more would fire at once. */
+const MAX_MS = 2_147_483_647;
+
+/**
+ * Parses the text of `relay.json`.
+ * @throws Error that names the key and the offending value
+ */
+export function parseConfig(text: string): RelayConfig {
+  const raw = record('relay.json', JSON.parse(text));
+  if (raw['transport'] !== 'tcp' && raw['transport'] !== 'udp') {
+    throw invalid('transport', raw['transport'], '"tcp" or "udp"');
+  }
+  const listeners = list('listeners', raw['listeners']).map(listener);
+  if (listeners.length === 0) throw invalid('listeners', raw['listeners'], 'at least one listener');
+  return {
+    transport: raw['transport'],
+    listeners,
+    targets: parseTargets(raw['targets'], listeners.length),
+    holdMs: integer('holdMs', raw['holdMs'], 0, MAX_MS),
+    connectTimeoutMs: integer('connectTimeoutMs', raw['connectTimeoutMs'], 1, MAX_MS),
+    retryMs: integer('retryMs', raw['retryMs'], 1, MAX_MS),
+    udpSessionMs: integer('udpSessionMs', raw['udpSessionMs'], 1, MAX_MS),
+  };
+}
+
+/**
+ * Parses one line from the control socket.
+ * @param listeners number of listeners, which a non-empty target list must match
+ * @throws Error with a text fit for the reply
+ */
+export function parseRequest(line: string, listeners: number): ControlRequest {
+  const raw = record('request', JSON.parse(line));
+  switch (raw['cmd']) {
+    case 'status':
+      return { cmd: 'status' };
+    case 'targets':
+      return { cmd: 'targets', targets: parseTargets(raw['targets'], listeners) };
+    default:
+      throw invalid('cmd', raw['cmd'], '"status" or "targets"');
+  }
+}
+
+function parseTargets(value: unknown, listeners: number): readonly RelayAddress[] {
+  const targets = list('targets', value).map((item, i) => target(`targets[${i}]`, item));
+  if (targets.length !== 0 && targets.length !== listeners) {
+    throw new Error(`targets has ${targets.length} entries; give one for each of the ${listeners} listeners, or none`);
+  }
+  return targets;
+}
+
+function target(name: string, value: unknown): RelayAddress {
+  const parsed = address(name, value);
+  // To the kernel these mean "this host", which here is the relay itself: a loop that feeds on its own connections.
+  if (/^[0:.]+$/.test(parsed.host)) throw invalid(`${name}.host`, parsed.host, 'the address of the target');
+  return parsed;
+}
+
+function listener(value: unknown, index: number): RelayListener {
+  const name = `listeners[${index}]`;
+  const parsed = address(name, value);
+  const { fd } = record(name, value);
+  return fd === undefined ? parsed : { ...parsed, fd: integer(`${name}.fd`, fd, 3, 65_535) };
+}
+
+function address(name: string, value: unknown): RelayAddress {
+  const { host, port } = record(name, value);
+  if (typeof host !== 'string' || isIP(host) === 0) throw invalid(`${name}.host`, host, 'an IP address');
+  return { host, port: integer(`${name}.port`, port, 1, 65_535) };
+}
+
+function integer(name: string, value: unknown, min: number, max: number): number {
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {
+    throw invalid(name, value, `a whole number from ${min} to ${max}`);
+  }
+  return value;
+}
+
+function list(name: string, value: unknown): readonly unknown[] {
+  if (!Array.isArray(value)) throw invalid(name, value, 'a list');
+  return value;
+}
+
+function record(name: string, value: unknown): Readonly<Record<string, unknown>> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalid(name, value, 'an object');
+  return value as Readonly<Record<string, unknown>>;
+}
+
+function invalid(name: string, value: unknown, expected: string): Error {
+  return new Error(`${name} is ${(JSON.stringify(value) ?? 'missing').slice(0, 100)}; expected ${expected}`);
+}

@@ -1,0 +1,45 @@
+/**
+ * The relay worker: forwards bytes between listeners and targets until it is told to stop. Started by a container
+ * runtime as `node worker.js relay.json` in the instance's private directory; see protocol.ts for what it reads and
+ * answers. It outlives its parent. Exit codes: 0 stopped by SIGTERM or SIGINT, 1 could not start, 70 defect.
+ * Imports nothing but Node's own modules and its siblings, because its start is part of the set-up time of a stream.
+ */
+import { readFileSync, rmSync, writeSync } from 'node:fs';
+import { serveControl } from './control.js';
+import { parseConfig } from './parse.js';
+import { CONTROL_SOCKET } from './protocol.js';
+import { TcpListener } from './tcp.js';
+import { UdpListener } from './udp.js';
+
+/** Reports and ends the process. Written directly: a stream would turn a closed stderr into one more error. */
+function die(code: number, reason: unknown): never {
+  const text = reason instanceof Error ? (code === 70 ? (reason.stack ?? reason.message) : reason.message) : reason;
+  try {
+    writeSync(2, `scistream relay: ${String(text)}\n`);
+  } catch {
+    // stderr is gone (EPIPE, full disk): the exit code is all that is left to say.
+  }
+  process.exit(code);
+}
+
+async function main(file: string | undefined): Promise<void> {
+  if (file === undefined) throw new Error('the start file is missing; usage: worker.js relay.json');
+  const config = parseConfig(readFileSync(file, 'utf8'));
+  const listeners = config.listeners.map((address, i) => {
+    const listener =
+      config.transport === 'tcp' ? new TcpListener(address, config) : new UdpListener(address, config.udpSessionMs);
+    listener.retarget(config.targets[i]);
+    return listener;
+  });
+  await Promise.all(listeners.map((listener) => listener.listen()));
+  await serveControl(listeners);
+  process.on('exit', () => rmSync(CONTROL_SOCKET, { force: true }));
+}
+
+process.umask(0o177);
+process.on('uncaughtException', (error) => die(70, error));
+process.on('SIGTERM', () => process.exit(0));
+process.on('SIGINT', () => process.exit(0));
+// The terminal the parent was started from may close; that is no reason to stop.
+process.on('SIGHUP', () => undefined);
+main(process.argv[2]).catch((error: unknown) => die(1, error));

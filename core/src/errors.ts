@@ -1,0 +1,170 @@
+/**
+ * The one error type of SciStream and the table of its codes. Codes are interface: they never change meaning and a
+ * retired one is never used again. Texts may change. Every code is described in docs/reference/errors.md.
+ */
+
+interface CodeEntry {
+  /** Exit code of a command that fails with it. */
+  readonly exit: number;
+  /** gRPC status it travels as (https://grpc.github.io/grpc/core/md_doc_statuscodes.html). */
+  readonly grpc: number;
+  /** What it means, for the reference. */
+  readonly meaning: string;
+}
+
+const usage = (meaning: string): CodeEntry => ({ exit: 2, grpc: 3, meaning });
+const plugin = (meaning: string): CodeEntry => ({ exit: 3, grpc: 9, meaning });
+const stream = (grpc: number, meaning: string): CodeEntry => ({ exit: 4, grpc, meaning });
+const proxy = (grpc: number, meaning: string): CodeEntry => ({ exit: 5, grpc, meaning });
+const auth = (grpc: number, meaning: string): CodeEntry => ({ exit: 6, grpc, meaning });
+const control = (grpc: number, meaning: string): CodeEntry => ({ exit: 7, grpc, meaning });
+
+export const ERROR_CODES = {
+  SCI_USAGE: usage('The command line is wrong.'),
+  SCI_CONFIG_NOT_FOUND: usage('The configuration file does not exist or cannot be read.'),
+  SCI_CONFIG_EMPTY: usage('The configuration file is empty.'),
+  SCI_CONFIG_SYNTAX: usage('The configuration file is not valid YAML or JSON.'),
+  SCI_CONFIG_INVALID: usage('A key or value of the configuration is wrong.'),
+  SCI_ADDRESS_INVALID: usage('Text that should be host:port is not.'),
+  SCI_PORT_RANGE_INVALID: usage('A port range is reversed, empty or outside 1-65535.'),
+  SCI_UID_INVALID: usage('A uid is not 8 to 64 characters of A-Z, a-z, 0-9 and "-".'),
+  SCI_NAME_INVALID: usage('A stream name has characters it must not have, or is too long.'),
+  SCI_ROLE_INVALID: usage('A role is neither PROD nor CONS.'),
+  SCI_CONNECTIONS_INVALID: usage('The number of connections (num_conn) is outside what the control server allows.'),
+  SCI_RATE_INVALID: usage('A rate is not a positive number of bit/s.'),
+  SCI_DURATION_INVALID: usage('A duration is not understood.'),
+  SCI_LIFETIME_INVALID: usage('A lifetime is longer than the control server allows.'),
+  SCI_TARGETS_INVALID: usage('The list of targets is empty or too long.'),
+  SCI_TICKET_INVALID: usage('A ticket is damaged, of another version, or expired.'),
+  SCI_FACILITY_UNKNOWN: usage('A facility is neither in the configuration nor host:port.'),
+
+  SCI_PLUGIN_NOT_FOUND: plugin('A plugin is not installed, or nothing installed provides what was asked for.'),
+  SCI_PLUGIN_NO_MANIFEST: plugin('A package has no "scistream" key in its package.json.'),
+  SCI_PLUGIN_MANIFEST_INVALID: plugin('The "scistream" key of a package has a wrong field.'),
+  SCI_PLUGIN_API_UNSUPPORTED: plugin('A plugin is made for another version of the plugin interface.'),
+  SCI_PLUGIN_CORE_MISMATCH: plugin('A plugin asks for another version of @scistream/core.'),
+  SCI_PLUGIN_DUPLICATE: plugin('Two plugins provide the same thing under the same name.'),
+  SCI_PLUGIN_LOAD_FAILED: plugin('The code of a plugin could not be loaded.'),
+  SCI_PLUGIN_SHAPE: plugin('The default export of a plugin is not what its manifest promises.'),
+  SCI_PLUGIN_OPTIONS_INVALID: plugin('The options of a plugin in the configuration are wrong.'),
+  SCI_PLUGIN_INSTALL_FAILED: plugin('npm could not install, update or remove a plugin.'),
+
+  SCI_STREAM_EXISTS: stream(6, 'The uid is in use already.'),
+  SCI_STREAM_NOT_FOUND: stream(5, 'No stream has this uid or name.'),
+  SCI_STREAM_AMBIGUOUS: stream(3, 'More than one stream fits the given prefix or name.'),
+  SCI_STREAM_STATE: stream(9, 'The stream is not in a state in which this can be done.'),
+  SCI_STREAM_CONFLICT: stream(10, 'The record of the stream was changed by somebody else meanwhile.'),
+  SCI_STREAM_FAILED: stream(9, 'The stream has failed; its status tells why.'),
+  SCI_STREAM_RELEASED: stream(1, 'The stream was released while a call waited for it.'),
+  SCI_HELLO_TIMEOUT: stream(4, 'No HELLO came in time; everything was released.'),
+  SCI_CLIENT_GONE: stream(1, 'The client went away while its request waited; everything was released.'),
+  SCI_LIMIT_REACHED: stream(8, 'The control server has as many streams or waiting requests as it allows.'),
+  SCI_PORTS_EXHAUSTED: stream(8, 'The port range of the gateway has not enough free ports.'),
+  SCI_TARGET_UNRESOLVED: stream(9, 'The host name of a target cannot be resolved on the gateway.'),
+  SCI_VERIFY_FAILED: stream(9, 'A hop of the stream does not work.'),
+
+  SCI_PROXY_UNKNOWN: proxy(3, 'No proxy of this name is available.'),
+  SCI_RUNTIME_UNKNOWN: proxy(3, 'No runtime of this name is available.'),
+  SCI_PROXY_UNSUPPORTED: proxy(12, 'The proxy cannot do what was asked for, such as UDP.'),
+  SCI_PROXY_CONFIG_INVALID: proxy(13, "The proxy's own checker refused its configuration."),
+  SCI_PROXY_NOT_READY: proxy(14, 'The proxy did not start or did not answer in time.'),
+  SCI_PROXY_DIED: proxy(14, 'The proxy ended by itself or was killed.'),
+  SCI_PROXY_COMMAND_FAILED: proxy(13, 'The proxy refused a command at run time.'),
+  SCI_EXECUTABLE_NOT_FOUND: proxy(14, 'The program of a proxy is not installed on the gateway.'),
+  SCI_RUNTIME_UNREACHABLE: proxy(14, 'The runtime does not answer.'),
+  SCI_RUNTIME_FAILED: proxy(13, 'The runtime could not do what it was asked for.'),
+  SCI_CONTAINER_CONFLICT: proxy(6, 'An instance of this name exists and is not ours to touch.'),
+  SCI_PORT_TAKEN: proxy(14, 'A port that was reserved was taken by somebody else.'),
+  SCI_LISTENER_ADDRESS: proxy(9, 'The address the gateway should listen on does not exist on this machine.'),
+
+  SCI_UNAUTHENTICATED: auth(16, 'The caller could not prove who it is.'),
+  SCI_FORBIDDEN: auth(7, 'The caller may not do this.'),
+
+  SCI_S2CS_UNREACHABLE: control(14, 'The control server does not answer.'),
+  SCI_S2DS_UNREACHABLE: control(14, 'The data server does not answer.'),
+  SCI_TLS_UNTRUSTED: control(14, "The control server's certificate is not trusted."),
+  SCI_DEADLINE: control(4, 'The answer did not come in time.'),
+  SCI_SHUTTING_DOWN: control(14, 'The control server is stopping.'),
+  SCI_LISTEN_FAILED: control(14, 'The daemon could not listen on its address.'),
+  SCI_STATE_LOCKED: control(9, 'Another daemon uses the same state directory.'),
+
+  SCI_BUG: { exit: 70, grpc: 13, meaning: 'A defect in SciStream. Please report it with the log.' },
+} as const satisfies Record<string, CodeEntry>;
+
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+export interface ErrorDetails {
+  /** What to do, each an exact command or configuration key. */
+  readonly suggestions?: readonly string[];
+  /** What a suggestion-reading program should know besides: uid, plugin, address … Never a secret. */
+  readonly cause?: unknown;
+}
+
+const brand = Symbol.for('scistream.error');
+
+/** Where the reference describes a code. */
+export const errorReference = (code: ErrorCode): string => `docs/reference/errors.md#${code.toLowerCase()}`;
+
+/**
+ * Every error that leaves a public function of SciStream. Recognise it with {@link SciStreamError.is}, which also works
+ * across two copies of the package (a plugin may bring its own), not with `instanceof`.
+ */
+export class SciStreamError extends Error {
+  readonly code: ErrorCode;
+  readonly suggestions: readonly string[];
+  /** Where the code is described. */
+  readonly ref: string;
+  /** Lets oclif print the error and choose the exit code. */
+  readonly oclif: { readonly exit: number };
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.name = new.target.name;
+    this.code = code;
+    this.suggestions = details.suggestions ?? [];
+    this.ref = errorReference(code);
+    this.oclif = { exit: ERROR_CODES[code].exit };
+    Object.defineProperty(this, brand, { value: true });
+  }
+
+  static is(error: unknown): error is SciStreamError {
+    return typeof error === 'object' && error !== null && (error as Record<symbol, unknown>)[brand] === true;
+  }
+
+  /** The form in which `--json` prints an error and records keep one. */
+  toJSON(): { code: ErrorCode; message: string; suggestions: readonly string[]; ref: string } {
+    return { code: this.code, message: this.message, suggestions: this.suggestions, ref: this.ref };
+  }
+}
+
+/** What a data server (S2DS) raises: says what went wrong on the gateway and what to do about it. */
+export class S2DSException extends SciStreamError {}
+
+/**
+ * Turns whatever was thrown into a {@link SciStreamError}: ours pass through, the rest becomes SCI_BUG with the
+ * original as its cause. For the outermost edges only (RPC handler, command).
+ */
+export function toSciStreamError(error: unknown): SciStreamError {
+  if (SciStreamError.is(error)) return error;
+  return new SciStreamError('SCI_BUG', `Unexpected: ${messageOf(error)}`, {
+    cause: error,
+    suggestions: ['Please report this with the log of the command or daemon that printed it.'],
+  });
+}
+
+/** The text of anything that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** The `code` of a Node.js system error such as ENOENT, if it has one. */
+export function systemCode(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}
+
+/** Shortens and escapes a foreign value so that it can stand in a message without breaking lines or flooding a log. */
+export function quote(value: unknown): string {
+  const text = JSON.stringify(typeof value === 'string' ? value : (value ?? null)) ?? String(value);
+  return text.length > 80 ? `${text.slice(0, 77)}…"` : text;
+}

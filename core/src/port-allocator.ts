@@ -1,0 +1,45 @@
+import type { Address, Transport } from './address.js';
+
+/** A port that belongs to a stream. */
+export interface ReservedListener {
+  readonly address: Address;
+  /**
+   * Descriptor of a bound and listening socket of this process that a local proxy may inherit; absent for UDP. Valid
+   * until `letGo` was called.
+   */
+  readonly fd?: number;
+  /**
+   * Closes this process's copy of the socket: after a proxy has inherited it, or just before a proxy that cannot
+   * inherit binds the port itself. The port stays leased. Idempotent.
+   */
+  letGo(): Promise<void>;
+}
+
+export interface PortRequest {
+  readonly uid: string;
+  /** The one local address to bind. */
+  readonly host: string;
+  readonly transport: Transport;
+  /** How many ports, at least 1. */
+  readonly count: number;
+}
+
+/** A port in use and whose it is. */
+export interface PortLease {
+  readonly uid: string;
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Owns the port range of one gateway. Calls may overlap. */
+export interface PortAllocator {
+  /**
+   * Leases `count` ports, all or nothing. Each is bound exclusively before it is given out, so a port somebody else
+   * uses is never handed on. The same uid again gets the same ports.
+   * @throws SCI_PORTS_EXHAUSTED (range, leased, taken by others, asked for), SCI_LISTENER_ADDRESS
+   */
+  allocate(request: PortRequest): Promise<readonly ReservedListener[]>;
+  /** Gives the ports of a uid back and closes what is still open. Idempotent. */
+  release(uid: string): Promise<void>;
+  inUse(): readonly PortLease[];
+}

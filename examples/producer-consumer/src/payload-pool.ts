@@ -1,0 +1,47 @@
+import { crc32 } from 'node:zlib';
+
+const BLOCKS = 8;
+const STEP_BYTES = 64;
+
+/** A payload and its CRC-32, both computed beforehand. */
+export interface Payload {
+  readonly bytes: Buffer;
+  readonly crc: number;
+}
+
+/**
+ * Pseudo-random payloads, the same for the same seed and size on every machine. They are eight overlapping windows,
+ * 64 bytes apart, of one precomputed buffer: a frame costs nothing to make and neighbouring frames differ.
+ */
+export class PayloadPool {
+  readonly #payloads: readonly Payload[];
+
+  /** @param seed 32 bits. @param payloadBytes size of each payload; the pool takes 448 bytes more than one. */
+  constructor(seed: number, payloadBytes: number) {
+    const noise = pseudoRandom(seed, payloadBytes + (BLOCKS - 1) * STEP_BYTES);
+    this.#payloads = Array.from({ length: BLOCKS }, (_, block) => {
+      const bytes = noise.subarray(block * STEP_BYTES, block * STEP_BYTES + payloadBytes);
+      return { bytes, crc: crc32(bytes) };
+    });
+  }
+
+  /** Payload of the frame with this sequence. Shared: only to be read. */
+  at(sequence: number): Payload {
+    const payload = this.#payloads[sequence % BLOCKS];
+    if (payload === undefined) throw new RangeError(`${sequence} is not a sequence number`);
+    return payload;
+  }
+}
+
+/** Bytes of the 32-bit generator "mulberry32" (a counter through a mixing function, so any seed will do). */
+function pseudoRandom(seed: number, length: number): Buffer {
+  const words = Buffer.allocUnsafe(Math.ceil(length / 4) * 4);
+  let counter = seed;
+  for (let at = 0; at < words.length; at += 4) {
+    counter = (counter + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(counter ^ (counter >>> 15), counter | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    words.writeUInt32LE((mixed ^ (mixed >>> 14)) >>> 0, at);
+  }
+  return words.subarray(0, length);
+}

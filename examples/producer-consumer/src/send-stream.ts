@@ -1,0 +1,110 @@
+import { createHash } from 'node:crypto';
+import type { Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { crc32 } from 'node:zlib';
+import { encodeClosing, encodeHeader, nowNs } from './frame.js';
+import type { PayloadPool } from './payload-pool.js';
+
+/** One connection's share of the work. */
+export interface OutgoingStream {
+  readonly pool: PayloadPool;
+  /** Index of the listener, stamped into every header. */
+  readonly connection: number;
+  /** Data frames to send, Infinity for no end. */
+  readonly frames: number;
+  /** Frames per second, 0 for no limit. */
+  readonly rate: number;
+  readonly seed: number;
+  readonly firstSequence: number;
+  readonly sha256: boolean;
+}
+
+/** How a connection went. */
+export interface Outcome {
+  /** Data frames handed to the kernel. */
+  readonly frames: number;
+  /** Their payload bytes. */
+  readonly bytes: number;
+  /** Why the client missed its closing frame; undefined when it took the whole stream. */
+  readonly lostBecause: string | undefined;
+}
+
+/** Small frames share a system call until this much is queued. Larger ones queue one at a time, so memory is bounded. */
+const BATCH_BYTES = 256 * 1024;
+
+/**
+ * Sends one stream and its closing frame, waiting whenever the socket is full, and resolves when the connection is
+ * closed. `stop` ends the stream early, still with a closing frame. Never rejects: a broken connection is an outcome.
+ */
+export async function sendStream(socket: Socket, stream: OutgoingStream, stop: AbortSignal): Promise<Outcome> {
+  let broken: NodeJS.ErrnoException | undefined;
+  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+  socket.on('error', (error) => (broken = error));
+  socket.setNoDelay(true);
+  socket.resume();
+  const { frames, bytes, sha256 } = await sendFrames(socket, stream, stop);
+  // False once the client has closed its side or the connection broke: the closing frame cannot reach it any more.
+  const listening = socket.writable;
+  if (listening) {
+    const { firstSequence } = stream;
+    const payload = encodeClosing({ firstSequence, frames, sha256 });
+    const header = frameHeader(stream, firstSequence + frames, payload.length, crc32(payload), true);
+    socket.end(Buffer.concat([header, payload]));
+  }
+  await closed;
+  const taken = listening && socket.writableFinished && broken === undefined;
+  return { frames, bytes, lostBecause: taken ? undefined : (broken?.code ?? 'the connection was closed') };
+}
+
+async function sendFrames(socket: Socket, stream: OutgoingStream, stop: AbortSignal) {
+  const hash = stream.sha256 ? createHash('sha256') : undefined;
+  const beganMs = performance.now();
+  const waitMs = (frame: number): number =>
+    stream.rate === 0 ? 0 : beganMs + (frame * 1000) / stream.rate - performance.now();
+  let frames = 0;
+  let bytes = 0;
+  while (frames < stream.frames) {
+    await pause(waitMs(frames), stop);
+    if (stop.aborted || !socket.writable) break;
+    socket.cork();
+    do {
+      const sequence = stream.firstSequence + frames;
+      const payload = stream.pool.at(sequence);
+      hash?.update(payload.bytes);
+      socket.write(frameHeader(stream, sequence, payload.bytes.length, payload.crc, false));
+      socket.write(payload.bytes);
+      bytes += payload.bytes.length;
+      frames++;
+    } while (frames < stream.frames && socket.writableLength < BATCH_BYTES && waitMs(frames) <= 0);
+    socket.uncork();
+    await drained(socket);
+  }
+  return { frames, bytes, sha256: hash?.digest() };
+}
+
+function frameHeader(stream: OutgoingStream, sequence: number, length: number, crc: number, last: boolean): Buffer {
+  const { connection, seed } = stream;
+  return encodeHeader({ last, connection, sequence, sentNs: nowNs(), payloadBytes: length, payloadCrc: crc, seed });
+}
+
+/** Waits for the next frame's time; a stop cuts the wait short and the caller looks at `stop` itself. */
+async function pause(waitMs: number, stop: AbortSignal): Promise<void> {
+  if (waitMs <= 0 || stop.aborted) return;
+  await delay(waitMs, undefined, { signal: stop }).catch((error: unknown) => {
+    if (!stop.aborted) throw error;
+  });
+}
+
+/** Resolves when the socket takes more, or is closed and never will. */
+function drained(socket: Socket): Promise<void> {
+  if (!socket.writableNeedDrain || socket.destroyed) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = (): void => {
+      socket.off('drain', done);
+      socket.off('close', done);
+      resolve();
+    };
+    socket.on('drain', done);
+    socket.on('close', done);
+  });
+}
