@@ -84,13 +84,23 @@ const brand = Symbol.for('scistream.plugin');
 /** Ties the options of a provider to its schema and forgets their type, so that providers of all kinds fit one list. */
 export function proxyProvider<Options>(provider: Omit<ProxyProvider<Options>, 'kind'>): ProxyProvider {
   const { options } = provider;
-  return { ...provider, kind: 'proxy', options, create: (context, value) => provider.create(context, value as Options) };
+  return {
+    ...provider,
+    kind: 'proxy',
+    options,
+    create: (context, value) => provider.create(context, value as Options),
+  };
 }
 
 /** As {@link proxyProvider}, for a runtime. */
 export function runtimeProvider<Options>(provider: Omit<RuntimeProvider<Options>, 'kind'>): RuntimeProvider {
   const { options } = provider;
-  return { ...provider, kind: 'runtime', options, create: (context, value) => provider.create(context, value as Options) };
+  return {
+    ...provider,
+    kind: 'runtime',
+    options,
+    create: (context, value) => provider.create(context, value as Options),
+  };
 }
 
 /** As {@link proxyProvider}, for an authenticator. */

@@ -2,7 +2,13 @@ import { createHash } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import { connect, isIP } from 'node:net';
 import { formatAddress, type Address, type Transport } from './address.js';
-import { LABELS, type ContainerRef, type ContainerSpec, type ContainerState, type InstanceFiles } from './container-runtime.js';
+import {
+  LABELS,
+  type ContainerRef,
+  type ContainerSpec,
+  type ContainerState,
+  type InstanceFiles,
+} from './container-runtime.js';
 import { messageOf, S2DSException } from './errors.js';
 import type { PluginContext } from './plugin.js';
 import type { ReservedListener } from './port-allocator.js';
@@ -122,7 +128,9 @@ export abstract class ProxyContainer implements S2DS {
       if (!this.supports[request.transport]) throw this.#unsupported(request.transport);
       const live: Live = { request, instances: [], watching: new AbortController(), ended: deferred() };
       const shards = split(request.listeners, Math.max(1, this.instances(request)));
-      const settled = await Promise.allSettled(shards.map((shard, i) => this.#startInstance(request, shard, i, signal)));
+      const settled = await Promise.allSettled(
+        shards.map((shard, i) => this.#startInstance(request, shard, i, signal)),
+      );
       live.instances = settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
       const failure = settled.find((result) => result.status === 'rejected');
       if (failure) {
@@ -209,7 +217,12 @@ export abstract class ProxyContainer implements S2DS {
     return { ref, view, description };
   }
 
-  #spec(request: StreamRequest, description: ProxyDescription, index: number, sockets: readonly number[]): ContainerSpec {
+  #spec(
+    request: StreamRequest,
+    description: ProxyDescription,
+    index: number,
+    sockets: readonly number[],
+  ): ContainerSpec {
     const { image, executable, args, files } = description;
     const labels = {
       [LABELS.managed]: 'true',
@@ -218,7 +231,16 @@ export abstract class ProxyContainer implements S2DS {
       [LABELS.role]: request.role,
       [LABELS.proxy]: this.id,
     };
-    return { name: instanceName(request.uid, index), image, executable, args, files, labels, sockets, stopSignal: 'SIGTERM' };
+    return {
+      name: instanceName(request.uid, index),
+      image,
+      executable,
+      args,
+      files,
+      labels,
+      sockets,
+      stopSignal: 'SIGTERM',
+    };
   }
 
   async #check(ref: ContainerRef, config: string): Promise<void> {
@@ -241,21 +263,32 @@ export abstract class ProxyContainer implements S2DS {
     });
     const ready = poll(
       async () => (await this.ready(instance)) || undefined,
-      { timeoutMs: READY_TIMEOUT_MS, intervalMs: 2, signal: signal ? AbortSignal.any([signal, done.signal]) : done.signal },
+      {
+        timeoutMs: READY_TIMEOUT_MS,
+        intervalMs: 2,
+        signal: signal ? AbortSignal.any([signal, done.signal]) : done.signal,
+      },
       (lastError) => notReady(`did not become ready in ${READY_TIMEOUT_MS} ms`, lastError),
     );
     try {
       await Promise.race([ready, ended]);
     } catch (error) {
       signal?.throwIfAborted();
-      throw notReady(messageOf(error).replace(`${this.id} `, '') + lastLines(await runtime.logs(instance.ref, LOG_LINES)), error);
+      throw notReady(
+        messageOf(error).replace(`${this.id} `, '') + lastLines(await runtime.logs(instance.ref, LOG_LINES)),
+        error,
+      );
     } finally {
       done.abort();
       await Promise.allSettled([ready, ended]);
     }
   }
 
-  #retargeted(instance: Live['instances'][number], request: StreamRequest, resolved: readonly Address[]): Live['instances'][number] {
+  #retargeted(
+    instance: Live['instances'][number],
+    request: StreamRequest,
+    resolved: readonly Address[],
+  ): Live['instances'][number] {
     const all = request.listeners.map(({ address }) => formatAddress(address));
     const mine = instance.view.listeners.map(({ address }) => all.indexOf(formatAddress(address)));
     const targets = mine.flatMap((i) => resolved[i] ?? []);
@@ -286,14 +319,19 @@ export abstract class ProxyContainer implements S2DS {
     const onExit = async (state: ContainerState): Promise<void> => {
       if (live.watching.signal.aborted || live.error) return;
       const lines = lastLines(await runtime.logs(ref, LOG_LINES).catch(messageOf));
-      live.error = new S2DSException('SCI_PROXY_DIED', `${this.id} ended by itself (${state.exit ?? 'unknown reason'})${lines}`, {
-        suggestions: [`Release the stream and make it again: scistream stream down ${live.request.uid}`],
-      });
+      live.error = new S2DSException(
+        'SCI_PROXY_DIED',
+        `${this.id} ended by itself (${state.exit ?? 'unknown reason'})${lines}`,
+        {
+          suggestions: [`Release the stream and make it again: scistream stream down ${live.request.uid}`],
+        },
+      );
       log.error({ uid: live.request.uid, proxy: this.id, exit: state.exit }, 'proxy ended by itself');
       live.ended.resolve(live.error);
     };
     runtime.exited(ref, live.watching.signal).then(onExit, (error: unknown) => {
-      if (!live.watching.signal.aborted) log.error({ uid: live.request.uid, error: messageOf(error) }, 'cannot watch proxy');
+      if (!live.watching.signal.aborted)
+        log.error({ uid: live.request.uid, error: messageOf(error) }, 'cannot watch proxy');
     });
   }
 
@@ -334,9 +372,13 @@ const lastLines = (log: string): string => (log.trim() ? `. Its last words:\n${l
 /** One IP literal per listener: target i mod count, names looked up on this machine (protocol.md §2). */
 async function resolveTargets(request: StreamRequest, targets: readonly Address[]): Promise<readonly Address[]> {
   if (targets.length === 0 || targets.length > request.listeners.length * 64) {
-    throw new S2DSException('SCI_TARGETS_INVALID', `${targets.length} targets for ${request.listeners.length} listeners.`, {
-      suggestions: ['Give at least one target, at best one per listener.'],
-    });
+    throw new S2DSException(
+      'SCI_TARGETS_INVALID',
+      `${targets.length} targets for ${request.listeners.length} listeners.`,
+      {
+        suggestions: ['Give at least one target, at best one per listener.'],
+      },
+    );
   }
   const resolved = await Promise.all(targets.map(resolveTarget));
   const own = new Set(request.listeners.map(({ address }) => formatAddress(address)));

@@ -30,6 +30,8 @@ export interface StreamRecord {
   readonly targets: readonly Address[];
   /** Wanted rate in bit/s; 0 when none was asked for. */
   readonly bitsPerSecond: number;
+  /** Whether the proxy enforces `bitsPerSecond`. */
+  readonly rateEnforced: boolean;
   /** `rate` of the old message, whose unit was never settled; recorded, not enforced (protocol.md §2). */
   readonly legacyRate: number;
   readonly createdAt: string;

@@ -1,7 +1,8 @@
 /**
  * Read buffers of the whole process. Size is what makes a user-space forwarder fast (fewer system calls per byte), but
  * a buffer that waits in an idle socket is lost memory: only directions that move bulk data take big ones, from a pool
- * of bounded size, and all others read into one shared scratch buffer and copy the little they got.
+ * of bounded size, and all others read into one shared scratch buffer and copy the little they got. (Node takes the next
+ * buffer right after a read, so a direction that falls silent after a large one keeps its buffer until it moves again.)
  */
 
 const BIG_BYTES = 512 * 1024;

@@ -1,5 +1,6 @@
 import type { OnReadOpts, Socket } from 'node:net';
 import { giveBuffer, SCRATCH, takeBuffer } from './buffers.js';
+import { errorBehindEnd } from './sockets.js';
 
 /** Bytes kept for a client whose target is not there yet; then its socket is left unread. */
 const HOLD_BYTES = 64 * 1024;
@@ -41,7 +42,7 @@ export class Flow {
   /** Names the socket that was made with {@link onread}; call once, before it can emit anything. */
   from(source: Socket): void {
     this.#source = source;
-    source.once('end', () => this.#end());
+    source.once('end', () => this.#end(source));
     source.once('close', () => {
       if (this.#reading !== SCRATCH) giveBuffer(this.#reading);
       this.#reading = SCRATCH;
@@ -108,7 +109,12 @@ export class Flow {
     this.#source?.resume();
   }
 
-  #end(): void {
+  #end(source: Socket): void {
+    const error = errorBehindEnd(source);
+    if (error) {
+      source.destroy(error);
+      return;
+    }
     this.#ended = true;
     this.#sink?.end();
   }

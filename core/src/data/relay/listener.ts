@@ -16,3 +16,8 @@ export interface Listener {
 export function newCounters(): Counters {
   return { connections: 0, open: 0, established: 0, bytesIn: 0, bytesOut: 0, errors: 0 };
 }
+
+/** Whether both are the same address, or both unknown. */
+export function sameAddress(a: RelayAddress | undefined, b: RelayAddress | undefined): boolean {
+  return a?.host === b?.host && a?.port === b?.port;
+}

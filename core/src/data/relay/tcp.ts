@@ -1,9 +1,10 @@
-import { connect, createServer, Socket } from 'node:net';
-import type { Server, SocketConstructorOpts } from 'node:net';
+import { connect, createServer } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { Flow } from './flow.js';
-import { newCounters } from './listener.js';
+import { newCounters, sameAddress } from './listener.js';
 import type { Listener } from './listener.js';
 import type { RelayAddress, RelayConfig, RelayListener } from './protocol.js';
+import { adopt, isSelfConnected, reset } from './sockets.js';
 
 const KEEPALIVE_MS = 30_000;
 const BACKLOG = 511;
@@ -48,6 +49,7 @@ export class TcpListener implements Listener {
   }
 
   retarget(target: RelayAddress | undefined): void {
+    if (sameAddress(target, this.#target)) return;
     this.#target = target;
     for (const connection of this.waiting) connection.retarget();
   }
@@ -203,42 +205,4 @@ class TcpConnection {
     clearInterval(this.#retry);
     clearTimeout(this.#deadline);
   }
-}
-
-/**
- * Makes the accepted socket read through the flow. Only the constructor takes `onread`, so the socket is made anew
- * around the handle of the accepted one, a field Node keeps private: without it data come as stream chunks.
- */
-function adopt(accepted: Socket, flow: Flow): Socket {
-  const inner = accepted as unknown as { _handle?: object | null };
-  if (!inner._handle) {
-    flow.from(accepted);
-    accepted.on('data', (chunk: Buffer) => {
-      if (!flow.push(chunk)) accepted.pause();
-    });
-    accepted.resume();
-    return accepted;
-  }
-  const options: SocketConstructorOpts & { handle: object } = {
-    handle: inner._handle,
-    allowHalfOpen: true,
-    onread: flow.onread,
-  };
-  const socket = new Socket(options);
-  inner._handle = null;
-  flow.from(socket);
-  return socket;
-}
-
-/** A port nobody listens on, when the kernel picks it as our own: TCP then connects the socket to itself (RFC 9293 3.5). */
-function isSelfConnected(socket: Socket): boolean {
-  return socket.localPort === socket.remotePort && socket.localAddress === socket.remoteAddress;
-}
-
-/** Closes so that the peer sees an error, except where it has been sent everything and its FIN, or never connected. */
-function reset(socket: Socket): void {
-  const shuttingDown = socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished;
-  // libuv refuses to reset a socket while its shutdown is under way, and Node would then leak the handle.
-  if (socket.connecting || shuttingDown) socket.destroy();
-  else socket.resetAndDestroy();
 }

@@ -1,7 +1,7 @@
 import { createSocket } from 'node:dgram';
 import type { RemoteInfo, Socket, SocketOptions } from 'node:dgram';
 import { isIPv6 } from 'node:net';
-import { newCounters } from './listener.js';
+import { newCounters, sameAddress } from './listener.js';
 import type { Listener } from './listener.js';
 import type { RelayAddress } from './protocol.js';
 
@@ -64,7 +64,7 @@ export class UdpListener implements Listener {
     }
     const key = `${client.port}@${client.address}`;
     let session = this.#sessions.get(key);
-    if (session && (session.target.host !== target.host || session.target.port !== target.port)) {
+    if (session && !sameAddress(session.target, target)) {
       this.#close(key, session);
       session = undefined;
     }
@@ -82,7 +82,11 @@ export class UdpListener implements Listener {
     }
     const socket = newSocket(target.host);
     const session: Session = { socket, target, early: [], usedAt: 0 };
-    socket.on('error', () => (this.counters.errors += 1));
+    // Before the socket is connected an error ends the session (no descriptor left, no route); later it is ICMP's word.
+    socket.on('error', () => {
+      this.counters.errors += 1;
+      if (session.early !== undefined) this.#close(key, session);
+    });
     socket.on('message', (data) => {
       this.counters.bytesOut += data.length;
       this.#touch(key, session);
@@ -91,8 +95,7 @@ export class UdpListener implements Listener {
     socket.connect(target.port, target.host, (error?: Error) => {
       if (this.#sessions.get(key) !== session) return;
       if (error) {
-        this.counters.errors += 1;
-        this.#close(key, session);
+        socket.emit('error', error);
         return;
       }
       this.counters.established += 1;
@@ -133,6 +136,7 @@ export class UdpListener implements Listener {
   }
 
   #close(key: string, session: Session): void {
+    if (this.#sessions.get(key) !== session) return;
     this.#sessions.delete(key);
     this.counters.open -= 1;
     session.socket.removeAllListeners('message');

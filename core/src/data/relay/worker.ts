@@ -11,14 +11,18 @@ import { CONTROL_SOCKET } from './protocol.js';
 import { TcpListener } from './tcp.js';
 import { UdpListener } from './udp.js';
 
-/** Reports and ends the process. Written directly: a stream would turn a closed stderr into one more error. */
-function die(code: number, reason: unknown): never {
-  const text = reason instanceof Error ? (code === 70 ? (reason.stack ?? reason.message) : reason.message) : reason;
+/** One line on stderr. Written directly: the stream would turn a closed stderr into an exception. */
+function report(text: string): void {
   try {
-    writeSync(2, `scistream relay: ${String(text)}\n`);
+    writeSync(2, `scistream relay: ${text}\n`);
   } catch {
-    // stderr is gone (EPIPE, full disk): the exit code is all that is left to say.
+    // stderr is gone (EPIPE) or full: forwarding matters more than the message.
   }
+}
+
+function die(code: 1 | 70, reason: unknown): never {
+  if (reason instanceof Error) report(code === 70 ? (reason.stack ?? reason.message) : reason.message);
+  else report(String(reason));
   process.exit(code);
 }
 
@@ -38,6 +42,7 @@ async function main(file: string | undefined): Promise<void> {
 
 process.umask(0o177);
 process.on('uncaughtException', (error) => die(70, error));
+process.removeAllListeners('warning').on('warning', (warning) => report(String(warning)));
 process.on('SIGTERM', () => process.exit(0));
 process.on('SIGINT', () => process.exit(0));
 // The terminal the parent was started from may close; that is no reason to stop.

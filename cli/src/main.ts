@@ -1,0 +1,45 @@
+import { run } from '@oclif/core/run';
+import { flush } from '@oclif/core/flush';
+import { quote, SciStreamError } from '@scistream/core';
+import { reportError } from './output.js';
+
+/**
+ * Runs one command line and ends the process with the exit code of experience.md when it failed. Called once, by the
+ * programs in `bin`.
+ * @param root `import.meta.url` of the program.
+ * @param args What was typed, a leading command name included.
+ */
+export async function main(root: string, args: readonly string[]): Promise<void> {
+  try {
+    await run([...args], root);
+    await flush();
+  } catch (error) {
+    if (isExit(error)) process.exit(error.oclif.exit);
+    const own = args.slice(0, args.includes('--') ? args.indexOf('--') : undefined);
+    const reporting = { json: own.includes('--json'), verbose: own.includes('--verbose'), command: '' };
+    reportError((await unknownCommand(error)) ?? error, reporting);
+  }
+  if (process.exitCode !== undefined && process.exitCode !== 0) process.exit();
+}
+
+function isExit(error: unknown): error is { oclif: { exit: number } } {
+  return typeof error === 'object' && error !== null && 'code' in error && error.code === 'EEXIT';
+}
+
+/** The error for a command there is not, with the one that was probably meant. */
+async function unknownCommand(error: unknown): Promise<SciStreamError | undefined> {
+  const typed = error instanceof Error ? /^command (.+) not found$/.exec(error.message)?.[1] : undefined;
+  if (typed === undefined) return undefined;
+  const [{ nearest }, { COMMANDS }] = await Promise.all([
+    import('@scistream/core/config'),
+    import('./commands/index.js'),
+  ]);
+  const name = typed.replaceAll(':', ' ');
+  const meant = nearest(
+    name,
+    Object.keys(COMMANDS).map((id) => id.replaceAll(':', ' ')),
+  );
+  return new SciStreamError('SCI_USAGE', `There is no command ${quote(name)}.`, {
+    suggestions: [meant === undefined ? 'scistream --help' : `scistream ${meant}`],
+  });
+}

@@ -1,0 +1,78 @@
+import { SciStreamError, toSciStreamError } from '@scistream/core';
+import { styleText } from 'node:util';
+
+type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
+
+/** Whether colour and progress make sense on a stream: a terminal, and nobody asked for none (https://no-color.org). */
+export function isFancy(stream: NodeJS.WriteStream): boolean {
+  return stream.isTTY && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
+}
+
+/** Colours text for a stream, or leaves it alone where colour does not belong. */
+export function paint(style: Style, text: string, stream: NodeJS.WriteStream): string {
+  return isFancy(stream) ? styleText(style, text) : text;
+}
+
+/** Prints one JSON document (or one of several lines) on stdout. */
+export function printJson(document: unknown, pretty = true): void {
+  process.stdout.write(`${JSON.stringify(document, undefined, pretty ? 2 : undefined)}\n`);
+}
+
+/** What turns up instead of an answer when a command line is wrong. */
+export function usageError(message: string, command: string): SciStreamError {
+  const text = message
+    .replace(/\nSee more help with --help$/, '')
+    .replace(/\s*\n\s*/g, ' ')
+    .trim();
+  return new SciStreamError('SCI_USAGE', /[.?!]$/.test(text) ? text : `${text}.`, {
+    suggestions: [`scistream ${command ? `${command} ` : ''}--help`],
+  });
+}
+
+interface Reporting {
+  readonly json: boolean;
+  readonly verbose: boolean;
+  /** Id of the command, for the usage suggestion. */
+  readonly command: string;
+}
+
+/**
+ * Prints an error as experience.md "Output" says and sets the exit code of the process: one sentence with the code in
+ * brackets and `Try:` lines on stderr, or one JSON document on stdout.
+ */
+export function reportError(thrown: unknown, { json, verbose, command }: Reporting): void {
+  const error = isUsage(thrown) ? usageError(thrown.message, command) : toSciStreamError(thrown);
+  process.exitCode = error.oclif.exit;
+  if (json) printJson({ error });
+  else process.stderr.write(describe(error));
+  if (verbose) process.stderr.write(`${stacks(SciStreamError.is(thrown) ? error : thrown)}\n`);
+}
+
+function describe(error: SciStreamError): string {
+  const head = `${paint('red', 'Error:', process.stderr)} ${error.message} [${error.code}]`;
+  return [head, ...error.suggestions.map((suggestion) => `Try: ${suggestion}`), ''].join('\n');
+}
+
+function stacks(thrown: unknown): string {
+  if (!(thrown instanceof Error)) return String(thrown);
+  const own = thrown.stack ?? thrown.message;
+  return thrown.cause === undefined ? own : `${own}\nCaused by: ${stacks(thrown.cause)}`;
+}
+
+/** Whether oclif refused the command line: its errors carry an exit code and, being expected, no other meaning. */
+function isUsage(error: unknown): error is Error {
+  if (!(error instanceof Error) || SciStreamError.is(error)) return false;
+  if (!('oclif' in error) || typeof error.oclif !== 'object' || error.oclif === null) return false;
+  return 'exit' in error.oclif && typeof error.oclif.exit === 'number' && error.oclif.exit !== 0;
+}
+
+/** Text in columns, headings first; an empty last column leaves no trailing blanks. */
+export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = headings.map((heading, i) => Math.max(heading.length, ...rows.map((row) => row[i]?.length ?? 0)));
+  const line = (row: readonly string[]): string =>
+    row
+      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+      .join('  ')
+      .trimEnd();
+  return [paint('dim', line(headings), process.stdout), ...rows.map(line)].join('\n');
+}

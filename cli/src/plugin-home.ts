@@ -1,0 +1,220 @@
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { copyFile, mkdir, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { basename, dirname, join, resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+import { messageOf, quote, SciStreamError } from '@scistream/core';
+
+const require = createRequire(import.meta.url);
+const PACKAGES = 'packages';
+const STATE = ['package.json', 'package-lock.json'] as const;
+
+interface Output {
+  readonly ok: boolean;
+  readonly output: string;
+}
+
+/** The part of the data folder's package.json that matters here. */
+interface HomePackage {
+  readonly dependencies?: Readonly<Record<string, string>>;
+  readonly oclif?: { readonly plugins?: readonly ({ readonly name: string } | string)[] };
+}
+
+/**
+ * The folder in which npm keeps installed plugins (oclif's data folder, `SCISTREAM_DATA_DIR`). Plugins there share the
+ * host's @scistream/core through a link, so that both sides speak of the same classes. One change at a time.
+ */
+export class PluginHome {
+  /** @param directory Made when needed. */
+  constructor(
+    private readonly directory: string,
+    /** Folder of the CLI's package.json. */
+    private readonly cliRoot: string,
+  ) {}
+
+  /**
+   * Installs a plugin with npm.
+   * @param what A name of the registry, perhaps with `@version`; a folder; a `.tgz` file; a git or https address.
+   * @param accept Looks at the installed package's folder and throws what is wrong with it.
+   * @returns Name of the package.
+   * @throws SCI_PLUGIN_INSTALL_FAILED, SCI_PLUGIN_NOT_FOUND, what `accept` throws. Nothing of it stays behind then.
+   */
+  async install(what: string, accept: (root: string) => Promise<void>): Promise<string> {
+    const before = await this.#snapshot();
+    try {
+      await this.#shareCore();
+      const target = await this.#target(what);
+      const { ok, output } = await this.#plugins('install', target);
+      const name = await this.#installedName(target, before);
+      if (name !== undefined) await accept(join(this.directory, 'node_modules', name));
+      if (!ok || name === undefined) throw installError(what, output);
+      return name;
+    } catch (error) {
+      await this.#restore(before);
+      throw error;
+    } finally {
+      await this.#removeStrayPackages();
+    }
+  }
+
+  /**
+   * Removes an installed or linked plugin.
+   * @throws SCI_PLUGIN_NOT_FOUND, SCI_PLUGIN_INSTALL_FAILED
+   */
+  async uninstall(name: string): Promise<void> {
+    const { oclif } = await this.#read();
+    if (!oclif?.plugins?.some((plugin) => (typeof plugin === 'string' ? plugin : plugin.name) === name)) {
+      throw new SciStreamError('SCI_PLUGIN_NOT_FOUND', `Plugin ${quote(name)} is not installed.`, {
+        suggestions: ['scistream plugin ls'],
+      });
+    }
+    const { ok, output } = await this.#plugins('uninstall', name);
+    if (!ok) throw failed(`${name} could not be removed`, output);
+    await this.#removeStrayPackages();
+  }
+
+  /** Lets npm link the host's own copy of core, which it keeps through later installs (a bare symlink it would prune). */
+  async #shareCore(): Promise<void> {
+    await mkdir(this.directory, { recursive: true, mode: 0o700 });
+    const core = await realpath(dirname(require.resolve('@scistream/core/package.json')));
+    const found = await this.#read();
+    const dependencies = { ...found.dependencies, '@scistream/core': `file:${core}` };
+    const oclif = { schema: 1, plugins: [], ...found.oclif };
+    const content = { name: '@scistream/plugins', private: true, ...found, oclif, dependencies };
+    await writeFile(this.#path('package.json'), `${JSON.stringify(content, undefined, 2)}\n`);
+  }
+
+  /** What to hand to npm. Files and folders become a tarball of ours, so that it does not matter what happens to them. */
+  async #target(what: string): Promise<string> {
+    const path = resolve(what.replace(/^file:/, ''));
+    const found = /^(file:|\.{0,2}\/|~\/)|\.tgz$/.test(what) ? await stat(path).catch(() => undefined) : undefined;
+    if (!found) {
+      if (/^(file:|\.{1,2}\/|\/)|^[^:]*\.tgz$/.test(what)) {
+        throw new SciStreamError('SCI_PLUGIN_NOT_FOUND', `There is no file or folder ${quote(path)}.`);
+      }
+      return what;
+    }
+    await mkdir(this.#path(PACKAGES), { recursive: true, mode: 0o700 });
+    const made = this.#path(PACKAGES, found.isDirectory() ? await this.#pack(path) : `copy of ${basename(path)}`);
+    if (!found.isDirectory()) await copyFile(path, made);
+    const hash = createHash('sha256')
+      .update(await readFile(made))
+      .digest('hex')
+      .slice(0, 16);
+    const kept = this.#path(PACKAGES, `${hash}.tgz`);
+    await rename(made, kept);
+    return `file:${kept}`;
+  }
+
+  /** Packs a folder. Returns the name of the tarball in the folder of packages. */
+  async #pack(folder: string): Promise<string> {
+    const args = ['pack', folder, '--pack-destination', this.#path(PACKAGES), '--loglevel=error'];
+    const { ok, output } = await this.#npm(args);
+    const file = output.trim().split('\n').at(-1) ?? '';
+    if (!ok || !file.endsWith('.tgz')) throw failed(`${folder} could not be packed`, output);
+    return file;
+  }
+
+  /** The package that npm added or changed. */
+  async #installedName(target: string, before: Snapshot): Promise<string | undefined> {
+    const { dependencies = {} } = await this.#read();
+    const earlier = before['package.json'] === undefined ? {} : (parseHome(before['package.json']).dependencies ?? {});
+    const own = Object.keys(dependencies).filter((name) => name !== '@scistream/core');
+    const file = basename(target);
+    return (
+      own.find((name) => target.startsWith('file:') && dependencies[name]?.endsWith(`/${file}`)) ??
+      own.find((name) => target === name || target.startsWith(`${name}@`) || name.endsWith(`/plugin-${target}`)) ??
+      own.find((name) => dependencies[name] !== earlier[name])
+    );
+  }
+
+  /** Removes tarballs that no installed plugin came from. */
+  async #removeStrayPackages(): Promise<void> {
+    const { readdir } = await import('node:fs/promises');
+    const files = await readdir(this.#path(PACKAGES)).catch(() => []);
+    const used = Object.values((await this.#read()).dependencies ?? {}).map((range) => basename(range));
+    const strays = files.filter((file) => !used.includes(file));
+    await Promise.all(strays.map((file) => rm(this.#path(PACKAGES, file), { force: true })));
+  }
+
+  async #snapshot(): Promise<Snapshot> {
+    const contents = await Promise.all(STATE.map((file) => readFile(this.#path(file), 'utf8').catch(() => undefined)));
+    return { 'package.json': contents[0], 'package-lock.json': contents[1] };
+  }
+
+  async #restore(before: Snapshot): Promise<void> {
+    for (const file of STATE) {
+      const content = before[file];
+      if (content === undefined) await rm(this.#path(file), { force: true });
+      else await writeFile(this.#path(file), content);
+    }
+    if (before['package.json'] === undefined) await rm(this.#path('node_modules'), { recursive: true, force: true });
+    else await this.#npm(['install', '--omit=dev', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error']);
+  }
+
+  async #read(): Promise<HomePackage> {
+    const content = await readFile(this.#path('package.json'), 'utf8').catch(() => '{}');
+    return parseHome(content);
+  }
+
+  #plugins(verb: 'install' | 'uninstall', what: string): Promise<Output> {
+    const script = fileURLToPath(new URL('./plugin-npm.js', import.meta.url));
+    return this.#node([script, verb, what, this.cliRoot]);
+  }
+
+  #npm(args: readonly string[]): Promise<Output> {
+    const npm = createRequire(require.resolve('@oclif/plugin-plugins')).resolve('npm/package.json');
+    return this.#node([join(dirname(npm), 'bin', 'npm-cli.js'), ...args]);
+  }
+
+  async #node(args: readonly string[]): Promise<Output> {
+    const env = { ...process.env, SCISTREAM_DATA_DIR: this.directory, SCISTREAM_NPM_LOG_LEVEL: 'error', NO_COLOR: '1' };
+    const child = spawn(process.execPath, args, { cwd: this.directory, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const ended = new Promise<number | null>((done, reject) => {
+      child.once('error', reject);
+      child.once('close', done);
+    });
+    const [stdout, stderr, exitCode] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
+    return { ok: exitCode === 0, output: exitCode === 0 ? stdout : `${stdout}\n${stderr}` };
+  }
+
+  #path(...parts: readonly string[]): string {
+    return join(this.directory, ...parts);
+  }
+}
+
+type Snapshot = Readonly<Record<(typeof STATE)[number], string | undefined>>;
+
+function parseHome(content: string): HomePackage {
+  try {
+    return JSON.parse(content) as HomePackage;
+  } catch (error) {
+    throw failed('The package.json of the plugin folder is damaged', messageOf(error));
+  }
+}
+
+function installError(what: string, output: string): SciStreamError {
+  if (/does not exist in the registry|E404/.test(output)) {
+    return new SciStreamError('SCI_PLUGIN_NOT_FOUND', `There is no package ${quote(what)} in the npm registry.`, {
+      suggestions: ['npm search scistream-plugin', 'For a file or folder write its path, for example ./plugin.tgz'],
+    });
+  }
+  if (/plugin is invalid/.test(output)) {
+    return new SciStreamError('SCI_PLUGIN_MANIFEST_INVALID', `${what} lacks the key "oclif" in its package.json.`, {
+      suggestions: ['Its author has to add "oclif": {} to package.json.'],
+    });
+  }
+  return failed(`${what} could not be installed`, output);
+}
+
+/** What npm says about a failure, without its decoration and the pointer to its log. */
+function failed(what: string, output: string): SciStreamError {
+  const lines = output.split('\n').map((line) => line.replace(/^npm (error|ERR!) ?/, '').trim());
+  const said = lines.filter((line) => line !== '' && !/complete log|exited with code|^npm warn/i.test(line));
+  const reason = said.slice(0, 8).join('; ') || 'npm gave no reason';
+  return new SciStreamError('SCI_PLUGIN_INSTALL_FAILED', `${what}: ${reason}`.replace(/([^.])$/, '$1.'), {
+    suggestions: ['Look whether the npm registry can be reached: npm ping'],
+  });
+}

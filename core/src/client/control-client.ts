@@ -1,0 +1,180 @@
+import { readFile } from 'node:fs/promises';
+import { createClient, type Client, type Interceptor } from '@connectrpc/connect';
+import { createGrpcTransport } from '@connectrpc/connect-node';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { formatAddress } from '../address.js';
+import { SciStreamError, systemCode } from '../errors.js';
+import { Control, type AppResponse, type HelloSchema, type RequestSchema, type Response } from '../gen/scistream_pb.js';
+import {
+  Streams,
+  type ConnectResults,
+  type Probe,
+  type ServerDescription,
+  type Stream,
+} from '../gen/scistream/v1/streams_pb.js';
+import { silentLogger, type Logger } from '../logger.js';
+import { exposesToken, type Endpoint, type TokenSource } from './endpoint.js';
+import { fromRpcError } from './rpc-errors.js';
+import { VerifiedSessions } from './sessions.js';
+
+/** For calls that a server answers out of its head, ms. */
+const QUICK_MS = 10_000;
+/** For calls that make the gateway connect somewhere, ms. */
+const CONNECTING_MS = 15_000;
+
+export interface CallLimits {
+  /** Default 10 s. */
+  readonly deadlineMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * One connection to one control server (S2CS): gRPC over HTTP/2, made at the first call and again when it was lost. Calls
+ * may overlap. Every method throws a {@link SciStreamError}: what the server said, or SCI_S2CS_UNREACHABLE,
+ * SCI_TLS_UNTRUSTED, SCI_DEADLINE; or, when the caller's signal fired, the reason of that signal.
+ */
+export class ControlClient {
+  readonly endpoint: Endpoint;
+  readonly #sessions: VerifiedSessions;
+  readonly #control: Client<typeof Control>;
+  readonly #streams: Client<typeof Streams>;
+
+  /** @throws SCI_CONFIG_NOT_FOUND when the CA file cannot be read. */
+  constructor(endpoint: Endpoint, log: Logger = silentLogger) {
+    this.endpoint = endpoint;
+    this.#sessions = new VerifiedSessions(endpoint);
+    if (endpoint.token && exposesToken(endpoint)) {
+      log.warn({ s2cs: formatAddress(endpoint.address) }, 'the token travels in plain text');
+    }
+    const interceptors = endpoint.token ? [authorization(endpoint.token)] : [];
+    const transport = createGrpcTransport({
+      baseUrl: this.#sessions.authority,
+      sessionManager: this.#sessions,
+      interceptors,
+    });
+    this.#control = createClient(Control, transport);
+    this.#streams = createClient(Streams, transport);
+  }
+
+  /** `sha256:…` of the certificate the server showed; undefined before the first call and without TLS. */
+  get fingerprint(): string | undefined {
+    return this.#sessions.fingerprint;
+  }
+
+  /** Reserves listeners. Answers when HELLO for the same uid has come (protocol.md §2), so send that at once. */
+  req(request: MessageInitShape<typeof RequestSchema>, limits: CallLimits): Promise<Response> {
+    return this.#call('req', limits, (options) => this.#control.req(request, options));
+  }
+
+  hello(hello: MessageInitShape<typeof HelloSchema>, limits: CallLimits): Promise<AppResponse> {
+    return this.#call('hello', limits, (options) => this.#control.hello(hello, options));
+  }
+
+  /** Sets the targets; may be repeated. */
+  update(uid: string, role: string, targets: readonly string[], limits: CallLimits = {}): Promise<Response> {
+    return this.#call('update', limits, (options) =>
+      this.#control.update({ uid, role, remoteListeners: [...targets] }, options),
+    );
+  }
+
+  release(uid: string, limits: CallLimits = {}): Promise<Response> {
+    return this.#call('release', limits, (options) => this.#control.release({ uid }, options));
+  }
+
+  describe(limits: CallLimits = {}): Promise<ServerDescription> {
+    return this.#call('DescribeServer', limits, (options) => this.#streams.describeServer({}, options));
+  }
+
+  get(uid: string, limits: CallLimits = {}): Promise<Stream> {
+    return this.#call('Get', limits, (options) => this.#streams.get({ uid }, options));
+  }
+
+  /** @param ended Also the streams that are over, as far as the server remembers them. */
+  async list(ended: boolean, limits: CallLimits = {}): Promise<readonly Stream[]> {
+    return (await this.#call('List', limits, (options) => this.#streams.list({ ended }, options))).streams;
+  }
+
+  /**
+   * The stream now and after every change of state, until it is over. The only call without a deadline: HTTP/2 pings
+   * notice a dead connection within 30 s, and `signal` ends it.
+   */
+  async *watch(uid: string, signal?: AbortSignal): AsyncGenerator<Stream> {
+    try {
+      yield* this.#streams.watch({ uid }, signal ? { signal } : {});
+    } catch (error) {
+      throw fromRpcError(error, { endpoint: this.endpoint, rpc: 'Watch', deadlineMs: 0, signal });
+    }
+  }
+
+  openProbe(uid: string, limits: CallLimits = {}): Promise<Probe> {
+    return this.#call('OpenProbe', limits, (options) => this.#streams.openProbe({ uid }, options));
+  }
+
+  /** @returns The round trip from this server's gateway to the probe, ms. */
+  async runProbe(uid: string, { address, challenge }: Probe, limits: CallLimits = {}): Promise<number> {
+    const result = await this.#call('RunProbe', { deadlineMs: CONNECTING_MS, ...limits }, (options) =>
+      this.#streams.runProbe({ uid, address, challenge }, options),
+    );
+    return Number(result.roundTripUs) / 1000;
+  }
+
+  /** Lets the gateway connect to every target and close again: the application behind it sees that. */
+  connectTargets(uid: string, limits: CallLimits = {}): Promise<ConnectResults> {
+    return this.#call('ConnectTargets', { deadlineMs: CONNECTING_MS, ...limits }, (options) =>
+      this.#streams.connectTargets({ uid }, options),
+    );
+  }
+
+  /** Lets the gateway connect to the stream's first listener and hold that connection for `holdMs`. */
+  connectListener(uid: string, holdMs: number, limits: CallLimits = {}): Promise<ConnectResults> {
+    return this.#call('ConnectListener', { deadlineMs: holdMs + CONNECTING_MS, ...limits }, (options) =>
+      this.#streams.connectListener({ uid, holdMs: BigInt(holdMs) }, options),
+    );
+  }
+
+  /** Ends the connection and every call on it. Idempotent. */
+  close(): void {
+    this.#sessions.close();
+  }
+
+  async #call<T>(
+    rpc: string,
+    { deadlineMs = QUICK_MS, signal }: CallLimits,
+    send: (options: { timeoutMs: number; signal?: AbortSignal }) => Promise<T>,
+  ): Promise<T> {
+    try {
+      return await send({ timeoutMs: deadlineMs, ...(signal && { signal }) });
+    } catch (error) {
+      throw fromRpcError(error, { endpoint: this.endpoint, rpc, deadlineMs, signal });
+    }
+  }
+}
+
+/** Adds the token as the metadata key `authorization` (protocol.md §2). */
+function authorization(source: TokenSource): Interceptor {
+  return (next) => async (request) => {
+    request.header.set('authorization', await readToken(source));
+    return next(request);
+  };
+}
+
+async function readToken(source: TokenSource): Promise<string> {
+  const token = 'env' in source ? process.env[source.env]?.trim() : (await readTokenFile(source.file)).trim();
+  if (token && /^[\x21-\x7e]+$/.test(token)) return token;
+  const where = 'env' in source ? `environment variable ${source.env}` : `file ${source.file}`;
+  throw new SciStreamError('SCI_UNAUTHENTICATED', `There is no token in ${where}.`, {
+    suggestions: ['Put the token there, on one line, and try again.'],
+  });
+}
+
+async function readTokenFile(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (cause) {
+    throw new SciStreamError(
+      'SCI_UNAUTHENTICATED',
+      `The token file ${file} cannot be read (${systemCode(cause) ?? 'unknown'}).`,
+      { cause },
+    );
+  }
+}

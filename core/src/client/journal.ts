@@ -1,0 +1,116 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { messageOf, systemCode } from '../errors.js';
+import { silentLogger, type Logger } from '../logger.js';
+import { parseUid } from '../s2ds.js';
+import { EndpointSchema, endpointToJson, type Endpoint } from './endpoint.js';
+
+/** A stream this user has made, and where: what `stream down NAME` needs when no configuration knows the facilities. */
+export interface JournalEntry {
+  readonly uid: string;
+  readonly name: string;
+  /** The inbound side, when this user made it. */
+  readonly from?: Endpoint | undefined;
+  /** The outbound side, when this user made it. */
+  readonly to?: Endpoint | undefined;
+  /** The inbound side of somebody else, which may be asked for a probe. */
+  readonly peer?: Endpoint | undefined;
+  /** ISO 8601 UTC. */
+  readonly createdAt: string;
+}
+
+const EntrySchema = z.strictObject({
+  uid: z.string().regex(/^[A-Za-z0-9-]{8,64}$/),
+  name: z.string(),
+  from: EndpointSchema.optional(),
+  to: EndpointSchema.optional(),
+  peer: EndpointSchema.optional(),
+  createdAt: z.iso.datetime(),
+});
+
+/** `$SCISTREAM_STATE_DIR`, else `$XDG_STATE_HOME/scistream`, else `~/.local/state/scistream`. */
+export function clientStateDir(env: NodeJS.ProcessEnv = process.env): string {
+  const base = env['SCISTREAM_STATE_DIR'] || env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state');
+  return join(base, 'scistream');
+}
+
+/**
+ * Remembers the streams of one user: one file of mode 0600 per stream in `<state dir>/streams`. Processes may use it at
+ * the same time, for each file is replaced as a whole.
+ */
+export class Journal {
+  readonly #dir: string;
+  readonly #log: Logger;
+
+  /** @param stateDir Default {@link clientStateDir}. */
+  constructor(stateDir: string = clientStateDir(), log: Logger = silentLogger) {
+    this.#dir = join(stateDir, 'streams');
+    this.#log = log;
+  }
+
+  /** Writes the entry; sides an earlier entry of the same uid has and this one lacks are kept. */
+  async put(entry: JournalEntry): Promise<void> {
+    await this.#write({ ...(await this.get(entry.uid)), ...entry });
+  }
+
+  async get(uid: string): Promise<JournalEntry | undefined> {
+    try {
+      return EntrySchema.parse(JSON.parse(await readFile(this.#path(uid), 'utf8')));
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return undefined;
+      if (systemCode(error)) throw error;
+      this.#log.warn(
+        { file: this.#path(uid), error: messageOf(error) },
+        'journal entry cannot be read and is passed over',
+      );
+      return undefined;
+    }
+  }
+
+  /** All entries, oldest first. */
+  async list(): Promise<readonly JournalEntry[]> {
+    const files = (await readdirOrNone(this.#dir)).filter((file) => /^[A-Za-z0-9-]{8,64}\.json$/.test(file));
+    const entries = await Promise.all(files.map((file) => this.get(file.slice(0, -'.json'.length))));
+    return entries.flatMap((entry) => entry ?? []).sort((a, b) => a.createdAt.localeCompare(b.createdAt));
+  }
+
+  /** Forgets sides; with the last one that was made here goes the entry. Idempotent. */
+  async drop(uid: string, sides: readonly ('from' | 'to')[]): Promise<void> {
+    const entry = await this.get(uid);
+    const kept = {
+      from: sides.includes('from') ? undefined : entry?.from,
+      to: sides.includes('to') ? undefined : entry?.to,
+    };
+    if (entry && (kept.from || kept.to)) await this.#write({ ...entry, ...kept });
+    else await rm(this.#path(uid), { force: true });
+  }
+
+  async #write({ from, to, peer, ...rest }: JournalEntry): Promise<void> {
+    await mkdir(this.#dir, { recursive: true, mode: 0o700 });
+    const json = {
+      ...rest,
+      from: from && endpointToJson(from),
+      to: to && endpointToJson(to),
+      peer: peer && endpointToJson(peer),
+    };
+    const temporary = join(this.#dir, `.${randomUUID()}.tmp`);
+    await writeFile(temporary, `${JSON.stringify(json, null, 2)}\n`, { mode: 0o600, flush: true });
+    await rename(temporary, this.#path(rest.uid));
+  }
+
+  #path(uid: string): string {
+    return join(this.#dir, `${parseUid(uid)}.json`);
+  }
+}
+
+async function readdirOrNone(dir: string): Promise<readonly string[]> {
+  try {
+    return await readdir(dir);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return [];
+    throw error;
+  }
+}

@@ -1,0 +1,102 @@
+import { randomUUID } from 'node:crypto';
+import { formatAddress, parseAddress, type Address, type Transport } from '../address.js';
+import { SciStreamError } from '../errors.js';
+import { parseUid } from '../s2ds.js';
+import { parseDuration, parseRate } from '../units.js';
+import type { Endpoint } from './endpoint.js';
+import type { Plan } from './setup.js';
+
+/** How long a stream may take to become ready, ms. */
+const DEFAULT_WAIT_MS = 30_000;
+
+/** A control server: the name of a facility of the configuration, `host:port[#sha256:…]`, or an endpoint. */
+export type ServerRef = string | Endpoint;
+
+/** What one side of a stream should be. All optional; values as text are parsed as on the command line. */
+export interface SideOptions {
+  /** Default: a new UUID. */
+  readonly uid?: string | undefined;
+  readonly name?: string | undefined;
+  /** How many listeners; default one per producer address. */
+  readonly connections?: number | undefined;
+  /** bit/s, or text such as `20Gbps`. */
+  readonly rate?: number | string | undefined;
+  /** The `rate` of old clients, in whatever unit; recorded, not enforced. */
+  readonly legacyRate?: number | undefined;
+  /** ms, or text such as `8h`; default: what the control server allows. */
+  readonly lifetime?: number | string | undefined;
+  /** Default: what the gateway prefers. */
+  readonly proxy?: string | undefined;
+  readonly runtime?: string | undefined;
+  readonly transport?: Transport | undefined;
+  /** Of the data between the gateways. Only `none` can be had so far. */
+  readonly encryption?: 'tls' | 'none' | undefined;
+  /** Who says HELLO for the applications: this client (default), or application controllers that know the uid. */
+  readonly hello?: 'client' | 'controller' | undefined;
+  /** How long the stream may take to become ready: ms, or text such as `30s`; default 30 s. */
+  readonly wait?: number | string | undefined;
+  /** Whether to check the hops before it counts as ready; default true. */
+  readonly verify?: boolean | undefined;
+}
+
+export interface InboundOptions extends SideOptions {
+  /** Control server of the inbound side, where the producer is. */
+  readonly from: ServerRef;
+  /** Where the producer listens, as the inbound gateway reaches it. May be absent with `hello: 'controller'`. */
+  readonly producer?: readonly (string | Address)[] | undefined;
+}
+
+export interface OutboundOptions extends SideOptions {
+  /** Control server of the outbound side, where consumers connect. */
+  readonly to: ServerRef;
+}
+
+export interface UpOptions extends InboundOptions, OutboundOptions {}
+
+/**
+ * Parses options at the edge of the library.
+ * @throws SCI_UID_INVALID, SCI_ADDRESS_INVALID, SCI_TARGETS_INVALID, SCI_CONNECTIONS_INVALID, SCI_RATE_INVALID,
+ * SCI_DURATION_INVALID, SCI_PROXY_UNSUPPORTED
+ */
+export function toPlan(options: SideOptions, producers: readonly (string | Address)[] = []): Plan {
+  const producer = producers.map((address) =>
+    parseAddress(typeof address === 'string' ? address : formatAddress(address), 'Producer'),
+  );
+  const { encryption, connections = Math.max(1, producer.length), hello = 'client' } = options;
+  if (encryption === 'tls') throw noEncryption();
+  if (!Number.isSafeInteger(connections) || connections < 1) {
+    throw new SciStreamError('SCI_CONNECTIONS_INVALID', `${connections} is not a number of connections.`, {
+      suggestions: ['Give a whole number from 1.'],
+    });
+  }
+  return {
+    uid: options.uid === undefined ? randomUUID() : parseUid(options.uid),
+    name: options.name ?? '',
+    producer,
+    connections,
+    bitsPerSecond: options.rate === undefined ? 0 : parseRate(String(options.rate)),
+    legacyRate: options.legacyRate ?? 0,
+    lifetimeMs: options.lifetime === undefined ? 0 : milliseconds(options.lifetime),
+    proxy: options.proxy ?? '',
+    runtime: options.runtime ?? '',
+    transport: options.transport ?? 'tcp',
+    hello,
+    waitMs: options.wait === undefined ? DEFAULT_WAIT_MS : milliseconds(options.wait),
+  };
+}
+
+/** @throws SCI_TARGETS_INVALID when neither the options nor an application controller will say where the producer is. */
+export function needsProducer({ producer, hello }: Plan): void {
+  if (producer.length > 0 || hello === 'controller') return;
+  throw new SciStreamError('SCI_TARGETS_INVALID', 'The stream has no producer.', {
+    suggestions: ['Add --producer host:port as the inbound gateway reaches it, or --await-hello.'],
+  });
+}
+
+const milliseconds = (value: number | string): number =>
+  parseDuration(typeof value === 'number' ? `${value}ms` : value);
+
+const noEncryption = (): SciStreamError =>
+  new SciStreamError('SCI_PROXY_UNSUPPORTED', 'Encryption between the gateways is not available yet.', {
+    suggestions: ['Use --encryption none, and encrypt in the application where the data needs it.'],
+  });

@@ -1,0 +1,312 @@
+import { formatAddress, type Address } from '../address.js';
+import type { S2ucConfig } from '../config/schemas.js';
+import { SciStreamError } from '../errors.js';
+import { silentLogger, type Logger } from '../logger.js';
+import { ControlClient } from './control-client.js';
+import { endpointKey, resolveEndpoint, type Endpoint, type TrustSettings } from './endpoint.js';
+import { clientStateDir, Journal } from './journal.js';
+import {
+  needsProducer,
+  toPlan,
+  type InboundOptions,
+  type OutboundOptions,
+  type ServerRef,
+  type SideOptions,
+  type UpOptions,
+} from './options.js';
+import {
+  connectSide,
+  isUnknown,
+  onEverySide,
+  reserve,
+  rollBack,
+  type Plan,
+  type Reserved,
+  type Side,
+} from './setup.js';
+import { StreamHandle } from './stream-handle.js';
+import { mergeStatus, type StreamStatus } from './status.js';
+import { findStream, listStreams, type StreamList } from './survey.js';
+import { formatTicket, parseTicket, type Ticket } from './ticket.js';
+import { waitVerified, type VerifyResult } from './verify.js';
+
+/** What happens while a stream is made, in this order. */
+export type ProgressEvent =
+  /** From now on application controllers may say HELLO for it. */
+  | { readonly kind: 'uid'; readonly uid: string }
+  /** A side has its listeners. */
+  | { readonly kind: 'reserved'; readonly side: 'from' | 'to'; readonly status: StreamStatus }
+  | { readonly kind: 'verified'; readonly result: VerifyResult };
+
+export interface S2ucOptions {
+  readonly log?: Logger;
+  /** Called synchronously; must not throw. */
+  readonly onProgress?: (event: ProgressEvent) => void;
+  /** Where streams are remembered; default {@link clientStateDir}. */
+  readonly stateDir?: string;
+  /** Trust for control servers given as host:port. */
+  readonly trust?: TrustSettings;
+}
+
+/** An inbound side that exists, as far as it is known: a ticket, or just its listeners. */
+export type InboundSide = Pick<Ticket, 'listeners'> & Partial<Ticket>;
+
+/**
+ * The user client: makes streams across two control servers (protocol.md §3) and finds those made earlier. One per
+ * program is enough; calls may overlap. Close it at the end.
+ */
+export class S2UC implements AsyncDisposable {
+  readonly #facilities: S2ucConfig['facilities'];
+  readonly #options: S2ucOptions;
+  readonly #log: Logger;
+  readonly #journal: Journal;
+  readonly #clients = new Map<string, ControlClient>();
+
+  constructor({ facilities = {} }: Partial<Pick<S2ucConfig, 'facilities'>> = {}, options: S2ucOptions = {}) {
+    this.#facilities = facilities;
+    this.#options = options;
+    this.#log = options.log ?? silentLogger;
+    this.#journal = new Journal(options.stateDir ?? clientStateDir(), this.#log);
+  }
+
+  /**
+   * Makes a stream and returns when it is ready. On any error, and when `signal` aborts, both sides are released first.
+   * @throws The first error with its side named; SCI_USAGE when both sides have the same control server, where one uid
+   * cannot exist twice; the reason of `signal`.
+   */
+  async up(options: UpOptions, signal?: AbortSignal): Promise<StreamHandle> {
+    const started = performance.now();
+    const plan = toPlan(options, options.producer);
+    needsProducer(plan);
+    const from = this.#side('PROD', options.from);
+    const to = this.#side('CONS', options.to);
+    const where = formatAddress(from.client.endpoint.address);
+    if (where === formatAddress(to.client.endpoint.address)) {
+      throw new SciStreamError('SCI_USAGE', `Both sides of the stream have the same control server, ${where}.`, {
+        suggestions: ['Run one control server per side: a uid can be in use only once on each.'],
+      });
+    }
+    const parts = {
+      from: from.client,
+      to: to.client,
+      verify: options.verify !== false,
+      fresh: options.uid === undefined,
+    };
+    return (await this.#make([from, to], plan, parts, started, signal)).handle;
+  }
+
+  /** Makes the inbound side alone. @returns Also the ticket for whoever makes the outbound side. @throws as {@link up} */
+  async inbound(
+    options: InboundOptions,
+    signal?: AbortSignal,
+  ): Promise<{ readonly handle: StreamHandle; readonly ticket: string }> {
+    const started = performance.now();
+    const plan = toPlan(options, options.producer);
+    needsProducer(plan);
+    const from = this.#side('PROD', options.from);
+    const parts = { from: from.client, verify: options.verify !== false, fresh: options.uid === undefined };
+    const { handle, listeners } = await this.#make([from], plan, parts, started, signal);
+    const ticket = formatTicket({
+      uid: plan.uid,
+      name: plan.name,
+      s2cs: from.client.endpoint.address,
+      fingerprint: from.client.fingerprint,
+      listeners,
+      transport: plan.transport,
+      connections: plan.connections,
+      bitsPerSecond: plan.bitsPerSecond,
+      expiresAt: handle.initial.expiresAt,
+    });
+    return { handle, ticket };
+  }
+
+  /**
+   * Makes the outbound side to an inbound side that exists. The inbound control server is asked for a probe; where it
+   * refuses, because the inbound side is somebody else's, that hop counts as not checked.
+   * @param inbound A ticket as pasted, or just its listeners.
+   * @throws SCI_TICKET_INVALID, and as {@link up}
+   */
+  async outbound(inbound: string | InboundSide, options: OutboundOptions, signal?: AbortSignal): Promise<StreamHandle> {
+    const started = performance.now();
+    const known: InboundSide = typeof inbound === 'string' ? parseTicket(inbound) : inbound;
+    const given = options.uid ?? known.uid;
+    const plan = toPlan({ ...fromTicket(known), ...defined(options), uid: given });
+    const to = this.#side('CONS', options.to);
+    const peer = known.s2cs && this.#client(peerEndpoint(known.s2cs, known.fingerprint, this.#options.trust));
+    const parts = { to: to.client, peer, verify: options.verify !== false, fresh: given === undefined };
+    return (await this.#make([to], plan, parts, started, signal, known.listeners)).handle;
+  }
+
+  /**
+   * All streams this user has, as far as the configured facilities and the journal know.
+   * @param servers More control servers to ask.
+   * @param ended Also the streams that are over.
+   */
+  async list({
+    servers = [],
+    ended = false,
+  }: { servers?: readonly ServerRef[]; ended?: boolean } = {}): Promise<StreamList> {
+    return await listStreams(this.#survey(servers), ended);
+  }
+
+  /**
+   * The stream a user means.
+   * @param ref uid, prefix of a uid of at least 6 characters, or name.
+   * @param servers More control servers to ask.
+   * @throws SCI_STREAM_NOT_FOUND, SCI_STREAM_AMBIGUOUS
+   */
+  async find(ref: string, servers: readonly ServerRef[] = []): Promise<StreamHandle> {
+    return await findStream(ref, this.#survey(servers));
+  }
+
+  /** Ends all connections to control servers; streams stay. Idempotent. */
+  close(): void {
+    for (const client of this.#clients.values()) client.close();
+    this.#clients.clear();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+    return Promise.resolve();
+  }
+
+  /** REQ and HELLO, connection map, UPDATE, verify: ready. Or everything back. */
+  async #make(
+    sides: readonly Side[],
+    plan: Plan,
+    { verify, fresh, ...clients }: Making,
+    started: number,
+    signal?: AbortSignal,
+    inboundListeners?: readonly Address[],
+  ): Promise<Made> {
+    const { uid, name } = plan;
+    if (!fresh) await onEverySide(sides, (side) => mustBeFree(side, uid), signal);
+    await this.#remember(uid, name, clients);
+    try {
+      this.#options.onProgress?.({ kind: 'uid', uid });
+      const reserved = await onEverySide(sides, (side, stop) => this.#reserve(side, plan, stop), signal);
+      const listeners = inboundListeners ?? reserved.find(({ role }) => role === 'PROD')?.listeners ?? [];
+      const connected = await onEverySide(reserved, (side, stop) => connectSide(side, plan, listeners, stop), signal);
+      if (verify) {
+        const asked = { uid, from: clients.from ?? clients.peer, to: clients.to, borrowed: !clients.from };
+        const result = await waitVerified(asked, plan.waitMs, signal);
+        this.#options.onProgress?.({ kind: 'verified', result });
+      }
+      const parts = { uid, ...clients, journal: this.#journal, initial: statusOf(uid, connected) };
+      return { handle: new StreamHandle({ ...parts, setupMs: elapsed(started) }), listeners };
+    } catch (error) {
+      this.#log.debug({ uid }, 'stream could not be made and is released');
+      const failure = await rollBack(sides, uid, error);
+      if (failure === error)
+        await this.#journal.drop(
+          uid,
+          sides.map(({ role }) => (role === 'PROD' ? 'from' : 'to')),
+        );
+      throw failure;
+    }
+  }
+
+  async #reserve(side: Side, plan: Plan, signal: AbortSignal): Promise<Reserved> {
+    const reserved = await reserve(side, plan, signal);
+    const name = side.role === 'PROD' ? 'from' : 'to';
+    this.#options.onProgress?.({ kind: 'reserved', side: name, status: statusOf(plan.uid, [reserved]) });
+    return reserved;
+  }
+
+  async #remember(uid: string, name: string, { from, to, peer }: Clients): Promise<void> {
+    await this.#journal.put({
+      uid,
+      name,
+      createdAt: new Date().toISOString(),
+      ...(from && { from: from.endpoint }),
+      ...(to && { to: to.endpoint }),
+      ...(peer && { peer: peer.endpoint }),
+    });
+  }
+
+  #side(role: Side['role'], ref: ServerRef): Side {
+    return { role, client: this.#client(this.#endpoint(ref)) };
+  }
+
+  #endpoint(ref: ServerRef): Endpoint {
+    return typeof ref === 'string' ? resolveEndpoint(ref, this.#facilities, this.#options.trust) : ref;
+  }
+
+  #client(endpoint: Endpoint): ControlClient {
+    const key = endpointKey(endpoint);
+    const client = this.#clients.get(key) ?? new ControlClient(endpoint, this.#log);
+    this.#clients.set(key, client);
+    return client;
+  }
+
+  #survey(servers: readonly ServerRef[]) {
+    const refs = [...Object.keys(this.#facilities), ...servers];
+    return {
+      journal: this.#journal,
+      endpoints: refs.map((ref) => this.#endpoint(ref)),
+      client: (endpoint: Endpoint) => this.#client(endpoint),
+    };
+  }
+}
+
+interface Clients {
+  readonly from?: ControlClient | undefined;
+  readonly to?: ControlClient | undefined;
+  readonly peer?: ControlClient | undefined;
+}
+
+interface Making extends Clients {
+  readonly verify: boolean;
+  /** The uid was made here, so nobody else can have it. */
+  readonly fresh: boolean;
+}
+
+interface Made {
+  readonly handle: StreamHandle;
+  /** Of the inbound side. */
+  readonly listeners: readonly Address[];
+}
+
+/** A given uid may be in use; then nothing is begun, for the roll-back would end a stream that is not this one. */
+async function mustBeFree({ client }: Side, uid: string): Promise<void> {
+  try {
+    const { state } = await client.get(uid);
+    if (state === 'failed' || state === 'released') return;
+  } catch (error) {
+    if (isUnknown(error)) return;
+    throw error;
+  }
+  throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${uid} exists already.`, {
+    suggestions: [`scistream stream status ${uid}`, `scistream stream down ${uid}`],
+  });
+}
+
+function statusOf(uid: string, sides: readonly Reserved[]): StreamStatus {
+  const answer = (role: Side['role']) => {
+    const side = sides.find((one) => one.role === role);
+    return side && { endpoint: side.client.endpoint, stream: side.stream };
+  };
+  return mergeStatus(uid, answer('PROD'), answer('CONS'));
+}
+
+/** What the outbound side should be like when the caller does not say. */
+function fromTicket({ name, connections, listeners, bitsPerSecond = 0, transport }: InboundSide): SideOptions {
+  return {
+    name,
+    connections: connections ?? listeners.length,
+    transport,
+    ...(bitsPerSecond > 0 && { rate: bitsPerSecond }),
+  };
+}
+
+/** Without the keys that are there but undefined, which would hide a default. */
+const defined = <T extends object>(options: T): Partial<T> =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
+
+/** Trust in the inbound control server: the certificate the ticket names, else what the caller gave for host:port. */
+function peerEndpoint(s2cs: Address, fingerprint: string | undefined, trust: TrustSettings = {}): Endpoint {
+  const { insecure, token } = trust;
+  return resolveEndpoint(formatAddress(s2cs), {}, fingerprint ? { fingerprint, token } : { insecure, token });
+}
+
+const elapsed = (since: number): number => Number((performance.now() - since).toFixed(1));

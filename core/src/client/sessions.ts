@@ -1,0 +1,208 @@
+import type { ClientHttp2Stream, ClientSessionRequestOptions, OutgoingHttpHeaders } from 'node:http2';
+import { readFileSync } from 'node:fs';
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
+import { Http2SessionManager } from '@connectrpc/connect-node';
+import { formatAddress } from '../address.js';
+import { parseFingerprint } from '../config/fields.js';
+import { messageOf, SciStreamError, systemCode } from '../errors.js';
+import type { Endpoint } from './endpoint.js';
+
+/** How long TCP and TLS handshake may take together, ms. */
+const CONNECT_TIMEOUT_MS = 10_000;
+/** A connection with a call in flight is asked for a sign of life this often, ms; REQ and Watch can be silent for long. */
+const PING_INTERVAL_MS = 20_000;
+const PING_TIMEOUT_MS = 10_000;
+
+/**
+ * Keeps one HTTP/2 connection to a control server. The server has proven who it is before HTTP/2 gets to see the socket:
+ * ending a socket in its `secureConnect` event, while an HTTP/2 session sits on it, aborts the whole Node.js process.
+ */
+export class VerifiedSessions {
+  /** Origin of all requests. */
+  readonly authority: string;
+  readonly #endpoint: Endpoint;
+  readonly #inner: Http2SessionManager;
+  readonly #ca: Buffer | undefined;
+  #socket: Socket | undefined;
+  #opening: Promise<void> | undefined;
+  #fingerprint: string | undefined;
+  #closed = false;
+
+  /** @throws SCI_CONFIG_NOT_FOUND when the CA file cannot be read. */
+  constructor(endpoint: Endpoint) {
+    this.#endpoint = endpoint;
+    this.#ca = endpoint.trust.kind === 'ca' ? readCa(endpoint.trust.file) : undefined;
+    const scheme = endpoint.trust.kind === 'plain' ? 'http' : 'https';
+    this.#inner = new Http2SessionManager(
+      `${scheme}://${formatAddress(endpoint.address)}`,
+      { pingIntervalMs: PING_INTERVAL_MS, pingTimeoutMs: PING_TIMEOUT_MS },
+      { createConnection: () => this.#take() },
+    );
+    this.authority = this.#inner.authority;
+  }
+
+  /** `sha256:…` of the certificate the server showed last; undefined before the first connection and without TLS. */
+  get fingerprint(): string | undefined {
+    return this.#fingerprint;
+  }
+
+  /** @throws SCI_S2CS_UNREACHABLE, SCI_TLS_UNTRUSTED when there is no connection and none can be made. */
+  async request(
+    method: string,
+    path: string,
+    headers: OutgoingHttpHeaders,
+    options: Omit<ClientSessionRequestOptions, 'signal'>,
+  ): Promise<ClientHttp2Stream> {
+    try {
+      return await this.#inner.request(method, path, headers, options);
+    } catch (error) {
+      if (!(error instanceof NoSocket)) throw error;
+      this.#opening ??= this.#open().finally(() => (this.#opening = undefined));
+      await this.#opening;
+      return this.#inner.request(method, path, headers, options);
+    }
+  }
+
+  notifyResponseByteRead(stream: ClientHttp2Stream): void {
+    this.#inner.notifyResponseByteRead(stream);
+  }
+
+  /** Ends the connection and all calls on it; later calls fail. */
+  close(): void {
+    this.#closed = true;
+    this.#socket?.destroy();
+    this.#inner.abort();
+  }
+
+  #take(): Socket {
+    const socket = this.#socket;
+    this.#socket = undefined;
+    if (!socket || socket.destroyed) throw new NoSocket();
+    return socket;
+  }
+
+  async #open(): Promise<void> {
+    if (this.#closed)
+      throw new SciStreamError('SCI_BUG', 'The connection to the control server was closed by this program.');
+    const { address, trust } = this.#endpoint;
+    if (trust.kind === 'plain') {
+      this.#socket = await established(connectTcp(address), 'connect', this.#endpoint);
+      return;
+    }
+    const pinned = trust.kind === 'pin';
+    const socket = connectTls({ ...tlsOptions(this.#endpoint), ca: this.#ca, rejectUnauthorized: !pinned });
+    await established(socket, 'secureConnect', this.#endpoint);
+    this.#fingerprint = fingerprintOf(socket);
+    if (pinned && this.#fingerprint !== trust.fingerprint) {
+      socket.destroy();
+      throw untrusted(this.#endpoint, `its certificate is not the expected ${trust.fingerprint}`, this.#fingerprint);
+    }
+    this.#socket = socket;
+  }
+}
+
+/** HTTP/2 wants a connection and none is waiting for it. */
+class NoSocket extends Error {}
+
+function readCa(file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (cause) {
+    throw new SciStreamError(
+      'SCI_CONFIG_NOT_FOUND',
+      `The CA file ${file} cannot be read (${systemCode(cause) ?? messageOf(cause)}).`,
+      {
+        cause,
+        suggestions: ['Give the PEM file of the CA, or trust one certificate with --fingerprint sha256:…'],
+      },
+    );
+  }
+}
+
+function tlsOptions({ address }: Endpoint): ConnectionOptions {
+  const servername = isIP(address.host) === 0 ? { servername: address.host } : {};
+  return { ...address, ...servername, ALPNProtocols: ['h2'], minVersion: 'TLSv1.2' };
+}
+
+function fingerprintOf(socket: TLSSocket): string | undefined {
+  const hex = socket.getPeerX509Certificate()?.fingerprint256;
+  return hex && parseFingerprint(`sha256:${hex}`);
+}
+
+/** Waits until the socket is usable. The socket is destroyed when it is not. */
+async function established(socket: Socket, event: 'connect' | 'secureConnect', endpoint: Endpoint): Promise<Socket> {
+  const timer = setTimeout(() => socket.destroy(late()), CONNECT_TIMEOUT_MS);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      socket.once(event, resolve).once('error', reject);
+      socket.once('close', () => reject(new Error('the connection was closed during the handshake')));
+    });
+    return socket;
+  } catch (error) {
+    throw await connectionError(error, endpoint);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+const late = (): Error => Object.assign(new Error(`no answer in ${CONNECT_TIMEOUT_MS} ms`), { code: 'ETIMEDOUT' });
+
+/** Turns a failed handshake into what a user can act on. */
+async function connectionError(error: unknown, endpoint: Endpoint): Promise<SciStreamError> {
+  const code = systemCode(error) ?? '';
+  if (/^ERR_SSL|^EPROTO/.test(code)) {
+    return unreachable(endpoint, error, 'it does not speak TLS', [
+      'Check the port; a server without TLS needs --insecure.',
+    ]);
+  }
+  if (/CERT|ISSUER|CRL|LEAF/.test(code)) {
+    return untrusted(endpoint, messageOf(error), await shownFingerprint(endpoint), error);
+  }
+  return unreachable(endpoint, error);
+}
+
+/** What a failed connection means. `why` defaults to the reason the system gave. */
+export function unreachable(
+  endpoint: Endpoint,
+  cause: unknown,
+  why?: string,
+  suggestions?: readonly string[],
+): SciStreamError {
+  const where = formatAddress(endpoint.address);
+  const reason = why ?? WHY[systemCode(cause) ?? ''] ?? messageOf(cause);
+  return new SciStreamError('SCI_S2CS_UNREACHABLE', `Control server ${where} cannot be reached: ${reason}.`, {
+    cause,
+    suggestions: suggestions ?? [`Check that s2cs runs there and that a firewall lets TCP to ${where} pass.`],
+  });
+}
+
+const WHY: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'nothing listens there',
+  ECONNRESET: 'it closed the connection',
+  EPIPE: 'it closed the connection',
+  ENOTFOUND: 'the host name is not known',
+  EAI_AGAIN: 'the host name cannot be looked up now',
+  EHOSTUNREACH: 'there is no way to the host',
+  ENETUNREACH: 'there is no way to the network',
+  ETIMEDOUT: `no answer in ${CONNECT_TIMEOUT_MS} ms`,
+};
+
+function untrusted(endpoint: Endpoint, why: string, seen: string | undefined, cause?: unknown): SciStreamError {
+  const where = formatAddress(endpoint.address);
+  const pin = `If its operator confirms this fingerprint, trust it with --fingerprint ${seen ?? ''} or ${where}#${seen ?? ''}`;
+  return new SciStreamError('SCI_TLS_UNTRUSTED', `The certificate of control server ${where} is not trusted: ${why}.`, {
+    cause,
+    suggestions: [...(seen ? [pin] : []), 'Or trust the CA that signed it with --ca FILE.'],
+  });
+}
+
+/** Connects once more, without sending anything, only to tell the user which certificate it was. */
+async function shownFingerprint(endpoint: Endpoint): Promise<string | undefined> {
+  const socket = connectTls({ ...tlsOptions(endpoint), rejectUnauthorized: false, timeout: CONNECT_TIMEOUT_MS });
+  return new Promise((resolve) => {
+    socket.once('secureConnect', () => resolve(fingerprintOf(socket)));
+    socket.once('error', () => resolve(undefined));
+    socket.once('timeout', () => resolve(undefined));
+  }).finally(() => socket.destroy()) as Promise<string | undefined>;
+}

@@ -1,0 +1,191 @@
+import { create } from '@bufbuild/protobuf';
+import { formatAddress, parseAddress, type Address, type Transport } from '../address.js';
+import { messageOf, SciStreamError, toSciStreamError } from '../errors.js';
+import type { Response } from '../gen/scistream_pb.js';
+import { StreamSchema, type Stream } from '../gen/scistream/v1/streams_pb.js';
+import type { Role } from '../s2ds.js';
+import type { ControlClient } from './control-client.js';
+
+/** How long a control server may take to release a stream, ms. */
+const RELEASE_MS = 15_000;
+/** How long UPDATE may take: names are looked up and proxies retargeted. */
+const UPDATE_MS = 20_000;
+/** REQ ends at the latest when the control server gives up waiting for HELLO: 180 s (protocol.md §2), and some. */
+const CONTROLLER_MS = 200_000;
+
+/** One side to set up. */
+export interface Side {
+  readonly role: Role;
+  readonly client: ControlClient;
+}
+
+/** What to ask the control servers for; the same for both sides. */
+export interface Plan {
+  readonly uid: string;
+  readonly name: string;
+  readonly producer: readonly Address[];
+  readonly connections: number;
+  /** bit/s; 0 for none. */
+  readonly bitsPerSecond: number;
+  /** `rate` of the old message, whose unit was never settled (protocol.md §2). */
+  readonly legacyRate: number;
+  /** ms; 0 for the control server's limit. */
+  readonly lifetimeMs: number;
+  /** Empty for the gateway's default. */
+  readonly proxy: string;
+  readonly runtime: string;
+  readonly transport: Transport;
+  /** Who says HELLO: this client, or an application controller. */
+  readonly hello: 'client' | 'controller';
+  /** Time for REQ and for the stream to become ready, ms. */
+  readonly waitMs: number;
+}
+
+/** A side whose listeners accept. */
+export interface Reserved extends Side {
+  readonly listeners: readonly Address[];
+  /** Where the producer listens, as HELLO said; on the CONS side empty. */
+  readonly announced: readonly Address[];
+  /** What the control server says of it. */
+  readonly stream: Stream;
+}
+
+/**
+ * REQ and, unless an application controller says it, HELLO at once: REQ is answered only after HELLO, and a HELLO that
+ * comes first waits for its REQ (protocol.md §2).
+ */
+export async function reserve({ role, client }: Side, plan: Plan, signal: AbortSignal): Promise<Reserved> {
+  const { uid, name, proxy, runtime, transport, producer } = plan;
+  const byController = plan.hello === 'controller';
+  const request = {
+    uid,
+    role,
+    numConn: plan.connections,
+    rate: plan.legacyRate,
+    name,
+    bitsPerSecond: BigInt(plan.bitsPerSecond),
+    lifetimeMs: BigInt(plan.lifetimeMs),
+    proxy,
+    runtime,
+    transport,
+  };
+  const prodListeners = role === 'PROD' ? producer.map(formatAddress) : [];
+  const [response] = await Promise.all([
+    client.req(request, { deadlineMs: byController ? CONTROLLER_MS : plan.waitMs, signal }),
+    byController || client.hello({ uid, role, prodListeners }, { deadlineMs: plan.waitMs, signal }),
+  ]);
+  const listeners = response.listeners.map((text) => parseAddress(text, 'Listener'));
+  if (listeners.length === 0) {
+    throw new SciStreamError('SCI_PORTS_EXHAUSTED', 'The control server answered without any listener.');
+  }
+  const announced = response.prodListeners.map((text) => parseAddress(text, 'Producer'));
+  return { role, client, listeners, announced, stream: streamOf(response, plan, role) };
+}
+
+/**
+ * The connection map (protocol.md §4): PROD forwards to the producer, CONS to the listeners of PROD.
+ * @param inbound Listeners of PROD.
+ * @throws SCI_TARGETS_INVALID when nobody said where the producer listens.
+ */
+function targetsOf(side: Reserved, plan: Plan, inbound: readonly Address[]): readonly Address[] {
+  if (side.role === 'CONS') return inbound;
+  const producer = plan.hello === 'controller' && side.announced.length > 0 ? side.announced : plan.producer;
+  if (producer.length > 0) return producer;
+  throw new SciStreamError('SCI_TARGETS_INVALID', 'Nobody said where the producer listens.', {
+    suggestions: ['Add --producer host:port, or let the application controller announce it in its HELLO.'],
+  });
+}
+
+/** UPDATE. @returns The side with its targets in force. */
+export async function connectSide(
+  side: Reserved,
+  plan: Plan,
+  inbound: readonly Address[],
+  signal: AbortSignal,
+): Promise<Reserved> {
+  const response = await setTargets(side, plan.uid, targetsOf(side, plan, inbound), signal);
+  return { ...side, stream: streamOf(response, plan, side.role) };
+}
+
+/** UPDATE, at any time. */
+export function setTargets(
+  { role, client }: Side,
+  uid: string,
+  targets: readonly Address[],
+  signal?: AbortSignal,
+): Promise<Response> {
+  return client.update(uid, role, targets.map(formatAddress), { deadlineMs: UPDATE_MS, signal });
+}
+
+/** The stream as an answer tells it; an older control server tells only its listeners and targets. */
+function streamOf({ stream, listeners, prodListeners }: Response, { uid, name }: Plan, role: Role): Stream {
+  return stream ?? create(StreamSchema, { uid, name, role, state: 'ready', listeners, targets: prodListeners });
+}
+
+/**
+ * Does the same for every side at once. When one fails the others are interrupted and awaited, then the first failure is
+ * thrown with its side named; or the reason of `signal` when that fired.
+ */
+export async function onEverySide<S extends Side, T>(
+  sides: readonly S[],
+  work: (side: S, signal: AbortSignal) => Promise<T>,
+  signal?: AbortSignal,
+): Promise<readonly T[]> {
+  signal?.throwIfAborted();
+  const stop = new AbortController();
+  const either = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
+  const running = sides.map(async (side) => {
+    try {
+      return await work(side, either);
+    } catch (error) {
+      throw either.aborted ? error : naming(side, error);
+    }
+  });
+  try {
+    return await Promise.all(running);
+  } catch (first) {
+    stop.abort(first);
+    await Promise.allSettled(running);
+    signal?.throwIfAborted();
+    throw first;
+  }
+}
+
+/** The same error, saying on which side it happened. */
+export function naming({ role, client }: Side, error: unknown): SciStreamError {
+  const { code, message, suggestions } = toSciStreamError(error);
+  const side = role === 'PROD' ? 'Inbound' : 'Outbound';
+  return new SciStreamError(code, `${side} side ${client.endpoint.facility}: ${message}`, {
+    suggestions,
+    cause: error,
+  });
+}
+
+/**
+ * RELEASE on every side at once, each with its own deadline; one that fails does not keep the others from it. A stream
+ * the server does not know is released.
+ * @returns Why sides could not be released; empty when all are.
+ */
+export async function releaseSides(sides: readonly Side[], uid: string): Promise<readonly SciStreamError[]> {
+  const outcomes = await Promise.allSettled(sides.map(({ client }) => client.release(uid, { deadlineMs: RELEASE_MS })));
+  return outcomes.flatMap((outcome, i) => {
+    const side = sides[i];
+    if (outcome.status === 'fulfilled' || !side || isUnknown(outcome.reason)) return [];
+    return [naming(side, outcome.reason)];
+  });
+}
+
+/** Whether a control server says that it has no such stream. */
+export const isUnknown = (error: unknown): boolean => SciStreamError.is(error) && error.code === 'SCI_STREAM_NOT_FOUND';
+
+/**
+ * Releases after a failure.
+ * @returns The error to throw: the cause itself, with a note when a side could not be released.
+ */
+export async function rollBack(sides: readonly Side[], uid: string, cause: unknown): Promise<unknown> {
+  const left = await releaseSides(sides, uid);
+  if (left.length === 0) return cause;
+  const error = SciStreamError.is(cause) ? cause : new SciStreamError('SCI_CLIENT_GONE', messageOf(cause), { cause });
+  const note = `Not released: ${left.map(({ message }) => message).join(' ')} Later: scistream stream down ${uid}`;
+  return new SciStreamError(error.code, error.message, { cause, suggestions: [...error.suggestions, note] });
+}

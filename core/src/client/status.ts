@@ -1,0 +1,195 @@
+import { formatAddress } from '../address.js';
+import type { SciStreamError } from '../errors.js';
+import type { Stream } from '../gen/scistream/v1/streams_pb.js';
+import type { Endpoint } from './endpoint.js';
+import { printable } from './rpc-errors.js';
+
+type ErrorJson = ReturnType<SciStreamError['toJSON']>;
+
+/** States of a stream that a user sees, worst first; of two sides the worse one counts. */
+const STATES = ['failed', 'releasing', 'reserving', 'waiting', 'streaming', 'idle', 'ready', 'released'] as const;
+
+export type UserState = (typeof STATES)[number];
+
+/** One side of a stream as its control server tells it. */
+export interface SideStatus {
+  readonly facility: string;
+  /** The control server, host:port. */
+  readonly s2cs: string;
+  /** `unreachable`: the control server could not be asked; `error` tells why and the rest is empty. */
+  readonly state: UserState | 'unreachable';
+  readonly gateway: string;
+  readonly proxy: string;
+  readonly runtime: string;
+  /** host:port, in order. */
+  readonly listeners: readonly string[];
+  /** host:port in force, one per listener; empty before they are set. */
+  readonly targets: readonly string[];
+  /** Connections accepted so far, open now, and broken or not carried; bytes from the listener to the target and back. */
+  readonly connections: number;
+  readonly open: number;
+  readonly errors: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly error?: Pick<ErrorJson, 'message' | 'suggestions'> & { readonly code: string };
+}
+
+/** What passes one gateway: `bytesToProducer` came from the consumer's side. Rates are means over `sampleMs`. */
+export interface HopTraffic {
+  readonly gateway: string;
+  readonly connections: number;
+  readonly open: number;
+  readonly bytesToProducer: number;
+  readonly bytesToConsumer: number;
+  readonly bitsPerSecondToProducer?: number;
+  readonly bitsPerSecondToConsumer?: number;
+}
+
+/** Both sides of a stream in one. A side that is not this user's is absent. */
+export interface StreamStatus {
+  readonly uid: string;
+  readonly name: string;
+  readonly state: UserState;
+  /** The inbound side, where the producer is. */
+  readonly from?: SideStatus;
+  /** The outbound side, where consumers connect. */
+  readonly to?: SideStatus;
+  /** Where consumers connect, host:port; empty when only the inbound side is known. */
+  readonly connect: readonly string[];
+  /** Of the data between the gateways. */
+  readonly encryption: 'none';
+  readonly rate: { readonly bitsPerSecond: number; readonly enforced: boolean };
+  /** ISO 8601 UTC. */
+  readonly createdAt: string;
+  /** ISO 8601 UTC: the earlier one of both sides. */
+  readonly expiresAt: string;
+  readonly owner: string;
+  /** One sentence: what is going on, or what is wrong. */
+  readonly diagnosis: string;
+  /** From the consumer to the producer. */
+  readonly hops: readonly HopTraffic[];
+}
+
+/** What one control server answered, or why it did not. */
+export interface SideAnswer {
+  readonly endpoint: Endpoint;
+  readonly stream?: Stream | undefined;
+  readonly error?: SciStreamError | undefined;
+}
+
+/** Puts the answers of both control servers together. At least one must hold a stream. */
+export function mergeStatus(uid: string, from: SideAnswer | undefined, to: SideAnswer | undefined): StreamStatus {
+  const streams = [from?.stream, to?.stream].flatMap((stream) => stream ?? []);
+  const sides = { ...(from && { from: sideStatus(from) }), ...(to && { to: sideStatus(to) }) };
+  const state = mergedState([sides.from, sides.to].flatMap((side) => side ?? []));
+  const first = streams[0];
+  return {
+    uid,
+    name: printable(streams.find(({ name }) => name !== '')?.name ?? ''),
+    state,
+    ...sides,
+    connect: sides.to?.listeners ?? [],
+    encryption: 'none',
+    rate: {
+      bitsPerSecond: Math.max(0, ...streams.map((stream) => Number(stream.bitsPerSecond))),
+      enforced: streams.some(({ rateEnforced }) => rateEnforced),
+    },
+    createdAt: earliest(streams.map(({ createdAt }) => createdAt)),
+    expiresAt: earliest(streams.map(({ expiresAt }) => expiresAt)),
+    owner: printable(first?.owner ?? ''),
+    diagnosis: diagnose(state, sides.from, sides.to),
+    hops: [sides.to && traffic(sides.to), sides.from && traffic(sides.from)].flatMap((hop) => hop ?? []),
+  };
+}
+
+/** Adds rates to `now` from an earlier status of the same stream, `ms` before. */
+export function withRates(now: StreamStatus, before: StreamStatus, ms: number): StreamStatus {
+  const rate = (after: number, earlier: number): number => Math.max(0, Math.round(((after - earlier) * 8000) / ms));
+  const hops = now.hops.map((hop, i) => {
+    const old = before.hops[i];
+    if (!old || old.gateway !== hop.gateway) return hop;
+    return {
+      ...hop,
+      bitsPerSecondToProducer: rate(hop.bytesToProducer, old.bytesToProducer),
+      bitsPerSecondToConsumer: rate(hop.bytesToConsumer, old.bytesToConsumer),
+    };
+  });
+  return { ...now, hops };
+}
+
+function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus {
+  const sum = (key: 'connections' | 'open' | 'errors' | 'bytesIn' | 'bytesOut'): number =>
+    (stream?.statistics ?? []).reduce((total, listener) => total + Number(listener[key]), 0);
+  const failure = error?.toJSON() ?? stream?.error;
+  return {
+    facility: printable(stream?.facility || endpoint.facility),
+    s2cs: formatAddress(endpoint.address),
+    state: stream ? userState(stream.state) : 'unreachable',
+    gateway: printable(stream?.gateway ?? ''),
+    proxy: printable(stream?.proxy ?? ''),
+    runtime: printable(stream?.runtime ?? ''),
+    listeners: (stream?.listeners ?? []).map(printable),
+    targets: (stream?.targets ?? []).map(printable),
+    connections: sum('connections'),
+    open: sum('open'),
+    errors: sum('errors'),
+    bytesIn: sum('bytesIn'),
+    bytesOut: sum('bytesOut'),
+    ...(failure && {
+      error: {
+        code: failure.code,
+        message: printable(failure.message),
+        suggestions: failure.suggestions.map(printable),
+      },
+    }),
+  };
+}
+
+/** An unknown state of a newer server is shown as the harmless one. */
+const userState = (text: string): UserState => STATES.find((state) => state === text) ?? 'ready';
+
+function mergedState(sides: readonly SideStatus[]): UserState {
+  const states = sides.flatMap(({ state }) => (state === 'unreachable' ? [] : [state]));
+  const released = states.filter((state) => state === 'released').length;
+  if (released > 0 && released < states.length) return 'failed';
+  return STATES.find((state) => states.includes(state)) ?? 'failed';
+}
+
+const earliest = (times: readonly string[]): string => times.filter((time) => time !== '').sort()[0] ?? '';
+
+function traffic({ gateway, facility, connections, open, bytesIn, bytesOut }: SideStatus): HopTraffic {
+  return { gateway: gateway || facility, connections, open, bytesToProducer: bytesIn, bytesToConsumer: bytesOut };
+}
+
+function diagnose(state: UserState, from: SideStatus | undefined, to: SideStatus | undefined): string {
+  const named = [
+    { name: 'inbound', side: from },
+    { name: 'outbound', side: to },
+  ].flatMap(({ name, side }) => (side ? [{ name: `the ${name} side (${side.facility})`, side }] : []));
+  const find = (wanted: SideStatus['state']) => named.find(({ side }) => side.state === wanted);
+  const failed = find('failed');
+  if (failed) return `${capital(failed.name)} has failed: ${failed.side.error?.message ?? 'no reason was given'}`;
+  const silent = find('unreachable');
+  if (silent) return `${capital(silent.name)} cannot be asked: ${silent.side.error?.message ?? 'no answer'}`;
+  const over = find('released');
+  if (over && state === 'failed') return `${capital(over.name)} is released, the other one is not.`;
+  const waiting = find('waiting');
+  if (waiting) return `${capital(waiting.name)} waits for HELLO of its application.`;
+  const broken = named.find(({ side }) => side.errors > 0);
+  if (broken)
+    return `${broken.side.errors} connections of ${broken.name} broke or could not reach ${broken.side.targets.join(', ')}.`;
+  return DIAGNOSES[state];
+}
+
+const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+
+const DIAGNOSES: Readonly<Record<UserState, string>> = {
+  failed: 'The stream has failed.',
+  releasing: 'The stream is being released.',
+  reserving: 'Listeners are being reserved.',
+  waiting: 'The stream waits for HELLO.',
+  streaming: 'Data is flowing.',
+  idle: 'Connections were made earlier; none carries data now.',
+  ready: 'Ready; no consumer has connected yet.',
+  released: 'The stream is over.',
+};

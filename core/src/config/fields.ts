@@ -1,0 +1,114 @@
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { isIP } from 'node:net';
+import { z } from 'zod';
+import { parseAddress, parsePort, type Address } from '../address.js';
+import { quote, SciStreamError, toSciStreamError } from '../errors.js';
+import { parseDuration, parseRate } from '../units.js';
+
+/** A range of ports, both ends included, 1 to 65535. */
+export interface PortRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+/**
+ * A field written as text (YAML may have made a number of it) and parsed into a type. What the parser throws becomes
+ * an issue that keeps the code and the suggestions.
+ */
+function text<T>(parse: (value: string) => T): z.ZodType<T, string | number> {
+  return z.union([z.string(), z.number()]).transform((value, context) => {
+    try {
+      return parse(String(value));
+    } catch (error) {
+      const { code, message, suggestions } = toSciStreamError(error);
+      context.addIssue({ code: 'custom', message, params: { code, suggestions } });
+      return z.NEVER;
+    }
+  });
+}
+
+const invalid = (message: string, suggestion: string): SciStreamError =>
+  new SciStreamError('SCI_CONFIG_INVALID', message, { suggestions: [suggestion] });
+
+/** Parses `5100-5200`. @throws SCI_PORT_RANGE_INVALID */
+export function parsePortRange(value: string): PortRange {
+  const [low = '', high = low, ...more] = value.split('-').map((part) => part.trim());
+  const first = parsePort(low);
+  const last = parsePort(high);
+  const reversed = first !== undefined && last !== undefined && first > last;
+  if (first !== undefined && last !== undefined && !reversed && more.length === 0) return { first, last };
+  throw new SciStreamError(
+    'SCI_PORT_RANGE_INVALID',
+    `${quote(value)} is not a range of ports${reversed ? ': it is reversed' : ''}.`,
+    {
+      suggestions: [reversed ? `Write ${last}-${first}.` : 'Write first-last, both 1 to 65535, for example 5100-5200.'],
+    },
+  );
+}
+
+/** Parses the SHA-256 of a certificate: hex, with or without colons. @throws SCI_CONFIG_INVALID */
+export function parseFingerprint(value: string): string {
+  const hex = /^sha256:([0-9a-f]{2}(?::?[0-9a-f]{2}){31})$/i.exec(value)?.[1];
+  if (hex !== undefined) return `sha256:${hex.replaceAll(':', '').toLowerCase()}`;
+  throw invalid(
+    `${quote(value)} is not a fingerprint.`,
+    'Write sha256: and 64 hex digits, as the control server prints at its start.',
+  );
+}
+
+function parseGatewayIp(value: string): string {
+  const wildcard = /^(0\.0\.0\.0|[0:]+)$/.test(value);
+  if (isIP(value) !== 0 && !value.includes('%') && !wildcard) return value.toLowerCase();
+  throw invalid(
+    wildcard ? `${quote(value)} stands for every address of the machine.` : `${quote(value)} is not an IP address.`,
+    'Write the one IP address of this gateway that listeners bind, for example 203.0.113.10.',
+  );
+}
+
+function parseUnixPath(value: string): string {
+  if (/^unix:\/./.test(value)) return value;
+  throw invalid(`${quote(value)} is not unix:/path.`, 'Write for example unix:/run/scistream/s2ds.sock.');
+}
+
+function parseDataServer(value: string): string {
+  return value === 'embedded' ? value : parseUnixPath(value);
+}
+
+const MAX_LIFETIME_MS = 20 * 86_400_000;
+
+function parseLimitedDuration(value: string): number {
+  const ms = parseDuration(value);
+  if (ms <= MAX_LIFETIME_MS) return ms;
+  throw invalid(`${quote(value)} is longer than 20 days.`, 'Write at most 20d.');
+}
+
+/** host:port */
+export const address: z.ZodType<Address, string | number> = text((value) => parseAddress(value));
+/** host:port,host:port… */
+export const addresses = text((value) => value.split(',').map((part) => parseAddress(part.trim())));
+/** Of a gateway, literal and definite. */
+export const gatewayIp = text(parseGatewayIp);
+export const ports = text(parsePortRange);
+/** bit/s */
+export const rate = text(parseRate);
+/** ms, at most 20 days: what a timer of Node.js can hold (2^31 ms) with room to spare. */
+export const duration = text(parseLimitedDuration);
+export const fingerprint = text(parseFingerprint);
+export const unixPath = text(parseUnixPath);
+export const dataServer = text(parseDataServer);
+/** How many of something. */
+export const count = z.int().min(1);
+/** The name of a facility, gateway, stream, proxy or runtime. */
+export const name = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'is not a name (letters, digits, ".", "_" and "-")');
+/** Options that a plugin's own schema will check. */
+export const options = z.record(name, z.record(z.string(), z.unknown()));
+
+/** A path; `~/` is the home directory, anything else relative starts at `directory`. */
+export const path = (directory: string): z.ZodType<string, string> =>
+  z
+    .string()
+    .min(1)
+    .transform((value) => resolve(directory, value.startsWith('~/') ? join(homedir(), value.slice(2)) : value));

@@ -1,0 +1,162 @@
+import { homedir, hostname, userInfo } from 'node:os';
+import { join } from 'node:path';
+import { z } from 'zod';
+import * as field from './fields.js';
+
+/** What a schema needs to know besides the document. */
+export interface Surroundings {
+  /** Where relative paths of the document start: the directory of its file. */
+  readonly directory: string;
+  /** Default of `facility` and of the gateway's name. */
+  readonly hostName: string;
+  /** Below it a daemon keeps its state unless told otherwise. */
+  readonly stateHome: string;
+}
+
+/** The surroundings on this machine, for a document in `directory`. */
+export function surroundings(directory: string, env: NodeJS.ProcessEnv): Surroundings {
+  const own = env.XDG_STATE_HOME ?? join(homedir(), '.local', 'state');
+  const short = (hostname().split('.')[0] ?? '').replace(/[^A-Za-z0-9_-]/g, '') || 'localhost';
+  return { directory, hostName: short, stateHome: userInfo().uid === 0 ? '/var/lib' : join(own, 'scistream') };
+}
+
+/** A directory of the daemon's own: /var/lib/scistream as root, ~/.local/state/scistream/s2cs otherwise. */
+const state = ({ directory, stateHome }: Surroundings, asRoot: string, asUser: string) =>
+  field.path(directory).prefault(join(stateHome, stateHome === '/var/lib' ? asRoot : asUser));
+
+const gatewayShape = ({ hostName }: Surroundings) => ({
+  name: field.name.prefault(hostName),
+  wan: field.gatewayIp.prefault('127.0.0.1'),
+  lan: field.gatewayIp.prefault('127.0.0.1'),
+  ports: field.ports.prefault('5100-5200'),
+  proxy: field.name.prefault('relay'),
+  runtime: field.name.prefault('process'),
+});
+
+/** The configuration of a control server. */
+export function s2csSchema(around: Surroundings) {
+  const path = field.path(around.directory);
+  const limits = z.strictObject({
+    streams: field.count.prefault(1000),
+    waiting: field.count.prefault(1000),
+    connections: field.count.max(65535).prefault(1024),
+    helloTimeout: field.duration.prefault('180s'),
+    lifetime: field.duration.prefault('24h'),
+  });
+  const gateway = z.strictObject({
+    ...gatewayShape(around),
+    s2ds: field.dataServer.prefault('embedded'),
+    capacity: field.rate.optional(),
+  });
+  return z.strictObject({
+    facility: field.name.prefault(around.hostName),
+    listen: field.address.prefault('127.0.0.1:5000'),
+    tls: z.strictObject({ cert: path, key: path }).optional(),
+    insecure: z.boolean().prefault(false),
+    state: state(around, 'scistream', 's2cs'),
+    auth: z.array(z.looseObject({ use: field.name })).prefault([]),
+    limits: limits
+      .transform(({ helloTimeout, lifetime, ...rest }) => ({
+        ...rest,
+        helloTimeoutMs: helloTimeout,
+        lifetimeMs: lifetime,
+      }))
+      .prefault({}),
+    gateways: z
+      .array(gateway)
+      .min(1, 'needs one gateway')
+      .max(1, 'has more than one entry, but there is one gateway per control server for now')
+      .prefault([{}]),
+    proxies: field.options.prefault({}),
+    runtimes: field.options.prefault({}),
+    plugins: z.array(z.string().min(1)).prefault([]),
+  });
+}
+
+/** The configuration of a data server that runs as its own daemon. */
+export function s2dsSchema(around: Surroundings) {
+  return z.strictObject({
+    ...gatewayShape(around),
+    listen: field.unixPath.prefault('unix:/run/scistream/s2ds.sock'),
+    state: state(around, 'scistream-s2ds', 's2ds'),
+    proxies: field.options.prefault({}),
+    runtimes: field.options.prefault({}),
+    plugins: z.array(z.string().min(1)).prefault([]),
+  });
+}
+
+/** A stream document: everything is optional, flags add what is missing. */
+export function streamSchema() {
+  const list = z.union([z.array(field.address), field.addresses]);
+  return z
+    .strictObject({
+      from: z.string().min(1).optional(),
+      to: z.string().min(1).optional(),
+      name: field.name.optional(),
+      producer: list.optional(),
+      connections: field.count.max(65535).optional(),
+      rate: field.rate.optional(),
+      lifetime: field.duration.optional(),
+      wait: field.duration.optional(),
+      proxy: field.name.optional(),
+      runtime: field.name.optional(),
+      transport: z.enum(['tcp', 'udp']).optional(),
+      encryption: z.enum(['tls', 'none']).optional(),
+    })
+    .transform(({ rate, lifetime, wait, ...rest }) => ({
+      ...rest,
+      ...(rate !== undefined && { bitsPerSecond: rate }),
+      ...(lifetime !== undefined && { lifetimeMs: lifetime }),
+      ...(wait !== undefined && { waitMs: wait }),
+    }));
+}
+
+/** The configuration of a user client. */
+export function s2ucSchema({ directory }: Pick<Surroundings, 'directory'>) {
+  const path = field.path(directory);
+  const token = z
+    .strictObject({
+      file: path.optional(),
+      env: z
+        .string()
+        .regex(/^[A-Za-z_]\w*$/, 'is not the name of a variable')
+        .optional(),
+    })
+    .refine(({ file, env }) => (file === undefined) !== (env === undefined), 'needs either file or env');
+  const facility = z.strictObject({
+    s2cs: field.address,
+    ca: path.optional(),
+    fingerprint: field.fingerprint.optional(),
+    insecure: z.boolean().optional(),
+    token: token.optional(),
+  });
+  return z.strictObject({
+    facilities: z.record(field.name, facility).prefault({}),
+    streams: z.record(field.name, streamSchema()).prefault({}),
+  });
+}
+
+export const SCHEMAS = { s2cs: s2csSchema, s2ds: s2dsSchema, s2uc: s2ucSchema } as const;
+
+/** Whose configuration a document is. */
+export type ConfigKind = keyof typeof SCHEMAS;
+
+/** Configuration of a control server, parsed: durations in ms (`…Ms`), `capacity` in bit/s, paths absolute. */
+export type S2csConfig = z.output<ReturnType<typeof s2csSchema>>;
+/** One entry of `gateways` in {@link S2csConfig}. */
+export type GatewayConfig = S2csConfig['gateways'][number];
+/** Configuration of a data server daemon, parsed; `listen` is `unix:/path`. */
+export type S2dsConfig = z.output<ReturnType<typeof s2dsSchema>>;
+/** Configuration of a user client, parsed. */
+export type S2ucConfig = z.output<ReturnType<typeof s2ucSchema>>;
+/** How a user client reaches and trusts one control server. */
+export type FacilityConfig = S2ucConfig['facilities'][string];
+/** A stream document, parsed: `bitsPerSecond` (bit/s), `lifetimeMs` and `waitMs` (ms). */
+export type StreamConfig = z.output<ReturnType<typeof streamSchema>>;
+
+/** The parsed configuration of each kind. */
+export interface Configs {
+  s2cs: S2csConfig;
+  s2ds: S2dsConfig;
+  s2uc: S2ucConfig;
+}

@@ -1,0 +1,87 @@
+import type { Address, Transport } from '../address.js';
+import type { S2DSException } from '../errors.js';
+import type { ListenerStatistics, Role, S2DSStatus } from '../s2ds.js';
+
+/** What a control server wants of a gateway for one side of a stream. */
+export interface ReserveRequest {
+  readonly uid: string;
+  readonly role: Role;
+  readonly transport: Transport;
+  /** Number of listeners. */
+  readonly count: number;
+  /** Empty: the gateway's default. */
+  readonly proxy: string;
+  readonly runtime: string;
+  /** bit/s; 0 when none was asked for. */
+  readonly bitsPerSecond: number;
+}
+
+/** What the gateway has set aside. */
+export interface Reservation {
+  readonly gateway: string;
+  readonly proxy: string;
+  readonly runtime: string;
+  readonly listeners: readonly Address[];
+  readonly rateEnforced: boolean;
+}
+
+/** A port that answers one probe of the other gateway. */
+export interface ProbeOffer {
+  readonly address: Address;
+  readonly challenge: string;
+  readonly expiresMs: number;
+}
+
+/** How a TCP connection went. */
+export interface ConnectResult {
+  readonly address: Address;
+  readonly roundTripMs: number;
+  /** Absent when it was connected. */
+  readonly error?: string;
+}
+
+export interface GatewayDescription {
+  readonly name: string;
+  readonly wan: string;
+  readonly lan: string;
+  /** first-last */
+  readonly ports: string;
+  readonly proxy: string;
+  readonly runtime: string;
+  readonly portsInUse: number;
+}
+
+/**
+ * One gateway as its control server commands it. Calls for one uid come one after another (the control server sees to
+ * that), except `release`, which may overtake a `start` whose signal was aborted.
+ */
+export interface DataServer {
+  /** Name of the gateway. */
+  readonly name: string;
+  /** Gets ready; removes what an earlier process left behind. Called once, first. */
+  open(): Promise<void>;
+  describe(): Promise<GatewayDescription>;
+  /**
+   * Finds the proxy and leases ports, all of them bound, without starting anything: a stream that waits for HELLO costs
+   * memory and sockets only. @throws SCI_PROXY_UNKNOWN, SCI_RUNTIME_UNKNOWN, SCI_PROXY_UNSUPPORTED, SCI_PORTS_EXHAUSTED …
+   */
+  reserve(request: ReserveRequest): Promise<Reservation>;
+  /** Starts the proxy of a reserved stream; its listeners accept when this returns. */
+  start(uid: string, signal: AbortSignal): Promise<void>;
+  updateTargets(uid: string, targets: readonly Address[], signal: AbortSignal): Promise<void>;
+  /** Ends the stream, gives everything back, and tells the last counters. Idempotent. */
+  release(uid: string): Promise<readonly ListenerStatistics[]>;
+  status(uid: string): Promise<S2DSStatus>;
+  /** Settles when a started stream ends: with the error when it failed by itself. */
+  ended(uid: string): Promise<S2DSException | undefined>;
+  /** Opens a probe port beside the listeners of the stream. */
+  openProbe(uid: string): Promise<ProbeOffer>;
+  /** Connects to the probe port of another gateway; only to a host that is a target of the stream. @returns ms */
+  runProbe(uid: string, address: Address, challenge: string): Promise<number>;
+  /** Connects to each target once. */
+  connectTargets(uid: string): Promise<readonly ConnectResult[]>;
+  /** Connects to the first listener and holds the connection for `holdMs`. */
+  connectListener(uid: string, holdMs: number): Promise<readonly ConnectResult[]>;
+  /** Releases every stream. */
+  close(): Promise<void>;
+}

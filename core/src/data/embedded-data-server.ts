@@ -1,0 +1,260 @@
+import { join } from 'node:path';
+import pLimit from 'p-limit';
+import { formatAddress, type Address } from '../address.js';
+import { LABELS, type ContainerRuntime } from '../container-runtime.js';
+import { messageOf, quote, S2DSException } from '../errors.js';
+import type { Logger } from '../logger.js';
+import { PLUGIN_API_VERSION, type HostContext } from '../plugin.js';
+import type { Providers } from '../plugins/index.js';
+import type { ReservedListener } from '../port-allocator.js';
+import type { ListenerStatistics, S2DS, S2DSStatus } from '../s2ds.js';
+import { VERSION } from '../version.js';
+import type {
+  ConnectResult,
+  DataServer,
+  GatewayDescription,
+  ProbeOffer,
+  Reservation,
+  ReserveRequest,
+} from './data-server.js';
+import { answerProbe, newChallenge, runProbe, tryConnect } from './probe.js';
+import { RangePortAllocator, type PortRange } from './range-port-allocator.js';
+
+const PROBE_LIFE_MS = 10_000;
+const MAX_HOLD_MS = 10_000;
+/** Proxies being started at once: more would only make each of them slower, and miss its deadline. */
+const CONCURRENT_STARTS = 8;
+
+export interface GatewaySettings {
+  readonly name: string;
+  readonly wan: string;
+  readonly lan: string;
+  readonly ports: PortRange;
+  /** Defaults for streams that name none. */
+  readonly proxy: string;
+  readonly runtime: string;
+}
+
+interface Stream {
+  readonly request: ReserveRequest;
+  readonly s2ds: S2DS;
+  readonly listeners: readonly ReservedListener[];
+  targets: readonly Address[];
+}
+
+/** A gateway on the machine of this process. Owns its ports, its runtimes and the data servers (S2DS) in them. */
+export class EmbeddedDataServer implements DataServer {
+  readonly #ports: RangePortAllocator;
+  readonly #streams = new Map<string, Stream>();
+  readonly #runtimes = new Map<string, Promise<ContainerRuntime>>();
+  readonly #dataServers = new Map<string, Promise<S2DS>>();
+  readonly #starts = pLimit(CONCURRENT_STARTS);
+  readonly #stopping = new AbortController();
+  readonly #closers: (() => Promise<void>)[] = [];
+  #probes = 0;
+
+  constructor(
+    private readonly settings: GatewaySettings,
+    private readonly providers: Providers,
+    private readonly log: Logger,
+    /** Directory of this gateway's state, 0700. */
+    private readonly state: string,
+  ) {
+    this.#ports = new RangePortAllocator(settings.ports);
+  }
+
+  async open(): Promise<void> {
+    await this.#dataServer(this.settings.proxy, this.settings.runtime);
+  }
+
+  get name(): string {
+    return this.settings.name;
+  }
+
+  async describe(): Promise<GatewayDescription> {
+    const { ports, name, wan, lan, proxy, runtime } = this.settings;
+    return {
+      name,
+      wan,
+      lan,
+      proxy,
+      runtime,
+      ports: `${ports.first}-${ports.last}`,
+      portsInUse: this.#ports.inUse().length,
+    };
+  }
+
+  async reserve(request: ReserveRequest): Promise<Reservation> {
+    const found = this.providers.resolve(
+      request.proxy || this.settings.proxy,
+      request.runtime || this.settings.runtime,
+    );
+    const s2ds = await this.#dataServer(found.proxy, found.runtime);
+    if (!s2ds.supports[request.transport]) {
+      throw new S2DSException(
+        'SCI_PROXY_UNSUPPORTED',
+        `Proxy ${found.proxy} cannot carry ${request.transport.toUpperCase()}.`,
+        {
+          suggestions: ['Use --proxy relay, which carries TCP and UDP.'],
+        },
+      );
+    }
+    const host = request.role === 'PROD' ? this.settings.wan : this.settings.lan;
+    const { uid, transport, count } = request;
+    const listeners = await this.#ports.allocate({ uid, host, transport, count });
+    this.#streams.set(uid, { request, s2ds, listeners, targets: [] });
+    return {
+      gateway: this.settings.name,
+      ...found,
+      listeners: listeners.map(({ address }) => address),
+      rateEnforced: s2ds.supports.rateLimit,
+    };
+  }
+
+  async start(uid: string, signal: AbortSignal): Promise<void> {
+    const { request, s2ds, listeners } = this.#stream(uid);
+    const { role, transport, bitsPerSecond } = request;
+    const rate = bitsPerSecond > 0 ? { bitsPerSecond } : {};
+    await this.#starts(async () => {
+      signal.throwIfAborted();
+      await s2ds.start({ uid, role, transport, listeners, ...rate }, signal);
+    });
+  }
+
+  async updateTargets(uid: string, targets: readonly Address[], signal: AbortSignal): Promise<void> {
+    const stream = this.#stream(uid);
+    await stream.s2ds.updateTargets(uid, targets, signal);
+    stream.targets = targets;
+  }
+
+  async release(uid: string): Promise<readonly ListenerStatistics[]> {
+    const stream = this.#streams.get(uid);
+    if (!stream) return [];
+    const last = await stream.s2ds.status(uid).catch((error: unknown) => {
+      this.log.debug({ uid, error: messageOf(error) }, 'no last counters');
+      return undefined;
+    });
+    await stream.s2ds.release(uid);
+    await this.#ports.release(uid);
+    this.#streams.delete(uid);
+    return last?.listeners ?? [];
+  }
+
+  status(uid: string): Promise<S2DSStatus> {
+    return this.#stream(uid).s2ds.status(uid);
+  }
+
+  ended(uid: string): Promise<S2DSException | undefined> {
+    return this.#stream(uid).s2ds.ended(uid);
+  }
+
+  async openProbe(uid: string): Promise<ProbeOffer> {
+    const host = this.#stream(uid).listeners[0]?.address.host ?? this.settings.wan;
+    const lease = `${uid}/probe${(this.#probes += 1)}`;
+    const [listener] = await this.#ports.allocate({ uid: lease, host, transport: 'tcp', count: 1 });
+    if (!listener)
+      throw new S2DSException('SCI_PORTS_EXHAUSTED', `No port of ${this.settings.name} is free for a probe.`);
+    const { address } = listener;
+    await listener.letGo();
+    const challenge = newChallenge();
+    try {
+      const { closed } = await answerProbe(address, challenge, PROBE_LIFE_MS);
+      void closed.finally(() => this.#ports.release(lease));
+    } catch (error) {
+      await this.#ports.release(lease);
+      throw error;
+    }
+    return { address, challenge, expiresMs: PROBE_LIFE_MS };
+  }
+
+  async runProbe(uid: string, address: Address, challenge: string): Promise<number> {
+    const { targets } = this.#stream(uid);
+    // A gateway that connects wherever a client says would be a port scanner.
+    if (!targets.some(({ host }) => host === address.host)) {
+      throw new S2DSException(
+        'SCI_FORBIDDEN',
+        `${formatAddress(address)} is on no host that is a target of stream ${uid}.`,
+      );
+    }
+    return await runProbe(address, challenge);
+  }
+
+  connectTargets(uid: string): Promise<readonly ConnectResult[]> {
+    const { targets } = this.#stream(uid);
+    const distinct = new Map(targets.map((target) => [formatAddress(target), target]));
+    return Promise.all([...distinct.values()].map((target) => tryConnect(target, 0)));
+  }
+
+  async connectListener(uid: string, holdMs: number): Promise<readonly ConnectResult[]> {
+    const [first] = this.#stream(uid).listeners;
+    return first ? [await tryConnect(first.address, Math.min(holdMs, MAX_HOLD_MS))] : [];
+  }
+
+  /** Releases every stream. */
+  async releaseAll(): Promise<void> {
+    await Promise.all([...this.#streams.keys()].map((uid) => this.release(uid)));
+  }
+
+  async close(): Promise<void> {
+    await this.releaseAll();
+    this.#stopping.abort();
+    for (const close of this.#closers.reverse()) await close();
+  }
+
+  #stream(uid: string): Stream {
+    const stream = this.#streams.get(uid);
+    if (stream) return stream;
+    throw new S2DSException('SCI_STREAM_NOT_FOUND', `Gateway ${this.settings.name} has no stream ${quote(uid)}.`);
+  }
+
+  /** One per proxy and runtime, made when first needed; a failure is not remembered. */
+  #dataServer(proxy: string, runtime: string): Promise<S2DS> {
+    return memoize(this.#dataServers, `${proxy} ${runtime}`, async () => {
+      const inRuntime = await this.#runtime(runtime);
+      const provider = await this.providers.proxy(proxy);
+      const context = { ...this.#context(join('proxies', proxy)), runtime: inRuntime, gateway: this.settings.name };
+      return provider.create(context);
+    });
+  }
+
+  #runtime(id: string): Promise<ContainerRuntime> {
+    return memoize(this.#runtimes, id, async () => {
+      const runtime = (await this.providers.runtime(id)).create(this.#context(id));
+      await runtime.ping();
+      await this.#sweep(runtime);
+      return runtime;
+    });
+  }
+
+  /** Removes the instances of an earlier process, which nobody can release any more. */
+  async #sweep(runtime: ContainerRuntime): Promise<void> {
+    const strays = await runtime.list({ [LABELS.managed]: 'true', [LABELS.gateway]: this.settings.name });
+    for (const stray of strays) {
+      this.log.warn(
+        { instance: stray.name, uid: stray.labels[LABELS.uid], status: stray.status },
+        'removing a left-over instance',
+      );
+      await runtime.stop(stray, 0);
+      await runtime.remove(stray);
+    }
+  }
+
+  #context(directory: string): HostContext {
+    return {
+      log: this.log.child({ plugin: directory }),
+      dataDir: join(this.state, directory),
+      signal: this.#stopping.signal,
+      host: { version: VERSION, apiVersion: PLUGIN_API_VERSION },
+      onClose: (close) => void this.#closers.push(close),
+    };
+  }
+}
+
+function memoize<T>(made: Map<string, Promise<T>>, key: string, make: () => Promise<T>): Promise<T> {
+  const known = made.get(key);
+  if (known) return known;
+  const making = make();
+  made.set(key, making);
+  making.catch(() => made.delete(key));
+  return making;
+}

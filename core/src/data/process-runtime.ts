@@ -1,0 +1,291 @@
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
+import type {
+  ContainerRef,
+  ContainerRuntime,
+  ContainerSpec,
+  ContainerState,
+  ExecResult,
+  InstanceFiles,
+} from '../container-runtime.js';
+import { z } from 'zod';
+import { messageOf, S2DSException, systemCode } from '../errors.js';
+import type { Logger } from '../logger.js';
+import { runtimeProvider } from '../plugin.js';
+import { poll } from '../wait.js';
+import { identify, isAlive, processesIn, type ProcessIdentity } from './proc.js';
+
+const LOG = 'log';
+const RECORD = '.instance.json';
+const LOG_TAIL_BYTES = 16 * 1024;
+const KILL_TIMEOUT_MS = 5_000;
+/** All a proxy gets to see of the daemon's environment, which may hold tokens. */
+const ENVIRONMENT = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR'];
+
+interface Record {
+  readonly labels: ContainerSpec['labels'];
+  readonly stopSignal: NodeJS.Signals;
+  readonly process?: ProcessIdentity;
+}
+
+/**
+ * Runs instances as local processes: detached, each with a session, a directory (0700) and a log file of its own, so that
+ * they outlive this process and never write into a pipe that nobody reads. What runs is found again by pid *and* start
+ * time, never by pid alone.
+ */
+export class ProcessRuntime implements ContainerRuntime {
+  readonly id = 'process';
+  readonly supports = { inheritSockets: true, dial: true };
+  readonly #directory: string;
+  readonly #log: Logger;
+  /** How our own children ended, for those that have. */
+  readonly #children = new Map<string, { child: ChildProcess; exit: Promise<string> }>();
+
+  constructor(options: { readonly directory: string; readonly log: Logger }) {
+    this.#directory = options.directory;
+    this.#log = options.log;
+  }
+
+  async ping(): Promise<void> {
+    await mkdir(this.#directory, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+      throw new S2DSException('SCI_RUNTIME_UNREACHABLE', `Cannot write to ${this.#directory}: ${messageOf(error)}`, {
+        cause: error,
+        suggestions: ['Set the key state to a directory that the daemon may write to.'],
+      });
+    });
+  }
+
+  async create(spec: ContainerSpec): Promise<ContainerRef> {
+    await this.ping();
+    const ref = { name: spec.name };
+    try {
+      await mkdir(this.#path(ref), { mode: 0o700 });
+    } catch (error) {
+      if (systemCode(error) !== 'EEXIST') throw failed(`Cannot make the directory of ${spec.name}`, error);
+      throw new S2DSException(
+        'SCI_CONTAINER_CONFLICT',
+        `An instance ${spec.name} exists already in ${this.#directory}.`,
+        {
+          suggestions: ['Release the stream it belongs to, or restart the daemon, which removes what nobody owns.'],
+        },
+      );
+    }
+    await this.putFiles(ref, spec.files);
+    await this.#writeRecord(ref, { labels: spec.labels, stopSignal: spec.stopSignal });
+    return ref;
+  }
+
+  async start(ref: ContainerRef, spec: ContainerSpec): Promise<void> {
+    const log = await open(this.#path(ref, LOG), 'a', 0o600);
+    try {
+      const child = spawn(spec.executable, spec.args, {
+        cwd: this.#path(ref),
+        detached: true,
+        env: environment(),
+        stdio: ['ignore', log.fd, log.fd, ...spec.sockets],
+      });
+      const exit = once(child, 'exit').then(
+        ([code, signal]: unknown[]) => (signal ? `signal ${String(signal)}` : `exit code ${String(code)}`),
+        messageOf,
+      );
+      await once(child, 'spawn').catch((error: unknown) => {
+        throw executableError(spec.executable, error);
+      });
+      child.unref();
+      this.#children.set(ref.name, { child, exit });
+      const process = child.pid === undefined ? undefined : await identify(child.pid);
+      await this.#writeRecord(ref, {
+        labels: spec.labels,
+        stopSignal: spec.stopSignal,
+        ...(process ? { process } : {}),
+      });
+      this.#log.debug({ instance: ref.name, pid: child.pid, executable: spec.executable }, 'instance started');
+    } finally {
+      await log.close();
+    }
+  }
+
+  async stop(ref: ContainerRef, graceMs: number): Promise<void> {
+    const record = await this.#readRecord(ref);
+    if (!record?.process) return;
+    const { process } = record;
+    const gone = async (): Promise<true | undefined> => ((await isAlive(process)) ? undefined : true);
+    if (!(await gone())) {
+      kill(process.pid, record.stopSignal);
+      await poll(gone, { timeoutMs: graceMs, intervalMs: 5 }, () => new Error('still running')).catch(() => {
+        this.#log.warn({ instance: ref.name, graceMs }, 'instance did not end when asked, killing it');
+      });
+    }
+    await this.#killAll(ref);
+    await this.#children.get(ref.name)?.exit;
+  }
+
+  async remove(ref: ContainerRef): Promise<void> {
+    this.#children.delete(ref.name);
+    await rm(this.#path(ref), { recursive: true, force: true }).catch((error: unknown) => {
+      throw failed(`Cannot remove the directory of ${ref.name}`, error);
+    });
+  }
+
+  async inspect(ref: ContainerRef): Promise<ContainerState> {
+    const record = await this.#readRecord(ref);
+    if (!record) return { ...ref, status: 'absent', labels: {} };
+    const { labels, process } = record;
+    if (!process) return { ...ref, status: 'created', labels };
+    if (await isAlive(process)) return { ...ref, status: 'running', labels, pid: process.pid };
+    const exit = await this.#children.get(ref.name)?.exit;
+    return { ...ref, status: 'exited', labels, ...(exit === undefined ? {} : { exit }) };
+  }
+
+  async list(labels: ContainerSpec['labels']): Promise<readonly ContainerState[]> {
+    const names = await readdir(this.#directory).catch(() => []);
+    const states = await Promise.all(names.map((name) => this.inspect({ name })));
+    return states.filter((state) => Object.entries(labels).every(([key, value]) => state.labels[key] === value));
+  }
+
+  async logs(ref: ContainerRef, lines: number): Promise<string> {
+    const text = await readFile(this.#path(ref, LOG), 'utf8').catch(() => '');
+    return text.slice(-LOG_TAIL_BYTES).trimEnd().split('\n').slice(-lines).join('\n');
+  }
+
+  exec(ref: ContainerRef, command: readonly string[], timeoutMs: number): Promise<ExecResult> {
+    const [executable = '', ...args] = command;
+    const options = { cwd: this.#path(ref), timeout: timeoutMs, env: environment(), maxBuffer: 1024 * 1024 };
+    return new Promise((resolve, reject) => {
+      execFile(executable, args, options, (error, stdout, stderr) => {
+        if (!error) resolve({ exitCode: 0, stdout, stderr });
+        else if (typeof error.code === 'number') resolve({ exitCode: error.code, stdout, stderr });
+        else reject(executableError(executable, error));
+      });
+    });
+  }
+
+  async putFiles(ref: ContainerRef, files: InstanceFiles): Promise<void> {
+    await Promise.all(
+      Object.entries(files).map(([name, content]) =>
+        writeAtomically(this.#path(ref, name), content).catch((error: unknown) => {
+          throw failed(`Cannot write ${name} of ${ref.name}`, error);
+        }),
+      ),
+    );
+  }
+
+  async signal(ref: ContainerRef, signal: NodeJS.Signals): Promise<void> {
+    const record = await this.#readRecord(ref);
+    if (!record?.process || !(await isAlive(record.process))) {
+      throw new S2DSException('SCI_PROXY_DIED', `${ref.name} does not run, so ${signal} cannot reach it.`);
+    }
+    process.kill(record.process.pid, signal);
+  }
+
+  async dial(ref: ContainerRef, socketName: string): Promise<Socket> {
+    // sun_path holds 107 bytes (unix(7)) and a state directory may be deep; through the descriptor any path is short.
+    const directory = await open(this.#path(ref), 'r');
+    try {
+      const socket = connect(`/proc/self/fd/${directory.fd}/${socketName}`);
+      await once(socket, 'connect');
+      return socket;
+    } finally {
+      await directory.close();
+    }
+  }
+
+  async exited(ref: ContainerRef, signal: AbortSignal): Promise<ContainerState> {
+    const aborted = new Promise<never>((_resolve, reject) => {
+      const abort = (): void => reject(signal.reason as Error);
+      if (signal.aborted) abort();
+      signal.addEventListener('abort', abort, { once: true });
+    });
+    await Promise.race([this.#children.get(ref.name)?.exit ?? this.#gone(ref, signal), aborted]);
+    return await this.inspect(ref);
+  }
+
+  /** Ends whatever still works in the instance's directory: a program that does not end, or children it left behind. */
+  async #killAll(ref: ContainerRef): Promise<void> {
+    const none = async (): Promise<true | undefined> => {
+      const pids = await processesIn(this.#path(ref));
+      for (const pid of pids) kill(pid, 'SIGKILL');
+      return pids.length === 0 || undefined;
+    };
+    await poll(none, { timeoutMs: KILL_TIMEOUT_MS, intervalMs: 5 }, () =>
+      failed(`Some process of ${ref.name} cannot be killed`),
+    );
+  }
+
+  /** For a process that is not our child: there is no event, so it is looked at twice a second. */
+  async #gone(ref: ContainerRef, signal: AbortSignal): Promise<void> {
+    const ended = async (): Promise<true | undefined> =>
+      (await this.inspect(ref)).status === 'running' ? undefined : true;
+    await poll(ended, { timeoutMs: Number.POSITIVE_INFINITY, intervalMs: 500, signal }, () => new Error('unreachable'));
+  }
+
+  #path(ref: ContainerRef, file = '.'): string {
+    if (!/^[\w-]+$/.test(ref.name) || !/^[\w.-]+$/.test(file))
+      throw failed(`${ref.name}/${file} is no name of an instance or file`);
+    return join(this.#directory, ref.name, file);
+  }
+
+  async #readRecord(ref: ContainerRef): Promise<Record | undefined> {
+    try {
+      return JSON.parse(await readFile(this.#path(ref, RECORD), 'utf8')) as Record;
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return undefined;
+      throw failed(`Cannot read the record of ${ref.name}`, error);
+    }
+  }
+
+  #writeRecord(ref: ContainerRef, record: Record): Promise<void> {
+    return writeAtomically(this.#path(ref, RECORD), JSON.stringify(record));
+  }
+}
+
+function environment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(
+    ENVIRONMENT.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])),
+  );
+}
+
+async function writeAtomically(path: string, content: string): Promise<void> {
+  const temporary = `${path}.tmp`;
+  await writeFile(temporary, content, { mode: 0o600 });
+  await rename(temporary, path);
+}
+
+/** Signals a process. It may have ended in this very moment, which is what the caller wants anyway. */
+function kill(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if (systemCode(error) !== 'ESRCH') throw error;
+  }
+}
+
+function failed(message: string, cause?: unknown): S2DSException {
+  const why = cause === undefined ? '' : `: ${messageOf(cause)}`;
+  const suggestions =
+    systemCode(cause) === 'ENOSPC'
+      ? ['Free some space on the disk that holds the key state.']
+      : ['See the log of the daemon.'];
+  return new S2DSException('SCI_RUNTIME_FAILED', `${message}${why}.`, { cause, suggestions });
+}
+
+function executableError(executable: string, error: unknown): S2DSException {
+  if (systemCode(error) !== 'ENOENT') return failed(`Cannot run ${executable}`, error);
+  return new S2DSException('SCI_EXECUTABLE_NOT_FOUND', `The program ${executable} is not installed on this gateway.`, {
+    cause: error,
+    suggestions: [
+      `Install it, for example: apt-get install ${executable}`,
+      'Or use --proxy relay, which needs nothing installed.',
+    ],
+  });
+}
+
+/** The process runtime as a provider, registered by the server itself. */
+export const processRuntimeProvider = runtimeProvider({
+  id: 'process',
+  options: z.strictObject({}),
+  create: ({ dataDir, log }) => new ProcessRuntime({ directory: dataDir, log }),
+});

@@ -1,0 +1,168 @@
+import { createSocket } from 'node:dgram';
+import { createServer } from 'node:net';
+import { isIPv6 } from 'node:net';
+import { systemCode, S2DSException } from '../errors.js';
+import type { PortAllocator, PortLease, PortRequest, ReservedListener } from '../port-allocator.js';
+
+/** Connections that may wait in the kernel until the proxy accepts them; the kernel caps it at net.core.somaxconn. */
+const BACKLOG = 1024;
+
+/** An inclusive range of ports. */
+export interface PortRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+interface Lease extends PortLease {
+  readonly listener: ReservedListener;
+}
+
+/**
+ * Leases ports of one range. Every port is proven free by an exclusive bind (no SO_REUSEPORT), and the bound socket is
+ * what a local proxy inherits, so that no port is ever handed on while somebody else listens there (peers.md §1.17).
+ * Walks round the range, so a port that was just given back is the last to be used again.
+ */
+export class RangePortAllocator implements PortAllocator {
+  readonly #leases = new Map<number, Lease | 'pending'>();
+  readonly #inProgress = new Map<string, Promise<readonly ReservedListener[]>>();
+  #next: number;
+
+  constructor(readonly range: PortRange) {
+    this.#next = range.first;
+  }
+
+  allocate(request: PortRequest): Promise<readonly ReservedListener[]> {
+    const known = this.#inProgress.get(request.uid);
+    if (known) return known;
+    const leasing = this.#allocate(request).catch((error: unknown) => {
+      this.#inProgress.delete(request.uid);
+      throw error;
+    });
+    this.#inProgress.set(request.uid, leasing);
+    return leasing;
+  }
+
+  async release(uid: string): Promise<void> {
+    await this.#inProgress.get(uid)?.catch(() => undefined);
+    const mine = this.inUse().filter((lease) => lease.uid === uid);
+    await Promise.all(mine.map(({ port }) => this.#giveBack(port)));
+    this.#inProgress.delete(uid);
+  }
+
+  inUse(): readonly Lease[] {
+    return [...this.#leases.values()].filter((lease) => lease !== 'pending');
+  }
+
+  async #allocate(request: PortRequest): Promise<readonly ReservedListener[]> {
+    const got: Lease[] = [];
+    let taken = 0;
+    try {
+      for (let tried = 0; tried < this.#size && got.length < request.count; tried += 1) {
+        const port = this.#advance();
+        if (this.#leases.has(port)) continue;
+        this.#leases.set(port, 'pending');
+        const lease = await this.#lease(request, port);
+        if (lease) got.push(lease);
+        else taken += 1;
+      }
+      if (got.length < request.count) throw this.#exhausted(request, taken);
+      return got.map(({ listener }) => listener);
+    } catch (error) {
+      await Promise.all(got.map(({ port }) => this.#giveBack(port)));
+      throw error;
+    }
+  }
+
+  /** Undefined when somebody else uses the port. */
+  async #lease({ uid, host, transport }: PortRequest, port: number): Promise<Lease | undefined> {
+    try {
+      const listener = await (transport === 'tcp' ? reserveTcp(host, port) : reserveUdp(host, port));
+      const lease = { uid, host, port, listener };
+      this.#leases.set(port, lease);
+      return lease;
+    } catch (error) {
+      this.#leases.delete(port);
+      if (systemCode(error) === 'EADDRINUSE') return undefined;
+      throw bindError(host, port, error);
+    }
+  }
+
+  async #giveBack(port: number): Promise<void> {
+    const lease = this.#leases.get(port);
+    if (!lease || lease === 'pending') return;
+    await lease.listener.letGo();
+    this.#leases.delete(port);
+  }
+
+  get #size(): number {
+    return this.range.last - this.range.first + 1;
+  }
+
+  #advance(): number {
+    const port = this.#next;
+    this.#next = port >= this.range.last ? this.range.first : port + 1;
+    return port;
+  }
+
+  #exhausted({ count }: PortRequest, taken: number): S2DSException {
+    const { first, last } = this.range;
+    const leased = this.#leases.size;
+    return new S2DSException(
+      'SCI_PORTS_EXHAUSTED',
+      `${count} ports were asked for, but of ${first}-${last} ${leased} are leased to streams and ${taken} are used by others.`,
+      {
+        suggestions: [
+          'Release streams that are no longer needed: scistream stream ls',
+          'Widen the range: key gateways[].ports',
+        ],
+      },
+    );
+  }
+}
+
+function bindError(host: string, port: number, error: unknown): S2DSException {
+  const code = systemCode(error) ?? 'unknown error';
+  const suggestions =
+    code === 'EACCES'
+      ? ['Use ports from 1024 up: key gateways[].ports']
+      : ['Set wan and lan of the gateway to addresses of this machine (ip address show lists them).'];
+  return new S2DSException('SCI_LISTENER_ADDRESS', `Cannot listen on ${host} port ${port}: ${code}.`, {
+    suggestions,
+    cause: error,
+  });
+}
+
+function reserveTcp(host: string, port: number): Promise<ReservedListener> {
+  return new Promise((resolve, reject) => {
+    // Nobody knows the port before the proxy has taken the socket over; who connects before that is a stranger.
+    const server = createServer((stranger) => stranger.destroy());
+    server.once('error', reject);
+    server.listen({ host, port, exclusive: true, backlog: BACKLOG }, () => {
+      const letGo = once(() => new Promise<void>((done) => void server.close(() => done())));
+      const fd = descriptorOf(server);
+      resolve({ address: { host, port }, letGo, ...(fd === undefined ? {} : { fd }) });
+    });
+  });
+}
+
+function reserveUdp(host: string, port: number): Promise<ReservedListener> {
+  return new Promise((resolve, reject) => {
+    const socket = createSocket(isIPv6(host) ? 'udp6' : 'udp4');
+    socket.once('error', reject);
+    socket.bind({ address: host, port, exclusive: true }, () => {
+      const letGo = once(() => new Promise<void>((done) => void socket.close(() => done())));
+      resolve({ address: { host, port }, letGo });
+    });
+  });
+}
+
+/** Node.js has no public way to the descriptor of a server; without it a proxy binds the port itself. */
+function descriptorOf(server: object): number | undefined {
+  const fd = (server as { _handle?: { fd?: number } })._handle?.fd;
+  return fd !== undefined && fd >= 0 ? fd : undefined;
+}
+
+function once(work: () => Promise<void>): () => Promise<void> {
+  let result: Promise<void> | undefined;
+  return () => (result ??= work());
+}

@@ -1,0 +1,132 @@
+import { once } from 'node:events';
+import { availableParallelism } from 'node:os';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { z } from 'zod';
+import { messageOf, quote, S2DSException } from '../../errors.js';
+import { proxyProvider, type PluginContext } from '../../plugin.js';
+import { ProxyContainer, type ProxyDescription, type ProxyInstance, type StreamView } from '../../proxy-container.js';
+import type { ListenerStatistics, StreamRequest } from '../../s2ds.js';
+import { parseDuration } from '../../units.js';
+import { within } from '../../wait.js';
+import {
+  CONTROL_SOCKET,
+  type ControlReply,
+  type ControlRequest,
+  type RelayConfig,
+  type StatusReply,
+} from './protocol.js';
+
+const CONFIG = 'relay.json';
+const CONTROL_TIMEOUT_MS = 2_000;
+const WORKER = fileURLToPath(new URL('./worker.js', import.meta.url));
+
+const duration = (initial: string): z.ZodType<number, string | undefined> =>
+  z
+    .string()
+    .default(initial)
+    .transform((text) => parseDuration(text));
+
+/** Options under `proxies.relay`. */
+export const relayOptions = z.strictObject({
+  /** Relay subprocesses per stream at most; a stream gets one per listener up to this number. Default: one per core. */
+  processes: z
+    .int()
+    .min(1)
+    .max(256)
+    .default(() => availableParallelism()),
+  /** How long a connection waits for a target that is not known yet or does not listen yet. */
+  hold: duration('30s'),
+  /** How long one attempt to reach the target may take. */
+  connectTimeout: duration('5s'),
+  /** UDP only: silence after which a client's session is forgotten. */
+  udpSession: duration('2m'),
+});
+
+export type RelayOptions = z.output<typeof relayOptions>;
+
+/** The built-in proxy: buffer-and-forward subprocesses of our own, which need nothing installed. See worker.ts. */
+export class RelayContainer extends ProxyContainer {
+  readonly supports = { tcp: true, udp: true, tls: false, rateLimit: false, liveRetarget: true, statistics: true };
+
+  constructor(
+    context: PluginContext,
+    private readonly options: RelayOptions,
+  ) {
+    super(context, 'relay');
+  }
+
+  protected override instances(request: StreamRequest): number {
+    return Math.min(this.options.processes, request.listeners.length);
+  }
+
+  protected describe(view: StreamView): ProxyDescription {
+    const config: RelayConfig = {
+      transport: view.transport,
+      listeners: view.listeners.map(({ address, fd }) => (fd === undefined ? address : { ...address, fd })),
+      targets: view.targets,
+      holdMs: this.options.hold,
+      connectTimeoutMs: this.options.connectTimeout,
+      retryMs: 500,
+      udpSessionMs: this.options.udpSession,
+    };
+    return {
+      image: 'node:20.19-bookworm-slim',
+      executable: process.execPath,
+      args: [WORKER, CONFIG],
+      config: CONFIG,
+      files: { [CONFIG]: JSON.stringify(config, null, 2) },
+    };
+  }
+
+  /** The control socket appears when every listener accepts. */
+  protected override async ready(instance: ProxyInstance): Promise<boolean> {
+    await this.#ask(instance, { cmd: 'status' });
+    return true;
+  }
+
+  protected override async retarget(instance: ProxyInstance): Promise<void> {
+    await this.#ask(instance, { cmd: 'targets', targets: instance.view.targets });
+  }
+
+  protected override async statistics(instance: ProxyInstance): Promise<readonly ListenerStatistics[]> {
+    const reply = await this.#ask(instance, { cmd: 'status' });
+    return (reply as StatusReply).listeners.map(({ connections, open, bytesIn, bytesOut, errors }) => ({
+      connections,
+      open,
+      bytesIn,
+      bytesOut,
+      errors,
+    }));
+  }
+
+  async #ask({ ref }: ProxyInstance, request: ControlRequest): Promise<ControlReply> {
+    const late = (): S2DSException =>
+      new S2DSException(
+        'SCI_PROXY_NOT_READY',
+        `The relay did not answer ${quote(request.cmd)} in ${CONTROL_TIMEOUT_MS} ms.`,
+      );
+    const socket = await within(this.context.runtime.dial(ref, CONTROL_SOCKET), CONTROL_TIMEOUT_MS, late);
+    try {
+      socket.write(`${JSON.stringify(request)}\n`);
+      const [line] = (await within(once(createInterface(socket), 'line'), CONTROL_TIMEOUT_MS, late)) as [string];
+      const reply = JSON.parse(line) as ControlReply;
+      if (!reply.ok)
+        throw new S2DSException('SCI_PROXY_COMMAND_FAILED', `The relay refused ${request.cmd}: ${reply.error}`);
+      return reply;
+    } catch (error) {
+      throw S2DSException.is(error)
+        ? error
+        : new S2DSException('SCI_PROXY_NOT_READY', `The relay: ${messageOf(error)}`, { cause: error });
+    } finally {
+      socket.destroy();
+    }
+  }
+}
+
+/** The relay as a provider, registered by the server itself. */
+export const relayProvider = proxyProvider({
+  id: 'relay',
+  options: relayOptions,
+  create: (context, options: RelayOptions) => new RelayContainer(context, options),
+});

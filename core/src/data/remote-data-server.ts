@@ -1,0 +1,129 @@
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ConnectError, createClient, type Client } from '@connectrpc/connect';
+import { createGrpcTransport } from '@connectrpc/connect-node';
+import { formatAddress, parseAddress, type Address } from '../address.js';
+import { S2DSException, SciStreamError } from '../errors.js';
+import { DataServer as DataServerService } from '../gen/scistream/v1/data_server_pb.js';
+import { fromConnectError } from '../rpc/errors.js';
+import { fromConnectResults, fromStatistics, fromStatus } from '../rpc/messages.js';
+import type { ListenerStatistics, S2DSStatus } from '../s2ds.js';
+import type {
+  ConnectResult,
+  DataServer,
+  GatewayDescription,
+  ProbeOffer,
+  Reservation,
+  ReserveRequest,
+} from './data-server.js';
+
+const CALL_TIMEOUT_MS = 60_000;
+const RETRY_MS = 1_000;
+
+/** A gateway whose data server is a daemon of its own, commanded through its unix socket (data_server.proto). */
+export class RemoteDataServer implements DataServer {
+  readonly #client: Client<typeof DataServerService>;
+  readonly #closed = new AbortController();
+
+  /** @param socket `unix:/path` of the daemon. */
+  constructor(
+    readonly name: string,
+    private readonly socket: string,
+  ) {
+    const path = socket.replace(/^unix:/, '');
+    const transport = createGrpcTransport({
+      baseUrl: 'http://localhost',
+      defaultTimeoutMs: CALL_TIMEOUT_MS,
+      nodeOptions: { createConnection: () => connect(path) },
+    });
+    this.#client = createClient(DataServerService, transport);
+  }
+
+  async open(): Promise<void> {
+    const { name } = await this.describe();
+    if (name !== this.name) {
+      throw new SciStreamError(
+        'SCI_CONFIG_INVALID',
+        `gateways.0.name: ${this.socket} belongs to gateway ${name}, not ${this.name}.`,
+      );
+    }
+    await this.#call(() => this.#client.reset({}));
+  }
+
+  describe(): Promise<GatewayDescription> {
+    return this.#call(() => this.#client.describe({}));
+  }
+
+  async reserve(request: ReserveRequest): Promise<Reservation> {
+    const message = { ...request, bitsPerSecond: BigInt(request.bitsPerSecond) };
+    const { gateway, proxy, runtime, listeners, rateEnforced } = await this.#call(() => this.#client.reserve(message));
+    return { gateway, proxy, runtime, rateEnforced, listeners: listeners.map((text) => parseAddress(text)) };
+  }
+
+  async start(uid: string, signal: AbortSignal): Promise<void> {
+    await this.#call(() => this.#client.start({ uid }, { signal }), signal);
+  }
+
+  async updateTargets(uid: string, targets: readonly Address[], signal: AbortSignal): Promise<void> {
+    await this.#call(() => this.#client.setTargets({ uid, targets: targets.map(formatAddress) }, { signal }), signal);
+  }
+
+  async release(uid: string): Promise<readonly ListenerStatistics[]> {
+    return (await this.#call(() => this.#client.release({ uid }))).statistics.map(fromStatistics);
+  }
+
+  async status(uid: string): Promise<S2DSStatus> {
+    return fromStatus(await this.#call(() => this.#client.status({ uid })));
+  }
+
+  async ended(uid: string): Promise<S2DSException | undefined> {
+    for (;;) {
+      try {
+        return fromStatus(await this.#call(() => this.#client.awaitEnd({ uid }, { timeoutMs: 0 }))).error;
+      } catch (error) {
+        if (this.#closed.signal.aborted) return undefined;
+        // While the daemon cannot be reached its proxies forward as before; when it is back it knows what became of them.
+        if (!S2DSException.is(error) || error.code !== 'SCI_S2DS_UNREACHABLE') return error as S2DSException;
+        await sleep(RETRY_MS, undefined, { ref: false });
+      }
+    }
+  }
+
+  async openProbe(uid: string): Promise<ProbeOffer> {
+    const { address, challenge, expiresMs } = await this.#call(() => this.#client.openProbe({ uid }));
+    return { address: parseAddress(address), challenge, expiresMs: Number(expiresMs) };
+  }
+
+  async runProbe(uid: string, address: Address, challenge: string): Promise<number> {
+    const request = { uid, address: formatAddress(address), challenge };
+    return Number((await this.#call(() => this.#client.runProbe(request))).roundTripUs) / 1000;
+  }
+
+  async connectTargets(uid: string): Promise<readonly ConnectResult[]> {
+    return fromConnectResults(await this.#call(() => this.#client.connectTargets({ uid })));
+  }
+
+  async connectListener(uid: string, holdMs: number): Promise<readonly ConnectResult[]> {
+    return fromConnectResults(await this.#call(() => this.#client.connectListener({ uid, holdMs: BigInt(holdMs) })));
+  }
+
+  /** Lets the daemon go on; its streams were released one by one before. */
+  async close(): Promise<void> {
+    this.#closed.abort();
+  }
+
+  async #call<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    try {
+      return await call();
+    } catch (error) {
+      if (signal?.aborted) throw signal.reason;
+      const theirs = error instanceof ConnectError ? fromConnectError(error) : undefined;
+      if (theirs)
+        throw new S2DSException(theirs.code, theirs.message, { suggestions: theirs.suggestions, cause: error });
+      throw new S2DSException('SCI_S2DS_UNREACHABLE', `The data server at ${this.socket} does not answer.`, {
+        cause: error,
+        suggestions: ['Start it: scistream s2ds --config s2ds.conf', 'Compare gateways[].s2ds with its key listen.'],
+      });
+    }
+  }
+}

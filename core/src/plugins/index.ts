@@ -1,0 +1,5 @@
+/** How a host finds, checks and loads plugins. For hosts only: plugins see nothing of it. */
+export { findPlugins, importPlugin, type FoundPlugin, type PluginSource } from './loader.js';
+export { readPlugin, type PluginPackage } from './manifest.js';
+export { checkOptions, type Options } from './options.js';
+export { Providers, type BuiltIn, type Offer, type ProvidersInit, type Ready } from './registry.js';

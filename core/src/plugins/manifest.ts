@@ -1,0 +1,108 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { messageOf, quote, SciStreamError, systemCode } from '../errors.js';
+import { PLUGIN_API_VERSION, type PluginManifest } from '../plugin.js';
+import { VERSION } from '../version.js';
+import { satisfies } from './range.js';
+
+const ID = /^[a-z0-9][a-z0-9-]{0,30}$/;
+
+const manifestSchema = z.strictObject({
+  apiVersion: z.int().min(1),
+  provides: z
+    .array(
+      z.strictObject({
+        kind: z.enum(['proxy', 'runtime', 'authenticator']),
+        id: z.string().regex(ID, 'must be lower-case letters, digits and "-"'),
+        summary: z.string().min(1).max(200),
+        example: z.record(z.string(), z.unknown()).optional(),
+      }),
+    )
+    .min(1),
+});
+
+const packageSchema = z.object({
+  name: z.string().min(1),
+  version: z.string().min(1),
+  scistream: z.unknown(),
+  peerDependencies: z.record(z.string(), z.string()).optional(),
+});
+
+/** A plugin as its package.json describes it; none of its code has run. */
+export interface PluginPackage {
+  readonly name: string;
+  readonly version: string;
+  /** Its folder, absolute. */
+  readonly root: string;
+  readonly manifest: PluginManifest;
+}
+
+/**
+ * Reads and checks the manifest of a plugin without running any of its code.
+ * @param root Folder with its package.json.
+ * @throws SCI_PLUGIN_NOT_FOUND, SCI_PLUGIN_NO_MANIFEST, SCI_PLUGIN_MANIFEST_INVALID (with the path of the field),
+ * SCI_PLUGIN_API_UNSUPPORTED, SCI_PLUGIN_CORE_MISMATCH
+ */
+export async function readPlugin(root: string): Promise<PluginPackage> {
+  const { name, version, scistream, peerDependencies } = await readPackage(root);
+  if (scistream === undefined) {
+    throw new SciStreamError('SCI_PLUGIN_NO_MANIFEST', `${name} has no "scistream" key in its package.json.`, {
+      suggestions: ['Look for packages with the keyword "scistream-plugin": npm search scistream-plugin'],
+    });
+  }
+  const manifest = parseManifest(name, scistream);
+  const range = peerDependencies?.['@scistream/core'];
+  if (range !== undefined && !satisfies(VERSION, range)) {
+    throw new SciStreamError(
+      'SCI_PLUGIN_CORE_MISMATCH',
+      `${name} needs @scistream/core ${range}, this is ${VERSION}.`,
+      {
+        suggestions: [
+          `scistream plugin install ${name}@latest`,
+          'Or install the version of SciStream it was made for.',
+        ],
+      },
+    );
+  }
+  return { name, version, root, manifest };
+}
+
+async function readPackage(root: string): Promise<z.output<typeof packageSchema>> {
+  const file = join(root, 'package.json');
+  try {
+    return packageSchema.parse(JSON.parse(await readFile(file, 'utf8')));
+  } catch (error) {
+    const reason = systemCode(error) === 'ENOENT' ? 'does not exist' : `cannot be used: ${messageOf(error)}`;
+    throw new SciStreamError('SCI_PLUGIN_NOT_FOUND', `${file} ${reason}.`, { cause: error });
+  }
+}
+
+function parseManifest(name: string, value: unknown): PluginManifest {
+  const result = manifestSchema.safeParse(value);
+  const wanted: unknown = typeof value === 'object' && value !== null ? Reflect.get(value, 'apiVersion') : undefined;
+  if (Number.isInteger(wanted) && wanted !== PLUGIN_API_VERSION) throw unsupported(name, Number(wanted));
+  if (result.success) {
+    const provides = result.data.provides.map(({ example, ...entry }) => ({ ...entry, ...(example && { example }) }));
+    return { apiVersion: result.data.apiVersion, provides };
+  }
+  const [issue] = result.error.issues;
+  const keys = issue?.code === 'unrecognized_keys' ? [...issue.path, ...issue.keys] : (issue?.path ?? []);
+  const at = ['scistream', ...keys].join('.');
+  throw new SciStreamError(
+    'SCI_PLUGIN_MANIFEST_INVALID',
+    `${at} in the package.json of ${name}: ${issue?.message ?? ''}.`,
+    {
+      suggestions: [`Correct ${at}, then run: scistream plugin inspect ${name}`],
+    },
+  );
+}
+
+function unsupported(name: string, wanted: number): SciStreamError {
+  const newer = wanted > PLUGIN_API_VERSION;
+  return new SciStreamError(
+    'SCI_PLUGIN_API_UNSUPPORTED',
+    `${name} is made for plugin interface ${quote(wanted)}, this SciStream has ${PLUGIN_API_VERSION}.`,
+    { suggestions: [newer ? 'npm install -g @scistream/cli@latest' : `scistream plugin install ${name}@latest`] },
+  );
+}

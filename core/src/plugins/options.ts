@@ -1,0 +1,28 @@
+import { SciStreamError } from '../errors.js';
+import type { OptionsSchema, SchemaResult } from '../plugin.js';
+
+/** Options as the configuration has them, unchecked. */
+export type Options = Readonly<Record<string, unknown>>;
+
+type Issue = NonNullable<SchemaResult<unknown>['issues']>[number];
+
+/**
+ * Checks options with the provider's own schema (Standard Schema v1).
+ * @param where Where they stand in the configuration, for the message: `proxies.haproxy`.
+ * @throws SCI_PLUGIN_OPTIONS_INVALID with one sentence per problem
+ */
+export async function checkOptions<T>(schema: OptionsSchema<T>, raw: Options, where: string): Promise<T> {
+  const result = await schema['~standard'].validate(raw);
+  if (result.issues === undefined) return result.value;
+  const sentences = result.issues.map((issue) => `${[where, ...keys(issue)].join('.')}: ${issue.message}`);
+  throw new SciStreamError('SCI_PLUGIN_OPTIONS_INVALID', `${sentences.join('; ')}.`, {
+    suggestions: [`Correct ${where} in the configuration.`],
+  });
+}
+
+/** A path segment is a key or an object that has one. */
+function keys({ path = [] }: Issue): string[] {
+  return path.map((segment) =>
+    typeof segment === 'object' && segment !== null && 'key' in segment ? String(segment.key) : String(segment),
+  );
+}

@@ -1,0 +1,208 @@
+import { nearest } from '../config/shape.js';
+import { quote, SciStreamError } from '../errors.js';
+import type { Authenticator } from '../authenticator.js';
+import type { ContainerRuntime } from '../container-runtime.js';
+import type {
+  AnyProvider,
+  HostContext,
+  ManifestEntry,
+  PluginContext,
+  PluginDefinition,
+  ProviderKind,
+} from '../plugin.js';
+import type { S2DS } from '../s2ds.js';
+import { importPlugin, type FoundPlugin } from './loader.js';
+import { checkOptions, type Options } from './options.js';
+
+/** Something that comes with SciStream itself. */
+export interface BuiltIn {
+  readonly provider: AnyProvider;
+  readonly summary: string;
+}
+
+export interface ProvidersInit {
+  readonly builtIns: readonly BuiltIn[];
+  /** What `findPlugins` found. */
+  readonly plugins: readonly FoundPlugin[];
+  /** The parts of the configuration that concern plugins. */
+  readonly config: {
+    /** Options by id, unchecked. */
+    readonly proxies: Readonly<Record<string, Options>>;
+    readonly runtimes: Readonly<Record<string, Options>>;
+    /** Packages that must be there; when not empty, no others are offered. */
+    readonly plugins: readonly string[];
+  };
+}
+
+/** One line of `scistream proxies` and `scistream runtimes`. */
+export interface Offer extends Pick<ManifestEntry, 'kind' | 'id' | 'summary'> {
+  /** `built-in` or the name of the package. */
+  readonly source: string;
+  /** Why it cannot be used. */
+  readonly error?: SciStreamError;
+}
+
+/** Something that makes a thing, its options checked. */
+export interface Ready<Context, Made> {
+  readonly id: string;
+  create(context: Context): Made;
+}
+
+/** Names of the Python program, lower case, with the runtime they imply (architecture.md §2). */
+const ALIASES: Readonly<Record<string, { readonly proxy: string; readonly runtime?: string }>> = {
+  s2ds: { proxy: 'relay' },
+  haproxysubprocess: { proxy: 'haproxy', runtime: 'process' },
+};
+
+const UNKNOWN = {
+  proxy: 'SCI_PROXY_UNKNOWN',
+  runtime: 'SCI_RUNTIME_UNKNOWN',
+  authenticator: 'SCI_PLUGIN_NOT_FOUND',
+} as const;
+const OFFICIAL = ['haproxy', 'nginx', 'stunnel', 'janus', 'dockersock'];
+
+/**
+ * All proxies, runtimes and authenticators of this host by kind and id. The code of a plugin runs when something it
+ * provides is asked for and not before; a broken plugin only fails who asks for it.
+ */
+export class Providers {
+  readonly #plugins: readonly FoundPlugin[];
+  readonly #imported = new Map<string, Promise<PluginDefinition>>();
+
+  /** @throws SCI_PLUGIN_NOT_FOUND or the error of a plugin that the configuration names under `plugins` */
+  constructor(private readonly init: ProvidersInit) {
+    const wanted = init.config.plugins;
+    for (const name of wanted) expectInstalled(name, init.plugins);
+    this.#plugins = wanted.length > 0 ? init.plugins.filter(({ name }) => wanted.includes(name)) : init.plugins;
+  }
+
+  /** What there is (of a kind), built-in first; broken plugins included, with their error. */
+  list(kind?: ProviderKind): readonly Offer[] {
+    const builtIn = this.init.builtIns.map(({ provider, summary }): Offer => ({
+      kind: provider.kind,
+      id: provider.id,
+      summary,
+      source: 'built-in',
+    }));
+    const others = this.#plugins.flatMap(({ name, manifest, error }) =>
+      (manifest?.provides ?? []).map(({ kind: of, id, summary }): Offer => ({
+        kind: of,
+        id,
+        summary,
+        source: name,
+        ...(error && { error }),
+      })),
+    );
+    return [...builtIn, ...others].filter((offer) => kind === undefined || offer.kind === kind);
+  }
+
+  /**
+   * The ids behind names as people type them: any letter case, and the names of the Python program, of which some imply
+   * a runtime and then overrule `runtime`.
+   * @throws SCI_PROXY_UNKNOWN, SCI_RUNTIME_UNKNOWN with what is available and how to install more; or why it is broken
+   */
+  resolve(proxy: string, runtime: string): { readonly proxy: string; readonly runtime: string } {
+    const alias = this.#has('proxy', proxy) ? undefined : ALIASES[proxy.toLowerCase()];
+    return {
+      proxy: this.#find('proxy', alias?.proxy ?? proxy).id,
+      runtime: this.#find('runtime', alias?.runtime ?? runtime).id,
+    };
+  }
+
+  /** A proxy with its options of `proxies.<id>`. @throws as {@link resolve}, SCI_PLUGIN_OPTIONS_INVALID, SCI_PLUGIN_* */
+  async proxy(id: string): Promise<Ready<PluginContext, S2DS>> {
+    const provider = await this.#provider('proxy', id);
+    if (provider.kind !== 'proxy') throw this.#unknown('proxy', id);
+    const options = await checkOptions(
+      provider.options,
+      this.init.config.proxies[provider.id] ?? {},
+      `proxies.${provider.id}`,
+    );
+    return { id: provider.id, create: (context) => provider.create(context, options) };
+  }
+
+  /** A runtime with its options of `runtimes.<id>`. @throws as {@link proxy} */
+  async runtime(id: string): Promise<Ready<HostContext, ContainerRuntime>> {
+    const provider = await this.#provider('runtime', id);
+    if (provider.kind !== 'runtime') throw this.#unknown('runtime', id);
+    const options = await checkOptions(
+      provider.options,
+      this.init.config.runtimes[provider.id] ?? {},
+      `runtimes.${provider.id}`,
+    );
+    return { id: provider.id, create: (context) => provider.create(context, options) };
+  }
+
+  /**
+   * An authenticator with the options of its entry of `auth`, without `use`.
+   * @param where Path of the entry, for errors: `auth.0`.
+   * @throws SCI_PLUGIN_NOT_FOUND, SCI_PLUGIN_OPTIONS_INVALID, SCI_PLUGIN_*
+   */
+  async authenticator(id: string, raw: Options, where: string): Promise<Ready<HostContext, Authenticator>> {
+    const provider = await this.#provider('authenticator', id);
+    if (provider.kind !== 'authenticator') throw this.#unknown('authenticator', id);
+    const options = await checkOptions(provider.options, raw, where);
+    return { id: provider.id, create: (context) => provider.create(context, options) };
+  }
+
+  async #provider(kind: ProviderKind, name: string): Promise<AnyProvider> {
+    const { id, source } = this.#find(kind, name);
+    const isIt = (provider: AnyProvider): boolean => provider.kind === kind && provider.id === id;
+    const builtIn = this.init.builtIns.find(({ provider }) => isIt(provider));
+    if (builtIn) return builtIn.provider;
+    const plugin = this.#plugins.find((candidate) => candidate.name === source && !candidate.error);
+    const definition = plugin && !plugin.error ? await this.#import(plugin) : undefined;
+    const provider = definition?.providers.find(isIt);
+    if (!provider) throw this.#unknown(kind, name);
+    return provider;
+  }
+
+  #import(plugin: FoundPlugin & { readonly error?: undefined }): Promise<PluginDefinition> {
+    const known = this.#imported.get(plugin.name) ?? importPlugin(plugin);
+    this.#imported.set(plugin.name, known);
+    return known;
+  }
+
+  #has(kind: ProviderKind, name: string): boolean {
+    return this.list(kind).some(({ id }) => id === name);
+  }
+
+  #find(kind: ProviderKind, name: string): Offer {
+    const fits = this.list(kind).filter(({ id }) => id === name.toLowerCase());
+    const found = fits.find(({ error }) => error === undefined) ?? fits[0];
+    if (!found) throw this.#unknown(kind, name);
+    if (found.error) throw found.error;
+    return found;
+  }
+
+  #unknown(kind: ProviderKind, name: string): SciStreamError {
+    const ids = this.list(kind).flatMap(({ id, error }) => (error ? [] : [id]));
+    const meant = nearest(name, ids);
+    const elsewhere = this.init.plugins.find(({ manifest }) =>
+      manifest?.provides.some((entry) => entry.kind === kind && entry.id === name),
+    );
+    const official = OFFICIAL.includes(name.toLowerCase());
+    const id = name.toLowerCase().replace(/[^a-z0-9-]/g, '');
+    return new SciStreamError(
+      UNKNOWN[kind],
+      `There is no ${kind} ${quote(name)}${meant ? `, did you mean ${meant}?` : '.'}`,
+      {
+        suggestions: [
+          `Available: ${ids.join(', ') || 'none'}.`,
+          elsewhere
+            ? `Add ${elsewhere.name} to plugins in the configuration of the control server.`
+            : `scistream plugin install ${official ? '@scistream/plugin-' : 'scistream-plugin-'}${id}`,
+        ],
+      },
+    );
+  }
+}
+
+function expectInstalled(name: string, installed: readonly FoundPlugin[]): void {
+  const fits = installed.filter((plugin) => plugin.name === name);
+  if (fits.some(({ error }) => error === undefined)) return;
+  if (fits[0]?.error) throw fits[0].error;
+  throw new SciStreamError('SCI_PLUGIN_NOT_FOUND', `Plugin ${quote(name)} of the configuration is not installed.`, {
+    suggestions: [`scistream plugin install ${name}`],
+  });
+}

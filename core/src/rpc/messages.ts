@@ -1,0 +1,135 @@
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { formatAddress, parseAddress } from '../address.js';
+import type { ConnectResult } from '../data/data-server.js';
+import { S2DSException } from '../errors.js';
+import { DataServerStatusSchema, type DataServerStatus } from '../gen/scistream/v1/data_server_pb.js';
+import {
+  StreamSchema,
+  type ConnectResults,
+  type ConnectResultsSchema,
+  type ListenerStatistics as StatisticsMessage,
+  type ListenerStatisticsSchema,
+  type Stream,
+} from '../gen/scistream/v1/streams_pb.js';
+import type { ListenerStatistics, S2DSStatus } from '../s2ds.js';
+import type { StreamRecord } from '../stream-store.js';
+import type { StreamView } from '../server/stream-controller.js';
+import { errorInfo, fromErrorInfo } from './errors.js';
+
+/** A record and its live counters as the message of our own service. */
+export function toMessage({ record, status }: StreamView, facility: string): Stream {
+  const { uid, name, role, owner, gateway, proxy, runtime, transport, legacyRate, rateEnforced, createdAt, expiresAt } =
+    record;
+  const error = record.error ?? status?.error;
+  return create(StreamSchema, {
+    uid,
+    name,
+    role,
+    state: userState(record, status),
+    owner,
+    facility,
+    gateway,
+    proxy,
+    runtime,
+    transport,
+    listeners: record.listeners.map(formatAddress),
+    announced: record.announced.map(formatAddress),
+    targets: record.targets.map(formatAddress),
+    bitsPerSecond: BigInt(record.bitsPerSecond),
+    rateEnforced,
+    legacyRate,
+    createdAt,
+    expiresAt,
+    statistics: (record.final ?? status?.listeners ?? []).map(statisticsMessage),
+    ...(error ? { error: errorInfo(error) } : {}),
+  });
+}
+
+/** Counters as a message. */
+export function statisticsMessage(counters: ListenerStatistics): MessageInitShape<typeof ListenerStatisticsSchema> {
+  const { connections, open, bytesIn, bytesOut, errors } = counters;
+  return {
+    connections: BigInt(connections),
+    open: BigInt(open),
+    bytesIn: BigInt(bytesIn),
+    bytesOut: BigInt(bytesOut),
+    errors: BigInt(errors),
+  };
+}
+
+/** The inverse of {@link statisticsMessage}. */
+export function fromStatistics({
+  connections,
+  open,
+  bytesIn,
+  bytesOut,
+  errors,
+}: StatisticsMessage): ListenerStatistics {
+  return {
+    connections: Number(connections),
+    open: Number(open),
+    bytesIn: Number(bytesIn),
+    bytesOut: Number(bytesOut),
+    errors: Number(errors),
+  };
+}
+
+/** A data server's status as a message. */
+export function statusMessage({ state, listeners, error }: S2DSStatus): DataServerStatus {
+  return create(DataServerStatusSchema, {
+    failed: state === 'failed',
+    statistics: listeners.map(statisticsMessage),
+    ...(error ? { error: errorInfo(error) } : {}),
+  });
+}
+
+/** The inverse of {@link statusMessage}. */
+export function fromStatus({ failed, statistics, error }: DataServerStatus): S2DSStatus {
+  const listeners = statistics.map(fromStatistics);
+  if (!failed) return { state: 'running', listeners };
+  const { code, message, suggestions } = fromErrorInfo(error);
+  return { state: 'failed', listeners, error: new S2DSException(code, message, { suggestions }) };
+}
+
+/** Milliseconds as whole microseconds. */
+export const microseconds = (ms: number): bigint => BigInt(Math.round(ms * 1000));
+
+/** Outcomes of connections as a message. */
+export function connectResultsMessage(
+  results: readonly ConnectResult[],
+): MessageInitShape<typeof ConnectResultsSchema> {
+  return {
+    results: results.map(({ address, roundTripMs, error }) => ({
+      address: formatAddress(address),
+      connected: error === undefined,
+      roundTripUs: microseconds(roundTripMs),
+      error: error ?? '',
+    })),
+  };
+}
+
+/** The inverse of {@link connectResultsMessage}. */
+export function fromConnectResults({ results }: ConnectResults): readonly ConnectResult[] {
+  return results.map(({ address, connected, roundTripUs, error }) => ({
+    address: parseAddress(address),
+    roundTripMs: Number(roundTripUs) / 1000,
+    ...(connected ? {} : { error }),
+  }));
+}
+
+/** The state people see (experience.md): ready until the first connection, streaming while one is open, then idle. */
+function userState({ state }: StreamRecord, status: S2DSStatus | undefined): string {
+  if (status?.state === 'failed') return 'failed';
+  switch (state) {
+    case 'provisioned':
+      return 'waiting';
+    case 'updating':
+    case 'active': {
+      const counters = status?.listeners ?? [];
+      if (counters.some(({ open }) => open > 0)) return 'streaming';
+      return counters.some(({ connections }) => connections > 0) ? 'idle' : 'ready';
+    }
+    default:
+      return state;
+  }
+}

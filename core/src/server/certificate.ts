@@ -1,0 +1,89 @@
+import 'reflect-metadata';
+import { createHash, webcrypto, X509Certificate } from 'node:crypto';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
+import { hostname, networkInterfaces } from 'node:os';
+import { join } from 'node:path';
+import * as x509 from '@peculiar/x509';
+import { messageOf, SciStreamError, systemCode } from '../errors.js';
+
+const DAY_MS = 86_400_000;
+const VALID_DAYS = 3650;
+
+/** A certificate and its key in PEM. */
+export interface KeyPair {
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** SHA-256 of the certificate's DER form: `sha256:` and 64 hexadecimal digits. */
+export function fingerprintOf(cert: string): string {
+  return `sha256:${createHash('sha256').update(new X509Certificate(cert).raw).digest('hex')}`;
+}
+
+/** Reads a certificate and its key. @throws SCI_CONFIG_INVALID naming the file that cannot be used */
+export async function readKeyPair(files: { readonly cert: string; readonly key: string }): Promise<KeyPair> {
+  const read = (key: 'cert' | 'key'): Promise<string> =>
+    readFile(files[key], 'utf8').catch((error: unknown) => {
+      throw new SciStreamError('SCI_CONFIG_INVALID', `tls.${key}: ${messageOf(error)}.`, { cause: error });
+    });
+  const pair = { cert: await read('cert'), key: await read('key') };
+  try {
+    fingerprintOf(pair.cert);
+  } catch (error) {
+    throw new SciStreamError('SCI_CONFIG_INVALID', `tls.cert: ${files.cert} is no PEM certificate.`, { cause: error });
+  }
+  return pair;
+}
+
+/**
+ * The certificate of a server for which none was configured: made once, kept in `directory` (key 0600), valid for ten
+ * years, for all addresses and names of this machine. Clients trust it by fingerprint or by its file.
+ */
+export async function selfSigned(directory: string, host: string): Promise<KeyPair> {
+  const files = { cert: join(directory, 'server.crt'), key: join(directory, 'server.key') };
+  try {
+    const known = { cert: await readFile(files.cert, 'utf8'), key: await readFile(files.key, 'utf8') };
+    if (Date.parse(new X509Certificate(known.cert).validTo) > Date.now() + DAY_MS) return known;
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw error;
+  }
+  const made = await make(host);
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  for (const name of ['key', 'cert'] as const) {
+    await writeFile(`${files[name]}.tmp`, made[name], { mode: 0o600 });
+    await rename(`${files[name]}.tmp`, files[name]);
+  }
+  return made;
+}
+
+async function make(host: string): Promise<KeyPair> {
+  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+  const cert = await x509.X509CertificateGenerator.createSelfSigned(
+    {
+      name: `CN=${hostname().slice(0, 64)}`,
+      keys,
+      signingAlgorithm: algorithm,
+      notBefore: new Date(Date.now() - DAY_MS),
+      notAfter: new Date(Date.now() + VALID_DAYS * DAY_MS),
+      extensions: [
+        new x509.SubjectAlternativeNameExtension(alternativeNames(host)),
+        new x509.BasicConstraintsExtension(true, undefined, true),
+        new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
+        await x509.SubjectKeyIdentifierExtension.create(keys.publicKey, false, webcrypto),
+      ],
+    },
+    webcrypto,
+  );
+  const key = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey));
+  return { cert: cert.toString('pem'), key: x509.PemConverter.encode(key, 'PRIVATE KEY') };
+}
+
+function alternativeNames(host: string): x509.JsonGeneralName[] {
+  const local = Object.values(networkInterfaces()).flatMap((all) => all?.map(({ address }) => address) ?? []);
+  const names = new Set(
+    [host, 'localhost', hostname(), ...local].filter((name) => name !== '0.0.0.0' && name !== '::'),
+  );
+  return [...names].map((value) => ({ type: isIP(value) === 0 ? 'dns' : 'ip', value }));
+}

@@ -1,0 +1,139 @@
+import { join } from 'node:path';
+import { instanceCachingFactory, Lifecycle, type DependencyContainer } from 'tsyringe';
+import { formatAddress, isLoopback } from '../address.js';
+import type { Authenticator } from '../authenticator.js';
+import { AuthenticatorChain, noneProvider, tokenProvider } from '../auth/authenticators.js';
+import { OwnerPolicy } from '../auth/owner-policy.js';
+import type { S2csConfig, S2dsConfig } from '../config/index.js';
+import { EmbeddedDataServer } from '../data/embedded-data-server.js';
+import { processRuntimeProvider } from '../data/process-runtime.js';
+import { relayProvider } from '../data/relay/relay-container.js';
+import { RemoteDataServer } from '../data/remote-data-server.js';
+import { SciStreamError } from '../errors.js';
+import type { Logger } from '../logger.js';
+import { PLUGIN_API_VERSION, type HostContext } from '../plugin.js';
+import { Providers, type BuiltIn, type FoundPlugin } from '../plugins/index.js';
+import { MemoryStreamStore } from '../store/memory-stream-store.js';
+import { VERSION } from '../version.js';
+import { ControlServer } from './control-server.js';
+import { DataServerDaemon } from './data-server-daemon.js';
+import { StreamController } from './stream-controller.js';
+import { TOKENS } from './tokens.js';
+
+/** What a control server is made of: its configuration and what the process around it found. */
+export interface ServerParts {
+  readonly config: S2csConfig;
+  readonly logger: Logger;
+  /** Installed plugins, found without running any of their code. */
+  readonly plugins: readonly FoundPlugin[];
+}
+
+/** What needs no plugin. */
+export const BUILT_INS: readonly BuiltIn[] = [
+  { provider: relayProvider, summary: 'buffer-and-forward subprocesses of our own, TCP and UDP, nothing to install' },
+  { provider: processRuntimeProvider, summary: 'detached local processes' },
+  { provider: noneProvider, summary: 'everybody is the same anonymous caller' },
+  { provider: tokenProvider, summary: 'static bearer tokens, stored as hashes' },
+];
+
+/** Everything that can be used here: what is built in and what plugins provide. Runs no plugin code. */
+export function createProviders(
+  plugins: readonly FoundPlugin[],
+  config: Pick<S2csConfig, 'proxies' | 'runtimes' | 'plugins'>,
+): Providers {
+  return new Providers({ builtIns: BUILT_INS, plugins, config });
+}
+
+/**
+ * Registers a whole control server on a container; `TOKENS.ControlServer` is what to resolve. For composition roots
+ * only: one per process, on a child container of its own. Anything may be replaced by registering its token afterwards.
+ */
+export function registerServer(container: DependencyContainer, { config, logger, plugins }: ServerParts): void {
+  const { facility, limits, gateways, state, listen, tls, insecure } = config;
+  const [gateway] = gateways;
+  if (!gateway) throw new SciStreamError('SCI_CONFIG_INVALID', 'gateways: needs one gateway.');
+  const singleton = { lifecycle: Lifecycle.Singleton } as const;
+  container.register(TOKENS.Logger, { useValue: logger });
+  container.register(TOKENS.Limits, { useValue: limits });
+  container.register(TOKENS.ControlServerSettings, { useValue: { listen, tls, insecure, state } });
+  container.register(TOKENS.Providers, { useValue: createProviders(plugins, config) });
+  container.register(TOKENS.StreamStore, { useClass: MemoryStreamStore }, singleton);
+  container.register(TOKENS.Policy, { useClass: OwnerPolicy }, singleton);
+  container.register(TOKENS.DataServer, {
+    useFactory: instanceCachingFactory((c) => {
+      if (gateway.s2ds !== 'embedded') return new RemoteDataServer(gateway.name, gateway.s2ds);
+      const log = c.resolve(TOKENS.Logger).child({ gateway: gateway.name });
+      return new EmbeddedDataServer(gateway, c.resolve(TOKENS.Providers), log, state);
+    }),
+  });
+  container.register(TOKENS.Authenticator, {
+    useFactory: (c) => () => authenticators(config, c.resolve(TOKENS.Providers), logger),
+  });
+  container.register(TOKENS.StreamController, { useClass: StreamController }, singleton);
+  container.register(TOKENS.ServiceParts, {
+    useFactory: (c) => ({
+      facility,
+      limits,
+      controller: c.resolve(TOKENS.StreamController),
+      dataServer: c.resolve(TOKENS.DataServer),
+      providers: c.resolve(TOKENS.Providers),
+    }),
+  });
+  container.register(TOKENS.ControlServer, { useClass: ControlServer }, singleton);
+}
+
+/** What a data server daemon is made of. */
+export interface DataServerParts extends Omit<ServerParts, 'config'> {
+  readonly config: S2dsConfig;
+}
+
+/** Registers a data server daemon on a container; `TOKENS.DataServerDaemon` is what to resolve. As {@link registerServer}. */
+export function registerDataServer(container: DependencyContainer, { config, logger, plugins }: DataServerParts): void {
+  container.register(TOKENS.Logger, { useValue: logger });
+  container.register(TOKENS.Providers, { useValue: createProviders(plugins, config) });
+  container.register(TOKENS.DataServerDaemon, {
+    useFactory: instanceCachingFactory((c) => {
+      const log = c.resolve(TOKENS.Logger).child({ gateway: config.name });
+      return new DataServerDaemon(
+        config,
+        new EmbeddedDataServer(config, c.resolve(TOKENS.Providers), log, config.state),
+        log,
+      );
+    }),
+  });
+}
+
+/** Those the configuration names, in its order; without any, everybody, but only on a loopback address. */
+async function authenticators(config: S2csConfig, providers: Providers, logger: Logger): Promise<Authenticator> {
+  if (config.auth.length === 0 && !isLoopback(config.listen.host)) {
+    throw new SciStreamError(
+      'SCI_CONFIG_INVALID',
+      `listen: other machines can reach ${formatAddress(config.listen)}, but auth does not say who may use it.`,
+      {
+        suggestions: [
+          'Set auth, for example auth: [{ use: token, tokens: [...] }]',
+          'Let anybody in on purpose: auth: [{ use: none }]',
+        ],
+      },
+    );
+  }
+  const wanted = config.auth.length > 0 ? config.auth : [{ use: 'none' }];
+  const links = await Promise.all(
+    wanted.map(async ({ use, ...options }, i) => {
+      const ready = await providers.authenticator(use, options, `auth.${i}`);
+      return ready.create(hostContext(config, logger, use));
+    }),
+  );
+  const [only] = links;
+  return links.length === 1 && only ? only : new AuthenticatorChain(links);
+}
+
+function hostContext({ state }: S2csConfig, logger: Logger, id: string): HostContext {
+  return {
+    log: logger.child({ authenticator: id }),
+    dataDir: join(state, 'auth', id),
+    signal: new AbortController().signal,
+    host: { version: VERSION, apiVersion: PLUGIN_API_VERSION },
+    onClose: () => undefined,
+  };
+}

@@ -1,0 +1,153 @@
+import { createContextValues } from '@connectrpc/connect';
+import { connectNodeAdapter } from '@connectrpc/connect-node';
+import { once } from 'node:events';
+import {
+  createSecureServer,
+  createServer,
+  type Http2SecureServer,
+  type Http2Server,
+  type ServerHttp2Session,
+} from 'node:http2';
+import { join } from 'node:path';
+import { inject, injectable } from 'tsyringe';
+import { formatAddress, isLoopback, type Address } from '../address.js';
+import type { Authenticator } from '../authenticator.js';
+import { messageOf, SciStreamError, systemCode } from '../errors.js';
+import type { Logger } from '../logger.js';
+import { within } from '../wait.js';
+import { fingerprintOf, readKeyPair, selfSigned } from './certificate.js';
+import { authentication, errorStatus, PEER } from './interceptors.js';
+import { controlService, streamsService, type ServiceParts } from './services.js';
+import { lockState } from './state-lock.js';
+import { TOKENS } from './tokens.js';
+
+const MAX_MESSAGE_BYTES = 1024 * 1024;
+const CLOSE_GRACE_MS = 2_000;
+
+export interface ControlServerSettings {
+  readonly listen: Address;
+  /** PEM files; absent: a self-signed certificate in the state directory. */
+  readonly tls?: { readonly cert: string; readonly key: string } | undefined;
+  /** Plain text instead of TLS. */
+  readonly insecure: boolean;
+  readonly state: string;
+}
+
+/** Where a started server can be reached. */
+export interface Listening {
+  readonly address: string;
+  readonly scheme: 'https' | 'http';
+  /** `sha256:` and 64 hexadecimal digits; absent without TLS. */
+  readonly fingerprint?: string;
+}
+
+/**
+ * The network side of a control server: gRPC, gRPC-Web and Connect (JSON) for both services on one TLS port. Start it
+ * once and stop it once.
+ */
+@injectable()
+export class ControlServer {
+  readonly #sessions = new Set<ServerHttp2Session>();
+  #server: Http2SecureServer | Http2Server | undefined;
+  #unlock: () => Promise<void> = () => Promise.resolve();
+
+  constructor(
+    @inject(TOKENS.ControlServerSettings) private readonly settings: ControlServerSettings,
+    @inject(TOKENS.ServiceParts) private readonly services: ServiceParts,
+    @inject(TOKENS.Authenticator) private readonly authenticator: () => Promise<Authenticator>,
+    @inject(TOKENS.Logger) private readonly log: Logger,
+  ) {}
+
+  /**
+   * Takes the state directory, opens the gateway, and listens.
+   * @throws SCI_STATE_LOCKED, SCI_LISTEN_FAILED, SCI_CONFIG_INVALID, and what opening the gateway raises.
+   */
+  async start(): Promise<Listening> {
+    this.#unlock = await lockState(this.settings.state);
+    try {
+      return await this.#open();
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  /** Refuses new calls, ends waiting ones, releases every stream, and frees the state directory. Idempotent. */
+  async stop(): Promise<void> {
+    const server = this.#server;
+    this.#server = undefined;
+    const closed = server && once(server, 'close');
+    server?.close();
+    await this.services.controller.close();
+    await this.services.dataServer.close();
+    for (const session of this.#sessions) session.close();
+    if (closed) await within(closed, CLOSE_GRACE_MS, () => new Error('late')).catch(() => this.#cutSessions());
+    await this.#unlock();
+  }
+
+  async #open(): Promise<Listening> {
+    await this.services.dataServer.open();
+    const authenticator = await this.authenticator();
+    if (authenticator.id === 'none' && !isLoopback(this.settings.listen.host)) {
+      this.log.warn(
+        { listen: formatAddress(this.settings.listen) },
+        'authentication is off: anybody who reaches this port may use it',
+      );
+    }
+    const handler = connectNodeAdapter({
+      routes: (router) => {
+        controlService(router, this.services);
+        streamsService(router, this.services);
+      },
+      interceptors: [errorStatus(this.log), authentication(authenticator)],
+      contextValues: (request) => createContextValues().set(PEER, request.socket.remoteAddress ?? ''),
+      readMaxBytes: MAX_MESSAGE_BYTES,
+    });
+    const pair = this.settings.insecure ? undefined : await this.#keyPair();
+    const server = pair
+      ? createSecureServer({ ...pair, allowHTTP1: true, minVersion: 'TLSv1.3' }, handler)
+      : createServer(handler);
+    this.#server = server;
+    server.on('session', (session: ServerHttp2Session) => {
+      this.#sessions.add(session);
+      session.once('close', () => this.#sessions.delete(session));
+    });
+    server.on('sessionError', (error: unknown) => this.log.debug({ error: messageOf(error) }, 'session broke'));
+    await this.#listen(server);
+    return {
+      address: formatAddress(addressOf(server, this.settings.listen)),
+      scheme: pair ? 'https' : 'http',
+      ...(pair ? { fingerprint: fingerprintOf(pair.cert) } : {}),
+    };
+  }
+
+  async #listen(server: Http2SecureServer | Http2Server): Promise<void> {
+    const { listen } = this.settings;
+    server.listen({ host: listen.host, port: listen.port, exclusive: true });
+    await once(server, 'listening').catch((error: unknown) => {
+      const where = formatAddress(listen);
+      const suggestions =
+        systemCode(error) === 'EADDRINUSE'
+          ? [`Find who listens there: ss -ltnp 'sport = :${listen.port}'`, 'Or choose another port: --listen HOST:PORT']
+          : ['Set listen to an address of this machine.'];
+      throw new SciStreamError('SCI_LISTEN_FAILED', `Cannot listen on ${where}: ${messageOf(error)}.`, {
+        cause: error,
+        suggestions,
+      });
+    });
+  }
+
+  #keyPair(): Promise<{ readonly cert: string; readonly key: string }> {
+    const { tls, state, listen } = this.settings;
+    return tls ? readKeyPair(tls) : selfSigned(join(state, 'tls'), listen.host);
+  }
+
+  #cutSessions(): void {
+    for (const session of this.#sessions) session.destroy();
+  }
+}
+
+function addressOf(server: Http2SecureServer | Http2Server, asked: Address): Address {
+  const bound = server.address();
+  return typeof bound === 'object' && bound ? { host: asked.host, port: bound.port } : asked;
+}

@@ -1,0 +1,146 @@
+import { once } from 'node:events';
+import { chmod, mkdir, rm } from 'node:fs/promises';
+import { createServer, type Http2Server, type ServerHttp2Session } from 'node:http2';
+import { dirname } from 'node:path';
+import type { ConnectRouter } from '@connectrpc/connect';
+import { connectNodeAdapter } from '@connectrpc/connect-node';
+import { formatAddress, parseAddress } from '../address.js';
+import type { EmbeddedDataServer } from '../data/embedded-data-server.js';
+import { messageOf, SciStreamError } from '../errors.js';
+import { DataServer } from '../gen/scistream/v1/data_server_pb.js';
+import type { Logger } from '../logger.js';
+import { parseRole } from '../s2ds.js';
+import { errorStatus } from './interceptors.js';
+import { connectResultsMessage, microseconds, statisticsMessage, statusMessage } from '../rpc/messages.js';
+import { lockState } from './state-lock.js';
+import { parseTransport } from './stream-controller.js';
+
+export interface DataServerDaemonSettings {
+  /** `unix:/path`; whoever may open the socket commands the data server, so it is made 0600. */
+  readonly listen: string;
+  readonly state: string;
+}
+
+/** A data server (S2DS) as a daemon of its own: one gateway behind a unix socket. Start it once and stop it once. */
+export class DataServerDaemon {
+  readonly #path: string;
+  readonly #sessions = new Set<ServerHttp2Session>();
+  #server: Http2Server | undefined;
+  #unlock: () => Promise<void> = () => Promise.resolve();
+
+  constructor(
+    private readonly settings: DataServerDaemonSettings,
+    private readonly gateway: EmbeddedDataServer,
+    private readonly log: Logger,
+  ) {
+    this.#path = settings.listen.replace(/^unix:/, '');
+  }
+
+  /** @throws SCI_STATE_LOCKED, SCI_LISTEN_FAILED, and what opening the gateway raises. @returns where it listens */
+  async start(): Promise<{ readonly address: string }> {
+    this.#unlock = await lockState(this.settings.state);
+    try {
+      await this.gateway.open();
+      const server = createServer(
+        connectNodeAdapter({ routes: (router) => routes(router, this.gateway), interceptors: [errorStatus(this.log)] }),
+      );
+      this.#server = server;
+      server.on('session', (session: ServerHttp2Session) => {
+        this.#sessions.add(session);
+        session.once('close', () => this.#sessions.delete(session));
+      });
+      await this.#listen(server);
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+    return { address: this.settings.listen };
+  }
+
+  /** Releases every stream and gives the socket and the state directory back. Idempotent. */
+  async stop(): Promise<void> {
+    const server = this.#server;
+    this.#server = undefined;
+    const closed = server && once(server, 'close');
+    server?.close();
+    await this.gateway.close();
+    for (const session of this.#sessions) session.destroy();
+    await closed;
+    await this.#unlock();
+  }
+
+  async #listen(server: Http2Server): Promise<void> {
+    try {
+      await mkdir(dirname(this.#path), { recursive: true, mode: 0o700 });
+      // The lock on the state directory says that no other daemon of ours is behind a socket file that is left.
+      await rm(this.#path, { force: true });
+      const before = process.umask(0o177);
+      try {
+        server.listen(this.#path);
+        await once(server, 'listening');
+      } finally {
+        process.umask(before);
+      }
+      await chmod(this.#path, 0o600);
+    } catch (error) {
+      throw new SciStreamError('SCI_LISTEN_FAILED', `Cannot listen on ${this.#path}: ${messageOf(error)}.`, {
+        cause: error,
+        suggestions: ['Set listen to unix:/PATH in a directory that you may write to.'],
+      });
+    }
+  }
+}
+
+function routes(router: ConnectRouter, gateway: EmbeddedDataServer): void {
+  router.service(DataServer, {
+    describe: () => gateway.describe(),
+    async reset() {
+      await gateway.releaseAll();
+      return {};
+    },
+    async reserve({ uid, role, transport, count, proxy, runtime, bitsPerSecond }) {
+      const rate = Number(bitsPerSecond);
+      const request = {
+        uid,
+        count,
+        proxy,
+        runtime,
+        bitsPerSecond: rate,
+        role: parseRole(role),
+        transport: parseTransport(transport),
+      };
+      const reservation = await gateway.reserve(request);
+      return { ...reservation, listeners: reservation.listeners.map(formatAddress) };
+    },
+    async start({ uid }, { signal }) {
+      await gateway.start(uid, signal);
+      return {};
+    },
+    async setTargets({ uid, targets }, { signal }) {
+      await gateway.updateTargets(
+        uid,
+        targets.map((text) => parseAddress(text, 'Target')),
+        signal,
+      );
+      return {};
+    },
+    async release({ uid }) {
+      return { statistics: (await gateway.release(uid)).map(statisticsMessage) };
+    },
+    status: async ({ uid }) => statusMessage(await gateway.status(uid)),
+    async awaitEnd({ uid }) {
+      const error = await gateway.ended(uid);
+      return statusMessage({ state: error ? 'failed' : 'running', listeners: [], ...(error ? { error } : {}) });
+    },
+    async openProbe({ uid }) {
+      const { address, challenge, expiresMs } = await gateway.openProbe(uid);
+      return { address: formatAddress(address), challenge, expiresMs: BigInt(expiresMs) };
+    },
+    async runProbe({ uid, address, challenge }) {
+      return { roundTripUs: microseconds(await gateway.runProbe(uid, parseAddress(address), challenge)) };
+    },
+    connectTargets: async ({ uid }) => connectResultsMessage(await gateway.connectTargets(uid)),
+    connectListener: async ({ uid, holdMs }) =>
+      connectResultsMessage(await gateway.connectListener(uid, Number(holdMs))),
+  });
+}

@@ -1,0 +1,23 @@
+/** The control server (S2CS) and its gateway, for composition roots. */
+import 'reflect-metadata';
+
+export { EmbeddedDataServer, type GatewaySettings } from '../data/embedded-data-server.js';
+export type { DataServer } from '../data/data-server.js';
+export { ProcessRuntime } from '../data/process-runtime.js';
+export { RangePortAllocator, type PortRange } from '../data/range-port-allocator.js';
+export { RelayContainer, relayOptions, relayProvider } from '../data/relay/relay-container.js';
+export * from '../plugins/index.js';
+export { MemoryStreamStore } from '../store/memory-stream-store.js';
+export { VERSION } from '../version.js';
+export {
+  BUILT_INS,
+  createProviders,
+  registerDataServer,
+  registerServer,
+  type DataServerParts,
+  type ServerParts,
+} from './compose.js';
+export { ControlServer, type ControlServerSettings, type Listening } from './control-server.js';
+export { DataServerDaemon } from './data-server-daemon.js';
+export { StreamController, type Limits, type StreamWish } from './stream-controller.js';
+export { TOKENS } from './tokens.js';

@@ -1,0 +1,134 @@
+import { create } from '@bufbuild/protobuf';
+import { createContextKey, type ConnectRouter, type HandlerContext } from '@connectrpc/connect';
+import { formatAddress, parseAddress } from '../address.js';
+import type { Identity } from '../authenticator.js';
+import type { DataServer } from '../data/data-server.js';
+import { Control, ResponseSchema, type Response } from '../gen/scistream_pb.js';
+import { Streams, type Stream } from '../gen/scistream/v1/streams_pb.js';
+import { SciStreamError } from '../errors.js';
+import type { ProviderKind } from '../plugin.js';
+import type { Providers } from '../plugins/index.js';
+import { connectResultsMessage, microseconds, toMessage } from '../rpc/messages.js';
+import { isFinal, type StreamRecord } from '../stream-store.js';
+import { VERSION } from '../version.js';
+
+import type { Limits, StreamController } from './stream-controller.js';
+
+/** Set by the authentication interceptor before any handler runs. */
+export const IDENTITY = createContextKey<Identity | undefined>(undefined);
+
+/** `Watch` looks this often whether data began or ceased to flow, which is no change of the record, in ms. */
+const WATCH_INTERVAL_MS = 1_000;
+
+export interface ServiceParts {
+  readonly facility: string;
+  readonly limits: Limits;
+  readonly controller: StreamController;
+  readonly dataServer: DataServer;
+  readonly providers: Providers;
+}
+
+function caller(context: HandlerContext): Identity {
+  const identity = context.values.get(IDENTITY);
+  if (!identity) throw new SciStreamError('SCI_BUG', 'A call reached its handler without an identity.');
+  return identity;
+}
+
+/** The protocol of existing clients (protocol.md §2): thin translation to {@link StreamController}. */
+export function controlService(router: ConnectRouter, { facility, controller }: ServiceParts): void {
+  const response = (record: StreamRecord, others: readonly string[]): Response =>
+    create(ResponseSchema, {
+      listeners: record.listeners.map(formatAddress),
+      prodListeners: [...others],
+      stream: toMessage({ record }, facility),
+    });
+
+  router.service(Control, {
+    async req(request, context) {
+      const { uid, role, numConn, rate, name, bitsPerSecond, lifetimeMs, proxy, runtime, gateway, transport } = request;
+      const wish = { uid, role, connections: numConn, legacyRate: rate, name, proxy, runtime, gateway, transport };
+      const numbers = { bitsPerSecond: Number(bitsPerSecond), lifetimeMs: Number(lifetimeMs) };
+      const record = await controller.request({ ...wish, ...numbers }, caller(context), context.signal);
+      return response(record, record.role === 'PROD' ? record.announced.map(formatAddress) : []);
+    },
+    async hello({ uid, prodListeners }, context) {
+      const { role, listeners } = await controller.hello(uid, prodListeners, caller(context));
+      return { message: `HELLO from ${role} accepted`, listeners: role === 'CONS' ? listeners.map(formatAddress) : [] };
+    },
+    async update({ uid, remoteListeners }, context) {
+      const record = await controller.update(uid, remoteListeners, caller(context));
+      return response(record, record.targets.map(formatAddress));
+    },
+    async release({ uid }, context) {
+      await controller.release(uid, caller(context));
+      return {};
+    },
+  });
+}
+
+/** What we offer beside it: seeing, watching and proving streams. */
+export function streamsService(router: ConnectRouter, parts: ServiceParts): void {
+  const { facility, limits, controller, dataServer, providers } = parts;
+  const get = async (uid: string, context: HandlerContext): Promise<Stream> =>
+    toMessage(await controller.get(uid, caller(context)), facility);
+
+  router.service(Streams, {
+    async describeServer() {
+      const { streams, waiting } = controller.counts();
+      const names = (kind: ProviderKind): string[] => providers.list(kind).map(({ id }) => id);
+      return {
+        facility,
+        version: VERSION,
+        gateways: [await dataServer.describe()],
+        proxies: names('proxy'),
+        runtimes: names('runtime'),
+        streams,
+        waiting,
+        maxLifetimeMs: BigInt(limits.lifetimeMs),
+        maxConnections: limits.connections,
+      };
+    },
+    get: ({ uid }, context) => get(uid, context),
+    async list({ ended }, context) {
+      const views = await controller.list(ended, caller(context));
+      return { streams: views.map((view) => toMessage(view, facility)) };
+    },
+    async *watch({ uid }, context) {
+      let last = '';
+      for (;;) {
+        const view = await controller.get(uid, caller(context));
+        const message = toMessage(view, facility);
+        const now = `${message.state} ${message.targets.join()}`;
+        if (now !== last) yield message;
+        last = now;
+        if (isFinal(view.record.state)) return;
+        const tick = AbortSignal.timeout(WATCH_INTERVAL_MS);
+        await controller.changed(uid, AbortSignal.any([tick, context.signal])).catch(() => undefined);
+        if (context.signal.aborted) return;
+      }
+    },
+    async openProbe({ uid }, context) {
+      await get(uid, context);
+      const { address, challenge, expiresMs } = await dataServer.openProbe(uid);
+      return { address: formatAddress(address), challenge, expiresMs: BigInt(expiresMs) };
+    },
+    async runProbe({ uid, address, challenge }, context) {
+      await get(uid, context);
+      const ms = await dataServer.runProbe(uid, parseAddress(address, 'Probe'), parseChallenge(challenge));
+      return { roundTripUs: microseconds(ms) };
+    },
+    async connectTargets({ uid }, context) {
+      await get(uid, context);
+      return connectResultsMessage(await dataServer.connectTargets(uid));
+    },
+    async connectListener({ uid, holdMs }, context) {
+      await get(uid, context);
+      return connectResultsMessage(await dataServer.connectListener(uid, Number(holdMs)));
+    },
+  });
+}
+
+function parseChallenge(text: string): string {
+  if (/^[0-9a-f]{64}$/.test(text)) return text;
+  throw new SciStreamError('SCI_USAGE', 'A challenge is 64 hexadecimal digits.');
+}

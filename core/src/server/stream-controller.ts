@@ -1,0 +1,310 @@
+import { inject, injectable } from 'tsyringe';
+import { parseAddress, type Address, type Transport } from '../address.js';
+import type { Identity } from '../authenticator.js';
+import { ownerOf } from '../auth/owner-policy.js';
+import type { DataServer } from '../data/data-server.js';
+import { quote, SciStreamError, toSciStreamError } from '../errors.js';
+import type { Logger } from '../logger.js';
+import type { Policy } from '../policy.js';
+import { parseRole, parseUid, type S2DSStatus } from '../s2ds.js';
+import type { StreamRecord, StreamStore } from '../stream-store.js';
+import { poll } from '../wait.js';
+import { StreamMachine } from './stream-machine.js';
+import { TOKENS } from './tokens.js';
+
+/** How long a HELLO that overtook its `req` waits for it (protocol.md §2). */
+const EARLY_HELLO_MS = 2_000;
+const MAX_TARGETS = 4096;
+
+export interface Limits {
+  /** Streams that exist at once. */
+  readonly streams: number;
+  /** Of those, requests that wait for HELLO. */
+  readonly waiting: number;
+  /** Listeners of one stream. */
+  readonly connections: number;
+  readonly helloTimeoutMs: number;
+  readonly lifetimeMs: number;
+}
+
+/** What `req` asks for, as it came over the wire. */
+export interface StreamWish {
+  readonly uid: string;
+  readonly role: string;
+  readonly connections: number;
+  readonly legacyRate: number;
+  readonly name: string;
+  /** bit/s; 0 for none. */
+  readonly bitsPerSecond: number;
+  /** 0 for the most that is allowed. */
+  readonly lifetimeMs: number;
+  readonly proxy: string;
+  readonly runtime: string;
+  readonly gateway: string;
+  readonly transport: string;
+}
+
+/** A stream and how it does just now. */
+export interface StreamView {
+  readonly record: StreamRecord;
+  /** Absent while no proxy runs. */
+  readonly status?: S2DSStatus;
+}
+
+/**
+ * All streams of a control server, one {@link StreamMachine} each. Every method may be called concurrently, and is
+ * called after authentication; it parses what came in, asks the policy, and only then touches anything.
+ */
+@injectable()
+export class StreamController {
+  readonly #live = new Map<string, StreamMachine>();
+  #stopping = false;
+
+  constructor(
+    @inject(TOKENS.Limits) private readonly limits: Limits,
+    @inject(TOKENS.StreamStore) private readonly store: StreamStore,
+    @inject(TOKENS.Policy) private readonly policy: Policy,
+    @inject(TOKENS.DataServer) private readonly dataServer: DataServer,
+    @inject(TOKENS.Logger) private readonly log: Logger,
+  ) {}
+
+  /** REQ: reserves listeners and waits for HELLO. @param client Aborts when the client went away. */
+  async request(wish: StreamWish, identity: Identity, client: AbortSignal): Promise<StreamRecord> {
+    const record = this.#parse(wish, identity);
+    const { role, proxy } = record;
+    await this.policy.check(identity, { kind: 'request', role, proxy, connections: wish.connections });
+    this.#admit(record.uid);
+    const { runtime, transport, bitsPerSecond } = record;
+    const machine = new StreamMachine(
+      record,
+      { uid: record.uid, role, transport, count: wish.connections, proxy, runtime, bitsPerSecond },
+      {
+        store: this.store,
+        dataServer: this.dataServer,
+        log: this.log,
+        helloTimeoutMs: this.limits.helloTimeoutMs,
+        onEnd: (uid) => void this.#live.delete(uid),
+      },
+    );
+    this.#live.set(record.uid, machine);
+    this.log.info({ uid: record.uid, role, owner: record.owner, connections: wish.connections }, 'stream requested');
+    return await machine.untilHello(client);
+  }
+
+  /** HELLO: the role that counts is the one of the request (protocol.md §2). */
+  async hello(uid: string, announced: readonly string[], identity: Identity): Promise<StreamRecord> {
+    parseUid(uid);
+    const machine = await poll(
+      () => this.#live.get(uid),
+      { timeoutMs: EARLY_HELLO_MS },
+      () => unknown(uid),
+    );
+    await this.policy.check(identity, { kind: 'hello', stream: machine.record });
+    let addresses: readonly Address[];
+    try {
+      addresses = this.#addresses(announced, 'Announced listener');
+    } catch (error) {
+      // Existing clients wait for `req` to end, so a HELLO that is refused must end it too.
+      await machine.release(toSciStreamError(error));
+      throw error;
+    }
+    return await machine.hello(addresses);
+  }
+
+  /** UPDATE: listener i forwards to target i mod count from now on. */
+  async update(uid: string, targets: readonly string[], identity: Identity): Promise<StreamRecord> {
+    const record = await this.#record(uid);
+    const addresses = this.#addresses(targets, 'Target');
+    if (addresses.length === 0) {
+      throw new SciStreamError('SCI_TARGETS_INVALID', `UPDATE of stream ${uid} names no target.`, {
+        suggestions: ['Give at least one host:port.'],
+      });
+    }
+    await this.policy.check(identity, { kind: 'update', stream: record, targets: addresses });
+    const machine = this.#live.get(uid);
+    if (!machine) throw ended(record);
+    return await machine.update(addresses);
+  }
+
+  /** RELEASE: idempotent as long as the stream is remembered. */
+  async release(uid: string, identity: Identity): Promise<StreamRecord> {
+    const record = await this.#record(uid);
+    await this.policy.check(identity, { kind: 'release', stream: record });
+    const machine = this.#live.get(uid);
+    return machine ? await machine.release(released(uid)) : record;
+  }
+
+  async get(uid: string, identity: Identity): Promise<StreamView> {
+    const record = await this.#record(uid);
+    await this.policy.check(identity, { kind: 'view', stream: record });
+    return await this.#view(record);
+  }
+
+  /** The streams the caller may see, oldest first. */
+  async list(includeEnded: boolean, identity: Identity): Promise<readonly StreamView[]> {
+    const records = includeEnded ? await this.store.list() : [...this.#live.values()].map(({ record }) => record);
+    const visible = await Promise.all(
+      records.map(async (stream) => {
+        const allowed = await this.policy.check(identity, { kind: 'view', stream }).then(
+          () => true,
+          () => false,
+        );
+        return allowed ? [stream] : [];
+      }),
+    );
+    return await Promise.all(visible.flat().map((record) => this.#view(record)));
+  }
+
+  /** Settles when the record of a live stream changes, or at once when it has ended. */
+  async changed(uid: string, signal: AbortSignal): Promise<void> {
+    await this.#live.get(uid)?.changed(signal);
+  }
+
+  counts(): { readonly streams: number; readonly waiting: number } {
+    const records = [...this.#live.values()].map(({ record }) => record.state);
+    return { streams: records.length, waiting: records.filter((s) => s === 'waiting' || s === 'reserving').length };
+  }
+
+  /** Refuses new streams, ends waiting requests and releases everything. Called once, at the end. */
+  async close(): Promise<void> {
+    this.#stopping = true;
+    const stopping = new SciStreamError('SCI_SHUTTING_DOWN', 'The control server is stopping.', {
+      suggestions: ['Try again when it is back.'],
+    });
+    await Promise.all(
+      [...this.#live.values()].map((machine) => {
+        const waits = machine.record.state === 'waiting' || machine.record.state === 'reserving';
+        return machine.release(waits ? stopping : released(machine.record.uid));
+      }),
+    );
+  }
+
+  #admit(uid: string): void {
+    if (this.#stopping)
+      throw new SciStreamError('SCI_SHUTTING_DOWN', 'The control server is stopping and takes no new streams.');
+    if (this.#live.has(uid)) {
+      throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${uid} exists already.`, {
+        suggestions: [
+          'Use a new uid, or release the stream first. Both sides of a stream need a control server of their own.',
+        ],
+      });
+    }
+    const { streams, waiting } = this.counts();
+    for (const [what, now, most] of [
+      ['streams', streams, this.limits.streams],
+      ['waiting', waiting, this.limits.waiting],
+    ] as const) {
+      if (now < most) continue;
+      throw new SciStreamError(
+        'SCI_LIMIT_REACHED',
+        `${now} of ${most} are taken: limits.${what} of this control server.`,
+        {
+          suggestions: ['Release streams that are no longer needed, or try again later.'],
+        },
+      );
+    }
+  }
+
+  #parse(wish: StreamWish, identity: Identity): StreamRecord {
+    const now = Date.now();
+    this.#checkConnections(wish.connections);
+    return {
+      uid: parseUid(wish.uid),
+      version: 1,
+      name: parseName(wish.name),
+      role: parseRole(wish.role),
+      state: 'reserving',
+      owner: ownerOf(identity),
+      gateway: parseGateway(wish.gateway, this.dataServer.name),
+      proxy: parseName(wish.proxy),
+      runtime: parseName(wish.runtime),
+      transport: parseTransport(wish.transport),
+      listeners: [],
+      announced: [],
+      targets: [],
+      bitsPerSecond: wish.bitsPerSecond,
+      rateEnforced: false,
+      legacyRate: wish.legacyRate,
+      createdAt: new Date(now).toISOString(),
+      expiresAt: new Date(now + this.#lifetime(wish.lifetimeMs)).toISOString(),
+    };
+  }
+
+  #checkConnections(count: number): void {
+    if (Number.isInteger(count) && count >= 1 && count <= this.limits.connections) return;
+    throw new SciStreamError('SCI_CONNECTIONS_INVALID', `${count} connections (num_conn) cannot be had here.`, {
+      suggestions: [`Ask for 1 to ${this.limits.connections}.`],
+    });
+  }
+
+  #lifetime(wanted: number): number {
+    const most = this.limits.lifetimeMs;
+    if (wanted >= 0 && wanted <= most) return wanted || most;
+    throw new SciStreamError(
+      'SCI_LIFETIME_INVALID',
+      `A lifetime of ${wanted} ms is longer than the ${most} ms allowed here.`,
+      {
+        suggestions: [`Ask for at most ${most / 3_600_000}h.`],
+      },
+    );
+  }
+
+  #addresses(texts: readonly string[], field: string): readonly Address[] {
+    if (texts.length > MAX_TARGETS)
+      throw new SciStreamError('SCI_TARGETS_INVALID', `${texts.length} addresses are too many.`);
+    return texts.map((text) => parseAddress(text, field));
+  }
+
+  async #record(uid: string): Promise<StreamRecord> {
+    const record = await this.store.get(parseUid(uid));
+    if (!record) throw unknown(uid);
+    return record;
+  }
+
+  async #view(record: StreamRecord): Promise<StreamView> {
+    if (record.state !== 'provisioned' && record.state !== 'active' && record.state !== 'updating') return { record };
+    try {
+      return { record, status: await this.dataServer.status(record.uid) };
+    } catch (error) {
+      return { record, status: { state: 'failed', listeners: [], error: toSciStreamError(error) } };
+    }
+  }
+}
+
+const unknown = (uid: string): SciStreamError =>
+  new SciStreamError('SCI_STREAM_NOT_FOUND', `There is no stream ${quote(uid)} here.`, {
+    suggestions: ['scistream stream ls shows the streams of all configured facilities.'],
+  });
+
+const released = (uid: string): SciStreamError =>
+  new SciStreamError('SCI_STREAM_RELEASED', `Stream ${uid} was released.`);
+
+function ended({ uid, state, error }: StreamRecord): SciStreamError {
+  return new SciStreamError('SCI_STREAM_STATE', `Stream ${uid} is ${state}${error ? ` (${error.message})` : ''}.`, {
+    suggestions: ['Make a new stream.'],
+  });
+}
+
+/** Names are shown, logged and typed again: letters, digits, dot, dash and underscore; empty for none. */
+function parseName(text: string): string {
+  if (/^[A-Za-z0-9][\w.-]{0,63}$|^$/.test(text)) return text;
+  throw new SciStreamError('SCI_NAME_INVALID', `${quote(text)} is not a name.`, {
+    suggestions: ['Use up to 64 letters, digits, ".", "-" and "_", beginning with a letter or digit.'],
+  });
+}
+
+function parseGateway(wanted: string, name: string): string {
+  if (wanted === '' || wanted === name) return name;
+  throw new SciStreamError('SCI_NAME_INVALID', `There is no gateway ${quote(wanted)} here.`, {
+    suggestions: [`Use ${name}.`],
+  });
+}
+
+/** @throws SCI_USAGE unless it is tcp, udp, or empty for tcp */
+export function parseTransport(text: string): Transport {
+  if (text === '' || text === 'tcp') return 'tcp';
+  if (text === 'udp') return 'udp';
+  throw new SciStreamError('SCI_USAGE', `Transport ${quote(text)} is neither tcp nor udp.`, {
+    suggestions: ['Use tcp or udp.'],
+  });
+}

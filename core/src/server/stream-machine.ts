@@ -1,0 +1,220 @@
+import { EventEmitter } from 'node:events';
+import type { Address } from '../address.js';
+import type { DataServer, ReserveRequest } from '../data/data-server.js';
+import { messageOf, SciStreamError, toSciStreamError } from '../errors.js';
+import type { Logger } from '../logger.js';
+import { isFinal, type StreamRecord, type StreamState, type StreamStore } from '../stream-store.js';
+import { KeyedLock } from '../wait.js';
+
+/** What a machine needs of the control server it belongs to. */
+export interface MachineParts {
+  readonly store: StreamStore;
+  readonly dataServer: DataServer;
+  readonly log: Logger;
+  readonly helloTimeoutMs: number;
+  /** Called once, when nothing can happen to the stream any more. */
+  readonly onEnd: (uid: string) => void;
+}
+
+/**
+ * The life of one stream on this control server (protocol.md §3):
+ * reserving → waiting (for HELLO) → provisioned → updating ⇄ active → releasing → released, or failed.
+ * There is one machine per uid and nothing that two of them share, so streams cannot disturb each other. Changes of one
+ * stream come one after another; only `release` overtakes, by aborting what is under way.
+ */
+export class StreamMachine {
+  readonly #changes = new EventEmitter({ captureRejections: false });
+  readonly #abort = new AbortController();
+  readonly #lock = new KeyedLock();
+  /** Settles when the listeners are reserved, or could not be. */
+  readonly #reserved: Promise<void>;
+  readonly #greeted: Promise<void>;
+  #greet: () => void = () => undefined;
+  #lifetime: NodeJS.Timeout | undefined;
+  #record: StreamRecord;
+
+  /** @param record As the request asks for it, state `reserving`; stored by this machine. */
+  constructor(
+    record: StreamRecord,
+    request: ReserveRequest,
+    private readonly parts: MachineParts,
+  ) {
+    this.#record = record;
+    this.#changes.setMaxListeners(0);
+    this.#greeted = new Promise((resolve) => (this.#greet = resolve));
+    this.#reserved = this.#serial(() => this.#reserve(request));
+    this.#reserved.catch(() => undefined);
+    this.#lifetime = setTimeout(() => this.#expire(), Date.parse(record.expiresAt) - Date.now());
+    this.#lifetime.unref();
+  }
+
+  /** The record as it is stored now. */
+  get record(): StreamRecord {
+    return this.#record;
+  }
+
+  /** Settles at the next change of the record, or rejects when `signal` aborts. */
+  changed(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const abort = (): void => {
+        this.#changes.off('change', done);
+        reject(signal.reason as Error);
+      };
+      const done = (): void => {
+        signal.removeEventListener('abort', abort);
+        resolve();
+      };
+      if (signal.aborted) return abort();
+      signal.addEventListener('abort', abort, { once: true });
+      this.#changes.once('change', done);
+    });
+  }
+
+  /**
+   * What `req` does: waits until the listeners are reserved and HELLO has come.
+   * @param client Aborts when the caller went away; then everything is released.
+   * @throws SCI_HELLO_TIMEOUT, SCI_CLIENT_GONE, SCI_STREAM_RELEASED, or why the reservation failed.
+   */
+  async untilHello(client: AbortSignal): Promise<StreamRecord> {
+    let timer: NodeJS.Timeout | undefined;
+    const { uid } = this.#record;
+    const interrupted = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(helloTimeout(uid, this.parts.helloTimeoutMs)), this.parts.helloTimeoutMs);
+      const gone = (): void =>
+        reject(new SciStreamError('SCI_CLIENT_GONE', `The client of stream ${uid} went away before HELLO.`));
+      if (client.aborted) gone();
+      client.addEventListener('abort', gone, { once: true });
+      this.#abort.signal.addEventListener('abort', () => reject(this.#abort.signal.reason as Error), { once: true });
+    });
+    try {
+      await Promise.race([this.#reserved.then(() => this.#greeted), interrupted]);
+      return this.#record;
+    } catch (error) {
+      await this.release(toSciStreamError(error));
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /**
+   * Starts the proxy and ends the wait of `req`. A repeated HELLO changes nothing.
+   * @param announced Where the application listens; empty for a consumer.
+   * @throws Why the proxy did not start; the stream is released then.
+   */
+  async hello(announced: readonly Address[]): Promise<StreamRecord> {
+    await this.#reserved;
+    try {
+      await this.#serial(async () => {
+        if (this.#record.state !== 'waiting') return this.#mustLive('HELLO');
+        const { uid } = this.#record;
+        await this.parts.dataServer.start(uid, this.#abort.signal);
+        void this.parts.dataServer.ended(uid).then((error) => error && this.#fail(error));
+        await this.#change({ state: 'provisioned', announced });
+        this.#greet();
+      });
+      return this.#record;
+    } catch (error) {
+      await this.release(toSciStreamError(error));
+      throw error;
+    }
+  }
+
+  /**
+   * Sets the targets. When it throws, the old ones stay in force: data that flows is never cut by a failed UPDATE.
+   * @throws SCI_STREAM_STATE before HELLO, SCI_STREAM_FAILED, or what the data server raised.
+   */
+  async update(targets: readonly Address[]): Promise<StreamRecord> {
+    await this.#serial(async () => {
+      const { uid, state, listeners } = this.#record;
+      this.#mustLive('UPDATE');
+      if (state !== 'provisioned' && state !== 'active') throw wrongState(this.#record, 'UPDATE', 'Say HELLO first.');
+      await this.#change({ state: 'updating' });
+      try {
+        await this.parts.dataServer.updateTargets(uid, targets, this.#abort.signal);
+      } catch (error) {
+        // The proxy may have died meanwhile, then the record is final and stays so.
+        if (this.#record.state === 'updating') await this.#change({ state });
+        throw error;
+      }
+      const inForce = listeners.flatMap((_, i) => targets[i % targets.length] ?? []);
+      await this.#change({ state: 'active', targets: inForce });
+    });
+    return this.#record;
+  }
+
+  /**
+   * Ends the stream and gives everything back. Idempotent.
+   * @param reason Why a `req` that still waits fails, and for the record when it was an error.
+   */
+  async release(reason: SciStreamError): Promise<StreamRecord> {
+    this.#abort.abort(reason);
+    await this.#serial(() => this.#release(reason));
+    return this.#record;
+  }
+
+  async #reserve(request: ReserveRequest): Promise<void> {
+    await this.parts.store.create(this.#record);
+    const reservation = await this.parts.dataServer.reserve(request);
+    await this.#change({ state: 'waiting', ...reservation });
+  }
+
+  async #release(reason: SciStreamError): Promise<void> {
+    if (isFinal(this.#record.state)) return;
+    clearTimeout(this.#lifetime);
+    const { uid } = this.#record;
+    await this.#change({ state: 'releasing' });
+    const final = await this.parts.dataServer.release(uid);
+    const failed = reason.code !== 'SCI_STREAM_RELEASED';
+    await this.#change({ state: failed ? 'failed' : 'released', final, ...(failed ? { error: reason.toJSON() } : {}) });
+    this.parts.log.info({ uid, state: this.#record.state, reason: reason.code }, 'stream ended');
+    this.parts.onEnd(uid);
+  }
+
+  #fail(error: SciStreamError): void {
+    this.release(error).catch((failure: unknown) => {
+      this.parts.log.error(
+        { uid: this.#record.uid, error: messageOf(failure) },
+        'failed stream could not be cleaned up',
+      );
+    });
+  }
+
+  #expire(): void {
+    this.parts.log.info({ uid: this.#record.uid }, 'lifetime is over');
+    this.#fail(new SciStreamError('SCI_STREAM_RELEASED', `The lifetime of stream ${this.#record.uid} is over.`));
+  }
+
+  async #change(change: Partial<StreamRecord>): Promise<void> {
+    this.#record = await this.parts.store.update(this.#record.uid, this.#record.version, change);
+    this.parts.log.debug({ uid: this.#record.uid, state: this.#record.state }, 'stream changed');
+    this.#changes.emit('change');
+  }
+
+  #mustLive(message: string): void {
+    const { state, uid, error } = this.#record;
+    if (state === 'failed')
+      throw new SciStreamError('SCI_STREAM_FAILED', `Stream ${uid} has failed: ${error?.message ?? ''}`);
+    if (state === 'released' || state === 'releasing') throw wrongState(this.#record, message, 'Make a new stream.');
+  }
+
+  #serial<T>(work: () => Promise<T>): Promise<T> {
+    return this.#lock.run('', work);
+  }
+}
+
+function helloTimeout(uid: string, ms: number): SciStreamError {
+  return new SciStreamError('SCI_HELLO_TIMEOUT', `No HELLO for stream ${uid} came in ${ms / 1000} s.`, {
+    suggestions: ['Say HELLO for the uid from the application controller, or let scistream stream up do it.'],
+  });
+}
+
+function wrongState(
+  { uid, state }: { uid: string; state: StreamState },
+  message: string,
+  suggestion: string,
+): SciStreamError {
+  return new SciStreamError('SCI_STREAM_STATE', `Stream ${uid} is ${state}; ${message} cannot be done now.`, {
+    suggestions: [suggestion],
+  });
+}

@@ -1,0 +1,131 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { finished } from 'node:stream/promises';
+import type { Address } from '../address.js';
+
+const BLOCK_BYTES = 1024 * 1024;
+
+/** A TCP server of a test. */
+export interface TestServer extends AsyncDisposable {
+  readonly address: Address;
+  /** Connections accepted so far. */
+  readonly accepted: number;
+  /** Closes the listener and every connection. Idempotent. */
+  close(): Promise<void>;
+}
+
+/**
+ * Listens on a free port and gives every connection to `handler`. Either side may end first (`allowHalfOpen`), so the
+ * handler must end its own side. Errors of a connection are left to the handler: tests break connections on purpose.
+ * @param host IP literal, default 127.0.0.1.
+ */
+export async function tcpServer(handler: (socket: Socket) => void, host = '127.0.0.1'): Promise<TestServer> {
+  const open = new Set<Socket>();
+  let accepted = 0;
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    accepted += 1;
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+    socket.on('error', () => socket.destroy());
+    handler(socket);
+  });
+  server.listen({ host, port: 0, exclusive: true });
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const close = async (): Promise<void> => {
+    for (const socket of open) socket.destroy();
+    if (server.listening) await new Promise((done) => server.close(done));
+  };
+  return {
+    address: { host, port },
+    get accepted() {
+      return accepted;
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+/** A handler that sends everything back. */
+export const echo = (socket: Socket): void => void socket.pipe(socket);
+
+/** A handler that says `name` first (one letter, for `exchange`) and then sends everything back. */
+export const named =
+  (name: string) =>
+  (socket: Socket): void => {
+    socket.write(name);
+    echo(socket);
+  };
+
+/** Connects; either side may end first. Rejects with the error of the connection. */
+export async function dial({ host, port }: Address): Promise<Socket> {
+  const socket = connect({ host, port, allowHalfOpen: true, noDelay: true });
+  await once(socket, 'connect');
+  // From here on a broken connection shows in what is read; without a listener it would end the process.
+  socket.on('error', () => socket.destroy());
+  return socket;
+}
+
+/** Reads exactly `length` bytes as text and leaves what follows. @throws when the connection ends before */
+export async function read(socket: Socket, length: number): Promise<string> {
+  let got = Buffer.alloc(0);
+  for (;;) {
+    // All there is: as long as something stays in the buffer, "readable" would be announced again and again.
+    const chunk = socket.read() as Buffer | null;
+    if (chunk) got = Buffer.concat([got, chunk]);
+    if (got.length >= length) break;
+    if (socket.readableEnded || socket.destroyed) throw new Error(`The connection ended before ${length} bytes came.`);
+    const settled = new AbortController();
+    const events = ['readable', 'close'].map((event) => once(socket, event, { signal: settled.signal }));
+    await Promise.race(events).finally(() => settled.abort());
+  }
+  if (got.length > length) socket.unshift(got.subarray(length));
+  return got.toString('utf8', 0, length);
+}
+
+/** Opens a connection to a {@link named} server, sends `text`, and returns the name and what came back. */
+export async function exchange(address: Address, text: string): Promise<string> {
+  const socket = await dial(address);
+  try {
+    socket.write(text);
+    return await read(socket, 1 + text.length);
+  } finally {
+    socket.destroy();
+  }
+}
+
+/** What went over one direction of a connection. */
+export interface Flow {
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
+/** Sends random blocks, never faster than the socket takes them, and ends the sending side. */
+export async function sendRandom(socket: Socket, bytes: number, onBlock?: (sent: number) => void): Promise<Flow> {
+  const hash = createHash('sha256');
+  const random = randomBytes(BLOCK_BYTES);
+  for (let sent = 0; sent < bytes; ) {
+    // Numbered, so that blocks which change places change the hash.
+    const block = Buffer.from(random.subarray(0, Math.min(BLOCK_BYTES, bytes - sent)));
+    block.writeDoubleBE(sent);
+    hash.update(block);
+    sent += block.length;
+    if (!socket.write(block)) await once(socket, 'drain');
+    onBlock?.(sent);
+  }
+  socket.end();
+  return { bytes, sha256: hash.digest('hex') };
+}
+
+/** Reads until the other side ends. @throws when the connection breaks before */
+export async function receiveAll(socket: Socket): Promise<Flow> {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  socket.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    hash.update(chunk);
+  });
+  await finished(socket, { writable: false });
+  return { bytes, sha256: hash.digest('hex') };
+}

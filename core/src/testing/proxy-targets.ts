@@ -1,0 +1,114 @@
+import assert from 'node:assert/strict';
+import { lookup } from 'node:dns/promises';
+import type { ListenerStatistics } from '../s2ds.js';
+import { echo, exchange, named, read, receiveAll } from './network.js';
+import type { ProxyCases } from './proxy-contract.js';
+import { expectCode, listener } from './proxy-environment.js';
+import { eventually } from './support.js';
+
+/** Where a stream forwards to, and how that changes. */
+export const targetCases: ProxyCases = {
+  'holds a connection that comes before its target, or refuses it at once': async (env) => {
+    const target = await env.server(echo);
+    const request = await env.start();
+    const early = await env.dial(listener(request));
+    early.write('early');
+    if (!env.holds) {
+      assert.equal((await receiveAll(early)).bytes, 0);
+      return;
+    }
+    // Were it closed instead of held, this second exchange with the proxy would see it.
+    const alsoEarly = await env.dial(listener(request));
+    await env.s2ds.updateTargets(request.uid, [target]);
+    assert.equal(await read(early, 5), 'early');
+    alsoEarly.write('too');
+    assert.equal(await read(alsoEarly, 3), 'too');
+  },
+
+  'forwards listener i to target i mod n': async (env) => {
+    const targets = await Promise.all(['a', 'b'].map((name) => env.server(named(name))));
+    const request = await env.start({ count: 3 });
+    await env.s2ds.updateTargets(request.uid, targets);
+    const replies = await Promise.all([0, 1, 2].map((i) => exchange(listener(request, i), String(i))));
+    assert.deepEqual(replies, ['a0', 'b1', 'a2']);
+  },
+
+  'resolves host names': async (env) => {
+    const { address: host } = await lookup('localhost');
+    const { port } = await env.server(named('n'), host);
+    const { address } = await env.startTo({ host: 'localhost', port });
+    assert.equal(await exchange(address, 'x'), 'nx');
+  },
+
+  'each update changes the target of new connections': async (env) => {
+    const a = await env.server(named('a'));
+    const b = await env.server(named('b'), '::1');
+    const { uid, address } = await env.startTo(a);
+    const replies = [await exchange(address, '1')];
+    for (const target of [b, a, a, b]) {
+      await env.s2ds.updateTargets(uid, [target]);
+      replies.push(await exchange(address, '2'));
+    }
+    assert.deepEqual(replies, ['a1', 'b2', 'a2', 'a2', 'b2']);
+  },
+
+  'an update never refuses a connection, and cuts none where supports.liveRetarget': async (env) => {
+    const a = await env.server(named('a'));
+    const b = await env.server(named('b'));
+    const { uid, address } = await env.startTo(a);
+    const old = await env.dial(address);
+    assert.equal(await read(old, 1), 'a');
+    let done = false;
+    const visitors = (async () => {
+      const replies: string[] = [];
+      while (!done) replies.push(await exchange(address, '!'));
+      return replies;
+    })();
+    try {
+      for (let i = 0; i < 10; i += 1) await env.s2ds.updateTargets(uid, [i % 2 ? a : b]);
+      await env.s2ds.updateTargets(uid, [b]);
+    } finally {
+      done = true;
+    }
+    for (const reply of await visitors) assert.match(reply, /^[ab]!$/);
+    assert.equal(await exchange(address, '!'), 'b!');
+    if (!env.s2ds.supports.liveRetarget) return;
+    old.write('same one');
+    assert.equal(await read(old, 8), 'same one');
+  },
+
+  'a refused update leaves the old targets in force': async (env) => {
+    const { uid, address } = await env.startTo(await env.server(named('a')));
+    await expectCode('SCI_TARGETS_INVALID', env.s2ds.updateTargets(uid, [address]));
+    await expectCode('SCI_TARGETS_INVALID', env.s2ds.updateTargets(uid, []));
+    assert.equal(await exchange(address, '1'), 'a1');
+    assert.equal((await env.s2ds.status(uid)).state, 'running');
+  },
+
+  'an update that is aborted before it was made changes nothing': async (env) => {
+    const { uid, address } = await env.startTo(await env.server(named('a')));
+    const b = await env.server(named('b'));
+    await assert.rejects(env.s2ds.updateTargets(uid, [b], AbortSignal.abort()), { name: 'AbortError' });
+    assert.equal(await exchange(address, '1'), 'a1');
+  },
+
+  'counts connections and bytes, live and exactly': async (env) => {
+    const { uid, address } = await env.startTo(await env.server(named('a')));
+    if (!env.s2ds.supports.statistics) {
+      assert.deepEqual((await env.s2ds.status(uid)).listeners, []);
+      return;
+    }
+    const expectCounters = (expected: Omit<ListenerStatistics, 'errors'>): Promise<void> =>
+      eventually(async () => {
+        assert.deepEqual((await env.s2ds.status(uid)).listeners, [{ ...expected, errors: 0 }]);
+      }, 1_000);
+    await expectCounters({ connections: 0, open: 0, bytesIn: 0, bytesOut: 0 });
+    const sockets = await Promise.all([env.dial(address), env.dial(address)]);
+    for (const socket of sockets) socket.write('four');
+    for (const socket of sockets) assert.equal(await read(socket, 5), 'afour');
+    await expectCounters({ connections: 2, open: 2, bytesIn: 8, bytesOut: 10 });
+    for (const socket of sockets) socket.end('more');
+    for (const socket of sockets) assert.equal((await receiveAll(socket)).bytes, 4);
+    await expectCounters({ connections: 2, open: 0, bytesIn: 16, bytesOut: 18 });
+  },
+};

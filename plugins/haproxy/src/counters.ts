@@ -1,0 +1,60 @@
+import type { ListenerStatistics } from '@scistream/core';
+
+type Row = Readonly<Record<string, string>>;
+
+interface Traffic {
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+}
+
+/**
+ * Counters of the frontends f0, f1 … of one instance. Without `option contstats` the bytes of a connection enter
+ * `show stat` when it ends, and until then `show sess all` has them: no byte is in both. A connection that ends between
+ * the two commands is in neither, so `stat` must be asked first and the result never lie below `before`.
+ * @param stat Reply to `show stat` (management guide §9.1).
+ * @param sessions Reply to `show sess all`, asked for afterwards.
+ * @param before What this function returned last for the same instance.
+ */
+export function countersOf(
+  stat: string,
+  sessions: string,
+  listeners: number,
+  before: readonly ListenerStatistics[] = [],
+): readonly ListenerStatistics[] {
+  const rows = parseStat(stat);
+  const live = parseSessions(sessions);
+  return Array.from({ length: listeners }, (_, i) => {
+    const frontend = rows.get(`f${i}/FRONTEND`);
+    const backend = rows.get(`b${i}/BACKEND`);
+    const open = live.get(`f${i}`);
+    return {
+      connections: number(frontend, 'stot'),
+      open: number(frontend, 'scur'),
+      bytesIn: Math.max(number(frontend, 'bin') + (open?.bytesIn ?? 0), before[i]?.bytesIn ?? 0),
+      bytesOut: Math.max(number(frontend, 'bout') + (open?.bytesOut ?? 0), before[i]?.bytesOut ?? 0),
+      // Resets by the target (srv_abrt) are part of eresp.
+      errors: number(backend, 'econ') + number(backend, 'eresp') + number(backend, 'cli_abrt'),
+    };
+  });
+}
+
+function parseStat(csv: string): ReadonlyMap<string, Row> {
+  const [header = '', ...lines] = csv.split('\n');
+  const names = header.replace(/^# /, '').split(',');
+  const rows = lines.map((line) => line.split(',')).map((cells) => names.map((name, i) => [name, cells[i] ?? '']));
+  return new Map(rows.map((cells) => Object.fromEntries(cells) as Row).map((row) => [`${row.pxname}/${row.svname}`, row]));
+}
+
+/** Sums what the open connections of each frontend have carried so far. */
+function parseSessions(dump: string): ReadonlyMap<string, Traffic> {
+  const sums = new Map<string, Traffic>();
+  for (const session of dump.split(/^(?=0x)/m)) {
+    const frontend = /^ +frontend=(\S+)/m.exec(session)?.[1] ?? '';
+    const sum = sums.get(frontend) ?? { bytesIn: 0, bytesOut: 0 };
+    const total = (channel: string): number => Number(new RegExp(`^ +${channel}=.*\\btotal=(\\d+)`, 'm').exec(session)?.[1] ?? 0);
+    sums.set(frontend, { bytesIn: sum.bytesIn + total('req'), bytesOut: sum.bytesOut + total('res') });
+  }
+  return sums;
+}
+
+const number = (row: Row | undefined, column: string): number => Number(row?.[column] ?? 0);

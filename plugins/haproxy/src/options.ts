@@ -1,0 +1,23 @@
+import { availableParallelism } from 'node:os';
+import { z } from 'zod';
+
+/** Key `proxies.haproxy` of the configuration. Whether HAProxy accepts the numbers is for its own checker to say. */
+export const HaproxyOptions = z.strictObject({
+  /** Program, looked up in PATH by runtimes that have no images. */
+  executable: z.string().min(1).default('haproxy'),
+  /** Image with a pinned tag, for runtimes that have images. */
+  image: z.string().min(1).default('haproxy:3.0.11'),
+  /** `nbthread`, 1 to 64. */
+  threads: z
+    .int()
+    .positive()
+    .default(() => Math.min(availableParallelism(), 4)),
+  /** `tune.bufsize` in bytes. A connection that is blocked holds one such buffer per direction. */
+  bufferSize: z.int().positive().default(524_288),
+  /** Connections a stream can have at once; fewer where the limit of open files does not allow it. */
+  maxConnections: z.int().positive().max(1_000_000).default(512),
+  /** Directory of the site whose `haproxy.cfg.njk` is used instead of ours. */
+  templates: z.string().min(1).optional(),
+});
+
+export type HaproxyOptions = z.output<typeof HaproxyOptions>;

@@ -1,0 +1,214 @@
+import { once } from 'node:events';
+import { chmod, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { createServer, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { formatAddress, SciStreamError, type ListenerStatistics } from '@scistream/core';
+import {
+  eventually,
+  exchange,
+  expectCode,
+  listener,
+  named,
+  ProxyEnvironment,
+  read,
+  temporaryDirectory,
+} from '@scistream/core/testing';
+import { ask, HaproxyContainer, HaproxyOptions } from '@scistream/plugin-haproxy';
+
+type Options = Parameters<typeof HaproxyOptions.parse>[0];
+
+const s = suite('haproxy');
+
+/** Runs a test with a gateway of its own; closing it fails when a process, a port or a file is left. */
+function test(name: string, run: (env: ProxyEnvironment) => Promise<void>, options: Options = {}): void {
+  s(name, async () => {
+    const env = await ProxyEnvironment.open((context) => new HaproxyContainer(context, HaproxyOptions.parse(options)), true);
+    await run(env).finally(() => env.close());
+  });
+}
+
+async function instanceDirectory(env: ProxyEnvironment): Promise<{ name: string; path: string }> {
+  const [instance, ...others] = await env.runtime.list({});
+  assert.ok(instance);
+  assert.is(others.length, 0);
+  return { name: instance.name, path: join(env.directory.path, 'instances', instance.name) };
+}
+
+const counters = async (env: ProxyEnvironment, uid: string): Promise<ListenerStatistics | undefined> =>
+  (await env.s2ds.status(uid)).listeners[0];
+
+test(
+  'options that HAProxy refuses are reported in its own words before anything runs',
+  async (env) => {
+    const error: unknown = await env.start().catch((reason: unknown) => reason);
+    assert.ok(SciStreamError.is(error));
+    assert.is(error.code, 'SCI_PROXY_CONFIG_INVALID');
+    assert.match(error.message, 'bufsize must be below 256 MB');
+    await env.expectNothingLeft();
+  },
+  { bufferSize: 2 ** 30 },
+);
+
+test(
+  'a missing program is named',
+  async (env) => {
+    await expectCode('SCI_EXECUTABLE_NOT_FOUND', env.start());
+    await env.expectNothingLeft();
+  },
+  { executable: 'haproxy-that-is-not-installed' },
+);
+
+test('a command that hides another one never reaches the runtime socket', async (env) => {
+  await env.start();
+  const ref = await instanceDirectory(env);
+  for (const word of ['info;disable server b0/s0', 'info\ndisable server b0/s0', 'info\r', 'a b', '<<', '']) {
+    await expectCode('SCI_PROXY_COMMAND_FAILED', ask(env.runtime, ref, ['show', word]));
+  }
+  assert.match(await ask(env.runtime, ref, ['show', 'info']), /^Name: HAProxy$/m);
+});
+
+test('nothing but the given address is listened on, and nobody else can read the files', async (env) => {
+  const request = await env.start({ count: 2 });
+  await env.s2ds.updateTargets(request.uid, [{ host: '127.0.0.1', port: 9 }]);
+  assert.equal(await env.listening(), request.listeners.map(({ address }) => formatAddress(address)).sort());
+  const { path } = await instanceDirectory(env);
+  const names = await readdir(path);
+  const modes = await Promise.all(names.map(async (name) => ((await stat(join(path, name))).mode & 0o777).toString(8)));
+  assert.ok(names.includes('haproxy.cfg') && names.includes('haproxy.sock'));
+  assert.equal(new Set(modes), new Set(['600']));
+  assert.is((await stat(path)).mode & 0o777, 0o700);
+});
+
+test('the configuration file always says what runs', async (env) => {
+  const target = await env.server(named('a'));
+  const { uid } = await env.startTo({ host: '192.0.2.1', port: 9 });
+  await env.s2ds.updateTargets(uid, [target]);
+  const { path } = await instanceDirectory(env);
+  assert.match(await readFile(join(path, 'haproxy.cfg'), 'utf8'), `server s0 ${formatAddress(target)}\n`);
+});
+
+test('an early client that goes away never reaches the application', async (env) => {
+  const { uid, listeners } = await env.start();
+  const address = listener({ uid, listeners, role: 'PROD', transport: 'tcp' });
+  const leave = async (go: (socket: Socket) => void, afterMs: number): Promise<void> => {
+    const socket = await env.dial(address);
+    await delay(afterMs);
+    go(socket);
+  };
+  const ways = [
+    (socket: Socket) => void socket.end(),
+    (socket: Socket) => void socket.destroy(),
+    (socket: Socket) => void socket.resetAndDestroy(),
+    (socket: Socket) => void socket.write('never mind', () => socket.resetAndDestroy()),
+  ];
+  // At once, and in the middle of HAProxy's pause of one second between two tries.
+  await Promise.all([0, 1_400].flatMap((afterMs) => ways.map((go) => leave(go, afterMs))));
+  await eventually(async () => assert.is((await counters(env, uid))?.open, 0));
+  assert.is((await counters(env, uid))?.connections, 8);
+
+  const heard: string[] = [];
+  const target = await env.server((socket) => socket.on('data', (chunk) => heard.push(String(chunk))).end('once'));
+  await env.s2ds.updateTargets(uid, [target]);
+  const stays = await env.dial(address);
+  stays.write('I stay');
+  assert.is(await read(stays, 4), 'once');
+  await eventually(() => assert.equal(heard, ['I stay']));
+});
+
+test('an early client that has said everything is served when the target comes', async (env) => {
+  const request = await env.start();
+  const early = await env.dial(listener(request));
+  early.end('question');
+  const answers = await env.server((socket) => {
+    socket.resume().once('end', () => socket.end('answer'));
+  });
+  await env.s2ds.updateTargets(request.uid, [answers]);
+  assert.is(await read(early, 6), 'answer');
+});
+
+test('a client waits for an application that does not listen yet', async (env) => {
+  const application = createServer((socket) => socket.end('at last')).listen({ host: '127.0.0.1', port: 0 });
+  await once(application, 'listening');
+  const bound = application.address();
+  const target = { host: '127.0.0.1', port: typeof bound === 'object' && bound ? bound.port : 0 };
+  await new Promise((done) => application.close(done));
+  const { address } = await env.startTo(target);
+  const early = await env.dial(address);
+  application.listen(target);
+  try {
+    assert.is(await read(early, 7), 'at last');
+  } finally {
+    application.close();
+  }
+});
+
+test('a connection that the target resets counts as an error, once', async (env) => {
+  const { uid, address } = await env.startTo(await env.server((socket) => socket.once('data', () => socket.resetAndDestroy())));
+  const socket = await env.dial(address);
+  socket.write('x');
+  await once(socket.resume(), 'end');
+  socket.destroy();
+  await eventually(async () => {
+    assert.equal(await counters(env, uid), { connections: 1, open: 0, bytesIn: 1, bytesOut: 0, errors: 1 });
+  });
+});
+
+test('counters never run backwards while connections come and go, and are exact in the end', async (env) => {
+  const { uid, address } = await env.startTo(await env.server(named('a')));
+  const visits = Promise.all(
+    Array.from({ length: 4 }, async () => {
+      for (let i = 0; i < 50; i += 1) await exchange(address, 'four');
+    }),
+  );
+  let finished = false;
+  const watch = (async () => {
+    const seen: number[] = [];
+    while (!finished) seen.push((await counters(env, uid))?.bytesIn ?? 0);
+    return seen;
+  })();
+  await visits.finally(() => (finished = true));
+  const seen = await watch;
+  assert.equal(seen, [...seen].sort((a, b) => a - b));
+  await eventually(async () => {
+    assert.equal(await counters(env, uid), { connections: 200, open: 0, bytesIn: 800, bytesOut: 1_000, errors: 0 });
+  });
+});
+
+s('works where few files may be open', async () => {
+  await using scratch = await temporaryDirectory();
+  const executable = join(scratch.path, 'haproxy');
+  await writeFile(executable, '#!/bin/sh\nulimit -n 300\nexec haproxy "$@"\n');
+  await chmod(executable, 0o700);
+  const options = HaproxyOptions.parse({ executable, maxConnections: 512 });
+  const env = await ProxyEnvironment.open((context) => new HaproxyContainer(context, options), true);
+  try {
+    const { address } = await env.startTo(await env.server(named('a')));
+    assert.is(await exchange(address, '1'), 'a1');
+  } finally {
+    await env.close();
+  }
+});
+
+s("a site's own template is used, and a server it lacks is an error of the update", async () => {
+  await using site = await temporaryDirectory();
+  const lines = ['global', '  stats socket unix@{{ socket }} mode 600 level admin', 'listen mine', '  mode tcp', ''];
+  const bind = '  bind {{ listeners[0].address }}';
+  await writeFile(join(site.path, 'haproxy.cfg.njk'), [...lines, bind, ''].join('\n'));
+  const options = HaproxyOptions.parse({ templates: site.path });
+  const env = await ProxyEnvironment.open((context) => new HaproxyContainer(context, options), true);
+  try {
+    const request = await env.reserve();
+    // This template binds the port itself.
+    for (const reserved of request.listeners) await reserved.letGo();
+    await env.s2ds.start({ ...request, listeners: request.listeners.map(({ address, letGo }) => ({ address, letGo })) });
+    await expectCode('SCI_PROXY_COMMAND_FAILED', env.s2ds.updateTargets(request.uid, [{ host: '127.0.0.1', port: 9 }]));
+    assert.is((await env.s2ds.status(request.uid)).state, 'running');
+  } finally {
+    await env.close();
+  }
+});
+
+s.run();

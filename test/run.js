@@ -1,0 +1,156 @@
+/**
+ * Runs the tests. `npm test` prepares the clone (test/setup.js), then runs every `*.test.ts` in a process of its own:
+ * the fast ones two at a time, then `*.real.test.ts` and `*.e2e.test.ts` one by one, then the fast ones once more on
+ * the current LTS of Node.js.
+ *
+ *     npm test                                all of it
+ *     npm test -- core/test/address           files whose path contains this, on this Node.js
+ *     npm test -- --fast | --real | --lts     only these; may be combined with each other and with paths
+ *     npm test -- --limit 10                  seconds a file may take, instead of 60 (fast) and 240 (real, e2e)
+ *     npm test -- --in FOLDER                 *.test.js of that folder, with nothing prepared: for tests of the runner
+ *
+ * A file whose first lines say `// needs: haproxy, python3-grpc, ip, nft, root, netns` is skipped, with the reason,
+ * where one is missing; with CI=true that is a failure. The last line is `N passed, N failed`, in tests; a file that is
+ * wrong as a whole counts as one failure. Exit code 0 only if nothing failed.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { plainTestFiles, testFiles } from './runner/files.js';
+import { LTS, ltsNode } from './runner/node-lts.js';
+import { isKnownNeed, unmetNeeds } from './runner/needs.js';
+import { killAll, runFile } from './runner/process.js';
+import { judge } from './runner/verdict.js';
+import { SetupError, ensureBuilt, ensureInstalled, provision } from './setup.js';
+
+const FAST_AT_ONCE = 2;
+const LIMIT_SECONDS = { fast: 60, real: 240 };
+/** Of the output of a failing file, so many characters from its end are shown. */
+const SHOWN = 32_768;
+
+const strict = process.env.CI === 'true';
+const totals = { passed: 0, failed: 0, skipped: 0 };
+let started = 0;
+const print = (text) => process.stdout.write(`${text}\n`);
+const indent = (text) => text.trimEnd().replace(/^/gm, '    ');
+
+function readArguments() {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      fast: { type: 'boolean', default: false },
+      real: { type: 'boolean', default: false },
+      lts: { type: 'boolean', default: false },
+      limit: { type: 'string' },
+      in: { type: 'string' },
+    },
+  });
+  const limit = values.limit === undefined ? undefined : Number(values.limit);
+  if (limit !== undefined && !(limit > 0)) throw new SetupError(`--limit ${values.limit} is not a number of seconds`);
+  const chosen = values.fast || values.real || values.lts;
+  return {
+    fast: values.fast || !chosen,
+    real: values.real || !chosen,
+    lts: values.lts || (!chosen && positionals.length === 0 && values.in === undefined),
+    limit,
+    folder: values.in,
+    filters: positionals.map((filter) => filter.replace(/\.ts$/, '')),
+  };
+}
+
+function fail(name, reason) {
+  totals.failed += 1;
+  print(`✘ ${name}: ${reason}`);
+}
+
+/** Counts something that cannot run here. */
+function skip(name, reason) {
+  if (strict) return fail(name, `not run, which CI=true does not allow: ${reason}`);
+  totals.skipped += 1;
+  print(`- ${name}: skipped: ${reason}`);
+}
+
+/** Runs and judges one file, and prints its line. */
+async function runOne(file, options) {
+  const name = `${options.prefix}${file.name}`;
+  const unknown = file.needs.filter((need) => !isKnownNeed(need));
+  if (unknown.length > 0) return fail(name, `needs ${unknown.join(', ')}, which test/runner/needs.js does not know`);
+  const missing = unmetNeeds(file.needs);
+  if (missing.length > 0) return skip(name, `needs ${missing.join(' and ')}`);
+  const number = String((started += 1));
+  const home = join(options.temporary, number);
+  const limit = options.limit ?? LIMIT_SECONDS[file.real ? 'real' : 'fast'];
+  const since = Date.now();
+  const run = await runFile({ node: options.node, script: file.script, home, id: `${process.pid}-${number}`, limit });
+  const verdict = judge(run, file.source);
+  for (const key of Object.keys(totals)) totals[key] += verdict[key];
+  const skipped = verdict.skipped > 0 ? `, ${verdict.skipped} skipped` : '';
+  const seconds = ((Date.now() - since) / 1000).toFixed(1);
+  print(`${verdict.failed > 0 ? '✘' : '✔'} ${name}  ${verdict.passed}/${verdict.total}${skipped}  ${seconds} s`);
+  if (verdict.failed === 0) return;
+  for (const reason of verdict.reasons) print(`    ${reason}`);
+  print(indent(run.output.slice(-SHOWN)));
+}
+
+/** Runs files, so many at once. */
+async function runAll(files, atOnce, options) {
+  const queue = [...files];
+  const worker = async () => {
+    for (let file = queue.shift(); file !== undefined; file = queue.shift()) await runOne(file, options);
+  };
+  await Promise.all(Array.from({ length: atOnce }, worker));
+}
+
+async function runOnLts(fast, options) {
+  if (process.versions.node.startsWith(`${LTS}.`)) return;
+  const lts = ltsNode();
+  if ('reason' in lts) return skip('lts', lts.reason);
+  await runAll(fast, FAST_AT_ONCE, { ...options, node: lts.node, prefix: 'lts:' });
+}
+
+function prepare({ folder, real }) {
+  if (folder !== undefined) return;
+  ensureInstalled();
+  ensureBuilt();
+  if (real) provision();
+}
+
+async function main() {
+  const wanted = readArguments();
+  prepare(wanted);
+  const all = wanted.folder === undefined ? testFiles() : plainTestFiles(wanted.folder);
+  const { filters } = wanted;
+  const files = filters.length === 0 ? all : all.filter(({ name }) => filters.some((part) => name.includes(part)));
+  const fast = files.filter(({ real }) => !real);
+  const real = files.filter((file) => file.real);
+  if ((wanted.fast || wanted.lts ? fast.length : 0) + (wanted.real ? real.length : 0) === 0) {
+    throw new SetupError(`no test file${filters.length > 0 ? ` with ${filters.join(' or ')} in its path` : ''}`);
+  }
+  // Short, because the path of a unix socket may have no more than 107 bytes (unix(7)).
+  const temporary = mkdtempSync(join(tmpdir(), 'sci-'));
+  const options = { node: process.execPath, prefix: '', limit: wanted.limit, temporary };
+  for (const [signal, number] of Object.entries({ SIGINT: 2, SIGTERM: 15, SIGHUP: 1 })) {
+    process.once(signal, () => {
+      killAll();
+      rmSync(temporary, { recursive: true, force: true });
+      process.exit(128 + number);
+    });
+  }
+  try {
+    if (wanted.fast) await runAll(fast, FAST_AT_ONCE, options);
+    if (wanted.real) await runAll(real, 1, options);
+    if (wanted.lts) await runOnLts(fast, options);
+  } finally {
+    rmSync(temporary, { recursive: true, force: true });
+  }
+}
+
+try {
+  await main();
+} catch (error) {
+  const expected = error instanceof SetupError || /^ERR_PARSE_ARGS/.test(error.code);
+  fail('npm test', expected ? error.message : error.stack);
+}
+print(`${totals.passed} passed, ${totals.failed} failed${totals.skipped > 0 ? `, ${totals.skipped} skipped` : ''}`);
+process.exitCode = totals.failed > 0 ? 1 : 0;

@@ -1,0 +1,212 @@
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+
+const RUNNER = fileURLToPath(new URL('../../test/run.js', import.meta.url));
+const UVU = `import { suite } from '${import.meta.resolve('uvu')}'; const s = suite('sample');`;
+
+interface Outcome {
+  readonly exit: number;
+  readonly lines: readonly string[];
+  readonly last: string;
+}
+
+interface Options {
+  readonly arguments?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Runs the runner over files written for the occasion (path → JavaScript). */
+async function runTests(files: Readonly<Record<string, string>>, options: Options = {}): Promise<Outcome> {
+  const folder = await mkdtemp(join(tmpdir(), 'r-'));
+  try {
+    for (const [name, text] of Object.entries(files)) {
+      const path = join(folder, name);
+      await mkdir(dirname(path), { recursive: true });
+      await writeFile(path, text);
+    }
+    return await new Promise((resolve) => {
+      const env = { ...process.env, CI: '', ...options.env };
+      const args = [RUNNER, '--in', folder, ...(options.arguments ?? [])];
+      execFile(process.execPath, args, { env }, (error, stdout) => {
+        const lines = stdout.trimEnd().split('\n');
+        resolve({ exit: Number(error?.code ?? 0), lines, last: lines.at(-1) ?? '' });
+      });
+    });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Demands one failure for a file, with this reason. */
+async function assertFails(
+  text: string,
+  reason: RegExp,
+  last = '0 passed, 1 failed',
+  args: string[] = [],
+): Promise<void> {
+  const outcome = await runTests({ 'sample.test.js': text }, { arguments: args });
+  assert.is(outcome.last, last);
+  assert.is(outcome.exit, 1);
+  assert.match(outcome.lines.join('\n'), reason);
+}
+
+const counting = suite('test runner: counting');
+
+counting('adds up the tests of all files and exits with 0', async () => {
+  const outcome = await runTests({
+    'a.test.js': `${UVU} s('one', () => {}); s('two', () => {}); s.run();`,
+    'b/c.test.js': `${UVU} s('three', () => {}); s.run();`,
+    'd.real.test.js': `${UVU} s('four', () => {}); s.run();`,
+  });
+  assert.is(outcome.last, '4 passed, 0 failed');
+  assert.is(outcome.exit, 0);
+  assert.is(outcome.lines.length, 4, 'one line for each file and one at the end');
+});
+
+counting('counts a failing test once and shows what it printed', async () => {
+  await assertFails(
+    `${UVU} s('good', () => {}); s('bad', () => { throw new Error('xyzzy'); }); s.run();`,
+    /xyzzy/,
+    '1 passed, 1 failed',
+  );
+});
+
+counting('counts skipped tests', async () => {
+  const outcome = await runTests({ 'a.test.js': `${UVU} s('one', () => {}); s.skip('two', () => {}); s.run();` });
+  assert.is(outcome.last, '1 passed, 0 failed, 1 skipped');
+});
+
+counting('runs only files whose path contains the argument', async () => {
+  const text = `${UVU} s('one', () => {}); s.run();`;
+  const outcome = await runTests({ 'a.test.js': text, 'b/a.test.js': text, 'c.test.js': text }, { arguments: ['b/a'] });
+  assert.is(outcome.last, '1 passed, 0 failed');
+});
+
+counting('runs only files of the kind asked for', async () => {
+  const text = `${UVU} s('one', () => {}); s.run();`;
+  const files = { 'a.test.js': text, 'b.real.test.js': text, 'c.e2e.test.js': text };
+  assert.is((await runTests(files, { arguments: ['--fast'] })).last, '1 passed, 0 failed');
+  assert.is((await runTests(files, { arguments: ['--real'] })).last, '2 passed, 0 failed');
+});
+
+counting('fails when no file fits', async () => {
+  const outcome = await runTests({ 'a.test.js': `${UVU} s('one', () => {}); s.run();` }, { arguments: ['nowhere'] });
+  assert.is(outcome.last, '0 passed, 1 failed');
+  assert.is(outcome.exit, 1);
+});
+
+counting.run();
+
+const traps = suite('test runner: what uvu lets through');
+
+traps('a file without tests fails', () => assertFails(`${UVU} s.run();`, /has no test/));
+
+traps('a file that never calls run() fails', () => assertFails(`${UVU} s('one', () => {});`, /is run\(\) missing/));
+
+traps('a second suite that is never run fails', () =>
+  assertFails(
+    `${UVU}\nconst other = suite('other'); s('one', () => {}); other('two', () => {}); s.run();`,
+    /other\.run\(\) is missing/,
+    '1 passed, 1 failed',
+  ),
+);
+
+traps('a hook that throws fails', () =>
+  assertFails(
+    `${UVU} s.before(() => { throw new Error('no'); }); s('one', () => {}); s('two', () => {}); s.run();`,
+    /2 of 2 tests did not run: a hook threw/,
+  ),
+);
+
+traps('an open handle fails at the limit', () =>
+  assertFails(
+    `${UVU} s('one', () => { setInterval(() => {}, 1000); }); s.run();`,
+    /keeps the process open/,
+    '1 passed, 1 failed',
+    ['--limit', '1'],
+  ),
+);
+
+traps('a test that never settles fails', () =>
+  assertFails(`${UVU} s('one', () => new Promise(() => {})); s.run();`, /before all tests had run/),
+);
+
+traps('a rejection after the tests fails', () =>
+  assertFails(
+    `${UVU} s('one', () => { setTimeout(() => Promise.reject(new Error('late')), 50); }); s.run();`,
+    /after its tests had passed/,
+    '1 passed, 1 failed',
+  ),
+);
+
+traps('a file that cannot be loaded fails', () => assertFails(`import './nowhere.js';`, /before all tests had run/));
+
+traps.run();
+
+const isolation = suite('test runner: isolation');
+
+isolation('a child that outlives its test is ended and fails the file', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'pid-'));
+  const pidFile = join(folder, 'pid');
+  await assertFails(
+    `${UVU} import { spawn } from 'node:child_process'; import { writeFileSync } from 'node:fs';
+    s('one', () => {
+      const child = spawn('sleep', ['600'], { detached: true, stdio: 'ignore' });
+      child.unref();
+      writeFileSync(${JSON.stringify(pidFile)}, String(child.pid));
+    });
+    s.run();`,
+    /left processes behind: \d+ sleep 600/,
+    '1 passed, 1 failed',
+  );
+  // Where nobody collects the dead, a killed process stays as a zombie, and that has no command line (proc(5)).
+  const remains = await readFile(`/proc/${await readFile(pidFile, 'utf8')}/cmdline`, 'utf8').catch(() => '');
+  assert.is(remains, '');
+});
+
+isolation('each file has a home of its own, which is gone afterwards', async () => {
+  const text = `${UVU} import { existsSync, writeFileSync } from 'node:fs'; import { homedir, tmpdir } from 'node:os';
+    s('one', () => {
+      const folders = [homedir(), tmpdir(), ...['DATA', 'CONFIG', 'CACHE', 'STATE'].map((name) => process.env['SCISTREAM_' + name + '_DIR'])];
+      if (new Set(folders).size !== 6 || !folders.every(existsSync)) throw new Error('missing');
+      if (process.env.SCISTREAM_TOKEN !== undefined) throw new Error('the environment of the developer reached a test');
+      if (existsSync(homedir() + '/mark')) throw new Error('shared');
+      writeFileSync(homedir() + '/mark', '');
+      console.log('home=' + homedir());
+      if (process.env.SCISTREAM_TEST_SHOW === '1') throw new Error('show');
+    });
+    s.run();`;
+  const env = { SCISTREAM_TOKEN: 'x', SCISTREAM_TEST_SHOW: '1' };
+  const outcome = await runTests({ 'a.test.js': text, 'b.test.js': text }, { env });
+  const homes = outcome.lines.flatMap((line) => /home=(.*)$/.exec(line)?.[1] ?? []);
+  assert.is(new Set(homes).size, 2);
+  assert.equal(homes.filter(existsSync), []);
+});
+
+isolation.run();
+
+const needs = suite('test runner: needs');
+
+needs('a file whose needs are not met is skipped with the reason, and fails with CI=true', async () => {
+  const files = { 'a.test.js': `// needs: python3-grpc\n${UVU} s('one', () => {}); s.run();` };
+  const broken = { PYTHONHOME: '/nowhere' };
+  const skipped = await runTests(files, { env: broken });
+  assert.is(skipped.last, '0 passed, 0 failed, 1 skipped');
+  assert.is(skipped.exit, 0);
+  assert.match(skipped.lines[0] ?? '', /skipped: needs python3-grpc \(apt-get install python3-grpcio\)/);
+  const failed = await runTests(files, { env: { ...broken, CI: 'true' } });
+  assert.is(failed.last, '0 passed, 1 failed');
+  assert.is(failed.exit, 1);
+});
+
+needs('an unknown need fails', () =>
+  assertFails(`// needs: a-pony\n${UVU} s('one', () => {}); s.run();`, /needs a-pony, which/),
+);
+
+needs.run();

@@ -1,0 +1,124 @@
+/** Runs one test file in a process and a home of its own, and sees to it that nothing of it stays. */
+import { spawn } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, readFileSync, readdirSync } from 'node:fs';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { root, searchPath } from '../setup.js';
+
+/** How long processes a test has just ended may take to be gone, and killed ones too, in ms. */
+const GRACE_MS = 2000;
+const LOOK_EVERY_MS = 50;
+
+/** What runs now: process group → id. */
+const running = new Map();
+
+/**
+ * The environment of one file: all that a program writes by default lands below `home`, and no setting of the
+ * developer's reaches a test (SCISTREAM_TEST_… excepted, which are switches of tests).
+ */
+function environment(home, id) {
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !/^XDG_/.test(name) && (!/^SCISTREAM_/.test(name) || /^SCISTREAM_TEST_/.test(name)),
+  );
+  const folder = (name) => {
+    const path = join(home, name);
+    mkdirSync(path, { mode: 0o700 });
+    return path;
+  };
+  return {
+    ...Object.fromEntries(kept),
+    PATH: searchPath,
+    HOME: folder('home'),
+    TMPDIR: folder('tmp'),
+    SCISTREAM_DATA_DIR: folder('data'),
+    SCISTREAM_CONFIG_DIR: folder('config'),
+    SCISTREAM_CACHE_DIR: folder('cache'),
+    SCISTREAM_STATE_DIR: folder('state'),
+    SCISTREAM_TEST_ID: id,
+  };
+}
+
+/** Reads a file of /proc; empty for a process that is gone or of somebody else. */
+function readProc(pid, file) {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+/** Processes whose environment carries the id: children of a test also when they were detached from it. */
+function processesOf(id) {
+  if (process.platform !== 'linux') return [];
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  return pids.filter((pid) => readProc(pid, 'environ').split('\0').includes(`SCISTREAM_TEST_ID=${id}`)).map(Number);
+}
+
+/** Kills a process, or a group when negative; one that is gone already is fine. */
+function kill(pid) {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (error.code !== 'ESRCH') throw error;
+  }
+}
+
+/** Kills what a file left running and says what it was, after giving what is ending a moment to end. */
+async function sweep(id) {
+  const deadline = Date.now() + GRACE_MS;
+  while (processesOf(id).length > 0 && Date.now() < deadline) await pause(LOOK_EVERY_MS);
+  const found = new Map();
+  while (Date.now() < deadline + GRACE_MS) {
+    const pids = processesOf(id);
+    if (pids.length === 0) break;
+    for (const pid of pids) {
+      found.set(pid, `${pid} ${readProc(pid, 'cmdline').replaceAll('\0', ' ').trim()}`);
+      kill(pid);
+    }
+    await pause(LOOK_EVERY_MS);
+  }
+  return [...found.values()];
+}
+
+/** Kills all that runs now, for the end of the runner itself: test files are groups of their own, out of Ctrl-C's reach. */
+export function killAll() {
+  for (const [group, id] of running) {
+    kill(-group);
+    processesOf(id).forEach(kill);
+  }
+}
+
+/**
+ * Runs one test file. Its output goes to a file and not through a pipe, which a child that outlives the test would
+ * keep open.
+ * @param {{ node: string, script: string, home: string, id: string, limit: number }} job
+ *   node: the binary; home: a folder made for this run only; id: unique; limit: seconds
+ * @returns {Promise<{ output: string, code: number | null, signal: string | null, limit?: number, leftOver: string[] }>}
+ */
+export async function runFile({ node, script, home, id, limit }) {
+  mkdirSync(home, { mode: 0o700 });
+  const log = join(home, 'output');
+  const fd = openSync(log, 'w', 0o600);
+  const child = spawn(node, ['--enable-source-maps', script], {
+    cwd: root,
+    detached: true,
+    env: environment(home, id),
+    stdio: ['ignore', fd, fd],
+  });
+  closeSync(fd);
+  running.set(child.pid, id);
+  let overdue;
+  const timer = setTimeout(() => {
+    overdue = limit;
+    kill(-child.pid);
+    processesOf(id).forEach(kill);
+  }, limit * 1000);
+  try {
+    const [code, signal] = await once(child, 'exit');
+    return { code, signal, limit: overdue, leftOver: await sweep(id), output: readFileSync(log, 'utf8') };
+  } finally {
+    clearTimeout(timer);
+    running.delete(child.pid);
+  }
+}
