@@ -67,14 +67,14 @@ function isInstalled() {
 /** Runs `npm ci` when node_modules is missing or does not fit package-lock.json. Throws a {@link SetupError}. */
 export function ensureInstalled() {
   if (isInstalled()) return;
-  say('installing packages with npm ci …');
-  step('packages installed', ['npm', 'ci', '--include=dev', '--no-audit', '--no-fund']);
+  say('installing packages …');
+  step('npm ci', ['npm', 'ci', '--include=dev', '--no-audit', '--no-fund']);
 }
 
 /** Compiles what changed, tests included (`tsc -b`). Throws a {@link SetupError} after the compiler's own words. */
 export function ensureBuilt() {
   const compiler = createRequire(join(root, 'package.json')).resolve('typescript/bin/tsc');
-  step('compiled', [process.execPath, compiler, '-b', 'tsconfig.build.json']);
+  step('tsc -b', [process.execPath, compiler, '-b', 'tsconfig.build.json']);
 }
 
 /**
@@ -91,13 +91,13 @@ export function provision() {
     say(`not installed: ${packages.join(', ')} (${refusal}); tests that need them are skipped`);
     return;
   }
-  say(`installing ${packages.join(', ')} with apt-get …`);
+  say(`installing ${packages.join(', ')} …`);
   const quiet = { DEBIAN_FRONTEND: 'noninteractive' };
   try {
     withoutServices(() => {
-      step('package lists updated', ['apt-get', 'update', '-q'], quiet);
+      step('apt-get update', ['apt-get', 'update', '-q'], quiet);
       step(
-        `installed ${packages.join(', ')}`,
+        `apt-get install ${packages.join(' ')}`,
         ['apt-get', 'install', '-y', '-q', '--no-install-recommends', ...packages],
         quiet,
       );

@@ -1,9 +1,14 @@
 import 'reflect-metadata';
+import { readFile } from 'node:fs/promises';
+import { createSecureContext } from 'node:tls';
 import type { Interfaces } from '@oclif/core';
-import type { Logger } from '@scistream/core';
-import type { S2csConfig } from '@scistream/core/config';
+import { messageOf, SciStreamError, type Logger } from '@scistream/core';
+import type { S2csConfig, S2dsConfig } from '@scistream/core/config';
 import {
   BUILT_INS,
+  createProviders,
+  DataServerDaemon,
+  EmbeddedDataServer,
   findPlugins,
   registerServer,
   TOKENS,
@@ -35,4 +40,47 @@ export function composeControlServer(
   const container = root.createChildContainer();
   registerServer(container, { config, logger, plugins });
   return container.resolve(TOKENS.ControlServer);
+}
+
+/** A data server daemon and its one gateway, put together as {@link composeControlServer} does. */
+export function composeDataServer(
+  config: S2dsConfig,
+  logger: Logger,
+  plugins: readonly FoundPlugin[],
+): DataServerDaemon {
+  const log = logger.child({ gateway: config.name });
+  const gateway = new EmbeddedDataServer(config, createProviders(plugins, config), log, config.state);
+  return new DataServerDaemon(config, gateway, log);
+}
+
+/**
+ * Checks what a schema cannot: that everything the configuration names is installed and accepts its options, and that
+ * certificate and key can be used.
+ * @throws SCI_PROXY_UNKNOWN, SCI_RUNTIME_UNKNOWN, SCI_PLUGIN_*, SCI_CONFIG_INVALID for certificate and key
+ */
+export async function checkDaemonConfig(
+  config: S2csConfig | S2dsConfig,
+  plugins: readonly FoundPlugin[],
+): Promise<void> {
+  const providers = createProviders(plugins, config);
+  for (const gateway of 'gateways' in config ? config.gateways : [config]) {
+    const { proxy, runtime } = providers.resolve(gateway.proxy, gateway.runtime);
+    await providers.proxy(proxy);
+    await providers.runtime(runtime);
+  }
+  if (!('auth' in config)) return;
+  for (const [i, { use, ...options }] of config.auth.entries())
+    await providers.authenticator(use, options, `auth.${i}`);
+  if (config.tls) await checkCertificate(config.tls);
+}
+
+async function checkCertificate({ cert, key }: { readonly cert: string; readonly key: string }): Promise<void> {
+  try {
+    createSecureContext({ cert: await readFile(cert), key: await readFile(key) });
+  } catch (error) {
+    throw new SciStreamError('SCI_CONFIG_INVALID', `tls: ${cert} and ${key} cannot be used: ${messageOf(error)}.`, {
+      cause: error,
+      suggestions: ['Leave tls out to get a self-signed certificate, whose fingerprint is printed at the start.'],
+    });
+  }
 }

@@ -10,8 +10,9 @@ import { reportError } from './output.js';
  * @param args What was typed, a leading command name included.
  */
 export async function main(root: string, args: readonly string[]): Promise<void> {
+  const asked = args[1] === '--version' ? ['--version'] : [...args];
   try {
-    await run([...args], root);
+    await run(asked, root);
     await flush();
   } catch (error) {
     if (isExit(error)) process.exit(error.oclif.exit);

@@ -1,6 +1,4 @@
-import { createHash } from 'node:crypto';
-import { lookup } from 'node:dns/promises';
-import { connect, isIP } from 'node:net';
+import { connect } from 'node:net';
 import { formatAddress, type Address, type Transport } from './address.js';
 import {
   LABELS,
@@ -13,11 +11,12 @@ import { messageOf, S2DSException } from './errors.js';
 import type { PluginContext } from './plugin.js';
 import type { ReservedListener } from './port-allocator.js';
 import type { ListenerStatistics, Role, S2DS, S2DSCapabilities, S2DSStatus, StreamRequest } from './s2ds.js';
-import { KeyedLock, poll, within } from './wait.js';
+import { instanceName, join, split } from './shards.js';
+import { resolveTargets } from './targets.js';
+import { KeyedLock, poll } from './wait.js';
 
 const READY_TIMEOUT_MS = 15_000;
 const CHECK_TIMEOUT_MS = 10_000;
-const RESOLVE_TIMEOUT_MS = 5_000;
 const STOP_GRACE_MS = 2_000;
 const LOG_LINES = 10;
 
@@ -348,62 +347,7 @@ export abstract class ProxyContainer implements S2DS {
   }
 }
 
-/** Short enough for a unix socket path, still found by the first letters of the uid. */
-function instanceName(uid: string, index: number): string {
-  const hash = createHash('sha256').update(uid).digest('hex').slice(0, 8);
-  return `scistream-${uid.slice(0, 8).toLowerCase()}-${hash}-${index}`;
-}
-
-/** Deals listeners out to `count` instances, listener i to instance i mod count. */
-function split<T>(items: readonly T[], count: number): T[][] {
-  const shards: T[][] = Array.from({ length: Math.min(count, items.length) }, () => []);
-  items.forEach((item, i) => shards[i % shards.length]?.push(item));
-  return shards;
-}
-
-/** The inverse of {@link split}. */
-function join<T>(shards: readonly (readonly T[])[]): T[] {
-  const longest = Math.max(0, ...shards.map((shard) => shard.length));
-  return Array.from({ length: longest }, (_, i) => shards.flatMap((shard) => shard.slice(i, i + 1))).flat();
-}
-
 const lastLines = (log: string): string => (log.trim() ? `. Its last words:\n${log.trim()}` : '.');
-
-/** One IP literal per listener: target i mod count, names looked up on this machine (protocol.md §2). */
-async function resolveTargets(request: StreamRequest, targets: readonly Address[]): Promise<readonly Address[]> {
-  if (targets.length === 0 || targets.length > request.listeners.length * 64) {
-    throw new S2DSException(
-      'SCI_TARGETS_INVALID',
-      `${targets.length} targets for ${request.listeners.length} listeners.`,
-      {
-        suggestions: ['Give at least one target, at best one per listener.'],
-      },
-    );
-  }
-  const resolved = await Promise.all(targets.map(resolveTarget));
-  const own = new Set(request.listeners.map(({ address }) => formatAddress(address)));
-  const loop = resolved.find((target) => own.has(formatAddress(target)));
-  if (loop) {
-    throw new S2DSException('SCI_TARGETS_INVALID', `Target ${formatAddress(loop)} is the stream's own listener.`, {
-      suggestions: ['Give the address where the application (or the other gateway) listens.'],
-    });
-  }
-  return request.listeners.flatMap((_, i) => resolved[i % resolved.length] ?? []);
-}
-
-async function resolveTarget({ host, port }: Address): Promise<Address> {
-  if (isIP(host) !== 0) return { host, port };
-  const fail = (cause?: unknown): S2DSException =>
-    new S2DSException('SCI_TARGET_UNRESOLVED', `Host ${host} of target ${host}:${port} cannot be resolved here.`, {
-      cause,
-      suggestions: ['Check the name, or give an IP address that the gateway can reach.'],
-    });
-  try {
-    return { host: (await within(lookup(host), RESOLVE_TIMEOUT_MS, fail)).address, port };
-  } catch (error) {
-    throw S2DSException.is(error) ? error : fail(error);
-  }
-}
 
 /** Opens a connection and closes it. Rejects when nobody accepts. */
 function touch({ host, port }: Address): Promise<void> {

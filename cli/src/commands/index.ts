@@ -1,13 +1,47 @@
 import type { Command } from '@oclif/core';
+import ConfigCheck from './config/check.js';
+import ConfigInit from './config/init.js';
+import ConfigShow from './config/show.js';
 import PluginInspect from './plugin/inspect.js';
 import PluginInstall from './plugin/install.js';
 import PluginLs from './plugin/ls.js';
 import PluginUninstall from './plugin/uninstall.js';
+import Proxies from './proxies.js';
+import Runtimes from './runtimes.js';
+import S2cs from './s2cs.js';
+import S2ds from './s2ds.js';
+import InboundRequest from './s2uc/inbound-request.js';
+import OutboundRequest from './s2uc/outbound-request.js';
+import Release from './s2uc/release.js';
+import StreamDown from './stream/down.js';
+import StreamLs from './stream/ls.js';
+import StreamStatus from './stream/status.js';
+import StreamUp from './stream/up.js';
+import StreamUpdate from './stream/update.js';
+import StreamVerify from './stream/verify.js';
+import StreamWatch from './stream/watch.js';
 
 /** Every command, by its id (`:` between the words). Sorted; one line per command. */
 export const COMMANDS: Record<string, Command.Class> = {
+  'config:check': ConfigCheck,
+  'config:init': ConfigInit,
+  'config:show': ConfigShow,
   'plugin:inspect': PluginInspect,
   'plugin:install': PluginInstall,
   'plugin:ls': PluginLs,
   'plugin:uninstall': PluginUninstall,
+  proxies: Proxies,
+  runtimes: Runtimes,
+  s2cs: S2cs,
+  s2ds: S2ds,
+  's2uc:inbound-request': InboundRequest,
+  's2uc:outbound-request': OutboundRequest,
+  's2uc:release': Release,
+  'stream:down': StreamDown,
+  'stream:ls': StreamLs,
+  'stream:status': StreamStatus,
+  'stream:up': StreamUp,
+  'stream:update': StreamUpdate,
+  'stream:verify': StreamVerify,
+  'stream:watch': StreamWatch,
 };

@@ -38,6 +38,7 @@ export class ControlClient {
   readonly #sessions: VerifiedSessions;
   readonly #control: Client<typeof Control>;
   readonly #streams: Client<typeof Streams>;
+  #answered = false;
 
   /** @throws SCI_CONFIG_NOT_FOUND when the CA file cannot be read. */
   constructor(endpoint: Endpoint, log: Logger = silentLogger) {
@@ -56,9 +57,14 @@ export class ControlClient {
     this.#streams = createClient(Streams, transport);
   }
 
-  /** `sha256:…` of the certificate the server showed; undefined before the first call and without TLS. */
+  /** `sha256:…` of the certificate that was trusted; undefined before the first call and without TLS. */
   get fingerprint(): string | undefined {
     return this.#sessions.fingerprint;
+  }
+
+  /** Whether the right server was there at all; until then nothing can have begun on it. */
+  get reached(): boolean {
+    return this.#answered || this.fingerprint !== undefined;
   }
 
   /** Reserves listeners. Answers when HELLO for the same uid has come (protocol.md §2), so send that at once. */
@@ -143,7 +149,9 @@ export class ControlClient {
     send: (options: { timeoutMs: number; signal?: AbortSignal }) => Promise<T>,
   ): Promise<T> {
     try {
-      return await send({ timeoutMs: deadlineMs, ...(signal && { signal }) });
+      const answer = await send({ timeoutMs: deadlineMs, ...(signal && { signal }) });
+      this.#answered = true;
+      return answer;
     } catch (error) {
       throw fromRpcError(error, { endpoint: this.endpoint, rpc, deadlineMs, signal });
     }

@@ -20,6 +20,8 @@ export interface JournalEntry {
   readonly peer?: Endpoint | undefined;
   /** ISO 8601 UTC. */
   readonly createdAt: string;
+  /** ISO 8601 UTC: when the control servers end it by themselves. */
+  readonly expiresAt: string;
 }
 
 const EntrySchema = z.strictObject({
@@ -29,6 +31,7 @@ const EntrySchema = z.strictObject({
   to: EndpointSchema.optional(),
   peer: EndpointSchema.optional(),
   createdAt: z.iso.datetime(),
+  expiresAt: z.iso.datetime(),
 });
 
 /** `$SCISTREAM_STATE_DIR`, else `$XDG_STATE_HOME/scistream`, else `~/.local/state/scistream`. */

@@ -14,7 +14,6 @@ const BY_STATUS: Partial<Record<Code, ErrorCode>> = {
   [Code.ResourceExhausted]: 'SCI_LIMIT_REACHED',
   [Code.FailedPrecondition]: 'SCI_STREAM_STATE',
   [Code.InvalidArgument]: 'SCI_USAGE',
-  [Code.Canceled]: 'SCI_STREAM_RELEASED',
   [Code.DeadlineExceeded]: 'SCI_DEADLINE',
 };
 
@@ -75,7 +74,8 @@ function guessed(error: ConnectError, { endpoint, rpc, deadlineMs }: FailedCall)
   }
   const code = BY_STATUS[error.code];
   if (code) return new SciStreamError(code, `${where}: ${printable(error.rawMessage)}`, { cause: error });
-  return unreachable(endpoint, error.cause ?? error, printable(error.rawMessage));
+  const plain = endpoint.trust.kind === 'plain' ? [`Leave --insecure out if ${where} speaks TLS.`] : undefined;
+  return unreachable(endpoint, error.cause ?? error, printable(error.rawMessage), plain);
 }
 
 const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(ERROR_CODES, code);

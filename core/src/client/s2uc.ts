@@ -2,6 +2,7 @@ import { formatAddress, type Address } from '../address.js';
 import type { S2ucConfig } from '../config/schemas.js';
 import { SciStreamError } from '../errors.js';
 import { silentLogger, type Logger } from '../logger.js';
+import { parseUid } from '../s2ds.js';
 import { ControlClient } from './control-client.js';
 import { endpointKey, resolveEndpoint, type Endpoint, type TrustSettings } from './endpoint.js';
 import { clientStateDir, Journal } from './journal.js';
@@ -157,6 +158,16 @@ export class S2UC implements AsyncDisposable {
    */
   async find(ref: string, servers: readonly ServerRef[] = []): Promise<StreamHandle> {
     return await findStream(ref, this.#survey(servers));
+  }
+
+  /**
+   * Ends one side of a stream at each of these control servers and nowhere else.
+   * @throws The first error, after all were asked; SCI_STREAM_NOT_FOUND where there is no such stream.
+   */
+  async release(uid: string, servers: readonly ServerRef[]): Promise<void> {
+    const calls = servers.map((ref) => this.#client(this.#endpoint(ref)).release(parseUid(uid)));
+    const failed = (await Promise.allSettled(calls)).find((outcome) => outcome.status === 'rejected');
+    if (failed) throw failed.reason;
   }
 
   /** Ends all connections to control servers; streams stay. Idempotent. */

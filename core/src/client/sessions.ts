@@ -42,7 +42,7 @@ export class VerifiedSessions {
     this.authority = this.#inner.authority;
   }
 
-  /** `sha256:…` of the certificate the server showed last; undefined before the first connection and without TLS. */
+  /** `sha256:…` of the certificate that was trusted; undefined before the first connection and without TLS. */
   get fingerprint(): string | undefined {
     return this.#fingerprint;
   }
@@ -93,11 +93,12 @@ export class VerifiedSessions {
     const pinned = trust.kind === 'pin';
     const socket = connectTls({ ...tlsOptions(this.#endpoint), ca: this.#ca, rejectUnauthorized: !pinned });
     await established(socket, 'secureConnect', this.#endpoint);
-    this.#fingerprint = fingerprintOf(socket);
-    if (pinned && this.#fingerprint !== trust.fingerprint) {
+    const shown = fingerprintOf(socket);
+    if (pinned && shown !== trust.fingerprint) {
       socket.destroy();
-      throw untrusted(this.#endpoint, `its certificate is not the expected ${trust.fingerprint}`, this.#fingerprint);
+      throw untrusted(this.#endpoint, `its certificate is not the expected ${trust.fingerprint}`, shown);
     }
+    this.#fingerprint = shown;
     this.#socket = socket;
   }
 }

@@ -164,15 +164,23 @@ export function naming({ role, client }: Side, error: unknown): SciStreamError {
 /**
  * RELEASE on every side at once, each with its own deadline; one that fails does not keep the others from it. A stream
  * the server does not know is released.
- * @returns Why sides could not be released; empty when all are.
+ * @returns The sides that could not be released, and why.
  */
-export async function releaseSides(sides: readonly Side[], uid: string): Promise<readonly SciStreamError[]> {
-  const outcomes = await Promise.allSettled(sides.map(({ client }) => client.release(uid, { deadlineMs: RELEASE_MS })));
-  return outcomes.flatMap((outcome, i) => {
-    const side = sides[i];
-    if (outcome.status === 'fulfilled' || !side || isUnknown(outcome.reason)) return [];
-    return [naming(side, outcome.reason)];
+export async function releaseSides(sides: readonly Side[], uid: string): Promise<readonly Unreleased[]> {
+  const outcomes = sides.map(async (side): Promise<Unreleased | undefined> => {
+    try {
+      await side.client.release(uid, { deadlineMs: RELEASE_MS });
+      return undefined;
+    } catch (error) {
+      return isUnknown(error) ? undefined : { side, error: naming(side, error) };
+    }
   });
+  return (await Promise.all(outcomes)).flatMap((unreleased) => unreleased ?? []);
+}
+
+interface Unreleased {
+  readonly side: Side;
+  readonly error: SciStreamError;
 }
 
 /** Whether a control server says that it has no such stream. */
@@ -180,12 +188,12 @@ export const isUnknown = (error: unknown): boolean => SciStreamError.is(error) &
 
 /**
  * Releases after a failure.
- * @returns The error to throw: the cause itself, with a note when a side could not be released.
+ * @returns The error to throw: the cause itself, with a note when a side could not be released whose server was there.
  */
 export async function rollBack(sides: readonly Side[], uid: string, cause: unknown): Promise<unknown> {
-  const left = await releaseSides(sides, uid);
+  const left = (await releaseSides(sides, uid)).filter(({ side }) => side.client.reached);
   if (left.length === 0) return cause;
   const error = SciStreamError.is(cause) ? cause : new SciStreamError('SCI_CLIENT_GONE', messageOf(cause), { cause });
-  const note = `Not released: ${left.map(({ message }) => message).join(' ')} Later: scistream stream down ${uid}`;
+  const note = `Not released: ${left.map(({ error: why }) => why.message).join(' ')} Later: scistream stream down ${uid}`;
   return new SciStreamError(error.code, error.message, { cause, suggestions: [...error.suggestions, note] });
 }

@@ -188,8 +188,8 @@ const DIAGNOSES: Readonly<Record<UserState, string>> = {
   releasing: 'The stream is being released.',
   reserving: 'Listeners are being reserved.',
   waiting: 'The stream waits for HELLO.',
-  streaming: 'Data is flowing.',
-  idle: 'Connections were made earlier; none carries data now.',
+  streaming: 'Connections are open.',
+  idle: 'There were connections earlier; none is open now.',
   ready: 'Ready; no consumer has connected yet.',
   released: 'The stream is over.',
 };

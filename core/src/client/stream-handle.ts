@@ -116,8 +116,8 @@ export class StreamHandle implements AsyncDisposable {
   async down(): Promise<StreamStatus | undefined> {
     const { uid, journal } = this.#parts;
     const sides = this.#sides();
-    const [first] = await releaseSides(sides, uid);
-    if (first) throw first;
+    const [unreleased] = await releaseSides(sides, uid);
+    if (unreleased) throw unreleased.error;
     await journal.drop(
       uid,
       sides.map(({ role }) => (role === 'PROD' ? 'from' : 'to')),

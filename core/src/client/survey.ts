@@ -39,7 +39,10 @@ interface Found {
   readonly peer?: Endpoint | undefined;
 }
 
-/** All streams that the servers list, and those of the journal that are not over. Stale entries of the journal go. */
+/**
+ * All streams that the servers list, and those of the journal that are not over. Stale entries of the journal go.
+ * @throws The error of the first server when there are servers and none of them could be asked.
+ */
 export async function listStreams(survey: Survey, ended: boolean): Promise<StreamList> {
   const entries = await survey.journal.list();
   const { found, silent } = await listServers(survey, ended);
@@ -51,10 +54,9 @@ export async function listStreams(survey: Survey, ended: boolean): Promise<Strea
     .filter(({ from, to }) => from?.stream ?? to?.stream)
     .map(({ uid, from, to }) => mergeStatus(uid, from, to))
     .sort((a, b) => a.createdAt.localeCompare(b.createdAt));
-  return {
-    streams,
-    unreachable: unreachable([...silent, ...others.flatMap(errorsOf), ...completed.flatMap(errorsOf)]),
-  };
+  const [first] = silent;
+  if (first && streams.length === 0 && silent.length === survey.endpoints.length) throw first.error;
+  return { streams, unreachable: unreachable([...silent, ...others.flatMap(errorsOf), ...completed.flatMap(errorsOf)]) };
 }
 
 /**
@@ -100,11 +102,17 @@ function handleOf({ uid, from, to, peer }: Found, { journal, client }: Survey): 
   });
 }
 
-/** Asks the servers of a journal entry. When none of them knows the stream any more, or it is over, the entry goes. */
+/**
+ * Asks the servers of a journal entry. When none of them knows the stream any more, or it is over, the entry goes; a
+ * server that cannot be asked counts as one that knows it until its time is over.
+ */
 async function askEntry({ journal, client }: Survey, entry: JournalEntry): Promise<Found | undefined> {
   const { uid, name, from, to, peer } = entry;
   const [inbound, outbound] = await Promise.all([from && askSide(client(from), uid), to && askSide(client(to), uid)]);
-  const gone = [inbound, outbound].every((side) => !side || isUnknown(side.error) || side.stream?.state === 'released');
+  const late = Date.parse(entry.expiresAt) < Date.now();
+  const isGone = ({ error, stream }: SideAnswer): boolean =>
+    stream ? stream.state === 'released' : late || isUnknown(error);
+  const gone = [inbound, outbound].every((side) => !side || isGone(side));
   if (gone) {
     await journal.drop(uid, ['from', 'to']);
     return undefined;

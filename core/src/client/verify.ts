@@ -40,8 +40,10 @@ export interface VerifyOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** How long the connection through the whole chain is held, and how long its arrival is waited for, ms. */
-const CHAIN_MS = 5000;
+/** How long the connection through the whole chain is held, ms: long enough for the way, short for the producer. */
+const HOLD_MS = 1000;
+/** How long its arrival at the inbound gateway is waited for, ms. */
+const ARRIVAL_MS = 5000;
 
 const NOT_TRIED = { checked: false, ok: null } as const;
 
@@ -54,7 +56,7 @@ export async function checkHops(sides: Sides, { full = false, signal }: VerifyOp
   const limits = { signal };
   const [outbound, inbound, between] = await Promise.all([
     to && gatewayHop('consumer to outbound gateway', 'consumer', () => to.get(uid, limits), signal),
-    from && gatewayHop('inbound gateway', 'inbound gateway', () => from.get(uid, limits), signal),
+    from && gatewayHop('inbound gateway', from.endpoint.facility, () => from.get(uid, limits), signal),
     from && to && betweenHop(uid, from, to, signal),
   ]);
   const lenient = (hop: Hop | undefined): Hop | undefined =>
@@ -74,7 +76,8 @@ export function verifyFailure({ hops }: VerifyResult): SciStreamError | undefine
     message: 'it does not work.',
     suggestions: [],
   };
-  const text = `Hop "${bad.name}" (${bad.from} → ${bad.to}) does not work: ${message} [${code}]`;
+  const why = code === 'SCI_VERIFY_FAILED' ? message : `${message} [${code}]`;
+  const text = `Hop "${bad.name}" (${bad.from} → ${bad.to}) does not work: ${why}`;
   return new SciStreamError('SCI_VERIFY_FAILED', text, { suggestions, cause: bad.error });
 }
 
@@ -189,12 +192,12 @@ async function chainHop(uid: string, from: ControlClient, to: ControlClient, sig
       };
     }
     const ended = signal ? AbortSignal.any([signal, hangUp.signal]) : hangUp.signal;
-    const held = to.connectListener(uid, CHAIN_MS, { signal: ended });
+    const held = to.connectListener(uid, HOLD_MS, { signal: ended });
     const refusal = held.then(({ results }) => results.map(outcome).find(({ ok }) => !ok)?.error);
     const seen = poll(
       async () => ((await arrived(uid, from, signal)) ?? 0) > before || undefined,
-      { timeoutMs: CHAIN_MS, signal: ended },
-      () => new SciStreamError('SCI_VERIFY_FAILED', `No connection reached the inbound gateway in ${CHAIN_MS} ms.`),
+      { timeoutMs: ARRIVAL_MS, signal: ended },
+      () => new SciStreamError('SCI_VERIFY_FAILED', `No connection reached the inbound gateway in ${ARRIVAL_MS} ms.`),
     ).then(() => undefined);
     const error = await Promise.race([seen, refusal.then((refused) => refused ?? seen)]).finally(() => {
       hangUp.abort();

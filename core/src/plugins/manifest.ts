@@ -25,7 +25,7 @@ const manifestSchema = z.strictObject({
 const packageSchema = z.object({
   name: z.string().min(1),
   version: z.string().min(1),
-  scistream: z.unknown(),
+  scistream: z.unknown().optional(),
   peerDependencies: z.record(z.string(), z.string()).optional(),
 });
 

@@ -8,6 +8,7 @@ import {
   type Http2Server,
   type ServerHttp2Session,
 } from 'node:http2';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { inject, injectable } from 'tsyringe';
 import { formatAddress, isLoopback, type Address } from '../address.js';
@@ -48,6 +49,7 @@ export interface Listening {
 @injectable()
 export class ControlServer {
   readonly #sessions = new Set<ServerHttp2Session>();
+  readonly #sockets = new Set<Socket>();
   #server: Http2SecureServer | Http2Server | undefined;
   #unlock: () => Promise<void> = () => Promise.resolve();
 
@@ -81,7 +83,7 @@ export class ControlServer {
     await this.services.controller.close();
     await this.services.dataServer.close();
     for (const session of this.#sessions) session.close();
-    if (closed) await within(closed, CLOSE_GRACE_MS, () => new Error('late')).catch(() => this.#cutSessions());
+    if (closed) await within(closed, CLOSE_GRACE_MS, () => new Error('late')).catch(() => this.#cutSockets());
     await this.#unlock();
   }
 
@@ -111,6 +113,10 @@ export class ControlServer {
     server.on('session', (session: ServerHttp2Session) => {
       this.#sessions.add(session);
       session.once('close', () => this.#sessions.delete(session));
+    });
+    server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
     });
     server.on('sessionError', (error: unknown) => this.log.debug({ error: messageOf(error) }, 'session broke'));
     await this.#listen(server);
@@ -142,8 +148,9 @@ export class ControlServer {
     return tls ? readKeyPair(tls) : selfSigned(join(state, 'tls'), listen.host);
   }
 
-  #cutSessions(): void {
-    for (const session of this.#sessions) session.destroy();
+  /** Ends clients that keep their connection open although they were asked to go. */
+  #cutSockets(): void {
+    for (const socket of this.#sockets) socket.destroy();
   }
 }
 

@@ -109,7 +109,7 @@ export class StreamMachine {
         if (this.#record.state !== 'waiting') return this.#mustLive('HELLO');
         const { uid } = this.#record;
         await this.parts.dataServer.start(uid, this.#abort.signal);
-        void this.parts.dataServer.ended(uid).then((error) => error && this.#fail(error));
+        this.#watch(uid);
         await this.#change({ state: 'provisioned', announced });
         this.#greet();
       });
@@ -169,6 +169,14 @@ export class StreamMachine {
     await this.#change({ state: failed ? 'failed' : 'released', final, ...(failed ? { error: reason.toJSON() } : {}) });
     this.parts.log.info({ uid, state: this.#record.state, reason: reason.code }, 'stream ended');
     this.parts.onEnd(uid);
+  }
+
+  /** Notices when the proxy ends by itself. */
+  #watch(uid: string): void {
+    this.parts.dataServer.ended(uid).then(
+      (error) => error && this.#fail(error),
+      (error: unknown) => this.#fail(toSciStreamError(error)),
+    );
   }
 
   #fail(error: SciStreamError): void {

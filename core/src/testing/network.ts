@@ -105,7 +105,7 @@ export interface Flow {
 export async function sendRandom(socket: Socket, bytes: number, onBlock?: (sent: number) => void): Promise<Flow> {
   const hash = createHash('sha256');
   const random = randomBytes(BLOCK_BYTES);
-  for (let sent = 0; sent < bytes; ) {
+  for (let sent = 0; sent < bytes;) {
     // Numbered, so that blocks which change places change the hash.
     const block = Buffer.from(random.subarray(0, Math.min(BLOCK_BYTES, bytes - sent)));
     block.writeDoubleBE(sent);

@@ -67,7 +67,8 @@ export const lifecycleCases: ProxyCases = {
     const results = await Promise.allSettled([update(), env.s2ds.release(uid), update(), update()]);
     assert.equal(results[1].status, 'fulfilled');
     for (const result of results) {
-      if (result.status === 'rejected') await expectCode('SCI_STREAM_NOT_FOUND', Promise.reject(result.reason as Error));
+      if (result.status === 'rejected')
+        await expectCode('SCI_STREAM_NOT_FOUND', Promise.reject(result.reason as Error));
     }
     await expectCode('SCI_STREAM_NOT_FOUND', env.s2ds.status(uid));
     await env.expectNothingLeft();

@@ -20,7 +20,9 @@ export const trafficCases: ProxyCases = {
 
   'carries 64 MiB each way unchanged': async (env) => {
     const far: Promise<[Flow, Flow]>[] = [];
-    const target = await env.server((socket) => far.push(Promise.all([sendRandom(socket, 64 * MIB), receiveAll(socket)])));
+    const target = await env.server((socket) =>
+      far.push(Promise.all([sendRandom(socket, 64 * MIB), receiveAll(socket)])),
+    );
     const { address } = await env.startTo(target);
     const near = await env.dial(address);
     const [sent, received] = await Promise.all([sendRandom(near, 64 * MIB), receiveAll(near)]);
@@ -31,7 +33,9 @@ export const trafficCases: ProxyCases = {
   'carries 32 connections at the same time, each its own bytes': async (env) => {
     const { address } = await env.startTo(await env.server(echo));
     const sockets = await Promise.all(Array.from({ length: 32 }, () => env.dial(address)));
-    const flows = await Promise.all(sockets.map((socket) => Promise.all([sendRandom(socket, MIB), receiveAll(socket)])));
+    const flows = await Promise.all(
+      sockets.map((socket) => Promise.all([sendRandom(socket, MIB), receiveAll(socket)])),
+    );
     for (const [sent, received] of flows) assert.deepEqual(received, sent);
   },
 

@@ -29,7 +29,9 @@ export async function eventually(check: () => Promise<void> | void, timeoutMs = 
     await check();
     return true;
   };
-  await poll(attempt, { timeoutMs, intervalMs: 5 }, (error) => (error instanceof Error ? error : new Error(String(error))));
+  await poll(attempt, { timeoutMs, intervalMs: 5 }, (error) =>
+    error instanceof Error ? error : new Error(String(error)),
+  );
 }
 
 /** A plugin's context whose host can be stopped. */

@@ -15,7 +15,9 @@ export async function processesBelow(directory: string): Promise<readonly number
 /** Addresses on which the given processes accept TCP connections, as host:port, sorted. */
 export async function listeningAddresses(pids: readonly number[]): Promise<readonly string[]> {
   const inodes = new Set((await Promise.all(pids.map(socketInodes))).flat());
-  const tables = await Promise.all(['tcp', 'tcp6'].map((table) => readFile(`/proc/net/${table}`, 'utf8').catch(() => '')));
+  const tables = await Promise.all(
+    ['tcp', 'tcp6'].map((table) => readFile(`/proc/net/${table}`, 'utf8').catch(() => '')),
+  );
   const rows = tables.flatMap((table) => table.trim().split('\n').slice(1)).map((row) => row.trim().split(/\s+/));
   const listening = rows.filter(([, , , state, , , , , , inode]) => state === LISTEN && inodes.has(inode ?? ''));
   return [...new Set(listening.map(([, local = '']) => formatAddress(parseProcAddress(local))))].sort();
@@ -36,7 +38,9 @@ function parseProcAddress(text: string): Address {
   const words = hex.match(/.{8}/g) ?? [];
   const bytes = words.flatMap((word) => [...Buffer.from(word, 'hex').reverse()]);
   if (bytes.length === 4) return { host: bytes.join('.'), port: parseInt(port, 16) };
-  const groups = Array.from({ length: 8 }, (_, i) => ((bytes[2 * i] ?? 0) * 256 + (bytes[2 * i + 1] ?? 0)).toString(16));
+  const groups = Array.from({ length: 8 }, (_, i) =>
+    ((bytes[2 * i] ?? 0) * 256 + (bytes[2 * i + 1] ?? 0)).toString(16),
+  );
   // The URL parser writes an IPv6 address in its shortest form (RFC 5952), in brackets.
   const host = new URL(`http://[${groups.join(':')}]/`).hostname.slice(1, -1);
   return { host, port: parseInt(port, 16) };

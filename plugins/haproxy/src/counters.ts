@@ -42,7 +42,9 @@ function parseStat(csv: string): ReadonlyMap<string, Row> {
   const [header = '', ...lines] = csv.split('\n');
   const names = header.replace(/^# /, '').split(',');
   const rows = lines.map((line) => line.split(',')).map((cells) => names.map((name, i) => [name, cells[i] ?? '']));
-  return new Map(rows.map((cells) => Object.fromEntries(cells) as Row).map((row) => [`${row.pxname}/${row.svname}`, row]));
+  return new Map(
+    rows.map((cells) => Object.fromEntries(cells) as Row).map((row) => [`${row.pxname}/${row.svname}`, row]),
+  );
 }
 
 /** Sums what the open connections of each frontend have carried so far. */
@@ -51,7 +53,8 @@ function parseSessions(dump: string): ReadonlyMap<string, Traffic> {
   for (const session of dump.split(/^(?=0x)/m)) {
     const frontend = /^ +frontend=(\S+)/m.exec(session)?.[1] ?? '';
     const sum = sums.get(frontend) ?? { bytesIn: 0, bytesOut: 0 };
-    const total = (channel: string): number => Number(new RegExp(`^ +${channel}=.*\\btotal=(\\d+)`, 'm').exec(session)?.[1] ?? 0);
+    const total = (channel: string): number =>
+      Number(new RegExp(`^ +${channel}=.*\\btotal=(\\d+)`, 'm').exec(session)?.[1] ?? 0);
     sums.set(frontend, { bytesIn: sum.bytesIn + total('req'), bytesOut: sum.bytesOut + total('res') });
   }
   return sums;

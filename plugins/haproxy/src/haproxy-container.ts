@@ -31,13 +31,15 @@ const SPARE_DESCRIPTORS = 64;
 const NOWHERE: Address = { host: '127.0.0.1', port: 1 };
 
 /** All that HAProxy 2.6 answers when `set server … addr … port …` was obeyed; it puts `, ` between the two halves. */
-const RETARGETED = /^(IP changed from '.+' to '.+'|no need to change the addr), (port changed from '.+' to '.+'|no need to change the port)\b/;
+const RETARGETED =
+  /^(IP changed from '.+' to '.+'|no need to change the addr), (port changed from '.+' to '.+'|no need to change the port)\b/;
 
 /**
  * TCP over HAProxy, one process per stream. New targets go through the runtime socket, so neither a listener nor a
  * connection in flight is touched; the configuration file is rewritten too, so that it always says what runs.
- * Clients that come before their target are held about 30 s (dataplane.md §0.6); one that leaves meanwhile without
- * having sent anything, or with a reset, never reaches the target.
+ * Clients that come before their target are held about 30 s (dataplane.md §0.6). One that leaves meanwhile without having
+ * sent anything never reaches the target; one that has sent something may, because it looks like one that has said all
+ * it wants to say and waits for the answer (`option abortonclose` would cut those too).
  */
 export class HaproxyContainer extends ProxyContainer {
   readonly supports = {

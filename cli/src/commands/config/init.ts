@@ -1,0 +1,46 @@
+import { Args, Flags } from '@oclif/core';
+import { SciStreamError, systemCode } from '@scistream/core';
+import { BaseCommand } from '../../base-command.js';
+
+export default class ConfigInit extends BaseCommand {
+  static override summary = 'write a commented configuration file to start from';
+  static override args = {
+    file: Args.string({ description: 'where to; default scistream.config.yaml, s2cs.conf or s2ds.conf' }),
+  };
+  static override flags = {
+    kind: Flags.option({
+      options: ['s2uc', 's2cs', 's2ds'] as const,
+      default: 's2uc' as const,
+      summary: 'whose configuration',
+    })(),
+    force: Flags.boolean({ summary: 'replace a file that is there' }),
+  };
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> --kind s2cs /etc/scistream/s2cs.conf',
+  ];
+
+  async run(): Promise<object> {
+    const { args, flags } = await this.parse(ConfigInit);
+    const { STARTER_FILES, STARTERS } = await import('../../starter-config.js');
+    const { chmod, writeFile } = await import('node:fs/promises');
+    const file = args.file ?? STARTER_FILES[flags.kind];
+    try {
+      await writeFile(file, STARTERS[flags.kind], { mode: 0o600, flag: flags.force ? 'w' : 'wx' });
+      await chmod(file, 0o600);
+    } catch (error) {
+      throw notWritten(file, error);
+    }
+    this.log(`${file} is written. Edit it, then run: scistream config check --config ${file}`);
+    return { file, kind: flags.kind };
+  }
+}
+
+function notWritten(file: string, error: unknown): SciStreamError {
+  const exists = systemCode(error) === 'EEXIST';
+  const why = exists ? 'exists already' : `cannot be written (${systemCode(error) ?? String(error)})`;
+  return new SciStreamError('SCI_USAGE', `${file} ${why}.`, {
+    cause: error,
+    suggestions: exists ? [`scistream config init --force ${file}`] : ['Give another path as the argument.'],
+  });
+}

@@ -1,0 +1,26 @@
+import { BaseCommand } from '../../base-command.js';
+import { chosenKind, kindFlag } from '../../config-kind.js';
+import { table } from '../../output.js';
+
+const SECRET = /(secret|password|passphrase|psk)$/i;
+
+export default class ConfigShow extends BaseCommand {
+  static override summary = 'print each value of the configuration with where it came from';
+  static override flags = { kind: kindFlag() };
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> --config s2cs.conf --json',
+  ];
+
+  async run(): Promise<object> {
+    const { flags } = await this.parse(ConfigShow);
+    const kind = await chosenKind(flags.kind, flags.config);
+    const { file = null, values } = await this.loadConfig(kind, { config: flags.config });
+    const shown = values.map((entry) => (SECRET.test(entry.key) ? { ...entry, value: '(hidden)' } : entry));
+    const rows = shown.map(({ key, value, origin, source }) => [key, text(value), source || origin]);
+    this.log(table(['KEY', 'VALUE', 'FROM'], rows));
+    return { kind, file, values: shown };
+  }
+}
+
+const text = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value));

@@ -1,0 +1,46 @@
+import { Flags } from '@oclif/core';
+import { formatAddress } from '@scistream/core';
+import { BaseCommand } from '../base-command.js';
+import { gatewayFlags } from '../gateway-flags.js';
+import { printJson } from '../output.js';
+
+export default class S2cs extends BaseCommand {
+  static override summary = 'run the control server of a facility';
+  static override description =
+    'Every flag but --check overrides a key of the configuration and can be given as SCISTREAM_ and its name.';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> --config s2cs.conf',
+    '<%= config.bin %> <%= command.id %> --config s2cs.conf --check',
+    '<%= config.bin %> <%= command.id %> --facility aps --wan 203.0.113.10 --lan 10.0.1.254 --ports 5100-5200',
+  ];
+  static override flags = {
+    check: Flags.boolean({ summary: 'validate the configuration and exit' }),
+    facility: Flags.string({ summary: 'name of the facility' }),
+    listen: Flags.string({ summary: 'where the control server listens', helpValue: 'host:port' }),
+    ...gatewayFlags,
+    insecure: Flags.boolean({ summary: 'speak plain text instead of TLS', allowNo: true }),
+    'tls-cert': Flags.string({ summary: 'certificate chain, PEM', helpValue: 'FILE' }),
+    'tls-key': Flags.string({ summary: 'key of the certificate, PEM', helpValue: 'FILE' }),
+  };
+
+  async run(): Promise<object | undefined> {
+    const { flags } = await this.parse(S2cs);
+    const { config, file } = await this.loadConfig('s2cs', flags);
+    const { facility, insecure } = config;
+    const { checkDaemonConfig, composeControlServer, createLogger, loadedPlugins } = await import('../compose.js');
+    const plugins = await loadedPlugins(this.config);
+    if (flags.check) {
+      await checkDaemonConfig(config, plugins);
+      this.log(`s2cs ${facility} can run with this configuration, on ${formatAddress(config.listen)}`);
+      return { valid: true, facility, listen: formatAddress(config.listen), ...(file !== undefined && { file }) };
+    }
+    const { runDaemon } = await import('../daemon.js');
+    const server = composeControlServer(config, createLogger(flags), plugins);
+    await runDaemon(server, ({ address, fingerprint }) => {
+      if (flags.json) printJson({ facility, listen: address, fingerprint, insecure }, false);
+      else
+        this.log(`s2cs ${facility} listens on ${address} (${fingerprint ? `fingerprint ${fingerprint}` : 'no TLS'})`);
+    });
+    return undefined;
+  }
+}

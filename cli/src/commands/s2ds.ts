@@ -1,0 +1,40 @@
+import { Flags } from '@oclif/core';
+import { BaseCommand } from '../base-command.js';
+import { gatewayFlags } from '../gateway-flags.js';
+import { printJson } from '../output.js';
+
+export default class S2ds extends BaseCommand {
+  static override summary = 'run the data server of a gateway as a daemon of its own';
+  static override description =
+    'Every flag but --check overrides a key of the configuration and can be given as SCISTREAM_ and its name.';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> --config s2ds.conf',
+    '<%= config.bin %> <%= command.id %> --config s2ds.conf --check',
+  ];
+  static override flags = {
+    check: Flags.boolean({ summary: 'validate the configuration and exit' }),
+    name: Flags.string({ summary: 'name of the gateway' }),
+    listen: Flags.string({ summary: 'socket the control server commands it through', helpValue: 'unix:/path' }),
+    ...gatewayFlags,
+  };
+
+  async run(): Promise<object | undefined> {
+    const { flags } = await this.parse(S2ds);
+    const { config, file } = await this.loadConfig('s2ds', flags);
+    const { name, listen } = config;
+    const { checkDaemonConfig, composeDataServer, createLogger, loadedPlugins } = await import('../compose.js');
+    const plugins = await loadedPlugins(this.config);
+    if (flags.check) {
+      await checkDaemonConfig(config, plugins);
+      this.log(`s2ds ${name} can run with this configuration, on ${listen}`);
+      return { valid: true, name, listen, ...(file !== undefined && { file }) };
+    }
+    const { runDaemon } = await import('../daemon.js');
+    const server = composeDataServer(config, createLogger(flags), plugins);
+    await runDaemon(server, ({ address }) => {
+      if (flags.json) printJson({ name, listen: address }, false);
+      else this.log(`s2ds ${name} listens on ${address}`);
+    });
+    return undefined;
+  }
+}

@@ -1,0 +1,34 @@
+import { Flags } from '@oclif/core';
+import { LegacyCommand, producersOf, sideFlags } from './legacy-command.js';
+
+export default class InboundRequest extends LegacyCommand {
+  static override summary = 'make the inbound side of a stream, as the older client does';
+  static override description = 'Says HELLO for the producer. `stream up` makes both sides in one step.';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> --s2cs gw.aps.example:5000 --server-cert aps.crt --remote-ip 10.0.1.5 --receiver-ports 5001,5002 --num-conn 2',
+  ];
+
+  static override flags = {
+    ...sideFlags,
+    'remote-ip': Flags.string({ aliases: ['remote_ip'], summary: 'IP address of the producer', required: true }),
+    'receiver-ports': Flags.string({
+      aliases: ['receiver_ports'],
+      summary: 'ports on which the producer listens',
+      multiple: true,
+      multipleNonGreedy: true,
+      delimiter: ',',
+      required: true,
+    }),
+    uid: Flags.string({ summary: 'use this uid instead of a new one' }),
+  };
+
+  async run(): Promise<object> {
+    const { flags } = await this.parse(InboundRequest);
+    const { s2cs, uid, rate, 'num-conn': connections } = flags;
+    const producer = producersOf(flags['remote-ip'], flags['receiver-ports']);
+    return await this.withClient(this.trusting(flags), async (client, _config, signal) => {
+      const options = { from: s2cs, producer, connections, legacyRate: rate, uid, verify: false };
+      return this.report((await client.inbound(options, signal)).handle);
+    });
+  }
+}

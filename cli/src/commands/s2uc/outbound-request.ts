@@ -1,0 +1,59 @@
+import { Args, Flags } from '@oclif/core';
+import { parseAddress, SciStreamError } from '@scistream/core';
+import { LegacyCommand, producersOf, sideFlags } from './legacy-command.js';
+
+export default class OutboundRequest extends LegacyCommand {
+  static override summary = 'make the outbound side of a stream, as the older client does';
+  static override description =
+    'Says HELLO for the consumer. The listeners of the inbound side are given after the uid, or with --remote-ip and --receiver-ports.';
+
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> --s2cs gw.alcf.example:5000 --server-cert alcf.crt 9f3c2a10-5d5e-4a6c-9d1c-0c8a4a1f2b33 203.0.113.10:5100,203.0.113.10:5101',
+    '<%= config.bin %> <%= command.id %> --s2cs gw.alcf.example:5000 --remote-ip 203.0.113.10 --receiver-ports 5100,5101',
+  ];
+
+  static override args = {
+    uid: Args.string({ description: 'uid of the inbound side; without it a new one' }),
+    listeners: Args.string({ description: 'listeners of the inbound side, host:port[,…]' }),
+  };
+
+  static override flags = {
+    ...sideFlags,
+    'remote-ip': Flags.string({
+      aliases: ['remote_ip'],
+      summary: 'IP address of the inbound gateway',
+      dependsOn: ['receiver-ports'],
+    }),
+    'receiver-ports': Flags.string({
+      aliases: ['receiver_ports'],
+      summary: 'ports of the listeners of the inbound side',
+      multiple: true,
+      multipleNonGreedy: true,
+      delimiter: ',',
+      dependsOn: ['remote-ip'],
+    }),
+  };
+
+  async run(): Promise<object> {
+    const { args, flags } = await this.parse(OutboundRequest);
+    const { s2cs, rate, 'num-conn': connections, 'remote-ip': ip, 'receiver-ports': ports } = flags;
+    const { uid, positional } = positionals(args.uid, args.listeners);
+    const listeners =
+      positional?.split(',').map((text) => parseAddress(text.trim(), 'Listener')) ??
+      (ip && ports ? producersOf(ip, ports) : []);
+    if (listeners.length === 0) {
+      throw new SciStreamError('SCI_TARGETS_INVALID', 'There is no listener of an inbound side to connect to.', {
+        suggestions: ['Give what inbound-request printed: s2uc outbound-request UID host:port,host:port'],
+      });
+    }
+    return await this.withClient(this.trusting(flags), async (client, _config, signal) => {
+      const options = { to: s2cs, connections, legacyRate: rate, verify: false };
+      return this.report(await client.outbound({ uid, listeners }, options, signal));
+    });
+  }
+}
+
+/** A single argument with a colon is the listeners, for a uid has none. */
+function positionals(first: string | undefined, second: string | undefined) {
+  return second === undefined && first?.includes(':') ? { positional: first } : { uid: first, positional: second };
+}

@@ -1,0 +1,26 @@
+import { Flags } from '@oclif/core';
+import { listText } from '../../present/list.js';
+import { serverFlag, StreamCommand } from './stream-command.js';
+
+export default class StreamLs extends StreamCommand {
+  static override summary = 'list your streams at all known facilities';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> --all --json',
+    '<%= config.bin %> <%= command.id %> --s2cs gw.alcf.example:5000',
+  ];
+
+  static override flags = {
+    ...serverFlag,
+    all: Flags.boolean({ summary: 'also streams that are over, as far as they are remembered' }),
+  };
+
+  async run(): Promise<object> {
+    const { flags } = await this.parse(StreamLs);
+    const list = await this.withClient(flags, (client) => client.list({ servers: flags.s2cs ?? [], ended: flags.all }));
+    const [silent] = list.unreachable;
+    if (silent && list.streams.length === 0) throw silent.error;
+    this.log(listText(list));
+    return list;
+  }
+}

@@ -1,0 +1,27 @@
+import { Args } from '@oclif/core';
+import { statusText } from '../../present/status.js';
+import { serverFlag, StreamCommand } from './stream-command.js';
+
+/** Over how long rates of a stream that carries data are measured, ms. */
+const SAMPLE_MS = 300;
+
+export default class StreamStatus extends StreamCommand {
+  static override summary = 'show both sides of a stream';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> tomo',
+    '<%= config.bin %> <%= command.id %> 9f3c2a --json',
+  ];
+  static override args = { ref: Args.string({ description: 'uid, beginning of a uid, or name', required: true }) };
+  static override flags = serverFlag;
+
+  async run(): Promise<object> {
+    const { args, flags } = await this.parse(StreamStatus);
+    return await this.withClient(flags, async (client, _config, signal) => {
+      const stream = await client.find(args.ref, flags.s2cs);
+      const streaming = stream.initial.state === 'streaming';
+      const status = streaming ? await stream.status({ sampleMs: SAMPLE_MS, signal }) : stream.initial;
+      this.log(statusText(status));
+      return status;
+    });
+  }
+}

@@ -1,0 +1,109 @@
+import { resolve } from 'node:path';
+import { Flags } from '@oclif/core';
+import { silentLogger, SciStreamError, type Logger } from '@scistream/core';
+import type { S2ucConfig } from '@scistream/core/config';
+import type { ProgressEvent, S2UC, TrustSettings } from '@scistream/core/client';
+import { BaseCommand, type CommonFlags } from '../../base-command.js';
+
+/** What a shell expects of a program that was ended by SIGINT. */
+const INTERRUPTED = 130;
+
+const TRUST = 'TRUST OF SERVERS GIVEN AS HOST:PORT';
+
+/** The flags that say how control servers given as host:port are trusted. */
+interface TrustFlags extends CommonFlags {
+  readonly ca?: string | undefined;
+  readonly fingerprint?: string | undefined;
+  readonly insecure?: boolean | undefined;
+  readonly 'token-file'?: string | undefined;
+  /** Name of a variable; only commands of the older client set it. */
+  readonly 'token-env'?: string | undefined;
+}
+
+/** For commands that look a stream up: control servers to ask besides those of the configuration and the journal. */
+export const serverFlag = {
+  s2cs: Flags.string({
+    summary: 'also ask this control server; may be repeated',
+    helpValue: 'host:port[#sha256:…]',
+    multiple: true,
+    multipleNonGreedy: true,
+  }),
+};
+
+/** What every command shares that talks to control servers. */
+export abstract class StreamCommand extends BaseCommand {
+  static override baseFlags = {
+    ...BaseCommand.baseFlags,
+    ca: Flags.string({
+      summary: 'PEM file of the CA to trust',
+      helpValue: 'FILE',
+      helpGroup: TRUST,
+      env: 'SCISTREAM_CA',
+    }),
+    fingerprint: Flags.string({
+      summary: 'trust exactly the certificate with this SHA-256',
+      helpValue: 'sha256:…',
+      helpGroup: TRUST,
+    }),
+    insecure: Flags.boolean({ summary: 'plain text without TLS', helpGroup: TRUST }),
+    'token-file': Flags.string({
+      summary: 'file with the access token',
+      helpValue: 'FILE',
+      helpGroup: TRUST,
+      env: 'SCISTREAM_TOKEN_FILE',
+    }),
+  };
+
+  #interrupted = false;
+
+  /**
+   * Runs `work` with a client that knows the configured facilities, and closes it. Ctrl-C aborts the signal; then the
+   * command fails with what `work` threw, and exit code 130.
+   */
+  protected async withClient<T>(
+    flags: TrustFlags,
+    work: (client: S2UC, config: S2ucConfig, signal: AbortSignal) => Promise<T>,
+    onProgress?: (event: ProgressEvent) => void,
+  ): Promise<T> {
+    const [{ S2UC }, { config }] = await Promise.all([
+      import('@scistream/core/client'),
+      this.loadConfig('s2uc', { config: flags.config }),
+    ]);
+    const interrupt = new AbortController();
+    const onInterrupt = (): void => {
+      if (this.#interrupted) process.exit(INTERRUPTED);
+      this.#interrupted = true;
+      this.progress.note('Interrupted; what was begun is being released. Press Ctrl-C again to leave it behind.');
+      interrupt.abort(new SciStreamError('SCI_CLIENT_GONE', 'Interrupted; what was begun has been released.'));
+    };
+    process.on('SIGINT', onInterrupt).on('SIGTERM', onInterrupt);
+    const options = {
+      log: this.#logger(flags['verbose'] === true),
+      trust: trustOf(flags),
+      ...(onProgress && { onProgress }),
+    };
+    const client = new S2UC(config, options);
+    try {
+      return await work(client, config, interrupt.signal);
+    } finally {
+      process.off('SIGINT', onInterrupt).off('SIGTERM', onInterrupt);
+      client.close();
+    }
+  }
+
+  protected override async catch(error: Error): Promise<void> {
+    await super.catch(error);
+    if (this.#interrupted) process.exitCode = INTERRUPTED;
+  }
+
+  /** Warnings as notes; with `--verbose` also what is of use only when something does not work. */
+  #logger(verbose: boolean): Logger {
+    const note = (fields: object, message: string): void => this.progress.note(`${message} ${JSON.stringify(fields)}`);
+    return { ...silentLogger, warn: note, error: note, ...(verbose && { debug: note, info: note }) };
+  }
+}
+
+function trustOf({ ca, fingerprint, insecure, 'token-file': file, 'token-env': env }: TrustFlags): TrustSettings {
+  const token = file ? { file: resolve(file) } : env ? { env } : undefined;
+  return { ca: ca && resolve(ca), fingerprint, insecure, token };
+}

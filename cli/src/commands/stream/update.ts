@@ -1,0 +1,31 @@
+import { Args, Flags } from '@oclif/core';
+import { statusText } from '../../present/status.js';
+import { serverFlag, StreamCommand } from './stream-command.js';
+
+export default class StreamUpdate extends StreamCommand {
+  static override summary = 'send new connections of a stream to another producer';
+  static override description = 'Connections in flight stay where they are, and so do the listeners.';
+  static override examples = ['<%= config.bin %> <%= command.id %> tomo --producer 10.0.1.6:5001,10.0.1.6:5002'];
+  static override args = { ref: Args.string({ description: 'uid, beginning of a uid, or name', required: true }) };
+  static override flags = {
+    ...serverFlag,
+    producer: Flags.string({
+      summary: 'where the producer listens from now on, as the inbound gateway reaches it',
+      helpValue: 'host:port[,…]',
+      multiple: true,
+      multipleNonGreedy: true,
+      delimiter: ',',
+      required: true,
+    }),
+  };
+
+  async run(): Promise<object> {
+    const { args, flags } = await this.parse(StreamUpdate);
+    return await this.withClient(flags, async (client, _config, signal) => {
+      const stream = await client.find(args.ref, flags.s2cs);
+      const status = await stream.update({ producer: flags.producer }, signal);
+      this.log(statusText(status));
+      return status;
+    });
+  }
+}

@@ -1,0 +1,31 @@
+import { Args, Flags } from '@oclif/core';
+import { verifyText } from '../../present/verify.js';
+import { serverFlag, StreamCommand } from './stream-command.js';
+
+export default class StreamVerify extends StreamCommand {
+  static override summary = 'prove hop by hop that a stream works';
+  static override description =
+    'Without --full nothing reaches the producer: a probe travels between the gateways beside the stream. With --full the producer sees connections that are closed at once.';
+
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> tomo',
+    '<%= config.bin %> <%= command.id %> tomo --full --json',
+  ];
+  static override args = { ref: Args.string({ description: 'uid, beginning of a uid, or name', required: true }) };
+  static override flags = {
+    ...serverFlag,
+    full: Flags.boolean({ summary: 'also connect to the producer, and once through the whole chain' }),
+  };
+
+  async run(): Promise<object> {
+    const { args, flags } = await this.parse(StreamVerify);
+    return await this.withClient(flags, async (client, _config, signal) => {
+      const stream = await client.find(args.ref, flags.s2cs);
+      this.progress.busy('checking the hops');
+      const result = await stream.verify({ full: flags.full, signal });
+      this.progress.idle();
+      this.log(verifyText(result));
+      return { uid: stream.uid, name: stream.name, ...result };
+    });
+  }
+}

@@ -1,0 +1,42 @@
+import type { SideStatus, StreamHandle, StreamStatus } from '@scistream/core/client';
+
+/** One side of a stream in the result of `stream up` (experience.md "Output"). */
+export type UpSide = Pick<SideStatus, 'facility' | 'gateway' | 'proxy' | 'runtime' | 'listeners' | 'targets'>;
+
+/** What `stream up --json` prints. A side that was not made here is absent; `ticket` comes with `--inbound`. */
+export interface UpResult extends Omit<StreamStatus, 'from' | 'to' | 'owner' | 'diagnosis' | 'hops'> {
+  readonly from?: UpSide;
+  readonly to?: UpSide;
+  readonly setupMs: number;
+  readonly ticket?: string;
+}
+
+export function upResult({ initial, setupMs = 0 }: StreamHandle, ticket: string | undefined): UpResult {
+  const { from, to, owner: _owner, diagnosis: _diagnosis, hops: _hops, ...rest } = initial;
+  return {
+    ...rest,
+    ...(from && { from: upSide(from) }),
+    ...(to && { to: upSide(to) }),
+    setupMs,
+    ...(ticket && { ticket }),
+  };
+}
+
+function upSide({ facility, gateway, proxy, runtime, listeners, targets }: SideStatus): UpSide {
+  return { facility, gateway, proxy, runtime, listeners, targets };
+}
+
+/** One stream in what `stream down --json` prints; bytes as the outbound gateway counted them, or the only one known. */
+export interface DownResult {
+  readonly uid: string;
+  readonly name: string;
+  readonly state: 'released';
+  readonly connections: number;
+  readonly bytesToProducer: number;
+  readonly bytesToConsumer: number;
+}
+
+export function downResult(uid: string, name: string, last: StreamStatus | undefined): DownResult {
+  const { connections = 0, bytesToProducer = 0, bytesToConsumer = 0 } = last?.hops[0] ?? {};
+  return { uid, name, state: 'released', connections, bytesToProducer, bytesToConsumer };
+}

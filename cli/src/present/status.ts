@@ -1,0 +1,54 @@
+import { formatBytes, formatRate } from '@scistream/core';
+import type { HopTraffic, SideStatus, StreamStatus } from '@scistream/core/client';
+import type { DownResult } from './results.js';
+import { listenersText, titleOf, untilText } from './text.js';
+
+/** What `stream status` prints for people. */
+export function statusText(status: StreamStatus): string {
+  const { state, from, to, rate, encryption, expiresAt, diagnosis, hops, connect } = status;
+  const wanted =
+    rate.bitsPerSecond > 0 ? `${formatRate(rate.bitsPerSecond)}${rate.enforced ? '' : ' (not enforced)'}` : 'none';
+  return [
+    `${titleOf(status)}  ${state}  until ${untilText(expiresAt)}`,
+    `  uid         ${status.uid}`,
+    ...(from ? [sideLine('from', from)] : []),
+    ...(to ? [sideLine('to', to)] : []),
+    `  connect to  ${connect.join('  ') || '-'}`,
+    `  rate        ${wanted}`,
+    `  encryption  ${encryption}`,
+    ...hops.map(hopLine),
+    `  ${diagnosis}`,
+  ].join('\n');
+}
+
+/** One line of `stream watch` for people. */
+export function watchLine(status: StreamStatus, now: Date): string {
+  const { state, diagnosis, hops } = status;
+  const carried = hops.map(({ gateway, open }) => `${gateway} ${open} open`).join(', ');
+  return `${now.toISOString()}  ${state.padEnd(9)}  ${carried}  ${diagnosis}`;
+}
+
+/** What `stream down` prints for people. */
+export function downText(result: DownResult): string {
+  const { connections, bytesToProducer, bytesToConsumer } = result;
+  const carried = `${formatBytes(bytesToConsumer)} to the consumer, ${formatBytes(bytesToProducer)} to the producer`;
+  return `${titleOf(result)} is released; ${connections} connections carried ${carried}.`;
+}
+
+function sideLine(
+  name: string,
+  { facility, state, gateway, proxy, runtime, listeners, targets, s2cs, error }: SideStatus,
+): string {
+  if (state === 'unreachable')
+    return `  ${name.padEnd(11)} ${facility} (${s2cs}) cannot be asked: ${error?.message ?? ''}`;
+  const how = `${facility} ${gateway}  ${proxy} · ${runtime}`;
+  return `  ${name.padEnd(11)} ${how}  ${state}  ${listenersText(listeners)} → ${listenersText([...new Set(targets)]) || '-'}`;
+}
+
+function hopLine({ gateway, connections, open, ...hop }: HopTraffic): string {
+  const way = (bytes: number, rate: number | undefined): string =>
+    `${formatBytes(bytes)}${rate === undefined ? '' : ` (${formatRate(rate)})`}`;
+  const toConsumer = way(hop.bytesToConsumer, hop.bitsPerSecondToConsumer);
+  const toProducer = way(hop.bytesToProducer, hop.bitsPerSecondToProducer);
+  return `  ${gateway.padEnd(11)} ${connections} connections, ${open} open; ${toConsumer} to the consumer, ${toProducer} to the producer`;
+}

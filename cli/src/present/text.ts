@@ -1,0 +1,32 @@
+/** The last moment of a stream for people: time of day when it is within a day, else the date too. Local time. */
+export function untilText(iso: string, now: Date = new Date()): string {
+  const end = new Date(iso);
+  if (Number.isNaN(end.getTime())) return 'unknown';
+  const pad = (value: number): string => String(value).padStart(2, '0');
+  const time = `${pad(end.getHours())}:${pad(end.getMinutes())}`;
+  if (end.getTime() - now.getTime() < 86_400_000) return time;
+  return `${end.getFullYear()}-${pad(end.getMonth() + 1)}-${pad(end.getDate())} ${time}`;
+}
+
+/** `tomo (9f3c2a…)`, or the uid where there is no name. */
+export const titleOf = ({ uid, name }: { readonly uid: string; readonly name: string }): string =>
+  name ? `${name} (${uid.slice(0, 6)}…)` : uid;
+
+/** `203.0.113.10:5100-5103` where ports follow each other, else all of them. */
+export function listenersText(listeners: readonly string[]): string {
+  const parts = listeners
+    .map((text) => /^(.*):(\d+)$/.exec(text))
+    .map((match) => ({ host: match?.[1], port: Number(match?.[2]) }));
+  const [first] = parts;
+  const inRow = parts.every(({ host, port }, i) => host === first?.host && port === (first?.port ?? 0) + i);
+  if (!first || parts.length < 2 || !inRow) return listeners.join(' ');
+  return `${first.host ?? ''}:${first.port}-${first.port + parts.length - 1}`;
+}
+
+/** A duration for people. */
+export function elapsedText(ms: number): string {
+  return ms < 100_000 ? `${Number((ms / 1000).toPrecision(2))} s` : `${Math.round(ms / 60_000)} min`;
+}
+
+/** A round trip for people. */
+export const roundTripText = (ms: number): string => `${Number(ms.toPrecision(2))} ms`;

@@ -1,0 +1,54 @@
+import { formatRate } from '@scistream/core';
+import type { ProgressEvent, SideStatus, VerifyResult } from '@scistream/core/client';
+import type { UpResult } from './results.js';
+import { elapsedText, listenersText, roundTripText, titleOf, untilText } from './text.js';
+
+/** Lines for a step of `stream up`, without the tick. */
+export function progressLines(event: ProgressEvent): readonly string[] {
+  switch (event.kind) {
+    case 'uid':
+      return [];
+    case 'reserved': {
+      const side = event.status[event.side];
+      return side ? [reservedLine(side)] : [];
+    }
+    case 'verified':
+      return [verifiedLine(event.result)];
+  }
+}
+
+function reservedLine({ facility, gateway, proxy, runtime, listeners }: SideStatus): string {
+  const how = `${proxy}${runtime === '' ? '' : ` · ${runtime}`}`;
+  return `reserved   ${facility.padEnd(6)} ${gateway.padEnd(6)} ${how.padEnd(20)} ${listenersText(listeners)}`;
+}
+
+function verifiedLine({ hops, roundTripMs }: VerifyResult): string {
+  const between = hops.find(({ name }) => name === 'outbound gateway to inbound gateway');
+  const where = between ? `${between.from} → ${between.to}` : 'own gateway';
+  const time = roundTripMs === undefined ? '' : `  round trip ${roundTripText(roundTripMs)}`;
+  const producer =
+    between?.checked === false
+      ? 'way to the inbound gateway not checked'
+      : 'producer not touched; `stream verify --full` does';
+  return `verified   ${where}${time}      (${producer})`;
+}
+
+/** What `stream up` prints for people. */
+export function upText({ ticket, connect, rate, setupMs, ...stream }: UpResult): string {
+  const until = `until ${untilText(stream.expiresAt)}`;
+  const notEnforced =
+    rate.bitsPerSecond > 0 && !rate.enforced
+      ? [`The rate of ${formatRate(rate.bitsPerSecond)} is noted, not enforced.`]
+      : [];
+  const plain = 'Data between the gateways is not encrypted.';
+  const head = `${titleOf(stream)} is ready after ${elapsedText(setupMs)}, ${until}.`;
+  if (ticket) {
+    const command = `  scistream stream up --to FACILITY --outbound ${ticket}`;
+    return [`${head} Whoever opens the outbound side runs:`, command, ...notEnforced, plain].join('\n');
+  }
+  const lines = Array.from(
+    { length: Math.ceil(connect.length / 4) },
+    (_, i) => `  ${connect.slice(4 * i, 4 * i + 4).join('  ')}`,
+  );
+  return [`${head} Consumers connect to:`, ...lines, ...notEnforced, plain].join('\n');
+}

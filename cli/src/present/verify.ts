@@ -1,0 +1,15 @@
+import type { Hop, VerifyResult } from '@scistream/core/client';
+import { roundTripText } from './text.js';
+
+/** What `stream verify` prints for people: one line per hop, from the consumer to the producer. */
+export function verifyText({ hops, roundTripMs }: VerifyResult): string {
+  const total = roundTripMs === undefined ? [] : [`round trip ${roundTripText(roundTripMs)}`];
+  return [...hops.map(hopLine), ...total].join('\n');
+}
+
+function hopLine({ name, from, to, checked, ok, roundTripMs, error }: Hop): string {
+  const mark = !checked ? '-' : ok ? '✔' : '✘';
+  const time = roundTripMs === undefined ? '' : `  ${roundTripText(roundTripMs)}`;
+  const why = checked && ok ? '' : `  ${error?.message ?? 'not checked'}`;
+  return `${mark} ${name.padEnd(36)} ${from} → ${to}${time}${why}`;
+}

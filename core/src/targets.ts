@@ -1,0 +1,47 @@
+import { lookup } from 'node:dns/promises';
+import { isIP } from 'node:net';
+import { formatAddress, type Address } from './address.js';
+import { S2DSException } from './errors.js';
+import type { StreamRequest } from './s2ds.js';
+import { within } from './wait.js';
+
+const RESOLVE_TIMEOUT_MS = 5_000;
+
+/**
+ * One IP literal per listener: target i mod count, names looked up on this machine (protocol.md §2).
+ * @throws SCI_TARGETS_INVALID, SCI_TARGET_UNRESOLVED
+ */
+export async function resolveTargets(request: StreamRequest, targets: readonly Address[]): Promise<readonly Address[]> {
+  if (targets.length === 0 || targets.length > request.listeners.length * 64) {
+    throw new S2DSException(
+      'SCI_TARGETS_INVALID',
+      `${targets.length} targets for ${request.listeners.length} listeners.`,
+      {
+        suggestions: ['Give at least one target, at best one per listener.'],
+      },
+    );
+  }
+  const resolved = await Promise.all(targets.map(resolveTarget));
+  const own = new Set(request.listeners.map(({ address }) => formatAddress(address)));
+  const loop = resolved.find((target) => own.has(formatAddress(target)));
+  if (loop) {
+    throw new S2DSException('SCI_TARGETS_INVALID', `Target ${formatAddress(loop)} is the stream's own listener.`, {
+      suggestions: ['Give the address where the application (or the other gateway) listens.'],
+    });
+  }
+  return request.listeners.flatMap((_, i) => resolved[i % resolved.length] ?? []);
+}
+
+async function resolveTarget({ host, port }: Address): Promise<Address> {
+  if (isIP(host) !== 0) return { host, port };
+  const fail = (cause?: unknown): S2DSException =>
+    new S2DSException('SCI_TARGET_UNRESOLVED', `Host ${host} of target ${host}:${port} cannot be resolved here.`, {
+      cause,
+      suggestions: ['Check the name, or give an IP address that the gateway can reach.'],
+    });
+  try {
+    return { host: (await within(lookup(host), RESOLVE_TIMEOUT_MS, fail)).address, port };
+  } catch (error) {
+    throw S2DSException.is(error) ? error : fail(error);
+  }
+}

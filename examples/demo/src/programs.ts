@@ -1,0 +1,81 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const ANSWER_TIMEOUT_MS = 30_000;
+
+const cli = (name: string): string =>
+  fileURLToPath(new URL(`./bin/${name}`, import.meta.resolve('@scistream/cli/package.json')));
+const example = (name: string): string =>
+  fileURLToPath(new URL(`./dist/${name}.js`, import.meta.resolve('@scistream/example-producer-consumer/package.json')));
+
+/** The programs the demo runs, each by the file that a user would start. */
+export const PROGRAMS = {
+  s2cs: cli('s2cs.js'),
+  scistream: cli('run.js'),
+  producer: example('producer'),
+  consumer: example('consumer'),
+} as const;
+
+/** A program that runs beside the demo. */
+export class Program {
+  readonly #child: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+  readonly #exit: Promise<number>;
+  #errors = '';
+
+  constructor(
+    readonly name: keyof typeof PROGRAMS,
+    args: readonly string[],
+    options: { readonly env: NodeJS.ProcessEnv; readonly onError?: (line: string) => void },
+  ) {
+    this.#child = spawn(process.execPath, [PROGRAMS[name], ...args], {
+      env: options.env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const { stdout, stderr } = this.#child;
+    if (!stdout || !stderr) throw new Error('no pipes');
+    this.#lines = createInterface(stdout)[Symbol.asyncIterator]();
+    createInterface(stderr).on('line', (line) => {
+      this.#errors = `${this.#errors}${line}\n`.slice(-4000);
+      options.onError?.(line);
+    });
+    this.#exit = once(this.#child, 'exit').then(([code]) => (typeof code === 'number' ? code : -1));
+  }
+
+  /** The next line of stdout, parsed. @throws when the program ends, or does not answer in time */
+  async answer<T>(): Promise<T> {
+    const timeout = setTimeout(() => this.#child.kill('SIGKILL'), ANSWER_TIMEOUT_MS);
+    try {
+      const line = await this.#lines.next();
+      const text = line.done ? '' : line.value;
+      // Errors are documents of several lines.
+      if (!text.endsWith('}'))
+        throw new Error(`${this.name} did not start:\n${text}${await this.#rest()}\n${this.#errors}`);
+      return JSON.parse(text) as T;
+    } finally {
+      clearTimeout(timeout);
+    }
+  }
+
+  /** All of stdout once the program has ended, parsed. @throws when it did not end with 0 */
+  async result<T>(): Promise<T> {
+    const text = await this.#rest();
+    const code = await this.#exit;
+    if (code !== 0) throw new Error(`${this.name} ended with ${code}:\n${text}\n${this.#errors}`);
+    return JSON.parse(text) as T;
+  }
+
+  async #rest(): Promise<string> {
+    let text = '';
+    for (let line = await this.#lines.next(); !line.done; line = await this.#lines.next()) text += `${line.value}\n`;
+    return text;
+  }
+
+  /** Asks it to end and waits for that. */
+  async stop(): Promise<void> {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) this.#child.kill('SIGTERM');
+    await this.#exit;
+  }
+}

@@ -1,0 +1,44 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+
+/** The program: node forwarder.mjs CONFIG. Reads its targets again on SIGHUP; connections in flight keep theirs. */
+const [file = 'forward.json'] = process.argv.slice(2);
+const read = () => JSON.parse(readFileSync(file, 'utf8'));
+let { listeners, targets, backlog } = read();
+
+/** The line the host waits for: the program does now what the file says. */
+function announce() {
+  const names = targets.map(({ host, port }) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`));
+  process.stdout.write(`targets ${names.join(' ')}\n`);
+}
+
+process.on('SIGHUP', () => {
+  ({ targets } = read());
+  announce();
+});
+
+await Promise.all(
+  listeners.map(({ host, port, fd }, i) => {
+    const server = createServer({ allowHalfOpen: true }, (client) => forward(client, targets[i]));
+    server.listen(fd === undefined ? { host, port, backlog, exclusive: true } : { fd });
+    return once(server, 'listening');
+  }),
+);
+announce();
+
+function forward(client, target) {
+  client.on('error', () => client.destroy());
+  if (target === undefined) {
+    client.resume().end();
+    return;
+  }
+  const server = connect({ ...target, allowHalfOpen: true });
+  server.on('error', () => client.destroy());
+  server.on('close', (failed) => failed && client.destroy());
+  client.on('close', () => server.destroy());
+  client.setKeepAlive(true);
+  server.setKeepAlive(true);
+  client.pipe(server);
+  server.pipe(client);
+}
