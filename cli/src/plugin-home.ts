@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { copyFile, mkdir, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile, realpath, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { basename, dirname, join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { messageOf, quote, SciStreamError } from '@scistream/core';
+import { VERSION } from '@scistream/core/server';
 
 const require = createRequire(import.meta.url);
 const PACKAGES = 'packages';
@@ -43,6 +44,9 @@ export class PluginHome {
    */
   async install(what: string, accept: (root: string) => Promise<void>): Promise<string> {
     const before = await this.#snapshot();
+    // Ctrl-C ends npm, which is a failed install like any other: what it did has to be undone.
+    const ignore = (): void => undefined;
+    process.on('SIGINT', ignore);
     try {
       await this.#shareCore();
       const target = await this.#target(what);
@@ -56,6 +60,7 @@ export class PluginHome {
       throw error;
     } finally {
       await this.#removeStrayPackages();
+      process.off('SIGINT', ignore);
     }
   }
 
@@ -130,13 +135,14 @@ export class PluginHome {
     );
   }
 
-  /** Removes tarballs that no installed plugin came from. */
+  /** Removes tarballs that no installed plugin came from, and their folder with the last one. */
   async #removeStrayPackages(): Promise<void> {
-    const { readdir } = await import('node:fs/promises');
-    const files = await readdir(this.#path(PACKAGES)).catch(() => []);
+    const files = await readdir(this.#path(PACKAGES)).catch(() => undefined);
+    if (files === undefined) return;
     const used = Object.values((await this.#read()).dependencies ?? {}).map((range) => basename(range));
     const strays = files.filter((file) => !used.includes(file));
     await Promise.all(strays.map((file) => rm(this.#path(PACKAGES, file), { force: true })));
+    if (strays.length === files.length) await rmdir(this.#path(PACKAGES));
   }
 
   async #snapshot(): Promise<Snapshot> {
@@ -204,6 +210,12 @@ function installError(what: string, output: string): SciStreamError {
   if (/plugin is invalid/.test(output)) {
     return new SciStreamError('SCI_PLUGIN_MANIFEST_INVALID', `${what} lacks the key "oclif" in its package.json.`, {
       suggestions: ['Its author has to add "oclif": {} to package.json.'],
+    });
+  }
+  if (/ERESOLVE/.test(output) && output.includes('@scistream/core')) {
+    const message = `${what} is made for another version of @scistream/core than ${VERSION}.`;
+    return new SciStreamError('SCI_PLUGIN_CORE_MISMATCH', message, {
+      suggestions: [`Look for a version of it that fits: npm view ${what} versions`],
     });
   }
   return failed(`${what} could not be installed`, output);

@@ -175,8 +175,9 @@ export abstract class ProxyContainer implements S2DS {
   async status(uid: string): Promise<S2DSStatus> {
     const live = this.#live(uid);
     if (live.error) return { state: 'failed', listeners: [], error: live.error };
-    if (!this.statistics) return { state: 'running', listeners: [] };
-    const shards = await Promise.all(live.instances.map((instance) => this.statistics?.(instance) ?? []));
+    const read = this.statistics?.bind(this);
+    if (!read) return { state: 'running', listeners: [] };
+    const shards = await Promise.all(live.instances.map((instance) => read(instance)));
     return { state: 'running', listeners: join(shards) };
   }
 

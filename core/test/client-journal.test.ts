@@ -25,6 +25,7 @@ const ENTRY: JournalEntry = {
   from: APS,
   to: ALCF,
   createdAt: '2026-01-01T00:00:00.000Z',
+  expiresAt: '2026-01-01T08:00:00.000Z',
 };
 
 s.before.each(async (context) => {

@@ -3,8 +3,9 @@ import { formatAddress, parseAddress, type Address, type Transport } from '../ad
 import { SciStreamError } from '../errors.js';
 import { parseUid } from '../s2ds.js';
 import { parseDuration, parseRate } from '../units.js';
-import type { Endpoint } from './endpoint.js';
+import { resolveEndpoint, type Endpoint, type TrustSettings } from './endpoint.js';
 import type { Plan } from './setup.js';
+import type { Ticket } from './ticket.js';
 
 /** How long a stream may take to become ready, ms. */
 const DEFAULT_WAIT_MS = 30_000;
@@ -53,6 +54,9 @@ export interface OutboundOptions extends SideOptions {
 
 export interface UpOptions extends InboundOptions, OutboundOptions {}
 
+/** An inbound side that exists, as far as it is known: a ticket, or just its listeners. */
+export type InboundSide = Pick<Ticket, 'listeners'> & Partial<Ticket>;
+
 /**
  * Parses options at the edge of the library.
  * @throws SCI_UID_INVALID, SCI_ADDRESS_INVALID, SCI_TARGETS_INVALID, SCI_CONNECTIONS_INVALID, SCI_RATE_INVALID,
@@ -100,3 +104,23 @@ const noEncryption = (): SciStreamError =>
   new SciStreamError('SCI_PROXY_UNSUPPORTED', 'Encryption between the gateways is not available yet.', {
     suggestions: ['Use --encryption none, and encrypt in the application where the data needs it.'],
   });
+
+/** What the outbound side should be like when the caller does not say. */
+export function fromTicket({ name, connections, listeners, bitsPerSecond = 0, transport }: InboundSide): SideOptions {
+  return {
+    name,
+    connections: connections ?? listeners.length,
+    transport,
+    ...(bitsPerSecond > 0 && { rate: bitsPerSecond }),
+  };
+}
+
+/** Without the keys that are there but undefined, which would hide a default. */
+export const defined = <T extends object>(options: T): Partial<T> =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
+
+/** Trust in the inbound control server: the certificate the ticket names, else what the caller gave for host:port. */
+export function peerEndpoint(s2cs: Address, fingerprint: string | undefined, trust: TrustSettings = {}): Endpoint {
+  const { insecure, token } = trust;
+  return resolveEndpoint(formatAddress(s2cs), {}, fingerprint ? { fingerprint, token } : { insecure, token });
+}

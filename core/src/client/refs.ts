@@ -21,7 +21,10 @@ export function matching<T extends Named>(ref: string, items: readonly T[]): rea
 /** SCI_STREAM_NOT_FOUND. @param unreachable Facilities that could not be asked. */
 export function notFound(ref: string, unreachable: readonly string[] = []): SciStreamError {
   const asked = unreachable.length > 0 ? ` (${unreachable.join(', ')} could not be asked)` : '';
-  const short = ref.length < MIN_PREFIX && /^[0-9a-f-]+$/i.test(ref) ? [`A prefix of a uid needs at least ${MIN_PREFIX} characters.`] : [];
+  const short =
+    ref.length < MIN_PREFIX && /^[0-9a-f-]+$/i.test(ref)
+      ? [`A prefix of a uid needs at least ${MIN_PREFIX} characters.`]
+      : [];
   return new SciStreamError('SCI_STREAM_NOT_FOUND', `No stream has the uid or name ${quote(ref)}${asked}.`, {
     suggestions: ['scistream stream ls', ...short],
   });

@@ -7,12 +7,15 @@ import { ControlClient } from './control-client.js';
 import { endpointKey, resolveEndpoint, type Endpoint, type TrustSettings } from './endpoint.js';
 import { clientStateDir, Journal } from './journal.js';
 import {
+  defined,
+  fromTicket,
   needsProducer,
+  peerEndpoint,
   toPlan,
   type InboundOptions,
   type OutboundOptions,
   type ServerRef,
-  type SideOptions,
+  type InboundSide,
   type UpOptions,
 } from './options.js';
 import {
@@ -21,6 +24,7 @@ import {
   onEverySide,
   reserve,
   rollBack,
+  sideName,
   type Plan,
   type Reserved,
   type Side,
@@ -28,8 +32,11 @@ import {
 import { StreamHandle } from './stream-handle.js';
 import { mergeStatus, type StreamStatus } from './status.js';
 import { findStream, listStreams, type StreamList } from './survey.js';
-import { formatTicket, parseTicket, type Ticket } from './ticket.js';
+import { formatTicket, parseTicket } from './ticket.js';
 import { waitVerified, type VerifyResult } from './verify.js';
+
+/** When a stream ends for which no lifetime was asked, before its control servers have told it, ms. */
+const UNKNOWN_LIFETIME_MS = 24 * 3_600_000;
 
 /** What happens while a stream is made, in this order. */
 export type ProgressEvent =
@@ -48,9 +55,6 @@ export interface S2ucOptions {
   /** Trust for control servers given as host:port. */
   readonly trust?: TrustSettings;
 }
-
-/** An inbound side that exists, as far as it is known: a ticket, or just its listeners. */
-export type InboundSide = Pick<Ticket, 'listeners'> & Partial<Ticket>;
 
 /**
  * The user client: makes streams across two control servers (protocol.md §3) and finds those made earlier. One per
@@ -190,9 +194,10 @@ export class S2UC implements AsyncDisposable {
     signal?: AbortSignal,
     inboundListeners?: readonly Address[],
   ): Promise<Made> {
-    const { uid, name } = plan;
+    const { uid } = plan;
     if (!fresh) await onEverySide(sides, (side) => mustBeFree(side, uid), signal);
-    await this.#remember(uid, name, clients);
+    const expected = new Date(Date.now() + (plan.lifetimeMs || UNKNOWN_LIFETIME_MS)).toISOString();
+    await this.#remember(plan, expected, clients);
     try {
       this.#options.onProgress?.({ kind: 'uid', uid });
       const reserved = await onEverySide(sides, (side, stop) => this.#reserve(side, plan, stop), signal);
@@ -203,36 +208,27 @@ export class S2UC implements AsyncDisposable {
         const result = await waitVerified(asked, plan.waitMs, signal);
         this.#options.onProgress?.({ kind: 'verified', result });
       }
-      const parts = { uid, ...clients, journal: this.#journal, initial: statusOf(uid, connected) };
+      const initial = statusOf(uid, connected);
+      await this.#remember(plan, initial.expiresAt || expected, clients);
+      const parts = { uid, ...clients, journal: this.#journal, initial };
       return { handle: new StreamHandle({ ...parts, setupMs: elapsed(started) }), listeners };
     } catch (error) {
       this.#log.debug({ uid }, 'stream could not be made and is released');
       const failure = await rollBack(sides, uid, error);
-      if (failure === error)
-        await this.#journal.drop(
-          uid,
-          sides.map(({ role }) => (role === 'PROD' ? 'from' : 'to')),
-        );
+      if (failure === error) await this.#journal.drop(uid, sides.map(sideName));
       throw failure;
     }
   }
 
   async #reserve(side: Side, plan: Plan, signal: AbortSignal): Promise<Reserved> {
     const reserved = await reserve(side, plan, signal);
-    const name = side.role === 'PROD' ? 'from' : 'to';
-    this.#options.onProgress?.({ kind: 'reserved', side: name, status: statusOf(plan.uid, [reserved]) });
+    this.#options.onProgress?.({ kind: 'reserved', side: sideName(side), status: statusOf(plan.uid, [reserved]) });
     return reserved;
   }
 
-  async #remember(uid: string, name: string, { from, to, peer }: Clients): Promise<void> {
-    await this.#journal.put({
-      uid,
-      name,
-      createdAt: new Date().toISOString(),
-      ...(from && { from: from.endpoint }),
-      ...(to && { to: to.endpoint }),
-      ...(peer && { peer: peer.endpoint }),
-    });
+  async #remember({ uid, name }: Plan, expiresAt: string, { from, to, peer }: Clients): Promise<void> {
+    const sides = { from: from?.endpoint, to: to?.endpoint, peer: peer?.endpoint };
+    await this.#journal.put({ uid, name, createdAt: new Date().toISOString(), expiresAt, ...defined(sides) });
   }
 
   #side(role: Side['role'], ref: ServerRef): Side {
@@ -298,26 +294,6 @@ function statusOf(uid: string, sides: readonly Reserved[]): StreamStatus {
     return side && { endpoint: side.client.endpoint, stream: side.stream };
   };
   return mergeStatus(uid, answer('PROD'), answer('CONS'));
-}
-
-/** What the outbound side should be like when the caller does not say. */
-function fromTicket({ name, connections, listeners, bitsPerSecond = 0, transport }: InboundSide): SideOptions {
-  return {
-    name,
-    connections: connections ?? listeners.length,
-    transport,
-    ...(bitsPerSecond > 0 && { rate: bitsPerSecond }),
-  };
-}
-
-/** Without the keys that are there but undefined, which would hide a default. */
-const defined = <T extends object>(options: T): Partial<T> =>
-  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
-
-/** Trust in the inbound control server: the certificate the ticket names, else what the caller gave for host:port. */
-function peerEndpoint(s2cs: Address, fingerprint: string | undefined, trust: TrustSettings = {}): Endpoint {
-  const { insecure, token } = trust;
-  return resolveEndpoint(formatAddress(s2cs), {}, fingerprint ? { fingerprint, token } : { insecure, token });
 }
 
 const elapsed = (since: number): number => Number((performance.now() - since).toFixed(1));

@@ -19,6 +19,9 @@ export interface Side {
   readonly client: ControlClient;
 }
 
+/** What a side is called where people see both. */
+export const sideName = ({ role }: Side): 'from' | 'to' => (role === 'PROD' ? 'from' : 'to');
+
 /** What to ask the control servers for; the same for both sides. */
 export interface Plan {
   readonly uid: string;

@@ -4,7 +4,7 @@ import { parseAddress } from '../address.js';
 import { SciStreamError, toSciStreamError } from '../errors.js';
 import type { ControlClient } from './control-client.js';
 import type { Journal } from './journal.js';
-import { isUnknown, naming, releaseSides, setTargets, type Side } from './setup.js';
+import { isUnknown, naming, releaseSides, setTargets, sideName, type Side } from './setup.js';
 import { mergeStatus, withRates, type SideAnswer, type StreamStatus } from './status.js';
 import { checkHops, verifyFailure, type VerifyOptions, type VerifyResult } from './verify.js';
 import { watchSides } from './watch.js';
@@ -118,10 +118,7 @@ export class StreamHandle implements AsyncDisposable {
     const sides = this.#sides();
     const [unreleased] = await releaseSides(sides, uid);
     if (unreleased) throw unreleased.error;
-    await journal.drop(
-      uid,
-      sides.map(({ role }) => (role === 'PROD' ? 'from' : 'to')),
-    );
+    await journal.drop(uid, sides.map(sideName));
     return await this.#ask().catch((error: unknown) => {
       if (isUnknown(error)) return undefined;
       throw error;

@@ -56,7 +56,10 @@ export async function listStreams(survey: Survey, ended: boolean): Promise<Strea
     .sort((a, b) => a.createdAt.localeCompare(b.createdAt));
   const [first] = silent;
   if (first && streams.length === 0 && silent.length === survey.endpoints.length) throw first.error;
-  return { streams, unreachable: unreachable([...silent, ...others.flatMap(errorsOf), ...completed.flatMap(errorsOf)]) };
+  return {
+    streams,
+    unreachable: unreachable([...silent, ...others.flatMap(errorsOf), ...completed.flatMap(errorsOf)]),
+  };
 }
 
 /**

@@ -60,7 +60,7 @@ export class Layers {
     file: Document,
     private readonly fileName: string,
   ) {
-    this.document = structuredClone(file) as Record<string, unknown>;
+    this.document = structuredClone(file);
   }
 
   /** Puts a value over whatever the file says. Later calls win. @throws SCI_CONFIG_INVALID for a boolean that is none. */
@@ -93,7 +93,7 @@ export class Layers {
     if (!isDocument(value)) return;
     for (const [key, below] of Object.entries(shape?.properties ?? {})) {
       if (value[key] !== undefined || below.default === undefined) continue;
-      set(value as Record<string, unknown>, [key], structuredClone(below.default));
+      set(value, [key], structuredClone(below.default));
       this.#sources.set([...path, key].join('.'), { origin: 'default', source: '' });
     }
     for (const [key, item] of Object.entries(value)) this.#fill(item, shapeBelow(shape, key), [...path, key]);

@@ -87,10 +87,10 @@ export class ProcessRuntime implements ContainerRuntime {
         env: environment(),
         stdio: ['ignore', log.fd, log.fd, ...spec.sockets],
       });
-      const exit = once(child, 'exit').then(
-        ([code, signal]: unknown[]) => (signal ? `signal ${String(signal)}` : `exit code ${String(code)}`),
-        messageOf,
-      );
+      const exit = new Promise<string>((resolve) => {
+        child.once('exit', (code, signal) => resolve(signal ? `signal ${signal}` : `exit code ${code}`));
+        child.once('error', (error) => resolve(messageOf(error)));
+      });
       await once(child, 'spawn').catch((error: unknown) => {
         throw executableError(spec.executable, error);
       });

@@ -1,4 +1,4 @@
-import { ConnectError, type Code } from '@connectrpc/connect';
+import { ConnectError } from '@connectrpc/connect';
 import { ERROR_CODES, SciStreamError, type ErrorCode } from '../errors.js';
 import { ErrorInfoSchema, type ErrorInfo } from '../gen/scistream/v1/streams_pb.js';
 
@@ -27,7 +27,7 @@ export function fromErrorInfo(info: ErrorInfo | undefined): ErrorFacts {
 export function toConnectError(error: ErrorFacts): ConnectError {
   const { code, message } = error;
   const detail = { desc: ErrorInfoSchema, value: errorInfo(error) };
-  return new ConnectError(message, ERROR_CODES[code].grpc as Code, { [CODE_KEY]: code }, [detail]);
+  return new ConnectError(message, ERROR_CODES[code].grpc, { [CODE_KEY]: code }, [detail]);
 }
 
 /** The inverse of {@link toConnectError}; undefined when the status is not one of ours. */

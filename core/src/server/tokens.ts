@@ -12,7 +12,7 @@ import type { Limits, StreamController } from './stream-controller.js';
 
 type Token<T> = InjectionToken<T> & symbol;
 
-const token = <T>(name: string): Token<T> => Symbol.for(`scistream.${name}`) as Token<T>;
+const token = <T>(name: string): Token<T> => Symbol.for(`scistream.${name}`);
 
 /** What the composition root can register and replace. Global symbols, so that two copies of this package agree. */
 export const TOKENS = {

@@ -20,6 +20,7 @@ export default class PluginInspect extends BaseCommand {
     }
     const { name, version, type, root, manifest } = plugin;
     const error = plugin.error ?? (await codeError(plugin));
+    if (error) process.exitCode = error.oclif.exit;
     this.log(`${name} ${version} (${type})\n${root}`);
     for (const { kind, id, summary, example } of manifest?.provides ?? []) {
       this.log(`  ${kind} ${id}: ${summary}${example ? `\n    options that work: ${JSON.stringify(example)}` : ''}`);

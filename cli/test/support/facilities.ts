@@ -1,0 +1,150 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const BIN = fileURLToPath(new URL('../../../../cli/bin/', import.meta.url));
+
+/** How a command ended. */
+export interface Outcome {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A running control server. */
+export interface Daemon {
+  /** host:port */
+  readonly address: string;
+  readonly fingerprint: string;
+  stop(): Promise<void>;
+}
+
+/** Two control servers on loopback addresses of their own, and a home for the client. */
+export interface Facilities {
+  readonly aps: Daemon;
+  readonly alcf: Daemon;
+  /** Loopback address for producers. */
+  readonly host: string;
+  readonly dir: string;
+  readonly config: string;
+  readonly env: NodeJS.ProcessEnv;
+  stop(): Promise<void>;
+}
+
+/** Ten listeners each; every address is unlikely to be used by anybody else on this machine. */
+export async function startFacilities(): Promise<Facilities> {
+  const dir = await mkdtemp(join(tmpdir(), 'stream-e2e-'));
+  const at = (name: string): string => join(dir, name);
+  const home = { SCISTREAM_STATE_DIR: at('state'), SCISTREAM_DATA_DIR: at('data'), SCISTREAM_CACHE_DIR: at('cache') };
+  const env = { ...process.env, ...home, SCISTREAM_CONFIG_DIR: at('config'), NO_COLOR: '1' };
+  const net = `127.${50 + Math.floor(Math.random() * 200)}.${Math.floor(Math.random() * 256)}`;
+  const [aps, alcf] = await Promise.all([
+    startDaemon('aps', `${net}.1`, dir, env),
+    startDaemon('alcf', `${net}.2`, dir, env),
+  ]);
+  const config = at('s2uc.yaml');
+  const facilities = { aps: trusted(aps), alcf: trusted(alcf) };
+  await writeFile(
+    config,
+    JSON.stringify({ facilities, streams: { tomo: { from: 'aps', to: 'alcf', connections: 2 } } }),
+  );
+  const stop = async (): Promise<void> => {
+    await Promise.all([aps.stop(), alcf.stop()]);
+    await rm(dir, { recursive: true, force: true });
+  };
+  return { aps, alcf, host: `${net}.3`, dir, config, env, stop };
+}
+
+const trusted = ({ address, fingerprint }: Daemon): object => ({ s2cs: address, fingerprint });
+
+async function startDaemon(facility: string, host: string, dir: string, env: NodeJS.ProcessEnv): Promise<Daemon> {
+  const network = ['--listen', `${host}:5000`, '--wan', host, '--lan', host, '--ports', '5100-5109'];
+  const args = ['--json', '--quiet', '--facility', facility, ...network, '--state', join(dir, facility)];
+  const child = spawn(process.execPath, [join(BIN, 's2cs.js'), ...args], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+  const lines = createInterface({ input: child.stdout });
+  const ended = once(child, 'exit').then(() => Promise.reject(new Error(`s2cs ${facility} did not start`)));
+  const [line] = (await Promise.race([once(lines, 'line'), ended])) as [string];
+  ended.catch(() => undefined);
+  const { listen, fingerprint } = JSON.parse(line) as { listen: string; fingerprint: string };
+  return { address: listen, fingerprint, stop: () => terminate(child) };
+}
+
+async function terminate(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exit = once(child, 'exit');
+  child.kill('SIGTERM');
+  await exit;
+}
+
+/** Starts `run.js` (`scistream`) or `s2uc.js`; `interrupt` sends SIGINT. */
+export function start(facilities: Facilities, program: 'run' | 's2uc', args: readonly string[]) {
+  const child = spawn(process.execPath, [join(BIN, `${program}.js`), ...args], { env: facilities.env, stdio: 'pipe' });
+  child.stdin.end();
+  let [stdout, stderr] = ['', ''];
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  const outcome = once(child, 'close').then(([code]): Outcome => ({ code: code as number | null, stdout, stderr }));
+  return { outcome, interrupt: () => child.kill('SIGINT'), lines: createInterface({ input: child.stdout }) };
+}
+
+/** Runs a command of `scistream` with the configuration of the facilities. */
+export const scistream = (facilities: Facilities, ...args: string[]): Promise<Outcome> =>
+  start(facilities, 'run', [...args, '--config', facilities.config]).outcome;
+
+/** Runs a command with `--json`. @returns The document on stdout. */
+export async function json<T>(facilities: Facilities, expected: number, ...args: string[]): Promise<T> {
+  const { code, stdout, stderr } = await scistream(facilities, ...args, '--json');
+  if (code !== expected) throw new Error(`${args.join(' ')} ended with ${code}, not ${expected}: ${stdout}${stderr}`);
+  return JSON.parse(stdout) as T;
+}
+
+/** A producer that greets every connection with its name and echoes what comes. */
+export class Producer {
+  connections = 0;
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+
+  private constructor(name: string) {
+    this.#server = createServer((socket) => {
+      this.connections += 1;
+      this.#sockets.add(socket);
+      socket.on('error', () => undefined).once('close', () => this.#sockets.delete(socket));
+      socket.write(name);
+      socket.pipe(socket);
+    });
+  }
+
+  static async start(host: string, name: string): Promise<Producer> {
+    const producer = new Producer(name);
+    producer.#server.listen(0, host);
+    await once(producer.#server, 'listening');
+    return producer;
+  }
+
+  /** host:port */
+  get address(): string {
+    const bound = this.#server.address();
+    if (typeof bound !== 'object' || bound === null) throw new Error('the producer does not listen');
+    return `${bound.address}:${bound.port}`;
+  }
+
+  async stop(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    const closed = once(this.#server, 'close');
+    this.#server.close();
+    await closed;
+  }
+}
+
+/** Connects as a consumer and reads the greeting of the producer. */
+export async function greeting(address: string): Promise<{ readonly text: string; readonly socket: Socket }> {
+  const [host, port] = address.split(':');
+  const socket = connect({ host, port: Number(port) });
+  const [data] = (await once(socket, 'data')) as [Buffer];
+  return { text: data.toString(), socket };
+}

@@ -1,0 +1,326 @@
+import { chdir, cwd } from 'node:process';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { SciStreamError } from '@scistream/core';
+import {
+  configKind,
+  loadConfig,
+  loadStream,
+  toJsonSchema,
+  type ConfigKind,
+  type LoadedConfig,
+} from '@scistream/core/config';
+import { temporaryDirectory } from '@scistream/core/testing';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+
+const s = suite('config');
+
+/** Writes a file in a directory of its own and loads it. */
+async function load<Kind extends ConfigKind>(
+  kind: Kind,
+  content: string,
+  more: Parameters<typeof loadConfig>[1] = {},
+): Promise<LoadedConfig<Kind>> {
+  await using directory = await temporaryDirectory();
+  const file = join(directory.path, 'some.conf');
+  await writeFile(file, content);
+  return await loadConfig(kind, { file, env: {}, ...more });
+}
+
+async function failure(work: Promise<unknown>): Promise<SciStreamError> {
+  const error: unknown = await work.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  if (!SciStreamError.is(error)) throw new Error(`expected a SciStreamError, got ${String(error)}`);
+  return error;
+}
+
+s('fills in the defaults of a control server, parsed', async () => {
+  const { config } = await load('s2cs', 'facility: aps');
+  assert.is(config.facility, 'aps');
+  assert.equal(config.listen, { host: '127.0.0.1', port: 5000 });
+  assert.is(config.insecure, false);
+  assert.is(config.tls, undefined);
+  assert.equal(config.auth, []);
+  assert.equal(config.limits, {
+    streams: 1000,
+    waiting: 1000,
+    connections: 1024,
+    helloTimeoutMs: 180_000,
+    lifetimeMs: 86_400_000,
+  });
+  assert.is(config.gateways.length, 1);
+  const [gateway] = config.gateways;
+  assert.equal(gateway && { ...gateway, name: '' }, {
+    name: '',
+    s2ds: 'embedded',
+    wan: '127.0.0.1',
+    lan: '127.0.0.1',
+    ports: { first: 5100, last: 5200 },
+    proxy: 'relay',
+    runtime: 'process',
+  });
+});
+
+s('parses addresses, rates, durations and paths, which are relative to the file', async () => {
+  await using directory = await temporaryDirectory();
+  const file = join(directory.path, 's2cs.conf');
+  await writeFile(
+    file,
+    `facility: aps
+listen: "[::1]:7000"
+tls: { cert: server.crt, key: /keys/server.key }
+state: state
+auth: [{ use: token, tokens: [{ subject: a }] }]
+limits: { helloTimeout: 5s, lifetime: 20d }
+gateways: [{ name: dtn1, wan: 203.0.113.10, lan: "2001:DB8::1", ports: 6000-6001, capacity: 100Gbps }]
+proxies: { haproxy: { threads: 2 } }
+`,
+  );
+  const { config } = await loadConfig('s2cs', { file, env: {} });
+  assert.equal(config.listen, { host: '::1', port: 7000 });
+  assert.equal(config.tls, { cert: join(directory.path, 'server.crt'), key: '/keys/server.key' });
+  assert.is(config.state, join(directory.path, 'state'));
+  assert.equal(config.auth, [{ use: 'token', tokens: [{ subject: 'a' }] }]);
+  assert.is(config.limits.helloTimeoutMs, 5000);
+  assert.is(config.limits.lifetimeMs, 20 * 86_400_000);
+  assert.is(config.gateways[0]?.capacity, 100e9);
+  assert.is(config.gateways[0]?.lan, '2001:db8::1');
+  assert.equal(config.proxies, { haproxy: { threads: 2 } });
+});
+
+s('parses the configuration of a user', async () => {
+  const hex = 'ab'.repeat(32);
+  const { config } = await load(
+    's2uc',
+    `facilities:
+  aps: { s2cs: s2cs.aps.example:5000, ca: /etc/aps.crt, token: { env: APS_TOKEN } }
+  alcf: { s2cs: gw.alcf.example:5000, fingerprint: "sha256:${hex.toUpperCase().replace(/(..)(?=.)/g, '$1:')}" }
+streams:
+  tomo: { from: aps, to: alcf, producer: [10.0.1.5:5001, 10.0.1.5:5002], connections: 4, rate: 20Gbps, lifetime: 8h }
+  short: { producer: "10.0.1.5:5001, [::1]:5002" }
+`,
+  );
+  assert.equal(config.facilities.aps?.s2cs, { host: 's2cs.aps.example', port: 5000 });
+  assert.equal(config.facilities.aps?.token, { env: 'APS_TOKEN' });
+  assert.is(config.facilities.alcf?.fingerprint, `sha256:${hex}`);
+  const { producer, ...tomo } = config.streams.tomo ?? {};
+  assert.is(producer?.length, 2);
+  assert.equal(tomo, { from: 'aps', to: 'alcf', connections: 4, bitsPerSecond: 20e9, lifetimeMs: 28_800_000 });
+  assert.equal(config.streams.short?.producer, [
+    { host: '10.0.1.5', port: 5001 },
+    { host: '::1', port: 5002 },
+  ]);
+});
+
+s('parses the configuration of a data server', async () => {
+  const { config } = await load('s2ds', 'name: dtn1\nlisten: unix:/run/a.sock\nwan: 203.0.113.10\nports: 5100');
+  assert.is(config.listen, 'unix:/run/a.sock');
+  assert.equal(config.ports, { first: 5100, last: 5100 });
+  assert.is((await failure(load('s2ds', 'name: dtn1\nlisten: dtn1:5001'))).code, 'SCI_CONFIG_INVALID');
+});
+
+s('flags beat the environment, which beats the file, which beats defaults, and each value knows it', async () => {
+  const env = { SCISTREAM_WAN: '10.0.0.2', SCISTREAM_LAN: '10.0.0.2', SCISTREAM_INSECURE: 'true', SCISTREAM_PORTS: '' };
+  const { config, values } = await load('s2cs', 'facility: aps\ngateways: [{ wan: 10.0.0.1, lan: 10.0.0.1 }]', {
+    env,
+    overrides: { lan: '10.0.0.3', proxy: undefined },
+  });
+  const [gateway] = config.gateways;
+  assert.equal([gateway?.wan, gateway?.lan, config.insecure], ['10.0.0.2', '10.0.0.3', true]);
+  const origin = (key: string): unknown[] => {
+    const found = values.find((value) => value.key === key);
+    return [found?.value, found?.origin, found?.source.replace(/.*\//, '')];
+  };
+  assert.equal(origin('facility'), ['aps', 'file', 'some.conf']);
+  assert.equal(origin('gateways.0.wan'), ['10.0.0.2', 'environment', 'SCISTREAM_WAN']);
+  assert.equal(origin('gateways.0.lan'), ['10.0.0.3', 'flag', '--lan']);
+  assert.equal(origin('insecure'), [true, 'environment', 'SCISTREAM_INSECURE']);
+  assert.equal(origin('gateways.0.ports'), ['5100-5200', 'default', '']);
+  assert.equal(origin('limits.helloTimeout'), ['180s', 'default', '']);
+});
+
+s('a flag or variable that is wrong is named by its key', async () => {
+  assert.is((await failure(loadConfig('s2cs', { env: { SCISTREAM_INSECURE: 'maybe' } }))).code, 'SCI_CONFIG_INVALID');
+  const error = await failure(load('s2cs', 'facility: aps', { overrides: { ports: '9-1' } }));
+  assert.is(error.code, 'SCI_PORT_RANGE_INVALID');
+  assert.match(error.message, 'gateways.0.ports');
+  assert.equal(error.suggestions, ['Write 1-9.']);
+});
+
+const wrong: readonly [what: string, kind: ConfigKind, content: string, code: string, text: RegExp][] = [
+  ['an unknown key', 's2cs', 'facilty: a', 'SCI_CONFIG_INVALID', /facilty is not a known key, did you mean facility\?/],
+  ['an unknown key below', 's2cs', 'limits: { stream: 1 }', 'SCI_CONFIG_INVALID', /limits\.stream .* mean streams\?/],
+  [
+    'an unknown key in a list',
+    's2cs',
+    'gateways: [{ wam: 1 }]',
+    'SCI_CONFIG_INVALID',
+    /gateways\.0\.wam .* mean wan\?/,
+  ],
+  [
+    'an unknown key of a stream',
+    's2uc',
+    'streams: { t: { rte: 1 } }',
+    'SCI_CONFIG_INVALID',
+    /streams\.t\.rte .* rate\?/,
+  ],
+  [
+    'a second gateway',
+    's2cs',
+    'gateways: [{}, {}]',
+    'SCI_CONFIG_INVALID',
+    /gateways .* one gateway per control server/,
+  ],
+  [
+    'a wildcard address',
+    's2cs',
+    'gateways: [{ wan: 0.0.0.0 }]',
+    'SCI_CONFIG_INVALID',
+    /gateways\.0\.wan: "0\.0\.0\.0"/,
+  ],
+  ['a host name as gateway address', 's2ds', 'lan: dtn1', 'SCI_CONFIG_INVALID', /lan: "dtn1" is not an IP address/],
+  ['an address without port', 's2cs', 'listen: 127.0.0.1', 'SCI_ADDRESS_INVALID', /listen: .*"127\.0\.0\.1"/],
+  ['a duration without unit', 's2cs', 'limits: { lifetime: 5 }', 'SCI_DURATION_INVALID', /limits\.lifetime: "5"/],
+  ['a lifetime above 20 days', 's2cs', 'limits: { lifetime: 21d }', 'SCI_CONFIG_INVALID', /limits\.lifetime: "21d"/],
+  ['a rate that is none', 's2uc', 'streams: { t: { rate: fast } }', 'SCI_RATE_INVALID', /streams\.t\.rate: "fast"/],
+  ['a key without certificate', 's2cs', 'tls: { key: k }', 'SCI_CONFIG_INVALID', /tls\.cert is missing/],
+  ['a number where a list should be', 's2cs', 'auth: 5', 'SCI_CONFIG_INVALID', /auth: expected array, received number/],
+  [
+    'a token from two places',
+    's2uc',
+    'facilities: { a: { s2cs: "a:1", token: { env: A, file: b } } }',
+    'SCI_CONFIG_INVALID',
+    /facilities\.a\.token needs either/,
+  ],
+  [
+    'a fingerprint that is none',
+    's2uc',
+    'facilities: { a: { s2cs: "a:1", fingerprint: "sha256:12" } }',
+    'SCI_CONFIG_INVALID',
+    /fingerprint: "sha256:12"/,
+  ],
+  [
+    'a bad producer in a list',
+    's2uc',
+    'streams: { t: { producer: ["a:1", "b"] } }',
+    'SCI_ADDRESS_INVALID',
+    /streams\.t\.producer\.1: .*"b"/,
+  ],
+  [
+    'a bad producer in a text',
+    's2uc',
+    'streams: { t: { producer: "a:1,b" } }',
+    'SCI_ADDRESS_INVALID',
+    /streams\.t\.producer: .*"b"/,
+  ],
+  ['a list instead of keys', 's2cs', '- a', 'SCI_CONFIG_INVALID', /not keys and values/],
+  [
+    'the configuration of somebody else',
+    's2cs',
+    'facilities: {}',
+    'SCI_CONFIG_INVALID',
+    /is the configuration of s2uc/,
+  ],
+  ['an empty file', 's2cs', '  \n', 'SCI_CONFIG_EMPTY', /is empty/],
+  ['nothing but comments', 's2cs', '# later\n', 'SCI_CONFIG_EMPTY', /is empty/],
+  ['broken YAML', 's2cs', 'facility: aps\nlimits: { streams: 1\n', 'SCI_CONFIG_SYNTAX', /line [23]: /],
+  ['a key twice', 's2cs', 'facility: aps\n\nfacility: b\n', 'SCI_CONFIG_SYNTAX', /line 3: /],
+];
+for (const [what, kind, content, code, text] of wrong) {
+  s(`refuses ${what}`, async () => {
+    const error = await failure(load(kind, content));
+    assert.is(error.code, code);
+    assert.match(error.message, text);
+    assert.match(error.message, 'some.conf');
+  });
+}
+
+s('says all that is wrong, one sentence each', async () => {
+  const error = await failure(load('s2cs', 'facilty: a\nlisten: b\ngateways: [{ ports: 3-1 }]'));
+  assert.is(error.code, 'SCI_CONFIG_INVALID');
+  const [head, ...sentences] = error.message.split('\n  ');
+  assert.match(head ?? '', '3 problems');
+  assert.is(sentences.length, 3);
+  for (const key of ['facilty', 'listen', 'gateways.0.ports'])
+    assert.ok(sentences.some((line) => line.startsWith(key)));
+});
+
+s('a file that was asked for must exist', async () => {
+  const error = await failure(loadConfig('s2cs', { file: '/nonexistent/s2cs.conf', env: {} }));
+  assert.is(error.code, 'SCI_CONFIG_NOT_FOUND');
+  assert.match(error.message, '/nonexistent/s2cs.conf');
+});
+
+s('never runs code: not a file that looks like it, not what lies in the working directory', async () => {
+  await using directory = await temporaryDirectory();
+  const evil = 'globalThis.scistreamTestRan = true; module.exports = {};';
+  await mkdir(join(directory.path, '.config'));
+  await writeFile(join(directory.path, '.config', 'config.js'), evil);
+  await writeFile(join(directory.path, 'c.js'), evil);
+  await writeFile(join(directory.path, 'imports.conf'), '$import: ./c.js\nfacility: aps\n');
+  const before = cwd();
+  chdir(directory.path);
+  try {
+    await loadConfig('s2uc', { env: { SCISTREAM_CONFIG_DIR: directory.path } });
+    await failure(loadConfig('s2cs', { file: 'c.js', env: {} }));
+    await failure(loadConfig('s2cs', { file: 'imports.conf', env: {} }));
+  } finally {
+    chdir(before);
+  }
+  assert.is(Reflect.get(globalThis, 'scistreamTestRan'), undefined);
+});
+
+s('looks in the working directory, then in the configuration directory of the user, for its own kind', async () => {
+  await using work = await temporaryDirectory();
+  await using own = await temporaryDirectory();
+  const env = { SCISTREAM_CONFIG_DIR: own.path };
+  await writeFile(join(own.path, 'scistream.config.json'), '{"facilities": {"aps": {"s2cs": "own:1"}}}');
+  const before = cwd();
+  chdir(work.path);
+  try {
+    const host = async (): Promise<unknown> => (await loadConfig('s2uc', { env })).config.facilities.aps?.s2cs.host;
+    assert.is(await host(), 'own');
+    await writeFile('scistream.config.yaml', 'facility: aps\n');
+    assert.is(await host(), 'own');
+    assert.is((await loadConfig('s2cs', { env })).config.facility, 'aps');
+    await writeFile('scistream.config.yaml', 'facilities: { aps: { s2cs: "here:1" } }\n');
+    assert.is(await host(), 'here');
+    assert.is((await loadConfig('s2cs', { env })).file, undefined);
+  } finally {
+    chdir(before);
+  }
+});
+
+s('reads a stream document from a file of its own', async () => {
+  await using directory = await temporaryDirectory();
+  const file = join(directory.path, 'tomo.yaml');
+  await writeFile(file, 'from: aps\nto: alcf\nproducer: 10.0.1.5:5001\nwait: 10s\n');
+  assert.equal(await loadStream(file), {
+    from: 'aps',
+    to: 'alcf',
+    producer: [{ host: '10.0.1.5', port: 5001 }],
+    waitMs: 10_000,
+  });
+  await writeFile(file, 'form: aps\n');
+  assert.match((await failure(loadStream(file))).message, /form is not a known key, did you mean from\?/);
+});
+
+s('knows whose a document is', () => {
+  assert.is(configKind({ streams: {} }), 's2uc');
+  assert.is(configKind({ gateways: [] }), 's2cs');
+  assert.is(configKind({ listen: 'unix:/a' }), 's2ds');
+  assert.is(configKind({ name: 'dtn1', wan: '10.0.0.1' }), 's2ds');
+  assert.is(configKind({ proxies: {} }), undefined);
+  assert.is(configKind([]), undefined);
+});
+
+s('publishes a JSON Schema of what people write', () => {
+  const schema = JSON.stringify(toJsonSchema('s2cs'));
+  for (const part of ['"helloTimeout"', '"default":"180s"', '"additionalProperties":false']) assert.match(schema, part);
+  assert.not.match(schema, 'helloTimeoutMs');
+});
+
+s.run();
