@@ -1,6 +1,6 @@
 import { run } from '@oclif/core/run';
 import { flush } from '@oclif/core/flush';
-import { quote, SciStreamError } from '@scistream/core';
+import { quote, SciStreamError, systemCode } from '@scistream/core';
 import { reportError } from './output.js';
 
 /**
@@ -11,13 +11,19 @@ import { reportError } from './output.js';
  */
 export async function main(root: string, args: readonly string[]): Promise<void> {
   const asked = args[1] === '--version' ? ['--version'] : [...args];
+  const own = args.slice(0, args.includes('--') ? args.indexOf('--') : undefined);
+  const reporting = { json: own.includes('--json'), verbose: own.includes('--verbose'), command: '' };
+  process.on('uncaughtException', (error) => {
+    // `scistream … | head` is no defect.
+    if (systemCode(error) === 'EPIPE') process.exit();
+    reportError(error, reporting);
+    process.exit();
+  });
   try {
     await run(asked, root);
     await flush();
   } catch (error) {
     if (isExit(error)) process.exit(error.oclif.exit);
-    const own = args.slice(0, args.includes('--') ? args.indexOf('--') : undefined);
-    const reporting = { json: own.includes('--json'), verbose: own.includes('--verbose'), command: '' };
     reportError((await unknownCommand(error)) ?? error, reporting);
   }
   if (process.exitCode !== undefined && process.exitCode !== 0) process.exit();

@@ -57,7 +57,7 @@ export class PluginHome {
       return name;
     } catch (error) {
       await this.#restore(before);
-      throw error;
+      throw SciStreamError.is(error) ? error : failed(`${what} could not be installed`, messageOf(error));
     } finally {
       await this.#removeStrayPackages();
       process.off('SIGINT', ignore);

@@ -1,17 +1,18 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { connect } from 'node:tls';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
-  json,
+  cleanUp,
   greeting,
+  json,
   Producer,
   start,
   startFacilities,
   type Facilities,
   type Outcome,
 } from './support/facilities.js';
-import { writeFile } from 'node:fs/promises';
-import { connect } from 'node:tls';
-import { join } from 'node:path';
 
 interface Side {
   readonly uid: string;
@@ -19,19 +20,19 @@ interface Side {
   readonly targets: readonly string[];
 }
 
-const s = suite<{ facilities: Facilities; producer: Producer }>('s2uc under its old names');
+const s = suite<{ facilities: Facilities; producer: Producer; left: string[] }>('s2uc under its old names');
 
 s.before(async (context) => {
   context.facilities = await startFacilities();
+  context.left = [];
 });
 s.after(async ({ facilities }) => facilities.stop());
 s.before.each(async (context) => {
   context.producer = await Producer.start(context.facilities.host, 'first');
 });
-s.after.each(async ({ facilities, producer }) => {
-  await producer.stop();
-  const { streams } = await json<{ streams: unknown[] }>(facilities, 0, 'stream', 'ls');
-  assert.equal(streams, []);
+s.after.each(async (context) => {
+  await context.producer.stop();
+  context.left.push(...(await cleanUp(context.facilities)));
 });
 
 const s2uc = (facilities: Facilities, ...args: string[]): Promise<Outcome> => start(facilities, 's2uc', args).outcome;
@@ -120,6 +121,10 @@ s('is all of stream without that word', async ({ facilities, producer }) => {
   const help = await s2uc(facilities, '--help');
   assert.match(help.stdout, 'inbound-request');
   assert.match(help.stdout, 'stream up');
+});
+
+s('nothing was left behind by any of these', ({ left }) => {
+  assert.equal(left, []);
 });
 
 s.run();

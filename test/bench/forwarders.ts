@@ -72,7 +72,11 @@ export function handTunedHaproxy(bench: Bench): Forwarder {
       const listening = async (): Promise<true | undefined> =>
         (await listeningIn(range)).length === targets.length || undefined;
       try {
-        await poll(listening, { timeoutMs: READY_MS, signal: bench.signal }, () => new Error('HAProxy does not listen'));
+        await poll(
+          listening,
+          { timeoutMs: READY_MS, signal: bench.signal },
+          () => new Error('HAProxy does not listen'),
+        );
       } catch (error) {
         await program[Symbol.asyncDispose]();
         throw error;

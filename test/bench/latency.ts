@@ -84,12 +84,22 @@ async function connectionsPerSecond(entry: Address, signal: AbortSignal): Promis
 
 async function open({ host, port }: Address): Promise<Socket> {
   const socket = connect({ host, port, noDelay: true });
+  // Without a listener a later error, of which 'close' tells too, would end this program.
+  socket.on('error', () => undefined);
   socket.setTimeout(SILENCE_MS, () => socket.destroy(new Error(`${host}:${port} was silent for ${SILENCE_MS} ms`)));
   await once(socket, 'connect');
   return socket;
 }
 
-async function echoed(socket: Socket): Promise<void> {
-  socket.write('x');
-  await once(socket, 'data');
+/** Sends one byte and waits for one. `once` alone would wait for ever when the connection ends instead. */
+function echoed(socket: Socket): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const ended = (): void => reject(socket.errored ?? new Error('the connection ended instead of an echo'));
+    socket.once('close', ended);
+    socket.once('data', () => {
+      socket.off('close', ended);
+      resolve();
+    });
+    socket.write('x');
+  });
 }

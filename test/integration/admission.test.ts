@@ -86,6 +86,7 @@ s('an unknown uid is refused by every call, and one of a bad shape before it is 
     await refused(control.update({ uid, role: 'PROD', remoteListeners: ['127.0.0.1:9'] }), code);
     await refused(control.release({ uid }), code);
     await refused(streams.get({ uid }), code);
+    await refused(streams.watch({ uid })[Symbol.asyncIterator]().next(), code);
     await refused(streams.openProbe({ uid }), code);
     await refused(streams.runProbe({ uid, address: '127.0.0.1:9', challenge: '0'.repeat(64) }), code);
     await refused(streams.connectTargets({ uid }), code);
@@ -107,7 +108,10 @@ s('a range that has not enough ports says what is taken, by whom, and gives back
     assert.is(message, expected);
     const rest = await server.setUp({ count: 3, role: 'CONS' });
     const ports = [...listeners, ...rest.listeners].map(({ port }) => port).sort();
-    assert.equal(ports, [0, 1, 2, 4, 5].map((i) => first + i));
+    assert.equal(
+      ports,
+      [0, 1, 2, 4, 5].map((i) => first + i),
+    );
     await control.release({ uid });
     const { listeners: again } = await server.setUp({ count: 2 });
     assert.equal(again.map(({ port }) => port).sort(), listeners.map(({ port }) => port).sort());
@@ -162,10 +166,16 @@ s('limits.streams and limits.waiting hold, say which, and free up', async () => 
   const [a, b, c, d] = [randomUUID(), randomUUID(), randomUUID(), randomUUID()];
   const ended = [wait(a), wait(b)];
   await eventually(async () => assert.is((await server.peer.streams.describeServer({})).waiting, 2));
-  assert.match(await refused(control.req({ uid: c, role: 'PROD', numConn: 1 }), 'SCI_LIMIT_REACHED'), /limits\.waiting/);
+  assert.match(
+    await refused(control.req({ uid: c, role: 'PROD', numConn: 1 }), 'SCI_LIMIT_REACHED'),
+    /limits\.waiting/,
+  );
   await control.hello({ uid: a });
   await server.setUp({ uid: c });
-  assert.match(await refused(control.req({ uid: d, role: 'PROD', numConn: 1 }), 'SCI_LIMIT_REACHED'), /limits\.streams/);
+  assert.match(
+    await refused(control.req({ uid: d, role: 'PROD', numConn: 1 }), 'SCI_LIMIT_REACHED'),
+    /limits\.streams/,
+  );
   await control.release({ uid: b });
   await server.setUp({ uid: d });
   await Promise.all(ended);

@@ -62,7 +62,10 @@ s('PROD: req waits for HELLO, answers both lists, forwards after UPDATE, and REL
     assert.is(await exchange({ host, port: Number(port) }, 'data'), 'Pdata');
   }
   await reaches(server, uid, 'idle');
-  assert.is((await streams.get({ uid })).statistics.reduce((sum, { bytesIn }) => sum + Number(bytesIn), 0), 8);
+  assert.is(
+    (await streams.get({ uid })).statistics.reduce((sum, { bytesIn }) => sum + Number(bytesIn), 0),
+    8,
+  );
   assert.equal(await control.release({ uid }), await control.release({ uid }), 'RELEASE may be repeated');
   assert.equal(await server.leftovers(), NOTHING);
   const after = await streams.get({ uid });
@@ -106,10 +109,7 @@ s('HELLO may be repeated, also while data flows', async () => {
   const { uid, entry, hello } = await server.setUp({ role: 'CONS', targets: [target] });
   assert.equal(await server.peer.control.hello({ uid, role: 'CONS' }), hello);
   assert.is(await server.stateOf(uid), 'ready');
-  await refused(
-    server.peer.control.hello({ uid, role: 'CONS', prodListeners: ['nonsense'] }),
-    'SCI_ADDRESS_INVALID',
-  );
+  await refused(server.peer.control.hello({ uid, role: 'CONS', prodListeners: ['nonsense'] }), 'SCI_ADDRESS_INVALID');
   assert.is(await exchange(entry, 'x'), 'Px', 'a refused repetition does not end what works');
 });
 

@@ -34,7 +34,10 @@ s('listener i forwards to target i mod count, and the answer says so', async () 
   const targets = [a, b].map(({ address }) => formatAddress(address));
   const reply = await server.peer.control.update({ uid, remoteListeners: targets, role: 'PROD' });
   assert.equal(reply.listeners, listeners.map(formatAddress));
-  assert.equal(reply.prodListeners, [0, 1, 0, 1, 0].map((i) => targets[i]));
+  assert.equal(
+    reply.prodListeners,
+    [0, 1, 0, 1, 0].map((i) => targets[i]),
+  );
   const names = await Promise.all(listeners.map((listener) => exchange(listener, '')));
   assert.equal(names, ['A', 'B', 'A', 'B', 'A']);
 });

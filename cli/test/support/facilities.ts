@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -36,16 +36,19 @@ export interface Facilities {
   stop(): Promise<void>;
 }
 
-/** Ten listeners each; every address is unlikely to be used by anybody else on this machine. */
-export async function startFacilities(): Promise<Facilities> {
+/**
+ * Ten listeners each; every address is unlikely to be used by anybody else on this machine.
+ * @param auth Key `auth` of the configuration of aps; default everybody.
+ */
+export async function startFacilities(auth: readonly object[] = []): Promise<Facilities> {
   const dir = await mkdtemp(join(tmpdir(), 'stream-e2e-'));
   const at = (name: string): string => join(dir, name);
   const home = { SCISTREAM_STATE_DIR: at('state'), SCISTREAM_DATA_DIR: at('data'), SCISTREAM_CACHE_DIR: at('cache') };
   const env = { ...process.env, ...home, SCISTREAM_CONFIG_DIR: at('config'), NO_COLOR: '1' };
   const net = `127.${50 + Math.floor(Math.random() * 200)}.${Math.floor(Math.random() * 256)}`;
   const [aps, alcf] = await Promise.all([
-    startDaemon('aps', `${net}.1`, dir, env),
-    startDaemon('alcf', `${net}.2`, dir, env),
+    startDaemon('aps', `${net}.1`, dir, env, auth),
+    startDaemon('alcf', `${net}.2`, dir, env, []),
   ]);
   const config = at('s2uc.yaml');
   const facilities = { aps: trusted(aps), alcf: trusted(alcf) };
@@ -62,9 +65,18 @@ export async function startFacilities(): Promise<Facilities> {
 
 const trusted = ({ address, fingerprint }: Daemon): object => ({ s2cs: address, fingerprint });
 
-async function startDaemon(facility: string, host: string, dir: string, env: NodeJS.ProcessEnv): Promise<Daemon> {
-  const network = ['--listen', `${host}:5000`, '--wan', host, '--lan', host, '--ports', '5100-5109'];
-  const args = ['--json', '--quiet', '--facility', facility, ...network, '--state', join(dir, facility)];
+async function startDaemon(
+  facility: string,
+  host: string,
+  dir: string,
+  env: NodeJS.ProcessEnv,
+  auth: readonly object[],
+): Promise<Daemon> {
+  const file = join(dir, `${facility}.conf`);
+  const gateway = { name: `${facility}-gw`, wan: host, lan: host, ports: '5100-5109' };
+  const config = { facility, listen: `${host}:5000`, state: join(dir, facility), auth, gateways: [gateway] };
+  await writeFile(file, JSON.stringify(config));
+  const args = ['--json', '--quiet', '--config', file];
   const child = spawn(process.execPath, [join(BIN, 's2cs.js'), ...args], { env, stdio: ['ignore', 'pipe', 'inherit'] });
   const lines = createInterface({ input: child.stdout });
   const ended = once(child, 'exit').then(() => Promise.reject(new Error(`s2cs ${facility} did not start`)));
@@ -103,6 +115,15 @@ export async function json<T>(facilities: Facilities, expected: number, ...args:
   return JSON.parse(stdout) as T;
 }
 
+/** Ends what a test has left running. @returns The uids, and the files of the journal; both should be empty. */
+export async function cleanUp(facilities: Facilities): Promise<readonly string[]> {
+  const { streams } = await json<{ streams: { uid: string }[] }>(facilities, 0, 'stream', 'ls');
+  const journal = await readdir(join(facilities.dir, 'state', 'scistream', 'streams')).catch(() => []);
+  const uids = streams.map(({ uid }) => uid);
+  if (uids.length > 0) await json(facilities, 0, 'stream', 'down', ...uids);
+  return [...uids, ...journal];
+}
+
 /** A producer that greets every connection with its name and echoes what comes. */
 export class Producer {
   connections = 0;
@@ -135,6 +156,7 @@ export class Producer {
 
   async stop(): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
+    if (!this.#server.listening) return;
     const closed = once(this.#server, 'close');
     this.#server.close();
     await closed;

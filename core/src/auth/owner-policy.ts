@@ -6,9 +6,15 @@ import type { Action, Policy } from '../policy.js';
 export class OwnerPolicy implements Policy {
   async check(identity: Identity, action: Action): Promise<void> {
     if (action.kind === 'request' || identity.admin || action.stream.owner === ownerOf(identity)) return;
-    throw new SciStreamError('SCI_STREAM_NOT_FOUND', `There is no stream ${action.stream.uid} of yours here.`);
+    throw unknownStream(action.stream.uid);
   }
 }
+
+/** What is said of a stream that does not exist, and word for word of one that is not the caller's business. */
+export const unknownStream = (uid: string): SciStreamError =>
+  new SciStreamError('SCI_STREAM_NOT_FOUND', `There is no stream ${uid} of yours here.`, {
+    suggestions: ['scistream stream ls shows the streams of all configured facilities.'],
+  });
 
 /** How an identity stands in `StreamRecord.owner`. */
 export const ownerOf = ({ issuer, subject }: Identity): string => `${issuer}:${subject}`;

@@ -62,7 +62,12 @@ export class ControlClient {
     return this.#sessions.fingerprint;
   }
 
-  /** Whether the right server was there at all; until then nothing can have begun on it. */
+  /** Whether a request can have gone out at all. */
+  get opened(): boolean {
+    return this.#sessions.opened;
+  }
+
+  /** Whether it is certain that a control server was there: by its certificate, or by an answer. */
   get reached(): boolean {
     return this.#answered || this.fingerprint !== undefined;
   }

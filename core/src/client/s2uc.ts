@@ -25,6 +25,7 @@ import {
   reserve,
   rollBack,
   sideName,
+  type Outcomes,
   type Plan,
   type Reserved,
   type Side,
@@ -54,6 +55,12 @@ export interface S2ucOptions {
   readonly stateDir?: string;
   /** Trust for control servers given as host:port. */
   readonly trust?: TrustSettings;
+}
+
+/** Where and for what to look. */
+export interface SearchOptions {
+  readonly servers?: readonly ServerRef[] | undefined;
+  readonly ended?: boolean | undefined;
 }
 
 /**
@@ -147,10 +154,7 @@ export class S2UC implements AsyncDisposable {
    * @param servers More control servers to ask.
    * @param ended Also the streams that are over.
    */
-  async list({
-    servers = [],
-    ended = false,
-  }: { servers?: readonly ServerRef[]; ended?: boolean } = {}): Promise<StreamList> {
+  async list({ servers = [], ended = false }: SearchOptions = {}): Promise<StreamList> {
     return await listStreams(this.#survey(servers), ended);
   }
 
@@ -158,10 +162,11 @@ export class S2UC implements AsyncDisposable {
    * The stream a user means.
    * @param ref uid, prefix of a uid of at least 6 characters, or name.
    * @param servers More control servers to ask.
+   * @param ended Whether a name may also mean a stream that has failed; default true.
    * @throws SCI_STREAM_NOT_FOUND, SCI_STREAM_AMBIGUOUS
    */
-  async find(ref: string, servers: readonly ServerRef[] = []): Promise<StreamHandle> {
-    return await findStream(ref, this.#survey(servers));
+  async find(ref: string, { servers = [], ended = true }: SearchOptions = {}): Promise<StreamHandle> {
+    return await findStream(ref, this.#survey(servers), ended);
   }
 
   /**
@@ -195,12 +200,13 @@ export class S2UC implements AsyncDisposable {
     inboundListeners?: readonly Address[],
   ): Promise<Made> {
     const { uid } = plan;
+    const outcomes: Outcomes = new Map();
     if (!fresh) await onEverySide(sides, (side) => mustBeFree(side, uid), signal);
     const expected = new Date(Date.now() + (plan.lifetimeMs || UNKNOWN_LIFETIME_MS)).toISOString();
     await this.#remember(plan, expected, clients);
     try {
       this.#options.onProgress?.({ kind: 'uid', uid });
-      const reserved = await onEverySide(sides, (side, stop) => this.#reserve(side, plan, stop), signal);
+      const reserved = await onEverySide(sides, (side, stop) => this.#reserve(side, plan, outcomes, stop), signal);
       const listeners = inboundListeners ?? reserved.find(({ role }) => role === 'PROD')?.listeners ?? [];
       const connected = await onEverySide(reserved, (side, stop) => connectSide(side, plan, listeners, stop), signal);
       if (verify) {
@@ -214,14 +220,14 @@ export class S2UC implements AsyncDisposable {
       return { handle: new StreamHandle({ ...parts, setupMs: elapsed(started) }), listeners };
     } catch (error) {
       this.#log.debug({ uid }, 'stream could not be made and is released');
-      const failure = await rollBack(sides, uid, error);
+      const failure = await rollBack(sides, outcomes, uid, error);
       if (failure === error) await this.#journal.drop(uid, sides.map(sideName));
       throw failure;
     }
   }
 
-  async #reserve(side: Side, plan: Plan, signal: AbortSignal): Promise<Reserved> {
-    const reserved = await reserve(side, plan, signal);
+  async #reserve(side: Side, plan: Plan, outcomes: Outcomes, signal: AbortSignal): Promise<Reserved> {
+    const reserved = await reserve(side, plan, outcomes, signal);
     this.#options.onProgress?.({ kind: 'reserved', side: sideName(side), status: statusOf(plan.uid, [reserved]) });
     return reserved;
   }

@@ -27,6 +27,7 @@ export class VerifiedSessions {
   #socket: Socket | undefined;
   #opening: Promise<void> | undefined;
   #fingerprint: string | undefined;
+  #opened = false;
   #closed = false;
 
   /** @throws SCI_CONFIG_NOT_FOUND when the CA file cannot be read. */
@@ -47,6 +48,11 @@ export class VerifiedSessions {
     return this.#fingerprint;
   }
 
+  /** Whether there ever was a connection on which a request could have gone out. */
+  get opened(): boolean {
+    return this.#opened;
+  }
+
   /** @throws SCI_S2CS_UNREACHABLE, SCI_TLS_UNTRUSTED when there is no connection and none can be made. */
   async request(
     method: string,
@@ -55,12 +61,13 @@ export class VerifiedSessions {
     options: Omit<ClientSessionRequestOptions, 'signal'>,
   ): Promise<ClientHttp2Stream> {
     try {
-      return await this.#inner.request(method, path, headers, options);
+      return guarded(await this.#inner.request(method, path, headers, options));
     } catch (error) {
       if (!(error instanceof NoSocket)) throw error;
       this.#opening ??= this.#open().finally(() => (this.#opening = undefined));
       await this.#opening;
-      return this.#inner.request(method, path, headers, options);
+      this.#opened = true;
+      return guarded(await this.#inner.request(method, path, headers, options));
     }
   }
 
@@ -101,6 +108,18 @@ export class VerifiedSessions {
     this.#fingerprint = shown;
     this.#socket = socket;
   }
+}
+
+const known = new WeakSet<object>();
+
+/**
+ * The session manager lets go of a session that is destroyed before it has emitted its error, which would then end the
+ * process. The calls on the session have got that error already.
+ */
+function guarded(stream: ClientHttp2Stream): ClientHttp2Stream {
+  const { session } = stream;
+  if (session && !known.has(session)) known.add(session.on('error', () => undefined));
+  return stream;
 }
 
 /** HTTP/2 wants a connection and none is waiting for it. */

@@ -8,6 +8,8 @@ import type { ControlClient } from './control-client.js';
 
 /** How long a control server may take to release a stream, ms. */
 const RELEASE_MS = 15_000;
+/** The same for one that has not answered anything so far. */
+const DOUBTFUL_RELEASE_MS = 2_000;
 /** How long UPDATE may take: names are looked up and proxies retargeted. */
 const UPDATE_MS = 20_000;
 /** REQ ends at the latest when the control server gives up waiting for HELLO: 180 s (protocol.md §2), and some. */
@@ -56,8 +58,10 @@ export interface Reserved extends Side {
 /**
  * REQ and, unless an application controller says it, HELLO at once: REQ is answered only after HELLO, and a HELLO that
  * comes first waits for its REQ (protocol.md §2).
+ * @param outcomes Told how REQ went.
  */
-export async function reserve({ role, client }: Side, plan: Plan, signal: AbortSignal): Promise<Reserved> {
+export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal: AbortSignal): Promise<Reserved> {
+  const { role, client } = side;
   const { uid, name, proxy, runtime, transport, producer } = plan;
   const byController = plan.hello === 'controller';
   const request = {
@@ -73,10 +77,15 @@ export async function reserve({ role, client }: Side, plan: Plan, signal: AbortS
     transport,
   };
   const prodListeners = role === 'PROD' ? producer.map(formatAddress) : [];
-  const [response] = await Promise.all([
+  const calls = Promise.all([
     client.req(request, { deadlineMs: byController ? CONTROLLER_MS : plan.waitMs, signal }),
     byController || client.hello({ uid, role, prodListeners }, { deadlineMs: plan.waitMs, signal }),
   ]);
+  const [response] = await calls.catch((error: unknown) => {
+    if (!signal.aborted && isRefusal(error)) outcomes.set(side, 'refused');
+    throw error;
+  });
+  outcomes.set(side, 'reserved');
   const listeners = response.listeners.map((text) => parseAddress(text, 'Listener'));
   if (listeners.length === 0) {
     throw new SciStreamError('SCI_PORTS_EXHAUSTED', 'The control server answered without any listener.');
@@ -167,12 +176,17 @@ export function naming({ role, client }: Side, error: unknown): SciStreamError {
 /**
  * RELEASE on every side at once, each with its own deadline; one that fails does not keep the others from it. A stream
  * the server does not know is released.
+ * @param deadline Of a side, ms.
  * @returns The sides that could not be released, and why.
  */
-export async function releaseSides(sides: readonly Side[], uid: string): Promise<readonly Unreleased[]> {
+export async function releaseSides(
+  sides: readonly Side[],
+  uid: string,
+  deadline: (side: Side) => number = () => RELEASE_MS,
+): Promise<readonly Unreleased[]> {
   const outcomes = sides.map(async (side): Promise<Unreleased | undefined> => {
     try {
-      await side.client.release(uid, { deadlineMs: RELEASE_MS });
+      await side.client.release(uid, { deadlineMs: deadline(side) });
       return undefined;
     } catch (error) {
       return isUnknown(error) ? undefined : { side, error: naming(side, error) };
@@ -189,14 +203,32 @@ interface Unreleased {
 /** Whether a control server says that it has no such stream. */
 export const isUnknown = (error: unknown): boolean => SciStreamError.is(error) && error.code === 'SCI_STREAM_NOT_FOUND';
 
+/** How REQ went on each side; a side that is missing was interrupted before its answer. */
+export type Outcomes = Map<Side, 'reserved' | 'refused'>;
+
+/** Whether the control server itself said no, so that nothing is left there. */
+const isRefusal = (error: unknown): boolean =>
+  SciStreamError.is(error) && error.code !== 'SCI_S2CS_UNREACHABLE' && error.code !== 'SCI_DEADLINE';
+
 /**
- * Releases after a failure.
- * @returns The error to throw: the cause itself, with a note when a side could not be released whose server was there.
+ * Releases after a failure. A side that refused is left alone: the uid may be somebody else's there.
+ * @returns The error to throw: the cause itself, with a note when a side is left that may exist.
  */
-export async function rollBack(sides: readonly Side[], uid: string, cause: unknown): Promise<unknown> {
-  const left = (await releaseSides(sides, uid)).filter(({ side }) => side.client.reached);
+export async function rollBack(
+  sides: readonly Side[],
+  outcomes: Outcomes,
+  uid: string,
+  cause: unknown,
+): Promise<unknown> {
+  const begun = sides.filter((side) => side.client.opened && outcomes.get(side) !== 'refused');
+  const deadline = ({ client }: Side): number => (client.reached ? RELEASE_MS : DOUBTFUL_RELEASE_MS);
+  const unreleased = await releaseSides(begun, uid, deadline);
+  const left = unreleased.filter(({ side, error }) => outcomes.has(side) || (side.client.reached && !isDenied(error)));
   if (left.length === 0) return cause;
   const error = SciStreamError.is(cause) ? cause : new SciStreamError('SCI_CLIENT_GONE', messageOf(cause), { cause });
   const note = `Not released: ${left.map(({ error: why }) => why.message).join(' ')} Later: scistream stream down ${uid}`;
   return new SciStreamError(error.code, error.message, { cause, suggestions: [...error.suggestions, note] });
 }
+
+/** Who may not release could not reserve either. */
+const isDenied = ({ code }: SciStreamError): boolean => code === 'SCI_UNAUTHENTICATED' || code === 'SCI_FORBIDDEN';

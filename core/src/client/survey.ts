@@ -65,28 +65,41 @@ export async function listStreams(survey: Survey, ended: boolean): Promise<Strea
 /**
  * The one stream that `ref` means: first among those of the journal, which works without any configuration, then among
  * those the servers list.
+ * @param ended Whether a name may also mean a stream that has failed.
  * @throws SCI_STREAM_NOT_FOUND, SCI_STREAM_AMBIGUOUS; the error of a server when it alone could tell
  */
-export async function findStream(ref: string, survey: Survey): Promise<StreamHandle> {
+export async function findStream(ref: string, survey: Survey, ended: boolean): Promise<StreamHandle> {
   const entries = matching(ref, await survey.journal.list());
   const known = (await Promise.all(entries.map((entry) => askEntry(survey, entry)))).flatMap((stream) => stream ?? []);
   if (known.length > 0) return handleOf(theOne(ref, known), survey);
   const { found, silent } = await listServers(survey, true);
-  const candidates = matching(ref, found);
-  if (candidates.length === 0)
+  const candidates = matching(ref, found).filter((stream) => isNamed(stream, ref) || !isFree(stream, ended));
+  if (candidates.length === 0) {
     throw notFound(
       ref,
       silent.map(({ endpoint }) => endpoint.facility),
     );
+  }
   return handleOf(theOne(ref, candidates), survey);
 }
 
-/** Of several streams that are meant, those that are over do not count. */
+/** Of several streams that are meant, those that are over do not count; when all are over, the last one does. */
 function theOne(ref: string, found: readonly Found[]): Found {
   const alive = found.filter(({ from, to }) => !isOver(from) || !isOver(to));
-  const [first, ...more] = alive.length > 0 ? alive : found;
-  if (!first || more.length > 0) throw first ? ambiguous(ref, found) : notFound(ref);
-  return first;
+  if (alive.length > 1) throw ambiguous(ref, alive);
+  const createdAt = ({ from, to }: Found): string => (from?.stream ?? to?.stream)?.createdAt ?? '';
+  const one = alive[0] ?? [...found].sort((a, b) => createdAt(a).localeCompare(createdAt(b))).at(-1);
+  if (!one) throw notFound(ref);
+  return one;
+}
+
+/** A uid means the same stream for ever. */
+const isNamed = ({ uid }: Found, ref: string): boolean => uid.startsWith(ref);
+
+/** Whether a name is free again: its stream is released, or has failed and such streams are not looked for. */
+function isFree({ from, to }: Found, ended: boolean): boolean {
+  const sides = [from, to].filter((side) => side !== undefined);
+  return sides.every((side) => (ended ? side.stream?.state === 'released' : isOver(side)));
 }
 
 const isOver = (side: SideAnswer | undefined): boolean =>

@@ -135,7 +135,9 @@ async function betweenHop(uid: string, from: ControlClient, to: ControlClient, s
     return { ...hop, ok: true, roundTripMs: await to.runProbe(uid, probe, { signal }) };
   } catch (error) {
     signal?.throwIfAborted();
-    return { ...hop, ok: false, error: toSciStreamError(error).toJSON() };
+    const why = toSciStreamError(error).toJSON();
+    // The stream may well have taken the last port; that is no reason to take it away again.
+    return { ...hop, ...(why.code === 'SCI_PORTS_EXHAUSTED' ? NOT_TRIED : { ok: false }), error: why };
   }
 }
 

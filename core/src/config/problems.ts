@@ -31,7 +31,9 @@ function problemsOf(issue: z.core.$ZodIssue, shape: Shape, prefix: readonly Prop
   const path = [...prefix, ...issue.path];
   if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownKey(path, key, shape));
   if (issue.code === 'invalid_union') {
-    const branch = issue.errors.find((errors) => errors.some(({ path: at }) => at.length > 0));
+    const branch = issue.errors.find((errors) =>
+      errors.some((inner) => inner.path.length > 0 || inner.code === 'custom'),
+    );
     if (branch) return branch.flatMap((inner) => problemsOf(inner, shape, path));
   }
   const where = path.length > 0 ? path.join('.') : 'The document';

@@ -1,4 +1,4 @@
-import { homedir, hostname, userInfo } from 'node:os';
+import { homedir, hostname } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import * as field from './fields.js';
@@ -17,7 +17,7 @@ export interface Surroundings {
 export function surroundings(directory: string, env: NodeJS.ProcessEnv): Surroundings {
   const own = env.XDG_STATE_HOME ?? join(homedir(), '.local', 'state');
   const short = (hostname().split('.')[0] ?? '').replace(/[^A-Za-z0-9_-]/g, '') || 'localhost';
-  return { directory, hostName: short, stateHome: userInfo().uid === 0 ? '/var/lib' : join(own, 'scistream') };
+  return { directory, hostName: short, stateHome: process.getuid?.() === 0 ? '/var/lib' : join(own, 'scistream') };
 }
 
 /** A directory of the daemon's own: /var/lib/scistream as root, ~/.local/state/scistream/s2cs otherwise. */

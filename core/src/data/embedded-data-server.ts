@@ -39,6 +39,10 @@ interface Stream {
   readonly request: ReserveRequest;
   readonly s2ds: S2DS;
   readonly listeners: readonly ReservedListener[];
+  /** Probes that wait for an answer; each settles when its port is free again. */
+  readonly probes: Set<Promise<void>>;
+  /** Ends the probes. */
+  readonly released: AbortController;
   targets: readonly Address[];
 }
 
@@ -102,7 +106,8 @@ export class EmbeddedDataServer implements DataServer {
     const host = request.role === 'PROD' ? this.settings.wan : this.settings.lan;
     const { uid, transport, count } = request;
     const listeners = await this.#ports.allocate({ uid, host, transport, count });
-    this.#streams.set(uid, { request, s2ds, listeners, targets: [] });
+    const probes = { probes: new Set<Promise<void>>(), released: new AbortController() };
+    this.#streams.set(uid, { request, s2ds, listeners, ...probes, targets: [] });
     return {
       gateway: this.settings.name,
       ...found,
@@ -134,7 +139,8 @@ export class EmbeddedDataServer implements DataServer {
       this.log.debug({ uid, error: messageOf(error) }, 'no last counters');
       return undefined;
     });
-    await stream.s2ds.release(uid);
+    stream.released.abort();
+    await Promise.all([stream.s2ds.release(uid), ...stream.probes]);
     await this.#ports.release(uid);
     this.#streams.delete(uid);
     return last?.listeners ?? [];
@@ -149,7 +155,8 @@ export class EmbeddedDataServer implements DataServer {
   }
 
   async openProbe(uid: string): Promise<ProbeOffer> {
-    const host = this.#stream(uid).listeners[0]?.address.host ?? this.settings.wan;
+    const { listeners, probes, released } = this.#stream(uid);
+    const host = listeners[0]?.address.host ?? this.settings.wan;
     const lease = `${uid}/probe${(this.#probes += 1)}`;
     const [listener] = await this.#ports.allocate({ uid: lease, host, transport: 'tcp', count: 1 });
     if (!listener)
@@ -158,8 +165,9 @@ export class EmbeddedDataServer implements DataServer {
     await listener.letGo();
     const challenge = newChallenge();
     try {
-      const { closed } = await answerProbe(address, challenge, PROBE_LIFE_MS);
-      void closed.finally(() => this.#ports.release(lease));
+      const { closed } = await answerProbe(address, challenge, PROBE_LIFE_MS, released.signal);
+      const probe = closed.then(() => this.#ports.release(lease)).finally(() => probes.delete(probe));
+      probes.add(probe);
     } catch (error) {
       await this.#ports.release(lease);
       throw error;

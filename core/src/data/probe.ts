@@ -14,23 +14,26 @@ const HALF = 32;
 export const newChallenge = (): string => randomBytes(HALF).toString('hex');
 
 /**
- * Answers probes on an address for at most `lifeMs`, or until one was right. Nothing else can be had from the port.
- * @returns When it is over.
+ * Answers probes on an address for at most `lifeMs`, until one was right, or until `signal` aborts. Nothing else can be
+ * had from the port. @returns When it is over.
  */
 export async function answerProbe(
   address: Address,
   challenge: string,
   lifeMs: number,
+  signal: AbortSignal,
 ): Promise<{ readonly closed: Promise<void> }> {
   const server = createServer();
   server.listen({ ...address, exclusive: true });
   await once(server, 'listening');
-  return { closed: serveProbe(server, challenge, lifeMs) };
+  return { closed: serveProbe(server, challenge, lifeMs, signal) };
 }
 
-async function serveProbe(server: Server, challenge: string, lifeMs: number): Promise<void> {
+async function serveProbe(server: Server, challenge: string, lifeMs: number, signal: AbortSignal): Promise<void> {
   const sockets = new Set<Socket>();
-  const answered = new Promise<void>((resolve) => {
+  const over = new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => resolve(), { once: true });
     server.on('connection', (socket) => {
       sockets.add(socket);
       socket.setNoDelay(true);
@@ -45,7 +48,7 @@ async function serveProbe(server: Server, challenge: string, lifeMs: number): Pr
       );
     });
   });
-  await within(answered, lifeMs, () => new Error('expired')).catch(() => undefined);
+  await within(over, lifeMs, () => new Error('expired')).catch(() => undefined);
   const closed = once(server, 'close');
   server.close();
   for (const socket of sockets) if (!socket.writableEnded) socket.destroy();

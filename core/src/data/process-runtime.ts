@@ -120,7 +120,10 @@ export class ProcessRuntime implements ContainerRuntime {
       });
     }
     await this.#killAll(ref);
-    await this.#children.get(ref.name)?.exit;
+    const own = this.#children.get(ref.name);
+    // Nothing else may keep this process alive while it stops, and then it would end here, halfway.
+    own?.child.ref();
+    await own?.exit;
   }
 
   async remove(ref: ContainerRef): Promise<void> {

@@ -3,6 +3,7 @@ import { createServer } from 'node:net';
 import { isIPv6 } from 'node:net';
 import { systemCode, S2DSException } from '../errors.js';
 import type { PortAllocator, PortLease, PortRequest, ReservedListener } from '../port-allocator.js';
+import { KeyedLock } from '../wait.js';
 
 /** Connections that may wait in the kernel until the proxy accepts them; the kernel caps it at net.core.somaxconn. */
 const BACKLOG = 1024;
@@ -23,8 +24,9 @@ interface Lease extends PortLease {
  * Walks round the range, so a port that was just given back is the last to be used again.
  */
 export class RangePortAllocator implements PortAllocator {
-  readonly #leases = new Map<number, Lease | 'pending'>();
+  readonly #leases = new Map<number, Lease>();
   readonly #inProgress = new Map<string, Promise<readonly ReservedListener[]>>();
+  readonly #lock = new KeyedLock();
   #next: number;
 
   constructor(readonly range: PortRange) {
@@ -34,10 +36,13 @@ export class RangePortAllocator implements PortAllocator {
   allocate(request: PortRequest): Promise<readonly ReservedListener[]> {
     const known = this.#inProgress.get(request.uid);
     if (known) return known;
-    const leasing = this.#allocate(request).catch((error: unknown) => {
-      this.#inProgress.delete(request.uid);
-      throw error;
-    });
+    // One after another: two that each hold half of what is left would both be refused.
+    const leasing = this.#lock
+      .run('', () => this.#allocate(request))
+      .catch((error: unknown) => {
+        this.#inProgress.delete(request.uid);
+        throw error;
+      });
     this.#inProgress.set(request.uid, leasing);
     return leasing;
   }
@@ -50,7 +55,7 @@ export class RangePortAllocator implements PortAllocator {
   }
 
   inUse(): readonly Lease[] {
-    return [...this.#leases.values()].filter((lease) => lease !== 'pending');
+    return [...this.#leases.values()];
   }
 
   async #allocate(request: PortRequest): Promise<readonly ReservedListener[]> {
@@ -60,12 +65,11 @@ export class RangePortAllocator implements PortAllocator {
       for (let tried = 0; tried < this.#size && got.length < request.count; tried += 1) {
         const port = this.#advance();
         if (this.#leases.has(port)) continue;
-        this.#leases.set(port, 'pending');
         const lease = await this.#lease(request, port);
         if (lease) got.push(lease);
         else taken += 1;
       }
-      if (got.length < request.count) throw this.#exhausted(request, taken);
+      if (got.length < request.count) throw this.#exhausted(request, got.length, taken);
       return got.map(({ listener }) => listener);
     } catch (error) {
       await Promise.all(got.map(({ port }) => this.#giveBack(port)));
@@ -81,7 +85,6 @@ export class RangePortAllocator implements PortAllocator {
       this.#leases.set(port, lease);
       return lease;
     } catch (error) {
-      this.#leases.delete(port);
       if (systemCode(error) === 'EADDRINUSE') return undefined;
       throw bindError(host, port, error);
     }
@@ -89,7 +92,7 @@ export class RangePortAllocator implements PortAllocator {
 
   async #giveBack(port: number): Promise<void> {
     const lease = this.#leases.get(port);
-    if (!lease || lease === 'pending') return;
+    if (!lease) return;
     await lease.listener.letGo();
     this.#leases.delete(port);
   }
@@ -104,9 +107,9 @@ export class RangePortAllocator implements PortAllocator {
     return port;
   }
 
-  #exhausted({ count }: PortRequest, taken: number): S2DSException {
+  #exhausted({ count }: PortRequest, got: number, taken: number): S2DSException {
     const { first, last } = this.range;
-    const leased = this.#leases.size;
+    const leased = this.#leases.size - got;
     return new S2DSException(
       'SCI_PORTS_EXHAUSTED',
       `${count} ports were asked for, but of ${first}-${last} ${leased} are leased to streams and ${taken} are used by others.`,

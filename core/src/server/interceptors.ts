@@ -29,19 +29,31 @@ export const errorStatus =
   async (request) => {
     const begun = performance.now();
     const fields = { rpc: request.method.name, peer: request.contextValues.get(PEER) };
-    try {
-      const response = await next(request);
-      log.debug({ ...fields, ms: Math.round(performance.now() - begun) }, 'call done');
-      return response;
-    } catch (thrown) {
+    const refusal = (thrown: unknown): ConnectError => {
       // Connect's own errors (bad message, unknown method) have their status already.
-      if (thrown instanceof ConnectError) throw thrown;
+      if (thrown instanceof ConnectError) return thrown;
       const error = toSciStreamError(thrown);
       if (error.code === 'SCI_BUG') log.error({ ...fields, stack: stackOf(error) }, 'defect');
       else log.info({ ...fields, code: error.code }, 'call refused');
-      throw toConnectError(error);
+      return toConnectError(error);
+    };
+    try {
+      const response = await next(request);
+      log.debug({ ...fields, ms: Math.round(performance.now() - begun) }, 'call done');
+      return response.stream ? { ...response, message: mapError(response.message, refusal) } : response;
+    } catch (thrown) {
+      throw refusal(thrown);
     }
   };
+
+/** The handler of a streaming call runs, and throws, while its messages are read. */
+async function* mapError<T>(messages: AsyncIterable<T>, refusal: (thrown: unknown) => Error): AsyncGenerator<T> {
+  try {
+    yield* messages;
+  } catch (thrown) {
+    throw refusal(thrown);
+  }
+}
 
 function stackOf(error: SciStreamError): string | undefined {
   return error.cause instanceof Error ? error.cause.stack : error.stack;

@@ -96,14 +96,16 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
     async *watch({ uid }, context) {
       let last = '';
       for (;;) {
+        // Listened for before the look, so that no change falls between the two.
+        const tick = AbortSignal.timeout(WATCH_INTERVAL_MS);
+        const changed = controller.changed(uid, AbortSignal.any([tick, context.signal])).catch(() => undefined);
         const view = await controller.get(uid, caller(context));
         const message = toMessage(view, facility);
         const now = `${message.state} ${message.targets.join()}`;
         if (now !== last) yield message;
         last = now;
         if (isFinal(view.record.state)) return;
-        const tick = AbortSignal.timeout(WATCH_INTERVAL_MS);
-        await controller.changed(uid, AbortSignal.any([tick, context.signal])).catch(() => undefined);
+        await changed;
         if (context.signal.aborted) return;
       }
     },

@@ -1,7 +1,7 @@
 import { inject, injectable } from 'tsyringe';
 import { parseAddress, type Address, type Transport } from '../address.js';
 import type { Identity } from '../authenticator.js';
-import { ownerOf } from '../auth/owner-policy.js';
+import { ownerOf, unknownStream } from '../auth/owner-policy.js';
 import type { DataServer } from '../data/data-server.js';
 import { quote, SciStreamError, toSciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
@@ -15,6 +15,8 @@ import { TOKENS } from './tokens.js';
 /** How long a HELLO that overtook its `req` waits for it (protocol.md §2). */
 const EARLY_HELLO_MS = 2_000;
 const MAX_TARGETS = 4096;
+/** As {@link parseRate} has it; the number also stays exact on its way through JSON. */
+const MAX_BITS_PER_SECOND = 1e15;
 
 export interface Limits {
   /** Streams that exist at once. */
@@ -97,15 +99,15 @@ export class StreamController {
     const machine = await poll(
       () => this.#live.get(uid),
       { timeoutMs: EARLY_HELLO_MS },
-      () => unknown(uid),
+      () => unknownStream(uid),
     );
     await this.policy.check(identity, { kind: 'hello', stream: machine.record });
     let addresses: readonly Address[];
     try {
       addresses = this.#addresses(announced, 'Announced listener');
     } catch (error) {
-      // Existing clients wait for `req` to end, so a HELLO that is refused must end it too.
-      await machine.release(toSciStreamError(error));
+      // Existing clients wait for `req` to end, so a HELLO that is refused must end it too; a repeated one ends nothing.
+      if (waits(machine.record)) await machine.release(toSciStreamError(error));
       throw error;
     }
     return await machine.hello(addresses);
@@ -113,13 +115,15 @@ export class StreamController {
 
   /** UPDATE: listener i forwards to target i mod count from now on. */
   async update(uid: string, targets: readonly string[], identity: Identity): Promise<StreamRecord> {
-    const record = await this.#record(uid);
+    parseUid(uid);
+    // Before the lookup: what a stranger is told must not depend on whether the stream exists.
     const addresses = this.#addresses(targets, 'Target');
     if (addresses.length === 0) {
       throw new SciStreamError('SCI_TARGETS_INVALID', `UPDATE of stream ${uid} names no target.`, {
         suggestions: ['Give at least one host:port.'],
       });
     }
+    const record = await this.#record(uid);
     await this.policy.check(identity, { kind: 'update', stream: record, targets: addresses });
     const machine = this.#live.get(uid);
     if (!machine) throw ended(record);
@@ -161,8 +165,8 @@ export class StreamController {
   }
 
   counts(): { readonly streams: number; readonly waiting: number } {
-    const records = [...this.#live.values()].map(({ record }) => record.state);
-    return { streams: records.length, waiting: records.filter((s) => s === 'waiting' || s === 'reserving').length };
+    const records = [...this.#live.values()].map(({ record }) => record);
+    return { streams: records.length, waiting: records.filter(waits).length };
   }
 
   /** Refuses new streams, ends waiting requests and releases everything. Called once, at the end. */
@@ -172,10 +176,9 @@ export class StreamController {
       suggestions: ['Try again when it is back.'],
     });
     await Promise.all(
-      [...this.#live.values()].map((machine) => {
-        const waits = machine.record.state === 'waiting' || machine.record.state === 'reserving';
-        return machine.release(waits ? stopping : released(machine.record.uid));
-      }),
+      [...this.#live.values()].map((machine) =>
+        machine.release(waits(machine.record) ? stopping : released(machine.record.uid)),
+      ),
     );
   }
 
@@ -208,6 +211,7 @@ export class StreamController {
   #parse(wish: StreamWish, identity: Identity): StreamRecord {
     const now = Date.now();
     this.#checkConnections(wish.connections);
+    checkRate(wish.bitsPerSecond);
     return {
       uid: parseUid(wish.uid),
       version: 1,
@@ -257,7 +261,7 @@ export class StreamController {
 
   async #record(uid: string): Promise<StreamRecord> {
     const record = await this.store.get(parseUid(uid));
-    if (!record) throw unknown(uid);
+    if (!record) throw unknownStream(uid);
     return record;
   }
 
@@ -271,10 +275,8 @@ export class StreamController {
   }
 }
 
-const unknown = (uid: string): SciStreamError =>
-  new SciStreamError('SCI_STREAM_NOT_FOUND', `There is no stream ${quote(uid)} here.`, {
-    suggestions: ['scistream stream ls shows the streams of all configured facilities.'],
-  });
+/** Whether a `req` still waits for HELLO. */
+const waits = ({ state }: StreamRecord): boolean => state === 'reserving' || state === 'waiting';
 
 const released = (uid: string): SciStreamError =>
   new SciStreamError('SCI_STREAM_RELEASED', `Stream ${uid} was released.`);
@@ -282,6 +284,13 @@ const released = (uid: string): SciStreamError =>
 function ended({ uid, state, error }: StreamRecord): SciStreamError {
   return new SciStreamError('SCI_STREAM_STATE', `Stream ${uid} is ${state}${error ? ` (${error.message})` : ''}.`, {
     suggestions: ['Make a new stream.'],
+  });
+}
+
+function checkRate(bitsPerSecond: number): void {
+  if (bitsPerSecond <= MAX_BITS_PER_SECOND) return;
+  throw new SciStreamError('SCI_RATE_INVALID', `${bitsPerSecond} bit/s are more than any gateway has.`, {
+    suggestions: [`Ask for at most ${MAX_BITS_PER_SECOND} bit/s.`],
   });
 }
 

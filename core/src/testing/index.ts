@@ -6,7 +6,7 @@ export { dial, echo, exchange, named, read, receiveAll, sendRandom, tcpServer } 
 export type { Flow, TestServer } from './network.js';
 export { proxyContract } from './proxy-contract.js';
 export type { ProxyCases, ProxyContract } from './proxy-contract.js';
-export { expectCode, listener, ProxyEnvironment } from './proxy-environment.js';
+export { expectCode, inProxyEnvironment, listener, ProxyEnvironment } from './proxy-environment.js';
 export type { StreamShape } from './proxy-environment.js';
 export { eventually, temporaryDirectory, testContext } from './support.js';
 export type { TemporaryDirectory, TestContext } from './support.js';

@@ -1,12 +1,9 @@
 import type { PluginContext } from '../plugin.js';
 import type { S2DS } from '../s2ds.js';
-import { within } from '../wait.js';
-import { ProxyEnvironment } from './proxy-environment.js';
+import { inProxyEnvironment, type ProxyEnvironment } from './proxy-environment.js';
 import { lifecycleCases } from './proxy-lifecycle.js';
 import { targetCases } from './proxy-targets.js';
 import { trafficCases } from './proxy-traffic.js';
-
-const LIMIT_MS = 20_000;
 
 /** Behaviour every data server must have, in words, and how to see it. */
 export type ProxyCases = Readonly<Record<string, (env: ProxyEnvironment) => Promise<void>>>;
@@ -19,7 +16,7 @@ export interface ProxyContract {
   /** Makes the data server under test; called once for each test. */
   readonly create: (context: PluginContext) => S2DS;
   /** Whether the proxy holds connections that come before their target, default true. Otherwise it must end them at once. */
-  readonly holds?: boolean;
+  readonly holds?: boolean | undefined;
 }
 
 /**
@@ -27,18 +24,8 @@ export interface ProxyContract {
  * What is demanded follows `supports`. Each test has a gateway of its own, must end within 20 s, and fails when a
  * process, a port or a file of it is left at its end.
  */
-export function proxyContract({ name, test, create, holds = true }: ProxyContract): void {
+export function proxyContract({ name, test, create, holds }: ProxyContract): void {
   for (const [title, run] of Object.entries({ ...trafficCases, ...targetCases, ...lifecycleCases })) {
-    test(`${name}: ${title}`, async () => {
-      const env = await ProxyEnvironment.open(create, holds);
-      const ran = await settle(within(run(env), LIMIT_MS, () => new Error(`not done in ${LIMIT_MS} ms`)));
-      const closed = await settle(env.close());
-      for (const result of [ran, closed]) if (result.status === 'rejected') throw result.reason;
-    });
+    test(`${name}: ${title}`, () => inProxyEnvironment({ create, holds }, run));
   }
-}
-
-async function settle(work: Promise<void>): Promise<PromiseSettledResult<void>> {
-  const [result] = await Promise.allSettled([work]);
-  return result;
 }

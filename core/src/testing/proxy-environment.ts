@@ -11,6 +11,7 @@ import { SciStreamError, type ErrorCode } from '../errors.js';
 import { silentLogger } from '../logger.js';
 import type { PluginContext } from '../plugin.js';
 import type { S2DS, StreamRequest } from '../s2ds.js';
+import { within } from '../wait.js';
 import { dial, tcpServer, type TestServer } from './network.js';
 import { temporaryDirectory, testContext, type TemporaryDirectory, type TestContext } from './support.js';
 import { expectFree, kill, listeningAddresses, processesBelow } from './system.js';
@@ -21,6 +22,8 @@ import { expectFree, kill, listeningAddresses, processesBelow } from './system.j
  */
 const BLOCK = 100;
 const FIRST_PORT = 10_000 + (process.pid % 200) * BLOCK;
+
+const LIMIT_MS = 20_000;
 
 /** What a test asks a stream to be; one TCP listener on 127.0.0.1 when it does not say. */
 export interface StreamShape {
@@ -143,6 +146,23 @@ export class ProxyEnvironment {
       await this.directory.remove();
     }
   }
+}
+
+/**
+ * Runs one test with a gateway of its own. Rejects with what the test threw, when it takes longer than 20 s, and when a
+ * process, a port or a file is left at its end.
+ * @param options.holds See `ProxyContract.holds`, default true.
+ */
+export async function inProxyEnvironment(
+  options: { readonly create: (context: PluginContext) => S2DS; readonly holds?: boolean | undefined },
+  test: (env: ProxyEnvironment) => Promise<void>,
+): Promise<void> {
+  const env = await ProxyEnvironment.open(options.create, options.holds ?? true);
+  const [tested] = await Promise.allSettled([
+    within(test(env), LIMIT_MS, () => new Error(`not done in ${LIMIT_MS} ms`)),
+  ]);
+  const [closed] = await Promise.allSettled([env.close()]);
+  for (const result of [tested, closed]) if (result.status === 'rejected') throw result.reason;
 }
 
 /** Address of the i-th listener of a stream. */

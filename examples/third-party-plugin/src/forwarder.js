@@ -5,7 +5,8 @@ import { connect, createServer } from 'node:net';
 /** The program: node forwarder.mjs CONFIG. Reads its targets again on SIGHUP; connections in flight keep theirs. */
 const [file = 'forward.json'] = process.argv.slice(2);
 const read = () => JSON.parse(readFileSync(file, 'utf8'));
-let { listeners, targets, backlog } = read();
+const { listeners, backlog, ...first } = read();
+let { targets } = first;
 
 /** The line the host waits for: the program does now what the file says. */
 function announce() {

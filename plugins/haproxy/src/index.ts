@@ -2,6 +2,7 @@ import { definePlugin, PLUGIN_API_VERSION, proxyProvider } from '@scistream/core
 import { HaproxyContainer } from './haproxy-container.js';
 import { HaproxyOptions } from './options.js';
 
+export { countersOf } from './counters.js';
 export { HaproxyContainer, renderConfig } from './haproxy-container.js';
 export { HaproxyOptions } from './options.js';
 export { ask, RUNTIME_SOCKET } from './runtime-socket.js';

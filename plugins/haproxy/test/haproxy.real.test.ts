@@ -10,9 +10,10 @@ import {
   eventually,
   exchange,
   expectCode,
+  inProxyEnvironment,
   listener,
   named,
-  ProxyEnvironment,
+  type ProxyEnvironment,
   read,
   temporaryDirectory,
 } from '@scistream/core/testing';
@@ -22,15 +23,12 @@ type Options = Parameters<typeof HaproxyOptions.parse>[0];
 
 const s = suite('haproxy');
 
-/** Runs a test with a gateway of its own; closing it fails when a process, a port or a file is left. */
+/** Runs HAProxy on a gateway of its own; fails when a process, a port or a file is left. */
+const withHaproxy = (options: Options, run: (env: ProxyEnvironment) => Promise<void>): Promise<void> =>
+  inProxyEnvironment({ create: (context) => new HaproxyContainer(context, HaproxyOptions.parse(options)) }, run);
+
 function test(name: string, run: (env: ProxyEnvironment) => Promise<void>, options: Options = {}): void {
-  s(name, async () => {
-    const env = await ProxyEnvironment.open(
-      (context) => new HaproxyContainer(context, HaproxyOptions.parse(options)),
-      true,
-    );
-    await run(env).finally(() => env.close());
-  });
+  s(name, () => withHaproxy(options, run));
 }
 
 async function instanceDirectory(env: ProxyEnvironment): Promise<{ name: string; path: string }> {
@@ -190,14 +188,10 @@ s('works where few files may be open', async () => {
   const executable = join(scratch.path, 'haproxy');
   await writeFile(executable, '#!/bin/sh\nulimit -n 300\nexec haproxy "$@"\n');
   await chmod(executable, 0o700);
-  const options = HaproxyOptions.parse({ executable, maxConnections: 512 });
-  const env = await ProxyEnvironment.open((context) => new HaproxyContainer(context, options), true);
-  try {
+  await withHaproxy({ executable, maxConnections: 512 }, async (env) => {
     const { address } = await env.startTo(await env.server(named('a')));
     assert.is(await exchange(address, '1'), 'a1');
-  } finally {
-    await env.close();
-  }
+  });
 });
 
 s("a site's own template is used, and a server it lacks is an error of the update", async () => {
@@ -205,21 +199,17 @@ s("a site's own template is used, and a server it lacks is an error of the updat
   const lines = ['global', '  stats socket unix@{{ socket }} mode 600 level admin', 'listen mine', '  mode tcp', ''];
   const bind = '  bind {{ listeners[0].address }}';
   await writeFile(join(site.path, 'haproxy.cfg.njk'), [...lines, bind, ''].join('\n'));
-  const options = HaproxyOptions.parse({ templates: site.path });
-  const env = await ProxyEnvironment.open((context) => new HaproxyContainer(context, options), true);
-  try {
+  await withHaproxy({ templates: site.path }, async (env) => {
     const request = await env.reserve();
     // This template binds the port itself.
     for (const reserved of request.listeners) await reserved.letGo();
     await env.s2ds.start({
       ...request,
-      listeners: request.listeners.map(({ address, letGo }) => ({ address, letGo })),
+      listeners: request.listeners.map((reserved) => ({ ...reserved, fd: undefined })),
     });
     await expectCode('SCI_PROXY_COMMAND_FAILED', env.s2ds.updateTargets(request.uid, [{ host: '127.0.0.1', port: 9 }]));
     assert.is((await env.s2ds.status(request.uid)).state, 'running');
-  } finally {
-    await env.close();
-  }
+  });
 });
 
 s.run();

@@ -32,6 +32,6 @@ export default class StreamDown extends StreamCommand {
 }
 
 async function bringDown(client: S2UC, ref: string, servers: readonly string[] | undefined): Promise<DownResult> {
-  const stream = await client.find(ref, servers);
+  const stream = await client.find(ref, { servers, ended: false });
   return downResult(stream.uid, stream.name, await stream.down());
 }

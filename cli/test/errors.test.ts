@@ -1,0 +1,102 @@
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Home } from './support/cli.js';
+
+const s = suite<{ home: Home }>('errors and output of commands');
+
+s.before.each(async (context) => {
+  context.home = await Home.create();
+});
+s.after.each(({ home }) => home.remove());
+
+s('an error is one sentence with its code, then what to try, on stderr', async ({ home }) => {
+  const { exitCode, stdout, stderr } = await home.run(['s2cs', '--check', '--ports', '9-1']);
+  assert.is(exitCode, 2);
+  assert.is(stdout, '');
+  assert.is(
+    stderr,
+    'Error: Configuration of s2cs: gateways.0.ports: "9-1" is not a range of ports: it is reversed. [SCI_PORT_RANGE_INVALID]\nTry: Write 1-9.\n',
+  );
+});
+
+s('with --json an error is one document on stdout, and stderr stays empty', async ({ home }) => {
+  const { exitCode, stdout, stderr } = await home.run(['s2cs', '--check', '--ports', '9-1', '--json']);
+  assert.is(exitCode, 2);
+  assert.is(stderr, '');
+  const { error } = JSON.parse(stdout) as { error: Record<string, unknown> };
+  assert.equal(Object.keys(error), ['code', 'message', 'suggestions', 'ref']);
+  assert.is(error.code, 'SCI_PORT_RANGE_INVALID');
+});
+
+const misused: readonly [what: string, args: string[], text: RegExp, suggestion: string][] = [
+  ['an unknown flag', ['config', 'show', '--colour'], /--colour/, 'scistream config show --help'],
+  ['a flag without its value', ['config', 'show', '--kind'], /--kind/, 'scistream config show --help'],
+  ['a missing argument', ['plugin', 'inspect'], /plugin/, 'scistream plugin inspect --help'],
+  ['an unknown command', ['confg', 'show'], /"confg show"/, 'scistream config show'],
+];
+for (const [what, args, text, suggestion] of misused) {
+  s(`${what} is a usage error that says how to do better`, async ({ home }) => {
+    const { exitCode, code, message, suggestions } = await home.failure(...args);
+    assert.equal([exitCode, code], [2, 'SCI_USAGE']);
+    assert.match(message, text);
+    assert.not.match(message, '\n');
+    assert.ok(suggestions.includes(suggestion), suggestions.join());
+  });
+}
+
+s('a stack trace comes with --verbose only', async ({ home }) => {
+  const args = ['s2cs', '--check', '--config', 'absent.conf'];
+  assert.not.match((await home.run(args)).stderr, '    at ');
+  const { exitCode, stderr } = await home.run([...args, '--verbose']);
+  assert.is(exitCode, 2);
+  assert.match(stderr, /\[SCI_CONFIG_NOT_FOUND\]/);
+  assert.match(stderr, /    at .*\nCaused by: .*ENOENT/s);
+});
+
+s('what nobody foresaw is SCI_BUG with exit code 70', async ({ home }) => {
+  const broken = 'globalThis.structuredClone = () => { throw new TypeError("no such luck"); };';
+  const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(broken)}` };
+  const { exitCode, stderr } = await home.run(['s2cs', '--check'], env);
+  assert.is(exitCode, 70);
+  assert.match(stderr, /^Error: .*no such luck.*\[SCI_BUG\]\nTry: /);
+});
+
+s('what is thrown outside of any command is SCI_BUG too', async ({ home }) => {
+  const broken = `const wait = () => {
+    if (process.listenerCount("uncaughtException") > 0) throw new TypeError("out of the blue");
+    setImmediate(wait);
+  };
+  wait();`;
+  const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(broken)}` };
+  const { exitCode, stderr } = await home.run(['proxies'], env);
+  assert.is(exitCode, 70);
+  assert.match(stderr, /out of the blue.*\[SCI_BUG\]/);
+});
+
+s('no colour and no progress where there is no terminal', async ({ home }) => {
+  const { stdout, stderr } = await home.run(['proxies']);
+  assert.match(stdout, /^relay +built-in +/m);
+  assert.not.match(stdout, '\u001b');
+  assert.is(stderr, '');
+});
+
+s('version and help print and succeed, every command explains its common flags', async ({ home }) => {
+  assert.match((await home.run(['--version'])).stdout, /^@scistream\/cli\/\d/);
+  for (const args of [['config', 'show'], ['plugin', 'install'], ['s2cs'], ['proxies']]) {
+    const { exitCode, stdout } = await home.run([...args, '--help']);
+    assert.is(exitCode, 0);
+    for (const part of ['--config', '--json', '--quiet', '--verbose', 'EXAMPLES']) assert.match(stdout, part);
+  }
+});
+
+s('proxies and runtimes list what is there', async ({ home }) => {
+  const ids = async (command: string): Promise<unknown[]> =>
+    ((await home.json(command)) as { id: string; usable: boolean }[]).map(({ id, usable }) => [id, usable]);
+  assert.equal((await ids('proxies')).slice(0, 2), [
+    ['relay', true],
+    ['haproxy', true],
+  ]);
+  assert.equal((await ids('runtimes')).slice(0, 1), [['process', true]]);
+});
+
+s.run();

@@ -1,0 +1,89 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { temporaryDirectory } from '@scistream/core/testing';
+
+/** Root of the repository, seen from `.build/cli/test/support`. */
+export const REPOSITORY = fileURLToPath(new URL('../../../../', import.meta.url));
+
+/** What a command printed and how it ended. */
+export interface Result {
+  readonly exitCode: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A home of its own for commands, with nothing in it; remove it at the end. */
+export class Home {
+  private constructor(
+    /** Working directory of the commands, with all their folders below it. */
+    readonly path: string,
+    readonly remove: () => Promise<void>,
+  ) {}
+
+  static async create(): Promise<Home> {
+    const directory = await temporaryDirectory();
+    return new Home(directory.path, () => directory.remove());
+  }
+
+  get data(): string {
+    return join(this.path, 'data');
+  }
+
+  /** Starts a program of `cli/bin`. */
+  start(bin: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
+    const inherited = Object.entries(process.env).filter(
+      ([name]) => !/^(SCISTREAM_(?!TEST_)|XDG_|NO_COLOR)/.test(name),
+    );
+    const own = {
+      SCISTREAM_DATA_DIR: this.data,
+      SCISTREAM_CONFIG_DIR: join(this.path, 'config'),
+      SCISTREAM_CACHE_DIR: join(this.path, 'cache'),
+      XDG_STATE_HOME: join(this.path, 'state'),
+    };
+    return spawn(process.execPath, [join(REPOSITORY, 'cli', 'bin', bin), ...args], {
+      cwd: this.path,
+      env: { ...Object.fromEntries(inherited), ...own, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+  }
+
+  /** Runs `scistream` with these arguments to its end. */
+  run(args: readonly string[], env?: NodeJS.ProcessEnv): Promise<Result> {
+    return resultOf(this.start('run.js', args, env));
+  }
+
+  /** Runs a command with `--json`, which has to succeed, and parses what it prints. */
+  async json(...args: readonly string[]): Promise<unknown> {
+    const { exitCode, stdout, stderr } = await this.run([...args, '--json']);
+    if (exitCode !== 0) throw new Error(`${args.join(' ')} ended with ${exitCode}: ${stdout}${stderr}`);
+    return JSON.parse(stdout);
+  }
+
+  /** Runs a command with `--json`, which has to fail. */
+  async failure(
+    ...args: readonly string[]
+  ): Promise<{ exitCode: number | null; code: string; message: string; suggestions: string[] }> {
+    const { exitCode, stdout } = await this.run([...args, '--json']);
+    const { error } = JSON.parse(stdout) as { error: { code: string; message: string; suggestions: string[] } };
+    return { exitCode, ...error };
+  }
+}
+
+/** Waits for the end of a program and collects what it printed. */
+export async function resultOf(child: ChildProcess): Promise<Result> {
+  if (!child.stdout || !child.stderr) throw new Error('stdout and stderr have to be pipes');
+  const ended = once(child, 'close') as Promise<[number | null]>;
+  const [stdout, stderr, [exitCode]] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
+  return { exitCode, stdout, stderr };
+}
+
+/** The next line a program prints on stdout. */
+export async function nextLine(child: ChildProcess): Promise<string> {
+  if (!child.stdout) throw new Error('stdout is no pipe');
+  const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
+  return line;
+}

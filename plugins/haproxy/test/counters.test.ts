@@ -1,0 +1,43 @@
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { countersOf } from '@scistream/plugin-haproxy';
+
+/** What HAProxy 2.6.12 answers, shortened to the columns and lines that matter here. */
+const stat = (bytesIn: number, bytesOut: number): string =>
+  [
+    '# pxname,svname,scur,stot,bin,bout,econ,eresp,cli_abrt,srv_abrt,',
+    `f0,FRONTEND,2,7,${bytesIn},${bytesOut},,,,,`,
+    'f1,FRONTEND,0,1,5,6,,,,,',
+    'b0,s0,2,7,0,0,1,2,4,2,',
+    'b0,BACKEND,2,7,0,0,1,2,4,2,',
+    'b1,BACKEND,0,1,5,6,0,0,0,0,',
+  ].join('\n');
+
+const session = (
+  frontend: string,
+  req: number,
+  res: number,
+): string => `0x55fa: [22/Nov/2026:17:06:35.048443] id=18 proto=tcpv4
+  frontend=${frontend} (id=2 mode=tcp), listener=? (id=1) addr=127.0.0.1:46733
+  req=0x7fd5 (f=0x848202 an=0x0 pipe=0 tofwd=-1 total=${req})
+      an_exp=<NEVER> buf=0x7fd5 data=(nil) o=0 p=0 i=0 size=0
+  res=0x7fd6 (f=0x80008000 an=0x0 pipe=0 tofwd=-1 total=${res})
+`;
+
+const s = suite('counters');
+
+s('adds what open connections have carried to what finished ones have', () => {
+  const sessions = [session('GLOBAL', 999, 999), session('f0', 10, 1), session('f0', 20, 2)].join('');
+  assert.equal(countersOf(stat(100, 200), sessions, 2), [
+    { connections: 7, open: 2, bytesIn: 130, bytesOut: 203, errors: 7 },
+    { connections: 1, open: 0, bytesIn: 5, bytesOut: 6, errors: 0 },
+  ]);
+});
+
+s('never runs backwards when a connection ends between the two answers', () => {
+  const before = countersOf(stat(100, 200), session('f0', 10, 1), 1);
+  assert.equal(countersOf(stat(100, 200), '', 1, before), before);
+  assert.is(countersOf(stat(115, 200), '', 1, before)[0]?.bytesIn, 115);
+});
+
+s.run();

@@ -1,0 +1,111 @@
+import { FOUR, FOUR_ON_ONE, measureThroughput, ONE, ratioOf, throughputTable, type Load } from './throughput.js';
+import type { Bench, Goal, Part, Table } from './bench.js';
+import { number, range } from './format.js';
+import { barePipe, direct, Gateway, handTunedHaproxy, type Forwarder } from './forwarders.js';
+import { Producers } from './iperf.js';
+import { EchoServer, measureLatency } from './latency.js';
+import { interleave, spread, type Spread } from './statistics.js';
+import { freeRange } from '../support/ports.js';
+
+const RELAY_GOAL = 1.2;
+const HAPROXY_GOAL = 0.98;
+
+/** One-byte echoes and short connections over one forwarder. */
+interface LatencyResult {
+  readonly forwarder: string;
+  readonly medianMicroseconds: Spread;
+  readonly p99Microseconds: Spread;
+  readonly connectionsPerSecond: Spread;
+}
+
+/** The relay against a bare pipe in Node.js, and against nothing. Needs iperf3. */
+export async function relayPart(bench: Bench): Promise<Part> {
+  await using relay = await Gateway.open(bench, 'relay', 'relay');
+  const loads = [ONE, FOUR, FOUR_ON_ONE];
+  const part = await comparison(bench, [direct, barePipe, relay], [direct, barePipe], loads);
+  const goal = (load: Load, bound: Goal['bound']): Goal => ({
+    what: `relay against ${barePipe.name}, ${load.name}`,
+    bound,
+    wanted: RELAY_GOAL,
+    got: ratioOf(part.data.throughput, load, relay.name, barePipe.name),
+    unit: '',
+  });
+  const goals = [goal(ONE, 'at least'), goal(FOUR, 'more than')];
+  const processes = 'The pipe is one process; the relay has one per listener, at most one per core.';
+  return { ...part, method: `${part.method} ${processes}`, name: 'Relay', goals };
+}
+
+/** The haproxy plugin against an HAProxy configured by hand. Needs iperf3 and haproxy. */
+export async function haproxyPart(bench: Bench): Promise<Part> {
+  const handTuned = handTunedHaproxy(bench);
+  await using plugin = await Gateway.open(bench, 'haproxy plugin', 'haproxy');
+  const loads = [ONE, FOUR];
+  const part = await comparison(bench, [handTuned, plugin], [handTuned], loads);
+  const goals = loads.map((load): Goal => ({
+    what: `haproxy plugin against hand-tuned, ${load.name}`,
+    bound: 'at least',
+    wanted: HAPROXY_GOAL,
+    got: ratioOf(part.data.throughput, load, plugin.name, handTuned.name),
+    unit: '',
+  }));
+  return { ...part, name: 'HAProxy plugin', goals };
+}
+
+async function comparison(
+  bench: Bench,
+  contenders: readonly Forwarder[],
+  baselines: readonly Forwarder[],
+  loads: readonly Load[],
+) {
+  const { first } = await freeRange(FOUR.listeners);
+  const addresses = Array.from({ length: FOUR.listeners }, (_, i) => ({ host: '127.0.0.1', port: first + i }));
+  await using producers = await Producers.start(addresses);
+  const contest = { contenders, baselines, producers: producers.addresses };
+  const throughput = [];
+  for (const load of loads) throughput.push(...(await measureThroughput(bench, contest, load)));
+  const latency = await compareLatency(bench, contenders);
+  return {
+    method:
+      `One hop on loopback, iperf3 \`--reverse\` (data flow from producer to consumer) for ${bench.seconds} s, ` +
+      `${bench.rounds} rounds interleaved with the order reversed every other round: median [min–max]. Ratios are ` +
+      'taken round by round; forwarders start anew in each. CPU is that of the proxy processes alone.',
+    tables: [throughputTable('Throughput', throughput), latencyTable(latency)],
+    notMeasured: [],
+    broken: [],
+    data: { throughput, latency },
+  };
+}
+
+async function compareLatency(bench: Bench, contenders: readonly Forwarder[]): Promise<readonly LatencyResult[]> {
+  await using server = await EchoServer.start(1);
+  const samples = await interleave(contenders, bench.rounds, async (forwarder, round) => {
+    bench.say(`echo, round ${round + 1} of ${bench.rounds}: ${forwarder.name}`);
+    await using running = await forwarder.start(server.addresses);
+    const [entry] = running.entries;
+    if (!entry) throw new Error(`${forwarder.name} has no entry`);
+    return await measureLatency(entry, bench.signal);
+  });
+  return contenders.map((forwarder) => {
+    const mine = samples.get(forwarder) ?? [];
+    return {
+      forwarder: forwarder.name,
+      medianMicroseconds: spread(mine.map(({ medianMicroseconds }) => medianMicroseconds)),
+      p99Microseconds: spread(mine.map(({ p99Microseconds }) => p99Microseconds)),
+      connectionsPerSecond: spread(mine.map(({ connectionsPerSecond }) => connectionsPerSecond)),
+    };
+  });
+}
+
+function latencyTable(results: readonly LatencyResult[]): Table {
+  const whole = (value: number): string => number(value, 0);
+  return {
+    title: 'One byte there and back (2000 round trips), and 500 connections one after another',
+    columns: ['way', 'median µs', 'p99 µs', 'connections/s'],
+    rows: results.map(({ forwarder, medianMicroseconds, p99Microseconds, connectionsPerSecond }) => [
+      forwarder,
+      range(medianMicroseconds, whole),
+      range(p99Microseconds, whole),
+      range(connectionsPerSecond, whole),
+    ]),
+  };
+}
