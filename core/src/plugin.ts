@@ -8,6 +8,13 @@ export const PLUGIN_API_VERSION = 1;
 
 export type ProviderKind = 'proxy' | 'runtime' | 'authenticator';
 
+/** Another name for a proxy. */
+export interface Alias {
+  readonly name: string;
+  /** The runtime that the name implies; it then overrules the one asked for. */
+  readonly runtime?: string;
+}
+
 /** One thing a plugin provides, as its package.json says, readable without running any of its code. */
 export interface ManifestEntry {
   readonly kind: ProviderKind;
@@ -15,6 +22,8 @@ export interface ManifestEntry {
   readonly id: string;
   /** One line for lists. */
   readonly summary: string;
+  /** Other names for it, in any letter case; those of the Python program mean a proxy together with a runtime. */
+  readonly aliases?: readonly Alias[];
   /** Options that work, an executable example of the configuration. */
   readonly example?: Readonly<Record<string, unknown>>;
 }

@@ -1,6 +1,6 @@
 import { formatAddress, type Address } from '../address.js';
 import type { S2ucConfig } from '../config/schemas.js';
-import { SciStreamError } from '../errors.js';
+import { messageOf, SciStreamError } from '../errors.js';
 import { silentLogger, type Logger } from '../logger.js';
 import { parseUid } from '../s2ds.js';
 import { ControlClient } from './control-client.js';
@@ -92,12 +92,7 @@ export class S2UC implements AsyncDisposable {
     needsProducer(plan);
     const from = this.#side('PROD', options.from);
     const to = this.#side('CONS', options.to);
-    const where = formatAddress(from.client.endpoint.address);
-    if (where === formatAddress(to.client.endpoint.address)) {
-      throw new SciStreamError('SCI_USAGE', `Both sides of the stream have the same control server, ${where}.`, {
-        suggestions: ['Run one control server per side: a uid can be in use only once on each.'],
-      });
-    }
+    mustDiffer(from.client.endpoint.address, to.client.endpoint.address);
     const parts = {
       from: from.client,
       to: to.client,
@@ -118,18 +113,12 @@ export class S2UC implements AsyncDisposable {
     const from = this.#side('PROD', options.from);
     const parts = { from: from.client, verify: options.verify !== false, fresh: options.uid === undefined };
     const { handle, listeners } = await this.#make([from], plan, parts, started, signal);
-    const ticket = formatTicket({
-      uid: plan.uid,
-      name: plan.name,
-      s2cs: from.client.endpoint.address,
-      fingerprint: from.client.fingerprint,
-      listeners,
-      transport: plan.transport,
-      connections: plan.connections,
-      bitsPerSecond: plan.bitsPerSecond,
-      expiresAt: handle.initial.expiresAt,
-    });
-    return { handle, ticket };
+    try {
+      return { handle, ticket: ticketOf(plan, from.client, listeners, handle.initial.expiresAt) };
+    } catch (error) {
+      await handle.down();
+      throw error;
+    }
   }
 
   /**
@@ -144,6 +133,7 @@ export class S2UC implements AsyncDisposable {
     const given = options.uid ?? known.uid;
     const plan = toPlan({ ...fromTicket(known), ...defined(options), uid: given });
     const to = this.#side('CONS', options.to);
+    if (known.s2cs) mustDiffer(known.s2cs, to.client.endpoint.address);
     const peer = known.s2cs && this.#client(peerEndpoint(known.s2cs, known.fingerprint, this.#options.trust));
     const parts = { to: to.client, peer, verify: options.verify !== false, fresh: given === undefined };
     return (await this.#make([to], plan, parts, started, signal, known.listeners)).handle;
@@ -232,9 +222,14 @@ export class S2UC implements AsyncDisposable {
     return reserved;
   }
 
+  /** A home that cannot be written to is no reason not to make a stream. */
   async #remember({ uid, name }: Plan, expiresAt: string, { from, to, peer }: Clients): Promise<void> {
     const sides = { from: from?.endpoint, to: to?.endpoint, peer: peer?.endpoint };
-    await this.#journal.put({ uid, name, createdAt: new Date().toISOString(), expiresAt, ...defined(sides) });
+    try {
+      await this.#journal.put({ uid, name, createdAt: new Date().toISOString(), expiresAt, ...defined(sides) });
+    } catch (error) {
+      this.#log.warn({ uid, error: messageOf(error) }, 'the stream cannot be remembered; note its uid');
+    }
   }
 
   #side(role: Side['role'], ref: ServerRef): Side {
@@ -278,6 +273,22 @@ interface Made {
   readonly handle: StreamHandle;
   /** Of the inbound side. */
   readonly listeners: readonly Address[];
+}
+
+/** @throws SCI_TICKET_INVALID when there are too many listeners for one. */
+function ticketOf(plan: Plan, from: ControlClient, listeners: readonly Address[], expiresAt: string): string {
+  const { uid, name, transport, connections, bitsPerSecond } = plan;
+  const inbound = { s2cs: from.endpoint.address, fingerprint: from.fingerprint, listeners };
+  return formatTicket({ uid, name, ...inbound, transport, connections, bitsPerSecond, expiresAt });
+}
+
+/** @throws SCI_USAGE */
+function mustDiffer(from: Address, to: Address): void {
+  const where = formatAddress(from);
+  if (where !== formatAddress(to)) return;
+  throw new SciStreamError('SCI_USAGE', `Both sides of the stream have the same control server, ${where}.`, {
+    suggestions: ['Run one control server per side: a uid can be in use only once on each.'],
+  });
 }
 
 /** A given uid may be in use; then nothing is begun, for the roll-back would end a stream that is not this one. */

@@ -16,6 +16,9 @@ const manifestSchema = z.strictObject({
         kind: z.enum(['proxy', 'runtime', 'authenticator']),
         id: z.string().regex(ID, 'must be lower-case letters, digits and "-"'),
         summary: z.string().min(1).max(200),
+        aliases: z
+          .array(z.strictObject({ name: z.string().min(1).max(60), runtime: z.string().regex(ID).optional() }))
+          .optional(),
         example: z.record(z.string(), z.unknown()).optional(),
       }),
     )

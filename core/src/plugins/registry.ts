@@ -3,6 +3,7 @@ import { quote, SciStreamError } from '../errors.js';
 import type { Authenticator } from '../authenticator.js';
 import type { ContainerRuntime } from '../container-runtime.js';
 import type {
+  Alias,
   AnyProvider,
   HostContext,
   ManifestEntry,
@@ -18,6 +19,7 @@ import { checkOptions, type Options } from './options.js';
 export interface BuiltIn {
   readonly provider: AnyProvider;
   readonly summary: string;
+  readonly aliases?: readonly Alias[];
 }
 
 export interface ProvidersInit {
@@ -35,7 +37,7 @@ export interface ProvidersInit {
 }
 
 /** One line of `scistream proxies` and `scistream runtimes`. */
-export interface Offer extends Pick<ManifestEntry, 'kind' | 'id' | 'summary'> {
+export interface Offer extends Pick<ManifestEntry, 'kind' | 'id' | 'summary' | 'aliases'> {
   /** `built-in` or the name of the package. */
   readonly source: string;
   /** Why it cannot be used. */
@@ -48,18 +50,11 @@ export interface Ready<Context, Made> {
   create(context: Context): Made;
 }
 
-/** Names of the Python program, lower case, with the runtime they imply (architecture.md §2). */
-const ALIASES: Readonly<Record<string, { readonly proxy: string; readonly runtime?: string }>> = {
-  s2ds: { proxy: 'relay' },
-  haproxysubprocess: { proxy: 'haproxy', runtime: 'process' },
-};
-
 const UNKNOWN = {
   proxy: 'SCI_PROXY_UNKNOWN',
   runtime: 'SCI_RUNTIME_UNKNOWN',
   authenticator: 'SCI_PLUGIN_NOT_FOUND',
 } as const;
-const OFFICIAL = ['haproxy', 'nginx', 'stunnel', 'janus', 'dockersock'];
 
 /**
  * All proxies, runtimes and authenticators of this host by kind and id. The code of a plugin runs when something it
@@ -78,18 +73,20 @@ export class Providers {
 
   /** What there is (of a kind), built-in first; broken plugins included, with their error. */
   list(kind?: ProviderKind): readonly Offer[] {
-    const builtIn = this.init.builtIns.map(({ provider, summary }): Offer => ({
-      kind: provider.kind,
-      id: provider.id,
+    const builtIn = this.init.builtIns.map(({ provider: { kind: of, id }, summary, aliases }): Offer => ({
+      kind: of,
+      id,
       summary,
       source: 'built-in',
+      ...(aliases && { aliases }),
     }));
     const others = this.#plugins.flatMap(({ name, manifest, error }) =>
-      (manifest?.provides ?? []).map(({ kind: of, id, summary }): Offer => ({
+      (manifest?.provides ?? []).map(({ kind: of, id, summary, aliases }): Offer => ({
         kind: of,
         id,
         summary,
         source: name,
+        ...(aliases && { aliases }),
         ...(error && { error }),
       })),
     );
@@ -97,14 +94,15 @@ export class Providers {
   }
 
   /**
-   * The ids behind names as people type them: any letter case, and the names of the Python program, of which some imply
-   * a runtime and then overrule `runtime`.
+   * The ids behind names as people type them: any letter case, and aliases, of which some imply a runtime and then
+   * overrule `runtime`.
    * @throws SCI_PROXY_UNKNOWN, SCI_RUNTIME_UNKNOWN with what is available and how to install more; or why it is broken
    */
   resolve(proxy: string, runtime: string): { readonly proxy: string; readonly runtime: string } {
-    const alias = this.#has('proxy', proxy) ? undefined : ALIASES[proxy.toLowerCase()];
+    const named = this.list('proxy').flatMap(({ id, aliases = [] }) => aliases.map((alias) => ({ ...alias, id })));
+    const alias = named.find(({ name }) => name.toLowerCase() === proxy.toLowerCase());
     return {
-      proxy: this.#find('proxy', alias?.proxy ?? proxy).id,
+      proxy: this.#find('proxy', alias?.id ?? proxy).id,
       runtime: this.#find('runtime', alias?.runtime ?? runtime).id,
     };
   }
@@ -163,10 +161,6 @@ export class Providers {
     return known;
   }
 
-  #has(kind: ProviderKind, name: string): boolean {
-    return this.list(kind).some(({ id }) => id === name);
-  }
-
   #find(kind: ProviderKind, name: string): Offer {
     const fits = this.list(kind).filter(({ id }) => id === name.toLowerCase());
     const found = fits.find(({ error }) => error === undefined) ?? fits[0];
@@ -181,7 +175,6 @@ export class Providers {
     const elsewhere = this.init.plugins.find(({ manifest }) =>
       manifest?.provides.some((entry) => entry.kind === kind && entry.id === name),
     );
-    const official = OFFICIAL.includes(name.toLowerCase());
     const id = name.toLowerCase().replace(/[^a-z0-9-]/g, '');
     return new SciStreamError(
       UNKNOWN[kind],
@@ -191,7 +184,8 @@ export class Providers {
           `Available: ${ids.join(', ') || 'none'}.`,
           elsewhere
             ? `Add ${elsewhere.name} to plugins in the configuration of the control server.`
-            : `scistream plugin install ${official ? '@scistream/plugin-' : 'scistream-plugin-'}${id}`,
+            : `Install a plugin that provides it, for example: scistream plugin install @scistream/plugin-${id}`,
+          ...(elsewhere ? [] : ['Or find one: npm search scistream-plugin']),
         ],
       },
     );

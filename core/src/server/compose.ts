@@ -4,7 +4,7 @@ import { formatAddress, isLoopback } from '../address.js';
 import type { Authenticator } from '../authenticator.js';
 import { AuthenticatorChain, noneProvider, tokenProvider } from '../auth/authenticators.js';
 import { OwnerPolicy } from '../auth/owner-policy.js';
-import type { S2csConfig, S2dsConfig } from '../config/index.js';
+import type { S2csConfig } from '../config/index.js';
 import { EmbeddedDataServer } from '../data/embedded-data-server.js';
 import { processRuntimeProvider } from '../data/process-runtime.js';
 import { relayProvider } from '../data/relay/relay-container.js';
@@ -16,7 +16,6 @@ import { Providers, type BuiltIn, type FoundPlugin } from '../plugins/index.js';
 import { MemoryStreamStore } from '../store/memory-stream-store.js';
 import { VERSION } from '../version.js';
 import { ControlServer } from './control-server.js';
-import { DataServerDaemon } from './data-server-daemon.js';
 import { StreamController } from './stream-controller.js';
 import { TOKENS } from './tokens.js';
 
@@ -30,7 +29,11 @@ export interface ServerParts {
 
 /** What needs no plugin. */
 export const BUILT_INS: readonly BuiltIn[] = [
-  { provider: relayProvider, summary: 'buffer-and-forward subprocesses of our own, TCP and UDP, nothing to install' },
+  {
+    provider: relayProvider,
+    summary: 'buffer-and-forward subprocesses of our own, TCP and UDP, nothing to install',
+    aliases: [{ name: 'S2DS' }],
+  },
   { provider: processRuntimeProvider, summary: 'detached local processes' },
   { provider: noneProvider, summary: 'everybody is the same anonymous caller' },
   { provider: tokenProvider, summary: 'static bearer tokens, stored as hashes' },
@@ -80,27 +83,6 @@ export function registerServer(container: DependencyContainer, { config, logger,
     }),
   });
   container.register(TOKENS.ControlServer, { useClass: ControlServer }, singleton);
-}
-
-/** What a data server daemon is made of. */
-export interface DataServerParts extends Omit<ServerParts, 'config'> {
-  readonly config: S2dsConfig;
-}
-
-/** Registers a data server daemon on a container; `TOKENS.DataServerDaemon` is what to resolve. As {@link registerServer}. */
-export function registerDataServer(container: DependencyContainer, { config, logger, plugins }: DataServerParts): void {
-  container.register(TOKENS.Logger, { useValue: logger });
-  container.register(TOKENS.Providers, { useValue: createProviders(plugins, config) });
-  container.register(TOKENS.DataServerDaemon, {
-    useFactory: instanceCachingFactory((c) => {
-      const log = c.resolve(TOKENS.Logger).child({ gateway: config.name });
-      return new DataServerDaemon(
-        config,
-        new EmbeddedDataServer(config, c.resolve(TOKENS.Providers), log, config.state),
-        log,
-      );
-    }),
-  });
 }
 
 /** Those the configuration names, in its order; without any, everybody, but only on a loopback address. */

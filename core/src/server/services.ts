@@ -75,7 +75,8 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
   router.service(Streams, {
     async describeServer() {
       const { streams, waiting } = controller.counts();
-      const names = (kind: ProviderKind): string[] => providers.list(kind).map(({ id }) => id);
+      const names = (kind: ProviderKind): string[] =>
+        providers.list(kind).flatMap(({ id, error }) => (error ? [] : [id]));
       return {
         facility,
         version: VERSION,

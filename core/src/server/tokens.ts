@@ -6,7 +6,6 @@ import type { Policy } from '../policy.js';
 import type { Providers } from '../plugins/index.js';
 import type { StreamStore } from '../stream-store.js';
 import type { ControlServer, ControlServerSettings } from './control-server.js';
-import type { DataServerDaemon } from './data-server-daemon.js';
 import type { ServiceParts } from './services.js';
 import type { Limits, StreamController } from './stream-controller.js';
 
@@ -28,5 +27,4 @@ export const TOKENS = {
   ServiceParts: token<ServiceParts>('ServiceParts'),
   ControlServerSettings: token<ControlServerSettings>('ControlServerSettings'),
   ControlServer: token<ControlServer>('ControlServer'),
-  DataServerDaemon: token<DataServerDaemon>('DataServerDaemon'),
 } as const;

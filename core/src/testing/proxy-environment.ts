@@ -142,6 +142,8 @@ export class ProxyEnvironment {
       await this.expectNothingLeft();
     } finally {
       (await processesBelow(this.directory.path)).forEach(kill);
+      // After a failure ports may still be open here, and would keep the process that runs the tests from ending.
+      await Promise.all(this.#requests.map(({ uid }) => this.#allocator.release(uid)));
       await Promise.all(this.#servers.map((server) => server.close()));
       await this.directory.remove();
     }

@@ -1,21 +1,21 @@
+import { Args } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
 import { chosenKind, kindFlag } from '../../config-kind.js';
 
 export default class ConfigCheck extends BaseCommand {
   static override summary = 'say whether a configuration is right, and if not, all that is wrong';
+  static override args = { file: Args.string({ description: 'the file; the same as --config' }) };
   static override flags = { kind: kindFlag() };
-  static override examples = [
-    '<%= config.bin %> <%= command.id %>',
-    '<%= config.bin %> <%= command.id %> --config s2cs.conf',
-  ];
+  static override examples = ['<%= config.bin %> <%= command.id %>', '<%= config.bin %> <%= command.id %> s2cs.conf'];
 
   async run(): Promise<object> {
-    const { flags } = await this.parse(ConfigCheck);
-    const kind = await chosenKind(flags.kind, flags.config);
-    const { config, file = null } = await this.loadConfig(kind, { config: flags.config });
-    if (!('facilities' in config)) {
+    const { args, flags } = await this.parse(ConfigCheck);
+    const config = args.file ?? flags.config;
+    const kind = await chosenKind(flags.kind, config);
+    const { config: parsed, file = null } = await this.loadConfig(kind, { config });
+    if (!('facilities' in parsed)) {
       const { checkDaemonConfig, loadedPlugins } = await import('../../compose.js');
-      await checkDaemonConfig(config, await loadedPlugins(this.config));
+      await checkDaemonConfig(parsed, await loadedPlugins(this.config));
     }
     this.log(
       file === null ? 'No file was found; the defaults are valid.' : `${file} is a valid configuration of ${kind}.`,

@@ -1,3 +1,4 @@
+import { Args } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
 import { chosenKind, kindFlag } from '../../config-kind.js';
 import { table } from '../../output.js';
@@ -6,6 +7,7 @@ const SECRET = /(secret|password|passphrase|psk)$/i;
 
 export default class ConfigShow extends BaseCommand {
   static override summary = 'print each value of the configuration with where it came from';
+  static override args = { file: Args.string({ description: 'the file; the same as --config' }) };
   static override flags = { kind: kindFlag() };
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
@@ -13,9 +15,10 @@ export default class ConfigShow extends BaseCommand {
   ];
 
   async run(): Promise<object> {
-    const { flags } = await this.parse(ConfigShow);
-    const kind = await chosenKind(flags.kind, flags.config);
-    const { file = null, values } = await this.loadConfig(kind, { config: flags.config });
+    const { args, flags } = await this.parse(ConfigShow);
+    const config = args.file ?? flags.config;
+    const kind = await chosenKind(flags.kind, config);
+    const { file = null, values } = await this.loadConfig(kind, { config });
     const shown = values.map((entry) => (SECRET.test(entry.key) ? { ...entry, value: '(hidden)' } : entry));
     const rows = shown.map(({ key, value, origin, source }) => [key, text(value), source || origin]);
     this.log(table(['KEY', 'VALUE', 'FROM'], rows));

@@ -5,8 +5,8 @@ import type { S2ucConfig } from '@scistream/core/config';
 import type { ProgressEvent, S2UC, TrustSettings } from '@scistream/core/client';
 import { BaseCommand, type CommonFlags } from '../../base-command.js';
 
-/** What a shell expects of a program that was ended by SIGINT. */
-const INTERRUPTED = 130;
+/** What a shell expects of a program that a signal has ended. */
+const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 };
 
 const TRUST = 'TRUST OF SERVERS GIVEN AS HOST:PORT';
 
@@ -54,7 +54,7 @@ export abstract class StreamCommand extends BaseCommand {
     }),
   };
 
-  #interrupted = false;
+  #interrupted: number | undefined;
 
   /**
    * Runs `work` with a client that knows the configured facilities, and closes it. Ctrl-C aborts the signal; then the
@@ -70,9 +70,9 @@ export abstract class StreamCommand extends BaseCommand {
       this.loadConfig('s2uc', { config: flags.config }),
     ]);
     const interrupt = new AbortController();
-    const onInterrupt = (): void => {
-      if (this.#interrupted) process.exit(INTERRUPTED);
-      this.#interrupted = true;
+    const onInterrupt = (name: 'SIGINT' | 'SIGTERM'): void => {
+      if (this.#interrupted !== undefined) process.exit(EXIT_CODES[name]);
+      this.#interrupted = EXIT_CODES[name];
       this.progress.note('Interrupted; what was begun is being released. Press Ctrl-C again to leave it behind.');
       interrupt.abort(new SciStreamError('SCI_CLIENT_GONE', 'Interrupted; what was begun has been released.'));
     };
@@ -93,7 +93,7 @@ export abstract class StreamCommand extends BaseCommand {
 
   protected override async catch(error: Error): Promise<void> {
     await super.catch(error);
-    if (this.#interrupted) process.exitCode = INTERRUPTED;
+    if (this.#interrupted !== undefined) process.exitCode = this.#interrupted;
   }
 
   /** Warnings as notes; with `--verbose` also what is of use only when something does not work. */

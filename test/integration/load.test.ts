@@ -1,0 +1,115 @@
+/** Many requests at once: nobody waits for somebody else, nothing is mixed up, all of it comes back. */
+import { randomUUID } from 'node:crypto';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { eventually } from '@scistream/core/testing';
+import { refused } from '../support/clients.js';
+import { NOTHING } from '../support/leftovers.js';
+import { TestServer } from '../support/server.js';
+
+const s = suite('load');
+
+const WAITING = 1000;
+const CALLS = 40;
+
+const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1] ?? NaN;
+
+/** Node.js gives the collector to who asks for it at run time too. */
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc');
+  const collect: unknown = runInNewContext('gc');
+  if (typeof collect !== 'function') throw new Error('no gc()');
+  collect();
+}
+
+async function time(call: () => Promise<unknown>): Promise<number> {
+  const begun = performance.now();
+  await call();
+  return performance.now() - begun;
+}
+
+s('1000 requests that wait for HELLO slow nobody down, cost no process, and give everything back', async () => {
+  await using server = await TestServer.start({ ports: WAITING + 10, limits: { streams: WAITING + 10 } });
+  const { control, streams } = server.peer;
+  const bystander = await server.connect();
+  const { uid } = await server.setUp({ peer: bystander });
+  const call = async (): Promise<number> => {
+    const describe = await time(() => bystander.streams.describeServer({}));
+    return describe + (await time(() => bystander.streams.get({ uid })));
+  };
+  const calls = async (): Promise<number> => {
+    const times: number[] = [];
+    for (let i = 0; i < CALLS; i += 1) times.push(await call());
+    return median(times);
+  };
+  const alone = await calls();
+  const uids = Array.from({ length: WAITING }, () => randomUUID());
+  const ends = Promise.all(
+    uids.map((waiting, i) =>
+      refused(control.req({ uid: waiting, role: i % 2 ? 'PROD' : 'CONS', numConn: 1 }), 'SCI_STREAM_RELEASED'),
+    ),
+  );
+  ends.catch(() => undefined);
+  await eventually(async () => assert.is((await streams.describeServer({})).waiting, WAITING), 15_000);
+  const crowded = await calls();
+  assert.ok(crowded < 250, `${crowded} ms with ${WAITING} waiting`);
+  assert.ok(crowded < 10 * alone + 20, `${crowded} ms with ${WAITING} waiting, ${alone} ms alone`);
+  const held = await server.leftovers();
+  assert.equal([held.listening.length, held.processes.length], [WAITING + 1, 1]);
+  await refused(control.req({ uid: randomUUID(), role: 'PROD', numConn: 1 }), 'SCI_LIMIT_REACHED');
+  await Promise.all(uids.map((waiting) => control.release({ uid: waiting })));
+  await ends;
+  const { waiting, gateways } = await streams.describeServer({});
+  assert.equal([waiting, gateways[0]?.portsInUse], [0, 1]);
+  await control.release({ uid });
+  assert.equal(await server.leftovers(), NOTHING);
+});
+
+s('requests that come and go do not pile up in memory', async () => {
+  const AT_ONCE = 250;
+  await using server = await TestServer.start({ ports: AT_ONCE });
+  const { control, streams } = server.peer;
+  const round = async (): Promise<void> => {
+    const uids = Array.from({ length: AT_ONCE }, () => randomUUID());
+    const ends = uids.map((uid) => refused(control.req({ uid, role: 'PROD', numConn: 1 }), 'SCI_STREAM_RELEASED'));
+    await Promise.all([...ends, releaseAll(uids)]);
+    server.log.lines.splice(0);
+  };
+  const releaseAll = async (uids: readonly string[]): Promise<void> => {
+    await eventually(async () => assert.is((await streams.describeServer({})).waiting, AT_ONCE));
+    await Promise.all(uids.map((uid) => control.release({ uid })));
+  };
+  const rounds = async (count: number): Promise<number> => {
+    for (let i = 0; i < count; i += 1) await round();
+    collectGarbage();
+    return process.memoryUsage().heapUsed;
+  };
+  // The records of the last 1000 streams are kept, so only after those does the heap tell anything.
+  const before = await rounds(5);
+  const grown = (await rounds(8)) - before;
+  assert.ok(grown < 4_000_000, `${grown} bytes more after ${8 * AT_ONCE} further requests`);
+  assert.is((await streams.list({ ended: true })).streams.length, 1000);
+  assert.equal(await server.leftovers(), NOTHING);
+});
+
+s('concurrent streams get their own answers and listeners that nobody else has', async () => {
+  const STREAMS = 24;
+  await using server = await TestServer.start({ ports: STREAMS });
+  const made = await Promise.all(
+    Array.from({ length: STREAMS }, (_, i) =>
+      server.setUp({ role: i % 3 ? 'PROD' : 'CONS', announced: [`10.0.${i}.1:5001`, `10.0.${i}.2:5002`] }),
+    ),
+  );
+  made.forEach(({ req, hello }, i) => {
+    const announced = [`10.0.${i}.1:5001`, `10.0.${i}.2:5002`];
+    assert.equal(req.prodListeners, i % 3 ? announced : []);
+    assert.equal(hello.listeners, i % 3 ? [] : req.listeners);
+  });
+  assert.is(new Set(made.map(({ entry }) => entry.port)).size, STREAMS);
+  await Promise.all(made.map(({ uid }) => server.peer.control.release({ uid })));
+  assert.equal(await server.leftovers(), NOTHING);
+});
+
+s.run();
