@@ -118,8 +118,10 @@ export function fromConnectResults({ results }: ConnectResults): readonly Connec
 }
 
 /** The state people see (experience.md): ready until the first connection, streaming while one is open, then idle. */
-function userState({ state }: StreamRecord, status: S2DSStatus | undefined): string {
+function userState({ state, targets }: StreamRecord, status: S2DSStatus | undefined): string {
   if (status?.state === 'failed') return 'failed';
+  // The first UPDATE is under way: nothing can flow yet.
+  if (state === 'updating' && targets.length === 0) return 'waiting';
   switch (state) {
     case 'provisioned':
       return 'waiting';
