@@ -71,24 +71,27 @@ export function ensureInstalled() {
   step('npm ci', ['npm', 'ci', '--include=dev', '--no-audit', '--no-fund']);
 }
 
-/** Compiles what changed, tests included (`tsc -b`). Throws a {@link SetupError} after the compiler's own words. */
-export function ensureBuilt() {
+/**
+ * Compiles what changed of a project and of what it builds on (`tsc -b`); without a name everything, tests included.
+ * Throws a {@link SetupError} after the compiler's own words.
+ */
+export function ensureBuilt(project = 'tsconfig.build.json') {
   const compiler = createRequire(join(root, 'package.json')).resolve('typescript/bin/tsc');
-  step('tsc -b', [process.execPath, compiler, '-b', 'tsconfig.build.json']);
+  step('tsc -b', [process.execPath, compiler, '-b', project]);
 }
 
 /**
- * Installs the Debian packages the tests with real proxies need, on Debian as root and unless SCISTREAM_NO_PROVISION=1;
+ * Installs the Debian packages the tests with real proxies need (or only those that `names` ask for), on Debian as root and unless SCISTREAM_NO_PROVISION=1;
  * otherwise it says what is missing, and the tests that need it are skipped with that reason. Never throws for a
  * package that cannot be had.
  */
-export function provision() {
-  const missing = Object.values(PROGRAMS).filter(({ found }) => !succeeds(found));
+export function provision(names = Object.keys(PROGRAMS)) {
+  const missing = names.map((name) => PROGRAMS[name]).filter(({ found }) => !succeeds(found));
   if (missing.length === 0) return;
   const packages = missing.map((program) => program.package);
   const refusal = refusalToInstall();
   if (refusal !== undefined) {
-    say(`not installed: ${packages.join(', ')} (${refusal}); tests that need them are skipped`);
+    say(`not installed: ${packages.join(', ')} (${refusal}); what needs them cannot run`);
     return;
   }
   say(`installing ${packages.join(', ')} …`);
@@ -104,7 +107,7 @@ export function provision() {
     });
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
-    say(`${error.message}; tests that need ${packages.join(', ')} are skipped`);
+    say(`${error.message}; what needs ${packages.join(', ')} cannot run`);
   }
 }
 

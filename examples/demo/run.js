@@ -3,7 +3,7 @@ import { ensureBuilt, ensureInstalled, provision, SetupError } from '../../test/
 
 try {
   ensureInstalled();
-  ensureBuilt();
+  ensureBuilt('examples/demo');
   if (process.argv.some((word) => word.includes('haproxy'))) provision(['haproxy']);
 } catch (error) {
   if (!(error instanceof SetupError)) throw error;

@@ -1,5 +1,6 @@
 import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Spread } from './statistics.js';
 
 /** What every measurement gets to know. */
 export interface Bench {
@@ -28,6 +29,8 @@ export interface Goal {
   readonly bound: 'at least' | 'at most' | 'more than';
   readonly wanted: number;
   readonly got: number;
+  /** Between the rounds; a goal inside it is reached or missed by chance. Absent where there are no rounds. */
+  readonly spread?: Spread;
   /** Empty for a ratio. */
   readonly unit: string;
 }

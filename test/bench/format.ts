@@ -32,7 +32,9 @@ export function goalsToMarkdown(goals: readonly Goal[]): string {
     rows: goals.map((goal) => {
       const unit = goal.unit && ` ${goal.unit}`;
       const wanted = `${goal.bound} ${goal.wanted}${unit}`;
-      return [goal.what, wanted, `${number(goal.got, unit ? 0 : 2)}${unit}`, isMet(goal) ? 'met' : '**missed**'];
+      const show = (value: number): string => number(value, unit ? 0 : 2);
+      const measured = goal.spread ? range(goal.spread, show) : show(goal.got);
+      return [goal.what, wanted, `${measured}${unit}`, isMet(goal) ? 'met' : '**missed**'];
     }),
   });
   const missed = goals.filter((goal) => !isMet(goal)).length;

@@ -27,7 +27,7 @@ export async function relayPart(bench: Bench): Promise<Part> {
     what: `relay against ${barePipe.name}, ${load.name}`,
     bound,
     wanted: RELAY_GOAL,
-    got: ratioOf(part.data.throughput, load, relay.name, barePipe.name),
+    ...ratioOf(part.data.throughput, load, relay.name, barePipe.name),
     unit: '',
   });
   const goals = [goal(ONE, 'at least'), goal(FOUR, 'more than')];
@@ -45,7 +45,7 @@ export async function haproxyPart(bench: Bench): Promise<Part> {
     what: `haproxy plugin against hand-tuned, ${load.name}`,
     bound: 'at least',
     wanted: HAPROXY_GOAL,
-    got: ratioOf(part.data.throughput, load, plugin.name, handTuned.name),
+    ...ratioOf(part.data.throughput, load, plugin.name, handTuned.name),
     unit: '',
   }));
   return { ...part, name: 'HAProxy plugin', goals };

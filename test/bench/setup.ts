@@ -4,7 +4,7 @@ import type { Bench, Goal, Part, Table } from './bench.js';
 import { Facilities } from './control-servers.js';
 import { number } from './format.js';
 import { EchoServer } from './latency.js';
-import { interleave, quantile } from './statistics.js';
+import { interleave, quantile, spread } from './statistics.js';
 
 const TIMES = 20;
 const WARM_UPS = 3;
@@ -62,11 +62,12 @@ export async function setupPart(bench: Bench): Promise<Part> {
   };
 }
 
-const goal = ({ proxy, medianMs }: SetUpResult): Goal => ({
+const goal = ({ proxy, medianMs, setupMs }: SetUpResult): Goal => ({
   what: `set-up of 1 connection over ${proxy}, median`,
   bound: 'at most',
   wanted: GOAL_MS,
   got: medianMs,
+  spread: spread(setupMs),
   unit: 'ms',
 });
 

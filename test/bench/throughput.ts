@@ -78,12 +78,17 @@ export async function measureThroughput(
   });
 }
 
-/** The ratio of one forwarder against one baseline, the median of the rounds. */
-export function ratioOf(results: readonly Throughput[], load: Load, forwarder: string, baseline: string): number {
+/** The ratio of one forwarder against one baseline, for a goal. */
+export function ratioOf(
+  results: readonly Throughput[],
+  load: Load,
+  forwarder: string,
+  baseline: string,
+): { readonly got: number; readonly spread: Spread } {
   const found = results.find((result) => result.load === load.name && result.forwarder === forwarder);
   const ratio = found?.ratios[baseline];
   if (!ratio) throw new Error(`${forwarder} was not compared with ${baseline}`);
-  return ratio.median;
+  return { got: ratio.median, spread: ratio };
 }
 
 /** One line for each forwarder and load. */

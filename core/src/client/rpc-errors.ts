@@ -1,7 +1,7 @@
 import { Code, ConnectError } from '@connectrpc/connect';
 import { formatAddress } from '../address.js';
-import { ERROR_CODES, SciStreamError, toSciStreamError, type ErrorCode } from '../errors.js';
-import { ErrorInfoSchema } from '../gen/scistream/v1/streams_pb.js';
+import { SciStreamError, toSciStreamError, type ErrorCode } from '../errors.js';
+import { fromConnectError, printable } from '../rpc/errors.js';
 import type { Endpoint } from './endpoint.js';
 import { unreachable } from './sessions.js';
 
@@ -34,7 +34,7 @@ export interface FailedCall {
 export function fromRpcError(error: unknown, call: FailedCall): unknown {
   if (call.signal?.aborted) return call.signal.reason;
   if (!(error instanceof ConnectError)) return toSciStreamError(error);
-  return ours(error) ?? told(error) ?? guessed(error, call);
+  return ours(error) ?? fromConnectError(error) ?? guessed(error, call);
 }
 
 /** An error of this program on its way through the transport. */
@@ -43,16 +43,6 @@ function ours(error: ConnectError): SciStreamError | undefined {
     if (SciStreamError.is(cause)) return cause;
   }
   return undefined;
-}
-
-function told(error: ConnectError): SciStreamError | undefined {
-  const info = error.findDetails(ErrorInfoSchema)[0];
-  const code = error.metadata.get('scistream-code') ?? info?.code ?? '';
-  if (!isErrorCode(code)) return undefined;
-  return new SciStreamError(code, printable(info?.message || error.rawMessage), {
-    cause: error,
-    suggestions: (info?.suggestions ?? []).map(printable),
-  });
 }
 
 function guessed(error: ConnectError, { endpoint, rpc, deadlineMs }: FailedCall): SciStreamError {
@@ -77,8 +67,3 @@ function guessed(error: ConnectError, { endpoint, rpc, deadlineMs }: FailedCall)
   const plain = endpoint.trust.kind === 'plain' ? [`Leave --insecure out if ${where} speaks TLS.`] : undefined;
   return unreachable(endpoint, error.cause ?? error, printable(error.rawMessage), plain);
 }
-
-const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(ERROR_CODES, code);
-
-/** Foreign text must not steer a terminal or break a log line. */
-export const printable = (text: string): string => text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]+/gu, ' ').trim();

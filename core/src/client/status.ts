@@ -2,7 +2,7 @@ import { formatAddress } from '../address.js';
 import type { SciStreamError } from '../errors.js';
 import type { Stream } from '../gen/scistream/v1/streams_pb.js';
 import type { Endpoint } from './endpoint.js';
-import { printable } from './rpc-errors.js';
+import { printable } from '../rpc/errors.js';
 
 type ErrorJson = ReturnType<SciStreamError['toJSON']>;
 

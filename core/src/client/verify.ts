@@ -2,7 +2,7 @@ import { SciStreamError, toSciStreamError } from '../errors.js';
 import type { ConnectResult, Stream } from '../gen/scistream/v1/streams_pb.js';
 import { poll } from '../wait.js';
 import type { ControlClient } from './control-client.js';
-import { printable } from './rpc-errors.js';
+import { printable } from '../rpc/errors.js';
 
 /** One step on the way from the consumer to the producer. */
 export interface Hop {

@@ -80,8 +80,8 @@ export interface DataServer {
   runProbe(uid: string, address: Address, challenge: string): Promise<number>;
   /** Connects to each target once. */
   connectTargets(uid: string): Promise<readonly ConnectResult[]>;
-  /** Connects to the first listener and holds the connection for `holdMs`. */
-  connectListener(uid: string, holdMs: number): Promise<readonly ConnectResult[]>;
+  /** Connects to the first listener and holds the connection for `holdMs`, or until `signal` aborts. */
+  connectListener(uid: string, holdMs: number, signal: AbortSignal): Promise<readonly ConnectResult[]>;
   /** Releases every stream. */
   close(): Promise<void>;
 }

@@ -193,9 +193,9 @@ export class EmbeddedDataServer implements DataServer {
     return Promise.all([...distinct.values()].map((target) => tryConnect(target, 0)));
   }
 
-  async connectListener(uid: string, holdMs: number): Promise<readonly ConnectResult[]> {
+  async connectListener(uid: string, holdMs: number, signal: AbortSignal): Promise<readonly ConnectResult[]> {
     const [first] = this.#stream(uid).listeners;
-    return first ? [await tryConnect(first.address, Math.min(holdMs, MAX_HOLD_MS))] : [];
+    return first ? [await tryConnect(first.address, Math.min(holdMs, MAX_HOLD_MS), signal)] : [];
   }
 
   /** Releases every stream. */

@@ -85,16 +85,21 @@ export async function runProbe(address: Address, challenge: string): Promise<num
   }
 }
 
-/** Opens a TCP connection, holds it for `holdMs` or until the other side closes it, and closes it. Never rejects. */
-export async function tryConnect(address: Address, holdMs: number): Promise<ConnectResult> {
+/**
+ * Opens a TCP connection, holds it for `holdMs`, or until the other side closes it or `signal` aborts, and closes it.
+ * Never rejects.
+ */
+export async function tryConnect(address: Address, holdMs: number, signal?: AbortSignal): Promise<ConnectResult> {
   const socket = connect(address).on('error', () => undefined);
   const begun = performance.now();
   try {
     await within(once(socket, 'connect'), CONNECT_TIMEOUT_MS, () => new Error(`no answer in ${CONNECT_TIMEOUT_MS} ms`));
     const roundTripMs = performance.now() - begun;
     socket.resume();
-    if (holdMs > 0)
-      await within(once(socket, 'close'), holdMs, () => new Error('held long enough')).catch(() => undefined);
+    if (holdMs > 0) {
+      const closed = once(socket, 'close', signal ? { signal } : {});
+      await within(closed, holdMs, () => new Error('held long enough')).catch(() => undefined);
+    }
     return { address, roundTripMs };
   } catch (error) {
     return { address, roundTripMs: performance.now() - begun, error: messageOf(error) };

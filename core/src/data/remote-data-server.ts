@@ -103,8 +103,9 @@ export class RemoteDataServer implements DataServer {
     return fromConnectResults(await this.#call(() => this.#client.connectTargets({ uid })));
   }
 
-  async connectListener(uid: string, holdMs: number): Promise<readonly ConnectResult[]> {
-    return fromConnectResults(await this.#call(() => this.#client.connectListener({ uid, holdMs: BigInt(holdMs) })));
+  async connectListener(uid: string, holdMs: number, signal: AbortSignal): Promise<readonly ConnectResult[]> {
+    const request = { uid, holdMs: BigInt(holdMs) };
+    return fromConnectResults(await this.#call(() => this.#client.connectListener(request, { signal }), signal));
   }
 
   /** Lets the daemon go on; its streams were released one by one before. */

@@ -140,7 +140,7 @@ function routes(router: ConnectRouter, gateway: EmbeddedDataServer): void {
       return { roundTripUs: microseconds(await gateway.runProbe(uid, parseAddress(address), challenge)) };
     },
     connectTargets: async ({ uid }) => connectResultsMessage(await gateway.connectTargets(uid)),
-    connectListener: async ({ uid, holdMs }) =>
-      connectResultsMessage(await gateway.connectListener(uid, Number(holdMs))),
+    connectListener: async ({ uid, holdMs }, { signal }) =>
+      connectResultsMessage(await gateway.connectListener(uid, Number(holdMs), signal)),
   });
 }

@@ -126,7 +126,7 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
     },
     async connectListener({ uid, holdMs }, context) {
       await get(uid, context);
-      return connectResultsMessage(await dataServer.connectListener(uid, Number(holdMs)));
+      return connectResultsMessage(await dataServer.connectListener(uid, Number(holdMs), context.signal));
     },
   });
 }

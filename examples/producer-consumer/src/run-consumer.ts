@@ -81,9 +81,9 @@ export async function runConsumer(options: ConsumerOptions): Promise<Summary> {
     if (span.beganMs === 0) span.beganMs = span.endedMs;
   };
   await Promise.all(
-    options.connect.map((address, index) => {
+    options.connect.flatMap((address, index) => {
       const reception = receptions[index];
-      return reception === undefined ? undefined : receive(address, reception, giveUp, onBytes);
+      return reception === undefined ? [] : [receive(address, reception, giveUp, onBytes)];
     }),
   );
   clearTimeout(idle);

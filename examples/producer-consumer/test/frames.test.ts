@@ -197,7 +197,9 @@ s('ends an endless stream with its closing frame when stopped', async () => {
   let sent: Promise<ProducerSummary> | undefined;
   const summary = await runConsumer({
     connect: producer.ports.map((port) => ({ host: LOOPBACK, port })),
-    onProgress: () => (sent ??= producer.stop()),
+    onProgress: () => {
+      sent ??= producer.stop();
+    },
   });
   assert.equal(summary.faults, []);
   assert.is(summary.frames, (await sent)?.frames);
@@ -216,9 +218,9 @@ s('ends with status 0 when all is well and 1 when a byte was changed', async () 
   middleMan.close();
   await producer.stop();
   assert.is(good.status, 0, good.stderr);
-  assert.is(JSON.parse(good.stdout).sha256Match, true);
+  assert.is((JSON.parse(good.stdout) as Summary).sha256Match, true);
   assert.is(bad.status, 1);
-  assert.is(JSON.parse(bad.stdout).corrupt, 1);
+  assert.is((JSON.parse(bad.stdout) as Summary).corrupt, 1);
   assert.match(bad.stderr, '1 frames were corrupt');
 });
 
