@@ -18,12 +18,12 @@ export function parseDuration(text: string): number {
 }
 
 /**
- * Parses a rate such as `20Gbps`, `500Mbps`, `1e9bps` or plain bit/s. Decimal prefixes, bits not bytes.
+ * Parses a rate such as `20Gbps`, `500Mbps` or plain bit/s. Decimal prefixes in either case; bits, so `GBps` is refused.
  * @returns bit/s, a whole number from 1 to 1e15.
  * @throws SCI_RATE_INVALID
  */
 export function parseRate(text: string): number {
-  const match = /^(\d{1,15}(?:\.\d{1,6})?)\s?([kmgt]?)(?:bps|bit\/s)?$/i.exec(text);
+  const match = /^(\d{1,15}(?:\.\d{1,6})?) ?([kKmMgGtT]?)(?:bps|bit\/s)?$/.exec(text);
   const rate = match ? Math.round(Number(match[1]) * (RATES[(match[2] ?? '').toLowerCase()] ?? NaN)) : NaN;
   if (rate >= 1 && rate <= 1e15) return rate;
   throw new SciStreamError('SCI_RATE_INVALID', `${quote(text)} is not a rate.`, {

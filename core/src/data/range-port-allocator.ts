@@ -112,7 +112,7 @@ export class RangePortAllocator implements PortAllocator {
     const leased = this.#leases.size - got;
     return new S2DSException(
       'SCI_PORTS_EXHAUSTED',
-      `${count} ports were asked for, but of ${first}-${last} ${leased} are leased to streams and ${taken} are used by others.`,
+      `${count} ports were asked for, but of the ${this.#size} ports ${first}-${last} ${leased} are leased to streams and ${taken} are used by others.`,
       {
         suggestions: [
           'Release streams that are no longer needed: scistream stream ls',
