@@ -1,8 +1,6 @@
 import 'reflect-metadata';
-import { readFile } from 'node:fs/promises';
-import { createSecureContext } from 'node:tls';
 import type { Interfaces } from '@oclif/core';
-import { messageOf, SciStreamError, type Logger } from '@scistream/core';
+import type { Logger } from '@scistream/core';
 import type { S2csConfig, S2dsConfig } from '@scistream/core/config';
 import {
   BUILT_INS,
@@ -10,6 +8,7 @@ import {
   DataServerDaemon,
   EmbeddedDataServer,
   findPlugins,
+  readKeyPair,
   registerServer,
   TOKENS,
   type ControlServer,
@@ -71,16 +70,5 @@ export async function checkDaemonConfig(
   if (!('auth' in config)) return;
   for (const [i, { use, ...options }] of config.auth.entries())
     await providers.authenticator(use, options, `auth.${i}`);
-  if (config.tls) await checkCertificate(config.tls);
-}
-
-async function checkCertificate({ cert, key }: { readonly cert: string; readonly key: string }): Promise<void> {
-  try {
-    createSecureContext({ cert: await readFile(cert), key: await readFile(key) });
-  } catch (error) {
-    throw new SciStreamError('SCI_CONFIG_INVALID', `tls: ${cert} and ${key} cannot be used: ${messageOf(error)}.`, {
-      cause: error,
-      suggestions: ['Leave tls out to get a self-signed certificate, whose fingerprint is printed at the start.'],
-    });
-  }
+  if (config.tls) await readKeyPair(config.tls);
 }

@@ -1,5 +1,5 @@
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Home } from './support/cli.js';
@@ -21,6 +21,17 @@ for (const [kind, file] of [
     assert.is((await stat(join(home.path, file))).mode & 0o777, 0o600);
     const checked = await home.json('config', 'check', '--config', file);
     assert.equal(checked, { valid: true, kind, file: join(home.path, file) });
+  });
+}
+
+for (const [file, kind] of [
+  ['s2cs-aps.conf', 's2cs'],
+  ['s2cs-alcf.conf', 's2cs'],
+  ['s2uc.conf', 's2uc'],
+] as const) {
+  s(`the sample ${file}, which the documentation shows, is right`, async ({ home }) => {
+    const path = resolve('examples/two-hosts', file);
+    assert.equal(await home.json('config', 'check', path), { valid: true, kind, file: path });
   });
 }
 

@@ -29,6 +29,7 @@ export interface ContainerRef {
   readonly name: string;
 }
 
+/** An instance as the runtime sees it now. */
 export interface ContainerState extends ContainerRef {
   readonly status: 'created' | 'running' | 'exited' | 'absent';
   readonly labels: Readonly<Record<string, string>>;
@@ -37,12 +38,14 @@ export interface ContainerState extends ContainerRef {
   readonly exit?: string;
 }
 
+/** How a command ended and what it wrote, as UTF-8. */
 export interface ExecResult {
   readonly exitCode: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
+/** What a runtime can do beyond running programs. */
 export interface RuntimeCapabilities {
   /** A program inherits listening sockets that the data server has bound, so no port is ever free in between. */
   readonly inheritSockets: boolean;

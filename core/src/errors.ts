@@ -19,6 +19,7 @@ const proxy = (grpc: number, meaning: string): CodeEntry => ({ exit: 5, grpc, me
 const auth = (grpc: number, meaning: string): CodeEntry => ({ exit: 6, grpc, meaning });
 const control = (grpc: number, meaning: string): CodeEntry => ({ exit: 7, grpc, meaning });
 
+/** All codes; add at the end of a family, then run `npm run docs`. */
 export const ERROR_CODES = {
   SCI_USAGE: usage('The command line is wrong.'),
   SCI_CONFIG_NOT_FOUND: usage('The configuration file does not exist or cannot be read.'),
@@ -91,12 +92,14 @@ export const ERROR_CODES = {
   SCI_BUG: { exit: 70, grpc: 13, meaning: 'A defect in SciStream. Please report it with the log.' },
 } as const satisfies Record<string, CodeEntry>;
 
+/** A code of the table. */
 export type ErrorCode = keyof typeof ERROR_CODES;
 
+/** What an error says besides its code and message. */
 export interface ErrorDetails {
   /** What to do, each an exact command or configuration key. */
   readonly suggestions?: readonly string[];
-  /** What a suggestion-reading program should know besides: uid, plugin, address … Never a secret. */
+  /** What was caught and led to this error, if anything. */
   readonly cause?: unknown;
 }
 

@@ -6,6 +6,7 @@ import type { S2DS } from './s2ds.js';
 /** Version of the plugin interface that this core speaks. Raised when a plugin must change to go on working. */
 export const PLUGIN_API_VERSION = 1;
 
+/** The kinds of things that a plugin can provide. */
 export type ProviderKind = 'proxy' | 'runtime' | 'authenticator';
 
 /** Another name for a proxy. */
@@ -44,6 +45,7 @@ export interface OptionsSchema<Options> {
   };
 }
 
+/** What validation gives: the checked value, or what is wrong. */
 export type SchemaResult<Options> =
   | { readonly value: Options; readonly issues?: undefined }
   | { readonly issues: readonly { readonly message: string; readonly path?: readonly unknown[] | undefined }[] };
@@ -77,9 +79,13 @@ interface Provider<Kind extends ProviderKind, Context, Made, Options> {
   create(context: Context, options: Options): Made;
 }
 
+/** Makes data servers that run a proxy. */
 export type ProxyProvider<Options = unknown> = Provider<'proxy', PluginContext, S2DS, Options>;
+/** Makes runtimes. */
 export type RuntimeProvider<Options = unknown> = Provider<'runtime', HostContext, ContainerRuntime, Options>;
+/** Makes authenticators. */
 export type AuthenticatorProvider<Options = unknown> = Provider<'authenticator', HostContext, Authenticator, Options>;
+/** A provider of whatever kind. */
 export type AnyProvider = ProxyProvider | RuntimeProvider | AuthenticatorProvider;
 
 /** The default export of a plugin. */

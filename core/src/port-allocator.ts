@@ -15,6 +15,7 @@ export interface ReservedListener {
   letGo(): Promise<void>;
 }
 
+/** Ports that a stream needs. */
 export interface PortRequest {
   readonly uid: string;
   /** The one local address to bind. */

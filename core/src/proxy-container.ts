@@ -111,7 +111,8 @@ export abstract class ProxyContainer implements S2DS {
 
   /**
    * Returns true once the instance accepts connections; called again and again until then. The default connects to
-   * every listener, so a proxy that can be asked otherwise should override it.
+   * every listener, which proves nothing where sockets are inherited: the kernel accepts on those all the time. A proxy
+   * that can be asked otherwise should override it.
    */
   protected async ready({ view }: ProxyInstance): Promise<boolean> {
     if (view.transport === 'udp') return true;
@@ -133,7 +134,7 @@ export abstract class ProxyContainer implements S2DS {
       live.instances = settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
       const failure = settled.find((result) => result.status === 'rejected');
       if (failure) {
-        await Promise.all(live.instances.map(({ ref }) => this.#remove(ref)));
+        await Promise.all(live.instances.map(({ ref }) => this.#discard(ref)));
         throw failure.reason;
       }
       await Promise.all(request.listeners.map((listener) => listener.letGo()));
@@ -211,7 +212,7 @@ export abstract class ProxyContainer implements S2DS {
       await runtime.start(ref, spec);
       await this.#waitReady({ ref, view }, signal);
     } catch (error) {
-      await this.#remove(ref);
+      await this.#discard(ref);
       throw error;
     }
     return { ref, view, description };
@@ -312,6 +313,13 @@ export abstract class ProxyContainer implements S2DS {
   async #remove(ref: ContainerRef): Promise<void> {
     await this.context.runtime.stop(ref, STOP_GRACE_MS);
     await this.context.runtime.remove(ref);
+  }
+
+  /** After a failure, which is what the caller must hear of. What stays is found and removed at the next start. */
+  async #discard(ref: ContainerRef): Promise<void> {
+    await this.#remove(ref).catch((error: unknown) => {
+      this.context.log.error({ instance: ref.name, error: messageOf(error) }, 'instance could not be removed');
+    });
   }
 
   #watch(live: Live, ref: ContainerRef): void {

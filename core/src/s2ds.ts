@@ -60,6 +60,7 @@ export interface ListenerStatistics {
   readonly errors: number;
 }
 
+/** How a stream does on its data server. */
 export interface S2DSStatus {
   readonly state: 'running' | 'failed';
   /** One entry per listener, in the order of the request; empty where `supports.statistics` is false. */

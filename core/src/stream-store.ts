@@ -17,7 +17,7 @@ export interface StreamRecord {
   readonly name: string;
   readonly role: Role;
   readonly state: StreamState;
-  /** `Identity.subject` of who asked for it. */
+  /** Who asked for it: `issuer` and `subject` of the `Identity`, with a colon between. */
   readonly owner: string;
   readonly gateway: string;
   readonly proxy: string;

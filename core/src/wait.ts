@@ -1,15 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
+/** How long and how often {@link poll} tries. */
 export interface PollOptions {
+  /** Until the last try begins; the first is made in any case. */
   readonly timeoutMs: number;
   /** Pause between two tries, default 10 ms. */
   readonly intervalMs?: number;
+  /** Ends the waiting with its reason, before the next try. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Calls `attempt` until it returns something other than undefined. What it throws in the last try, or `onTimeout()`, is
- * thrown when the time is over; a try in flight is not interrupted.
+ * Calls `attempt` until it returns something other than undefined; an error counts as undefined. When the time is over,
+ * what `onTimeout` makes of the error of the last try (if it threw one) is thrown; a try in flight is not interrupted.
  */
 export async function poll<T>(
   attempt: () => Promise<T | undefined> | T | undefined,

@@ -1,13 +1,14 @@
 /** Who may do what, and what a stranger learns: nothing. */
 import { createHash, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { connect } from 'node:http2';
 import { readFile } from 'node:fs/promises';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ConnectError } from '@connectrpc/connect';
 import { eventually } from '@scistream/core/testing';
 import { refused, type Peer } from '../support/clients.js';
 import { TestServer, type ServerOptions } from '../support/server.js';
+import { suite } from '../support/suite.js';
 
 const s = suite('access');
 
@@ -160,10 +161,10 @@ s('an error is in the trailers of a gRPC call as it goes over the wire', async (
     });
     const trailers: Record<string, unknown> = {};
     // A call without data may be answered by headers alone ("Trailers-Only" of the gRPC specification).
-    request.on('response', (headers) => Object.assign(trailers, headers));
-    request.on('trailers', (headers) => Object.assign(trailers, headers));
+    request.on('response', (headers) => void Object.assign(trailers, headers));
+    request.on('trailers', (headers) => void Object.assign(trailers, headers));
     request.resume().end(Buffer.from([0, 0, 0, 0, 0]));
-    await new Promise((resolve) => request.once('close', resolve));
+    await once(request, 'close');
     assert.equal([trailers['grpc-status'], trailers['scistream-code']], ['3', 'SCI_UID_INVALID']);
     assert.match(String(trailers['grpc-message']), /uid/);
     assert.type(trailers['grpc-status-details-bin'], 'string');

@@ -2,13 +2,13 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { formatAddress } from '@scistream/core';
 import { eventually, exchange, named, tcpServer } from '@scistream/core/testing';
 import { refused } from '../support/clients.js';
 import { NOTHING } from '../support/leftovers.js';
 import { FACILITY, GATEWAY, LAN, TestServer, WAN } from '../support/server.js';
+import { suite } from '../support/suite.js';
 
 const s = suite('control');
 

@@ -3,13 +3,13 @@ import { randomUUID } from 'node:crypto';
 import { connect } from 'node:net';
 import { once } from 'node:events';
 import { readlink } from 'node:fs/promises';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { formatAddress } from '@scistream/core';
 import { dial, eventually, exchange, named, read, tcpServer } from '@scistream/core/testing';
 import { refused, type Peer } from '../support/clients.js';
 import { NOTHING } from '../support/leftovers.js';
 import { LAN, TestServer, toAddress, WAN } from '../support/server.js';
+import { suite } from '../support/suite.js';
 
 const s = suite('gateway');
 

@@ -54,7 +54,7 @@ export class Daemon implements AsyncDisposable {
     ended.catch(() => undefined);
     const [line] = (await Promise.race([once(createInterface(child.stdout), 'line'), ended])) as [string];
     const { listen, fingerprint } = JSON.parse(line) as { listen: string; fingerprint: string };
-    return new Daemon(child, listen, fingerprint, state, range, directory.remove);
+    return new Daemon(child, listen, fingerprint, state, range, () => directory.remove());
   }
 
   /** The file clients of the existing kind trust. */

@@ -78,7 +78,7 @@ export class TestServer implements AsyncDisposable {
     try {
       const listening = await server.start();
       const peer = await connectPeer({ ...peerOptions(config, listening), authorization: 'INVALID_TOKEN' });
-      return new TestServer(server, listening, config, log, peer, made?.remove ?? (() => Promise.resolve()));
+      return new TestServer(server, listening, config, log, peer, async () => made?.remove());
     } catch (error) {
       await made?.remove();
       throw error;

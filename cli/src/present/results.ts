@@ -11,6 +11,7 @@ export interface UpResult extends Omit<StreamStatus, 'from' | 'to' | 'owner' | '
   readonly ticket?: string;
 }
 
+/** What `stream up` returns. @param ticket With `--inbound`. */
 export function upResult({ initial, setupMs = 0 }: StreamHandle, ticket: string | undefined): UpResult {
   const { from, to, owner: _owner, diagnosis: _diagnosis, hops: _hops, ...rest } = initial;
   return {
@@ -36,6 +37,7 @@ export interface DownResult {
   readonly bytesToConsumer: number;
 }
 
+/** What `stream down` returns for one stream. @param last Its last status, where a control server remembers it. */
 export function downResult(uid: string, name: string, last: StreamStatus | undefined): DownResult {
   const { connections = 0, bytesToProducer = 0, bytesToConsumer = 0 } = last?.hops[0] ?? {};
   return { uid, name, state: 'released', connections, bytesToProducer, bytesToConsumer };

@@ -22,6 +22,7 @@ const QUICK_MS = 10_000;
 /** For calls that make the gateway connect somewhere, ms. */
 const CONNECTING_MS = 15_000;
 
+/** How long a call may take, and who may end it before. */
 export interface CallLimits {
   /** Default 10 s. */
   readonly deadlineMs?: number | undefined;

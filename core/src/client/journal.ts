@@ -80,8 +80,20 @@ export class Journal {
     return entries.flatMap((entry) => entry ?? []).sort((a, b) => a.createdAt.localeCompare(b.createdAt));
   }
 
-  /** Forgets sides; with the last one that was made here goes the entry. Idempotent. */
+  /**
+   * Forgets sides; with the last one that was made here goes the entry. Idempotent. An entry that cannot be changed is a
+   * warning: the stream is gone all the same, and whoever looks for it later finds that out.
+   */
   async drop(uid: string, sides: readonly ('from' | 'to')[]): Promise<void> {
+    const file = this.#path(uid);
+    try {
+      await this.#drop(uid, sides);
+    } catch (error) {
+      this.#log.warn({ file, error: messageOf(error) }, 'journal entry cannot be removed');
+    }
+  }
+
+  async #drop(uid: string, sides: readonly ('from' | 'to')[]): Promise<void> {
     const entry = await this.get(uid);
     const kept = {
       from: sides.includes('from') ? undefined : entry?.from,

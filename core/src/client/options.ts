@@ -40,6 +40,7 @@ export interface SideOptions {
   readonly verify?: boolean | undefined;
 }
 
+/** What the inbound side should be. */
 export interface InboundOptions extends SideOptions {
   /** Control server of the inbound side, where the producer is. */
   readonly from: ServerRef;
@@ -47,11 +48,13 @@ export interface InboundOptions extends SideOptions {
   readonly producer?: readonly (string | Address)[] | undefined;
 }
 
+/** What the outbound side should be. */
 export interface OutboundOptions extends SideOptions {
   /** Control server of the outbound side, where consumers connect. */
   readonly to: ServerRef;
 }
 
+/** What a stream with both its sides should be. */
 export interface UpOptions extends InboundOptions, OutboundOptions {}
 
 /** An inbound side that exists, as far as it is known: a ticket, or just its listeners. */

@@ -47,6 +47,7 @@ export type ProgressEvent =
   | { readonly kind: 'reserved'; readonly side: 'from' | 'to'; readonly status: StreamStatus }
   | { readonly kind: 'verified'; readonly result: VerifyResult };
 
+/** What a program may give its {@link S2UC}. */
 export interface S2ucOptions {
   readonly log?: Logger;
   /** Called synchronously; must not throw. */
@@ -61,6 +62,7 @@ export interface S2ucOptions {
 export interface SearchOptions {
   readonly servers?: readonly ServerRef[] | undefined;
   readonly ended?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -144,8 +146,8 @@ export class S2UC implements AsyncDisposable {
    * @param servers More control servers to ask.
    * @param ended Also the streams that are over.
    */
-  async list({ servers = [], ended = false }: SearchOptions = {}): Promise<StreamList> {
-    return await listStreams(this.#survey(servers), ended);
+  async list({ servers = [], ended = false, signal }: SearchOptions = {}): Promise<StreamList> {
+    return await listStreams(this.#survey(servers, signal), ended);
   }
 
   /**
@@ -153,10 +155,10 @@ export class S2UC implements AsyncDisposable {
    * @param ref uid, prefix of a uid of at least 6 characters, or name.
    * @param servers More control servers to ask.
    * @param ended Whether a name may also mean a stream that has failed; default true.
-   * @throws SCI_STREAM_NOT_FOUND, SCI_STREAM_AMBIGUOUS
+   * @throws SCI_STREAM_NOT_FOUND, SCI_STREAM_AMBIGUOUS; the reason of `signal`
    */
-  async find(ref: string, { servers = [], ended = true }: SearchOptions = {}): Promise<StreamHandle> {
-    return await findStream(ref, this.#survey(servers), ended);
+  async find(ref: string, { servers = [], ended = true, signal }: SearchOptions = {}): Promise<StreamHandle> {
+    return await findStream(ref, this.#survey(servers, signal), ended);
   }
 
   /**
@@ -164,8 +166,12 @@ export class S2UC implements AsyncDisposable {
    * @throws The first error, after all were asked; SCI_STREAM_NOT_FOUND where there is no such stream.
    */
   async release(uid: string, servers: readonly ServerRef[]): Promise<void> {
-    const calls = servers.map((ref) => this.#client(this.#endpoint(ref)).release(parseUid(uid)));
-    const failed = (await Promise.allSettled(calls)).find((outcome) => outcome.status === 'rejected');
+    parseUid(uid);
+    // All of them first: a name that is wrong must not leave calls behind that nobody waits for.
+    const clients = servers.map((ref) => this.#client(this.#endpoint(ref)));
+    const failed = (await Promise.allSettled(clients.map((client) => client.release(uid)))).find(
+      (outcome) => outcome.status === 'rejected',
+    );
     if (failed) throw failed.reason;
   }
 
@@ -247,12 +253,13 @@ export class S2UC implements AsyncDisposable {
     return client;
   }
 
-  #survey(servers: readonly ServerRef[]) {
+  #survey(servers: readonly ServerRef[], signal: AbortSignal | undefined) {
     const refs = [...Object.keys(this.#facilities), ...servers];
     return {
       journal: this.#journal,
       endpoints: refs.map((ref) => this.#endpoint(ref)),
       client: (endpoint: Endpoint) => this.#client(endpoint),
+      signal,
     };
   }
 }

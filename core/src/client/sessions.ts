@@ -85,16 +85,16 @@ export class VerifiedSessions {
   #take(): Socket {
     const socket = this.#socket;
     this.#socket = undefined;
+    if (this.#closed) throw closed();
     if (!socket || socket.destroyed) throw new NoSocket();
     return socket;
   }
 
   async #open(): Promise<void> {
-    if (this.#closed)
-      throw new SciStreamError('SCI_BUG', 'The connection to the control server was closed by this program.');
+    if (this.#closed) throw closed();
     const { address, trust } = this.#endpoint;
     if (trust.kind === 'plain') {
-      this.#socket = await established(connectTcp(address), 'connect', this.#endpoint);
+      this.#keep(await established(connectTcp(address), 'connect', this.#endpoint));
       return;
     }
     const pinned = trust.kind === 'pin';
@@ -106,9 +106,18 @@ export class VerifiedSessions {
       throw untrusted(this.#endpoint, `its certificate is not the expected ${trust.fingerprint}`, shown);
     }
     this.#fingerprint = shown;
+    this.#keep(socket);
+  }
+
+  /** For the request that waits; unless `close` came first, which could not end what was not there yet. */
+  #keep(socket: Socket): void {
+    if (this.#closed) socket.destroy();
     this.#socket = socket;
   }
 }
+
+const closed = (): SciStreamError =>
+  new SciStreamError('SCI_BUG', 'The connection to the control server was closed by this program.');
 
 const known = new WeakSet<object>();
 
@@ -220,9 +229,9 @@ function untrusted(endpoint: Endpoint, why: string, seen: string | undefined, ca
 /** Connects once more, without sending anything, only to tell the user which certificate it was. */
 async function shownFingerprint(endpoint: Endpoint): Promise<string | undefined> {
   const socket = connectTls({ ...tlsOptions(endpoint), rejectUnauthorized: false, timeout: CONNECT_TIMEOUT_MS });
-  return new Promise((resolve) => {
+  return new Promise<string | undefined>((resolve) => {
     socket.once('secureConnect', () => resolve(fingerprintOf(socket)));
     socket.once('error', () => resolve(undefined));
     socket.once('timeout', () => resolve(undefined));
-  }).finally(() => socket.destroy()) as Promise<string | undefined>;
+  }).finally(() => socket.destroy());
 }

@@ -9,6 +9,7 @@ type ErrorJson = ReturnType<SciStreamError['toJSON']>;
 /** States of a stream that a user sees, worst first; of two sides the worse one counts. */
 const STATES = ['failed', 'releasing', 'reserving', 'waiting', 'streaming', 'idle', 'ready', 'released'] as const;
 
+/** One of the states that a user sees. */
 export type UserState = (typeof STATES)[number];
 
 /** One side of a stream as its control server tells it. */

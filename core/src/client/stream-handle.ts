@@ -24,6 +24,7 @@ export interface HandleParts {
   readonly setupMs?: number;
 }
 
+/** How to look at a stream. */
 export interface StatusOptions {
   /** Look twice, this many ms apart, and add rates. */
   readonly sampleMs?: number;

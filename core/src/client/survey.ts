@@ -14,6 +14,8 @@ export interface Survey {
   /** Control servers to ask, besides those of the journal. */
   readonly endpoints: readonly Endpoint[];
   readonly client: (endpoint: Endpoint) => ControlClient;
+  /** Ends the search with its reason. */
+  readonly signal: AbortSignal | undefined;
 }
 
 /** A control server that could not be asked. */
@@ -24,6 +26,7 @@ export interface Silent {
   readonly error: SciStreamError;
 }
 
+/** What a look at several control servers found. */
 export interface StreamList {
   /** Oldest first. */
   readonly streams: readonly StreamStatus[];
@@ -122,9 +125,12 @@ function handleOf({ uid, from, to, peer }: Found, { journal, client }: Survey): 
  * Asks the servers of a journal entry. When none of them knows the stream any more, or it is over, the entry goes; a
  * server that cannot be asked counts as one that knows it until its time is over.
  */
-async function askEntry({ journal, client }: Survey, entry: JournalEntry): Promise<Found | undefined> {
+async function askEntry({ journal, client, signal }: Survey, entry: JournalEntry): Promise<Found | undefined> {
   const { uid, name, from, to, peer } = entry;
-  const [inbound, outbound] = await Promise.all([from && askSide(client(from), uid), to && askSide(client(to), uid)]);
+  const [inbound, outbound] = await Promise.all([
+    from && askSide(client(from), uid, signal),
+    to && askSide(client(to), uid, signal),
+  ]);
   const late = Date.parse(entry.expiresAt) < Date.now();
   const isGone = ({ error, stream }: SideAnswer): boolean =>
     stream ? stream.state === 'released' : late || isUnknown(error);
@@ -138,10 +144,10 @@ async function askEntry({ journal, client }: Survey, entry: JournalEntry): Promi
 
 /** One Found per uid; the role tells the side. */
 async function listServers(
-  { endpoints, client }: Survey,
+  { endpoints, client, signal }: Survey,
   ended: boolean,
 ): Promise<{ found: readonly Found[]; silent: readonly Failed[] }> {
-  const answers = await Promise.all(endpoints.map((endpoint) => listServer(client(endpoint), ended)));
+  const answers = await Promise.all(endpoints.map((endpoint) => listServer(client(endpoint), ended, signal)));
   const byUid = new Map<string, Found>();
   for (const { endpoint, stream } of answers.flatMap(({ sides }) => sides)) {
     if (!stream) continue;
@@ -165,21 +171,23 @@ interface Failed {
 async function listServer(
   client: ControlClient,
   ended: boolean,
+  signal: AbortSignal | undefined,
 ): Promise<{ sides: readonly SideAnswer[]; failed?: Failed }> {
   const { endpoint } = client;
   try {
-    return { sides: (await client.list(ended)).map((stream) => ({ endpoint, stream })) };
+    return { sides: (await client.list(ended, { signal })).map((stream) => ({ endpoint, stream })) };
   } catch (error) {
+    signal?.throwIfAborted();
     return { sides: [], failed: { endpoint, error: toSciStreamError(error) } };
   }
 }
 
 /** Adds the side a journal entry knows and no listed server has. */
-async function complete({ client }: Survey, found: Found, entries: readonly JournalEntry[]): Promise<Found> {
+async function complete({ client, signal }: Survey, found: Found, entries: readonly JournalEntry[]): Promise<Found> {
   const entry = entries.find(({ uid }) => uid === found.uid);
   const [from, to] = await Promise.all([
-    found.from ?? (entry?.from && askSide(client(entry.from), found.uid)),
-    found.to ?? (entry?.to && askSide(client(entry.to), found.uid)),
+    found.from ?? (entry?.from && askSide(client(entry.from), found.uid, signal)),
+    found.to ?? (entry?.to && askSide(client(entry.to), found.uid, signal)),
   ]);
   return { ...found, from, to };
 }

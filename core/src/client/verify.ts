@@ -18,6 +18,7 @@ export interface Hop {
   readonly error?: { readonly code: string; readonly message: string; readonly suggestions: readonly string[] };
 }
 
+/** What a check of the hops found. */
 export interface VerifyResult {
   readonly ok: boolean;
   /** From the consumer to the producer. */
@@ -34,6 +35,7 @@ export interface Sides {
   readonly borrowed?: boolean;
 }
 
+/** How far to check. */
 export interface VerifyOptions {
   /** Also connect to the producer, and once through the whole chain: the producer sees these connections. */
   readonly full?: boolean;

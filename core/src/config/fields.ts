@@ -89,13 +89,17 @@ export const address: z.ZodType<Address, string | number> = text((value) => pars
 export const addresses = text((value) => value.split(',').map((part) => parseAddress(part.trim())));
 /** Of a gateway, literal and definite. */
 export const gatewayIp = text(parseGatewayIp);
+/** first-last */
 export const ports = text(parsePortRange);
 /** bit/s */
 export const rate = text(parseRate);
 /** ms, at most 20 days: what a timer of Node.js can hold (2^31 ms) with room to spare. */
 export const duration = text(parseLimitedDuration);
+/** sha256:… of a certificate. */
 export const fingerprint = text(parseFingerprint);
+/** unix:/path */
 export const unixPath = text(parseUnixPath);
+/** `embedded` or unix:/path */
 export const dataServer = text(parseDataServer);
 /** How many of something. */
 export const count = z.int().min(1);

@@ -13,6 +13,7 @@ import { configKind, isDocument, shapeOf, type Document, type Shape } from './sh
 /** The file names that are looked for, in this order. */
 export const SEARCH_PLACES = ['scistream.config.yaml', 'scistream.config.yml', 'scistream.config.json'];
 
+/** Where configuration comes from besides its usual places. */
 export interface LoadOptions {
   /** This file and no other. */
   readonly file?: string | undefined;
@@ -22,6 +23,7 @@ export interface LoadOptions {
   readonly env?: NodeJS.ProcessEnv;
 }
 
+/** A configuration, checked and parsed. */
 export interface LoadedConfig<Kind extends ConfigKind> {
   readonly config: Configs[Kind];
   /** The file it was read from; absent when there was none and everything is default, environment or flag. */
@@ -112,7 +114,7 @@ function newExplorer(): Pick<PublicExplorer, 'load' | 'search'> {
 }
 
 async function findDocument(kind: ConfigKind, env: NodeJS.ProcessEnv): Promise<Read | undefined> {
-  const own = env.SCISTREAM_CONFIG_DIR ?? join(env.XDG_CONFIG_HOME ?? join(homedir(), '.config'), 'scistream');
+  const own = env.SCISTREAM_CONFIG_DIR || join(env.XDG_CONFIG_HOME || join(homedir(), '.config'), 'scistream');
   const explorer = newExplorer();
   for (const directory of [process.cwd(), own, '/etc/scistream']) {
     const result = await explorer.search(directory);
@@ -126,13 +128,25 @@ async function findDocument(kind: ConfigKind, env: NodeJS.ProcessEnv): Promise<R
 const loadYaml: Loader = (path, content) => {
   const parsed = parseDocument(content, { prettyErrors: true });
   const [error] = parsed.errors;
-  if (!error) return (parsed.toJS() as unknown) ?? undefined;
+  if (!error) return values(path, parsed);
   const line = error.linePos?.[0].line ?? 1;
   const reason = (error.message.split('\n')[0] ?? '').replace(/ at line \d+, column \d+:?$/, '');
   throw new SciStreamError('SCI_CONFIG_SYNTAX', `${path} line ${line}: ${reason.replace(/[.:]?$/, '.')}`, {
     suggestions: [`Correct line ${line}, then run: scistream config check --config ${path}`],
   });
 };
+
+/** The values of a document; references (`*name`) are followed only now. */
+function values(path: string, parsed: ReturnType<typeof parseDocument>): unknown {
+  try {
+    return (parsed.toJS() as unknown) ?? undefined;
+  } catch (cause) {
+    throw new SciStreamError('SCI_CONFIG_SYNTAX', `${path}: ${messageOf(cause)}.`, {
+      cause,
+      suggestions: [`Correct the anchors and aliases, then run: scistream config check --config ${path}`],
+    });
+  }
+}
 
 function document(file: string, value: unknown): Read {
   if (!isDocument(value)) throw notAMapping(file, value);

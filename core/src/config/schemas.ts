@@ -15,7 +15,7 @@ export interface Surroundings {
 
 /** The surroundings on this machine, for a document in `directory`. */
 export function surroundings(directory: string, env: NodeJS.ProcessEnv): Surroundings {
-  const own = env.XDG_STATE_HOME ?? join(homedir(), '.local', 'state');
+  const own = env.XDG_STATE_HOME || join(homedir(), '.local', 'state');
   const short = (hostname().split('.')[0] ?? '').replace(/[^A-Za-z0-9_-]/g, '') || 'localhost';
   return { directory, hostName: short, stateHome: process.getuid?.() === 0 ? '/var/lib' : join(own, 'scistream') };
 }
@@ -136,6 +136,7 @@ export function s2ucSchema({ directory }: Pick<Surroundings, 'directory'>) {
   });
 }
 
+/** Who makes the schema of each kind. */
 export const SCHEMAS = { s2cs: s2csSchema, s2ds: s2dsSchema, s2uc: s2ucSchema } as const;
 
 /** Whose configuration a document is. */

@@ -40,6 +40,7 @@ export interface ConnectResult {
   readonly error?: string;
 }
 
+/** A gateway as it presents itself. */
 export interface GatewayDescription {
   readonly name: string;
   readonly wan: string;
@@ -82,6 +83,6 @@ export interface DataServer {
   connectTargets(uid: string): Promise<readonly ConnectResult[]>;
   /** Connects to the first listener and holds the connection for `holdMs`, or until `signal` aborts. */
   connectListener(uid: string, holdMs: number, signal: AbortSignal): Promise<readonly ConnectResult[]>;
-  /** Releases every stream. */
+  /** Releases what is left and lets go of the gateway. Called once, last. */
   close(): Promise<void>;
 }

@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import pLimit from 'p-limit';
 import { formatAddress, type Address } from '../address.js';
@@ -25,6 +26,7 @@ const MAX_HOLD_MS = 10_000;
 /** Proxies being started at once: more would only make each of them slower, and miss its deadline. */
 const CONCURRENT_STARTS = 8;
 
+/** The keys of the same names in the configuration of a gateway. */
 export interface GatewaySettings {
   readonly name: string;
   readonly wan: string;
@@ -198,15 +200,20 @@ export class EmbeddedDataServer implements DataServer {
     return first ? [await tryConnect(first.address, Math.min(holdMs, MAX_HOLD_MS), signal)] : [];
   }
 
-  /** Releases every stream. */
+  /** Releases every stream. @throws The first reason why one could not be released, after all were tried. */
   async releaseAll(): Promise<void> {
-    await Promise.all([...this.#streams.keys()].map((uid) => this.release(uid)));
+    const releases = [...this.#streams.keys()].map((uid) => this.release(uid));
+    const failed = (await Promise.allSettled(releases)).find((release) => release.status === 'rejected');
+    if (failed) throw failed.reason;
   }
 
   async close(): Promise<void> {
-    await this.releaseAll();
-    this.#stopping.abort();
-    for (const close of this.#closers.reverse()) await close();
+    try {
+      await this.releaseAll();
+    } finally {
+      this.#stopping.abort();
+      for (const close of this.#closers.splice(0).reverse()) await close();
+    }
   }
 
   #stream(uid: string): Stream {
@@ -221,6 +228,7 @@ export class EmbeddedDataServer implements DataServer {
       const inRuntime = await this.#runtime(runtime);
       const provider = await this.providers.proxy(proxy);
       const context = { ...this.#context(join('proxies', proxy)), runtime: inRuntime, gateway: this.settings.name };
+      await makeDirectory(context.dataDir);
       return provider.create(context);
     });
   }
@@ -256,6 +264,16 @@ export class EmbeddedDataServer implements DataServer {
       onClose: (close) => void this.#closers.push(close),
     };
   }
+}
+
+/** What {@link HostContext} promises. */
+async function makeDirectory(path: string): Promise<void> {
+  await mkdir(path, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
+    throw new S2DSException('SCI_RUNTIME_FAILED', `Cannot make ${path}: ${messageOf(cause)}.`, {
+      cause,
+      suggestions: ['Set the key state to a directory that the daemon may write to.'],
+    });
+  });
 }
 
 function memoize<T>(made: Map<string, Promise<T>>, key: string, make: () => Promise<T>): Promise<T> {

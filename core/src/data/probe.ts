@@ -26,14 +26,17 @@ export async function answerProbe(
   const server = createServer();
   server.listen({ ...address, exclusive: true });
   await once(server, 'listening');
+  // A failed accept (EMFILE) is for the prober to notice; without a listener it would end the process.
+  server.on('error', () => undefined);
   return { closed: serveProbe(server, challenge, lifeMs, signal) };
 }
 
 async function serveProbe(server: Server, challenge: string, lifeMs: number, signal: AbortSignal): Promise<void> {
   const sockets = new Set<Socket>();
+  const done = new AbortController();
   const over = new Promise<void>((resolve) => {
     if (signal.aborted) resolve();
-    signal.addEventListener('abort', () => resolve(), { once: true });
+    signal.addEventListener('abort', () => resolve(), { once: true, signal: done.signal });
     server.on('connection', (socket) => {
       sockets.add(socket);
       socket.setNoDelay(true);
@@ -49,6 +52,8 @@ async function serveProbe(server: Server, challenge: string, lifeMs: number, sig
     });
   });
   await within(over, lifeMs, () => new Error('expired')).catch(() => undefined);
+  // The signal lives as long as the stream, which may be probed many times.
+  done.abort();
   const closed = once(server, 'close');
   server.close();
   for (const socket of sockets) if (!socket.writableEnded) socket.destroy();

@@ -1,4 +1,4 @@
-import { readdir, readFile, readlink } from 'node:fs/promises';
+import { readdir, readFile, readlink, realpath } from 'node:fs/promises';
 
 /** Tells one process from a later one with the same pid. */
 export interface ProcessIdentity {
@@ -28,10 +28,12 @@ export async function isAlive(identity: ProcessIdentity): Promise<boolean> {
  * that belong to an instance, also when its first process ended long ago and the pid is in use again.
  */
 export async function processesIn(directory: string): Promise<readonly number[]> {
+  // The kernel tells the path without symbolic links; a directory that is gone has nobody in it.
+  const real = await realpath(directory).catch(() => directory);
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
   // A zombie has no working directory any more; other users' processes cannot be read and are not ours.
   const found = await Promise.all(
-    pids.map(async (pid) => (await readlink(`/proc/${pid}/cwd`).catch(() => '')) === directory),
+    pids.map(async (pid) => (await readlink(`/proc/${pid}/cwd`).catch(() => '')) === real),
   );
   return pids.filter((_, i) => found[i]);
 }

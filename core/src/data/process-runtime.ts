@@ -1,6 +1,6 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type {
@@ -16,6 +16,7 @@ import { messageOf, S2DSException, systemCode } from '../errors.js';
 import type { Logger } from '../logger.js';
 import { runtimeProvider } from '../plugin.js';
 import { poll } from '../wait.js';
+import { readTail, writeAtomically } from './files.js';
 import { identify, isAlive, processesIn, type ProcessIdentity } from './proc.js';
 
 const LOG = 'log';
@@ -73,8 +74,14 @@ export class ProcessRuntime implements ContainerRuntime {
         },
       );
     }
-    await this.putFiles(ref, spec.files);
-    await this.#writeRecord(ref, { labels: spec.labels, stopSignal: spec.stopSignal });
+    try {
+      // The record first: should this process die now, the next one finds the instance by it.
+      await this.#writeRecord(ref, { labels: spec.labels, stopSignal: spec.stopSignal });
+      await this.putFiles(ref, spec.files);
+    } catch (error) {
+      await this.remove(ref);
+      throw error;
+    }
     return ref;
   }
 
@@ -110,20 +117,11 @@ export class ProcessRuntime implements ContainerRuntime {
 
   async stop(ref: ContainerRef, graceMs: number): Promise<void> {
     const record = await this.#readRecord(ref);
-    if (!record?.process) return;
-    const { process } = record;
-    const gone = async (): Promise<true | undefined> => ((await isAlive(process)) ? undefined : true);
-    if (!(await gone())) {
-      kill(process.pid, record.stopSignal);
-      await poll(gone, { timeoutMs: graceMs, intervalMs: 5 }, () => new Error('still running')).catch(() => {
-        this.#log.warn({ instance: ref.name, graceMs }, 'instance did not end when asked, killing it');
-      });
-    }
+    if (!record) return;
+    if (record.process) await this.#ask(ref, record.process, record.stopSignal, graceMs);
+    // Also without a known process: it may have been started just before this could be written down.
     await this.#killAll(ref);
-    const own = this.#children.get(ref.name);
-    // Nothing else may keep this process alive while it stops, and then it would end here, halfway.
-    own?.child.ref();
-    await own?.exit;
+    await this.#howItEnded(ref);
   }
 
   async remove(ref: ContainerRef): Promise<void> {
@@ -139,24 +137,33 @@ export class ProcessRuntime implements ContainerRuntime {
     const { labels, process } = record;
     if (!process) return { ...ref, status: 'created', labels };
     if (await isAlive(process)) return { ...ref, status: 'running', labels, pid: process.pid };
-    const exit = await this.#children.get(ref.name)?.exit;
+    const exit = await this.#howItEnded(ref);
     return { ...ref, status: 'exited', labels, ...(exit === undefined ? {} : { exit }) };
   }
 
   async list(labels: ContainerSpec['labels']): Promise<readonly ContainerState[]> {
-    const names = await readdir(this.#directory).catch(() => []);
+    const names = await readdir(this.#directory).catch((error: unknown) => {
+      if (systemCode(error) === 'ENOENT') return [];
+      throw failed(`Cannot list ${this.#directory}`, error);
+    });
     const states = await Promise.all(names.map((name) => this.inspect({ name })));
     return states.filter((state) => Object.entries(labels).every(([key, value]) => state.labels[key] === value));
   }
 
   async logs(ref: ContainerRef, lines: number): Promise<string> {
-    const text = await readFile(this.#path(ref, LOG), 'utf8').catch(() => '');
-    return text.slice(-LOG_TAIL_BYTES).trimEnd().split('\n').slice(-lines).join('\n');
+    const text = await readTail(this.#path(ref, LOG), LOG_TAIL_BYTES).catch(() => '');
+    return text.trimEnd().split('\n').slice(-lines).join('\n');
   }
 
   exec(ref: ContainerRef, command: readonly string[], timeoutMs: number): Promise<ExecResult> {
     const [executable = '', ...args] = command;
-    const options = { cwd: this.#path(ref), timeout: timeoutMs, env: environment(), maxBuffer: 1024 * 1024 };
+    const options = {
+      cwd: this.#path(ref),
+      timeout: timeoutMs,
+      killSignal: 'SIGKILL',
+      env: environment(),
+      maxBuffer: 1024 * 1024,
+    } as const;
     return new Promise((resolve, reject) => {
       execFile(executable, args, options, (error, stdout, stderr) => {
         if (!error) resolve({ exitCode: 0, stdout, stderr });
@@ -206,6 +213,24 @@ export class ProcessRuntime implements ContainerRuntime {
     return await this.inspect(ref);
   }
 
+  /** Asks a process to end and waits for that, at most `graceMs`. */
+  async #ask(ref: ContainerRef, process: ProcessIdentity, signal: NodeJS.Signals, graceMs: number): Promise<void> {
+    const gone = async (): Promise<true | undefined> => ((await isAlive(process)) ? undefined : true);
+    if (await gone()) return;
+    kill(process.pid, signal);
+    await poll(gone, { timeoutMs: graceMs, intervalMs: 5 }, () => new Error('still running')).catch(() => {
+      this.#log.warn({ instance: ref.name, graceMs }, 'instance did not end when asked, killing it');
+    });
+  }
+
+  /** Of a child of ours that is dead; the event that tells may still be on its way. */
+  #howItEnded({ name }: ContainerRef): Promise<string> | undefined {
+    const own = this.#children.get(name);
+    // Nothing else may keep this process alive while it stops, and then it would end here, halfway.
+    own?.child.ref();
+    return own?.exit;
+  }
+
   /** Ends whatever still works in the instance's directory: a program that does not end, or children it left behind. */
   async #killAll(ref: ContainerRef): Promise<void> {
     const none = async (): Promise<true | undefined> => {
@@ -249,12 +274,6 @@ function environment(): NodeJS.ProcessEnv {
   return Object.fromEntries(
     ENVIRONMENT.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])),
   );
-}
-
-async function writeAtomically(path: string, content: string): Promise<void> {
-  const temporary = `${path}.tmp`;
-  await writeFile(temporary, content, { mode: 0o600 });
-  await rename(temporary, path);
 }
 
 /** Signals a process. It may have ended in this very moment, which is what the caller wants anyway. */

@@ -141,6 +141,8 @@ function reserveTcp(host: string, port: number): Promise<ReservedListener> {
     const server = createServer((stranger) => stranger.destroy());
     server.once('error', reject);
     server.listen({ host, port, exclusive: true, backlog: BACKLOG }, () => {
+      // A failed accept (EMFILE) concerns one stranger; without a listener the second would end the process.
+      server.on('error', () => undefined);
       const letGo = once(() => new Promise<void>((done) => void server.close(() => done())));
       const fd = descriptorOf(server);
       resolve({ address: { host, port }, letGo, ...(fd === undefined ? {} : { fd }) });

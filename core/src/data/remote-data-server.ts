@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ConnectError, createClient, type Client } from '@connectrpc/connect';
-import { createGrpcTransport } from '@connectrpc/connect-node';
+import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { formatAddress, parseAddress, type Address } from '../address.js';
 import { S2DSException, SciStreamError } from '../errors.js';
 import { DataServer as DataServerService } from '../gen/scistream/v1/data_server_pb.js';
@@ -22,6 +22,7 @@ const RETRY_MS = 1_000;
 
 /** A gateway whose data server is a daemon of its own, commanded through its unix socket (data_server.proto). */
 export class RemoteDataServer implements DataServer {
+  readonly #sessions: Http2SessionManager;
   readonly #client: Client<typeof DataServerService>;
   readonly #closed = new AbortController();
 
@@ -31,10 +32,11 @@ export class RemoteDataServer implements DataServer {
     private readonly socket: string,
   ) {
     const path = socket.replace(/^unix:/, '');
+    this.#sessions = new Http2SessionManager('http://localhost', {}, { createConnection: () => connect(path) });
     const transport = createGrpcTransport({
-      baseUrl: 'http://localhost',
+      baseUrl: this.#sessions.authority,
       defaultTimeoutMs: CALL_TIMEOUT_MS,
-      nodeOptions: { createConnection: () => connect(path) },
+      sessionManager: this.#sessions,
     });
     this.#client = createClient(DataServerService, transport);
   }
@@ -111,6 +113,7 @@ export class RemoteDataServer implements DataServer {
   /** Lets the daemon go on; its streams were released one by one before. */
   async close(): Promise<void> {
     this.#closed.abort();
+    this.#sessions.abort();
   }
 
   async #call<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {

@@ -22,6 +22,7 @@ export interface BuiltIn {
   readonly aliases?: readonly Alias[];
 }
 
+/** What there is to choose from, and what the configuration says about it. */
 export interface ProvidersInit {
   readonly builtIns: readonly BuiltIn[];
   /** What `findPlugins` found. */

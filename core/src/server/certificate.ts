@@ -1,10 +1,12 @@
 import 'reflect-metadata';
-import { createHash, webcrypto, X509Certificate } from 'node:crypto';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { createHash, createPrivateKey, webcrypto, X509Certificate } from 'node:crypto';
+import { mkdir, readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { hostname, networkInterfaces } from 'node:os';
 import { join } from 'node:path';
+import { createSecureContext } from 'node:tls';
 import * as x509 from '@peculiar/x509';
+import { writeAtomically } from '../data/files.js';
 import { messageOf, SciStreamError, systemCode } from '../errors.js';
 
 const DAY_MS = 86_400_000;
@@ -21,7 +23,7 @@ export function fingerprintOf(cert: string): string {
   return `sha256:${createHash('sha256').update(new X509Certificate(cert).raw).digest('hex')}`;
 }
 
-/** Reads a certificate and its key. @throws SCI_CONFIG_INVALID naming the file that cannot be used */
+/** Reads a certificate and its key and makes sure that TLS takes them. @throws SCI_CONFIG_INVALID naming the file */
 export async function readKeyPair(files: { readonly cert: string; readonly key: string }): Promise<KeyPair> {
   const read = (key: 'cert' | 'key'): Promise<string> =>
     readFile(files[key], 'utf8').catch((error: unknown) => {
@@ -33,7 +35,28 @@ export async function readKeyPair(files: { readonly cert: string; readonly key: 
   } catch (error) {
     throw new SciStreamError('SCI_CONFIG_INVALID', `tls.cert: ${files.cert} is no PEM certificate.`, { cause: error });
   }
+  if (!belongsTogether(pair)) {
+    throw new SciStreamError('SCI_CONFIG_INVALID', `tls.key: ${files.key} is not the key of ${files.cert}.`, {
+      suggestions: ['Give the unencrypted PEM key that the certificate was made with.'],
+    });
+  }
+  try {
+    createSecureContext(pair);
+  } catch (error) {
+    throw new SciStreamError('SCI_CONFIG_INVALID', `tls.cert: ${files.cert} cannot be used: ${messageOf(error)}.`, {
+      cause: error,
+      suggestions: ['Leave tls out to get a self-signed certificate, whose fingerprint is printed at the start.'],
+    });
+  }
   return pair;
+}
+
+function belongsTogether({ cert, key }: KeyPair): boolean {
+  try {
+    return new X509Certificate(cert).checkPrivateKey(createPrivateKey(key));
+  } catch {
+    return false;
+  }
 }
 
 /**
@@ -51,8 +74,7 @@ export async function selfSigned(directory: string, host: string): Promise<KeyPa
   const made = await make(host);
   await mkdir(directory, { recursive: true, mode: 0o700 });
   for (const name of ['key', 'cert'] as const) {
-    await writeFile(`${files[name]}.tmp`, made[name], { mode: 0o600 });
-    await rename(`${files[name]}.tmp`, files[name]);
+    await writeAtomically(files[name], made[name]);
   }
   return made;
 }

@@ -24,7 +24,10 @@ import { TOKENS } from './tokens.js';
 
 const MAX_MESSAGE_BYTES = 1024 * 1024;
 const CLOSE_GRACE_MS = 2_000;
+/** A peer that vanished without a word would otherwise hold a Watch, which may be silent for hours, for good. */
+const KEEPALIVE_MS = 30_000;
 
+/** The keys of the same names in the configuration. */
 export interface ControlServerSettings {
   readonly listen: Address;
   /** PEM files; absent: a self-signed certificate in the state directory. */
@@ -69,22 +72,27 @@ export class ControlServer {
     try {
       return await this.#open();
     } catch (error) {
-      await this.stop();
+      await this.stop().catch((failure: unknown) => this.log.error({ error: messageOf(failure) }, 'cannot clean up'));
       throw error;
     }
   }
 
-  /** Refuses new calls, ends waiting ones, releases every stream, and frees the state directory. Idempotent. */
+  /**
+   * Refuses new calls, ends waiting ones, releases every stream, and frees the state directory. Idempotent.
+   * @throws The first thing that went wrong, after everything else was ended.
+   */
   async stop(): Promise<void> {
     const server = this.#server;
     this.#server = undefined;
     const closed = server && once(server, 'close');
     server?.close();
-    await this.services.controller.close();
-    await this.services.dataServer.close();
+    const failures: unknown[] = [];
+    for (const part of [this.services.controller, this.services.dataServer])
+      await part.close().catch((error: unknown) => failures.push(error));
     for (const session of this.#sessions) session.close();
     if (closed) await within(closed, CLOSE_GRACE_MS, () => new Error('late')).catch(() => this.#cutSockets());
     await this.#unlock();
+    if (failures.length > 0) throw failures[0];
   }
 
   async #open(): Promise<Listening> {
@@ -115,11 +123,14 @@ export class ControlServer {
       session.once('close', () => this.#sessions.delete(session));
     });
     server.on('connection', (socket: Socket) => {
+      socket.setKeepAlive(true, KEEPALIVE_MS);
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
     });
     server.on('sessionError', (error: unknown) => this.log.debug({ error: messageOf(error) }, 'session broke'));
     await this.#listen(server);
+    // A failed accept (EMFILE) concerns one caller; without a listener it would end the process.
+    server.on('error', (error: unknown) => this.log.warn({ error: messageOf(error) }, 'a connection was not accepted'));
     return {
       address: formatAddress(addressOf(server, this.settings.listen)),
       scheme: pair ? 'https' : 'http',

@@ -1,20 +1,22 @@
 import { once } from 'node:events';
-import { chmod, mkdir, rm } from 'node:fs/promises';
+import { chmod, lstat, mkdir, rm } from 'node:fs/promises';
 import { createServer, type Http2Server, type ServerHttp2Session } from 'node:http2';
+import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import type { ConnectRouter } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { formatAddress, parseAddress } from '../address.js';
 import type { EmbeddedDataServer } from '../data/embedded-data-server.js';
-import { messageOf, SciStreamError } from '../errors.js';
+import { messageOf, SciStreamError, systemCode } from '../errors.js';
 import { DataServer } from '../gen/scistream/v1/data_server_pb.js';
 import type { Logger } from '../logger.js';
-import { parseRole } from '../s2ds.js';
+import { parseRole, parseUid } from '../s2ds.js';
 import { errorStatus } from './interceptors.js';
 import { connectResultsMessage, microseconds, statisticsMessage, statusMessage } from '../rpc/messages.js';
 import { lockState } from './state-lock.js';
-import { parseTransport } from './stream-controller.js';
+import { parseTransport } from './stream-wish.js';
 
+/** The keys of the same names in the configuration. */
 export interface DataServerDaemonSettings {
   /** `unix:/path`; whoever may open the socket commands the data server, so it is made 0600. */
   readonly listen: string;
@@ -51,7 +53,7 @@ export class DataServerDaemon {
       });
       await this.#listen(server);
     } catch (error) {
-      await this.stop();
+      await this.stop().catch((failure: unknown) => this.log.error({ error: messageOf(failure) }, 'cannot clean up'));
       throw error;
     }
     return { address: this.settings.listen };
@@ -63,24 +65,30 @@ export class DataServerDaemon {
     this.#server = undefined;
     const closed = server && once(server, 'close');
     server?.close();
-    await this.gateway.close();
-    for (const session of this.#sessions) session.destroy();
-    await closed;
-    await this.#unlock();
+    try {
+      await this.gateway.close();
+    } finally {
+      for (const session of this.#sessions) session.destroy();
+      await closed;
+      await this.#unlock();
+    }
   }
 
   async #listen(server: Http2Server): Promise<void> {
     try {
       await mkdir(dirname(this.#path), { recursive: true, mode: 0o700 });
-      // The lock on the state directory says that no other daemon of ours is behind a socket file that is left.
-      await rm(this.#path, { force: true });
+      await removeStale(this.#path);
+      // `listen` binds before it returns; a moment longer and files that others make would get this mask.
       const before = process.umask(0o177);
       try {
         server.listen(this.#path);
-        await once(server, 'listening');
       } finally {
         process.umask(before);
       }
+      await once(server, 'listening');
+      server.on('error', (error: unknown) =>
+        this.log.warn({ error: messageOf(error) }, 'a connection was not accepted'),
+      );
       await chmod(this.#path, 0o600);
     } catch (error) {
       throw new SciStreamError('SCI_LISTEN_FAILED', `Cannot listen on ${this.#path}: ${messageOf(error)}.`, {
@@ -89,6 +97,21 @@ export class DataServerDaemon {
       });
     }
   }
+}
+
+/** Removes the socket file of a daemon that is gone. @throws when somebody listens there, or it is no socket */
+async function removeStale(path: string): Promise<void> {
+  const found = await lstat(path).catch((error: unknown) => {
+    if (systemCode(error) === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (!found) return;
+  if (!found.isSocket()) throw new Error('there is a file that is no socket');
+  const socket = connect(path);
+  const answer = await once(socket, 'connect').catch(systemCode);
+  socket.destroy();
+  if (answer !== 'ECONNREFUSED') throw new Error('another program listens there');
+  await rm(path, { force: true });
 }
 
 function routes(router: ConnectRouter, gateway: EmbeddedDataServer): void {
@@ -101,7 +124,7 @@ function routes(router: ConnectRouter, gateway: EmbeddedDataServer): void {
     async reserve({ uid, role, transport, count, proxy, runtime, bitsPerSecond }) {
       const rate = Number(bitsPerSecond);
       const request = {
-        uid,
+        uid: parseUid(uid),
         count,
         proxy,
         runtime,

@@ -9,8 +9,10 @@ export { RelayContainer, relayOptions, relayProvider } from '../data/relay/relay
 export * from '../plugins/index.js';
 export { MemoryStreamStore } from '../store/memory-stream-store.js';
 export { VERSION } from '../version.js';
+export { readKeyPair } from './certificate.js';
 export { BUILT_INS, createProviders, registerServer, type ServerParts } from './compose.js';
 export { ControlServer, type ControlServerSettings, type Listening } from './control-server.js';
 export { DataServerDaemon } from './data-server-daemon.js';
-export { StreamController, type Limits, type StreamWish } from './stream-controller.js';
+export { StreamController, type Limits } from './stream-controller.js';
+export type { StreamWish } from './stream-wish.js';
 export { TOKENS } from './tokens.js';

@@ -20,6 +20,7 @@ export const IDENTITY = createContextKey<Identity | undefined>(undefined);
 /** `Watch` looks this often whether data began or ceased to flow, which is no change of the record, in ms. */
 const WATCH_INTERVAL_MS = 1_000;
 
+/** What the services speak for. */
 export interface ServiceParts {
   readonly facility: string;
   readonly limits: Limits;

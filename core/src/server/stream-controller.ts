@@ -1,23 +1,23 @@
+import { EventEmitter, once } from 'node:events';
 import { inject, injectable } from 'tsyringe';
-import { parseAddress, type Address, type Transport } from '../address.js';
+import { parseAddress, type Address } from '../address.js';
 import type { Identity } from '../authenticator.js';
 import { ownerOf, unknownStream } from '../auth/owner-policy.js';
 import type { DataServer } from '../data/data-server.js';
-import { quote, SciStreamError, toSciStreamError } from '../errors.js';
+import { SciStreamError, toSciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import type { Policy } from '../policy.js';
 import { parseRole, parseUid, type S2DSStatus } from '../s2ds.js';
 import type { StreamRecord, StreamStore } from '../stream-store.js';
-import { poll } from '../wait.js';
 import { StreamMachine } from './stream-machine.js';
+import { checkRate, parseGateway, parseName, parseTransport, type StreamWish } from './stream-wish.js';
 import { TOKENS } from './tokens.js';
 
 /** How long a HELLO that overtook its `req` waits for it (protocol.md §2). */
 const EARLY_HELLO_MS = 2_000;
 const MAX_TARGETS = 4096;
-/** As {@link parseRate} has it; the number also stays exact on its way through JSON. */
-const MAX_BITS_PER_SECOND = 1e15;
 
+/** What a control server grants at most: key `limits` of its configuration. */
 export interface Limits {
   /** Streams that exist at once. */
   readonly streams: number;
@@ -27,23 +27,6 @@ export interface Limits {
   readonly connections: number;
   readonly helloTimeoutMs: number;
   readonly lifetimeMs: number;
-}
-
-/** What `req` asks for, as it came over the wire. */
-export interface StreamWish {
-  readonly uid: string;
-  readonly role: string;
-  readonly connections: number;
-  readonly legacyRate: number;
-  readonly name: string;
-  /** bit/s; 0 for none. */
-  readonly bitsPerSecond: number;
-  /** 0 for the most that is allowed. */
-  readonly lifetimeMs: number;
-  readonly proxy: string;
-  readonly runtime: string;
-  readonly gateway: string;
-  readonly transport: string;
 }
 
 /** A stream and how it does just now. */
@@ -60,6 +43,8 @@ export interface StreamView {
 @injectable()
 export class StreamController {
   readonly #live = new Map<string, StreamMachine>();
+  /** Emits the uid of every request that begins; a uid has at least 8 characters, so none is called `error`. */
+  readonly #arrivals = new EventEmitter().setMaxListeners(0);
   #stopping = false;
 
   constructor(
@@ -89,18 +74,14 @@ export class StreamController {
       },
     );
     this.#live.set(record.uid, machine);
+    this.#arrivals.emit(record.uid);
     this.log.info({ uid: record.uid, role, owner: record.owner, connections: wish.connections }, 'stream requested');
     return await machine.untilHello(client);
   }
 
   /** HELLO: the role that counts is the one of the request (protocol.md §2). */
   async hello(uid: string, announced: readonly string[], identity: Identity): Promise<StreamRecord> {
-    parseUid(uid);
-    const machine = await poll(
-      () => this.#live.get(uid),
-      { timeoutMs: EARLY_HELLO_MS },
-      () => unknownStream(uid),
-    );
+    const machine = this.#live.get(parseUid(uid)) ?? (await this.#arrival(uid));
     await this.policy.check(identity, { kind: 'hello', stream: machine.record });
     let addresses: readonly Address[];
     try {
@@ -169,17 +150,31 @@ export class StreamController {
     return { streams: records.length, waiting: records.filter(waits).length };
   }
 
-  /** Refuses new streams, ends waiting requests and releases everything. Called once, at the end. */
+  /**
+   * Refuses new streams, ends waiting requests and releases everything. Called at the end; may be repeated.
+   * @throws The first reason why a stream could not be released, after all were tried.
+   */
   async close(): Promise<void> {
     this.#stopping = true;
     const stopping = new SciStreamError('SCI_SHUTTING_DOWN', 'The control server is stopping.', {
       suggestions: ['Try again when it is back.'],
     });
-    await Promise.all(
-      [...this.#live.values()].map((machine) =>
-        machine.release(waits(machine.record) ? stopping : released(machine.record.uid)),
-      ),
+    const releases = [...this.#live.values()].map((machine) =>
+      machine.release(waits(machine.record) ? stopping : released(machine.record.uid)),
     );
+    const failed = (await Promise.allSettled(releases)).find((release) => release.status === 'rejected');
+    if (failed) throw failed.reason;
+  }
+
+  async #arrival(uid: string): Promise<StreamMachine> {
+    // Without a signal that aborts by itself: its timer keeps no process alive, and a HELLO must get its answer.
+    const late = new AbortController();
+    const timer = setTimeout(() => late.abort(), EARLY_HELLO_MS);
+    await once(this.#arrivals, uid, { signal: late.signal }).catch(() => undefined);
+    clearTimeout(timer);
+    const machine = this.#live.get(uid);
+    if (!machine) throw unknownStream(uid);
+    return machine;
   }
 
   #admit(uid: string): void {
@@ -284,36 +279,5 @@ const released = (uid: string): SciStreamError =>
 function ended({ uid, state, error }: StreamRecord): SciStreamError {
   return new SciStreamError('SCI_STREAM_STATE', `Stream ${uid} is ${state}${error ? ` (${error.message})` : ''}.`, {
     suggestions: ['Make a new stream.'],
-  });
-}
-
-function checkRate(bitsPerSecond: number): void {
-  if (bitsPerSecond <= MAX_BITS_PER_SECOND) return;
-  throw new SciStreamError('SCI_RATE_INVALID', `${bitsPerSecond} bit/s are more than any gateway has.`, {
-    suggestions: [`Ask for at most ${MAX_BITS_PER_SECOND} bit/s.`],
-  });
-}
-
-/** Names are shown, logged and typed again: letters, digits, dot, dash and underscore; empty for none. */
-function parseName(text: string): string {
-  if (/^[A-Za-z0-9][\w.-]{0,63}$|^$/.test(text)) return text;
-  throw new SciStreamError('SCI_NAME_INVALID', `${quote(text)} is not a name.`, {
-    suggestions: ['Use up to 64 letters, digits, ".", "-" and "_", beginning with a letter or digit.'],
-  });
-}
-
-function parseGateway(wanted: string, name: string): string {
-  if (wanted === '' || wanted === name) return name;
-  throw new SciStreamError('SCI_NAME_INVALID', `There is no gateway ${quote(wanted)} here.`, {
-    suggestions: [`Use ${name}.`],
-  });
-}
-
-/** @throws SCI_USAGE unless it is tcp, udp, or empty for tcp */
-export function parseTransport(text: string): Transport {
-  if (text === '' || text === 'tcp') return 'tcp';
-  if (text === 'udp') return 'udp';
-  throw new SciStreamError('SCI_USAGE', `Transport ${quote(text)} is neither tcp nor udp.`, {
-    suggestions: ['Use tcp or udp.'],
   });
 }

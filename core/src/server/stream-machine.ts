@@ -6,6 +6,9 @@ import type { Logger } from '../logger.js';
 import { isFinal, type StreamRecord, type StreamState, type StreamStore } from '../stream-store.js';
 import { KeyedLock } from '../wait.js';
 
+/** After a failed clean-up of a stream that ended by itself, ms: nobody else would ask for it again. */
+const CLEANUP_RETRY_MS = 10_000;
+
 /** What a machine needs of the control server it belongs to. */
 export interface MachineParts {
   readonly store: StreamStore;
@@ -90,7 +93,7 @@ export class StreamMachine {
       await Promise.race([this.#reserved.then(() => this.#greeted), interrupted]);
       return this.#record;
     } catch (error) {
-      await this.release(toSciStreamError(error));
+      await this.#fail(toSciStreamError(error));
       throw error;
     } finally {
       clearTimeout(timer);
@@ -111,11 +114,13 @@ export class StreamMachine {
         await this.parts.dataServer.start(uid, this.#abort.signal);
         this.#watch(uid);
         await this.#change({ state: 'provisioned', announced });
+        // Released meanwhile, and that waits behind this: a HELLO must not be accepted when its `req` is refused.
+        this.#abort.signal.throwIfAborted();
         this.#greet();
       });
       return this.#record;
     } catch (error) {
-      await this.release(toSciStreamError(error));
+      await this.#fail(toSciStreamError(error));
       throw error;
     }
   }
@@ -133,8 +138,7 @@ export class StreamMachine {
       try {
         await this.parts.dataServer.updateTargets(uid, targets, this.#abort.signal);
       } catch (error) {
-        // The proxy may have died meanwhile, then the record is final and stays so.
-        if (this.#record.state === 'updating') await this.#change({ state });
+        await this.#change({ state });
         throw error;
       }
       const inForce = listeners.flatMap((_, i) => targets[i % targets.length] ?? []);
@@ -161,10 +165,11 @@ export class StreamMachine {
 
   async #release(reason: SciStreamError): Promise<void> {
     if (isFinal(this.#record.state)) return;
-    clearTimeout(this.#lifetime);
     const { uid } = this.#record;
     await this.#change({ state: 'releasing' });
     const final = await this.parts.dataServer.release(uid);
+    // Not before: when this release fails and is not repeated, the end of the lifetime does it.
+    clearTimeout(this.#lifetime);
     const failed = reason.code !== 'SCI_STREAM_RELEASED';
     await this.#change({ state: failed ? 'failed' : 'released', final, ...(failed ? { error: reason.toJSON() } : {}) });
     this.parts.log.info({ uid, state: this.#record.state, reason: reason.code }, 'stream ended');
@@ -174,23 +179,25 @@ export class StreamMachine {
   /** Notices when the proxy ends by itself. */
   #watch(uid: string): void {
     this.parts.dataServer.ended(uid).then(
-      (error) => error && this.#fail(error),
-      (error: unknown) => this.#fail(toSciStreamError(error)),
+      (error) => error && void this.#fail(error),
+      (error: unknown) => void this.#fail(toSciStreamError(error)),
     );
   }
 
-  #fail(error: SciStreamError): void {
-    this.release(error).catch((failure: unknown) => {
-      this.parts.log.error(
-        { uid: this.#record.uid, error: messageOf(failure) },
-        'failed stream could not be cleaned up',
-      );
-    });
+  /** Releases because of `reason`, which matters more than what goes wrong on the way; that is tried again. Never rejects. */
+  async #fail(reason: SciStreamError): Promise<void> {
+    try {
+      await this.release(reason);
+    } catch (error) {
+      this.parts.log.error({ uid: this.#record.uid, error: messageOf(error) }, 'stream could not be cleaned up');
+      clearTimeout(this.#lifetime);
+      this.#lifetime = setTimeout(() => void this.#fail(reason), CLEANUP_RETRY_MS).unref();
+    }
   }
 
   #expire(): void {
     this.parts.log.info({ uid: this.#record.uid }, 'lifetime is over');
-    this.#fail(new SciStreamError('SCI_STREAM_RELEASED', `The lifetime of stream ${this.#record.uid} is over.`));
+    void this.#fail(new SciStreamError('SCI_STREAM_RELEASED', `The lifetime of stream ${this.#record.uid} is over.`));
   }
 
   async #change(change: Partial<StreamRecord>): Promise<void> {

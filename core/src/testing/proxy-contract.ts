@@ -8,6 +8,7 @@ import { trafficCases } from './proxy-traffic.js';
 /** Behaviour every data server must have, in words, and how to see it. */
 export type ProxyCases = Readonly<Record<string, (env: ProxyEnvironment) => Promise<void>>>;
 
+/** What {@link proxyContract} needs to know of a proxy and of the test runner. */
 export interface ProxyContract {
   /** Put before the name of each test. */
   readonly name: string;

@@ -20,4 +20,5 @@ export const HaproxyOptions = z.strictObject({
   templates: z.string().min(1).optional(),
 });
 
+/** The options, checked. */
 export type HaproxyOptions = z.output<typeof HaproxyOptions>;

@@ -1,5 +1,5 @@
 import { Args } from '@oclif/core';
-import type { S2UC } from '@scistream/core/client';
+import type { S2UC, SearchOptions } from '@scistream/core/client';
 import { downResult, type DownResult } from '../../present/results.js';
 import { downText } from '../../present/status.js';
 import { serverFlag, StreamCommand } from './stream-command.js';
@@ -20,8 +20,8 @@ export default class StreamDown extends StreamCommand {
   async run(): Promise<object> {
     const { argv, flags } = await this.parse(StreamDown);
     const refs = argv.map(String);
-    const outcomes = await this.withClient(flags, (client) =>
-      Promise.allSettled(refs.map((ref) => bringDown(client, ref, flags.s2cs))),
+    const outcomes = await this.withClient(flags, (client, _config, signal) =>
+      Promise.allSettled(refs.map((ref) => bringDown(client, ref, { servers: flags.s2cs, ended: false, signal }))),
     );
     const released = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
     for (const result of released) this.log(downText(result));
@@ -31,7 +31,8 @@ export default class StreamDown extends StreamCommand {
   }
 }
 
-async function bringDown(client: S2UC, ref: string, servers: readonly string[] | undefined): Promise<DownResult> {
-  const stream = await client.find(ref, { servers, ended: false });
+/** A stream that has been found is released whatever the signal says; half of it would be worse. */
+async function bringDown(client: S2UC, ref: string, where: SearchOptions): Promise<DownResult> {
+  const stream = await client.find(ref, where);
   return downResult(stream.uid, stream.name, await stream.down());
 }

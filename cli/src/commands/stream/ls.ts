@@ -17,7 +17,9 @@ export default class StreamLs extends StreamCommand {
 
   async run(): Promise<object> {
     const { flags } = await this.parse(StreamLs);
-    const list = await this.withClient(flags, (client) => client.list({ servers: flags.s2cs, ended: flags.all }));
+    const list = await this.withClient(flags, (client, _config, signal) =>
+      client.list({ servers: flags.s2cs, ended: flags.all, signal }),
+    );
     this.log(listText(list));
     return list;
   }

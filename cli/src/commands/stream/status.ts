@@ -17,7 +17,7 @@ export default class StreamStatus extends StreamCommand {
   async run(): Promise<object> {
     const { args, flags } = await this.parse(StreamStatus);
     return await this.withClient(flags, async (client, _config, signal) => {
-      const stream = await client.find(args.ref, { servers: flags.s2cs });
+      const stream = await client.find(args.ref, { servers: flags.s2cs, signal });
       const streaming = stream.initial.state === 'streaming';
       const status = streaming ? await stream.status({ sampleMs: SAMPLE_MS, signal }) : stream.initial;
       this.log(statusText(status));

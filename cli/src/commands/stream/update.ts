@@ -22,7 +22,7 @@ export default class StreamUpdate extends StreamCommand {
   async run(): Promise<object> {
     const { args, flags } = await this.parse(StreamUpdate);
     return await this.withClient(flags, async (client, _config, signal) => {
-      const stream = await client.find(args.ref, { servers: flags.s2cs });
+      const stream = await client.find(args.ref, { servers: flags.s2cs, signal });
       const status = await stream.update({ producer: flags.producer }, signal);
       this.log(statusText(status));
       return status;

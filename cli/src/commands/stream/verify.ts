@@ -20,7 +20,7 @@ export default class StreamVerify extends StreamCommand {
   async run(): Promise<object> {
     const { args, flags } = await this.parse(StreamVerify);
     return await this.withClient(flags, async (client, _config, signal) => {
-      const stream = await client.find(args.ref, { servers: flags.s2cs });
+      const stream = await client.find(args.ref, { servers: flags.s2cs, signal });
       this.progress.busy('checking the hops');
       const result = await stream.verify({ full: flags.full, signal });
       this.progress.idle();

@@ -16,7 +16,7 @@ export default class StreamWatch extends StreamCommand {
   async run(): Promise<void> {
     const { args, flags } = await this.parse(StreamWatch);
     await this.withClient(flags, async (client, _config, signal) => {
-      const stream = await client.find(args.ref, { servers: flags.s2cs });
+      const stream = await client.find(args.ref, { servers: flags.s2cs, signal });
       for await (const status of stream.watch(signal)) {
         if (this.jsonEnabled()) printJson(status, false);
         else this.log(watchLine(status, new Date()));

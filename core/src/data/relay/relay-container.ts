@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { createInterface } from 'node:readline';
+import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { messageOf, quote, S2DSException } from '../../errors.js';
@@ -43,6 +44,7 @@ export const relayOptions = z.strictObject({
   udpSession: duration('2m'),
 });
 
+/** {@link relayOptions}, checked; durations in ms. */
 export type RelayOptions = z.output<typeof relayOptions>;
 
 /** The built-in proxy: buffer-and-forward subprocesses of our own, which need nothing installed. See worker.ts. */
@@ -106,8 +108,9 @@ export class RelayContainer extends ProxyContainer {
         'SCI_PROXY_NOT_READY',
         `The relay did not answer ${quote(request.cmd)} in ${CONTROL_TIMEOUT_MS} ms.`,
       );
-    const socket = await within(this.context.runtime.dial(ref, CONTROL_SOCKET), CONTROL_TIMEOUT_MS, late);
+    let socket: Duplex | undefined;
     try {
+      socket = await within(this.context.runtime.dial(ref, CONTROL_SOCKET), CONTROL_TIMEOUT_MS, late);
       socket.write(`${JSON.stringify(request)}\n`);
       const [line] = (await within(once(createInterface(socket), 'line'), CONTROL_TIMEOUT_MS, late)) as [string];
       const reply = JSON.parse(line) as ControlReply;
@@ -119,7 +122,7 @@ export class RelayContainer extends ProxyContainer {
         ? error
         : new S2DSException('SCI_PROXY_NOT_READY', `The relay: ${messageOf(error)}`, { cause: error });
     } finally {
-      socket.destroy();
+      socket?.destroy();
     }
   }
 }

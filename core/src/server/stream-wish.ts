@@ -1,0 +1,55 @@
+import type { Transport } from '../address.js';
+import { quote, SciStreamError } from '../errors.js';
+
+/** As `parseRate` has it; the number also stays exact on its way through JSON. */
+const MAX_BITS_PER_SECOND = 1e15;
+
+/** What `req` asks for, as it came over the wire. */
+export interface StreamWish {
+  readonly uid: string;
+  readonly role: string;
+  readonly connections: number;
+  readonly legacyRate: number;
+  readonly name: string;
+  /** bit/s; 0 for none. */
+  readonly bitsPerSecond: number;
+  /** 0 for the most that is allowed. */
+  readonly lifetimeMs: number;
+  readonly proxy: string;
+  readonly runtime: string;
+  readonly gateway: string;
+  readonly transport: string;
+}
+
+/** @throws SCI_RATE_INVALID when it is more than 1e15 bit/s */
+export function checkRate(bitsPerSecond: number): void {
+  if (bitsPerSecond <= MAX_BITS_PER_SECOND) return;
+  throw new SciStreamError('SCI_RATE_INVALID', `${bitsPerSecond} bit/s are more than any gateway has.`, {
+    suggestions: [`Ask for at most ${MAX_BITS_PER_SECOND} bit/s.`],
+  });
+}
+
+/** Names are shown, logged and typed again: letters, digits, dot, dash and underscore; empty for none. @throws SCI_NAME_INVALID */
+export function parseName(text: string): string {
+  if (/^[A-Za-z0-9][\w.-]{0,63}$|^$/.test(text)) return text;
+  throw new SciStreamError('SCI_NAME_INVALID', `${quote(text)} is not a name.`, {
+    suggestions: ['Use up to 64 letters, digits, ".", "-" and "_", beginning with a letter or digit.'],
+  });
+}
+
+/** Empty means the gateway called `name`, the only one there is. @throws SCI_NAME_INVALID for any other */
+export function parseGateway(wanted: string, name: string): string {
+  if (wanted === '' || wanted === name) return name;
+  throw new SciStreamError('SCI_NAME_INVALID', `There is no gateway ${quote(wanted)} here.`, {
+    suggestions: [`Use ${name}.`],
+  });
+}
+
+/** @throws SCI_USAGE unless it is tcp, udp, or empty for tcp */
+export function parseTransport(text: string): Transport {
+  if (text === '' || text === 'tcp') return 'tcp';
+  if (text === 'udp') return 'udp';
+  throw new SciStreamError('SCI_USAGE', `Transport ${quote(text)} is neither tcp nor udp.`, {
+    suggestions: ['Use tcp or udp.'],
+  });
+}

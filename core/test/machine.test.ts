@@ -1,0 +1,273 @@
+/** The state machine of a stream behind `StreamController`, with a real gateway and no network; and what it waits with. */
+import 'reflect-metadata';
+import { randomUUID } from 'node:crypto';
+import { container } from 'tsyringe';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { KeyedLock, poll, SciStreamError, silentLogger, within, type ErrorCode, type Identity } from '@scistream/core';
+import { loadConfig } from '@scistream/core/config';
+import {
+  EmbeddedDataServer,
+  registerServer,
+  TOKENS,
+  type StreamController,
+  type StreamWish,
+} from '@scistream/core/server';
+import { eventually, temporaryDirectory } from '@scistream/core/testing';
+
+const waiting = suite('waiting');
+const machine = suite('stream machine');
+
+const ALICE: Identity = { subject: 'alice', issuer: 'test', admin: false };
+/** The signal of a client that stays. */
+const present = (): AbortSignal => new AbortController().signal;
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function refusal(promise: Promise<unknown>, code: ErrorCode): Promise<SciStreamError> {
+  const error: unknown = await promise.then(
+    () => assert.unreachable(`expected ${code}`),
+    (thrown: unknown) => thrown,
+  );
+  if (!SciStreamError.is(error)) throw error;
+  assert.is(error.code, code, error.message);
+  return error;
+}
+
+const failure = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'none', String);
+
+waiting('poll returns the first value that is not undefined, whatever it is', async () => {
+  for (const value of [0, false, '', null]) {
+    let tries = 0;
+    const attempt = (): unknown => ((tries += 1) < 3 ? undefined : value);
+    assert.is(await poll(attempt, { timeoutMs: 5_000, intervalMs: 1 }, () => new Error('late')), value);
+    assert.is(tries, 3);
+  }
+});
+
+waiting('poll goes on after errors and gives the last one to who makes the final error', async () => {
+  let tries = 0;
+  const attempt = async (): Promise<undefined> => {
+    throw new Error(`try ${(tries += 1)}`);
+  };
+  const message = await failure(
+    poll(attempt, { timeoutMs: 20, intervalMs: 1 }, (last) => new Error(`late: ${String(last)}`)),
+  );
+  assert.ok(tries > 1);
+  assert.is(message, `Error: late: Error: try ${tries}`);
+});
+
+waiting('poll tries once even without time, and stops when told to', async () => {
+  assert.is(
+    await poll(
+      () => 'at once',
+      { timeoutMs: 0 },
+      () => new Error('late'),
+    ),
+    'at once',
+  );
+  const stop = new AbortController();
+  const polling = poll(
+    () => undefined,
+    { timeoutMs: 60_000, intervalMs: 1, signal: stop.signal },
+    () => new Error('x'),
+  );
+  stop.abort(new Error('enough'));
+  assert.is(await failure(polling), 'Error: enough');
+});
+
+waiting('within passes on what settles in time and nothing that comes later', async () => {
+  const late = (): Error => new Error('late');
+  assert.is(await within(Promise.resolve('value'), 5_000, late), 'value');
+  assert.is(await failure(within(Promise.reject(new Error('own')), 5_000, late)), 'Error: own');
+  // The late rejection must not surface as an unhandled one, which would end this process.
+  const slow = sleep(30).then(() => Promise.reject(new Error('too late')));
+  assert.is(await failure(within(slow, 5, late)), 'Error: late');
+  await slow.catch(() => undefined);
+});
+
+waiting('KeyedLock: one after another for a key, keys side by side, errors included', async () => {
+  const lock = new KeyedLock();
+  const events: string[] = [];
+  const gates = new Map<string, () => void>();
+  const work = (key: string, name: string): Promise<string> =>
+    lock.run(key, async () => {
+      events.push(`begin ${name}`);
+      await new Promise<void>((resolve) => gates.set(name, resolve));
+      events.push(`end ${name}`);
+      if (name === 'a1') throw new Error(name);
+      return name;
+    });
+  const open = (name: string): Promise<void> => eventually(() => (gates.get(name) ?? (() => assert.unreachable()))());
+  const results = [work('a', 'a1'), work('a', 'a2'), work('b', 'b1')].map((each) => each.catch(String));
+  await open('b1');
+  assert.is(await results[2], 'b1', 'another key does not wait');
+  assert.equal(events, ['begin a1', 'begin b1', 'end b1']);
+  await open('a1');
+  await open('a2');
+  assert.equal(await Promise.all(results), ['Error: a1', 'a2', 'b1']);
+  assert.equal(events.slice(3), ['end a1', 'begin a2', 'end a2']);
+});
+
+/** A real gateway, with a way in between "the proxy runs" and "the control server knows". */
+class InterruptibleGateway extends EmbeddedDataServer {
+  afterStart: (signal: AbortSignal) => Promise<void> = () => Promise.resolve();
+
+  override async start(uid: string, signal: AbortSignal): Promise<void> {
+    await super.start(uid, signal);
+    await this.afterStart(signal);
+  }
+}
+
+interface Fixture extends AsyncDisposable {
+  readonly controller: StreamController;
+  readonly gateway: InterruptibleGateway;
+}
+
+/** A controller on a gateway with eight ports at an address of this file alone. */
+async function fixture(): Promise<Fixture> {
+  const directory = await temporaryDirectory();
+  const host = `127.78.${(process.pid >> 8) & 255}.${process.pid & 255}`;
+  const { config } = await loadConfig('s2cs', { env: {}, overrides: { state: directory.path } });
+  const ports = { first: 22_000, last: 22_007 };
+  const settings = { name: 'gateway', wan: host, lan: host, ports, proxy: 'relay', runtime: 'process' };
+  const own = container.createChildContainer();
+  registerServer(own, { config, logger: silentLogger, plugins: [] });
+  const gateway = new InterruptibleGateway(settings, own.resolve(TOKENS.Providers), silentLogger, directory.path);
+  own.register(TOKENS.DataServer, { useValue: gateway });
+  await gateway.open();
+  const controller = own.resolve(TOKENS.StreamController);
+  const dispose = async (): Promise<void> => {
+    await controller.close();
+    await gateway.close();
+    await directory.remove();
+  };
+  return { controller, gateway, [Symbol.asyncDispose]: dispose };
+}
+
+const wish = (uid: string, more: Partial<StreamWish> = {}): StreamWish => ({
+  uid,
+  role: 'PROD',
+  connections: 1,
+  legacyRate: 0,
+  name: '',
+  bitsPerSecond: 0,
+  lifetimeMs: 0,
+  proxy: '',
+  runtime: '',
+  gateway: '',
+  transport: '',
+  ...more,
+});
+
+machine('goes through its states, one stored version for each', async () => {
+  await using made = await fixture();
+  const { controller } = made;
+  const uid = randomUUID();
+  const seen: string[] = [];
+  const look = async (): Promise<void> => {
+    for (;;) {
+      const next = controller.changed(uid, present());
+      const { record } = await controller.get(uid, ALICE);
+      if (seen.at(-1) !== `${record.version} ${record.state}`) seen.push(`${record.version} ${record.state}`);
+      if (record.state === 'released') return;
+      await next;
+    }
+  };
+  const req = controller.request(wish(uid), ALICE, present());
+  await eventually(async () => assert.is((await controller.get(uid, ALICE)).record.state, 'waiting'));
+  const looking = look();
+  await controller.hello(uid, ['10.0.0.1:5001'], ALICE);
+  assert.equal((await req).announced, [{ host: '10.0.0.1', port: 5001 }]);
+  const { version, state, targets } = await controller.update(uid, ['127.0.0.1:9'], ALICE);
+  assert.equal([version, state, targets], [5, 'active', [{ host: '127.0.0.1', port: 9 }]]);
+  await controller.release(uid, ALICE);
+  await looking;
+  assert.equal([seen[0], seen.at(-1)], ['2 waiting', '7 released']);
+  const versions = seen.map((each) => Number(each.split(' ')[0]));
+  assert.equal(
+    versions,
+    [...versions].sort((a, b) => a - b),
+    'in order',
+  );
+});
+
+machine('counts what lives and what waits', async () => {
+  await using made = await fixture();
+  const { controller } = made;
+  const [a, b] = [randomUUID(), randomUUID()];
+  const requests = [a, b].map((uid) => controller.request(wish(uid), ALICE, present()).catch(String));
+  await eventually(() => assert.equal(controller.counts(), { streams: 2, waiting: 2 }));
+  await controller.hello(a, [], ALICE);
+  assert.equal(controller.counts(), { streams: 2, waiting: 1 });
+  await controller.release(b, ALICE);
+  assert.equal(controller.counts(), { streams: 1, waiting: 0 });
+  await Promise.all(requests);
+});
+
+machine('two requests with one uid at the same moment: one is refused', async () => {
+  await using made = await fixture();
+  const uid = randomUUID();
+  const results = [1, 2].map(() => made.controller.request(wish(uid), ALICE, present()));
+  const [, second] = results;
+  await refusal(second ?? Promise.resolve(), 'SCI_STREAM_EXISTS');
+  const greeted = made.controller.hello(uid, [], ALICE);
+  assert.is((await results[0])?.uid, uid);
+  await greeted;
+});
+
+machine('a client that is gone already does not keep its stream', async () => {
+  await using made = await fixture();
+  const uid = randomUUID();
+  await refusal(made.controller.request(wish(uid), ALICE, AbortSignal.abort()), 'SCI_CLIENT_GONE');
+  assert.equal(made.controller.counts(), { streams: 0, waiting: 0 });
+  const { record } = await made.controller.get(uid, ALICE);
+  assert.equal([record.state, record.error?.code], ['failed', 'SCI_CLIENT_GONE']);
+});
+
+machine('RELEASE between the start of the proxy and the answer to HELLO refuses both, and nothing stays', async () => {
+  await using made = await fixture();
+  const { controller, gateway } = made;
+  const uid = randomUUID();
+  let release: Promise<unknown> = Promise.resolve();
+  gateway.afterStart = async (signal) => {
+    release = controller.release(uid, ALICE);
+    // It waits behind HELLO, and has aborted it as soon as its own checks are done.
+    await eventually(() => assert.ok(signal.aborted));
+  };
+  const req = refusal(controller.request(wish(uid), ALICE, present()), 'SCI_STREAM_RELEASED');
+  await refusal(controller.hello(uid, [], ALICE), 'SCI_STREAM_RELEASED');
+  await Promise.all([req, release]);
+  assert.equal([controller.counts().streams, (await gateway.describe()).portsInUse], [0, 0]);
+});
+
+machine('close refuses what is new and ends what waits, more than once', async () => {
+  await using made = await fixture();
+  const { controller } = made;
+  const uid = randomUUID();
+  const req = refusal(controller.request(wish(uid), ALICE, present()), 'SCI_SHUTTING_DOWN');
+  await eventually(async () => assert.is((await controller.get(uid, ALICE)).record.state, 'waiting'));
+  await controller.close();
+  await controller.close();
+  await req;
+  await refusal(controller.request(wish(randomUUID()), ALICE, present()), 'SCI_SHUTTING_DOWN');
+  assert.is((await controller.get(uid, ALICE)).record.error?.code, 'SCI_SHUTTING_DOWN');
+});
+
+machine('who waits for a change can stop waiting', async () => {
+  await using made = await fixture();
+  const uid = randomUUID();
+  const req = made.controller.request(wish(uid), ALICE, present()).catch(String);
+  await eventually(async () => assert.is((await made.controller.get(uid, ALICE)).record.state, 'waiting'));
+  const stop = new AbortController();
+  const change = made.controller.changed(uid, stop.signal);
+  stop.abort(new Error('enough'));
+  assert.is(await failure(change), 'Error: enough');
+  assert.is(await failure(made.controller.changed(uid, AbortSignal.abort(new Error('before')))), 'Error: before');
+  await made.controller.changed(randomUUID(), present());
+  await made.controller.release(uid, ALICE);
+  await req;
+});
+
+waiting.run();
+machine.run();
