@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { readdir, readFile, readlink, stat, symlink } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
@@ -149,6 +150,22 @@ s('stop finds children below a directory that is reached through a symbolic link
   assert.equal(left, []);
 });
 
+s('stop leaves a stranger alone who looks around in the directory of the instance', async () => {
+  await using fixture = await Fixture.make();
+  await fixture.run(READY);
+  const stranger = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], {
+    cwd: fixture.path(),
+    detached: true,
+  });
+  await once(stranger, 'spawn');
+  try {
+    await fixture.runtime.stop(REF, 1_000);
+    assert.equal(await workingIn(fixture.path().replace(/\/$/, '')), [stranger.pid]);
+  } finally {
+    stranger.kill('SIGKILL');
+  }
+});
+
 s('another runtime on the same directory finds, watches and stops what runs', async () => {
   await using fixture = await Fixture.make();
   const pid = await fixture.run(READY);
@@ -221,7 +238,7 @@ s('the environment of the daemon does not reach the program', async () => {
   try {
     const pid = await fixture.run(READY);
     const names = (await readFile(`/proc/${pid}/environ`, 'utf8')).split('\0').map((entry) => entry.split('=')[0]);
-    const allowed = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', ''];
+    const allowed = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', 'SCISTREAM_INSTANCE', ''];
     assert.equal(
       names.filter((name) => !allowed.includes(name ?? '')),
       [],

@@ -10,7 +10,7 @@ import { root, searchPath } from '../setup.js';
 const GRACE_MS = 2000;
 const LOOK_EVERY_MS = 50;
 
-/** What runs now: process group → id. */
+/** What runs now: process group → id and home. */
 const running = new Map();
 
 /**
@@ -48,11 +48,17 @@ function readProc(pid, file) {
   }
 }
 
-/** Processes whose environment carries the id: children of a test also when they were detached from it. */
-function processesOf(id) {
+/** Processes whose environment carries the id or the temporary folder of a run: also those detached from the test. */
+function processesOf({ id, home }) {
   if (process.platform !== 'linux') return [];
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
-  return pids.filter((pid) => readProc(pid, 'environ').split('\0').includes(`SCISTREAM_TEST_ID=${id}`)).map(Number);
+  // Proxies get little of the environment, but TMPDIR they get.
+  const marks = [`SCISTREAM_TEST_ID=${id}`, `TMPDIR=${join(home, 'tmp')}`];
+  const marked = (pid) =>
+    readProc(pid, 'environ')
+      .split('\0')
+      .some((entry) => marks.includes(entry));
+  return pids.filter(marked).map(Number);
 }
 
 /** Kills a process, or a group when negative; one that is gone already is fine. */
@@ -65,12 +71,12 @@ function kill(pid) {
 }
 
 /** Kills what a file left running and says what it was, after giving what is ending a moment to end. */
-async function sweep(id) {
+async function sweep(run) {
   const deadline = Date.now() + GRACE_MS;
-  while (processesOf(id).length > 0 && Date.now() < deadline) await pause(LOOK_EVERY_MS);
+  while (processesOf(run).length > 0 && Date.now() < deadline) await pause(LOOK_EVERY_MS);
   const found = new Map();
   while (Date.now() < deadline + GRACE_MS) {
-    const pids = processesOf(id);
+    const pids = processesOf(run);
     if (pids.length === 0) break;
     for (const pid of pids) {
       found.set(pid, `${pid} ${readProc(pid, 'cmdline').replaceAll('\0', ' ').trim()}`);
@@ -83,9 +89,9 @@ async function sweep(id) {
 
 /** Kills all that runs now, for the end of the runner itself: test files are groups of their own, out of Ctrl-C's reach. */
 export function killAll() {
-  for (const [group, id] of running) {
+  for (const [group, run] of running) {
     kill(-group);
-    processesOf(id).forEach(kill);
+    processesOf(run).forEach(kill);
   }
 }
 
@@ -107,16 +113,17 @@ export async function runFile({ node, script, home, id, limit }) {
     stdio: ['ignore', fd, fd],
   });
   closeSync(fd);
-  running.set(child.pid, id);
+  const run = { id, home };
+  running.set(child.pid, run);
   let overdue;
   const timer = setTimeout(() => {
     overdue = limit;
     kill(-child.pid);
-    processesOf(id).forEach(kill);
+    processesOf(run).forEach(kill);
   }, limit * 1000);
   try {
     const [code, signal] = await once(child, 'exit');
-    return { code, signal, limit: overdue, leftOver: await sweep(id), output: readFileSync(log, 'utf8') };
+    return { code, signal, limit: overdue, leftOver: await sweep(run), output: readFileSync(log, 'utf8') };
   } finally {
     clearTimeout(timer);
     running.delete(child.pid);

@@ -1,15 +1,13 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import pLimit from 'p-limit';
 import { formatAddress, type Address } from '../address.js';
 import { LABELS, type ContainerRuntime } from '../container-runtime.js';
 import { messageOf, quote, S2DSException } from '../errors.js';
 import type { Logger } from '../logger.js';
-import { PLUGIN_API_VERSION, type HostContext } from '../plugin.js';
+import { PluginHost } from '../plugins/host.js';
 import type { Providers } from '../plugins/index.js';
 import type { ReservedListener } from '../port-allocator.js';
 import type { ListenerStatistics, S2DS, S2DSStatus } from '../s2ds.js';
-import { VERSION } from '../version.js';
 import type {
   ConnectResult,
   DataServer,
@@ -18,10 +16,10 @@ import type {
   Reservation,
   ReserveRequest,
 } from './data-server.js';
-import { answerProbe, newChallenge, runProbe, tryConnect } from './probe.js';
+import { runProbe, tryConnect } from './probe.js';
 import { RangePortAllocator, type PortRange } from './range-port-allocator.js';
+import { StreamProbes } from './stream-probes.js';
 
-const PROBE_LIFE_MS = 10_000;
 const MAX_HOLD_MS = 10_000;
 /** Proxies being started at once: more would only make each of them slower, and miss its deadline. */
 const CONCURRENT_STARTS = 8;
@@ -41,10 +39,7 @@ interface Stream {
   readonly request: ReserveRequest;
   readonly s2ds: S2DS;
   readonly listeners: readonly ReservedListener[];
-  /** Probes that wait for an answer; each settles when its port is free again. */
-  readonly probes: Set<Promise<void>>;
-  /** Ends the probes. */
-  readonly released: AbortController;
+  readonly probes: StreamProbes;
   targets: readonly Address[];
 }
 
@@ -55,17 +50,16 @@ export class EmbeddedDataServer implements DataServer {
   readonly #runtimes = new Map<string, Promise<ContainerRuntime>>();
   readonly #dataServers = new Map<string, Promise<S2DS>>();
   readonly #starts = pLimit(CONCURRENT_STARTS);
-  readonly #stopping = new AbortController();
-  readonly #closers: (() => Promise<void>)[] = [];
-  #probes = 0;
+  readonly #host: PluginHost;
 
   constructor(
     private readonly settings: GatewaySettings,
     private readonly providers: Providers,
     private readonly log: Logger,
     /** Directory of this gateway's state, 0700. */
-    private readonly state: string,
+    state: string,
   ) {
+    this.#host = new PluginHost(log, state);
     this.#ports = new RangePortAllocator(settings.ports);
   }
 
@@ -108,8 +102,8 @@ export class EmbeddedDataServer implements DataServer {
     const host = request.role === 'PROD' ? this.settings.wan : this.settings.lan;
     const { uid, transport, count } = request;
     const listeners = await this.#ports.allocate({ uid, host, transport, count });
-    const probes = { probes: new Set<Promise<void>>(), released: new AbortController() };
-    this.#streams.set(uid, { request, s2ds, listeners, ...probes, targets: [] });
+    const probes = new StreamProbes(this.#ports, uid, host);
+    this.#streams.set(uid, { request, s2ds, listeners, probes, targets: [] });
     return {
       gateway: this.settings.name,
       ...found,
@@ -141,8 +135,7 @@ export class EmbeddedDataServer implements DataServer {
       this.log.debug({ uid, error: messageOf(error) }, 'no last counters');
       return undefined;
     });
-    stream.released.abort();
-    await Promise.all([stream.s2ds.release(uid), ...stream.probes]);
+    await Promise.all([stream.s2ds.release(uid), stream.probes.close()]);
     await this.#ports.release(uid);
     this.#streams.delete(uid);
     return last?.listeners ?? [];
@@ -156,25 +149,8 @@ export class EmbeddedDataServer implements DataServer {
     return this.#stream(uid).s2ds.ended(uid);
   }
 
-  async openProbe(uid: string): Promise<ProbeOffer> {
-    const { listeners, probes, released } = this.#stream(uid);
-    const host = listeners[0]?.address.host ?? this.settings.wan;
-    const lease = `${uid}/probe${(this.#probes += 1)}`;
-    const [listener] = await this.#ports.allocate({ uid: lease, host, transport: 'tcp', count: 1 });
-    if (!listener)
-      throw new S2DSException('SCI_PORTS_EXHAUSTED', `No port of ${this.settings.name} is free for a probe.`);
-    const { address } = listener;
-    await listener.letGo();
-    const challenge = newChallenge();
-    try {
-      const { closed } = await answerProbe(address, challenge, PROBE_LIFE_MS, released.signal);
-      const probe = closed.then(() => this.#ports.release(lease)).finally(() => probes.delete(probe));
-      probes.add(probe);
-    } catch (error) {
-      await this.#ports.release(lease);
-      throw error;
-    }
-    return { address, challenge, expiresMs: PROBE_LIFE_MS };
+  openProbe(uid: string): Promise<ProbeOffer> {
+    return this.#stream(uid).probes.open();
   }
 
   async runProbe(uid: string, address: Address, challenge: string): Promise<number> {
@@ -211,8 +187,7 @@ export class EmbeddedDataServer implements DataServer {
     try {
       await this.releaseAll();
     } finally {
-      this.#stopping.abort();
-      for (const close of this.#closers.splice(0).reverse()) await close();
+      await this.#host.close();
     }
   }
 
@@ -227,15 +202,14 @@ export class EmbeddedDataServer implements DataServer {
     return memoize(this.#dataServers, `${proxy} ${runtime}`, async () => {
       const inRuntime = await this.#runtime(runtime);
       const provider = await this.providers.proxy(proxy);
-      const context = { ...this.#context(join('proxies', proxy)), runtime: inRuntime, gateway: this.settings.name };
-      await makeDirectory(context.dataDir);
-      return provider.create(context);
+      const context = await this.#host.context(join('proxies', proxy));
+      return provider.create({ ...context, runtime: inRuntime, gateway: this.settings.name });
     });
   }
 
   #runtime(id: string): Promise<ContainerRuntime> {
     return memoize(this.#runtimes, id, async () => {
-      const runtime = (await this.providers.runtime(id)).create(this.#context(id));
+      const runtime = (await this.providers.runtime(id)).create(await this.#host.context(id));
       await runtime.ping();
       await this.#sweep(runtime);
       return runtime;
@@ -254,26 +228,6 @@ export class EmbeddedDataServer implements DataServer {
       await runtime.remove(stray);
     }
   }
-
-  #context(directory: string): HostContext {
-    return {
-      log: this.log.child({ plugin: directory }),
-      dataDir: join(this.state, directory),
-      signal: this.#stopping.signal,
-      host: { version: VERSION, apiVersion: PLUGIN_API_VERSION },
-      onClose: (close) => void this.#closers.push(close),
-    };
-  }
-}
-
-/** What {@link HostContext} promises. */
-async function makeDirectory(path: string): Promise<void> {
-  await mkdir(path, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
-    throw new S2DSException('SCI_RUNTIME_FAILED', `Cannot make ${path}: ${messageOf(cause)}.`, {
-      cause,
-      suggestions: ['Set the key state to a directory that the daemon may write to.'],
-    });
-  });
 }
 
 function memoize<T>(made: Map<string, Promise<T>>, key: string, make: () => Promise<T>): Promise<T> {

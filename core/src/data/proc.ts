@@ -7,11 +7,16 @@ export interface ProcessIdentity {
   readonly startTime: string;
 }
 
-/** Reads the identity of a process that lives (a zombie does not). Undefined when there is none. */
-export async function identify(pid: number): Promise<ProcessIdentity | undefined> {
+/** Fields of /proc/PID/stat from the third on (the state); none when there is no such process. */
+async function statFields(pid: number): Promise<readonly string[]> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
   // The name in parentheses may itself contain spaces and parentheses, so fields count from the last ')'.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+}
+
+/** Reads the identity of a process that lives (a zombie does not). Undefined when there is none. */
+export async function identify(pid: number): Promise<ProcessIdentity | undefined> {
+  const fields = await statFields(pid);
   const [state] = fields;
   const startTime = fields[19];
   if (!startTime || state === 'Z' || state === 'X') return undefined;
@@ -24,16 +29,32 @@ export async function isAlive(identity: ProcessIdentity): Promise<boolean> {
 }
 
 /**
- * Pids of the living processes whose working directory is `directory`. Unlike a process group this names only processes
- * that belong to an instance, also when its first process ended long ago and the pid is in use again.
+ * Pids of the living processes of an instance: they work in its `directory` and either belong to the session of its first
+ * process or carry its name in their environment. That leaves an operator's shell alone that happens to look around
+ * there, and finds what a first process left behind that ended long ago.
+ * @param session Pid of the first process, where it is known.
  */
-export async function processesIn(directory: string): Promise<readonly number[]> {
+export async function processesOf(directory: string, name: string, session?: number): Promise<readonly number[]> {
   // The kernel tells the path without symbolic links; a directory that is gone has nobody in it.
   const real = await realpath(directory).catch(() => directory);
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
   // A zombie has no working directory any more; other users' processes cannot be read and are not ours.
   const found = await Promise.all(
-    pids.map(async (pid) => (await readlink(`/proc/${pid}/cwd`).catch(() => '')) === real),
+    pids.map(async (pid) => {
+      if ((await readlink(`/proc/${pid}/cwd`).catch(() => '')) !== real) return false;
+      return (await sessionOf(pid)) === session || (await environmentOf(pid)).includes(`${INSTANCE}=${name}`);
+    }),
   );
   return pids.filter((_, i) => found[i]);
+}
+
+/** Variable that names the instance a process belongs to. */
+export const INSTANCE = 'SCISTREAM_INSTANCE';
+
+async function sessionOf(pid: number): Promise<number> {
+  return Number((await statFields(pid))[3]);
+}
+
+async function environmentOf(pid: number): Promise<readonly string[]> {
+  return (await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '')).split('\0');
 }

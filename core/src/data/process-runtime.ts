@@ -17,7 +17,7 @@ import type { Logger } from '../logger.js';
 import { runtimeProvider } from '../plugin.js';
 import { poll } from '../wait.js';
 import { readTail, writeAtomically } from './files.js';
-import { identify, isAlive, processesIn, type ProcessIdentity } from './proc.js';
+import { identify, INSTANCE, isAlive, processesOf, type ProcessIdentity } from './proc.js';
 
 const LOG = 'log';
 const RECORD = '.instance.json';
@@ -91,7 +91,7 @@ export class ProcessRuntime implements ContainerRuntime {
       const child = spawn(spec.executable, spec.args, {
         cwd: this.#path(ref),
         detached: true,
-        env: environment(),
+        env: { ...environment(), [INSTANCE]: ref.name },
         stdio: ['ignore', log.fd, log.fd, ...spec.sockets],
       });
       const exit = new Promise<string>((resolve) => {
@@ -120,7 +120,7 @@ export class ProcessRuntime implements ContainerRuntime {
     if (!record) return;
     if (record.process) await this.#ask(ref, record.process, record.stopSignal, graceMs);
     // Also without a known process: it may have been started just before this could be written down.
-    await this.#killAll(ref);
+    await this.#killAll(ref, record.process?.pid);
     await this.#howItEnded(ref);
   }
 
@@ -232,9 +232,9 @@ export class ProcessRuntime implements ContainerRuntime {
   }
 
   /** Ends whatever still works in the instance's directory: a program that does not end, or children it left behind. */
-  async #killAll(ref: ContainerRef): Promise<void> {
+  async #killAll(ref: ContainerRef, session: number | undefined): Promise<void> {
     const none = async (): Promise<true | undefined> => {
-      const pids = await processesIn(this.#path(ref));
+      const pids = await processesOf(this.#path(ref), ref.name, session);
       for (const pid of pids) kill(pid, 'SIGKILL');
       return pids.length === 0 || undefined;
     };
@@ -261,6 +261,10 @@ export class ProcessRuntime implements ContainerRuntime {
       return JSON.parse(await readFile(this.#path(ref, RECORD), 'utf8')) as Record;
     } catch (error) {
       if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return undefined;
+      if (error instanceof SyntaxError) {
+        this.#log.warn({ instance: ref.name }, 'record cannot be read; remove the directory of the instance by hand');
+        return undefined;
+      }
       throw failed(`Cannot read the record of ${ref.name}`, error);
     }
   }

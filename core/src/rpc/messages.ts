@@ -17,10 +17,10 @@ import type { StreamView } from '../server/stream-controller.js';
 import { errorInfo, fromErrorInfo } from './errors.js';
 
 /** A record and its live counters as the message of our own service. */
-export function toMessage({ record, status }: StreamView, facility: string): Stream {
+export function toMessage({ record, status, error: unknown }: StreamView, facility: string): Stream {
   const { uid, name, role, owner, gateway, proxy, runtime, transport, legacyRate, rateEnforced, createdAt, expiresAt } =
     record;
-  const error = record.error ?? status?.error;
+  const error = record.error ?? status?.error ?? unknown;
   return create(StreamSchema, {
     uid,
     name,

@@ -11,10 +11,9 @@ import { relayProvider } from '../data/relay/relay-container.js';
 import { RemoteDataServer } from '../data/remote-data-server.js';
 import { SciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
-import { PLUGIN_API_VERSION, type HostContext } from '../plugin.js';
+import { PluginHost } from '../plugins/host.js';
 import { Providers, type BuiltIn, type FoundPlugin } from '../plugins/index.js';
 import { MemoryStreamStore } from '../store/memory-stream-store.js';
-import { VERSION } from '../version.js';
 import { ControlServer } from './control-server.js';
 import { StreamController } from './stream-controller.js';
 import { TOKENS } from './tokens.js';
@@ -60,6 +59,7 @@ export function registerServer(container: DependencyContainer, { config, logger,
   container.register(TOKENS.Limits, { useValue: limits });
   container.register(TOKENS.ControlServerSettings, { useValue: { listen, tls, insecure, state } });
   container.register(TOKENS.Providers, { useValue: createProviders(plugins, config) });
+  container.register(TOKENS.PluginHost, { useValue: new PluginHost(logger, state) });
   container.register(TOKENS.StreamStore, { useClass: MemoryStreamStore }, singleton);
   container.register(TOKENS.Policy, { useClass: OwnerPolicy }, singleton);
   container.register(TOKENS.DataServer, {
@@ -70,7 +70,7 @@ export function registerServer(container: DependencyContainer, { config, logger,
     }),
   });
   container.register(TOKENS.Authenticator, {
-    useFactory: (c) => () => authenticators(config, c.resolve(TOKENS.Providers), logger),
+    useFactory: (c) => () => authenticators(config, c.resolve(TOKENS.Providers), c.resolve(TOKENS.PluginHost)),
   });
   container.register(TOKENS.StreamController, { useClass: StreamController }, singleton);
   container.register(TOKENS.ServiceParts, {
@@ -86,7 +86,7 @@ export function registerServer(container: DependencyContainer, { config, logger,
 }
 
 /** Those the configuration names, in its order; without any, everybody, but only on a loopback address. */
-async function authenticators(config: S2csConfig, providers: Providers, logger: Logger): Promise<Authenticator> {
+async function authenticators(config: S2csConfig, providers: Providers, host: PluginHost): Promise<Authenticator> {
   if (config.auth.length === 0 && !isLoopback(config.listen.host)) {
     throw new SciStreamError(
       'SCI_CONFIG_INVALID',
@@ -103,19 +103,9 @@ async function authenticators(config: S2csConfig, providers: Providers, logger: 
   const links = await Promise.all(
     wanted.map(async ({ use, ...options }, i) => {
       const ready = await providers.authenticator(use, options, `auth.${i}`);
-      return ready.create(hostContext(config, logger, use));
+      return ready.create(await host.context(join('auth', use)));
     }),
   );
   const [only] = links;
   return links.length === 1 && only ? only : new AuthenticatorChain(links);
-}
-
-function hostContext({ state }: S2csConfig, logger: Logger, id: string): HostContext {
-  return {
-    log: logger.child({ authenticator: id }),
-    dataDir: join(state, 'auth', id),
-    signal: new AbortController().signal,
-    host: { version: VERSION, apiVersion: PLUGIN_API_VERSION },
-    onClose: () => undefined,
-  };
 }

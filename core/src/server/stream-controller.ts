@@ -34,6 +34,8 @@ export interface StreamView {
   readonly record: StreamRecord;
   /** Absent while no proxy runs. */
   readonly status?: S2DSStatus;
+  /** Why the data server could not tell the status. The stream may be well. */
+  readonly error?: SciStreamError;
 }
 
 /**
@@ -265,7 +267,8 @@ export class StreamController {
     try {
       return { record, status: await this.dataServer.status(record.uid) };
     } catch (error) {
-      return { record, status: { state: 'failed', listeners: [], error: toSciStreamError(error) } };
+      // Not to be asked is not to have failed: a proxy or data server that is late may forward all the same.
+      return { record, error: toSciStreamError(error) };
     }
   }
 }

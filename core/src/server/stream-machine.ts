@@ -34,6 +34,7 @@ export class StreamMachine {
   readonly #greeted: Promise<void>;
   #greet: () => void = () => undefined;
   #lifetime: NodeJS.Timeout | undefined;
+  #helloTimer: NodeJS.Timeout | undefined;
   #record: StreamRecord;
 
   /** @param record As the request asks for it, state `reserving`; stored by this machine. */
@@ -79,10 +80,10 @@ export class StreamMachine {
    * @throws SCI_HELLO_TIMEOUT, SCI_CLIENT_GONE, SCI_STREAM_RELEASED, or why the reservation failed.
    */
   async untilHello(client: AbortSignal): Promise<StreamRecord> {
-    let timer: NodeJS.Timeout | undefined;
     const { uid } = this.#record;
     const interrupted = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(helloTimeout(uid, this.parts.helloTimeoutMs)), this.parts.helloTimeoutMs);
+      const late = (): void => reject(helloTimeout(uid, this.parts.helloTimeoutMs));
+      this.#helloTimer = setTimeout(late, this.parts.helloTimeoutMs);
       const gone = (): void =>
         reject(new SciStreamError('SCI_CLIENT_GONE', `The client of stream ${uid} went away before HELLO.`));
       if (client.aborted) gone();
@@ -96,7 +97,7 @@ export class StreamMachine {
       await this.#fail(toSciStreamError(error));
       throw error;
     } finally {
-      clearTimeout(timer);
+      clearTimeout(this.#helloTimer);
     }
   }
 
@@ -110,6 +111,7 @@ export class StreamMachine {
     try {
       await this.#serial(async () => {
         if (this.#record.state !== 'waiting') return this.#mustLive('HELLO');
+        clearTimeout(this.#helloTimer);
         const { uid } = this.#record;
         await this.parts.dataServer.start(uid, this.#abort.signal);
         this.#watch(uid);

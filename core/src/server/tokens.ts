@@ -3,6 +3,7 @@ import type { Authenticator } from '../authenticator.js';
 import type { DataServer } from '../data/data-server.js';
 import type { Logger } from '../logger.js';
 import type { Policy } from '../policy.js';
+import type { PluginHost } from '../plugins/host.js';
 import type { Providers } from '../plugins/index.js';
 import type { StreamStore } from '../stream-store.js';
 import type { ControlServer, ControlServerSettings } from './control-server.js';
@@ -20,6 +21,8 @@ export const TOKENS = {
   StreamStore: token<StreamStore>('StreamStore'),
   Policy: token<Policy>('Policy'),
   Providers: token<Providers>('Providers'),
+  /** Of the authenticators. */
+  PluginHost: token<PluginHost>('PluginHost'),
   DataServer: token<DataServer>('DataServer'),
   /** Made when the server starts, because authenticators may come from plugins. */
   Authenticator: token<() => Promise<Authenticator>>('Authenticator'),
