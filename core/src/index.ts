@@ -8,6 +8,7 @@ export * from './plugin.js';
 export * from './policy.js';
 export * from './port-allocator.js';
 export * from './proxy-container.js';
+export * from './proxy-view.js';
 export * from './s2ds.js';
 export * from './stream-store.js';
 export * from './templates.js';

@@ -1,16 +1,11 @@
 import { connect } from 'node:net';
 import { formatAddress, type Address, type Transport } from './address.js';
-import {
-  LABELS,
-  type ContainerRef,
-  type ContainerSpec,
-  type ContainerState,
-  type InstanceFiles,
-} from './container-runtime.js';
+import { LABELS, type ContainerRef, type ContainerSpec, type ContainerState } from './container-runtime.js';
 import { messageOf, S2DSException } from './errors.js';
 import type { PluginContext } from './plugin.js';
 import type { ReservedListener } from './port-allocator.js';
-import type { ListenerStatistics, Role, S2DS, S2DSCapabilities, S2DSStatus, StreamRequest } from './s2ds.js';
+import type { ProxyDescription, ProxyInstance, StreamView } from './proxy-view.js';
+import type { ListenerStatistics, S2DS, S2DSCapabilities, S2DSStatus, StreamRequest } from './s2ds.js';
 import { instanceName, join, split } from './shards.js';
 import { resolveTargets } from './targets.js';
 import { KeyedLock, poll } from './wait.js';
@@ -19,40 +14,6 @@ const READY_TIMEOUT_MS = 15_000;
 const CHECK_TIMEOUT_MS = 10_000;
 const STOP_GRACE_MS = 2_000;
 const LOG_LINES = 10;
-
-/** A listener as an instance sees it. */
-export interface ProxyListener {
-  readonly address: Address;
-  /** Descriptor of the inherited listening socket; absent where the instance must bind `address` itself. */
-  readonly fd?: number;
-}
-
-/** What an instance has to do, everything parsed: made for templates. */
-export interface StreamView {
-  readonly uid: string;
-  readonly role: Role;
-  readonly transport: Transport;
-  readonly listeners: readonly ProxyListener[];
-  /** IP literals, `targets[i]` belongs to `listeners[i]`; empty until the first UPDATE. */
-  readonly targets: readonly Address[];
-  readonly bitsPerSecond: number | undefined;
-}
-
-/** How to run an instance; see the fields of the same names in {@link ContainerSpec}. */
-export interface ProxyDescription {
-  readonly image: string;
-  readonly executable: string;
-  readonly args: readonly string[];
-  /** Name of the file in `files` that `check` is asked about. */
-  readonly config: string;
-  readonly files: InstanceFiles;
-}
-
-/** An instance that runs, with what it currently does. */
-export interface ProxyInstance {
-  readonly ref: ContainerRef;
-  readonly view: StreamView;
-}
 
 interface Live {
   readonly request: StreamRequest;

@@ -2,7 +2,7 @@ import { formatAddress } from '../address.js';
 import type { SciStreamError } from '../errors.js';
 import type { Stream } from '../gen/scistream/v1/streams_pb.js';
 import type { Endpoint } from './endpoint.js';
-import { printable } from '../rpc/errors.js';
+import { printable, printableLine } from '../rpc/errors.js';
 
 type ErrorJson = ReturnType<SciStreamError['toJSON']>;
 
@@ -86,7 +86,7 @@ export function mergeStatus(uid: string, from: SideAnswer | undefined, to: SideA
   const first = streams[0];
   return {
     uid,
-    name: printable(streams.find(({ name }) => name !== '')?.name ?? ''),
+    name: printableLine(streams.find(({ name }) => name !== '')?.name ?? ''),
     state,
     ...sides,
     connect: sides.to?.listeners ?? [],
@@ -97,7 +97,7 @@ export function mergeStatus(uid: string, from: SideAnswer | undefined, to: SideA
     },
     createdAt: earliest(streams.map(({ createdAt }) => createdAt)),
     expiresAt: earliest(streams.map(({ expiresAt }) => expiresAt)),
-    owner: printable(first?.owner ?? ''),
+    owner: printableLine(first?.owner ?? ''),
     diagnosis: diagnose(state, sides.from, sides.to),
     hops: [sides.to && traffic(sides.to), sides.from && traffic(sides.from)].flatMap((hop) => hop ?? []),
   };
@@ -123,14 +123,14 @@ function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus {
     (stream?.statistics ?? []).reduce((total, listener) => total + Number(listener[key]), 0);
   const failure = error?.toJSON() ?? stream?.error;
   return {
-    facility: printable(stream?.facility || endpoint.facility),
+    facility: printableLine(stream?.facility || endpoint.facility),
     s2cs: formatAddress(endpoint.address),
     state: stream ? userState(stream.state) : 'unreachable',
-    gateway: printable(stream?.gateway ?? ''),
-    proxy: printable(stream?.proxy ?? ''),
-    runtime: printable(stream?.runtime ?? ''),
-    listeners: (stream?.listeners ?? []).map(printable),
-    targets: (stream?.targets ?? []).map(printable),
+    gateway: printableLine(stream?.gateway ?? ''),
+    proxy: printableLine(stream?.proxy ?? ''),
+    runtime: printableLine(stream?.runtime ?? ''),
+    listeners: (stream?.listeners ?? []).map(printableLine),
+    targets: (stream?.targets ?? []).map(printableLine),
     connections: sum('connections'),
     open: sum('open'),
     errors: sum('errors'),

@@ -41,5 +41,8 @@ export function fromConnectError(error: ConnectError): SciStreamError | undefine
 
 const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(ERROR_CODES, code);
 
+/** {@link printable} on one line, for names and other fields that are no text. */
+export const printableLine = (text: string): string => printable(text.replaceAll('\n', ' '));
+
 /** Foreign text must not steer a terminal or break a log line; the lines of a proxy's log stay lines. */
 export const printable = (text: string): string => text.replace(/(?!\n)[\p{Cc}\p{Cf}\u2028\u2029]+/gu, ' ').trim();

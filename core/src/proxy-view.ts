@@ -1,0 +1,37 @@
+import type { Address, Transport } from './address.js';
+import type { ContainerRef, InstanceFiles } from './container-runtime.js';
+import type { Role } from './s2ds.js';
+
+/** A listener as an instance sees it. */
+export interface ProxyListener {
+  readonly address: Address;
+  /** Descriptor of the inherited listening socket; absent where the instance must bind `address` itself. */
+  readonly fd?: number;
+}
+
+/** What an instance has to do, everything parsed: made for templates. */
+export interface StreamView {
+  readonly uid: string;
+  readonly role: Role;
+  readonly transport: Transport;
+  readonly listeners: readonly ProxyListener[];
+  /** IP literals, `targets[i]` belongs to `listeners[i]`; empty until the first UPDATE. */
+  readonly targets: readonly Address[];
+  readonly bitsPerSecond: number | undefined;
+}
+
+/** How to run an instance; see the fields of the same names in {@link ContainerSpec}. */
+export interface ProxyDescription {
+  readonly image: string;
+  readonly executable: string;
+  readonly args: readonly string[];
+  /** Name of the file in `files` that `check` is asked about. */
+  readonly config: string;
+  readonly files: InstanceFiles;
+}
+
+/** An instance that runs, with what it currently does. */
+export interface ProxyInstance {
+  readonly ref: ContainerRef;
+  readonly view: StreamView;
+}
