@@ -10,6 +10,7 @@ import {
   findPlugins,
   readKeyPair,
   registerServer,
+  requireAuth,
   TOKENS,
   type ControlServer,
   type FoundPlugin,
@@ -68,6 +69,7 @@ export async function checkDaemonConfig(
     await providers.runtime(runtime);
   }
   if (!('auth' in config)) return;
+  requireAuth(config);
   for (const [i, { use, ...options }] of config.auth.entries())
     await providers.authenticator(use, options, `auth.${i}`);
   if (config.tls) await readKeyPair(config.tls);

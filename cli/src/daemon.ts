@@ -1,11 +1,20 @@
+import { readFileSync } from 'node:fs';
+import { SciStreamError, within } from '@scistream/core';
+
 /** Something that is started once and stopped once. */
 export interface Daemon<Started> {
   start(): Promise<Started>;
   stop(): Promise<void>;
 }
 
+/** How long stopping may take, ms. Something that hangs, such as the code of a plugin, must not keep the process. */
+const STOP_MS = 60_000;
+/** Bit of SIGHUP in the signal masks of proc(5). */
+const SIGHUP_BIT = 1n;
+
 /**
- * Runs a daemon until SIGINT or SIGTERM, then stops it. A second signal ends the process at once.
+ * Runs a daemon until SIGINT, SIGTERM or the end of its terminal (SIGHUP), then stops it. A second signal ends the
+ * process at once.
  * @param onStarted Called once with what `start` returned.
  */
 export async function runDaemon<Started>(
@@ -15,7 +24,13 @@ export async function runDaemon<Started>(
   const asked = firstSignal();
   onStarted(await daemon.start());
   await asked;
-  await daemon.stop();
+  await within(daemon.stop(), STOP_MS, () => new SciStreamError('SCI_DEADLINE', `Stopping took over ${STOP_MS} ms.`));
+}
+
+/** Whether the process was started under nohup(1), whose wish a handler would override. */
+function ignoresHangup(): boolean {
+  const mask = /^SigIgn:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0';
+  return (BigInt(`0x${mask}`) & SIGHUP_BIT) !== 0n;
 }
 
 function firstSignal(): Promise<void> {
@@ -30,5 +45,6 @@ function firstSignal(): Promise<void> {
     };
     on('SIGINT', 2);
     on('SIGTERM', 15);
+    if (!ignoresHangup()) on('SIGHUP', 1);
   });
 }

@@ -22,6 +22,12 @@ export async function resolveTargets(request: StreamRequest, targets: readonly A
     );
   }
   const resolved = await Promise.all(targets.map(resolveTarget));
+  const nobody = resolved.find(({ host }) => host === '0.0.0.0' || host === '::');
+  if (nobody) {
+    throw new S2DSException('SCI_ADDRESS_INVALID', `Target ${formatAddress(nobody)} is no address to connect to.`, {
+      suggestions: ['Give the address where the application listens, for example 10.0.1.5:5001.'],
+    });
+  }
   const own = new Set(request.listeners.map(({ address }) => formatAddress(address)));
   const loop = resolved.find((target) => own.has(formatAddress(target)));
   if (loop) {

@@ -28,6 +28,8 @@ export interface ServerOptions {
   /** Default: a directory of its own, removed at the end. */
   readonly state?: string;
   readonly proxies?: S2csConfig['proxies'];
+  /** Default: in the process of the control server. */
+  readonly s2ds?: S2csConfig['gateways'][number]['s2ds'];
 }
 
 /** What a test asks for; a stream of one listener on the producer's side when it does not say. */
@@ -173,7 +175,17 @@ async function configure(options: ServerOptions, state: string): Promise<S2csCon
       lifetimeMs: 86_400_000,
       ...options.limits,
     },
-    gateways: [{ name: GATEWAY, s2ds: 'embedded', wan: WAN, lan: LAN, ports, proxy: 'relay', runtime: 'process' }],
+    gateways: [
+      {
+        name: GATEWAY,
+        s2ds: options.s2ds ?? 'embedded',
+        wan: WAN,
+        lan: LAN,
+        ports,
+        proxy: 'relay',
+        runtime: 'process',
+      },
+    ],
     proxies: options.proxies ?? { relay: { processes: 1 } },
     runtimes: {},
     plugins: [],

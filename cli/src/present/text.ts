@@ -1,10 +1,10 @@
-/** The last moment of a stream for people: time of day when it is within a day, else the date too. Local time. */
+/** The last moment of a stream for people: time of day when it is today, else the date too. Local time. */
 export function untilText(iso: string, now: Date = new Date()): string {
   const end = new Date(iso);
   if (Number.isNaN(end.getTime())) return 'unknown';
   const pad = (value: number): string => String(value).padStart(2, '0');
   const time = `${pad(end.getHours())}:${pad(end.getMinutes())}`;
-  if (end.getTime() - now.getTime() < 86_400_000) return time;
+  if (end.toDateString() === now.toDateString()) return time;
   return `${end.getFullYear()}-${pad(end.getMonth() + 1)}-${pad(end.getDate())} ${time}`;
 }
 

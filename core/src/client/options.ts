@@ -9,6 +9,8 @@ import type { Ticket } from './ticket.js';
 
 /** How long a stream may take to become ready, ms. */
 const DEFAULT_WAIT_MS = 30_000;
+/** Longer than any stream lives, and short enough for a timer (2^31 ms). */
+const MAX_WAIT_MS = 20 * 86_400_000;
 
 /** A control server: the name of a facility of the configuration, `host:port[#sha256:…]`, or an endpoint. */
 export type ServerRef = string | Endpoint;
@@ -88,7 +90,7 @@ export function toPlan(options: SideOptions, producers: readonly (string | Addre
     runtime: options.runtime ?? '',
     transport: options.transport ?? 'tcp',
     hello,
-    waitMs: options.wait === undefined ? DEFAULT_WAIT_MS : milliseconds(options.wait),
+    waitMs: Math.min(options.wait === undefined ? DEFAULT_WAIT_MS : milliseconds(options.wait), MAX_WAIT_MS),
   };
 }
 
@@ -122,8 +124,10 @@ export function fromTicket({ name, connections, listeners, bitsPerSecond = 0, tr
 export const defined = <T extends object>(options: T): Partial<T> =>
   Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
 
-/** Trust in the inbound control server: the certificate the ticket names, else what the caller gave for host:port. */
+/**
+ * The inbound control server of a ticket: trusted by the certificate the ticket names. Never with a token of this user:
+ * whoever wrote the ticket chose the server.
+ */
 export function peerEndpoint(s2cs: Address, fingerprint: string | undefined, trust: TrustSettings = {}): Endpoint {
-  const { insecure, token } = trust;
-  return resolveEndpoint(formatAddress(s2cs), {}, fingerprint ? { fingerprint, token } : { insecure, token });
+  return resolveEndpoint(formatAddress(s2cs), {}, fingerprint ? { fingerprint } : { insecure: trust.insecure });
 }

@@ -22,6 +22,7 @@ import {
   connectSide,
   isUnknown,
   onEverySide,
+  refuseLoop,
   reserve,
   rollBack,
   sideName,
@@ -204,6 +205,7 @@ export class S2UC implements AsyncDisposable {
       this.#options.onProgress?.({ kind: 'uid', uid });
       const reserved = await onEverySide(sides, (side, stop) => this.#reserve(side, plan, outcomes, stop), signal);
       const listeners = inboundListeners ?? reserved.find(({ role }) => role === 'PROD')?.listeners ?? [];
+      refuseLoop(plan.producer, reserved.find(({ role }) => role === 'CONS')?.listeners ?? []);
       const connected = await onEverySide(reserved, (side, stop) => connectSide(side, plan, listeners, stop), signal);
       if (verify) {
         const asked = { uid, from: clients.from ?? clients.peer, to: clients.to, borrowed: !clients.from };

@@ -60,14 +60,16 @@ export class VerifiedSessions {
     headers: OutgoingHttpHeaders,
     options: Omit<ClientSessionRequestOptions, 'signal'>,
   ): Promise<ClientHttp2Stream> {
+    // Node leaves the brackets of an IPv6 address out of the authority it makes itself.
+    const named = { ...headers, ':authority': formatAddress(this.#endpoint.address) };
     try {
-      return guarded(await this.#inner.request(method, path, headers, options));
+      return guarded(await this.#inner.request(method, path, named, options));
     } catch (error) {
       if (!(error instanceof NoSocket)) throw error;
       this.#opening ??= this.#open().finally(() => (this.#opening = undefined));
       await this.#opening;
       this.#opened = true;
-      return guarded(await this.#inner.request(method, path, headers, options));
+      return guarded(await this.#inner.request(method, path, named, options));
     }
   }
 

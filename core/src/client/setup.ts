@@ -108,6 +108,19 @@ function targetsOf(side: Reserved, plan: Plan, inbound: readonly Address[]): rea
   });
 }
 
+/**
+ * @param outbound Where consumers connect.
+ * @throws SCI_TARGETS_INVALID when a producer is one of them: the stream would feed itself for ever.
+ */
+export function refuseLoop(producer: readonly Address[], outbound: readonly Address[]): void {
+  const listeners = new Set(outbound.map(formatAddress));
+  const loop = producer.map(formatAddress).find((address) => listeners.has(address));
+  if (loop === undefined) return;
+  throw new SciStreamError('SCI_TARGETS_INVALID', `Producer ${loop} is where the consumers of this stream connect.`, {
+    suggestions: ['Give the address where the producer application listens.'],
+  });
+}
+
 /** UPDATE. @returns The side with its targets in force. */
 export async function connectSide(
   side: Reserved,

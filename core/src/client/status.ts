@@ -125,7 +125,7 @@ function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus {
   return {
     facility: printableLine(stream?.facility || endpoint.facility),
     s2cs: formatAddress(endpoint.address),
-    state: stream ? userState(stream.state) : 'unreachable',
+    state: stream ? userState(stream.state) : error?.code === 'SCI_STREAM_NOT_FOUND' ? 'failed' : 'unreachable',
     gateway: printableLine(stream?.gateway ?? ''),
     proxy: printableLine(stream?.proxy ?? ''),
     runtime: printableLine(stream?.runtime ?? ''),
@@ -151,8 +151,9 @@ const userState = (text: string): UserState => STATES.find((state) => state === 
 
 function mergedState(sides: readonly SideStatus[]): UserState {
   const states = sides.flatMap(({ state }) => (state === 'unreachable' ? [] : [state]));
-  const released = states.filter((state) => state === 'released').length;
-  if (released > 0 && released < states.length) return 'failed';
+  const over = states.filter((state) => state === 'released' || state === 'releasing').length;
+  // One side is over and the other goes on; while both are on their way out all is well.
+  if (states.includes('released') && over < states.length) return 'failed';
   return STATES.find((state) => states.includes(state)) ?? 'failed';
 }
 

@@ -4,7 +4,7 @@ import { parseAddress } from '../address.js';
 import { SciStreamError, toSciStreamError } from '../errors.js';
 import type { ControlClient } from './control-client.js';
 import type { Journal } from './journal.js';
-import { isUnknown, naming, releaseSides, setTargets, sideName, type Side } from './setup.js';
+import { isUnknown, naming, releaseSides, setTargets, sideName, type Side, refuseLoop } from './setup.js';
 import { mergeStatus, withRates, type SideAnswer, type StreamStatus } from './status.js';
 import { checkHops, verifyFailure, type VerifyOptions, type VerifyResult } from './verify.js';
 import { watchSides } from './watch.js';
@@ -103,10 +103,19 @@ export class StreamHandle implements AsyncDisposable {
       typeof address === 'string' ? parseAddress(address, 'Producer') : address,
     );
     const side: Side = { role: 'PROD', client: from };
+    const { to } = await this.status({ signal });
+    refuseLoop(
+      targets,
+      (to?.listeners ?? []).map((text) => parseAddress(text)),
+    );
     await setTargets(side, uid, targets, signal).catch((error: unknown) => {
       throw naming(side, error);
     });
-    return await this.status({ signal });
+    const status = await this.status({ signal });
+    if (status.state !== 'failed') return status;
+    throw new SciStreamError('SCI_STREAM_FAILED', `Stream ${uid} has failed: ${status.diagnosis}`, {
+      suggestions: [`scistream stream status ${uid}`, `scistream stream down ${uid}`],
+    });
   }
 
   /**

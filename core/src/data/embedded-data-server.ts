@@ -216,9 +216,12 @@ export class EmbeddedDataServer implements DataServer {
     });
   }
 
-  /** Removes the instances of an earlier process, which nobody can release any more. */
+  /**
+   * Removes the instances of an earlier process, which nobody can release any more; also under another name of the
+   * gateway, for the state directory is this process's alone.
+   */
   async #sweep(runtime: ContainerRuntime): Promise<void> {
-    const strays = await runtime.list({ [LABELS.managed]: 'true', [LABELS.gateway]: this.settings.name });
+    const strays = await runtime.list({ [LABELS.managed]: 'true' });
     for (const stray of strays) {
       this.log.warn(
         { instance: stray.name, uid: stray.labels[LABELS.uid], status: stray.status },

@@ -3,7 +3,8 @@ import { open, rename, writeFile } from 'node:fs/promises';
 /** Writes a file (0600) as a whole: who reads it sees the old content or the new one. One writer per path at a time. */
 export async function writeAtomically(path: string, content: string): Promise<void> {
   const temporary = `${path}.tmp`;
-  await writeFile(temporary, content, { mode: 0o600 });
+  // Flushed, or a power loss after the renaming may leave an empty file.
+  await writeFile(temporary, content, { mode: 0o600, flush: true });
   await rename(temporary, path);
 }
 

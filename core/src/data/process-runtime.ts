@@ -20,6 +20,7 @@ import { readTail, writeAtomically } from './files.js';
 import { identify, INSTANCE, isAlive, processesOf, type ProcessIdentity } from './proc.js';
 
 const LOG = 'log';
+const NAME = /^[\w-]+$/;
 const RECORD = '.instance.json';
 const LOG_TAIL_BYTES = 16 * 1024;
 const KILL_TIMEOUT_MS = 5_000;
@@ -142,10 +143,12 @@ export class ProcessRuntime implements ContainerRuntime {
   }
 
   async list(labels: ContainerSpec['labels']): Promise<readonly ContainerState[]> {
-    const names = await readdir(this.#directory).catch((error: unknown) => {
+    const entries = await readdir(this.#directory).catch((error: unknown) => {
       if (systemCode(error) === 'ENOENT') return [];
       throw failed(`Cannot list ${this.#directory}`, error);
     });
+    // Something else may lie there, such as lost+found.
+    const names = entries.filter((name) => NAME.test(name));
     const states = await Promise.all(names.map((name) => this.inspect({ name })));
     return states.filter((state) => Object.entries(labels).every(([key, value]) => state.labels[key] === value));
   }
@@ -251,7 +254,7 @@ export class ProcessRuntime implements ContainerRuntime {
   }
 
   #path(ref: ContainerRef, file = '.'): string {
-    if (!/^[\w-]+$/.test(ref.name) || !/^[\w.-]+$/.test(file))
+    if (!NAME.test(ref.name) || !/^[\w.-]+$/.test(file))
       throw failed(`${ref.name}/${file} is no name of an instance or file`);
     return join(this.#directory, ref.name, file);
   }
@@ -270,7 +273,9 @@ export class ProcessRuntime implements ContainerRuntime {
   }
 
   #writeRecord(ref: ContainerRef, record: Record): Promise<void> {
-    return writeAtomically(this.#path(ref, RECORD), JSON.stringify(record));
+    return writeAtomically(this.#path(ref, RECORD), JSON.stringify(record)).catch((error: unknown) => {
+      throw failed(`Cannot write the record of ${ref.name}`, error);
+    });
   }
 }
 

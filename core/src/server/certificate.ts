@@ -69,7 +69,12 @@ export async function selfSigned(directory: string, host: string): Promise<KeyPa
     const known = { cert: await readFile(files.cert, 'utf8'), key: await readFile(files.key, 'utf8') };
     if (Date.parse(new X509Certificate(known.cert).validTo) > Date.now() + DAY_MS) return known;
   } catch (error) {
-    if (systemCode(error) !== 'ENOENT') throw error;
+    if (systemCode(error) !== 'ENOENT') {
+      throw new SciStreamError('SCI_CONFIG_INVALID', `${files.cert} cannot be used: ${messageOf(error)}.`, {
+        cause: error,
+        suggestions: [`Remove ${directory} to have a new certificate made; its fingerprint will be another one.`],
+      });
+    }
   }
   const made = await make(host);
   await mkdir(directory, { recursive: true, mode: 0o700 });

@@ -85,20 +85,24 @@ export function registerServer(container: DependencyContainer, { config, logger,
   container.register(TOKENS.ControlServer, { useClass: ControlServer }, singleton);
 }
 
+/** @throws SCI_CONFIG_INVALID when other machines could use the control server and `auth` does not say who may. */
+export function requireAuth({ auth, listen }: Pick<S2csConfig, 'auth' | 'listen'>): void {
+  if (auth.length > 0 || isLoopback(listen.host)) return;
+  throw new SciStreamError(
+    'SCI_CONFIG_INVALID',
+    `listen: other machines can reach ${formatAddress(listen)}, but auth does not say who may use it.`,
+    {
+      suggestions: [
+        'Set auth, for example auth: [{ use: token, tokens: [...] }]',
+        'Let anybody in on purpose: auth: [{ use: none }]',
+      ],
+    },
+  );
+}
+
 /** Those the configuration names, in its order; without any, everybody, but only on a loopback address. */
 async function authenticators(config: S2csConfig, providers: Providers, host: PluginHost): Promise<Authenticator> {
-  if (config.auth.length === 0 && !isLoopback(config.listen.host)) {
-    throw new SciStreamError(
-      'SCI_CONFIG_INVALID',
-      `listen: other machines can reach ${formatAddress(config.listen)}, but auth does not say who may use it.`,
-      {
-        suggestions: [
-          'Set auth, for example auth: [{ use: token, tokens: [...] }]',
-          'Let anybody in on purpose: auth: [{ use: none }]',
-        ],
-      },
-    );
-  }
+  requireAuth(config);
   const wanted = config.auth.length > 0 ? config.auth : [{ use: 'none' }];
   const links = await Promise.all(
     wanted.map(async ({ use, ...options }, i) => {

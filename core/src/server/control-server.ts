@@ -55,6 +55,8 @@ export class ControlServer {
   readonly #sockets = new Set<Socket>();
   #server: Http2SecureServer | Http2Server | undefined;
   #unlock: () => Promise<void> = () => Promise.resolve();
+  /** Calls can be served; until then they are refused. */
+  #opened = false;
 
   constructor(
     @inject(TOKENS.ControlServerSettings) private readonly settings: ControlServerSettings,
@@ -96,7 +98,6 @@ export class ControlServer {
   }
 
   async #open(): Promise<Listening> {
-    await this.services.dataServer.open();
     const authenticator = await this.authenticator();
     if (authenticator.id === 'none' && !isLoopback(this.settings.listen.host)) {
       this.log.warn(
@@ -104,7 +105,7 @@ export class ControlServer {
         'authentication is off: anybody who reaches this port may use it',
       );
     }
-    const handler = connectNodeAdapter({
+    const services = connectNodeAdapter({
       routes: (router) => {
         controlService(router, this.services);
         streamsService(router, this.services);
@@ -113,6 +114,7 @@ export class ControlServer {
       contextValues: (request) => createContextValues().set(PEER, request.socket.remoteAddress ?? ''),
       readMaxBytes: MAX_MESSAGE_BYTES,
     });
+    const handler = (request: Request, response: Response): void => answer(services, this.#opened, request, response);
     const pair = this.settings.insecure ? undefined : await this.#keyPair();
     const server = pair
       ? createSecureServer({ ...pair, allowHTTP1: true, minVersion: 'TLSv1.3' }, handler)
@@ -129,6 +131,9 @@ export class ControlServer {
     });
     server.on('sessionError', (error: unknown) => this.log.debug({ error: messageOf(error) }, 'session broke'));
     await this.#listen(server);
+    // Not before the address is ours: a second server started by mistake must not disturb what the first one runs.
+    await this.services.dataServer.open();
+    this.#opened = true;
     // A failed accept (EMFILE) concerns one caller; without a listener it would end the process.
     server.on('error', (error: unknown) => this.log.warn({ error: messageOf(error) }, 'a connection was not accepted'));
     return {
@@ -162,6 +167,29 @@ export class ControlServer {
   /** Ends clients that keep their connection open although they were asked to go. */
   #cutSockets(): void {
     for (const socket of this.#sockets) socket.destroy();
+  }
+}
+
+type Services = ReturnType<typeof connectNodeAdapter>;
+type Request = Parameters<Services>[0];
+type Response = Parameters<Services>[1];
+
+/**
+ * Hands a request on to the services. What host the caller typed is of no use here, and connect-node makes a URL of it
+ * and throws when it cannot: a stranger could end the process with it, and IPv6 addresses come without brackets.
+ */
+function answer(services: Services, opened: boolean, request: Request, response: Response): void {
+  const refuse = (status: number): void => {
+    response.statusCode = status;
+    response.end();
+  };
+  if (!opened) return refuse(503);
+  request.headers.host = 'localhost';
+  if (request.httpVersionMajor === 2) request.headers[':authority'] = 'localhost';
+  try {
+    services(request, response);
+  } catch {
+    refuse(400);
   }
 }
 

@@ -10,7 +10,7 @@ export * from '../plugins/index.js';
 export { MemoryStreamStore } from '../store/memory-stream-store.js';
 export { VERSION } from '../version.js';
 export { readKeyPair } from './certificate.js';
-export { BUILT_INS, createProviders, registerServer, type ServerParts } from './compose.js';
+export { BUILT_INS, createProviders, registerServer, requireAuth, type ServerParts } from './compose.js';
 export { ControlServer, type ControlServerSettings, type Listening } from './control-server.js';
 export { DataServerDaemon } from './data-server-daemon.js';
 export { StreamController, type Limits } from './stream-controller.js';

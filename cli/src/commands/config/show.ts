@@ -3,7 +3,7 @@ import { BaseCommand } from '../../base-command.js';
 import { chosenKind, kindFlag } from '../../config-kind.js';
 import { table } from '../../output.js';
 
-const SECRET = /(secret|password|passphrase|psk)$/i;
+const SECRET = /(secret|password|passphrase|psk|token|sha256)$/i;
 
 export default class ConfigShow extends BaseCommand {
   static override summary = 'print each value of the configuration with where it came from';

@@ -6,7 +6,8 @@ import type { ProgressEvent, S2UC, TrustSettings } from '@scistream/core/client'
 import { BaseCommand, type CommonFlags } from '../../base-command.js';
 
 /** What a shell expects of a program that a signal has ended. */
-const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 };
+const EXIT_CODES = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 };
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 const TRUST = 'TRUST OF SERVERS GIVEN AS HOST:PORT';
 
@@ -70,13 +71,13 @@ export abstract class StreamCommand extends BaseCommand {
       this.loadConfig('s2uc', { config: flags.config }),
     ]);
     const interrupt = new AbortController();
-    const onInterrupt = (name: 'SIGINT' | 'SIGTERM'): void => {
+    const onInterrupt = (name: keyof typeof EXIT_CODES): void => {
       if (this.#interrupted !== undefined) process.exit(EXIT_CODES[name]);
       this.#interrupted = EXIT_CODES[name];
       this.progress.note('Interrupted; what was begun is being released. Press Ctrl-C again to leave it behind.');
       interrupt.abort(new SciStreamError('SCI_CLIENT_GONE', 'Interrupted; what was begun has been released.'));
     };
-    process.on('SIGINT', onInterrupt).on('SIGTERM', onInterrupt);
+    for (const name of SIGNALS) process.on(name, onInterrupt);
     const options = {
       log: this.#logger(flags['verbose'] === true),
       trust: trustOf(flags),
@@ -86,7 +87,7 @@ export abstract class StreamCommand extends BaseCommand {
     try {
       return await work(client, config, interrupt.signal);
     } finally {
-      process.off('SIGINT', onInterrupt).off('SIGTERM', onInterrupt);
+      for (const name of SIGNALS) process.off(name, onInterrupt);
       client.close();
     }
   }
