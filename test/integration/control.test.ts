@@ -3,10 +3,10 @@ import { createHash, randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { formatAddress } from '@scistream/core';
+import { formatAddress, poll } from '@scistream/core';
 import { eventually, exchange, named, tcpServer } from '@scistream/core/testing';
 import { refused } from '../support/clients.js';
-import { NOTHING } from '../support/leftovers.js';
+import { NOTHING, processesBelow } from '../support/leftovers.js';
 import { FACILITY, GATEWAY, LAN, TestServer, WAN } from '../support/server.js';
 import { suite } from '../support/suite.js';
 
@@ -162,7 +162,10 @@ s('RELEASE while the proxy is being started ends HELLO and req, and no process s
   await reaches(server, uid, 'waiting');
   const hello = control.hello({ uid, role: 'PROD' });
   hello.catch(() => undefined);
-  await eventually(async () => assert.is((await server.leftovers()).processes.length, 1));
+  // Stopped as soon as it is seen, long before Node.js has started up in it: so it does not become ready meanwhile.
+  const found = async (): Promise<number | undefined> => (await processesBelow(server.state))[0];
+  const pid = await poll(found, { timeoutMs: 5_000, intervalMs: 1 }, () => new Error('no proxy was started'));
+  process.kill(pid, 'SIGSTOP');
   await control.release({ uid });
   assert.equal(await server.leftovers(), NOTHING);
   await refused(req, 'SCI_STREAM_RELEASED');

@@ -21,6 +21,9 @@ const CONFIG = 'haproxy.cfg';
 const CHECK_CONFIG = 'check.cfg';
 const CHECK_VARIABLE = 'SCISTREAM_CHECK';
 
+/** Largest descriptor limit with which select(2) is used, whose sets hold 1024. */
+const SELECT_LIMIT = 1000;
+
 /** Descriptors besides two per connection and one per listener: log, poller, timer and runtime socket of each thread. */
 const SPARE_DESCRIPTORS = 64;
 
@@ -108,12 +111,14 @@ export class HaproxyContainer extends ProxyContainer {
 /** The configuration file for a stream as it is now. Every value in `view` has been parsed into a type before. */
 export function renderConfig(renderer: Renderer, view: StreamView, options: HaproxyOptions): string {
   const { threads, bufferSize, maxConnections } = options;
+  const fileLimit = 2 * maxConnections + view.listeners.length + SPARE_DESCRIPTORS;
   return renderer.render(`${CONFIG}.njk`, {
     uid: view.uid,
     role: view.role,
     socket: RUNTIME_SOCKET,
     checkVariable: CHECK_VARIABLE,
-    fileLimit: 2 * maxConnections + view.listeners.length + SPARE_DESCRIPTORS,
+    fileLimit,
+    select: fileLimit <= SELECT_LIMIT,
     threads,
     bufferSize,
     listeners: view.listeners.map(({ address, fd }, i) => ({

@@ -14,8 +14,11 @@ export const HaproxyOptions = z.strictObject({
     .default(() => Math.min(availableParallelism(), 4)),
   /** `tune.bufsize` in bytes. A connection that is blocked holds one such buffer per direction. */
   bufferSize: z.int().positive().default(524_288),
-  /** Connections a stream can have at once; fewer where the limit of open files does not allow it. */
-  maxConnections: z.int().positive().max(1_000_000).default(512),
+  /**
+   * Connections a stream can have at once; fewer where the limit of open files does not allow it. With up to 448 (and few
+   * listeners) HAProxy polls by select, which loses nothing where both directions end at the same time; see the template.
+   */
+  maxConnections: z.int().positive().max(1_000_000).default(448),
   /** Directory of the site whose `haproxy.cfg.njk` is used instead of ours. */
   templates: z.string().min(1).optional(),
 });

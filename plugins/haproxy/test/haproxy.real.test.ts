@@ -15,11 +15,17 @@ import {
   named,
   type ProxyEnvironment,
   read,
+  receiveAll,
+  sendRandom,
   temporaryDirectory,
+  type Flow,
 } from '@scistream/core/testing';
 import { ask, HaproxyContainer, HaproxyOptions } from '@scistream/plugin-haproxy';
 
 type Options = Parameters<typeof HaproxyOptions.parse>[0];
+
+const SIMULTANEOUS_BYTES = 24 * 1024 * 1024;
+const SIMULTANEOUS_ROUNDS = 40;
 
 const s = suite('haproxy');
 
@@ -52,6 +58,20 @@ test(
   },
   { bufferSize: 2 ** 30 },
 );
+
+/** HAProxy 2.6 cut about one connection in eight of this kind short while it polled with epoll. */
+test('connections whose two directions end at the same time lose nothing', async (env) => {
+  const far: Promise<[Flow, Flow]>[] = [];
+  const target = await env.server((socket) =>
+    far.push(Promise.all([sendRandom(socket, SIMULTANEOUS_BYTES), receiveAll(socket)])),
+  );
+  const { address } = await env.startTo(target);
+  for (let round = 0; round < SIMULTANEOUS_ROUNDS; round += 1) {
+    const near = await env.dial(address);
+    const [sent, received] = await Promise.all([sendRandom(near, SIMULTANEOUS_BYTES), receiveAll(near)]);
+    assert.equal([received, sent], await far[round]);
+  }
+});
 
 test(
   'a missing program is named',
