@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import type { Address, Transport } from './address.js';
 
 /** Files of an instance: name (no directories) to content. */
 export type InstanceFiles = Readonly<Record<string, string>>;
@@ -12,7 +13,7 @@ export interface ContainerSpec {
   readonly name: string;
   /** Image with a pinned tag or digest, for runtimes that have images. */
   readonly image: string;
-  /** Program, looked up in PATH by runtimes that have no images. */
+  /** Program, looked up in PATH: of the image where `supports.images`, of this machine otherwise. */
   readonly executable: string;
   /** Never a secret among them: anybody on the machine can read arguments. */
   readonly args: readonly string[];
@@ -22,6 +23,11 @@ export interface ContainerSpec {
   readonly sockets: readonly number[];
   /** Signal that asks the program to end. */
   readonly stopSignal: NodeJS.Signals;
+  /** Where the world reaches the program, which a runtime without `supports.hostNetwork` has to publish. */
+  readonly listeners: readonly Address[];
+  readonly transport: Transport;
+  /** The machine that `place` chose, where the runtime has several. */
+  readonly node?: string;
 }
 
 /** Names an instance that `create` made. */
@@ -33,6 +39,7 @@ export interface ContainerRef {
 export interface ContainerState extends ContainerRef {
   readonly status: 'created' | 'running' | 'exited' | 'absent';
   readonly labels: Readonly<Record<string, string>>;
+  /** Of the program on this machine, where the runtime knows it. */
   readonly pid?: number;
   /** `exit code 1` or `signal SIGKILL`, where the runtime knows. */
   readonly exit?: string;
@@ -51,15 +58,34 @@ export interface RuntimeCapabilities {
   readonly inheritSockets: boolean;
   /** `dial` reaches unix sockets that the program makes in its directory. */
   readonly dial: boolean;
+  /** Programs come out of `ContainerSpec.image`, so that a path of this machine means nothing to them. */
+  readonly images: boolean;
+  /**
+   * Instances have the addresses of the machine they run on. Otherwise a program listens on every address of its own,
+   * and the runtime publishes `ContainerSpec.listeners`.
+   */
+  readonly hostNetwork: boolean;
+}
+
+/** A machine that a runtime with several has chosen for a stream. */
+export interface Placement {
+  readonly node: string;
+  /** Its addresses: inbound (PROD) listeners bind `wan`, outbound (CONS) ones `lan`. */
+  readonly wan: string;
+  readonly lan: string;
 }
 
 /** Labels every instance carries. */
 export const LABELS = {
   managed: 'org.scistream.managed',
   gateway: 'org.scistream.gateway',
+  /** The data server the instance belongs to; others may share the runtime and must not touch it. */
+  owner: 'org.scistream.owner',
   uid: 'org.scistream.uid',
   role: 'org.scistream.role',
   proxy: 'org.scistream.proxy',
+  /** Equal when an instance does what a stream needs, whatever its present targets are. */
+  specHash: 'org.scistream.spec-hash',
 } as const;
 
 /**
@@ -71,7 +97,12 @@ export interface ContainerRuntime {
   readonly supports: RuntimeCapabilities;
   /** Whether the runtime can be used now. @throws SCI_RUNTIME_UNREACHABLE with what to do */
   ping(): Promise<void>;
-  /** Makes the instance and its files without running it. @throws SCI_CONTAINER_CONFLICT when the name is a stranger's */
+  /** Chooses a machine for a stream, in runtimes that have several; its ports cannot be bound beforehand. */
+  place?(uid: string): Promise<Placement>;
+  /**
+   * Makes the instance and its files without running it.
+   * @throws SCI_CONTAINER_CONFLICT when the name is taken, SCI_IMAGE_NOT_FOUND
+   */
   create(spec: ContainerSpec): Promise<ContainerRef>;
   /** Runs it. Returning says that the program was started, not that it is ready. @throws SCI_EXECUTABLE_NOT_FOUND */
   start(ref: ContainerRef, spec: ContainerSpec): Promise<void>;

@@ -76,6 +76,10 @@ export const ERROR_CODES = {
   SCI_RUNTIME_FAILED: proxy(13, 'The runtime could not do what it was asked for.'),
   SCI_CONTAINER_CONFLICT: proxy(6, 'An instance of this name exists and is not ours to touch.'),
   SCI_PORT_TAKEN: proxy(14, 'A port that was reserved was taken by somebody else.'),
+  SCI_IMAGE_NOT_FOUND: proxy(
+    9,
+    'The image of a proxy is neither on the machine nor in a registry that can be reached.',
+  ),
   SCI_LISTENER_ADDRESS: proxy(9, 'The address the gateway should listen on does not exist on this machine.'),
 
   SCI_UNAUTHENTICATED: auth(16, 'The caller could not prove who it is.'),

@@ -66,8 +66,9 @@ export interface HostContext {
 /** What a proxy gets: besides all else the runtime it has to run in. */
 export interface PluginContext extends HostContext {
   readonly runtime: ContainerRuntime;
-  /** Name of the gateway, for labels. */
+  /** Name of the gateway and of the data server that owns its instances, for labels. */
   readonly gateway: string;
+  readonly owner: string;
 }
 
 interface Provider<Kind extends ProviderKind, Context, Made, Options> {

@@ -9,6 +9,11 @@ export interface ReservedListener {
    */
   readonly fd?: number;
   /**
+   * Binds the port again after `letGo`, for a proxy that is started anew; nothing where it is bound.
+   * @throws SCI_PORT_TAKEN when somebody else has bound it meanwhile.
+   */
+  hold(): Promise<void>;
+  /**
    * Closes this process's copy of the socket: after a proxy has inherited it, or just before a proxy that cannot
    * inherit binds the port itself. The port stays leased. Idempotent.
    */
@@ -23,6 +28,8 @@ export interface PortRequest {
   readonly transport: Transport;
   /** How many ports, at least 1. */
   readonly count: number;
+  /** Whether `host` is another machine, whose ports cannot be bound here: they are leased unproven. */
+  readonly remote?: boolean;
 }
 
 /** A port in use and whose it is. */

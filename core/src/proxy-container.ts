@@ -1,25 +1,34 @@
-import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { formatAddress, type Address, type Transport } from './address.js';
-import { LABELS, type ContainerRef, type ContainerSpec, type ContainerState } from './container-runtime.js';
+import { LABELS, type ContainerRef, type ContainerState } from './container-runtime.js';
 import { messageOf, S2DSException } from './errors.js';
 import type { PluginContext } from './plugin.js';
 import type { ReservedListener } from './port-allocator.js';
+import { inherits, lastWords, specHash, specOf, touch, viewOf, waitReady, type Instance } from './proxy-instance.js';
 import type { ProxyDescription, ProxyInstance, StreamView } from './proxy-view.js';
 import type { ListenerStatistics, S2DS, S2DSCapabilities, S2DSStatus, StreamRequest } from './s2ds.js';
 import { instanceName, join, split } from './shards.js';
 import { resolveTargets } from './targets.js';
-import { KeyedLock, poll } from './wait.js';
+import { KeyedLock } from './wait.js';
 
-const READY_TIMEOUT_MS = 15_000;
 const CHECK_TIMEOUT_MS = 10_000;
 const STOP_GRACE_MS = 2_000;
-const LOG_LINES = 10;
+/** A program that ends more often than this in `RESTART_WINDOW_MS` is given up. */
+const MAX_RESTARTS = 5;
+const RESTART_WINDOW_MS = 60_000;
+/** Pause before the second restart in that time; then twice as long each. The first restart is made at once. */
+const BACK_OFF_MS = 200;
 
 interface Live {
   readonly request: StreamRequest;
-  instances: readonly (ProxyInstance & { readonly description: ProxyDescription })[];
+  instances: readonly Instance[];
   readonly watching: AbortController;
   readonly ended: PromiseWithResolver;
+  /** When programs of the stream ended by themselves lately, ms. */
+  deaths: number[];
+  restarts: number;
+  /** Instances that are being started again. */
+  reviving: number;
   error?: S2DSException;
 }
 
@@ -36,8 +45,9 @@ function deferred(): PromiseWithResolver {
 
 /**
  * Base of all data servers that run a proxy in a {@link ContainerRuntime}: one instance (or a few) per stream, rendered →
- * checked by the proxy's own checker → started → ready, and undone on any failure. A proxy fills the protected hooks and
- * overrides nothing else. Everything is per uid: nothing is shared between streams but the object itself.
+ * checked by the proxy's own checker → started → ready, and undone on any failure; started again when it ends by itself.
+ * A proxy fills the protected hooks and overrides nothing else. Everything is per uid: nothing is shared between streams
+ * but the object itself.
  */
 export abstract class ProxyContainer implements S2DS {
   abstract readonly supports: S2DSCapabilities;
@@ -57,10 +67,16 @@ export abstract class ProxyContainer implements S2DS {
   protected check?(config: string): readonly string[];
 
   /**
-   * Makes a running instance use `view.targets` for new connections. Its files have been replaced already. Without this
-   * hook the proxy is expected to follow its files by itself.
+   * Makes a running instance use `view.targets` for new connections at once, without its files.
+   * @returns false where the instance cannot be told, so that its files have to be replaced and read again.
    */
-  protected retarget?(instance: ProxyInstance): Promise<void>;
+  protected retarget?(instance: ProxyInstance): Promise<boolean>;
+
+  /**
+   * Makes a running instance follow its files, which have been replaced; new connections go to the new targets when it
+   * returns. Without this hook the proxy is expected to notice by itself.
+   */
+  protected reload?(instance: ProxyInstance): Promise<void>;
 
   /** Reads live counters, one entry per listener of the instance. */
   protected statistics?(instance: ProxyInstance): Promise<readonly ListenerStatistics[]>;
@@ -74,10 +90,11 @@ export abstract class ProxyContainer implements S2DS {
    * Returns true once the instance accepts connections; called again and again until then. The default connects to
    * every listener, which proves nothing where sockets are inherited: the kernel accepts on those all the time. A proxy
    * that can be asked otherwise should override it.
+   * @param listeners Where the world reaches the instance.
    */
-  protected async ready({ view }: ProxyInstance): Promise<boolean> {
+  protected async ready({ view }: ProxyInstance, listeners: readonly Address[]): Promise<boolean> {
     if (view.transport === 'udp') return true;
-    await Promise.all(view.listeners.map(({ address }) => touch(address)));
+    await Promise.all(listeners.map(touch));
     return true;
   }
 
@@ -86,21 +103,50 @@ export abstract class ProxyContainer implements S2DS {
       if (this.#streams.has(request.uid)) {
         throw new S2DSException('SCI_STREAM_EXISTS', `Stream ${request.uid} is running on ${this.id} already.`);
       }
-      if (!this.supports[request.transport]) throw this.#unsupported(request.transport);
-      const live: Live = { request, instances: [], watching: new AbortController(), ended: deferred() };
-      const shards = split(request.listeners, Math.max(1, this.instances(request)));
+      this.#mustSupport(request);
       const settled = await Promise.allSettled(
-        shards.map((shard, i) => this.#startInstance(request, shard, i, signal)),
+        this.#shards(request).map((shard, i) => this.#startInstance(request, shard, i, [], signal)),
       );
-      live.instances = settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+      const instances = settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
       const failure = settled.find((result) => result.status === 'rejected');
       if (failure) {
-        await Promise.all(live.instances.map(({ ref }) => this.#discard(ref)));
+        await Promise.all(instances.map(({ ref }) => this.#discard(ref)));
         throw failure.reason;
       }
-      await Promise.all(request.listeners.map((listener) => listener.letGo()));
-      this.#streams.set(request.uid, live);
-      for (const { ref } of live.instances) this.#watch(live, ref);
+      this.#takeCharge(request, instances);
+    });
+  }
+
+  adopt(request: StreamRequest, targets: readonly Address[]): Promise<boolean> {
+    return this.#lock.run(request.uid, async () => {
+      if (this.#streams.has(request.uid)) return true;
+      this.#mustSupport(request);
+      const { runtime, owner } = this.context;
+      const resolved = targets.length > 0 ? await resolveTargets(request, targets) : [];
+      const found = await runtime.list({ [LABELS.owner]: owner, [LABELS.uid]: request.uid });
+      const instances = this.#shards(request).map((listeners, index): Instance => {
+        const view = viewOf(runtime, request, listeners, ofShard(request, listeners, resolved));
+        return {
+          ref: { name: instanceName(request.uid, index) },
+          index,
+          listeners,
+          view,
+          description: this.describe(view),
+        };
+      });
+      const fits = ({ ref, listeners }: Instance): boolean =>
+        found.some(
+          ({ name, status, labels }) =>
+            name === ref.name &&
+            status === 'running' &&
+            labels[LABELS.specHash] === specHash(this.id, request, listeners),
+        );
+      if (found.length === instances.length && instances.every(fits)) {
+        this.#takeCharge(request, instances);
+        return true;
+      }
+      await Promise.all(found.map(({ name }) => this.#remove({ name })));
+      return false;
     });
   }
 
@@ -111,8 +157,10 @@ export abstract class ProxyContainer implements S2DS {
       const resolved = await resolveTargets(live.request, targets);
       signal?.throwIfAborted();
       const before = live.instances;
-      const after = before.map((instance) => this.#retargeted(instance, live.request, resolved));
-      await Promise.all(after.map((instance) => this.#checkNext(instance)));
+      const after = before.map((instance) => {
+        const view = { ...instance.view, targets: ofShard(live.request, instance.listeners, resolved) };
+        return { ...instance, view, description: this.describe(view) };
+      });
       try {
         await Promise.all(after.map((instance) => this.#apply(instance)));
       } catch (error) {
@@ -123,11 +171,12 @@ export abstract class ProxyContainer implements S2DS {
     });
   }
 
-  release(uid: string): Promise<void> {
-    return this.#lock.run(uid, async () => {
+  async release(uid: string): Promise<void> {
+    // Before the lock: what starts the programs again holds it, and must end.
+    this.#streams.get(uid)?.watching.abort();
+    await this.#lock.run(uid, async () => {
       const live = this.#streams.get(uid);
       if (!live) return;
-      live.watching.abort();
       await Promise.all(live.instances.map(({ ref }) => this.#remove(ref)));
       this.#streams.delete(uid);
       live.ended.resolve(undefined);
@@ -135,74 +184,66 @@ export abstract class ProxyContainer implements S2DS {
   }
 
   async status(uid: string): Promise<S2DSStatus> {
-    const live = this.#live(uid);
-    if (live.error) return { state: 'failed', listeners: [], error: live.error };
+    const { error, restarts, reviving, instances } = this.#live(uid);
+    if (error) return { state: 'failed', restarts, listeners: [], error };
+    if (reviving > 0) return { state: 'restarting', restarts, listeners: [] };
     const read = this.statistics?.bind(this);
-    if (!read) return { state: 'running', listeners: [] };
-    const shards = await Promise.all(live.instances.map((instance) => read(instance)));
-    return { state: 'running', listeners: join(shards) };
+    if (!read) return { state: 'running', restarts, listeners: [] };
+    const shards = await Promise.all(instances.map((instance) => read(instance)));
+    return { state: 'running', restarts, listeners: join(shards) };
   }
 
   async ended(uid: string): Promise<S2DSException | undefined> {
     return await this.#live(uid).ended.promise;
   }
 
+  #takeCharge(request: StreamRequest, instances: readonly Instance[]): void {
+    const live: Live = {
+      request,
+      instances,
+      watching: new AbortController(),
+      ended: deferred(),
+      deaths: [],
+      restarts: 0,
+      reviving: 0,
+    };
+    this.#streams.set(request.uid, live);
+    for (const { ref, index } of instances) this.#watch(live, ref, index);
+  }
+
+  #shards(request: StreamRequest): ReservedListener[][] {
+    return split(request.listeners, Math.max(1, this.instances(request)));
+  }
+
+  /** @param targets Of this instance. */
   async #startInstance(
     request: StreamRequest,
     listeners: readonly ReservedListener[],
     index: number,
+    targets: readonly Address[],
     signal: AbortSignal | undefined,
-  ): Promise<Live['instances'][number]> {
+  ): Promise<Instance> {
     const { runtime } = this.context;
-    const inherits = runtime.supports.inheritSockets && listeners.every(({ fd }) => fd !== undefined);
-    const view: StreamView = {
-      uid: request.uid,
-      role: request.role,
-      transport: request.transport,
-      listeners: listeners.map(({ address }, i) => (inherits ? { address, fd: 3 + i } : { address })),
-      targets: [],
-      bitsPerSecond: request.bitsPerSecond,
-    };
+    const view = viewOf(runtime, request, listeners, targets);
     const description = this.describe(view);
-    const spec = this.#spec(request, description, index, inherits ? listeners.flatMap(({ fd }) => fd ?? []) : []);
+    const inherit = inherits(runtime, request);
+    if (inherit) await Promise.all(listeners.map((listener) => listener.hold()));
+    const sockets = inherit ? listeners.flatMap(({ fd }) => fd ?? []) : [];
+    const spec = specOf(this.context, this.id, request, { index, listeners, description }, sockets);
     const ref = await runtime.create(spec);
     try {
       await this.#check(ref, description.config);
       signal?.throwIfAborted();
-      if (!inherits) await Promise.all(listeners.map((listener) => listener.letGo()));
+      if (!inherit) await Promise.all(listeners.map((listener) => listener.letGo()));
       await runtime.start(ref, spec);
-      await this.#waitReady({ ref, view }, signal);
+      const addresses = listeners.map(({ address }) => address);
+      await waitReady(this.context, this.id, ref, () => this.ready({ ref, view }, addresses), signal);
+      await Promise.all(listeners.map((listener) => listener.letGo()));
     } catch (error) {
       await this.#discard(ref);
       throw error;
     }
-    return { ref, view, description };
-  }
-
-  #spec(
-    request: StreamRequest,
-    description: ProxyDescription,
-    index: number,
-    sockets: readonly number[],
-  ): ContainerSpec {
-    const { image, executable, args, files } = description;
-    const labels = {
-      [LABELS.managed]: 'true',
-      [LABELS.gateway]: this.context.gateway,
-      [LABELS.uid]: request.uid,
-      [LABELS.role]: request.role,
-      [LABELS.proxy]: this.id,
-    };
-    return {
-      name: instanceName(request.uid, index),
-      image,
-      executable,
-      args,
-      files,
-      labels,
-      sockets,
-      stopSignal: 'SIGTERM',
-    };
+    return { ref, index, listeners, view, description };
   }
 
   async #check(ref: ContainerRef, config: string): Promise<void> {
@@ -215,60 +256,21 @@ export abstract class ProxyContainer implements S2DS {
     });
   }
 
-  async #waitReady(instance: ProxyInstance, signal: AbortSignal | undefined): Promise<void> {
+  /**
+   * Puts the targets of an instance in force. Files that a running program reads again are checked before they replace the
+   * old ones; where it is told directly they are read at the next start only, and checked then.
+   */
+  async #apply(instance: Instance): Promise<void> {
+    const { ref, description } = instance;
     const { runtime } = this.context;
-    const done = new AbortController();
-    const notReady = (why: string, cause?: unknown): S2DSException =>
-      new S2DSException('SCI_PROXY_NOT_READY', `${this.id} ${why}`, { cause });
-    const ended = runtime.exited(instance.ref, done.signal).then((state) => {
-      throw notReady(`ended while it was starting (${state.exit ?? 'unknown reason'})`);
-    });
-    const ready = poll(
-      async () => (await this.ready(instance)) || undefined,
-      {
-        timeoutMs: READY_TIMEOUT_MS,
-        intervalMs: 2,
-        signal: signal ? AbortSignal.any([signal, done.signal]) : done.signal,
-      },
-      (lastError) => notReady(`did not become ready in ${READY_TIMEOUT_MS} ms`, lastError),
-    );
-    try {
-      await Promise.race([ready, ended]);
-    } catch (error) {
-      signal?.throwIfAborted();
-      throw notReady(
-        messageOf(error).replace(`${this.id} `, '') + lastLines(await runtime.logs(instance.ref, LOG_LINES)),
-        error,
-      );
-    } finally {
-      done.abort();
-      await Promise.allSettled([ready, ended]);
+    if (await this.retarget?.(instance)) return await runtime.putFiles(ref, description.files);
+    if (this.check) {
+      const next = `${description.config}.next`;
+      await runtime.putFiles(ref, { [next]: description.files[description.config] ?? '' });
+      await this.#check(ref, next);
     }
-  }
-
-  #retargeted(
-    instance: Live['instances'][number],
-    request: StreamRequest,
-    resolved: readonly Address[],
-  ): Live['instances'][number] {
-    const all = request.listeners.map(({ address }) => formatAddress(address));
-    const mine = instance.view.listeners.map(({ address }) => all.indexOf(formatAddress(address)));
-    const targets = mine.flatMap((i) => resolved[i] ?? []);
-    const view = { ...instance.view, targets };
-    return { ref: instance.ref, view, description: this.describe(view) };
-  }
-
-  /** Lets the proxy check the very content that is about to replace its configuration. */
-  async #checkNext({ ref, description }: Live['instances'][number]): Promise<void> {
-    if (!this.check) return;
-    const next = `${description.config}.next`;
-    await this.context.runtime.putFiles(ref, { [next]: description.files[description.config] ?? '' });
-    await this.#check(ref, next);
-  }
-
-  async #apply(instance: Live['instances'][number]): Promise<void> {
-    await this.context.runtime.putFiles(instance.ref, instance.description.files);
-    await this.retarget?.(instance);
+    await runtime.putFiles(ref, description.files);
+    await this.reload?.(instance);
   }
 
   async #remove(ref: ContainerRef): Promise<void> {
@@ -283,31 +285,88 @@ export abstract class ProxyContainer implements S2DS {
     });
   }
 
-  #watch(live: Live, ref: ContainerRef): void {
-    const { runtime, log } = this.context;
-    const onExit = async (state: ContainerState): Promise<void> => {
-      if (live.watching.signal.aborted || live.error) return;
-      const lines = lastLines(await runtime.logs(ref, LOG_LINES).catch(messageOf));
-      live.error = new S2DSException(
-        'SCI_PROXY_DIED',
-        `${this.id} ended by itself (${state.exit ?? 'unknown reason'})${lines}`,
-        {
-          suggestions: [`Release the stream and make it again: scistream stream down ${live.request.uid}`],
-        },
-      );
-      log.error({ uid: live.request.uid, proxy: this.id, exit: state.exit }, 'proxy ended by itself');
-      live.ended.resolve(live.error);
-    };
-    runtime.exited(ref, live.watching.signal).then(onExit, (error: unknown) => {
-      if (!live.watching.signal.aborted)
-        log.error({ uid: live.request.uid, error: messageOf(error) }, 'cannot watch proxy');
+  #watch(live: Live, ref: ContainerRef, index: number): void {
+    const { signal } = live.watching;
+    this.context.runtime.exited(ref, signal).then(
+      (state) => signal.aborted || void this.#revive(live, index, state),
+      (error: unknown) => {
+        if (!signal.aborted)
+          this.context.log.error({ uid: live.request.uid, error: messageOf(error) }, 'cannot watch proxy');
+      },
+    );
+  }
+
+  /** Starts an instance that ended by itself again: same addresses, same targets. Never rejects. */
+  async #revive(live: Live, index: number, state: ContainerState): Promise<void> {
+    const { uid } = live.request;
+    const { log, runtime } = this.context;
+    const { signal } = live.watching;
+    const words = await lastWords(runtime, state);
+    let why = new S2DSException(
+      'SCI_PROXY_DIED',
+      `${this.id} ended by itself (${state.exit ?? 'unknown reason'})${words}`,
+      {
+        suggestions: [`Release the stream and make it again: scistream stream down ${uid}`],
+      },
+    );
+    live.reviving += 1;
+    await this.#lock.run(uid, async () => {
+      while (!signal.aborted && !live.error) {
+        log.warn({ uid, proxy: this.id, exit: state.exit, error: why.message }, 'proxy ended by itself');
+        try {
+          await this.#pause(live, why);
+          await this.#replace(live, index);
+          live.restarts += 1;
+          break;
+        } catch (error) {
+          if (!signal.aborted && error !== why) why = S2DSException.is(error) ? error : died(this.id, error);
+        }
+      }
     });
+    live.reviving -= 1;
+  }
+
+  /** Waits longer from death to death. @throws `why` when there were too many; then the stream has failed. */
+  async #pause(live: Live, why: S2DSException): Promise<void> {
+    const now = Date.now();
+    live.deaths = [...live.deaths.filter((death) => death > now - RESTART_WINDOW_MS), now];
+    if (live.deaths.length > MAX_RESTARTS) {
+      live.error = why;
+      live.ended.resolve(why);
+      throw why;
+    }
+    const pauses = live.deaths.length - 2;
+    if (pauses >= 0) await sleep(BACK_OFF_MS * 2 ** pauses, undefined, { signal: live.watching.signal });
+  }
+
+  async #replace(live: Live, index: number): Promise<void> {
+    const old = live.instances[index];
+    if (!old) return;
+    await this.#remove(old.ref);
+    const { request, watching } = live;
+    const instance = await this.#startInstance(request, old.listeners, index, old.view.targets, watching.signal);
+    live.instances = live.instances.with(index, instance);
+    this.#watch(live, instance.ref, index);
   }
 
   #live(uid: string): Live {
     const live = this.#streams.get(uid);
     if (live) return live;
     throw new S2DSException('SCI_STREAM_NOT_FOUND', `No stream ${uid} runs on ${this.id}.`);
+  }
+
+  #mustSupport({ transport, tls }: StreamRequest): void {
+    if (!this.supports[transport]) throw this.#unsupported(transport);
+    if (tls && (!this.supports.tls || transport === 'udp')) {
+      throw new S2DSException('SCI_PROXY_UNSUPPORTED', `Proxy ${this.id} cannot encrypt ${transport.toUpperCase()}.`, {
+        suggestions: ['Ask for --encryption none, where both facilities allow it.'],
+      });
+    }
+    if (!tls && this.supports.plain === false) {
+      throw new S2DSException('SCI_PROXY_UNSUPPORTED', `Proxy ${this.id} carries encrypted streams only.`, {
+        suggestions: ['Use --encryption tls, or another proxy.'],
+      });
+    }
   }
 
   #unsupported(transport: Transport): S2DSException {
@@ -317,14 +376,17 @@ export abstract class ProxyContainer implements S2DS {
   }
 }
 
-const lastLines = (log: string): string => (log.trim() ? `. Its last words:\n${log.trim()}` : '.');
-
-/** Opens a connection and closes it. Rejects when nobody accepts. */
-function touch({ host, port }: Address): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ host, port, timeout: 1000 });
-    socket.once('connect', () => resolve(void socket.destroy()));
-    socket.once('timeout', () => socket.destroy(new Error('timed out')));
-    socket.once('error', reject);
-  });
+/** What belongs to the listeners of one instance. @param all One target per listener of the stream, or none. */
+function ofShard(
+  { listeners }: StreamRequest,
+  shard: readonly ReservedListener[],
+  all: readonly Address[],
+): readonly Address[] {
+  const addresses = listeners.map(({ address }) => formatAddress(address));
+  return shard.flatMap(({ address }) => all[addresses.indexOf(formatAddress(address))] ?? []);
 }
+
+const died = (proxy: string, cause: unknown): S2DSException =>
+  new S2DSException('SCI_PROXY_DIED', `${proxy} ended by itself and cannot be started again: ${messageOf(cause)}`, {
+    cause,
+  });

@@ -1,9 +1,10 @@
 import type { Address, Transport } from './address.js';
 import type { ContainerRef, InstanceFiles } from './container-runtime.js';
-import type { Role } from './s2ds.js';
+import type { Role, StreamTls } from './s2ds.js';
 
 /** A listener as an instance sees it. */
 export interface ProxyListener {
+  /** What to bind. */
   readonly address: Address;
   /** Descriptor of the inherited listening socket; absent where the instance must bind `address` itself. */
   readonly fd?: number;
@@ -18,6 +19,8 @@ export interface StreamView {
   /** IP literals, `targets[i]` belongs to `listeners[i]`; empty until the first UPDATE. */
   readonly targets: readonly Address[];
   readonly bitsPerSecond: number | undefined;
+  /** Present where the leg to the other gateway is encrypted; see {@link StreamTls} for which leg that is. */
+  readonly tls?: StreamTls;
 }
 
 /** How to run an instance; see the fields of the same names in {@link ContainerSpec}. */
@@ -28,6 +31,8 @@ export interface ProxyDescription {
   /** Name of the file in `files` that `check` is asked about. */
   readonly config: string;
   readonly files: InstanceFiles;
+  /** Default SIGTERM. */
+  readonly stopSignal?: NodeJS.Signals;
 }
 
 /** An instance that runs, with what it currently does. */

@@ -22,6 +22,22 @@ export function parseUid(text: string): string {
   });
 }
 
+/**
+ * Credentials of one side of one stream: mutual TLS 1.3 between the two gateways and nowhere else. On the PROD side the
+ * *listeners* are TLS servers, on the CONS side the connections to the *targets* are those of a TLS client. Both demand
+ * and verify a certificate that `ca` has signed, which signs for this stream alone.
+ */
+export interface StreamTls {
+  /** PEM. */
+  readonly certificate: string;
+  /** PEM, PKCS #8. Secret: never in arguments, labels, logs, errors or answers. */
+  readonly key: string;
+  /** PEM: the only authority to trust. */
+  readonly ca: string;
+  /** DNS name in the certificate of the other side. */
+  readonly peer: string;
+}
+
 /** What a data server is asked to set up. */
 export interface StreamRequest {
   readonly uid: string;
@@ -31,13 +47,20 @@ export interface StreamRequest {
   readonly listeners: readonly ReservedListener[];
   /** Wanted rate of the whole stream in bit/s; enforced only where `supports.rateLimit`. */
   readonly bitsPerSecond?: number;
+  /** Absent: not encrypted. Only where `supports.tls`. */
+  readonly tls?: StreamTls;
+  /** The machine to run on, as the runtime's `place` chose it. */
+  readonly node?: string;
 }
 
 /** What a kind of data server can do; read by admission, by the contract kit and by people. */
 export interface S2DSCapabilities {
   readonly tcp: boolean;
   readonly udp: boolean;
+  /** Encrypts the leg to the other gateway; see {@link StreamTls}. */
   readonly tls: boolean;
+  /** Carries streams that are not encrypted. Absent: it does. */
+  readonly plain?: boolean;
   /** Enforces `bitsPerSecond`. */
   readonly rateLimit: boolean;
   /** New targets neither close a listener nor a connection in flight. */
@@ -62,7 +85,10 @@ export interface ListenerStatistics {
 
 /** How a stream does on its data server. */
 export interface S2DSStatus {
-  readonly state: 'running' | 'failed';
+  /** `restarting`: the proxy ended by itself and is being started again. */
+  readonly state: 'running' | 'restarting' | 'failed';
+  /** How often the proxy ended by itself and was started again. */
+  readonly restarts: number;
   /** One entry per listener, in the order of the request; empty where `supports.statistics` is false. */
   readonly listeners: readonly ListenerStatistics[];
   readonly error?: S2DSException;
@@ -88,6 +114,15 @@ export interface S2DS {
    * @throws S2DSException: SCI_STREAM_NOT_FOUND, SCI_TARGETS_INVALID, SCI_TARGET_UNRESOLVED, SCI_PROXY_DIED …
    */
   updateTargets(uid: string, targets: readonly Address[], signal?: AbortSignal): Promise<void>;
+
+  /**
+   * Takes charge of a stream that an earlier object of this kind started and that still runs: its listeners, targets and
+   * connections stay as they are.
+   * @param request As it was started; nobody holds its sockets.
+   * @param targets In force.
+   * @returns false, with every trace of the stream removed, when it does not run as asked; then `start` makes it anew.
+   */
+  adopt(request: StreamRequest, targets: readonly Address[]): Promise<boolean>;
 
   /** Stops the stream and removes every trace of it. Idempotent; an unknown uid is fine. */
   release(uid: string): Promise<void>;

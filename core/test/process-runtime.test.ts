@@ -58,6 +58,8 @@ const specOf = (script: string, more: Partial<ContainerSpec> = {}): ContainerSpe
   labels: LABELS,
   sockets: [],
   stopSignal: 'SIGTERM',
+  listeners: [],
+  transport: 'tcp',
   ...more,
 });
 

@@ -1,6 +1,6 @@
 import type { Address, Transport } from '../address.js';
 import type { S2DSException } from '../errors.js';
-import type { ListenerStatistics, Role, S2DSStatus } from '../s2ds.js';
+import type { ListenerStatistics, Role, S2DSStatus, StreamTls } from '../s2ds.js';
 
 /** What a control server wants of a gateway for one side of a stream. */
 export interface ReserveRequest {
@@ -14,6 +14,8 @@ export interface ReserveRequest {
   readonly runtime: string;
   /** bit/s; 0 when none was asked for. */
   readonly bitsPerSecond: number;
+  /** Absent: not encrypted. */
+  readonly tls?: StreamTls;
 }
 
 /** What the gateway has set aside. */

@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pLimit from 'p-limit';
 import { formatAddress, type Address } from '../address.js';
@@ -16,6 +18,7 @@ import type {
   Reservation,
   ReserveRequest,
 } from './data-server.js';
+import { writeAtomically } from './files.js';
 import { runProbe, tryConnect } from './probe.js';
 import { RangePortAllocator, type PortRange } from './range-port-allocator.js';
 import { StreamProbes } from './stream-probes.js';
@@ -40,6 +43,8 @@ interface Stream {
   readonly s2ds: S2DS;
   readonly listeners: readonly ReservedListener[];
   readonly probes: StreamProbes;
+  /** Where the runtime placed it, if it has several machines. */
+  readonly node?: string;
   targets: readonly Address[];
 }
 
@@ -49,6 +54,7 @@ export class EmbeddedDataServer implements DataServer {
   readonly #streams = new Map<string, Stream>();
   readonly #runtimes = new Map<string, Promise<ContainerRuntime>>();
   readonly #dataServers = new Map<string, Promise<S2DS>>();
+  readonly #ids = new Map<string, Promise<string>>();
   readonly #starts = pLimit(CONCURRENT_STARTS);
   readonly #host: PluginHost;
 
@@ -57,7 +63,7 @@ export class EmbeddedDataServer implements DataServer {
     private readonly providers: Providers,
     private readonly log: Logger,
     /** Directory of this gateway's state, 0700. */
-    state: string,
+    private readonly state: string,
   ) {
     this.#host = new PluginHost(log, state);
     this.#ports = new RangePortAllocator(settings.ports);
@@ -90,6 +96,7 @@ export class EmbeddedDataServer implements DataServer {
       request.runtime || this.settings.runtime,
     );
     const s2ds = await this.#dataServer(found.proxy, found.runtime);
+    const runtime = await this.#runtime(found.runtime);
     if (!s2ds.supports[request.transport]) {
       throw new S2DSException(
         'SCI_PROXY_UNSUPPORTED',
@@ -99,11 +106,14 @@ export class EmbeddedDataServer implements DataServer {
         },
       );
     }
-    const host = request.role === 'PROD' ? this.settings.wan : this.settings.lan;
     const { uid, transport, count } = request;
-    const listeners = await this.#ports.allocate({ uid, host, transport, count });
+    const placement = await runtime.place?.(uid);
+    const { wan, lan } = placement ?? this.settings;
+    const host = request.role === 'PROD' ? wan : lan;
+    const listeners = await this.#ports.allocate({ uid, host, transport, count, remote: placement !== undefined });
     const probes = new StreamProbes(this.#ports, uid, host);
-    this.#streams.set(uid, { request, s2ds, listeners, probes, targets: [] });
+    const node = placement ? { node: placement.node } : {};
+    this.#streams.set(uid, { request, s2ds, listeners, probes, targets: [], ...node });
     return {
       gateway: this.settings.name,
       ...found,
@@ -113,12 +123,16 @@ export class EmbeddedDataServer implements DataServer {
   }
 
   async start(uid: string, signal: AbortSignal): Promise<void> {
-    const { request, s2ds, listeners } = this.#stream(uid);
-    const { role, transport, bitsPerSecond } = request;
-    const rate = bitsPerSecond > 0 ? { bitsPerSecond } : {};
+    const { request, s2ds, listeners, node } = this.#stream(uid);
+    const { role, transport, bitsPerSecond, tls } = request;
+    const wanted = {
+      ...(bitsPerSecond > 0 ? { bitsPerSecond } : {}),
+      ...(tls ? { tls } : {}),
+      ...(node ? { node } : {}),
+    };
     await this.#starts(async () => {
       signal.throwIfAborted();
-      await s2ds.start({ uid, role, transport, listeners, ...rate }, signal);
+      await s2ds.start({ uid, role, transport, listeners, ...wanted }, signal);
     });
   }
 
@@ -203,7 +217,12 @@ export class EmbeddedDataServer implements DataServer {
       const inRuntime = await this.#runtime(runtime);
       const provider = await this.providers.proxy(proxy);
       const context = await this.#host.context(join('proxies', proxy));
-      return provider.create({ ...context, runtime: inRuntime, gateway: this.settings.name });
+      return provider.create({
+        ...context,
+        runtime: inRuntime,
+        gateway: this.settings.name,
+        owner: await this.#owner(),
+      });
     });
   }
 
@@ -216,12 +235,23 @@ export class EmbeddedDataServer implements DataServer {
     });
   }
 
+  /** Tells this data server's instances from those of others on the same engine; the same after a restart. */
+  #owner(): Promise<string> {
+    return memoize(this.#ids, 'owner', async () => {
+      const file = join(this.state, 'owner');
+      const known = await readFile(file, 'utf8').catch(() => '');
+      const id = known.trim() || randomUUID();
+      if (!known) await writeAtomically(file, id);
+      return id;
+    });
+  }
+
   /**
    * Removes the instances of an earlier process, which nobody can release any more; also under another name of the
    * gateway, for the state directory is this process's alone.
    */
   async #sweep(runtime: ContainerRuntime): Promise<void> {
-    const strays = await runtime.list({ [LABELS.managed]: 'true' });
+    const strays = await runtime.list({ [LABELS.managed]: 'true', [LABELS.owner]: await this.#owner() });
     for (const stray of strays) {
       this.log.warn(
         { instance: stray.name, uid: stray.labels[LABELS.uid], status: stray.status },

@@ -40,7 +40,7 @@ interface Record {
  */
 export class ProcessRuntime implements ContainerRuntime {
   readonly id = 'process';
-  readonly supports = { inheritSockets: true, dial: true };
+  readonly supports = { inheritSockets: true, dial: true, images: false, hostNetwork: true };
   readonly #directory: string;
   readonly #log: Logger;
   /** How our own children ended, for those that have. */

@@ -1,6 +1,7 @@
 import { createSocket } from 'node:dgram';
 import { createServer } from 'node:net';
 import { isIPv6 } from 'node:net';
+import type { Address, Transport } from '../address.js';
 import { systemCode, S2DSException } from '../errors.js';
 import type { PortAllocator, PortLease, PortRequest, ReservedListener } from '../port-allocator.js';
 import { KeyedLock } from '../wait.js';
@@ -78,16 +79,17 @@ export class RangePortAllocator implements PortAllocator {
   }
 
   /** Undefined when somebody else uses the port. */
-  async #lease({ uid, host, transport }: PortRequest, port: number): Promise<Lease | undefined> {
+  async #lease({ uid, host, transport, remote }: PortRequest, port: number): Promise<Lease | undefined> {
+    const listener = remote ? new RemoteListener({ host, port }) : new LocalListener({ host, port }, transport);
     try {
-      const listener = await (transport === 'tcp' ? reserveTcp(host, port) : reserveUdp(host, port));
-      const lease = { uid, host, port, listener };
-      this.#leases.set(port, lease);
-      return lease;
+      await listener.hold();
     } catch (error) {
-      if (systemCode(error) === 'EADDRINUSE') return undefined;
-      throw bindError(host, port, error);
+      if (S2DSException.is(error) && error.code === 'SCI_PORT_TAKEN') return undefined;
+      throw error;
     }
+    const lease = { uid, host, port, listener };
+    this.#leases.set(port, lease);
+    return lease;
   }
 
   async #giveBack(port: number): Promise<void> {
@@ -123,6 +125,60 @@ export class RangePortAllocator implements PortAllocator {
   }
 }
 
+/** A port of this machine: bound, or let go to a proxy. */
+class LocalListener implements ReservedListener {
+  /** While it is bound: what closes it, and its descriptor. */
+  #socket: Promise<Bound> | undefined;
+  fd?: number;
+
+  constructor(
+    readonly address: Address,
+    private readonly transport: Transport,
+  ) {}
+
+  async hold(): Promise<void> {
+    const { host, port } = this.address;
+    this.#socket ??= this.transport === 'tcp' ? bindTcp(this.address) : bindUdp(this.address);
+    try {
+      const { fd } = await this.#socket;
+      if (fd !== undefined) this.fd = fd;
+    } catch (cause) {
+      this.#socket = undefined;
+      if (systemCode(cause) !== 'EADDRINUSE') throw bindError(host, port, cause);
+      const message = `Port ${port} of ${host} is used by somebody else now.`;
+      throw new S2DSException('SCI_PORT_TAKEN', message, {
+        cause,
+        suggestions: ['Release the stream and make it again.'],
+      });
+    }
+  }
+
+  async letGo(): Promise<void> {
+    const socket = this.#socket;
+    this.#socket = undefined;
+    delete this.fd;
+    await (await socket)?.close();
+  }
+}
+
+/** A port of another machine. */
+class RemoteListener implements ReservedListener {
+  constructor(readonly address: Address) {}
+
+  hold(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  letGo(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+interface Bound {
+  readonly fd?: number;
+  readonly close: () => Promise<void>;
+}
+
 function bindError(host: string, port: number, error: unknown): S2DSException {
   const code = systemCode(error) ?? 'unknown error';
   const suggestions =
@@ -135,7 +191,7 @@ function bindError(host: string, port: number, error: unknown): S2DSException {
   });
 }
 
-function reserveTcp(host: string, port: number): Promise<ReservedListener> {
+function bindTcp({ host, port }: Address): Promise<Bound> {
   return new Promise((resolve, reject) => {
     // Nobody knows the port before the proxy has taken the socket over; who connects before that is a stranger.
     const server = createServer((stranger) => stranger.destroy());
@@ -143,20 +199,19 @@ function reserveTcp(host: string, port: number): Promise<ReservedListener> {
     server.listen({ host, port, exclusive: true, backlog: BACKLOG }, () => {
       // A failed accept (EMFILE) concerns one stranger; without a listener the second would end the process.
       server.on('error', () => undefined);
-      const letGo = once(() => new Promise<void>((done) => void server.close(() => done())));
+      const close = (): Promise<void> => new Promise((done) => void server.close(() => done()));
       const fd = descriptorOf(server);
-      resolve({ address: { host, port }, letGo, ...(fd === undefined ? {} : { fd }) });
+      resolve({ close, ...(fd === undefined ? {} : { fd }) });
     });
   });
 }
 
-function reserveUdp(host: string, port: number): Promise<ReservedListener> {
+function bindUdp({ host, port }: Address): Promise<Bound> {
   return new Promise((resolve, reject) => {
     const socket = createSocket(isIPv6(host) ? 'udp6' : 'udp4');
     socket.once('error', reject);
     socket.bind({ address: host, port, exclusive: true }, () => {
-      const letGo = once(() => new Promise<void>((done) => void socket.close(() => done())));
-      resolve({ address: { host, port }, letGo });
+      resolve({ close: () => new Promise((done) => void socket.close(() => done())) });
     });
   });
 }
@@ -165,9 +220,4 @@ function reserveUdp(host: string, port: number): Promise<ReservedListener> {
 function descriptorOf(server: object): number | undefined {
   const fd = (server as { _handle?: { fd?: number } })._handle?.fd;
   return fd !== undefined && fd >= 0 ? fd : undefined;
-}
-
-function once(work: () => Promise<void>): () => Promise<void> {
-  let result: Promise<void> | undefined;
-  return () => (result ??= work());
 }

@@ -7,7 +7,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Stream } from "./scistream/v1/streams_pb.js";
+import type { Stream, StreamTls } from "./scistream/v1/streams_pb.js";
 import { file_scistream_v1_streams } from "./scistream/v1/streams_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file scistream.proto.
  */
 export const file_scistream: GenFile = /*@__PURE__*/
-  fileDesc("Cg9zY2lzdHJlYW0ucHJvdG8SCXNjaXN0cmVhbSLEAQoHUmVxdWVzdBILCgN1aWQYASABKAkSDAoEcm9sZRgCIAEoCRIQCghudW1fY29ubhgDIAEoBRIMCgRyYXRlGAQgASgFEgwKBG5hbWUYZCABKAkSFwoPYml0c19wZXJfc2Vjb25kGGUgASgEEhMKC2xpZmV0aW1lX21zGGYgASgEEg0KBXByb3h5GGcgASgJEg8KB3J1bnRpbWUYaCABKAkSDwoHZ2F0ZXdheRhpIAEoCRIRCgl0cmFuc3BvcnQYaiABKAkiOgoFSGVsbG8SCwoDdWlkGAEgASgJEhYKDnByb2RfbGlzdGVuZXJzGAIgAygJEgwKBHJvbGUYAyABKAkiMQoLQXBwUmVzcG9uc2USDwoHbWVzc2FnZRgBIAEoCRIRCglsaXN0ZW5lcnMYAiADKAkiRAoNVXBkYXRlVGFyZ2V0cxILCgN1aWQYASABKAkSGAoQcmVtb3RlX2xpc3RlbmVycxgCIAMoCRIMCgRyb2xlGAMgASgJIhYKB1JlbGVhc2USCwoDdWlkGAEgASgJIlsKCFJlc3BvbnNlEhEKCWxpc3RlbmVycxgBIAMoCRIWCg5wcm9kX2xpc3RlbmVycxgCIAMoCRIkCgZzdHJlYW0YZCABKAsyFC5zY2lzdHJlYW0udjEuU3RyZWFtMtkBCgdDb250cm9sEi4KA3JlcRISLnNjaXN0cmVhbS5SZXF1ZXN0GhMuc2Npc3RyZWFtLlJlc3BvbnNlEjEKBWhlbGxvEhAuc2Npc3RyZWFtLkhlbGxvGhYuc2Npc3RyZWFtLkFwcFJlc3BvbnNlEjcKBnVwZGF0ZRIYLnNjaXN0cmVhbS5VcGRhdGVUYXJnZXRzGhMuc2Npc3RyZWFtLlJlc3BvbnNlEjIKB3JlbGVhc2USEi5zY2lzdHJlYW0uUmVsZWFzZRoTLnNjaXN0cmVhbS5SZXNwb25zZWIGcHJvdG8z", [file_scistream_v1_streams]);
+  fileDesc("Cg9zY2lzdHJlYW0ucHJvdG8SCXNjaXN0cmVhbSLqAQoHUmVxdWVzdBILCgN1aWQYASABKAkSDAoEcm9sZRgCIAEoCRIQCghudW1fY29ubhgDIAEoBRIMCgRyYXRlGAQgASgFEgwKBG5hbWUYZCABKAkSFwoPYml0c19wZXJfc2Vjb25kGGUgASgEEhMKC2xpZmV0aW1lX21zGGYgASgEEg0KBXByb3h5GGcgASgJEg8KB3J1bnRpbWUYaCABKAkSDwoHZ2F0ZXdheRhpIAEoCRIRCgl0cmFuc3BvcnQYaiABKAkSJAoDdGxzGGsgASgLMhcuc2Npc3RyZWFtLnYxLlN0cmVhbVRscyI6CgVIZWxsbxILCgN1aWQYASABKAkSFgoOcHJvZF9saXN0ZW5lcnMYAiADKAkSDAoEcm9sZRgDIAEoCSIxCgtBcHBSZXNwb25zZRIPCgdtZXNzYWdlGAEgASgJEhEKCWxpc3RlbmVycxgCIAMoCSJECg1VcGRhdGVUYXJnZXRzEgsKA3VpZBgBIAEoCRIYChByZW1vdGVfbGlzdGVuZXJzGAIgAygJEgwKBHJvbGUYAyABKAkiFgoHUmVsZWFzZRILCgN1aWQYASABKAkiWwoIUmVzcG9uc2USEQoJbGlzdGVuZXJzGAEgAygJEhYKDnByb2RfbGlzdGVuZXJzGAIgAygJEiQKBnN0cmVhbRhkIAEoCzIULnNjaXN0cmVhbS52MS5TdHJlYW0y2QEKB0NvbnRyb2wSLgoDcmVxEhIuc2Npc3RyZWFtLlJlcXVlc3QaEy5zY2lzdHJlYW0uUmVzcG9uc2USMQoFaGVsbG8SEC5zY2lzdHJlYW0uSGVsbG8aFi5zY2lzdHJlYW0uQXBwUmVzcG9uc2USNwoGdXBkYXRlEhguc2Npc3RyZWFtLlVwZGF0ZVRhcmdldHMaEy5zY2lzdHJlYW0uUmVzcG9uc2USMgoHcmVsZWFzZRISLnNjaXN0cmVhbS5SZWxlYXNlGhMuc2Npc3RyZWFtLlJlc3BvbnNlYgZwcm90bzM", [file_scistream_v1_streams]);
 
 /**
  * @generated from message scistream.Request
@@ -89,6 +89,13 @@ export type Request = Message<"scistream.Request"> & {
    * @generated from field: string transport = 106;
    */
   transport: string;
+
+  /**
+   * Encrypts the leg between the two gateways. Absent: not encrypted.
+   *
+   * @generated from field: scistream.v1.StreamTls tls = 107;
+   */
+  tls?: StreamTls | undefined;
 };
 
 /**

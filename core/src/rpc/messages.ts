@@ -75,20 +75,21 @@ export function fromStatistics({
 }
 
 /** A data server's status as a message. */
-export function statusMessage({ state, listeners, error }: S2DSStatus): DataServerStatus {
+export function statusMessage({ state, restarts, listeners, error }: S2DSStatus): DataServerStatus {
   return create(DataServerStatusSchema, {
-    failed: state === 'failed',
+    state,
+    restarts,
     statistics: listeners.map(statisticsMessage),
     ...(error ? { error: errorInfo(error) } : {}),
   });
 }
 
 /** The inverse of {@link statusMessage}. */
-export function fromStatus({ failed, statistics, error }: DataServerStatus): S2DSStatus {
+export function fromStatus({ state, restarts, statistics, error }: DataServerStatus): S2DSStatus {
   const listeners = statistics.map(fromStatistics);
-  if (!failed) return { state: 'running', listeners };
+  if (state !== 'failed') return { state: state === 'restarting' ? state : 'running', restarts, listeners };
   const { code, message, suggestions } = fromErrorInfo(error);
-  return { state: 'failed', listeners, error: new S2DSException(code, message, { suggestions }) };
+  return { state: 'failed', restarts, listeners, error: new S2DSException(code, message, { suggestions }) };
 }
 
 /** Milliseconds as whole microseconds. */

@@ -121,7 +121,7 @@ function routes(router: ConnectRouter, gateway: EmbeddedDataServer): void {
       await gateway.releaseAll();
       return {};
     },
-    async reserve({ uid, role, transport, count, proxy, runtime, bitsPerSecond }) {
+    async reserve({ uid, role, transport, count, proxy, runtime, bitsPerSecond, tls }) {
       const rate = Number(bitsPerSecond);
       const request = {
         uid: parseUid(uid),
@@ -131,6 +131,7 @@ function routes(router: ConnectRouter, gateway: EmbeddedDataServer): void {
         bitsPerSecond: rate,
         role: parseRole(role),
         transport: parseTransport(transport),
+        ...(tls ? { tls } : {}),
       };
       const reservation = await gateway.reserve(request);
       return { ...reservation, listeners: reservation.listeners.map(formatAddress) };
@@ -153,7 +154,12 @@ function routes(router: ConnectRouter, gateway: EmbeddedDataServer): void {
     status: async ({ uid }) => statusMessage(await gateway.status(uid)),
     async awaitEnd({ uid }) {
       const error = await gateway.ended(uid);
-      return statusMessage({ state: error ? 'failed' : 'running', listeners: [], ...(error ? { error } : {}) });
+      return statusMessage({
+        state: error ? 'failed' : 'running',
+        restarts: 0,
+        listeners: [],
+        ...(error ? { error } : {}),
+      });
     },
     async openProbe({ uid }) {
       const { address, challenge, expiresMs } = await gateway.openProbe(uid);

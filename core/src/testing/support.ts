@@ -58,6 +58,7 @@ export function testContext(options: {
     runtime,
     dataDir,
     gateway,
+    owner: 'test',
     log,
     signal: stop.signal,
     host: { version: VERSION, apiVersion: PLUGIN_API_VERSION },

@@ -90,13 +90,14 @@ export class HaproxyContainer extends ProxyContainer {
     return /^Pid: \d+$/m.test(await ask(this.context.runtime, ref, ['show', 'info']));
   }
 
-  protected override async retarget({ ref, view }: ProxyInstance): Promise<void> {
+  protected override async retarget({ ref, view }: ProxyInstance): Promise<boolean> {
     for (const i of view.listeners.keys()) {
       const { host, port } = view.targets[i] ?? NOWHERE;
       const command = ['set', 'server', `b${i}/s${i}`, 'addr', host, 'port', String(port)];
       const reply = await ask(this.context.runtime, ref, command);
       if (!RETARGETED.test(reply)) throw commandFailed(command, `it answered ${quote(reply)}`);
     }
+    return true;
   }
 
   protected override async statistics({ ref, view }: ProxyInstance): Promise<readonly ListenerStatistics[]> {

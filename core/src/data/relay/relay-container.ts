@@ -88,8 +88,9 @@ export class RelayContainer extends ProxyContainer {
     return true;
   }
 
-  protected override async retarget(instance: ProxyInstance): Promise<void> {
+  protected override async retarget(instance: ProxyInstance): Promise<boolean> {
     await this.#ask(instance, { cmd: 'targets', targets: instance.view.targets });
+    return true;
   }
 
   protected override async statistics(instance: ProxyInstance): Promise<readonly ListenerStatistics[]> {

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file scistream/v1/streams.proto.
  */
 export const file_scistream_v1_streams: GenFile = /*@__PURE__*/
-  fileDesc("ChpzY2lzdHJlYW0vdjEvc3RyZWFtcy5wcm90bxIMc2Npc3RyZWFtLnYxIhcKFURlc2NyaWJlU2VydmVyUmVxdWVzdCIYCglTdHJlYW1SZWYSCwoDdWlkGAEgASgJIhwKC0xpc3RSZXF1ZXN0Eg0KBWVuZGVkGAEgASgIIjMKClN0cmVhbUxpc3QSJQoHc3RyZWFtcxgBIAMoCzIULnNjaXN0cmVhbS52MS5TdHJlYW0i1gEKEVNlcnZlckRlc2NyaXB0aW9uEhAKCGZhY2lsaXR5GAEgASgJEg8KB3ZlcnNpb24YAiABKAkSJwoIZ2F0ZXdheXMYAyADKAsyFS5zY2lzdHJlYW0udjEuR2F0ZXdheRIPCgdwcm94aWVzGAQgAygJEhAKCHJ1bnRpbWVzGAUgAygJEg8KB3N0cmVhbXMYBiABKA0SDwoHd2FpdGluZxgHIAEoDRIXCg9tYXhfbGlmZXRpbWVfbXMYCCABKAQSFwoPbWF4X2Nvbm5lY3Rpb25zGAkgASgNInYKB0dhdGV3YXkSDAoEbmFtZRgBIAEoCRILCgN3YW4YAiABKAkSCwoDbGFuGAMgASgJEg0KBXBvcnRzGAQgASgJEg0KBXByb3h5GAUgASgJEg8KB3J1bnRpbWUYBiABKAkSFAoMcG9ydHNfaW5fdXNlGAcgASgNIqcDCgZTdHJlYW0SCwoDdWlkGAEgASgJEgwKBG5hbWUYAiABKAkSDAoEcm9sZRgDIAEoCRINCgVzdGF0ZRgEIAEoCRINCgVvd25lchgFIAEoCRIQCghmYWNpbGl0eRgGIAEoCRIPCgdnYXRld2F5GAcgASgJEg0KBXByb3h5GAggASgJEg8KB3J1bnRpbWUYCSABKAkSEQoJdHJhbnNwb3J0GAogASgJEhEKCWxpc3RlbmVycxgLIAMoCRIRCglhbm5vdW5jZWQYDCADKAkSDwoHdGFyZ2V0cxgNIAMoCRIXCg9iaXRzX3Blcl9zZWNvbmQYDiABKAQSFQoNcmF0ZV9lbmZvcmNlZBgPIAEoCBITCgtsZWdhY3lfcmF0ZRgQIAEoBRISCgpjcmVhdGVkX2F0GBEgASgJEhIKCmV4cGlyZXNfYXQYEiABKAkSNAoKc3RhdGlzdGljcxgTIAMoCzIgLnNjaXN0cmVhbS52MS5MaXN0ZW5lclN0YXRpc3RpY3MSJgoFZXJyb3IYFCABKAsyFy5zY2lzdHJlYW0udjEuRXJyb3JJbmZvImwKEkxpc3RlbmVyU3RhdGlzdGljcxITCgtjb25uZWN0aW9ucxgBIAEoBBIMCgRvcGVuGAIgASgEEhAKCGJ5dGVzX2luGAMgASgEEhEKCWJ5dGVzX291dBgEIAEoBBIOCgZlcnJvcnMYBSABKAQiPwoJRXJyb3JJbmZvEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRITCgtzdWdnZXN0aW9ucxgDIAMoCSI/CgVQcm9iZRIPCgdhZGRyZXNzGAEgASgJEhEKCWNoYWxsZW5nZRgCIAEoCRISCgpleHBpcmVzX21zGAMgASgEIkIKD1J1blByb2JlUmVxdWVzdBILCgN1aWQYASABKAkSDwoHYWRkcmVzcxgCIAEoCRIRCgljaGFsbGVuZ2UYAyABKAkiJAoLUHJvYmVSZXN1bHQSFQoNcm91bmRfdHJpcF91cxgBIAEoBCI2ChZDb25uZWN0TGlzdGVuZXJSZXF1ZXN0EgsKA3VpZBgBIAEoCRIPCgdob2xkX21zGAIgASgEIj4KDkNvbm5lY3RSZXN1bHRzEiwKB3Jlc3VsdHMYASADKAsyGy5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdCJZCg1Db25uZWN0UmVzdWx0Eg8KB2FkZHJlc3MYASABKAkSEQoJY29ubmVjdGVkGAIgASgIEhUKDXJvdW5kX3RyaXBfdXMYAyABKAQSDQoFZXJyb3IYBCABKAkyrwQKB1N0cmVhbXMSVgoORGVzY3JpYmVTZXJ2ZXISIy5zY2lzdHJlYW0udjEuRGVzY3JpYmVTZXJ2ZXJSZXF1ZXN0Gh8uc2Npc3RyZWFtLnYxLlNlcnZlckRlc2NyaXB0aW9uEjQKA0dldBIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFC5zY2lzdHJlYW0udjEuU3RyZWFtEjsKBExpc3QSGS5zY2lzdHJlYW0udjEuTGlzdFJlcXVlc3QaGC5zY2lzdHJlYW0udjEuU3RyZWFtTGlzdBI4CgVXYXRjaBIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFC5zY2lzdHJlYW0udjEuU3RyZWFtMAESOQoJT3BlblByb2JlEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoTLnNjaXN0cmVhbS52MS5Qcm9iZRJECghSdW5Qcm9iZRIdLnNjaXN0cmVhbS52MS5SdW5Qcm9iZVJlcXVlc3QaGS5zY2lzdHJlYW0udjEuUHJvYmVSZXN1bHQSRwoOQ29ubmVjdFRhcmdldHMSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzElUKD0Nvbm5lY3RMaXN0ZW5lchIkLnNjaXN0cmVhbS52MS5Db25uZWN0TGlzdGVuZXJSZXF1ZXN0Ghwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzYgZwcm90bzM");
+  fileDesc("ChpzY2lzdHJlYW0vdjEvc3RyZWFtcy5wcm90bxIMc2Npc3RyZWFtLnYxIhcKFURlc2NyaWJlU2VydmVyUmVxdWVzdCIYCglTdHJlYW1SZWYSCwoDdWlkGAEgASgJIhwKC0xpc3RSZXF1ZXN0Eg0KBWVuZGVkGAEgASgIIjMKClN0cmVhbUxpc3QSJQoHc3RyZWFtcxgBIAMoCzIULnNjaXN0cmVhbS52MS5TdHJlYW0i1gEKEVNlcnZlckRlc2NyaXB0aW9uEhAKCGZhY2lsaXR5GAEgASgJEg8KB3ZlcnNpb24YAiABKAkSJwoIZ2F0ZXdheXMYAyADKAsyFS5zY2lzdHJlYW0udjEuR2F0ZXdheRIPCgdwcm94aWVzGAQgAygJEhAKCHJ1bnRpbWVzGAUgAygJEg8KB3N0cmVhbXMYBiABKA0SDwoHd2FpdGluZxgHIAEoDRIXCg9tYXhfbGlmZXRpbWVfbXMYCCABKAQSFwoPbWF4X2Nvbm5lY3Rpb25zGAkgASgNInYKB0dhdGV3YXkSDAoEbmFtZRgBIAEoCRILCgN3YW4YAiABKAkSCwoDbGFuGAMgASgJEg0KBXBvcnRzGAQgASgJEg0KBXByb3h5GAUgASgJEg8KB3J1bnRpbWUYBiABKAkSFAoMcG9ydHNfaW5fdXNlGAcgASgNIs0DCgZTdHJlYW0SCwoDdWlkGAEgASgJEgwKBG5hbWUYAiABKAkSDAoEcm9sZRgDIAEoCRINCgVzdGF0ZRgEIAEoCRINCgVvd25lchgFIAEoCRIQCghmYWNpbGl0eRgGIAEoCRIPCgdnYXRld2F5GAcgASgJEg0KBXByb3h5GAggASgJEg8KB3J1bnRpbWUYCSABKAkSEQoJdHJhbnNwb3J0GAogASgJEhEKCWxpc3RlbmVycxgLIAMoCRIRCglhbm5vdW5jZWQYDCADKAkSDwoHdGFyZ2V0cxgNIAMoCRIXCg9iaXRzX3Blcl9zZWNvbmQYDiABKAQSFQoNcmF0ZV9lbmZvcmNlZBgPIAEoCBITCgtsZWdhY3lfcmF0ZRgQIAEoBRISCgpjcmVhdGVkX2F0GBEgASgJEhIKCmV4cGlyZXNfYXQYEiABKAkSNAoKc3RhdGlzdGljcxgTIAMoCzIgLnNjaXN0cmVhbS52MS5MaXN0ZW5lclN0YXRpc3RpY3MSJgoFZXJyb3IYFCABKAsyFy5zY2lzdHJlYW0udjEuRXJyb3JJbmZvEhIKCmVuY3J5cHRpb24YFSABKAkSEAoIcmVzdGFydHMYFiABKA0iRwoJU3RyZWFtVGxzEhMKC2NlcnRpZmljYXRlGAEgASgJEgsKA2tleRgCIAEoCRIKCgJjYRgDIAEoCRIMCgRwZWVyGAQgASgJImwKEkxpc3RlbmVyU3RhdGlzdGljcxITCgtjb25uZWN0aW9ucxgBIAEoBBIMCgRvcGVuGAIgASgEEhAKCGJ5dGVzX2luGAMgASgEEhEKCWJ5dGVzX291dBgEIAEoBBIOCgZlcnJvcnMYBSABKAQiPwoJRXJyb3JJbmZvEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRITCgtzdWdnZXN0aW9ucxgDIAMoCSI/CgVQcm9iZRIPCgdhZGRyZXNzGAEgASgJEhEKCWNoYWxsZW5nZRgCIAEoCRISCgpleHBpcmVzX21zGAMgASgEIkIKD1J1blByb2JlUmVxdWVzdBILCgN1aWQYASABKAkSDwoHYWRkcmVzcxgCIAEoCRIRCgljaGFsbGVuZ2UYAyABKAkiJAoLUHJvYmVSZXN1bHQSFQoNcm91bmRfdHJpcF91cxgBIAEoBCI2ChZDb25uZWN0TGlzdGVuZXJSZXF1ZXN0EgsKA3VpZBgBIAEoCRIPCgdob2xkX21zGAIgASgEIj4KDkNvbm5lY3RSZXN1bHRzEiwKB3Jlc3VsdHMYASADKAsyGy5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdCJZCg1Db25uZWN0UmVzdWx0Eg8KB2FkZHJlc3MYASABKAkSEQoJY29ubmVjdGVkGAIgASgIEhUKDXJvdW5kX3RyaXBfdXMYAyABKAQSDQoFZXJyb3IYBCABKAkyrwQKB1N0cmVhbXMSVgoORGVzY3JpYmVTZXJ2ZXISIy5zY2lzdHJlYW0udjEuRGVzY3JpYmVTZXJ2ZXJSZXF1ZXN0Gh8uc2Npc3RyZWFtLnYxLlNlcnZlckRlc2NyaXB0aW9uEjQKA0dldBIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFC5zY2lzdHJlYW0udjEuU3RyZWFtEjsKBExpc3QSGS5zY2lzdHJlYW0udjEuTGlzdFJlcXVlc3QaGC5zY2lzdHJlYW0udjEuU3RyZWFtTGlzdBI4CgVXYXRjaBIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFC5zY2lzdHJlYW0udjEuU3RyZWFtMAESOQoJT3BlblByb2JlEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoTLnNjaXN0cmVhbS52MS5Qcm9iZRJECghSdW5Qcm9iZRIdLnNjaXN0cmVhbS52MS5SdW5Qcm9iZVJlcXVlc3QaGS5zY2lzdHJlYW0udjEuUHJvYmVSZXN1bHQSRwoOQ29ubmVjdFRhcmdldHMSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzElUKD0Nvbm5lY3RMaXN0ZW5lchIkLnNjaXN0cmVhbS52MS5Db25uZWN0TGlzdGVuZXJSZXF1ZXN0Ghwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzYgZwcm90bzM");
 
 /**
  * @generated from message scistream.v1.DescribeServerRequest
@@ -309,6 +309,20 @@ export type Stream = Message<"scistream.v1.Stream"> & {
    * @generated from field: scistream.v1.ErrorInfo error = 20;
    */
   error?: ErrorInfo | undefined;
+
+  /**
+   * tls or none.
+   *
+   * @generated from field: string encryption = 21;
+   */
+  encryption: string;
+
+  /**
+   * How often the proxy ended by itself and was started again.
+   *
+   * @generated from field: uint32 restarts = 22;
+   */
+  restarts: number;
 };
 
 /**
@@ -317,6 +331,48 @@ export type Stream = Message<"scistream.v1.Stream"> & {
  */
 export const StreamSchema: GenMessage<Stream> = /*@__PURE__*/
   messageDesc(file_scistream_v1_streams, 6);
+
+/**
+ * Credentials of one side of one stream: mutual TLS 1.3 between the two gateways.
+ *
+ * @generated from message scistream.v1.StreamTls
+ */
+export type StreamTls = Message<"scistream.v1.StreamTls"> & {
+  /**
+   * PEM.
+   *
+   * @generated from field: string certificate = 1;
+   */
+  certificate: string;
+
+  /**
+   * PEM, PKCS #8. Never in an answer.
+   *
+   * @generated from field: string key = 2;
+   */
+  key: string;
+
+  /**
+   * PEM: the only authority to trust.
+   *
+   * @generated from field: string ca = 3;
+   */
+  ca: string;
+
+  /**
+   * DNS name in the certificate of the other side.
+   *
+   * @generated from field: string peer = 4;
+   */
+  peer: string;
+};
+
+/**
+ * Describes the message scistream.v1.StreamTls.
+ * Use `create(StreamTlsSchema)` to create a new message.
+ */
+export const StreamTlsSchema: GenMessage<StreamTls> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_streams, 7);
 
 /**
  * @generated from message scistream.v1.ListenerStatistics
@@ -353,7 +409,7 @@ export type ListenerStatistics = Message<"scistream.v1.ListenerStatistics"> & {
  * Use `create(ListenerStatisticsSchema)` to create a new message.
  */
 export const ListenerStatisticsSchema: GenMessage<ListenerStatistics> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 7);
+  messageDesc(file_scistream_v1_streams, 8);
 
 /**
  * Also sent as a detail of every error status.
@@ -384,7 +440,7 @@ export type ErrorInfo = Message<"scistream.v1.ErrorInfo"> & {
  * Use `create(ErrorInfoSchema)` to create a new message.
  */
 export const ErrorInfoSchema: GenMessage<ErrorInfo> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 8);
+  messageDesc(file_scistream_v1_streams, 9);
 
 /**
  * @generated from message scistream.v1.Probe
@@ -413,7 +469,7 @@ export type Probe = Message<"scistream.v1.Probe"> & {
  * Use `create(ProbeSchema)` to create a new message.
  */
 export const ProbeSchema: GenMessage<Probe> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 9);
+  messageDesc(file_scistream_v1_streams, 10);
 
 /**
  * @generated from message scistream.v1.RunProbeRequest
@@ -440,7 +496,7 @@ export type RunProbeRequest = Message<"scistream.v1.RunProbeRequest"> & {
  * Use `create(RunProbeRequestSchema)` to create a new message.
  */
 export const RunProbeRequestSchema: GenMessage<RunProbeRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 10);
+  messageDesc(file_scistream_v1_streams, 11);
 
 /**
  * @generated from message scistream.v1.ProbeResult
@@ -459,7 +515,7 @@ export type ProbeResult = Message<"scistream.v1.ProbeResult"> & {
  * Use `create(ProbeResultSchema)` to create a new message.
  */
 export const ProbeResultSchema: GenMessage<ProbeResult> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 11);
+  messageDesc(file_scistream_v1_streams, 12);
 
 /**
  * @generated from message scistream.v1.ConnectListenerRequest
@@ -483,7 +539,7 @@ export type ConnectListenerRequest = Message<"scistream.v1.ConnectListenerReques
  * Use `create(ConnectListenerRequestSchema)` to create a new message.
  */
 export const ConnectListenerRequestSchema: GenMessage<ConnectListenerRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 12);
+  messageDesc(file_scistream_v1_streams, 13);
 
 /**
  * @generated from message scistream.v1.ConnectResults
@@ -500,7 +556,7 @@ export type ConnectResults = Message<"scistream.v1.ConnectResults"> & {
  * Use `create(ConnectResultsSchema)` to create a new message.
  */
 export const ConnectResultsSchema: GenMessage<ConnectResults> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 13);
+  messageDesc(file_scistream_v1_streams, 14);
 
 /**
  * @generated from message scistream.v1.ConnectResult
@@ -536,7 +592,7 @@ export type ConnectResult = Message<"scistream.v1.ConnectResult"> & {
  * Use `create(ConnectResultSchema)` to create a new message.
  */
 export const ConnectResultSchema: GenMessage<ConnectResult> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 14);
+  messageDesc(file_scistream_v1_streams, 15);
 
 /**
  * Every call needs the same authorization as scistream.Control; a caller sees its own streams, an admin all.
