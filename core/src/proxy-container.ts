@@ -1,46 +1,22 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { formatAddress, type Address, type Transport } from './address.js';
-import { LABELS, type ContainerRef, type ContainerState } from './container-runtime.js';
+import { LABELS, type ContainerRef } from './container-runtime.js';
 import { messageOf, S2DSException } from './errors.js';
 import type { PluginContext } from './plugin.js';
 import type { ReservedListener } from './port-allocator.js';
-import { inherits, lastWords, specHash, specOf, touch, viewOf, waitReady, type Instance } from './proxy-instance.js';
+import { inherits, specHash, specOf, touch, viewOf, waitReady, type Instance } from './proxy-instance.js';
 import type { ProxyDescription, ProxyInstance, StreamView } from './proxy-view.js';
 import type { ListenerStatistics, S2DS, S2DSCapabilities, S2DSStatus, StreamRequest } from './s2ds.js';
 import { instanceName, join, split } from './shards.js';
+import { Supervision } from './supervision.js';
 import { resolveTargets } from './targets.js';
 import { KeyedLock } from './wait.js';
 
 const CHECK_TIMEOUT_MS = 10_000;
 const STOP_GRACE_MS = 2_000;
-/** A program that ends more often than this in `RESTART_WINDOW_MS` is given up. */
-const MAX_RESTARTS = 5;
-const RESTART_WINDOW_MS = 60_000;
-/** Pause before the second restart in that time; then twice as long each. The first restart is made at once. */
-const BACK_OFF_MS = 200;
-
 interface Live {
   readonly request: StreamRequest;
   instances: readonly Instance[];
-  readonly watching: AbortController;
-  readonly ended: PromiseWithResolver;
-  /** When programs of the stream ended by themselves lately, ms. */
-  deaths: number[];
-  restarts: number;
-  /** Instances that are being started again. */
-  reviving: number;
-  error?: S2DSException;
-}
-
-interface PromiseWithResolver {
-  readonly promise: Promise<S2DSException | undefined>;
-  readonly resolve: (error: S2DSException | undefined) => void;
-}
-
-function deferred(): PromiseWithResolver {
-  let resolve: PromiseWithResolver['resolve'] = () => undefined;
-  const promise = new Promise<S2DSException | undefined>((done) => (resolve = done));
-  return { promise, resolve };
+  readonly supervision: Supervision;
 }
 
 /**
@@ -153,7 +129,7 @@ export abstract class ProxyContainer implements S2DS {
   updateTargets(uid: string, targets: readonly Address[], signal?: AbortSignal): Promise<void> {
     return this.#lock.run(uid, async () => {
       const live = this.#live(uid);
-      if (live.error) throw live.error;
+      if (live.supervision.error) throw live.supervision.error;
       const resolved = await resolveTargets(live.request, targets);
       signal?.throwIfAborted();
       const before = live.instances;
@@ -165,7 +141,7 @@ export abstract class ProxyContainer implements S2DS {
         await Promise.all(after.map((instance) => this.#apply(instance)));
       } catch (error) {
         await Promise.allSettled(before.map((instance) => this.#apply(instance)));
-        throw live.error ?? error;
+        throw live.supervision.error ?? error;
       }
       live.instances = after;
     });
@@ -173,20 +149,21 @@ export abstract class ProxyContainer implements S2DS {
 
   async release(uid: string): Promise<void> {
     // Before the lock: what starts the programs again holds it, and must end.
-    this.#streams.get(uid)?.watching.abort();
+    this.#streams.get(uid)?.supervision.stop();
     await this.#lock.run(uid, async () => {
       const live = this.#streams.get(uid);
       if (!live) return;
       await Promise.all(live.instances.map(({ ref }) => this.#remove(ref)));
       this.#streams.delete(uid);
-      live.ended.resolve(undefined);
+      live.supervision.released();
     });
   }
 
   async status(uid: string): Promise<S2DSStatus> {
-    const { error, restarts, reviving, instances } = this.#live(uid);
+    const { supervision, instances } = this.#live(uid);
+    const { error, restarting, restarts } = supervision;
     if (error) return { state: 'failed', restarts, listeners: [], error };
-    if (reviving > 0) return { state: 'restarting', restarts, listeners: [] };
+    if (restarting) return { state: 'restarting', restarts, listeners: [] };
     const read = this.statistics?.bind(this);
     if (!read) return { state: 'running', restarts, listeners: [] };
     const shards = await Promise.all(instances.map((instance) => read(instance)));
@@ -194,21 +171,20 @@ export abstract class ProxyContainer implements S2DS {
   }
 
   async ended(uid: string): Promise<S2DSException | undefined> {
-    return await this.#live(uid).ended.promise;
+    return await this.#live(uid).supervision.ended;
   }
 
   #takeCharge(request: StreamRequest, instances: readonly Instance[]): void {
-    const live: Live = {
-      request,
-      instances,
-      watching: new AbortController(),
-      ended: deferred(),
-      deaths: [],
-      restarts: 0,
-      reviving: 0,
-    };
-    this.#streams.set(request.uid, live);
-    for (const { ref, index } of instances) this.#watch(live, ref, index);
+    const { uid } = request;
+    const supervision = new Supervision(this.context, {
+      uid,
+      proxy: this.id,
+      alone: (work) => this.#lock.run(uid, work),
+      replace: (index, signal) => this.#replace(live, index, signal),
+    });
+    const live: Live = { request, instances, supervision };
+    this.#streams.set(uid, live);
+    for (const { ref, index } of instances) supervision.watch(ref, index);
   }
 
   #shards(request: StreamRequest): ReservedListener[][] {
@@ -285,68 +261,13 @@ export abstract class ProxyContainer implements S2DS {
     });
   }
 
-  #watch(live: Live, ref: ContainerRef, index: number): void {
-    const { signal } = live.watching;
-    this.context.runtime.exited(ref, signal).then(
-      (state) => signal.aborted || void this.#revive(live, index, state),
-      (error: unknown) => {
-        if (!signal.aborted)
-          this.context.log.error({ uid: live.request.uid, error: messageOf(error) }, 'cannot watch proxy');
-      },
-    );
-  }
-
-  /** Starts an instance that ended by itself again: same addresses, same targets. Never rejects. */
-  async #revive(live: Live, index: number, state: ContainerState): Promise<void> {
-    const { uid } = live.request;
-    const { log, runtime } = this.context;
-    const { signal } = live.watching;
-    const words = await lastWords(runtime, state);
-    let why = new S2DSException(
-      'SCI_PROXY_DIED',
-      `${this.id} ended by itself (${state.exit ?? 'unknown reason'})${words}`,
-      {
-        suggestions: [`Release the stream and make it again: scistream stream down ${uid}`],
-      },
-    );
-    live.reviving += 1;
-    await this.#lock.run(uid, async () => {
-      while (!signal.aborted && !live.error) {
-        log.warn({ uid, proxy: this.id, exit: state.exit, error: why.message }, 'proxy ended by itself');
-        try {
-          await this.#pause(live, why);
-          await this.#replace(live, index);
-          live.restarts += 1;
-          break;
-        } catch (error) {
-          if (!signal.aborted && error !== why) why = S2DSException.is(error) ? error : died(this.id, error);
-        }
-      }
-    });
-    live.reviving -= 1;
-  }
-
-  /** Waits longer from death to death. @throws `why` when there were too many; then the stream has failed. */
-  async #pause(live: Live, why: S2DSException): Promise<void> {
-    const now = Date.now();
-    live.deaths = [...live.deaths.filter((death) => death > now - RESTART_WINDOW_MS), now];
-    if (live.deaths.length > MAX_RESTARTS) {
-      live.error = why;
-      live.ended.resolve(why);
-      throw why;
-    }
-    const pauses = live.deaths.length - 2;
-    if (pauses >= 0) await sleep(BACK_OFF_MS * 2 ** pauses, undefined, { signal: live.watching.signal });
-  }
-
-  async #replace(live: Live, index: number): Promise<void> {
+  async #replace(live: Live, index: number, signal: AbortSignal): Promise<ContainerRef> {
     const old = live.instances[index];
-    if (!old) return;
+    if (!old) throw new S2DSException('SCI_BUG', `Stream ${live.request.uid} has no instance ${index}.`);
     await this.#remove(old.ref);
-    const { request, watching } = live;
-    const instance = await this.#startInstance(request, old.listeners, index, old.view.targets, watching.signal);
+    const instance = await this.#startInstance(live.request, old.listeners, index, old.view.targets, signal);
     live.instances = live.instances.with(index, instance);
-    this.#watch(live, instance.ref, index);
+    return instance.ref;
   }
 
   #live(uid: string): Live {
@@ -385,8 +306,3 @@ function ofShard(
   const addresses = listeners.map(({ address }) => formatAddress(address));
   return shard.flatMap(({ address }) => all[addresses.indexOf(formatAddress(address))] ?? []);
 }
-
-const died = (proxy: string, cause: unknown): S2DSException =>
-  new S2DSException('SCI_PROXY_DIED', `${proxy} ended by itself and cannot be started again: ${messageOf(cause)}`, {
-    cause,
-  });

@@ -1,0 +1,118 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ContainerRef, ContainerState } from './container-runtime.js';
+import { messageOf, S2DSException } from './errors.js';
+import type { PluginContext } from './plugin.js';
+import { lastWords } from './proxy-instance.js';
+
+/** A program that ends more often than this in `WINDOW_MS` is given up. */
+const MAX_RESTARTS = 5;
+const WINDOW_MS = 60_000;
+/** Pause before the second restart in that time, then twice as long each; the first is made at once. */
+const BACK_OFF_MS = 200;
+
+/** What {@link Supervision} needs of the stream it watches over. */
+export interface SupervisedStream {
+  readonly uid: string;
+  readonly proxy: string;
+  /** Runs nothing else for the stream meanwhile. */
+  readonly alone: (work: () => Promise<void>) => Promise<void>;
+  /** Makes instance `index` anew: same addresses, same targets. */
+  readonly replace: (index: number, signal: AbortSignal) => Promise<ContainerRef>;
+}
+
+/** Keeps the instances of one stream alive: one that ends by itself is started again, until that happens too often. */
+export class Supervision {
+  readonly #stop = new AbortController();
+  #settle: (error: S2DSException | undefined) => void = () => undefined;
+  /** When programs ended by themselves lately, ms. */
+  #deaths: number[] = [];
+  #reviving = 0;
+  #restarts = 0;
+  #error: S2DSException | undefined;
+  /** Settles when the stream has ended: with the error when it was given up, with undefined when it was released. */
+  readonly ended = new Promise<S2DSException | undefined>((resolve) => (this.#settle = resolve));
+
+  constructor(
+    private readonly context: PluginContext,
+    private readonly stream: SupervisedStream,
+  ) {}
+
+  /** Why the stream was given up. */
+  get error(): S2DSException | undefined {
+    return this.#error;
+  }
+
+  /** How often an instance was started again. */
+  get restarts(): number {
+    return this.#restarts;
+  }
+
+  /** Whether an instance is being started again just now. */
+  get restarting(): boolean {
+    return this.#reviving > 0;
+  }
+
+  /** Begins to watch an instance that runs. */
+  watch(ref: ContainerRef, index: number): void {
+    const { signal } = this.#stop;
+    this.context.runtime.exited(ref, signal).then(
+      (state) => signal.aborted || void this.#revive(index, state),
+      (error: unknown) => {
+        if (signal.aborted) return;
+        this.context.log.error({ uid: this.stream.uid, error: messageOf(error) }, 'cannot watch proxy');
+      },
+    );
+  }
+
+  /** Ends the watching, also a restart that is under way. Called first when a stream is released. */
+  stop(): void {
+    this.#stop.abort();
+  }
+
+  /** Says that the stream was released. */
+  released(): void {
+    this.#settle(undefined);
+  }
+
+  /** Never rejects. */
+  async #revive(index: number, state: ContainerState): Promise<void> {
+    const { uid, proxy } = this.stream;
+    const { signal } = this.#stop;
+    this.#reviving += 1;
+    const how = `(${state.exit ?? 'unknown reason'})${await lastWords(this.context.runtime, state)}`;
+    let why = died(uid, `${proxy} ended by itself ${how}`);
+    await this.stream.alone(async () => {
+      while (!signal.aborted && !this.#error) {
+        this.context.log.warn({ uid, proxy, exit: state.exit, error: why.message }, 'proxy ended by itself');
+        try {
+          await this.#pause(why);
+          if (this.#error) break;
+          this.watch(await this.stream.replace(index, signal), index);
+          this.#restarts += 1;
+          break;
+        } catch (error) {
+          why = died(uid, `${proxy} ended by itself and cannot be started again: ${messageOf(error)}`, error);
+        }
+      }
+    });
+    this.#reviving -= 1;
+  }
+
+  /** Waits longer from death to death, or gives the stream up when there were too many. */
+  async #pause(why: S2DSException): Promise<void> {
+    const now = Date.now();
+    this.#deaths = [...this.#deaths.filter((death) => death > now - WINDOW_MS), now];
+    if (this.#deaths.length > MAX_RESTARTS) {
+      this.#error = why;
+      this.#settle(why);
+    } else if (this.#deaths.length > 1) {
+      await sleep(BACK_OFF_MS * 2 ** (this.#deaths.length - 2), undefined, { signal: this.#stop.signal });
+    }
+  }
+}
+
+const died = (uid: string, message: string, cause?: unknown): S2DSException =>
+  new S2DSException('SCI_PROXY_DIED', message, {
+    cause,
+    suggestions: [`Release the stream and make it again: scistream stream down ${uid}`],
+  });
