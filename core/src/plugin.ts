@@ -25,6 +25,8 @@ export interface ManifestEntry {
   readonly summary: string;
   /** Other names for it, in any letter case; those of the Python program mean a proxy together with a runtime. */
   readonly aliases?: readonly Alias[];
+  /** What a proxy needs installed on the gateway, in runtimes without images, and the command that installs it. */
+  readonly program?: { readonly name: string; readonly install: string };
   /** Options that work, an executable example of the configuration. */
   readonly example?: Readonly<Record<string, unknown>>;
 }

@@ -1,13 +1,17 @@
 import { BaseCommand } from '../base-command.js';
 import { offers } from '../offers.js';
+import { pluginConfig } from '../plugin-config.js';
 
 export default class Proxies extends BaseCommand {
-  static override summary = 'list the proxies that can carry streams here';
-  static override examples = ['<%= config.bin %> <%= command.id %>', '<%= config.bin %> <%= command.id %> --json'];
+  static override summary = 'list the proxies, which of them can carry streams here, and what the others lack';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> --config s2cs.conf --json',
+  ];
 
   async run(): Promise<object> {
-    await this.parse(Proxies);
-    const { json, text } = await offers(this.config, 'proxy');
+    const { flags } = await this.parse(Proxies);
+    const { json, text } = await offers(this.config, 'proxy', await pluginConfig(flags.config));
     this.log(text);
     this.progress.note('More: npm search scistream-plugin, then scistream plugin install NAME');
     return json;

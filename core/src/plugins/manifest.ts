@@ -19,6 +19,9 @@ const manifestSchema = z.strictObject({
         aliases: z
           .array(z.strictObject({ name: z.string().min(1).max(60), runtime: z.string().regex(ID).optional() }))
           .optional(),
+        program: z
+          .strictObject({ name: z.string().regex(/^[\w.+-]{1,60}$/), install: z.string().min(1).max(200) })
+          .optional(),
         example: z.record(z.string(), z.unknown()).optional(),
       }),
     )
@@ -86,7 +89,11 @@ function parseManifest(name: string, value: unknown): PluginManifest {
   const wanted: unknown = typeof value === 'object' && value !== null ? Reflect.get(value, 'apiVersion') : undefined;
   if (Number.isInteger(wanted) && wanted !== PLUGIN_API_VERSION) throw unsupported(name, Number(wanted));
   if (result.success) {
-    const provides = result.data.provides.map(({ example, ...entry }) => ({ ...entry, ...(example && { example }) }));
+    const provides = result.data.provides.map(({ program, example, ...entry }) => ({
+      ...entry,
+      ...(program && { program }),
+      ...(example && { example }),
+    }));
     return { apiVersion: result.data.apiVersion, provides };
   }
   const [issue] = result.error.issues;

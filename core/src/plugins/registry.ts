@@ -38,7 +38,7 @@ export interface ProvidersInit {
 }
 
 /** One line of `scistream proxies` and `scistream runtimes`. */
-export interface Offer extends Pick<ManifestEntry, 'kind' | 'id' | 'summary' | 'aliases'> {
+export interface Offer extends Pick<ManifestEntry, 'kind' | 'id' | 'summary' | 'aliases' | 'program'> {
   /** `built-in` or the name of the package. */
   readonly source: string;
   /** Why it cannot be used. */
@@ -82,12 +82,13 @@ export class Providers {
       ...(aliases && { aliases }),
     }));
     const others = this.#plugins.flatMap(({ name, manifest, error }) =>
-      (manifest?.provides ?? []).map(({ kind: of, id, summary, aliases }): Offer => ({
+      (manifest?.provides ?? []).map(({ kind: of, id, summary, aliases, program }): Offer => ({
         kind: of,
         id,
         summary,
         source: name,
         ...(aliases && { aliases }),
+        ...(program && { program }),
         ...(error && { error }),
       })),
     );

@@ -6,6 +6,7 @@ export type { DataServer } from '../data/data-server.js';
 export { ProcessRuntime } from '../data/process-runtime.js';
 export { RangePortAllocator, type PortRange } from '../data/range-port-allocator.js';
 export { RelayContainer, relayOptions, relayProvider } from '../data/relay/relay-container.js';
+export { PluginHost } from '../plugins/host.js';
 export * from '../plugins/index.js';
 export { MemoryStreamStore } from '../store/memory-stream-store.js';
 export { VERSION } from '../version.js';
