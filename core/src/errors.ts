@@ -92,6 +92,9 @@ export const ERROR_CODES = {
   SCI_SHUTTING_DOWN: control(14, 'The control server is stopping.'),
   SCI_LISTEN_FAILED: control(14, 'The daemon could not listen on its address.'),
   SCI_STATE_LOCKED: control(9, 'Another daemon uses the same state directory.'),
+  SCI_STATE_DAMAGED: control(15, 'What a daemon stored in its state directory cannot be read.'),
+  SCI_STATE_NEWER: control(9, 'A newer SciStream wrote the state directory.'),
+  SCI_STATE_WRITE: control(14, 'The daemon cannot write to its state directory, so the change was not made.'),
 
   SCI_BUG: { exit: 70, grpc: 13, meaning: 'A defect in SciStream. Please report it with the log.' },
 } as const satisfies Record<string, CodeEntry>;

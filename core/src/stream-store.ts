@@ -41,16 +41,37 @@ export interface StreamRecord {
   readonly final?: readonly ListenerStatistics[];
 }
 
-/** Keeps the records of one control server. An answer leaves only after the change it speaks of is stored. */
+/** One thing that happened to a stream. */
+export interface StreamEvent {
+  /** ISO 8601 UTC. */
+  readonly at: string;
+  readonly what:
+    'requested' | 'reserved' | 'hello' | 'targets' | 'restarted' | 'adopted' | 'repaired' | 'failed' | 'released';
+  /** Whose call it was, as `StreamRecord.owner` writes it; absent when nobody asked for it. */
+  readonly by?: string;
+  /** In words. */
+  readonly detail?: string;
+}
+
+/**
+ * Keeps the records of one control server, and of each stream what happened to it. A change and its event are stored
+ * together or not at all, and an answer leaves only after the change it speaks of is stored. Calls may overlap.
+ */
 export interface StreamStore {
   /** @throws SCI_STREAM_EXISTS when the uid has a record that is not final (`failed`, `released`). */
-  create(record: StreamRecord): Promise<void>;
+  create(record: StreamRecord, event?: StreamEvent): Promise<void>;
   get(uid: string): Promise<StreamRecord | undefined>;
   /** Applies a change to the record of that version. @throws SCI_STREAM_CONFLICT, SCI_STREAM_NOT_FOUND */
-  update(uid: string, version: number, change: Partial<StreamRecord>): Promise<StreamRecord>;
+  update(uid: string, version: number, change: Partial<StreamRecord>, event?: StreamEvent): Promise<StreamRecord>;
+  /** Adds an event to a stream whose record does not change. @throws SCI_STREAM_NOT_FOUND */
+  note(uid: string, event: StreamEvent): Promise<void>;
+  /** What happened to a stream, oldest first; of very many the last 200. */
+  events(uid: string): Promise<readonly StreamEvent[]>;
   delete(uid: string): Promise<void>;
   /** All records, oldest first. */
   list(): Promise<readonly StreamRecord[]>;
+  /** Called once, last. */
+  close(): Promise<void>;
 }
 
 /** Whether nothing can happen to the stream any more. */

@@ -1,118 +1,78 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SciStreamError, type ErrorCode, type StreamRecord, type StreamState } from '@scistream/core';
-import { MemoryStreamStore } from '@scistream/core/server';
+import { ClassicLevel } from 'classic-level';
+import { expectCode, storeContract, temporaryDirectory, testRecord } from '@scistream/core/testing';
+import { LevelStreamStore, MemoryStreamStore, StateDatabase } from '@scistream/core/server';
 
-const s = suite('memory stream store');
+const s = suite('stream stores');
 
-const record = (uid: string, state: StreamState = 'reserving'): StreamRecord => ({
-  uid,
-  version: 1,
-  name: '',
-  role: 'PROD',
-  state,
-  owner: 'none:anonymous',
-  gateway: 'g',
-  proxy: 'relay',
-  runtime: 'process',
-  transport: 'tcp',
-  listeners: [],
-  announced: [],
-  targets: [],
-  bitsPerSecond: 0,
-  rateEnforced: false,
-  legacyRate: 0,
-  createdAt: '2026-01-01T00:00:00.000Z',
-  expiresAt: '2026-01-02T00:00:00.000Z',
+storeContract({ name: 'memory', test: s, open: async () => ({ store: new MemoryStreamStore() }) });
+
+const directories: (() => Promise<void>)[] = [];
+s.after(async () => {
+  for (const remove of directories) await remove();
 });
 
-async function refuses(promise: Promise<unknown>, code: ErrorCode): Promise<void> {
-  const error: unknown = await promise.then(
-    () => assert.unreachable(`expected ${code}`),
-    (thrown: unknown) => thrown,
-  );
-  if (!SciStreamError.is(error)) throw error;
-  assert.is(error.code, code);
+async function stateDirectory(): Promise<string> {
+  const directory = await temporaryDirectory();
+  directories.push(() => directory.remove());
+  return directory.path;
 }
 
-s('keeps what it is given, by uid', async () => {
-  const store = new MemoryStreamStore();
-  assert.is(await store.get('a'), undefined);
-  await store.create(record('a'));
-  await store.create(record('b'));
-  assert.equal(await store.get('a'), record('a'));
-  assert.equal(
-    (await store.list()).map(({ uid }) => uid),
-    ['a', 'b'],
-  );
-  await store.delete('a');
-  await store.delete('a');
-  assert.equal(
-    (await store.list()).map(({ uid }) => uid),
-    ['b'],
-  );
+const openStore = async (path: string): Promise<LevelStreamStore> =>
+  LevelStreamStore.open(await StateDatabase.open(path));
+
+storeContract({
+  name: 'level',
+  test: s,
+  open: async () => {
+    const path = await stateDirectory();
+    return { store: await openStore(path), again: () => openStore(path) };
+  },
 });
 
-s('raises the version with every change, and touches nothing but what changes', async () => {
-  const store = new MemoryStreamStore();
-  await store.create(record('a'));
-  const waiting = await store.update('a', 1, { state: 'waiting' });
-  assert.equal(waiting, { ...record('a'), state: 'waiting', version: 2 });
-  const targets = [{ host: '127.0.0.1', port: 1 }];
-  assert.equal(await store.update('a', 2, { state: 'active', targets }), {
-    ...waiting,
-    state: 'active',
-    targets,
-    version: 3,
-  });
-  assert.is((await store.get('a'))?.version, 3);
+s('a second process is refused while one has the state open', async () => {
+  const path = await stateDirectory();
+  const store = await openStore(path);
+  await expectCode('SCI_STATE_LOCKED', openStore(path));
+  await store.close();
+  await (await openStore(path)).close();
 });
 
-s('an update of an old version loses, and a change cannot rename or renumber a record', async () => {
-  const store = new MemoryStreamStore();
-  await store.create(record('a'));
-  await Promise.all([
-    store.update('a', 1, { state: 'waiting' }),
-    refuses(store.update('a', 1, { state: 'failed' }), 'SCI_STREAM_CONFLICT'),
-  ]);
-  assert.is((await store.get('a'))?.state, 'waiting');
-  await store.update('a', 2, { uid: 'b', version: 99 });
-  assert.equal([(await store.get('a'))?.version, await store.get('b')], [3, undefined]);
-  await refuses(store.update('nobody', 1, {}), 'SCI_STREAM_NOT_FOUND');
+s('a state that is damaged, or of a newer layout, is refused and left as it is', async () => {
+  const damaged = await stateDirectory();
+  await (await openStore(damaged)).close();
+  await writeFile(join(damaged, 'db', 'CURRENT'), 'rubbish\n');
+  await expectCode('SCI_STATE_DAMAGED', openStore(damaged));
+  await rm(join(damaged, 'db'), { recursive: true });
+  await (await openStore(damaged)).close();
+
+  const newer = await stateDirectory();
+  await (await openStore(newer)).close();
+  const level = new ClassicLevel<string, unknown>(join(newer, 'db'), { valueEncoding: 'json' });
+  await level.put('schema', 999);
+  await level.close();
+  await expectCode('SCI_STATE_NEWER', openStore(newer));
 });
 
-s('a uid is taken until its stream has ended', async () => {
-  const states: StreamState[] = ['reserving', 'waiting', 'provisioned', 'updating', 'active', 'releasing'];
-  for (const state of states) {
-    const store = new MemoryStreamStore();
-    await store.create(record('a', state));
-    await refuses(store.create(record('a')), 'SCI_STREAM_EXISTS');
-    assert.is((await store.get('a'))?.state, state);
-  }
-  for (const state of ['failed', 'released'] as const) {
-    const store = new MemoryStreamStore();
-    await store.create(record('a', state));
-    await store.create(record('b'));
-    await store.create(record('a'));
-    assert.equal(
-      (await store.list()).map(({ uid, state: now }) => [uid, now]),
-      [
-        ['b', 'reserving'],
-        ['a', 'reserving'],
-      ],
-    );
-  }
-});
-
-s('remembers the last 1000 streams that have ended, and every one that lives', async () => {
-  const store = new MemoryStreamStore();
-  await store.create(record('alive'));
-  for (let i = 0; i < 1_200; i += 1) {
-    await store.create(record(`s${i}`));
-    await store.update(`s${i}`, 1, { state: i % 2 ? 'failed' : 'released' });
-  }
-  const uids = (await store.list()).map(({ uid }) => uid);
-  assert.equal([uids.length, uids[0], uids[1], uids.at(-1)], [1_001, 'alive', 's200', 's1199']);
+/** What a process has answered for must be there after it was killed in that moment. */
+s('a record is on the disk when create returns', async () => {
+  const path = await stateDirectory();
+  const server = import.meta.resolve('@scistream/core/server');
+  const script = `
+    import { LevelStreamStore, StateDatabase } from '${server}';
+    const store = await LevelStreamStore.open(await StateDatabase.open(process.argv[1]));
+    await store.create(JSON.parse(process.argv[2]));
+    process.kill(process.pid, 'SIGKILL');`;
+  const args = ['--input-type=module', '-e', script, path, JSON.stringify(testRecord('survivor'))];
+  await once(spawn(process.execPath, args, { stdio: 'inherit' }), 'exit');
+  const store = await openStore(path);
+  assert.equal(await store.get('survivor'), testRecord('survivor'));
+  await store.close();
 });
 
 s.run();

@@ -8,7 +8,9 @@ export { RangePortAllocator, type PortRange } from '../data/range-port-allocator
 export { RelayContainer, relayOptions, relayProvider } from '../data/relay/relay-container.js';
 export { PluginHost } from '../plugins/host.js';
 export * from '../plugins/index.js';
+export { LevelStreamStore } from '../store/level-stream-store.js';
 export { MemoryStreamStore } from '../store/memory-stream-store.js';
+export { StateDatabase } from '../store/state-database.js';
 export { VERSION } from '../version.js';
 export { readKeyPair } from './certificate.js';
 export { BUILT_INS, createProviders, registerServer, requireAuth, type ServerParts } from './compose.js';

@@ -1,50 +1,139 @@
 import { SciStreamError } from '../errors.js';
-import { isFinal, type StreamRecord, type StreamStore } from '../stream-store.js';
+import { isFinal, type StreamEvent, type StreamRecord, type StreamStore } from '../stream-store.js';
+import { KeyedLock } from '../wait.js';
 
 /** Records of ended streams that are remembered for `status` and `ls`; the oldest go first. */
 const REMEMBERED = 1000;
+/** Events that are kept of one stream; the oldest go first. */
+const EVENTS = 200;
 
-/** Keeps records as long as the process lives. */
+/** An event with its place among those of its stream. */
+export interface NumberedEvent extends StreamEvent {
+  readonly number: number;
+}
+
+/** All that one call changes: made durable as a whole before any of it is seen. */
+export interface StoreChange {
+  readonly record?: StreamRecord;
+  readonly event?: { readonly uid: string; readonly event: NumberedEvent };
+  /** Streams to forget, with their events. */
+  readonly forget: readonly string[];
+  /** Events to forget. */
+  readonly outdated: readonly { readonly uid: string; readonly number: number }[];
+}
+
+/** Keeps records as long as the process lives; the base of stores that keep them longer. */
 export class MemoryStreamStore implements StreamStore {
   readonly #records = new Map<string, StreamRecord>();
+  readonly #events = new Map<string, readonly NumberedEvent[]>();
+  readonly #lock = new KeyedLock();
 
-  async create(record: StreamRecord): Promise<void> {
-    const known = this.#records.get(record.uid);
-    if (known && !isFinal(known.state)) {
-      throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${record.uid} exists already.`, {
-        suggestions: ['Use a new uid, or release the stream first.'],
-      });
-    }
-    this.#records.delete(record.uid);
-    this.#records.set(record.uid, record);
+  create(record: StreamRecord, event?: StreamEvent): Promise<void> {
+    return this.#lock.run(record.uid, async () => {
+      const known = this.#records.get(record.uid);
+      if (known && !isFinal(known.state)) {
+        throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${record.uid} exists already.`, {
+          suggestions: ['Use a new uid, or release the stream first.'],
+        });
+      }
+      const first = event && { uid: record.uid, event: { ...event, number: 1 } };
+      await this.#commit({ record, ...(first && { event: first }), forget: known ? [record.uid] : [], outdated: [] });
+    });
   }
 
   async get(uid: string): Promise<StreamRecord | undefined> {
     return this.#records.get(uid);
   }
 
-  async update(uid: string, version: number, change: Partial<StreamRecord>): Promise<StreamRecord> {
-    const known = this.#records.get(uid);
-    if (!known) throw new SciStreamError('SCI_STREAM_NOT_FOUND', `There is no record of stream ${uid}.`);
-    if (known.version !== version) {
-      throw new SciStreamError('SCI_STREAM_CONFLICT', `Stream ${uid} is at version ${known.version}, not ${version}.`);
-    }
-    const record = { ...known, ...change, uid, version: version + 1 };
-    this.#records.set(uid, record);
-    if (isFinal(record.state)) this.#forgetOldest();
-    return record;
+  update(uid: string, version: number, change: Partial<StreamRecord>, event?: StreamEvent): Promise<StreamRecord> {
+    return this.#lock.run(uid, async () => {
+      const known = this.#known(uid);
+      if (known.version !== version) {
+        throw new SciStreamError(
+          'SCI_STREAM_CONFLICT',
+          `Stream ${uid} is at version ${known.version}, not ${version}.`,
+        );
+      }
+      const record = { ...known, ...change, uid, version: version + 1 };
+      await this.#commit(this.#change(uid, event, record));
+      return record;
+    });
   }
 
-  async delete(uid: string): Promise<void> {
-    this.#records.delete(uid);
+  note(uid: string, event: StreamEvent): Promise<void> {
+    return this.#lock.run(uid, async () => {
+      this.#known(uid);
+      await this.#commit(this.#change(uid, event));
+    });
+  }
+
+  async events(uid: string): Promise<readonly StreamEvent[]> {
+    return (this.#events.get(uid) ?? []).map(({ number: _number, ...event }) => event);
+  }
+
+  delete(uid: string): Promise<void> {
+    return this.#lock.run(uid, () => this.#commit({ forget: [uid], outdated: [] }));
   }
 
   async list(): Promise<readonly StreamRecord[]> {
     return [...this.#records.values()];
   }
 
-  #forgetOldest(): void {
-    const ended = [...this.#records.values()].filter(({ state }) => isFinal(state));
-    for (const { uid } of ended.slice(0, Math.max(0, ended.length - REMEMBERED))) this.#records.delete(uid);
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** Makes a change durable. When it rejects, nothing has changed. */
+  protected persist(_change: StoreChange): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** Takes over what an earlier process stored; called once, first. Records in the order in which they were created. */
+  protected load(records: Iterable<StreamRecord>, events: ReadonlyMap<string, readonly NumberedEvent[]>): void {
+    for (const record of records) this.#records.set(record.uid, record);
+    for (const [uid, list] of events) this.#events.set(uid, list);
+  }
+
+  /** Numbers of the events that are kept of a stream. */
+  protected numbersOf(uid: string): readonly number[] {
+    return (this.#events.get(uid) ?? []).map(({ number }) => number);
+  }
+
+  #known(uid: string): StreamRecord {
+    const known = this.#records.get(uid);
+    if (!known) throw new SciStreamError('SCI_STREAM_NOT_FOUND', `There is no record of stream ${uid}.`);
+    return known;
+  }
+
+  #change(uid: string, event: StreamEvent | undefined, record?: StreamRecord): StoreChange {
+    const before = this.#events.get(uid) ?? [];
+    const number = (before.at(-1)?.number ?? 0) + 1;
+    const outdated = event ? before.slice(0, Math.max(0, before.length + 1 - EVENTS)) : [];
+    return {
+      ...(record ? { record } : {}),
+      ...(event ? { event: { uid, event: { ...event, number } } } : {}),
+      forget: record && isFinal(record.state) ? this.#tooOld(uid) : [],
+      outdated: outdated.map((one) => ({ uid, number: one.number })),
+    };
+  }
+
+  async #commit(change: StoreChange): Promise<void> {
+    await this.persist(change);
+    const { record, event, forget, outdated } = change;
+    for (const uid of forget) {
+      this.#records.delete(uid);
+      this.#events.delete(uid);
+    }
+    if (record) this.#records.set(record.uid, record);
+    if (event) {
+      const kept = (this.#events.get(event.uid) ?? []).slice(outdated.length);
+      this.#events.set(event.uid, [...kept, event.event]);
+    }
+  }
+
+  /** Ended streams that are too many once `uid` has ended too. */
+  #tooOld(uid: string): string[] {
+    const ended = [...this.#records.values()].filter((one) => isFinal(one.state) && one.uid !== uid);
+    return ended.slice(0, Math.max(0, ended.length + 1 - REMEMBERED)).map((one) => one.uid);
   }
 }

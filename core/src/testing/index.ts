@@ -8,5 +8,7 @@ export { proxyContract } from './proxy-contract.js';
 export type { ProxyCases, ProxyContract } from './proxy-contract.js';
 export { expectCode, inProxyEnvironment, listener, ProxyEnvironment } from './proxy-environment.js';
 export type { StreamShape } from './proxy-environment.js';
+export { storeContract, testRecord } from './store-contract.js';
+export type { StoreContract } from './store-contract.js';
 export { eventually, temporaryDirectory, testContext } from './support.js';
 export type { TemporaryDirectory, TestContext } from './support.js';

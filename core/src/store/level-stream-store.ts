@@ -1,0 +1,71 @@
+import type { StreamRecord } from '../stream-store.js';
+import { MemoryStreamStore, type NumberedEvent, type StoreChange } from './memory-stream-store.js';
+import type { StateDatabase, Write } from './state-database.js';
+
+const STREAMS = 'streams';
+const EVENTS = 'events';
+
+/** A record and its place among those that were created before and after it. */
+interface Stored {
+  readonly order: number;
+  readonly record: StreamRecord;
+}
+
+/** Number with zeros in front, so that keys sort as numbers do. */
+const eventKey = (uid: string, number: number): string => `${uid}!${String(number).padStart(9, '0')}`;
+
+/** Keeps records on the disk; reads come from memory, a write returns when it is synced. */
+export class LevelStreamStore extends MemoryStreamStore {
+  /** Records have no order of their own that two of one millisecond would keep. */
+  readonly #order = new Map<string, number>();
+  #created = 0;
+
+  private constructor(private readonly database: StateDatabase) {
+    super();
+  }
+
+  /** @param database Closed with the store. */
+  static async open(database: StateDatabase): Promise<LevelStreamStore> {
+    const store = new LevelStreamStore(database);
+    const events = new Map<string, NumberedEvent[]>();
+    for (const [key, value] of await database.entries(EVENTS)) {
+      const [uid = ''] = key.split('!');
+      events.set(uid, [...(events.get(uid) ?? []), value as NumberedEvent]);
+    }
+    const stored = (await database.entries(STREAMS)).map(([, value]) => value as Stored);
+    stored.sort((a, b) => a.order - b.order);
+    for (const { order, record } of stored) store.#order.set(record.uid, order);
+    store.#created = stored.at(-1)?.order ?? 0;
+    store.load(
+      stored.map(({ record }) => record),
+      events,
+    );
+    return store;
+  }
+
+  override async close(): Promise<void> {
+    await this.database.close();
+  }
+
+  protected override async persist({ record, event, forget, outdated }: StoreChange): Promise<void> {
+    const writes: Write[] = [];
+    for (const uid of forget) {
+      this.#order.delete(uid);
+      writes.push({ type: 'del', table: STREAMS, key: uid });
+      for (const number of this.numbersOf(uid)) writes.push({ type: 'del', table: EVENTS, key: eventKey(uid, number) });
+    }
+    for (const { uid, number } of outdated) writes.push({ type: 'del', table: EVENTS, key: eventKey(uid, number) });
+    if (record) writes.push({ type: 'put', table: STREAMS, key: record.uid, value: this.#stored(record) });
+    if (event) {
+      const key = eventKey(event.uid, event.event.number);
+      writes.push({ type: 'put', table: EVENTS, key, value: event.event });
+    }
+    await this.database.write(writes);
+  }
+
+  #stored(record: StreamRecord): Stored {
+    const order = this.#order.get(record.uid) ?? (this.#created += 1);
+    this.#order.set(record.uid, order);
+    return { order, record };
+  }
+}

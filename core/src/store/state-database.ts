@@ -1,0 +1,98 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ClassicLevel } from 'classic-level';
+import { messageOf, SciStreamError, systemCode } from '../errors.js';
+
+/** Layout of what is stored; raised when an older SciStream could not read it any more. */
+const SCHEMA = 1;
+const SCHEMA_KEY = 'schema';
+
+/** One change of a batch. */
+export type Write =
+  | { readonly type: 'put'; readonly table: string; readonly key: string; readonly value: unknown }
+  | { readonly type: 'del'; readonly table: string; readonly key: string };
+
+/** Where a daemon keeps what must survive it: one directory (`db` of its state directory), which nobody else can open. */
+export class StateDatabase {
+  private constructor(private readonly level: ClassicLevel<string, unknown>) {}
+
+  /**
+   * Opens the database, or makes it.
+   * @param state The state directory.
+   * @throws SCI_STATE_LOCKED while another process has it open; SCI_STATE_DAMAGED; SCI_STATE_NEWER
+   */
+  static async open(state: string): Promise<StateDatabase> {
+    const directory = join(state, 'db');
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    const level = new ClassicLevel<string, unknown>(directory, { valueEncoding: 'json' });
+    try {
+      await level.open();
+      const found = await level.get(SCHEMA_KEY);
+      if (found === undefined) await level.put(SCHEMA_KEY, SCHEMA, { sync: true });
+      else if (found !== SCHEMA) throw newer(directory, found);
+    } catch (error) {
+      await level.close();
+      throw SciStreamError.is(error) ? error : openError(directory, error);
+    }
+    return new StateDatabase(level);
+  }
+
+  /** All entries of a table in the order of their keys. */
+  async entries(table: string): Promise<readonly (readonly [key: string, value: unknown])[]> {
+    return await this.#table(table).iterator().all();
+  }
+
+  /** Makes all changes or none, and returns when they are on the disk. @throws SCI_STATE_WRITE */
+  async write(changes: readonly Write[]): Promise<void> {
+    const operations = changes.map((change) =>
+      change.type === 'put'
+        ? { type: 'put' as const, sublevel: this.#table(change.table), key: change.key, value: change.value }
+        : { type: 'del' as const, sublevel: this.#table(change.table), key: change.key },
+    );
+    try {
+      await this.level.batch(operations, { sync: true });
+    } catch (cause) {
+      throw new SciStreamError('SCI_STATE_WRITE', `Cannot write to ${this.level.location}: ${reasonOf(cause)}.`, {
+        cause,
+        suggestions: ['Free some space on the disk that holds the key state, and see that it can be written.'],
+      });
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.level.close();
+  }
+
+  /** A part with keys of its own, values as JSON. */
+  #table(name: string) {
+    return this.level.sublevel<string, unknown>(name, { valueEncoding: 'json' });
+  }
+}
+
+/** What the library says lies one level deeper. */
+const reasonOf = (error: unknown): string =>
+  error instanceof Error && error.cause ? messageOf(error.cause) : messageOf(error);
+
+function openError(directory: string, error: unknown): SciStreamError {
+  const cause = error instanceof Error ? error.cause : undefined;
+  if (systemCode(cause) === 'LEVEL_LOCKED') {
+    return new SciStreamError('SCI_STATE_LOCKED', `Another process has ${directory} open.`, {
+      cause: error,
+      suggestions: ['Stop that daemon first, or give this one another directory: --state DIR'],
+    });
+  }
+  return new SciStreamError('SCI_STATE_DAMAGED', `Cannot read ${directory}: ${reasonOf(error)}.`, {
+    cause: error,
+    suggestions: [
+      'Check it: scistream state check --config FILE',
+      `Start without it, which ends the streams it knew of: mv ${directory} ${directory}.damaged`,
+    ],
+  });
+}
+
+const newer = (directory: string, found: unknown): SciStreamError =>
+  new SciStreamError('SCI_STATE_NEWER', `${directory} has layout ${String(found)}, this SciStream knows ${SCHEMA}.`, {
+    suggestions: [
+      'Install the version of SciStream that wrote it, or a newer one: npm install -g @scistream/cli@latest',
+    ],
+  });

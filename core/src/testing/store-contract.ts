@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict';
+import type { StreamEvent, StreamRecord, StreamState, StreamStore } from '../stream-store.js';
+import { expectCode } from './proxy-environment.js';
+
+/** What {@link storeContract} needs to know of a store and of the test runner. */
+export interface StoreContract {
+  /** Put before the name of each test. */
+  readonly name: string;
+  /** Registers a test with any runner. */
+  readonly test: (name: string, run: () => Promise<void>) => void;
+  /** An empty store; `again` gives what the next process would find, once the first is closed, where records last. */
+  readonly open: () => Promise<{ readonly store: StreamStore; readonly again?: () => Promise<StreamStore> }>;
+}
+
+/** A record as a store may be given it; for tests. */
+export const testRecord = (uid: string, state: StreamState = 'reserving'): StreamRecord => ({
+  uid,
+  version: 1,
+  name: '',
+  role: 'PROD',
+  state,
+  owner: 'none:anonymous',
+  gateway: 'g',
+  proxy: 'relay',
+  runtime: 'process',
+  transport: 'tcp',
+  listeners: [{ host: '::1', port: 5100 }],
+  announced: [],
+  targets: [],
+  bitsPerSecond: 0,
+  rateEnforced: false,
+  legacyRate: 0,
+  createdAt: '2026-01-01T00:00:00.000Z',
+  expiresAt: '2026-01-02T00:00:00.000Z',
+});
+
+const event = (what: StreamEvent['what'], detail = ''): StreamEvent => ({
+  at: '2026-01-01T00:00:01.000Z',
+  what,
+  by: 'token:alice',
+  detail,
+});
+
+const uidsOf = async (store: StreamStore): Promise<readonly string[]> => (await store.list()).map(({ uid }) => uid);
+
+type Case = (store: StreamStore, again: (() => Promise<StreamStore>) | undefined) => Promise<void>;
+
+const cases: Readonly<Record<string, Case>> = {
+  'keeps what it is given, by uid': async (store) => {
+    assert.equal(await store.get('a'), undefined);
+    await store.create(testRecord('a'));
+    await store.create(testRecord('b'));
+    assert.deepEqual(await store.get('a'), testRecord('a'));
+    assert.deepEqual(await uidsOf(store), ['a', 'b']);
+    await store.delete('a');
+    await store.delete('a');
+    assert.deepEqual(await uidsOf(store), ['b']);
+  },
+
+  'raises the version with every change, and touches nothing but what changes': async (store) => {
+    await store.create(testRecord('a'));
+    const waiting = await store.update('a', 1, { state: 'waiting' });
+    assert.deepEqual(waiting, { ...testRecord('a'), state: 'waiting', version: 2 });
+    const targets = [{ host: '127.0.0.1', port: 1 }];
+    const active = await store.update('a', 2, { state: 'active', targets });
+    assert.deepEqual(active, { ...waiting, state: 'active', targets, version: 3 });
+    assert.deepEqual(await store.get('a'), active);
+  },
+
+  'an update of an old version loses, and a change cannot rename or renumber a record': async (store) => {
+    await store.create(testRecord('a'));
+    await Promise.all([
+      store.update('a', 1, { state: 'waiting' }, event('reserved')),
+      expectCode('SCI_STREAM_CONFLICT', store.update('a', 1, { state: 'failed' }, event('failed'))),
+    ]);
+    assert.equal((await store.get('a'))?.state, 'waiting');
+    assert.deepEqual(
+      (await store.events('a')).map(({ what }) => what),
+      ['reserved'],
+    );
+    await store.update('a', 2, { uid: 'b', version: 99 });
+    assert.deepEqual([(await store.get('a'))?.version, await store.get('b')], [3, undefined]);
+    await expectCode('SCI_STREAM_NOT_FOUND', store.update('nobody', 1, {}));
+  },
+
+  'a uid is taken until its stream has ended': async (store) => {
+    const states: StreamState[] = ['reserving', 'waiting', 'provisioned', 'updating', 'active', 'releasing'];
+    for (const state of states) {
+      await store.create(testRecord(`u-${state}`, state));
+      await expectCode('SCI_STREAM_EXISTS', store.create(testRecord(`u-${state}`)));
+      assert.equal((await store.get(`u-${state}`))?.state, state);
+    }
+    await store.create(testRecord('a', 'failed'), event('failed'));
+    await store.create(testRecord('b', 'released'));
+    await store.create(testRecord('a'), event('requested'));
+    assert.deepEqual((await uidsOf(store)).slice(-2), ['b', 'a']);
+    assert.deepEqual(await store.events('a'), [event('requested')]);
+  },
+
+  'keeps the events of each stream in order, and forgets them with it': async (store) => {
+    await store.create(testRecord('a'), event('requested'));
+    await store.create(testRecord('b'), event('requested', 'of b'));
+    await store.update('a', 1, { state: 'waiting' }, event('reserved'));
+    await store.note('a', event('restarted', 'once'));
+    assert.deepEqual(await store.events('a'), [event('requested'), event('reserved'), event('restarted', 'once')]);
+    assert.deepEqual(await store.events('b'), [event('requested', 'of b')]);
+    await expectCode('SCI_STREAM_NOT_FOUND', store.note('nobody', event('hello')));
+    await store.delete('a');
+    assert.deepEqual(await store.events('a'), []);
+  },
+
+  'keeps the last 200 events of a stream': async (store) => {
+    await store.create(testRecord('a'), event('requested'));
+    await Promise.all(Array.from({ length: 210 }, (_, i) => store.note('a', event('targets', String(i)))));
+    const details = (await store.events('a')).map(({ detail }) => detail);
+    assert.deepEqual([details.length, details[0], details.at(-1)], [200, '10', '209']);
+  },
+
+  'remembers the last 1000 streams that have ended, and every one that lives': async (store) => {
+    await store.create(testRecord('alive'));
+    for (let i = 0; i < 1_050; i += 1) {
+      await store.create(testRecord(`s${i}`), event('requested'));
+      await store.update(`s${i}`, 1, { state: i % 2 ? 'failed' : 'released' });
+    }
+    const uids = await uidsOf(store);
+    assert.deepEqual([uids.length, uids[0], uids[1], uids.at(-1)], [1_001, 'alive', 's50', 's1049']);
+    assert.deepEqual(await store.events('s49'), []);
+  },
+
+  'the next process finds everything': async (store, again) => {
+    await store.create(testRecord('z'), event('requested'));
+    await store.create(testRecord('a'), event('requested'));
+    await store.update('z', 1, { state: 'waiting' }, event('reserved'));
+    for (let i = 0; i < 12; i += 1) await store.note('z', event('targets', String(i)));
+    await store.create(testRecord('gone'), event('requested'));
+    await store.delete('gone');
+    const seen = async (from: StreamStore): Promise<unknown> => [
+      await from.list(),
+      await from.events('z'),
+      await from.events('gone'),
+    ];
+    const before = await seen(store);
+    await store.close();
+    if (!again) return;
+    const next = await again();
+    assert.deepEqual(await seen(next), before);
+    assert.equal((await next.update('z', 2, { state: 'active' })).version, 3);
+  },
+};
+
+/** Registers the tests that every {@link StreamStore} must pass. */
+export function storeContract({ name, test, open }: StoreContract): void {
+  for (const [title, run] of Object.entries(cases)) {
+    test(`${name}: ${title}`, async () => {
+      const { store, again } = await open();
+      let last = store;
+      try {
+        await run(store, again && (async () => (last = await again())));
+      } finally {
+        await last.close();
+      }
+    });
+  }
+}
