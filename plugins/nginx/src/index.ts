@@ -1,3 +1,20 @@
-import { definePlugin, PLUGIN_API_VERSION } from '@scistream/core';
+import { definePlugin, PLUGIN_API_VERSION, proxyProvider } from '@scistream/core';
+import { NginxContainer } from './nginx-container.js';
+import { NginxOptions } from './options.js';
 
-export default definePlugin({ apiVersion: PLUGIN_API_VERSION, providers: [] });
+export { NginxContainer, renderConfig } from './nginx-container.js';
+export { NginxOptions } from './options.js';
+export { readLog, reloadState } from './worker-log.js';
+export type { WorkerLog } from './worker-log.js';
+
+/** The proxy `nginx`. */
+export default definePlugin({
+  apiVersion: PLUGIN_API_VERSION,
+  providers: [
+    proxyProvider({
+      id: 'nginx',
+      options: NginxOptions,
+      create: (context, options) => new NginxContainer(context, options),
+    }),
+  ],
+});

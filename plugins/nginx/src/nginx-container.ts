@@ -1,0 +1,169 @@
+import { existsSync } from 'node:fs';
+import { text } from 'node:stream/consumers';
+import {
+  createRenderer,
+  formatAddress,
+  poll,
+  ProxyContainer,
+  quote,
+  S2DSException,
+  type ContainerRef,
+  type ContainerRuntime,
+  type InstanceFiles,
+  type PluginContext,
+  type ProxyDescription,
+  type ProxyInstance,
+  type Renderer,
+  type StreamTls,
+  type StreamView,
+} from '@scistream/core';
+import { templateDirectory } from '@scistream/templates';
+import type { NginxOptions } from './options.js';
+import { readLog, reloadState, type WorkerLog } from './worker-log.js';
+
+const CONFIG = 'nginx.conf';
+/** Names of the files that hold the credentials of a stream. */
+const CREDENTIALS = { certificate: 'certificate.pem', key: 'key.pem', ca: 'ca.pem' } as const;
+const CONTROL_SOCKET = 'nginx.sock';
+
+/** Everything is found from the working directory, which is the instance's own; nothing outside it is written. */
+const PLACES = ['-p', '.', '-e', 'stderr', '-c'];
+
+/** Where distributions put the stream module (Debian, Fedora); elsewhere it is built in. */
+const MODULES = ['/usr/lib/nginx/modules/ngx_stream_module.so', '/usr/lib64/nginx/modules/ngx_stream_module.so'];
+
+/** Preferred first (dataplane.md §7). */
+const CIPHERS = 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256';
+
+/** What a connection needs: both legs. */
+const SLOTS_PER_CONNECTION = 2;
+/** Connections of Nginx for listeners, and for what it talks to itself about. */
+const SPARE_SLOTS = 32;
+
+/** A reload takes 0.1 s on purpose (Nginx lets the new workers come up first), the rest is for a machine that is busy. */
+const RELOAD_TIMEOUT_MS = 10_000;
+/** Enough for the notices of a reload (a dozen) among the errors of connections that fail meanwhile. */
+const LOG_LINES = 1_000;
+
+/**
+ * TCP and UDP over the stream module of Nginx, one master per stream. New targets go into the file, and a reload puts them
+ * in force: connections in flight stay with the old worker, which ends with its last one; sessions of UDP move to the new
+ * target. A client that comes before the target is known is closed at once.
+ */
+export class NginxContainer extends ProxyContainer {
+  readonly supports = {
+    tcp: true,
+    udp: true,
+    tls: true,
+    rateLimit: false,
+    liveRetarget: true,
+    statistics: false,
+  };
+  readonly #options: NginxOptions;
+  readonly #renderer: Renderer;
+
+  constructor(context: PluginContext, options: NginxOptions) {
+    super(context, 'nginx');
+    this.#options = options;
+    this.#renderer = createRenderer([...(options.templates ? [options.templates] : []), templateDirectory('nginx')]);
+  }
+
+  protected override describe(view: StreamView): ProxyDescription {
+    const { image, executable } = this.#options;
+    const { supports } = this.context.runtime;
+    const args = [...PLACES, CONFIG];
+    const descriptors = view.listeners.flatMap(({ fd }) => fd ?? []);
+    return {
+      image,
+      // Inherited sockets are named in the environment; env(1) becomes Nginx, so the pid stays.
+      ...(descriptors.length > 0
+        ? { executable: 'env', args: [`NGINX=${descriptors.map((fd) => `${fd};`).join('')}`, executable, ...args] }
+        : { executable, args }),
+      config: CONFIG,
+      files: {
+        [CONFIG]: renderConfig(this.#renderer, view, this.#options, supports),
+        ...(view.tls ? credentialFiles(view.tls) : {}),
+      },
+    };
+  }
+
+  /**
+   * `-t` binds what the file listens on, and takes no offence at an address in use, be it by the data server that
+   * reserves it or by the instance itself. It touches neither the pid file nor the socket of an instance that runs.
+   */
+  protected override check(config: string): readonly string[] {
+    return [this.#options.executable, '-t', ...PLACES, config];
+  }
+
+  /** Listeners are open before the first worker starts; where it can be asked, it says that it works, too. */
+  protected override async ready({ ref }: ProxyInstance): Promise<boolean> {
+    const { runtime } = this.context;
+    if (!runtime.supports.dial) return (await this.#log(ref)).started.size > 0;
+    const socket = await runtime.dial(ref, CONTROL_SOCKET);
+    return /^\d+$/.test(await text(socket));
+  }
+
+  /**
+   * Old and new workers accept side by side for about 0.1 s, so this waits until the old ones say that they have
+   * stopped. The configuration has been checked; it is refused only where the machine changed since.
+   */
+  protected override async reload({ ref }: ProxyInstance): Promise<void> {
+    const before = await this.#log(ref);
+    await this.context.runtime.signal(ref, 'SIGHUP');
+    const state = await poll(
+      async () => reloadState(before, await this.#log(ref)),
+      { timeoutMs: RELOAD_TIMEOUT_MS, intervalMs: 5 },
+      () => new Error('late'),
+    ).catch(() => 'late' as const);
+    if (state === 'done') return;
+    const what = state === 'late' ? `has not followed its new file in ${RELOAD_TIMEOUT_MS} ms` : 'refused its new file';
+    throw new S2DSException(
+      'SCI_PROXY_COMMAND_FAILED',
+      `Nginx ${what}. Its last words:\n${await this.context.runtime.logs(ref, 10)}`,
+      { suggestions: ['Try again; if it stays, release the stream and make it again.'] },
+    );
+  }
+
+  async #log(ref: ContainerRef): Promise<WorkerLog> {
+    return readLog(await this.context.runtime.logs(ref, LOG_LINES));
+  }
+}
+
+/** The configuration file for a stream as it is now. Every value in `view` has been parsed into a type before. */
+export function renderConfig(
+  renderer: Renderer,
+  view: StreamView,
+  options: NginxOptions,
+  runtime: ContainerRuntime['supports'],
+): string {
+  const { bufferSize, maxConnections, udpTimeout } = options;
+  const { uid, role, transport, listeners, targets, tls } = view;
+  return renderer.render(`${CONFIG}.njk`, {
+    uid,
+    role,
+    transport,
+    module: options.module ?? (runtime.images ? undefined : MODULES.find((path) => existsSync(path))) ?? '',
+    control: runtime.dial ? CONTROL_SOCKET : '',
+    workerConnections: SLOTS_PER_CONNECTION * maxConnections + listeners.length + SPARE_SLOTS,
+    bufferSize,
+    udpTimeout,
+    ciphers: CIPHERS,
+    tls: tls ? { ...CREDENTIALS, peer: dnsName(tls.peer) } : false,
+    listeners: listeners.map(({ address }, i) => {
+      const target = targets[i];
+      return { address: formatAddress(address), target: target ? formatAddress(target) : '' };
+    }),
+  });
+}
+
+const credentialFiles = ({ certificate, key, ca }: StreamTls): InstanceFiles => ({
+  [CREDENTIALS.certificate]: certificate,
+  [CREDENTIALS.key]: key,
+  [CREDENTIALS.ca]: ca,
+});
+
+/** The name comes from the other facility and goes into a configuration file. */
+function dnsName(name: string): string {
+  if (/^[A-Za-z0-9.-]{1,253}$/.test(name)) return name;
+  throw new S2DSException('SCI_PROXY_CONFIG_INVALID', `${quote(name)} is no DNS name, so no peer can have it.`);
+}
