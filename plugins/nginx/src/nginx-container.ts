@@ -42,7 +42,7 @@ const SPARE_SLOTS = 32;
 
 /** A reload takes 0.1 s on purpose (Nginx lets the new workers come up first), the rest is for a machine that is busy. */
 const RELOAD_TIMEOUT_MS = 10_000;
-/** Enough for the notices of a reload (a dozen) among the errors of connections that fail meanwhile. */
+/** Enough for the notices of a reload (a dozen) and what else Nginx has to say meanwhile. */
 const LOG_LINES = 1_000;
 
 /**
@@ -109,9 +109,10 @@ export class NginxContainer extends ProxyContainer {
    */
   protected override async reload({ ref }: ProxyInstance): Promise<void> {
     const before = await this.#log(ref);
+    let now = before;
     await this.context.runtime.signal(ref, 'SIGHUP');
     const state = await poll(
-      async () => reloadState(before, await this.#log(ref)),
+      async () => reloadState(before, (now = await this.#log(ref, now))),
       { timeoutMs: RELOAD_TIMEOUT_MS, intervalMs: 5 },
       () => new Error('late'),
     ).catch(() => 'late' as const);
@@ -124,8 +125,8 @@ export class NginxContainer extends ProxyContainer {
     );
   }
 
-  async #log(ref: ContainerRef): Promise<WorkerLog> {
-    return readLog(await this.context.runtime.logs(ref, LOG_LINES));
+  async #log(ref: ContainerRef, earlier?: WorkerLog): Promise<WorkerLog> {
+    return readLog(await this.context.runtime.logs(ref, LOG_LINES), earlier);
   }
 }
 

@@ -1,0 +1,89 @@
+import { readFile } from 'node:fs/promises';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { createRenderer, S2DSException, type OptionsSchema, type StreamView } from '@scistream/core';
+import plugin, { NginxOptions, renderConfig } from '@scistream/plugin-nginx';
+import { templateDirectory } from '@scistream/templates';
+
+const packageFile = (name: string): Promise<string> =>
+  readFile(new URL(name, import.meta.resolve('@scistream/plugin-nginx/package.json')), 'utf8');
+
+const renderer = createRenderer([templateDirectory('nginx')]);
+const options = NginxOptions.parse({ module: '/usr/lib/nginx/modules/ngx_stream_module.so' });
+const PROCESS = { inheritSockets: true, dial: true, images: false, hostNetwork: true };
+const IMAGES = { inheritSockets: false, dial: false, images: true, hostNetwork: false };
+
+const view: StreamView = {
+  uid: '6f1c2a3e-0b57-4c7e-9d6b-2f1f0e7a9b10',
+  role: 'PROD',
+  transport: 'tcp',
+  listeners: [
+    { address: { host: '192.0.2.10', port: 5100 }, fd: 3 },
+    { address: { host: '192.0.2.10', port: 5101 }, fd: 4 },
+  ],
+  targets: [],
+  bitsPerSecond: undefined,
+};
+const targets = [
+  { host: '2001:db8:1::5', port: 7000 },
+  { host: '198.51.100.7', port: 7001 },
+];
+const tls = { certificate: 'CERTIFICATE', key: 'KEY', ca: 'CA', peer: 'peer.example' };
+
+const s = suite('render');
+
+const golden = (name: string, stream: StreamView, runtime = PROCESS, chosen = options): void =>
+  s(name, async () => {
+    assert.fixture(renderConfig(renderer, stream, chosen, runtime), await packageFile(`test/golden/${name}.conf`));
+  });
+
+golden('no-targets', view);
+golden('targets-image', { ...view, role: 'CONS', targets }, IMAGES, NginxOptions.parse({}));
+golden('udp', {
+  ...view,
+  transport: 'udp',
+  listeners: [{ address: { host: '2001:db8::10', port: 5100 } }],
+  targets: targets.slice(0, 1),
+});
+golden('tls-server', { ...view, targets, tls });
+golden('tls-client', { ...view, role: 'CONS', targets, tls });
+
+s('the name of a peer cannot bring directives along', () => {
+  const render = (peer: string): string => renderConfig(renderer, { ...view, tls: { ...tls, peer } }, options, PROCESS);
+  for (const peer of ['a;load_module /x.so', 'a b', '', '$pid']) {
+    assert.throws(
+      () => render(peer),
+      (error: unknown) => S2DSException.is(error),
+    );
+  }
+});
+
+s('the example of the manifest is accepted, and the manifest promises what the plugin provides', async () => {
+  const { scistream } = JSON.parse(await packageFile('package.json')) as {
+    scistream: { apiVersion: number; provides: { kind: string; id: string; example: unknown }[] };
+  };
+  assert.is(scistream.apiVersion, plugin.apiVersion);
+  assert.equal(
+    scistream.provides.map(({ kind, id }) => ({ kind, id })),
+    plugin.providers.map(({ kind, id }) => ({ kind, id })),
+  );
+  for (const [i, { example }] of scistream.provides.entries()) {
+    const schema = plugin.providers[i]?.options as OptionsSchema<unknown>;
+    const result = await schema['~standard'].validate(example);
+    assert.is(result.issues, undefined);
+  }
+});
+
+s('an option that does not exist or that could bring directives along is refused', () => {
+  const wrong = [
+    { workers: 2 },
+    { maxConnections: 0 },
+    { udpTimeout: '0s' },
+    { udpTimeout: '2m; daemon on' },
+    { module: 'ngx_stream_module.so' },
+    { module: '/a.so; user root' },
+  ];
+  for (const value of wrong) assert.not.ok(NginxOptions.safeParse(value).success, JSON.stringify(value));
+});
+
+s.run();
