@@ -15,9 +15,15 @@ export const root = fileURLToPath(new URL('..', import.meta.url));
 /** A step that failed, or nothing to run. What there was to show has been shown; the message is one sentence. */
 export class SetupError extends Error {}
 
-/** What tests need from the system: the name they use, how it is found, and the Debian package that brings it. */
+/** The stream module is a file where it is a package of its own, and built in elsewhere. */
+const HAS_STREAM_MODULE =
+  'test -e /usr/lib/nginx/modules/ngx_stream_module.so || nginx -V 2>&1 | grep -Eq -- "--with-stream( |$)"';
+
+/** What tests need from the system: the name they use, how it is found, and the Debian packages that bring it. */
 const PROGRAMS = {
   haproxy: { found: ['haproxy', '-v'], package: 'haproxy' },
+  nginx: { found: ['sh', '-c', `nginx -v && { ${HAS_STREAM_MODULE}; }`], package: 'nginx libnginx-mod-stream' },
+  openssl: { found: ['openssl', 'version'], package: 'openssl' },
   'python3-grpc': { found: ['/usr/bin/python3', '-c', 'import grpc'], package: 'python3-grpcio' },
   ip: { found: ['ip', '-V'], package: 'iproute2' },
   nft: { found: ['nft', '--version'], package: 'nftables' },
@@ -32,7 +38,7 @@ const say = (text) => process.stderr.write(`setup: ${text}\n`);
 const succeeds = ([command, ...args]) => spawnSync(command, args, { env, stdio: 'ignore' }).status === 0;
 const seconds = (since) => `${((Date.now() - since) / 1000).toFixed(1)} s`;
 
-/** The Debian package that brings a program, by the name tests give it; undefined for a name not known. */
+/** The Debian packages that bring a program, with spaces between, by the name tests give it; undefined if unknown. */
 export const packageOf = (name) => (Object.hasOwn(PROGRAMS, name) ? PROGRAMS[name].package : undefined);
 
 /** Whether the system has a program that {@link packageOf} knows. */
@@ -88,7 +94,7 @@ export function ensureBuilt(project = 'tsconfig.build.json') {
 export function provision(names = Object.keys(PROGRAMS)) {
   const missing = names.map((name) => PROGRAMS[name]).filter(({ found }) => !succeeds(found));
   if (missing.length === 0) return;
-  const packages = missing.map((program) => program.package);
+  const packages = missing.flatMap((program) => program.package.split(' '));
   const refusal = refusalToInstall();
   if (refusal !== undefined) {
     say(`not installed: ${packages.join(', ')} (${refusal}); what needs them cannot run`);

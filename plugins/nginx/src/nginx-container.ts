@@ -7,7 +7,6 @@ import {
   ProxyContainer,
   quote,
   S2DSException,
-  type ContainerRef,
   type ContainerRuntime,
   type InstanceFiles,
   type PluginContext,
@@ -19,7 +18,7 @@ import {
 } from '@scistream/core';
 import { templateDirectory } from '@scistream/templates';
 import type { NginxOptions } from './options.js';
-import { readLog, reloadState, type WorkerLog } from './worker-log.js';
+import { readLog, reloadState } from './worker-log.js';
 
 const CONFIG = 'nginx.conf';
 /** Names of the files that hold the credentials of a stream. */
@@ -44,6 +43,8 @@ const SPARE_SLOTS = 32;
 const RELOAD_TIMEOUT_MS = 10_000;
 /** Enough for the notices of a reload (a dozen) and what else Nginx has to say meanwhile. */
 const LOG_LINES = 1_000;
+/** Lines of the log that an error quotes. */
+const LAST_WORDS = 10;
 
 /**
  * TCP and UDP over the stream module of Nginx, one master per stream. New targets go into the file, and a reload puts them
@@ -98,7 +99,7 @@ export class NginxContainer extends ProxyContainer {
   /** Listeners are open before the first worker starts; where it can be asked, it says that it works, too. */
   protected override async ready({ ref }: ProxyInstance): Promise<boolean> {
     const { runtime } = this.context;
-    if (!runtime.supports.dial) return (await this.#log(ref)).started.size > 0;
+    if (!runtime.supports.dial) return readLog(await runtime.logs(ref, LOG_LINES)).started.size > 0;
     const socket = await runtime.dial(ref, CONTROL_SOCKET);
     return /^\d+$/.test(await text(socket));
   }
@@ -108,25 +109,21 @@ export class NginxContainer extends ProxyContainer {
    * stopped. The configuration has been checked; it is refused only where the machine changed since.
    */
   protected override async reload({ ref }: ProxyInstance): Promise<void> {
-    const before = await this.#log(ref);
+    const { runtime } = this.context;
+    let log = await runtime.logs(ref, LOG_LINES);
+    const before = readLog(log);
     let now = before;
-    await this.context.runtime.signal(ref, 'SIGHUP');
+    await runtime.signal(ref, 'SIGHUP');
     const state = await poll(
-      async () => reloadState(before, (now = await this.#log(ref, now))),
+      async () => {
+        log = await runtime.logs(ref, LOG_LINES);
+        now = readLog(log, now);
+        return reloadState(before, now);
+      },
       { timeoutMs: RELOAD_TIMEOUT_MS, intervalMs: 5 },
-      () => new Error('late'),
-    ).catch(() => 'late' as const);
-    if (state === 'done') return;
-    const what = state === 'late' ? `has not followed its new file in ${RELOAD_TIMEOUT_MS} ms` : 'refused its new file';
-    throw new S2DSException(
-      'SCI_PROXY_COMMAND_FAILED',
-      `Nginx ${what}. Its last words:\n${await this.context.runtime.logs(ref, 10)}`,
-      { suggestions: ['Try again; if it stays, release the stream and make it again.'] },
+      (cause) => reloadFailed(`has not followed its new file in ${RELOAD_TIMEOUT_MS} ms`, log, cause),
     );
-  }
-
-  async #log(ref: ContainerRef, earlier?: WorkerLog): Promise<WorkerLog> {
-    return readLog(await this.context.runtime.logs(ref, LOG_LINES), earlier);
+    if (state === 'refused') throw reloadFailed('refused its new file', log);
   }
 }
 
@@ -167,4 +164,12 @@ const credentialFiles = ({ certificate, key, ca }: StreamTls): InstanceFiles => 
 function dnsName(name: string): string {
   if (/^[A-Za-z0-9.-]{1,253}$/.test(name)) return name;
   throw new S2DSException('SCI_PROXY_CONFIG_INVALID', `${quote(name)} is no DNS name, so no peer can have it.`);
+}
+
+function reloadFailed(what: string, log: string, cause?: unknown): S2DSException {
+  const words = log.split('\n').slice(-LAST_WORDS).join('\n');
+  return new S2DSException('SCI_PROXY_COMMAND_FAILED', `Nginx ${what}. Its last words:\n${words}`, {
+    cause,
+    suggestions: ['Try again; if it stays, release the stream and make it again.'],
+  });
 }
