@@ -96,12 +96,16 @@ export class NginxContainer extends ProxyContainer {
     return [this.#options.executable, '-t', ...PLACES, config];
   }
 
-  /** Listeners are open before the first worker starts; where it can be asked, it says that it works, too. */
+  /**
+   * Listeners are open before the first worker starts; where that can be asked, it says that it works, too. Workers
+   * survive a master that is killed, so the master is looked at as well.
+   */
   protected override async ready({ ref }: ProxyInstance): Promise<boolean> {
     const { runtime } = this.context;
-    if (!runtime.supports.dial) return readLog(await runtime.logs(ref, LOG_LINES)).started.size > 0;
-    const socket = await runtime.dial(ref, CONTROL_SOCKET);
-    return /^\d+$/.test(await text(socket));
+    const works = runtime.supports.dial
+      ? /^\d+$/.test(await text(await runtime.dial(ref, CONTROL_SOCKET)))
+      : readLog(await runtime.logs(ref, LOG_LINES)).started.size > 0;
+    return works && (await runtime.inspect(ref)).status === 'running';
   }
 
   /**
