@@ -147,6 +147,22 @@ test('a stream whose data server was restarted goes on, and follows updates', as
   await restarted.release(request.uid);
 });
 
+test('a reload that Nginx refuses is told in its own words, and the old target stays', async (env) => {
+  const { uid, address } = await env.startTo(await env.server(named('a')));
+  const { pid } = await onlyInstance(env);
+  const signal = env.runtime.signal.bind(env.runtime);
+  // Once, as if the file had been damaged after it was checked.
+  env.runtime.signal = async (ref, name) => {
+    env.runtime.signal = signal;
+    await env.runtime.putFiles(ref, { 'nginx.conf': 'nonsense;' });
+    await signal(ref, name);
+  };
+  const update = env.s2ds.updateTargets(uid, [NO_TARGET]);
+  await expectWords('SCI_PROXY_COMMAND_FAILED', 'unknown directive "nonsense"', update);
+  assert.is(await exchange(address, '1'), 'a1');
+  assert.is((await onlyInstance(env)).pid, pid);
+});
+
 test('clients that are turned away do not keep an update from being noticed', async (env) => {
   const { uid, address } = await env.startTo(NO_TARGET);
   const server = await env.server(named('b'));
