@@ -18,6 +18,7 @@ export class SetupError extends Error {}
 /** What tests need from the system: the name they use, how it is found, and the Debian package that brings it. */
 const PROGRAMS = {
   haproxy: { found: ['haproxy', '-v'], package: 'haproxy' },
+  stunnel: { found: ['stunnel', '-version'], package: 'stunnel4' },
   'python3-grpc': { found: ['/usr/bin/python3', '-c', 'import grpc'], package: 'python3-grpcio' },
   ip: { found: ['ip', '-V'], package: 'iproute2' },
   nft: { found: ['nft', '--version'], package: 'nftables' },
