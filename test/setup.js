@@ -24,6 +24,7 @@ const PROGRAMS = {
   haproxy: { found: ['haproxy', '-v'], package: 'haproxy' },
   nginx: { found: ['sh', '-c', `nginx -v && { ${HAS_STREAM_MODULE}; }`], package: 'nginx libnginx-mod-stream' },
   openssl: { found: ['openssl', 'version'], package: 'openssl' },
+  stunnel: { found: ['stunnel', '-version'], package: 'stunnel4' },
   'python3-grpc': { found: ['/usr/bin/python3', '-c', 'import grpc'], package: 'python3-grpcio' },
   ip: { found: ['ip', '-V'], package: 'iproute2' },
   nft: { found: ['nft', '--version'], package: 'nftables' },

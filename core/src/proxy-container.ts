@@ -12,6 +12,8 @@ import { resolveTargets } from './targets.js';
 import { KeyedLock } from './wait.js';
 
 const CHECK_TIMEOUT_MS = 10_000;
+/** Exit status of a shell that finds no such program (POSIX, Shell Command Language §2.8.2). */
+const COMMAND_NOT_FOUND = 127;
 const STOP_GRACE_MS = 2_000;
 interface Live {
   readonly request: StreamRequest;
@@ -227,6 +229,11 @@ export abstract class ProxyContainer implements S2DS {
     if (!command) return;
     const { exitCode, stdout, stderr } = await this.context.runtime.exec(ref, command, CHECK_TIMEOUT_MS);
     if (exitCode === 0) return;
+    if (exitCode === COMMAND_NOT_FOUND) {
+      throw new S2DSException('SCI_EXECUTABLE_NOT_FOUND', `The program of ${this.id} is not there: ${stderr.trim()}`, {
+        suggestions: [`Install it, or correct proxies.${this.id}.executable in the configuration of the gateway.`],
+      });
+    }
     throw new S2DSException('SCI_PROXY_CONFIG_INVALID', `${this.id} refuses ${config}: ${(stderr || stdout).trim()}`, {
       suggestions: [`Check the options under proxies.${this.id} in the configuration of the gateway.`],
     });

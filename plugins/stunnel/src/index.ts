@@ -1,3 +1,20 @@
-import { definePlugin, PLUGIN_API_VERSION } from '@scistream/core';
+import { definePlugin, PLUGIN_API_VERSION, proxyProvider } from '@scistream/core';
+import { StunnelOptions } from './options.js';
+import { StunnelContainer } from './stunnel-container.js';
 
-export default definePlugin({ apiVersion: PLUGIN_API_VERSION, providers: [] });
+export { configState, type ConfigState } from './log.js';
+export { StunnelOptions } from './options.js';
+export { preSharedKey, type PreSharedKey } from './psk.js';
+export { renderConfig, StunnelContainer } from './stunnel-container.js';
+
+/** The proxy `stunnel`. */
+export default definePlugin({
+  apiVersion: PLUGIN_API_VERSION,
+  providers: [
+    proxyProvider({
+      id: 'stunnel',
+      options: StunnelOptions,
+      create: (context, options) => new StunnelContainer(context, options),
+    }),
+  ],
+});

@@ -1,0 +1,147 @@
+import { chmod, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { createRenderer, SciStreamError, type OptionsSchema, type StreamView } from '@scistream/core';
+import { temporaryDirectory } from '@scistream/core/testing';
+import plugin, { configState, preSharedKey, renderConfig, StunnelOptions } from '@scistream/plugin-stunnel';
+import { templateDirectory } from '@scistream/templates';
+
+const packageFile = (name: string): Promise<string> =>
+  readFile(new URL(name, import.meta.resolve('@scistream/plugin-stunnel/package.json')), 'utf8');
+
+const renderer = createRenderer([templateDirectory('stunnel')]);
+
+const options = StunnelOptions.parse({});
+
+const view: StreamView = {
+  uid: '6f1c2a3e-0b57-4c7e-9d6b-2f1f0e7a9b10',
+  role: 'PROD',
+  transport: 'tcp',
+  listeners: [
+    { address: { host: '192.0.2.10', port: 5100 }, fd: 3 },
+    { address: { host: '2001:db8::10', port: 5101 }, fd: 4 },
+  ],
+  targets: [],
+  bitsPerSecond: undefined,
+};
+const targets = [
+  { host: '2001:db8:1::5', port: 7000 },
+  { host: '198.51.100.7', port: 7001 },
+];
+const tls = { certificate: 'C', key: 'K', ca: 'A', peer: 'peer.test' };
+
+const s = suite('render');
+
+s('server side with certificates, targets not known yet', async () => {
+  assert.fixture(
+    renderConfig(renderer, { ...view, tls }, options),
+    await packageFile('test/golden/prod-no-targets.conf'),
+  );
+});
+
+s('client side with certificates, IPv4 and IPv6', async () => {
+  const text = renderConfig(renderer, { ...view, role: 'CONS', targets, tls }, options);
+  assert.fixture(text, await packageFile('test/golden/cons-with-targets.conf'));
+});
+
+s('shared key', async () => {
+  const psk = { identity: 'site-a', compatibility: false };
+  const text = renderConfig(renderer, { ...view, role: 'CONS', targets }, options, psk);
+  assert.fixture(text, await packageFile('test/golden/cons-shared-key.conf'));
+});
+
+s('tunnel of the Python program', async () => {
+  const psk = { identity: 'client1', compatibility: true };
+  const text = renderConfig(renderer, { ...view, targets }, options, psk);
+  assert.fixture(text, await packageFile('test/golden/prod-compatibility.conf'));
+});
+
+s('certificates win where both are there', () => {
+  const psk = { identity: 'client1', compatibility: true };
+  const withTls = { ...view, targets, tls };
+  assert.is(renderConfig(renderer, withTls, options, psk), renderConfig(renderer, withTls, options));
+});
+
+s('the key of the Python program is the uid without dashes', () => {
+  assert.equal(preSharedKey({ compatibility: true }, view.uid), {
+    identity: 'client1',
+    line: 'client1:6f1c2a3e0b574c7e9d6b2f1f0e7a9b10\n',
+  });
+});
+
+s('of the keys of the operators only the one that is named is used', async () => {
+  await using scratch = await temporaryDirectory();
+  const secrets = join(scratch.path, 'secrets');
+  await writeFile(secrets, 'site-ab:KEY-OF-AB-0123456789\r\nsite-a:KEY-OF-A-0123456789\n', { mode: 0o600 });
+  assert.is(preSharedKey({ secrets, identity: 'site-a' }, view.uid).line, 'site-a:KEY-OF-A-0123456789\n');
+
+  const refusal = (identity: string): SciStreamError => {
+    try {
+      preSharedKey({ secrets, identity }, view.uid);
+    } catch (error) {
+      if (SciStreamError.is(error)) return error;
+      throw error;
+    }
+    throw new Error('the keys were taken');
+  };
+  const unknown = refusal('site');
+  assert.is(unknown.code, 'SCI_PLUGIN_OPTIONS_INVALID');
+  await chmod(secrets, 0o640);
+  const readable = refusal('site-a');
+  assert.is(readable.code, 'SCI_PLUGIN_OPTIONS_INVALID');
+  assert.match(readable.suggestions.join(), 'chmod 600');
+  await scratch.remove();
+  const missing = refusal('site-a');
+  assert.is(missing.code, 'SCI_PLUGIN_OPTIONS_INVALID');
+  for (const error of [unknown, readable, missing]) assert.not.match(JSON.stringify(error), 'KEY-OF');
+});
+
+const READ = '2026.11.22 20:09:00 LOG5[ui]: Reading configuration from file /x/stunnel.conf';
+const GOOD = '2026.11.22 20:09:00 LOG5[ui]: Configuration successful';
+const bound = (name: string): string => `2026.11.22 20:09:00 LOG6[ui]: Service [${name}] (FD=3) bound to ::1:47001`;
+
+s('the log tells which targets are in force', () => {
+  const state = (...lines: string[]): string => configState(lines.join('\n'), ['s0 to a', 's1 to b']).state;
+  assert.is(state(), 'reading');
+  assert.is(state(READ, GOOD, bound('s0 to a')), 'reading');
+  assert.is(state(READ, GOOD, bound('s0 to a'), bound('s1 to b')), 'in force');
+  assert.is(state(GOOD, bound('s0 to a'), bound('s1 to b')), 'in force', 'the beginning was cut off');
+  assert.is(state(READ, GOOD, bound('s0 to a'), bound('s1 to b'), READ), 'reading');
+  assert.is(state(READ, GOOD, bound('s0 to a'), bound('s1 to b'), READ, GOOD, bound('s0 to a')), 'reading');
+  assert.equal(
+    configState(
+      [READ, 'x LOG3[ui]: stunnel.conf:3: "frob": no', 'x LOG3[ui]: Configuration failed', 'x LOG3[7]: y'].join('\n'),
+      [],
+    ),
+    { state: 'refused', why: 'stunnel.conf:3: "frob": no; Configuration failed' },
+  );
+});
+
+s('the example of the manifest is accepted, and the manifest promises what the plugin provides', async () => {
+  const { scistream } = JSON.parse(await packageFile('package.json')) as {
+    scistream: { apiVersion: number; provides: { kind: string; id: string; example: unknown }[] };
+  };
+  assert.is(scistream.apiVersion, plugin.apiVersion);
+  assert.equal(
+    scistream.provides.map(({ kind, id }) => ({ kind, id })),
+    plugin.providers.map(({ kind, id }) => ({ kind, id })),
+  );
+  for (const [i, { example }] of scistream.provides.entries()) {
+    const schema = plugin.providers[i]?.options as OptionsSchema<unknown>;
+    const result = await schema['~standard'].validate(example);
+    assert.is(result.issues, undefined);
+  }
+});
+
+s('options that make no sense are refused', () => {
+  const refuses = (options: object): void => assert.not.ok(StunnelOptions.safeParse(options).success);
+  refuses({ thread: 2 });
+  refuses({ maxConnections: 0 });
+  refuses({ psk: {} });
+  refuses({ psk: { compatibility: false } });
+  refuses({ psk: { secrets: '/x', identity: 'a:b' } });
+  refuses({ psk: { secrets: '/x', identity: 'a', compatibility: true } });
+});
+
+s.run();
