@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import type { ControlRequest, RelayAddress, RelayConfig, RelayListener } from './protocol.js';
+import type { ControlRequest, RelayAddress, RelayConfig, RelayListener, RelayTls } from './protocol.js';
 
 // Parsed by hand: loading a schema library would cost more than the rest of the worker's start.
 
@@ -25,6 +25,7 @@ export function parseConfig(text: string): RelayConfig {
     connectTimeoutMs: integer('connectTimeoutMs', raw['connectTimeoutMs'], 1, MAX_MS),
     retryMs: integer('retryMs', raw['retryMs'], 1, MAX_MS),
     udpSessionMs: integer('udpSessionMs', raw['udpSessionMs'], 1, MAX_MS),
+    ...(raw['tls'] === undefined ? {} : { tls: tls(raw['tls']) }),
   };
 }
 
@@ -43,6 +44,13 @@ export function parseRequest(line: string, listeners: number): ControlRequest {
     default:
       throw invalid('cmd', raw['cmd'], '"status" or "targets"');
   }
+}
+
+function tls(value: unknown): RelayTls {
+  const { leg, peer, handshakeMs } = record('tls', value);
+  if (leg !== 'listeners' && leg !== 'targets') throw invalid('tls.leg', leg, '"listeners" or "targets"');
+  if (typeof peer !== 'string' || peer === '') throw invalid('tls.peer', peer, 'a DNS name');
+  return { leg, peer, handshakeMs: integer('tls.handshakeMs', handshakeMs, 1, MAX_MS) };
 }
 
 function parseTargets(value: unknown, listeners: number): readonly RelayAddress[] {

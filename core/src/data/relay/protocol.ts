@@ -7,6 +7,9 @@
 /** Path of the control socket relative to the worker's working directory. It appears once every listener accepts. */
 export const CONTROL_SOCKET = 'control.sock';
 
+/** Names of the PEM files in the worker's working directory where {@link RelayConfig.tls} is given; all 0600. */
+export const TLS_FILES = { certificate: 'tls.crt', key: 'tls.key', ca: 'ca.crt' } as const;
+
 /** Longest request line in bytes; a longer one closes that control connection. */
 export const MAX_LINE_BYTES = 1024 * 1024;
 
@@ -19,6 +22,17 @@ export interface RelayAddress {
 /** Where the worker accepts. `fd`: an inherited TCP socket that is already bound and listening on `host:port`. */
 export interface RelayListener extends RelayAddress {
   readonly fd?: number;
+}
+
+/**
+ * TCP: which leg is encrypted. `listeners`: the worker is the TLS server of its clients; `targets`: it is a TLS client,
+ * and the certificate of the target must carry the DNS name `peer`.
+ */
+export interface RelayTls {
+  readonly leg: 'listeners' | 'targets';
+  readonly peer: string;
+  /** Longest time from the accept of a client to the end of its handshake, in ms. */
+  readonly handshakeMs: number;
 }
 
 /** Content of `relay.json`, which the parent writes (0600) before it starts the worker. All `…Ms` are milliseconds. */
@@ -35,6 +49,8 @@ export interface RelayConfig {
   readonly retryMs: number;
   /** UDP: a session without a datagram in either direction for this long is closed. */
   readonly udpSessionMs: number;
+  /** Absent: not encrypted. */
+  readonly tls?: RelayTls;
 }
 
 /** A line the parent sends. `targets` follows the rule of {@link RelayConfig.targets}; an empty list holds new clients. */
@@ -43,7 +59,7 @@ export type ControlRequest =
 
 /** Counters of one listener since the worker started. Payload bytes, live connections included. */
 export interface ListenerStatus {
-  /** TCP connections accepted; UDP sessions made. */
+  /** TCP connections accepted, before any handshake; UDP sessions made. */
   readonly connections: number;
   /** Of those, open now (held ones too). */
   readonly open: number;
@@ -53,7 +69,7 @@ export interface ListenerStatus {
   readonly bytesIn: number;
   /** Bytes received from the target. */
   readonly bytesOut: number;
-  /** TCP: connections that broke or were held in vain, and failed accepts. UDP: datagrams dropped and ICMP errors. */
+  /** TCP: connections that broke, were held in vain or failed in the handshake, and failed accepts. UDP: datagrams dropped and ICMP errors. */
   readonly errors: number;
 }
 

@@ -4,15 +4,17 @@ import { createInterface } from 'node:readline';
 import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import type { InstanceFiles } from '../../container-runtime.js';
 import { messageOf, quote, S2DSException } from '../../errors.js';
 import { proxyProvider, type PluginContext } from '../../plugin.js';
 import { ProxyContainer } from '../../proxy-container.js';
 import type { ProxyDescription, ProxyInstance, StreamView } from '../../proxy-view.js';
-import type { ListenerStatistics, StreamRequest } from '../../s2ds.js';
+import type { ListenerStatistics, StreamRequest, StreamTls } from '../../s2ds.js';
 import { parseDuration } from '../../units.js';
 import { within } from '../../wait.js';
 import {
   CONTROL_SOCKET,
+  TLS_FILES,
   type ControlReply,
   type ControlRequest,
   type RelayConfig,
@@ -20,6 +22,7 @@ import {
 } from './protocol.js';
 
 const CONFIG = 'relay.json';
+const HANDSHAKE_TIMEOUT_MS = 10_000;
 const CONTROL_TIMEOUT_MS = 2_000;
 const WORKER = fileURLToPath(new URL('./worker.js', import.meta.url));
 
@@ -50,7 +53,7 @@ export type RelayOptions = z.output<typeof relayOptions>;
 
 /** The built-in proxy: buffer-and-forward subprocesses of our own, which need nothing installed. See worker.ts. */
 export class RelayContainer extends ProxyContainer {
-  readonly supports = { tcp: true, udp: true, tls: false, rateLimit: false, liveRetarget: true, statistics: true };
+  readonly supports = { tcp: true, udp: true, tls: true, rateLimit: false, liveRetarget: true, statistics: true };
 
   constructor(
     context: PluginContext,
@@ -72,13 +75,20 @@ export class RelayContainer extends ProxyContainer {
       connectTimeoutMs: this.options.connectTimeout,
       retryMs: 500,
       udpSessionMs: this.options.udpSession,
+      ...(view.tls && {
+        tls: {
+          leg: view.role === 'PROD' ? 'listeners' : 'targets',
+          peer: view.tls.peer,
+          handshakeMs: HANDSHAKE_TIMEOUT_MS,
+        },
+      }),
     };
     return {
       image: 'node:20.19-bookworm-slim',
       executable: process.execPath,
       args: [WORKER, CONFIG],
       config: CONFIG,
-      files: { [CONFIG]: JSON.stringify(config, null, 2) },
+      files: { [CONFIG]: JSON.stringify(config, null, 2), ...credentialFiles(view.tls) },
     };
   }
 
@@ -127,6 +137,11 @@ export class RelayContainer extends ProxyContainer {
       socket?.destroy();
     }
   }
+}
+
+function credentialFiles(tls: StreamTls | undefined): InstanceFiles {
+  if (!tls) return {};
+  return { [TLS_FILES.certificate]: tls.certificate, [TLS_FILES.key]: tls.key, [TLS_FILES.ca]: tls.ca };
 }
 
 /** The relay as a provider, registered by the server itself. */

@@ -8,7 +8,9 @@ import { readFileSync, rmSync, writeSync } from 'node:fs';
 import { serveControl } from './control.js';
 import { parseConfig } from './parse.js';
 import { CONTROL_SOCKET } from './protocol.js';
+import type { RelayTls } from './protocol.js';
 import { TcpListener } from './tcp.js';
+import type { TcpSecurity } from './tcp.js';
 import { UdpListener } from './udp.js';
 
 /** One line on stderr. Written directly: the stream would turn a closed stderr into an exception. */
@@ -29,15 +31,24 @@ function die(code: 1 | 70, reason: unknown): never {
 async function main(file: string | undefined): Promise<void> {
   if (file === undefined) throw new Error('the start file is missing; usage: worker.js relay.json');
   const config = parseConfig(readFileSync(file, 'utf8'));
+  const security = config.tls && (await secure(config.tls));
   const listeners = config.listeners.map((address, i) => {
     const listener =
-      config.transport === 'tcp' ? new TcpListener(address, config) : new UdpListener(address, config.udpSessionMs);
+      config.transport === 'tcp'
+        ? new TcpListener(address, config, security)
+        : new UdpListener(address, config.udpSessionMs);
     listener.retarget(config.targets[i]);
     return listener;
   });
   await Promise.all(listeners.map((listener) => listener.listen()));
   await serveControl(listeners);
   process.on('exit', () => rmSync(CONTROL_SOCKET, { force: true }));
+}
+
+/** Loads TLS for a worker that needs it; the others start faster without. */
+async function secure({ leg, peer, handshakeMs }: RelayTls): Promise<TcpSecurity> {
+  const { TlsClient, TlsServer } = await import('./secure.js');
+  return leg === 'listeners' ? { listeners: new TlsServer(handshakeMs) } : { targets: new TlsClient(peer) };
 }
 
 process.umask(0o177);
