@@ -213,9 +213,13 @@ s('says nothing to a target that cannot prove to be the other gateway', async ()
   const impostors = [await foreign.issue(PROD), await authority.issue('other.stream')];
   for (const own of impostors) {
     let heard = '';
-    const server = await strangeServer(own, (socket) => socket.on('data', (data) => (heard += data.toString())), {
-      rejectUnauthorized: false,
-    });
+    const server = await strangeServer(
+      own,
+      (socket) => socket.on('data', (data: Buffer) => (heard += data.toString())),
+      {
+        rejectUnauthorized: false,
+      },
+    );
     const relay = await outbound([server], { holdMs: 300 });
     const client = relay.dial();
     client.write('secret');

@@ -84,7 +84,10 @@ export class Flow {
     this.#batchBytes = 0;
     // One write of many chunks: only the last one is waited for, which ends with all of them.
     sink?.cork();
-    for (const chunk of chunks) sink ? sink.write(chunk) : this.#pass(chunk, undefined);
+    for (const chunk of chunks) {
+      if (sink) sink.write(chunk);
+      else this.#pass(chunk, undefined);
+    }
     if (last) this.#pass(last, undefined);
     sink?.uncork();
     if (this.#paused) this.#source?.pause();

@@ -26,6 +26,7 @@ export function parseConfig(text: string): RelayConfig {
     retryMs: integer('retryMs', raw['retryMs'], 1, MAX_MS),
     udpSessionMs: integer('udpSessionMs', raw['udpSessionMs'], 1, MAX_MS),
     ...(raw['tls'] === undefined ? {} : { tls: tls(raw['tls']) }),
+    ...(raw['revision'] === undefined ? {} : { revision: word('revision', raw['revision']) }),
   };
 }
 
@@ -49,8 +50,7 @@ export function parseRequest(line: string, listeners: number): ControlRequest {
 function tls(value: unknown): RelayTls {
   const { leg, peer, handshakeMs } = record('tls', value);
   if (leg !== 'listeners' && leg !== 'targets') throw invalid('tls.leg', leg, '"listeners" or "targets"');
-  if (typeof peer !== 'string' || peer === '') throw invalid('tls.peer', peer, 'a DNS name');
-  return { leg, peer, handshakeMs: integer('tls.handshakeMs', handshakeMs, 1, MAX_MS) };
+  return { leg, peer: word('tls.peer', peer), handshakeMs: integer('tls.handshakeMs', handshakeMs, 1, MAX_MS) };
 }
 
 function parseTargets(value: unknown, listeners: number): readonly RelayAddress[] {
@@ -79,6 +79,11 @@ function address(name: string, value: unknown): RelayAddress {
   const { host, port } = record(name, value);
   if (typeof host !== 'string' || isIP(host) === 0) throw invalid(`${name}.host`, host, 'an IP address');
   return { host, port: integer(`${name}.port`, port, 1, 65_535) };
+}
+
+function word(name: string, value: unknown): string {
+  if (typeof value !== 'string' || !/^[\w.-]{1,255}$/.test(value)) throw invalid(name, value, 'letters, digits, _ . -');
+  return value;
 }
 
 function integer(name: string, value: unknown, min: number, max: number): number {

@@ -1,6 +1,7 @@
 /**
  * What the relay worker and its parent say to each other: the start file `relay.json` and the JSON lines on the unix
- * socket `control.sock`, both in the worker's private working directory (0700).
+ * socket `control.sock`, both in the worker's private working directory (0700). Without a socket, see
+ * {@link RelayConfig.revision}.
  * One request line gets exactly one reply line, in order. Requests never change a connection that already has its target.
  */
 
@@ -51,7 +52,20 @@ export interface RelayConfig {
   readonly udpSessionMs: number;
   /** Absent: not encrypted. */
   readonly tls?: RelayTls;
+  /**
+   * Given where the parent cannot reach a socket of the worker. Then there is no control socket: on SIGHUP the worker
+   * reads this file again and uses its `targets` (nothing else), and says {@link inForce} of the revision it obeys, at the
+   * start once every listener accepts.
+   */
+  readonly revision?: string;
 }
+
+/** What a worker without control socket writes to stderr when it uses this revision of `relay.json`. */
+export const inForce = (revision: string): string => `revision ${revision} is in force`;
+
+/** The revision that the last such line of a log is about. */
+export const revisionIn = (log: string): string | undefined =>
+  [...log.matchAll(/\brevision (\S+) is in force$/gm)].at(-1)?.[1];
 
 /** A line the parent sends. `targets` follows the rule of {@link RelayConfig.targets}; an empty list holds new clients. */
 export type ControlRequest =
