@@ -36,6 +36,9 @@ export interface RelayOptions {
   holdMs?: number;
   retryMs?: number;
   udpSessionMs?: number;
+  tls?: { leg: 'listeners' | 'targets'; peer: string; handshakeMs?: number };
+  /** Put into the worker's directory beside `relay.json`. */
+  files?: Readonly<Record<string, string>>;
 }
 
 /** Undoes everything the helpers of this file made; for `after.each`. */
@@ -73,7 +76,10 @@ export class Relay {
       retryMs: 50,
       udpSessionMs: 20_000,
     };
-    writeFileSync(join(this.directory, 'relay.json'), JSON.stringify({ ...config, ...options }), { mode: 0o600 });
+    const { files: own = {}, tls, ...rest } = options;
+    const security = tls && { tls: { handshakeMs: 8000, ...tls } };
+    const all = { ...own, 'relay.json': JSON.stringify({ ...config, ...rest, ...security }) };
+    for (const [name, text] of Object.entries(all)) writeFileSync(join(this.directory, name), text, { mode: 0o600 });
     const limit = files === undefined ? '' : `ulimit -n ${files};`;
     const command = [process.execPath, WORKER, 'relay.json'].map((word) => `'${word}'`).join(' ');
     this.#child = spawn('/bin/sh', ['-c', `${limit} exec ${command}`], {
@@ -205,6 +211,11 @@ export class Target {
     this.#server.listen(port, host);
     await once(this.#server, 'listening');
     return { host, port: (this.#server.address() as AddressInfo).port };
+  }
+
+  /** Accepts no more. */
+  close(): void {
+    this.#server.close();
   }
 
   /** The socket accepted as number `index`, once it is there. */

@@ -1,9 +1,14 @@
 import type { OnReadOpts, Socket } from 'node:net';
 import { giveBuffer, SCRATCH, takeBuffer } from './buffers.js';
 import { errorBehindEnd } from './sockets.js';
+import type { Leg } from './sockets.js';
 
 /** Bytes kept for a client whose target is not there yet; then its socket is left unread. */
 const HOLD_BYTES = 64 * 1024;
+/** Most payload of a TLS record (RFC 8446 section 5.1). A stream of chunks this long is bulk data. */
+const RECORD_BYTES = 16 * 1024;
+/** Chunks are gathered up to this many bytes, as long as one turn of the event loop brings more. */
+const BATCH_BYTES = 256 * 1024;
 /** Writes under way before the source is paused. With the buffer being read into: three buffers per busy direction. */
 const MAX_WRITES = 2;
 
@@ -20,6 +25,8 @@ export class Flow {
   };
   readonly #count: (bytes: number) => void;
   readonly #held: Buffer[] = [];
+  #batch: Buffer[] = [];
+  #batchBytes = 0;
   #heldBytes = 0;
   #source: Socket | undefined;
   #sink: Socket | undefined;
@@ -39,11 +46,11 @@ export class Flow {
     return this.#ended && this.#heldBytes === 0;
   }
 
-  /** Names the socket that was made with {@link onread}; call once, before it can emit anything. */
-  from(source: Socket): void {
-    this.#source = source;
-    source.once('end', () => this.#end(source));
-    source.once('close', () => {
+  /** Names the leg whose data come through {@link onread} or {@link push}; call once, before it can emit anything. */
+  from(leg: Leg): void {
+    this.#source = leg.socket;
+    leg.socket.once('end', () => this.#end(leg));
+    leg.socket.once('close', () => {
       if (this.#reading !== SCRATCH) giveBuffer(this.#reading);
       this.#reading = SCRATCH;
     });
@@ -58,13 +65,32 @@ export class Flow {
   }
 
   /**
-   * A chunk that did not come through {@link onread} (a socket without a usable handle). The caller gives it away.
-   * @returns false when the source must be paused; the flow resumes it
+   * A chunk that did not come through {@link onread}: TLS, or a socket without a usable handle. The caller gives it away.
+   * Full records are gathered and written in one go, which saves most of the system calls; a short one is the last of
+   * what there is, and waits for nothing.
    */
-  push(chunk: Buffer): boolean {
+  push(chunk: Buffer): void {
     this.#count(chunk.length);
-    this.#pass(chunk, undefined);
-    return !this.#paused;
+    this.#batch.push(chunk);
+    this.#batchBytes += chunk.length;
+    if (chunk.length < RECORD_BYTES || this.#batchBytes >= BATCH_BYTES) this.#flush();
+    else if (this.#batch.length === 1) setImmediate(() => this.#flush());
+  }
+
+  #flush(): void {
+    const chunks = this.#batch.splice(0);
+    const sink = this.#sink;
+    const last = sink && chunks.pop();
+    this.#batchBytes = 0;
+    // One write of many chunks: only the last one is waited for, which ends with all of them.
+    sink?.cork();
+    for (const chunk of chunks) {
+      if (sink) sink.write(chunk);
+      else this.#pass(chunk, undefined);
+    }
+    if (last) this.#pass(last, undefined);
+    sink?.uncork();
+    if (this.#paused) this.#source?.pause();
   }
 
   #read(bytes: number): boolean {
@@ -109,12 +135,13 @@ export class Flow {
     this.#source?.resume();
   }
 
-  #end(source: Socket): void {
-    const error = errorBehindEnd(source);
+  #end(leg: Leg): void {
+    const error = errorBehindEnd(leg);
     if (error) {
-      source.destroy(error);
+      leg.socket.destroy(error);
       return;
     }
+    this.#flush();
     this.#ended = true;
     this.#sink?.end();
   }

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import type { ControlRequest, RelayAddress, RelayConfig, RelayListener } from './protocol.js';
+import type { ControlRequest, RelayAddress, RelayConfig, RelayListener, RelayTls } from './protocol.js';
 
 // Parsed by hand: loading a schema library would cost more than the rest of the worker's start.
 
@@ -25,6 +25,8 @@ export function parseConfig(text: string): RelayConfig {
     connectTimeoutMs: integer('connectTimeoutMs', raw['connectTimeoutMs'], 1, MAX_MS),
     retryMs: integer('retryMs', raw['retryMs'], 1, MAX_MS),
     udpSessionMs: integer('udpSessionMs', raw['udpSessionMs'], 1, MAX_MS),
+    ...(raw['tls'] === undefined ? {} : { tls: tls(raw['tls']) }),
+    ...(raw['revision'] === undefined ? {} : { revision: word('revision', raw['revision']) }),
   };
 }
 
@@ -43,6 +45,12 @@ export function parseRequest(line: string, listeners: number): ControlRequest {
     default:
       throw invalid('cmd', raw['cmd'], '"status" or "targets"');
   }
+}
+
+function tls(value: unknown): RelayTls {
+  const { leg, peer, handshakeMs } = record('tls', value);
+  if (leg !== 'listeners' && leg !== 'targets') throw invalid('tls.leg', leg, '"listeners" or "targets"');
+  return { leg, peer: word('tls.peer', peer), handshakeMs: integer('tls.handshakeMs', handshakeMs, 1, MAX_MS) };
 }
 
 function parseTargets(value: unknown, listeners: number): readonly RelayAddress[] {
@@ -71,6 +79,11 @@ function address(name: string, value: unknown): RelayAddress {
   const { host, port } = record(name, value);
   if (typeof host !== 'string' || isIP(host) === 0) throw invalid(`${name}.host`, host, 'an IP address');
   return { host, port: integer(`${name}.port`, port, 1, 65_535) };
+}
+
+function word(name: string, value: unknown): string {
+  if (typeof value !== 'string' || !/^[\w.-]{1,255}$/.test(value)) throw invalid(name, value, 'letters, digits, _ . -');
+  return value;
 }
 
 function integer(name: string, value: unknown, min: number, max: number): number {

@@ -1,11 +1,15 @@
 /**
  * What the relay worker and its parent say to each other: the start file `relay.json` and the JSON lines on the unix
- * socket `control.sock`, both in the worker's private working directory (0700).
+ * socket `control.sock`, both in the worker's private working directory (0700). Without a socket, see
+ * {@link RelayConfig.revision}.
  * One request line gets exactly one reply line, in order. Requests never change a connection that already has its target.
  */
 
 /** Path of the control socket relative to the worker's working directory. It appears once every listener accepts. */
 export const CONTROL_SOCKET = 'control.sock';
+
+/** Names of the PEM files in the worker's working directory where {@link RelayConfig.tls} is given; all 0600. */
+export const TLS_FILES = { certificate: 'tls.crt', key: 'tls.key', ca: 'ca.crt' } as const;
 
 /** Longest request line in bytes; a longer one closes that control connection. */
 export const MAX_LINE_BYTES = 1024 * 1024;
@@ -19,6 +23,17 @@ export interface RelayAddress {
 /** Where the worker accepts. `fd`: an inherited TCP socket that is already bound and listening on `host:port`. */
 export interface RelayListener extends RelayAddress {
   readonly fd?: number;
+}
+
+/**
+ * TCP: which leg is encrypted. `listeners`: the worker is the TLS server of its clients; `targets`: it is a TLS client,
+ * and the certificate of the target must carry the DNS name `peer`.
+ */
+export interface RelayTls {
+  readonly leg: 'listeners' | 'targets';
+  readonly peer: string;
+  /** Longest time from the accept of a client to the end of its handshake, in ms. */
+  readonly handshakeMs: number;
 }
 
 /** Content of `relay.json`, which the parent writes (0600) before it starts the worker. All `…Ms` are milliseconds. */
@@ -35,7 +50,22 @@ export interface RelayConfig {
   readonly retryMs: number;
   /** UDP: a session without a datagram in either direction for this long is closed. */
   readonly udpSessionMs: number;
+  /** Absent: not encrypted. */
+  readonly tls?: RelayTls;
+  /**
+   * Given where the parent cannot reach a socket of the worker. Then there is no control socket: on SIGHUP the worker
+   * reads this file again and uses its `targets` (nothing else), and says {@link inForce} of the revision it obeys, at the
+   * start once every listener accepts.
+   */
+  readonly revision?: string;
 }
+
+/** What a worker without control socket writes to stderr when it uses this revision of `relay.json`. */
+export const inForce = (revision: string): string => `revision ${revision} is in force`;
+
+/** The revision that the last such line of a log is about. */
+export const revisionIn = (log: string): string | undefined =>
+  [...log.matchAll(/\brevision (\S+) is in force$/gm)].at(-1)?.[1];
 
 /** A line the parent sends. `targets` follows the rule of {@link RelayConfig.targets}; an empty list holds new clients. */
 export type ControlRequest =
@@ -43,7 +73,7 @@ export type ControlRequest =
 
 /** Counters of one listener since the worker started. Payload bytes, live connections included. */
 export interface ListenerStatus {
-  /** TCP connections accepted; UDP sessions made. */
+  /** TCP connections accepted, before any handshake; UDP sessions made. */
   readonly connections: number;
   /** Of those, open now (held ones too). */
   readonly open: number;
@@ -53,7 +83,7 @@ export interface ListenerStatus {
   readonly bytesIn: number;
   /** Bytes received from the target. */
   readonly bytesOut: number;
-  /** TCP: connections that broke or were held in vain, and failed accepts. UDP: datagrams dropped and ICMP errors. */
+  /** TCP: connections that broke, were held in vain or failed in the handshake, and failed accepts. UDP: datagrams dropped and ICMP errors. */
   readonly errors: number;
 }
 

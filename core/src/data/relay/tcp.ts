@@ -4,7 +4,9 @@ import { Flow } from './flow.js';
 import { newCounters, sameAddress } from './listener.js';
 import type { Listener } from './listener.js';
 import type { RelayAddress, RelayConfig, RelayListener } from './protocol.js';
-import { adopt, isSelfConnected, reset } from './sockets.js';
+import type { TlsClient, TlsServer } from './secure.js';
+import { adopt, adoptStream, isSelfConnected, reset } from './sockets.js';
+import type { Leg } from './sockets.js';
 
 const KEEPALIVE_MS = 30_000;
 const BACKLOG = 511;
@@ -13,18 +15,26 @@ const NOTHING = Buffer.alloc(0);
 /** The times of {@link RelayConfig} that TCP needs, in ms. */
 export type TcpTimes = Pick<RelayConfig, 'holdMs' | 'connectTimeoutMs' | 'retryMs'>;
 
+/** The encrypted leg of the worker's connections, if any. */
+export interface TcpSecurity {
+  readonly listeners?: TlsServer;
+  readonly targets?: TlsClient;
+}
+
 /** Accepts on one address and gives every client its own connection to the current target. */
 export class TcpListener implements Listener {
   readonly counters = newCounters();
   /** Clients that have no target yet. */
   readonly waiting = new Set<TcpConnection>();
   readonly times: TcpTimes;
+  readonly security: TcpSecurity;
   readonly #address: RelayListener;
   #target: RelayAddress | undefined;
 
-  constructor(address: RelayListener, times: TcpTimes) {
+  constructor(address: RelayListener, times: TcpTimes, security: TcpSecurity = {}) {
     this.#address = address;
     this.times = times;
+    this.security = security;
   }
 
   /** Where new connections go; undefined holds them. */
@@ -33,9 +43,9 @@ export class TcpListener implements Listener {
   }
 
   listen(): Promise<void> {
-    const server: Server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
-      new TcpConnection(socket, this).start();
-    });
+    // Who ends in the middle of a handshake is to be closed; after it, TlsServer keeps the other direction open.
+    const allowHalfOpen = this.security.listeners === undefined;
+    const server: Server = createServer({ allowHalfOpen, pauseOnConnect: true }, (socket) => this.#accepted(socket));
     const { fd, host, port } = this.#address;
     return new Promise((resolve, reject) => {
       server.once('error', reject);
@@ -53,6 +63,27 @@ export class TcpListener implements Listener {
     this.#target = target;
     for (const connection of this.waiting) connection.retarget();
   }
+
+  #accepted(wire: Socket): void {
+    const { counters, security } = this;
+    counters.connections += 1;
+    counters.open += 1;
+    const start = (accept: (up: Flow) => Leg): void => new TcpConnection(accept, this).start();
+    if (security.listeners === undefined) {
+      start((up) => adopt(wire, up));
+      return;
+    }
+    wire.setNoDelay(true);
+    wire.setKeepAlive(true, KEEPALIVE_MS);
+    security.listeners.secure(
+      wire,
+      (socket) => start((up) => adoptStream({ socket, wire }, up)),
+      (wrong) => {
+        counters.open -= 1;
+        if (wrong) counters.errors += 1;
+      },
+    );
+  }
 }
 
 /**
@@ -62,9 +93,9 @@ export class TcpListener implements Listener {
  */
 class TcpConnection {
   readonly #listener: TcpListener;
-  readonly #client: Socket;
+  readonly #client: Leg;
   readonly #up: Flow;
-  #target: Socket | undefined;
+  #target: Leg | undefined;
   #attemptedAt = 0;
   #established = false;
   /** The target was not there at once. From now on a client that leaves without a word is forgotten. */
@@ -73,25 +104,26 @@ class TcpConnection {
   #retry: NodeJS.Timeout | undefined;
   #deadline: NodeJS.Timeout | undefined;
 
-  constructor(accepted: Socket, listener: TcpListener) {
+  /** @param accept makes the client's leg, which reads through the flow it is given */
+  constructor(accept: (up: Flow) => Leg, listener: TcpListener) {
     this.#listener = listener;
     this.#up = new Flow((bytes) => (listener.counters.bytesIn += bytes));
-    this.#client = adopt(accepted, this.#up);
+    this.#client = accept(this.#up);
   }
 
-  /** Counts the client and makes the first attempt; call once. */
+  /** Makes the first attempt; call once. */
   start(): void {
     const { counters, times, waiting } = this.#listener;
-    counters.connections += 1;
-    counters.open += 1;
+    const { socket, wire } = this.#client;
     waiting.add(this);
-    this.#client.setNoDelay(true);
-    this.#client.setKeepAlive(true, KEEPALIVE_MS);
-    this.#client.on('error', () => this.#fail());
-    this.#client.once('end', () => this.#leaveIfGone());
-    this.#client.once('close', () => {
+    wire.setNoDelay(true);
+    wire.setKeepAlive(true, KEEPALIVE_MS);
+    socket.on('error', () => this.#fail());
+    socket.once('end', () => this.#leaveIfGone());
+    socket.once('close', () => {
       counters.open -= 1;
       this.#stopWaiting();
+      if (!socket.readableEnded) this.#fail();
     });
     this.#retry = setInterval(() => this.#tick(), times.retryMs);
     this.#deadline = setTimeout(() => this.#fail(), times.holdMs);
@@ -121,50 +153,53 @@ class TcpConnection {
    */
   #attemptIfPresent(): void {
     setImmediate(() => {
-      if (this.#over || this.#client.destroyed) return;
-      this.#client.write(NOTHING, (error) => {
+      if (this.#over || this.#client.socket.destroyed) return;
+      this.#client.socket.write(NOTHING, (error) => {
         if (!error) this.#attempt();
       });
     });
   }
 
   #attempt(): void {
-    const { counters, target } = this.#listener;
-    if (target === undefined || this.#target !== undefined || this.#over || this.#client.destroyed) return;
+    const { counters, target, security } = this.#listener;
+    if (target === undefined || this.#target !== undefined || this.#over || this.#client.socket.destroyed) return;
     const down = new Flow((bytes) => (counters.bytesOut += bytes));
-    const socket = connect({
+    const wire = connect({
       host: target.host,
       port: target.port,
       allowHalfOpen: true,
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: KEEPALIVE_MS,
-      onread: down.onread,
+      ...(security.targets ? {} : { onread: down.onread }),
     });
-    this.#target = socket;
+    const leg = { wire, socket: security.targets?.secure(wire) ?? wire };
+    this.#target = leg;
     this.#attemptedAt = performance.now();
-    down.from(socket);
-    socket.on('error', () => this.#targetFailed(socket));
-    socket.once('connect', () => {
-      if (isSelfConnected(socket)) {
-        socket.destroy();
-        this.#targetFailed(socket);
+    if (security.targets) adoptStream(leg, down);
+    else down.from(leg);
+    leg.socket.on('error', () => this.#targetFailed(leg));
+    leg.socket.once('close', () => leg.socket.readableEnded || this.#targetFailed(leg));
+    leg.socket.once(security.targets ? 'secureConnect' : 'connect', () => {
+      if (isSelfConnected(leg)) {
+        wire.destroy();
+        this.#targetFailed(leg);
       } else {
-        this.#establish(socket, down);
+        this.#establish(leg, down);
       }
     });
   }
 
-  #establish(target: Socket, down: Flow): void {
+  #establish(target: Leg, down: Flow): void {
     this.#established = true;
     this.#listener.counters.established += 1;
     this.#stopWaiting();
-    down.to(this.#client);
-    this.#up.to(target);
+    down.to(this.#client.socket);
+    this.#up.to(target.socket);
   }
 
-  #targetFailed(socket: Socket): void {
-    if (socket !== this.#target) return;
+  #targetFailed(leg: Leg): void {
+    if (leg !== this.#target) return;
     if (this.#established) {
       this.#fail();
       return;
@@ -177,7 +212,7 @@ class TcpConnection {
   #giveUpAttempt(): void {
     const attempt = this.#target;
     this.#target = undefined;
-    attempt?.destroy();
+    attempt?.wire.destroy();
   }
 
   /** Forgets a held client that closed without sending anything: nobody is left whom a connection could serve. */
@@ -186,7 +221,7 @@ class TcpConnection {
     this.#over = true;
     this.#stopWaiting();
     this.#giveUpAttempt();
-    this.#client.destroy();
+    this.#client.socket.destroy();
     return true;
   }
 
