@@ -15,12 +15,16 @@ export const root = fileURLToPath(new URL('..', import.meta.url));
 /** A step that failed, or nothing to run. What there was to show has been shown; the message is one sentence. */
 export class SetupError extends Error {}
 
-/** What tests need from the system: the name they use, how it is found, and the Debian package that brings it. */
+/** What tests need from the system: the name they use, how it is found, and the Debian packages that bring it. */
 const PROGRAMS = {
   haproxy: { found: ['haproxy', '-v'], package: 'haproxy' },
   'python3-grpc': { found: ['/usr/bin/python3', '-c', 'import grpc'], package: 'python3-grpcio' },
   ip: { found: ['ip', '-V'], package: 'iproute2' },
   nft: { found: ['nft', '--version'], package: 'nftables' },
+  docker: {
+    found: ['sh', '-c', 'dockerd --version && containerd --version && busybox true'],
+    package: 'docker.io busybox-static',
+  },
 };
 
 /** PATH with the folders of administrators' programs (haproxy, nft), which an ordinary user's lacks on Debian. */
@@ -88,7 +92,7 @@ export function ensureBuilt(project = 'tsconfig.build.json') {
 export function provision(names = Object.keys(PROGRAMS)) {
   const missing = names.map((name) => PROGRAMS[name]).filter(({ found }) => !succeeds(found));
   if (missing.length === 0) return;
-  const packages = missing.map((program) => program.package);
+  const packages = missing.flatMap((program) => program.package.split(' '));
   const refusal = refusalToInstall();
   if (refusal !== undefined) {
     say(`not installed: ${packages.join(', ')} (${refusal}); what needs them cannot run`);
