@@ -25,6 +25,10 @@ const PROGRAMS = {
     found: ['sh', '-c', 'dockerd --version && containerd --version && busybox true'],
     package: 'docker.io busybox-static',
   },
+  podman: {
+    found: ['sh', '-c', 'podman --version && docker-init --version && busybox true'],
+    package: 'podman docker.io busybox-static',
+  },
 };
 
 /** PATH with the folders of administrators' programs (haproxy, nft), which an ordinary user's lacks on Debian. */

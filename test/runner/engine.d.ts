@@ -19,3 +19,6 @@ export const IMAGE: string;
 
 /** Starts a Docker engine: needs root and the packages that `// needs: docker` stands for. */
 export function startEngine(): Promise<TestEngine>;
+
+/** Starts Podman behind Docker's interface: needs root and the packages that `// needs: podman` stands for. */
+export function startPodman(): Promise<TestEngine>;

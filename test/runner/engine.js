@@ -82,3 +82,9 @@ async function start(kind) {
  * @returns {Promise<import('./engine.js').TestEngine>}
  */
 export const startEngine = () => start('docker');
+
+/**
+ * The same with Debian's Podman behind Docker's interface. Its containers do not depend on the daemon.
+ * @returns {Promise<import('./engine.js').TestEngine>}
+ */
+export const startPodman = () => start('podman');
