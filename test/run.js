@@ -17,6 +17,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { startEngine } from './runner/engine.js';
 import { plainTestFiles, testFiles } from './runner/files.js';
 import { LTS, ltsNode } from './runner/node-lts.js';
 import { isKnownNeed, unmetNeeds } from './runner/needs.js';
@@ -109,6 +110,23 @@ async function runOnLts(fast, options) {
   await runAll(fast, FAST_AT_ONCE, { ...options, node: lts.node, prefix: 'lts:' });
 }
 
+/**
+ * Starts one container engine for all files that need docker, and tells them by the environment where it is; gives back
+ * what ends it.
+ */
+async function engineFor(files) {
+  const users = files.filter(({ needs }) => needs.includes('docker') && unmetNeeds(needs).length === 0);
+  if (users.length === 0) return async () => undefined;
+  try {
+    const { host, image, stop } = await startEngine();
+    Object.assign(process.env, { SCISTREAM_TEST_DOCKER: host, SCISTREAM_TEST_IMAGE: image });
+    return stop;
+  } catch (error) {
+    fail('docker', error.message);
+    return async () => undefined;
+  }
+}
+
 function prepare({ folder, real }) {
   if (folder !== undefined) return;
   ensureInstalled();
@@ -130,18 +148,23 @@ async function main() {
   // Short, because the path of a unix socket may have no more than 107 bytes (unix(7)).
   const temporary = mkdtempSync(join(tmpdir(), 'sci-'));
   const options = { node: process.execPath, prefix: '', limit: wanted.limit, temporary };
+  let stopEngine = async () => undefined;
   for (const [signal, number] of Object.entries({ SIGINT: 2, SIGTERM: 15, SIGHUP: 1 })) {
     process.once(signal, () => {
       killAll();
       rmSync(temporary, { recursive: true, force: true });
-      process.exit(128 + number);
+      void stopEngine().finally(() => process.exit(128 + number));
     });
   }
   try {
     if (wanted.fast) await runAll(fast, FAST_AT_ONCE, options);
-    if (wanted.real) await runAll(real, 1, options);
+    if (wanted.real) {
+      stopEngine = await engineFor(real);
+      await runAll(real, 1, options);
+    }
     if (wanted.lts) await runOnLts(fast, options);
   } finally {
+    await stopEngine();
     rmSync(temporary, { recursive: true, force: true });
   }
 }

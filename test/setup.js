@@ -28,6 +28,14 @@ const PROGRAMS = {
   'python3-grpc': { found: ['/usr/bin/python3', '-c', 'import grpc'], package: 'python3-grpcio' },
   ip: { found: ['ip', '-V'], package: 'iproute2' },
   nft: { found: ['nft', '--version'], package: 'nftables' },
+  docker: {
+    found: ['sh', '-c', 'dockerd --version && containerd --version && busybox true'],
+    package: 'docker.io busybox-static',
+  },
+  podman: {
+    found: ['sh', '-c', 'podman --version && docker-init --version && busybox true'],
+    package: 'podman docker.io busybox-static',
+  },
 };
 
 /** PATH with the folders of administrators' programs (haproxy, nft), which an ordinary user's lacks on Debian. */
