@@ -215,6 +215,28 @@ s('knows aliases in any letter case, and the runtime that one implies', async ({
   assert.equal(all.resolve('Turbo', 'pod'), { proxy: 'turbo', runtime: 'pod' });
 });
 
+s('an alias never stands in the way of the exact id', async ({ directory }) => {
+  const aliases = [{ name: 'Turbo', runtime: 'pod' }];
+  const provides = [{ ...entry('turbo', 'proxy'), aliases }, entry('pod')];
+  const all = providers(await findPlugins([await plugin(directory, 'p', { apiVersion: 1, provides })]));
+  assert.equal(all.resolve('turbo', 'process'), { proxy: 'turbo', runtime: 'process' });
+  for (const name of ['Turbo', 'TURBO', 'tUrBo']) {
+    assert.equal(all.resolve(name, 'process'), { proxy: 'turbo', runtime: 'pod' }, name);
+  }
+});
+
+s('an alias whose runtime is missing says which one, how to get it, and how to do without', async ({ directory }) => {
+  const aliases = [{ name: 'Turbo', runtime: 'docker' }];
+  const provides = [{ ...entry('turbo', 'proxy'), aliases }];
+  const all = providers(await findPlugins([await plugin(directory, 'p', { apiVersion: 1, provides })]));
+  const error = assertThrows(() => all.resolve('Turbo', 'process'));
+  assert.is(error.code, 'SCI_RUNTIME_UNKNOWN');
+  assert.match(error.message, 'no runtime "docker"');
+  const help = error.suggestions.join('\n');
+  assert.match(help, '"Turbo" means proxy turbo in runtime docker. Use turbo to run it in another.');
+  assert.match(help, 'scistream plugin install @scistream/plugin-dockersock');
+});
+
 s('plugins that the configuration names must be there, and then no others are offered', async ({ directory }) => {
   const found = await findPlugins([
     await plugin(directory, 'one', manifest('a'), code('a')),

@@ -96,17 +96,21 @@ export class Providers {
   }
 
   /**
-   * The ids behind names as people type them: any letter case, and aliases, of which some imply a runtime and then
-   * overrule `runtime`.
+   * The ids behind names as people type them. What is exactly an id means that and nothing else; otherwise aliases come
+   * first, then ids, both in any letter case. So `haproxy` runs where it was asked to, while `Haproxy` and `HAPROXY` are
+   * the alias. Some aliases imply a runtime and then overrule `runtime`.
    * @throws SCI_PROXY_UNKNOWN, SCI_RUNTIME_UNKNOWN with what is available and how to install more; or why it is broken
    */
   resolve(proxy: string, runtime: string): { readonly proxy: string; readonly runtime: string } {
-    const named = this.list('proxy').flatMap(({ id, aliases = [] }) => aliases.map((alias) => ({ ...alias, id })));
-    const alias = named.find(({ name }) => name.toLowerCase() === proxy.toLowerCase());
-    return {
-      proxy: this.#find('proxy', alias?.id ?? proxy).id,
-      runtime: this.#find('runtime', alias?.runtime ?? runtime).id,
-    };
+    const offers = this.list('proxy');
+    const named = offers.flatMap(({ id, aliases = [] }) => aliases.map((alias) => ({ ...alias, id })));
+    const alias = offers.some(({ id }) => id === proxy)
+      ? undefined
+      : named.find(({ name }) => name.toLowerCase() === proxy.toLowerCase());
+    const { id } = this.#find('proxy', alias?.id ?? proxy);
+    if (alias?.runtime === undefined) return { proxy: id, runtime: this.#find('runtime', runtime).id };
+    const plain = `${quote(proxy)} means proxy ${id} in runtime ${alias.runtime}. Use ${id} to run it in another.`;
+    return { proxy: id, runtime: this.#find('runtime', alias.runtime, [plain]).id };
   }
 
   /** A proxy with its options of `proxies.<id>`. @throws as {@link resolve}, SCI_PLUGIN_OPTIONS_INVALID, SCI_PLUGIN_* */
@@ -163,30 +167,33 @@ export class Providers {
     return known;
   }
 
-  #find(kind: ProviderKind, name: string): Offer {
+  /** @param hints Put before the suggestions of the error that says that there is none. */
+  #find(kind: ProviderKind, name: string, hints: readonly string[] = []): Offer {
     const fits = this.list(kind).filter(({ id }) => id === name.toLowerCase());
     const found = fits.find(({ error }) => error === undefined) ?? fits[0];
-    if (!found) throw this.#unknown(kind, name);
+    if (!found) throw this.#unknown(kind, name, hints);
     if (found.error) throw found.error;
     return found;
   }
 
-  #unknown(kind: ProviderKind, name: string): SciStreamError {
+  #unknown(kind: ProviderKind, name: string, hints: readonly string[] = []): SciStreamError {
     const ids = this.list(kind).flatMap(({ id, error }) => (error ? [] : [id]));
     const meant = nearest(name, ids);
     const elsewhere = this.init.plugins.find(({ manifest }) =>
       manifest?.provides.some((entry) => entry.kind === kind && entry.id === name),
     );
     const id = name.toLowerCase().replace(/[^a-z0-9-]/g, '');
+    const wanted = kind === 'runtime' && id === 'docker' ? 'dockersock' : id;
     return new SciStreamError(
       UNKNOWN[kind],
       `There is no ${kind} ${quote(name)}${meant ? `, did you mean ${meant}?` : '.'}`,
       {
         suggestions: [
+          ...hints,
           `Available: ${ids.join(', ') || 'none'}.`,
           elsewhere
             ? `Add ${elsewhere.name} to plugins in the configuration of the control server.`
-            : `Install a plugin that provides it, for example: scistream plugin install @scistream/plugin-${id}`,
+            : `Install a plugin that provides it, for example: scistream plugin install @scistream/plugin-${wanted}`,
           ...(elsewhere ? [] : ['Or find one: npm search scistream-plugin']),
         ],
       },

@@ -1,79 +1,72 @@
 import {
   createRenderer,
-  formatAddress,
   ProxyContainer,
   quote,
-  type Address,
   type ContainerRef,
   type ListenerStatistics,
   type PluginContext,
   type ProxyDescription,
   type ProxyInstance,
   type Renderer,
+  type S2DSCapabilities,
   type StreamView,
 } from '@scistream/core';
 import { templateDirectory } from '@scistream/templates';
 import { countersOf } from './counters.js';
+import { isLoaded, reload } from './master.js';
 import type { HaproxyOptions } from './options.js';
-import { ask, commandFailed, RUNTIME_SOCKET } from './runtime-socket.js';
+import { CHECK_CONFIG, CONFIG, NOWHERE, renderFiles, type Mode } from './render.js';
+import { ask, commandFailed } from './runtime-socket.js';
 
-const CONFIG = 'haproxy.cfg';
-const CHECK_CONFIG = 'check.cfg';
-const CHECK_VARIABLE = 'SCISTREAM_CHECK';
-
-/** Largest descriptor limit with which select(2) is used, whose sets hold 1024. */
-const SELECT_LIMIT = 1000;
-
-/** Descriptors besides two per connection and one per listener: log, poller, timer and runtime socket of each thread. */
-const SPARE_DESCRIPTORS = 64;
-
-/**
- * Where clients are sent before the target is known: nobody listens there (binding it needs root), so each try fails at
- * once and the client is held. Never 0.0.0.0, which HAProxy takes for "the address the client asked for", itself.
- */
-const NOWHERE: Address = { host: '127.0.0.1', port: 1 };
+/** Lines at the end of a young instance's log among which its master says that the worker has been loaded. */
+const FIRST_LINES = 50;
 
 /** All that HAProxy 2.6 answers when `set server … addr … port …` was obeyed; it puts `, ` between the two halves. */
 const RETARGETED =
   /^(IP changed from '.+' to '.+'|no need to change the addr), (port changed from '.+' to '.+'|no need to change the port)\b/;
 
 /**
- * TCP over HAProxy, one process per stream. New targets go through the runtime socket, so neither a listener nor a
- * connection in flight is touched; the configuration file is rewritten too, so that it always says what runs.
- * Clients that come before their target are held about 30 s (dataplane.md §0.6). One that leaves meanwhile without having
- * sent anything never reaches the target; one that has sent something may, because it looks like one that has said all
- * it wants to say and waits for the answer (`option abortonclose` would cut those too).
+ * TCP over HAProxy, one instance per stream, encrypted where asked. Neither a listener nor a connection in flight is ever
+ * touched by new targets. Where the runtime reaches unix sockets, an instance is one process that is told its targets
+ * through the runtime socket; the configuration file is rewritten too, so that it always says what runs. Elsewhere it is
+ * a master that starts a new worker for them, while old ones serve what they have accepted; there are no statistics then.
+ *
+ * With the runtime socket, clients that come before their target are held about 30 s (dataplane.md §0.6). One that leaves
+ * meanwhile without having sent anything never reaches the target; one that has sent something may, because it looks
+ * like one that has said all it wants to say and waits for the answer (`option abortonclose` would cut those too). A
+ * worker would hold them for an address it is never told, so there they are closed at once.
  */
 export class HaproxyContainer extends ProxyContainer {
-  readonly supports = {
-    tcp: true,
-    udp: false,
-    tls: false,
-    rateLimit: false,
-    liveRetarget: true,
-    statistics: true,
-  };
+  readonly supports: S2DSCapabilities;
+  readonly #mode: Mode;
   readonly #options: HaproxyOptions;
   readonly #renderer: Renderer;
+  /** What was counted last. Another ref is another program, or the same one after a restart of this process. */
   readonly #counters = new WeakMap<ContainerRef, readonly ListenerStatistics[]>();
 
   constructor(context: PluginContext, options: HaproxyOptions) {
     super(context, 'haproxy');
+    const { dial } = context.runtime.supports;
+    this.supports = { tcp: true, udp: false, tls: true, rateLimit: false, liveRetarget: true, statistics: dial };
+    this.#mode = dial ? 'runtime-socket' : 'master-worker';
     this.#options = options;
     this.#renderer = createRenderer([...(options.templates ? [options.templates] : []), templateDirectory('haproxy')]);
   }
 
+  /**
+   * The first process of a container never gets a signal it has no handler for (pid_namespaces(7)). Without a master
+   * HAProxy has none for SIGTERM; for SIGUSR1 it has, and the template makes that end it at once. A master has both.
+   */
   protected override describe(view: StreamView): ProxyDescription {
     const { image, executable } = this.#options;
+    const master = this.#mode === 'master-worker';
     return {
       image,
       executable,
-      args: ['-db', '-f', CONFIG],
+      args: [...(master ? ['-W'] : []), '-db', '-f', CONFIG],
       config: CONFIG,
-      files: {
-        [CONFIG]: renderConfig(this.#renderer, view, this.#options),
-        [CHECK_CONFIG]: `global\n  setenv ${CHECK_VARIABLE} 1\n`,
-      },
+      files: renderFiles(this.#renderer, view, this.#options, this.#mode),
+      stopSignal: this.context.runtime.supports.images && !master ? 'SIGUSR1' : 'SIGTERM',
     };
   }
 
@@ -87,10 +80,13 @@ export class HaproxyContainer extends ProxyContainer {
 
   /** HAProxy opens the runtime socket after all listeners, so an answer says that every one of them accepts. */
   protected override async ready({ ref }: ProxyInstance): Promise<boolean> {
-    return /^Pid: \d+$/m.test(await ask(this.context.runtime, ref, ['show', 'info']));
+    const { runtime } = this.context;
+    if (this.#mode === 'master-worker') return isLoaded(await runtime.logs(ref, FIRST_LINES));
+    return /^Pid: \d+$/m.test(await ask(runtime, ref, ['show', 'info']));
   }
 
   protected override async retarget({ ref, view }: ProxyInstance): Promise<boolean> {
+    if (this.#mode === 'master-worker') return false;
     for (const i of view.listeners.keys()) {
       const { host, port } = view.targets[i] ?? NOWHERE;
       const command = ['set', 'server', `b${i}/s${i}`, 'addr', host, 'port', String(port)];
@@ -100,32 +96,16 @@ export class HaproxyContainer extends ProxyContainer {
     return true;
   }
 
+  protected override reload({ ref, view }: ProxyInstance): Promise<void> {
+    return reload(this.context.runtime, ref, view.listeners.length);
+  }
+
   protected override async statistics({ ref, view }: ProxyInstance): Promise<readonly ListenerStatistics[]> {
+    if (!this.supports.statistics) return [];
     const stat = await ask(this.context.runtime, ref, ['show', 'stat']);
     const sessions = await ask(this.context.runtime, ref, ['show', 'sess', 'all']);
     const counters = countersOf(stat, sessions, view.listeners.length, this.#counters.get(ref));
     this.#counters.set(ref, counters);
     return counters;
   }
-}
-
-/** The configuration file for a stream as it is now. Every value in `view` has been parsed into a type before. */
-export function renderConfig(renderer: Renderer, view: StreamView, options: HaproxyOptions): string {
-  const { threads, bufferSize, maxConnections } = options;
-  const fileLimit = 2 * maxConnections + view.listeners.length + SPARE_DESCRIPTORS;
-  return renderer.render(`${CONFIG}.njk`, {
-    uid: view.uid,
-    role: view.role,
-    socket: RUNTIME_SOCKET,
-    checkVariable: CHECK_VARIABLE,
-    fileLimit,
-    select: fileLimit <= SELECT_LIMIT,
-    threads,
-    bufferSize,
-    listeners: view.listeners.map(({ address, fd }, i) => ({
-      address: formatAddress(address),
-      fd,
-      target: formatAddress(view.targets[i] ?? NOWHERE),
-    })),
-  });
 }

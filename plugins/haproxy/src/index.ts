@@ -3,8 +3,9 @@ import { HaproxyContainer } from './haproxy-container.js';
 import { HaproxyOptions } from './options.js';
 
 export { countersOf } from './counters.js';
-export { HaproxyContainer, renderConfig } from './haproxy-container.js';
+export { HaproxyContainer } from './haproxy-container.js';
 export { HaproxyOptions } from './options.js';
+export { renderConfig, renderFiles, type Mode } from './render.js';
 export { ask, RUNTIME_SOCKET } from './runtime-socket.js';
 
 /** The proxy `haproxy`. */

@@ -18,6 +18,7 @@ import {
   receiveAll,
   sendRandom,
   temporaryDirectory,
+  testContext,
   type Flow,
 } from '@scistream/core/testing';
 import { ask, HaproxyContainer, HaproxyOptions } from '@scistream/plugin-haproxy';
@@ -216,19 +217,54 @@ s('works where few files may be open', async () => {
 
 s("a site's own template is used, and a server it lacks is an error of the update", async () => {
   await using site = await temporaryDirectory();
-  const lines = ['global', '  stats socket unix@{{ socket }} mode 600 level admin', 'listen mine', '  mode tcp', ''];
-  const bind = '  bind {{ listeners[0].address }}';
-  await writeFile(join(site.path, 'haproxy.cfg.njk'), [...lines, bind, ''].join('\n'));
+  const lines = ['global', '  stats socket unix@{{ socket }} mode 600 level admin', 'listen mine', '  mode tcp'];
+  // As ours does it: the sockets are inherited, and `haproxy -c` runs without them.
+  const bind = ['  .if !defined({{ checkVariable }})', '    bind fd@{{ listeners[0].fd }}', '  .endif'];
+  await writeFile(join(site.path, 'haproxy.cfg.njk'), [...lines, ...bind, ''].join('\n'));
   await withHaproxy({ templates: site.path }, async (env) => {
-    const request = await env.reserve();
-    // This template binds the port itself.
-    for (const reserved of request.listeners) await reserved.letGo();
-    await env.s2ds.start({
-      ...request,
-      listeners: request.listeners.map((reserved) => ({ ...reserved, fd: undefined })),
-    });
-    await expectCode('SCI_PROXY_COMMAND_FAILED', env.s2ds.updateTargets(request.uid, [{ host: '127.0.0.1', port: 9 }]));
-    assert.is((await env.s2ds.status(request.uid)).state, 'running');
+    const { uid } = await env.start();
+    const { path } = await instanceDirectory(env);
+    assert.match(await readFile(join(path, 'haproxy.cfg'), 'utf8'), 'listen mine');
+    await expectCode('SCI_PROXY_COMMAND_FAILED', env.s2ds.updateTargets(uid, [{ host: '127.0.0.1', port: 9 }]));
+    assert.is((await env.s2ds.status(uid)).state, 'running');
+  });
+});
+
+test('another data server that takes charge goes on with connections and counters', async (env) => {
+  const target = await env.server(named('a'));
+  const request = await env.start();
+  const address = listener(request);
+  await env.s2ds.updateTargets(request.uid, [target]);
+  assert.is(await exchange(address, 'four'), 'afour');
+  const open = await env.dial(address);
+  assert.is(await read(open, 1), 'a');
+  const expected = { connections: 2, open: 1, bytesIn: 4, bytesOut: 6, errors: 0 };
+  await eventually(async () => assert.equal(await counters(env, request.uid), expected));
+
+  const context = testContext({ runtime: env.runtime, dataDir: join(env.directory.path, 'data') });
+  const next = new HaproxyContainer(context, HaproxyOptions.parse({}));
+  assert.is(await next.adopt(request, [target]), true);
+  assert.equal((await next.status(request.uid)).listeners, [expected]);
+  open.write('more');
+  assert.is(await read(open, 4), 'more');
+  await next.updateTargets(request.uid, [await env.server(named('b'))]);
+  assert.is(await exchange(address, '!'), 'b!');
+  await eventually(async () => {
+    const now = { connections: 3, open: 1, bytesIn: 9, bytesOut: 12, errors: 0 };
+    assert.equal((await next.status(request.uid)).listeners, [now]);
+  });
+  await next.release(request.uid);
+});
+
+test('a program that was killed counts anew, from nothing', async (env) => {
+  const { uid, address } = await env.startTo(await env.server(named('a')));
+  assert.is(await exchange(address, 'four'), 'afour');
+  await eventually(async () => assert.is((await counters(env, uid))?.bytesIn, 4));
+  await env.kill(uid);
+  await eventually(async () => assert.is((await env.s2ds.status(uid)).restarts, 1));
+  assert.is(await exchange(address, '1'), 'a1');
+  await eventually(async () => {
+    assert.equal(await counters(env, uid), { connections: 1, open: 0, bytesIn: 1, bytesOut: 2, errors: 0 });
   });
 });
 

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { createRenderer, type OptionsSchema, type StreamView } from '@scistream/core';
-import plugin, { HaproxyOptions, renderConfig } from '@scistream/plugin-haproxy';
+import plugin, { HaproxyOptions, renderConfig, renderFiles } from '@scistream/plugin-haproxy';
 import { templateDirectory } from '@scistream/templates';
 
 const packageFile = (name: string): Promise<string> =>
@@ -26,7 +26,10 @@ const view: StreamView = {
 const s = suite('render');
 
 s('inherited sockets, targets not known yet', async () => {
-  assert.fixture(renderConfig(renderer, view, options), await packageFile('test/golden/inherited-no-targets.cfg'));
+  assert.fixture(
+    renderConfig(renderer, view, options, 'runtime-socket'),
+    await packageFile('test/golden/inherited-no-targets.cfg'),
+  );
 });
 
 s('own sockets, IPv4 and IPv6 targets', async () => {
@@ -35,8 +38,50 @@ s('own sockets, IPv4 and IPv6 targets', async () => {
     { host: '2001:db8:1::5', port: 7000 },
     { host: '198.51.100.7', port: 7001 },
   ];
-  const text = renderConfig(renderer, { ...view, role: 'CONS', listeners, targets }, options);
+  const text = renderConfig(renderer, { ...view, role: 'CONS', listeners, targets }, options, 'runtime-socket');
   assert.fixture(text, await packageFile('test/golden/bound-with-targets.cfg'));
+});
+
+const tls = { certificate: 'CERT\n', key: 'KEY\n', ca: 'CA\n', peer: 'cons.6f1c2a3e.scistream' };
+const everywhere = [{ address: { host: '0.0.0.0', port: 5100 } }];
+
+s('a TLS server on inherited sockets', async () => {
+  const text = renderConfig(
+    renderer,
+    { ...view, listeners: view.listeners.slice(0, 1), tls },
+    options,
+    'runtime-socket',
+  );
+  assert.fixture(text, await packageFile('test/golden/tls-server.cfg'));
+});
+
+s('a TLS client', async () => {
+  const targets = [{ host: '198.51.100.7', port: 5100 }];
+  const client = { ...view, role: 'CONS', listeners: everywhere, targets, tls: { ...tls, peer: 'prod.x' } } as const;
+  assert.fixture(
+    renderConfig(renderer, client, options, 'runtime-socket'),
+    await packageFile('test/golden/tls-client.cfg'),
+  );
+});
+
+s('a master with workers, before and after its target is known', async () => {
+  const before = renderConfig(renderer, { ...view, listeners: everywhere, tls }, options, 'master-worker');
+  assert.fixture(before, await packageFile('test/golden/master-no-targets.cfg'));
+  const targets = [{ host: '198.51.100.7', port: 7000 }];
+  const after = renderConfig(renderer, { ...view, listeners: everywhere, targets }, options, 'master-worker');
+  assert.fixture(after, await packageFile('test/golden/master-with-targets.cfg'));
+});
+
+s('credentials are in files of their own, and nowhere else', () => {
+  const {
+    'tls.pem': own,
+    'ca.pem': ca,
+    ...others
+  } = renderFiles(renderer, { ...view, tls }, options, 'runtime-socket');
+  assert.is(own, 'CERT\nKEY\n');
+  assert.is(ca, 'CA\n');
+  assert.not.match(Object.values(others).join(), /CERT|KEY/);
+  assert.equal(Object.keys(renderFiles(renderer, view, options, 'runtime-socket')), Object.keys(others));
 });
 
 s('the example of the manifest is accepted, and the manifest promises what the plugin provides', async () => {
