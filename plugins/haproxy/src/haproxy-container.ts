@@ -16,14 +16,10 @@ import { countersOf } from './counters.js';
 import { isLoaded, reload } from './master.js';
 import type { HaproxyOptions } from './options.js';
 import { CHECK_CONFIG, CONFIG, NOWHERE, renderFiles, type Mode } from './render.js';
-import { ask, commandFailed } from './runtime-socket.js';
+import { ask, commandFailed, isRetargeted } from './runtime-socket.js';
 
 /** Lines at the end of a young instance's log among which its master says that the worker has been loaded. */
 const FIRST_LINES = 50;
-
-/** All that HAProxy 2.6 answers when `set server … addr … port …` was obeyed; it puts `, ` between the two halves. */
-const RETARGETED =
-  /^(IP changed from '.+' to '.+'|no need to change the addr), (port changed from '.+' to '.+'|no need to change the port)\b/;
 
 /**
  * TCP over HAProxy, one instance per stream, encrypted where asked. Neither a listener nor a connection in flight is ever
@@ -91,7 +87,7 @@ export class HaproxyContainer extends ProxyContainer {
       const { host, port } = view.targets[i] ?? NOWHERE;
       const command = ['set', 'server', `b${i}/s${i}`, 'addr', host, 'port', String(port)];
       const reply = await ask(this.context.runtime, ref, command);
-      if (!RETARGETED.test(reply)) throw commandFailed(command, `it answered ${quote(reply)}`);
+      if (!isRetargeted(reply)) throw commandFailed(command, `it answered ${quote(reply)}`);
     }
     return true;
   }

@@ -6,7 +6,7 @@ export { countersOf } from './counters.js';
 export { HaproxyContainer } from './haproxy-container.js';
 export { HaproxyOptions } from './options.js';
 export { renderConfig, renderFiles, type Mode } from './render.js';
-export { ask, RUNTIME_SOCKET } from './runtime-socket.js';
+export { ask, isRetargeted, RUNTIME_SOCKET } from './runtime-socket.js';
 
 /** The proxy `haproxy`. */
 export default definePlugin({

@@ -3,9 +3,9 @@ import { z } from 'zod';
 
 /** Key `proxies.haproxy` of the configuration. Whether HAProxy accepts the numbers is for its own checker to say. */
 export const HaproxyOptions = z.strictObject({
-  /** Program, looked up in PATH by runtimes that have no images. */
+  /** Program, looked up in PATH: of the image where the runtime has images, of the machine otherwise. */
   executable: z.string().min(1).default('haproxy'),
-  /** Image with a pinned tag, for runtimes that have images. */
+  /** Image with a pinned tag or digest, HAProxy 2.6 or newer, for runtimes that have images. Its entry point is not used. */
   image: z.string().min(1).default('haproxy:3.0.11'),
   /** `nbthread`, 1 to 64. */
   threads: z

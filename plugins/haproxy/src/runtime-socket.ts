@@ -10,6 +10,15 @@ const DEADLINE_MS = 2_000;
 /** What a word of a command may consist of: nothing that ends it or starts another one (management guide §9.3). */
 const WORD = /^[\w.:/@-]+$/;
 
+const CHANGE = "(IP|port) changed from '[^']+' to '[^']+'|no need to change the (addr|port)";
+const RETARGETED = new RegExp(`^(nothing changed|(${CHANGE})(, (${CHANGE}))?)( by '[^']+')?$`);
+
+/**
+ * Whether HAProxy has obeyed `set server … addr … port …`. Version 2.6 speaks of address and port in any case, 3.0 only
+ * of what has changed; anything else is an error, also after a first half that was fine.
+ */
+export const isRetargeted = (reply: string): boolean => RETARGETED.test(reply);
+
 /**
  * Sends one command to the runtime API of an instance, on a connection of its own, and returns the whole reply. HAProxy
  * has no exit codes: the caller must match the text. Any number of calls may overlap (`stats maxconn` is 10; more wait).
