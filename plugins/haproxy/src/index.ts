@@ -4,6 +4,7 @@ import { HaproxyOptions } from './options.js';
 
 export { countersOf } from './counters.js';
 export { HaproxyContainer } from './haproxy-container.js';
+export { progressOf } from './master.js';
 export { HaproxyOptions } from './options.js';
 export { renderConfig, renderFiles, type Mode } from './render.js';
 export { ask, isRetargeted, RUNTIME_SOCKET } from './runtime-socket.js';
