@@ -1,0 +1,196 @@
+import { quote } from '@scistream/core';
+import { z } from 'zod';
+import type { JanusConnection, JanusRequest } from './connection.js';
+import { failed, imageNotFound, JanusRefusal } from './failures.js';
+
+/** A container of a session on one node. */
+const Service = z.looseObject({
+  container_id: z.string().nullish(),
+  container_name: z.string().nullish(),
+  errors: z.array(z.unknown()).default([]),
+});
+
+const SessionRecord = z.looseObject({
+  id: z.number(),
+  state: z.enum(['INITIALIZED', 'STARTED', 'STOPPED', 'MIXED', 'STALE']),
+  services: z.record(z.string(), z.array(Service)),
+  request: z.array(z.looseObject({ profile: z.string() })).default([]),
+});
+
+const HostProfile = z.looseObject({
+  name: z.string(),
+  settings: z.looseObject({ environment: z.array(z.string()).nullish() }),
+});
+
+const Nodes = z.array(z.looseObject({ name: z.string() }));
+const Created = z.record(z.string(), z.looseObject({ id: z.number() }));
+const Text = z.looseObject({ response: z.string() });
+
+/** A session of Janus, as far as it matters here. */
+export type Session = z.output<typeof SessionRecord>;
+
+/** What a session is made from. */
+export interface SessionWish {
+  readonly node: string;
+  readonly image: string;
+  readonly profile: string;
+  readonly entrypoint: string;
+  /** One string, which Janus splits like a shell. */
+  readonly arguments: string;
+}
+
+/** Settings of a host profile. */
+export type ProfileSettings = Readonly<Record<string, unknown>>;
+
+const part = encodeURIComponent;
+const profilePath = (name: string): string => `/profiles/host/${part(name)}`;
+
+/** The calls of the controller that are needed here, their answers checked (janus-api.md). */
+export class JanusController {
+  constructor(private readonly connection: JanusConnection) {}
+
+  /** Names of the nodes Janus knows. */
+  async nodes(): Promise<readonly string[]> {
+    return (await this.#ask({ method: 'GET', path: '/nodes' }, Nodes)).map(({ name }) => name);
+  }
+
+  async sessions(): Promise<readonly Session[]> {
+    return await this.#ask({ method: 'GET', path: '/active' }, z.array(SessionRecord));
+  }
+
+  /** @returns undefined where there is none */
+  async session(id: number): Promise<Session | undefined> {
+    return await orAbsent(this.#ask({ method: 'GET', path: `/active/${id}` }, SessionRecord));
+  }
+
+  /** The session that was made from a profile. */
+  async sessionOf(profile: string): Promise<Session | undefined> {
+    return (await this.sessions()).find(({ request }) => request.some((made) => made.profile === profile));
+  }
+
+  /** Values of the environment in a host profile; undefined where there is no such profile. */
+  async environment(profile: string): Promise<Readonly<Record<string, string>> | undefined> {
+    const found = await orAbsent(this.#ask({ method: 'GET', path: profilePath(profile) }, HostProfile));
+    if (!found) return undefined;
+    const pairs = (found.settings.environment ?? []).map((line) => {
+      const at = line.indexOf('=');
+      return [line.slice(0, at), line.slice(at + 1)] as const;
+    });
+    return Object.fromEntries(pairs);
+  }
+
+  /** Makes a host profile, or gives one that exists these settings. */
+  async putProfile(name: string, settings: ProfileSettings): Promise<void> {
+    const body = { settings };
+    try {
+      await this.#ask({ method: 'POST', path: profilePath(name), body }, HostProfile);
+    } catch (error) {
+      if (!(error instanceof JanusRefusal) || error.status !== 400 || !/already exists/.test(error.detail)) {
+        throw refused(error, `the profile ${name}`);
+      }
+      await this.#ask({ method: 'PUT', path: profilePath(name), body }, HostProfile);
+    }
+  }
+
+  async removeProfile(name: string): Promise<void> {
+    await orAbsent(this.connection.call({ method: 'DELETE', path: profilePath(name) }));
+  }
+
+  /**
+   * Makes a session; one at most, whatever becomes of the answers: a request is only sent again once Janus has been asked
+   * whether the one before has done it.
+   * @param attempts How often at most.
+   * @throws SCI_IMAGE_NOT_FOUND, SCI_RUNTIME_FAILED, SCI_RUNTIME_UNREACHABLE
+   */
+  async create(wish: SessionWish, attempts: number, pause: (attempt: number) => Promise<void>): Promise<number> {
+    const { node, ...rest } = wish;
+    const body = { ...rest, instances: [node], remove_container: false };
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        const made = await this.#ask({ method: 'POST', path: '/create', body, retries: 0 }, Created);
+        const [first] = Object.values(made);
+        if (first) return first.id;
+        throw failed('Janus made a session and did not say which', 'Look at GET /active of Janus.');
+      } catch (error) {
+        if (error instanceof JanusRefusal && error.status < 500) throw refusedSession(error, wish);
+        const existing = await this.sessionOf(wish.profile);
+        if (existing) return existing.id;
+        if (attempt >= attempts) throw refusedSession(error, wish);
+        await pause(attempt);
+      }
+    }
+  }
+
+  async start(id: number): Promise<Session> {
+    return await this.#refusable(this.#ask({ method: 'PUT', path: `/start/${id}` }, SessionRecord), `start ${id}`);
+  }
+
+  /** @returns undefined where there is no such session */
+  async stop(id: number): Promise<Session | undefined> {
+    const stopped = orAbsent(this.#ask({ method: 'PUT', path: `/stop/${id}` }, SessionRecord));
+    return await this.#refusable(stopped, `stop session ${id}`);
+  }
+
+  async remove(id: number): Promise<void> {
+    const removed = orAbsent(this.connection.call({ method: 'DELETE', path: `/active/${id}?force=true` }));
+    await this.#refusable(removed, `remove session ${id}`);
+  }
+
+  async logs(id: number, node: string, lines: number): Promise<string> {
+    const path = `/active/${id}/logs/${part(node)}?tail=${lines}`;
+    return (await this.#ask({ method: 'GET', path, retries: 1 }, Text)).response;
+  }
+
+  /**
+   * Runs a command in a container and returns what it wrote.
+   * @throws JanusRefusal, which is for the caller to judge, besides the errors of the connection
+   */
+  async exec(
+    node: string,
+    container: string,
+    command: readonly string[],
+    how: Pick<JanusRequest, 'timeoutMs' | 'retries' | 'signal'>,
+  ): Promise<string> {
+    const body = { node, container, Cmd: command, start: true, attach: true, tty: false };
+    return (await this.#ask({ method: 'POST', path: '/exec', body, ...how }, Text)).response;
+  }
+
+  async #refusable<T>(work: Promise<T>, what: string): Promise<T> {
+    return await work.catch((error: unknown) => {
+      throw refused(error, what);
+    });
+  }
+
+  async #ask<T>(request: JanusRequest, schema: z.ZodType<T>): Promise<T> {
+    const answer = await this.connection.call(request);
+    const parsed = schema.safeParse(answer);
+    if (parsed.success) return parsed.data;
+    const [issue] = parsed.error.issues;
+    const where = issue?.path.join('.') ?? '';
+    throw failed(
+      `Janus answered ${request.method} ${request.path} with ${quote(answer)}, which is not what it should be (${where}: ${issue?.message ?? ''})`,
+      'Janus 0.3 is what this runtime is made for.',
+    );
+  }
+}
+
+async function orAbsent<T>(work: Promise<T>): Promise<T | undefined> {
+  return await work.catch((error: unknown) => {
+    if (error instanceof JanusRefusal && error.status === 404) return undefined;
+    throw error;
+  });
+}
+
+/** What a refusal means to the caller of the runtime; other errors say it themselves. */
+function refused(error: unknown, what: string): unknown {
+  if (!(error instanceof JanusRefusal)) return error;
+  return failed(`Janus could not do this: ${what}`, 'See the log of Janus.', error);
+}
+
+function refusedSession(error: unknown, { image, node }: SessionWish): unknown {
+  if (!(error instanceof JanusRefusal)) return error;
+  if (/image .*not found|no such image|pull access denied|manifest .*unknown/i.test(error.detail)) {
+    return imageNotFound(image, error.detail);
+  }
+  return failed(`Janus could not make a session on node ${node}`, 'See the log of Janus.', error);
+}
