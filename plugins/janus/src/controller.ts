@@ -2,20 +2,7 @@ import { quote } from '@scistream/core';
 import { z } from 'zod';
 import type { JanusConnection, JanusRequest } from './connection.js';
 import { failed, imageNotFound, JanusRefusal } from './failures.js';
-
-/** A container of a session on one node. */
-const Service = z.looseObject({
-  container_id: z.string().nullish(),
-  container_name: z.string().nullish(),
-  errors: z.array(z.unknown()).default([]),
-});
-
-const SessionRecord = z.looseObject({
-  id: z.number(),
-  state: z.enum(['INITIALIZED', 'STARTED', 'STOPPED', 'MIXED', 'STALE']),
-  services: z.record(z.string(), z.array(Service)),
-  request: z.array(z.looseObject({ profile: z.string() })).default([]),
-});
+import { bestOf, isOurs, profileOf, SessionRecord, type Session } from './sessions.js';
 
 const HostProfile = z.looseObject({
   name: z.string(),
@@ -25,9 +12,6 @@ const HostProfile = z.looseObject({
 const Nodes = z.array(z.looseObject({ name: z.string() }));
 const Created = z.record(z.string(), z.looseObject({ id: z.number() }));
 const Text = z.looseObject({ response: z.string() });
-
-/** A session of Janus, as far as it matters here. */
-export type Session = z.output<typeof SessionRecord>;
 
 /** What a session is made from. */
 export interface SessionWish {
@@ -54,8 +38,11 @@ export class JanusController {
     return (await this.#ask({ method: 'GET', path: '/nodes' }, Nodes)).map(({ name }) => name);
   }
 
+  /** Sessions that SciStream made, whichever data server. */
   async sessions(): Promise<readonly Session[]> {
-    return await this.#ask({ method: 'GET', path: '/active' }, z.array(SessionRecord));
+    const request = { method: 'GET', path: '/active' } as const;
+    const all = await this.#ask(request, z.array(z.unknown()));
+    return all.filter(isOurs).map((record) => conform(request, SessionRecord, record));
   }
 
   /** @returns undefined where there is none */
@@ -63,9 +50,9 @@ export class JanusController {
     return await orAbsent(this.#ask({ method: 'GET', path: `/active/${id}` }, SessionRecord));
   }
 
-  /** The session that was made from a profile. */
-  async sessionOf(profile: string): Promise<Session | undefined> {
-    return (await this.sessions()).find(({ request }) => request.some((made) => made.profile === profile));
+  /** The sessions that were made from a profile: one, unless an answer came late. */
+  async sessionsOf(profile: string): Promise<readonly Session[]> {
+    return (await this.sessions()).filter((session) => profileOf(session) === profile);
   }
 
   /** Values of the environment in a host profile; undefined where there is no such profile. */
@@ -113,7 +100,7 @@ export class JanusController {
         throw failed('Janus made a session and did not say which', 'Look at GET /active of Janus.');
       } catch (error) {
         if (error instanceof JanusRefusal && error.status < 500) throw refusedSession(error, wish);
-        const existing = await this.sessionOf(wish.profile);
+        const existing = bestOf(await this.sessionsOf(wish.profile));
         if (existing) return existing.id;
         if (attempt >= attempts) throw refusedSession(error, wish);
         await pause(attempt);
@@ -162,16 +149,20 @@ export class JanusController {
   }
 
   async #ask<T>(request: JanusRequest, schema: z.ZodType<T>): Promise<T> {
-    const answer = await this.connection.call(request);
-    const parsed = schema.safeParse(answer);
-    if (parsed.success) return parsed.data;
-    const [issue] = parsed.error.issues;
-    const where = issue?.path.join('.') ?? '';
-    throw failed(
-      `Janus answered ${request.method} ${request.path} with ${quote(answer)}, which is not what it should be (${where}: ${issue?.message ?? ''})`,
-      'Janus 0.3 is what this runtime is made for.',
-    );
+    return conform(request, schema, await this.connection.call(request));
   }
+}
+
+/** Checks an answer. @throws SCI_RUNTIME_FAILED */
+function conform<T>({ method, path }: JanusRequest, schema: z.ZodType<T>, answer: unknown): T {
+  const parsed = schema.safeParse(answer);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  const why = `${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`;
+  throw failed(
+    `Janus answered ${method} ${path} with ${quote(answer)}, which is not what it should be (${why})`,
+    'This runtime is made for Janus 0.3.',
+  );
 }
 
 async function orAbsent<T>(work: Promise<T>): Promise<T | undefined> {

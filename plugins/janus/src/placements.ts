@@ -1,10 +1,8 @@
 import { quote, type Placement } from '@scistream/core';
-import type { JanusController, Session } from './controller.js';
+import type { JanusController } from './controller.js';
 import { failed } from './failures.js';
 import type { JanusOptions } from './options.js';
-
-/** Names of our profiles, and so our sessions, begin with this, whichever data server made them. */
-export const PREFIX = 'scistream-';
+import { nodeOf, type Session } from './sessions.js';
 
 /** A stream that was placed and never began does not count any longer after this, ms. */
 const FORGOTTEN_AFTER_MS = 600_000;
@@ -20,8 +18,7 @@ export class Placements {
 
   /** @throws SCI_RUNTIME_FAILED when none of the configured nodes is there */
   async place(uid: string, ofStream: (session: Session) => Promise<boolean>): Promise<Placement> {
-    const [there, sessions] = await Promise.all([this.controller.nodes(), this.controller.sessions()]);
-    const ours = sessions.filter(isOurs);
+    const [there, ours] = await Promise.all([this.controller.nodes(), this.controller.sessions()]);
     const known = this.#placed.get(uid)?.node ?? (await this.#nodeOf(ours, ofStream));
     const usable = this.nodes.filter(({ name }) => name === known || (known === undefined && there.includes(name)));
     const load = this.#load(uid, ours);
@@ -46,7 +43,7 @@ export class Placements {
     ours: readonly Session[],
     ofStream: (session: Session) => Promise<boolean>,
   ): Promise<string | undefined> {
-    for (const session of ours) if (await ofStream(session)) return Object.keys(session.services)[0];
+    for (const session of ours) if (await ofStream(session)) return nodeOf(session);
     return undefined;
   }
 
@@ -67,10 +64,3 @@ export class Placements {
     this.#placed.set(uid, { node });
   }
 }
-
-/** Whether a session was made by SciStream. */
-export const isOurs = (session: Session): boolean => profileOf(session) !== undefined;
-
-/** Name of the profile of a session of ours, which is the name of the instance. */
-export const profileOf = ({ request }: Session): string | undefined =>
-  request.map(({ profile }) => profile).find((name) => name.startsWith(PREFIX));

@@ -122,6 +122,9 @@ while [ $# -gt 1 ]; do
 done
 `;
 
+/** Empties the file \$1. */
+export const CLEAR = `: > "$1"`;
+
 /** Adds the text \$2 to the file \$1. */
 export const APPEND = `printf %s "$2" >> "$1"`;
 

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { messageOf, quote, type ExecResult } from '@scistream/core';
+import { quote, type ExecResult } from '@scistream/core';
 import type { JanusController } from './controller.js';
 import { failed } from './failures.js';
 import { RUN, STATUS } from './scripts.js';
@@ -17,15 +17,16 @@ export type ProgramStatus =
 
 /** Exit code of a program that was ended by SIGKILL, as `timeout` does. */
 const KILLED = 137;
-/** Added to what a command may take until its request counts as failed, ms: a back-end passes it on and back. */
-const OVERHEAD_MS = 15_000;
-
 /** Runs commands in containers, through POST /exec, which tells neither exit codes nor standard error apart. */
 export class Shell {
   /** Runs whose answers have arrived, so that their traces in a container may go. */
   readonly #finished = new Map<string, string[]>();
 
-  constructor(private readonly controller: JanusController) {}
+  constructor(
+    private readonly controller: JanusController,
+    /** Until a request counts as failed, ms, besides what a command itself takes. */
+    private readonly timeoutMs: number,
+  ) {}
 
   /**
    * Runs a command in the instance's directory, exactly once whatever becomes of requests and answers.
@@ -37,7 +38,7 @@ export class Shell {
     const finished = this.#finished.get(container.id) ?? [];
     const old = finished.join(' ');
     const script = ['sh', '-c', RUN, 'sh', nonce, seconds, old, ...command];
-    const how = { timeoutMs: timeoutMs + OVERHEAD_MS };
+    const how = { timeoutMs: timeoutMs + this.timeoutMs };
     const text = await this.controller.exec(container.node, container.id, script, how);
     const [code = '', stdout = '', stderr = ''] = answerIn(text, nonce).split(':');
     this.#finished.set(container.id, [...finished.filter((nonce) => !old.includes(nonce)), nonce]);
@@ -60,7 +61,6 @@ export class Shell {
   async status(container: Container, retries?: number, signal?: AbortSignal): Promise<ProgramStatus> {
     const nonce = randomBytes(8).toString('hex');
     const text = await this.controller.exec(container.node, container.id, ['sh', '-c', STATUS, 'sh', nonce], {
-      timeoutMs: OVERHEAD_MS,
       ...(retries === undefined ? {} : { retries }),
       ...(signal ? { signal } : {}),
     });
@@ -92,18 +92,7 @@ const FRAME = new RegExp('[\\u0001\\u0002]\\u0000{3}[\\s\\S]{4}', 'g');
 
 const decode = (base64: string): string => Buffer.from(base64, 'base64').toString('utf8');
 
-const unreadable = (text: string): Error =>
-  failed(
-    `A command in a container answered ${quote(text)}`,
-    'The image must have sh, base64, timeout, sleep and sha256sum.',
-  );
+/** What came back is not what our scripts print: the container ended meanwhile, or its image lacks a program. */
+class Unreadable extends Error {}
 
-/** How a program ended, in the words of the runtimes. */
-export const exitOf = (code: number, signals: Readonly<Record<string, number>>): string => {
-  const name = Object.entries(signals).find(([, number]) => number === code - 128)?.[0];
-  return name === undefined ? `exit code ${code}` : `signal ${name}`;
-};
-
-/** The end of a sentence on what went wrong with the container. */
-export const wordsOf = (errors: readonly unknown[]): string =>
-  errors.map((error) => quote(typeof error === 'string' ? error : messageOf(JSON.stringify(error)))).join(', ');
+const unreadable = (text: string): Error => new Unreadable(`a command in it answered ${quote(text)}`);
