@@ -99,7 +99,8 @@ export class JanusController {
         if (first) return first.id;
         throw failed('Janus made a session and did not say which', 'Look at GET /active of Janus.');
       } catch (error) {
-        if (error instanceof JanusRefusal && error.status < 500) throw refusedSession(error, wish);
+        const final = error instanceof JanusRefusal && (error.status < 500 || lacksImage(error));
+        if (final) throw refusedSession(error, wish);
         const existing = bestOf(await this.sessionsOf(wish.profile));
         if (existing) return existing.id;
         if (attempt >= attempts) throw refusedSession(error, wish);
@@ -180,8 +181,10 @@ function refused(error: unknown, what: string): unknown {
 
 function refusedSession(error: unknown, { image, node }: SessionWish): unknown {
   if (!(error instanceof JanusRefusal)) return error;
-  if (/image .*not found|no such image|pull access denied|manifest .*unknown/i.test(error.detail)) {
-    return imageNotFound(image, error.detail);
-  }
+  if (lacksImage(error)) return imageNotFound(image, error.detail);
   return failed(`Janus could not make a session on node ${node}`, 'See the log of Janus.', error);
 }
+
+/** In the words of Janus, and of Docker behind it. */
+const lacksImage = ({ detail }: JanusRefusal): boolean =>
+  /image .*not found|no such image|pull access denied|manifest .*unknown/i.test(detail);
