@@ -52,6 +52,8 @@ export class JanusRuntime implements ContainerRuntime {
   readonly #files = new FileWriter();
   readonly #containers = new Map<string, Container>();
   readonly #labels = new Map<string, Labels>();
+  /** How programs ended that were stopped from here; their containers cannot be asked any more. */
+  readonly #exits = new Map<string, string>();
 
   constructor(options: JanusOptions, log: Logger) {
     this.#options = options;
@@ -124,6 +126,7 @@ export class JanusRuntime implements ContainerRuntime {
     this.#files.forget(name);
     this.#containers.delete(name);
     this.#labels.delete(name);
+    this.#exits.delete(name);
   }
 
   async inspect(ref: ContainerRef): Promise<ContainerState> {
@@ -144,10 +147,9 @@ export class JanusRuntime implements ContainerRuntime {
   }
 
   async logs(ref: ContainerRef, lines: number): Promise<string> {
-    const session = sessions.bestOf(await this.#sessions(ref));
-    const node = session && sessions.nodeOf(session);
-    if (!session || node === undefined) return '';
-    const text = await this.#controller.logs(session.id, node, lines);
+    const container = this.#containers.get(ref.name) ?? (await this.#find(ref));
+    if (!container) return '';
+    const text = await this.#controller.logs(container.session, container.node, lines);
     return text.replaceAll('\r', '').trimEnd().split('\n').slice(-lines).join('\n');
   }
 
@@ -234,7 +236,10 @@ export class JanusRuntime implements ContainerRuntime {
     const tenths = String(Math.ceil(graceMs / 100));
     const asked = this.#shell.script(container, scripts.STOP, [tenths], graceMs + COMMAND_TIMEOUT_MS);
     const gone = await asked.then(
-      () => false,
+      ({ stdout }) => {
+        if (stdout.trim()) this.#exits.set(ref.name, sessions.exitOf(Number(stdout)));
+        return false;
+      },
       (error: unknown) => {
         if (!isGone(error)) this.#log.warn({ instance: ref.name, error: messageOf(error) }, 'instance cannot be asked');
         return isGone(error);
@@ -253,7 +258,8 @@ export class JanusRuntime implements ContainerRuntime {
     const container = sessions.containerOf(session);
     if (session.state === 'INITIALIZED') return await this.#withLabels(ref, { status: 'created' });
     if (!container || session.state === 'STOPPED' || session.state === 'STALE') {
-      return await this.#withLabels(ref, { status: 'exited', exit: `its session is ${session.state}` });
+      const exit = this.#exits.get(ref.name) ?? `its session is ${session.state}`;
+      return await this.#withLabels(ref, { status: 'exited', exit });
     }
     this.#containers.set(ref.name, container);
     try {
@@ -278,13 +284,15 @@ export class JanusRuntime implements ContainerRuntime {
   }
 
   async #mustHave(ref: ContainerRef): Promise<Container> {
-    const known = this.#containers.get(ref.name);
-    if (known) return known;
-    const session = sessions.bestOf(await this.#sessions(ref));
-    const container = session && sessions.containerOf(session);
+    const container = this.#containers.get(ref.name) ?? (await this.#find(ref));
     if (!container) throw failed(`Janus has no session ${ref.name}`, 'Release the stream and make it again.');
     this.#containers.set(ref.name, container);
     return container;
+  }
+
+  async #find(ref: ContainerRef): Promise<Container | undefined> {
+    const session = sessions.bestOf(await this.#sessions(ref));
+    return session && sessions.containerOf(session);
   }
 
   async #labelsOf(name: string): Promise<Labels> {

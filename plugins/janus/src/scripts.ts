@@ -103,7 +103,7 @@ until [ -e .pid ]; do sleep 0.1; done
 kill "-$1" "$(cat .pid)"
 `;
 
-/** Asks the program to end, and ends it by force after \$1 tenths of a second. */
+/** Asks the program to end, ends it by force after \$1 tenths of a second, and prints its exit code. */
 export const STOP = `
 [ -e .go ] || exit 0
 until [ -e .pid ]; do sleep 0.1; done
@@ -112,6 +112,7 @@ n=0
 until [ -e .exit ] || [ $n -ge "$1" ]; do sleep 0.1; n=$((n + 1)); done
 [ -e .exit ] || kill -KILL "$(cat .pid)"
 until [ -e .exit ]; do sleep 0.1; done
+cat .exit
 `;
 
 /** Writes files: names and contents (base64) by turns. */

@@ -72,8 +72,13 @@ export const lastWords = (log: string): string => (log.trim() ? `; its last word
 /** What a program's state is in the words of the runtimes. */
 export function stateFrom(program: ProgramStatus): Pick<ContainerState, 'status' | 'exit'> {
   if (program.status !== 'exited') return { status: program.status };
-  const signal = Object.entries(constants.signals).find(([, number]) => number === program.code - 128)?.[0];
-  return { status: 'exited', exit: signal === undefined ? `exit code ${program.code}` : `signal ${signal}` };
+  return { status: 'exited', exit: exitOf(program.code) };
+}
+
+/** How a program ended, from the code a shell gives it. */
+export function exitOf(code: number): string {
+  const signal = Object.entries(constants.signals).find(([, number]) => number === code - 128)?.[0];
+  return signal === undefined ? `exit code ${code}` : `signal ${signal}`;
 }
 
 /** The error for a program that an image lacks. */
