@@ -6,7 +6,8 @@ import * as assert from 'uvu/assert';
 import { LABELS, SciStreamError, type ContainerRef, type ContainerSpec, type ErrorCode } from '@scistream/core';
 import { eventually } from '@scistream/core/testing';
 import type { JanusRuntime } from '@scistream/plugin-janus';
-import { certificate, withSite, type JanusSite } from './support.js';
+import { makeCertificate } from './certificate.js';
+import { withSite, type JanusSite } from './support.js';
 
 const s = suite('faults');
 const test = withSite(s, s);
@@ -152,7 +153,8 @@ test('a container that ends at once is a failure with its last words', async (si
 });
 
 test('only a controller that proves who it is gets anything at all', async (site) => {
-  const { file } = await certificate(site.directory.path, 'other');
+  const file = join(site.directory.path, 'other.crt');
+  await writeFile(file, (await makeCertificate()).cert);
   const untrusted = /certificate is not trusted/;
   await expectFailure('SCI_RUNTIME_UNREACHABLE', untrusted, site.runtime({ ca: file }).ping());
   await expectFailure('SCI_RUNTIME_UNREACHABLE', untrusted, site.runtime({ ca: undefined }).ping());

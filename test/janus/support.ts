@@ -1,33 +1,14 @@
-import { execFile } from 'node:child_process';
-import { X509Certificate } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { LABELS, type ContainerSpec } from '@scistream/core';
+import { LABELS, silentLogger, type ContainerSpec } from '@scistream/core';
 import { temporaryDirectory, type TemporaryDirectory } from '@scistream/core/testing';
 import { JanusOptions, JanusRuntime } from '@scistream/plugin-janus';
-import { silentLogger } from '@scistream/core';
 import * as assert from 'uvu/assert';
 import { testEngine, type EngineInUse } from '../support/engine.js';
+import { fingerprintOf, makeCertificate } from './certificate.js';
 import { JanusEmulator } from './emulator.js';
 
 const PASSWORD = 'a password';
-
-/** A certificate for 127.0.0.1 that signs for itself, made anew. */
-export async function certificate(
-  directory: string,
-  name = 'janus',
-): Promise<{ file: string; cert: string; key: string }> {
-  const file = join(directory, `${name}.crt`);
-  const keyFile = join(directory, `${name}.key`);
-  const subject = ['-subj', '/CN=janus', '-addext', 'subjectAltName=IP:127.0.0.1', '-days', '2'];
-  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', keyFile];
-  await promisify(execFile)('openssl', ['req', '-x509', ...key, '-out', file, ...subject]);
-  return { file, cert: await readFile(file, 'utf8'), key: await readFile(keyFile, 'utf8') };
-}
-
-/** `sha256:…` as options take it. */
-export const fingerprintOf = (cert: string): string => `sha256:${new X509Certificate(cert).fingerprint256}`;
 
 /** An emulated controller with nodes n1 and n2 on one engine, and runtimes that use it. */
 export class JanusSite implements AsyncDisposable {
@@ -43,12 +24,14 @@ export class JanusSite implements AsyncDisposable {
 
   static async open(engine: EngineInUse): Promise<JanusSite> {
     const directory = await temporaryDirectory();
-    const { file, cert, key } = await certificate(directory.path);
+    const pair = await makeCertificate();
+    const ca = join(directory.path, 'janus.crt');
+    await writeFile(ca, pair.cert);
     const images = [engine.image.split(':')[0] ?? '', 'only-registered'];
-    const access = { cert, key, password: PASSWORD, engine: engine.host };
+    const access = { ...pair, password: PASSWORD, engine: engine.host };
     const emulator = await JanusEmulator.open({ ...access, nodes: ['n1', 'n2'], images });
     await writeFile(join(directory.path, 'password'), `${PASSWORD}\n`, { mode: 0o600 });
-    return new JanusSite(directory, engine, emulator, file, fingerprintOf(cert));
+    return new JanusSite(directory, engine, emulator, ca, fingerprintOf(pair));
   }
 
   /** A runtime of its own, as another S2DS or a later one would have it. Impatient, unless told otherwise. */

@@ -88,26 +88,38 @@ export class JanusConnection {
       ...(text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }),
       ...(authorization === undefined ? {} : { authorization }),
     };
-    const late = AbortSignal.timeout(timeoutMs);
-    const signals = signal ? AbortSignal.any([late, signal]) : late;
-    return await new Promise<Answer>((resolve, reject) => {
-      const fail = (error: Error): void => reject(late.aborted ? new Silence(timeoutMs) : error);
-      const sent = httpsRequest(url, { method, headers, agent: this.#agent, signal: signals }, (response) => {
+    // By hand: AbortSignal.any would leave something behind in a signal that lives as long as a stream, at every call.
+    const stop = new AbortController();
+    const late = setTimeout(() => stop.abort(new Silence(timeoutMs)), timeoutMs);
+    const abort = (): void => stop.abort(signal?.reason);
+    signal?.addEventListener('abort', abort, { once: true });
+    try {
+      return await this.#exchange(url, { method, headers, agent: this.#agent, signal: stop.signal }, text);
+    } catch (error) {
+      throw stop.signal.aborted ? stop.signal.reason : error;
+    } finally {
+      clearTimeout(late);
+      signal?.removeEventListener('abort', abort);
+    }
+  }
+
+  #exchange(url: URL, options: RequestOptions, text: string | undefined): Promise<Answer> {
+    return new Promise<Answer>((resolve, reject) => {
+      const sent = httpsRequest(url, options, (response) => {
         const chunks: Buffer[] = [];
         let size = 0;
         response.on('data', (chunk: Buffer) => {
           size += chunk.length;
-          if (size > MAX_ANSWER_BYTES)
-            response.destroy(failed(`Janus answers ${path} with too much`, 'Check the url.'));
+          if (size > MAX_ANSWER_BYTES) response.destroy(failed(`Janus answers with too much`, 'Check the url.'));
           chunks.push(chunk);
         });
-        response.once('error', fail);
-        response.once('aborted', () => fail(new Broken('the connection broke in the middle of an answer')));
+        response.once('error', reject);
+        response.once('aborted', () => reject(new Broken('the connection broke in the middle of an answer')));
         response.once('end', () =>
           resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }),
         );
       });
-      sent.once('error', fail);
+      sent.once('error', reject);
       sent.end(text);
     });
   }

@@ -35,19 +35,15 @@ export class JanusController {
 
   /** Names of the nodes Janus knows. */
   async nodes(): Promise<readonly string[]> {
-    return (await this.#ask({ method: 'GET', path: '/nodes' }, Nodes)).map(({ name }) => name);
+    const nodes = this.#ask({ method: 'GET', path: '/nodes' }, Nodes);
+    return (await clear(nodes, 'list the nodes')).map(({ name }) => name);
   }
 
   /** Sessions that SciStream made, whichever data server. */
   async sessions(): Promise<readonly Session[]> {
     const request = { method: 'GET', path: '/active' } as const;
-    const all = await this.#ask(request, z.array(z.unknown()));
+    const all = await clear(this.#ask(request, z.array(z.unknown())), 'list the sessions');
     return all.filter(isOurs).map((record) => conform(request, SessionRecord, record));
-  }
-
-  /** @returns undefined where there is none */
-  async session(id: number): Promise<Session | undefined> {
-    return await orAbsent(this.#ask({ method: 'GET', path: `/active/${id}` }, SessionRecord));
   }
 
   /** The sessions that were made from a profile: one, unless an answer came late. */
@@ -57,7 +53,8 @@ export class JanusController {
 
   /** Values of the environment in a host profile; undefined where there is no such profile. */
   async environment(profile: string): Promise<Readonly<Record<string, string>> | undefined> {
-    const found = await orAbsent(this.#ask({ method: 'GET', path: profilePath(profile) }, HostProfile));
+    const asked = orAbsent(this.#ask({ method: 'GET', path: profilePath(profile) }, HostProfile));
+    const found = await clear(asked, `read the profile ${profile}`);
     if (!found) return undefined;
     const pairs = (found.settings.environment ?? []).map((line) => {
       const at = line.indexOf('=');
@@ -69,23 +66,23 @@ export class JanusController {
   /** Makes a host profile, or gives one that exists these settings. */
   async putProfile(name: string, settings: ProfileSettings): Promise<void> {
     const body = { settings };
-    try {
-      await this.#ask({ method: 'POST', path: profilePath(name), body }, HostProfile);
-    } catch (error) {
-      if (!(error instanceof JanusRefusal) || error.status !== 400 || !/already exists/.test(error.detail)) {
-        throw refused(error, `the profile ${name}`);
-      }
-      await this.#ask({ method: 'PUT', path: profilePath(name), body }, HostProfile);
-    }
+    const path = profilePath(name);
+    const put = this.#ask({ method: 'POST', path, body }, HostProfile).catch(async (error: unknown) => {
+      const exists = error instanceof JanusRefusal && error.status === 400 && /already exists/.test(error.detail);
+      if (!exists) throw error;
+      await this.#ask({ method: 'PUT', path, body }, HostProfile);
+    });
+    await clear(put, `make the profile ${name}`);
   }
 
   async removeProfile(name: string): Promise<void> {
-    await orAbsent(this.connection.call({ method: 'DELETE', path: profilePath(name) }));
+    const removed = orAbsent(this.connection.call({ method: 'DELETE', path: profilePath(name) }));
+    await clear(removed, `remove the profile ${name}`);
   }
 
   /**
-   * Makes a session; one at most, whatever becomes of the answers: a request is only sent again once Janus has been asked
-   * whether the one before has done it.
+   * Makes a session. A request is only sent again once Janus has been asked whether the one before has done it; should it
+   * do so later still, there are two, of which only one is ever started, and both go together.
    * @param attempts How often at most.
    * @throws SCI_IMAGE_NOT_FOUND, SCI_RUNTIME_FAILED, SCI_RUNTIME_UNREACHABLE
    */
@@ -110,23 +107,24 @@ export class JanusController {
   }
 
   async start(id: number): Promise<Session> {
-    return await this.#refusable(this.#ask({ method: 'PUT', path: `/start/${id}` }, SessionRecord), `start ${id}`);
+    return await clear(this.#ask({ method: 'PUT', path: `/start/${id}` }, SessionRecord), `start session ${id}`);
   }
 
   /** @returns undefined where there is no such session */
   async stop(id: number): Promise<Session | undefined> {
     const stopped = orAbsent(this.#ask({ method: 'PUT', path: `/stop/${id}` }, SessionRecord));
-    return await this.#refusable(stopped, `stop session ${id}`);
+    return await clear(stopped, `stop session ${id}`);
   }
 
   async remove(id: number): Promise<void> {
     const removed = orAbsent(this.connection.call({ method: 'DELETE', path: `/active/${id}?force=true` }));
-    await this.#refusable(removed, `remove session ${id}`);
+    await clear(removed, `remove session ${id}`);
   }
 
   async logs(id: number, node: string, lines: number): Promise<string> {
     const path = `/active/${id}/logs/${part(node)}?tail=${lines}`;
-    return (await this.#ask({ method: 'GET', path, retries: 1 }, Text)).response;
+    return (await clear(this.#ask({ method: 'GET', path, retries: 1 }, Text), `read the log of session ${id}`))
+      .response;
   }
 
   /**
@@ -141,12 +139,6 @@ export class JanusController {
   ): Promise<string> {
     const body = { node, container, Cmd: command, start: true, attach: true, tty: false };
     return (await this.#ask({ method: 'POST', path: '/exec', body, ...how }, Text)).response;
-  }
-
-  async #refusable<T>(work: Promise<T>, what: string): Promise<T> {
-    return await work.catch((error: unknown) => {
-      throw refused(error, what);
-    });
   }
 
   async #ask<T>(request: JanusRequest, schema: z.ZodType<T>): Promise<T> {
@@ -173,10 +165,11 @@ async function orAbsent<T>(work: Promise<T>): Promise<T | undefined> {
   });
 }
 
-/** What a refusal means to the caller of the runtime; other errors say it themselves. */
-function refused(error: unknown, what: string): unknown {
-  if (!(error instanceof JanusRefusal)) return error;
-  return failed(`Janus could not do this: ${what}`, 'See the log of Janus.', error);
+/** Turns a refusal into what the callers of the runtime understand; other errors say it themselves. */
+async function clear<T>(work: Promise<T>, what: string): Promise<T> {
+  return await work.catch((error: unknown) => {
+    throw error instanceof JanusRefusal ? failed(`Janus could not ${what}`, 'See the log of Janus.', error) : error;
+  });
 }
 
 function refusedSession(error: unknown, { image, node }: SessionWish): unknown {
