@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { Agent, request as httpsRequest, type RequestOptions } from 'node:https';
 import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from 'node:tls';
 import { messageOf, quote, systemCode, type Logger } from '@scistream/core';
+import { authorizationOf } from './credentials.js';
 import { failed, JanusRefusal, unreachable } from './failures.js';
 import type { JanusOptions } from './options.js';
 
@@ -82,7 +82,7 @@ export class JanusConnection {
     if (user !== undefined) url.searchParams.set('user', user);
     if (group !== undefined) url.searchParams.set('group', group);
     const text = body === undefined ? undefined : JSON.stringify(body);
-    const authorization = await this.#authorization();
+    const authorization = await authorizationOf(this.#options);
     const headers = {
       accept: 'application/json',
       ...(text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }),
@@ -142,38 +142,6 @@ export class JanusConnection {
         'Check the url: is it the controller, or something in front of it?',
       );
     }
-  }
-
-  async #authorization(): Promise<string | undefined> {
-    const { auth } = this.#options;
-    if (!auth) return undefined;
-    if ('tokenFile' in auth) return `Bearer ${await this.#secretFile(auth.tokenFile)}`;
-    if ('tokenEnv' in auth) return `Bearer ${this.#secretVariable(auth.tokenEnv)}`;
-    const password =
-      'passwordFile' in auth ? await this.#secretFile(auth.passwordFile) : this.#secretVariable(auth.passwordEnv);
-    return `Basic ${Buffer.from(`${auth.user}:${password}`).toString('base64')}`;
-  }
-
-  async #secretFile(file: string): Promise<string> {
-    const text = await readFile(file, 'utf8').catch((cause: unknown) => {
-      throw this.#noSecret(`the file ${file} cannot be read (${systemCode(cause) ?? 'unknown reason'})`);
-    });
-    return this.#secret(text, `the file ${file}`);
-  }
-
-  #secretVariable(variable: string): string {
-    return this.#secret(process.env[variable] ?? '', `the variable ${variable}`);
-  }
-
-  #secret(text: string, where: string): string {
-    const secret = text.trim();
-    if (secret === '') throw this.#noSecret(`${where} is empty`);
-    if (/[^\x20-\x7e]/.test(secret)) throw this.#noSecret(`${where} holds something other than one line of ASCII`);
-    return secret;
-  }
-
-  #noSecret(why: string): Error {
-    return unreachable(this.#options.url, `there are no credentials, ${why}`, 'Check auth in runtimes.janus.');
   }
 
   #explain(error: unknown): unknown {

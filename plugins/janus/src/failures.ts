@@ -23,6 +23,12 @@ export function imageNotFound(image: string, why: string): S2DSException {
   });
 }
 
+/** The name of an instance is taken. */
+export const conflict = (name: string): S2DSException =>
+  new S2DSException('SCI_CONTAINER_CONFLICT', `A session or profile ${name} exists in Janus already.`, {
+    suggestions: ['Release the stream it belongs to, or restart the daemon, which removes what nobody owns.'],
+  });
+
 /** What Janus answered a request that it did not carry out. */
 export class JanusRefusal extends Error {
   /**

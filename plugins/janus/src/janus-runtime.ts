@@ -16,7 +16,7 @@ import {
 import { isGone, JanusConnection } from './connection.js';
 import { JanusController } from './controller.js';
 import { environmentOf, labelsOf } from './environment.js';
-import { failed, imageNotFound } from './failures.js';
+import { conflict, failed, imageNotFound } from './failures.js';
 import { FileWriter } from './instance-files.js';
 import type { JanusOptions } from './options.js';
 import { Placements } from './placements.js';
@@ -24,13 +24,13 @@ import * as scripts from './scripts.js';
 import * as sessions from './sessions.js';
 import { PREFIX, profileOf, type Session } from './sessions.js';
 import { Shell, type Container } from './shell.js';
+import { untilEnded } from './watch.js';
 
 const COMMAND_TIMEOUT_MS = 10_000;
 const LOG_LINES = 10;
 
 const GONE = 'its container does not run';
-const SEE_JANUS = 'See the log of Janus.';
-const SEE_IMAGE = 'The image must have sh, base64, timeout, sleep and sha256sum; see the log of its container.';
+const SEE_LOGS = 'See the log of Janus. The image must have sh, base64, timeout, sleep and sha256sum.';
 
 type Labels = ContainerSpec['labels'];
 
@@ -174,28 +174,13 @@ export class JanusRuntime implements ContainerRuntime {
     throw failed(`No socket of ${ref.name} can be reached through Janus`, 'Use a proxy that can do without.');
   }
 
-  async exited(ref: ContainerRef, signal: AbortSignal): Promise<ContainerState> {
-    const aborted = new Promise<never>((_resolve, reject) => {
-      const abort = (): void => reject(signal.reason as Error);
-      if (signal.aborted) abort();
-      signal.addEventListener('abort', abort, { once: true });
-    });
-    return await Promise.race([this.#watch(ref, signal), aborted]);
-  }
-
-  /** Looks again and again until the program has ended. Trouble on the way there says nothing about the program. */
-  async #watch(ref: ContainerRef, signal: AbortSignal): Promise<ContainerState> {
-    for (;;) {
-      signal.throwIfAborted();
-      const state = await this.#look(ref, signal).catch((error: unknown) => {
-        this.#log.debug({ instance: ref.name, error: messageOf(error) }, 'cannot look at instance');
-        return undefined;
-      });
-      // Its container was started once more, by a node that came back: the program does not run in it.
-      if (state?.status === 'created') return { ...state, status: 'exited', exit: 'its container was started anew' };
-      if (state && state.status !== 'running') return state;
-      await sleep(this.#options.heartbeat, undefined, { signal });
-    }
+  exited(ref: ContainerRef, signal: AbortSignal): Promise<ContainerState> {
+    return untilEnded(
+      () => this.#look(ref, signal),
+      this.#options.heartbeat,
+      signal,
+      (error) => this.#log.debug({ instance: ref.name, error: messageOf(error) }, 'cannot look at instance'),
+    );
   }
 
   /** One look at a program; the session is only asked for when its container does not answer. */
@@ -210,9 +195,7 @@ export class JanusRuntime implements ContainerRuntime {
     // A profile without a session is what a crash in the middle of `create` leaves.
     const owner = profile && labelsOf(profile)[LABELS.owner];
     if (made.length === 0 && (!profile || owner === labels[LABELS.owner])) return;
-    throw new S2DSException('SCI_CONTAINER_CONFLICT', `A session or profile ${name} exists in Janus already.`, {
-      suggestions: ['Release the stream it belongs to, or restart the daemon, which removes what nobody owns.'],
-    });
+    throw conflict(name);
   }
 
   /** Makes and starts the session and waits until its files are written. */
@@ -313,8 +296,8 @@ export class JanusRuntime implements ContainerRuntime {
   async #explain(ref: ContainerRef, error: unknown): Promise<unknown> {
     if (S2DSException.is(error)) return error;
     const words = sessions.lastWords(await this.logs(ref, LOG_LINES).catch(messageOf));
-    if (isGone(error)) return failed(`The container of ${ref.name} does not run${words}`, SEE_IMAGE, error);
-    return failed(`The container of ${ref.name} cannot be used${words}`, `${SEE_JANUS} ${SEE_IMAGE}`, error);
+    const what = isGone(error) ? 'does not run' : 'cannot be used';
+    return failed(`The container of ${ref.name} ${what}${words}`, SEE_LOGS, error);
   }
 }
 
