@@ -111,12 +111,12 @@ export class JanusRuntime implements ContainerRuntime {
   }
 
   async stop(ref: ContainerRef, graceMs: number): Promise<void> {
-    for (const session of await this.#sessions(ref)) await this.#stopSession(ref, session, graceMs);
+    for (const session of await this.#controller.sessionsOf(ref.name)) await this.#stopSession(ref, session, graceMs);
   }
 
   async remove(ref: ContainerRef): Promise<void> {
     const { name } = ref;
-    for (const { id } of await this.#sessions(ref)) await this.#controller.remove(id);
+    for (const { id } of await this.#controller.sessionsOf(ref.name)) await this.#controller.remove(id);
     const labels = await this.#labelsOf(name);
     // After the session: as long as there is one, its labels must be found.
     await this.#controller.removeProfile(name);
@@ -130,7 +130,7 @@ export class JanusRuntime implements ContainerRuntime {
   }
 
   async inspect(ref: ContainerRef): Promise<ContainerState> {
-    const session = sessions.bestOf(await this.#sessions(ref));
+    const session = sessions.bestOf(await this.#controller.sessionsOf(ref.name));
     return session ? await this.#stateOf(ref, session) : { ...ref, status: 'absent', labels: {} };
   }
 
@@ -262,10 +262,6 @@ export class JanusRuntime implements ContainerRuntime {
     return await this.#explained(ref, this.#shell.script(container, text, args, COMMAND_TIMEOUT_MS));
   }
 
-  async #sessions({ name }: ContainerRef): Promise<readonly Session[]> {
-    return await this.#controller.sessionsOf(name);
-  }
-
   async #mustHave(ref: ContainerRef): Promise<Container> {
     const container = this.#containers.get(ref.name) ?? (await this.#find(ref));
     if (!container) throw failed(`Janus has no session ${ref.name}`, 'Release the stream and make it again.');
@@ -274,7 +270,7 @@ export class JanusRuntime implements ContainerRuntime {
   }
 
   async #find(ref: ContainerRef): Promise<Container | undefined> {
-    const session = sessions.bestOf(await this.#sessions(ref));
+    const session = sessions.bestOf(await this.#controller.sessionsOf(ref.name));
     return session && sessions.containerOf(session);
   }
 
