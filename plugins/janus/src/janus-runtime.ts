@@ -28,10 +28,8 @@ import { untilEnded } from './watch.js';
 
 const COMMAND_TIMEOUT_MS = 10_000;
 const LOG_LINES = 10;
-
 const GONE = 'its container does not run';
 const SEE_LOGS = 'See the log of Janus. The image must have sh, base64, timeout, sleep and sha256sum.';
-
 type Labels = ContainerSpec['labels'];
 
 /**
