@@ -123,13 +123,11 @@ export function withRates(now: StreamStatus, before: StreamStatus, ms: number): 
   return { ...now, hops };
 }
 
-const restartsOf = (streams: readonly Stream[]): number =>
-  streams.reduce((total, { restarts }) => total + restarts, 0);
+const restartsOf = (streams: readonly Stream[]): number => streams.reduce((total, { restarts }) => total + restarts, 0);
 
 function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus {
   const sum = (key: 'connections' | 'open' | 'errors' | 'bytesIn' | 'bytesOut'): number =>
     (stream?.statistics ?? []).reduce((total, listener) => total + Number(listener[key]), 0);
-  const failure = error?.toJSON() ?? stream?.error;
   return {
     facility: printableLine(stream?.facility || endpoint.facility),
     s2cs: formatAddress(endpoint.address),
@@ -145,14 +143,14 @@ function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus {
     restarts: restartsOf(stream ? [stream] : []),
     bytesIn: sum('bytesIn'),
     bytesOut: sum('bytesOut'),
-    ...(failure && {
-      error: {
-        code: failure.code,
-        message: printable(failure.message),
-        suggestions: failure.suggestions.map(printable),
-      },
-    }),
+    ...sideError(error?.toJSON() ?? stream?.error),
   };
+}
+
+function sideError(failure: SideStatus['error']): Pick<SideStatus, 'error'> {
+  if (!failure) return {};
+  const { code, message, suggestions } = failure;
+  return { error: { code, message: printable(message), suggestions: suggestions.map(printable) } };
 }
 
 /** An unknown state of a newer server is shown as the harmless one. */
