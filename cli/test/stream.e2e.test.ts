@@ -200,28 +200,6 @@ s('two sides made one after another with a ticket are one stream', async ({ faci
   await json(facilities, 0, 'stream', 'down', 'tick');
 });
 
-s('a stream without encryption says so, and its sides cannot differ', async ({ facilities, producer }) => {
-  const plain = ['--encryption', 'none'];
-  const made = await scistream(facilities, 'stream', 'up', 'tomo', '--producer', producer.address, ...plain);
-  assert.match(made.stdout, 'Data between the gateways is not encrypted.');
-  const status = await json<StreamStatus>(facilities, 0, 'stream', 'status', 'tomo');
-  assert.is(status.encryption, 'none');
-  assert.is(status.restarts, 0);
-  await json(facilities, 0, 'stream', 'down', 'tomo');
-
-  const inbound = ['stream', 'up', '--inbound', '--from', 'aps', '--producer', producer.address];
-  const outbound = (ticket = ''): string[] => ['stream', 'up', '--to', 'alcf', '--outbound', ticket];
-  const open = await json<Up>(facilities, 0, ...inbound, ...plain);
-  const other = await json<Failure>(facilities, 2, ...outbound(open.ticket), '--encryption', 'tls');
-  assert.is(other.error.code, 'SCI_USAGE');
-  assert.is((await json<Up>(facilities, 0, ...outbound(open.ticket))).encryption, 'none', 'the ticket tells');
-  await json(facilities, 0, 'stream', 'down', open.uid);
-
-  const secret = await json<Up>(facilities, 0, ...inbound);
-  assert.is((await json<Failure>(facilities, 2, ...outbound(secret.ticket), ...plain)).error.code, 'SCI_USAGE');
-  await json(facilities, 0, 'stream', 'down', secret.uid);
-});
-
 s('when one side fails the other one is released', async ({ facilities, producer }) => {
   const held = await json<Up>(
     facilities,

@@ -25,7 +25,11 @@ export default class StreamUp extends StreamCommand {
   ];
 
   static override args = {
-    name: Args.string({ description: 'stream document: its name in the configuration, or a YAML or JSON file' }),
+    name: Args.string({
+      description: 'stream document: its name in the configuration, or a YAML or JSON file',
+      // What comes there is a ticket.
+      ignoreStdin: true,
+    }),
   };
 
   static override flags = {
