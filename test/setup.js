@@ -36,7 +36,6 @@ const PROGRAMS = {
     found: ['sh', '-c', 'podman --version && docker-init --version && busybox true'],
     package: 'podman docker.io busybox-static',
   },
-  openssl: { found: ['openssl', 'version'], package: 'openssl' },
 };
 
 /** PATH with the folders of administrators' programs (haproxy, nft), which an ordinary user's lacks on Debian. */

@@ -5,7 +5,7 @@ import { silentLogger, type Logger } from '../logger.js';
 import { parseUid, type StreamTls } from '../s2ds.js';
 import { ControlClient } from './control-client.js';
 import { makeCredentials, type StreamCredentials } from './credentials.js';
-import { endpointKey, resolveEndpoint, type Endpoint, type TrustSettings } from './endpoint.js';
+import { endpointKey, exposesToken, resolveEndpoint, type Endpoint, type TrustSettings } from './endpoint.js';
 import { clientStateDir, Journal } from './journal.js';
 import {
   defined,
@@ -255,7 +255,11 @@ export class S2UC implements AsyncDisposable {
   }
 
   #side(role: Side['role'], ref: ServerRef, tls: StreamTls | undefined): Side {
-    return { role, client: this.#client(this.#endpoint(ref)), tls };
+    const client = this.#client(this.#endpoint(ref));
+    if (tls && exposesToken(client.endpoint)) {
+      this.#log.warn({ s2cs: formatAddress(client.endpoint.address) }, 'the keys of the stream travel in plain text');
+    }
+    return { role, client, tls };
   }
 
   #endpoint(ref: ServerRef): Endpoint {
