@@ -1,9 +1,13 @@
 import { createHash, generateKeyPairSync, randomBytes, sign, X509Certificate, type KeyObject } from 'node:crypto';
 import type { StreamTls } from '../s2ds.js';
 import { bits, boolean, explicit, implicit, integer, octets, oid, sequence, set, time, utf8 } from './der.js';
+import type { Plan } from './setup.js';
 
 /** How far the clocks of the user and of the gateways may be apart, ms. */
 const CLOCK_SKEW_MS = 10 * 60_000;
+
+/** The longest lifetime that a control server may allow, ms: credentials must not end before it. */
+const MAX_LIFETIME_MS = 20 * 86_400_000;
 
 /** The names in the certificates: the same in every stream, and nobody's (RFC 6761 section 6.4). */
 const NAMES = { ca: 'ca.scistream.invalid', from: 'prod.scistream.invalid', to: 'cons.scistream.invalid' };
@@ -59,6 +63,15 @@ export function makeCredentials(expiresAt: Date, now: Date = new Date()): Stream
     };
   };
   return { from: side(NAMES.from, SERVER, NAMES.to), to: side(NAMES.to, CLIENT, NAMES.from) };
+}
+
+/** @returns undefined for a stream that is not to be encrypted. */
+export function credentialsFor({
+  encryption,
+  lifetimeMs,
+}: Pick<Plan, 'encryption' | 'lifetimeMs'>): StreamCredentials | undefined {
+  if (encryption === 'none') return undefined;
+  return makeCredentials(new Date(Date.now() + (lifetimeMs || MAX_LIFETIME_MS)));
 }
 
 interface Contents {

@@ -4,7 +4,7 @@ import { messageOf, SciStreamError } from '../errors.js';
 import { silentLogger, type Logger } from '../logger.js';
 import { parseUid, type StreamTls } from '../s2ds.js';
 import { ControlClient } from './control-client.js';
-import { makeCredentials, type StreamCredentials } from './credentials.js';
+import { credentialsFor } from './credentials.js';
 import { endpointKey, exposesToken, resolveEndpoint, type Endpoint, type TrustSettings } from './endpoint.js';
 import { clientStateDir, Journal } from './journal.js';
 import {
@@ -36,13 +36,11 @@ import {
 import { StreamHandle } from './stream-handle.js';
 import { mergeStatus, type StreamStatus } from './status.js';
 import { findStream, listStreams, type StreamList } from './survey.js';
-import { formatTicket, parseTicket } from './ticket.js';
+import { parseTicket, ticketOf } from './ticket.js';
 import { waitVerified, type VerifyResult } from './verify.js';
 
 /** When a stream ends for which no lifetime was asked, before its control servers have told it, ms. */
 const UNKNOWN_LIFETIME_MS = 24 * 3_600_000;
-/** The longest lifetime that a control server may allow, ms: the credentials of a stream must not end before it. */
-const MAX_LIFETIME_MS = 20 * 86_400_000;
 
 /** What happens while a stream is made, in this order. */
 export type ProgressEvent =
@@ -300,25 +298,6 @@ interface Made {
   readonly handle: StreamHandle;
   /** Of the inbound side. */
   readonly listeners: readonly Address[];
-}
-
-/** @returns undefined for a stream that is not to be encrypted. */
-function credentialsFor({ encryption, lifetimeMs }: Plan): StreamCredentials | undefined {
-  if (encryption === 'none') return undefined;
-  return makeCredentials(new Date(Date.now() + (lifetimeMs || MAX_LIFETIME_MS)));
-}
-
-/** @param tls Of the outbound side. @throws SCI_TICKET_INVALID when there are too many listeners for one. */
-function ticketOf(
-  plan: Plan,
-  from: ControlClient,
-  listeners: readonly Address[],
-  expiresAt: string,
-  tls: StreamTls | undefined,
-): string {
-  const { uid, name, transport, connections, bitsPerSecond } = plan;
-  const inbound = { s2cs: from.endpoint.address, fingerprint: from.fingerprint, listeners, tls };
-  return formatTicket({ uid, name, ...inbound, transport, connections, bitsPerSecond, expiresAt });
 }
 
 /** @throws SCI_USAGE */

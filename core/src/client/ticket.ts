@@ -4,7 +4,9 @@ import { z } from 'zod';
 import { formatAddress, type Address, type Transport } from '../address.js';
 import { SciStreamError } from '../errors.js';
 import type { StreamTls } from '../s2ds.js';
+import type { ControlClient } from './control-client.js';
 import { AddressSchema, FingerprintSchema } from './endpoint.js';
+import type { Plan } from './setup.js';
 
 const PREFIX = 'scistream';
 const VERSION = '2';
@@ -85,6 +87,19 @@ export function formatTicket(ticket: Ticket): string {
   const text = `${PREFIX}${VERSION}.${body}.${checksum(body)}`;
   if (text.length > MAX_TEXT) throw invalid(`is ${text.length} characters long, more than ${MAX_TEXT}`);
   return text;
+}
+
+/** @param tls Of the outbound side. @throws SCI_TICKET_INVALID when there are too many listeners for one. */
+export function ticketOf(
+  plan: Plan,
+  from: ControlClient,
+  listeners: readonly Address[],
+  expiresAt: string,
+  tls: StreamTls | undefined,
+): string {
+  const { uid, name, transport, connections, bitsPerSecond } = plan;
+  const inbound = { s2cs: from.endpoint.address, fingerprint: from.fingerprint, listeners, tls };
+  return formatTicket({ uid, name, ...inbound, transport, connections, bitsPerSecond, expiresAt });
 }
 
 /**
