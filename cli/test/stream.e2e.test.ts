@@ -62,7 +62,7 @@ s('up makes a stream that carries data, and its result has the promised shape', 
   );
   assert.is(stream.name, 'tomo');
   assert.is(stream.state, 'ready');
-  assert.is(stream.encryption, 'none');
+  assert.is(stream.encryption, 'tls');
   assert.is(stream.rate.bitsPerSecond, 20e9);
   assert.is(Date.parse(stream.expiresAt) - Date.parse(stream.createdAt), 3_600_000);
   assert.equal(stream.connect, stream.to?.listeners);
@@ -172,7 +172,7 @@ s('two sides made one after another with a ticket are one stream', async ({ faci
     '--name',
     'tick',
   );
-  assert.match(inbound.ticket ?? '', /^scistream1\./);
+  assert.match(inbound.ticket ?? '', /^scistream2\./);
   assert.is(inbound.to, undefined);
   assert.equal(inbound.connect, []);
   const outbound = await json<Up>(facilities, 0, 'stream', 'up', '--outbound', inbound.ticket ?? '', '--to', 'alcf');
@@ -295,7 +295,7 @@ s('a document of its own, ambiguous names, and mistakes', async ({ facilities, p
     [2, 'SCI_FACILITY_UNKNOWN', ['up', '--from', 'nowhere', '--to', 'aps', '--producer', producer.address]],
     [2, 'SCI_TARGETS_INVALID', ['up', 'tomo']],
     [2, 'SCI_ADDRESS_INVALID', ['up', 'tomo', '--producer', '10.0.0.1']],
-    [5, 'SCI_PROXY_UNSUPPORTED', ['up', 'tomo', '--producer', producer.address, '--encryption', 'tls']],
+    [5, 'SCI_PROXY_UNSUPPORTED', ['up', 'tomo', '--producer', producer.address, '--transport', 'udp']],
     [5, 'SCI_PROXY_UNKNOWN', ['up', 'tomo', '--producer', producer.address, '--proxy', 'nonesuch']],
   ];
   for (const [code, name, args] of wrong) {
@@ -323,8 +323,11 @@ s('people get text: results on stdout, nothing on stderr that is no terminal', a
   assert.is(made.code, 0);
   assert.is(made.stderr, '');
   assert.match(made.stdout, /^tomo \([0-9a-f]{6}…\) is ready after .* Consumers connect to:\n {2}127\./);
-  assert.match((await scistream(facilities, 'stream', 'ls')).stdout, /tomo +[0-9a-f-]+ +ready +aps +alcf/);
-  assert.match((await scistream(facilities, 'stream', 'status', 'tomo')).stdout, 'no consumer has connected yet');
+  assert.not.match(made.stdout, 'not encrypted');
+  assert.match((await scistream(facilities, 'stream', 'ls')).stdout, /tomo +[0-9a-f-]+ +ready +aps +alcf .* tls /);
+  const shown = await scistream(facilities, 'stream', 'status', 'tomo');
+  assert.match(shown.stdout, 'no consumer has connected yet');
+  assert.match(shown.stdout, 'encryption  TLS 1.3');
   assert.match((await scistream(facilities, 'stream', 'verify', 'tomo')).stdout, 'not checked');
   assert.match((await scistream(facilities, 'stream', 'down', 'tomo')).stdout, /^tomo .* is released/);
   const failed = await scistream(facilities, 'stream', 'down', 'tomo');

@@ -38,6 +38,9 @@ export const ERROR_CODES = {
   SCI_TARGETS_INVALID: usage('The list of targets is empty or too long.'),
   SCI_TICKET_INVALID: usage('A ticket is damaged, of another version, or expired.'),
   SCI_FACILITY_UNKNOWN: usage('A facility is neither in the configuration nor host:port.'),
+  SCI_CREDENTIALS_INVALID: usage(
+    'The certificates and keys for the encryption of a stream are damaged, do not belong together, or are not valid now.',
+  ),
 
   SCI_PLUGIN_NOT_FOUND: plugin('A plugin is not installed, or nothing installed provides what was asked for.'),
   SCI_PLUGIN_NO_MANIFEST: plugin('A package has no "scistream" key in its package.json.'),

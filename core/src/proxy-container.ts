@@ -1,4 +1,5 @@
-import { formatAddress, type Address, type Transport } from './address.js';
+import { formatAddress, type Address } from './address.js';
+import { mustSupport } from './capabilities.js';
 import { LABELS, type ContainerRef } from './container-runtime.js';
 import { messageOf, S2DSException } from './errors.js';
 import type { PluginContext } from './plugin.js';
@@ -81,7 +82,7 @@ export abstract class ProxyContainer implements S2DS {
       if (this.#streams.has(request.uid)) {
         throw new S2DSException('SCI_STREAM_EXISTS', `Stream ${request.uid} is running on ${this.id} already.`);
       }
-      this.#mustSupport(request);
+      mustSupport(this.id, this.supports, request);
       const settled = await Promise.allSettled(
         this.#shards(request).map((shard, i) => this.#startInstance(request, shard, i, [], signal)),
       );
@@ -98,7 +99,7 @@ export abstract class ProxyContainer implements S2DS {
   adopt(request: StreamRequest, targets: readonly Address[]): Promise<boolean> {
     return this.#lock.run(request.uid, async () => {
       if (this.#streams.has(request.uid)) return true;
-      this.#mustSupport(request);
+      mustSupport(this.id, this.supports, request);
       const { runtime, owner } = this.context;
       const resolved = targets.length > 0 ? await resolveTargets(request, targets) : [];
       const found = await runtime.list({ [LABELS.owner]: owner, [LABELS.uid]: request.uid });
@@ -281,26 +282,6 @@ export abstract class ProxyContainer implements S2DS {
     const live = this.#streams.get(uid);
     if (live) return live;
     throw new S2DSException('SCI_STREAM_NOT_FOUND', `No stream ${uid} runs on ${this.id}.`);
-  }
-
-  #mustSupport({ transport, tls }: StreamRequest): void {
-    if (!this.supports[transport]) throw this.#unsupported(transport);
-    if (tls && (!this.supports.tls || transport === 'udp')) {
-      throw new S2DSException('SCI_PROXY_UNSUPPORTED', `Proxy ${this.id} cannot encrypt ${transport.toUpperCase()}.`, {
-        suggestions: ['Ask for --encryption none, where both facilities allow it.'],
-      });
-    }
-    if (!tls && this.supports.plain === false) {
-      throw new S2DSException('SCI_PROXY_UNSUPPORTED', `Proxy ${this.id} carries encrypted streams only.`, {
-        suggestions: ['Use --encryption tls, or another proxy.'],
-      });
-    }
-  }
-
-  #unsupported(transport: Transport): S2DSException {
-    return new S2DSException('SCI_PROXY_UNSUPPORTED', `Proxy ${this.id} cannot carry ${transport.toUpperCase()}.`, {
-      suggestions: ['Use --proxy relay, which carries TCP and UDP.'],
-    });
   }
 }
 

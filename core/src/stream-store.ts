@@ -23,6 +23,8 @@ export interface StreamRecord {
   readonly proxy: string;
   readonly runtime: string;
   readonly transport: Transport;
+  /** Of the data between the gateways. The credentials themselves are in no record. */
+  readonly encryption: 'tls' | 'none';
   readonly listeners: readonly Address[];
   /** What HELLO announced: where the producer application listens. */
   readonly announced: readonly Address[];

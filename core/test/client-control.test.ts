@@ -142,7 +142,7 @@ s('up refuses what cannot work without asking anybody', async ({ address, socket
       (error: unknown) => ours(error).code,
     );
   assert.is(await refused({ to: address }), 'SCI_USAGE');
-  assert.is(await refused({ encryption: 'tls' }), 'SCI_PROXY_UNSUPPORTED');
+  assert.is(await refused({ transport: 'udp' }), 'SCI_PROXY_UNSUPPORTED', 'UDP cannot be encrypted');
   assert.is(await refused({ producer: [] }), 'SCI_TARGETS_INVALID');
   assert.is(await refused({ producer: ['10.0.0.1'] }), 'SCI_ADDRESS_INVALID');
   assert.is(await refused({ connections: 0 }), 'SCI_CONNECTIONS_INVALID');

@@ -1,8 +1,10 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
+import { inspect } from 'node:util';
+import { deflateRawSync } from 'node:zlib';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { SciStreamError } from '@scistream/core';
-import { formatTicket, parseTicket, type Ticket } from '@scistream/core/client';
+import { formatTicket, makeCredentials, parseTicket, type Ticket } from '@scistream/core/client';
 
 const s = suite('ticket');
 
@@ -20,6 +22,7 @@ const TICKET: Ticket = {
   connections: 2,
   bitsPerSecond: 20e9,
   expiresAt: '2026-01-01T08:00:00.000Z',
+  tls: makeCredentials(new Date('2026-01-01T08:00:00Z')).to,
 };
 
 const refusal = (text: string, now = NOW): string => {
@@ -35,7 +38,7 @@ const refusal = (text: string, now = NOW): string => {
 /** The text of a ticket of any content with a checksum that fits. */
 const forged = (content: unknown): string => {
   const good = formatTicket({ ...TICKET, name: 'x' });
-  const body = Buffer.from(JSON.stringify(content)).toString('base64url');
+  const body = deflateRawSync(JSON.stringify(content)).toString('base64url');
   const sum = formatTicketChecksum(body);
   return good.replace(/\..*$/, `.${body}.${sum}`);
 };
@@ -44,8 +47,9 @@ const formatTicketChecksum = (body: string): string => createHash('sha256').upda
 
 s('comes back as it went in', () => {
   const text = formatTicket(TICKET);
-  assert.match(text, /^scistream1\.[A-Za-z0-9_-]+\.[0-9a-f]{8}$/);
+  assert.match(text, /^scistream2\.[A-Za-z0-9_-]+\.[0-9a-f]{8}$/);
   assert.equal(parseTicket(text, NOW), TICKET);
+  assert.ok(text.length < 1800, `${text.length} characters`);
 });
 
 s('survives the line breaks of a mail', () => {
@@ -71,8 +75,15 @@ s('notices a changed character', () => {
   }
 });
 
+s('carries no credentials of a stream that is not encrypted', () => {
+  const { tls: _, ...plain } = TICKET;
+  const text = formatTicket(plain);
+  assert.is(parseTicket(text, NOW).tls, undefined);
+  assert.ok(text.length < 400, `${text.length} characters`);
+});
+
 s('names the other version', () => {
-  assert.match(refusal(formatTicket(TICKET).replace('scistream1', 'scistream2')), 'version 2');
+  assert.match(refusal(formatTicket(TICKET).replace('scistream2', 'scistream1')), 'version 1');
 });
 
 s('is refused after the stream has ended', () => {
@@ -80,7 +91,8 @@ s('is refused after the stream has ended', () => {
 });
 
 s('with unknown or wrong fields is refused', () => {
-  const json = { ...TICKET, s2cs: '[2001:db8::1]:5000', listeners: ['203.0.113.10:5100'] };
+  const { tls: _, ...rest } = TICKET;
+  const json = { ...rest, s2cs: '[2001:db8::1]:5000', listeners: ['203.0.113.10:5100'] };
   assert.is(parseTicket(forged(json), NOW).name, 'tomo', 'the forged form itself is well-formed');
   for (const wrong of [
     { more: 1 },
@@ -89,21 +101,40 @@ s('with unknown or wrong fields is refused', () => {
     { listeners: ['nowhere'] },
     { connections: 0 },
     { transport: 'sctp' },
+    { tls: {} },
+    { tls: { ...TICKET.tls } },
+    { tls: { certificate: 'AAAA', key: 'AA\nAA', ca: 'AAAA', peer: 'a' } },
+    { name: 'a'.repeat(100_000) },
   ]) {
     assert.match(refusal(forged({ ...json, ...wrong })), 'does not hold');
   }
 });
 
 s('that is too long is refused before it is read', () => {
-  assert.match(refusal(`scistream1.${'A'.repeat(9000)}.00000000`), 'more than 8192');
+  assert.match(refusal(`scistream2.${'A'.repeat(9000)}.00000000`), 'more than 8192');
   assert.throws(
     () =>
       formatTicket({
         ...TICKET,
-        listeners: Array.from({ length: 1000 }, (_, i) => ({ host: '203.0.113.10', port: 5000 + i })),
+        listeners: Array.from({ length: 1024 }, (_, i) => ({
+          host: `2001:db8::${randomBytes(2).toString('hex')}:${i.toString(16)}`,
+          port: 5000 + ((i * 7919) % 50_000),
+        })),
       }),
     (error: unknown) => SciStreamError.is(error) && error.code === 'SCI_TICKET_INVALID',
   );
+});
+
+s('no error quotes what a ticket holds', () => {
+  const { tls } = TICKET;
+  const [secret = ''] = (tls?.key ?? '').split('\n').slice(1);
+  try {
+    parseTicket(forged({ ...TICKET, tls: { ...tls, key: secret, more: secret } }), NOW);
+  } catch (error) {
+    assert.not(inspect(error, { depth: 9, showHidden: true }).includes(secret));
+    return;
+  }
+  throw new Error('the ticket was accepted');
 });
 
 s.run();

@@ -92,7 +92,7 @@ async function upAndDown(
       signal.throwIfAborted();
       left -= 1;
       try {
-        const stream = await client.up({ ...sides, producer, proxy: 'relay' }, signal);
+        const stream = await client.up({ ...sides, producer, proxy: 'relay', encryption: 'none' }, signal);
         await stream.down();
       } catch (error) {
         signal.throwIfAborted();

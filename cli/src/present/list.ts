@@ -5,19 +5,20 @@ import { listenersText, untilText } from './text.js';
 
 /** What `stream ls` prints for people. */
 export function listText({ streams, unreachable }: StreamList): string {
-  const rows = streams.map(({ uid, name, state, from, to, connect, rate, expiresAt }) => [
+  const rows = streams.map(({ uid, name, state, from, to, connect, encryption, rate, expiresAt }) => [
     name || '-',
     uid.slice(0, 12),
     state,
     from?.facility ?? '-',
     to?.facility ?? '-',
     listenersText(connect),
+    encryption,
     rate.bitsPerSecond > 0 ? formatRate(rate.bitsPerSecond) : '-',
     untilText(expiresAt),
   ]);
   const shown =
     rows.length > 0
-      ? table(['NAME', 'UID', 'STATE', 'FROM', 'TO', 'CONNECT TO', 'RATE', 'UNTIL'], rows)
+      ? table(['NAME', 'UID', 'STATE', 'FROM', 'TO', 'CONNECT TO', 'ENCRYPTION', 'RATE', 'UNTIL'], rows)
       : 'No streams.';
   const silent = unreachable.map(({ error }) => `Not asked: ${error.message} [${error.code}]`);
   return [shown, ...silent].join('\n');

@@ -3,8 +3,11 @@ import type { SideStatus, StreamHandle, StreamStatus } from '@scistream/core/cli
 /** One side of a stream in the result of `stream up` (experience.md "Output"). */
 export type UpSide = Pick<SideStatus, 'facility' | 'gateway' | 'proxy' | 'runtime' | 'listeners' | 'targets'>;
 
-/** What `stream up --json` prints. A side that was not made here is absent; `ticket` comes with `--inbound`. */
-export interface UpResult extends Omit<StreamStatus, 'from' | 'to' | 'owner' | 'diagnosis' | 'hops'> {
+/**
+ * What `stream up --json` prints. A side that was not made here is absent; `ticket` comes with `--inbound`, and is a secret
+ * where `encryption` is `tls`.
+ */
+export interface UpResult extends Omit<StreamStatus, 'from' | 'to' | 'owner' | 'restarts' | 'diagnosis' | 'hops'> {
   readonly from?: UpSide;
   readonly to?: UpSide;
   readonly setupMs: number;
@@ -13,7 +16,7 @@ export interface UpResult extends Omit<StreamStatus, 'from' | 'to' | 'owner' | '
 
 /** What `stream up` returns. @param ticket With `--inbound`. */
 export function upResult({ initial, setupMs = 0 }: StreamHandle, ticket: string | undefined): UpResult {
-  const { from, to, owner: _owner, diagnosis: _diagnosis, hops: _hops, ...rest } = initial;
+  const { from, to, owner: _owner, restarts: _restarts, diagnosis: _diagnosis, hops: _hops, ...rest } = initial;
   return {
     ...rest,
     ...(from && { from: upSide(from) }),

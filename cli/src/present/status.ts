@@ -5,7 +5,7 @@ import { listenersText, titleOf, untilText } from './text.js';
 
 /** What `stream status` prints for people. */
 export function statusText(status: StreamStatus): string {
-  const { state, from, to, rate, encryption, expiresAt, diagnosis, hops, connect } = status;
+  const { state, from, to, rate, encryption, restarts, expiresAt, diagnosis, hops, connect } = status;
   const wanted =
     rate.bitsPerSecond > 0 ? `${formatRate(rate.bitsPerSecond)}${rate.enforced ? '' : ' (not enforced)'}` : 'none';
   return [
@@ -15,7 +15,8 @@ export function statusText(status: StreamStatus): string {
     ...(to ? [sideLine('to', to)] : []),
     `  connect to  ${connect.join('  ') || '-'}`,
     `  rate        ${wanted}`,
-    `  encryption  ${encryption}`,
+    `  encryption  ${encryption === 'tls' ? 'TLS 1.3, credentials for this stream only' : 'none'}`,
+    ...(restarts > 0 ? [`  restarts    ${restarts}`] : []),
     ...hops.map(hopLine),
     `  ${diagnosis}`,
   ].join('\n');

@@ -12,6 +12,8 @@ export function progressLines(event: ProgressEvent): readonly string[] {
       const side = event.status[event.side];
       return side ? [reservedLine(side)] : [];
     }
+    case 'encrypted':
+      return ['encrypted  TLS 1.3, credentials for this stream only'];
     case 'verified':
       return [verifiedLine(event.result)];
   }
@@ -34,21 +36,25 @@ function verifiedLine({ hops, roundTripMs }: VerifyResult): string {
 }
 
 /** What `stream up` prints for people. */
-export function upText({ ticket, connect, rate, setupMs, ...stream }: UpResult): string {
+export function upText({ ticket, connect, rate, setupMs, encryption, ...stream }: UpResult): string {
   const until = `until ${untilText(stream.expiresAt)}`;
   const notEnforced =
     rate.bitsPerSecond > 0 && !rate.enforced
       ? [`The rate of ${formatRate(rate.bitsPerSecond)} is noted, not enforced.`]
       : [];
-  const plain = 'Data between the gateways is not encrypted.';
+  const notes = [...notEnforced, ...(encryption === 'tls' ? [] : ['Data between the gateways is not encrypted.'])];
   const head = `${titleOf(stream)} is ready after ${elapsedText(setupMs)}, ${until}.`;
   if (ticket) {
-    const command = `  scistream stream up --to FACILITY --outbound ${ticket}`;
-    return [`${head} Whoever opens the outbound side runs:`, command, ...notEnforced, plain].join('\n');
+    const command = 'scistream stream up --to FACILITY --outbound -';
+    const secret =
+      encryption === 'tls' ? ['The ticket is a secret, like a password: send it only where it stays one.'] : [];
+    return [`${head} Whoever opens the outbound side runs ${command} and pastes:`, ticket, ...secret, ...notes].join(
+      '\n',
+    );
   }
   const lines = Array.from(
     { length: Math.ceil(connect.length / 4) },
     (_, i) => `  ${connect.slice(4 * i, 4 * i + 4).join('  ')}`,
   );
-  return [`${head} Consumers connect to:`, ...lines, ...notEnforced, plain].join('\n');
+  return [`${head} Consumers connect to:`, ...lines, ...notes].join('\n');
 }

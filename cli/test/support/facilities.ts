@@ -21,6 +21,8 @@ export interface Daemon {
   /** host:port */
   readonly address: string;
   readonly fingerprint: string;
+  /** What it has logged so far; empty unless `verbose` was asked for, then with everything. */
+  logged(): string;
   stop(): Promise<void>;
 }
 
@@ -39,16 +41,17 @@ export interface Facilities {
 /**
  * Ten listeners each; every address is unlikely to be used by anybody else on this machine.
  * @param auth Key `auth` of the configuration of aps; default everybody.
+ * @param verbose Whether the control servers log everything.
  */
-export async function startFacilities(auth: readonly object[] = []): Promise<Facilities> {
+export async function startFacilities(auth: readonly object[] = [], verbose = false): Promise<Facilities> {
   const dir = await mkdtemp(join(tmpdir(), 'stream-e2e-'));
   const at = (name: string): string => join(dir, name);
   const home = { SCISTREAM_STATE_DIR: at('state'), SCISTREAM_DATA_DIR: at('data'), SCISTREAM_CACHE_DIR: at('cache') };
   const env = { ...process.env, ...home, SCISTREAM_CONFIG_DIR: at('config'), NO_COLOR: '1' };
   const net = `127.${50 + Math.floor(Math.random() * 200)}.${Math.floor(Math.random() * 256)}`;
   const [aps, alcf] = await Promise.all([
-    startDaemon('aps', `${net}.1`, dir, env, auth),
-    startDaemon('alcf', `${net}.2`, dir, env, []),
+    startDaemon('aps', `${net}.1`, dir, env, { auth, verbose }),
+    startDaemon('alcf', `${net}.2`, dir, env, { auth: [], verbose }),
   ]);
   const config = at('s2uc.yaml');
   const facilities = { aps: trusted(aps), alcf: trusted(alcf) };
@@ -70,20 +73,25 @@ async function startDaemon(
   host: string,
   dir: string,
   env: NodeJS.ProcessEnv,
-  auth: readonly object[],
+  { auth, verbose }: { readonly auth: readonly object[]; readonly verbose: boolean },
 ): Promise<Daemon> {
   const file = join(dir, `${facility}.conf`);
   const gateway = { name: `${facility}-gw`, wan: host, lan: host, ports: '5100-5109' };
   const config = { facility, listen: `${host}:5000`, state: join(dir, facility), auth, gateways: [gateway] };
   await writeFile(file, JSON.stringify(config));
-  const args = ['--json', '--quiet', '--config', file];
-  const child = spawn(process.execPath, [join(BIN, 's2cs.js'), ...args], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+  const args = ['--json', verbose ? '--verbose' : '--quiet', '--config', file];
+  const child = spawn(process.execPath, [join(BIN, 's2cs.js'), ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let log = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    if (verbose) log += text;
+    else process.stderr.write(text);
+  });
   const lines = createInterface({ input: child.stdout });
   const ended = once(child, 'exit').then(() => Promise.reject(new Error(`s2cs ${facility} did not start`)));
   const [line] = (await Promise.race([once(lines, 'line'), ended])) as [string];
   ended.catch(() => undefined);
   const { listen, fingerprint } = JSON.parse(line) as { listen: string; fingerprint: string };
-  return { address: listen, fingerprint, stop: () => terminate(child) };
+  return { address: listen, fingerprint, logged: () => log, stop: () => terminate(child) };
 }
 
 async function terminate(child: ChildProcess): Promise<void> {
@@ -93,10 +101,10 @@ async function terminate(child: ChildProcess): Promise<void> {
   await exit;
 }
 
-/** Starts `run.js` (`scistream`) or `s2uc.js`; `interrupt` sends SIGINT. */
-export function start(facilities: Facilities, program: 'run' | 's2uc', args: readonly string[]) {
+/** Starts `run.js` (`scistream`) or `s2uc.js` with `input` on its standard input; `interrupt` sends SIGINT. */
+export function start(facilities: Facilities, program: 'run' | 's2uc', args: readonly string[], input = '') {
   const child = spawn(process.execPath, [join(BIN, `${program}.js`), ...args], { env: facilities.env, stdio: 'pipe' });
-  child.stdin.end();
+  child.stdin.end(input);
   let [stdout, stderr] = ['', ''];
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
@@ -163,10 +171,13 @@ export class Producer {
   }
 }
 
-/** Connects as a consumer and reads the greeting of the producer. */
-export async function greeting(address: string): Promise<{ readonly text: string; readonly socket: Socket }> {
+/** Connects as a consumer, says `say`, and reads the greeting of the producer; fails when the connection ends without one. */
+export async function greeting(address: string, say = ''): Promise<{ readonly text: string; readonly socket: Socket }> {
   const [host, port] = address.split(':');
   const socket = connect({ host, port: Number(port) });
-  const [data] = (await once(socket, 'data')) as [Buffer];
+  if (say !== '') socket.write(say);
+  const closed = once(socket, 'close').then(() => Promise.reject(new Error(`${address} closed the connection`)));
+  closed.catch(() => undefined);
+  const [data] = (await Promise.race([once(socket, 'data'), closed])) as [Buffer];
   return { text: data.toString(), socket };
 }

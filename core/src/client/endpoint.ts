@@ -87,7 +87,7 @@ function tokenSource(token: TrustSettings['token']): TokenSource | undefined {
 export const endpointKey = ({ address, trust, token }: Endpoint): string =>
   JSON.stringify([formatAddress(address), trust, token ?? null]);
 
-/** Whether a token sent there could be read on the way. */
+/** Whether a token or key sent there could be read on the way. */
 export const exposesToken = ({ address, trust }: Endpoint): boolean =>
   trust.kind === 'plain' && !isLoopback(address.host);
 

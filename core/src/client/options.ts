@@ -32,7 +32,7 @@ export interface SideOptions {
   readonly proxy?: string | undefined;
   readonly runtime?: string | undefined;
   readonly transport?: Transport | undefined;
-  /** Of the data between the gateways. Only `none` can be had so far. */
+  /** Of the data between the gateways; default `tls`, with credentials that are made for this stream alone. */
   readonly encryption?: 'tls' | 'none' | undefined;
   /** Who says HELLO for the applications: this client (default), or application controllers that know the uid. */
   readonly hello?: 'client' | 'controller' | undefined;
@@ -65,14 +65,15 @@ export type InboundSide = Pick<Ticket, 'listeners'> & Partial<Ticket>;
 /**
  * Parses options at the edge of the library.
  * @throws SCI_UID_INVALID, SCI_ADDRESS_INVALID, SCI_TARGETS_INVALID, SCI_CONNECTIONS_INVALID, SCI_RATE_INVALID,
- * SCI_DURATION_INVALID, SCI_PROXY_UNSUPPORTED
+ * SCI_DURATION_INVALID, SCI_PROXY_UNSUPPORTED (encryption of UDP)
  */
 export function toPlan(options: SideOptions, producers: readonly (string | Address)[] = []): Plan {
   const producer = producers.map((address) =>
     parseAddress(typeof address === 'string' ? address : formatAddress(address), 'Producer'),
   );
-  const { encryption, connections = Math.max(1, producer.length), hello = 'client' } = options;
-  if (encryption === 'tls') throw noEncryption();
+  const { encryption = 'tls', transport = 'tcp', hello = 'client' } = options;
+  const { connections = Math.max(1, producer.length) } = options;
+  if (encryption === 'tls' && transport === 'udp') throw noEncryption();
   if (!Number.isSafeInteger(connections) || connections < 1) {
     throw new SciStreamError('SCI_CONNECTIONS_INVALID', `${connections} is not a number of connections.`, {
       suggestions: ['Give a whole number from 1.'],
@@ -88,7 +89,8 @@ export function toPlan(options: SideOptions, producers: readonly (string | Addre
     lifetimeMs: options.lifetime === undefined ? 0 : milliseconds(options.lifetime),
     proxy: options.proxy ?? '',
     runtime: options.runtime ?? '',
-    transport: options.transport ?? 'tcp',
+    transport,
+    encryption,
     hello,
     waitMs: Math.min(options.wait === undefined ? DEFAULT_WAIT_MS : milliseconds(options.wait), MAX_WAIT_MS),
   };
@@ -106,18 +108,33 @@ const milliseconds = (value: number | string): number =>
   parseDuration(typeof value === 'number' ? `${value}ms` : value);
 
 const noEncryption = (): SciStreamError =>
-  new SciStreamError('SCI_PROXY_UNSUPPORTED', 'Encryption between the gateways is not available yet.', {
-    suggestions: ['Use --encryption none, and encrypt in the application where the data needs it.'],
+  new SciStreamError('SCI_PROXY_UNSUPPORTED', 'UDP between the gateways cannot be encrypted.', {
+    suggestions: ['Add --encryption none, and encrypt in the application where the data needs it.'],
   });
 
-/** What the outbound side should be like when the caller does not say. */
-export function fromTicket({ name, connections, listeners, bitsPerSecond = 0, transport }: InboundSide): SideOptions {
+/** What the outbound side should be like when the caller does not say. Only a ticket tells that there is no encryption. */
+export function fromTicket(inbound: InboundSide): SideOptions {
+  const { name, connections, listeners, bitsPerSecond = 0, transport, expiresAt, tls } = inbound;
+  const isTicket = expiresAt !== undefined;
   return {
     name,
     connections: connections ?? listeners.length,
     transport,
+    encryption: isTicket && !tls ? 'none' : 'tls',
     ...(bitsPerSecond > 0 && { rate: bitsPerSecond }),
   };
+}
+
+/** @throws SCI_USAGE when one side would encrypt and the other would not */
+export function mustAgree({ encryption }: Plan, { tls }: InboundSide): void {
+  if ((encryption === 'tls') === (tls !== undefined)) return;
+  const [what, suggestion] = tls
+    ? ['The inbound side is encrypted', 'Leave out --encryption none.']
+    : [
+        'The inbound side is not encrypted, or its credentials are not known here',
+        'Use the ticket of an inbound side that was made with --encryption tls, or add --encryption none here.',
+      ];
+  throw new SciStreamError('SCI_USAGE', `${what}; both sides have to be alike.`, { suggestions: [suggestion] });
 }
 
 /** Without the keys that are there but undefined, which would hide a default. */

@@ -2,13 +2,15 @@ import { formatAddress, type Address } from '../address.js';
 import type { S2ucConfig } from '../config/schemas.js';
 import { messageOf, SciStreamError } from '../errors.js';
 import { silentLogger, type Logger } from '../logger.js';
-import { parseUid } from '../s2ds.js';
+import { parseUid, type StreamTls } from '../s2ds.js';
 import { ControlClient } from './control-client.js';
-import { endpointKey, resolveEndpoint, type Endpoint, type TrustSettings } from './endpoint.js';
+import { credentialsFor } from './credentials.js';
+import { endpointKey, exposesToken, resolveEndpoint, type Endpoint, type TrustSettings } from './endpoint.js';
 import { clientStateDir, Journal } from './journal.js';
 import {
   defined,
   fromTicket,
+  mustAgree,
   needsProducer,
   peerEndpoint,
   toPlan,
@@ -34,7 +36,7 @@ import {
 import { StreamHandle } from './stream-handle.js';
 import { mergeStatus, type StreamStatus } from './status.js';
 import { findStream, listStreams, type StreamList } from './survey.js';
-import { formatTicket, parseTicket } from './ticket.js';
+import { parseTicket, ticketOf } from './ticket.js';
 import { waitVerified, type VerifyResult } from './verify.js';
 
 /** When a stream ends for which no lifetime was asked, before its control servers have told it, ms. */
@@ -46,6 +48,8 @@ export type ProgressEvent =
   | { readonly kind: 'uid'; readonly uid: string }
   /** A side has its listeners. */
   | { readonly kind: 'reserved'; readonly side: 'from' | 'to'; readonly status: StreamStatus }
+  /** Both gateways encrypt, with credentials for this stream only. */
+  | { readonly kind: 'encrypted' }
   | { readonly kind: 'verified'; readonly result: VerifyResult };
 
 /** What a program may give its {@link S2UC}. */
@@ -93,8 +97,9 @@ export class S2UC implements AsyncDisposable {
     const started = performance.now();
     const plan = toPlan(options, options.producer);
     needsProducer(plan);
-    const from = this.#side('PROD', options.from);
-    const to = this.#side('CONS', options.to);
+    const credentials = credentialsFor(plan);
+    const from = this.#side('PROD', options.from, credentials?.from);
+    const to = this.#side('CONS', options.to, credentials?.to);
     mustDiffer(from.client.endpoint.address, to.client.endpoint.address);
     const parts = {
       from: from.client,
@@ -105,7 +110,11 @@ export class S2UC implements AsyncDisposable {
     return (await this.#make([from, to], plan, parts, started, signal)).handle;
   }
 
-  /** Makes the inbound side alone. @returns Also the ticket for whoever makes the outbound side. @throws as {@link up} */
+  /**
+   * Makes the inbound side alone.
+   * @returns Also the ticket for whoever makes the outbound side: a secret where the stream is encrypted.
+   * @throws as {@link up}
+   */
   async inbound(
     options: InboundOptions,
     signal?: AbortSignal,
@@ -113,11 +122,12 @@ export class S2UC implements AsyncDisposable {
     const started = performance.now();
     const plan = toPlan(options, options.producer);
     needsProducer(plan);
-    const from = this.#side('PROD', options.from);
+    const credentials = credentialsFor(plan);
+    const from = this.#side('PROD', options.from, credentials?.from);
     const parts = { from: from.client, verify: options.verify !== false, fresh: options.uid === undefined };
     const { handle, listeners } = await this.#make([from], plan, parts, started, signal);
     try {
-      return { handle, ticket: ticketOf(plan, from.client, listeners, handle.initial.expiresAt) };
+      return { handle, ticket: ticketOf(plan, from.client, listeners, handle.initial.expiresAt, credentials?.to) };
     } catch (error) {
       await handle.down();
       throw error;
@@ -128,14 +138,15 @@ export class S2UC implements AsyncDisposable {
    * Makes the outbound side to an inbound side that exists. The inbound control server is asked for a probe; where it
    * refuses, because the inbound side is somebody else's, that hop counts as not checked.
    * @param inbound A ticket as pasted, or just its listeners.
-   * @throws SCI_TICKET_INVALID, and as {@link up}
+   * @throws SCI_TICKET_INVALID, SCI_USAGE when it would encrypt and the inbound side does not, and as {@link up}
    */
   async outbound(inbound: string | InboundSide, options: OutboundOptions, signal?: AbortSignal): Promise<StreamHandle> {
     const started = performance.now();
     const known: InboundSide = typeof inbound === 'string' ? parseTicket(inbound) : inbound;
     const given = options.uid ?? known.uid;
     const plan = toPlan({ ...fromTicket(known), ...defined(options), uid: given });
-    const to = this.#side('CONS', options.to);
+    mustAgree(plan, known);
+    const to = this.#side('CONS', options.to, known.tls);
     if (known.s2cs) mustDiffer(known.s2cs, to.client.endpoint.address);
     const peer = known.s2cs && this.#client(peerEndpoint(known.s2cs, known.fingerprint, this.#options.trust));
     const parts = { to: to.client, peer, verify: options.verify !== false, fresh: given === undefined };
@@ -204,6 +215,7 @@ export class S2UC implements AsyncDisposable {
     try {
       this.#options.onProgress?.({ kind: 'uid', uid });
       const reserved = await onEverySide(sides, (side, stop) => this.#reserve(side, plan, outcomes, stop), signal);
+      if (plan.encryption === 'tls') this.#options.onProgress?.({ kind: 'encrypted' });
       const listeners = inboundListeners ?? reserved.find(({ role }) => role === 'PROD')?.listeners ?? [];
       refuseLoop(plan.producer, reserved.find(({ role }) => role === 'CONS')?.listeners ?? []);
       const connected = await onEverySide(reserved, (side, stop) => connectSide(side, plan, listeners, stop), signal);
@@ -240,8 +252,12 @@ export class S2UC implements AsyncDisposable {
     }
   }
 
-  #side(role: Side['role'], ref: ServerRef): Side {
-    return { role, client: this.#client(this.#endpoint(ref)) };
+  #side(role: Side['role'], ref: ServerRef, tls: StreamTls | undefined): Side {
+    const client = this.#client(this.#endpoint(ref));
+    if (tls && exposesToken(client.endpoint)) {
+      this.#log.warn({ s2cs: formatAddress(client.endpoint.address) }, 'the keys of the stream travel in plain text');
+    }
+    return { role, client, tls };
   }
 
   #endpoint(ref: ServerRef): Endpoint {
@@ -282,13 +298,6 @@ interface Made {
   readonly handle: StreamHandle;
   /** Of the inbound side. */
   readonly listeners: readonly Address[];
-}
-
-/** @throws SCI_TICKET_INVALID when there are too many listeners for one. */
-function ticketOf(plan: Plan, from: ControlClient, listeners: readonly Address[], expiresAt: string): string {
-  const { uid, name, transport, connections, bitsPerSecond } = plan;
-  const inbound = { s2cs: from.endpoint.address, fingerprint: from.fingerprint, listeners };
-  return formatTicket({ uid, name, ...inbound, transport, connections, bitsPerSecond, expiresAt });
 }
 
 /** @throws SCI_USAGE */

@@ -3,7 +3,7 @@ import { formatAddress, parseAddress, type Address, type Transport } from '../ad
 import { messageOf, SciStreamError, toSciStreamError } from '../errors.js';
 import type { Response } from '../gen/scistream_pb.js';
 import { StreamSchema, type Stream } from '../gen/scistream/v1/streams_pb.js';
-import type { Role } from '../s2ds.js';
+import type { Role, StreamTls } from '../s2ds.js';
 import type { ControlClient } from './control-client.js';
 
 /** How long a control server may take to release a stream, ms. */
@@ -19,6 +19,8 @@ const CONTROLLER_MS = 200_000;
 export interface Side {
   readonly role: Role;
   readonly client: ControlClient;
+  /** Secret. Absent: the stream is not to be encrypted, or is there already. */
+  readonly tls?: StreamTls | undefined;
 }
 
 /** What a side is called where people see both. */
@@ -40,6 +42,8 @@ export interface Plan {
   readonly proxy: string;
   readonly runtime: string;
   readonly transport: Transport;
+  /** Of the data between the gateways. */
+  readonly encryption: 'tls' | 'none';
   /** Who says HELLO: this client, or an application controller. */
   readonly hello: 'client' | 'controller';
   /** Time for REQ and for the stream to become ready, ms. */
@@ -47,7 +51,7 @@ export interface Plan {
 }
 
 /** A side whose listeners accept. */
-export interface Reserved extends Side {
+export interface Reserved extends Omit<Side, 'tls'> {
   readonly listeners: readonly Address[];
   /** Where the producer listens, as HELLO said; on the CONS side empty. */
   readonly announced: readonly Address[];
@@ -59,9 +63,10 @@ export interface Reserved extends Side {
  * REQ and, unless an application controller says it, HELLO at once: REQ is answered only after HELLO, and a HELLO that
  * comes first waits for its REQ (protocol.md §2).
  * @param outcomes Told how REQ went.
+ * @throws SCI_PROXY_UNSUPPORTED when the stream should be encrypted and is not.
  */
 export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal: AbortSignal): Promise<Reserved> {
-  const { role, client } = side;
+  const { role, client, tls } = side;
   const { uid, name, proxy, runtime, transport, producer } = plan;
   const byController = plan.hello === 'controller';
   const request = {
@@ -75,6 +80,7 @@ export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal
     proxy,
     runtime,
     transport,
+    ...(tls && { tls }),
   };
   const prodListeners = role === 'PROD' ? producer.map(formatAddress) : [];
   const calls = Promise.all([
@@ -91,7 +97,21 @@ export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal
     throw new SciStreamError('SCI_PORTS_EXHAUSTED', 'The control server answered without any listener.');
   }
   const announced = response.prodListeners.map((text) => parseAddress(text, 'Producer'));
-  return { role, client, listeners, announced, stream: streamOf(response, plan, role) };
+  const stream = streamOf(response, plan, role);
+  if (tls) mustEncrypt(stream);
+  return { role, client, listeners, announced, stream };
+}
+
+/** A control server that knows nothing of encryption ignores the credentials. Nothing has flowed so far: there are no targets. */
+function mustEncrypt({ encryption }: Stream): void {
+  if (encryption === 'tls') return;
+  throw new SciStreamError(
+    'SCI_PROXY_UNSUPPORTED',
+    'The control server did not encrypt the stream; it may be too old.',
+    {
+      suggestions: ['Update the control server, or use --encryption none where the data may be read on the way.'],
+    },
+  );
 }
 
 /**

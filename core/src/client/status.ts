@@ -30,6 +30,8 @@ export interface SideStatus {
   readonly connections: number;
   readonly open: number;
   readonly errors: number;
+  /** How often the proxy ended by itself and was started again. */
+  readonly restarts: number;
   readonly bytesIn: number;
   readonly bytesOut: number;
   readonly error?: Pick<ErrorJson, 'message' | 'suggestions'> & { readonly code: string };
@@ -57,14 +59,16 @@ export interface StreamStatus {
   readonly to?: SideStatus;
   /** Where consumers connect, host:port; empty when only the inbound side is known. */
   readonly connect: readonly string[];
-  /** Of the data between the gateways. */
-  readonly encryption: 'none';
+  /** Of the data between the gateways: `tls` when every side that could be asked says so. */
+  readonly encryption: 'tls' | 'none';
   readonly rate: { readonly bitsPerSecond: number; readonly enforced: boolean };
   /** ISO 8601 UTC. */
   readonly createdAt: string;
   /** ISO 8601 UTC: the earlier one of both sides. */
   readonly expiresAt: string;
   readonly owner: string;
+  /** How often the proxies of both sides ended by themselves and were started again. */
+  readonly restarts: number;
   /** One sentence: what is going on, or what is wrong. */
   readonly diagnosis: string;
   /** From the consumer to the producer. */
@@ -90,7 +94,7 @@ export function mergeStatus(uid: string, from: SideAnswer | undefined, to: SideA
     state,
     ...sides,
     connect: sides.to?.listeners ?? [],
-    encryption: 'none',
+    encryption: streams.every(({ encryption }) => encryption === 'tls') ? 'tls' : 'none',
     rate: {
       bitsPerSecond: Math.max(0, ...streams.map((stream) => Number(stream.bitsPerSecond))),
       enforced: streams.some(({ rateEnforced }) => rateEnforced),
@@ -98,6 +102,7 @@ export function mergeStatus(uid: string, from: SideAnswer | undefined, to: SideA
     createdAt: earliest(streams.map(({ createdAt }) => createdAt)),
     expiresAt: earliest(streams.map(({ expiresAt }) => expiresAt)),
     owner: printableLine(first?.owner ?? ''),
+    restarts: restartsOf(streams),
     diagnosis: diagnose(state, sides.from, sides.to),
     hops: [sides.to && traffic(sides.to), sides.from && traffic(sides.from)].flatMap((hop) => hop ?? []),
   };
@@ -118,10 +123,11 @@ export function withRates(now: StreamStatus, before: StreamStatus, ms: number): 
   return { ...now, hops };
 }
 
+const restartsOf = (streams: readonly Stream[]): number => streams.reduce((total, { restarts }) => total + restarts, 0);
+
 function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus {
   const sum = (key: 'connections' | 'open' | 'errors' | 'bytesIn' | 'bytesOut'): number =>
     (stream?.statistics ?? []).reduce((total, listener) => total + Number(listener[key]), 0);
-  const failure = error?.toJSON() ?? stream?.error;
   return {
     facility: printableLine(stream?.facility || endpoint.facility),
     s2cs: formatAddress(endpoint.address),
@@ -134,16 +140,17 @@ function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus {
     connections: sum('connections'),
     open: sum('open'),
     errors: sum('errors'),
+    restarts: restartsOf(stream ? [stream] : []),
     bytesIn: sum('bytesIn'),
     bytesOut: sum('bytesOut'),
-    ...(failure && {
-      error: {
-        code: failure.code,
-        message: printable(failure.message),
-        suggestions: failure.suggestions.map(printable),
-      },
-    }),
+    ...sideError(error?.toJSON() ?? stream?.error),
   };
+}
+
+function sideError(failure: SideStatus['error']): Pick<SideStatus, 'error'> {
+  if (!failure) return {};
+  const { code, message, suggestions } = failure;
+  return { error: { code, message: printable(message), suggestions: suggestions.map(printable) } };
 }
 
 /** An unknown state of a newer server is shown as the harmless one. */

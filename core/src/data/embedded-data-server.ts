@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pLimit from 'p-limit';
 import { formatAddress, type Address } from '../address.js';
+import { mustSupport } from '../capabilities.js';
 import { LABELS, type ContainerRuntime } from '../container-runtime.js';
 import { messageOf, quote, S2DSException } from '../errors.js';
 import type { Logger } from '../logger.js';
@@ -97,15 +98,7 @@ export class EmbeddedDataServer implements DataServer {
     );
     const s2ds = await this.#dataServer(found.proxy, found.runtime);
     const runtime = await this.#runtime(found.runtime);
-    if (!s2ds.supports[request.transport]) {
-      throw new S2DSException(
-        'SCI_PROXY_UNSUPPORTED',
-        `Proxy ${found.proxy} cannot carry ${request.transport.toUpperCase()}.`,
-        {
-          suggestions: ['Use --proxy relay, which carries TCP and UDP.'],
-        },
-      );
-    }
+    mustSupport(found.proxy, s2ds.supports, request);
     const { uid, transport, count } = request;
     const placement = await runtime.place?.(uid);
     const { wan, lan } = placement ?? this.settings;

@@ -40,6 +40,8 @@ export function toMessage({ record, status, error: unknown }: StreamView, facili
     legacyRate,
     createdAt,
     expiresAt,
+    encryption: record.encryption,
+    restarts: status?.restarts ?? 0,
     statistics: (record.final ?? status?.listeners ?? []).map(statisticsMessage),
     ...(error ? { error: errorInfo(error) } : {}),
   });

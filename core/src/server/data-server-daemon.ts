@@ -14,6 +14,7 @@ import { parseRole, parseUid } from '../s2ds.js';
 import { errorStatus } from './interceptors.js';
 import { connectResultsMessage, microseconds, statisticsMessage, statusMessage } from '../rpc/messages.js';
 import { lockState } from './state-lock.js';
+import { parseCredentials } from './stream-credentials.js';
 import { parseTransport } from './stream-wish.js';
 
 /** The keys of the same names in the configuration. */
@@ -131,7 +132,7 @@ function routes(router: ConnectRouter, gateway: EmbeddedDataServer): void {
         bitsPerSecond: rate,
         role: parseRole(role),
         transport: parseTransport(transport),
-        ...(tls ? { tls } : {}),
+        ...(tls && { tls: parseCredentials(tls) }),
       };
       const reservation = await gateway.reserve(request);
       return { ...reservation, listeners: reservation.listeners.map(formatAddress) };

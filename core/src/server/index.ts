@@ -17,5 +17,6 @@ export { BUILT_INS, createProviders, registerServer, requireAuth, type ServerPar
 export { ControlServer, type ControlServerSettings, type Listening } from './control-server.js';
 export { DataServerDaemon } from './data-server-daemon.js';
 export { StreamController, type Limits } from './stream-controller.js';
+export { parseCredentials } from './stream-credentials.js';
 export type { StreamWish } from './stream-wish.js';
 export { TOKENS } from './tokens.js';

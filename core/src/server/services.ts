@@ -47,7 +47,8 @@ export function controlService(router: ConnectRouter, { facility, controller }: 
   router.service(Control, {
     async req(request, context) {
       const { uid, role, numConn, rate, name, bitsPerSecond, lifetimeMs, proxy, runtime, gateway, transport } = request;
-      const wish = { uid, role, connections: numConn, legacyRate: rate, name, proxy, runtime, gateway, transport };
+      const { tls } = request;
+      const wish = { uid, role, connections: numConn, legacyRate: rate, name, proxy, runtime, gateway, transport, tls };
       const numbers = { bitsPerSecond: Number(bitsPerSecond), lifetimeMs: Number(lifetimeMs) };
       const record = await controller.request({ ...wish, ...numbers }, caller(context), context.signal);
       return response(record, record.role === 'PROD' ? record.announced.map(formatAddress) : []);
@@ -103,7 +104,7 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
         const changed = controller.changed(uid, AbortSignal.any([tick, context.signal])).catch(() => undefined);
         const view = await controller.get(uid, caller(context));
         const message = toMessage(view, facility);
-        const now = `${message.state} ${message.targets.join()}`;
+        const now = `${message.state} ${message.restarts} ${message.targets.join()}`;
         if (now !== last) yield message;
         last = now;
         if (isFinal(view.record.state)) return;

@@ -9,6 +9,7 @@ import type { Logger } from '../logger.js';
 import type { Policy } from '../policy.js';
 import { parseRole, parseUid, type S2DSStatus } from '../s2ds.js';
 import type { StreamRecord, StreamStore } from '../stream-store.js';
+import { parseCredentials } from './stream-credentials.js';
 import { StreamMachine } from './stream-machine.js';
 import { checkRate, parseGateway, parseName, parseTransport, type StreamWish } from './stream-wish.js';
 import { TOKENS } from './tokens.js';
@@ -59,6 +60,7 @@ export class StreamController {
 
   /** REQ: reserves listeners and waits for HELLO. @param client Aborts when the client went away. */
   async request(wish: StreamWish, identity: Identity, client: AbortSignal): Promise<StreamRecord> {
+    const tls = wish.tls && parseCredentials(wish.tls);
     const record = this.#parse(wish, identity);
     const { role, proxy } = record;
     await this.policy.check(identity, { kind: 'request', role, proxy, connections: wish.connections });
@@ -66,7 +68,7 @@ export class StreamController {
     const { runtime, transport, bitsPerSecond } = record;
     const machine = new StreamMachine(
       record,
-      { uid: record.uid, role, transport, count: wish.connections, proxy, runtime, bitsPerSecond },
+      { uid: record.uid, role, transport, count: wish.connections, proxy, runtime, bitsPerSecond, ...(tls && { tls }) },
       {
         store: this.store,
         dataServer: this.dataServer,
@@ -220,6 +222,7 @@ export class StreamController {
       proxy: parseName(wish.proxy),
       runtime: parseName(wish.runtime),
       transport: parseTransport(wish.transport),
+      encryption: wish.tls ? 'tls' : 'none',
       listeners: [],
       announced: [],
       targets: [],

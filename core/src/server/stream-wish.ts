@@ -1,5 +1,6 @@
 import type { Transport } from '../address.js';
 import { quote, SciStreamError } from '../errors.js';
+import type { StreamTls } from '../s2ds.js';
 
 /** As `parseRate` has it; the number also stays exact on its way through JSON. */
 const MAX_BITS_PER_SECOND = 1e15;
@@ -19,6 +20,8 @@ export interface StreamWish {
   readonly runtime: string;
   readonly gateway: string;
   readonly transport: string;
+  /** As it came, not checked; absent: not encrypted. Secret. */
+  readonly tls?: StreamTls | undefined;
 }
 
 /** @throws SCI_RATE_INVALID when it is more than 1e15 bit/s */

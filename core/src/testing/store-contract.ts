@@ -24,6 +24,7 @@ export const testRecord = (uid: string, state: StreamState = 'reserving'): Strea
   proxy: 'relay',
   runtime: 'process',
   transport: 'tcp',
+  encryption: 'none',
   listeners: [{ host: '::1', port: 5100 }],
   announced: [],
   targets: [],

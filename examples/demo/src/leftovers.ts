@@ -4,8 +4,8 @@ import { join } from 'node:path';
 /** State of a listening socket in /proc/net/tcp, in hexadecimal. */
 const LISTEN = '0A';
 
-/** What a control server may keep in its state directory: its certificate. */
-const KEPT = /^tls(\/|$)/;
+/** What a control server may keep in its state directory: its certificate, and what its gateway is known by. */
+const KEPT = /^(owner$|tls(\/|$))/;
 
 /** Processes that work below a directory, listening ports of a range, and files of streams: all must be none. */
 export async function leftovers(

@@ -3,7 +3,8 @@ import { LegacyCommand, producersOf, sideFlags } from './legacy-command.js';
 
 export default class InboundRequest extends LegacyCommand {
   static override summary = 'make the inbound side of a stream, as the older client does';
-  static override description = 'Says HELLO for the producer. `stream up` makes both sides in one step.';
+  static override description =
+    'Says HELLO for the producer. Data between the gateways is not encrypted unless --encryption tls is given; then a ticket for `s2uc up --outbound -` is printed. `stream up` makes both sides in one step.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> --s2cs gw.aps.example:5000 --server-cert aps.crt --remote-ip 10.0.1.5 --receiver-ports 5001,5002 --num-conn 2',
   ];
@@ -20,15 +21,21 @@ export default class InboundRequest extends LegacyCommand {
       required: true,
     }),
     uid: Flags.string({ summary: 'use this uid instead of a new one' }),
+    encryption: Flags.option({
+      options: ['tls', 'none'] as const,
+      summary: 'of the data between the gateways',
+      default: 'none',
+    })(),
   };
 
   async run(): Promise<object> {
     const { flags } = await this.parse(InboundRequest);
-    const { s2cs, uid, rate, 'num-conn': connections } = flags;
+    const { s2cs, uid, rate, encryption, 'num-conn': connections } = flags;
     const producer = producersOf(flags['remote-ip'], flags['receiver-ports']);
     return await this.withClient(this.trusting(flags), async (client, _config, signal) => {
-      const options = { from: s2cs, producer, connections, legacyRate: rate, uid, verify: false };
-      return this.report((await client.inbound(options, signal)).handle);
+      const options = { from: s2cs, producer, connections, legacyRate: rate, uid, encryption, verify: false };
+      const { handle, ticket } = await client.inbound(options, signal);
+      return this.report(handle, encryption === 'tls' ? ticket : undefined);
     });
   }
 }

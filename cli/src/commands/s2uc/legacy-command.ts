@@ -43,6 +43,8 @@ export interface SideResult {
   readonly listeners: readonly string[];
   /** In force, one per listener. */
   readonly targets: readonly string[];
+  /** Of an encrypted inbound side; a secret. */
+  readonly ticket?: string;
 }
 
 /** The commands of the older client, one side at a time, on top of the same library as `stream`. */
@@ -57,10 +59,11 @@ export abstract class LegacyCommand extends StreamCommand {
   }
 
   /** Prints one side and returns it. */
-  protected report({ uid, initial }: StreamHandle): SideResult {
+  protected report({ uid, initial }: StreamHandle, ticket?: string): SideResult {
     const { s2cs = '', listeners = [], targets = [] } = initial.from ?? initial.to ?? {};
-    this.log([`uid: ${uid}`, ...listeners.map((listener) => `listeners: ${listener}`)].join('\n'));
-    return { uid, s2cs, listeners, targets };
+    const secret = ticket === undefined ? [] : [`ticket: ${ticket}`];
+    this.log([`uid: ${uid}`, ...listeners.map((listener) => `listeners: ${listener}`), ...secret].join('\n'));
+    return { uid, s2cs, listeners, targets, ...(ticket !== undefined && { ticket }) };
   }
 }
 

@@ -5,7 +5,7 @@ import { LegacyCommand, producersOf, sideFlags } from './legacy-command.js';
 export default class OutboundRequest extends LegacyCommand {
   static override summary = 'make the outbound side of a stream, as the older client does';
   static override description =
-    'Says HELLO for the consumer. The listeners of the inbound side are given after the uid, or with --remote-ip and --receiver-ports.';
+    'Says HELLO for the consumer. The listeners of the inbound side are given after the uid, or with --remote-ip and --receiver-ports. Data between the gateways is not encrypted; for an inbound side with a ticket there is `s2uc up --outbound -`.';
 
   static override examples = [
     '<%= config.bin %> <%= command.id %> --s2cs gw.alcf.example:5000 --server-cert alcf.crt 9f3c2a10-5d5e-4a6c-9d1c-0c8a4a1f2b33 203.0.113.10:5100,203.0.113.10:5101',
@@ -47,7 +47,7 @@ export default class OutboundRequest extends LegacyCommand {
       });
     }
     return await this.withClient(this.trusting(flags), async (client, _config, signal) => {
-      const options = { to: s2cs, connections, legacyRate: rate, verify: false };
+      const options = { to: s2cs, connections, legacyRate: rate, encryption: 'none', verify: false } as const;
       return this.report(await client.outbound({ uid, listeners }, options, signal));
     });
   }

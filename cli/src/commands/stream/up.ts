@@ -6,6 +6,7 @@ import type { S2ucConfig, StreamConfig } from '@scistream/core/config';
 import type { ProgressEvent, S2UC, StreamHandle, UpOptions } from '@scistream/core/client';
 import { progressLines, upText } from '../../present/up.js';
 import { upResult } from '../../present/results.js';
+import { readTicket } from '../../ticket-input.js';
 import { StreamCommand } from './stream-command.js';
 
 /** What the command line and the stream document say together. */
@@ -14,17 +15,21 @@ type Wanted = Partial<UpOptions>;
 export default class StreamUp extends StreamCommand {
   static override summary = 'make a stream and wait until it is ready';
   static override description =
-    'Reserves listeners at both facilities, connects them, and proves the way between the gateways. On any error, and on Ctrl-C, both sides are released.';
+    'Reserves listeners at both facilities, connects them, and proves the way between the gateways. On any error, and on Ctrl-C, both sides are released. The data between the gateways is encrypted unless --encryption none is given.';
 
   static override examples = [
     '<%= config.bin %> <%= command.id %> tomo',
     '<%= config.bin %> <%= command.id %> --from aps --to alcf --producer 10.0.1.5:5001 --connections 4 --rate 20Gbps --lifetime 8h',
     '<%= config.bin %> <%= command.id %> --inbound --from aps --producer 10.0.1.5:5001',
-    '<%= config.bin %> <%= command.id %> --outbound scistream1.eyJ1… --to alcf',
+    '<%= config.bin %> <%= command.id %> --outbound - --to alcf < ticket',
   ];
 
   static override args = {
-    name: Args.string({ description: 'stream document: its name in the configuration, or a YAML or JSON file' }),
+    name: Args.string({
+      description: 'stream document: its name in the configuration, or a YAML or JSON file',
+      // What comes there is a ticket.
+      ignoreStdin: true,
+    }),
   };
 
   static override flags = {
@@ -53,16 +58,19 @@ export default class StreamUp extends StreamCommand {
     runtime: Flags.string({ summary: "where it runs; default the gateway's" }),
     name: Flags.string({ summary: 'name to find the stream by' }),
     lifetime: Flags.string({ summary: 'how long the stream may exist, for example 8h' }),
-    encryption: Flags.option({ options: ['tls', 'none'] as const, summary: 'of the data between the gateways' })(),
+    encryption: Flags.option({
+      options: ['tls', 'none'] as const,
+      summary: 'of the data between the gateways; default tls',
+    })(),
     transport: Flags.option({ options: ['tcp', 'udp'] as const, summary: 'what the applications speak' })(),
     wait: Flags.string({ summary: 'how long the stream may take to become ready; default 30s' }),
     inbound: Flags.boolean({
-      summary: 'make the inbound side only and print a ticket for the other one',
+      summary: 'make the inbound side only and print a ticket for the other one, a secret like a password',
       exclusive: ['outbound', 'to'],
     }),
     outbound: Flags.string({
-      summary: 'make the outbound side of a ticket',
-      helpValue: 'TICKET',
+      summary: 'make the outbound side of a ticket; - reads the ticket from standard input, where nobody else sees it',
+      helpValue: 'TICKET|-',
       exclusive: ['from', 'producer'],
     }),
     uid: Flags.string({ summary: 'use this uid instead of a new one' }),
@@ -71,7 +79,9 @@ export default class StreamUp extends StreamCommand {
 
   async run(): Promise<object> {
     const { args, flags } = await this.parse(StreamUp);
-    const { inbound, outbound, 'await-hello': awaitHello } = flags;
+    const { inbound, 'await-hello': awaitHello } = flags;
+    const ask = (): void => this.progress.note('Paste the ticket and press Enter.');
+    const outbound = flags.outbound === undefined ? undefined : await readTicket(flags.outbound, ask);
     const { from, to, producer, connections, rate, proxy, runtime, name, lifetime, encryption, transport, wait, uid } =
       flags;
     const hello = awaitHello ? ('controller' as const) : undefined;

@@ -1,0 +1,27 @@
+import type { Transport } from './address.js';
+import { S2DSException } from './errors.js';
+import type { S2DSCapabilities, StreamTls } from './s2ds.js';
+
+/** What a stream needs of a proxy. */
+interface Needs {
+  readonly transport: Transport;
+  readonly tls?: StreamTls;
+}
+
+/** @param proxy Its name. @throws SCI_PROXY_UNSUPPORTED when the proxy cannot carry such a stream */
+export function mustSupport(proxy: string, supports: S2DSCapabilities, { transport, tls }: Needs): void {
+  const unsupported = (what: string, suggestion: string): S2DSException =>
+    new S2DSException('SCI_PROXY_UNSUPPORTED', `Proxy ${proxy} ${what}.`, { suggestions: [suggestion] });
+  if (!supports[transport]) {
+    throw unsupported(`cannot carry ${transport.toUpperCase()}`, 'Use --proxy relay, which carries TCP and UDP.');
+  }
+  if (tls && (!supports.tls || transport === 'udp')) {
+    throw unsupported(
+      `cannot encrypt ${transport.toUpperCase()}`,
+      'Ask for --encryption none, where both facilities allow it.',
+    );
+  }
+  if (!tls && supports.plain === false) {
+    throw unsupported('carries encrypted streams only', 'Use --encryption tls, or another proxy.');
+  }
+}
