@@ -32,6 +32,14 @@ export interface PortRequest {
   readonly remote?: boolean;
 }
 
+/** Ports that a proxy of the stream has bound already, as an earlier process of this gateway leased them. */
+export interface AdoptedPorts {
+  readonly uid: string;
+  readonly transport: Transport;
+  readonly addresses: readonly Address[];
+  readonly remote?: boolean;
+}
+
 /** A port in use and whose it is. */
 export interface PortLease {
   readonly uid: string;
@@ -47,6 +55,8 @@ export interface PortAllocator {
    * @throws SCI_PORTS_EXHAUSTED (range, leased, taken by others, asked for), SCI_LISTENER_ADDRESS
    */
   allocate(request: PortRequest): Promise<readonly ReservedListener[]>;
+  /** Leases ports again without binding them; before any call of `allocate`. */
+  adopt(ports: AdoptedPorts): readonly ReservedListener[];
   /** Gives the ports of a uid back and closes what is still open. Idempotent. */
   release(uid: string): Promise<void>;
   inUse(): readonly PortLease[];

@@ -102,7 +102,6 @@ export abstract class ProxyContainer implements S2DS {
       mustSupport(this.id, this.supports, request);
       const { runtime, owner } = this.context;
       const resolved = targets.length > 0 ? await resolveTargets(request, targets) : [];
-      const found = await runtime.list({ [LABELS.owner]: owner, [LABELS.uid]: request.uid });
       const instances = this.#shards(request).map((listeners, index): Instance => {
         const view = viewOf(runtime, request, listeners, ofShard(request, listeners, resolved));
         return {
@@ -113,18 +112,17 @@ export abstract class ProxyContainer implements S2DS {
           description: this.describe(view),
         };
       });
-      const fits = ({ ref, listeners }: Instance): boolean =>
-        found.some(
-          ({ name, status, labels }) =>
-            name === ref.name &&
-            status === 'running' &&
-            labels[LABELS.specHash] === specHash(this.id, request, listeners),
-        );
-      if (found.length === instances.length && instances.every(fits)) {
+      const states = await Promise.all(instances.map(({ ref }) => runtime.inspect(ref)));
+      const fits = ({ listeners, index }: Instance): boolean =>
+        states[index]?.status === 'running' &&
+        states[index].labels[LABELS.owner] === owner &&
+        states[index].labels[LABELS.specHash] === specHash(this.id, request, listeners);
+      if (instances.every(fits)) {
         this.#takeCharge(request, instances);
         return true;
       }
-      await Promise.all(found.map(({ name }) => this.#remove({ name })));
+      const remains = await runtime.list({ [LABELS.owner]: owner, [LABELS.uid]: request.uid });
+      await Promise.all(remains.map(({ name }) => this.#remove({ name })));
       return false;
     });
   }

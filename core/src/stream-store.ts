@@ -60,6 +60,8 @@ export interface StreamEvent {
  * together or not at all, and an answer leaves only after the change it speaks of is stored. Calls may overlap.
  */
 export interface StreamStore {
+  /** Called once, first. @throws SCI_STATE_LOCKED, SCI_STATE_DAMAGED, SCI_STATE_NEWER */
+  open(): Promise<void>;
   /** @throws SCI_STREAM_EXISTS when the uid has a record that is not final (`failed`, `released`). */
   create(record: StreamRecord, event?: StreamEvent): Promise<void>;
   get(uid: string): Promise<StreamRecord | undefined>;

@@ -23,6 +23,7 @@ export interface SupervisedStream {
 /** Keeps the instances of one stream alive: one that ends by itself is started again, until that happens too often. */
 export class Supervision {
   readonly #stop = new AbortController();
+  readonly #signal: AbortSignal;
   #settle: (error: S2DSException | undefined) => void = () => undefined;
   /** When programs ended by themselves lately, ms. */
   #deaths: number[] = [];
@@ -35,7 +36,10 @@ export class Supervision {
   constructor(
     private readonly context: PluginContext,
     private readonly stream: SupervisedStream,
-  ) {}
+  ) {
+    // A host that stops leaves its streams to the next one, which watches over them then.
+    this.#signal = AbortSignal.any([this.#stop.signal, context.signal]);
+  }
 
   /** Why the stream was given up. */
   get error(): S2DSException | undefined {
@@ -54,7 +58,7 @@ export class Supervision {
 
   /** Begins to watch an instance that runs. */
   watch(ref: ContainerRef, index: number): void {
-    const { signal } = this.#stop;
+    const signal = this.#signal;
     this.context.runtime.exited(ref, signal).then(
       (state) => signal.aborted || void this.#revive(index, state),
       (error: unknown) => {
@@ -77,7 +81,7 @@ export class Supervision {
   /** Never rejects. */
   async #revive(index: number, state: ContainerState): Promise<void> {
     const { uid, proxy } = this.stream;
-    const { signal } = this.#stop;
+    const signal = this.#signal;
     this.#reviving += 1;
     const how = `(${state.exit ?? 'unknown reason'})${await lastWords(this.context.runtime, state)}`;
     let why = died(uid, `${proxy} ended by itself ${how}`);
@@ -106,7 +110,7 @@ export class Supervision {
       this.#error = why;
       this.#settle(why);
     } else if (this.#deaths.length > 1) {
-      await sleep(BACK_OFF_MS * 2 ** (this.#deaths.length - 2), undefined, { signal: this.#stop.signal });
+      await sleep(BACK_OFF_MS * 2 ** (this.#deaths.length - 2), undefined, { signal: this.#signal });
     }
   }
 }

@@ -135,11 +135,10 @@ async function fixture(): Promise<Fixture> {
   registerServer(own, { config, logger: silentLogger, plugins: [] });
   const gateway = new InterruptibleGateway(settings, own.resolve(TOKENS.Providers), silentLogger, directory.path);
   own.register(TOKENS.DataServer, { useValue: gateway });
-  await gateway.open();
   const controller = own.resolve(TOKENS.StreamController);
+  await controller.open();
   const dispose = async (): Promise<void> => {
-    await controller.close();
-    await gateway.close();
+    await controller.close(true);
     await directory.remove();
   };
   return { controller, gateway, [Symbol.asyncDispose]: dispose };
@@ -247,8 +246,8 @@ machine('close refuses what is new and ends what waits, more than once', async (
   const uid = randomUUID();
   const req = refusal(controller.request(wish(uid), ALICE, present()), 'SCI_SHUTTING_DOWN');
   await eventually(async () => assert.is((await controller.get(uid, ALICE)).record.state, 'waiting'));
-  await controller.close();
-  await controller.close();
+  await controller.close(true);
+  await controller.close(true);
   await req;
   await refusal(controller.request(wish(randomUUID()), ALICE, present()), 'SCI_SHUTTING_DOWN');
   assert.is((await controller.get(uid, ALICE)).record.error?.code, 'SCI_SHUTTING_DOWN');

@@ -6,7 +6,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ClassicLevel } from 'classic-level';
 import { expectCode, storeContract, temporaryDirectory, testRecord } from '@scistream/core/testing';
-import { LevelStreamStore, MemoryStreamStore, StateDatabase } from '@scistream/core/server';
+import { LevelStreamStore, MemoryStreamStore } from '@scistream/core/server';
 
 const s = suite('stream stores');
 
@@ -23,8 +23,11 @@ async function stateDirectory(): Promise<string> {
   return directory.path;
 }
 
-const openStore = async (path: string): Promise<LevelStreamStore> =>
-  LevelStreamStore.open(await StateDatabase.open(path));
+async function openStore(path: string): Promise<LevelStreamStore> {
+  const store = new LevelStreamStore(path);
+  await store.open();
+  return store;
+}
 
 storeContract({
   name: 'level',
@@ -64,8 +67,9 @@ s('a record is on the disk when create returns', async () => {
   const path = await stateDirectory();
   const server = import.meta.resolve('@scistream/core/server');
   const script = `
-    import { LevelStreamStore, StateDatabase } from '${server}';
-    const store = await LevelStreamStore.open(await StateDatabase.open(process.argv[1]));
+    import { LevelStreamStore } from '${server}';
+    const store = new LevelStreamStore(process.argv[1]);
+    await store.open();
     await store.create(JSON.parse(process.argv[2]));
     process.kill(process.pid, 'SIGKILL');`;
   const args = ['--input-type=module', '-e', script, path, JSON.stringify(testRecord('survivor'))];

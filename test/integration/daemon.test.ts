@@ -125,7 +125,7 @@ s('a state directory belongs to one daemon', async () => {
   assert.match(error.message, new RegExp(`${process.pid}.*${state}`));
   await first.setUp();
   assert.is((await lockOf(state)).pid, process.pid, 'the lock is still the first one’s');
-  await first.server.stop();
+  await first.server.stop({ release: true });
   await using second = await TestServer.start({ state });
   await first.server.stop();
   assert.is((await lockOf(state)).pid, process.pid, 'stopping the first once more leaves the lock of the second');
@@ -170,13 +170,15 @@ s('instances of an earlier daemon are removed at the start', async () => {
   await using directory = await temporaryDirectory();
   const stray = join(directory.path, 'process', 'scistream-old-0');
   await mkdir(stray, { recursive: true });
-  const labels = { 'org.scistream.managed': 'true', 'org.scistream.gateway': 'dtn1' };
+  const owner = 'earlier';
+  await writeFile(join(directory.path, 'owner'), owner);
+  const labels = { 'org.scistream.managed': 'true', 'org.scistream.gateway': 'dtn1', 'org.scistream.owner': owner };
   await writeFile(join(stray, '.instance.json'), JSON.stringify({ labels, stopSignal: 'SIGTERM' }));
   await using server = await TestServer.start({ state: directory.path });
   assert.equal(await server.leftovers(), NOTHING);
 });
 
-s('stop ends waiting requests and watchers, releases every stream, and leaves nothing', async () => {
+s('stop with release ends waiting requests and watchers, releases every stream, and leaves nothing', async () => {
   await using directory = await temporaryDirectory();
   await using server = await TestServer.start({ state: directory.path });
   const { control, streams } = server.peer;
@@ -192,7 +194,7 @@ s('stop ends waiting requests and watchers, releases every stream, and leaves no
   const closed = once(client.resume(), 'end');
   await eventually(() => assert.equal(seen, ['waiting']));
   const begun = performance.now();
-  await server.server.stop();
+  await server.server.stop({ release: true });
   assert.ok(performance.now() - begun < 1_900, `${performance.now() - begun} ms`);
   await Promise.all([...ends, watching, closed]);
   assert.is(seen.at(-1), 'released');

@@ -16,7 +16,7 @@ export interface Leftovers {
 export const NOTHING: Leftovers = { processes: [], listening: [], files: [] };
 
 /** Files of the control server itself. */
-const OWN = /^(lock|owner|tls\/.*)$/;
+const OWN = /^(lock|owner|tls\/.*|(gateway\/)?db\/.*)$/;
 
 /** What streams of the control server with this state directory and range have at the moment. */
 export async function leftovers(state: string, range: PortRange): Promise<Leftovers> {

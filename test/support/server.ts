@@ -135,7 +135,7 @@ export class TestServer implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const peer of this.#peers) peer.cut();
-    await this.server.stop();
+    await this.server.stop({ release: true });
     await this.removeState();
   }
 }

@@ -61,15 +61,20 @@ export interface GatewayDescription {
 export interface DataServer {
   /** Name of the gateway. */
   readonly name: string;
-  /** Gets ready; removes what an earlier process left behind. Called once, first. */
+  /**
+   * Gets ready: takes charge of the streams of an earlier process that still run, repairs those that do not, and removes
+   * what nobody knows. Called once, first.
+   */
   open(): Promise<void>;
+  /** Releases every stream but these: what a control server says when it starts, for it may have lost some. */
+  keep(uids: readonly string[]): Promise<void>;
   describe(): Promise<GatewayDescription>;
   /**
    * Finds the proxy and leases ports, all of them bound, without starting anything: a stream that waits for HELLO costs
    * memory and sockets only. @throws SCI_PROXY_UNKNOWN, SCI_RUNTIME_UNKNOWN, SCI_PROXY_UNSUPPORTED, SCI_PORTS_EXHAUSTED …
    */
   reserve(request: ReserveRequest): Promise<Reservation>;
-  /** Starts the proxy of a reserved stream; its listeners accept when this returns. */
+  /** Starts the proxy of a reserved stream; its listeners accept when this returns. Idempotent. */
   start(uid: string, signal: AbortSignal): Promise<void>;
   updateTargets(uid: string, targets: readonly Address[], signal: AbortSignal): Promise<void>;
   /** Ends the stream, gives everything back, and tells the last counters. Idempotent. */
@@ -85,6 +90,6 @@ export interface DataServer {
   connectTargets(uid: string): Promise<readonly ConnectResult[]>;
   /** Connects to the first listener and holds the connection for `holdMs`, or until `signal` aborts. */
   connectListener(uid: string, holdMs: number, signal: AbortSignal): Promise<readonly ConnectResult[]>;
-  /** Releases what is left and lets go of the gateway. Called once, last. */
+  /** Lets go of the gateway; its streams run on. Called once, last. */
   close(): Promise<void>;
 }

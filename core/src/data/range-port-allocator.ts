@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import { isIPv6 } from 'node:net';
 import type { Address, Transport } from '../address.js';
 import { systemCode, S2DSException } from '../errors.js';
-import type { PortAllocator, PortLease, PortRequest, ReservedListener } from '../port-allocator.js';
+import type { AdoptedPorts, PortAllocator, PortLease, PortRequest, ReservedListener } from '../port-allocator.js';
 import { KeyedLock } from '../wait.js';
 
 /** Connections that may wait in the kernel until the proxy accepts them; the kernel caps it at net.core.somaxconn. */
@@ -46,6 +46,16 @@ export class RangePortAllocator implements PortAllocator {
       });
     this.#inProgress.set(request.uid, leasing);
     return leasing;
+  }
+
+  adopt({ uid, transport, addresses, remote }: AdoptedPorts): readonly ReservedListener[] {
+    const listeners = addresses.map((address) => {
+      const listener = remote ? new RemoteListener(address) : new LocalListener(address, transport);
+      this.#leases.set(address.port, { uid, ...address, listener });
+      return listener;
+    });
+    this.#inProgress.set(uid, Promise.resolve(listeners));
+    return listeners;
   }
 
   async release(uid: string): Promise<void> {

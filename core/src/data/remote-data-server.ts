@@ -49,7 +49,10 @@ export class RemoteDataServer implements DataServer {
         `gateways.0.name: ${this.socket} belongs to gateway ${name}, not ${this.name}.`,
       );
     }
-    await this.#call(() => this.#client.reset({}));
+  }
+
+  async keep(uids: readonly string[]): Promise<void> {
+    await this.#call(() => this.#client.keep({ uids: [...uids] }));
   }
 
   describe(): Promise<GatewayDescription> {

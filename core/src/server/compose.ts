@@ -13,7 +13,7 @@ import { SciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import { PluginHost } from '../plugins/host.js';
 import { Providers, type BuiltIn, type FoundPlugin } from '../plugins/index.js';
-import { MemoryStreamStore } from '../store/memory-stream-store.js';
+import { LevelStreamStore } from '../store/level-stream-store.js';
 import { ControlServer } from './control-server.js';
 import { StreamController } from './stream-controller.js';
 import { TOKENS } from './tokens.js';
@@ -60,7 +60,7 @@ export function registerServer(container: DependencyContainer, { config, logger,
   container.register(TOKENS.ControlServerSettings, { useValue: { listen, tls, insecure, state } });
   container.register(TOKENS.Providers, { useValue: createProviders(plugins, config) });
   container.register(TOKENS.PluginHost, { useValue: new PluginHost(logger, state) });
-  container.register(TOKENS.StreamStore, { useClass: MemoryStreamStore }, singleton);
+  container.register(TOKENS.StreamStore, { useValue: new LevelStreamStore(state) });
   container.register(TOKENS.Policy, { useClass: OwnerPolicy }, singleton);
   container.register(TOKENS.DataServer, {
     useFactory: instanceCachingFactory((c) => {

@@ -80,17 +80,17 @@ export class ControlServer {
   }
 
   /**
-   * Refuses new calls, ends waiting ones, releases every stream, and frees the state directory. Idempotent.
+   * Refuses new calls, ends waiting ones, finishes those in progress, and frees the state directory. Idempotent.
+   * @param options.release Whether to release every stream, too; otherwise they go on, and the next start finds them.
    * @throws The first thing that went wrong, after everything else was ended.
    */
-  async stop(): Promise<void> {
+  async stop({ release = false } = {}): Promise<void> {
     const server = this.#server;
     this.#server = undefined;
     const closed = server && once(server, 'close');
     server?.close();
     const failures: unknown[] = [];
-    for (const part of [this.services.controller, this.services.dataServer])
-      await part.close().catch((error: unknown) => failures.push(error));
+    await this.services.controller.close(release).catch((error: unknown) => failures.push(error));
     for (const session of this.#sessions) session.close();
     if (closed) await within(closed, CLOSE_GRACE_MS, () => new Error('late')).catch(() => this.#cutSockets());
     await this.#unlock();
@@ -132,7 +132,7 @@ export class ControlServer {
     server.on('sessionError', (error: unknown) => this.log.debug({ error: messageOf(error) }, 'session broke'));
     await this.#listen(server);
     // Not before the address is ours: a second server started by mistake must not disturb what the first one runs.
-    await this.services.dataServer.open();
+    await this.services.controller.open();
     this.#opened = true;
     // A failed accept (EMFILE) concerns one caller; without a listener it would end the process.
     server.on('error', (error: unknown) => this.log.warn({ error: messageOf(error) }, 'a connection was not accepted'));

@@ -118,8 +118,8 @@ async function removeStale(path: string): Promise<void> {
 function routes(router: ConnectRouter, gateway: EmbeddedDataServer): void {
   router.service(DataServer, {
     describe: () => gateway.describe(),
-    async reset() {
-      await gateway.releaseAll();
+    async keep({ uids }) {
+      await gateway.keep(uids);
       return {};
     },
     async reserve({ uid, role, transport, count, proxy, runtime, bitsPerSecond, tls }) {

@@ -8,7 +8,7 @@ import { SciStreamError, toSciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import type { Policy } from '../policy.js';
 import { parseRole, parseUid, type S2DSStatus } from '../s2ds.js';
-import type { StreamRecord, StreamStore } from '../stream-store.js';
+import { isFinal, type StreamRecord, type StreamStore } from '../stream-store.js';
 import { parseCredentials } from './stream-credentials.js';
 import { StreamMachine } from './stream-machine.js';
 import { checkRate, parseGateway, parseName, parseTransport, type StreamWish } from './stream-wish.js';
@@ -58,26 +58,33 @@ export class StreamController {
     @inject(TOKENS.Logger) private readonly log: Logger,
   ) {}
 
+  /**
+   * Goes on with the streams of an earlier process. Called once, first.
+   * @throws what opening the store or the data server raises
+   */
+  async open(): Promise<void> {
+    await this.store.open();
+    await this.dataServer.open();
+    const left = (await this.store.list()).filter(({ state }) => !isFinal(state));
+    await Promise.all(left.map((record) => this.#machine(record).resume()));
+    await this.dataServer.keep([...this.#live.keys()]);
+    if (left.length > 0) this.log.info({ streams: left.length }, 'took charge of the streams of an earlier process');
+  }
+
   /** REQ: reserves listeners and waits for HELLO. @param client Aborts when the client went away. */
   async request(wish: StreamWish, identity: Identity, client: AbortSignal): Promise<StreamRecord> {
     const tls = wish.tls && parseCredentials(wish.tls);
     const record = this.#parse(wish, identity);
     const { role, proxy } = record;
     await this.policy.check(identity, { kind: 'request', role, proxy, connections: wish.connections });
+    const resumed = this.#repeated(record, wish.connections);
+    if (resumed) return await resumed.untilHello(client);
     this.#admit(record.uid);
     const { runtime, transport, bitsPerSecond } = record;
-    const machine = new StreamMachine(
-      record,
-      { uid: record.uid, role, transport, count: wish.connections, proxy, runtime, bitsPerSecond, ...(tls && { tls }) },
-      {
-        store: this.store,
-        dataServer: this.dataServer,
-        log: this.log,
-        helloTimeoutMs: this.limits.helloTimeoutMs,
-        onEnd: (uid) => void this.#live.delete(uid),
-      },
-    );
-    this.#live.set(record.uid, machine);
+    const machine = this.#machine(record);
+    const secret = tls ? { tls } : {};
+    const count = wish.connections;
+    machine.begin({ uid: record.uid, role, transport, count, proxy, runtime, bitsPerSecond, ...secret });
     this.#arrivals.emit(record.uid);
     this.log.info({ uid: record.uid, role, owner: record.owner, connections: wish.connections }, 'stream requested');
     return await machine.untilHello(client);
@@ -95,7 +102,7 @@ export class StreamController {
       if (waits(machine.record)) await machine.release(toSciStreamError(error));
       throw error;
     }
-    return await machine.hello(addresses);
+    return await machine.hello(addresses, ownerOf(identity));
   }
 
   /** UPDATE: listener i forwards to target i mod count from now on. */
@@ -112,7 +119,7 @@ export class StreamController {
     await this.policy.check(identity, { kind: 'update', stream: record, targets: addresses });
     const machine = this.#live.get(uid);
     if (!machine) throw ended(record);
-    return await machine.update(addresses);
+    return await machine.update(addresses, ownerOf(identity));
   }
 
   /** RELEASE: idempotent as long as the stream is remembered. */
@@ -120,7 +127,7 @@ export class StreamController {
     const record = await this.#record(uid);
     await this.policy.check(identity, { kind: 'release', stream: record });
     const machine = this.#live.get(uid);
-    return machine ? await machine.release(released(uid)) : record;
+    return machine ? await machine.release(released(uid), ownerOf(identity)) : record;
   }
 
   async get(uid: string, identity: Identity): Promise<StreamView> {
@@ -155,19 +162,50 @@ export class StreamController {
   }
 
   /**
-   * Refuses new streams, ends waiting requests and releases everything. Called at the end; may be repeated.
+   * Refuses new streams and ends waiting requests. Called at the end; may be repeated.
+   * @param release Whether to release everything, too; otherwise streams go on, and the next process finds them.
    * @throws The first reason why a stream could not be released, after all were tried.
    */
-  async close(): Promise<void> {
+  async close(release: boolean): Promise<void> {
     this.#stopping = true;
     const stopping = new SciStreamError('SCI_SHUTTING_DOWN', 'The control server is stopping.', {
       suggestions: ['Try again when it is back.'],
     });
-    const releases = [...this.#live.values()].map((machine) =>
-      machine.release(waits(machine.record) ? stopping : released(machine.record.uid)),
+    const ends = [...this.#live.values()].map((machine) =>
+      release
+        ? machine.release(waits(machine.record) ? stopping : released(machine.record.uid))
+        : machine.detach(stopping),
     );
-    const failed = (await Promise.allSettled(releases)).find((release) => release.status === 'rejected');
+    const failed = (await Promise.allSettled(ends)).find((end) => end.status === 'rejected');
+    await this.dataServer.close();
+    await this.store.close();
     if (failed) throw failed.reason;
+  }
+
+  #machine(record: StreamRecord): StreamMachine {
+    const machine = new StreamMachine(record, {
+      store: this.store,
+      dataServer: this.dataServer,
+      log: this.log,
+      helloTimeoutMs: this.limits.helloTimeoutMs,
+      onEnd: (uid) => void this.#live.delete(uid),
+    });
+    this.#live.set(record.uid, machine);
+    return machine;
+  }
+
+  /**
+   * The stream of a request that a client repeats because this control server was restarted before it answered. Not an
+   * encrypted one: whether the credentials are the same only the data server could tell.
+   */
+  #repeated({ uid, owner, role, transport, encryption }: StreamRecord, connections: number): StreamMachine | undefined {
+    const machine = this.#live.get(uid);
+    if (!machine?.lostRequest) return undefined;
+    const { record } = machine;
+    const same = record.owner === owner && record.role === role && record.transport === transport;
+    if (encryption === 'tls' || record.encryption === 'tls') return undefined;
+    const open = record.state === 'waiting' || record.state === 'provisioned';
+    return same && open && record.listeners.length === connections && record.targets.length === 0 ? machine : undefined;
   }
 
   async #arrival(uid: string): Promise<StreamMachine> {

@@ -1,13 +1,15 @@
 import { EventEmitter } from 'node:events';
-import type { Address } from '../address.js';
+import { formatAddress, type Address } from '../address.js';
 import type { DataServer, ReserveRequest } from '../data/data-server.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
-import { isFinal, type StreamRecord, type StreamState, type StreamStore } from '../stream-store.js';
+import { isFinal, type StreamEvent, type StreamRecord, type StreamState, type StreamStore } from '../stream-store.js';
 import { KeyedLock } from '../wait.js';
 
 /** After a failed clean-up of a stream that ended by itself, ms: nobody else would ask for it again. */
 const CLEANUP_RETRY_MS = 10_000;
+/** Timers of Node.js hold 31 bits of ms. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** What a machine needs of the control server it belongs to. */
 export interface MachineParts {
@@ -30,26 +32,71 @@ export class StreamMachine {
   readonly #abort = new AbortController();
   readonly #lock = new KeyedLock();
   /** Settles when the listeners are reserved, or could not be. */
-  readonly #reserved: Promise<void>;
+  #reserved: Promise<void> = Promise.resolve();
   readonly #greeted: Promise<void>;
   #greet: () => void = () => undefined;
+  /** Whether a `req` waits for HELLO. */
+  #awaited = false;
+  #resumed = false;
+  /** The daemon ends, and the stream goes on without it. */
+  #detached = false;
   #lifetime: NodeJS.Timeout | undefined;
   #helloTimer: NodeJS.Timeout | undefined;
+  /** Ends the waiting `req`. */
+  #abandon: (reason: SciStreamError) => void = () => undefined;
   #record: StreamRecord;
 
-  /** @param record As the request asks for it, state `reserving`; stored by this machine. */
+  /** @param record As the request asks for it, state `reserving`; or of an earlier process, for `resume`. */
   constructor(
     record: StreamRecord,
-    request: ReserveRequest,
     private readonly parts: MachineParts,
   ) {
     this.#record = record;
     this.#changes.setMaxListeners(0);
     this.#greeted = new Promise((resolve) => (this.#greet = resolve));
+    this.#armLifetime();
+  }
+
+  /** Stores the record and reserves listeners. Called once, or `resume` is. */
+  begin(request: ReserveRequest): void {
     this.#reserved = this.#serial(() => this.#reserve(request));
     this.#reserved.catch(() => undefined);
-    this.#lifetime = setTimeout(() => this.#expire(), Date.parse(record.expiresAt) - Date.now());
-    this.#lifetime.unref();
+  }
+
+  /** Goes on where an earlier process of this control server left the stream, which the data server has charge of. */
+  async resume(): Promise<void> {
+    const { uid, state, targets, createdAt } = this.#record;
+    this.#resumed = true;
+    if (state === 'reserving') {
+      return await this.#fail(
+        new SciStreamError('SCI_SHUTTING_DOWN', `The control server ended while it reserved ${uid}.`),
+      );
+    }
+    if (state === 'releasing') {
+      return await this.#fail(new SciStreamError('SCI_STREAM_RELEASED', `Stream ${uid} was released.`));
+    }
+    if (state === 'waiting') {
+      return this.#awaitHello(Date.parse(createdAt) + this.parts.helloTimeoutMs - Date.now());
+    }
+    if (state === 'updating') {
+      await this.#serial(() => this.#change({ state: targets.length > 0 ? 'active' : 'provisioned' }));
+    }
+    this.#greet();
+    this.#watch(uid);
+  }
+
+  /** Whether its `req` was lost with an earlier process, so that the client may send it again. */
+  get lostRequest(): boolean {
+    return this.#resumed && !this.#awaited;
+  }
+
+  /** Leaves the stream as it is: ends the waiting `req` and every timer, and lets the call in progress finish. */
+  async detach(reason: SciStreamError): Promise<void> {
+    this.#detached = true;
+    this.#abandon(reason);
+    await this.#serial(() => Promise.resolve());
+    clearTimeout(this.#lifetime);
+    clearTimeout(this.#helloTimer);
   }
 
   /** The record as it is stored now. */
@@ -81,9 +128,10 @@ export class StreamMachine {
    */
   async untilHello(client: AbortSignal): Promise<StreamRecord> {
     const { uid } = this.#record;
+    this.#awaited = true;
+    this.#awaitHello(this.parts.helloTimeoutMs);
     const interrupted = new Promise<never>((_resolve, reject) => {
-      const late = (): void => reject(helloTimeout(uid, this.parts.helloTimeoutMs));
-      this.#helloTimer = setTimeout(late, this.parts.helloTimeoutMs);
+      this.#abandon = reject;
       const gone = (): void =>
         reject(new SciStreamError('SCI_CLIENT_GONE', `The client of stream ${uid} went away before HELLO.`));
       if (client.aborted) gone();
@@ -94,9 +142,10 @@ export class StreamMachine {
       await Promise.race([this.#reserved.then(() => this.#greeted), interrupted]);
       return this.#record;
     } catch (error) {
-      await this.#fail(toSciStreamError(error));
+      if (!this.#detached) await this.#fail(toSciStreamError(error));
       throw error;
     } finally {
+      this.#awaited = false;
       clearTimeout(this.#helloTimer);
     }
   }
@@ -106,7 +155,7 @@ export class StreamMachine {
    * @param announced Where the application listens; empty for a consumer.
    * @throws Why the proxy did not start; the stream is released then.
    */
-  async hello(announced: readonly Address[]): Promise<StreamRecord> {
+  async hello(announced: readonly Address[], by: string): Promise<StreamRecord> {
     await this.#reserved;
     try {
       await this.#serial(async () => {
@@ -115,7 +164,8 @@ export class StreamMachine {
         const { uid } = this.#record;
         await this.parts.dataServer.start(uid, this.#abort.signal);
         this.#watch(uid);
-        await this.#change({ state: 'provisioned', announced });
+        const detail = announced.map(formatAddress).join(' ');
+        await this.#change({ state: 'provisioned', announced }, happened('hello', by, detail));
         // Released meanwhile, and that waits behind this: a HELLO must not be accepted when its `req` is refused.
         this.#abort.signal.throwIfAborted();
         this.#greet();
@@ -131,7 +181,7 @@ export class StreamMachine {
    * Sets the targets. When it throws, the old ones stay in force: data that flows is never cut by a failed UPDATE.
    * @throws SCI_STREAM_STATE before HELLO, SCI_STREAM_FAILED, or what the data server raised.
    */
-  async update(targets: readonly Address[]): Promise<StreamRecord> {
+  async update(targets: readonly Address[], by: string): Promise<StreamRecord> {
     await this.#serial(async () => {
       const { uid, state, listeners } = this.#record;
       this.#mustLive('UPDATE');
@@ -144,7 +194,8 @@ export class StreamMachine {
         throw error;
       }
       const inForce = listeners.flatMap((_, i) => targets[i % targets.length] ?? []);
-      await this.#change({ state: 'active', targets: inForce });
+      const detail = targets.map(formatAddress).join(' ');
+      await this.#change({ state: 'active', targets: inForce }, happened('targets', by, detail));
     });
     return this.#record;
   }
@@ -153,19 +204,20 @@ export class StreamMachine {
    * Ends the stream and gives everything back. Idempotent.
    * @param reason Why a `req` that still waits fails, and for the record when it was an error.
    */
-  async release(reason: SciStreamError): Promise<StreamRecord> {
+  async release(reason: SciStreamError, by?: string): Promise<StreamRecord> {
     this.#abort.abort(reason);
-    await this.#serial(() => this.#release(reason));
+    await this.#serial(() => this.#release(reason, by));
     return this.#record;
   }
 
   async #reserve(request: ReserveRequest): Promise<void> {
-    await this.parts.store.create(this.#record);
+    await this.parts.store.create(this.#record, happened('requested', this.#record.owner));
     const reservation = await this.parts.dataServer.reserve(request);
-    await this.#change({ state: 'waiting', ...reservation });
+    const detail = reservation.listeners.map(formatAddress).join(' ');
+    await this.#change({ state: 'waiting', ...reservation }, happened('reserved', undefined, detail));
   }
 
-  async #release(reason: SciStreamError): Promise<void> {
+  async #release(reason: SciStreamError, by: string | undefined): Promise<void> {
     if (isFinal(this.#record.state)) return;
     const { uid } = this.#record;
     await this.#change({ state: 'releasing' });
@@ -173,7 +225,9 @@ export class StreamMachine {
     // Not before: when this release fails and is not repeated, the end of the lifetime does it.
     clearTimeout(this.#lifetime);
     const failed = reason.code !== 'SCI_STREAM_RELEASED';
-    await this.#change({ state: failed ? 'failed' : 'released', final, ...(failed ? { error: reason.toJSON() } : {}) });
+    const error = failed ? { error: reason.toJSON() } : {};
+    const state = failed ? 'failed' : 'released';
+    await this.#change({ state, final, ...error }, happened(state, by, reason.message));
     this.parts.log.info({ uid, state: this.#record.state, reason: reason.code }, 'stream ended');
     this.parts.onEnd(uid);
   }
@@ -181,9 +235,22 @@ export class StreamMachine {
   /** Notices when the proxy ends by itself. */
   #watch(uid: string): void {
     this.parts.dataServer.ended(uid).then(
-      (error) => error && void this.#fail(error),
-      (error: unknown) => void this.#fail(toSciStreamError(error)),
+      (error) => error && !this.#detached && void this.#fail(error),
+      (error: unknown) => this.#detached || void this.#fail(toSciStreamError(error)),
     );
+  }
+
+  #awaitHello(ms: number): void {
+    clearTimeout(this.#helloTimer);
+    const late = helloTimeout(this.#record.uid, this.parts.helloTimeoutMs);
+    this.#helloTimer = setTimeout(() => (this.#awaited ? this.#abandon(late) : void this.#fail(late)), Math.max(0, ms));
+  }
+
+  #armLifetime(): void {
+    const left = Math.max(0, Date.parse(this.#record.expiresAt) - Date.now());
+    const again = left > LONGEST_TIMER_MS;
+    const over = (): void => (again ? this.#armLifetime() : this.#expire());
+    this.#lifetime = setTimeout(over, Math.min(left, LONGEST_TIMER_MS)).unref();
   }
 
   /** Releases because of `reason`, which matters more than what goes wrong on the way; that is tried again. Never rejects. */
@@ -202,8 +269,8 @@ export class StreamMachine {
     void this.#fail(new SciStreamError('SCI_STREAM_RELEASED', `The lifetime of stream ${this.#record.uid} is over.`));
   }
 
-  async #change(change: Partial<StreamRecord>): Promise<void> {
-    this.#record = await this.parts.store.update(this.#record.uid, this.#record.version, change);
+  async #change(change: Partial<StreamRecord>, event?: StreamEvent): Promise<void> {
+    this.#record = await this.parts.store.update(this.#record.uid, this.#record.version, change, event);
     this.parts.log.debug({ uid: this.#record.uid, state: this.#record.state }, 'stream changed');
     this.#changes.emit('change');
   }
@@ -219,6 +286,13 @@ export class StreamMachine {
     return this.#lock.run('', work);
   }
 }
+
+const happened = (what: StreamEvent['what'], by?: string, detail?: string): StreamEvent => ({
+  at: new Date().toISOString(),
+  what,
+  ...(by ? { by } : {}),
+  ...(detail ? { detail } : {}),
+});
 
 function helloTimeout(uid: string, ms: number): SciStreamError {
   return new SciStreamError('SCI_HELLO_TIMEOUT', `No HELLO for stream ${uid} came in ${ms / 1000} s.`, {

@@ -1,6 +1,7 @@
+import { SciStreamError } from '../errors.js';
 import type { StreamRecord } from '../stream-store.js';
 import { MemoryStreamStore, type NumberedEvent, type StoreChange } from './memory-stream-store.js';
-import type { StateDatabase, Write } from './state-database.js';
+import { StateDatabase, type Write } from './state-database.js';
 
 const STREAMS = 'streams';
 const EVENTS = 'events';
@@ -20,31 +21,36 @@ export class LevelStreamStore extends MemoryStreamStore {
   readonly #order = new Map<string, number>();
   #created = 0;
 
-  private constructor(private readonly database: StateDatabase) {
+  #database: StateDatabase | undefined;
+
+  /** @param state The state directory. */
+  constructor(private readonly state: string) {
     super();
   }
 
-  /** @param database Closed with the store. */
-  static async open(database: StateDatabase): Promise<LevelStreamStore> {
-    const store = new LevelStreamStore(database);
+  override async open(): Promise<void> {
+    const database = await StateDatabase.open(this.state);
+    this.#database = database;
     const events = new Map<string, NumberedEvent[]>();
     for (const [key, value] of await database.entries(EVENTS)) {
       const [uid = ''] = key.split('!');
-      events.set(uid, [...(events.get(uid) ?? []), value as NumberedEvent]);
+      const list = events.get(uid) ?? [];
+      list.push(value as NumberedEvent);
+      events.set(uid, list);
     }
     const stored = (await database.entries(STREAMS)).map(([, value]) => value as Stored);
     stored.sort((a, b) => a.order - b.order);
-    for (const { order, record } of stored) store.#order.set(record.uid, order);
-    store.#created = stored.at(-1)?.order ?? 0;
-    store.load(
+    for (const { order, record } of stored) this.#order.set(record.uid, order);
+    this.#created = stored.at(-1)?.order ?? 0;
+    this.load(
       stored.map(({ record }) => record),
       events,
     );
-    return store;
   }
 
   override async close(): Promise<void> {
-    await this.database.close();
+    await this.#database?.close();
+    this.#database = undefined;
   }
 
   protected override async persist({ record, event, forget, outdated }: StoreChange): Promise<void> {
@@ -60,7 +66,8 @@ export class LevelStreamStore extends MemoryStreamStore {
       const key = eventKey(event.uid, event.event.number);
       writes.push({ type: 'put', table: EVENTS, key, value: event.event });
     }
-    await this.database.write(writes);
+    if (!this.#database) throw new SciStreamError('SCI_BUG', 'The stream store is not open.');
+    await this.#database.write(writes);
   }
 
   #stored(record: StreamRecord): Stored {

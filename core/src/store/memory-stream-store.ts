@@ -79,6 +79,10 @@ export class MemoryStreamStore implements StreamStore {
     return [...this.#records.values()];
   }
 
+  open(): Promise<void> {
+    return Promise.resolve();
+  }
+
   close(): Promise<void> {
     return Promise.resolve();
   }

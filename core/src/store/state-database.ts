@@ -14,6 +14,8 @@ export type Write =
 
 /** Where a daemon keeps what must survive it: one directory (`db` of its state directory), which nobody else can open. */
 export class StateDatabase {
+  readonly #tables = new Map<string, ReturnType<typeof tableOf>>();
+
   private constructor(private readonly level: ClassicLevel<string, unknown>) {}
 
   /**
@@ -63,11 +65,17 @@ export class StateDatabase {
     await this.level.close();
   }
 
-  /** A part with keys of its own, values as JSON. */
-  #table(name: string) {
-    return this.level.sublevel<string, unknown>(name, { valueEncoding: 'json' });
+  /** Each is made once: the database holds on to every one until it is closed. */
+  #table(name: string): ReturnType<typeof tableOf> {
+    const known = this.#tables.get(name) ?? tableOf(this.level, name);
+    this.#tables.set(name, known);
+    return known;
   }
 }
+
+/** A part with keys of its own, values as JSON. */
+const tableOf = (level: ClassicLevel<string, unknown>, name: string) =>
+  level.sublevel<string, unknown>(name, { valueEncoding: 'json' });
 
 /** What the library says lies one level deeper. */
 const reasonOf = (error: unknown): string =>

@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file scistream/v1/data_server.proto.
  */
 export const file_scistream_v1_data_server: GenFile = /*@__PURE__*/
-  fileDesc("Ch5zY2lzdHJlYW0vdjEvZGF0YV9zZXJ2ZXIucHJvdG8SDHNjaXN0cmVhbS52MSIbChlEZXNjcmliZURhdGFTZXJ2ZXJSZXF1ZXN0Ig4KDFJlc2V0UmVxdWVzdCIPCg1SZXNldFJlc3BvbnNlIqwBCg5SZXNlcnZlUmVxdWVzdBILCgN1aWQYASABKAkSDAoEcm9sZRgCIAEoCRIRCgl0cmFuc3BvcnQYAyABKAkSDQoFY291bnQYBCABKA0SDQoFcHJveHkYBSABKAkSDwoHcnVudGltZRgGIAEoCRIXCg9iaXRzX3Blcl9zZWNvbmQYByABKAQSJAoDdGxzGAggASgLMhcuc2Npc3RyZWFtLnYxLlN0cmVhbVRscyJoCgtSZXNlcnZhdGlvbhIPCgdnYXRld2F5GAEgASgJEg0KBXByb3h5GAIgASgJEg8KB3J1bnRpbWUYAyABKAkSEQoJbGlzdGVuZXJzGAQgAygJEhUKDXJhdGVfZW5mb3JjZWQYBSABKAgiDwoNU3RhcnRSZXNwb25zZSIxChFTZXRUYXJnZXRzUmVxdWVzdBILCgN1aWQYASABKAkSDwoHdGFyZ2V0cxgCIAMoCSIUChJTZXRUYXJnZXRzUmVzcG9uc2UilwEKEERhdGFTZXJ2ZXJTdGF0dXMSDQoFc3RhdGUYBCABKAkSEAoIcmVzdGFydHMYBSABKA0SNAoKc3RhdGlzdGljcxgCIAMoCzIgLnNjaXN0cmVhbS52MS5MaXN0ZW5lclN0YXRpc3RpY3MSJgoFZXJyb3IYAyABKAsyFy5zY2lzdHJlYW0udjEuRXJyb3JJbmZvSgQIARACMtsGCgpEYXRhU2VydmVyEkoKCERlc2NyaWJlEicuc2Npc3RyZWFtLnYxLkRlc2NyaWJlRGF0YVNlcnZlclJlcXVlc3QaFS5zY2lzdHJlYW0udjEuR2F0ZXdheRJACgVSZXNldBIaLnNjaXN0cmVhbS52MS5SZXNldFJlcXVlc3QaGy5zY2lzdHJlYW0udjEuUmVzZXRSZXNwb25zZRJCCgdSZXNlcnZlEhwuc2Npc3RyZWFtLnYxLlJlc2VydmVSZXF1ZXN0Ghkuc2Npc3RyZWFtLnYxLlJlc2VydmF0aW9uEj0KBVN0YXJ0Ehcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhobLnNjaXN0cmVhbS52MS5TdGFydFJlc3BvbnNlEk8KClNldFRhcmdldHMSHy5zY2lzdHJlYW0udjEuU2V0VGFyZ2V0c1JlcXVlc3QaIC5zY2lzdHJlYW0udjEuU2V0VGFyZ2V0c1Jlc3BvbnNlEkIKB1JlbGVhc2USFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGh4uc2Npc3RyZWFtLnYxLkRhdGFTZXJ2ZXJTdGF0dXMSQQoGU3RhdHVzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoeLnNjaXN0cmVhbS52MS5EYXRhU2VydmVyU3RhdHVzEkMKCEF3YWl0RW5kEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoeLnNjaXN0cmVhbS52MS5EYXRhU2VydmVyU3RhdHVzEjkKCU9wZW5Qcm9iZRIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaEy5zY2lzdHJlYW0udjEuUHJvYmUSRAoIUnVuUHJvYmUSHS5zY2lzdHJlYW0udjEuUnVuUHJvYmVSZXF1ZXN0Ghkuc2Npc3RyZWFtLnYxLlByb2JlUmVzdWx0EkcKDkNvbm5lY3RUYXJnZXRzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0cxJVCg9Db25uZWN0TGlzdGVuZXISJC5zY2lzdHJlYW0udjEuQ29ubmVjdExpc3RlbmVyUmVxdWVzdBocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0c2IGcHJvdG8z", [file_scistream_v1_streams]);
+  fileDesc("Ch5zY2lzdHJlYW0vdjEvZGF0YV9zZXJ2ZXIucHJvdG8SDHNjaXN0cmVhbS52MSIbChlEZXNjcmliZURhdGFTZXJ2ZXJSZXF1ZXN0IhsKC0tlZXBSZXF1ZXN0EgwKBHVpZHMYASADKAkiDgoMS2VlcFJlc3BvbnNlIqwBCg5SZXNlcnZlUmVxdWVzdBILCgN1aWQYASABKAkSDAoEcm9sZRgCIAEoCRIRCgl0cmFuc3BvcnQYAyABKAkSDQoFY291bnQYBCABKA0SDQoFcHJveHkYBSABKAkSDwoHcnVudGltZRgGIAEoCRIXCg9iaXRzX3Blcl9zZWNvbmQYByABKAQSJAoDdGxzGAggASgLMhcuc2Npc3RyZWFtLnYxLlN0cmVhbVRscyJoCgtSZXNlcnZhdGlvbhIPCgdnYXRld2F5GAEgASgJEg0KBXByb3h5GAIgASgJEg8KB3J1bnRpbWUYAyABKAkSEQoJbGlzdGVuZXJzGAQgAygJEhUKDXJhdGVfZW5mb3JjZWQYBSABKAgiDwoNU3RhcnRSZXNwb25zZSIxChFTZXRUYXJnZXRzUmVxdWVzdBILCgN1aWQYASABKAkSDwoHdGFyZ2V0cxgCIAMoCSIUChJTZXRUYXJnZXRzUmVzcG9uc2UilwEKEERhdGFTZXJ2ZXJTdGF0dXMSDQoFc3RhdGUYBCABKAkSEAoIcmVzdGFydHMYBSABKA0SNAoKc3RhdGlzdGljcxgCIAMoCzIgLnNjaXN0cmVhbS52MS5MaXN0ZW5lclN0YXRpc3RpY3MSJgoFZXJyb3IYAyABKAsyFy5zY2lzdHJlYW0udjEuRXJyb3JJbmZvSgQIARACMtgGCgpEYXRhU2VydmVyEkoKCERlc2NyaWJlEicuc2Npc3RyZWFtLnYxLkRlc2NyaWJlRGF0YVNlcnZlclJlcXVlc3QaFS5zY2lzdHJlYW0udjEuR2F0ZXdheRI9CgRLZWVwEhkuc2Npc3RyZWFtLnYxLktlZXBSZXF1ZXN0Ghouc2Npc3RyZWFtLnYxLktlZXBSZXNwb25zZRJCCgdSZXNlcnZlEhwuc2Npc3RyZWFtLnYxLlJlc2VydmVSZXF1ZXN0Ghkuc2Npc3RyZWFtLnYxLlJlc2VydmF0aW9uEj0KBVN0YXJ0Ehcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhobLnNjaXN0cmVhbS52MS5TdGFydFJlc3BvbnNlEk8KClNldFRhcmdldHMSHy5zY2lzdHJlYW0udjEuU2V0VGFyZ2V0c1JlcXVlc3QaIC5zY2lzdHJlYW0udjEuU2V0VGFyZ2V0c1Jlc3BvbnNlEkIKB1JlbGVhc2USFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGh4uc2Npc3RyZWFtLnYxLkRhdGFTZXJ2ZXJTdGF0dXMSQQoGU3RhdHVzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoeLnNjaXN0cmVhbS52MS5EYXRhU2VydmVyU3RhdHVzEkMKCEF3YWl0RW5kEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoeLnNjaXN0cmVhbS52MS5EYXRhU2VydmVyU3RhdHVzEjkKCU9wZW5Qcm9iZRIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaEy5zY2lzdHJlYW0udjEuUHJvYmUSRAoIUnVuUHJvYmUSHS5zY2lzdHJlYW0udjEuUnVuUHJvYmVSZXF1ZXN0Ghkuc2Npc3RyZWFtLnYxLlByb2JlUmVzdWx0EkcKDkNvbm5lY3RUYXJnZXRzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0cxJVCg9Db25uZWN0TGlzdGVuZXISJC5zY2lzdHJlYW0udjEuQ29ubmVjdExpc3RlbmVyUmVxdWVzdBocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0c2IGcHJvdG8z", [file_scistream_v1_streams]);
 
 /**
  * @generated from message scistream.v1.DescribeDataServerRequest
@@ -31,29 +31,33 @@ export const DescribeDataServerRequestSchema: GenMessage<DescribeDataServerReque
   messageDesc(file_scistream_v1_data_server, 0);
 
 /**
- * @generated from message scistream.v1.ResetRequest
+ * @generated from message scistream.v1.KeepRequest
  */
-export type ResetRequest = Message<"scistream.v1.ResetRequest"> & {
+export type KeepRequest = Message<"scistream.v1.KeepRequest"> & {
+  /**
+   * @generated from field: repeated string uids = 1;
+   */
+  uids: string[];
 };
 
 /**
- * Describes the message scistream.v1.ResetRequest.
- * Use `create(ResetRequestSchema)` to create a new message.
+ * Describes the message scistream.v1.KeepRequest.
+ * Use `create(KeepRequestSchema)` to create a new message.
  */
-export const ResetRequestSchema: GenMessage<ResetRequest> = /*@__PURE__*/
+export const KeepRequestSchema: GenMessage<KeepRequest> = /*@__PURE__*/
   messageDesc(file_scistream_v1_data_server, 1);
 
 /**
- * @generated from message scistream.v1.ResetResponse
+ * @generated from message scistream.v1.KeepResponse
  */
-export type ResetResponse = Message<"scistream.v1.ResetResponse"> & {
+export type KeepResponse = Message<"scistream.v1.KeepResponse"> & {
 };
 
 /**
- * Describes the message scistream.v1.ResetResponse.
- * Use `create(ResetResponseSchema)` to create a new message.
+ * Describes the message scistream.v1.KeepResponse.
+ * Use `create(KeepResponseSchema)` to create a new message.
  */
-export const ResetResponseSchema: GenMessage<ResetResponse> = /*@__PURE__*/
+export const KeepResponseSchema: GenMessage<KeepResponse> = /*@__PURE__*/
   messageDesc(file_scistream_v1_data_server, 2);
 
 /**
@@ -242,14 +246,14 @@ export const DataServer: GenService<{
     output: typeof GatewaySchema;
   },
   /**
-   * Releases every stream: said once by a control server that starts and knows of none.
+   * Releases every stream but these: said by a control server that starts.
    *
-   * @generated from rpc scistream.v1.DataServer.Reset
+   * @generated from rpc scistream.v1.DataServer.Keep
    */
-  reset: {
+  keep: {
     methodKind: "unary";
-    input: typeof ResetRequestSchema;
-    output: typeof ResetResponseSchema;
+    input: typeof KeepRequestSchema;
+    output: typeof KeepResponseSchema;
   },
   /**
    * Leases ports; nothing runs yet.

@@ -1,0 +1,85 @@
+import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { LABELS, type ContainerRuntime } from '../container-runtime.js';
+import type { Logger } from '../logger.js';
+import { PluginHost } from '../plugins/host.js';
+import type { Providers } from '../plugins/index.js';
+import type { S2DS } from '../s2ds.js';
+import { writeAtomically } from './files.js';
+
+/** The runtimes of a gateway and the data servers (S2DS) in them, each made when it is first needed. */
+export class GatewayPlugins {
+  readonly #runtimes = new Map<string, Promise<ContainerRuntime>>();
+  readonly #dataServers = new Map<string, Promise<S2DS>>();
+  readonly #ids = new Map<string, Promise<string>>();
+  readonly #host: PluginHost;
+
+  constructor(
+    private readonly gateway: string,
+    private readonly providers: Providers,
+    private readonly log: Logger,
+    /** Directory of the gateway's state. */
+    private readonly state: string,
+    /** Whether the gateway remembers a stream of this uid. */
+    private readonly isKnown: (uid: string) => boolean,
+  ) {
+    this.#host = new PluginHost(log, state);
+  }
+
+  /** One per proxy and runtime; a failure is not remembered. @param proxy @param runtime Ids. @throws as {@link runtime} */
+  dataServer(proxy: string, runtime: string): Promise<S2DS> {
+    return memoize(this.#dataServers, `${proxy} ${runtime}`, async () => {
+      const inRuntime = await this.runtime(runtime);
+      const provider = await this.providers.proxy(proxy);
+      const context = await this.#host.context(join('proxies', proxy));
+      return provider.create({ ...context, runtime: inRuntime, gateway: this.gateway, owner: await this.#owner() });
+    });
+  }
+
+  /** A runtime that answers, cleared of what nobody remembers. @throws SCI_RUNTIME_UNREACHABLE, SCI_PLUGIN_* */
+  runtime(id: string): Promise<ContainerRuntime> {
+    return memoize(this.#runtimes, id, async () => {
+      const runtime = (await this.providers.runtime(id)).create(await this.#host.context(id));
+      await runtime.ping();
+      await this.#sweep(runtime);
+      return runtime;
+    });
+  }
+
+  /** Ends the plugins; what they run goes on. */
+  close(): Promise<void> {
+    return this.#host.close();
+  }
+
+  /** Tells this gateway's instances from those of others on the same engine; the same after a restart. */
+  #owner(): Promise<string> {
+    return memoize(this.#ids, 'owner', async () => {
+      const file = join(this.state, 'owner');
+      const known = (await readFile(file, 'utf8').catch(() => '')).trim();
+      const id = known || randomUUID();
+      if (!known) await writeAtomically(file, id);
+      return id;
+    });
+  }
+
+  /** Removes instances of an earlier process that belong to no stream it remembered. */
+  async #sweep(runtime: ContainerRuntime): Promise<void> {
+    const all = await runtime.list({ [LABELS.managed]: 'true', [LABELS.owner]: await this.#owner() });
+    for (const stray of all.filter(({ labels }) => !this.isKnown(labels[LABELS.uid] ?? ''))) {
+      const uid = stray.labels[LABELS.uid];
+      this.log.warn({ instance: stray.name, uid, status: stray.status }, 'removing a left-over instance');
+      await runtime.stop(stray, 0);
+      await runtime.remove(stray);
+    }
+  }
+}
+
+function memoize<T>(made: Map<string, Promise<T>>, key: string, make: () => Promise<T>): Promise<T> {
+  const known = made.get(key);
+  if (known) return known;
+  const making = make();
+  made.set(key, making);
+  making.catch(() => made.delete(key));
+  return making;
+}
