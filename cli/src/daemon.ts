@@ -1,10 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { SciStreamError, within } from '@scistream/core';
 
+/** Whether the end of a daemon is the end of its streams. */
+export interface StopOptions {
+  readonly release: boolean;
+}
+
 /** Something that is started once and stopped once. */
 export interface Daemon<Started> {
   start(): Promise<Started>;
-  stop(): Promise<void>;
+  stop(options: StopOptions): Promise<void>;
 }
 
 /** How long stopping may take, ms. Something that hangs, such as the code of a plugin, must not keep the process. */
@@ -19,12 +24,13 @@ const SIGHUP_BIT = 1n;
  */
 export async function runDaemon<Started>(
   daemon: Daemon<Started>,
+  options: StopOptions,
   onStarted: (started: Started) => void,
 ): Promise<void> {
   const asked = firstSignal();
   onStarted(await daemon.start());
   await asked;
-  await within(daemon.stop(), STOP_MS, () => new SciStreamError('SCI_DEADLINE', `Stopping took over ${STOP_MS} ms.`));
+  await within(daemon.stop(options), STOP_MS, () => new SciStreamError('SCI_DEADLINE', `Stopping took over ${STOP_MS} ms.`));
 }
 
 /** Whether the process was started under nohup(1), whose wish a handler would override. */

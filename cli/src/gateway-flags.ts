@@ -1,5 +1,10 @@
 import { Flags } from '@oclif/core';
 
+/** Flag of both daemons about their end. */
+export const releaseFlag = Flags.boolean({
+  summary: 'release every stream at the end; without it they go on, and the next start takes charge of them',
+});
+
 /** Flags of both daemons that override the keys of the gateway. */
 export const gatewayFlags = {
   wan: Flags.string({ summary: 'address inbound (PROD) listeners bind', helpValue: 'IP' }),

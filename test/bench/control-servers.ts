@@ -52,7 +52,7 @@ class Server implements AsyncDisposable {
         join(directory, name.toLowerCase()),
       ]),
     );
-    const command = [process.execPath, S2CS, '--config', file, '--json', '--quiet'];
+    const command = [process.execPath, S2CS, '--config', file, '--json', '--quiet', '--release-on-exit'];
     const program = new Program(command, { env: { ...process.env, ...own }, name: `s2cs ${facility}` });
     try {
       const { fingerprint } = JSON.parse(await program.line()) as { fingerprint: string };

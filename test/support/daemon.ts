@@ -9,7 +9,29 @@ import type { PeerOptions } from './clients.js';
 import { leftovers, type Leftovers } from './leftovers.js';
 import { freeRange, type PortRange } from './ports.js';
 
-const S2CS = fileURLToPath(new URL('../../../cli/bin/s2cs.js', import.meta.url));
+const BIN = new URL('../../../cli/bin/', import.meta.url);
+
+/** One daemon process with the configuration in `file`, and the line it says when it listens. */
+async function launch<Said>(bin: 's2cs' | 's2ds', file: string): Promise<{ child: ChildProcess; said: Said }> {
+  const args = [fileURLToPath(new URL(`${bin}.js`, BIN)), '--config', file, '--json', '--quiet', '--release-on-exit'];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const ended = once(child, 'exit').then(([code]) => {
+    throw new Error(`${bin} ended with exit code ${String(code)} before it listened`);
+  });
+  ended.catch(() => undefined);
+  const [line] = (await Promise.race([once(createInterface(child.stdout), 'line'), ended])) as [string];
+  return { child, said: JSON.parse(line) as Said };
+}
+
+/** Ends a daemon and waits for that. @returns its exit code; null when a signal ended it. Idempotent. */
+async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {
+  if (child.exitCode === null && child.signalCode === null) {
+    const exit = once(child, 'exit');
+    child.kill(signal);
+    await exit;
+  }
+  return child.exitCode;
+}
 
 export interface DaemonOptions {
   readonly facility?: string;
@@ -18,14 +40,22 @@ export interface DaemonOptions {
   /** Where inbound and outbound listeners bind. */
   readonly wan?: string;
   readonly lan?: string;
+  /** `unix:/path` of a data server daemon; default: embedded. */
+  readonly s2ds?: string;
   /** Further keys of the configuration, as they stand in the file. */
   readonly config?: object;
+}
+
+interface Said {
+  readonly listen: string;
+  readonly fingerprint: string;
 }
 
 /** A control server as an operator runs it: `s2cs --config F` in a process of its own, on a free port of loopback. */
 export class Daemon implements AsyncDisposable {
   private constructor(
-    readonly child: ChildProcess,
+    private child: ChildProcess,
+    private readonly file: string,
     /** host:port */
     readonly address: string,
     readonly fingerprint: string,
@@ -35,26 +65,18 @@ export class Daemon implements AsyncDisposable {
   ) {}
 
   static async start(options: DaemonOptions = {}): Promise<Daemon> {
-    const { facility = 'aps', ports = 16, wan = '127.0.0.2', lan = '127.0.0.3' } = options;
+    const { facility = 'aps', ports = 16, wan = '127.0.0.2', lan = '127.0.0.3', s2ds = 'embedded' } = options;
     const directory = await temporaryDirectory();
     // One more for the control server itself.
     const { first, last } = await freeRange(ports + 1);
     const range = { first, last: last - 1 };
     const state = join(directory.path, 'state');
-    const gateway = { name: `${facility}-gw`, wan, lan, ports: `${range.first}-${range.last}` };
+    const gateway = { name: `${facility}-gw`, s2ds, wan, lan, ports: `${range.first}-${range.last}` };
     const config = { facility, listen: `127.0.0.1:${last}`, state, gateways: [gateway], ...options.config };
     const file = join(directory.path, 's2cs.conf');
     await writeFile(file, JSON.stringify(config), { mode: 0o600 });
-    const child = spawn(process.execPath, [S2CS, '--config', file, '--json', '--quiet'], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    const ended = once(child, 'exit').then(([code]) => {
-      throw new Error(`s2cs ${facility} ended with exit code ${String(code)} before it listened`);
-    });
-    ended.catch(() => undefined);
-    const [line] = (await Promise.race([once(createInterface(child.stdout), 'line'), ended])) as [string];
-    const { listen, fingerprint } = JSON.parse(line) as { listen: string; fingerprint: string };
-    return new Daemon(child, listen, fingerprint, state, range, () => directory.remove());
+    const { child, said } = await launch<Said>('s2cs', file);
+    return new Daemon(child, file, said.listen, said.fingerprint, state, range, () => directory.remove());
   }
 
   /** The file clients of the existing kind trust. */
@@ -70,18 +92,67 @@ export class Daemon implements AsyncDisposable {
     return leftovers(this.state, this.range);
   }
 
-  /** Ends the daemon as an operator does. @returns its exit code. Idempotent. */
-  async stop(): Promise<number | null> {
-    if (this.child.exitCode === null && this.child.signalCode === null) {
-      const exit = once(this.child, 'exit');
-      this.child.kill('SIGTERM');
-      await exit;
-    }
-    return this.child.exitCode;
+  /** Ends the daemon and its streams. @returns its exit code. Idempotent. */
+  stop(): Promise<number | null> {
+    return end(this.child, 'SIGTERM');
+  }
+
+  /** `kill -9`: nothing of the daemon gets to do anything any more. */
+  async kill(): Promise<void> {
+    await end(this.child, 'SIGKILL');
+  }
+
+  /** Starts it once more, as it was. */
+  async again(): Promise<void> {
+    this.child = (await launch('s2cs', this.file)).child;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
+    await this.remove();
+  }
+}
+
+/** A data server as an operator runs it: `s2ds --config F` in a process of its own. */
+export class GatewayDaemon implements AsyncDisposable {
+  private constructor(
+    private child: ChildProcess,
+    private readonly file: string,
+    /** `unix:/path` */
+    readonly address: string,
+    readonly state: string,
+    readonly range: PortRange,
+    private readonly remove: () => Promise<void>,
+  ) {}
+
+  /** @param name Of the gateway, as the control server's configuration has it. */
+  static async start(name: string, ports = 16): Promise<GatewayDaemon> {
+    const directory = await temporaryDirectory();
+    const range = await freeRange(ports);
+    const state = join(directory.path, 'state');
+    const listen = `unix:${join(directory.path, 's2ds.sock')}`;
+    const span = `${range.first}-${range.last}`;
+    const file = join(directory.path, 's2ds.conf');
+    const config = { name, listen, state, wan: '127.0.0.2', lan: '127.0.0.3', ports: span };
+    await writeFile(file, JSON.stringify(config), { mode: 0o600 });
+    const { child } = await launch('s2ds', file);
+    return new GatewayDaemon(child, file, listen, state, range, () => directory.remove());
+  }
+
+  leftovers(): Promise<Leftovers> {
+    return leftovers(this.state, this.range);
+  }
+
+  async kill(): Promise<void> {
+    await end(this.child, 'SIGKILL');
+  }
+
+  async again(): Promise<void> {
+    this.child = (await launch('s2ds', this.file)).child;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await end(this.child, 'SIGTERM');
     await this.remove();
   }
 }

@@ -1,13 +1,13 @@
 import { Flags } from '@oclif/core';
 import { formatAddress } from '@scistream/core';
 import { BaseCommand } from '../base-command.js';
-import { gatewayFlags } from '../gateway-flags.js';
+import { gatewayFlags, releaseFlag } from '../gateway-flags.js';
 import { printJson } from '../output.js';
 
 export default class S2cs extends BaseCommand {
   static override summary = 'run the control server of a facility';
   static override description =
-    'Every flag but --check overrides a key of the configuration and can be given as SCISTREAM_ and its name.';
+    'Every flag but --check and --release-on-exit overrides a key of the configuration and can be given as SCISTREAM_ and its name.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> --config s2cs.conf',
     '<%= config.bin %> <%= command.id %> --config s2cs.conf --check',
@@ -15,6 +15,7 @@ export default class S2cs extends BaseCommand {
   ];
   static override flags = {
     check: Flags.boolean({ summary: 'validate the configuration and exit' }),
+    'release-on-exit': releaseFlag,
     facility: Flags.string({ summary: 'name of the facility' }),
     listen: Flags.string({ summary: 'where the control server listens', helpValue: 'host:port' }),
     ...gatewayFlags,
@@ -36,7 +37,7 @@ export default class S2cs extends BaseCommand {
     }
     const { runDaemon } = await import('../daemon.js');
     const server = composeControlServer(config, createLogger(flags), plugins);
-    await runDaemon(server, ({ address, fingerprint }) => {
+    await runDaemon(server, { release: flags['release-on-exit'] }, ({ address, fingerprint }) => {
       if (flags.json) printJson({ facility, listen: address, fingerprint, insecure }, false);
       else
         this.log(`s2cs ${facility} listens on ${address} (${fingerprint ? `fingerprint ${fingerprint}` : 'no TLS'})`);

@@ -1,18 +1,19 @@
 import { Flags } from '@oclif/core';
 import { BaseCommand } from '../base-command.js';
-import { gatewayFlags } from '../gateway-flags.js';
+import { gatewayFlags, releaseFlag } from '../gateway-flags.js';
 import { printJson } from '../output.js';
 
 export default class S2ds extends BaseCommand {
   static override summary = 'run the data server of a gateway as a daemon of its own';
   static override description =
-    'Every flag but --check overrides a key of the configuration and can be given as SCISTREAM_ and its name.';
+    'Every flag but --check and --release-on-exit overrides a key of the configuration and can be given as SCISTREAM_ and its name.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> --config s2ds.conf',
     '<%= config.bin %> <%= command.id %> --config s2ds.conf --check',
   ];
   static override flags = {
     check: Flags.boolean({ summary: 'validate the configuration and exit' }),
+    'release-on-exit': releaseFlag,
     name: Flags.string({ summary: 'name of the gateway' }),
     listen: Flags.string({ summary: 'socket the control server commands it through', helpValue: 'unix:/path' }),
     ...gatewayFlags,
@@ -31,7 +32,7 @@ export default class S2ds extends BaseCommand {
     }
     const { runDaemon } = await import('../daemon.js');
     const server = composeDataServer(config, createLogger(flags), plugins);
-    await runDaemon(server, ({ address }) => {
+    await runDaemon(server, { release: flags['release-on-exit'] }, ({ address }) => {
       if (flags.json) printJson({ name, listen: address }, false);
       else this.log(`s2ds ${name} listens on ${address}`);
     });

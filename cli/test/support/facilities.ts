@@ -79,7 +79,7 @@ async function startDaemon(
   const gateway = { name: `${facility}-gw`, wan: host, lan: host, ports: '5100-5109' };
   const config = { facility, listen: `${host}:5000`, state: join(dir, facility), auth, gateways: [gateway] };
   await writeFile(file, JSON.stringify(config));
-  const args = ['--json', verbose ? '--verbose' : '--quiet', '--config', file];
+  const args = ['--json', verbose ? '--verbose' : '--quiet', '--release-on-exit', '--config', file];
   const child = spawn(process.execPath, [join(BIN, 's2cs.js'), ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
   let log = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {

@@ -60,13 +60,17 @@ export class DataServerDaemon {
     return { address: this.settings.listen };
   }
 
-  /** Releases every stream and gives the socket and the state directory back. Idempotent. */
-  async stop(): Promise<void> {
+  /**
+   * Gives the socket and the state directory back. Idempotent.
+   * @param options.release Whether to release every stream first; otherwise they go on.
+   */
+  async stop({ release = false } = {}): Promise<void> {
     const server = this.#server;
     this.#server = undefined;
     const closed = server && once(server, 'close');
     server?.close();
     try {
+      if (release) await this.gateway.releaseAll();
       await this.gateway.close();
     } finally {
       for (const session of this.#sessions) session.destroy();

@@ -101,21 +101,29 @@ export interface Flow {
   readonly sha256: string;
 }
 
-/** Sends random blocks, never faster than the socket takes them, and ends the sending side. */
-export async function sendRandom(socket: Socket, bytes: number, onBlock?: (sent: number) => void): Promise<Flow> {
+/**
+ * Sends random blocks, never faster than the socket takes them, and ends the sending side.
+ * @param onBlock Told after each block how many bytes were taken; false ends the sending before its time.
+ */
+export async function sendRandom(
+  socket: Socket,
+  bytes: number,
+  onBlock?: (sent: number) => unknown,
+): Promise<Flow> {
   const hash = createHash('sha256');
   const random = randomBytes(BLOCK_BYTES);
-  for (let sent = 0; sent < bytes;) {
+  let sent = 0;
+  while (sent < bytes) {
     // Numbered, so that blocks which change places change the hash.
     const block = Buffer.from(random.subarray(0, Math.min(BLOCK_BYTES, bytes - sent)));
     block.writeDoubleBE(sent);
     hash.update(block);
     sent += block.length;
     if (!socket.write(block)) await once(socket, 'drain');
-    onBlock?.(sent);
+    if (onBlock?.(sent) === false) break;
   }
   socket.end();
-  return { bytes, sha256: hash.digest('hex') };
+  return { bytes: sent, sha256: hash.digest('hex') };
 }
 
 /** Reads until the other side ends. @throws when the connection breaks before */

@@ -173,7 +173,7 @@ class Demo {
       };
       const file = join(this.directory, `${side}.json`);
       await writeFile(file, JSON.stringify(config), { mode: 0o600 });
-      const server = this.#start('s2cs', ['--config', file, '--json', '--quiet']);
+      const server = this.#start('s2cs', ['--config', file, '--json', '--quiet', '--release-on-exit']);
       const { fingerprint } = await server.answer<{ fingerprint: string }>();
       facilities[side] = { s2cs: config.listen, fingerprint };
       this.#say(`control server of ${side} listens on ${config.listen}`);
