@@ -14,12 +14,16 @@ async function statFields(pid: number): Promise<readonly string[]> {
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
 }
 
-/** Reads the identity of a process that lives (a zombie does not). Undefined when there is none. */
+/**
+ * Reads the identity of a process that lives. Undefined when there is none; a zombie lives as long as it has threads that
+ * still end, for these hold its sockets.
+ */
 export async function identify(pid: number): Promise<ProcessIdentity | undefined> {
   const fields = await statFields(pid);
   const [state] = fields;
   const startTime = fields[19];
-  if (!startTime || state === 'Z' || state === 'X') return undefined;
+  const threads = Number(fields[17]);
+  if (!startTime || state === 'X' || (state === 'Z' && threads <= 1)) return undefined;
   return { pid, startTime };
 }
 

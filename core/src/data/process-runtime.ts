@@ -121,7 +121,7 @@ export class ProcessRuntime implements ContainerRuntime {
     if (!record) return;
     if (record.process) await this.#ask(ref, record.process, record.stopSignal, graceMs);
     // Also without a known process: it may have been started just before this could be written down.
-    await this.#killAll(ref, record.process?.pid);
+    await this.#killAll(ref, record.process);
     await this.#howItEnded(ref);
   }
 
@@ -235,11 +235,11 @@ export class ProcessRuntime implements ContainerRuntime {
   }
 
   /** Ends whatever still works in the instance's directory: a program that does not end, or children it left behind. */
-  async #killAll(ref: ContainerRef, session: number | undefined): Promise<void> {
+  async #killAll(ref: ContainerRef, first: ProcessIdentity | undefined): Promise<void> {
     const none = async (): Promise<true | undefined> => {
-      const pids = await processesOf(this.#path(ref), ref.name, session);
+      const pids = await processesOf(this.#path(ref), ref.name, first?.pid);
       for (const pid of pids) kill(pid, 'SIGKILL');
-      return pids.length === 0 || undefined;
+      return (pids.length === 0 && !(first && (await isAlive(first)))) || undefined;
     };
     await poll(none, { timeoutMs: KILL_TIMEOUT_MS, intervalMs: 5 }, () =>
       failed(`Some process of ${ref.name} cannot be killed`),
