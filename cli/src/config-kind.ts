@@ -13,3 +13,8 @@ export async function chosenKind(kind: ConfigKind | undefined, file: string | un
   const { configKind, readDocument } = await import('@scistream/core/config');
   return configKind((await readDocument(file)).document) ?? 's2uc';
 }
+
+/** The kind of a daemon's file; without one, or when it could be a user's, that of a control server. */
+export async function daemonKind(file: string | undefined): Promise<'s2cs' | 's2ds'> {
+  return (await chosenKind(undefined, file)) === 's2ds' ? 's2ds' : 's2cs';
+}

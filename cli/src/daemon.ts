@@ -30,7 +30,11 @@ export async function runDaemon<Started>(
   const asked = firstSignal();
   onStarted(await daemon.start());
   await asked;
-  await within(daemon.stop(options), STOP_MS, () => new SciStreamError('SCI_DEADLINE', `Stopping took over ${STOP_MS} ms.`));
+  await within(
+    daemon.stop(options),
+    STOP_MS,
+    () => new SciStreamError('SCI_DEADLINE', `Stopping took over ${STOP_MS} ms.`),
+  );
 }
 
 /** Whether the process was started under nohup(1), whose wish a handler would override. */

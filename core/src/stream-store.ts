@@ -47,8 +47,7 @@ export interface StreamRecord {
 export interface StreamEvent {
   /** ISO 8601 UTC. */
   readonly at: string;
-  readonly what:
-    'requested' | 'reserved' | 'hello' | 'targets' | 'restarted' | 'adopted' | 'repaired' | 'failed' | 'released';
+  readonly what: 'requested' | 'reserved' | 'hello' | 'targets' | 'adopted' | 'failed' | 'released';
   /** Whose call it was, as `StreamRecord.owner` writes it; absent when nobody asked for it. */
   readonly by?: string;
   /** In words. */

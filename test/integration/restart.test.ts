@@ -131,9 +131,20 @@ s('what has ended stays remembered, and nothing secret or unknown lies about', a
   const first = await here.start();
   const { uid } = await first.setUp();
   await first.peer.control.release({ uid });
+  const { events } = await first.peer.streams.events({ uid });
+  assert.equal(
+    events.map(({ what, by }) => [what, by]),
+    [
+      ['requested', 'none:anonymous'],
+      ['reserved', ''],
+      ['hello', 'none:anonymous'],
+      ['released', 'none:anonymous'],
+    ],
+  );
   await stop(first);
   await using second = await here.start();
   assert.is(await second.stateOf(uid), 'released');
+  assert.equal((await second.peer.streams.events({ uid })).events, events);
   assert.equal((await readdir(here.state)).sort(), [
     'auth',
     'db',

@@ -13,7 +13,10 @@ import S2ds from './s2ds.js';
 import InboundRequest from './s2uc/inbound-request.js';
 import OutboundRequest from './s2uc/outbound-request.js';
 import Release from './s2uc/release.js';
+import StateCheck from './state/check.js';
+import StateExport from './state/export.js';
 import StreamDown from './stream/down.js';
+import StreamEvents from './stream/events.js';
 import StreamLs from './stream/ls.js';
 import StreamStatus from './stream/status.js';
 import StreamUp from './stream/up.js';
@@ -37,7 +40,10 @@ export const COMMANDS: Record<string, Command.Class> = {
   's2uc:inbound-request': InboundRequest,
   's2uc:outbound-request': OutboundRequest,
   's2uc:release': Release,
+  'state:check': StateCheck,
+  'state:export': StateExport,
   'stream:down': StreamDown,
+  'stream:events': StreamEvents,
   'stream:ls': StreamLs,
   'stream:status': StreamStatus,
   'stream:up': StreamUp,

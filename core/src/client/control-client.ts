@@ -11,6 +11,7 @@ import {
   type Probe,
   type ServerDescription,
   type Stream,
+  type StreamEvent,
 } from '../gen/scistream/v1/streams_pb.js';
 import { silentLogger, type Logger } from '../logger.js';
 import { exposesToken, type Endpoint, type TokenSource } from './endpoint.js';
@@ -99,6 +100,11 @@ export class ControlClient {
 
   get(uid: string, limits: CallLimits = {}): Promise<Stream> {
     return this.#call('Get', limits, (options) => this.#streams.get({ uid }, options));
+  }
+
+  /** What happened to a stream there, oldest first. */
+  async events(uid: string, limits: CallLimits = {}): Promise<readonly StreamEvent[]> {
+    return (await this.#call('Events', limits, (options) => this.#streams.events({ uid }, options))).events;
   }
 
   /** @param ended Also the streams that are over, as far as the server remembers them. */

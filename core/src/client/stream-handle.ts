@@ -24,6 +24,17 @@ export interface HandleParts {
   readonly setupMs?: number;
 }
 
+/** One thing that happened to one side of a stream. */
+export interface StreamHistoryEvent {
+  /** ISO 8601 UTC, of that side's clock. */
+  readonly at: string;
+  readonly side: 'from' | 'to';
+  readonly what: string;
+  /** Whose call it was; absent when nobody asked for it. */
+  readonly by?: string;
+  readonly detail?: string;
+}
+
 /** How to look at a stream. */
 export interface StatusOptions {
   /** Look twice, this many ms apart, and add rates. */
@@ -65,6 +76,25 @@ export class StreamHandle implements AsyncDisposable {
     const start = performance.now();
     await sleep(sampleMs, undefined, { signal });
     return withRates(await this.#ask(signal), before, performance.now() - start);
+  }
+
+  /**
+   * What happened to the stream, of both sides, oldest first.
+   * @throws The error of the first side that cannot tell.
+   */
+  async events(signal?: AbortSignal): Promise<readonly StreamHistoryEvent[]> {
+    const { uid } = this.#parts;
+    const both = this.#sides().map(async (side) =>
+      (await side.client.events(uid, { signal })).map(({ at, what, by, detail }) => ({
+        at,
+        side: sideName(side),
+        what,
+        ...(by && { by }),
+        ...(detail && { detail }),
+      })),
+    );
+    // Stable: what one server tells stays in its order, also when the clocks of the two differ.
+    return (await Promise.all(both)).flat().sort((a, b) => a.at.localeCompare(b.at));
   }
 
   /** Both sides now and after every change of state, until the stream is over on all of them. */

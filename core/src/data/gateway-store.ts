@@ -32,6 +32,19 @@ export class GatewayStore {
     return store;
   }
 
+  /** What is stored, without the credentials. */
+  exported(): readonly object[] {
+    return this.entries().map(
+      ([
+        uid,
+        {
+          request: { tls: _secret, ...request },
+          ...rest
+        },
+      ]) => ({ uid, ...rest, request }),
+    );
+  }
+
   has(uid: string): boolean {
     return this.#streams.has(uid);
   }

@@ -2,6 +2,7 @@
 import 'reflect-metadata';
 
 export { EmbeddedDataServer, type GatewaySettings } from '../data/embedded-data-server.js';
+export { GatewayStore } from '../data/gateway-store.js';
 export type { DataServer } from '../data/data-server.js';
 export { ProcessRuntime } from '../data/process-runtime.js';
 export { RangePortAllocator, type PortRange } from '../data/range-port-allocator.js';

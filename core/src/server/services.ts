@@ -96,6 +96,10 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
       const views = await controller.list(ended, caller(context));
       return { streams: views.map((view) => toMessage(view, facility)) };
     },
+    async events({ uid }, context) {
+      const events = await controller.events(uid, caller(context));
+      return { events: events.map(({ at, what, by = '', detail = '' }) => ({ at, what, by, detail })) };
+    },
     async *watch({ uid }, context) {
       let last = '';
       for (;;) {

@@ -8,7 +8,7 @@ import { SciStreamError, toSciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import type { Policy } from '../policy.js';
 import { parseRole, parseUid, type S2DSStatus } from '../s2ds.js';
-import { isFinal, type StreamRecord, type StreamStore } from '../stream-store.js';
+import { isFinal, type StreamEvent, type StreamRecord, type StreamStore } from '../stream-store.js';
 import { parseCredentials } from './stream-credentials.js';
 import { StreamMachine } from './stream-machine.js';
 import { checkRate, parseGateway, parseName, parseTransport, type StreamWish } from './stream-wish.js';
@@ -134,6 +134,13 @@ export class StreamController {
     const record = await this.#record(uid);
     await this.policy.check(identity, { kind: 'view', stream: record });
     return await this.#view(record);
+  }
+
+  /** What happened to a stream, oldest first. */
+  async events(uid: string, identity: Identity): Promise<readonly StreamEvent[]> {
+    const record = await this.#record(uid);
+    await this.policy.check(identity, { kind: 'view', stream: record });
+    return await this.store.events(uid);
   }
 
   /** The streams the caller may see, oldest first. */

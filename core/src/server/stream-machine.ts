@@ -81,6 +81,7 @@ export class StreamMachine {
     if (state === 'updating') {
       await this.#serial(() => this.#change({ state: targets.length > 0 ? 'active' : 'provisioned' }));
     }
+    await this.parts.store.note(uid, happened('adopted', undefined, 'after a restart of the control server'));
     this.#greet();
     this.#watch(uid);
   }

@@ -105,11 +105,7 @@ export interface Flow {
  * Sends random blocks, never faster than the socket takes them, and ends the sending side.
  * @param onBlock Told after each block how many bytes were taken; false ends the sending before its time.
  */
-export async function sendRandom(
-  socket: Socket,
-  bytes: number,
-  onBlock?: (sent: number) => unknown,
-): Promise<Flow> {
+export async function sendRandom(socket: Socket, bytes: number, onBlock?: (sent: number) => unknown): Promise<Flow> {
   const hash = createHash('sha256');
   const random = randomBytes(BLOCK_BYTES);
   let sent = 0;

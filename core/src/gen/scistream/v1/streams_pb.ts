@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file scistream/v1/streams.proto.
  */
 export const file_scistream_v1_streams: GenFile = /*@__PURE__*/
-  fileDesc("ChpzY2lzdHJlYW0vdjEvc3RyZWFtcy5wcm90bxIMc2Npc3RyZWFtLnYxIhcKFURlc2NyaWJlU2VydmVyUmVxdWVzdCIYCglTdHJlYW1SZWYSCwoDdWlkGAEgASgJIhwKC0xpc3RSZXF1ZXN0Eg0KBWVuZGVkGAEgASgIIjMKClN0cmVhbUxpc3QSJQoHc3RyZWFtcxgBIAMoCzIULnNjaXN0cmVhbS52MS5TdHJlYW0i1gEKEVNlcnZlckRlc2NyaXB0aW9uEhAKCGZhY2lsaXR5GAEgASgJEg8KB3ZlcnNpb24YAiABKAkSJwoIZ2F0ZXdheXMYAyADKAsyFS5zY2lzdHJlYW0udjEuR2F0ZXdheRIPCgdwcm94aWVzGAQgAygJEhAKCHJ1bnRpbWVzGAUgAygJEg8KB3N0cmVhbXMYBiABKA0SDwoHd2FpdGluZxgHIAEoDRIXCg9tYXhfbGlmZXRpbWVfbXMYCCABKAQSFwoPbWF4X2Nvbm5lY3Rpb25zGAkgASgNInYKB0dhdGV3YXkSDAoEbmFtZRgBIAEoCRILCgN3YW4YAiABKAkSCwoDbGFuGAMgASgJEg0KBXBvcnRzGAQgASgJEg0KBXByb3h5GAUgASgJEg8KB3J1bnRpbWUYBiABKAkSFAoMcG9ydHNfaW5fdXNlGAcgASgNIs0DCgZTdHJlYW0SCwoDdWlkGAEgASgJEgwKBG5hbWUYAiABKAkSDAoEcm9sZRgDIAEoCRINCgVzdGF0ZRgEIAEoCRINCgVvd25lchgFIAEoCRIQCghmYWNpbGl0eRgGIAEoCRIPCgdnYXRld2F5GAcgASgJEg0KBXByb3h5GAggASgJEg8KB3J1bnRpbWUYCSABKAkSEQoJdHJhbnNwb3J0GAogASgJEhEKCWxpc3RlbmVycxgLIAMoCRIRCglhbm5vdW5jZWQYDCADKAkSDwoHdGFyZ2V0cxgNIAMoCRIXCg9iaXRzX3Blcl9zZWNvbmQYDiABKAQSFQoNcmF0ZV9lbmZvcmNlZBgPIAEoCBITCgtsZWdhY3lfcmF0ZRgQIAEoBRISCgpjcmVhdGVkX2F0GBEgASgJEhIKCmV4cGlyZXNfYXQYEiABKAkSNAoKc3RhdGlzdGljcxgTIAMoCzIgLnNjaXN0cmVhbS52MS5MaXN0ZW5lclN0YXRpc3RpY3MSJgoFZXJyb3IYFCABKAsyFy5zY2lzdHJlYW0udjEuRXJyb3JJbmZvEhIKCmVuY3J5cHRpb24YFSABKAkSEAoIcmVzdGFydHMYFiABKA0iRwoJU3RyZWFtVGxzEhMKC2NlcnRpZmljYXRlGAEgASgJEgsKA2tleRgCIAEoCRIKCgJjYRgDIAEoCRIMCgRwZWVyGAQgASgJImwKEkxpc3RlbmVyU3RhdGlzdGljcxITCgtjb25uZWN0aW9ucxgBIAEoBBIMCgRvcGVuGAIgASgEEhAKCGJ5dGVzX2luGAMgASgEEhEKCWJ5dGVzX291dBgEIAEoBBIOCgZlcnJvcnMYBSABKAQiPwoJRXJyb3JJbmZvEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRITCgtzdWdnZXN0aW9ucxgDIAMoCSI/CgVQcm9iZRIPCgdhZGRyZXNzGAEgASgJEhEKCWNoYWxsZW5nZRgCIAEoCRISCgpleHBpcmVzX21zGAMgASgEIkIKD1J1blByb2JlUmVxdWVzdBILCgN1aWQYASABKAkSDwoHYWRkcmVzcxgCIAEoCRIRCgljaGFsbGVuZ2UYAyABKAkiJAoLUHJvYmVSZXN1bHQSFQoNcm91bmRfdHJpcF91cxgBIAEoBCI2ChZDb25uZWN0TGlzdGVuZXJSZXF1ZXN0EgsKA3VpZBgBIAEoCRIPCgdob2xkX21zGAIgASgEIj4KDkNvbm5lY3RSZXN1bHRzEiwKB3Jlc3VsdHMYASADKAsyGy5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdCJZCg1Db25uZWN0UmVzdWx0Eg8KB2FkZHJlc3MYASABKAkSEQoJY29ubmVjdGVkGAIgASgIEhUKDXJvdW5kX3RyaXBfdXMYAyABKAQSDQoFZXJyb3IYBCABKAkyrwQKB1N0cmVhbXMSVgoORGVzY3JpYmVTZXJ2ZXISIy5zY2lzdHJlYW0udjEuRGVzY3JpYmVTZXJ2ZXJSZXF1ZXN0Gh8uc2Npc3RyZWFtLnYxLlNlcnZlckRlc2NyaXB0aW9uEjQKA0dldBIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFC5zY2lzdHJlYW0udjEuU3RyZWFtEjsKBExpc3QSGS5zY2lzdHJlYW0udjEuTGlzdFJlcXVlc3QaGC5zY2lzdHJlYW0udjEuU3RyZWFtTGlzdBI4CgVXYXRjaBIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFC5zY2lzdHJlYW0udjEuU3RyZWFtMAESOQoJT3BlblByb2JlEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoTLnNjaXN0cmVhbS52MS5Qcm9iZRJECghSdW5Qcm9iZRIdLnNjaXN0cmVhbS52MS5SdW5Qcm9iZVJlcXVlc3QaGS5zY2lzdHJlYW0udjEuUHJvYmVSZXN1bHQSRwoOQ29ubmVjdFRhcmdldHMSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzElUKD0Nvbm5lY3RMaXN0ZW5lchIkLnNjaXN0cmVhbS52MS5Db25uZWN0TGlzdGVuZXJSZXF1ZXN0Ghwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzYgZwcm90bzM");
+  fileDesc("ChpzY2lzdHJlYW0vdjEvc3RyZWFtcy5wcm90bxIMc2Npc3RyZWFtLnYxIhcKFURlc2NyaWJlU2VydmVyUmVxdWVzdCIYCglTdHJlYW1SZWYSCwoDdWlkGAEgASgJIhwKC0xpc3RSZXF1ZXN0Eg0KBWVuZGVkGAEgASgIIjMKClN0cmVhbUxpc3QSJQoHc3RyZWFtcxgBIAMoCzIULnNjaXN0cmVhbS52MS5TdHJlYW0iNgoJRXZlbnRMaXN0EikKBmV2ZW50cxgBIAMoCzIZLnNjaXN0cmVhbS52MS5TdHJlYW1FdmVudCJDCgtTdHJlYW1FdmVudBIKCgJhdBgBIAEoCRIMCgR3aGF0GAIgASgJEgoKAmJ5GAMgASgJEg4KBmRldGFpbBgEIAEoCSLWAQoRU2VydmVyRGVzY3JpcHRpb24SEAoIZmFjaWxpdHkYASABKAkSDwoHdmVyc2lvbhgCIAEoCRInCghnYXRld2F5cxgDIAMoCzIVLnNjaXN0cmVhbS52MS5HYXRld2F5Eg8KB3Byb3hpZXMYBCADKAkSEAoIcnVudGltZXMYBSADKAkSDwoHc3RyZWFtcxgGIAEoDRIPCgd3YWl0aW5nGAcgASgNEhcKD21heF9saWZldGltZV9tcxgIIAEoBBIXCg9tYXhfY29ubmVjdGlvbnMYCSABKA0idgoHR2F0ZXdheRIMCgRuYW1lGAEgASgJEgsKA3dhbhgCIAEoCRILCgNsYW4YAyABKAkSDQoFcG9ydHMYBCABKAkSDQoFcHJveHkYBSABKAkSDwoHcnVudGltZRgGIAEoCRIUCgxwb3J0c19pbl91c2UYByABKA0izQMKBlN0cmVhbRILCgN1aWQYASABKAkSDAoEbmFtZRgCIAEoCRIMCgRyb2xlGAMgASgJEg0KBXN0YXRlGAQgASgJEg0KBW93bmVyGAUgASgJEhAKCGZhY2lsaXR5GAYgASgJEg8KB2dhdGV3YXkYByABKAkSDQoFcHJveHkYCCABKAkSDwoHcnVudGltZRgJIAEoCRIRCgl0cmFuc3BvcnQYCiABKAkSEQoJbGlzdGVuZXJzGAsgAygJEhEKCWFubm91bmNlZBgMIAMoCRIPCgd0YXJnZXRzGA0gAygJEhcKD2JpdHNfcGVyX3NlY29uZBgOIAEoBBIVCg1yYXRlX2VuZm9yY2VkGA8gASgIEhMKC2xlZ2FjeV9yYXRlGBAgASgFEhIKCmNyZWF0ZWRfYXQYESABKAkSEgoKZXhwaXJlc19hdBgSIAEoCRI0CgpzdGF0aXN0aWNzGBMgAygLMiAuc2Npc3RyZWFtLnYxLkxpc3RlbmVyU3RhdGlzdGljcxImCgVlcnJvchgUIAEoCzIXLnNjaXN0cmVhbS52MS5FcnJvckluZm8SEgoKZW5jcnlwdGlvbhgVIAEoCRIQCghyZXN0YXJ0cxgWIAEoDSJHCglTdHJlYW1UbHMSEwoLY2VydGlmaWNhdGUYASABKAkSCwoDa2V5GAIgASgJEgoKAmNhGAMgASgJEgwKBHBlZXIYBCABKAkibAoSTGlzdGVuZXJTdGF0aXN0aWNzEhMKC2Nvbm5lY3Rpb25zGAEgASgEEgwKBG9wZW4YAiABKAQSEAoIYnl0ZXNfaW4YAyABKAQSEQoJYnl0ZXNfb3V0GAQgASgEEg4KBmVycm9ycxgFIAEoBCI/CglFcnJvckluZm8SDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEhMKC3N1Z2dlc3Rpb25zGAMgAygJIj8KBVByb2JlEg8KB2FkZHJlc3MYASABKAkSEQoJY2hhbGxlbmdlGAIgASgJEhIKCmV4cGlyZXNfbXMYAyABKAQiQgoPUnVuUHJvYmVSZXF1ZXN0EgsKA3VpZBgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEhEKCWNoYWxsZW5nZRgDIAEoCSIkCgtQcm9iZVJlc3VsdBIVCg1yb3VuZF90cmlwX3VzGAEgASgEIjYKFkNvbm5lY3RMaXN0ZW5lclJlcXVlc3QSCwoDdWlkGAEgASgJEg8KB2hvbGRfbXMYAiABKAQiPgoOQ29ubmVjdFJlc3VsdHMSLAoHcmVzdWx0cxgBIAMoCzIbLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0IlkKDUNvbm5lY3RSZXN1bHQSDwoHYWRkcmVzcxgBIAEoCRIRCgljb25uZWN0ZWQYAiABKAgSFQoNcm91bmRfdHJpcF91cxgDIAEoBBINCgVlcnJvchgEIAEoCTLrBAoHU3RyZWFtcxJWCg5EZXNjcmliZVNlcnZlchIjLnNjaXN0cmVhbS52MS5EZXNjcmliZVNlcnZlclJlcXVlc3QaHy5zY2lzdHJlYW0udjEuU2VydmVyRGVzY3JpcHRpb24SNAoDR2V0Ehcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoULnNjaXN0cmVhbS52MS5TdHJlYW0SOwoETGlzdBIZLnNjaXN0cmVhbS52MS5MaXN0UmVxdWVzdBoYLnNjaXN0cmVhbS52MS5TdHJlYW1MaXN0EjgKBVdhdGNoEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoULnNjaXN0cmVhbS52MS5TdHJlYW0wARI6CgZFdmVudHMSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhcuc2Npc3RyZWFtLnYxLkV2ZW50TGlzdBI5CglPcGVuUHJvYmUSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhMuc2Npc3RyZWFtLnYxLlByb2JlEkQKCFJ1blByb2JlEh0uc2Npc3RyZWFtLnYxLlJ1blByb2JlUmVxdWVzdBoZLnNjaXN0cmVhbS52MS5Qcm9iZVJlc3VsdBJHCg5Db25uZWN0VGFyZ2V0cxIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaHC5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdHMSVQoPQ29ubmVjdExpc3RlbmVyEiQuc2Npc3RyZWFtLnYxLkNvbm5lY3RMaXN0ZW5lclJlcXVlc3QaHC5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdHNiBnByb3RvMw");
 
 /**
  * @generated from message scistream.v1.DescribeServerRequest
@@ -81,6 +81,63 @@ export const StreamListSchema: GenMessage<StreamList> = /*@__PURE__*/
   messageDesc(file_scistream_v1_streams, 3);
 
 /**
+ * @generated from message scistream.v1.EventList
+ */
+export type EventList = Message<"scistream.v1.EventList"> & {
+  /**
+   * @generated from field: repeated scistream.v1.StreamEvent events = 1;
+   */
+  events: StreamEvent[];
+};
+
+/**
+ * Describes the message scistream.v1.EventList.
+ * Use `create(EventListSchema)` to create a new message.
+ */
+export const EventListSchema: GenMessage<EventList> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_streams, 4);
+
+/**
+ * @generated from message scistream.v1.StreamEvent
+ */
+export type StreamEvent = Message<"scistream.v1.StreamEvent"> & {
+  /**
+   * ISO 8601 UTC.
+   *
+   * @generated from field: string at = 1;
+   */
+  at: string;
+
+  /**
+   * requested, reserved, hello, targets, adopted, failed or released.
+   *
+   * @generated from field: string what = 2;
+   */
+  what: string;
+
+  /**
+   * Whose call it was; empty when nobody asked for it.
+   *
+   * @generated from field: string by = 3;
+   */
+  by: string;
+
+  /**
+   * In words.
+   *
+   * @generated from field: string detail = 4;
+   */
+  detail: string;
+};
+
+/**
+ * Describes the message scistream.v1.StreamEvent.
+ * Use `create(StreamEventSchema)` to create a new message.
+ */
+export const StreamEventSchema: GenMessage<StreamEvent> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_streams, 5);
+
+/**
  * @generated from message scistream.v1.ServerDescription
  */
 export type ServerDescription = Message<"scistream.v1.ServerDescription"> & {
@@ -137,7 +194,7 @@ export type ServerDescription = Message<"scistream.v1.ServerDescription"> & {
  * Use `create(ServerDescriptionSchema)` to create a new message.
  */
 export const ServerDescriptionSchema: GenMessage<ServerDescription> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 4);
+  messageDesc(file_scistream_v1_streams, 6);
 
 /**
  * @generated from message scistream.v1.Gateway
@@ -190,7 +247,7 @@ export type Gateway = Message<"scistream.v1.Gateway"> & {
  * Use `create(GatewaySchema)` to create a new message.
  */
 export const GatewaySchema: GenMessage<Gateway> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 5);
+  messageDesc(file_scistream_v1_streams, 7);
 
 /**
  * One side of a stream.
@@ -330,7 +387,7 @@ export type Stream = Message<"scistream.v1.Stream"> & {
  * Use `create(StreamSchema)` to create a new message.
  */
 export const StreamSchema: GenMessage<Stream> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 6);
+  messageDesc(file_scistream_v1_streams, 8);
 
 /**
  * Credentials of one side of one stream: mutual TLS 1.3 between the two gateways.
@@ -372,7 +429,7 @@ export type StreamTls = Message<"scistream.v1.StreamTls"> & {
  * Use `create(StreamTlsSchema)` to create a new message.
  */
 export const StreamTlsSchema: GenMessage<StreamTls> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 7);
+  messageDesc(file_scistream_v1_streams, 9);
 
 /**
  * @generated from message scistream.v1.ListenerStatistics
@@ -409,7 +466,7 @@ export type ListenerStatistics = Message<"scistream.v1.ListenerStatistics"> & {
  * Use `create(ListenerStatisticsSchema)` to create a new message.
  */
 export const ListenerStatisticsSchema: GenMessage<ListenerStatistics> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 8);
+  messageDesc(file_scistream_v1_streams, 10);
 
 /**
  * Also sent as a detail of every error status.
@@ -440,7 +497,7 @@ export type ErrorInfo = Message<"scistream.v1.ErrorInfo"> & {
  * Use `create(ErrorInfoSchema)` to create a new message.
  */
 export const ErrorInfoSchema: GenMessage<ErrorInfo> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 9);
+  messageDesc(file_scistream_v1_streams, 11);
 
 /**
  * @generated from message scistream.v1.Probe
@@ -469,7 +526,7 @@ export type Probe = Message<"scistream.v1.Probe"> & {
  * Use `create(ProbeSchema)` to create a new message.
  */
 export const ProbeSchema: GenMessage<Probe> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 10);
+  messageDesc(file_scistream_v1_streams, 12);
 
 /**
  * @generated from message scistream.v1.RunProbeRequest
@@ -496,7 +553,7 @@ export type RunProbeRequest = Message<"scistream.v1.RunProbeRequest"> & {
  * Use `create(RunProbeRequestSchema)` to create a new message.
  */
 export const RunProbeRequestSchema: GenMessage<RunProbeRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 11);
+  messageDesc(file_scistream_v1_streams, 13);
 
 /**
  * @generated from message scistream.v1.ProbeResult
@@ -515,7 +572,7 @@ export type ProbeResult = Message<"scistream.v1.ProbeResult"> & {
  * Use `create(ProbeResultSchema)` to create a new message.
  */
 export const ProbeResultSchema: GenMessage<ProbeResult> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 12);
+  messageDesc(file_scistream_v1_streams, 14);
 
 /**
  * @generated from message scistream.v1.ConnectListenerRequest
@@ -539,7 +596,7 @@ export type ConnectListenerRequest = Message<"scistream.v1.ConnectListenerReques
  * Use `create(ConnectListenerRequestSchema)` to create a new message.
  */
 export const ConnectListenerRequestSchema: GenMessage<ConnectListenerRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 13);
+  messageDesc(file_scistream_v1_streams, 15);
 
 /**
  * @generated from message scistream.v1.ConnectResults
@@ -556,7 +613,7 @@ export type ConnectResults = Message<"scistream.v1.ConnectResults"> & {
  * Use `create(ConnectResultsSchema)` to create a new message.
  */
 export const ConnectResultsSchema: GenMessage<ConnectResults> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 14);
+  messageDesc(file_scistream_v1_streams, 16);
 
 /**
  * @generated from message scistream.v1.ConnectResult
@@ -592,7 +649,7 @@ export type ConnectResult = Message<"scistream.v1.ConnectResult"> & {
  * Use `create(ConnectResultSchema)` to create a new message.
  */
 export const ConnectResultSchema: GenMessage<ConnectResult> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 15);
+  messageDesc(file_scistream_v1_streams, 17);
 
 /**
  * Every call needs the same authorization as scistream.Control; a caller sees its own streams, an admin all.
@@ -639,6 +696,16 @@ export const Streams: GenService<{
     methodKind: "server_streaming";
     input: typeof StreamRefSchema;
     output: typeof StreamSchema;
+  },
+  /**
+   * What happened to a stream, oldest first.
+   *
+   * @generated from rpc scistream.v1.Streams.Events
+   */
+  events: {
+    methodKind: "unary";
+    input: typeof StreamRefSchema;
+    output: typeof EventListSchema;
   },
   /**
    * Opens a port beside the stream's listeners that answers one probe and nothing else, so that the way between two

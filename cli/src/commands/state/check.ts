@@ -1,0 +1,19 @@
+import { BaseCommand } from '../../base-command.js';
+import { daemonKind } from '../../config-kind.js';
+import { readState } from '../../stored-state.js';
+
+export default class StateCheck extends BaseCommand {
+  static override summary = 'say whether what a daemon has stored can be read, and how much it is';
+  static override examples = ['<%= config.bin %> <%= command.id %> --config s2cs.conf'];
+
+  async run(): Promise<object> {
+    const { flags } = await this.parse(StateCheck);
+    const { config } = await this.loadConfig(await daemonKind(flags.config), { config: flags.config });
+    const { state, streams, gateway } = await readState(config.state);
+    const live = streams.filter((stream) => stream.state !== 'failed' && stream.state !== 'released').length;
+    this.log(
+      `${state} is in order: ${streams.length} streams, ${live} of them live; ${gateway.length} on the gateway.`,
+    );
+    return { state, streams: streams.length, live, gateway: gateway.length };
+  }
+}

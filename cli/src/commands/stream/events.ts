@@ -1,0 +1,24 @@
+import { Args } from '@oclif/core';
+import { table } from '../../output.js';
+import { serverFlag, StreamCommand } from './stream-command.js';
+
+export default class StreamEvents extends StreamCommand {
+  static override summary = 'show what happened to a stream: requests, targets, restarts, errors, and whose they were';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> tomo',
+    '<%= config.bin %> <%= command.id %> 9f3c2a --json',
+  ];
+  static override args = { ref: Args.string({ description: 'uid, beginning of a uid, or name', required: true }) };
+  static override flags = serverFlag;
+
+  async run(): Promise<readonly object[]> {
+    const { args, flags } = await this.parse(StreamEvents);
+    return await this.withClient(flags, async (client, _config, signal) => {
+      const stream = await client.find(args.ref, { servers: flags.s2cs, signal });
+      const events = await stream.events(signal);
+      const rows = events.map(({ at, side, what, by = '', detail = '' }) => [at, side, what, by, detail]);
+      this.log(table(['AT', 'SIDE', 'WHAT', 'BY', ''], rows));
+      return events;
+    });
+  }
+}
