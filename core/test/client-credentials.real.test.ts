@@ -19,10 +19,16 @@ const HOUR = 3_600_000;
 const inAnHour = (): Date => new Date(Date.now() + HOUR);
 
 s.before(async (context) => {
-  const { path, remove } = await temporaryDirectory();
-  Object.assign(context, { dir: path, remove, one: makeCredentials(inAnHour()), other: makeCredentials(inAnHour()) });
+  const directory = await temporaryDirectory();
+  const remove = (): Promise<void> => directory.remove();
+  Object.assign(context, {
+    dir: directory.path,
+    remove,
+    one: makeCredentials(inAnHour()),
+    other: makeCredentials(inAnHour()),
+  });
 });
-s.after(({ remove }) => remove());
+s.after((context) => context.remove());
 
 /** What `openssl verify` says of a certificate: 0 for accepted. */
 async function verify(dir: string, { certificate }: StreamTls, { ca }: StreamTls, ...args: string[]): Promise<number> {

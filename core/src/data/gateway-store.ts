@@ -1,6 +1,11 @@
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Address } from '../address.js';
+import { messageOf, SciStreamError } from '../errors.js';
+import type { StreamTls } from '../s2ds.js';
 import { StateDatabase } from '../store/state-database.js';
 import type { ReserveRequest } from './data-server.js';
+import { writeAtomically } from './files.js';
 
 const STREAMS = 'gateway';
 
@@ -19,30 +24,43 @@ export interface GatewayStream {
   readonly targets: readonly Address[];
 }
 
-/** What a gateway remembers beyond the life of its process. Calls for one uid come one after another. */
+/** As the database has it. */
+type Stored = Omit<GatewayStream, 'request'> & {
+  readonly request: Omit<ReserveRequest, 'tls'>;
+  /** Whether there are credentials; a stream that has lost them must not go on without. */
+  readonly encrypted: boolean;
+};
+
+/**
+ * What a gateway remembers beyond the life of its process. Calls for one uid come one after another. Credentials are
+ * files of their own (0600): a database goes on holding what was deleted from it for a while.
+ */
 export class GatewayStore {
   readonly #streams = new Map<string, GatewayStream>();
 
-  private constructor(private readonly database: StateDatabase) {}
+  private constructor(
+    private readonly database: StateDatabase,
+    private readonly credentials: string,
+  ) {}
 
   /** @param state Directory of the gateway's state. @throws as `StateDatabase.open` */
   static async open(state: string): Promise<GatewayStore> {
-    const store = new GatewayStore(await StateDatabase.open(state));
-    for (const [uid, stream] of await store.database.entries(STREAMS)) store.#streams.set(uid, stream as GatewayStream);
+    const store = new GatewayStore(await StateDatabase.open(state), join(state, 'credentials'));
+    await mkdir(store.credentials, { recursive: true, mode: 0o700 });
+    for (const [uid, value] of await store.database.entries(STREAMS)) {
+      const { request, encrypted, ...rest } = value as Stored;
+      const tls = encrypted ? await store.#readCredentials(uid) : undefined;
+      store.#streams.set(uid, { ...rest, request: { ...request, ...(tls ? { tls } : {}) } });
+    }
+    const known = new Set([...store.#streams.keys()].map((uid) => `${uid}.json`));
+    const strays = (await readdir(store.credentials)).filter((file) => !known.has(file));
+    for (const file of strays) await rm(join(store.credentials, file), { force: true });
     return store;
   }
 
   /** What is stored, without the credentials. */
   exported(): readonly object[] {
-    return this.entries().map(
-      ([
-        uid,
-        {
-          request: { tls: _secret, ...request },
-          ...rest
-        },
-      ]) => ({ uid, ...rest, request }),
-    );
+    return this.entries().map(([uid, stream]) => ({ uid, ...withoutCredentials(stream) }));
   }
 
   has(uid: string): boolean {
@@ -55,16 +73,41 @@ export class GatewayStore {
 
   /** Returns when it is on the disk. @throws SCI_STATE_WRITE, and then nothing has changed */
   async put(uid: string, stream: GatewayStream): Promise<void> {
-    await this.database.write([{ type: 'put', table: STREAMS, key: uid, value: stream }]);
+    const { tls } = stream.request;
+    // They never change, and come before the record that needs them.
+    if (tls && !this.has(uid)) await writeAtomically(this.#file(uid), JSON.stringify(tls));
+    await this.database.write([{ type: 'put', table: STREAMS, key: uid, value: withoutCredentials(stream) }]);
     this.#streams.set(uid, stream);
   }
 
   async delete(uid: string): Promise<void> {
     await this.database.write([{ type: 'del', table: STREAMS, key: uid }]);
     this.#streams.delete(uid);
+    await rm(this.#file(uid), { force: true });
   }
 
   async close(): Promise<void> {
     await this.database.close();
   }
+
+  /** @param uid Checked by everybody who makes one: a file name that leaves no directory. */
+  #file(uid: string): string {
+    return join(this.credentials, `${uid}.json`);
+  }
+
+  /** @throws SCI_STATE_DAMAGED */
+  async #readCredentials(uid: string): Promise<StreamTls> {
+    try {
+      return JSON.parse(await readFile(this.#file(uid), 'utf8')) as StreamTls;
+    } catch (cause) {
+      throw new SciStreamError('SCI_STATE_DAMAGED', `Cannot read ${this.#file(uid)}: ${messageOf(cause)}.`, {
+        cause,
+        suggestions: ['Bring the file back, or start without what the gateway knew: move its directory db away.'],
+      });
+    }
+  }
+}
+
+function withoutCredentials({ request: { tls, ...request }, ...rest }: GatewayStream): Stored {
+  return { ...rest, request, encrypted: tls !== undefined };
 }
