@@ -9,7 +9,7 @@ import { collect, demultiplex } from './output.js';
 
 const OUTPUT_LIMIT = 1024 * 1024;
 /** What removing a container may take beyond the command itself, in ms. */
-const REMOVAL_MS = 30_000;
+const REMOVAL_MS = 120_000;
 
 /** Runs a command inside a container that runs. */
 export async function runInside(

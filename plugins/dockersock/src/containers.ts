@@ -8,7 +8,7 @@ import { isSameInstance } from './verdicts.js';
 /** Making or starting a container, on an engine that is busy with many, in ms. */
 export const HEAVY_MS = 120_000;
 /** What stopping may take beyond the grace, and removing, in ms. */
-export const END_MS = 30_000;
+export const END_MS = 120_000;
 
 /** Makes, finds and removes containers. */
 export class Containers {

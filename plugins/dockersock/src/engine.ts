@@ -7,7 +7,7 @@ import { Late, notAnEngine, statusOf, unreachable } from './errors.js';
 import { SshAgent } from './ssh-agent.js';
 
 /** How long a call may take in which the engine has little to do, in ms. */
-const CALL_MS = 30_000;
+const CALL_MS = 60_000;
 /** Of Docker 19.03; Podman says 1.40 or 1.41. */
 const OLDEST_API = [1, 40] as const;
 

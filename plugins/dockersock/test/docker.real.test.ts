@@ -109,24 +109,23 @@ s('a program has no rights but its own', async () => {
   const spec = specOf(`touch /x 2>&1; ${READY}`);
   const ref = await fixture.run(spec);
   const { HostConfig, Config } = await fixture.docker.getContainer(ref.name).inspect();
-  const { ReadonlyRootfs, CapDrop, CapAdd, SecurityOpt, Init, PidsLimit, Memory, NanoCpus, NetworkMode } = HostConfig;
-  assert.equal(
-    { ReadonlyRootfs, CapDrop, CapAdd, SecurityOpt, Init, PidsLimit, Memory, NanoCpus, NetworkMode, user: Config.User },
-    {
-      ReadonlyRootfs: true,
-      CapDrop: ['ALL'],
-      CapAdd: null,
-      SecurityOpt: ['no-new-privileges'],
-      Init: true,
-      PidsLimit: 512,
-      Memory: 64 * 2 ** 20,
-      NanoCpus: 5e8,
-      NetworkMode: 'host',
-      user: '65534:65534',
-    },
-  );
+  const expected = {
+    ReadonlyRootfs: true,
+    CapDrop: ['ALL'],
+    CapAdd: null,
+    SecurityOpt: ['no-new-privileges'],
+    Init: true,
+    PidsLimit: 512,
+    Memory: 64 * 2 ** 20,
+    NanoCpus: 5e8,
+    NetworkMode: 'host',
+    Privileged: false,
+  };
+  for (const [key, value] of Object.entries(expected))
+    assert.equal(Object.entries(HostConfig).find(([name]) => name === key)?.[1], value, key);
+  assert.is(Config.User, '65534:65534');
   assert.equal(HostConfig.LogConfig, { Type: 'local', Config: { 'max-size': '1m' } });
-  assert.equal([HostConfig.Privileged, HostConfig.RestartPolicy?.Name], [false, 'no']);
+  assert.is(HostConfig.RestartPolicy?.Name, 'no');
   const { pid } = await fixture.runtime.inspect(ref);
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   for (const line of ['Uid:\t65534', 'Gid:\t65534', 'CapEff:\t0000000000000000', 'CapBnd:\t0000000000000000'])

@@ -81,10 +81,10 @@ export class Fixture implements AsyncDisposable {
   }
 }
 
-/** Polls for 20 s, far longer than anything here takes on a machine that is not busy. */
+/** Polls for 60 s, far longer than anything here takes on a machine that is not busy. */
 export async function until(done: () => Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + 20_000; !(await done()); await pause(20)) {
-    if (Date.now() > deadline) assert.unreachable('it did not become so within 20 s');
+  for (const deadline = Date.now() + 60_000; !(await done()); await pause(20)) {
+    if (Date.now() > deadline) assert.unreachable('it did not become so within 60 s');
   }
 }
 
