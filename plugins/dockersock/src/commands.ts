@@ -78,7 +78,7 @@ export async function runBeside(
     return await engine.call(async (_, abortSignal) => {
       await container.start({ abortSignal });
       const { StatusCode } = (await container.wait({ abortSignal })) as { StatusCode: number };
-      const output = await container.logs({ stdout: true, stderr: true, tail: 10_000, abortSignal });
+      const output = await container.logs({ stdout: true, stderr: true, abortSignal });
       const { stdout, stderr } = demultiplex(output);
       return { exitCode: StatusCode, stdout, stderr };
     }, timeoutMs);

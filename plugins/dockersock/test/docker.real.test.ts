@@ -282,17 +282,4 @@ s('a program that the image lacks is named before it is started', async () => {
   }
 });
 
-s('50 instances at once', async () => {
-  await using fixture = await Fixture.make(engine.host);
-  const specs = Array.from({ length: 50 }, () => specOf(READY));
-  const enough = new AbortController();
-  await Promise.all(specs.map((spec) => fixture.run(spec)));
-  const watching = specs.map((spec) => fixture.runtime.exited(spec, enough.signal));
-  assert.is((await fixture.runtime.list({ [LABELS.owner]: 'test' })).length, 50);
-  await Promise.all(specs.map((spec) => fixture.runtime.stop(spec, 1_000)));
-  assert.equal(new Set((await Promise.all(watching)).map(({ exit }) => exit)), new Set(['signal SIGTERM']));
-  await Promise.all(specs.map((spec) => fixture.runtime.remove(spec)));
-  assert.equal(await fixture.runtime.list({ [LABELS.owner]: 'test' }), []);
-});
-
 s.run();
