@@ -58,6 +58,11 @@ function explain({ transport, path = '', host = '' }: Endpoint, error: unknown):
     ];
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
     return [`The name ${host} cannot be resolved`, 'Check its spelling'];
+  if (code === 'ECONNRESET' && transport === 'tcp')
+    return [
+      `What listens there ends the connection: ${message}`,
+      'An engine with TLS does so to who has no certificate it trusts: check runtimes.docker.tls or DOCKER_CERT_PATH',
+    ];
   return [`The connection to the engine failed: ${message}`, 'See the log of the engine: journalctl -u docker'];
 }
 
