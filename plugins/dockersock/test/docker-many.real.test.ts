@@ -12,7 +12,8 @@ s('50 instances at once', async () => {
   await using fixture = await Fixture.make(engine.host);
   const specs = Array.from({ length: 50 }, () => specOf(READY));
   const enough = new AbortController();
-  await Promise.all(specs.map((spec) => fixture.run(spec)));
+  await Promise.all(specs.map((spec) => fixture.create(spec)));
+  await Promise.all(specs.map((spec) => fixture.runtime.start(spec, spec)));
   const watching = specs.map((spec) => fixture.runtime.exited(spec, enough.signal));
   assert.is((await fixture.runtime.list({ [LABELS.owner]: 'test' })).length, 50);
   await Promise.all(specs.map((spec) => fixture.runtime.stop(spec, 1_000)));
