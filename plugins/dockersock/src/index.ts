@@ -1,3 +1,30 @@
-import { definePlugin, PLUGIN_API_VERSION } from '@scistream/core';
+import { definePlugin, PLUGIN_API_VERSION, runtimeProvider } from '@scistream/core';
+import { DockerRuntime } from './docker-runtime.js';
+import { findEndpoint, socketEndpoint } from './endpoint.js';
+import { DockerOptions, DockersockOptions } from './options.js';
 
-export default definePlugin({ apiVersion: PLUGIN_API_VERSION, providers: [] });
+export { DockerRuntime } from './docker-runtime.js';
+export type { DockerRuntimeContext } from './docker-runtime.js';
+export { findEndpoint, socketEndpoint } from './endpoint.js';
+export type { Endpoint, EndpointOptions, TlsFiles } from './endpoint.js';
+export { DockerOptions, DockersockOptions } from './options.js';
+export type { EngineOptions } from './options.js';
+
+/** The runtimes `docker` and `dockersock`: the same, found in two ways. */
+export default definePlugin({
+  apiVersion: PLUGIN_API_VERSION,
+  providers: [
+    runtimeProvider({
+      id: 'docker',
+      options: DockerOptions,
+      create: ({ log, dataDir }, options) =>
+        new DockerRuntime({ id: 'docker', find: () => findEndpoint(options), log, dataDir }, options),
+    }),
+    runtimeProvider({
+      id: 'dockersock',
+      options: DockersockOptions,
+      create: ({ log, dataDir }, options) =>
+        new DockerRuntime({ id: 'dockersock', find: () => socketEndpoint(options.socket), log, dataDir }, options),
+    }),
+  ],
+});

@@ -1,0 +1,294 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Socket } from 'node:net';
+import type Docker from 'dockerode';
+import {
+  messageOf,
+  S2DSException,
+  SciStreamError,
+  type ContainerRef,
+  type ContainerRuntime,
+  type ContainerSpec,
+  type ContainerState,
+  type ExecResult,
+  type InstanceFiles,
+  type Logger,
+  type RuntimeCapabilities,
+} from '@scistream/core';
+import { removeCommand, runBeside, runInside } from './commands.js';
+import { instanceContainer, parseUser, userOf } from './container-config.js';
+import { Containers, END_MS, HEAVY_MS, taken, translate } from './containers.js';
+import type { Endpoint } from './endpoint.js';
+import { Engine } from './engine.js';
+import { failed, reasonOf, statusOf } from './errors.js';
+import { Images, mustBePinned } from './images.js';
+import { checkName } from './instance-directory.js';
+import { BindStore, VolumeStore, type InstanceStore } from './instance-files.js';
+import type { EngineOptions } from './options.js';
+import { demultiplex } from './output.js';
+import { Programs } from './programs.js';
+import { isFresh, isManaged, isRunning, stateOf } from './state.js';
+import { isSameInstance, startError } from './verdicts.js';
+
+/** The longest one question whether a program still runs stays open; then it is asked anew, in ms. */
+const WATCH_MS = 60_000;
+const RETRY_MS = 1_000;
+
+/** What a runtime gets: where the engine is, and what the host gives every provider. */
+export interface DockerRuntimeContext {
+  readonly id: string;
+  /** Looks up the engine; may throw SCI_RUNTIME_UNREACHABLE, and is then called again when it is needed. */
+  readonly find: () => Endpoint;
+  readonly log: Logger;
+  /** Directories of instances are made below it. */
+  readonly dataDir: string;
+}
+
+/**
+ * Runs instances as containers of a Docker or Podman engine, with as few rights as a proxy can do with: no capability, a
+ * read-only root, nobody's user. Containers that do not carry the labels of SciStream are never touched, whatever they
+ * are called.
+ */
+export class DockerRuntime implements ContainerRuntime {
+  readonly id: string;
+  readonly supports: RuntimeCapabilities;
+  readonly #options: EngineOptions;
+  readonly #log: Logger;
+  readonly #local: boolean;
+  readonly #engine: Engine;
+  readonly #containers: Containers;
+  readonly #programs: Programs;
+  readonly #store: InstanceStore;
+
+  constructor({ id, find, log, dataDir }: DockerRuntimeContext, options: EngineOptions) {
+    this.id = id;
+    this.#options = options;
+    this.#log = log;
+    this.#local = isLocal(find);
+    this.#engine = new Engine(find, log);
+    this.#containers = new Containers(this.#engine, new Images(this.#engine, log, options.pullTimeout));
+    this.#programs = new Programs(this.#engine);
+    const bind = (options.files ?? (this.#local ? 'bind' : 'volume')) === 'bind';
+    this.#store = bind ? new BindStore(dataDir) : new VolumeStore(this.#engine, log, this.#programs);
+    this.supports = { inheritSockets: false, dial: bind, images: true, hostNetwork: options.network === 'host' };
+  }
+
+  ping(): Promise<void> {
+    return this.#engine.ping();
+  }
+
+  async create(spec: ContainerSpec): Promise<ContainerRef> {
+    const ref = { name: spec.name };
+    checkName(ref, spec.files);
+    mustBePinned(spec.image);
+    const facts = await this.#engine.facts();
+    const there = await this.#containers.find(ref.name);
+    if (there && !isSameInstance(there, spec)) throw taken(ref);
+    const user = userOf(spec, this.#options, facts);
+    try {
+      const mounted = await this.#store.prepare(ref, user, spec.files);
+      if (!there)
+        await this.#containers.make(spec, instanceContainer(spec, { options: this.#options, facts, user, ...mounted }));
+      await this.#store.fill(ref, user, spec.files);
+    } catch (error) {
+      await this.#undo(spec);
+      throw translate(`Cannot make the container ${ref.name}`, error);
+    }
+    return ref;
+  }
+
+  async start(ref: ContainerRef, spec: ContainerSpec): Promise<void> {
+    const container = await this.#mustFind(ref);
+    await this.#programs.mustHave(container, spec.executable).catch((error: unknown) => {
+      throw translate(`Cannot look for ${spec.executable} in ${spec.image}`, error);
+    });
+    try {
+      await this.#engine.call(
+        (docker, abortSignal) => docker.getContainer(container.Id).start({ abortSignal }),
+        HEAVY_MS,
+      );
+    } catch (error) {
+      if (statusOf(error) !== 304) throw startError(spec, error);
+    }
+    this.#log.debug({ instance: ref.name, container: container.Id }, 'instance started');
+  }
+
+  async stop(ref: ContainerRef, graceMs: number): Promise<void> {
+    const container = await this.#findOwn(ref);
+    if (!container) return;
+    try {
+      await this.#engine.call(
+        (docker, abortSignal) => docker.getContainer(container.Id).stop({ t: Math.ceil(graceMs / 1000), abortSignal }),
+        graceMs + END_MS,
+      );
+    } catch (error) {
+      if (statusOf(error) !== 304 && statusOf(error) !== 404) throw translate(`Cannot stop ${ref.name}`, error);
+    }
+  }
+
+  async remove(ref: ContainerRef): Promise<void> {
+    checkName(ref);
+    const what = `Cannot remove the container ${ref.name}`;
+    try {
+      await removeCommand(this.#engine, ref);
+      const container = await this.#findOwn(ref);
+      if (container) await this.#containers.remove(container.Id);
+    } catch (error) {
+      throw translate(what, error);
+    }
+    await this.#store.remove(ref);
+  }
+
+  async inspect(ref: ContainerRef): Promise<ContainerState> {
+    const container = await this.#findOwn(ref);
+    return container ? await stateOf(container, this.#local) : { ...ref, status: 'absent', labels: {} };
+  }
+
+  async list(labels: ContainerSpec['labels']): Promise<readonly ContainerState[]> {
+    const label = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
+    const found = await this.#engine
+      .call((docker, abortSignal) => docker.listContainers({ all: true, filters: { label }, abortSignal }))
+      .catch((error: unknown) => {
+        throw translate('Cannot list containers', error);
+      });
+    const managed = found.filter(({ Labels }) => isManaged(Labels));
+    const states = await Promise.all(
+      managed.map(async ({ Id }) => {
+        const container = await this.#containers.find(Id);
+        return container ? [await stateOf(container, this.#local)] : [];
+      }),
+    );
+    return states.flat();
+  }
+
+  async logs(ref: ContainerRef, lines: number): Promise<string> {
+    const container = await this.#findOwn(ref);
+    if (!container || isFresh(container)) return '';
+    const data = await this.#engine
+      .call((docker, abortSignal) =>
+        docker.getContainer(container.Id).logs({ stdout: true, stderr: true, tail: lines, abortSignal }),
+      )
+      .catch((error: unknown) => {
+        throw translate(`Cannot read the log of ${ref.name}`, error);
+      });
+    return demultiplex(data).all.trimEnd().split('\n').slice(-lines).join('\n');
+  }
+
+  async exec(ref: ContainerRef, command: readonly string[], timeoutMs: number): Promise<ExecResult> {
+    const container = await this.#mustFind(ref);
+    const [program = ''] = command;
+    try {
+      await this.#programs.mustHave(container, program);
+      if (isRunning(container)) return await runInside(this.#engine, this.#log, container, command, timeoutMs);
+      const setting = {
+        options: this.#options,
+        facts: await this.#engine.facts(),
+        user: parseUser(container.Config.User),
+        ...this.#store.mounted(ref, container),
+      };
+      // By its id: the tag may have moved to another image since.
+      return await runBeside(this.#engine, this.#log, ref, container.Image, command, setting, timeoutMs);
+    } catch (error) {
+      throw translate(`Cannot run ${program} beside ${ref.name}`, error);
+    }
+  }
+
+  async putFiles(ref: ContainerRef, files: InstanceFiles): Promise<void> {
+    checkName(ref, files);
+    const container = await this.#mustFind(ref);
+    await this.#store.put(ref, container, files).catch((error: unknown) => {
+      throw translate(`Cannot write files of ${ref.name}`, error);
+    });
+  }
+
+  async signal(ref: ContainerRef, signal: NodeJS.Signals): Promise<void> {
+    const died = (): S2DSException =>
+      new S2DSException('SCI_PROXY_DIED', `${ref.name} does not run, so ${signal} cannot reach it.`);
+    const container = await this.#findOwn(ref);
+    if (!container || !isRunning(container)) throw died();
+    try {
+      await this.#engine.call((docker, abortSignal) => docker.getContainer(container.Id).kill({ signal, abortSignal }));
+    } catch (error) {
+      // It ended a moment ago: 409 says Docker, 500 older ones.
+      if (statusOf(error) === 404 || statusOf(error) === 409 || /not running/.test(reasonOf(error))) throw died();
+      throw translate(`Cannot send ${signal} to ${ref.name}`, error);
+    }
+  }
+
+  async dial(ref: ContainerRef, socketName: string): Promise<Socket> {
+    checkName(ref, { [socketName]: '' });
+    if (this.#store instanceof BindStore) return await this.#store.directories.dial(ref, socketName);
+    throw failed(`No socket of ${ref.name} can be reached, because its files are in a volume`);
+  }
+
+  async exited(ref: ContainerRef, signal: AbortSignal): Promise<ContainerState> {
+    let lost = false;
+    for (;;) {
+      signal.throwIfAborted();
+      try {
+        const state = await this.inspect(ref);
+        if (state.status !== 'running') return state;
+        if (lost) this.#log.info({ instance: ref.name }, 'engine answers again, and the instance runs');
+        lost = false;
+        await this.#watch(ref, signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        // Whether it runs cannot be known until the engine is back.
+        if (!lost) this.#log.warn({ instance: ref.name, error: messageOf(error) }, 'engine does not answer, waiting');
+        lost = true;
+        await pause(RETRY_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
+      }
+    }
+  }
+
+  /** Returns when the program has ended, or after a while. */
+  async #watch({ name }: ContainerRef, signal: AbortSignal): Promise<void> {
+    const enough = AbortSignal.any([signal, AbortSignal.timeout(WATCH_MS)]);
+    await this.#engine
+      .call(async (docker) => {
+        const ended = docker.getContainer(name).wait({ condition: 'not-running', abortSignal: enough });
+        const stopped = new Promise<void>((settle) => {
+          if (enough.aborted) settle();
+          enough.addEventListener('abort', () => settle(), { once: true });
+        });
+        await Promise.race([ended, stopped]);
+        ended.catch(() => undefined);
+      }, WATCH_MS * 2)
+      .catch((error: unknown) => {
+        if (!enough.aborted && statusOf(error) !== 404) throw error;
+      });
+  }
+
+  /** After a failure, which is what the caller must hear of. */
+  async #undo(spec: ContainerSpec): Promise<void> {
+    try {
+      const there = await this.#containers.find(spec.name);
+      if (there && isSameInstance(there, spec)) await this.#containers.remove(there.Id);
+      await this.#store.remove(spec);
+    } catch (error) {
+      this.#log.error({ instance: spec.name, error: messageOf(error) }, 'instance could not be removed');
+    }
+  }
+
+  async #findOwn(ref: ContainerRef): Promise<Docker.ContainerInspectInfo | undefined> {
+    checkName(ref);
+    const container = await this.#containers.find(ref.name);
+    return container && isManaged(container.Config.Labels) ? container : undefined;
+  }
+
+  async #mustFind(ref: ContainerRef): Promise<Docker.ContainerInspectInfo> {
+    const container = await this.#findOwn(ref);
+    if (container) return container;
+    throw failed(`The container ${ref.name} does not exist`, undefined, ['Somebody removed it: docker events tells.']);
+  }
+}
+
+/** Whether the engine is behind a socket of this machine; false while that cannot be told. */
+function isLocal(find: () => Endpoint): boolean {
+  try {
+    return find().transport === 'unix';
+  } catch (error) {
+    // It is thrown again, and reported, at the first call.
+    if (SciStreamError.is(error)) return false;
+    throw error;
+  }
+}

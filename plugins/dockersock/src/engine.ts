@@ -1,0 +1,151 @@
+import { Agent } from 'node:http';
+import { Agent as SecureAgent } from 'node:https';
+import Docker from 'dockerode';
+import { messageOf, SciStreamError, type Logger } from '@scistream/core';
+import type { Endpoint } from './endpoint.js';
+import { Late, notAnEngine, statusOf, unreachable } from './errors.js';
+import { SshAgent } from './ssh-agent.js';
+
+/** How long a call may take in which the engine has little to do, in ms. */
+const CALL_MS = 60_000;
+/** Of Docker 19.03; Podman says 1.40 or 1.41. */
+const OLDEST_API = [1, 40] as const;
+
+/** What differs between engines. */
+export interface EngineFacts {
+  readonly podman: boolean;
+  /** Runs in a user namespace, where the user of the daemon is called 0. */
+  readonly rootless: boolean;
+  /** Has a small init, which passes signals on to programs and reaps what they leave. */
+  readonly init: boolean;
+  /** Containers go on while the engine is restarted. */
+  readonly survivesRestart: boolean;
+}
+
+/** One engine behind Docker's interface. Calls fail with SCI_RUNTIME_UNREACHABLE, or as dockerode fails them. */
+export class Engine {
+  readonly #find: () => Endpoint;
+  readonly #log: Logger;
+  #connection: { readonly docker: Docker; readonly endpoint: Endpoint } | undefined;
+  #facts: Promise<EngineFacts> | undefined;
+  #warned = false;
+
+  /** @param find Looks up where the engine is; called until it does not throw. */
+  constructor(find: () => Endpoint, log: Logger) {
+    this.#find = find;
+    this.#log = log;
+  }
+
+  /** Calls the engine. After `limitMs` the call is given up, which `signal` tells `work`. */
+  async call<T>(work: (docker: Docker, signal: AbortSignal) => Promise<T>, limitMs = CALL_MS): Promise<T> {
+    const { docker, endpoint } = this.#connect();
+    const given = new AbortController();
+    const late = new Promise<never>((_, reject) => {
+      given.signal.addEventListener('abort', () => reject(given.signal.reason as Error), { once: true });
+    });
+    const timer = setTimeout(() => given.abort(new Late(`The engine did not answer within ${limitMs} ms`)), limitMs);
+    try {
+      return await Promise.race([work(docker, given.signal), late]);
+    } catch (error) {
+      if (statusOf(error) !== undefined || SciStreamError.is(error)) throw error;
+      throw unreachable(endpoint, given.signal.aborted ? given.signal.reason : error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** What kind of engine it is, asked once. */
+  async facts(): Promise<EngineFacts> {
+    const facts = (this.#facts ??= this.#ask());
+    try {
+      return await facts;
+    } catch (error) {
+      this.#facts = undefined;
+      throw error;
+    }
+  }
+
+  /** Asks anew, and warns once of what the engine lacks. @throws SCI_RUNTIME_UNREACHABLE with what to do */
+  async ping(): Promise<void> {
+    this.#facts = undefined;
+    const facts = await this.facts();
+    if (this.#warned) return;
+    this.#warned = true;
+    if (!facts.survivesRestart) {
+      this.#log.warn({}, 'streams end when the engine restarts; set "live-restore": true in /etc/docker/daemon.json');
+    }
+    if (!facts.init) {
+      this.#log.warn({}, 'the engine has no docker-init; proxies have to reap what they leave (apt-get install tini)');
+    }
+  }
+
+  async #ask(): Promise<EngineFacts> {
+    const { endpoint } = this.#connect();
+    const [version, info] = await this.call(async (docker): Promise<[Partial<Docker.DockerVersion>, Partial<Info>]> =>
+      Promise.all([docker.version(), docker.info() as Promise<Partial<Info>>]),
+    ).catch((error: unknown) => {
+      if (statusOf(error) === undefined) throw error;
+      throw notAnEngine(endpoint, `What answers there is no engine that can be used: ${messageOf(error).trim()}`);
+    });
+    const { ApiVersion: api } = version;
+    if (typeof api !== 'string' || typeof info.ServerVersion !== 'string')
+      throw notAnEngine(endpoint, 'What answers there is no Docker engine');
+    if (isOlder(api)) {
+      throw notAnEngine(endpoint, `The engine is too old: it speaks API ${api}, and ${OLDEST_API.join('.')} is needed`);
+    }
+    const podman = version.Components?.some(({ Name }) => Name.startsWith('Podman')) ?? false;
+    return {
+      podman,
+      rootless: info.SecurityOptions?.some((option) => option.includes('rootless')) ?? false,
+      init: podman || info.InitCommit?.ID !== 'N/A',
+      survivesRestart: podman || info.LiveRestoreEnabled === true,
+    };
+  }
+
+  #connect(): { readonly docker: Docker; readonly endpoint: Endpoint } {
+    if (this.#connection) return this.#connection;
+    const endpoint = this.#find();
+    try {
+      return (this.#connection = { endpoint, docker: new Docker(dockerOptions(endpoint)) });
+    } catch (error) {
+      throw unreachable(endpoint, error);
+    }
+  }
+}
+
+interface Info {
+  readonly ServerVersion: string;
+  readonly SecurityOptions: readonly string[];
+  readonly InitCommit: { readonly ID: string };
+  readonly LiveRestoreEnabled: boolean;
+}
+
+function isOlder(api: string): boolean {
+  const [major = 0, minor = 0] = api.split('.').map(Number);
+  return major < OLDEST_API[0] || (major === OLDEST_API[0] && minor < OLDEST_API[1]);
+}
+
+/** Every key is given, because what is missing dockerode takes from the environment. No connection is kept: an engine
+ * that restarts would leave dead ones, and a request on one of them fails. */
+function dockerOptions({ transport, path, host, port, tls, ...rest }: Endpoint): Docker.DockerOptions {
+  const plain = new Agent({ keepAlive: false });
+  const base = {
+    ...{
+      pathPrefix: '/',
+      username: undefined,
+      timeout: undefined,
+      sshOptions: {},
+      headers: {},
+      protocol: 'http' as 'http' | 'https',
+    },
+    ...{ host: undefined, port: undefined, socketPath: undefined, ca: undefined, cert: undefined, key: undefined },
+  };
+  if (transport === 'unix') return Object.assign(base, { socketPath: path, agent: plain });
+  if (transport === 'ssh') {
+    const agent = new SshAgent({ transport, ...(host ? { host } : {}), ...(port ? { port } : {}), ...rest });
+    return Object.assign(base, { host: 'engine', port: 80, agent });
+  }
+  if (!tls) return Object.assign(base, { host, port, agent: plain });
+  const secure = { host, port, protocol: 'https' as const, agent: new SecureAgent({ keepAlive: false }), ...tls };
+  return Object.assign(base, secure);
+}

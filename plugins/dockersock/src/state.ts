@@ -1,0 +1,46 @@
+import { readFile } from 'node:fs/promises';
+import { constants } from 'node:os';
+import type Docker from 'dockerode';
+import { LABELS, type ContainerState } from '@scistream/core';
+
+/** What shells and init programs add to the number of the signal that ended a program. */
+const SIGNALLED = 128;
+
+/** Whether a container is an instance of SciStream and not somebody else's of the same name. */
+export const isManaged = (labels: Readonly<Record<string, string>> | undefined): boolean =>
+  labels?.[LABELS.managed] === 'true';
+
+/** Whether the program runs, or the engine is about to start it again. */
+export const isRunning = ({ State }: Docker.ContainerInspectInfo): boolean => State.Running || State.Restarting;
+
+/** Whether it was never started. */
+export const isFresh = ({ State }: Docker.ContainerInspectInfo): boolean => State.Status === 'created';
+
+/** @param local Whether the engine runs on this machine, so that its process ids mean something here. */
+export async function stateOf(container: Docker.ContainerInspectInfo, local: boolean): Promise<ContainerState> {
+  const { State, Config, Name } = container;
+  const state = { name: Name.replace(/^\//, ''), labels: Config.Labels };
+  if (isRunning(container)) {
+    const pid = local && State.Pid > 0 ? await programOf(State.Pid) : undefined;
+    return { ...state, status: 'running', ...(pid === undefined ? {} : { pid }) };
+  }
+  if (isFresh(container)) return { ...state, status: 'created' };
+  return { ...state, status: 'exited', exit: exitOf(State) };
+}
+
+function exitOf({ ExitCode, OOMKilled }: Docker.ContainerInspectInfo['State']): string {
+  const number = ExitCode - SIGNALLED;
+  const signal = Object.entries(constants.signals).find(([, value]) => value === number)?.[0];
+  if (signal === undefined) return `exit code ${ExitCode}`;
+  return `signal ${signal}${OOMKilled ? ' (out of memory)' : ''}`;
+}
+
+/** The process that the init of a container started, or the first process itself where there is no init. */
+async function programOf(pid: number): Promise<number | undefined> {
+  const read = (file: string): Promise<string> => readFile(`/proc/${pid}/${file}`, 'utf8').catch(() => '');
+  const name = (await read('comm')).trim();
+  if (name === '') return undefined;
+  if (!/^(docker-init|tini|catatonit|podman-init)/.test(name)) return pid;
+  const [child] = (await read(`task/${pid}/children`)).trim().split(' ');
+  return child ? Number(child) : undefined;
+}

@@ -1,0 +1,285 @@
+// needs: docker, root
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { LABELS } from '@scistream/core';
+import { testEngine, type EngineInUse } from '../../../test/support/engine.js';
+import { Fixture, freshName, IMAGE, READY, refusal, specOf, until } from './support.js';
+
+const s = suite('docker runtime');
+
+let engine: EngineInUse;
+s.before(async () => {
+  engine = await testEngine();
+});
+s.after(async () => {
+  await engine[Symbol.asyncDispose]();
+});
+
+const never = new AbortController().signal;
+
+for (const files of ['bind', 'volume'] as const) {
+  s(`${files}: create, start, inspect, stop, remove, each of which may be repeated`, async () => {
+    await using fixture = await Fixture.make(engine.host, { files });
+    const { runtime } = fixture;
+    await runtime.ping();
+    const spec = specOf(READY);
+    const ref = { name: spec.name };
+    assert.equal(await runtime.inspect(ref), { ...ref, status: 'absent', labels: {} });
+    await runtime.stop(ref, 10);
+    await runtime.remove(ref);
+    assert.equal(await fixture.create(spec), ref);
+    assert.equal(await runtime.inspect(ref), { ...ref, status: 'created', labels: spec.labels });
+    assert.equal(await runtime.create(spec), ref, 'as after a lost answer');
+    await runtime.start(ref, spec);
+    await runtime.start(ref, spec);
+    await until(async () => (await runtime.logs(ref, 5)) === 'ready');
+    const { status, pid = 0, labels } = await runtime.inspect(ref);
+    assert.equal([status, labels], ['running', spec.labels]);
+    assert.match(await readFile(`/proc/${pid}/cmdline`, 'utf8'), /^sh\0main\.sh/);
+    await refusal(runtime.create(spec), 'SCI_CONTAINER_CONFLICT');
+    await refusal(runtime.remove(ref), 'SCI_RUNTIME_FAILED');
+    assert.equal(
+      (await runtime.list({ [LABELS.uid]: spec.name })).map(({ name, status, pid }) => [name, status, pid]),
+      [[ref.name, 'running', pid]],
+    );
+    assert.equal(await runtime.list({ [LABELS.uid]: spec.name, other: 'x' }), []);
+    await runtime.stop(ref, 5_000);
+    await runtime.stop(ref, 5_000);
+    const { status: after, exit } = await runtime.inspect(ref);
+    assert.equal([after, exit], ['exited', 'signal SIGTERM'], 'the signal reached the program');
+    await refusal(runtime.signal(ref, 'SIGHUP'), 'SCI_PROXY_DIED');
+    await runtime.remove(ref);
+    await runtime.remove(ref);
+    assert.is((await runtime.inspect(ref)).status, 'absent');
+    assert.equal(await readdir(fixture.directory), []);
+    assert.equal((await fixture.docker.listVolumes()).Volumes ?? [], []);
+  });
+
+  s(`${files}: commands run beside the program before and after its start, and leave nothing`, async () => {
+    await using fixture = await Fixture.make(engine.host, { files });
+    const { runtime } = fixture;
+    const spec = specOf(READY, { files: { 'main.sh': READY, 'a.cfg': 'one' } });
+    const ref = await fixture.create(spec);
+    const command = ['sh', '-c', 'pwd; cat a.cfg; id -u; ls /sys/class/net | wc -l; echo bad >&2; exit 3'];
+    const directory = files === 'bind' ? '/scistream' : '/scistream/instance';
+    for (const running of [false, true]) {
+      if (running) await runtime.start(ref, spec);
+      const { exitCode, stdout, stderr } = await runtime.exec(ref, command, 20_000);
+      const [pwd, content, net] = stdout.split('\n');
+      assert.equal([exitCode, pwd, content, net, stderr], [3, directory, 'one65534', running ? net : '1', 'bad\n']);
+      await refusal(runtime.exec(ref, ['no-such-7'], 20_000), 'SCI_EXECUTABLE_NOT_FOUND');
+      const begun = performance.now();
+      await refusal(runtime.exec(ref, ['sleep', '347'], 1_000), 'SCI_RUNTIME_FAILED');
+      assert.ok(performance.now() - begun < 15_000);
+      assert.equal(
+        (await fixture.names()).filter((name) => name.endsWith('-check')),
+        [],
+      );
+      assert.is(await sleepers(), 0, 'the command was ended');
+    }
+  });
+
+  s(`${files}: files belong to the program alone and are replaced atomically while it runs`, async () => {
+    await using fixture = await Fixture.make(engine.host, { files });
+    const { runtime } = fixture;
+    const half = 'x'.repeat(20_000);
+    const script = `echo ready; while :; do n=$(wc -c < a.cfg) || echo BAD gone; [ "$n" = 20001 ] || echo "BAD $n"; done`;
+    const spec = specOf(script, { files: { 'main.sh': script, 'a.cfg': `${half}0` } });
+    const ref = await fixture.run(spec);
+    for (let i = 1; i < 8; i += 1) await runtime.putFiles(ref, { 'a.cfg': `${half}${i}`, [`b${i}.cfg`]: 'b' });
+    const { stdout } = await runtime.exec(ref, ['sh', '-c', 'tail -c 1 a.cfg; stat -c "%a %u %n" . *.cfg'], 20_000);
+    assert.match(stdout, /^7700 65534 \.\n600 65534 a\.cfg\n600 65534 b1\.cfg\n/);
+    assert.not.match(await runtime.logs(ref, 1_000), /BAD/);
+    for (const name of ['../evil', 'a/b', '/etc/x', 'a b', '', '..'])
+      await refusal(runtime.putFiles(ref, { [name]: 'x' }), 'SCI_RUNTIME_FAILED');
+  });
+}
+
+/** How many processes of the long command of a test there are. */
+async function sleepers(): Promise<number> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const lines = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')));
+  return lines.filter((line) => line === 'sleep\u0000347\u0000').length;
+}
+
+s('a program has no rights but its own', async () => {
+  await using fixture = await Fixture.make(engine.host, { memory: '64MiB', cpus: 0.5 });
+  const spec = specOf(`touch /x 2>&1; ${READY}`);
+  const ref = await fixture.run(spec);
+  const { HostConfig, Config } = await fixture.docker.getContainer(ref.name).inspect();
+  const expected = {
+    ReadonlyRootfs: true,
+    CapDrop: ['ALL'],
+    CapAdd: null,
+    SecurityOpt: ['no-new-privileges'],
+    Init: true,
+    PidsLimit: 512,
+    Memory: 64 * 2 ** 20,
+    NanoCpus: 5e8,
+    NetworkMode: 'host',
+    Privileged: false,
+  };
+  for (const [key, value] of Object.entries(expected))
+    assert.equal(Object.entries(HostConfig).find(([name]) => name === key)?.[1], value, key);
+  assert.is(Config.User, '65534:65534');
+  assert.equal(HostConfig.LogConfig, { Type: 'local', Config: { 'max-size': '1m' } });
+  assert.is(HostConfig.RestartPolicy?.Name, 'no');
+  const { pid } = await fixture.runtime.inspect(ref);
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  for (const line of ['Uid:\t65534', 'Gid:\t65534', 'CapEff:\t0000000000000000', 'CapBnd:\t0000000000000000'])
+    assert.ok(status.includes(line), line);
+  assert.match(status, /NoNewPrivs:\t1/);
+  assert.match(await fixture.runtime.logs(ref, 10), /Read-only file system/);
+  const path = join(fixture.directory, ref.name);
+  const { mode, uid } = await stat(path);
+  assert.equal([mode & 0o777, uid], [0o700, 65534]);
+});
+
+s('a port below 1024 is the only reason for a capability', async () => {
+  await using fixture = await Fixture.make(engine.host);
+  const spec = specOf(READY, { listeners: [{ host: '127.0.0.1', port: 997 }] });
+  const script = `require('node:net').createServer((c) => c.end('low')).listen(997, '127.0.0.1', () => console.log('ready'));`;
+  const ref = await fixture.run({ ...spec, executable: 'node', args: ['m.cjs'], files: { 'm.cjs': script } });
+  const { pid } = await fixture.runtime.inspect(ref);
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  assert.match(status, /CapEff:\t0000000000000400/);
+  assert.match(status, /CapBnd:\t0000000000000400/);
+});
+
+s('reaches a unix socket of the program, where there is a directory', async () => {
+  await using fixture = await Fixture.make(engine.host);
+  const script = `require('node:net').createServer((c) => c.end('hello')).listen('x.sock', () => console.log('ready'));`;
+  const ref = await fixture.run(specOf('', { executable: 'node', args: ['m.cjs'], files: { 'm.cjs': script } }));
+  let text = '';
+  for await (const chunk of await fixture.runtime.dial(ref, 'x.sock')) text += String(chunk);
+  assert.is(text, 'hello');
+  const modes = [
+    fixture.runtime.supports.dial,
+    (await Fixture.make(engine.host, { files: 'volume' })).runtime.supports.dial,
+  ];
+  assert.equal(modes, [true, false]);
+});
+
+s('signals reach the program', async () => {
+  await using fixture = await Fixture.make(engine.host);
+  const ref = await fixture.run(specOf(`trap 'echo hup' HUP; trap 'echo usr2' USR2; ${READY}`));
+  for (const [signal, word] of [
+    ['SIGHUP', /hup/],
+    ['SIGUSR2', /usr2/],
+  ] as const) {
+    await fixture.runtime.signal(ref, signal);
+    await until(async () => word.test(await fixture.runtime.logs(ref, 10)));
+  }
+});
+
+s('stop ends a program that ignores its signal, and its children', async () => {
+  await using fixture = await Fixture.make(engine.host);
+  const ref = await fixture.run(specOf(`trap '' TERM; sleep 347 & ${READY}`));
+  await until(async () => (await sleepers()) === 1);
+  await fixture.runtime.stop(ref, 100);
+  assert.is(await sleepers(), 0);
+  assert.is((await fixture.runtime.inspect(ref)).exit, 'signal SIGKILL');
+});
+
+s('tells how a program ended: by itself, killed, out of memory, removed by hand', async () => {
+  await using fixture = await Fixture.make(engine.host, { memory: '16MiB' });
+  const { runtime, docker } = fixture;
+  const own = specOf('echo last words; exit 7');
+  await fixture.create(own);
+  await runtime.start(own, own);
+  const ends = await Promise.all([1, 2].map(() => runtime.exited(own, never)));
+  assert.equal(
+    ends.map(({ exit }) => exit),
+    ['exit code 7', 'exit code 7'],
+  );
+  assert.is(await runtime.logs(own, 1), 'last words');
+  const killed = await fixture.run(specOf(READY));
+  const watching = runtime.exited(killed, never);
+  await docker.getContainer(killed.name).kill({ signal: 'SIGKILL' });
+  assert.is((await watching).exit, 'signal SIGKILL');
+  const removed = await fixture.run(specOf(READY));
+  const gone = runtime.exited(removed, never);
+  await docker.getContainer(removed.name).remove({ force: true, v: true });
+  assert.is((await gone).status === 'running', false);
+  await until(async () => (await runtime.inspect(removed)).status === 'absent');
+  await refusal(runtime.signal(removed, 'SIGHUP'), 'SCI_PROXY_DIED');
+  await refusal(runtime.putFiles(removed, { a: 'b' }), 'SCI_RUNTIME_FAILED');
+  await runtime.stop(removed, 0);
+  await runtime.remove(removed);
+  assert.ok(!(await readdir(fixture.directory)).includes(removed.name));
+  const hungry = specOf('x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done');
+  await fixture.create(hungry);
+  await runtime.start(hungry, hungry);
+  assert.match((await runtime.exited(hungry, never)).exit ?? '', /signal SIGKILL \(out of memory\)|exit code/);
+});
+
+s('stops waiting for the end when told to', async () => {
+  await using fixture = await Fixture.make(engine.host);
+  const ref = await fixture.run(specOf(READY));
+  const enough = new AbortController();
+  const waiting = fixture.runtime.exited(ref, enough.signal);
+  enough.abort(new Error('enough'));
+  await waiting.then(
+    () => assert.unreachable('it still runs'),
+    (error: unknown) => assert.match(String(error), /enough/),
+  );
+});
+
+s("a stranger's container of the same name is never touched", async () => {
+  await using fixture = await Fixture.make(engine.host);
+  const { runtime, docker } = fixture;
+  const name = freshName();
+  const stranger = await docker.createContainer({ name, Image: IMAGE, Cmd: ['sleep', '1000'] });
+  await stranger.start();
+  try {
+    const before = (await stranger.inspect()).State;
+    const spec = specOf(READY, { name });
+    const { message } = await refusal(runtime.create(spec), 'SCI_CONTAINER_CONFLICT');
+    assert.match(message, new RegExp(name));
+    assert.is((await runtime.inspect(spec)).status, 'absent');
+    await runtime.stop(spec, 0);
+    await runtime.remove(spec);
+    await refusal(runtime.signal(spec, 'SIGKILL'), 'SCI_PROXY_DIED');
+    await refusal(runtime.exec(spec, ['true'], 5_000), 'SCI_RUNTIME_FAILED');
+    assert.equal((await stranger.inspect()).State, before);
+    assert.equal(await readdir(fixture.directory), []);
+  } finally {
+    await stranger.remove({ force: true });
+  }
+});
+
+s('an instance of another owner, or of another purpose, is no answer that was lost', async () => {
+  await using fixture = await Fixture.make(engine.host);
+  const spec = specOf(READY);
+  await fixture.create(spec);
+  const others: Record<string, string>[] = [{ [LABELS.owner]: 'other' }, { [LABELS.specHash]: 'two' }];
+  for (const other of others)
+    await refusal(fixture.runtime.create({ ...spec, labels: { ...spec.labels, ...other } }), 'SCI_CONTAINER_CONFLICT');
+  assert.is(await readFile(join(fixture.directory, spec.name, 'main.sh'), 'utf8'), READY);
+});
+
+s('an image that is not there, or not pinned, is named', async () => {
+  await using fixture = await Fixture.make(engine.host);
+  const missing = specOf(READY, { image: '127.0.0.1:9/no-such-image:1' });
+  const { message, suggestions } = await refusal(fixture.create(missing), 'SCI_IMAGE_NOT_FOUND');
+  assert.match(message, /no-such-image:1/);
+  assert.ok(suggestions.includes('docker pull 127.0.0.1:9/no-such-image:1'));
+  for (const image of ['haproxy', 'haproxy:latest', 'registry:5000/haproxy'])
+    await refusal(fixture.create(specOf(READY, { image })), 'SCI_CONFIG_INVALID');
+  assert.equal(await readdir(fixture.directory), [], 'nothing is left');
+});
+
+s('a program that the image lacks is named before it is started', async () => {
+  await using fixture = await Fixture.make(engine.host);
+  for (const executable of ['no-such-proxy-7', '/bin/no-such-proxy-7']) {
+    const spec = specOf(READY, { executable });
+    await fixture.create(spec);
+    const { message } = await refusal(fixture.runtime.start(spec, spec), 'SCI_EXECUTABLE_NOT_FOUND');
+    assert.match(message, new RegExp(executable));
+    assert.is((await fixture.runtime.inspect(spec)).status, 'created');
+  }
+});
+
+s.run();

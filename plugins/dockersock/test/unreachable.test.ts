@@ -1,0 +1,87 @@
+import { once } from 'node:events';
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { createServer as httpServer } from 'node:http';
+import { createServer, type Server } from 'node:net';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { SciStreamError, silentLogger } from '@scistream/core';
+import { temporaryDirectory } from '@scistream/core/testing';
+import { DockerOptions, DockerRuntime, findEndpoint } from '@scistream/plugin-dockersock';
+
+const s = suite('an engine that cannot be used');
+
+/** What `ping` of a runtime says. */
+async function complaint(host: string, dataDir: string): Promise<SciStreamError> {
+  const options = DockerOptions.parse({ host });
+  const context = { id: 'docker', find: () => findEndpoint(options), log: silentLogger, dataDir };
+  const error: unknown = await new DockerRuntime(context, options).ping().catch((thrown: unknown) => thrown);
+  if (!SciStreamError.is(error)) throw new Error(`not refused properly: ${String(error)}`);
+  assert.is(error.code, 'SCI_RUNTIME_UNREACHABLE');
+  assert.ok(error.suggestions.length > 0);
+  return error;
+}
+
+/** A server on a socket, for as long as somebody looks at it. */
+async function listening(server: Server, path: string): Promise<AsyncDisposable> {
+  server.listen(path);
+  await once(server, 'listening');
+  return { [Symbol.asyncDispose]: async () => void (server.close(), await once(server, 'close')) };
+}
+
+const saying = (version: object, info: object): Server =>
+  httpServer((request, response) => {
+    response.setHeader('connection', 'close');
+    response.end(JSON.stringify(request.url?.startsWith('/version') ? version : info));
+  });
+
+s('says whether there is no socket, nobody listens, or it may not be used', async () => {
+  await using at = await temporaryDirectory();
+  const path = join(at.path, 'd.sock');
+  const absent = await complaint(`unix://${path}`, at.path);
+  assert.match(absent.message, /no socket/);
+  assert.match(absent.suggestions.join(), /docker\.io/);
+  await writeFile(path, '');
+  const refused = await complaint(`unix://${path}`, at.path);
+  assert.match(refused.message, /does not run/);
+  if (process.getuid?.() === 0) return;
+  await mkdir(join(at.path, 'closed'));
+  await chmod(join(at.path, 'closed'), 0o000);
+  const forbidden = await complaint(`unix://${at.path}/closed/d.sock`, at.path);
+  assert.match(forbidden.suggestions.join(), /usermod -aG docker/);
+});
+
+s('says when what answers is no engine, or too old', async () => {
+  await using at = await temporaryDirectory();
+  const answers: [string, Server, RegExp][] = [
+    [
+      'banner',
+      createServer(
+        (socket) =>
+          void socket
+            .on('error', () => undefined)
+            .resume()
+            .end('220 mail.example ESMTP\r\n'),
+      ),
+      /no Docker engine/,
+    ],
+    ['web', httpServer((_, response) => void response.writeHead(404).end('<html>')), /no engine that can be used/],
+    ['other', saying({ hello: 1 }, {}), /no Docker engine/],
+    ['old', saying({ ApiVersion: '1.24' }, { ServerVersion: '1.12' }), /too old: it speaks API 1\.24/],
+  ];
+  for (const [name, server, expected] of answers) {
+    const path = join(at.path, `${name}.sock`);
+    await using _ = await listening(server, path);
+    assert.match((await complaint(`unix://${path}`, at.path)).message, expected, name);
+  }
+});
+
+s('says when a tcp host refuses, has no name, or ssh fails', async () => {
+  await using at = await temporaryDirectory();
+  assert.match((await complaint('tcp://127.0.0.1:9', at.path)).message, /connection refused/);
+  assert.match((await complaint('tcp://no-such-host.invalid:2375', at.path)).message, /no-such-host\.invalid/);
+  assert.match((await complaint('ssh://127.0.0.1:9', at.path)).message, /ssh/);
+  assert.match((await complaint('nonsense://x', at.path)).message, /no address/);
+});
+
+s.run();
