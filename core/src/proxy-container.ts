@@ -105,7 +105,7 @@ export abstract class ProxyContainer implements S2DS {
       const instances = this.#shards(request).map((listeners, index): Instance => {
         const view = viewOf(runtime, request, listeners, ofShard(request, listeners, resolved));
         return {
-          ref: { name: instanceName(request.uid, index) },
+          ref: { name: instanceName(owner, request.uid, index) },
           index,
           listeners,
           view,

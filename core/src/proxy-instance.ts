@@ -74,7 +74,7 @@ export function specOf(
     [LABELS.specHash]: specHash(proxy, request, listeners),
   };
   return {
-    name: instanceName(uid, index),
+    name: instanceName(context.owner, uid, index),
     image,
     executable,
     args,
