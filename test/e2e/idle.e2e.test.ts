@@ -19,7 +19,7 @@ const PROXIES: Readonly<Record<string, (context: PluginContext) => S2DS>> = {
 };
 
 async function staysOpen(create: (context: PluginContext) => S2DS): Promise<void> {
-  const env = await ProxyEnvironment.open(create, true);
+  const env = await ProxyEnvironment.open({ create });
   try {
     // Says what it has heard, also after the other side has ended, and only ends when the silence is over.
     const server = await env.server((socket) => socket.on('data', (chunk) => socket.write(chunk)));

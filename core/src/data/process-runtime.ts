@@ -87,6 +87,7 @@ export class ProcessRuntime implements ContainerRuntime {
   }
 
   async start(ref: ContainerRef, spec: ContainerSpec): Promise<void> {
+    if ((await this.inspect(ref)).status === 'running') return;
     const log = await open(this.#path(ref, LOG), 'a', 0o600);
     try {
       const child = spawn(spec.executable, spec.args, {
@@ -104,13 +105,11 @@ export class ProcessRuntime implements ContainerRuntime {
       });
       child.unref();
       this.#children.set(ref.name, { child, exit });
-      const process = child.pid === undefined ? undefined : await identify(child.pid);
-      await this.#writeRecord(ref, {
-        labels: spec.labels,
-        stopSignal: spec.stopSignal,
-        ...(process ? { process } : {}),
-      });
-      this.#log.debug({ instance: ref.name, pid: child.pid, executable: spec.executable }, 'instance started');
+      const { pid = 0 } = child;
+      // One that has ended already has no start time any more, but it was started.
+      const process = (await identify(pid)) ?? { pid, startTime: '' };
+      await this.#writeRecord(ref, { labels: spec.labels, stopSignal: spec.stopSignal, process });
+      this.#log.debug({ instance: ref.name, pid, executable: spec.executable }, 'instance started');
     } finally {
       await log.close();
     }
@@ -164,7 +163,8 @@ export class ProcessRuntime implements ContainerRuntime {
       cwd: this.#path(ref),
       timeout: timeoutMs,
       killSignal: 'SIGKILL',
-      env: environment(),
+      // By the name `stop` finds what a command that was given up has left behind.
+      env: { ...environment(), [INSTANCE]: ref.name },
       maxBuffer: 1024 * 1024,
     } as const;
     return new Promise((resolve, reject) => {

@@ -1,14 +1,27 @@
 /**
- * What tests of SciStream and of its plugins build on: the contract of a proxy as tests for any runner, and helpers.
- * Uses nothing but Node.js, so a plugin needs no particular test framework.
+ * What tests of SciStream and of its plugins build on: the contracts of proxies, runtimes and stores as tests for any
+ * runner, and helpers. Uses nothing but Node.js, so a plugin needs no particular test framework.
  */
-export { dial, echo, exchange, named, read, receiveAll, sendRandom, tcpServer } from './network.js';
+export { testCredentials } from './credentials.js';
+export type { TestCredentials } from './credentials.js';
+export { FakeRuntime } from './fake-runtime.js';
+export type { FakeCommand, FakeMachine, FakeProgram, FakeSelf } from './fake-runtime.js';
+export { dial, echo, exchange, named, read, receiveAll, sendRandom, sendWhile, tcpServer } from './network.js';
 export type { Flow, TestServer } from './network.js';
 export { proxyContract } from './proxy-contract.js';
 export type { ProxyCases, ProxyContract } from './proxy-contract.js';
 export { expectCode, inProxyEnvironment, listener, ProxyEnvironment } from './proxy-environment.js';
-export type { StreamShape } from './proxy-environment.js';
+export type { CreateS2DS, ProxySetup, StreamShape } from './proxy-environment.js';
+export { PairedS2DS } from './proxy-pair.js';
+export type { Pair } from './proxy-pair.js';
+export type { TestFunction } from './report.js';
+export { RUNTIME_SCRIPTS, runtimeContract } from './runtime-contract.js';
+export type { RuntimeCases, RuntimeContract, TestProgram } from './runtime-contract.js';
+export { listeningOf, processFixture } from './runtime-fixture.js';
+export type { OpenRuntime, RuntimeFixture, TestHosts } from './runtime-fixture.js';
 export { storeContract, testRecord } from './store-contract.js';
 export type { StoreContract } from './store-contract.js';
 export { eventually, temporaryDirectory, testContext } from './support.js';
 export type { TemporaryDirectory, TestContext } from './support.js';
+export { tlsPairs } from './tls-pairs.js';
+export type { KnownFailure, TlsEnd, TlsPairs } from './tls-pairs.js';

@@ -5,6 +5,7 @@ import { finished } from 'node:stream/promises';
 import type { Address } from '../address.js';
 
 const BLOCK_BYTES = 1024 * 1024;
+const SMALL_BLOCK_BYTES = 64 * 1024;
 
 /** A TCP server of a test. */
 export interface TestServer extends AsyncDisposable {
@@ -101,25 +102,41 @@ export interface Flow {
   readonly sha256: string;
 }
 
-/**
- * Sends random blocks, never faster than the socket takes them, and ends the sending side.
- * @param onBlock Told after each block how many bytes were taken; false ends the sending before its time.
- */
-export async function sendRandom(socket: Socket, bytes: number, onBlock?: (sent: number) => unknown): Promise<Flow> {
+/** Sends random blocks, never faster than the socket takes them, and ends the sending side. */
+export function sendRandom(socket: Socket, bytes: number, onBlock?: (sent: number) => void): Promise<Flow> {
+  return send(socket, (sent) => Math.min(BLOCK_BYTES, bytes - sent), onBlock);
+}
+
+/** Sends random blocks as long as `going` says so, and ends the sending side. */
+export function sendWhile(socket: Socket, going: () => boolean): Promise<Flow> {
+  return send(socket, () => (going() ? SMALL_BLOCK_BYTES : 0));
+}
+
+/** @param next How long the next block is; 0 ends the sending side. */
+async function send(socket: Socket, next: (sent: number) => number, onBlock?: (sent: number) => void): Promise<Flow> {
   const hash = createHash('sha256');
   const random = randomBytes(BLOCK_BYTES);
   let sent = 0;
-  while (sent < bytes) {
+  for (let length = next(0); length > 0; length = next(sent)) {
     // Numbered, so that blocks which change places change the hash.
-    const block = Buffer.from(random.subarray(0, Math.min(BLOCK_BYTES, bytes - sent)));
-    block.writeDoubleBE(sent);
+    const block = Buffer.from(random.subarray(0, length));
+    if (length >= Float64Array.BYTES_PER_ELEMENT) block.writeDoubleBE(sent);
     hash.update(block);
     sent += block.length;
-    if (!socket.write(block)) await once(socket, 'drain');
-    if (onBlock?.(sent) === false) break;
+    if (!socket.write(block)) await drained(socket);
+    onBlock?.(sent);
   }
   socket.end();
   return { bytes: sent, sha256: hash.digest('hex') };
+}
+
+/** @throws when the connection closes before what was written could go */
+async function drained(socket: Socket): Promise<void> {
+  const settled = new AbortController();
+  const closed = once(socket, 'close', { signal: settled.signal }).then(() => {
+    throw new Error('The connection closed while it was written to.');
+  });
+  await Promise.race([once(socket, 'drain', { signal: settled.signal }), closed]).finally(() => settled.abort());
 }
 
 /** Reads until the other side ends. @throws when the connection breaks before */

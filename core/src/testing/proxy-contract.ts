@@ -1,32 +1,67 @@
-import type { PluginContext } from '../plugin.js';
-import type { S2DS } from '../s2ds.js';
-import { inProxyEnvironment, type ProxyEnvironment } from './proxy-environment.js';
+import { tmpdir } from 'node:os';
+import { FakeRuntime } from './fake-runtime.js';
+import { adoptionCases } from './proxy-adoption.js';
+import { bulkCases } from './proxy-bulk.js';
+import { inProxyEnvironment, type CreateS2DS, type ProxyEnvironment } from './proxy-environment.js';
+import { failureCases } from './proxy-failures.js';
 import { lifecycleCases } from './proxy-lifecycle.js';
 import { targetCases } from './proxy-targets.js';
-import { trafficCases } from './proxy-traffic.js';
+import { tlsCases } from './proxy-tls.js';
+import { ipv6Cases, trafficCases } from './proxy-traffic.js';
+import { udpCases } from './proxy-udp.js';
+import { reported, type TestFunction } from './report.js';
+import { processFixture, type RuntimeFixture } from './runtime-fixture.js';
+import { testContext } from './support.js';
 
 /** Behaviour every data server must have, in words, and how to see it. */
 export type ProxyCases = Readonly<Record<string, (env: ProxyEnvironment) => Promise<void>>>;
 
 /** What {@link proxyContract} needs to know of a proxy and of the test runner. */
 export interface ProxyContract {
-  /** Put before the name of each test. */
+  /** Put before the name of each test, and the row of the result table. */
   readonly name: string;
   /** Registers a test with any runner: uvu's, node:test's, vitest's, mocha's. Called while `proxyContract` runs. */
-  readonly test: (name: string, run: () => Promise<void>) => void;
-  /** Makes the data server under test; called once for each test. */
-  readonly create: (context: PluginContext) => S2DS;
+  readonly test: TestFunction;
+  /**
+   * Makes the data server under test; called once for each test, twice where the test lets it die, and once more
+   * beforehand to read `supports`.
+   */
+  readonly create: CreateS2DS;
   /** Whether the proxy holds connections that come before their target, default true. Otherwise it must end them at once. */
   readonly holds?: boolean | undefined;
+  /** Where the proxy runs, default local processes. */
+  readonly runtime?: RuntimeFixture | undefined;
+  /** Makes the data server at the PROD end of encrypted streams, default `create`. */
+  readonly peer?: CreateS2DS | undefined;
 }
 
 /**
- * Registers the tests that every data server for local processes must pass, with real processes, sockets and files.
- * What is demanded follows `supports`. Each test has a gateway of its own, must end within 20 s, and fails when a
- * process, a port or a file of it is left at its end.
+ * Registers the tests that every data server must pass, with real programs, sockets and files. What is demanded follows
+ * `supports`: one that carries plain streams is tested with those, and where it can encrypt also with pairs of streams
+ * that are encrypted between each other; one that only encrypts is tested with pairs throughout. Each test has a gateway
+ * of its own, must end within a minute, and fails when a process, a port or a file of it is left at its end.
  */
-export function proxyContract({ name, test, create, holds }: ProxyContract): void {
-  for (const [title, run] of Object.entries({ ...trafficCases, ...targetCases, ...lifecycleCases })) {
-    test(`${name}: ${title}`, () => inProxyEnvironment({ create, holds }, run));
-  }
+export function proxyContract(contract: ProxyContract): void {
+  const { name, test, create, holds, runtime = processFixture, peer = create } = contract;
+  const { plain = true, tls } = create(testContext({ runtime: new FakeRuntime(), dataDir: tmpdir() })).supports;
+  const register = (cases: ProxyCases, paired?: { readonly far: CreateS2DS }): void => {
+    for (const [title, run] of Object.entries(cases)) {
+      test(`${name}: ${title}`, () =>
+        reported({ proxy: name, runtime: runtime.id }, title, () =>
+          inProxyEnvironment({ create, holds, runtime, paired }, run),
+        ));
+    }
+  };
+  const all = {
+    ...trafficCases,
+    ...bulkCases,
+    ...(runtime.ipv6 === false ? {} : ipv6Cases),
+    ...targetCases,
+    ...lifecycleCases,
+    ...udpCases,
+    ...failureCases,
+    ...adoptionCases,
+  };
+  register(all, plain ? undefined : { far: peer });
+  if (tls) register(tlsCases, { far: peer });
 }

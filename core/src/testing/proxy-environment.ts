@@ -1,29 +1,46 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Address, Transport } from '../address.js';
-import { LABELS, type ContainerRef, type ContainerSpec } from '../container-runtime.js';
-import { ProcessRuntime } from '../data/process-runtime.js';
+import { LABELS, type ContainerRef, type ContainerRuntime } from '../container-runtime.js';
 import { RangePortAllocator } from '../data/range-port-allocator.js';
 import { SciStreamError, type ErrorCode } from '../errors.js';
-import { silentLogger } from '../logger.js';
 import type { PluginContext } from '../plugin.js';
 import type { S2DS, StreamRequest } from '../s2ds.js';
 import { within } from '../wait.js';
+import { testCredentials } from './credentials.js';
+import { Interruptible } from './interruptible.js';
 import { dial, tcpServer, type TestServer } from './network.js';
+import { PairedS2DS, type Pair } from './proxy-pair.js';
+import { processFixture, type OpenRuntime, type RuntimeFixture, type TestHosts } from './runtime-fixture.js';
 import { temporaryDirectory, testContext, type TemporaryDirectory, type TestContext } from './support.js';
-import { expectFree, kill, listeningAddresses, processesBelow } from './system.js';
+import { expectFree, expectRefused } from './system.js';
 
 /**
  * Ports below the range of ephemeral ones, a block per process, so that test files which run at the same time seldom
  * meet; where they do, the allocator skips what is in use.
  */
-const BLOCK = 100;
-const FIRST_PORT = 10_000 + (process.pid % 200) * BLOCK;
+const BLOCK = 50;
+const FIRST_PORT = 10_000 + (process.pid % 440) * BLOCK;
 
-const LIMIT_MS = 20_000;
+const LIMIT_MS = 60_000;
+const LOCAL_HOSTS: TestHosts = { v4: '127.0.0.1', v6: '::1', name: 'localhost' };
+
+/** Makes a data server; see `ProxyContract.create`. */
+export type CreateS2DS = (context: PluginContext) => S2DS;
+
+/** What a {@link ProxyEnvironment} is made of. */
+export interface ProxySetup {
+  readonly create: CreateS2DS;
+  /** See `ProxyContract.holds`, default true. */
+  readonly holds?: boolean | undefined;
+  /** Where the proxies run, default `processFixture`. */
+  readonly runtime?: RuntimeFixture | undefined;
+  /** Makes every stream a pair that is encrypted between its two halves; `far` makes the data server of the PROD half. */
+  readonly paired?: { readonly far: CreateS2DS } | undefined;
+}
 
 /** What a test asks a stream to be; one TCP listener on 127.0.0.1 when it does not say. */
 export interface StreamShape {
@@ -33,52 +50,74 @@ export interface StreamShape {
   readonly transport?: Transport;
 }
 
-/** Real processes, with a way in between "the program was started" and "it is ready". */
-class InterruptibleRuntime extends ProcessRuntime {
-  afterStart: (ref: ContainerRef) => Promise<void> = () => Promise.resolve();
-
-  override async start(ref: ContainerRef, spec: ContainerSpec): Promise<void> {
-    await super.start(ref, spec);
-    await this.afterStart(ref);
-  }
-}
-
 /** A gateway of one test: an S2DS with a runtime, ports and a directory that nobody else uses. */
 export class ProxyEnvironment {
-  readonly runtime: InterruptibleRuntime;
-  readonly s2ds: S2DS;
+  /** Where a test puts something between the two halves of a pair: gets a far listener, returns what near connects to. */
+  between: (far: Address) => Promise<Address> = (far) => Promise.resolve(far);
+  #interruptible: Interruptible;
+  #s2ds: S2DS;
   readonly #allocator = new RangePortAllocator({ first: FIRST_PORT, last: FIRST_PORT + BLOCK - 1 });
-  readonly #context: TestContext;
+  readonly #contexts: TestContext[] = [];
   readonly #requests: StreamRequest[] = [];
+  readonly #pairs = new Map<string, Pair>();
   readonly #servers: TestServer[] = [];
   readonly #clients: Socket[] = [];
 
   private constructor(
     readonly directory: TemporaryDirectory,
-    create: (context: PluginContext) => S2DS,
-    /** Whether connections that come before their target are held. */
-    readonly holds: boolean,
+    private readonly open: OpenRuntime,
+    private readonly setup: ProxySetup,
   ) {
-    this.runtime = new InterruptibleRuntime({ directory: this.#instances, log: silentLogger });
-    this.#context = testContext({ runtime: this.runtime, dataDir: join(directory.path, 'data') });
-    this.s2ds = create(this.#context);
+    this.#interruptible = new Interruptible(open.runtime);
+    this.#s2ds = this.#create();
   }
 
-  static async open(create: (context: PluginContext) => S2DS, holds: boolean): Promise<ProxyEnvironment> {
+  /** Whoever opens an environment closes it; `inProxyEnvironment` does both. */
+  static async open(setup: ProxySetup): Promise<ProxyEnvironment> {
     const directory = await temporaryDirectory();
     await mkdir(join(directory.path, 'data'), { mode: 0o700 });
-    return new ProxyEnvironment(directory, create, holds);
+    const fixture = setup.runtime ?? processFixture;
+    return new ProxyEnvironment(directory, await fixture.open(join(directory.path, 'instances')), setup);
   }
 
-  get #instances(): string {
-    return join(this.directory.path, 'instances');
+  /** The data server under test, or two of them as one; see `ProxySetup.paired`. */
+  get s2ds(): S2DS {
+    return this.#s2ds;
+  }
+
+  get runtime(): ContainerRuntime {
+    return this.#interruptible.runtime;
+  }
+
+  /** Whether connections that come before their target are held. */
+  get holds(): boolean {
+    return this.setup.holds ?? true;
+  }
+
+  get hosts(): TestHosts {
+    return this.open.hosts ?? LOCAL_HOSTS;
+  }
+
+  /** Calls `work` whenever a program was started, before anybody asks whether it is ready. */
+  afterStart(work: (ref: ContainerRef) => Promise<void>): void {
+    this.#interruptible.afterStart = work;
+  }
+
+  /** The two streams behind one that was started as a pair. */
+  pair(uid: string): Pair {
+    const pair = this.#pairs.get(uid);
+    assert.ok(pair, `stream ${uid} is no pair`);
+    return pair;
   }
 
   /** Reserves ports for a stream that has not been started. */
   async reserve(shape: StreamShape = {}): Promise<StreamRequest> {
-    const { uid = randomUUID(), count = 1, host = '127.0.0.1', transport = 'tcp' } = shape;
-    const listeners = await this.#allocator.allocate({ uid, host, transport, count });
-    const request: StreamRequest = { uid, role: 'PROD', transport, listeners };
+    const { uid = randomUUID(), count = 1, host = this.hosts.v4, transport = 'tcp' } = shape;
+    const placement = await this.runtime.place?.(uid);
+    const where = placement ? { host: placement.wan, remote: true } : { host };
+    const listeners = await this.#allocator.allocate({ uid, transport, count, ...where });
+    const node = placement ? { node: placement.node } : {};
+    const request: StreamRequest = { uid, role: 'PROD', transport, listeners, ...node };
     this.#requests.push(request);
     return request;
   }
@@ -91,13 +130,16 @@ export class ProxyEnvironment {
   }
 
   /** Starts a stream of one listener with a target. Returns its uid and where to connect. */
-  async startTo(target: Address, shape: StreamShape = {}): Promise<{ uid: string; address: Address }> {
+  async startTo(
+    target: Address,
+    shape: StreamShape = {},
+  ): Promise<{ uid: string; address: Address; request: StreamRequest }> {
     const request = await this.start(shape);
     await this.s2ds.updateTargets(request.uid, [target]);
-    return { uid: request.uid, address: listener(request) };
+    return { uid: request.uid, address: listener(request), request };
   }
 
-  async server(handler: (socket: Socket) => void, host?: string): Promise<Address> {
+  async server(handler: (socket: Socket) => void, host = this.hosts.v4): Promise<Address> {
     const server = await tcpServer(handler, host);
     this.#servers.push(server);
     return server.address;
@@ -109,57 +151,91 @@ export class ProxyEnvironment {
     return socket;
   }
 
-  /** Addresses on which the proxies of this environment accept connections, as the kernel sees it. */
-  async listening(): Promise<readonly string[]> {
-    return await listeningAddresses(await processesBelow(this.#instances));
+  /** Addresses at which the programs of a stream, or of all streams, accept connections. */
+  async listening(uid?: string): Promise<readonly string[]> {
+    return await this.open.listening(
+      await this.runtime.list({ [LABELS.owner]: 'test', ...(uid === undefined ? {} : { [LABELS.uid]: uid }) }),
+    );
   }
 
   /** Kills the programs of a stream the hard way, as an operator or the kernel would. */
   async kill(uid: string): Promise<void> {
-    const states = await this.runtime.list({ [LABELS.uid]: uid });
-    const pids = states.flatMap(({ pid }) => pid ?? []);
-    assert.notEqual(pids.length, 0, 'no process carries the label of the stream');
-    pids.forEach(kill);
+    const states = await this.open.another().list({ [LABELS.uid]: uid });
+    assert.notEqual(states.length, 0, 'no instance carries the label of the stream');
+    await Promise.all(states.map((state) => this.open.kill(state)));
   }
 
-  /** That neither a process nor a file of any stream is left, and no port once the allocator gave it back. */
+  /**
+   * The process of the data server dies and a new one comes: what was under test until now does nothing any more, and
+   * `s2ds` and `runtime` are new objects that know nothing yet.
+   */
+  succeed(): void {
+    this.#interruptible.sever();
+    this.#interruptible = new Interruptible(this.open.another());
+    this.#s2ds = this.#create();
+  }
+
+  /** That nothing of any stream is left, and no port once the allocator gave it back. */
   async expectNothingLeft(): Promise<void> {
-    assert.deepEqual(await processesBelow(this.directory.path), [], 'processes are left');
-    assert.deepEqual(await this.runtime.list({}), [], 'instances are left');
-    assert.deepEqual(await readdir(this.#instances, { recursive: true }).catch(() => []), [], 'files are left');
-    for (const { uid, listeners, transport } of this.#requests.splice(0)) {
+    assert.deepEqual(await this.open.leftovers(), [], 'something is left');
+    assert.deepEqual(await this.runtime.list({ [LABELS.owner]: 'test' }), [], 'instances are left');
+    for (const { uid, listeners, transport, node } of this.#requests.splice(0)) {
       await this.#allocator.release(uid);
-      await Promise.all(listeners.map(({ address }) => expectFree(address, transport)));
+      const free = node === undefined ? expectFree : expectRefused;
+      await Promise.all(listeners.map(({ address }) => free(address, transport)));
     }
   }
 
   /** Releases every stream, checks that nothing is left, and removes the environment in any case. */
   async close(): Promise<void> {
     try {
-      for (const { uid } of this.#requests) await this.s2ds.release(uid);
+      for (const { uid } of [...this.#requests]) await this.s2ds.release(uid);
       for (const socket of this.#clients) socket.destroy();
-      await this.#context.close();
+      for (const context of this.#contexts.splice(0)) await context.close();
       await this.expectNothingLeft();
     } finally {
-      (await processesBelow(this.directory.path)).forEach(kill);
+      for (const socket of this.#clients) socket.destroy();
+      await this.open.close();
       // After a failure ports may still be open here, and would keep the process that runs the tests from ending.
-      await Promise.all(this.#requests.map(({ uid }) => this.#allocator.release(uid)));
+      await Promise.all(this.#allocator.inUse().map(({ uid }) => this.#allocator.release(uid)));
       await Promise.all(this.#servers.map((server) => server.close()));
       await this.directory.remove();
     }
   }
+
+  #create(): S2DS {
+    const { create, paired } = this.setup;
+    const context = testContext({ runtime: this.runtime, dataDir: join(this.directory.path, 'data') });
+    this.#contexts.push(context);
+    const near = create(context);
+    if (!paired) return near;
+    const far = paired.far === create ? near : paired.far(context);
+    return new PairedS2DS(near, far, this.#pairs, (request) => this.#makePair(request));
+  }
+
+  async #makePair(request: StreamRequest): Promise<Pair> {
+    const { transport, listeners } = request;
+    const credentials = await testCredentials();
+    const { host } = listener(request);
+    const far = await this.reserve({ uid: `${request.uid}-far`, count: listeners.length, host, transport });
+    return {
+      near: { ...request, role: 'CONS', tls: credentials.to },
+      far: { ...far, role: 'PROD', tls: credentials.from },
+      credentials,
+      through: await Promise.all(far.listeners.map(({ address }) => this.between(address))),
+    };
+  }
 }
 
 /**
- * Runs one test with a gateway of its own. Rejects with what the test threw, when it takes longer than 20 s, and when a
- * process, a port or a file is left at its end.
- * @param options.holds See `ProxyContract.holds`, default true.
+ * Runs one test with a gateway of its own. Rejects with what the test threw, when it takes longer than a minute, and when
+ * a process, a file or a port is left at its end.
  */
 export async function inProxyEnvironment(
-  options: { readonly create: (context: PluginContext) => S2DS; readonly holds?: boolean | undefined },
+  setup: ProxySetup,
   test: (env: ProxyEnvironment) => Promise<void>,
 ): Promise<void> {
-  const env = await ProxyEnvironment.open(options.create, options.holds ?? true);
+  const env = await ProxyEnvironment.open(setup);
   const [tested] = await Promise.allSettled([
     within(test(env), LIMIT_MS, () => new Error(`not done in ${LIMIT_MS} ms`)),
   ]);

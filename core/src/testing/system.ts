@@ -3,6 +3,7 @@ import { readdir, readFile, readlink } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { formatAddress, type Address, type Transport } from '../address.js';
 import { systemCode } from '../errors.js';
+import { dial } from './network.js';
 
 /** Pids of the living processes that work in `directory` or below it. */
 export async function processesBelow(directory: string): Promise<readonly number[]> {
@@ -12,12 +13,30 @@ export async function processesBelow(directory: string): Promise<readonly number
   return pids.filter((_, i) => `${directories[i]}/`.startsWith(`${directory}/`));
 }
 
+/** The given processes and all that descend from them. */
+export async function descendants(ancestors: readonly number[]): Promise<readonly number[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
+  const parents = await Promise.all(pids.map(parentOf));
+  const found = new Set(ancestors);
+  for (let before = -1; found.size > before;) {
+    before = found.size;
+    pids.forEach((pid, i) => found.has(parents[i] ?? -1) && found.add(pid));
+  }
+  return [...found];
+}
+
+/** Field 4 of /proc/PID/stat (proc(5)); fields count from the last `)`, because a program's name may hold others. */
+async function parentOf(pid: number): Promise<number> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1] ?? -1);
+}
+
 /** Addresses on which the given processes accept TCP connections, as host:port, sorted. */
 export async function listeningAddresses(pids: readonly number[]): Promise<readonly string[]> {
   const inodes = new Set((await Promise.all(pids.map(socketInodes))).flat());
-  const tables = await Promise.all(
-    ['tcp', 'tcp6'].map((table) => readFile(`/proc/net/${table}`, 'utf8').catch(() => '')),
-  );
+  // Each process has the tables of its own network namespace.
+  const paths = pids.flatMap((pid) => ['tcp', 'tcp6'].map((table) => `/proc/${pid}/net/${table}`));
+  const tables = await Promise.all(paths.map((path) => readFile(path, 'utf8').catch(() => '')));
   const rows = tables.flatMap((table) => table.trim().split('\n').slice(1)).map((row) => row.trim().split(/\s+/));
   const listening = rows.filter(([, , , state, , , , , , inode]) => state === LISTEN && inodes.has(inode ?? ''));
   return [...new Set(listening.map(([, local = '']) => formatAddress(parseProcAddress(local))))].sort();
@@ -27,7 +46,7 @@ export async function listeningAddresses(pids: readonly number[]): Promise<reado
 const LISTEN = '0A';
 
 async function socketInodes(pid: number): Promise<string[]> {
-  const fds = await readdir(`/proc/${pid}/fd`);
+  const fds = await readdir(`/proc/${pid}/fd`).catch(() => []);
   const links = await Promise.all(fds.map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')));
   return links.flatMap((link) => /^socket:\[(\d+)\]$/.exec(link)?.[1] ?? []);
 }
@@ -66,4 +85,14 @@ export function kill(pid: number): void {
   } catch (error) {
     if (systemCode(error) !== 'ESRCH') throw error;
   }
+}
+
+/** Resolves when nobody accepts TCP connections there; what a port of another machine can be asked. */
+export async function expectRefused(address: Address, transport: Transport): Promise<void> {
+  if (transport === 'udp') return;
+  const open = await dial(address).then(
+    (socket) => socket.destroy().destroyed,
+    () => false,
+  );
+  if (open) throw new Error(`${formatAddress(address)} still accepts connections`);
 }

@@ -1,0 +1,89 @@
+import { formatAddress, type Address } from '../address.js';
+import type { S2DSException } from '../errors.js';
+import type { S2DS, S2DSCapabilities, S2DSStatus, StreamRequest } from '../s2ds.js';
+import type { TestCredentials } from './credentials.js';
+
+/** The two streams of a pair. */
+export interface Pair {
+  /** CONS: plain listeners, encrypted towards the targets. */
+  readonly near: StreamRequest;
+  /** PROD: encrypted listeners, plain towards the targets. */
+  readonly far: StreamRequest;
+  readonly credentials: TestCredentials;
+  /** Targets of `near`: the listeners of `far`, or what a test has put in front of them. */
+  readonly through: readonly Address[];
+}
+
+/**
+ * Two streams that are encrypted between each other, seen as one that is not: clients → CONS stream → PROD stream →
+ * targets. So every case of the contract runs over an encrypted leg. It is the near stream that a test kills and asks.
+ */
+export class PairedS2DS implements S2DS {
+  readonly supports: S2DSCapabilities;
+
+  /**
+   * @param pairs By uid; shared with the object that adopts what this one has started.
+   * @param make Reserves the ports of the far stream and makes credentials.
+   */
+  constructor(
+    readonly near: S2DS,
+    readonly far: S2DS,
+    private readonly pairs: Map<string, Pair>,
+    private readonly make: (request: StreamRequest) => Promise<Pair>,
+  ) {
+    this.supports = {
+      ...near.supports,
+      udp: near.supports.udp && far.supports.udp,
+      liveRetarget: near.supports.liveRetarget && far.supports.liveRetarget,
+    };
+  }
+
+  async start(request: StreamRequest, signal?: AbortSignal): Promise<void> {
+    const known = this.pairs.get(request.uid);
+    const pair = known ?? (await this.make(request));
+    await this.far.start(pair.far, signal);
+    try {
+      await this.near.start(pair.near, signal);
+    } catch (error) {
+      await this.far.release(pair.far.uid);
+      throw error;
+    }
+    this.pairs.set(request.uid, pair);
+  }
+
+  async updateTargets(uid: string, targets: readonly Address[], signal?: AbortSignal): Promise<void> {
+    const pair = this.pairs.get(uid);
+    if (!pair) return await this.near.updateTargets(uid, targets, signal);
+    // A loop back to the stream, which must be refused, stays one.
+    const own = pair.near.listeners.map(({ address }) => formatAddress(address));
+    const loop = (target: Address): Address =>
+      pair.far.listeners[own.indexOf(formatAddress(target))]?.address ?? target;
+    await this.far.updateTargets(pair.far.uid, targets.map(loop), signal);
+    await this.near.updateTargets(uid, pair.through, signal);
+  }
+
+  async adopt(request: StreamRequest, targets: readonly Address[]): Promise<boolean> {
+    const pair = this.pairs.get(request.uid);
+    if (!pair) return await this.near.adopt(request, targets);
+    const near = { ...pair.near, listeners: request.listeners };
+    const adopted = [await this.near.adopt(near, pair.through), await this.far.adopt(pair.far, targets)];
+    if (adopted.every(Boolean)) return true;
+    await this.release(request.uid);
+    return false;
+  }
+
+  async release(uid: string): Promise<void> {
+    const pair = this.pairs.get(uid);
+    await this.near.release(uid);
+    if (pair) await this.far.release(pair.far.uid);
+    this.pairs.delete(uid);
+  }
+
+  status(uid: string): Promise<S2DSStatus> {
+    return this.near.status(uid);
+  }
+
+  ended(uid: string): Promise<S2DSException | undefined> {
+    return this.near.ended(uid);
+  }
+}

@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict';
+import { createSocket, type Socket } from 'node:dgram';
+import { once } from 'node:events';
+import type { Address } from '../address.js';
+import type { ProxyCases } from './proxy-contract.js';
+import { expectCode, listener } from './proxy-environment.js';
+import { eventually } from './support.js';
+
+/** Up to what a frame of 9000 bytes holds besides the headers of IP and UDP. */
+const DATAGRAM_BYTES = [1, 512, 1472, 4096, 8972];
+
+/** Datagrams through a stream, or the refusal. */
+export const udpCases: ProxyCases = {
+  'carries UDP or says that it does not': async (env) => {
+    const request = await env.reserve({ transport: 'udp' });
+    if (!env.s2ds.supports.udp) {
+      await expectCode('SCI_PROXY_UNSUPPORTED', env.s2ds.start(request));
+      await env.expectNothingLeft();
+      return;
+    }
+    await env.s2ds.start(request);
+    const server = createSocket('udp4');
+    const clients = [new Client('a'), new Client('b')];
+    try {
+      server.on('message', (message, from) => server.send(message, from.port, from.address));
+      await once(server.bind(0, env.hosts.v4), 'listening');
+      await env.s2ds.updateTargets(request.uid, [{ host: env.hosts.v4, port: server.address().port }]);
+      for (const bytes of DATAGRAM_BYTES) {
+        await Promise.all(clients.map((client) => client.exchange(listener(request), bytes)));
+      }
+    } finally {
+      for (const client of clients) client.close();
+      server.close();
+    }
+  },
+};
+
+/** A client that sends datagrams of its own letter, one after another, and hears nothing but those. */
+class Client {
+  readonly #heard: string[] = [];
+  readonly #socket: Socket = createSocket('udp4').on('message', (message) => this.#heard.push(message.toString()));
+
+  constructor(private readonly letter: string) {}
+
+  /** Sends until it comes back, because a datagram may be lost. */
+  async exchange({ host, port }: Address, bytes: number): Promise<void> {
+    const text = this.letter.repeat(bytes);
+    await eventually(() => {
+      if (!this.#heard.includes(text)) this.#socket.send(text, port, host);
+      assert.ok(this.#heard.includes(text), `a datagram of ${bytes} bytes does not come back`);
+    });
+    const foreign = this.#heard.filter((message) => message !== this.letter.repeat(message.length));
+    assert.deepEqual(foreign, [], 'datagrams of somebody else arrived');
+  }
+
+  close(): void {
+    this.#socket.close();
+  }
+}

@@ -1,0 +1,4 @@
+// needs: haproxy
+import { matrix } from './support.js';
+
+matrix('haproxy', 'process');

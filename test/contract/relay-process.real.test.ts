@@ -1,0 +1,3 @@
+import { matrix } from './support.js';
+
+matrix('relay', 'process');
