@@ -10,13 +10,15 @@
  *     npm test -- --in FOLDER                 *.test.js of that folder, with nothing prepared: for tests of the runner
  *
  * A file whose first lines say `// needs: haproxy, python3-grpc, ip, nft, root, netns` is skipped, with the reason,
- * where one is missing; with CI=true that is a failure. The last line is `N passed, N failed`, in tests; a file that is
+ * where one is missing; with CI=true that is a failure. What the contract kit reports is printed as a table, proxies ×
+ * runtimes. The last line is `N passed, N failed`, in tests; a file that is
  * wrong as a whole counts as one failure. Exit code 0 only if nothing failed.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { contractTable, readResults } from './runner/contract-table.js';
 import { startEngine } from './runner/engine.js';
 import { plainTestFiles, testFiles } from './runner/files.js';
 import { LTS, ltsNode } from './runner/node-lts.js';
@@ -158,6 +160,8 @@ async function main() {
   }
   try {
     if (wanted.fast) await runAll(fast, FAST_AT_ONCE, options);
+    if (wanted.real) await runAll(real, 1, options);
+    contractTable(readResults(temporary)).forEach(print);
     if (wanted.real) {
       stopEngine = await engineFor(real);
       await runAll(real, 1, options);

@@ -77,6 +77,31 @@ counting('counts a failing test once and shows what it printed', async () => {
   );
 });
 
+counting('prints what the contract kit reports as a table, with failed cases below it', async () => {
+  const report = (proxy: string, runtime: string, ok: boolean): string =>
+    JSON.stringify(`${JSON.stringify({ proxy, runtime, case: 'carries', ok })}\n`);
+  const writes = (...lines: string[]): string =>
+    `import { appendFileSync } from 'node:fs'; ${UVU} s('one', () => { for (const line of [${lines.join()}])
+      appendFileSync(process.env.SCISTREAM_CONTRACT_REPORT + '/x.jsonl', line); }); s.run();`;
+  const { lines } = await runTests({
+    'a.test.js': writes(report('relay', 'process', true), report('relay', 'process', false)),
+    'b.test.js': writes(report('haproxy', 'docker', true), report('a → b', 'process', true)),
+  });
+  assert.equal(lines.slice(2, -1), [
+    '',
+    '| contract | docker | process |',
+    '| --- | --- | --- |',
+    '| haproxy | 1/1 | – |',
+    '| relay | – | 1/2 |',
+    '',
+    '| contract | process |',
+    '| --- | --- |',
+    '| a → b | 1/1 |',
+    '',
+    '- failed: relay on process: carries',
+  ]);
+});
+
 counting('counts skipped tests', async () => {
   const outcome = await runTests({ 'a.test.js': `${UVU} s('one', () => {}); s.skip('two', () => {}); s.run();` });
   assert.is(outcome.last, '1 passed, 0 failed, 1 skipped');

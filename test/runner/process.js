@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { root, searchPath } from '../setup.js';
+import { REPORT_FOLDER } from './contract-table.js';
 
 /** How long processes a test has just ended may take to be gone, and killed ones too, in ms. */
 const GRACE_MS = 2000;
@@ -35,6 +36,7 @@ function environment(home, id) {
     SCISTREAM_CONFIG_DIR: folder('config'),
     SCISTREAM_CACHE_DIR: folder('cache'),
     SCISTREAM_STATE_DIR: folder('state'),
+    SCISTREAM_CONTRACT_REPORT: folder(REPORT_FOLDER),
     SCISTREAM_TEST_ID: id,
   };
 }

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { formatAddress } from '../address.js';
-import { echo, exchange, named, read, receiveAll, sendRandom, type Flow } from './network.js';
+import { exchange, named, read, receiveAll, sendRandom, type Flow } from './network.js';
 import type { ProxyCases } from './proxy-contract.js';
 import { listener } from './proxy-environment.js';
 import { eventually } from './support.js';

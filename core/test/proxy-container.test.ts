@@ -1,0 +1,271 @@
+/** What the base class of all proxies makes of their hooks: order, roll back, restarts, adoption. In memory. */
+import {
+  formatAddress,
+  ProxyContainer,
+  type Address,
+  type ProxyDescription,
+  type ProxyInstance,
+  type ReservedListener,
+  type StreamRequest,
+  type StreamView,
+} from '@scistream/core';
+import { eventually, expectCode, FakeRuntime, testContext, type FakeSelf } from '@scistream/core/testing';
+import { tmpdir } from 'node:os';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+
+const s = suite('proxy container');
+
+const A: Address = { host: '192.0.2.1', port: 1 };
+const B: Address = { host: '192.0.2.2', port: 2 };
+/** What the checker of the proxy refuses. */
+const REFUSED: Address = { host: '192.0.2.66', port: 66 };
+/** What the running proxy refuses. */
+const UNLOVED: Address = { host: '192.0.2.99', port: 99 };
+
+/** The smallest proxy there can be: its file is the list of its targets. */
+class Tiny extends ProxyContainer {
+  readonly supports = { tcp: true, udp: false, tls: false, rateLimit: false, liveRetarget: true, statistics: false };
+
+  protected override describe({ targets }: StreamView): ProxyDescription {
+    const text = targets.map(formatAddress).join() || 'nowhere';
+    return { image: 'tiny:1', executable: 'tiny', args: [], config: 'tiny.cfg', files: { 'tiny.cfg': text } };
+  }
+
+  protected override check(config: string): readonly string[] {
+    return ['tiny', config];
+  }
+
+  protected override async ready({ ref }: ProxyInstance): Promise<boolean> {
+    return (await this.context.runtime.logs(ref, 1)).length > 0;
+  }
+}
+
+/** Reads its file again. */
+class Rereading extends Tiny {
+  protected override async reload({ ref }: ProxyInstance): Promise<void> {
+    await this.context.runtime.signal(ref, 'SIGHUP');
+  }
+}
+
+/** Is told its targets, unless it says that it cannot be. */
+class Told extends Rereading {
+  readonly told: (readonly Address[])[] = [];
+  canBeTold = true;
+
+  protected override retarget({ view }: ProxyInstance): Promise<boolean> {
+    if (!this.canBeTold) return Promise.resolve(false);
+    if (view.targets[0]?.port === UNLOVED.port) return Promise.reject(new Error('it will not have it'));
+    this.told.push(view.targets);
+    return Promise.resolve(true);
+  }
+}
+
+/** A machine with that proxy, one stream for it, and what happened there. */
+class Fixture<P extends Tiny> {
+  readonly runtime: FakeRuntime;
+  readonly proxy: P;
+  readonly request: StreamRequest;
+  /** How the program begins. */
+  begin = (self: FakeSelf): void => self.say(`serves ${self.files()['tiny.cfg']}`);
+
+  constructor(
+    private readonly kind: new (...args: ConstructorParameters<typeof Tiny>) => P,
+    uid = 'aaaaaaaa-1',
+  ) {
+    this.runtime = new FakeRuntime({
+      programs: {
+        tiny: (self) => {
+          self.on('SIGHUP', () => self.say(`follows ${self.files()['tiny.cfg']}`));
+          this.begin(self);
+        },
+      },
+      commands: {
+        tiny: ([, config = ''], files) =>
+          files[config]?.includes(REFUSED.host) ? { exitCode: 1, stderr: 'no such target\n' } : {},
+      },
+    });
+    this.proxy = this.on(this.runtime);
+    const step = (name: string) => () => Promise.resolve(void this.runtime.calls.push(name));
+    const listener: ReservedListener = {
+      address: { host: '127.0.0.1', port: 5000 },
+      hold: step('hold'),
+      letGo: step('letGo'),
+    };
+    this.request = { uid, role: 'PROD', transport: 'tcp', listeners: [listener] };
+  }
+
+  on(runtime: FakeRuntime): P {
+    return new this.kind(testContext({ runtime, dataDir: tmpdir() }), 'tiny');
+  }
+
+  /** Starts the stream with a target. */
+  async start(): Promise<void> {
+    await this.proxy.start(this.request);
+    await this.update(A);
+    this.happened();
+  }
+
+  update(target: Address): Promise<void> {
+    return this.proxy.updateTargets(this.request.uid, [target]);
+  }
+
+  /** Calls since it was asked last, without the name of the instance. */
+  happened(): string[] {
+    return this.runtime.calls.splice(0).map((call) => call.replace(/ scistream-\S+/, ''));
+  }
+
+  async log(): Promise<string[]> {
+    const [instance] = await this.runtime.list({});
+    return instance ? (await this.runtime.logs(instance, 10)).split('\n') : [];
+  }
+
+  async kill(): Promise<void> {
+    for (const instance of await this.runtime.list({})) this.runtime.kill(instance);
+    await eventually(async () => assert.is.not((await this.proxy.status(this.request.uid)).state, 'restarting'), 10_000);
+  }
+}
+
+s('start makes the files, checks them, lets the port go, and only then runs the program', async () => {
+  const it = new Fixture(Rereading);
+  await it.proxy.start(it.request);
+  assert.equal(it.happened(), ['create', 'exec tiny tiny.cfg', 'letGo', 'start tiny', 'letGo']);
+  assert.equal(await it.log(), ['serves nowhere']);
+  await it.proxy.release(it.request.uid);
+  assert.equal(it.happened(), ['stop', 'remove']);
+});
+
+s('an update checks the new file beside the old one before it replaces it and reloads', async () => {
+  const it = new Fixture(Rereading);
+  await it.start();
+  await it.update(B);
+  const expected = ['put tiny.cfg.next', 'exec tiny tiny.cfg.next', 'put tiny.cfg', 'signal SIGHUP'];
+  assert.equal(it.happened(), expected);
+  assert.is((await it.log()).at(-1), 'follows 192.0.2.2:2');
+});
+
+s('an update that the checker refuses never reaches the file that is in use', async () => {
+  const it = new Fixture(Rereading);
+  await it.start();
+  await expectCode('SCI_PROXY_CONFIG_INVALID', it.update(REFUSED));
+  const [first, second, ...rest] = it.happened();
+  assert.equal([first, second], ['put tiny.cfg.next', 'exec tiny tiny.cfg.next']);
+  // The old targets are put in force again, whatever had been done of the new ones.
+  assert.equal(rest, ['put tiny.cfg.next', 'exec tiny tiny.cfg.next', 'put tiny.cfg', 'signal SIGHUP']);
+  assert.is((await it.log()).at(-1), 'follows 192.0.2.1:1');
+  assert.is((await it.proxy.status(it.request.uid)).state, 'running');
+});
+
+s('a proxy that can be told is told, its files follow, and nothing is reloaded', async () => {
+  const it = new Fixture(Told);
+  await it.start();
+  await it.update(B);
+  assert.equal(it.happened(), ['put tiny.cfg']);
+  assert.equal(it.proxy.told, [[A], [B]]);
+  assert.equal(await it.log(), ['serves nowhere']);
+});
+
+s('a proxy that cannot be told after all reads its files again', async () => {
+  const it = new Fixture(Told);
+  await it.start();
+  it.proxy.canBeTold = false;
+  await it.update(B);
+  assert.is(it.happened().at(-1), 'signal SIGHUP');
+  assert.is((await it.log()).at(-1), 'follows 192.0.2.2:2');
+});
+
+s('a proxy that refuses what it is told is told the old targets again', async () => {
+  const it = new Fixture(Told);
+  await it.start();
+  let refusal: unknown;
+  await it.update(UNLOVED).catch((error: unknown) => (refusal = error));
+  assert.match(String(refusal), /it will not have it/);
+  assert.equal(it.proxy.told, [[A], [A]]);
+});
+
+s('a start that fails at any step leaves nothing', async () => {
+  const refused = new Fixture(Rereading);
+  const uid = refused.request.uid;
+  refused.begin = (self) => self.exit(1);
+  await expectCode('SCI_PROXY_NOT_READY', refused.proxy.start(refused.request));
+  await expectCode('SCI_STREAM_NOT_FOUND', refused.proxy.status(uid));
+  assert.equal(await refused.runtime.list({}), []);
+
+  const aborted = new Fixture(Rereading);
+  const abort = new AbortController();
+  aborted.begin = () => abort.abort(new Error('enough'));
+  let reason: unknown;
+  await aborted.proxy.start(aborted.request, abort.signal).catch((error: unknown) => (reason = error));
+  assert.match(String(reason), /enough/);
+  assert.equal(await aborted.runtime.list({}), []);
+});
+
+s('a program that ends by itself is checked and started again with its present targets', async () => {
+  const it = new Fixture(Told);
+  await it.start();
+  await it.update(B);
+  it.happened();
+  await it.kill();
+  await eventually(async () => assert.is((await it.proxy.status(it.request.uid)).restarts, 1));
+  const expected = ['stop', 'remove', 'create', 'exec tiny tiny.cfg', 'letGo', 'start tiny', 'letGo'];
+  assert.equal(it.happened(), expected);
+  assert.equal(await it.log(), ['serves 192.0.2.2:2']);
+});
+
+s('pauses grow from death to death, and the sixth in a minute is the last', async () => {
+  const it = new Fixture(Told);
+  await it.start();
+  const ended = it.proxy.ended(it.request.uid);
+  const pauses: number[] = [];
+  for (let restarts = 1; restarts <= 5; restarts += 1) {
+    const since = performance.now();
+    await it.kill();
+    await eventually(async () => assert.is((await it.proxy.status(it.request.uid)).restarts, restarts), 10_000);
+    pauses.push(performance.now() - since);
+  }
+  // Lower limits only: how much longer it takes is for the machine to say.
+  [0, 190, 390, 790, 1_590].forEach((least, i) => assert.ok((pauses[i] ?? 0) >= least, `pause ${i}: ${pauses[i]} ms`));
+  await it.kill();
+  assert.is((await ended)?.code, 'SCI_PROXY_DIED');
+  assert.match((await ended)?.message ?? '', /signal SIGKILL[^]*serves 192\.0\.2\.1:1/, 'says how and its last words');
+  const { state, restarts } = await it.proxy.status(it.request.uid);
+  assert.equal([state, restarts], ['failed', 5]);
+  await expectCode('SCI_PROXY_DIED', it.update(B));
+  await it.proxy.release(it.request.uid);
+  assert.equal(await it.runtime.list({}), []);
+});
+
+s('a release ends the wait for the next start', async () => {
+  const it = new Fixture(Told);
+  await it.start();
+  it.begin = (self) => self.exit(1);
+  for (const instance of await it.runtime.list({})) it.runtime.kill(instance);
+  await eventually(async () => assert.is((await it.proxy.status(it.request.uid)).state, 'restarting'));
+  await it.proxy.release(it.request.uid);
+  assert.equal(await it.runtime.list({}), []);
+  await expectCode('SCI_STREAM_NOT_FOUND', it.proxy.status(it.request.uid));
+});
+
+s('adopts what runs as asked, touches nothing of it, and carries on', async () => {
+  const it = new Fixture(Told);
+  await it.start();
+  const heir = it.on(it.runtime.another());
+  assert.is(await heir.adopt(it.request, [A]), true);
+  assert.equal(it.happened(), []);
+  await heir.updateTargets(it.request.uid, [B]);
+  assert.equal(heir.told, [[B]]);
+  assert.equal(await it.log(), ['serves nowhere']);
+});
+
+s('adopts nothing that has ended or listens elsewhere, and removes it', async () => {
+  const it = new Fixture(Rereading);
+  await it.proxy.start(it.request);
+  const elsewhere = it.request.listeners.map((listener) => ({ ...listener, address: { host: '127.0.0.1', port: 6000 } }));
+  const heir = it.on(it.runtime.another());
+  assert.is(await heir.adopt({ ...it.request, listeners: elsewhere }, [A]), false);
+  assert.equal(await it.runtime.list({}), []);
+  assert.is(await heir.adopt(it.request, [A]), false);
+  await expectCode('SCI_STREAM_NOT_FOUND', heir.status(it.request.uid));
+});
+
+s.run();

@@ -1,0 +1,54 @@
+/** The results of the contract kit (core/src/testing/report.ts) as one table: proxies × runtimes. */
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** Name of the folder in the home of a run that SCISTREAM_CONTRACT_REPORT points to. */
+export const REPORT_FOLDER = 'contract';
+
+/**
+ * All results below the homes of the runs.
+ * @param {string} homes  folder with one folder per run
+ * @returns {{ proxy: string, runtime: string, case: string, ok: boolean }[]}
+ */
+export function readResults(homes) {
+  const folders = readdirSync(homes).map((home) => join(homes, home, REPORT_FOLDER));
+  const files = folders.filter(existsSync).flatMap((folder) => readdirSync(folder).map((name) => join(folder, name)));
+  return files.flatMap((file) =>
+    readFileSync(file, 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line)),
+  );
+}
+
+/**
+ * A Markdown table with `passed/total` in each cell, `–` where nothing ran, and below it what failed. Pairs of proxies
+ * (`client → server`) get a table of their own.
+ * @param {ReturnType<typeof readResults>} results
+ * @returns {string[]} lines; none without results
+ */
+export function contractTable(results) {
+  const isPair = ({ proxy }) => proxy.includes(' → ');
+  const parts = [results.filter((result) => !isPair(result)), results.filter(isPair)].filter((part) => part.length > 0);
+  return parts.flatMap((part) => ['', ...tableOf(part)]).concat(failuresOf(results));
+}
+
+function tableOf(results) {
+  const runtimes = [...new Set(results.map(({ runtime }) => runtime))].sort();
+  const proxies = [...new Set(results.map(({ proxy }) => proxy))].sort();
+  const cell = (proxy, runtime) => {
+    const mine = results.filter((result) => result.proxy === proxy && result.runtime === runtime);
+    return mine.length === 0 ? '–' : `${mine.filter(({ ok }) => ok).length}/${mine.length}`;
+  };
+  const row = (cells) => `| ${cells.join(' | ')} |`;
+  return [
+    row(['contract', ...runtimes]),
+    row(['---', ...runtimes.map(() => '---')]),
+    ...proxies.map((proxy) => row([proxy, ...runtimes.map((runtime) => cell(proxy, runtime))])),
+  ];
+}
+
+function failuresOf(results) {
+  const failed = results.filter(({ ok }) => !ok).map((it) => `- failed: ${it.proxy} on ${it.runtime}: ${it.case}`);
+  return failed.length === 0 ? [] : ['', ...failed];
+}
