@@ -2,10 +2,12 @@ import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { finished } from 'node:stream/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Address } from '../address.js';
 
 const BLOCK_BYTES = 1024 * 1024;
-const SMALL_BLOCK_BYTES = 64 * 1024;
+const SMALL_BLOCK_BYTES = 32 * 1024;
+const SMALL_BLOCK_PAUSE_MS = 2;
 
 /** A TCP server of a test. */
 export interface TestServer extends AsyncDisposable {
@@ -107,13 +109,21 @@ export function sendRandom(socket: Socket, bytes: number, onBlock?: (sent: numbe
   return send(socket, (sent) => Math.min(BLOCK_BYTES, bytes - sent), onBlock);
 }
 
-/** Sends random blocks as long as `going` says so, and ends the sending side. */
+/**
+ * Sends random blocks as long as `going` says so, and ends the sending side: some 10 MB/s, so that several such
+ * connections leave the machine some time for what is to be tested meanwhile.
+ */
 export function sendWhile(socket: Socket, going: () => boolean): Promise<Flow> {
-  return send(socket, () => (going() ? SMALL_BLOCK_BYTES : 0));
+  const pause = (): Promise<void> => sleep(SMALL_BLOCK_PAUSE_MS);
+  return send(socket, () => (going() ? SMALL_BLOCK_BYTES : 0), pause);
 }
 
 /** @param next How long the next block is; 0 ends the sending side. */
-async function send(socket: Socket, next: (sent: number) => number, onBlock?: (sent: number) => void): Promise<Flow> {
+async function send(
+  socket: Socket,
+  next: (sent: number) => number,
+  onBlock?: (sent: number) => Promise<void> | void,
+): Promise<Flow> {
   const hash = createHash('sha256');
   const random = randomBytes(BLOCK_BYTES);
   let sent = 0;
@@ -124,7 +134,7 @@ async function send(socket: Socket, next: (sent: number) => number, onBlock?: (s
     hash.update(block);
     sent += block.length;
     if (!socket.write(block)) await drained(socket);
-    onBlock?.(sent);
+    await onBlock?.(sent);
   }
   socket.end();
   return { bytes: sent, sha256: hash.digest('hex') };

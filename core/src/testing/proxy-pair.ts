@@ -63,8 +63,8 @@ export class PairedS2DS implements S2DS {
   }
 
   async adopt(request: StreamRequest, targets: readonly Address[]): Promise<boolean> {
-    const pair = this.pairs.get(request.uid);
-    if (!pair) return await this.near.adopt(request, targets);
+    const pair = this.pairs.get(request.uid) ?? (await this.make(request));
+    this.pairs.set(request.uid, pair);
     const near = { ...pair.near, listeners: request.listeners };
     const adopted = [await this.near.adopt(near, pair.through), await this.far.adopt(pair.far, targets)];
     if (adopted.every(Boolean)) return true;

@@ -3,7 +3,7 @@ import { formatAddress, poll, ProxyContainer, S2DSException } from '@scistream/c
 
 const PROGRAM = 'forwarder.mjs';
 const CONFIG = 'forward.json';
-const RETARGET_TIMEOUT_MS = 5_000;
+const RELOAD_TIMEOUT_MS = 5_000;
 
 /** The program that forwards. It travels with the configuration, so it runs wherever there is a Node.js. */
 const program = readFileSync(new URL('./forwarder.js', import.meta.url), 'utf8');
@@ -56,13 +56,13 @@ export class ForwardContainer extends ProxyContainer {
    * @override
    * @param {import('@scistream/core').ProxyInstance} instance
    */
-  async retarget({ ref, view }) {
+  async reload({ ref, view }) {
     const { runtime } = this.context;
     const wanted = `targets ${view.targets.map(formatAddress).join(' ')}`;
     await runtime.signal(ref, 'SIGHUP');
     await poll(
       async () => ((await runtime.logs(ref, 1)).trim() === wanted ? true : undefined),
-      { timeoutMs: RETARGET_TIMEOUT_MS },
+      { timeoutMs: RELOAD_TIMEOUT_MS },
       () => new S2DSException('SCI_PROXY_COMMAND_FAILED', `forward did not take over: ${wanted}.`),
     );
   }
