@@ -160,12 +160,11 @@ async function main() {
   }
   try {
     if (wanted.fast) await runAll(fast, FAST_AT_ONCE, options);
-    if (wanted.real) await runAll(real, 1, options);
-    contractTable(readResults(temporary)).forEach(print);
     if (wanted.real) {
       stopEngine = await engineFor(real);
       await runAll(real, 1, options);
     }
+    contractTable(readResults(temporary)).forEach(print);
     if (wanted.lts) await runOnLts(fast, options);
   } finally {
     await stopEngine();

@@ -122,7 +122,10 @@ class Fixture<P extends Tiny> {
 
   async kill(): Promise<void> {
     for (const instance of await this.runtime.list({})) this.runtime.kill(instance);
-    await eventually(async () => assert.is.not((await this.proxy.status(this.request.uid)).state, 'restarting'), 10_000);
+    await eventually(
+      async () => assert.is.not((await this.proxy.status(this.request.uid)).state, 'restarting'),
+      10_000,
+    );
   }
 }
 
@@ -260,7 +263,10 @@ s('adopts what runs as asked, touches nothing of it, and carries on', async () =
 s('adopts nothing that has ended or listens elsewhere, and removes it', async () => {
   const it = new Fixture(Rereading);
   await it.proxy.start(it.request);
-  const elsewhere = it.request.listeners.map((listener) => ({ ...listener, address: { host: '127.0.0.1', port: 6000 } }));
+  const elsewhere = it.request.listeners.map((listener) => ({
+    ...listener,
+    address: { host: '127.0.0.1', port: 6000 },
+  }));
   const heir = it.on(it.runtime.another());
   assert.is(await heir.adopt({ ...it.request, listeners: elsewhere }, [A]), false);
   assert.equal(await it.runtime.list({}), []);

@@ -200,6 +200,8 @@ export class ProcessRuntime implements ContainerRuntime {
     try {
       const socket = connect(`/proc/self/fd/${directory.fd}/${socketName}`);
       await once(socket, 'connect');
+      // Who asked does not listen yet, and a program that dies right now must not take this process with it.
+      socket.on('error', () => socket.destroy());
       return socket;
     } finally {
       await directory.close();

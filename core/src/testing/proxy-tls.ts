@@ -176,6 +176,8 @@ class Impostor implements AsyncDisposable {
   readonly #server = createTlsServer({ minVersion: 'TLSv1.3' }, (socket) => {
     socket.on('data', (chunk: Buffer) => (this.heard += chunk.toString()));
     socket.on('error', () => socket.destroy());
+    // Some verify only after the handshake, which then looks complete from here.
+    socket.once('close', () => (this.refusals += 1));
   });
 
   static async listen(host: string): Promise<Impostor> {
