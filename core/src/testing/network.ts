@@ -104,8 +104,11 @@ export interface Flow {
   readonly sha256: string;
 }
 
-/** Sends random blocks, never faster than the socket takes them, and ends the sending side. */
-export function sendRandom(socket: Socket, bytes: number, onBlock?: (sent: number) => void): Promise<Flow> {
+/**
+ * Sends random blocks, never faster than the socket takes them, and ends the sending side.
+ * @param onBlock Told after each block how many bytes were taken; false ends the sending before its time.
+ */
+export function sendRandom(socket: Socket, bytes: number, onBlock?: (sent: number) => unknown): Promise<Flow> {
   return send(socket, (sent) => Math.min(BLOCK_BYTES, bytes - sent), onBlock);
 }
 
@@ -122,7 +125,7 @@ export function sendWhile(socket: Socket, going: () => boolean): Promise<Flow> {
 async function send(
   socket: Socket,
   next: (sent: number) => number,
-  onBlock?: (sent: number) => Promise<void> | void,
+  onBlock?: (sent: number) => unknown,
 ): Promise<Flow> {
   const hash = createHash('sha256');
   const random = randomBytes(BLOCK_BYTES);
@@ -134,7 +137,7 @@ async function send(
     hash.update(block);
     sent += block.length;
     if (!socket.write(block)) await drained(socket);
-    await onBlock?.(sent);
+    if ((await onBlock?.(sent)) === false) break;
   }
   socket.end();
   return { bytes: sent, sha256: hash.digest('hex') };
