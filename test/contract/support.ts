@@ -16,6 +16,8 @@ import {
   type TlsEnd,
 } from '@scistream/core/testing';
 import { HaproxyContainer, HaproxyOptions } from '@scistream/plugin-haproxy';
+import { NginxContainer, NginxOptions } from '@scistream/plugin-nginx';
+import { StunnelContainer, StunnelOptions } from '@scistream/plugin-stunnel';
 import { suite } from 'uvu';
 
 interface ProxyEntry {
@@ -28,6 +30,8 @@ interface ProxyEntry {
 const PROXIES = {
   relay: { create: (context) => new RelayContainer(context, relayOptions.parse({ processes: 2 })) },
   haproxy: { create: (context) => new HaproxyContainer(context, HaproxyOptions.parse({})) },
+  nginx: { create: (context) => new NginxContainer(context, NginxOptions.parse({})), holds: () => false },
+  stunnel: { create: (context) => new StunnelContainer(context, StunnelOptions.parse({})), holds: () => false },
 } as const satisfies Readonly<Record<string, ProxyEntry>>;
 
 /** Columns. */

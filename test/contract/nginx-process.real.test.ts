@@ -1,0 +1,4 @@
+// needs: nginx
+import { matrix } from './support.js';
+
+matrix('nginx', 'process');

@@ -1,0 +1,4 @@
+// needs: stunnel
+import { matrix } from './support.js';
+
+matrix('stunnel', 'process');
