@@ -59,7 +59,7 @@ s('check looks for what the configuration names, not only at its form', async ({
     await writeFile(join(home.path, 's2cs.conf'), `facility: aps\n${content}\n`);
     return (await home.failure('config', 'check', '--config', 's2cs.conf')).code;
   };
-  assert.is(await check('gateways: [{ proxy: nginx }]'), 'SCI_PROXY_UNKNOWN');
+  assert.is(await check('gateways: [{ proxy: envoy }]'), 'SCI_PROXY_UNKNOWN');
   assert.is(await check('gateways: [{ runtime: cloud }]'), 'SCI_RUNTIME_UNKNOWN');
   assert.is(await check('proxies: { relay: { speed: 1 } }'), 'SCI_PLUGIN_OPTIONS_INVALID');
   assert.is(await check('plugins: [scistream-plugin-absent]'), 'SCI_PLUGIN_NOT_FOUND');

@@ -1,6 +1,6 @@
 /** The life of a stream on one control server: REQ, HELLO, UPDATE and RELEASE in every order. */
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { formatAddress, poll } from '@scistream/core';
@@ -186,7 +186,8 @@ s('a HELLO that is refused ends its req too', async () => {
 s('a proxy that cannot be started ends HELLO and req with the reason', async () => {
   await using server = await TestServer.start();
   const uid = randomUUID();
-  const hash = createHash('sha256').update(uid).digest('hex').slice(0, 8);
+  const owner = await readFile(join(server.state, 'owner'), 'utf8');
+  const hash = createHash('sha256').update(`${owner} ${uid}`).digest('hex').slice(0, 8);
   const stranger = join(server.state, 'process', `scistream-${uid.slice(0, 8)}-${hash}-0`);
   await mkdir(stranger, { recursive: true });
   const req = server.peer.control.req({ uid, role: 'PROD', numConn: 2 });
