@@ -182,6 +182,7 @@ export abstract class ProxyContainer implements S2DS {
       proxy: this.id,
       alone: (work) => this.#lock.run(uid, work),
       replace: (index, signal) => this.#replace(live, index, signal),
+      end: () => this.#end(live),
     });
     const live: Live = { request, instances, supervision };
     this.#streams.set(uid, live);
@@ -265,6 +266,15 @@ export abstract class ProxyContainer implements S2DS {
     await this.#remove(ref).catch((error: unknown) => {
       this.context.log.error({ instance: ref.name, error: messageOf(error) }, 'instance could not be removed');
     });
+  }
+
+  /** What cannot be ended now is ended by the release. */
+  async #end({ instances }: Live): Promise<void> {
+    const ends = instances.map(({ ref }) => this.context.runtime.stop(ref, STOP_GRACE_MS));
+    for (const outcome of await Promise.allSettled(ends)) {
+      if (outcome.status === 'rejected')
+        this.context.log.error({ error: messageOf(outcome.reason) }, 'instance could not be ended');
+    }
   }
 
   async #replace(live: Live, index: number, signal: AbortSignal): Promise<ContainerRef> {

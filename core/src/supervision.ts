@@ -18,6 +18,8 @@ export interface SupervisedStream {
   readonly alone: (work: () => Promise<void>) => Promise<void>;
   /** Makes instance `index` anew: same addresses, same targets. */
   readonly replace: (index: number, signal: AbortSignal) => Promise<ContainerRef>;
+  /** Ends all that still runs of a stream that is given up: nobody must be served by half of it. */
+  readonly end: () => Promise<void>;
 }
 
 /** Keeps the instances of one stream alive: one that ends by itself is started again, until that happens too often. */
@@ -108,6 +110,7 @@ export class Supervision {
     this.#deaths = [...this.#deaths.filter((death) => death > now - WINDOW_MS), now];
     if (this.#deaths.length > MAX_RESTARTS) {
       this.#error = why;
+      await this.stream.end();
       this.#settle(why);
     } else if (this.#deaths.length > 1) {
       await sleep(BACK_OFF_MS * 2 ** (this.#deaths.length - 2), undefined, { signal: this.#signal });
