@@ -2,17 +2,22 @@ import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Spread } from './statistics.js';
 
+/** What a measurement may need of the machine. */
+export type Need = 'iperf3' | 'haproxy' | 'nginx' | 'stunnel' | 'docker' | 'namespaces';
+
 /** What every measurement gets to know. */
 export interface Bench {
   readonly rounds: number;
   /** Length of one throughput measurement. */
   readonly seconds: number;
+  /** Few of everything that is counted: to see that it works, not for numbers. */
+  readonly quick: boolean;
   /** A directory of this run, 0700, removed at the end. */
   readonly directory: string;
   /** Aborts when the run has to end early; everything made is taken down then. */
   readonly signal: AbortSignal;
   /** Why programs cannot be used here; those that can are absent. */
-  readonly missing: Readonly<Partial<Record<'iperf3' | 'haproxy' | 'namespaces', string>>>;
+  readonly missing: Readonly<Partial<Record<Need, string>>>;
   /** Tells the progress. */
   say(text: string): void;
 }

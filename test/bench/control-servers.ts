@@ -1,15 +1,19 @@
+import { randomUUID } from 'node:crypto';
 import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ControlClient, resolveEndpoint, S2UC, type ProgressEvent } from '@scistream/core/client';
+import { poll } from '@scistream/core';
+import { connectPeer, type Peer } from '../support/clients.js';
 import { leftovers } from '../support/leftovers.js';
 import { freeRange, type PortRange } from '../support/ports.js';
 import { newDirectory, type Bench } from './bench.js';
 import { openDescriptors, Program, residentBytes } from './process.js';
 
 const S2CS = fileURLToPath(new URL('./bin/s2cs.js', import.meta.resolve('@scistream/cli/package.json')));
-/** Ports of each gateway: 20 streams of 4 listeners, and a probe for each. */
+/** Ports of each gateway, unless somebody says: 20 streams of 4 listeners, and a probe for each. */
 const PORTS = 100;
+const WAITING_MS = 120_000;
 
 /** What a control server and the streams on it hold, as the operating system tells it. */
 export interface Footprint {
@@ -24,6 +28,7 @@ export interface Footprint {
 /** One `s2cs` as its own process, as a facility runs it, with a connection to it. */
 class Server implements AsyncDisposable {
   readonly #client: ControlClient;
+  readonly #peers: Peer[] = [];
 
   private constructor(
     /** host:port#fingerprint, as a user writes it. */
@@ -67,6 +72,20 @@ class Server implements AsyncDisposable {
     return residentBytes(this.program.pid);
   }
 
+  /** Sends so many requests for one listener, without HELLO; returns when all wait. They end with the connection. */
+  async fillWithRequests(count: number, signal: AbortSignal): Promise<void> {
+    const url = `https://${this.ref.split('#')[0] ?? ''}`;
+    const peer = await connectPeer({ url, certificate: join(this.state, 'tls', 'server.crt') });
+    this.#peers.push(peer);
+    const calls = Array.from({ length: count }, () =>
+      peer.control.req({ uid: randomUUID(), role: 'PROD', numConn: 1 }),
+    );
+    // They end when the connection is cut; one that is refused before never waits, which the deadline tells.
+    void Promise.allSettled(calls);
+    const all = async (): Promise<true | undefined> => (await this.footprint()).leasedPorts >= count || undefined;
+    await poll(all, { timeoutMs: WAITING_MS, intervalMs: 100, signal }, () => new Error('too few requests wait'));
+  }
+
   async footprint(): Promise<Footprint> {
     const { gateways } = await this.#client.describe();
     const { listening, processes } = await leftovers(this.state, this.range);
@@ -80,9 +99,18 @@ class Server implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const peer of this.#peers) peer.cut();
     this.#client.close();
     await this.program[Symbol.asyncDispose]();
   }
+}
+
+/** Where the usual does not do. */
+export interface FacilityOptions {
+  /** Hears of every stream that is made. */
+  readonly onProgress?: (event: ProgressEvent) => void;
+  /** Of each gateway. */
+  readonly ports?: number;
 }
 
 /** Two control servers with a gateway each, and a user client in this process. */
@@ -93,14 +121,16 @@ export class Facilities implements AsyncDisposable {
     readonly servers: readonly [from: Server, to: Server],
   ) {}
 
-  /** @param onProgress Hears of every stream that is made. */
-  static async start(bench: Bench, onProgress: (event: ProgressEvent) => void = () => undefined): Promise<Facilities> {
-    const { first } = await freeRange(2 * (PORTS + 1));
+  static async start(
+    bench: Bench,
+    { onProgress = () => undefined, ports = PORTS }: FacilityOptions = {},
+  ): Promise<Facilities> {
+    const { first } = await freeRange(2 * (ports + 1));
     const start = (facility: string, from: number): Promise<Server> =>
-      Server.start(bench, facility, `127.0.0.1:${from}`, { first: from + 1, last: from + PORTS });
+      Server.start(bench, facility, `127.0.0.1:${from}`, { first: from + 1, last: from + ports });
     const from = await start('beamline', first);
     try {
-      const to = await start('cluster', first + PORTS + 1);
+      const to = await start('cluster', first + ports + 1);
       const client = new S2UC({}, { onProgress, stateDir: await newDirectory(bench, 'user') });
       return new Facilities(client, [from, to]);
     } catch (error) {

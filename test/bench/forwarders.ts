@@ -1,21 +1,15 @@
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { formatAddress, parseAddress, poll, type Address } from '@scistream/core';
+import { formatAddress, parseAddress, type Address, type Role, type StreamTls } from '@scistream/core';
 import type { PortRange } from '@scistream/core/server';
 import { processesBelow } from '../support/leftovers.js';
-import { freeRange, listeningIn } from '../support/ports.js';
+import { freeRange } from '../support/ports.js';
 import { newDirectory, type Bench } from './bench.js';
-import type { GatewayRequest, GatewayStart, StreamStarted } from './gateway.js';
+import type { GatewayOpened, GatewayRequest, GatewayStart, GatewayWish, Retargeted, StreamStarted } from './gateway.js';
 import { cpuSeconds, Program } from './process.js';
 
-const LOOPBACK = '127.0.0.1';
-const READY_MS = 5_000;
-const SOURCES = fileURLToPath(new URL('../../../test/bench/', import.meta.url));
+export const LOOPBACK = '127.0.0.1';
 const HERE = fileURLToPath(new URL('.', import.meta.url));
-
-/** The proxy's threads in the hand-tuned configuration: as many as the plugin takes by default. */
-const THREADS = Math.min(availableParallelism(), 4);
 
 /** Something that forwards now. */
 export interface Running extends AsyncDisposable {
@@ -39,57 +33,6 @@ export const direct: Forwarder = {
     Promise.resolve({ entries: targets, cpuSeconds: () => 0, [Symbol.asyncDispose]: () => Promise.resolve() }),
 };
 
-/** The baseline of the relay, pipe.js. */
-export const barePipe: Forwarder = {
-  name: 'Node pipe',
-  async start(targets) {
-    const command = [process.execPath, join(SOURCES, 'pipe.js'), LOOPBACK, ...targets.map(formatAddress)];
-    const program = new Program(command, { name: 'pipe.js' });
-    const ports = JSON.parse(await program.line()) as number[];
-    return {
-      entries: ports.map((port) => ({ host: LOOPBACK, port })),
-      cpuSeconds: () => cpuSeconds([program.pid]),
-      [Symbol.asyncDispose]: () => program[Symbol.asyncDispose](),
-    };
-  },
-};
-
-/** The baseline of the haproxy plugin, haproxy-hand-tuned.cfg. At most four targets. */
-export function handTunedHaproxy(bench: Bench): Forwarder {
-  return {
-    name: 'HAProxy, hand-tuned',
-    async start(targets) {
-      const range = await freeRange(targets.length);
-      const entries = targets.map((_, i) => ({ host: LOOPBACK, port: range.first + i }));
-      const variables = Object.fromEntries([
-        ...entries.map((entry, i) => [`LISTEN${i}`, formatAddress(entry)]),
-        ...targets.map((target, i) => [`TARGET${i}`, formatAddress(target)]),
-      ]) as Record<string, string>;
-      const program = new Program(['haproxy', '-db', '-f', join(SOURCES, 'haproxy-hand-tuned.cfg')], {
-        cwd: await newDirectory(bench, 'hand-tuned'),
-        env: { ...process.env, ...variables, THREADS: `${THREADS}` },
-      });
-      const listening = async (): Promise<true | undefined> =>
-        (await listeningIn(range)).length === targets.length || undefined;
-      try {
-        await poll(
-          listening,
-          { timeoutMs: READY_MS, signal: bench.signal },
-          () => new Error('HAProxy does not listen'),
-        );
-      } catch (error) {
-        await program[Symbol.asyncDispose]();
-        throw error;
-      }
-      return {
-        entries,
-        cpuSeconds: () => cpuSeconds([program.pid]),
-        [Symbol.asyncDispose]: () => program[Symbol.asyncDispose](),
-      };
-    },
-  };
-}
-
 /** Where a gateway is, when not on loopback of this network namespace. */
 export interface Place {
   readonly host: string;
@@ -98,39 +41,118 @@ export interface Place {
   readonly prefix: readonly string[];
 }
 
-/** A gateway whose streams all have the same proxy, see gateway.ts. As a forwarder every `start` is a stream. */
+/** What a gateway offers, where it is not the plain thing. */
+export interface GatewayOptions {
+  readonly place?: Place;
+  /** How many ports it has, default 16. */
+  readonly ports?: number;
+  /** Default `process`. */
+  readonly runtime?: string;
+  readonly options?: GatewayStart['options'];
+}
+
+/** A gateway whose streams all have the same proxy, see gateway.ts. As a forwarder every `start` is an inbound stream. */
 export class Gateway implements Forwarder, AsyncDisposable {
   private constructor(
     readonly name: string,
-    private readonly program: Program,
-    private readonly state: string,
+    private readonly argument: GatewayStart,
+    private readonly prefix: readonly string[],
+    private program: Program,
+    /** Ms it took to get ready, what an earlier one left included. */
+    public openMs: number,
   ) {}
 
-  /** Starts the program; it answers the first request when it is ready. */
-  static async open(bench: Bench, name: string, proxy: string, place?: Place): Promise<Gateway> {
-    const { host, ports, prefix } = place ?? { host: LOOPBACK, ports: await freeRange(16), prefix: [] };
+  /** Starts the program, which is ready when this returns. */
+  static async open(bench: Bench, name: string, proxy: string, how: GatewayOptions = {}): Promise<Gateway> {
+    const { runtime = 'process', options = { proxy: {}, runtime: {} } } = how;
+    const { host, ports, prefix } = how.place ?? {
+      host: LOOPBACK,
+      ports: await freeRange(how.ports ?? 16),
+      prefix: [],
+    };
     const state = await newDirectory(bench, 'gateway');
-    const start: GatewayStart = { host, ports, proxy, state };
-    const command = [...prefix, process.execPath, join(HERE, 'gateway.js'), JSON.stringify(start)];
-    return new Gateway(name, new Program(command, { name: `the ${proxy} gateway` }), state);
+    const argument = { host, ports, proxy, runtime, options, state };
+    return new Gateway(name, argument, prefix, ...(await launch(argument, prefix)));
+  }
+
+  /** Where its proxies work, in the runtime `process`. */
+  get state(): string {
+    return this.argument.state;
+  }
+
+  get ports(): PortRange {
+    return this.argument.ports;
   }
 
   async start(targets: readonly Address[]): Promise<Running> {
-    const before = new Set(await processesBelow(this.state));
-    const request: GatewayRequest = { targets: targets.map(formatAddress) };
-    const { uid, entries } = await this.program.ask<StreamStarted>(request);
-    const pids = (await processesBelow(this.state)).filter((pid) => !before.has(pid));
-    if (pids.length === 0) throw new Error(`${this.name} forwards without a process`);
-    const release: GatewayRequest = { release: uid };
+    return await this.#run({ targets: targets.map(formatAddress), role: 'PROD' });
+  }
+
+  /** Streams of one side, and encrypted ones. */
+  hop(role: Role, tls?: StreamTls): Forwarder {
     return {
-      entries: entries.map((entry) => parseAddress(entry)),
-      cpuSeconds: () => cpuSeconds(pids),
-      [Symbol.asyncDispose]: async () => void (await this.program.ask(release)),
+      name: this.name,
+      start: (targets) => this.#run({ targets: targets.map(formatAddress), role, ...(tls ? { tls } : {}) }),
     };
+  }
+
+  /** Starts streams, all at once. */
+  startAll(wishes: readonly GatewayWish[]): Promise<readonly StreamStarted[]> {
+    return this.#ask({ start: wishes });
+  }
+
+  releaseAll(uids: readonly string[]): Promise<object> {
+    return this.#ask({ release: uids });
+  }
+
+  retarget(uid: string, targets: readonly Address[]): Promise<Retargeted> {
+    return this.#ask({ retarget: uid, targets: targets.map(formatAddress) });
+  }
+
+  /** Kills it and starts it again, to take charge of its streams. */
+  async crash(): Promise<void> {
+    await this.program.kill();
+    try {
+      [this.program, this.openMs] = await launch(this.argument, this.prefix);
+    } catch (error) {
+      // Nobody has charge of them any more.
+      for (const pid of await processesBelow(this.state)) process.kill(pid, 'SIGKILL');
+      throw error;
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.program[Symbol.asyncDispose]();
+  }
+
+  async #run(wish: GatewayWish): Promise<Running> {
+    const before = new Set(await processesBelow(this.state));
+    const [started] = await this.startAll([wish]);
+    if (!started) throw new Error(`${this.name} has started nothing`);
+    const pids = (await processesBelow(this.state)).filter((pid) => !before.has(pid));
+    if (pids.length === 0 && this.argument.runtime === 'process') throw new Error(`${this.name} has no process`);
+    return {
+      entries: started.entries.map((entry) => parseAddress(entry)),
+      cpuSeconds: () => cpuSeconds(pids),
+      [Symbol.asyncDispose]: async () => void (await this.releaseAll([started.uid])),
+    };
+  }
+
+  #ask<Answer>(request: GatewayRequest): Promise<Answer> {
+    return this.program.ask<Answer>(request);
+  }
+}
+
+/** Starts the program and waits until it is ready. */
+async function launch(argument: GatewayStart, prefix: readonly string[]): Promise<[Program, number]> {
+  const command = [...prefix, process.execPath, join(HERE, 'gateway.js'), JSON.stringify(argument)];
+  const program = new Program(command, { name: `the ${argument.proxy} gateway` });
+  try {
+    const { openMs } = JSON.parse(await program.line()) as GatewayOpened;
+    return [program, openMs];
+  } catch (error) {
+    await program[Symbol.asyncDispose]();
+    throw error;
   }
 }
 

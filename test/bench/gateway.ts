@@ -1,13 +1,17 @@
 /**
  * `node gateway.js JSON`: a gateway without its control server, so that proxies are started exactly as for a stream and
- * can live in a network namespace. Reads one {@link GatewayRequest} per line, answers each with one line, and releases
- * everything when its input ends or on SIGTERM. Whatever fails ends it.
+ * can live in a network namespace. Says first how long it took to get ready ({@link GatewayOpened}), then reads one
+ * {@link GatewayRequest} per line and answers each with one line. It releases everything when its input ends or on
+ * SIGTERM; killed, it leaves its streams to the next one with the same state. Whatever fails ends it.
  */
 import { randomUUID } from 'node:crypto';
 import { createInterface } from 'node:readline';
-import { formatAddress, parseAddress, silentLogger } from '@scistream/core';
+import { formatAddress, parseAddress, silentLogger, type Role, type StreamTls } from '@scistream/core';
 import { BUILT_INS, EmbeddedDataServer, Providers, type PortRange } from '@scistream/core/server';
+import docker from '@scistream/plugin-dockersock';
 import haproxy from '@scistream/plugin-haproxy';
+import nginx from '@scistream/plugin-nginx';
+import stunnel from '@scistream/plugin-stunnel';
 
 /** The argument of the program. */
 export interface GatewayStart {
@@ -15,48 +19,93 @@ export interface GatewayStart {
   readonly host: string;
   readonly ports: PortRange;
   readonly proxy: string;
+  readonly runtime: string;
+  /** Options of the proxy and of the runtime. */
+  readonly options: {
+    readonly proxy: Readonly<Record<string, unknown>>;
+    readonly runtime: Readonly<Record<string, unknown>>;
+  };
   /** Absolute path of its state directory; proxies work below it. */
   readonly state: string;
 }
 
-/** Start a stream with a listener for each target (host:port), or end it. */
-export type GatewayRequest = { readonly targets: readonly string[] } | { readonly release: string };
+/** The first line: ms until it was ready, what an earlier one left included. */
+export interface GatewayOpened {
+  readonly openMs: number;
+}
 
-/** Answer to `targets`: every entry (host:port) accepts and forwards to its target. `release` is answered with `{}`. */
+/** What to start: a listener for each target (host:port). */
+export interface GatewayWish {
+  readonly targets: readonly string[];
+  readonly role: Role;
+  readonly tls?: StreamTls;
+}
+
+/** Start streams, all at once; give one other targets; or end some, all at once. */
+export type GatewayRequest =
+  | { readonly start: readonly GatewayWish[] }
+  | { readonly retarget: string; readonly targets: readonly string[] }
+  | { readonly release: readonly string[] };
+
+/** Answer to `start`, one for each: every entry (host:port) accepts and forwards to its target. */
 export interface StreamStarted {
   readonly uid: string;
   readonly entries: readonly string[];
+  /** From the reservation until its listeners accept, in ms; the targets come afterwards. */
+  readonly startMs: number;
 }
 
-const { host, ports, proxy, state } = JSON.parse(process.argv[2] ?? '{}') as GatewayStart;
+/** Answer to `retarget`: how long the call took. `release` is answered with `{}`. */
+export interface Retargeted {
+  readonly updateMs: number;
+}
+
+const { host, ports, proxy, runtime, options, state } = JSON.parse(process.argv[2] ?? '{}') as GatewayStart;
+const plugins = [haproxy, nginx, stunnel, docker].flatMap(({ providers: found }) => found);
 const providers = new Providers({
-  builtIns: [...BUILT_INS, ...haproxy.providers.map((provider) => ({ provider, summary: '' }))],
+  builtIns: [...BUILT_INS, ...plugins.map((provider) => ({ provider, summary: '' }))],
   plugins: [],
-  config: { proxies: {}, runtimes: {}, plugins: [] },
+  config: { proxies: { [proxy]: options.proxy }, runtimes: { [runtime]: options.runtime }, plugins: [] },
 });
-const settings = { name: 'bench', wan: host, lan: host, ports, proxy, runtime: 'process' };
+const settings = { name: 'bench', wan: host, lan: host, ports, proxy, runtime };
 const gateway = new EmbeddedDataServer(settings, providers, silentLogger, state);
 const { signal } = new AbortController();
 
-async function start(targets: readonly string[]): Promise<StreamStarted> {
+async function start({ targets, role, tls }: GatewayWish): Promise<StreamStarted> {
   const uid = randomUUID();
-  const wish = { uid, role: 'PROD', transport: 'tcp', count: targets.length, proxy: '', runtime: '' } as const;
-  const { listeners } = await gateway.reserve({ ...wish, bitsPerSecond: 0 });
+  const wish = { uid, role, transport: 'tcp', count: targets.length, proxy: '', runtime: '' } as const;
+  const begun = performance.now();
+  const { listeners } = await gateway.reserve({ ...wish, bitsPerSecond: 0, ...(tls ? { tls } : {}) });
   await gateway.start(uid, signal);
-  const parsed = targets.map((target) => parseAddress(target));
-  await gateway.updateTargets(uid, parsed, signal);
-  return { uid, entries: listeners.map(formatAddress) };
+  const startMs = performance.now() - begun;
+  await update(uid, targets);
+  return { uid, entries: listeners.map(formatAddress), startMs };
 }
 
+async function update(uid: string, targets: readonly string[]): Promise<Retargeted> {
+  const parsed = targets.map((target) => parseAddress(target));
+  const begun = performance.now();
+  await gateway.updateTargets(uid, parsed, signal);
+  return { updateMs: performance.now() - begun };
+}
+
+async function answer(request: GatewayRequest): Promise<object> {
+  if ('start' in request) return await Promise.all(request.start.map(start));
+  if ('retarget' in request) return await update(request.retarget, request.targets);
+  await Promise.all(request.release.map((uid) => gateway.release(uid)));
+  return {};
+}
+
+const say = (what: object): void => void process.stdout.write(`${JSON.stringify(what)}\n`);
 const requests = createInterface(process.stdin);
 process.on('SIGTERM', () => requests.close());
 try {
-  for await (const line of requests) {
-    const request = JSON.parse(line) as GatewayRequest;
-    const answer = 'targets' in request ? await start(request.targets) : await gateway.release(request.release);
-    process.stdout.write(`${JSON.stringify(answer)}\n`);
-  }
+  const begun = performance.now();
+  await gateway.open();
+  say({ openMs: performance.now() - begun } satisfies GatewayOpened);
+  for await (const line of requests) say(await answer(JSON.parse(line) as GatewayRequest));
 } finally {
+  await gateway.releaseAll();
   await gateway.close();
 }
 process.exit(0);

@@ -1,4 +1,5 @@
 import { poll, type Address } from '@scistream/core';
+import { freeRange } from '../support/ports.js';
 import { Program, run } from './process.js';
 import type { Bench } from './bench.js';
 
@@ -40,6 +41,12 @@ export class Producers implements AsyncDisposable {
       await producers[Symbol.asyncDispose]();
       throw error;
     }
+  }
+
+  /** So many of them here. */
+  static async onLoopback(count: number): Promise<Producers> {
+    const { first } = await freeRange(count);
+    return await Producers.start(Array.from({ length: count }, (_, i) => ({ host: '127.0.0.1', port: first + i })));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

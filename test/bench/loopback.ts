@@ -1,14 +1,14 @@
 import { FOUR, FOUR_ON_ONE, measureThroughput, ONE, ratioOf, throughputTable, type Load } from './throughput.js';
 import type { Bench, Goal, Part, Table } from './bench.js';
 import { number, range } from './format.js';
-import { barePipe, direct, Gateway, handTunedHaproxy, type Forwarder } from './forwarders.js';
+import { direct, Gateway, type Forwarder } from './forwarders.js';
+import { barePipe, handTuned, type HandTuned } from './hand-tuned.js';
 import { Producers } from './iperf.js';
 import { EchoServer, measureLatency } from './latency.js';
 import { interleave, spread, type Spread } from './statistics.js';
-import { freeRange } from '../support/ports.js';
 
 const RELAY_GOAL = 1.2;
-const HAPROXY_GOAL = 0.98;
+const PLUGIN_GOAL = 0.98;
 
 /** One-byte echoes and short connections over one forwarder. */
 interface LatencyResult {
@@ -22,12 +22,13 @@ interface LatencyResult {
 export async function relayPart(bench: Bench): Promise<Part> {
   await using relay = await Gateway.open(bench, 'relay', 'relay');
   const loads = [ONE, FOUR, FOUR_ON_ONE];
-  const part = await comparison(bench, [direct, barePipe, relay], [direct, barePipe], loads);
+  const pipe = barePipe(bench);
+  const part = await comparison(bench, [direct, pipe, relay], [direct, pipe], loads);
   const goal = (load: Load, bound: Goal['bound']): Goal => ({
-    what: `relay against ${barePipe.name}, ${load.name}`,
+    what: `relay against ${pipe.name}, ${load.name}`,
     bound,
     wanted: RELAY_GOAL,
-    ...ratioOf(part.data.throughput, load, relay.name, barePipe.name),
+    ...ratioOf(part.data.throughput, load, relay.name, pipe.name),
     unit: '',
   });
   const goals = [goal(ONE, 'at least'), goal(FOUR, 'more than')];
@@ -35,23 +36,23 @@ export async function relayPart(bench: Bench): Promise<Part> {
   return { ...part, method: `${part.method} ${processes}`, name: 'Relay', goals };
 }
 
-/** The haproxy plugin against an HAProxy configured by hand. Needs iperf3 and haproxy. */
-export async function haproxyPart(bench: Bench): Promise<Part> {
-  const handTuned = handTunedHaproxy(bench);
-  await using plugin = await Gateway.open(bench, 'haproxy plugin', 'haproxy');
+/** A plugin against the same program configured by hand, unencrypted. Needs iperf3 and the program. */
+export async function pluginPart(bench: Bench, proxy: Exclude<HandTuned, 'stunnel'>): Promise<Part> {
+  const byHand = handTuned(bench, proxy);
+  await using plugin = await Gateway.open(bench, `${proxy} plugin`, proxy);
   // The baseline against itself: how far from 1 its ratio lies is how little the others say on this machine now.
-  const control = { ...handTuned, name: `${handTuned.name}, again` };
+  const control = { ...byHand, name: `${byHand.name}, again` };
   const loads = [ONE, FOUR];
-  const part = await comparison(bench, [handTuned, plugin, control], [handTuned], loads);
+  const part = await comparison(bench, [byHand, plugin, control], [byHand], loads);
   const goals = loads.map((load): Goal => ({
-    what: `haproxy plugin against hand-tuned, ${load.name}`,
+    what: `${plugin.name} against hand-tuned, ${load.name}`,
     bound: 'at least',
-    wanted: HAPROXY_GOAL,
-    ...ratioOf(part.data.throughput, load, plugin.name, handTuned.name),
+    wanted: PLUGIN_GOAL,
+    ...ratioOf(part.data.throughput, load, plugin.name, byHand.name),
     unit: '',
   }));
-  const noise = 'The second hand-tuned HAProxy is the same as the first: its ratio shows the noise.';
-  return { ...part, method: `${part.method} ${noise}`, name: 'HAProxy plugin', goals };
+  const noise = 'The second hand-tuned one is the same as the first: its ratio shows the noise.';
+  return { ...part, method: `${part.method} ${noise}`, name: `Plugin ${proxy}`, goals };
 }
 
 async function comparison(
@@ -60,9 +61,7 @@ async function comparison(
   baselines: readonly Forwarder[],
   loads: readonly Load[],
 ) {
-  const { first } = await freeRange(FOUR.listeners);
-  const addresses = Array.from({ length: FOUR.listeners }, (_, i) => ({ host: '127.0.0.1', port: first + i }));
-  await using producers = await Producers.start(addresses);
+  await using producers = await Producers.onLoopback(FOUR.listeners);
   const contest = { contenders, baselines, producers: producers.addresses };
   const throughput = [];
   for (const load of loads) throughput.push(...(await measureThroughput(bench, contest, load)));

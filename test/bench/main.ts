@@ -8,28 +8,41 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
-import { isMet, type Bench, type Part } from './bench.js';
+import { isMet, type Bench, type Need, type Part } from './bench.js';
+import { dockerPart } from './containers.js';
+import { encryptedPart } from './encrypted.js';
+import { existingPart } from './existing.js';
 import { goalsToMarkdown, partToMarkdown } from './format.js';
-import { haproxyPart, relayPart } from './loopback.js';
+import { pluginPart, relayPart } from './loopback.js';
+import { manyPart } from './many.js';
 import { describeMachine, machineToMarkdown, type Machine } from './machine.js';
 import { namespacesPart } from './namespaces.js';
 import { works } from './process.js';
 import { parseSettings, USAGE, UsageError, type PartName, type Settings } from './settings.js';
 import { setupPart } from './setup.js';
 import { soakPart } from './soak.js';
+import { storePart } from './store.js';
+import { timesPart } from './times.js';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** What a part needs, and how it is measured. */
 interface Measurement {
-  readonly needs: readonly (keyof Bench['missing'])[];
+  readonly needs: readonly Need[];
   readonly measure: (bench: Bench) => Promise<Part>;
 }
 
 const MEASUREMENTS: Readonly<Record<PartName, Measurement>> = {
   relay: { needs: ['iperf3'], measure: relayPart },
-  haproxy: { needs: ['iperf3', 'haproxy'], measure: haproxyPart },
+  haproxy: { needs: ['iperf3', 'haproxy'], measure: (bench) => pluginPart(bench, 'haproxy') },
+  nginx: { needs: ['iperf3', 'nginx'], measure: (bench) => pluginPart(bench, 'nginx') },
+  encrypted: { needs: ['iperf3'], measure: encryptedPart },
   netns: { needs: ['iperf3', 'namespaces'], measure: namespacesPart },
+  docker: { needs: ['iperf3', 'docker'], measure: dockerPart },
+  times: { needs: [], measure: timesPart },
+  many: { needs: ['docker'], measure: manyPart },
+  store: { needs: [], measure: storePart },
+  existing: { needs: [], measure: existingPart },
   setup: { needs: [], measure: setupPart },
   soak: { needs: [], measure: soakPart },
 };
@@ -41,14 +54,26 @@ class Interrupted extends Error {
   }
 }
 
+/** How programs are found, and the Debian packages that bring them. */
+const PROGRAMS = {
+  iperf3: { command: ['iperf3', '--version'], packages: 'iperf3' },
+  haproxy: { command: ['haproxy', '-v'], packages: 'haproxy' },
+  nginx: { command: ['nginx', '-v'], packages: 'nginx libnginx-mod-stream' },
+  stunnel: { command: ['stunnel', '-version'], packages: 'stunnel4' },
+  docker: { command: ['sh', '-c', 'dockerd --version && busybox true'], packages: 'docker.io busybox-static' },
+  namespaces: { command: ['ip', 'netns', 'list'], packages: 'iproute2' },
+} as const satisfies Readonly<Record<Need, object>>;
+
 async function findMissing(): Promise<Bench['missing']> {
-  return {
-    ...(!(await works(['iperf3', '--version'])) && { iperf3: 'iperf3 is not installed' }),
-    ...(!(await works(['haproxy', '-v'])) && { haproxy: 'haproxy is not installed (apt-get install haproxy)' }),
-    ...(process.getuid?.() !== 0
-      ? { namespaces: 'network namespaces need root' }
-      : !(await works(['ip', 'netns', 'list'])) && { namespaces: 'ip is missing (apt-get install iproute2)' }),
-  };
+  const missing: Partial<Record<Need, string>> = {};
+  for (const [need, { command, packages }] of Object.entries(PROGRAMS) as [Need, (typeof PROGRAMS)[Need]][]) {
+    if (!(await works(command))) missing[need] = `${need} cannot be used (apt-get install ${packages})`;
+  }
+  if (process.getuid?.() !== 0) {
+    missing.namespaces = 'network namespaces need root';
+    missing.docker = 'a Docker engine of its own needs root';
+  }
+  return missing;
 }
 
 async function measure(settings: Settings, bench: Bench): Promise<readonly Part[]> {
@@ -72,7 +97,7 @@ const notMeasured = (name: string, reason: string): Part => ({
   data: null,
 });
 
-function report({ json, rounds, seconds }: Settings, machine: Machine, parts: readonly Part[]): string {
+function report({ json, rounds, seconds, quick }: Settings, machine: Machine, parts: readonly Part[]): string {
   const goals = parts.flatMap((part) => part.goals);
   if (json) {
     const shown = parts.map(({ name, data, notMeasured: missing, broken }) => ({
@@ -82,7 +107,7 @@ function report({ json, rounds, seconds }: Settings, machine: Machine, parts: re
       data,
     }));
     const judged = goals.map((goal) => ({ ...goal, met: isMet(goal) }));
-    return `${JSON.stringify({ machine, rounds, seconds, parts: shown, goals: judged })}\n`;
+    return `${JSON.stringify({ machine, rounds, seconds, quick, parts: shown, goals: judged })}\n`;
   }
   const sections = ['# Benchmark', machineToMarkdown(machine), ...parts.map(partToMarkdown), goalsToMarkdown(goals)];
   return `${sections.join('\n\n')}\n`;

@@ -116,7 +116,7 @@ class Gateways implements AsyncDisposable {
   async chain(bench: Bench, { inbound, outbound }: Network, proxy: string): Promise<Forwarder> {
     const open = async (host: string, namespace: string): Promise<Gateway> => {
       const place = { host, ports: GATEWAY_PORTS, prefix: inNamespace(namespace) };
-      const gateway = await Gateway.open(bench, proxy, proxy, place);
+      const gateway = await Gateway.open(bench, proxy, proxy, { place });
       this.#open.push(gateway);
       return gateway;
     };

@@ -1,15 +1,38 @@
 /**
- * The baseline of the relay: what anybody writes in ten lines of Node.js. `node pipe.js HOST TARGET...` listens on a free
- * port of HOST for each host:port, prints the ports as JSON and forwards until its input ends. As fast as it can be
- * without leaving `pipe`: no Nagle, no other work, and half-open connections as the relay has them.
+ * The baseline of the relay: what anybody writes in a few lines of Node.js. `node pipe.js HOST ROLE TARGET...` listens on
+ * a free port of HOST for each host:port, prints the ports as JSON and forwards until its input ends. ROLE: `plain`, or
+ * `server` or `client` of mutual TLS 1.3 with certificate.pem, key.pem and ca.pem of the working directory, where PEER is
+ * the name the server must have. As fast as it can be without leaving `pipe`: no Nagle, no other work, and half-open
+ * connections as the relay has them.
  */
 import { once } from 'node:events';
-import { connect, createServer } from 'node:net';
+import { readFileSync } from 'node:fs';
+import * as net from 'node:net';
+import * as tls from 'node:tls';
 
-const [host, ...targets] = process.argv.slice(2);
+const [host, role, ...targets] = process.argv.slice(2);
+const options = { allowHalfOpen: true, noDelay: true };
+const credentials =
+  role === 'plain'
+    ? {}
+    : {
+        cert: readFileSync('certificate.pem'),
+        key: readFileSync('key.pem'),
+        ca: readFileSync('ca.pem'),
+        minVersion: 'TLSv1.3',
+        ciphers: 'TLS_AES_128_GCM_SHA256',
+        requestCert: true,
+        rejectUnauthorized: true,
+        servername: process.env.PEER,
+      };
+const createServer =
+  role === 'server'
+    ? (...handler) => tls.createServer({ ...options, ...credentials }, ...handler)
+    : (...handler) => net.createServer(options, ...handler);
+const connect = role === 'client' ? tls.connect : net.connect;
 
 function forward(client, target) {
-  const server = connect({ ...target, allowHalfOpen: true, noDelay: true });
+  const server = connect({ ...target, ...options, ...(role === 'client' ? credentials : {}) });
   client.on('error', () => server.destroy());
   server.on('error', () => client.destroy());
   client.pipe(server);
@@ -18,9 +41,7 @@ function forward(client, target) {
 
 async function listen(target) {
   const [name, port] = target.split(':');
-  const server = createServer({ allowHalfOpen: true, noDelay: true }, (client) =>
-    forward(client, { host: name, port: Number(port) }),
-  );
+  const server = createServer((client) => forward(client, { host: name, port: Number(port) }));
   server.listen(0, host);
   await once(server, 'listening');
   return server.address().port;

@@ -5,7 +5,8 @@ import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { within } from '@scistream/core';
 
-const ANSWER_MS = 30_000;
+/** Fifty containers at once take a while. */
+const ANSWER_MS = 120_000;
 /** A gateway ends its proxies first, each within the grace it gives them. */
 const END_MS = 15_000;
 /** `utime` and `stime` of proc_pid_stat(5) count in USER_HZ, which is 100 on every architecture Node.js runs on. */
@@ -87,7 +88,12 @@ export class Program implements AsyncDisposable {
     return pid;
   }
 
-  /** The next line it writes to stdout. @throws when it ends instead, or stays silent for 30 s */
+  /** What it wrote to stderr last. */
+  get errors(): string {
+    return this.#errors.trim();
+  }
+
+  /** The next line it writes to stdout. @throws when it ends instead, or stays silent for two minutes */
   async line(): Promise<string> {
     const late = (): Error => new Error(`${this.#name} says nothing: ${this.#errors}`);
     const line = await within(this.#lines.next(), ANSWER_MS, late);
@@ -99,6 +105,15 @@ export class Program implements AsyncDisposable {
   async ask<Answer>(request: object): Promise<Answer> {
     this.#child.stdin?.write(`${JSON.stringify(request)}\n`);
     return JSON.parse(await this.line()) as Answer;
+  }
+
+  /** Kills it, and returns when it has ended. */
+  async kill(): Promise<void> {
+    const child = this.#child;
+    if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = once(child, 'exit');
+    child.kill('SIGKILL');
+    await ended;
   }
 
   /** Asks it to end, kills it when it does not, and returns when it has ended. */

@@ -1,7 +1,20 @@
 import { parseArgs } from 'node:util';
 
 /** The parts of the benchmark, in the order they run. */
-export const PARTS = ['relay', 'haproxy', 'netns', 'setup', 'soak'] as const;
+export const PARTS = [
+  'relay',
+  'haproxy',
+  'nginx',
+  'encrypted',
+  'netns',
+  'docker',
+  'times',
+  'many',
+  'store',
+  'existing',
+  'setup',
+  'soak',
+] as const;
 export type PartName = (typeof PARTS)[number];
 
 /** What was asked for. */
@@ -9,6 +22,7 @@ export interface Settings {
   readonly rounds: number;
   readonly seconds: number;
   readonly parts: readonly PartName[];
+  readonly quick: boolean;
   readonly json: boolean;
   readonly help: boolean;
 }
@@ -19,15 +33,17 @@ export class UsageError extends Error {}
 export const USAGE = `Usage: npm run bench -- [flags]
 
   --rounds N      rounds of each comparison, default 5
-  --seconds N     length of each throughput measurement, default 3
+  --seconds N     length of each throughput measurement, default 1
+  --quick         one round, and fewer of everything else that is counted: under three minutes instead of twelve
   --only A,B      only these parts: ${PARTS.join(', ')}
   --json          one JSON document instead of Markdown
 `;
 
 /** Parses the command line. @throws UsageError */
 export function parseSettings(args: readonly string[]): Settings {
-  const { rounds, seconds, only, json, help } = read(args);
-  return { rounds: whole('rounds', rounds), seconds: whole('seconds', seconds), parts: partsOf(only), json, help };
+  const { rounds, seconds, only, quick, json, help } = read(args);
+  const counts = { rounds: whole('rounds', rounds ?? (quick ? '1' : '5')), seconds: whole('seconds', seconds) };
+  return { ...counts, parts: partsOf(only), quick, json, help };
 }
 
 function read(args: readonly string[]) {
@@ -35,8 +51,9 @@ function read(args: readonly string[]) {
     return parseArgs({
       args: [...args],
       options: {
-        rounds: { type: 'string', default: '5' },
-        seconds: { type: 'string', default: '3' },
+        rounds: { type: 'string' },
+        seconds: { type: 'string', default: '1' },
+        quick: { type: 'boolean', default: false },
         only: { type: 'string', default: PARTS.join() },
         json: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },

@@ -7,6 +7,7 @@ import { EchoServer } from './latency.js';
 import { interleave, quantile, spread } from './statistics.js';
 
 const TIMES = 20;
+const QUICK_TIMES = 5;
 const WARM_UPS = 3;
 const GOAL_MS = 150;
 
@@ -41,19 +42,20 @@ export async function setupPart(bench: Bench): Promise<Part> {
   const proxies = bench.missing.haproxy === undefined ? ['relay', 'haproxy'] : ['relay'];
   const kinds = proxies.flatMap((proxy) => [1, 4].map((connections): Kind => ({ proxy, connections })));
   const clock = new Clock();
-  await using facilities = await Facilities.start(bench, (event) => clock.hear(event));
+  await using facilities = await Facilities.start(bench, { onProgress: (event) => clock.hear(event) });
   await using producer = await EchoServer.start(4);
   const upAndDown = (kind: Kind): Promise<Steps> => setUpOnce(bench, facilities, producer.addresses, kind, clock);
   bench.say(`set-up: ${WARM_UPS} times each to warm up`);
   await interleave(kinds, WARM_UPS, upAndDown);
-  bench.say(`set-up: ${TIMES} times each`);
-  const samples = await interleave(kinds, TIMES, upAndDown);
+  const times = bench.quick ? QUICK_TIMES : TIMES;
+  bench.say(`set-up: ${times} times each`);
+  const samples = await interleave(kinds, times, upAndDown);
   const results = kinds.map((kind) => summarize(kind, samples.get(kind) ?? []));
   return {
     name: 'Set-up',
     method:
       'Two `s2cs` processes on this machine, which share its cores, and the client library in a third: `up` with both sides ' +
-      `and verification, ${TIMES} times after ${WARM_UPS} to warm up, kinds interleaved, one stream at a time.`,
+      `and verification, ${times} times after ${WARM_UPS} to warm up, kinds interleaved, one stream at a time.`,
     tables: [setupTable(results)],
     goals: results.filter(({ connections }) => connections === 1).map(goal),
     notMeasured: bench.missing.haproxy === undefined ? [] : [`haproxy: ${bench.missing.haproxy}`],

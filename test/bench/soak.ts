@@ -6,6 +6,7 @@ import { number } from './format.js';
 import { EchoServer } from './latency.js';
 
 const STREAMS = 200;
+const QUICK_STREAMS = 60;
 const FIRST_BATCH = 40;
 const AT_ONCE = 20;
 const WARM_UPS = 3;
@@ -21,6 +22,7 @@ interface SideResult {
 
 /** Many streams on one pair of servers: none may fail and nothing may stay behind. */
 export async function soakPart(bench: Bench): Promise<Part> {
+  const total = bench.quick ? QUICK_STREAMS : STREAMS;
   await using facilities = await Facilities.start(bench);
   await using producer = await EchoServer.start(1);
   const targets = producer.addresses.map(formatAddress);
@@ -33,8 +35,8 @@ export async function soakPart(bench: Bench): Promise<Part> {
   bench.say(`soak: the first ${FIRST_BATCH} streams`);
   await streams(FIRST_BATCH);
   const afterFirstBatch = facilities.servers.map((server) => server.residentBytes);
-  bench.say(`soak: ${STREAMS - FIRST_BATCH} more streams`);
-  await streams(STREAMS - FIRST_BATCH);
+  bench.say(`soak: ${total - FIRST_BATCH} more streams`);
+  await streams(total - FIRST_BATCH);
   const seconds = (performance.now() - begun) / 1000;
   const afterAll = facilities.servers.map((server) => server.residentBytes);
   const after = await settled(bench, facilities, before);
@@ -48,12 +50,12 @@ export async function soakPart(bench: Bench): Promise<Part> {
   return {
     name: 'Soak',
     method:
-      `${STREAMS} streams of one connection over the relay, up (verified) and down, ${AT_ONCE} at a time, on one pair of ` +
+      `${total} streams of one connection over the relay, up (verified) and down, ${AT_ONCE} at a time, on one pair of ` +
       `\`s2cs\`: ${errors.length} errors, ${number(seconds, 1)} s.`,
     tables: [
       {
         title: 'What the servers hold, before and after',
-        columns: ['side', `RSS MB after ${FIRST_BATCH}`, `RSS MB after ${STREAMS}`, ...Object.keys(FOOTPRINT)],
+        columns: ['side', `RSS MB after ${FIRST_BATCH}`, `RSS MB after ${total}`, ...Object.keys(FOOTPRINT)],
         rows: sides.map(({ side, residentBytes, before: was, after: is }) => [
           side,
           megabytes(residentBytes.afterFirstBatch),
@@ -65,7 +67,7 @@ export async function soakPart(bench: Bench): Promise<Part> {
     goals: [],
     notMeasured: [],
     broken: [...new Set(errors), ...sides.flatMap(leftBehind)],
-    data: { streams: STREAMS, atOnce: AT_ONCE, errors, seconds, sides },
+    data: { streams: total, atOnce: AT_ONCE, errors, seconds, sides },
   };
 }
 
