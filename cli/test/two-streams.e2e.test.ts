@@ -3,6 +3,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { HopTraffic, StreamStatus } from '@scistream/core/client';
@@ -14,7 +15,9 @@ interface Released {
   readonly released: readonly { readonly connections: number; readonly bytesToConsumer: number }[];
 }
 
-const BLOCK = 64 * 1024;
+/** Enough to notice, and little enough for a machine that has much else to do. */
+const BLOCK = 32 * 1024;
+const PACE_MS = 25;
 
 const s = suite<{ site: Site }>('two streams of one proxy in containers');
 
@@ -22,7 +25,6 @@ s.before(async (context) => {
   context.site = await Site.open();
 });
 s.after(({ site }) => site[Symbol.asyncDispose]());
-s.after.each(({ site }) => site.expectNothingLeft());
 
 /** A connection on which blocks go to an echo and come back, one after another, until it is told to end. */
 class Pulse {
@@ -80,6 +82,7 @@ class Pulse {
       this.socket.write(block);
       assert.is(digest(await take(BLOCK)), digest(block), `block ${this.blocks}`);
       this.blocks += 1;
+      await pause(PACE_MS);
     }
   }
 }
@@ -135,6 +138,7 @@ for (const proxy of ['haproxy', 'nginx', 'stunnel', 'relay']) {
       const expected = { connections: 2, bytesToConsumer: bytes + 'one'.length };
       const [counted] = released.map(({ connections, bytesToConsumer }) => ({ connections, bytesToConsumer }));
       if (counts) assert.equal(counted, expected);
+      await site.expectNothingLeft();
     } finally {
       await Promise.all([one, two, three].map((producer) => producer.stop()));
     }
