@@ -1,4 +1,4 @@
-// needs: docker, root, haproxy, nginx, stunnel
+// needs: docker, root, haproxy, nginx
 /** Two streams of one proxy on one gateway: what is done with the second, the first never notices. */
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -106,11 +106,9 @@ async function hop(facilities: Facilities, uid: string): Promise<HopTraffic> {
   return first;
 }
 
-/** Nginx and stunnel count nothing. */
-const COUNTING: readonly string[] = ['haproxy', 'relay'];
-
-for (const proxy of ['haproxy', 'nginx', 'stunnel', 'relay']) {
-  const counts = COUNTING.includes(proxy);
+for (const proxy of ['haproxy', 'nginx']) {
+  // Nginx does not count.
+  const counts = proxy === 'haproxy';
   s(`${proxy}: the second stream is made, retargeted and released while data flow in the first`, async ({ site }) => {
     const { facilities } = site;
     const named = (name: string): Promise<Producer> => Producer.start(facilities.host, name);
