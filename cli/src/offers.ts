@@ -2,7 +2,7 @@ import { access, constants, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import type { Interfaces } from '@oclif/core';
-import { silentLogger, toSciStreamError, within, SciStreamError } from '@scistream/core';
+import { silentLogger, toSciStreamError, within, SciStreamError, type ContainerRuntime } from '@scistream/core';
 import type { S2csConfig, S2dsConfig } from '@scistream/core/config';
 import type { Offer, Providers } from '@scistream/core/server';
 import { table } from './output.js';
@@ -14,7 +14,7 @@ const PING_MS = 5_000;
 export type PluginConfig = Pick<S2csConfig | S2dsConfig, 'proxies' | 'runtimes' | 'plugins'>;
 
 /** Something that cannot be used here, and how to change that. */
-interface Missing {
+export interface Missing {
   readonly what: string;
   readonly how: readonly string[];
 }
@@ -37,10 +37,11 @@ export async function offers(
   const { createProviders } = await import('@scistream/core/server');
   const providers = createProviders(await loadedPlugins(config), options);
   const json = await Promise.all(
-    providers.list(kind).map(async ({ id, source, summary, aliases, ...offer }): Promise<Listed> => {
+    providers.list(kind).map(async (offer): Promise<Listed> => {
+      const { id, source, summary, aliases } = offer;
       const missing = offer.error
         ? missingOf(offer.error)
-        : await (kind === 'proxy' ? program(offer) : ping(providers, id));
+        : await (kind === 'proxy' ? tryProxy(providers, offer, options) : ping(providers, id));
       return { id, source, summary, ...(aliases && { aliases }), usable: !missing, ...(missing && { missing }) };
     }),
   );
@@ -51,28 +52,59 @@ export async function offers(
   return { json, text: table(['NAME', 'FROM', ''], rows) };
 }
 
-async function program({ program: needed }: Pick<Offer, 'program'>): Promise<Missing | undefined> {
-  if (!needed) return undefined;
-  const places = (process.env.PATH ?? '').split(delimiter);
-  const found = places.map((place) => access(join(place, needed.name), constants.X_OK));
-  if ((await Promise.allSettled(found)).some(({ status }) => status === 'fulfilled')) return undefined;
-  return {
-    what: `program ${needed.name} is not installed (runtimes with images bring their own)`,
-    how: [needed.install, 'or use --runtime docker'],
-  };
+/** Whether a proxy accepts its options and has its program, which the option `executable` may name. */
+async function tryProxy(providers: Providers, offer: Offer, options: PluginConfig): Promise<Missing | undefined> {
+  try {
+    await providers.proxy(offer.id);
+  } catch (error) {
+    return missingOf(toSciStreamError(error));
+  }
+  const missing = await missingProgram(offer, options);
+  if (!missing) return undefined;
+  const what = `${missing.what} (runtimes with images bring their own)`;
+  return { what, how: [...missing.how, 'or use --runtime docker'] };
 }
 
-async function ping(providers: Providers, id: string): Promise<Missing | undefined> {
+/** The program of a proxy, where it is not found as the process runtime would look for it. */
+export async function missingProgram(
+  { id, program }: Pick<Offer, 'id' | 'program'>,
+  { proxies }: Pick<PluginConfig, 'proxies'>,
+): Promise<Missing | undefined> {
+  const own = proxies[id]?.executable;
+  const name = typeof own === 'string' ? own : program?.name;
+  if (name === undefined) return undefined;
+  const places = name.includes('/') ? [''] : (process.env.PATH ?? '').split(delimiter);
+  const found = places.map((place) => access(join(place, name), constants.X_OK));
+  if ((await Promise.allSettled(found)).some(({ status }) => status === 'fulfilled')) return undefined;
+  const how = typeof own === 'string' ? [`Check proxies.${id}.executable in the configuration.`] : [];
+  return { what: `program ${name} is not installed`, how: [...how, ...(program ? [program.install] : [])] };
+}
+
+const ping = async (providers: Providers, id: string): Promise<Missing | undefined> =>
+  await withRuntime(providers, id, () => Promise.resolve(undefined)).catch((error: unknown) =>
+    missingOf(toSciStreamError(error)),
+  );
+
+/**
+ * Uses a runtime that answers, for as long as `use` takes.
+ * @throws SCI_RUNTIME_UNREACHABLE, also when no answer comes for 5 s; SCI_PLUGIN_OPTIONS_INVALID, SCI_PLUGIN_*
+ */
+export async function withRuntime<T>(
+  providers: Providers,
+  id: string,
+  use: (runtime: ContainerRuntime) => Promise<T>,
+): Promise<T> {
   const { PluginHost } = await import('@scistream/core/server');
   const directory = await mkdtemp(join(tmpdir(), 'scistream-ping-'));
   const host = new PluginHost(silentLogger, directory);
   try {
     const runtime = (await providers.runtime(id)).create(await host.context(id));
-    const late = (): SciStreamError => new SciStreamError('SCI_RUNTIME_UNREACHABLE', `no answer in ${PING_MS} ms`);
+    const late = (): SciStreamError =>
+      new SciStreamError('SCI_RUNTIME_UNREACHABLE', `The runtime ${id} has not answered for ${PING_MS / 1000} s.`, {
+        suggestions: ['Look at the log of the engine or controller, or try again when it is less busy.'],
+      });
     await within(runtime.ping(), PING_MS, late);
-    return undefined;
-  } catch (error) {
-    return missingOf(toSciStreamError(error));
+    return await use(runtime);
   } finally {
     await host.close();
     await rm(directory, { recursive: true, force: true });

@@ -12,7 +12,7 @@ const s = suite<{ facilities: Facilities; producer: Producer; seen: Map<string, 
 type Findings = Map<string, string>;
 
 s.before(async (context) => {
-  context.facilities = await startFacilities([], true);
+  context.facilities = await startFacilities({ verbose: true });
   context.producer = await Producer.start(context.facilities.host, 'data');
   context.seen = new Map();
 });

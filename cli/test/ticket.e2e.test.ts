@@ -16,7 +16,7 @@ const s = suite<{ facilities: Facilities; bob: Facilities; producer: Producer }>
 
 s.before(async (context) => {
   const sha256 = createHash('sha256').update(TOKEN).digest('hex');
-  context.facilities = await startFacilities([{ use: 'token', tokens: [{ subject: 'alice', sha256 }] }]);
+  context.facilities = await startFacilities({ auth: [{ use: 'token', tokens: [{ subject: 'alice', sha256 }] }] });
   const { dir, env, host } = context.facilities;
   await writeFile(join(dir, 'token'), TOKEN, { mode: 0o600 });
   context.bob = { ...context.facilities, env: { ...env, SCISTREAM_STATE_DIR: join(dir, 'bob') } };

@@ -75,6 +75,15 @@ export interface Placement {
   readonly lan: string;
 }
 
+/** Something about a runtime that works and could be better, or will not stay so. */
+export interface Advice {
+  readonly level: 'ok' | 'warning' | 'problem';
+  /** One sentence. */
+  readonly message: string;
+  /** What to do, each an exact command or configuration key. */
+  readonly suggestions: readonly string[];
+}
+
 /** Labels every instance carries. */
 export const LABELS = {
   managed: 'org.scistream.managed',
@@ -97,6 +106,8 @@ export interface ContainerRuntime {
   readonly supports: RuntimeCapabilities;
   /** Whether the runtime can be used now. @throws SCI_RUNTIME_UNREACHABLE with what to do */
   ping(): Promise<void>;
+  /** What whoever runs it should know, for `scistream doctor`. @throws as {@link ping} */
+  advise?(): Promise<readonly Advice[]>;
   /** Chooses a machine for a stream, in runtimes that have several; its ports cannot be bound beforehand. */
   place?(uid: string): Promise<Placement>;
   /**

@@ -1,13 +1,15 @@
 /** `npm run demo` on a bare clone: installs and builds what is missing, then runs the demo itself. */
-import { ensureBuilt, ensureInstalled, provision, SetupError } from '../../test/setup.js';
+import { ensureBuilt, ensureInstalled, provision, searchPath, SetupError } from '../../test/setup.js';
 
 try {
   ensureInstalled();
   ensureBuilt('examples/demo');
-  if (process.argv.some((word) => word.includes('haproxy'))) provision(['haproxy']);
+  const asked = process.argv.join(' ').toLowerCase();
+  provision(['haproxy', 'nginx', 'stunnel'].filter((program) => asked.includes(program)));
 } catch (error) {
   if (!(error instanceof SetupError)) throw error;
   process.stderr.write(`setup: ${error.message}\n`);
   process.exit(1);
 }
+process.env.PATH = searchPath;
 await import('./dist/main.js');

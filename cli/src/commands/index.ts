@@ -2,6 +2,7 @@ import type { Command } from '@oclif/core';
 import ConfigCheck from './config/check.js';
 import ConfigInit from './config/init.js';
 import ConfigShow from './config/show.js';
+import Doctor from './doctor.js';
 import PluginInspect from './plugin/inspect.js';
 import PluginInstall from './plugin/install.js';
 import PluginLs from './plugin/ls.js';
@@ -29,6 +30,7 @@ export const COMMANDS: Record<string, Command.Class> = {
   'config:check': ConfigCheck,
   'config:init': ConfigInit,
   'config:show': ConfigShow,
+  doctor: Doctor,
   'plugin:inspect': PluginInspect,
   'plugin:install': PluginInstall,
   'plugin:ls': PluginLs,

@@ -26,6 +26,21 @@ export interface Daemon {
   stop(): Promise<void>;
 }
 
+/** What a test sets besides; `net` is where the addresses of the facilities begin, `127.x.y`. */
+export interface Setting {
+  /** Key `auth` of the configuration of aps; default everybody. */
+  readonly auth?: readonly object[];
+  /** Whether the control servers log everything. */
+  readonly verbose?: boolean;
+  /** More keys for the configuration of a control server and for its gateway. */
+  readonly daemon?: (
+    facility: 'aps' | 'alcf',
+    net: string,
+  ) => { readonly gateway?: object; readonly [key: string]: unknown };
+  /** More environment variables for everything. */
+  readonly env?: NodeJS.ProcessEnv;
+}
+
 /** Two control servers on loopback addresses of their own, and a home for the client. */
 export interface Facilities {
   readonly aps: Daemon;
@@ -38,20 +53,16 @@ export interface Facilities {
   stop(): Promise<void>;
 }
 
-/**
- * Ten listeners each; every address is unlikely to be used by anybody else on this machine.
- * @param auth Key `auth` of the configuration of aps; default everybody.
- * @param verbose Whether the control servers log everything.
- */
-export async function startFacilities(auth: readonly object[] = [], verbose = false): Promise<Facilities> {
+/** Ten listeners each; every address is unlikely to be used by anybody else on this machine. */
+export async function startFacilities(setting: Setting = {}): Promise<Facilities> {
   const dir = await mkdtemp(join(tmpdir(), 'stream-e2e-'));
   const at = (name: string): string => join(dir, name);
   const home = { SCISTREAM_STATE_DIR: at('state'), SCISTREAM_DATA_DIR: at('data'), SCISTREAM_CACHE_DIR: at('cache') };
-  const env = { ...process.env, ...home, SCISTREAM_CONFIG_DIR: at('config'), NO_COLOR: '1' };
+  const env = { ...process.env, ...home, SCISTREAM_CONFIG_DIR: at('config'), NO_COLOR: '1', ...setting.env };
   const net = `127.${50 + Math.floor(Math.random() * 200)}.${Math.floor(Math.random() * 256)}`;
   const [aps, alcf] = await Promise.all([
-    startDaemon('aps', `${net}.1`, dir, env, { auth, verbose }),
-    startDaemon('alcf', `${net}.2`, dir, env, { auth: [], verbose }),
+    startDaemon('aps', `${net}.1`, dir, env, { ...setting.daemon?.('aps', net), auth: setting.auth ?? [] }, setting),
+    startDaemon('alcf', `${net}.2`, dir, env, { ...setting.daemon?.('alcf', net) }, setting),
   ]);
   const config = at('s2uc.yaml');
   const facilities = { aps: trusted(aps), alcf: trusted(alcf) };
@@ -73,11 +84,12 @@ async function startDaemon(
   host: string,
   dir: string,
   env: NodeJS.ProcessEnv,
-  { auth, verbose }: { readonly auth: readonly object[]; readonly verbose: boolean },
+  { gateway: more, ...keys }: { readonly gateway?: object; readonly [key: string]: unknown },
+  { verbose = false }: Setting,
 ): Promise<Daemon> {
   const file = join(dir, `${facility}.conf`);
-  const gateway = { name: `${facility}-gw`, wan: host, lan: host, ports: '5100-5109' };
-  const config = { facility, listen: `${host}:5000`, state: join(dir, facility), auth, gateways: [gateway] };
+  const gateway = { name: `${facility}-gw`, wan: host, lan: host, ports: '5100-5109', ...more };
+  const config = { facility, listen: `${host}:5000`, state: join(dir, facility), ...keys, gateways: [gateway] };
   await writeFile(file, JSON.stringify(config));
   const args = ['--json', verbose ? '--verbose' : '--quiet', '--release-on-exit', '--config', file];
   const child = spawn(process.execPath, [join(BIN, 's2cs.js'), ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });

@@ -98,6 +98,19 @@ export class ControlClient {
     return this.#call('DescribeServer', limits, (options) => this.#streams.describeServer({}, options));
   }
 
+  /** What the server is, and by how many ms its clock is ahead of ours, to about a second; undefined where it does not say. */
+  async survey(limits: CallLimits = {}): Promise<{ description: ServerDescription; clockAheadMs: number | undefined }> {
+    let date: string | null = null;
+    const asked = Date.now();
+    const onHeader = (headers: Headers): void => void (date = headers.get('date'));
+    const description = await this.#call('DescribeServer', limits, (options) =>
+      this.#streams.describeServer({}, { ...options, onHeader }),
+    );
+    const now = (asked + Date.now()) / 2;
+    // The header has whole seconds, cut off.
+    return { description, clockAheadMs: date === null ? undefined : Date.parse(date) + 500 - now };
+  }
+
   get(uid: string, limits: CallLimits = {}): Promise<Stream> {
     return this.#call('Get', limits, (options) => this.#streams.get({ uid }, options));
   }

@@ -4,8 +4,11 @@ import { join } from 'node:path';
 /** State of a listening socket in /proc/net/tcp, in hexadecimal. */
 const LISTEN = '0A';
 
-/** What a control server may keep in its state directory: its certificate, and what its gateway is known by. */
-const KEPT = /^(owner$|tls(\/|$))/;
+/**
+ * What a control server keeps in its state directory when there is no stream: its certificate, what its gateway is known
+ * by, and the records of both. Keys of streams are in none of these files.
+ */
+const KEPT = /^(owner$|tls(\/|$)|(gateway\/)?db\/)/;
 
 /** Processes that work below a directory, listening ports of a range, and files of streams: all must be none. */
 export async function leftovers(

@@ -14,6 +14,7 @@ import { Program } from './programs.js';
 
 interface Settings {
   readonly proxy: string;
+  readonly encryption: string;
   readonly frames: number;
   readonly json: boolean;
 }
@@ -31,6 +32,7 @@ interface StreamUp {
   readonly uid: string;
   readonly connect: readonly string[];
   readonly setupMs: number;
+  readonly encryption: string;
   readonly from: { readonly proxy: string };
 }
 
@@ -59,11 +61,12 @@ function readSettings(): Settings {
   const { values } = parseArgs({
     options: {
       proxy: { type: 'string', default: 'relay' },
+      encryption: { type: 'string', default: 'tls' },
       frames: { type: 'string', default: '2500' },
       json: { type: 'boolean', default: false },
     },
   });
-  return { proxy: values.proxy, frames: Number(values.frames), json: values.json };
+  return { ...values, frames: Number(values.frames) };
 }
 
 /** A free port for each control server. */
@@ -120,10 +123,12 @@ class Demo {
       SIDES[1],
       '--producer',
       first,
+      '--encryption',
+      this.settings.encryption,
     );
-    this.#say(
-      `stream ${stream.uid} is ready after ${(stream.setupMs / 1000).toFixed(2)} s (${stream.from.proxy}): ${stream.connect.join(' ')}`,
-    );
+    const how = `${stream.from.proxy}, ${stream.encryption === 'tls' ? 'encrypted' : 'not encrypted'}`;
+    const seconds = (stream.setupMs / 1000).toFixed(2);
+    this.#say(`stream ${stream.uid} is ready after ${seconds} s (${how}): ${stream.connect.join(' ')}`);
 
     const begun = performance.now();
     const inFlight = this.#consumer(stream);
@@ -133,14 +138,14 @@ class Demo {
       throw new Error('The first producer had sent everything before the retarget: give more --frames.');
     this.#say('retargeted to the second producer while data flow from the first');
     const received = await Promise.all([inFlight.received, this.#consumer(stream).received]);
-    const seconds = (performance.now() - begun) / 1000;
+    const flowed = (performance.now() - begun) / 1000;
 
     await this.#command('down', 'demo', '--config', config);
     await this.stop();
     const left = await leftovers(this.#states, this.#ranges);
     for (const what of left) this.#say(`left over: ${what}`);
     return {
-      ...summarize(received, this.settings.frames, seconds),
+      ...summarize(received, this.settings.frames, flowed),
       setupMs: Math.round(stream.setupMs),
       leftovers: left.length,
     };

@@ -52,7 +52,7 @@ export class Program {
       const text = line.done ? '' : line.value;
       // Errors are documents of several lines.
       if (!text.endsWith('}'))
-        throw new Error(`${this.name} did not start:\n${text}${await this.#rest()}\n${this.#errors}`);
+        throw new Error(`${this.name} did not start:\n${readable(text + (await this.#rest()))}${this.#errors}`);
       return JSON.parse(text) as T;
     } finally {
       clearTimeout(timeout);
@@ -63,7 +63,7 @@ export class Program {
   async result<T>(): Promise<T> {
     const text = await this.#rest();
     const code = await this.#exit;
-    if (code !== 0) throw new Error(`${this.name} ended with ${code}:\n${text}\n${this.#errors}`);
+    if (code !== 0) throw new Error(`${this.name} ended with ${code}:\n${readable(text)}${this.#errors}`);
     return JSON.parse(text) as T;
   }
 
@@ -77,5 +77,15 @@ export class Program {
   async stop(): Promise<void> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) this.#child.kill('SIGTERM');
     await this.#exit;
+  }
+}
+
+/** What a command says with `--json` when it fails, for people; anything else as it is. */
+function readable(text: string): string {
+  try {
+    const { error } = JSON.parse(text) as { error: { message: string; suggestions: readonly string[] } };
+    return [error.message, ...error.suggestions.map((suggestion) => `Try: ${suggestion}`), ''].join('\n');
+  } catch {
+    return `${text}\n`;
   }
 }

@@ -5,6 +5,7 @@ import {
   messageOf,
   S2DSException,
   SciStreamError,
+  type Advice,
   type ContainerRef,
   type ContainerRuntime,
   type ContainerSpec,
@@ -18,7 +19,7 @@ import { removeCommand, runBeside, runInside } from './commands.js';
 import { instanceContainer, parseUser, userOf } from './container-config.js';
 import { Containers, END_MS, HEAVY_MS, taken, translate } from './containers.js';
 import type { Endpoint } from './endpoint.js';
-import { Engine } from './engine.js';
+import { adviceOn, Engine } from './engine.js';
 import { failed, reasonOf, statusOf } from './errors.js';
 import { Images, mustBePinned } from './images.js';
 import { checkName } from './instance-directory.js';
@@ -41,6 +42,8 @@ export interface DockerRuntimeContext {
   readonly log: Logger;
   /** Directories of instances are made below it. */
   readonly dataDir: string;
+  /** Aborts when the host stops, and with it what the engine has not answered. */
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -59,12 +62,12 @@ export class DockerRuntime implements ContainerRuntime {
   readonly #programs: Programs;
   readonly #store: InstanceStore;
 
-  constructor({ id, find, log, dataDir }: DockerRuntimeContext, options: EngineOptions) {
+  constructor({ id, find, log, dataDir, signal }: DockerRuntimeContext, options: EngineOptions) {
     this.id = id;
     this.#options = options;
     this.#log = log;
     this.#local = isLocal(find);
-    this.#engine = new Engine(find, log);
+    this.#engine = new Engine(find, log, signal);
     this.#containers = new Containers(this.#engine, new Images(this.#engine, log, options.pullTimeout));
     this.#programs = new Programs(this.#engine);
     const bind = (options.files ?? (this.#local ? 'bind' : 'volume')) === 'bind';
@@ -74,6 +77,10 @@ export class DockerRuntime implements ContainerRuntime {
 
   ping(): Promise<void> {
     return this.#engine.ping();
+  }
+
+  async advise(): Promise<readonly Advice[]> {
+    return adviceOn(await this.#engine.facts());
   }
 
   async create(spec: ContainerSpec): Promise<ContainerRef> {

@@ -1,7 +1,7 @@
 import { Agent } from 'node:http';
 import { Agent as SecureAgent } from 'node:https';
 import Docker from 'dockerode';
-import { messageOf, SciStreamError, type Logger } from '@scistream/core';
+import { messageOf, SciStreamError, type Advice, type Logger } from '@scistream/core';
 import type { Endpoint } from './endpoint.js';
 import { Late, notAnEngine, statusOf, unreachable } from './errors.js';
 import { SshAgent } from './ssh-agent.js';
@@ -26,14 +26,19 @@ export interface EngineFacts {
 export class Engine {
   readonly #find: () => Endpoint;
   readonly #log: Logger;
+  readonly #stopped: AbortSignal | undefined;
   #connection: { readonly docker: Docker; readonly endpoint: Endpoint } | undefined;
   #facts: Promise<EngineFacts> | undefined;
   #warned = false;
 
-  /** @param find Looks up where the engine is; called until it does not throw. */
-  constructor(find: () => Endpoint, log: Logger) {
+  /**
+   * @param find Looks up where the engine is; called until it does not throw.
+   * @param stopped Ends the calls that an engine has not answered when it fires.
+   */
+  constructor(find: () => Endpoint, log: Logger, stopped?: AbortSignal) {
     this.#find = find;
     this.#log = log;
+    this.#stopped = stopped;
   }
 
   /** Calls the engine. After `limitMs` the call is given up, which `signal` tells `work`. */
@@ -43,6 +48,8 @@ export class Engine {
     const late = new Promise<never>((_, reject) => {
       given.signal.addEventListener('abort', () => reject(given.signal.reason as Error), { once: true });
     });
+    const stop = (): void => given.abort(this.#stopped?.reason);
+    this.#stopped?.addEventListener('abort', stop, { once: true });
     const timer = setTimeout(() => given.abort(new Late(`The engine did not answer within ${limitMs} ms`)), limitMs);
     try {
       return await Promise.race([work(docker, given.signal), late]);
@@ -51,6 +58,7 @@ export class Engine {
       throw unreachable(endpoint, given.signal.aborted ? given.signal.reason : error);
     } finally {
       clearTimeout(timer);
+      this.#stopped?.removeEventListener('abort', stop);
     }
   }
 
@@ -71,19 +79,15 @@ export class Engine {
     const facts = await this.facts();
     if (this.#warned) return;
     this.#warned = true;
-    if (!facts.survivesRestart) {
-      this.#log.warn({}, 'streams end when the engine restarts; set "live-restore": true in /etc/docker/daemon.json');
-    }
-    if (!facts.init) {
-      this.#log.warn({}, 'the engine has no docker-init; proxies have to reap what they leave (apt-get install tini)');
-    }
+    for (const { message, suggestions } of adviceOn(facts)) this.#log.warn({}, [message, ...suggestions].join(' '));
   }
 
   async #ask(): Promise<EngineFacts> {
     const { endpoint } = this.#connect();
-    const [version, info] = await this.call(async (docker): Promise<[Partial<Docker.DockerVersion>, Partial<Info>]> =>
-      Promise.all([docker.version(), docker.info() as Promise<Partial<Info>>]),
-    ).catch((error: unknown) => {
+    const [version, info] = await this.call(async (docker, abortSignal) => {
+      const asked = docker as unknown as Asked;
+      return await Promise.all([asked.version({ abortSignal }), asked.info({ abortSignal })]);
+    }).catch((error: unknown) => {
       if (statusOf(error) === undefined) throw error;
       throw notAnEngine(endpoint, `What answers there is no engine that can be used: ${messageOf(error).trim()}`);
     });
@@ -113,11 +117,32 @@ export class Engine {
   }
 }
 
+/** As dockerode is, and not as its types are. */
+interface Asked {
+  version(options: { readonly abortSignal: AbortSignal }): Promise<Partial<Docker.DockerVersion>>;
+  info(options: { readonly abortSignal: AbortSignal }): Promise<Partial<Info>>;
+}
+
 interface Info {
   readonly ServerVersion: string;
   readonly SecurityOptions: readonly string[];
   readonly InitCommit: { readonly ID: string };
   readonly LiveRestoreEnabled: boolean;
+}
+
+/** What an engine lacks that streams would do better with. */
+export function adviceOn({ survivesRestart, init }: EngineFacts): readonly Advice[] {
+  const restart: Advice = {
+    level: 'warning',
+    message: 'Streams end when the engine restarts.',
+    suggestions: ['Set "live-restore": true in /etc/docker/daemon.json, then: systemctl reload docker'],
+  };
+  const reaper: Advice = {
+    level: 'warning',
+    message: 'The engine has no docker-init, so proxies have to reap what they leave.',
+    suggestions: ['apt-get install tini'],
+  };
+  return [...(survivesRestart ? [] : [restart]), ...(init ? [] : [reaper])];
 }
 
 function isOlder(api: string): boolean {

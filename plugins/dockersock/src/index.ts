@@ -17,14 +17,17 @@ export default definePlugin({
     runtimeProvider({
       id: 'docker',
       options: DockerOptions,
-      create: ({ log, dataDir }, options) =>
-        new DockerRuntime({ id: 'docker', find: () => findEndpoint(options), log, dataDir }, options),
+      create: ({ log, dataDir, signal }, options) =>
+        new DockerRuntime({ id: 'docker', find: () => findEndpoint(options), log, dataDir, signal }, options),
     }),
     runtimeProvider({
       id: 'dockersock',
       options: DockersockOptions,
-      create: ({ log, dataDir }, options) =>
-        new DockerRuntime({ id: 'dockersock', find: () => socketEndpoint(options.socket), log, dataDir }, options),
+      create: ({ log, dataDir, signal }, options) =>
+        new DockerRuntime(
+          { id: 'dockersock', find: () => socketEndpoint(options.socket), log, dataDir, signal },
+          options,
+        ),
     }),
   ],
 });

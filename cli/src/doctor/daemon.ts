@@ -1,0 +1,144 @@
+import { access, constants, readFile, stat } from 'node:fs/promises';
+import { connect, createServer } from 'node:net';
+import { dirname } from 'node:path';
+import type { Interfaces } from '@oclif/core';
+import { isLoopback, messageOf, systemCode } from '@scistream/core';
+import type { GatewayConfig, S2csConfig, S2dsConfig } from '@scistream/core/config';
+import { checkDaemonConfig, loadedPlugins } from '../compose.js';
+import { missingProgram, withRuntime } from '../offers.js';
+import { attempt, ok, problem, warning, type Finding } from './finding.js';
+
+/** Descriptors of a daemon besides those of its listeners: its database, log, connections of clients. */
+const OWN_FILES = 256;
+
+type Gateway = Omit<GatewayConfig, 's2ds' | 'capacity'>;
+
+/** What the daemon with this configuration would find on this machine. */
+export async function checkDaemon(
+  oclif: Interfaces.Config,
+  config: S2csConfig | S2dsConfig,
+): Promise<readonly Finding[]> {
+  const plugins = await loadedPlugins(oclif);
+  const valid = await attempt('configuration', async () => {
+    await checkDaemonConfig(config, plugins);
+    return ok('configuration', 'valid.');
+  });
+  const [gateway] = 'gateways' in config ? config.gateways : [config];
+  const remote = gateway && 's2ds' in gateway && gateway.s2ds !== 'embedded' ? gateway.s2ds : undefined;
+  const rest = [
+    ...(await attempt('state', () => checkState(config.state))),
+    ...(remote === undefined ? [] : [await checkSocket(remote)]),
+  ];
+  if (!gateway || remote !== undefined) return [...valid, ...rest];
+  const { createProviders } = await import('@scistream/core/server');
+  const providers = createProviders(plugins, config);
+  const running = await attempt('runtime', async () => {
+    const names = providers.resolve(gateway.proxy, gateway.runtime);
+    const offer = providers.list('proxy').find(({ id }) => id === names.proxy);
+    return await withRuntime(providers, names.runtime, async (runtime) => {
+      const missing = offer && !runtime.supports.images ? await missingProgram(offer, config) : undefined;
+      const addresses = runtime.place ? [] : await checkAddresses(gateway);
+      return [
+        ok('runtime', `${names.runtime} can be used.`),
+        ...((await runtime.advise?.()) ?? []).map((advice) => ({ check: 'runtime', ...advice })),
+        missing ? problem('proxy', missing.what, ...missing.how) : ok('proxy', `${names.proxy} can be used.`),
+        ...addresses,
+      ];
+    });
+  });
+  return [...valid, ...rest, ...running, await checkEphemeral(gateway), await checkFiles(gateway)];
+}
+
+async function checkState(directory: string): Promise<Finding | readonly Finding[]> {
+  const { mode } = (await stat(directory).catch(() => undefined)) ?? {};
+  const writable = await access(mode === undefined ? await existing(directory) : directory, constants.W_OK).then(
+    () => true,
+    () => false,
+  );
+  if (!writable) return problem('state', `${directory} cannot be written.`, 'Run this as the user of the daemon.');
+  if (mode === undefined) return ok('state', `${directory} does not exist yet and can be made.`);
+  if ((mode & 0o077) === 0) return ok('state', `${directory} can be written, by nobody else.`);
+  return warning('state', `${directory} has mode ${(mode & 0o777).toString(8)}, not 700.`, `chmod 700 ${directory}`);
+}
+
+/** The directory itself, or the nearest one above it that is there. */
+async function existing(directory: string): Promise<string> {
+  const there = await stat(directory).then(
+    () => true,
+    () => false,
+  );
+  return there || directory === dirname(directory) ? directory : await existing(dirname(directory));
+}
+
+async function checkSocket(address: string): Promise<Finding> {
+  const path = address.replace(/^unix:/, '');
+  const error = await new Promise<unknown>((resolve) => {
+    const socket = connect(path, () => resolve(undefined)).once('error', resolve);
+    socket.once('connect', () => socket.destroy());
+  });
+  if (error === undefined)
+    return ok('data server', `${address} answers; look at its own configuration with doctor too.`);
+  return problem('data server', `${address} does not answer: ${messageOf(error)}.`, 's2ds --config s2ds.conf');
+}
+
+async function checkAddresses({ wan, lan, ports }: Gateway): Promise<readonly Finding[]> {
+  const findings: Finding[] = [];
+  for (const [key, host] of Object.entries(wan === lan ? { 'wan and lan': wan } : { wan, lan })) {
+    const code = await bindError(host, 0);
+    if (code !== undefined) {
+      findings.push(problem(key, `${host} is no address of this machine (${code}).`, 'ip -brief address shows them.'));
+      continue;
+    }
+    const only = `${host} is reached from this machine only.`;
+    findings.push(isLoopback(host) ? warning(key, only, `Set ${key} to an address others reach.`) : ok(key, host));
+    findings.push(await checkPorts(key, host, ports));
+  }
+  return findings;
+}
+
+async function checkPorts(key: string, host: string, { first, last }: Gateway['ports']): Promise<Finding> {
+  const what = `${first}-${last} of ${key}`;
+  const refused = new Map<number, string>();
+  for (let port = first; port <= last; port += 1) {
+    const code = await bindError(host, port);
+    if (code !== undefined) refused.set(port, code);
+  }
+  if (refused.size === 0) return ok('ports', `${what} are all free.`);
+  const [[port, code] = [first, '']] = refused;
+  const some = `${refused.size} of ${last - first + 1} cannot be bound, the first is ${port} (${code})`;
+  const who = `Streams that run have some; else see: ss -ltnp 'sport = ${port}'`;
+  if (refused.size <= last - first) return warning('ports', `${what}: ${some}.`, who);
+  return problem('ports', `${what}: ${some}.`, code === 'EACCES' ? 'Use ports above 1023.' : who);
+}
+
+/** Why a port cannot be listened on; undefined if it can. */
+function bindError(host: string, port: number): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const server = createServer().once('error', (error) => resolve(systemCode(error) ?? 'unknown'));
+    server.listen({ host, port, exclusive: true }, () => server.close(() => resolve(undefined)));
+  });
+}
+
+async function checkEphemeral({ ports: { first, last } }: Gateway): Promise<Finding> {
+  const [low = 32768, high = 60999] = (await kernel('ip_local_port_range')).split(/\s+/).map(Number);
+  const reserved = (await kernel('ip_local_reserved_ports')).split(',').map((part) => part.split('-').map(Number));
+  const covered = reserved.some(([from = 0, to = from]) => from <= Math.max(first, low) && to >= Math.min(last, high));
+  if (last < low || first > high || covered) return ok('port range', 'The kernel gives none of it to connections.');
+  return warning(
+    'port range',
+    `The kernel gives ${low}-${high} to outgoing connections, so that ports of ${first}-${last} may be taken.`,
+    `sysctl net.ipv4.ip_local_reserved_ports=${first}-${last}`,
+  );
+}
+
+const kernel = async (name: string): Promise<string> =>
+  (await readFile(`/proc/sys/net/ipv4/${name}`, 'utf8').catch(() => '')).trim();
+
+/** Node.js raises its limit to the hard one, so that is what counts. */
+async function checkFiles({ ports: { first, last } }: Gateway): Promise<Finding> {
+  const limits = await readFile('/proc/self/limits', 'utf8').catch(() => '');
+  const hard = Number(/^Max open files\s+\S+\s+(\d+)/m.exec(limits)?.[1] ?? Number.POSITIVE_INFINITY);
+  const needed = OWN_FILES + 4 * (last - first + 1);
+  if (hard >= needed) return ok('open files', `${hard} are allowed, ${needed} are enough.`);
+  return problem('open files', `${hard} are allowed, ${needed} may be needed.`, `LimitNOFILE=${needed} in the unit`);
+}
