@@ -64,13 +64,13 @@ class Pulse {
   }
 
   async #beat(): Promise<void> {
-    const incoming = this.socket[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+    const incoming = this.socket[Symbol.asyncIterator]() as AsyncIterator<Buffer, undefined>;
     let rest = Buffer.alloc(0);
     const take = async (bytes: number): Promise<Buffer> => {
       while (rest.length < bytes) {
-        const { value, done } = await incoming.next();
-        if (done) throw new Error(`the connection ended after ${this.blocks} blocks`);
-        rest = Buffer.concat([rest, value]);
+        const next = await incoming.next();
+        if (next.done) throw new Error(`the connection ended after ${this.blocks} blocks`);
+        rest = Buffer.concat([rest, next.value]);
       }
       const taken = rest.subarray(0, bytes);
       rest = rest.subarray(bytes);
