@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { inProxyEnvironment, type CreateS2DS } from './proxy-environment.js';
 import { tlsTrafficCases } from './proxy-tls.js';
+import { ENDING } from './proxy-contract.js';
 import { reported, type TestFunction } from './report.js';
 import { processFixture, type RuntimeFixture } from './runtime-fixture.js';
 
@@ -8,7 +9,9 @@ import { processFixture, type RuntimeFixture } from './runtime-fixture.js';
 export interface TlsEnd {
   readonly create: CreateS2DS;
   /** See `ProxyContract.holds`, default true. */
-  readonly holds?: boolean;
+  readonly holds?: boolean | undefined;
+  /** See `ProxyContract.endsInTurn`; of either end. */
+  readonly endsInTurn?: string | undefined;
 }
 
 /** What is known not to work between two proxies, and why; the test fails when it works after all. */
@@ -38,9 +41,11 @@ export function tlsPairs({ test, ends, known = [], runtime = processFixture }: T
   for (const [server, far] of Object.entries(ends)) {
     for (const [client, near] of Object.entries(ends)) {
       const name = `${client} → ${server}`;
+      const endsInTurn = near.endsInTurn ?? far.endsInTurn;
       const setup = {
         create: near.create,
         holds: near.holds,
+        endsInTurn,
         runtime,
         paired: { far: far.create },
       };
@@ -49,7 +54,8 @@ export function tlsPairs({ test, ends, known = [], runtime = processFixture }: T
         const tried = (): Promise<void> => inProxyEnvironment(setup, run);
         const check = failure ? (): Promise<void> => assert.rejects(tried, failure.reason) : tried;
         const words = failure ? `${title} — does not: ${failure.reason}` : title;
-        test(`${name}: ${words}`, () => reported({ proxy: name, runtime: runtime.id }, words, check));
+        const reason = failure?.reason ?? (ENDING.test(title) ? endsInTurn : undefined);
+        test(`${name}: ${words}`, () => reported({ proxy: name, runtime: runtime.id }, title, check, reason));
       }
     }
   }
