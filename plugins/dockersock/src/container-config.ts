@@ -85,7 +85,8 @@ export function commandContainer(
     ...base,
     name: `${name}-check`,
     Labels: { [CHECK_LABEL]: name },
-    HostConfig: { ...base.HostConfig, NetworkMode: 'none' },
+    // Nginx binds its addresses when it checks a file, so they must be there.
+    HostConfig: { ...base.HostConfig, NetworkMode: setting.options.network },
   };
 }
 
