@@ -20,37 +20,47 @@ const CELLS: readonly (readonly [ProxyId, RuntimeId])[] = [
   ['haproxy', 'docker'],
 ];
 
-async function staysOpen(proxy: ProxyId, runtime: RuntimeId): Promise<void> {
+interface Chain {
+  readonly check: () => Promise<void>;
+  readonly close: () => Promise<void>;
+}
+
+async function begin(proxy: ProxyId, runtime: RuntimeId): Promise<Chain> {
   const setup = setupOf(proxy, runtime);
   // stunnel knows no plain stream, so each gateway of its chain is an encrypted pair.
-  const env = await ProxyEnvironment.open({
-    ...setup,
-    ...(proxy === 'stunnel' ? { paired: { far: setup.create } } : {}),
-  });
-  try {
-    // Says what it has heard, also after the other side has ended, and only ends when the silence is over.
-    const server = await env.server((socket) => socket.on('data', (chunk) => socket.write(chunk)));
-    const inbound = await env.startTo(server);
-    const outbound = await env.startTo(inbound.address);
-    const [quiet, halfClosed] = await Promise.all([env.dial(outbound.address), env.dial(outbound.address)]);
-    quiet.write('before');
-    halfClosed.end('ended');
-    assert.is(await read(quiet, 6), 'before');
-    await silence(SILENCE_MS);
+  const paired = proxy === 'stunnel' ? { far: setup.create } : undefined;
+  const env = await ProxyEnvironment.open({ ...setup, paired });
+  // Says what it has heard, also after the other side has ended, and only ends when the silence is over.
+  const server = await env.server((socket) => socket.on('data', (chunk) => socket.write(chunk)));
+  const inbound = await env.startTo(server);
+  const outbound = await env.startTo(inbound.address);
+  const [quiet, halfClosed] = await Promise.all([env.dial(outbound.address), env.dial(outbound.address)]);
+  quiet.write('before');
+  halfClosed.end('ended');
+  assert.is(await read(quiet, 6), 'before');
+  const check = async (): Promise<void> => {
     quiet.write('after');
     assert.is(await read(quiet, 5), 'after', `${proxy} on ${runtime}`);
     assert.is(await read(halfClosed, 5), 'ended', `${proxy} on ${runtime}`);
     assert.not.ok(halfClosed.readableEnded || halfClosed.destroyed, `${proxy} on ${runtime}: half-closed, then cut`);
-  } finally {
-    await env.close();
-  }
+  };
+  return { check, close: () => env.close() };
 }
 
 const s = suite('idle');
 s.after(closeEngine);
 
 s('two minutes of silence end no connection, in any proxy', async () => {
-  const results = await Promise.allSettled(CELLS.map(([proxy, runtime]) => staysOpen(proxy, runtime)));
+  const chains: Chain[] = [];
+  const results: PromiseSettledResult<void>[] = [];
+  try {
+    // One after another, because the ports of all come from one range.
+    for (const [proxy, runtime] of CELLS) chains.push(await begin(proxy, runtime));
+    await silence(SILENCE_MS);
+    results.push(...(await Promise.allSettled(chains.map(({ check }) => check()))));
+  } finally {
+    for (const { close } of chains) results.push(...(await Promise.allSettled([close()])));
+  }
   for (const result of results) if (result.status === 'rejected') throw result.reason;
 });
 
