@@ -91,7 +91,7 @@ export class Supervision {
       while (!signal.aborted && !this.#error) {
         this.context.log.warn({ uid, proxy, exit: state.exit, error: why.message }, 'proxy ended by itself');
         try {
-          await this.#pause(state, why);
+          await this.#pause(why);
           if (this.#error) break;
           this.watch(await this.stream.replace(index, signal), index);
           this.#restarts += 1;
@@ -105,14 +105,10 @@ export class Supervision {
   }
 
   /** Waits longer from death to death, or gives the stream up when there were too many. */
-  async #pause(ref: ContainerRef, why: S2DSException): Promise<void> {
+  async #pause(why: S2DSException): Promise<void> {
     const now = Date.now();
     this.#deaths = [...this.#deaths.filter((death) => death > now - WINDOW_MS), now];
     if (this.#deaths.length > MAX_RESTARTS) {
-      // Children that a program has left behind (the workers of nginx) would serve on, and nobody would watch them.
-      await this.context.runtime.stop(ref, 0).catch((error: unknown) => {
-        this.context.log.error({ uid: this.stream.uid, error: messageOf(error) }, 'remains cannot be stopped');
-      });
       this.#error = why;
       await this.stream.end();
       this.#settle(why);

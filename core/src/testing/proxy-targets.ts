@@ -75,11 +75,13 @@ export const targetCases: ProxyCases = {
       streams.push(Promise.all([sendWhile(socket, () => going, beforeEnd), receiveAll(socket)]));
     }
     const flows = Promise.allSettled(streams);
-    const visitors = (async () => {
+    const visit = async (): Promise<string[]> => {
       const replies: string[] = [];
       while (going) replies.push(await exchange(address, '!'));
       return replies;
-    })();
+    };
+    // Settled, because nobody waits for it when an update fails, which is then to be told.
+    const visits = Promise.allSettled([visit()]);
     try {
       for (let i = 0; i < 10; i += 1) await env.s2ds.updateTargets(uid, [i % 2 ? a : b]);
       await env.s2ds.updateTargets(uid, [b]);
@@ -87,7 +89,9 @@ export const targetCases: ProxyCases = {
     } finally {
       going = false;
     }
-    for (const reply of await visitors) assert.match(reply, /^[ab]!$/);
+    const [visited] = await visits;
+    if (visited.status === 'rejected') throw visited.reason;
+    for (const reply of visited.value) assert.match(reply, /^[ab]!$/);
     const ended = await flows;
     if (!env.s2ds.supports.liveRetarget) return;
     for (const flow of ended) {
