@@ -6,7 +6,7 @@
  *     npm test                                all of it
  *     npm test -- core/test/address           files whose path contains this, on this Node.js
  *     npm test -- --fast | --real | --lts     only these; may be combined with each other and with paths
- *     npm test -- --limit 10                  seconds a file may take, instead of 60 (fast) and 240 (real, e2e)
+ *     npm test -- --limit 10                  seconds a file may take, instead of 60 (fast) and 600 (real, e2e)
  *     npm test -- --in FOLDER                 *.test.js of that folder, with nothing prepared: for tests of the runner
  *
  * A file whose first lines say `// needs: haproxy, python3-grpc, ip, nft, root, netns` is skipped, with the reason,
@@ -28,7 +28,7 @@ import { judge } from './runner/verdict.js';
 import { SetupError, ensureBuilt, ensureInstalled, provision } from './setup.js';
 
 const FAST_AT_ONCE = 2;
-const LIMIT_SECONDS = { fast: 60, real: 240 };
+const LIMIT_SECONDS = { fast: 60, real: 600 };
 /** Of the output of a failing file, so many characters from its end are shown. */
 const SHOWN = 32_768;
 

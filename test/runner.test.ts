@@ -78,25 +78,33 @@ counting('counts a failing test once and shows what it printed', async () => {
 });
 
 counting('prints what the contract kit reports as a table, with failed cases below it', async () => {
-  const report = (proxy: string, runtime: string, ok: boolean): string =>
-    JSON.stringify(`${JSON.stringify({ proxy, runtime, case: 'carries', ok })}\n`);
+  const report = (proxy: string, runtime: string, ok?: boolean, reason?: string): string =>
+    JSON.stringify(`${JSON.stringify({ proxy, runtime, case: 'carries', ok, reason })}\n`);
   const writes = (...lines: string[]): string =>
     `import { appendFileSync } from 'node:fs'; ${UVU} s('one', () => { for (const line of [${lines.join()}])
       appendFileSync(process.env.SCISTREAM_CONTRACT_REPORT + '/x.jsonl', line); }); s.run();`;
   const { lines } = await runTests({
     'a.test.js': writes(report('relay', 'process', true), report('relay', 'process', false)),
-    'b.test.js': writes(report('haproxy', 'docker', true), report('a → b', 'process', true)),
+    'b.test.js': writes(
+      report('haproxy', 'docker', true),
+      report('haproxy', 'docker', undefined, 'it is slow'),
+      report('relay', 'janus', undefined, 'it is slow'),
+      report('a → b', 'process', true, 'it loses bytes'),
+    ),
   });
   assert.equal(lines.slice(2, -1), [
     '',
-    '| contract | docker | process |',
-    '| --- | --- | --- |',
-    '| haproxy | 1/1 | – |',
-    '| relay | – | 1/2 |',
+    '| contract | docker | janus | process |',
+    '| --- | --- | --- | --- |',
+    '| haproxy | 1/1 | – | – |',
+    '| relay | – | – | 1/2 |',
     '',
     '| contract | process |',
     '| --- | --- |',
     '| a → b | 1/1 |',
+    '',
+    '- carries: not tried, it is slow (haproxy on docker, relay on janus)',
+    '- carries: within limits, it loses bytes (a → b on process)',
     '',
     '- failed: relay on process: carries',
   ]);

@@ -6,6 +6,17 @@ import { tlsEnds } from './support.js';
 
 const s = suite('encrypted streams between different proxies');
 
-tlsPairs({ test: (name, run) => void s(name, run), ends: tlsEnds('relay', 'haproxy', 'nginx', 'stunnel') });
+tlsPairs({
+  test: (name, run) => void s(name, run),
+  ends: tlsEnds('relay', 'haproxy', 'nginx', 'stunnel'),
+  known: [
+    {
+      server: 'nginx',
+      client: 'stunnel',
+      title: 'passes the end',
+      reason: 'nginx takes the close_notify of stunnel, which ends one direction, for the end of both',
+    },
+  ],
+});
 
 s.run();

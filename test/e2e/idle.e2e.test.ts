@@ -1,48 +1,67 @@
-// needs: haproxy
+// needs: haproxy, nginx, stunnel, docker, root
 /**
  * Silence must not end a connection: the Python programs cut it after 50 s (peers.md §1.7). Two connections through a
- * chain of two gateways, one of them half-closed, say nothing for a good minute and then still carry data.
+ * chain of two gateways, one of them half-closed, say nothing for two minutes and then still carry data.
  */
 import { setTimeout as silence } from 'node:timers/promises';
-import type { PluginContext, S2DS } from '@scistream/core';
-import { RelayContainer, relayOptions } from '@scistream/core/server';
 import { ProxyEnvironment, read } from '@scistream/core/testing';
-import { HaproxyContainer, HaproxyOptions } from '@scistream/plugin-haproxy';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { closeEngine } from '../contract/engines.js';
+import { setupOf, type ProxyId, type RuntimeId } from '../contract/support.js';
 
-const SILENCE_MS = 61_000;
+const SILENCE_MS = 121_000;
 
-const PROXIES: Readonly<Record<string, (context: PluginContext) => S2DS>> = {
-  relay: (context) => new RelayContainer(context, relayOptions.parse({})),
-  haproxy: (context) => new HaproxyContainer(context, HaproxyOptions.parse({})),
-};
+const CELLS: readonly (readonly [ProxyId, RuntimeId])[] = [
+  ['relay', 'process'],
+  ['haproxy', 'process'],
+  ['nginx', 'process'],
+  ['stunnel', 'process'],
+  ['haproxy', 'docker'],
+];
 
-async function staysOpen(create: (context: PluginContext) => S2DS): Promise<void> {
-  const env = await ProxyEnvironment.open({ create });
-  try {
-    // Says what it has heard, also after the other side has ended, and only ends when the silence is over.
-    const server = await env.server((socket) => socket.on('data', (chunk) => socket.write(chunk)));
-    const inbound = await env.startTo(server);
-    const outbound = await env.startTo(inbound.address);
-    const [quiet, halfClosed] = await Promise.all([env.dial(outbound.address), env.dial(outbound.address)]);
-    quiet.write('before');
-    halfClosed.end('ended');
-    assert.is(await read(quiet, 6), 'before');
-    await silence(SILENCE_MS);
+interface Chain {
+  readonly check: () => Promise<void>;
+  readonly close: () => Promise<void>;
+}
+
+async function begin(proxy: ProxyId, runtime: RuntimeId): Promise<Chain> {
+  const setup = setupOf(proxy, runtime);
+  // stunnel knows no plain stream, so each gateway of its chain is an encrypted pair.
+  const paired = proxy === 'stunnel' ? { far: setup.create } : undefined;
+  const env = await ProxyEnvironment.open({ ...setup, paired });
+  // Says what it has heard, also after the other side has ended, and only ends when the silence is over.
+  const server = await env.server((socket) => socket.on('data', (chunk) => socket.write(chunk)));
+  const inbound = await env.startTo(server);
+  const outbound = await env.startTo(inbound.address);
+  const [quiet, halfClosed] = await Promise.all([env.dial(outbound.address), env.dial(outbound.address)]);
+  quiet.write('before');
+  halfClosed.end('ended');
+  assert.is(await read(quiet, 6), 'before');
+  const check = async (): Promise<void> => {
     quiet.write('after');
-    assert.is(await read(quiet, 5), 'after');
-    assert.is(await read(halfClosed, 5), 'ended');
-    assert.not.ok(halfClosed.readableEnded || halfClosed.destroyed, 'the half-closed connection was cut');
-  } finally {
-    await env.close();
-  }
+    assert.is(await read(quiet, 5), 'after', `${proxy} on ${runtime}`);
+    assert.is(await read(halfClosed, 5), 'ended', `${proxy} on ${runtime}`);
+    assert.not.ok(halfClosed.readableEnded || halfClosed.destroyed, `${proxy} on ${runtime}: half-closed, then cut`);
+  };
+  return { check, close: () => env.close() };
 }
 
 const s = suite('idle');
+s.after(closeEngine);
 
-s('a minute of silence ends no connection, in either proxy', async () => {
-  await Promise.all(Object.values(PROXIES).map(staysOpen));
+s('two minutes of silence end no connection, in any proxy', async () => {
+  const chains: Chain[] = [];
+  const results: PromiseSettledResult<void>[] = [];
+  try {
+    // One after another, because the ports of all come from one range.
+    for (const [proxy, runtime] of CELLS) chains.push(await begin(proxy, runtime));
+    await silence(SILENCE_MS);
+    results.push(...(await Promise.allSettled(chains.map(({ check }) => check()))));
+  } finally {
+    for (const { close } of chains) results.push(...(await Promise.allSettled([close()])));
+  }
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
 });
 
 s.run();

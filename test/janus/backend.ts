@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
 import Docker from 'dockerode';
 
@@ -84,6 +85,18 @@ export class DockerBackend {
   async containers(): Promise<readonly string[]> {
     const all = await this.#docker.listContainers({ all: true, filters: { label: [`${LABEL}=${this.mark}`] } });
     return all.map(({ Id }) => Id);
+  }
+
+  /** Of the first process of a container, as this machine sees it. */
+  async pidOf(id: string): Promise<number> {
+    return (await this.#docker.getContainer(id).inspect()).State.Pid;
+  }
+
+  /** Kills the children of the first process of a container, which stays. */
+  async killProgram(id: string): Promise<void> {
+    const first = await this.pidOf(id);
+    const children = await readFile(`/proc/${first}/task/${first}/children`, 'utf8');
+    for (const pid of children.trim().split(' ')) process.kill(Number(pid), 'SIGKILL');
   }
 
   /** Kills what runs in a container, as the kernel or an operator would, and with it all of the container. */

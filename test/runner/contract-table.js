@@ -8,7 +8,7 @@ export const REPORT_FOLDER = 'contract';
 /**
  * All results below the homes of the runs.
  * @param {string} homes  folder with one folder per run
- * @returns {{ proxy: string, runtime: string, case: string, ok: boolean }[]}
+ * @returns {{ proxy: string, runtime: string, case: string, ok?: boolean, reason?: string }[]}  without `ok`: not tried
  */
 export function readResults(homes) {
   const folders = readdirSync(homes).map((home) => join(homes, home, REPORT_FOLDER));
@@ -23,21 +23,21 @@ export function readResults(homes) {
 
 /**
  * A Markdown table with `passed/total` in each cell, `–` where nothing ran, and below it what failed. Pairs of proxies
- * (`client → server`) get a table of their own.
+ * (`client → server`) get a table of their own. Where less is demanded, the reason stands below, too.
  * @param {ReturnType<typeof readResults>} results
  * @returns {string[]} lines; none without results
  */
 export function contractTable(results) {
   const isPair = ({ proxy }) => proxy.includes(' → ');
   const parts = [results.filter((result) => !isPair(result)), results.filter(isPair)].filter((part) => part.length > 0);
-  return parts.flatMap((part) => ['', ...tableOf(part)]).concat(failuresOf(results));
+  return parts.flatMap((part) => ['', ...tableOf(part)]).concat(reasonsOf(results), failuresOf(results));
 }
 
 function tableOf(results) {
   const runtimes = [...new Set(results.map(({ runtime }) => runtime))].sort();
   const proxies = [...new Set(results.map(({ proxy }) => proxy))].sort();
   const cell = (proxy, runtime) => {
-    const mine = results.filter((result) => result.proxy === proxy && result.runtime === runtime);
+    const mine = results.filter((it) => it.proxy === proxy && it.runtime === runtime && it.ok !== undefined);
     return mine.length === 0 ? '–' : `${mine.filter(({ ok }) => ok).length}/${mine.length}`;
   };
   const row = (cells) => `| ${cells.join(' | ')} |`;
@@ -48,7 +48,21 @@ function tableOf(results) {
   ];
 }
 
+/** Where less was demanded than a case says, gathered by case and reason. */
+function reasonsOf(results) {
+  const groups = new Map();
+  for (const { proxy, runtime, case: title, ok, reason } of results) {
+    if (reason === undefined) continue;
+    const head = `${title}: ${ok === undefined ? 'not tried' : 'within limits'}, ${reason}`;
+    groups.set(head, [...(groups.get(head) ?? []), `${proxy} on ${runtime}`]);
+  }
+  const lines = [...groups].map(([head, cells]) => `- ${head} (${cells.join(', ')})`);
+  return lines.length === 0 ? [] : ['', ...lines.sort()];
+}
+
 function failuresOf(results) {
-  const failed = results.filter(({ ok }) => !ok).map((it) => `- failed: ${it.proxy} on ${it.runtime}: ${it.case}`);
+  const failed = results
+    .filter(({ ok }) => ok === false)
+    .map((it) => `- failed: ${it.proxy} on ${it.runtime}: ${it.case}`);
   return failed.length === 0 ? [] : ['', ...failed];
 }

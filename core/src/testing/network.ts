@@ -104,21 +104,29 @@ export interface Flow {
   readonly sha256: string;
 }
 
+/** What a sender waits for when everything is written, before it ends its side. @param sent In bytes */
+export type BeforeEnd = (sent: number) => Promise<unknown>;
+
 /**
  * Sends random blocks, never faster than the socket takes them, and ends the sending side.
  * @param onBlock Told after each block how many bytes were taken; false ends the sending before its time.
  */
-export function sendRandom(socket: Socket, bytes: number, onBlock?: (sent: number) => unknown): Promise<Flow> {
-  return send(socket, (sent) => Math.min(BLOCK_BYTES, bytes - sent), onBlock);
+export function sendRandom(
+  socket: Socket,
+  bytes: number,
+  onBlock?: (sent: number) => unknown,
+  beforeEnd?: BeforeEnd,
+): Promise<Flow> {
+  return send(socket, (sent) => Math.min(BLOCK_BYTES, bytes - sent), onBlock, beforeEnd);
 }
 
 /**
  * Sends random blocks as long as `going` says so, and ends the sending side: some 10 MB/s, so that several such
  * connections leave the machine some time for what is to be tested meanwhile.
  */
-export function sendWhile(socket: Socket, going: () => boolean): Promise<Flow> {
+export function sendWhile(socket: Socket, going: () => boolean, beforeEnd?: BeforeEnd): Promise<Flow> {
   const pause = (): Promise<void> => sleep(SMALL_BLOCK_PAUSE_MS);
-  return send(socket, () => (going() ? SMALL_BLOCK_BYTES : 0), pause);
+  return send(socket, () => (going() ? SMALL_BLOCK_BYTES : 0), pause, beforeEnd);
 }
 
 /** @param next How long the next block is; 0 ends the sending side. */
@@ -126,6 +134,7 @@ async function send(
   socket: Socket,
   next: (sent: number) => number,
   onBlock?: (sent: number) => unknown,
+  beforeEnd?: BeforeEnd,
 ): Promise<Flow> {
   const hash = createHash('sha256');
   const random = randomBytes(BLOCK_BYTES);
@@ -139,6 +148,7 @@ async function send(
     if (!socket.write(block)) await drained(socket);
     if ((await onBlock?.(sent)) === false) break;
   }
+  await beforeEnd?.(sent);
   socket.end();
   return { bytes: sent, sha256: hash.digest('hex') };
 }

@@ -11,12 +11,17 @@ const MIB = 1024 * 1024;
 export const bulkCases: ProxyCases = {
   'carries 64 MiB each way unchanged': async (env) => {
     const far: Promise<[Flow, Flow]>[] = [];
-    const target = await env.server((socket) =>
-      far.push(Promise.all([sendRandom(socket, 64 * MIB), receiveAll(socket)])),
-    );
+    let heard = 0;
+    const target = await env.server((socket) => {
+      socket.on('data', (chunk: Buffer) => (heard += chunk.length));
+      far.push(Promise.all([sendRandom(socket, 64 * MIB), receiveAll(socket)]));
+    });
     const { address } = await env.startTo(target);
     const near = await env.dial(address);
-    const [sent, received] = await Promise.all([sendRandom(near, 64 * MIB), receiveAll(near)]);
+    const receiving = receiveAll(near);
+    const arrived = env.beforeEnd(() => heard);
+    const beforeEnd = arrived && ((bytes: number) => Promise.all([arrived(bytes), receiving]));
+    const [sent, received] = await Promise.all([sendRandom(near, 64 * MIB, undefined, beforeEnd), receiving]);
     const [other] = await Promise.all(far);
     assert.deepEqual([received, sent], other);
   },
@@ -25,7 +30,12 @@ export const bulkCases: ProxyCases = {
     const { address } = await env.startTo(await env.server(echo));
     const sockets = await Promise.all(Array.from({ length: 64 }, () => env.dial(address)));
     const flows = await Promise.all(
-      sockets.map((socket) => Promise.all([sendRandom(socket, MIB), receiveAll(socket)])),
+      sockets.map((socket) => {
+        let back = 0;
+        socket.on('data', (chunk: Buffer) => (back += chunk.length));
+        const beforeEnd = env.beforeEnd(() => back);
+        return Promise.all([sendRandom(socket, MIB, undefined, beforeEnd), receiveAll(socket)]);
+      }),
     );
     for (const [sent, received] of flows) assert.deepEqual(received, sent);
   },

@@ -6,16 +6,16 @@ import { join } from 'node:path';
 import type { Address, Transport } from '../address.js';
 import { LABELS, type ContainerRef, type ContainerRuntime } from '../container-runtime.js';
 import { RangePortAllocator } from '../data/range-port-allocator.js';
-import { SciStreamError, type ErrorCode } from '../errors.js';
+import { SciStreamError, systemCode, type ErrorCode } from '../errors.js';
 import type { PluginContext } from '../plugin.js';
 import type { S2DS, StreamRequest } from '../s2ds.js';
 import { within } from '../wait.js';
 import { testCredentials } from './credentials.js';
 import { Interruptible } from './interruptible.js';
-import { dial, tcpServer, type TestServer } from './network.js';
+import { dial, tcpServer, type BeforeEnd, type TestServer } from './network.js';
 import { PairedS2DS, type Pair } from './proxy-pair.js';
 import { processFixture, type OpenRuntime, type RuntimeFixture, type TestHosts } from './runtime-fixture.js';
-import { temporaryDirectory, testContext, type TemporaryDirectory, type TestContext } from './support.js';
+import { eventually, temporaryDirectory, testContext, type TemporaryDirectory, type TestContext } from './support.js';
 import { expectFree, expectRefused } from './system.js';
 
 /**
@@ -26,6 +26,8 @@ const BLOCK = 50;
 const FIRST_PORT = 10_000 + (process.pid % 440) * BLOCK;
 
 const LIMIT_MS = 60_000;
+/** Less than a test may take, so that it says what did not arrive. */
+const ARRIVAL_MS = 50_000;
 const LOCAL_HOSTS: TestHosts = { v4: '127.0.0.1', v6: '::1', name: 'localhost' };
 
 /** Makes a data server; see `ProxyContract.create`. */
@@ -36,6 +38,8 @@ export interface ProxySetup {
   readonly create: CreateS2DS;
   /** See `ProxyContract.holds`, default true. */
   readonly holds?: boolean | undefined;
+  /** See `ProxyContract.endsInTurn`. */
+  readonly endsInTurn?: string | undefined;
   /** Where the proxies run, default `processFixture`. */
   readonly runtime?: RuntimeFixture | undefined;
   /** Makes every stream a pair that is encrypted between its two halves; `far` makes the data server of the PROD half. */
@@ -94,6 +98,16 @@ export class ProxyEnvironment {
     return this.setup.holds ?? true;
   }
 
+  /**
+   * What a sender does before it ends its side: nothing, or, where a proxy demands `endsInTurn`, it waits until the other
+   * side has heard everything.
+   * @param heard Bytes the other side has heard so far.
+   */
+  beforeEnd(heard: () => number): BeforeEnd | undefined {
+    if (this.setup.endsInTurn === undefined) return undefined;
+    return (sent) => eventually(() => assert.equal(heard(), sent, 'bytes did not arrive'), ARRIVAL_MS);
+  }
+
   get hosts(): TestHosts {
     return this.open.hosts ?? LOCAL_HOSTS;
   }
@@ -143,6 +157,15 @@ export class ProxyEnvironment {
     const server = await tcpServer(handler, host);
     this.#servers.push(server);
     return server.address;
+  }
+
+  /** Connects and hangs up, which succeeds when somebody listens there, also one that hangs up first. */
+  async knock(address: Address): Promise<void> {
+    const socket = await dial(address).catch((error: unknown) => {
+      // The answer of a proxy without a target may be there before anybody could say that the connection was made.
+      if (this.holds || systemCode(error) !== 'ECONNRESET') throw error;
+    });
+    socket?.destroy();
   }
 
   async dial(address: Address): Promise<Socket> {

@@ -14,7 +14,7 @@ const MIB = 1024 * 1024;
 export const trafficCases: ProxyCases = {
   'listens on exactly the addresses asked for when start returns': async (env) => {
     const request = await env.start({ count: 3 });
-    await Promise.all([0, 1, 2].map(async (i) => (await env.dial(listener(request, i))).destroy()));
+    await Promise.all([0, 1, 2].map((i) => env.knock(listener(request, i))));
     assert.deepEqual(
       await env.listening(request.uid),
       request.listeners.map(({ address }) => formatAddress(address)).sort(),
@@ -32,14 +32,21 @@ export const trafficCases: ProxyCases = {
     assert.equal(await read(asking, 6), 'answer');
 
     const heard: Promise<Flow>[] = [];
+    let bytes = 0;
     const endsAtOnce = await env.server((socket) => {
       socket.end('bye');
+      socket.on('data', (chunk: Buffer) => (bytes += chunk.length));
       heard.push(receiveAll(socket));
     });
     await env.s2ds.updateTargets(uid, [endsAtOnce]);
     const talking = await env.dial(address);
     assert.equal((await receiveAll(talking)).bytes, 3);
-    const sent = await sendRandom(talking, MIB);
+    const sent = await sendRandom(
+      talking,
+      MIB,
+      undefined,
+      env.beforeEnd(() => bytes),
+    );
     assert.deepEqual(await Promise.all(heard), [sent]);
   },
 

@@ -48,7 +48,7 @@ export interface OpenRuntime {
 
 /** Addresses on which programs that are processes of this machine accept connections, as the kernel sees it. */
 export async function listeningOf(
-  runtime: ContainerRuntime,
+  runtime: Pick<ContainerRuntime, 'inspect'>,
   refs: readonly ContainerRef[],
 ): Promise<readonly string[]> {
   const states = await Promise.all(refs.map((ref) => runtime.inspect(ref)));

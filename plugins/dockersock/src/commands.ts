@@ -58,7 +58,7 @@ async function endExec(engine: Engine, log: Logger, exec: Docker.Exec, command: 
 
 /**
  * Runs a command in a container of its own, with the image, the files and the user of an instance that does not run and
- * without a network. The container is gone afterwards, however it went.
+ * in its network, without its ports. The container is gone afterwards, however it went.
  */
 export async function runBeside(
   engine: Engine,

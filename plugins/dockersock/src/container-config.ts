@@ -24,6 +24,8 @@ export interface Setting {
   readonly options: EngineOptions;
   readonly facts: EngineFacts;
   readonly user: User;
+  /** Of a command: what the program of its instance may do. */
+  readonly capabilities?: string[] | undefined;
   /** Of this machine, mounted as the instance's directory; otherwise there is a volume. */
   readonly directory?: string;
   /** Name of the volume, once there is one. */
@@ -85,7 +87,12 @@ export function commandContainer(
     ...base,
     name: `${name}-check`,
     Labels: { [CHECK_LABEL]: name },
-    HostConfig: { ...base.HostConfig, NetworkMode: 'none' },
+    // Nginx binds its addresses when it checks a file, so they must be there.
+    HostConfig: {
+      ...base.HostConfig,
+      NetworkMode: setting.options.network,
+      ...(setting.capabilities ? { CapAdd: setting.capabilities } : {}),
+    },
   };
 }
 

@@ -190,6 +190,7 @@ export class DockerRuntime implements ContainerRuntime {
         options: this.#options,
         facts: await this.#engine.facts(),
         user: parseUser(container.Config.User),
+        capabilities: (container.HostConfig.CapAdd as string[] | null) ?? undefined,
         ...this.#store.mounted(ref, container),
       };
       // By its id: the tag may have moved to another image since.

@@ -141,7 +141,12 @@ s('a port below 1024 is the only reason for a capability', async () => {
   await using fixture = await Fixture.make(engine.host);
   const spec = specOf(READY, { listeners: [{ host: '127.0.0.1', port: 997 }] });
   const script = `require('node:net').createServer((c) => c.end('low')).listen(997, '127.0.0.1', () => console.log('ready'));`;
-  const ref = await fixture.run({ ...spec, executable: 'node', args: ['m.cjs'], files: { 'm.cjs': script } });
+  const program = { ...spec, executable: 'node', args: ['m.cjs'], files: { 'm.cjs': script } };
+  const ref = await fixture.create(program);
+  // Who checks a file may bind what it names.
+  const check = await fixture.runtime.exec(ref, ['cat', '/proc/self/status'], 60_000);
+  assert.match(check.stdout, /CapEff:\t0000000000000400/);
+  await fixture.run(program);
   const { pid } = await fixture.runtime.inspect(ref);
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   assert.match(status, /CapEff:\t0000000000000400/);

@@ -9,6 +9,7 @@ export const PART = 96 * 1024;
 const MAX_TOTAL = 1024 * 1024;
 
 const NAME = /^[A-Za-z0-9][\w.-]*$/;
+const INSTANCE = /^[\w-]+$/;
 const Labels = z.record(z.string(), z.string());
 
 /** Text as base64. */
@@ -24,6 +25,12 @@ export function parts(base64: string): readonly string[] {
 export function checkName(name: string): string {
   if (NAME.test(name)) return name;
   throw failed(`${quote(name)} is no name for a file of an instance`, 'Use letters, digits, ".", "_" and "-".');
+}
+
+/** A name that stands in addresses of the controller, or an error. */
+export function checkInstance(name: string): string {
+  if (INSTANCE.test(name)) return name;
+  throw failed(`${quote(name)} is no name for an instance`, 'Use letters, digits, "_" and "-".');
 }
 
 /**

@@ -15,7 +15,7 @@ import {
 } from '@scistream/core';
 import { isGone, JanusConnection } from './connection.js';
 import { JanusController } from './controller.js';
-import { environmentOf, labelsOf } from './environment.js';
+import { checkInstance, environmentOf, labelsOf } from './environment.js';
 import { conflict, failed, imageNotFound } from './failures.js';
 import { FileWriter } from './instance-files.js';
 import type { JanusOptions } from './options.js';
@@ -80,7 +80,8 @@ export class JanusRuntime implements ContainerRuntime {
   }
 
   async create(spec: ContainerSpec): Promise<ContainerRef> {
-    const { name, labels, files } = spec;
+    const { labels, files } = spec;
+    const name = checkInstance(spec.name);
     const environment = environmentOf(labels, files);
     const uid = labels[LABELS.uid] ?? name;
     const node = spec.node ?? (await this.place(uid)).node;

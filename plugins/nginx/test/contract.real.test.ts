@@ -1,17 +1,10 @@
 // needs: nginx
+/** Nginx as in a container of another machine; test/contract has the other cells. */
 import { suite } from 'uvu';
 import { proxyContract } from '@scistream/core/testing';
-import { NginxContainer, NginxOptions } from '@scistream/plugin-nginx';
 import { remoteNginx } from './support.js';
 
 const s = suite('contract');
-
-proxyContract({
-  name: 'nginx',
-  test: s,
-  create: (context) => new NginxContainer(context, NginxOptions.parse({})),
-  holds: false,
-});
 
 proxyContract({ name: 'nginx that binds itself, known by its log alone', test: s, create: remoteNginx, holds: false });
 

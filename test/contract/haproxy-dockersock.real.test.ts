@@ -1,0 +1,4 @@
+// needs: haproxy, docker, root
+import { matrix } from './support.js';
+
+matrix('haproxy', 'dockersock');

@@ -1,0 +1,4 @@
+// needs: nginx, docker, root
+import { matrix } from './support.js';
+
+matrix('nginx', 'janus');

@@ -1,0 +1,4 @@
+// needs: docker, root
+import { matrix } from './support.js';
+
+matrix('relay', 'docker');

@@ -1,0 +1,5 @@
+// needs: docker, root
+import { dockerFixture } from './engines.js';
+import { runtimeTests } from './runtime-contract.js';
+
+runtimeTests(dockerFixture);

@@ -1,0 +1,4 @@
+// needs: stunnel, docker, root
+import { matrix } from './support.js';
+
+matrix('stunnel', 'dockersock');
