@@ -104,7 +104,8 @@ export async function waitReady(
     throw new Error(`ended while it was starting (${state.exit ?? 'unknown reason'})`);
   });
   const becomes = poll(
-    async () => (await ready()) || undefined,
+    // What it once said in its log, it also said when it has died since.
+    async () => ((await ready()) && (await runtime.inspect(ref)).status === 'running') || undefined,
     {
       timeoutMs: READY_TIMEOUT_MS,
       intervalMs: 2,
