@@ -154,6 +154,8 @@ export abstract class ProxyContainer implements S2DS {
     await this.#lock.run(uid, async () => {
       const live = this.#streams.get(uid);
       if (!live) return;
+      // Once more: the stream may have been started or adopted while this waited.
+      live.supervision.stop();
       await Promise.all(live.instances.map(({ ref }) => this.#remove(ref)));
       this.#streams.delete(uid);
       live.supervision.released();

@@ -1,5 +1,6 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
+import { readdir } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -170,6 +171,20 @@ s('UDP: bound, without a descriptor, not shared with TCP', async () => {
   assert.equal(ports(await allocator.allocate(request('b', 1))), [21_001]);
   await allocator.release('a');
   await allocator.release('b');
+});
+
+s('UDP: ports of others cost no descriptor', async () => {
+  const allocator = new RangePortAllocator({ first: 21_000, last: 21_000 });
+  const other = createSocket('udp4').bind({ address: HOST, port: 21_000, exclusive: true });
+  await once(other, 'listening');
+  const descriptors = async (): Promise<number> => (await readdir('/proc/self/fd')).length;
+  await refusal(allocator.allocate(request('a', 1, { transport: 'udp' })), 'SCI_PORTS_EXHAUSTED');
+  const before = await descriptors();
+  for (let i = 0; i < 20; i += 1) {
+    await refusal(allocator.allocate(request('a', 1, { transport: 'udp' })), 'SCI_PORTS_EXHAUSTED');
+  }
+  assert.ok((await descriptors()) < before + 10);
+  other.close();
 });
 
 s('an address that is not this machine’s is an error of its own, and leases nothing', async () => {

@@ -249,6 +249,16 @@ s('a release ends the wait for the next start', async () => {
   await expectCode('SCI_STREAM_NOT_FOUND', it.proxy.status(it.request.uid));
 });
 
+s('a release that comes during the start ends the stream for good', async () => {
+  const it = new Fixture(Told);
+  const { uid } = it.request;
+  await Promise.all([it.proxy.start(it.request), it.proxy.release(uid)]);
+  // What comes after it for the same uid waits for all that the release has left behind.
+  await expectCode('SCI_STREAM_NOT_FOUND', it.update(A));
+  assert.equal(it.happened().slice(-2), ['stop', 'remove']);
+  assert.equal(await it.runtime.list({}), []);
+});
+
 s('adopts what runs as asked, touches nothing of it, and carries on', async () => {
   const it = new Fixture(Told);
   await it.start();

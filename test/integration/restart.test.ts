@@ -4,6 +4,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { formatAddress } from '@scistream/core';
+import { GatewayStore, LevelStreamStore } from '@scistream/core/server';
 import { dial, eventually, exchange, named, read, tcpServer, temporaryDirectory } from '@scistream/core/testing';
 import { refused } from '../support/clients.js';
 import { NOTHING } from '../support/leftovers.js';
@@ -107,6 +108,30 @@ s('a proxy that died meanwhile is started again with its targets', async () => {
   assert.is(await exchange(entry, 'x'), 'ax');
   await second.peer.control.release({ uid });
   assert.equal(await second.leftovers(), NOTHING);
+});
+
+s('an update in which the server died, and which nobody was told of, is taken back', async () => {
+  await using here = await site();
+  await using a = await tcpServer(named('a'));
+  await using b = await tcpServer(named('b'));
+  const first = await here.start();
+  const { uid, entry } = await first.setUp({ targets: [formatAddress(a.address)] });
+  await stop(first);
+  // As a process leaves it that dies when the gateway has the new targets and the record does not.
+  const records = new LevelStreamStore(here.state);
+  await records.open();
+  await records.update(uid, (await records.get(uid))?.version ?? 0, { state: 'updating' });
+  await records.close();
+  const gateway = await GatewayStore.open(join(here.state, 'gateway'));
+  const kept = gateway.get(uid);
+  assert.ok(kept);
+  await gateway.put(uid, { ...kept, targets: [b.address] });
+  await gateway.close();
+
+  await using second = await here.start();
+  assert.equal((await second.peer.streams.get({ uid })).targets, [formatAddress(a.address)]);
+  assert.is(await exchange(entry, 'x'), 'ax');
+  await second.peer.control.release({ uid });
 });
 
 s('streams the control server has lost are released, and those the gateway has lost are failed', async () => {

@@ -2,12 +2,12 @@ import { join } from 'node:path';
 import pLimit from 'p-limit';
 import { formatAddress, type Address } from '../address.js';
 import { mustSupport } from '../capabilities.js';
-import { messageOf, quote, S2DSException } from '../errors.js';
+import { messageOf, quote, S2DSException, SciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import type { Providers } from '../plugins/index.js';
 import type { ReservedListener } from '../port-allocator.js';
 import type { ListenerStatistics, S2DS, S2DSStatus, StreamRequest } from '../s2ds.js';
-import { poll } from '../wait.js';
+import { KeyedLock } from '../wait.js';
 import type {
   ConnectResult,
   DataServer,
@@ -18,6 +18,7 @@ import type {
 } from './data-server.js';
 import { GatewayPlugins } from './gateway-plugins.js';
 import { GatewayStore, type GatewayStream } from './gateway-store.js';
+import { Orphans } from './orphans.js';
 import { runProbe, tryConnect } from './probe.js';
 import { RangePortAllocator, type PortRange } from './range-port-allocator.js';
 import { StreamProbes } from './stream-probes.js';
@@ -27,8 +28,6 @@ const MAX_HOLD_MS = 10_000;
 const CONCURRENT_STARTS = 8;
 /** Streams being taken charge of at once. */
 const CONCURRENT_ADOPTIONS = 32;
-/** Between two attempts to take charge of a stream whose runtime does not answer, ms. */
-const ADOPTION_RETRY_MS = 2_000;
 
 /** The keys of the same names in the configuration of a gateway. */
 export interface GatewaySettings {
@@ -53,12 +52,13 @@ interface Stream {
 export class EmbeddedDataServer implements DataServer {
   readonly #ports: RangePortAllocator;
   readonly #streams = new Map<string, Stream>();
-  /** Streams of an earlier process that nobody has charge of yet. */
-  readonly #orphans = new Map<string, Promise<void>>();
+  /** A release that overtakes the reservation would find nothing, and leave all of it. */
+  readonly #lock = new KeyedLock();
   readonly #starts = pLimit(CONCURRENT_STARTS);
   readonly #adoptions = pLimit(CONCURRENT_ADOPTIONS);
   readonly #plugins: GatewayPlugins;
   readonly #closing = new AbortController();
+  readonly #orphans: Orphans;
   #opened: GatewayStore | undefined;
 
   constructor(
@@ -70,6 +70,7 @@ export class EmbeddedDataServer implements DataServer {
   ) {
     this.#plugins = new GatewayPlugins(settings.name, providers, log, state, (uid) => this.#store.has(uid));
     this.#ports = new RangePortAllocator(settings.ports);
+    this.#orphans = new Orphans(this.#closing.signal, log);
   }
 
   async open(): Promise<void> {
@@ -79,13 +80,11 @@ export class EmbeddedDataServer implements DataServer {
     const ports = left.map(([uid, { request, listeners, node }]) =>
       this.#ports.adopt({ uid, transport: request.transport, addresses: listeners, remote: node !== undefined }),
     );
-    const first = left.map(([uid, stream], i) => this.#adoptions(() => this.#adopt(uid, stream, ports[i] ?? [])));
-    for (const [i, outcome] of (await Promise.allSettled(first)).entries()) {
-      const [uid, stream] = left[i] ?? [];
-      if (outcome.status === 'fulfilled' || uid === undefined || !stream) continue;
-      this.log.error({ uid, error: messageOf(outcome.reason) }, 'cannot take charge of a stream yet');
-      this.#orphans.set(uid, this.#adoptLater(uid, stream, ports[i] ?? []));
-    }
+    const adoptions = left.map(([uid], i) => {
+      const adopt = (): Promise<void> => this.#adopt(uid, ports[i] ?? []);
+      return this.#adoptions(adopt).catch((error: unknown) => this.#orphans.add(uid, error, adopt));
+    });
+    await Promise.all(adoptions);
     await this.#plugins.dataServer(this.settings.proxy, this.settings.runtime);
   }
 
@@ -109,29 +108,8 @@ export class EmbeddedDataServer implements DataServer {
     return { name, wan, lan, proxy, runtime, ports: range, portsInUse: this.#ports.inUse().length };
   }
 
-  async reserve(request: ReserveRequest): Promise<Reservation> {
-    const found = this.providers.resolve(
-      request.proxy || this.settings.proxy,
-      request.runtime || this.settings.runtime,
-    );
-    const s2ds = await this.#plugins.dataServer(found.proxy, found.runtime);
-    const runtime = await this.#plugins.runtime(found.runtime);
-    mustSupport(found.proxy, s2ds.supports, request);
-    const { uid, transport, count } = request;
-    const placement = await runtime.place?.(uid);
-    const { wan, lan } = placement ?? this.settings;
-    const host = request.role === 'PROD' ? wan : lan;
-    const listeners = await this.#ports.allocate({ uid, host, transport, count, remote: placement !== undefined });
-    const addresses = listeners.map(({ address }) => address);
-    const node = placement ? { node: placement.node } : {};
-    const kept: GatewayStream = { request, ...found, listeners: addresses, ...node, state: 'reserved', targets: [] };
-    await this.#store.put(uid, kept).catch(async (error: unknown) => {
-      await this.#ports.release(uid);
-      throw error;
-    });
-    this.#streams.set(uid, { s2ds, listeners, probes: new StreamProbes(this.#ports, uid, host), kept });
-    const { rateLimit } = s2ds.supports;
-    return { gateway: this.settings.name, ...found, listeners: addresses, rateEnforced: rateLimit };
+  reserve(request: ReserveRequest): Promise<Reservation> {
+    return this.#lock.run(request.uid, () => this.#reserve(request));
   }
 
   async start(uid: string, signal: AbortSignal): Promise<void> {
@@ -157,20 +135,15 @@ export class EmbeddedDataServer implements DataServer {
     }
   }
 
-  async release(uid: string): Promise<readonly ListenerStatistics[]> {
-    if (this.#orphans.has(uid)) throw this.#orphaned(uid);
-    const stream = this.#streams.get(uid);
-    if (!stream) return [];
-    const last = await stream.s2ds.status(uid).catch((error: unknown) => {
-      this.log.debug({ uid, error: messageOf(error) }, 'no last counters');
-      return undefined;
+  /**
+   * Also of a stream whose runtime is not known any more. One whose runtime does not answer ends when it does.
+   * @throws SCI_RUNTIME_UNREACHABLE then, and may be called again
+   */
+  release(uid: string): Promise<readonly ListenerStatistics[]> {
+    return this.#lock.run(uid, async () => {
+      if (this.#orphans.has(uid)) await this.#releaseOrphan(uid);
+      return await this.#release(uid);
     });
-    await this.#keep(uid, { state: 'releasing' });
-    await Promise.all([stream.s2ds.release(uid), stream.probes.close()]);
-    await this.#ports.release(uid);
-    await this.#store.delete(uid);
-    this.#streams.delete(uid);
-    return last?.listeners ?? [];
   }
 
   async status(uid: string): Promise<S2DSStatus> {
@@ -178,7 +151,7 @@ export class EmbeddedDataServer implements DataServer {
   }
 
   async ended(uid: string): Promise<S2DSException | undefined> {
-    await this.#orphans.get(uid);
+    await this.#orphans.adopted(uid);
     return await this.#stream(uid).s2ds.ended(uid);
   }
 
@@ -216,7 +189,7 @@ export class EmbeddedDataServer implements DataServer {
   async close(): Promise<void> {
     this.#closing.abort();
     try {
-      await Promise.allSettled(this.#orphans.values());
+      await this.#orphans.close();
       const streams = [...this.#streams.values()];
       await Promise.all(streams.map(({ probes }) => probes.close()));
       await Promise.all(streams.flatMap(({ listeners }) => listeners.map((listener) => listener.letGo())));
@@ -234,18 +207,74 @@ export class EmbeddedDataServer implements DataServer {
   #stream(uid: string): Stream {
     const stream = this.#streams.get(uid);
     if (stream) return stream;
-    if (this.#orphans.has(uid)) throw this.#orphaned(uid);
+    if (this.#orphans.has(uid)) throw this.#orphans.error(uid);
     throw new S2DSException('SCI_STREAM_NOT_FOUND', `Gateway ${this.settings.name} has no stream ${quote(uid)}.`);
   }
 
-  #orphaned(uid: string): S2DSException {
-    return new S2DSException(
-      'SCI_RUNTIME_UNREACHABLE',
-      `The runtime of stream ${uid} has not answered since the start.`,
-      {
-        suggestions: ['See the log of the daemon, and try again when the runtime is back.'],
-      },
+  async #reserve(request: ReserveRequest): Promise<Reservation> {
+    const found = this.providers.resolve(
+      request.proxy || this.settings.proxy,
+      request.runtime || this.settings.runtime,
     );
+    const s2ds = await this.#plugins.dataServer(found.proxy, found.runtime);
+    const runtime = await this.#plugins.runtime(found.runtime);
+    mustSupport(found.proxy, s2ds.supports, request);
+    const { uid, transport, count } = request;
+    const placement = await runtime.place?.(uid);
+    const { wan, lan } = placement ?? this.settings;
+    const host = request.role === 'PROD' ? wan : lan;
+    const listeners = await this.#ports.allocate({ uid, host, transport, count, remote: placement !== undefined });
+    const addresses = listeners.map(({ address }) => address);
+    const node = placement ? { node: placement.node } : {};
+    const kept: GatewayStream = { request, ...found, listeners: addresses, ...node, state: 'reserved', targets: [] };
+    await this.#store.put(uid, kept).catch(async (error: unknown) => {
+      await this.#ports.release(uid);
+      throw error;
+    });
+    this.#streams.set(uid, { s2ds, listeners, probes: new StreamProbes(this.#ports, uid, host), kept });
+    const { rateLimit } = s2ds.supports;
+    return { gateway: this.settings.name, ...found, listeners: addresses, rateEnforced: rateLimit };
+  }
+
+  async #release(uid: string): Promise<readonly ListenerStatistics[]> {
+    const stream = this.#streams.get(uid);
+    if (!stream) return [];
+    const last = await stream.s2ds.status(uid).catch((error: unknown) => {
+      this.log.debug({ uid, error: messageOf(error) }, 'no last counters');
+      return undefined;
+    });
+    await this.#keep(uid, { state: 'releasing' });
+    await Promise.all([stream.s2ds.release(uid), stream.probes.close()]);
+    await this.#ports.release(uid);
+    await this.#store.delete(uid);
+    this.#streams.delete(uid);
+    return last?.listeners ?? [];
+  }
+
+  /** Returns when somebody has charge of it, or nothing of it is left. */
+  async #releaseOrphan(uid: string): Promise<void> {
+    await this.#orphans.take(uid);
+    const kept = this.#store.get(uid);
+    if (this.#streams.has(uid) || !kept) return;
+    // From now on whoever takes charge of it ends it.
+    await this.#store.put(uid, { ...kept, state: 'releasing' });
+    try {
+      await this.#clear(uid, kept);
+    } catch (error) {
+      this.#orphans.add(uid, error, () => this.#clear(uid, kept));
+      throw this.#orphans.error(uid);
+    }
+  }
+
+  /** Ends a stream that no S2DS has charge of. */
+  async #clear(uid: string, { runtime }: GatewayStream): Promise<void> {
+    await this.#plugins.clear(runtime, uid).catch((error: unknown) => {
+      // Nobody could ever end it. Should its runtime come back, what nobody remembers is removed there.
+      if (!SciStreamError.is(error) || error.code !== 'SCI_RUNTIME_UNKNOWN') throw error;
+      this.log.warn({ uid, runtime }, 'forgetting a released stream whose runtime is not known any more');
+    });
+    await this.#ports.release(uid);
+    await this.#store.delete(uid);
   }
 
   async #keep(uid: string, change: Partial<GatewayStream>): Promise<void> {
@@ -256,13 +285,15 @@ export class EmbeddedDataServer implements DataServer {
   }
 
   /** Takes charge of a stream of an earlier process, in whatever state that left it. */
-  async #adopt(uid: string, kept: GatewayStream, listeners: readonly ReservedListener[]): Promise<void> {
+  async #adopt(uid: string, listeners: readonly ReservedListener[]): Promise<void> {
+    const kept = this.#store.get(uid);
+    if (!kept) return;
+    if (kept.state === 'releasing') return await this.#clear(uid, kept);
     const s2ds = await this.#plugins.dataServer(kept.proxy, kept.runtime);
     const request = requestOf(kept, listeners);
     const host = kept.listeners[0]?.host ?? this.settings.wan;
     const running = await s2ds.adopt(request, kept.targets);
     this.#streams.set(uid, { s2ds, listeners, probes: new StreamProbes(this.#ports, uid, host), kept });
-    if (kept.state === 'releasing') return void (await this.release(uid));
     if (kept.state === 'reserved') {
       // Nobody has them meanwhile, unless somebody was quick; then the start of the proxy says so.
       await Promise.allSettled(listeners.map((listener) => listener.hold()));
@@ -276,21 +307,6 @@ export class EmbeddedDataServer implements DataServer {
     if (kept.targets.length > 0) await s2ds.updateTargets(uid, kept.targets, this.#closing.signal);
     await this.#keep(uid, { state: 'running' });
     this.log.info({ uid, proxy: kept.proxy, running }, 'took charge of a stream');
-  }
-
-  /** Until it works or the stream proves to be lost; what the log says is all there is until then. */
-  async #adoptLater(uid: string, kept: GatewayStream, listeners: readonly ReservedListener[]): Promise<void> {
-    const attempt = async (): Promise<true> => {
-      await this.#adopt(uid, kept, listeners);
-      return true;
-    };
-    const forever = {
-      timeoutMs: Number.POSITIVE_INFINITY,
-      intervalMs: ADOPTION_RETRY_MS,
-      signal: this.#closing.signal,
-    };
-    await poll(attempt, forever, () => new Error('unreachable')).catch(() => undefined);
-    this.#orphans.delete(uid);
   }
 }
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { LABELS, type ContainerRuntime } from '../container-runtime.js';
+import { LABELS, type ContainerRef, type ContainerRuntime } from '../container-runtime.js';
 import type { Logger } from '../logger.js';
 import { PluginHost } from '../plugins/host.js';
 import type { Providers } from '../plugins/index.js';
@@ -47,6 +47,12 @@ export class GatewayPlugins {
     });
   }
 
+  /** Removes all of a stream that no data server has charge of. @param runtime Id. @throws as {@link runtime} */
+  async clear(runtime: string, uid: string): Promise<void> {
+    const where = await this.runtime(runtime);
+    await removeAll(where, await where.list({ [LABELS.owner]: await this.#owner(), [LABELS.uid]: uid }));
+  }
+
   /** Ends the plugins; what they run goes on. */
   close(): Promise<void> {
     return this.#host.close();
@@ -66,12 +72,17 @@ export class GatewayPlugins {
   /** Removes instances of an earlier process that belong to no stream it remembered. */
   async #sweep(runtime: ContainerRuntime): Promise<void> {
     const all = await runtime.list({ [LABELS.managed]: 'true', [LABELS.owner]: await this.#owner() });
-    for (const stray of all.filter(({ labels }) => !this.isKnown(labels[LABELS.uid] ?? ''))) {
-      const uid = stray.labels[LABELS.uid];
-      this.log.warn({ instance: stray.name, uid, status: stray.status }, 'removing a left-over instance');
-      await runtime.stop(stray, 0);
-      await runtime.remove(stray);
-    }
+    const strays = all.filter(({ labels }) => !this.isKnown(labels[LABELS.uid] ?? ''));
+    for (const { name, labels, status } of strays)
+      this.log.warn({ instance: name, uid: labels[LABELS.uid], status }, 'removing a left-over instance');
+    await removeAll(runtime, strays);
+  }
+}
+
+async function removeAll(runtime: ContainerRuntime, instances: readonly ContainerRef[]): Promise<void> {
+  for (const instance of instances) {
+    await runtime.stop(instance, 0);
+    await runtime.remove(instance);
   }
 }
 

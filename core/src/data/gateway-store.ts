@@ -67,6 +67,10 @@ export class GatewayStore {
     return this.#streams.has(uid);
   }
 
+  get(uid: string): GatewayStream | undefined {
+    return this.#streams.get(uid);
+  }
+
   entries(): readonly (readonly [uid: string, stream: GatewayStream])[] {
     return [...this.#streams];
   }

@@ -1,6 +1,5 @@
 import { createSocket } from 'node:dgram';
-import { createServer } from 'node:net';
-import { isIPv6 } from 'node:net';
+import { createServer, isIPv6 } from 'node:net';
 import type { Address, Transport } from '../address.js';
 import { systemCode, S2DSException } from '../errors.js';
 import type { AdoptedPorts, PortAllocator, PortLease, PortRequest, ReservedListener } from '../port-allocator.js';
@@ -219,7 +218,11 @@ function bindTcp({ host, port }: Address): Promise<Bound> {
 function bindUdp({ host, port }: Address): Promise<Bound> {
   return new Promise((resolve, reject) => {
     const socket = createSocket(isIPv6(host) ? 'udp6' : 'udp4');
-    socket.once('error', reject);
+    socket.once('error', (error) => {
+      // Unlike a server it stays open.
+      socket.close();
+      reject(error);
+    });
     socket.bind({ address: host, port, exclusive: true }, () => {
       resolve({ close: () => new Promise((done) => void socket.close(() => done())) });
     });

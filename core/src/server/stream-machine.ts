@@ -65,7 +65,7 @@ export class StreamMachine {
 
   /** Goes on where an earlier process of this control server left the stream, which the data server has charge of. */
   async resume(): Promise<void> {
-    const { uid, state, targets, createdAt } = this.#record;
+    const { uid, state, createdAt } = this.#record;
     this.#resumed = true;
     if (state === 'reserving') {
       return await this.#fail(
@@ -78,9 +78,7 @@ export class StreamMachine {
     if (state === 'waiting') {
       return this.#awaitHello(Date.parse(createdAt) + this.parts.helloTimeoutMs - Date.now());
     }
-    if (state === 'updating') {
-      await this.#serial(() => this.#change({ state: targets.length > 0 ? 'active' : 'provisioned' }));
-    }
+    if (state === 'updating') await this.#serial(() => this.#takeBack());
     await this.parts.store.note(uid, happened('adopted', undefined, 'after a restart of the control server'));
     this.#greet();
     this.#watch(uid);
@@ -211,6 +209,17 @@ export class StreamMachine {
     return this.#record;
   }
 
+  /** An update that nobody was told of did not happen; the gateway may have got the new targets all the same. */
+  async #takeBack(): Promise<void> {
+    const { uid, targets } = this.#record;
+    if (targets.length > 0) {
+      await this.parts.dataServer.updateTargets(uid, targets, this.#abort.signal).catch((error: unknown) => {
+        this.parts.log.error({ uid, error: messageOf(error) }, 'targets could not be set again; update the stream');
+      });
+    }
+    await this.#change({ state: targets.length > 0 ? 'active' : 'provisioned' });
+  }
+
   async #reserve(request: ReserveRequest): Promise<void> {
     await this.parts.store.create(this.#record, happened('requested', this.#record.owner));
     const reservation = await this.parts.dataServer.reserve(request);
@@ -260,6 +269,7 @@ export class StreamMachine {
       await this.release(reason);
     } catch (error) {
       this.parts.log.error({ uid: this.#record.uid, error: messageOf(error) }, 'stream could not be cleaned up');
+      if (this.#detached) return;
       clearTimeout(this.#lifetime);
       this.#lifetime = setTimeout(() => void this.#fail(reason), CLEANUP_RETRY_MS).unref();
     }

@@ -1,3 +1,4 @@
+import { readlink } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import type Docker from 'dockerode';
 import type { ContainerRef, ExecResult, Logger } from '@scistream/core';
@@ -15,7 +16,7 @@ const REMOVAL_MS = 120_000;
 export async function runInside(
   engine: Engine,
   log: Logger,
-  { Id, Config }: Docker.ContainerInspectInfo,
+  { Id, Config, State }: Docker.ContainerInspectInfo,
   command: readonly string[],
   timeoutMs: number,
 ): Promise<ExecResult> {
@@ -40,21 +41,36 @@ export async function runInside(
     return { exitCode: ExitCode ?? -1, stdout, stderr };
   } catch (error) {
     if (!isLate(error)) throw error;
-    await endExec(engine, log, exec, command);
+    await endExec(engine, log, exec, State.Pid, command);
     throw tooLong(command, timeoutMs, error);
   }
 }
 
-/** The engine cannot end a command that it started, but tells its process, which may be one of this machine. */
-async function endExec(engine: Engine, log: Logger, exec: Docker.Exec, command: readonly string[]): Promise<void> {
+/**
+ * The engine cannot end a command that it started, but tells its process, which may be one of this machine. On any other
+ * the number is that of a stranger here, so it must be in the container's own pid namespace (pid_namespaces(7)).
+ * @param first Pid of the container's first process, as the engine tells it.
+ */
+async function endExec(
+  engine: Engine,
+  log: Logger,
+  exec: Docker.Exec,
+  first: number,
+  command: readonly string[],
+): Promise<void> {
   try {
     const { Running, Pid } = await engine.call((_, abortSignal) => exec.inspect({ abortSignal }));
-    if (Running && Pid > 0) process.kill(Pid, 'SIGKILL');
+    if (!Running || Pid <= 0) return;
+    const [its, ours, inside] = await Promise.all([Pid, 'self', first].map(pidNamespaceOf));
+    if (its !== inside || its === ours) throw new Error('its process is not on this machine');
+    process.kill(Pid, 'SIGKILL');
   } catch (error) {
     if (systemCode(error) === 'ESRCH') return;
     log.warn({ command: command[0], error: messageOf(error) }, 'command goes on, because it cannot be killed');
   }
 }
+
+const pidNamespaceOf = (pid: number | string): Promise<string> => readlink(`/proc/${pid}/ns/pid`);
 
 /**
  * Runs a command in a container of its own, with the image, the files and the user of an instance that does not run and

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { createServer as httpServer } from 'node:http';
@@ -5,7 +6,7 @@ import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SciStreamError, silentLogger } from '@scistream/core';
+import { LABELS, SciStreamError, silentLogger } from '@scistream/core';
 import { temporaryDirectory } from '@scistream/core/testing';
 import { DockerOptions, DockerRuntime, findEndpoint } from '@scistream/plugin-dockersock';
 
@@ -82,6 +83,44 @@ s('says when a tcp host refuses, has no name, or ssh fails', async () => {
   assert.match((await complaint('tcp://no-such-host.invalid:2375', at.path)).message, /no-such-host\.invalid/);
   assert.match((await complaint('ssh://127.0.0.1:9', at.path)).message, /ssh/);
   assert.match((await complaint('nonsense://x', at.path)).message, /no address/);
+});
+
+/** An engine whose commands never end, and have a pid on its machine that here is somebody else's. */
+const elsewhere = (pid: number): Server =>
+  httpServer((request, response) => {
+    response.setHeader('connection', 'close');
+    const { method, url = '' } = request;
+    if (method === 'HEAD') return void response.end();
+    if (url.endsWith('/start')) return void response.flushHeaders();
+    const container = {
+      Id: 'c',
+      Image: 'i',
+      State: { Running: true, Pid: pid },
+      Config: { Labels: { [LABELS.managed]: 'true' }, User: '0:0', WorkingDir: '/', Env: [], Image: 'i' },
+    };
+    const command = { Id: 'e', Running: true, Pid: pid };
+    response.writeHead(method === 'POST' ? 201 : 200, { 'content-type': 'application/json' });
+    response.end(JSON.stringify(url.includes('/exec') ? command : container));
+  });
+
+s('a command that an engine elsewhere cannot end costs no process of this machine its life', async () => {
+  await using at = await temporaryDirectory();
+  const path = join(at.path, 'd.sock');
+  const victim = spawn('sh', ['-c', 'read word; exit 7'], { stdio: ['pipe', 'ignore', 'ignore'] });
+  const end = once(victim, 'exit');
+  try {
+    await once(victim, 'spawn');
+    await using _ = await listening(elsewhere(victim.pid ?? 0), path);
+    const options = DockerOptions.parse({ host: `unix://${path}` });
+    const context = { id: 'docker', find: () => findEndpoint(options), log: silentLogger, dataDir: at.path };
+    const running = new DockerRuntime(context, options).exec({ name: 'scistream-a-0' }, ['endless'], 200);
+    const error: unknown = await running.catch((thrown: unknown) => thrown);
+    assert.match(String(error), /did not end within 200 ms/);
+    victim.stdin.end('go\n');
+    assert.equal(await end, [7, null]);
+  } finally {
+    victim.kill('SIGKILL');
+  }
 });
 
 s.run();

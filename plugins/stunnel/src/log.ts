@@ -2,9 +2,16 @@
 export type ConfigState =
   { readonly state: 'reading' } | { readonly state: 'in force' } | { readonly state: 'refused'; readonly why: string };
 
+/**
+ * A line of the thread that reads configurations (`ui`): severity and text. Anchored, because the lines of connections
+ * (`LOG4[7]: …`) can quote what strangers send, the subjects of their certificates among it.
+ */
+const LINE = /^[^[\]]*LOG(\d)\[ui\]: (.*)$/;
+const READING = 'Reading configuration from';
 const SUCCESSFUL = 'Configuration successful';
-const FAILURE = /LOG[0-3]\[ui\]: (?:Configuration failed|Failed to reload|Binding service \[.*\] failed)/;
-const ERROR_LINE = /LOG[0-3]\[ui\]: (.*)$/;
+const FAILURE = /^(?:Configuration failed|Failed to reload|Binding service \[.*\] failed)/;
+/** From here to 0 (emergency) severities are errors. */
+const ERROR = 3;
 
 /**
  * Whether services of the given names accept connections. stunnel says, in this order, `Reading configuration …`,
@@ -13,14 +20,17 @@ const ERROR_LINE = /LOG[0-3]\[ui\]: (.*)$/;
  * @param log The last lines, as many as there are; only those since the last reload count.
  */
 export function configState(log: string, services: readonly string[]): ConfigState {
-  const lines = log.split('\n');
-  const since = lines.slice(lines.findLastIndex((line) => line.includes('Reading configuration from')) + 1);
-  if (since.some((line) => FAILURE.test(line))) {
-    const errors = since.flatMap((line) => ERROR_LINE.exec(line)?.[1] ?? []);
+  const lines = log.split('\n').flatMap((line) => {
+    const [, severity, text = ''] = LINE.exec(line) ?? [];
+    return severity === undefined ? [] : [{ text, error: Number(severity) <= ERROR }];
+  });
+  const since = lines.slice(lines.findLastIndex(({ text }) => text.startsWith(READING)) + 1);
+  if (since.some(({ text, error }) => error && FAILURE.test(text))) {
+    const errors = since.filter(({ error }) => error).map(({ text }) => text);
     return { state: 'refused', why: errors.join('; ') };
   }
-  const bound = since.slice(since.findLastIndex((line) => line.includes(SUCCESSFUL)) + 1);
+  const bound = since.slice(since.findLastIndex(({ text }) => text.startsWith(SUCCESSFUL)) + 1);
   const accepts = (name: string): boolean =>
-    bound.some((line) => line.includes(`[ui]: Service [${name}] `) && line.includes(' bound to '));
+    bound.some(({ text }) => text.startsWith(`Service [${name}] `) && text.includes(' bound to '));
   return { state: services.every(accepts) ? 'in force' : 'reading' };
 }

@@ -109,6 +109,12 @@ s('the log tells which targets are in force', () => {
   assert.is(state(GOOD, bound('s0 to a'), bound('s1 to b')), 'in force', 'the beginning was cut off');
   assert.is(state(READ, GOOD, bound('s0 to a'), bound('s1 to b'), READ), 'reading');
   assert.is(state(READ, GOOD, bound('s0 to a'), bound('s1 to b'), READ, GOOD, bound('s0 to a')), 'reading');
+  // Strangers choose what their certificates say.
+  const stranger = (words: string): string => `2026.11.22 20:09:00 LOG4[7]: Rejected by CERT at depth=0: CN=${words}`;
+  assert.is(state(READ, GOOD, bound('s0 to a'), bound('s1 to b'), stranger(READ)), 'in force');
+  assert.is(state(READ, GOOD, bound('s0 to a'), bound('s1 to b'), stranger(GOOD)), 'in force');
+  assert.is(state(READ, GOOD, bound('s0 to a'), stranger(bound('s1 to b'))), 'reading');
+  assert.is(state(READ, stranger('x LOG3[ui]: Configuration failed'), GOOD), 'reading');
   assert.equal(
     configState(
       [READ, 'x LOG3[ui]: stunnel.conf:3: "frob": no', 'x LOG3[ui]: Configuration failed', 'x LOG3[7]: y'].join('\n'),
