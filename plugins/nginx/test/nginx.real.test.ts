@@ -13,9 +13,7 @@ import {
   type ProxyEnvironment,
   read,
   temporaryDirectory,
-  testContext,
 } from '@scistream/core/testing';
-import { NginxContainer, NginxOptions } from '@scistream/plugin-nginx';
 import { childrenOf, onlyInstance, withNginx } from './support.js';
 
 type Options = Parameters<typeof withNginx>[0];
@@ -129,22 +127,6 @@ test('a worker that is killed is replaced by its master', async (env) => {
   await env.s2ds.updateTargets(uid, [await env.server(named('b'))]);
   assert.is(await exchange(address, '2'), 'b2');
   assert.is((await env.s2ds.status(uid)).restarts, 0);
-});
-
-test('a stream whose data server was restarted goes on, and follows updates', async (env) => {
-  const [a, b] = [await env.server(named('a')), await env.server(named('b'))];
-  const request = await env.start();
-  await env.s2ds.updateTargets(request.uid, [a]);
-  const open = await env.dial(listener(request));
-  assert.is(await read(open, 1), 'a');
-  const context = testContext({ runtime: env.runtime, dataDir: join(env.directory.path, 'data') });
-  const restarted = new NginxContainer(context, NginxOptions.parse({}));
-  assert.ok(await restarted.adopt(request, [a]));
-  await restarted.updateTargets(request.uid, [b]);
-  assert.is(await exchange(listener(request), '1'), 'b1');
-  open.write('still');
-  assert.is(await read(open, 5), 'still');
-  await restarted.release(request.uid);
 });
 
 test('a reload that Nginx refuses is told in its own words, and the old target stays', async (env) => {
