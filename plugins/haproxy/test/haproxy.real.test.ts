@@ -18,7 +18,6 @@ import {
   receiveAll,
   sendRandom,
   temporaryDirectory,
-  testContext,
   type Flow,
 } from '@scistream/core/testing';
 import { ask, HaproxyContainer, HaproxyOptions } from '@scistream/plugin-haproxy';
@@ -228,32 +227,6 @@ s("a site's own template is used, and a server it lacks is an error of the updat
     await expectCode('SCI_PROXY_COMMAND_FAILED', env.s2ds.updateTargets(uid, [{ host: '127.0.0.1', port: 9 }]));
     assert.is((await env.s2ds.status(uid)).state, 'running');
   });
-});
-
-test('another data server that takes charge goes on with connections and counters', async (env) => {
-  const target = await env.server(named('a'));
-  const request = await env.start();
-  const address = listener(request);
-  await env.s2ds.updateTargets(request.uid, [target]);
-  assert.is(await exchange(address, 'four'), 'afour');
-  const open = await env.dial(address);
-  assert.is(await read(open, 1), 'a');
-  const expected = { connections: 2, open: 1, bytesIn: 4, bytesOut: 6, errors: 0 };
-  await eventually(async () => assert.equal(await counters(env, request.uid), expected));
-
-  const context = testContext({ runtime: env.runtime, dataDir: join(env.directory.path, 'data') });
-  const next = new HaproxyContainer(context, HaproxyOptions.parse({}));
-  assert.is(await next.adopt(request, [target]), true);
-  assert.equal((await next.status(request.uid)).listeners, [expected]);
-  open.write('more');
-  assert.is(await read(open, 4), 'more');
-  await next.updateTargets(request.uid, [await env.server(named('b'))]);
-  assert.is(await exchange(address, '!'), 'b!');
-  await eventually(async () => {
-    const now = { connections: 3, open: 1, bytesIn: 9, bytesOut: 12, errors: 0 };
-    assert.equal((await next.status(request.uid)).listeners, [now]);
-  });
-  await next.release(request.uid);
 });
 
 test('a program that was killed counts anew, from nothing', async (env) => {
