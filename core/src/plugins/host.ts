@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf, SciStreamError } from '../errors.js';
@@ -14,7 +15,10 @@ export class PluginHost {
     private readonly log: Logger,
     /** Directory below which every provider gets one of its own. */
     private readonly state: string,
-  ) {}
+  ) {
+    // A plugin may wait for its host's end in as many places as it has calls under way.
+    setMaxListeners(0, this.#stopping.signal);
+  }
 
   /**
    * @param name Of the provider, a relative path: its directory (made here, 0700) and the name in the log.
