@@ -64,6 +64,7 @@ export const ERROR_CODES = {
   SCI_CLIENT_GONE: stream(1, 'The client went away while its request waited; everything was released.'),
   SCI_LIMIT_REACHED: stream(8, 'The control server has as many streams or waiting requests as it allows.'),
   SCI_PORTS_EXHAUSTED: stream(8, 'The port range of the gateway has not enough free ports.'),
+  SCI_NO_RESOURCE: stream(8, 'No gateway that takes new streams has the bandwidth that was asked for.'),
   SCI_TARGET_UNRESOLVED: stream(9, 'The host name of a target cannot be resolved on the gateway.'),
   SCI_VERIFY_FAILED: stream(9, 'A hop of the stream does not work.'),
 

@@ -7,6 +7,7 @@ import type { StreamRecord } from './stream-store.js';
 export type Action =
   | { readonly kind: 'request'; readonly role: Role; readonly proxy: string; readonly connections: number }
   | { readonly kind: 'hello' | 'view' | 'release'; readonly stream: StreamRecord }
+  | { readonly kind: 'drain'; readonly gateway: string }
   | { readonly kind: 'update'; readonly stream: StreamRecord; readonly targets: readonly Address[] };
 
 /** Decides who may do what. Called after authentication and before anything is allocated or told. */

@@ -168,11 +168,25 @@ const wrong: readonly [what: string, kind: ConfigKind, content: string, code: st
     /streams\.t\.rte .* rate\?/,
   ],
   [
-    'a second gateway',
+    'two gateways of one name',
     's2cs',
-    'gateways: [{}, {}]',
+    'gateways: [{ name: a }, { name: a, s2ds: unix:/s }]',
     'SCI_CONFIG_INVALID',
-    /gateways .* one gateway per control server/,
+    /gateways\.1\.name is "a" once more/,
+  ],
+  [
+    'two gateways with one data server',
+    's2cs',
+    'gateways: [{ name: a, s2ds: unix:/s }, { name: b, s2ds: unix:/s }]',
+    'SCI_CONFIG_INVALID',
+    /gateways\.1\.s2ds is "unix:\/s" once more/,
+  ],
+  [
+    'two embedded gateways',
+    's2cs',
+    'gateways: [{ name: a }, { name: b }]',
+    'SCI_CONFIG_INVALID',
+    /gateways\.1\.s2ds is "embedded" once more/,
   ],
   [
     'a wildcard address',

@@ -8,6 +8,8 @@ import { KeyedLock, poll, SciStreamError, silentLogger, within, type ErrorCode, 
 import { loadConfig } from '@scistream/core/config';
 import {
   EmbeddedDataServer,
+  GatewayLink,
+  GatewayPool,
   registerServer,
   TOKENS,
   type StreamController,
@@ -134,7 +136,8 @@ async function fixture(): Promise<Fixture> {
   const own = container.createChildContainer();
   registerServer(own, { config, logger: silentLogger, plugins: [] });
   const gateway = new InterruptibleGateway(settings, own.resolve(TOKENS.Providers), silentLogger, directory.path);
-  own.register(TOKENS.DataServer, { useValue: gateway });
+  const link = new GatewayLink(settings, gateway, silentLogger);
+  own.register(TOKENS.Gateways, { useValue: new GatewayPool([link], directory.path) });
   const controller = own.resolve(TOKENS.StreamController);
   await controller.open();
   const dispose = async (): Promise<void> => {

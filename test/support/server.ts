@@ -30,6 +30,8 @@ export interface ServerOptions {
   readonly proxies?: S2csConfig['proxies'];
   /** Default: in the process of the control server. */
   readonly s2ds?: S2csConfig['gateways'][number]['s2ds'];
+  /** Default: the one that the other options describe. */
+  readonly gateways?: S2csConfig['gateways'];
 }
 
 /** What a test asks for; a stream of one listener on the producer's side when it does not say. */
@@ -175,7 +177,7 @@ async function configure(options: ServerOptions, state: string): Promise<S2csCon
       lifetimeMs: 86_400_000,
       ...options.limits,
     },
-    gateways: [
+    gateways: options.gateways ?? [
       {
         name: GATEWAY,
         s2ds: options.s2ds ?? 'embedded',

@@ -3,6 +3,9 @@ import ConfigCheck from './config/check.js';
 import ConfigInit from './config/init.js';
 import ConfigShow from './config/show.js';
 import Doctor from './doctor.js';
+import GatewayDrain from './gateway/drain.js';
+import GatewayLs from './gateway/ls.js';
+import GatewayUndrain from './gateway/undrain.js';
 import PluginInspect from './plugin/inspect.js';
 import PluginInstall from './plugin/install.js';
 import PluginLs from './plugin/ls.js';
@@ -31,6 +34,9 @@ export const COMMANDS: Record<string, Command.Class> = {
   'config:init': ConfigInit,
   'config:show': ConfigShow,
   doctor: Doctor,
+  'gateway:drain': GatewayDrain,
+  'gateway:ls': GatewayLs,
+  'gateway:undrain': GatewayUndrain,
   'plugin:inspect': PluginInspect,
   'plugin:install': PluginInstall,
   'plugin:ls': PluginLs,

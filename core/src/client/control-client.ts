@@ -8,6 +8,7 @@ import { Control, type AppResponse, type HelloSchema, type RequestSchema, type R
 import {
   Streams,
   type ConnectResults,
+  type Gateway,
   type Probe,
   type ServerDescription,
   type Stream,
@@ -109,6 +110,11 @@ export class ControlClient {
     const now = (asked + Date.now()) / 2;
     // The header has whole seconds, cut off.
     return { description, clockAheadMs: date === null ? undefined : Date.parse(date) + 500 - now };
+  }
+
+  /** Lets a gateway take no new streams, or take them again. Needs an admin. */
+  drain(name: string, drained: boolean, limits: CallLimits = {}): Promise<Gateway> {
+    return this.#call('DrainGateway', limits, (options) => this.#streams.drainGateway({ name, drained }, options));
   }
 
   get(uid: string, limits: CallLimits = {}): Promise<Stream> {

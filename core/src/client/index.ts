@@ -1,6 +1,7 @@
 /** The user client (S2UC) as a library: makes streams across facilities, finds, watches, checks and ends them. */
 export { ControlClient, type CallLimits } from './control-client.js';
 export { makeCredentials, type StreamCredentials } from './credentials.js';
+export type { GatewayState } from './gateways.js';
 export { resolveEndpoint, type Endpoint, type TokenSource, type Trust, type TrustSettings } from './endpoint.js';
 export { clientStateDir, Journal, type JournalEntry } from './journal.js';
 export type { InboundOptions, InboundSide, OutboundOptions, ServerRef, SideOptions, UpOptions } from './options.js';

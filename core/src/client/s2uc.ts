@@ -6,6 +6,7 @@ import { parseUid, type StreamTls } from '../s2ds.js';
 import { ControlClient } from './control-client.js';
 import { credentialsFor } from './credentials.js';
 import { endpointKey, exposesToken, resolveEndpoint, type Endpoint, type TrustSettings } from './endpoint.js';
+import { gatewayState, type GatewayState } from './gateways.js';
 import { clientStateDir, Journal } from './journal.js';
 import {
   defined,
@@ -185,6 +186,20 @@ export class S2UC implements AsyncDisposable {
       (outcome) => outcome.status === 'rejected',
     );
     if (failed) throw failed.reason;
+  }
+
+  /** The gateways of a control server. */
+  async gateways(server: ServerRef, signal?: AbortSignal): Promise<readonly GatewayState[]> {
+    const { gateways } = await this.#client(this.#endpoint(server)).describe({ signal });
+    return gateways.map(gatewayState);
+  }
+
+  /**
+   * Lets a gateway take no new streams, or take them again; those it has live on. May be repeated.
+   * @throws SCI_FORBIDDEN unless the control server knows the caller as an admin; SCI_NAME_INVALID
+   */
+  async drain(server: ServerRef, name: string, drained: boolean, signal?: AbortSignal): Promise<GatewayState> {
+    return gatewayState(await this.#client(this.#endpoint(server)).drain(name, drained, { signal }));
   }
 
   /** Ends all connections to control servers; streams stay. Idempotent. */

@@ -1,6 +1,7 @@
 import { homedir, hostname } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { quote } from '../errors.js';
 import * as field from './fields.js';
 
 /** What a schema needs to know besides the document. */
@@ -47,6 +48,7 @@ export function s2csSchema(around: Surroundings) {
     ...gatewayShape(around),
     s2ds: field.dataServer.prefault('embedded'),
     capacity: field.rate.optional(),
+    labels: z.array(field.name).optional(),
   });
   return z.strictObject({
     facility: field.name.prefault(around.hostName),
@@ -62,15 +64,25 @@ export function s2csSchema(around: Surroundings) {
         lifetimeMs: lifetime,
       }))
       .prefault({}),
-    gateways: z
-      .array(gateway)
-      .min(1, 'needs one gateway')
-      .max(1, 'has more than one entry, but there is one gateway per control server for now')
-      .prefault([{}]),
+    gateways: z.array(gateway).min(1, 'needs one gateway').superRefine(mustBeDistinct).prefault([{}]),
     proxies: field.options.prefault({}),
     runtimes: field.options.prefault({}),
     plugins: z.array(z.string().min(1)).prefault([]),
   });
+}
+
+/** Gateways are told apart by their names, and each has a data server of its own; only one can be in this process. */
+function mustBeDistinct(
+  gateways: readonly { readonly name: string; readonly s2ds: string }[],
+  context: z.RefinementCtx,
+): void {
+  for (const key of ['name', 's2ds'] as const) {
+    const values = gateways.map((gateway) => gateway[key]);
+    const again = values.findIndex((value, i) => values.indexOf(value) < i);
+    if (again === -1) continue;
+    const message = `is ${quote(values[again])} once more, but every gateway needs one of its own`;
+    context.addIssue({ code: 'custom', path: [again, key], message });
+  }
 }
 
 /** The configuration of a data server that runs as its own daemon. */

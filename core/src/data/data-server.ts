@@ -62,6 +62,11 @@ export interface DataServer {
   /** Name of the gateway. */
   readonly name: string;
   /**
+   * Only where the gateway may be away, for it is a daemon of its own: calls `listener` whenever a connection to it broke.
+   * Called at most once.
+   */
+  onLost?(listener: () => void): void;
+  /**
    * Gets ready: takes charge of the streams of an earlier process that still run, repairs those that do not, and removes
    * what nobody knows. Called once, first.
    */
@@ -71,7 +76,8 @@ export interface DataServer {
   describe(): Promise<GatewayDescription>;
   /**
    * Finds the proxy and leases ports, all of them bound, without starting anything: a stream that waits for HELLO costs
-   * memory and sockets only. @throws SCI_PROXY_UNKNOWN, SCI_RUNTIME_UNKNOWN, SCI_PROXY_UNSUPPORTED, SCI_PORTS_EXHAUSTED …
+   * memory and sockets only. The same request again gets the same reservation, for its answer may have been lost.
+   * @throws SCI_STREAM_EXISTS for another request of that uid, SCI_PROXY_UNKNOWN, SCI_RUNTIME_UNKNOWN, SCI_PROXY_UNSUPPORTED, SCI_PORTS_EXHAUSTED …
    */
   reserve(request: ReserveRequest): Promise<Reservation>;
   /** Starts the proxy of a reserved stream; its listeners accept when this returns. Idempotent. */

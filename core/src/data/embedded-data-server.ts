@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import pLimit from 'p-limit';
 import { formatAddress, type Address } from '../address.js';
 import { mustSupport } from '../capabilities.js';
@@ -112,6 +113,15 @@ export class EmbeddedDataServer implements DataServer {
     return this.#lock.run(request.uid, () => this.#reserve(request));
   }
 
+  /** What was answered before. @throws SCI_STREAM_EXISTS unless the request is the same */
+  #repeated(request: ReserveRequest, { s2ds, kept }: Stream): Reservation {
+    const { proxy, runtime, listeners } = kept;
+    if (!isDeepStrictEqual(request, kept.request)) {
+      throw new S2DSException('SCI_STREAM_EXISTS', `Gateway ${this.settings.name} has another stream ${request.uid}.`);
+    }
+    return { gateway: this.settings.name, proxy, runtime, listeners, rateEnforced: s2ds.supports.rateLimit };
+  }
+
   async start(uid: string, signal: AbortSignal): Promise<void> {
     const stream = this.#stream(uid);
     if (stream.kept.state === 'running') return;
@@ -212,6 +222,8 @@ export class EmbeddedDataServer implements DataServer {
   }
 
   async #reserve(request: ReserveRequest): Promise<Reservation> {
+    const known = this.#orphans.has(request.uid) ? this.#stream(request.uid) : this.#streams.get(request.uid);
+    if (known) return this.#repeated(request, known);
     const found = this.providers.resolve(
       request.proxy || this.settings.proxy,
       request.runtime || this.settings.runtime,

@@ -1,12 +1,10 @@
-import { randomUUID } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LABELS, type ContainerRef, type ContainerRuntime } from '../container-runtime.js';
 import type { Logger } from '../logger.js';
 import { PluginHost } from '../plugins/host.js';
 import type { Providers } from '../plugins/index.js';
 import type { S2DS } from '../s2ds.js';
-import { writeAtomically } from './files.js';
+import { ownerId } from './owner-id.js';
 
 /** The runtimes of a gateway and the data servers (S2DS) in them, each made when it is first needed. */
 export class GatewayPlugins {
@@ -60,13 +58,7 @@ export class GatewayPlugins {
 
   /** Tells this gateway's instances from those of others on the same engine; the same after a restart. */
   #owner(): Promise<string> {
-    return memoize(this.#ids, 'owner', async () => {
-      const file = join(this.state, 'owner');
-      const known = (await readFile(file, 'utf8').catch(() => '')).trim();
-      const id = known || randomUUID();
-      if (!known) await writeAtomically(file, id);
-      return id;
-    });
+    return memoize(this.#ids, 'owner', () => ownerId(this.state));
   }
 
   /** Removes instances of an earlier process that belong to no stream it remembered. */

@@ -1,11 +1,11 @@
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ConnectError, createClient, type Client } from '@connectrpc/connect';
+import { ConnectError, createClient, type Client, type Interceptor } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { formatAddress, parseAddress, type Address } from '../address.js';
 import { S2DSException, SciStreamError } from '../errors.js';
 import { DataServer as DataServerService } from '../gen/scistream/v1/data_server_pb.js';
-import { fromConnectError } from '../rpc/errors.js';
+import { fromConnectError, S2CS_KEY } from '../rpc/errors.js';
 import { fromConnectResults, fromStatistics, fromStatus } from '../rpc/messages.js';
 import type { ListenerStatistics, S2DSStatus } from '../s2ds.js';
 import type {
@@ -19,26 +19,37 @@ import type {
 
 const CALL_TIMEOUT_MS = 60_000;
 const RETRY_MS = 1_000;
+/** For a call that is answered at once by a daemon that is well. */
+const DESCRIBE_TIMEOUT_MS = 5_000;
+/** Pauses before a call is repeated whose answer was lost, such as by a restart of the daemon. */
+const REPEATS_MS = [250, 1_000];
 
 /** A gateway whose data server is a daemon of its own, commanded through its unix socket (data_server.proto). */
 export class RemoteDataServer implements DataServer {
   readonly #sessions: Http2SessionManager;
   readonly #client: Client<typeof DataServerService>;
   readonly #closed = new AbortController();
+  #lost: () => void = () => undefined;
 
-  /** @param socket `unix:/path` of the daemon. */
+  /** @param socket `unix:/path` of the daemon. @param id Tells the id of the control server that commands it. */
   constructor(
     readonly name: string,
     private readonly socket: string,
+    id: () => Promise<string>,
   ) {
     const path = socket.replace(/^unix:/, '');
-    this.#sessions = new Http2SessionManager('http://localhost', {}, { createConnection: () => connect(path) });
+    this.#sessions = new Http2SessionManager('http://localhost', {}, { createConnection: () => this.#connect(path) });
     const transport = createGrpcTransport({
       baseUrl: this.#sessions.authority,
       defaultTimeoutMs: CALL_TIMEOUT_MS,
       sessionManager: this.#sessions,
+      interceptors: [introduction(id)],
     });
     this.#client = createClient(DataServerService, transport);
+  }
+
+  onLost(listener: () => void): void {
+    this.#lost = listener;
   }
 
   async open(): Promise<void> {
@@ -46,7 +57,8 @@ export class RemoteDataServer implements DataServer {
     if (name !== this.name) {
       throw new SciStreamError(
         'SCI_CONFIG_INVALID',
-        `gateways.0.name: ${this.socket} belongs to gateway ${name}, not ${this.name}.`,
+        `gateways: ${this.socket} belongs to gateway ${name}, not ${this.name}.`,
+        { suggestions: [`Write name: ${name} there, or name: ${this.name} in the configuration of the data server.`] },
       );
     }
   }
@@ -56,25 +68,26 @@ export class RemoteDataServer implements DataServer {
   }
 
   describe(): Promise<GatewayDescription> {
-    return this.#call(() => this.#client.describe({}));
+    return this.#call(() => this.#client.describe({}, { timeoutMs: DESCRIBE_TIMEOUT_MS }));
   }
 
   async reserve(request: ReserveRequest): Promise<Reservation> {
     const message = { ...request, bitsPerSecond: BigInt(request.bitsPerSecond) };
-    const { gateway, proxy, runtime, listeners, rateEnforced } = await this.#call(() => this.#client.reserve(message));
+    const { gateway, proxy, runtime, listeners, rateEnforced } = await this.#repeat(() => this.#client.reserve(message));
     return { gateway, proxy, runtime, rateEnforced, listeners: listeners.map((text) => parseAddress(text)) };
   }
 
   async start(uid: string, signal: AbortSignal): Promise<void> {
-    await this.#call(() => this.#client.start({ uid }, { signal }), signal);
+    await this.#repeat(() => this.#client.start({ uid }, { signal }), signal);
   }
 
   async updateTargets(uid: string, targets: readonly Address[], signal: AbortSignal): Promise<void> {
-    await this.#call(() => this.#client.setTargets({ uid, targets: targets.map(formatAddress) }, { signal }), signal);
+    const request = { uid, targets: targets.map(formatAddress) };
+    await this.#repeat(() => this.#client.setTargets(request, { signal }), signal);
   }
 
   async release(uid: string): Promise<readonly ListenerStatistics[]> {
-    return (await this.#call(() => this.#client.release({ uid }))).statistics.map(fromStatistics);
+    return (await this.#repeat(() => this.#client.release({ uid }))).statistics.map(fromStatistics);
   }
 
   async status(uid: string): Promise<S2DSStatus> {
@@ -88,7 +101,8 @@ export class RemoteDataServer implements DataServer {
       } catch (error) {
         if (this.#closed.signal.aborted) return undefined;
         // While the daemon cannot be reached its proxies forward as before; when it is back it knows what became of them.
-        if (!S2DSException.is(error) || error.code !== 'SCI_S2DS_UNREACHABLE') return error as S2DSException;
+        // So do they when it takes no orders from here any more.
+        if (!S2DSException.is(error) || !['SCI_S2DS_UNREACHABLE', 'SCI_FORBIDDEN'].includes(error.code)) return error as S2DSException;
         await sleep(RETRY_MS, undefined, { ref: false });
       }
     }
@@ -119,6 +133,26 @@ export class RemoteDataServer implements DataServer {
     this.#sessions.abort();
   }
 
+  #connect(path: string): Socket {
+    const socket = connect(path);
+    socket.once('connect', () => socket.once('close', () => this.#lost()));
+    return socket;
+  }
+
+  /** For calls that may be repeated, which is all that change something. */
+  async #repeat<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    for (const pause of REPEATS_MS) {
+      try {
+        return await this.#call(call, signal);
+      } catch (error) {
+        if (this.#closed.signal.aborted || !S2DSException.is(error) || error.code !== 'SCI_S2DS_UNREACHABLE') throw error;
+      }
+      // Aborted meanwhile: the next attempt says so.
+      await sleep(pause, undefined, { ref: false, ...(signal && { signal }) }).catch(() => undefined);
+    }
+    return await this.#call(call, signal);
+  }
+
   async #call<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     try {
       return await call();
@@ -134,3 +168,12 @@ export class RemoteDataServer implements DataServer {
     }
   }
 }
+
+/** Says with every call which control server it comes from. */
+const introduction =
+  (id: () => Promise<string>): Interceptor =>
+  (next) =>
+  async (request) => {
+    request.header.set(S2CS_KEY, await id());
+    return await next(request);
+  };

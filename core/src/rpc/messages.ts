@@ -1,10 +1,12 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { formatAddress, parseAddress } from '../address.js';
 import type { ConnectResult } from '../data/data-server.js';
+import type { GatewayStatus } from '../data/gateway-pool.js';
 import { S2DSException } from '../errors.js';
 import { DataServerStatusSchema, type DataServerStatus } from '../gen/scistream/v1/data_server_pb.js';
 import {
   StreamSchema,
+  type GatewaySchema,
   type ConnectResults,
   type ConnectResultsSchema,
   type ListenerStatistics as StatisticsMessage,
@@ -45,6 +47,22 @@ export function toMessage({ record, status, error: unknown }: StreamView, facili
     statistics: (record.final ?? status?.listeners ?? []).map(statisticsMessage),
     ...(error ? { error: errorInfo(error) } : {}),
   });
+}
+
+/** A gateway and what is free on it as a message. */
+export function gatewayMessage({ description, error, ...status }: GatewayStatus): MessageInitShape<typeof GatewaySchema> {
+  const { drained, labels, streams, portsTotal, capacity, capacityInUse } = status;
+  return {
+    ...description,
+    up: !error,
+    drained,
+    labels: [...labels],
+    streams,
+    portsTotal,
+    capacity: BigInt(capacity),
+    capacityInUse: BigInt(capacityInUse),
+    ...(error ? { error: errorInfo(error) } : {}),
+  };
 }
 
 /** Counters as a message. */

@@ -6,6 +6,9 @@ import { AuthenticatorChain, noneProvider, tokenProvider } from '../auth/authent
 import { OwnerPolicy } from '../auth/owner-policy.js';
 import type { S2csConfig } from '../config/index.js';
 import { EmbeddedDataServer } from '../data/embedded-data-server.js';
+import { GatewayLink } from '../data/gateway-link.js';
+import { GatewayPool } from '../data/gateway-pool.js';
+import { ownerId } from '../data/owner-id.js';
 import { processRuntimeProvider } from '../data/process-runtime.js';
 import { relayProvider } from '../data/relay/relay-container.js';
 import { RemoteDataServer } from '../data/remote-data-server.js';
@@ -52,8 +55,6 @@ export function createProviders(
  */
 export function registerServer(container: DependencyContainer, { config, logger, plugins }: ServerParts): void {
   const { facility, limits, gateways, state, listen, tls, insecure } = config;
-  const [gateway] = gateways;
-  if (!gateway) throw new SciStreamError('SCI_CONFIG_INVALID', 'gateways: needs one gateway.');
   const singleton = { lifecycle: Lifecycle.Singleton } as const;
   container.register(TOKENS.Logger, { useValue: logger });
   container.register(TOKENS.Limits, { useValue: limits });
@@ -62,11 +63,19 @@ export function registerServer(container: DependencyContainer, { config, logger,
   container.register(TOKENS.PluginHost, { useValue: new PluginHost(logger, state) });
   container.register(TOKENS.StreamStore, { useValue: new LevelStreamStore(state) });
   container.register(TOKENS.Policy, { useClass: OwnerPolicy }, singleton);
-  container.register(TOKENS.DataServer, {
+  container.register(TOKENS.Gateways, {
     useFactory: instanceCachingFactory((c) => {
-      if (gateway.s2ds !== 'embedded') return new RemoteDataServer(gateway.name, gateway.s2ds);
-      const log = c.resolve(TOKENS.Logger).child({ gateway: gateway.name });
-      return new EmbeddedDataServer(gateway, c.resolve(TOKENS.Providers), log, state);
+      let id: Promise<string> | undefined;
+      const links = gateways.map((gateway) => {
+        const { name, s2ds } = gateway;
+        const log = c.resolve(TOKENS.Logger).child({ gateway: name });
+        const dataServer =
+          s2ds === 'embedded'
+            ? new EmbeddedDataServer(gateway, c.resolve(TOKENS.Providers), log, state)
+            : new RemoteDataServer(name, s2ds, () => (id ??= ownerId(state)));
+        return new GatewayLink(gateway, dataServer, log);
+      });
+      return new GatewayPool(links, state);
     }),
   });
   container.register(TOKENS.Authenticator, {
@@ -78,7 +87,7 @@ export function registerServer(container: DependencyContainer, { config, logger,
       facility,
       limits,
       controller: c.resolve(TOKENS.StreamController),
-      dataServer: c.resolve(TOKENS.DataServer),
+      gateways: c.resolve(TOKENS.Gateways),
       providers: c.resolve(TOKENS.Providers),
     }),
   });

@@ -11,6 +11,7 @@ import { messageOf, SciStreamError, systemCode } from '../errors.js';
 import { DataServer } from '../gen/scistream/v1/data_server_pb.js';
 import type { Logger } from '../logger.js';
 import { parseRole, parseUid } from '../s2ds.js';
+import { enrolment } from './enrolment.js';
 import { errorStatus } from './interceptors.js';
 import { connectResultsMessage, microseconds, statisticsMessage, statusMessage } from '../rpc/messages.js';
 import { lockState } from './state-lock.js';
@@ -44,8 +45,9 @@ export class DataServerDaemon {
     this.#unlock = await lockState(this.settings.state);
     try {
       await this.gateway.open();
+      const interceptors = [errorStatus(this.log), enrolment(this.settings.state, this.log)];
       const server = createServer(
-        connectNodeAdapter({ routes: (router) => routes(router, this.gateway), interceptors: [errorStatus(this.log)] }),
+        connectNodeAdapter({ routes: (router) => routes(router, this.gateway), interceptors }),
       );
       this.#server = server;
       server.on('session', (session: ServerHttp2Session) => {

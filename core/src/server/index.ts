@@ -2,6 +2,8 @@
 import 'reflect-metadata';
 
 export { EmbeddedDataServer, type GatewaySettings } from '../data/embedded-data-server.js';
+export { GatewayLink, type GatewayFacts } from '../data/gateway-link.js';
+export { GatewayPool, type GatewayLoad, type GatewayStatus, type GatewayWish } from '../data/gateway-pool.js';
 export { GatewayStore } from '../data/gateway-store.js';
 export type { DataServer } from '../data/data-server.js';
 export { ProcessRuntime } from '../data/process-runtime.js';

@@ -3,12 +3,13 @@ import { createContextKey, type ConnectRouter, type HandlerContext } from '@conn
 import { formatAddress, parseAddress } from '../address.js';
 import type { Identity } from '../authenticator.js';
 import type { DataServer } from '../data/data-server.js';
+import type { GatewayPool } from '../data/gateway-pool.js';
 import { Control, ResponseSchema, type Response } from '../gen/scistream_pb.js';
 import { Streams, type Stream } from '../gen/scistream/v1/streams_pb.js';
 import { SciStreamError } from '../errors.js';
 import type { ProviderKind } from '../plugin.js';
 import type { Providers } from '../plugins/index.js';
-import { connectResultsMessage, microseconds, toMessage } from '../rpc/messages.js';
+import { connectResultsMessage, gatewayMessage, microseconds, toMessage } from '../rpc/messages.js';
 import { isFinal, type StreamRecord } from '../stream-store.js';
 import { VERSION } from '../version.js';
 
@@ -25,7 +26,7 @@ export interface ServiceParts {
   readonly facility: string;
   readonly limits: Limits;
   readonly controller: StreamController;
-  readonly dataServer: DataServer;
+  readonly gateways: GatewayPool;
   readonly providers: Providers;
 }
 
@@ -70,9 +71,12 @@ export function controlService(router: ConnectRouter, { facility, controller }: 
 
 /** What we offer beside it: seeing, watching and proving streams. */
 export function streamsService(router: ConnectRouter, parts: ServiceParts): void {
-  const { facility, limits, controller, dataServer, providers } = parts;
+  const { facility, limits, controller, gateways, providers } = parts;
   const get = async (uid: string, context: HandlerContext): Promise<Stream> =>
     toMessage(await controller.get(uid, caller(context)), facility);
+  /** What commands a stream that the caller may see. */
+  const gatewayOf = async (uid: string, context: HandlerContext): Promise<DataServer> =>
+    gateways.of((await get(uid, context)).gateway);
 
   router.service(Streams, {
     async describeServer() {
@@ -82,7 +86,7 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
       return {
         facility,
         version: VERSION,
-        gateways: [await dataServer.describe()],
+        gateways: (await gateways.overview()).map(gatewayMessage),
         proxies: names('proxy'),
         runtimes: names('runtime'),
         streams,
@@ -117,23 +121,23 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
       }
     },
     async openProbe({ uid }, context) {
-      await get(uid, context);
-      const { address, challenge, expiresMs } = await dataServer.openProbe(uid);
+      const { address, challenge, expiresMs } = await (await gatewayOf(uid, context)).openProbe(uid);
       return { address: formatAddress(address), challenge, expiresMs: BigInt(expiresMs) };
     },
     async runProbe({ uid, address, challenge }, context) {
-      await get(uid, context);
-      const ms = await dataServer.runProbe(uid, parseAddress(address, 'Probe'), parseChallenge(challenge));
+      const gateway = await gatewayOf(uid, context);
+      const ms = await gateway.runProbe(uid, parseAddress(address, 'Probe'), parseChallenge(challenge));
       return { roundTripUs: microseconds(ms) };
     },
     async connectTargets({ uid }, context) {
-      await get(uid, context);
-      return connectResultsMessage(await dataServer.connectTargets(uid));
+      return connectResultsMessage(await (await gatewayOf(uid, context)).connectTargets(uid));
     },
     async connectListener({ uid, holdMs }, context) {
-      await get(uid, context);
-      return connectResultsMessage(await dataServer.connectListener(uid, Number(holdMs), context.signal));
+      const gateway = await gatewayOf(uid, context);
+      return connectResultsMessage(await gateway.connectListener(uid, Number(holdMs), context.signal));
     },
+    drainGateway: async ({ name, drained }, context) =>
+      gatewayMessage(await controller.drain(name, drained, caller(context))),
   });
 }
 

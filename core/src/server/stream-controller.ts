@@ -3,7 +3,7 @@ import { inject, injectable } from 'tsyringe';
 import { parseAddress, type Address } from '../address.js';
 import type { Identity } from '../authenticator.js';
 import { ownerOf, unknownStream } from '../auth/owner-policy.js';
-import type { DataServer } from '../data/data-server.js';
+import type { GatewayPool, GatewayStatus } from '../data/gateway-pool.js';
 import { SciStreamError, toSciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import type { Policy } from '../policy.js';
@@ -11,7 +11,7 @@ import { parseRole, parseUid, type S2DSStatus } from '../s2ds.js';
 import { isFinal, type StreamEvent, type StreamRecord, type StreamStore } from '../stream-store.js';
 import { parseCredentials } from './stream-credentials.js';
 import { StreamMachine } from './stream-machine.js';
-import { checkRate, parseGateway, parseName, parseTransport, type StreamWish } from './stream-wish.js';
+import { checkRate, parseName, parseTransport, type StreamWish } from './stream-wish.js';
 import { TOKENS } from './tokens.js';
 
 /** How long a HELLO that overtook its `req` waits for it (protocol.md §2). */
@@ -54,39 +54,43 @@ export class StreamController {
     @inject(TOKENS.Limits) private readonly limits: Limits,
     @inject(TOKENS.StreamStore) private readonly store: StreamStore,
     @inject(TOKENS.Policy) private readonly policy: Policy,
-    @inject(TOKENS.DataServer) private readonly dataServer: DataServer,
+    @inject(TOKENS.Gateways) private readonly gateways: GatewayPool,
     @inject(TOKENS.Logger) private readonly log: Logger,
   ) {}
 
   /**
    * Goes on with the streams of an earlier process. Called once, first.
-   * @throws what opening the store or the data server raises
+   * @throws what opening the store or a gateway raises
    */
   async open(): Promise<void> {
     await this.store.open();
-    await this.dataServer.open();
     const left = (await this.store.list()).filter(({ state }) => !isFinal(state));
+    await this.gateways.open(left.map(({ gateway }) => gateway));
     await Promise.all(left.map((record) => this.#machine(record).resume()));
-    await this.dataServer.keep([...this.#live.keys()]);
+    await this.gateways.begin(() => [...this.#live.values()].map(({ load }) => load));
     if (left.length > 0) this.log.info({ streams: left.length }, 'took charge of the streams of an earlier process');
   }
 
   /** REQ: reserves listeners and waits for HELLO. @param client Aborts when the client went away. */
   async request(wish: StreamWish, identity: Identity, client: AbortSignal): Promise<StreamRecord> {
     const tls = wish.tls && parseCredentials(wish.tls);
-    const record = this.#parse(wish, identity);
-    const { role, proxy } = record;
+    const wanted = this.#parse(wish, identity);
+    const { role, proxy } = wanted;
     await this.policy.check(identity, { kind: 'request', role, proxy, connections: wish.connections });
-    const resumed = this.#repeated(record, wish.connections);
+    const resumed = this.#repeated(wanted, wish.connections);
     if (resumed) return await resumed.untilHello(client);
-    this.#admit(record.uid);
+    this.#admit(wanted.uid);
+    const { gateway } = wanted;
+    // Nothing is awaited from here until the machine is there, whose load the next request must see.
+    const placed = this.gateways.place({ gateway, ports: wish.connections, bitsPerSecond: wanted.bitsPerSecond });
+    const record: StreamRecord = { ...wanted, gateway: placed };
     const { runtime, transport, bitsPerSecond } = record;
     const machine = this.#machine(record);
     const secret = tls ? { tls } : {};
     const count = wish.connections;
     machine.begin({ uid: record.uid, role, transport, count, proxy, runtime, bitsPerSecond, ...secret });
     this.#arrivals.emit(record.uid);
-    this.log.info({ uid: record.uid, role, owner: record.owner, connections: wish.connections }, 'stream requested');
+    this.log.info({ uid: record.uid, role, owner: record.owner, connections: count, gateway: placed }, 'stream requested');
     return await machine.untilHello(client);
   }
 
@@ -163,6 +167,14 @@ export class StreamController {
     await this.#live.get(uid)?.changed(signal);
   }
 
+  /** Lets a gateway take no new streams, or take them again. @throws SCI_FORBIDDEN, SCI_NAME_INVALID, SCI_STATE_WRITE */
+  async drain(gateway: string, drained: boolean, identity: Identity): Promise<GatewayStatus> {
+    await this.policy.check(identity, { kind: 'drain', gateway });
+    const status = await this.gateways.drain(gateway, drained);
+    this.log.info({ gateway, drained, by: ownerOf(identity) }, 'gateway drained or not any more');
+    return status;
+  }
+
   counts(): { readonly streams: number; readonly waiting: number } {
     const records = [...this.#live.values()].map(({ record }) => record);
     return { streams: records.length, waiting: records.filter(waits).length };
@@ -184,7 +196,7 @@ export class StreamController {
         : machine.detach(stopping),
     );
     const failed = (await Promise.allSettled(ends)).find((end) => end.status === 'rejected');
-    await this.dataServer.close();
+    await this.gateways.close();
     await this.store.close();
     if (failed) throw failed.reason;
   }
@@ -192,7 +204,7 @@ export class StreamController {
   #machine(record: StreamRecord): StreamMachine {
     const machine = new StreamMachine(record, {
       store: this.store,
-      dataServer: this.dataServer,
+      dataServer: this.gateways.of(record.gateway),
       log: this.log,
       helloTimeoutMs: this.limits.helloTimeoutMs,
       onEnd: (uid) => void this.#live.delete(uid),
@@ -263,7 +275,7 @@ export class StreamController {
       role: parseRole(wish.role),
       state: 'reserving',
       owner: ownerOf(identity),
-      gateway: parseGateway(wish.gateway, this.dataServer.name),
+      gateway: this.gateways.parse(wish.gateway),
       proxy: parseName(wish.proxy),
       runtime: parseName(wish.runtime),
       transport: parseTransport(wish.transport),
@@ -313,7 +325,7 @@ export class StreamController {
   async #view(record: StreamRecord): Promise<StreamView> {
     if (record.state !== 'provisioned' && record.state !== 'active' && record.state !== 'updating') return { record };
     try {
-      return { record, status: await this.dataServer.status(record.uid) };
+      return { record, status: await this.gateways.of(record.gateway).status(record.uid) };
     } catch (error) {
       // Not to be asked is not to have failed: a proxy or data server that is late may forward all the same.
       return { record, error: toSciStreamError(error) };

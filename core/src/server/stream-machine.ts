@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { formatAddress, type Address } from '../address.js';
 import type { DataServer, ReserveRequest } from '../data/data-server.js';
+import type { GatewayLoad } from '../data/gateway-pool.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import { isFinal, type StreamEvent, type StreamRecord, type StreamState, type StreamStore } from '../stream-store.js';
@@ -38,6 +39,8 @@ export class StreamMachine {
   /** Whether a `req` waits for HELLO. */
   #awaited = false;
   #resumed = false;
+  /** Listeners asked for. */
+  #count = 0;
   /** The daemon ends, and the stream goes on without it. */
   #detached = false;
   #lifetime: NodeJS.Timeout | undefined;
@@ -59,6 +62,7 @@ export class StreamMachine {
 
   /** Stores the record and reserves listeners. Called once, or `resume` is. */
   begin(request: ReserveRequest): void {
+    this.#count = request.count;
     this.#reserved = this.#serial(() => this.#reserve(request));
     this.#reserved.catch(() => undefined);
   }
@@ -96,6 +100,12 @@ export class StreamMachine {
     await this.#serial(() => Promise.resolve());
     clearTimeout(this.#lifetime);
     clearTimeout(this.#helloTimer);
+  }
+
+  /** What it takes of its gateway, also while that has not answered yet. */
+  get load(): GatewayLoad {
+    const { uid, gateway, listeners, bitsPerSecond, expiresAt } = this.#record;
+    return { uid, gateway, ports: listeners.length || this.#count, bitsPerSecond, expiresAt };
   }
 
   /** The record as it is stored now. */

@@ -40,14 +40,6 @@ export function parseName(text: string): string {
   });
 }
 
-/** Empty means the gateway called `name`, the only one there is. @throws SCI_NAME_INVALID for any other */
-export function parseGateway(wanted: string, name: string): string {
-  if (wanted === '' || wanted === name) return name;
-  throw new SciStreamError('SCI_NAME_INVALID', `There is no gateway ${quote(wanted)} here.`, {
-    suggestions: [`Use ${name}.`],
-  });
-}
-
 /** @throws SCI_USAGE unless it is tcp, udp, or empty for tcp */
 export function parseTransport(text: string): Transport {
   if (text === '' || text === 'tcp') return 'tcp';

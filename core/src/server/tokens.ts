@@ -1,6 +1,6 @@
 import type { InjectionToken } from 'tsyringe';
 import type { Authenticator } from '../authenticator.js';
-import type { DataServer } from '../data/data-server.js';
+import type { GatewayPool } from '../data/gateway-pool.js';
 import type { Logger } from '../logger.js';
 import type { Policy } from '../policy.js';
 import type { PluginHost } from '../plugins/host.js';
@@ -23,7 +23,7 @@ export const TOKENS = {
   Providers: token<Providers>('Providers'),
   /** Of the authenticators. */
   PluginHost: token<PluginHost>('PluginHost'),
-  DataServer: token<DataServer>('DataServer'),
+  Gateways: token<GatewayPool>('Gateways'),
   /** Made when the server starts, because authenticators may come from plugins. */
   Authenticator: token<() => Promise<Authenticator>>('Authenticator'),
   StreamController: token<StreamController>('StreamController'),

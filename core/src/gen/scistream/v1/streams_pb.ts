@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file scistream/v1/streams.proto.
  */
 export const file_scistream_v1_streams: GenFile = /*@__PURE__*/
-  fileDesc("ChpzY2lzdHJlYW0vdjEvc3RyZWFtcy5wcm90bxIMc2Npc3RyZWFtLnYxIhcKFURlc2NyaWJlU2VydmVyUmVxdWVzdCIYCglTdHJlYW1SZWYSCwoDdWlkGAEgASgJIhwKC0xpc3RSZXF1ZXN0Eg0KBWVuZGVkGAEgASgIIjMKClN0cmVhbUxpc3QSJQoHc3RyZWFtcxgBIAMoCzIULnNjaXN0cmVhbS52MS5TdHJlYW0iNgoJRXZlbnRMaXN0EikKBmV2ZW50cxgBIAMoCzIZLnNjaXN0cmVhbS52MS5TdHJlYW1FdmVudCJDCgtTdHJlYW1FdmVudBIKCgJhdBgBIAEoCRIMCgR3aGF0GAIgASgJEgoKAmJ5GAMgASgJEg4KBmRldGFpbBgEIAEoCSLWAQoRU2VydmVyRGVzY3JpcHRpb24SEAoIZmFjaWxpdHkYASABKAkSDwoHdmVyc2lvbhgCIAEoCRInCghnYXRld2F5cxgDIAMoCzIVLnNjaXN0cmVhbS52MS5HYXRld2F5Eg8KB3Byb3hpZXMYBCADKAkSEAoIcnVudGltZXMYBSADKAkSDwoHc3RyZWFtcxgGIAEoDRIPCgd3YWl0aW5nGAcgASgNEhcKD21heF9saWZldGltZV9tcxgIIAEoBBIXCg9tYXhfY29ubmVjdGlvbnMYCSABKA0idgoHR2F0ZXdheRIMCgRuYW1lGAEgASgJEgsKA3dhbhgCIAEoCRILCgNsYW4YAyABKAkSDQoFcG9ydHMYBCABKAkSDQoFcHJveHkYBSABKAkSDwoHcnVudGltZRgGIAEoCRIUCgxwb3J0c19pbl91c2UYByABKA0izQMKBlN0cmVhbRILCgN1aWQYASABKAkSDAoEbmFtZRgCIAEoCRIMCgRyb2xlGAMgASgJEg0KBXN0YXRlGAQgASgJEg0KBW93bmVyGAUgASgJEhAKCGZhY2lsaXR5GAYgASgJEg8KB2dhdGV3YXkYByABKAkSDQoFcHJveHkYCCABKAkSDwoHcnVudGltZRgJIAEoCRIRCgl0cmFuc3BvcnQYCiABKAkSEQoJbGlzdGVuZXJzGAsgAygJEhEKCWFubm91bmNlZBgMIAMoCRIPCgd0YXJnZXRzGA0gAygJEhcKD2JpdHNfcGVyX3NlY29uZBgOIAEoBBIVCg1yYXRlX2VuZm9yY2VkGA8gASgIEhMKC2xlZ2FjeV9yYXRlGBAgASgFEhIKCmNyZWF0ZWRfYXQYESABKAkSEgoKZXhwaXJlc19hdBgSIAEoCRI0CgpzdGF0aXN0aWNzGBMgAygLMiAuc2Npc3RyZWFtLnYxLkxpc3RlbmVyU3RhdGlzdGljcxImCgVlcnJvchgUIAEoCzIXLnNjaXN0cmVhbS52MS5FcnJvckluZm8SEgoKZW5jcnlwdGlvbhgVIAEoCRIQCghyZXN0YXJ0cxgWIAEoDSJHCglTdHJlYW1UbHMSEwoLY2VydGlmaWNhdGUYASABKAkSCwoDa2V5GAIgASgJEgoKAmNhGAMgASgJEgwKBHBlZXIYBCABKAkibAoSTGlzdGVuZXJTdGF0aXN0aWNzEhMKC2Nvbm5lY3Rpb25zGAEgASgEEgwKBG9wZW4YAiABKAQSEAoIYnl0ZXNfaW4YAyABKAQSEQoJYnl0ZXNfb3V0GAQgASgEEg4KBmVycm9ycxgFIAEoBCI/CglFcnJvckluZm8SDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEhMKC3N1Z2dlc3Rpb25zGAMgAygJIj8KBVByb2JlEg8KB2FkZHJlc3MYASABKAkSEQoJY2hhbGxlbmdlGAIgASgJEhIKCmV4cGlyZXNfbXMYAyABKAQiQgoPUnVuUHJvYmVSZXF1ZXN0EgsKA3VpZBgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEhEKCWNoYWxsZW5nZRgDIAEoCSIkCgtQcm9iZVJlc3VsdBIVCg1yb3VuZF90cmlwX3VzGAEgASgEIjYKFkNvbm5lY3RMaXN0ZW5lclJlcXVlc3QSCwoDdWlkGAEgASgJEg8KB2hvbGRfbXMYAiABKAQiPgoOQ29ubmVjdFJlc3VsdHMSLAoHcmVzdWx0cxgBIAMoCzIbLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0IlkKDUNvbm5lY3RSZXN1bHQSDwoHYWRkcmVzcxgBIAEoCRIRCgljb25uZWN0ZWQYAiABKAgSFQoNcm91bmRfdHJpcF91cxgDIAEoBBINCgVlcnJvchgEIAEoCTLrBAoHU3RyZWFtcxJWCg5EZXNjcmliZVNlcnZlchIjLnNjaXN0cmVhbS52MS5EZXNjcmliZVNlcnZlclJlcXVlc3QaHy5zY2lzdHJlYW0udjEuU2VydmVyRGVzY3JpcHRpb24SNAoDR2V0Ehcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoULnNjaXN0cmVhbS52MS5TdHJlYW0SOwoETGlzdBIZLnNjaXN0cmVhbS52MS5MaXN0UmVxdWVzdBoYLnNjaXN0cmVhbS52MS5TdHJlYW1MaXN0EjgKBVdhdGNoEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoULnNjaXN0cmVhbS52MS5TdHJlYW0wARI6CgZFdmVudHMSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhcuc2Npc3RyZWFtLnYxLkV2ZW50TGlzdBI5CglPcGVuUHJvYmUSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhMuc2Npc3RyZWFtLnYxLlByb2JlEkQKCFJ1blByb2JlEh0uc2Npc3RyZWFtLnYxLlJ1blByb2JlUmVxdWVzdBoZLnNjaXN0cmVhbS52MS5Qcm9iZVJlc3VsdBJHCg5Db25uZWN0VGFyZ2V0cxIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaHC5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdHMSVQoPQ29ubmVjdExpc3RlbmVyEiQuc2Npc3RyZWFtLnYxLkNvbm5lY3RMaXN0ZW5lclJlcXVlc3QaHC5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdHNiBnByb3RvMw");
+  fileDesc("ChpzY2lzdHJlYW0vdjEvc3RyZWFtcy5wcm90bxIMc2Npc3RyZWFtLnYxIhcKFURlc2NyaWJlU2VydmVyUmVxdWVzdCIYCglTdHJlYW1SZWYSCwoDdWlkGAEgASgJIhwKC0xpc3RSZXF1ZXN0Eg0KBWVuZGVkGAEgASgIIjMKClN0cmVhbUxpc3QSJQoHc3RyZWFtcxgBIAMoCzIULnNjaXN0cmVhbS52MS5TdHJlYW0iNgoJRXZlbnRMaXN0EikKBmV2ZW50cxgBIAMoCzIZLnNjaXN0cmVhbS52MS5TdHJlYW1FdmVudCJDCgtTdHJlYW1FdmVudBIKCgJhdBgBIAEoCRIMCgR3aGF0GAIgASgJEgoKAmJ5GAMgASgJEg4KBmRldGFpbBgEIAEoCSLWAQoRU2VydmVyRGVzY3JpcHRpb24SEAoIZmFjaWxpdHkYASABKAkSDwoHdmVyc2lvbhgCIAEoCRInCghnYXRld2F5cxgDIAMoCzIVLnNjaXN0cmVhbS52MS5HYXRld2F5Eg8KB3Byb3hpZXMYBCADKAkSEAoIcnVudGltZXMYBSADKAkSDwoHc3RyZWFtcxgGIAEoDRIPCgd3YWl0aW5nGAcgASgNEhcKD21heF9saWZldGltZV9tcxgIIAEoBBIXCg9tYXhfY29ubmVjdGlvbnMYCSABKA0iNAoTRHJhaW5HYXRld2F5UmVxdWVzdBIMCgRuYW1lGAEgASgJEg8KB2RyYWluZWQYAiABKAginAIKB0dhdGV3YXkSDAoEbmFtZRgBIAEoCRILCgN3YW4YAiABKAkSCwoDbGFuGAMgASgJEg0KBXBvcnRzGAQgASgJEg0KBXByb3h5GAUgASgJEg8KB3J1bnRpbWUYBiABKAkSFAoMcG9ydHNfaW5fdXNlGAcgASgNEgoKAnVwGAggASgIEg8KB2RyYWluZWQYCSABKAgSDwoHc3RyZWFtcxgKIAEoDRITCgtwb3J0c190b3RhbBgLIAEoDRIQCghjYXBhY2l0eRgMIAEoBBIXCg9jYXBhY2l0eV9pbl91c2UYDSABKAQSDgoGbGFiZWxzGA4gAygJEiYKBWVycm9yGA8gASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbyLNAwoGU3RyZWFtEgsKA3VpZBgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHJvbGUYAyABKAkSDQoFc3RhdGUYBCABKAkSDQoFb3duZXIYBSABKAkSEAoIZmFjaWxpdHkYBiABKAkSDwoHZ2F0ZXdheRgHIAEoCRINCgVwcm94eRgIIAEoCRIPCgdydW50aW1lGAkgASgJEhEKCXRyYW5zcG9ydBgKIAEoCRIRCglsaXN0ZW5lcnMYCyADKAkSEQoJYW5ub3VuY2VkGAwgAygJEg8KB3RhcmdldHMYDSADKAkSFwoPYml0c19wZXJfc2Vjb25kGA4gASgEEhUKDXJhdGVfZW5mb3JjZWQYDyABKAgSEwoLbGVnYWN5X3JhdGUYECABKAUSEgoKY3JlYXRlZF9hdBgRIAEoCRISCgpleHBpcmVzX2F0GBIgASgJEjQKCnN0YXRpc3RpY3MYEyADKAsyIC5zY2lzdHJlYW0udjEuTGlzdGVuZXJTdGF0aXN0aWNzEiYKBWVycm9yGBQgASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbxISCgplbmNyeXB0aW9uGBUgASgJEhAKCHJlc3RhcnRzGBYgASgNIkcKCVN0cmVhbVRscxITCgtjZXJ0aWZpY2F0ZRgBIAEoCRILCgNrZXkYAiABKAkSCgoCY2EYAyABKAkSDAoEcGVlchgEIAEoCSJsChJMaXN0ZW5lclN0YXRpc3RpY3MSEwoLY29ubmVjdGlvbnMYASABKAQSDAoEb3BlbhgCIAEoBBIQCghieXRlc19pbhgDIAEoBBIRCglieXRlc19vdXQYBCABKAQSDgoGZXJyb3JzGAUgASgEIj8KCUVycm9ySW5mbxIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEwoLc3VnZ2VzdGlvbnMYAyADKAkiPwoFUHJvYmUSDwoHYWRkcmVzcxgBIAEoCRIRCgljaGFsbGVuZ2UYAiABKAkSEgoKZXhwaXJlc19tcxgDIAEoBCJCCg9SdW5Qcm9iZVJlcXVlc3QSCwoDdWlkGAEgASgJEg8KB2FkZHJlc3MYAiABKAkSEQoJY2hhbGxlbmdlGAMgASgJIiQKC1Byb2JlUmVzdWx0EhUKDXJvdW5kX3RyaXBfdXMYASABKAQiNgoWQ29ubmVjdExpc3RlbmVyUmVxdWVzdBILCgN1aWQYASABKAkSDwoHaG9sZF9tcxgCIAEoBCI+Cg5Db25uZWN0UmVzdWx0cxIsCgdyZXN1bHRzGAEgAygLMhsuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHQiWQoNQ29ubmVjdFJlc3VsdBIPCgdhZGRyZXNzGAEgASgJEhEKCWNvbm5lY3RlZBgCIAEoCBIVCg1yb3VuZF90cmlwX3VzGAMgASgEEg0KBWVycm9yGAQgASgJMrUFCgdTdHJlYW1zElYKDkRlc2NyaWJlU2VydmVyEiMuc2Npc3RyZWFtLnYxLkRlc2NyaWJlU2VydmVyUmVxdWVzdBofLnNjaXN0cmVhbS52MS5TZXJ2ZXJEZXNjcmlwdGlvbhI0CgNHZXQSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhQuc2Npc3RyZWFtLnYxLlN0cmVhbRI7CgRMaXN0Ehkuc2Npc3RyZWFtLnYxLkxpc3RSZXF1ZXN0Ghguc2Npc3RyZWFtLnYxLlN0cmVhbUxpc3QSOAoFV2F0Y2gSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhQuc2Npc3RyZWFtLnYxLlN0cmVhbTABEjoKBkV2ZW50cxIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFy5zY2lzdHJlYW0udjEuRXZlbnRMaXN0EjkKCU9wZW5Qcm9iZRIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaEy5zY2lzdHJlYW0udjEuUHJvYmUSRAoIUnVuUHJvYmUSHS5zY2lzdHJlYW0udjEuUnVuUHJvYmVSZXF1ZXN0Ghkuc2Npc3RyZWFtLnYxLlByb2JlUmVzdWx0EkcKDkNvbm5lY3RUYXJnZXRzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0cxJVCg9Db25uZWN0TGlzdGVuZXISJC5zY2lzdHJlYW0udjEuQ29ubmVjdExpc3RlbmVyUmVxdWVzdBocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0cxJICgxEcmFpbkdhdGV3YXkSIS5zY2lzdHJlYW0udjEuRHJhaW5HYXRld2F5UmVxdWVzdBoVLnNjaXN0cmVhbS52MS5HYXRld2F5YgZwcm90bzM");
 
 /**
  * @generated from message scistream.v1.DescribeServerRequest
@@ -197,6 +197,32 @@ export const ServerDescriptionSchema: GenMessage<ServerDescription> = /*@__PURE_
   messageDesc(file_scistream_v1_streams, 6);
 
 /**
+ * @generated from message scistream.v1.DrainGatewayRequest
+ */
+export type DrainGatewayRequest = Message<"scistream.v1.DrainGatewayRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * False: take new streams again.
+   *
+   * @generated from field: bool drained = 2;
+   */
+  drained: boolean;
+};
+
+/**
+ * Describes the message scistream.v1.DrainGatewayRequest.
+ * Use `create(DrainGatewayRequestSchema)` to create a new message.
+ */
+export const DrainGatewayRequestSchema: GenMessage<DrainGatewayRequest> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_streams, 7);
+
+/**
+ * What is known of a gateway; where it is down, what it last told. A data server leaves out everything from `up` on.
+ *
  * @generated from message scistream.v1.Gateway
  */
 export type Gateway = Message<"scistream.v1.Gateway"> & {
@@ -240,6 +266,54 @@ export type Gateway = Message<"scistream.v1.Gateway"> & {
    * @generated from field: uint32 ports_in_use = 7;
    */
   portsInUse: number;
+
+  /**
+   * @generated from field: bool up = 8;
+   */
+  up: boolean;
+
+  /**
+   * Takes no new streams.
+   *
+   * @generated from field: bool drained = 9;
+   */
+  drained: boolean;
+
+  /**
+   * @generated from field: uint32 streams = 10;
+   */
+  streams: number;
+
+  /**
+   * @generated from field: uint32 ports_total = 11;
+   */
+  portsTotal: number;
+
+  /**
+   * Of the configuration, bit/s; 0 when it names none.
+   *
+   * @generated from field: uint64 capacity = 12;
+   */
+  capacity: bigint;
+
+  /**
+   * What its streams asked for, bit/s.
+   *
+   * @generated from field: uint64 capacity_in_use = 13;
+   */
+  capacityInUse: bigint;
+
+  /**
+   * @generated from field: repeated string labels = 14;
+   */
+  labels: string[];
+
+  /**
+   * Why it is down.
+   *
+   * @generated from field: scistream.v1.ErrorInfo error = 15;
+   */
+  error?: ErrorInfo | undefined;
 };
 
 /**
@@ -247,7 +321,7 @@ export type Gateway = Message<"scistream.v1.Gateway"> & {
  * Use `create(GatewaySchema)` to create a new message.
  */
 export const GatewaySchema: GenMessage<Gateway> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 7);
+  messageDesc(file_scistream_v1_streams, 8);
 
 /**
  * One side of a stream.
@@ -387,7 +461,7 @@ export type Stream = Message<"scistream.v1.Stream"> & {
  * Use `create(StreamSchema)` to create a new message.
  */
 export const StreamSchema: GenMessage<Stream> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 8);
+  messageDesc(file_scistream_v1_streams, 9);
 
 /**
  * Credentials of one side of one stream: mutual TLS 1.3 between the two gateways.
@@ -429,7 +503,7 @@ export type StreamTls = Message<"scistream.v1.StreamTls"> & {
  * Use `create(StreamTlsSchema)` to create a new message.
  */
 export const StreamTlsSchema: GenMessage<StreamTls> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 9);
+  messageDesc(file_scistream_v1_streams, 10);
 
 /**
  * @generated from message scistream.v1.ListenerStatistics
@@ -466,7 +540,7 @@ export type ListenerStatistics = Message<"scistream.v1.ListenerStatistics"> & {
  * Use `create(ListenerStatisticsSchema)` to create a new message.
  */
 export const ListenerStatisticsSchema: GenMessage<ListenerStatistics> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 10);
+  messageDesc(file_scistream_v1_streams, 11);
 
 /**
  * Also sent as a detail of every error status.
@@ -497,7 +571,7 @@ export type ErrorInfo = Message<"scistream.v1.ErrorInfo"> & {
  * Use `create(ErrorInfoSchema)` to create a new message.
  */
 export const ErrorInfoSchema: GenMessage<ErrorInfo> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 11);
+  messageDesc(file_scistream_v1_streams, 12);
 
 /**
  * @generated from message scistream.v1.Probe
@@ -526,7 +600,7 @@ export type Probe = Message<"scistream.v1.Probe"> & {
  * Use `create(ProbeSchema)` to create a new message.
  */
 export const ProbeSchema: GenMessage<Probe> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 12);
+  messageDesc(file_scistream_v1_streams, 13);
 
 /**
  * @generated from message scistream.v1.RunProbeRequest
@@ -553,7 +627,7 @@ export type RunProbeRequest = Message<"scistream.v1.RunProbeRequest"> & {
  * Use `create(RunProbeRequestSchema)` to create a new message.
  */
 export const RunProbeRequestSchema: GenMessage<RunProbeRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 13);
+  messageDesc(file_scistream_v1_streams, 14);
 
 /**
  * @generated from message scistream.v1.ProbeResult
@@ -572,7 +646,7 @@ export type ProbeResult = Message<"scistream.v1.ProbeResult"> & {
  * Use `create(ProbeResultSchema)` to create a new message.
  */
 export const ProbeResultSchema: GenMessage<ProbeResult> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 14);
+  messageDesc(file_scistream_v1_streams, 15);
 
 /**
  * @generated from message scistream.v1.ConnectListenerRequest
@@ -596,7 +670,7 @@ export type ConnectListenerRequest = Message<"scistream.v1.ConnectListenerReques
  * Use `create(ConnectListenerRequestSchema)` to create a new message.
  */
 export const ConnectListenerRequestSchema: GenMessage<ConnectListenerRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 15);
+  messageDesc(file_scistream_v1_streams, 16);
 
 /**
  * @generated from message scistream.v1.ConnectResults
@@ -613,7 +687,7 @@ export type ConnectResults = Message<"scistream.v1.ConnectResults"> & {
  * Use `create(ConnectResultsSchema)` to create a new message.
  */
 export const ConnectResultsSchema: GenMessage<ConnectResults> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 16);
+  messageDesc(file_scistream_v1_streams, 17);
 
 /**
  * @generated from message scistream.v1.ConnectResult
@@ -649,7 +723,7 @@ export type ConnectResult = Message<"scistream.v1.ConnectResult"> & {
  * Use `create(ConnectResultSchema)` to create a new message.
  */
 export const ConnectResultSchema: GenMessage<ConnectResult> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 17);
+  messageDesc(file_scistream_v1_streams, 18);
 
 /**
  * Every call needs the same authorization as scistream.Control; a caller sees its own streams, an admin all.
@@ -747,6 +821,16 @@ export const Streams: GenService<{
     methodKind: "unary";
     input: typeof ConnectListenerRequestSchema;
     output: typeof ConnectResultsSchema;
+  },
+  /**
+   * Lets a gateway take no new streams, or take them again. For admins; may be repeated.
+   *
+   * @generated from rpc scistream.v1.Streams.DrainGateway
+   */
+  drainGateway: {
+    methodKind: "unary";
+    input: typeof DrainGatewayRequestSchema;
+    output: typeof GatewaySchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_scistream_v1_streams, 0);

@@ -1,0 +1,17 @@
+import { formatRate } from '@scistream/core';
+import type { GatewayState } from '@scistream/core/client';
+import { table } from '../output.js';
+
+/** What `gateway ls` prints for people. */
+export function gatewaysText(gateways: readonly GatewayState[]): string {
+  const rows = gateways.map(({ name, up, drained, streams, ports, capacity, labels }) => [
+    name,
+    up ? (drained ? 'drained' : 'up') : drained ? 'down, drained' : 'down',
+    String(streams),
+    ports.total > 0 ? `${ports.used}/${ports.total}` : '-',
+    `${formatRate(capacity.used)}/${capacity.total === undefined ? 'any' : formatRate(capacity.total)}`,
+    labels.join(' ') || '-',
+  ]);
+  const errors = gateways.flatMap(({ name, error }) => (error ? `${name}: ${error.message} [${error.code}]` : []));
+  return [table(['GATEWAY', 'STATE', 'STREAMS', 'PORTS', 'CAPACITY', 'LABELS'], rows), ...errors].join('\n');
+}

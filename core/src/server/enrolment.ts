@@ -1,0 +1,50 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Interceptor } from '@connectrpc/connect';
+import { writeAtomically } from '../data/files.js';
+import { SciStreamError, systemCode } from '../errors.js';
+import type { Logger } from '../logger.js';
+import { S2CS_KEY } from '../rpc/errors.js';
+import { KeyedLock } from '../wait.js';
+
+/**
+ * Lets only one control server command a data server: two would release each other's streams. The first that calls is
+ * remembered in the file `s2cs` of the state directory; who removes the file lets the next one in, at once.
+ * @throws SCI_FORBIDDEN, from the interceptor
+ */
+export function enrolment(state: string, log: Logger): Interceptor {
+  const file = join(state, 's2cs');
+  const lock = new KeyedLock();
+  let known = '';
+  const admit = async (id: string): Promise<void> => {
+    known = await stored(file);
+    if (known === id) return;
+    if (known !== '') throw refusal(file);
+    await writeAtomically(file, id);
+    known = id;
+    log.info({ s2cs: id }, 'a control server has taken charge of this gateway');
+  };
+  return (next) => async (request) => {
+    const id = request.header.get(S2CS_KEY) ?? '';
+    if (!/^[\w-]{8,64}$/.test(id)) throw refusal(file);
+    if (id !== known) await lock.run('', () => admit(id));
+    return await next(request);
+  };
+}
+
+async function stored(file: string): Promise<string> {
+  try {
+    return (await readFile(file, 'utf8')).trim();
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return '';
+    throw error;
+  }
+}
+
+const refusal = (file: string): SciStreamError =>
+  new SciStreamError('SCI_FORBIDDEN', 'Another control server commands this data server.', {
+    suggestions: [
+      'Give every control server data servers of its own.',
+      `If that one is gone for good, on the gateway: rm ${file}`,
+    ],
+  });
