@@ -15,8 +15,8 @@ export interface Leftovers {
 /** What there is when there is no stream. */
 export const NOTHING: Leftovers = { processes: [], listening: [], files: [] };
 
-/** Files of the control server itself. */
-const OWN = /^(lock|owner|tls\/.*|(gateway\/)?db\/.*)$/;
+/** Files of the daemons themselves. */
+const OWN = /^(lock|owner|s2cs|gateways\.json|tls\/.*|(gateway\/)?db\/.*)$/;
 
 /** What streams of the control server with this state directory and range have at the moment. */
 export async function leftovers(state: string, range: PortRange): Promise<Leftovers> {

@@ -90,9 +90,13 @@ export class GatewayPool {
     const [only] = this.links;
     const link = this.links.length === 1 ? only : this.#find(name);
     if (link) return link.dataServer;
-    throw new SciStreamError('SCI_CONFIG_INVALID', `gateways: there are streams on gateway ${name}, which is missing.`, {
-      suggestions: [`Put ${name} back; to remove a gateway, drain it first and let its streams end.`],
-    });
+    throw new SciStreamError(
+      'SCI_CONFIG_INVALID',
+      `gateways: there are streams on gateway ${name}, which is missing.`,
+      {
+        suggestions: [`Put ${name} back; to remove a gateway, drain it first and let its streams end.`],
+      },
+    );
   }
 
   /** Checks the name of a gateway that a client asks for; empty for any. @throws SCI_NAME_INVALID */

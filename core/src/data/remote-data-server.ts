@@ -67,13 +67,18 @@ export class RemoteDataServer implements DataServer {
     await this.#call(() => this.#client.keep({ uids: [...uids] }));
   }
 
-  describe(): Promise<GatewayDescription> {
-    return this.#call(() => this.#client.describe({}, { timeoutMs: DESCRIBE_TIMEOUT_MS }));
+  async describe(): Promise<GatewayDescription> {
+    const told = await this.#call(() => this.#client.describe({}, { timeoutMs: DESCRIBE_TIMEOUT_MS }));
+    // Not the message itself: it has fields that a data server does not fill.
+    const { name, wan, lan, ports, proxy, runtime, portsInUse } = told;
+    return { name, wan, lan, ports, proxy, runtime, portsInUse };
   }
 
   async reserve(request: ReserveRequest): Promise<Reservation> {
     const message = { ...request, bitsPerSecond: BigInt(request.bitsPerSecond) };
-    const { gateway, proxy, runtime, listeners, rateEnforced } = await this.#repeat(() => this.#client.reserve(message));
+    const { gateway, proxy, runtime, listeners, rateEnforced } = await this.#repeat(() =>
+      this.#client.reserve(message),
+    );
     return { gateway, proxy, runtime, rateEnforced, listeners: listeners.map((text) => parseAddress(text)) };
   }
 
@@ -102,7 +107,8 @@ export class RemoteDataServer implements DataServer {
         if (this.#closed.signal.aborted) return undefined;
         // While the daemon cannot be reached its proxies forward as before; when it is back it knows what became of them.
         // So do they when it takes no orders from here any more.
-        if (!S2DSException.is(error) || !['SCI_S2DS_UNREACHABLE', 'SCI_FORBIDDEN'].includes(error.code)) return error as S2DSException;
+        if (!S2DSException.is(error) || !['SCI_S2DS_UNREACHABLE', 'SCI_FORBIDDEN'].includes(error.code))
+          return error as S2DSException;
         await sleep(RETRY_MS, undefined, { ref: false });
       }
     }
@@ -145,7 +151,8 @@ export class RemoteDataServer implements DataServer {
       try {
         return await this.#call(call, signal);
       } catch (error) {
-        if (this.#closed.signal.aborted || !S2DSException.is(error) || error.code !== 'SCI_S2DS_UNREACHABLE') throw error;
+        if (this.#closed.signal.aborted || !S2DSException.is(error) || error.code !== 'SCI_S2DS_UNREACHABLE')
+          throw error;
       }
       // Aborted meanwhile: the next attempt says so.
       await sleep(pause, undefined, { ref: false, ...(signal && { signal }) }).catch(() => undefined);

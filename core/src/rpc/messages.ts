@@ -50,7 +50,11 @@ export function toMessage({ record, status, error: unknown }: StreamView, facili
 }
 
 /** A gateway and what is free on it as a message. */
-export function gatewayMessage({ description, error, ...status }: GatewayStatus): MessageInitShape<typeof GatewaySchema> {
+export function gatewayMessage({
+  description,
+  error,
+  ...status
+}: GatewayStatus): MessageInitShape<typeof GatewaySchema> {
   const { drained, labels, streams, portsTotal, capacity, capacityInUse } = status;
   return {
     ...description,

@@ -90,7 +90,10 @@ export class StreamController {
     const count = wish.connections;
     machine.begin({ uid: record.uid, role, transport, count, proxy, runtime, bitsPerSecond, ...secret });
     this.#arrivals.emit(record.uid);
-    this.log.info({ uid: record.uid, role, owner: record.owner, connections: count, gateway: placed }, 'stream requested');
+    this.log.info(
+      { uid: record.uid, role, owner: record.owner, connections: count, gateway: placed },
+      'stream requested',
+    );
     return await machine.untilHello(client);
   }
 

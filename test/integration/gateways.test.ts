@@ -1,0 +1,248 @@
+/** Several gateways under one control server: where streams go, what is refused, and data servers that go and come. */
+import { createHash, randomUUID } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import * as assert from 'uvu/assert';
+import { formatAddress, silentLogger } from '@scistream/core';
+import { createProviders, DataServerDaemon, EmbeddedDataServer } from '@scistream/core/server';
+import { eventually, exchange, named, tcpServer, temporaryDirectory } from '@scistream/core/testing';
+import { refused, type Peer } from '../support/clients.js';
+import { leftovers, NOTHING } from '../support/leftovers.js';
+import { freeRange } from '../support/ports.js';
+import { LAN, TestServer, WAN, type ServerOptions } from '../support/server.js';
+import { suite } from '../support/suite.js';
+
+const s = suite('several gateways');
+
+const PORTS = 4;
+const PATIENCE_MS = 60_000;
+const TOKENS = { user: 'token-of-a-user', admin: 'token-of-an-admin' };
+const AUTH = [
+  {
+    use: 'token',
+    tokens: Object.entries(TOKENS).map(([subject, token]) => ({
+      subject,
+      sha256: createHash('sha256').update(token).digest('hex'),
+      admin: subject === 'admin',
+    })),
+  },
+];
+
+/** A data server that can be stopped and started again, as `gateways` of a control server names it. */
+async function dataServer(name: string, more: { capacity?: number; labels?: string[] } = {}) {
+  const directory = await temporaryDirectory();
+  const state = join(directory.path, 's2ds');
+  const s2ds = `unix:${join(directory.path, 's.sock')}`;
+  const settings = { name, wan: WAN, lan: LAN, ports: await freeRange(PORTS), proxy: 'relay', runtime: 'process' };
+  const make = (): DataServerDaemon => {
+    const providers = createProviders([], { proxies: { relay: { processes: 1 } }, runtimes: {}, plugins: [] });
+    const gateway = new EmbeddedDataServer(settings, providers, silentLogger, state);
+    return new DataServerDaemon({ listen: s2ds, state }, gateway, silentLogger);
+  };
+  let daemon = make();
+  const start = async (): Promise<void> => {
+    daemon = make();
+    await daemon.start();
+  };
+  return {
+    entry: { ...settings, ...more, s2ds },
+    state,
+    start,
+    stop: () => daemon.stop(),
+    leftovers: () => leftovers(state, settings.ports),
+    [Symbol.asyncDispose]: async (): Promise<void> => {
+      await daemon.stop({ release: true });
+      await directory.remove();
+    },
+  };
+}
+
+type Site = Awaited<ReturnType<typeof dataServer>>;
+
+const serve = (sites: readonly Site[], options: ServerOptions = {}): Promise<TestServer> =>
+  TestServer.start({ gateways: sites.map(({ entry }) => entry), ...options });
+
+/** REQ and HELLO. @returns the name of the gateway */
+async function place(peer: Peer, wish: { gateway?: string; bitsPerSecond?: bigint; numConn?: number } = {}) {
+  const uid = randomUUID();
+  const [{ stream }] = await Promise.all([
+    peer.control.req({ uid, role: 'PROD', numConn: 1, ...wish }),
+    peer.control.hello({ uid, role: 'PROD' }),
+  ]);
+  return { uid, gateway: stream?.gateway ?? '' };
+}
+
+const seen = async ({ streams }: Peer) =>
+  (await streams.describeServer({})).gateways.map(({ name, up, drained, streams: count }) => [
+    name,
+    up,
+    drained,
+    count,
+  ]);
+
+s('a stream goes where most bandwidth is free, then where most ports are, or where it is told', async () => {
+  await using a = await dataServer('a', { capacity: 10e9, labels: ['dtn', '100g'] });
+  await using b = await dataServer('b', { capacity: 20e9 });
+  await Promise.all([a.start(), b.start()]);
+  await using server = await serve([a, b]);
+  const { peer } = server;
+  const first = await place(peer, { bitsPerSecond: BigInt(15e9) });
+  assert.is(first.gateway, 'b');
+  assert.is((await place(peer, { bitsPerSecond: BigInt(5e9) })).gateway, 'a');
+  // 5 Gb/s free on both, and as many ports.
+  assert.is((await place(peer, { gateway: 'b' })).gateway, 'b');
+  assert.is((await place(peer)).gateway, 'a', 'b has one port less');
+  const text = await refused(place(peer, { bitsPerSecond: BigInt(6e9) }), 'SCI_NO_RESOURCE');
+  assert.match(text, '6 Gb/s cannot be had: a has 5 Gb/s of 10 Gb/s free, b has 5 Gb/s of 20 Gb/s free');
+  assert.match(text, /ends at 20\d\d-.*Z at the latest/);
+  await peer.control.release({ uid: first.uid });
+  assert.is((await place(peer, { bitsPerSecond: BigInt(6e9) })).gateway, 'b');
+  await refused(place(peer, { gateway: 'c' }), 'SCI_NAME_INVALID');
+  const [one] = (await peer.streams.describeServer({})).gateways;
+  assert.equal(one?.labels, ['dtn', '100g']);
+  assert.equal(
+    [one?.portsInUse, one?.portsTotal, one?.capacity, one?.capacityInUse],
+    [2, 4, 10_000_000_000n, 5_000_000_000n],
+  );
+});
+
+s('requests at once fill all gateways, and no more than their ports', async () => {
+  await using a = await dataServer('a');
+  await using b = await dataServer('b');
+  await Promise.all([a.start(), b.start()]);
+  await using server = await serve([a, b]);
+  const made = await Promise.all(Array.from({ length: 2 * PORTS }, () => place(server.peer)));
+  assert.equal(made.map(({ gateway }) => gateway).sort(), [...'aaaabbbb']);
+  await refused(place(server.peer), 'SCI_PORTS_EXHAUSTED');
+  for (const { uid } of made) await server.peer.control.release({ uid });
+  assert.equal([await a.leftovers(), await b.leftovers()], [NOTHING, NOTHING]);
+});
+
+s('a drained gateway takes no new streams, also after a restart; admins alone drain', async () => {
+  await using a = await dataServer('a');
+  await using b = await dataServer('b');
+  await Promise.all([a.start(), b.start()]);
+  await using directory = await temporaryDirectory();
+  const options = { state: directory.path, auth: AUTH };
+  await using target = await tcpServer(named('t'));
+  const first = await serve([a, b], options);
+  const user = await first.connect(TOKENS.user);
+  const admin = await first.connect(TOKENS.admin);
+  const { uid, entry } = await first.setUp({ peer: user, targets: [formatAddress(target.address)] });
+  await refused(user.streams.drainGateway({ name: 'a', drained: true }), 'SCI_FORBIDDEN');
+  await refused(admin.streams.drainGateway({ name: 'c', drained: true }), 'SCI_NAME_INVALID');
+  const drained = await admin.streams.drainGateway({ name: 'a', drained: true });
+  assert.equal([drained.drained, drained.streams], [true, 1]);
+  assert.is((await place(user)).gateway, 'b');
+  assert.match(await refused(place(user, { gateway: 'a' }), 'SCI_NO_RESOURCE'), 'a is drained');
+  assert.is(await exchange(entry, 'x'), 'tx');
+  await first.server.stop();
+  for (const peer of [first.peer, user, admin]) peer.cut();
+
+  await using second = await serve([a, b], options);
+  const again = await second.connect(TOKENS.user);
+  assert.equal(await seen(again), [
+    ['a', true, true, 1],
+    ['b', true, false, 1],
+  ]);
+  assert.is((await place(again)).gateway, 'b');
+  await again.control.release({ uid });
+  await (await second.connect(TOKENS.admin)).streams.drainGateway({ name: 'a', drained: false });
+  assert.is((await place(again)).gateway, 'a');
+});
+
+s('a data server may be down at the start, and later; its streams stay', async () => {
+  await using a = await dataServer('a');
+  await using b = await dataServer('b');
+  await b.start();
+  await using server = await serve([a, b]);
+  const { peer } = server;
+  await using target = await tcpServer(named('t'));
+  const [down] = (await peer.streams.describeServer({})).gateways;
+  assert.equal([down?.up, down?.error?.code], [false, 'SCI_S2DS_UNREACHABLE']);
+  assert.is((await place(peer)).gateway, 'b');
+  await refused(place(peer, { gateway: 'a' }), 'SCI_S2DS_UNREACHABLE');
+  await a.start();
+  await eventually(async () => assert.equal((await seen(peer))[0], ['a', true, false, 0]), PATIENCE_MS);
+  const { uid, entry } = await server.setUp({ targets: [formatAddress(target.address)] });
+  assert.is((await peer.streams.get({ uid })).gateway, 'a');
+
+  await a.stop();
+  await eventually(async () => assert.equal((await seen(peer))[0], ['a', false, false, 1]), PATIENCE_MS);
+  const { state, error } = await peer.streams.get({ uid });
+  assert.equal([state, error?.code], ['ready', 'SCI_S2DS_UNREACHABLE']);
+  assert.is(await exchange(entry, 'x'), 'tx');
+  assert.is((await place(peer)).gateway, 'b');
+  await a.start();
+  await eventually(async () => assert.equal((await seen(peer))[0], ['a', true, false, 1]), PATIENCE_MS);
+  assert.is(await exchange(entry, 'y'), 'ty');
+  await eventually(async () => assert.is(await server.stateOf(uid), 'idle'), PATIENCE_MS);
+  await peer.control.release({ uid });
+  assert.equal(await a.leftovers(), NOTHING);
+  const changes = server.log.lines.filter(
+    ({ fields, message }) => fields.gateway === 'a' && /is (up|down)/.test(message),
+  );
+  assert.equal(
+    changes.map(({ message }) => message),
+    ['gateway is down', 'gateway is up', 'gateway is down', 'gateway is up'],
+  );
+});
+
+s('a data server obeys the control server that came first, until it is told to forget it', async () => {
+  await using a = await dataServer('a');
+  await a.start();
+  await using first = await serve([a]);
+  const { uid } = await first.setUp();
+  await using second = await serve([a]);
+  const [refusing] = (await second.peer.streams.describeServer({})).gateways;
+  assert.equal([refusing?.up, refusing?.error?.code], [false, 'SCI_FORBIDDEN']);
+  assert.match(String(refusing?.error?.suggestions), join(a.state, 's2cs'));
+  await refused(place(second.peer), 'SCI_FORBIDDEN');
+  assert.is(await first.stateOf(uid), 'waiting');
+  await first.peer.control.release({ uid });
+  await rm(join(a.state, 's2cs'));
+  await eventually(async () => assert.equal((await seen(second.peer))[0], ['a', true, false, 0]), PATIENCE_MS);
+  assert.is((await place(second.peer)).gateway, 'a');
+});
+
+s('the same reservation again gets the same answer, and another one of that uid none', async () => {
+  await using directory = await temporaryDirectory();
+  const settings = { name: 'a', wan: WAN, lan: LAN, ports: await freeRange(PORTS), proxy: 'relay', runtime: 'process' };
+  const providers = createProviders([], { proxies: {}, runtimes: {}, plugins: [] });
+  const gateway = new EmbeddedDataServer(settings, providers, silentLogger, directory.path);
+  await gateway.open();
+  const request = { role: 'PROD', transport: 'tcp', count: 2, proxy: '', runtime: '', bitsPerSecond: 0 } as const;
+  const uid = randomUUID();
+  const [one, two] = await Promise.all([gateway.reserve({ uid, ...request }), gateway.reserve({ uid, ...request })]);
+  assert.equal(one, two);
+  assert.equal(await gateway.reserve({ uid, ...request }), one);
+  assert.is((await gateway.describe()).portsInUse, 2);
+  const other = await gateway.reserve({ uid, ...request, count: 1 }).catch(String);
+  assert.match(String(other), `another stream ${uid}`);
+  // The answer was lost, and its release comes before it is complete.
+  const late = gateway.reserve({ uid: randomUUID(), ...request, count: 1 });
+  await gateway.release(uid);
+  await late;
+  assert.is((await gateway.describe()).portsInUse, 1);
+  await gateway.releaseAll();
+  await gateway.close();
+});
+
+s('the streams of a gateway must not be lost by its removal from the configuration', async () => {
+  await using a = await dataServer('a');
+  await using b = await dataServer('b');
+  await using c = await dataServer('c');
+  await Promise.all([a.start(), b.start(), c.start()]);
+  await using directory = await temporaryDirectory();
+  const options = { state: directory.path };
+  const first = await serve([a, b], options);
+  await place(first.peer, { gateway: 'a' });
+  await first.server.stop();
+  first.peer.cut();
+  const error = await serve([b, c], options).catch(String);
+  assert.match(String(error), 'there are streams on gateway a, which is missing');
+  await using again = await serve([a, b], options);
+  assert.equal((await seen(again.peer))[0], ['a', true, false, 1]);
+});
+
+s.run();
