@@ -12,9 +12,14 @@ import { freeRange, type PortRange } from './ports.js';
 const BIN = new URL('../../../cli/bin/', import.meta.url);
 
 /** One daemon process with the configuration in `file`, and the line it says when it listens. */
-async function launch<Said>(bin: 's2cs' | 's2ds', file: string): Promise<{ child: ChildProcess; said: Said }> {
+async function launch<Said>(
+  bin: 's2cs' | 's2ds',
+  file: string,
+  prefix: readonly string[] = [],
+): Promise<{ child: ChildProcess; said: Said }> {
   const args = [fileURLToPath(new URL(`${bin}.js`, BIN)), '--config', file, '--json', '--quiet', '--release-on-exit'];
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [program = '', ...rest] = [...prefix, process.execPath, ...args];
+  const child = spawn(program, rest, { stdio: ['ignore', 'pipe', 'inherit'] });
   const ended = once(child, 'exit').then(([code]) => {
     throw new Error(`${bin} ended with exit code ${String(code)} before it listened`);
   });
@@ -113,11 +118,21 @@ export class Daemon implements AsyncDisposable {
   }
 }
 
+/** Where a data server runs. */
+export interface Place {
+  readonly prefix: readonly string[];
+  readonly wan: string;
+  readonly lan: string;
+}
+
+const HERE: Place = { prefix: [], wan: '127.0.0.2', lan: '127.0.0.3' };
+
 /** A data server as an operator runs it: `s2ds --config F` in a process of its own. */
 export class GatewayDaemon implements AsyncDisposable {
   private constructor(
     private child: ChildProcess,
     private readonly file: string,
+    private readonly prefix: readonly string[],
     /** `unix:/path` */
     readonly address: string,
     readonly state: string,
@@ -125,18 +140,22 @@ export class GatewayDaemon implements AsyncDisposable {
     private readonly remove: () => Promise<void>,
   ) {}
 
-  /** @param name Of the gateway, as the control server's configuration has it. */
-  static async start(name: string, ports = 16): Promise<GatewayDaemon> {
+  /**
+   * @param name Of the gateway, as the control server's configuration has it.
+   * @param place Command that runs it elsewhere, such as in a network namespace, and the addresses it has there.
+   */
+  static async start(name: string, ports = 16, place: Place = HERE): Promise<GatewayDaemon> {
+    const { prefix, wan, lan } = place;
     const directory = await temporaryDirectory();
     const range = await freeRange(ports);
     const state = join(directory.path, 'state');
     const listen = `unix:${join(directory.path, 's2ds.sock')}`;
     const span = `${range.first}-${range.last}`;
     const file = join(directory.path, 's2ds.conf');
-    const config = { name, listen, state, wan: '127.0.0.2', lan: '127.0.0.3', ports: span };
+    const config = { name, listen, state, wan, lan, ports: span };
     await writeFile(file, JSON.stringify(config), { mode: 0o600 });
-    const { child } = await launch('s2ds', file);
-    return new GatewayDaemon(child, file, listen, state, range, () => directory.remove());
+    const { child } = await launch('s2ds', file, prefix);
+    return new GatewayDaemon(child, file, prefix, listen, state, range, () => directory.remove());
   }
 
   leftovers(): Promise<Leftovers> {
@@ -148,7 +167,7 @@ export class GatewayDaemon implements AsyncDisposable {
   }
 
   async again(): Promise<void> {
-    this.child = (await launch('s2ds', this.file)).child;
+    this.child = (await launch('s2ds', this.file, this.prefix)).child;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
