@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import type { Interfaces } from '@oclif/core';
-import type { Logger } from '@scistream/core';
+import type { Logger, Policy } from '@scistream/core';
 import type { S2csConfig, S2dsConfig } from '@scistream/core/config';
 import {
   BUILT_INS,
@@ -8,12 +8,15 @@ import {
   DataServerDaemon,
   EmbeddedDataServer,
   findPlugins,
+  OwnerPolicy,
   readKeyPair,
   registerServer,
   requireAuth,
+  RulesPolicy,
   TOKENS,
   type ControlServer,
   type FoundPlugin,
+  type Placing,
 } from '@scistream/core/server';
 import { pino } from 'pino';
 import { container as root } from 'tsyringe';
@@ -53,6 +56,16 @@ export function composeDataServer(
   return new DataServerDaemon(config, gateway, log);
 }
 
+/** The decisions of a control server with this configuration, for somebody who has nothing running. */
+export function policyOf(config: S2csConfig, plugins: readonly FoundPlugin[]): Policy {
+  const providers = createProviders(plugins, config);
+  const placing: Placing = async ({ gateway, proxy, runtime }) => {
+    const defaults = config.gateways.find(({ name }) => name === gateway);
+    return providers.resolve(proxy || (defaults?.proxy ?? ''), runtime || (defaults?.runtime ?? ''));
+  };
+  return config.policy === undefined ? new OwnerPolicy() : new RulesPolicy(config.policy, placing);
+}
+
 /**
  * Checks what a schema cannot: that everything the configuration names is installed and accepts its options, and that
  * certificate and key can be used.
@@ -73,4 +86,5 @@ export async function checkDaemonConfig(
   for (const [i, { use, ...options }] of config.auth.entries())
     await providers.authenticator(use, options, `auth.${i}`);
   if (config.tls) await readKeyPair(config.tls);
+  await policyOf(config, plugins).load?.();
 }

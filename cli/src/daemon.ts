@@ -6,6 +6,12 @@ export interface StopOptions {
   readonly release: boolean;
 }
 
+/** How a daemon is run. */
+export interface RunOptions extends StopOptions {
+  /** What SIGHUP asks for, instead of the end; may be called often. Never rejects. */
+  readonly reload?: () => Promise<void>;
+}
+
 /** Something that is started once and stopped once. */
 export interface Daemon<Started> {
   start(): Promise<Started>;
@@ -18,20 +24,20 @@ const STOP_MS = 60_000;
 const SIGHUP_BIT = 1n;
 
 /**
- * Runs a daemon until SIGINT, SIGTERM or the end of its terminal (SIGHUP), then stops it. A second signal ends the
- * process at once.
+ * Runs a daemon until SIGINT, SIGTERM or, unless it can reload, the end of its terminal (SIGHUP), then stops it. A
+ * second signal ends the process at once.
  * @param onStarted Called once with what `start` returned.
  */
 export async function runDaemon<Started>(
   daemon: Daemon<Started>,
-  options: StopOptions,
+  { release, reload }: RunOptions,
   onStarted: (started: Started) => void,
 ): Promise<void> {
-  const asked = firstSignal();
+  const asked = firstSignal(reload);
   onStarted(await daemon.start());
   await asked;
   await within(
-    daemon.stop(options),
+    daemon.stop({ release }),
     STOP_MS,
     () => new SciStreamError('SCI_DEADLINE', `Stopping took over ${STOP_MS} ms.`),
   );
@@ -43,7 +49,7 @@ function ignoresHangup(): boolean {
   return (BigInt(`0x${mask}`) & SIGHUP_BIT) !== 0n;
 }
 
-function firstSignal(): Promise<void> {
+function firstSignal(reload: RunOptions['reload']): Promise<void> {
   return new Promise((resolve) => {
     let seen = false;
     const on = (signal: NodeJS.Signals, number: number): void => {
@@ -55,6 +61,7 @@ function firstSignal(): Promise<void> {
     };
     on('SIGINT', 2);
     on('SIGTERM', 15);
-    if (!ignoresHangup()) on('SIGHUP', 1);
+    if (reload) process.on('SIGHUP', () => void reload());
+    else if (!ignoresHangup()) on('SIGHUP', 1);
   });
 }

@@ -6,6 +6,10 @@ export interface Identity {
   readonly issuer: string;
   /** May see, change and release the streams of others. */
   readonly admin: boolean;
+  /** As the issuer names them; absent: none. */
+  readonly groups?: readonly string[];
+  /** Address of the peer, added by the control server for its records. */
+  readonly peer?: string;
 }
 
 /** What a call brought along. */

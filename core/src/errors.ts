@@ -99,6 +99,7 @@ export const ERROR_CODES = {
   SCI_STATE_DAMAGED: control(15, 'What a daemon stored in its state directory cannot be read.'),
   SCI_STATE_NEWER: control(9, 'A newer SciStream wrote the state directory.'),
   SCI_STATE_WRITE: control(14, 'The daemon cannot write to its state directory, so the change was not made.'),
+  SCI_AUDIT_WRITE: control(14, 'A decision could not be written to the audit log, so what was asked for was not done.'),
 
   SCI_BUG: { exit: 70, grpc: 13, meaning: 'A defect in SciStream. Please report it with the log.' },
 } as const satisfies Record<string, CodeEntry>;

@@ -10,6 +10,7 @@ import PluginInspect from './plugin/inspect.js';
 import PluginInstall from './plugin/install.js';
 import PluginLs from './plugin/ls.js';
 import PluginUninstall from './plugin/uninstall.js';
+import PolicyCheck from './policy/check.js';
 import Proxies from './proxies.js';
 import Runtimes from './runtimes.js';
 import S2cs from './s2cs.js';
@@ -41,6 +42,7 @@ export const COMMANDS: Record<string, Command.Class> = {
   'plugin:install': PluginInstall,
   'plugin:ls': PluginLs,
   'plugin:uninstall': PluginUninstall,
+  'policy:check': PolicyCheck,
   proxies: Proxies,
   runtimes: Runtimes,
   s2cs: S2cs,

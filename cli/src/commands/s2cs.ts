@@ -1,5 +1,5 @@
 import { Flags } from '@oclif/core';
-import { formatAddress } from '@scistream/core';
+import { formatAddress, toSciStreamError } from '@scistream/core';
 import { BaseCommand } from '../base-command.js';
 import { gatewayFlags, releaseFlag } from '../gateway-flags.js';
 import { printJson } from '../output.js';
@@ -36,12 +36,23 @@ export default class S2cs extends BaseCommand {
       return { valid: true, facility, listen: formatAddress(config.listen), ...(file !== undefined && { file }) };
     }
     const { runDaemon } = await import('../daemon.js');
-    const server = composeControlServer(config, createLogger(flags), plugins);
-    await runDaemon(server, { release: flags['release-on-exit'] }, ({ address, fingerprint }) => {
-      if (flags.json) printJson({ facility, listen: address, fingerprint, insecure }, false);
-      else
-        this.log(`s2cs ${facility} listens on ${address} (${fingerprint ? `fingerprint ${fingerprint}` : 'no TLS'})`);
-    });
+    const log = createLogger(flags);
+    const server = composeControlServer(config, log, plugins);
+    const reload = (): Promise<void> =>
+      server.reload().catch((error: unknown) => {
+        const { code, message } = toSciStreamError(error);
+        log.error({ code, error: message }, 'policy could not be read; the earlier rules stay in force');
+      });
+    const reloads = config.policy !== undefined || config.audit !== undefined;
+    await runDaemon(
+      server,
+      { release: flags['release-on-exit'], ...(reloads && { reload }) },
+      ({ address, fingerprint }) => {
+        if (flags.json) printJson({ facility, listen: address, fingerprint, insecure }, false);
+        else
+          this.log(`s2cs ${facility} listens on ${address} (${fingerprint ? `fingerprint ${fingerprint}` : 'no TLS'})`);
+      },
+    );
     return undefined;
   }
 }

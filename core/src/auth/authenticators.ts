@@ -28,6 +28,7 @@ const tokenOptions = z.strictObject({
         subject: z.string().min(1).max(200),
         sha256: z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 hexadecimal digits'),
         admin: z.boolean().default(false),
+        groups: z.array(z.string().min(1).max(200)).optional(),
       }),
     )
     .min(1),
@@ -43,7 +44,8 @@ export const tokenProvider = authenticatorProvider({
       const hash = createHash('sha256').update(token).digest();
       const found = tokens.find(({ sha256 }) => timingSafeEqual(Buffer.from(sha256, 'hex'), hash));
       if (!found) return Promise.reject(unauthenticated());
-      return Promise.resolve({ subject: found.subject, issuer: 'token', admin: found.admin });
+      const { subject, admin, groups } = found;
+      return Promise.resolve({ subject, issuer: 'token', admin, ...(groups && { groups }) });
     },
   }),
 });

@@ -1,17 +1,17 @@
 import type { Identity } from '../authenticator.js';
 import { SciStreamError } from '../errors.js';
-import type { Action, Policy } from '../policy.js';
+import type { Action, Granted, Policy } from '../policy.js';
 
 /** Anybody who is authenticated may make streams; only the owner and admins may touch them afterwards. Gateways are for admins. */
 export class OwnerPolicy implements Policy {
-  async check(identity: Identity, action: Action): Promise<void> {
-    if (action.kind === 'request' || identity.admin) return;
+  async check(identity: Identity, action: Action): Promise<Granted> {
+    if (action.kind === 'request' || identity.admin) return {};
     if (action.kind === 'drain') {
       throw new SciStreamError('SCI_FORBIDDEN', `${ownerOf(identity)} may not drain gateways.`, {
         suggestions: ['Use an identity with admin: true; key auth of the control server.'],
       });
     }
-    if (action.stream.owner === ownerOf(identity)) return;
+    if (action.stream.owner === ownerOf(identity)) return {};
     throw unknownStream(action.stream.uid);
   }
 }

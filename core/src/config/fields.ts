@@ -16,7 +16,7 @@ export interface PortRange {
  * A field written as text (YAML may have made a number of it) and parsed into a type. What the parser throws becomes
  * an issue that keeps the code and the suggestions.
  */
-function text<T>(parse: (value: string) => T): z.ZodType<T, string | number> {
+export function text<T>(parse: (value: string) => T): z.ZodType<T, string | number> {
   return z.union([z.string(), z.number()]).transform((value, context) => {
     try {
       return parse(String(value));

@@ -68,6 +68,14 @@ export function s2csSchema(around: Surroundings) {
     proxies: field.options.prefault({}),
     runtimes: field.options.prefault({}),
     plugins: z.array(z.string().min(1)).prefault([]),
+    policy: path.optional(),
+    audit: z
+      .strictObject({
+        file: path,
+        size: z.int().min(1000).prefault(10_000_000),
+        keep: z.int().min(0).max(1000).prefault(5),
+      })
+      .optional(),
   });
 }
 

@@ -99,6 +99,11 @@ export class GatewayPool {
     );
   }
 
+  /** What a gateway told of itself last. @throws SCI_CONFIG_INVALID when there is none of that name */
+  async describe(name: string): Promise<GatewayDescription> {
+    return this.#find(name)?.description ?? (await this.of(name).describe());
+  }
+
   /** Checks the name of a gateway that a client asks for; empty for any. @throws SCI_NAME_INVALID */
   parse(wanted: string): string {
     if (wanted === '' || this.#find(wanted)) return wanted;

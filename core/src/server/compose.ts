@@ -15,6 +15,9 @@ import { RemoteDataServer } from '../data/remote-data-server.js';
 import { SciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import { PluginHost } from '../plugins/host.js';
+import type { Policy } from '../policy.js';
+import { AuditedPolicy, AuditLog } from '../policy/audit.js';
+import { RulesPolicy, systemResolver, type Placing } from '../policy/rules-policy.js';
 import { Providers, type BuiltIn, type FoundPlugin } from '../plugins/index.js';
 import { LevelStreamStore } from '../store/level-stream-store.js';
 import { ControlServer } from './control-server.js';
@@ -62,7 +65,8 @@ export function registerServer(container: DependencyContainer, { config, logger,
   container.register(TOKENS.Providers, { useValue: createProviders(plugins, config) });
   container.register(TOKENS.PluginHost, { useValue: new PluginHost(logger, state) });
   container.register(TOKENS.StreamStore, { useValue: new LevelStreamStore(state) });
-  container.register(TOKENS.Policy, { useClass: OwnerPolicy }, singleton);
+  container.register(TOKENS.Resolver, { useValue: systemResolver });
+  container.register(TOKENS.Policy, { useFactory: instanceCachingFactory((c) => policyOf(config, c)) });
   container.register(TOKENS.Gateways, {
     useFactory: instanceCachingFactory((c) => {
       let id: Promise<string> | undefined;
@@ -92,6 +96,16 @@ export function registerServer(container: DependencyContainer, { config, logger,
     }),
   });
   container.register(TOKENS.ControlServer, { useClass: ControlServer }, singleton);
+}
+
+/** Owners and admins only, and the rules of the file if there is one; recorded if the configuration says so. */
+function policyOf({ policy, audit }: S2csConfig, c: DependencyContainer): Policy {
+  const placing: Placing = async ({ gateway, proxy, runtime }) => {
+    const defaults = await c.resolve(TOKENS.Gateways).describe(gateway);
+    return c.resolve(TOKENS.Providers).resolve(proxy || defaults.proxy, runtime || defaults.runtime);
+  };
+  const rules = policy === undefined ? new OwnerPolicy() : new RulesPolicy(policy, placing, c.resolve(TOKENS.Resolver));
+  return audit ? new AuditedPolicy(rules, new AuditLog(audit)) : rules;
 }
 
 /** @throws SCI_CONFIG_INVALID when other machines could use the control server and `auth` does not say who may. */

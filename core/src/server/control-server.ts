@@ -97,6 +97,11 @@ export class ControlServer {
     if (failures.length > 0) throw failures[0];
   }
 
+  /** Reads the policy anew, all of it or nothing. @throws what is wrong with it */
+  reload(): Promise<void> {
+    return this.services.controller.reload();
+  }
+
   async #open(): Promise<Listening> {
     const authenticator = await this.authenticator();
     if (authenticator.id === 'none' && !isLoopback(this.settings.listen.host)) {

@@ -1,6 +1,7 @@
 /** The control server (S2CS) and its gateway, for composition roots. */
 import 'reflect-metadata';
 
+export { OwnerPolicy, ownerOf } from '../auth/owner-policy.js';
 export { EmbeddedDataServer, type GatewaySettings } from '../data/embedded-data-server.js';
 export { GatewayLink, type GatewayFacts } from '../data/gateway-link.js';
 export { GatewayPool, type GatewayLoad, type GatewayStatus, type GatewayWish } from '../data/gateway-pool.js';
@@ -9,6 +10,9 @@ export type { DataServer } from '../data/data-server.js';
 export { ProcessRuntime } from '../data/process-runtime.js';
 export { RangePortAllocator, type PortRange } from '../data/range-port-allocator.js';
 export { RelayContainer, relayOptions, relayProvider } from '../data/relay/relay-container.js';
+export { AuditLog, AuditedPolicy, type AuditSettings } from '../policy/audit.js';
+export { contains, parseIp, parseNetwork, specialOf } from '../policy/network.js';
+export { RulesPolicy, systemResolver, type Placing, type Resolver } from '../policy/rules-policy.js';
 export { PluginHost } from '../plugins/host.js';
 export * from '../plugins/index.js';
 export { LevelStreamStore } from '../store/level-stream-store.js';

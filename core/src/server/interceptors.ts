@@ -18,7 +18,8 @@ export const authentication =
   async (request) => {
     const token = (request.header.get('authorization') ?? '').slice(0, MAX_TOKEN).replace(/^Bearer\s+/i, '');
     const peer = request.contextValues.get(PEER);
-    request.contextValues.set(IDENTITY, await authenticator.authenticate({ token, peer }, request.signal));
+    const identity = await authenticator.authenticate({ token, peer }, request.signal);
+    request.contextValues.set(IDENTITY, { ...identity, peer });
     return await next(request);
   };
 

@@ -106,11 +106,13 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
     },
     async *watch({ uid }, context) {
       let last = '';
+      let kind: 'view' | 'list' = 'view';
       for (;;) {
         // Listened for before the look, so that no change falls between the two.
         const tick = AbortSignal.timeout(WATCH_INTERVAL_MS);
         const changed = controller.changed(uid, AbortSignal.any([tick, context.signal])).catch(() => undefined);
-        const view = await controller.get(uid, caller(context));
+        const view = await controller.get(uid, caller(context), kind);
+        kind = 'list';
         const message = toMessage(view, facility);
         const now = `${message.state} ${message.restarts} ${message.targets.join()}`;
         if (now !== last) yield message;
@@ -126,7 +128,9 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
     },
     async runProbe({ uid, address, challenge }, context) {
       const gateway = await gatewayOf(uid, context);
-      const ms = await gateway.runProbe(uid, parseAddress(address, 'Probe'), parseChallenge(challenge));
+      const target = parseAddress(address, 'Probe');
+      await controller.mayProbe(uid, target, caller(context));
+      const ms = await gateway.runProbe(uid, target, parseChallenge(challenge));
       return { roundTripUs: microseconds(ms) };
     },
     async connectTargets({ uid }, context) {

@@ -1,4 +1,5 @@
 import { EventEmitter, once } from 'node:events';
+import pLimit from 'p-limit';
 import { inject, injectable } from 'tsyringe';
 import { parseAddress, type Address } from '../address.js';
 import type { Identity } from '../authenticator.js';
@@ -7,7 +8,7 @@ import type { GatewayPool, GatewayStatus } from '../data/gateway-pool.js';
 import { SciStreamError, toSciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import type { Policy } from '../policy.js';
-import { parseRole, parseUid, type S2DSStatus } from '../s2ds.js';
+import { parseRole, parseUid, type S2DSStatus, type StreamTls } from '../s2ds.js';
 import { isFinal, type StreamEvent, type StreamRecord, type StreamStore } from '../stream-store.js';
 import { parseCredentials } from './stream-credentials.js';
 import { StreamMachine } from './stream-machine.js';
@@ -48,6 +49,7 @@ export class StreamController {
   readonly #live = new Map<string, StreamMachine>();
   /** Emits the uid of every request that begins; a uid has at least 8 characters, so none is called `error`. */
   readonly #arrivals = new EventEmitter().setMaxListeners(0);
+  readonly #admissions = pLimit(1);
   #stopping = false;
 
   constructor(
@@ -63,6 +65,7 @@ export class StreamController {
    * @throws what opening the store or a gateway raises
    */
   async open(): Promise<void> {
+    await this.policy.load?.();
     await this.store.open();
     const left = (await this.store.list()).filter(({ state }) => !isFinal(state));
     await this.gateways.open(left.map(({ gateway }) => gateway));
@@ -74,27 +77,43 @@ export class StreamController {
   /** REQ: reserves listeners and waits for HELLO. @param client Aborts when the client went away. */
   async request(wish: StreamWish, identity: Identity, client: AbortSignal): Promise<StreamRecord> {
     const tls = wish.tls && parseCredentials(wish.tls);
-    const wanted = this.#parse(wish, identity);
-    const { role, proxy } = wanted;
-    await this.policy.check(identity, { kind: 'request', role, proxy, connections: wish.connections });
-    const resumed = this.#repeated(wanted, wish.connections);
-    if (resumed) return await resumed.untilHello(client);
-    this.#admit(wanted.uid);
-    const { gateway } = wanted;
-    // Nothing is awaited from here until the machine is there, whose load the next request must see.
-    const placed = this.gateways.place({ gateway, ports: wish.connections, bitsPerSecond: wanted.bitsPerSecond });
-    const record: StreamRecord = { ...wanted, gateway: placed };
-    const { runtime, transport, bitsPerSecond } = record;
-    const machine = this.#machine(record);
-    const secret = tls ? { tls } : {};
-    const count = wish.connections;
-    machine.begin({ uid: record.uid, role, transport, count, proxy, runtime, bitsPerSecond, ...secret });
-    this.#arrivals.emit(record.uid);
-    this.log.info(
-      { uid: record.uid, role, owner: record.owner, connections: count, gateway: placed },
-      'stream requested',
-    );
+    const asked = this.#parse(wish, identity);
+    // One after another, so that two requests at once cannot both get what only one can have.
+    const machine = await this.#admissions(async () => {
+      const room = { ports: wish.connections, bitsPerSecond: asked.bitsPerSecond };
+      const known = this.#live.get(asked.uid)?.record;
+      const gateway = known?.gateway ?? this.gateways.place({ gateway: asked.gateway, ...room });
+      const record = await this.#permitted({ ...asked, gateway }, wish, identity);
+      const resumed = this.#repeated(record, wish.connections);
+      if (resumed) return resumed;
+      this.#admit(record.uid);
+      return this.#begin(record, wish.connections, tls);
+    });
     return await machine.untilHello(client);
+  }
+
+  #begin(record: StreamRecord, count: number, tls: StreamTls | undefined): StreamMachine {
+    const { uid, owner, role, gateway, proxy, runtime, transport, bitsPerSecond } = record;
+    const machine = this.#machine(record);
+    machine.begin({ uid, role, transport, count, proxy, runtime, bitsPerSecond, ...(tls ? { tls } : {}) });
+    this.#arrivals.emit(uid);
+    this.log.info({ uid, role, owner, connections: count, gateway }, 'stream requested');
+    return machine;
+  }
+
+  /** The record as the policy grants it. @throws SCI_FORBIDDEN */
+  async #permitted(asked: StreamRecord, wish: StreamWish, identity: Identity): Promise<StreamRecord> {
+    const own = [...this.#live.values()]
+      .map(({ record }) => record)
+      .filter(({ uid, owner }) => owner === asked.owner && uid !== asked.uid);
+    const bitsPerSecond = own.reduce((sum, record) => sum + record.bitsPerSecond, 0);
+    const usage = { streams: own.length, bitsPerSecond };
+    const { connections, lifetimeMs: wanted } = wish;
+    const action = { kind: 'request', stream: asked, connections, lifetimeMs: wanted, usage } as const;
+    const granted = await this.policy.check(identity, action);
+    const { proxy = asked.proxy, runtime = asked.runtime, lifetimeMs = Infinity } = granted;
+    const expires = Math.min(Date.parse(asked.expiresAt), Date.parse(asked.createdAt) + lifetimeMs);
+    return { ...asked, proxy, runtime, expiresAt: new Date(expires).toISOString() };
   }
 
   /** HELLO: the role that counts is the one of the request (protocol.md §2). */
@@ -123,10 +142,22 @@ export class StreamController {
       });
     }
     const record = await this.#record(uid);
-    await this.policy.check(identity, { kind: 'update', stream: record, targets: addresses });
+    const granted = await this.policy.check(identity, { kind: 'update', stream: record, targets: addresses });
     const machine = this.#live.get(uid);
     if (!machine) throw ended(record);
-    return await machine.update(addresses, ownerOf(identity));
+    return await machine.update(granted.targets ?? addresses, ownerOf(identity));
+  }
+
+  /** Whether the caller may have the gateway connect to an address. @throws SCI_FORBIDDEN */
+  async mayProbe(uid: string, target: Address, identity: Identity): Promise<void> {
+    const stream = await this.#record(uid);
+    await this.policy.check(identity, { kind: 'probe', stream, targets: [target] });
+  }
+
+  /** Reads anew what the policy depends on. @throws what is wrong with it; then nothing changes. */
+  async reload(): Promise<void> {
+    await this.policy.load?.();
+    this.log.info({}, 'policy was read anew');
   }
 
   /** RELEASE: idempotent as long as the stream is remembered. */
@@ -137,9 +168,10 @@ export class StreamController {
     return machine ? await machine.release(released(uid), ownerOf(identity)) : record;
   }
 
-  async get(uid: string, identity: Identity): Promise<StreamView> {
+  /** @param kind `list` for a look that is one of very many. */
+  async get(uid: string, identity: Identity, kind: 'view' | 'list' = 'view'): Promise<StreamView> {
     const record = await this.#record(uid);
-    await this.policy.check(identity, { kind: 'view', stream: record });
+    await this.policy.check(identity, { kind, stream: record });
     return await this.#view(record);
   }
 
@@ -155,7 +187,7 @@ export class StreamController {
     const records = includeEnded ? await this.store.list() : [...this.#live.values()].map(({ record }) => record);
     const visible = await Promise.all(
       records.map(async (stream) => {
-        const allowed = await this.policy.check(identity, { kind: 'view', stream }).then(
+        const allowed = await this.policy.check(identity, { kind: 'list', stream }).then(
           () => true,
           () => false,
         );
@@ -201,6 +233,7 @@ export class StreamController {
     const failed = (await Promise.allSettled(ends)).find((end) => end.status === 'rejected');
     await this.gateways.close();
     await this.store.close();
+    this.policy.close?.();
     if (failed) throw failed.reason;
   }
 

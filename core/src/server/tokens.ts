@@ -3,6 +3,7 @@ import type { Authenticator } from '../authenticator.js';
 import type { GatewayPool } from '../data/gateway-pool.js';
 import type { Logger } from '../logger.js';
 import type { Policy } from '../policy.js';
+import type { Resolver } from '../policy/rules-policy.js';
 import type { PluginHost } from '../plugins/host.js';
 import type { Providers } from '../plugins/index.js';
 import type { StreamStore } from '../stream-store.js';
@@ -20,6 +21,8 @@ export const TOKENS = {
   Limits: token<Limits>('Limits'),
   StreamStore: token<StreamStore>('StreamStore'),
   Policy: token<Policy>('Policy'),
+  /** Of the names of targets, where there are rules. */
+  Resolver: token<Resolver>('Resolver'),
   Providers: token<Providers>('Providers'),
   /** Of the authenticators. */
   PluginHost: token<PluginHost>('PluginHost'),

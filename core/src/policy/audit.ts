@@ -1,0 +1,158 @@
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
+import { formatAddress } from '../address.js';
+import type { Identity } from '../authenticator.js';
+import { ownerOf } from '../auth/owner-policy.js';
+import { SciStreamError, systemCode, toSciStreamError } from '../errors.js';
+import type { Action, Granted, Policy } from '../policy.js';
+import { Refusal } from './rule-set.js';
+
+/** Key `audit` of the configuration. */
+export interface AuditSettings {
+  readonly file: string;
+  /** A file of more bytes than this becomes FILE.1, that one FILE.2 … */
+  readonly size: number;
+  /** How many older files are kept. */
+  readonly keep: number;
+}
+
+/**
+ * A file of JSON lines, 0600. Lines are written before `append` returns, in one piece or not at all (a full disk leaves
+ * no half line), but not forced to the disk.
+ */
+export class AuditLog {
+  #fd: number | undefined;
+  #size = 0;
+
+  constructor(private readonly settings: AuditSettings) {}
+
+  /** Opens the file anew, so that other programs may move it away. @throws SCI_AUDIT_WRITE */
+  open(): void {
+    this.#try(() => {
+      this.close();
+      const fd = openSync(this.settings.file, constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY, 0o600);
+      this.#fd = fd;
+      const found = fstatSync(fd);
+      this.#size = found.isFile() ? found.size : 0;
+      // Not of a device such as /dev/stderr, which is not ours.
+      if (found.isFile() && (found.mode & 0o077) !== 0) fchmodSync(fd, 0o600);
+    });
+  }
+
+  /** @throws SCI_AUDIT_WRITE */
+  append(entry: object): void {
+    const line = Buffer.from(`${JSON.stringify(entry)}\n`);
+    if (this.#fd === undefined) this.open();
+    if (this.#size > 0 && this.#size + line.length > this.settings.size) this.#rotate();
+    this.#try(() => this.#write(this.#fd ?? -1, line));
+  }
+
+  close(): void {
+    const fd = this.#fd;
+    this.#fd = undefined;
+    if (fd !== undefined) closeSync(fd);
+  }
+
+  #write(fd: number, line: Buffer): void {
+    let done = 0;
+    try {
+      while (done < line.length) done += writeSync(fd, line, done);
+      this.#size += line.length;
+    } catch (error) {
+      if (done > 0 && fstatSync(fd).isFile()) ftruncateSync(fd, this.#size);
+      throw error;
+    }
+  }
+
+  #rotate(): void {
+    const { file, keep } = this.settings;
+    this.#try(() => {
+      if (keep === 0) rmSync(file, { force: true });
+      for (let i = keep; i >= 1; i -= 1) {
+        try {
+          renameSync(i === 1 ? file : `${file}.${i - 1}`, `${file}.${i}`);
+        } catch (error) {
+          if (systemCode(error) !== 'ENOENT') throw error;
+        }
+      }
+    });
+    this.open();
+  }
+
+  #try(work: () => void): void {
+    try {
+      work();
+    } catch (cause) {
+      const { file } = this.settings;
+      const why = systemCode(cause) ?? 'unknown error';
+      throw new SciStreamError('SCI_AUDIT_WRITE', `The audit log cannot be written (${why}), so nothing was done.`, {
+        cause,
+        suggestions: [`The operator has to make room for, or give access to, ${file}.`],
+      });
+    }
+  }
+}
+
+/** Records every decision of another policy before anybody acts on it; what cannot be recorded is refused. */
+export class AuditedPolicy implements Policy {
+  constructor(
+    private readonly policy: Policy,
+    private readonly log: AuditLog,
+  ) {}
+
+  async load(): Promise<void> {
+    this.log.open();
+    await this.policy.load?.();
+  }
+
+  close(): void {
+    this.policy.close?.();
+    this.log.close();
+  }
+
+  async check(identity: Identity, action: Action): Promise<Granted> {
+    if (action.kind === 'list') return await this.policy.check(identity, action);
+    const asked = entryOf(identity, action);
+    let granted: Granted;
+    try {
+      granted = await this.policy.check(identity, action);
+    } catch (error) {
+      const { code, message } = toSciStreamError(error);
+      const rule = error instanceof Refusal ? error.rule : undefined;
+      this.log.append({ ...asked, decision: 'refused', rule, code, reason: message });
+      throw error;
+    }
+    const inForce = granted.targets && { inForce: granted.targets.map(formatAddress) };
+    this.log.append({ ...asked, decision: 'allowed', rule: granted.rule ?? 'owner', ...inForce });
+    return granted;
+  }
+}
+
+/** Nothing of it is secret: neither tokens nor the credentials of streams are in identities and records. */
+function entryOf(identity: Identity, action: Action): object {
+  const { peer } = identity;
+  const head = {
+    time: new Date().toISOString(),
+    who: ownerOf(identity),
+    ...(identity.admin ? { admin: true } : {}),
+    peer,
+    action: action.kind,
+  };
+  if (action.kind === 'drain') return { ...head, gateway: action.gateway };
+  const { uid, role } = action.stream;
+  const targets = 'targets' in action ? { targets: action.targets.map(formatAddress) } : {};
+  const request =
+    action.kind === 'request'
+      ? { connections: action.connections, encryption: action.stream.encryption, proxy: action.stream.proxy }
+      : {};
+  return { ...head, uid, role, ...request, ...targets };
+}

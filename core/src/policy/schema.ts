@@ -1,0 +1,69 @@
+import { z } from 'zod';
+import * as field from '../config/fields.js';
+import { configError } from '../config/problems.js';
+import { readDocument } from '../config/load.js';
+import type { Shape } from '../config/shape.js';
+import { parseHostPattern } from './host-pattern.js';
+import { parseNetwork } from './network.js';
+
+/** What a rule can allow; `list` of an action counts as `view`, `probe` as `update`. */
+export const RULED_ACTIONS = ['request', 'hello', 'update', 'release', 'view'] as const;
+
+const identity = z
+  .string()
+  .regex(/^(\*|[^*]+:[^*]+)$/, 'is not an identity: write issuer:subject, such as token:alice, or "*" for everybody');
+const some = <T extends z.ZodType>(item: T) => z.array(item).min(1, 'needs an entry; leave the key out for no limit');
+
+const rule = z.strictObject({
+  name: field.name.optional(),
+  who: z
+    .strictObject({
+      identities: some(identity).optional(),
+      groups: some(z.string().min(1)).optional(),
+      issuers: some(z.string().min(1)).optional(),
+    })
+    .refine(
+      ({ identities, groups, issuers }) => identities ?? groups ?? issuers,
+      'needs identities, groups or issuers',
+    ),
+  actions: some(z.enum(RULED_ACTIONS)).optional(),
+  roles: some(z.enum(['PROD', 'CONS'])).optional(),
+  proxies: some(field.name).optional(),
+  runtimes: some(field.name).optional(),
+  gateways: some(field.name).optional(),
+  encryption: some(z.enum(['tls', 'none'])).prefault(['tls']),
+  targets: z
+    .strictObject({
+      networks: some(field.text(parseNetwork)).optional(),
+      names: some(field.text(parseHostPattern)).optional(),
+      ports: some(field.ports).optional(),
+    })
+    .refine(({ networks, names }) => networks ?? names, 'needs networks or names')
+    .optional(),
+  limits: z
+    .strictObject({
+      connections: field.count.optional(),
+      bandwidth: field.rate.optional(),
+      totalBandwidth: field.rate.optional(),
+      lifetime: field.duration.optional(),
+      streams: field.count.optional(),
+    })
+    .prefault({}),
+});
+
+const schema = z.strictObject({ rules: z.array(rule).min(1, 'needs a rule') });
+
+/** One rule of a policy file, parsed: rates in bit/s, `lifetime` in ms. */
+export type RuleConfig = z.output<typeof rule>;
+
+/**
+ * Reads a policy file: YAML or JSON.
+ * @throws SCI_CONFIG_NOT_FOUND, SCI_CONFIG_EMPTY, SCI_CONFIG_SYNTAX (with the line), SCI_CONFIG_INVALID, or the code of
+ * the one value that is wrong
+ */
+export async function readRules(path: string): Promise<readonly RuleConfig[]> {
+  const { file, document } = await readDocument(path);
+  const result = schema.safeParse(document, { reportInput: false });
+  if (result.success) return result.data.rules;
+  throw configError(file, result.error.issues, z.toJSONSchema(schema, { io: 'input' }) as Shape);
+}
