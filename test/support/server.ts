@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { container } from 'tsyringe';
 import type { Address } from '@scistream/core';
 import type { S2csConfig } from '@scistream/core/config';
-import { registerServer, TOKENS, type ControlServer, type Listening } from '@scistream/core/server';
+import { registerServer, TOKENS, type ControlServer, type Listening, type Resolver } from '@scistream/core/server';
 import { temporaryDirectory } from '@scistream/core/testing';
 import type { AppResponse, Response } from '@scistream/core/wire';
 import { connectPeer, type Peer, type PeerOptions } from './clients.js';
@@ -28,6 +28,11 @@ export interface ServerOptions {
   /** Default: a directory of its own, removed at the end. */
   readonly state?: string;
   readonly proxies?: S2csConfig['proxies'];
+  /** Files. */
+  readonly policy?: S2csConfig['policy'];
+  readonly audit?: S2csConfig['audit'];
+  /** What the control server looks names up with, where there are rules. */
+  readonly resolver?: Resolver;
   /** Default: in the process of the control server. */
   readonly s2ds?: S2csConfig['gateways'][number]['s2ds'];
   /** Default: the one that the other options describe. */
@@ -78,7 +83,7 @@ export class TestServer implements AsyncDisposable {
     const made = options.state === undefined ? await temporaryDirectory() : undefined;
     const config = await configure(options, options.state ?? made?.path ?? '');
     const log = new CapturedLog();
-    const server = compose(config, log);
+    const server = compose(config, log, options.resolver);
     try {
       const listening = await server.start();
       const peer = await connectPeer({ ...peerOptions(config, listening), authorization: 'INVALID_TOKEN' });
@@ -149,9 +154,10 @@ export function toAddress(text: string): Address {
 }
 
 /** As the composition root does, on a container of its own. */
-function compose(config: S2csConfig, logger: CapturedLog): ControlServer {
+function compose(config: S2csConfig, logger: CapturedLog, resolver?: Resolver): ControlServer {
   const own = container.createChildContainer();
   registerServer(own, { config, logger, plugins: [] });
+  if (resolver) own.register(TOKENS.Resolver, { useValue: resolver });
   return own.resolve(TOKENS.ControlServer);
 }
 
@@ -191,5 +197,7 @@ async function configure(options: ServerOptions, state: string): Promise<S2csCon
     proxies: options.proxies ?? { relay: { processes: 1 } },
     runtimes: {},
     plugins: [],
+    ...(options.policy !== undefined && { policy: options.policy }),
+    ...(options.audit && { audit: options.audit }),
   };
 }

@@ -50,7 +50,8 @@ export function parseNetwork(text: string): Network {
 /** Whether an address is in a network. A network of IPv6 addresses, such as ::/0, contains no IPv4 address. */
 export function contains({ four, words, masks }: Network, ip: Ip): boolean {
   if (four !== ip.four) return false;
-  for (let i = 0; i < 4; i += 1) {
+  // The first three words of every IPv4 address are the same.
+  for (let i = four ? 3 : 0; i < 4; i += 1) {
     if (((ip.words[i] ?? 0) & (masks[i] ?? 0)) >>> 0 !== words[i]) return false;
   }
   return true;
@@ -82,9 +83,13 @@ export function specialOf(ip: Ip): { readonly what: string; readonly networks: r
 export const isWithin = (inner: Network, networks: readonly Network[]): boolean =>
   networks.some((outer) => inner.prefix >= outer.prefix && contains(outer, inner));
 
-const mask = (bits: number): number => (bits === 0 ? 0 : (0xffffffff << (32 - bits)) >>> 0);
+function mask(bits: number): number {
+  return bits === 0 ? 0 : (0xffffffff << (32 - bits)) >>> 0;
+}
 
-const wordOf = (four: string): number => four.split('.').reduce((word, part) => word * 256 + Number(part), 0);
+function wordOf(four: string): number {
+  return four.split('.').reduce((word, part) => word * 256 + Number(part), 0);
+}
 
 function wordsOf(text: string): number[] {
   const six = text.replace(/[\d.]+$/, (end) => (end.includes('.') ? hex(wordOf(end)) : end));
@@ -96,7 +101,9 @@ function wordsOf(text: string): number[] {
   return [0, 2, 4, 6].map((i) => (groups[i] ?? 0) * 65536 + (groups[i + 1] ?? 0));
 }
 
-const hex = (word: number): string => `${(word >>> 16).toString(16)}:${(word & 0xffff).toString(16)}`;
+function hex(word: number): string {
+  return `${(word >>> 16).toString(16)}:${(word & 0xffff).toString(16)}`;
+}
 
 const invalid = (text: string, why: string, suggestion: string): SciStreamError =>
   new SciStreamError('SCI_CONFIG_INVALID', `${quote(text)} ${why}.`, { suggestions: [suggestion] });

@@ -15,9 +15,15 @@ type Action = Exclude<AnyAction, { kind: 'drain' }>;
 export interface Rule {
   readonly name: string;
   readonly config: RuleConfig;
+  /** Place in the file. */
+  readonly order: number;
+  /** Only those that this rule can fail, by their place in {@link CHECKS}. */
+  readonly checks: readonly number[];
 }
 
 interface Check {
+  /** Whether a rule says anything about it. */
+  readonly applies: (rule: RuleConfig) => boolean;
   /** Whether the rule has nothing against it. */
   readonly passes: (rule: RuleConfig, action: Action) => boolean;
   /** What the rule does not allow, and what it does. */
@@ -31,6 +37,7 @@ const listed = (
   key: 'roles' | 'gateways' | 'encryption' | 'proxies' | 'runtimes',
   of: 'role' | 'gateway' | 'encryption' | 'proxy' | 'runtime',
 ): Check => ({
+  applies: (rule) => rule[key] !== undefined,
   passes: (rule, { stream }) => among<string>(rule[key], stream[of]),
   explain: (rule, { stream }) => [`${of} ${stream[of]}`, `${key}: ${rule[key]?.join(', ') ?? 'all'}`],
 });
@@ -42,6 +49,7 @@ const limited = (
   text: (value: number) => string,
   what: string,
 ): Check => ({
+  applies: ({ limits }) => limits[key] !== undefined,
   passes: ({ limits }, action) => action.kind !== 'request' || amount(action) <= (limits[key] ?? Infinity),
   explain: ({ limits }, action) => [
     `${action.kind === 'request' && Number.isFinite(amount(action)) ? text(amount(action)) : 'no limit of'} ${what}`,
@@ -56,6 +64,7 @@ const hours = (ms: number): string => `${Number((ms / 3_600_000).toPrecision(3))
 /** In the order in which a refusal is explained: the rule that got furthest says no. */
 const CHECKS: readonly Check[] = [
   {
+    applies: ({ actions }) => actions !== undefined,
     passes: ({ actions }, { kind }) => among(actions, ruled(kind)),
     explain: ({ actions }, { kind }) => [`action ${ruled(kind)}`, `actions: ${actions?.join(', ') ?? 'all'}`],
   },
@@ -78,16 +87,18 @@ const CHECKS: readonly Check[] = [
 
 /** Rules put in order for decisions; never changes. A decision looks only at the rules that are about the caller. */
 export class RuleSet {
-  readonly #rules: readonly Rule[];
-  readonly #about = new Map<string, number[]>();
+  readonly #about = new Map<string, Rule[]>();
 
   constructor(configs: readonly RuleConfig[]) {
-    this.#rules = configs.map((config, i) => ({ name: config.name ?? `rules.${i}`, config }));
-    for (const [i, { who }] of configs.entries()) for (const key of new Set(keysOfRule(who))) this.#add(key, i);
+    for (const [order, config] of configs.entries()) {
+      const checks = [...CHECKS.keys()].filter((i) => CHECKS[i]?.applies(config));
+      const rule = { name: config.name ?? `rules.${order}`, config, order, checks };
+      for (const key of new Set(keysOfRule(config.who))) this.#add(key, rule);
+    }
   }
 
   /**
-   * The rules that allow an action, its targets aside: never none.
+   * The rules that allow an action, its targets aside; only the first one where it has no targets. Never none.
    * @throws SCI_FORBIDDEN (as {@link Refusal})
    */
   allowing(identity: Identity, action: Action): readonly Rule[] {
@@ -96,7 +107,8 @@ export class RuleSet {
     let furthest = -1;
     let closest: Rule | undefined;
     for (const rule of about) {
-      const failed = CHECKS.findIndex(({ passes }) => !passes(rule.config, action));
+      const failed = firstFailure(rule, action);
+      if (failed === -1 && !('targets' in action)) return [rule];
       if (failed === -1) allowing.push(rule);
       else if (failed > furthest) [furthest, closest] = [failed, rule];
     }
@@ -108,16 +120,26 @@ export class RuleSet {
     throw new Refusal(`Rule ${closest.name} does not allow ${what}.`, `It allows ${instead}.`, closest.name);
   }
 
-  #add(key: string, i: number): void {
+  #add(key: string, rule: Rule): void {
     const list = this.#about.get(key);
-    if (list) list.push(i);
-    else this.#about.set(key, [i]);
+    if (list) list.push(rule);
+    else this.#about.set(key, [rule]);
   }
 
   #rulesAbout(identity: Identity): readonly Rule[] {
-    const lists = keysOfIdentity(identity).flatMap((key) => this.#about.get(key) ?? []);
-    return [...new Set(lists)].sort((a, b) => a - b).flatMap((i) => this.#rules[i] ?? []);
+    const lists = keysOfIdentity(identity).flatMap((key) => {
+      const list = this.#about.get(key);
+      return list ? [list] : [];
+    });
+    if (lists.length <= 1) return lists[0] ?? [];
+    return [...new Set(lists.flat())].sort((a, b) => a.order - b.order);
   }
+}
+
+/** Which check the rule fails first; -1 when none. */
+function firstFailure({ checks, config }: Rule, action: Action): number {
+  for (const i of checks) if (CHECKS[i]?.passes(config, action) === false) return i;
+  return -1;
 }
 
 /** Why a policy refuses. */
@@ -144,11 +166,13 @@ export function allowsName({ config: { targets } }: Rule, { host, port }: Addres
  */
 export function allowsAddress({ config: { targets } }: Rule, ip: Ip, port: number, named: boolean): boolean {
   if (!targets || !allowsPort(targets.ports, port)) return false;
-  const special = specialOf(ip);
-  if (targets.networks === undefined) return named && !special;
-  return targets.networks.some(
-    (network: Network) => contains(network, ip) && (!special || isWithin(network, special.networks)),
-  );
+  if (targets.networks === undefined) return named && !specialOf(ip);
+  const mayHave = (network: Network): boolean => {
+    if (!contains(network, ip)) return false;
+    const special = specialOf(ip);
+    return !special || isWithin(network, special.networks);
+  };
+  return targets.networks.some(mayHave);
 }
 
 /** The refusal of a target. @param address What its name means just now */
