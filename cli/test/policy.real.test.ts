@@ -1,0 +1,97 @@
+import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Home, nextLine, resultOf } from './support/cli.js';
+
+const s = suite<{ home: Home }>('policy');
+
+s.before.each(async (context) => {
+  context.home = await Home.create();
+});
+s.after.each(({ home }) => home.remove());
+
+const POLICY = `rules:
+  - name: detectors
+    who: { identities: ['token:alice'] }
+    roles: [PROD]
+    targets: { networks: [10.0.1.0/24] }
+    limits: { lifetime: 2h }
+`;
+
+const configure = async (home: Home, more = ''): Promise<void> => {
+  await writeFile(join(home.path, 's2cs.conf'), `facility: aps\npolicy: policy.yaml\n${more}`);
+  await writeFile(join(home.path, 'policy.yaml'), POLICY);
+};
+
+s('policy check says who may, by which rule, and ends with 0', async ({ home }) => {
+  await configure(home);
+  const asked = ['policy', 'check', '--config', 's2cs.conf', '--as', 'token:alice', '--target', '10.0.1.7:5001'];
+  const said = await home.run(asked);
+  assert.is(said.exitCode, 0);
+  assert.match(said.stdout, /^token:alice may: allowed by detectors\.\nIn force would be 10\.0\.1\.7:5001\.\n$/);
+  assert.equal(await home.json(...asked), {
+    allowed: true,
+    as: 'token:alice',
+    action: 'request',
+    rules: ['detectors'],
+    targets: ['10.0.1.7:5001'],
+    lifetimeMs: 7_200_000,
+  });
+});
+
+for (const [flags, expected] of [
+  [['--as', 'token:bob'], /No rule is about token:bob/],
+  [['--as', 'token:alice', '--role', 'CONS'], /Rule detectors does not allow role CONS/],
+  [['--as', 'token:alice', '--encryption', 'none'], /does not allow encryption none/],
+  [['--as', 'token:alice', '--target', '10.0.2.7:1'], /Target 10\.0\.2\.7:1 is not allowed by rule detectors/],
+] as const) {
+  s(`policy check ${flags.join(' ')} says why not, and ends with 6`, async ({ home }) => {
+    await configure(home);
+    const { exitCode, stderr } = await home.run(['policy', 'check', '--config', 's2cs.conf', ...flags]);
+    assert.is(exitCode, 6, stderr);
+    assert.match(stderr, expected);
+    assert.match(stderr, /SCI_FORBIDDEN\]\nTry: /);
+  });
+}
+
+s('config check finds what is wrong with the policy', async ({ home }) => {
+  await configure(home);
+  await writeFile(join(home.path, 'policy.yaml'), POLICY.replace('roles', 'rolls'));
+  const { exitCode, stderr } = await home.run(['config', 'check', '--config', 's2cs.conf']);
+  assert.is(exitCode, 2);
+  assert.match(stderr, /rules\.0\.rolls is not a known key, did you mean roles\?/);
+});
+
+s('SIGHUP has the policy read anew; a wrong one changes nothing, and neither ends the daemon', async ({ home }) => {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const address = probe.address();
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  probe.close();
+  await once(probe, 'close');
+  await configure(home, `listen: 127.0.0.1:${address.port}\nstate: state\n`);
+  const daemon = home.start('s2cs.js', ['--config', 's2cs.conf']);
+  const result = resultOf(daemon);
+  const { stderr } = daemon;
+  if (!stderr) throw new Error('no stderr');
+  const lines: string[] = [];
+  const log = createInterface(stderr).on('line', (line) => lines.push(line));
+  const says = async (text: RegExp): Promise<void> => {
+    while (!lines.some((line) => text.test(line))) await once(log, 'line');
+  };
+  await nextLine(daemon);
+  daemon.kill('SIGHUP');
+  await says(/policy was read anew/);
+  await writeFile(join(home.path, 'policy.yaml'), 'rules: []');
+  daemon.kill('SIGHUP');
+  await says(/rules needs a rule.*policy could not be read; the earlier rules stay in force/);
+  assert.is(daemon.exitCode, null);
+  daemon.kill('SIGTERM');
+  assert.is((await result).exitCode, 0);
+});
+
+s.run();
