@@ -43,13 +43,14 @@ class RuledServer implements AsyncDisposable {
   ) {}
 
   static async start(rules: readonly object[], options: ServerOptions = {}): Promise<RuledServer> {
-    const { path, remove } = await temporaryDirectory();
+    const directory = await temporaryDirectory();
+    const { path } = directory;
     const policy = join(path, 'policy.yaml');
     await writeFile(policy, JSON.stringify({ rules }));
     const file = join(path, 'audit.jsonl');
     const audit = { file, size: 1e6, keep: 1 };
     const server = await TestServer.start({ auth: AUTH, policy, audit, ...options });
-    return new RuledServer(server, file, policy, remove);
+    return new RuledServer(server, file, policy, () => directory.remove());
   }
 
   as(name: string): Promise<Peer> {
