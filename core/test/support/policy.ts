@@ -9,7 +9,7 @@ import {
   type Identity,
   type StreamRecord,
 } from '@scistream/core';
-import { RulesPolicy, type Resolver } from '@scistream/core/server';
+import { RulesPolicy, type Placing, type Resolver } from '@scistream/core/server';
 import { temporaryDirectory } from '@scistream/core/testing';
 
 export const ALICE: Identity = { issuer: 'token', subject: 'alice', admin: false };
@@ -62,7 +62,7 @@ export const names =
   (host) =>
     Promise.resolve(known[host] ?? []);
 
-export const placing = (proxy: string, runtime: string): Promise<{ proxy: string; runtime: string }> =>
+export const placing: Placing = ({ proxy, runtime }) =>
   Promise.resolve({ proxy: proxy || 'relay', runtime: runtime || 'process' });
 
 /** A policy with these rules, as JSON, which YAML contains. */
