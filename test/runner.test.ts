@@ -77,6 +77,27 @@ counting('counts a failing test once and shows what it printed', async () => {
   );
 });
 
+counting('gives a file that fails a second try where asked to, and says so', async () => {
+  const sometimes = (n: number): string =>
+    `import { appendFileSync, existsSync } from 'node:fs'; ${UVU} s('one', () => { const seen = process.env.SEEN + ${n};
+      if (existsSync(seen)) return; appendFileSync(seen, ''); throw new Error('xyzzy'); }); s.run();`;
+  const never = `${UVU} s('never', () => { throw new Error('abcde'); }); s.run();`;
+  const files = { 'a.test.js': sometimes(1), 'b.test.js': `${UVU} s('two', () => {}); s.run();` };
+  const folder = await mkdtemp(join(tmpdir(), 'r-'));
+  const tried = async (name: string, more: Readonly<Record<string, string>>): Promise<Outcome> =>
+    await runTests({ ...files, ...more }, { arguments: ['--again', '2'], env: { SEEN: join(folder, name) } });
+  const steady = await tried('x', {});
+  assert.is(steady.last, '2 passed, 0 failed, 1 unsteady');
+  assert.is(steady.exit, 0);
+  assert.match(steady.lines.join('\n'), /xyzzy[^]*! a\.test passed at the second try only/);
+  const failing = await tried('y', { 'c.test.js': never });
+  assert.is(failing.last, '2 passed, 1 failed, 1 unsteady');
+  assert.is(failing.exit, 1);
+  const toomany = await tried('z', { 'c.test.js': sometimes(2), 'd.test.js': sometimes(3) });
+  assert.is(toomany.last, '3 passed, 1 failed, 2 unsteady');
+  await rm(folder, { recursive: true });
+});
+
 counting('prints what the contract kit reports as a table, with failed cases below it', async () => {
   const report = (proxy: string, runtime: string, ok?: boolean, reason?: string): string =>
     JSON.stringify(`${JSON.stringify({ proxy, runtime, case: 'carries', ok, reason })}\n`);

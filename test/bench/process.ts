@@ -6,7 +6,7 @@ import { text } from 'node:stream/consumers';
 import { within } from '@scistream/core';
 
 /** Fifty containers at once take a while. */
-const ANSWER_MS = 120_000;
+const ANSWER_MS = 300_000;
 /** A gateway ends its proxies first, each within the grace it gives them. */
 const END_MS = 15_000;
 /** `utime` and `stime` of proc_pid_stat(5) count in USER_HZ, which is 100 on every architecture Node.js runs on. */
