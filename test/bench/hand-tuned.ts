@@ -14,7 +14,7 @@ const READY_MS = 30_000;
 const SOURCES = fileURLToPath(new URL('../../../test/bench/', import.meta.url));
 const NGINX_STREAM = '/usr/lib/nginx/modules/ngx_stream_module.so';
 
-/** The proxy's threads or workers: as many as the haproxy plugin takes by default. */
+/** The proxy's threads or workers. */
 const THREADS = Math.min(availableParallelism(), 4);
 
 /** Programs that have a configuration made by hand, in `hand-tuned/`. */

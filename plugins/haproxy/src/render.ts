@@ -41,7 +41,9 @@ export function renderConfig(renderer: Renderer, view: StreamView, options: Hapr
     socket: RUNTIME_SOCKET,
     checkVariable: CHECK_VARIABLE,
     fileLimit,
-    select: fileLimit <= SELECT_LIMIT,
+    // Its select writes down what each thread polls in one place for all, so that with threads a wake-up can get lost, and
+    // with it the rest of a connection (ev_select.c of 2.6.12; one connection of some 10000 under load).
+    select: threads === 1 && fileLimit <= SELECT_LIMIT,
     threads,
     bufferSize,
     tls: tls && { peer: tls.peer, ciphers: CIPHERS },

@@ -9,7 +9,7 @@ const packageFile = (name: string): Promise<string> =>
   readFile(new URL(name, import.meta.resolve('@scistream/plugin-haproxy/package.json')), 'utf8');
 
 const renderer = createRenderer([templateDirectory('haproxy')]);
-const options = HaproxyOptions.parse({ threads: 2 });
+const options = HaproxyOptions.parse({});
 
 const view: StreamView = {
   uid: '6f1c2a3e-0b57-4c7e-9d6b-2f1f0e7a9b10',
@@ -44,6 +44,12 @@ s('own sockets, IPv4 and IPv6 targets', async () => {
 
 const tls = { certificate: 'CERT\n', key: 'KEY\n', ca: 'CA\n', peer: 'cons.6f1c2a3e.scistream' };
 const everywhere = [{ address: { host: '0.0.0.0', port: 5100 } }];
+
+s('polls by select with one thread and few connections, and by epoll otherwise', () => {
+  const text = (given: object): string => renderConfig(renderer, view, HaproxyOptions.parse(given), 'runtime-socket');
+  assert.match(text({}), /nbthread 1\n[^]*noepoll/);
+  for (const given of [{ threads: 2 }, { maxConnections: 500 }]) assert.not.match(text(given), 'noepoll');
+});
 
 s('a TLS server on inherited sockets', async () => {
   const text = renderConfig(
