@@ -5,11 +5,19 @@ import { text } from 'node:stream/consumers';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { SciStreamError, silentLogger, type ErrorCode } from '@scistream/core';
+import { pluginContract } from '@scistream/core/testing';
 import plugin, { JanusOptions, JanusRuntime } from '@scistream/plugin-janus';
 import { fingerprintOf, makeCertificate } from './certificate.js';
 import { splitLikeShell } from './surface.js';
 
 const s = suite('janus, without containers');
+
+pluginContract({
+  name: 'janus',
+  test: (name, run) => void s(name, run),
+  plugin,
+  packageJson: import.meta.resolve('@scistream/plugin-janus/package.json'),
+});
 
 const NODES = [{ name: 'n1', wan: '203.0.113.10', lan: '10.0.1.254' }];
 const OPTIONS = { url: 'https://janus.example:5000', nodes: NODES };
@@ -61,13 +69,6 @@ async function expectFailure(code: ErrorCode, words: RegExp, work: Promise<unkno
   assert.is(error.code, code, error.message);
   assert.match(error.message, words);
 }
-
-s('the plugin provides what its manifest says', () => {
-  assert.equal(
-    plugin.providers.map(({ kind, id }) => `${kind} ${id}`),
-    ['runtime janus'],
-  );
-});
 
 s('options have defaults, and a base path and a fingerprint in one form', () => {
   const options = JanusOptions.parse({ ...OPTIONS, fingerprint: `sha256:${'AB:'.repeat(31)}CD` });

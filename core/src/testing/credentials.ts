@@ -1,19 +1,19 @@
 import 'reflect-metadata';
 import { webcrypto } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
-import type { StreamTls } from '../s2ds.js';
+import type { Role, StreamTls } from '../s2ds.js';
 
 const HOUR_MS = 3_600_000;
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 
-const NAMES = { from: 'prod.scistream.invalid', to: 'cons.scistream.invalid' };
+const NAMES: Readonly<Record<Role, string>> = { PROD: 'prod.scistream.invalid', CONS: 'cons.scistream.invalid' };
 
 /** Credentials of both sides of a stream. */
 export interface TestCredentials {
-  /** Of the PROD side, the TLS server. */
-  readonly from: StreamTls;
-  /** Of the CONS side, the TLS client. */
-  readonly to: StreamTls;
+  /** Of the inbound side, the TLS server. */
+  readonly PROD: StreamTls;
+  /** Of the outbound side, the TLS client. */
+  readonly CONS: StreamTls;
   /** Of a server that the same authority knows, by another name: not the other side of this stream. */
   readonly other: StreamTls;
 }
@@ -26,9 +26,8 @@ interface Issuer {
 /**
  * Makes an authority of its own and a certificate for each side of a stream, ECDSA P-256, valid for an hour: what the
  * user client makes for a real stream. Two calls give credentials that do not trust each other.
- * @param names DNS names of the two sides.
  */
-export async function testCredentials(names = NAMES): Promise<TestCredentials> {
+export async function testCredentials(): Promise<TestCredentials> {
   const authority: Issuer = { name: 'CN=authority of a test', keys: await newKeys() };
   const ca = await certify(authority, authority.name, authority.keys.publicKey, [
     new x509.BasicConstraintsExtension(true, 0, true),
@@ -46,9 +45,9 @@ export async function testCredentials(names = NAMES): Promise<TestCredentials> {
     return { certificate, key: `${x509.PemConverter.encode(key, 'PRIVATE KEY')}\n`, ca, peer };
   };
   return {
-    from: await issue(names.from, names.to, x509.ExtendedKeyUsage.serverAuth),
-    to: await issue(names.to, names.from, x509.ExtendedKeyUsage.clientAuth),
-    other: await issue(`other.${names.from}`, names.to, x509.ExtendedKeyUsage.serverAuth),
+    PROD: await issue(NAMES.PROD, NAMES.CONS, x509.ExtendedKeyUsage.serverAuth),
+    CONS: await issue(NAMES.CONS, NAMES.PROD, x509.ExtendedKeyUsage.clientAuth),
+    other: await issue(`other.${NAMES.PROD}`, NAMES.CONS, x509.ExtendedKeyUsage.serverAuth),
   };
 }
 

@@ -1,6 +1,6 @@
 /**
- * What tests of SciStream and of its plugins build on: the contracts of proxies, runtimes and stores as tests for any
- * runner, and helpers. Uses nothing but Node.js, so a plugin needs no particular test framework.
+ * What tests of SciStream and of its plugins build on: the contracts of plugins, proxies, runtimes and stores as tests for
+ * any runner, and helpers. Uses nothing but Node.js, so a plugin needs no particular test framework.
  */
 export { testCredentials } from './credentials.js';
 export type { TestCredentials } from './credentials.js';
@@ -8,6 +8,8 @@ export { FakeRuntime } from './fake-runtime.js';
 export type { FakeCommand, FakeMachine, FakeProgram, FakeSelf } from './fake-runtime.js';
 export { dial, echo, exchange, named, read, receiveAll, sendRandom, sendWhile, tcpServer } from './network.js';
 export type { BeforeEnd, Flow, TestServer } from './network.js';
+export { pluginContract } from './plugin-contract.js';
+export type { PluginContract } from './plugin-contract.js';
 export { proxyContract } from './proxy-contract.js';
 export type { ProxyCases, ProxyContract } from './proxy-contract.js';
 export { expectCode, inProxyEnvironment, listener, ProxyEnvironment } from './proxy-environment.js';

@@ -242,8 +242,8 @@ export class ProxyEnvironment {
     const { host } = listener(request);
     const far = await this.reserve({ uid: `${request.uid}-far`, count: listeners.length, host, transport });
     return {
-      near: { ...request, role: 'CONS', tls: credentials.to },
-      far: { ...far, role: 'PROD', tls: credentials.from },
+      near: { ...request, role: 'CONS', tls: credentials.CONS },
+      far: { ...far, role: 'PROD', tls: credentials.PROD },
       credentials,
       through: await Promise.all(far.listeners.map(({ address }) => this.between(address))),
     };

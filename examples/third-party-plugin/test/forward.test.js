@@ -1,12 +1,10 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { proxyContract } from '@scistream/core/testing';
+import { pluginContract, proxyContract } from '@scistream/core/testing';
 import plugin from '../src/index.js';
 import { ForwardContainer } from '../src/forward-container.js';
 import { forwardOptions } from '../src/options.js';
 
-const { scistream } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
 const validate = (value) => forwardOptions['~standard'].validate(value);
 
 // All that SciStream expects of a proxy, with real processes and sockets. Early connections are refused, not held.
@@ -17,16 +15,11 @@ proxyContract({
   create: (context) => new ForwardContainer(context, { backlog: 511 }),
 });
 
-test('the code provides what the manifest promises', () => {
-  const promised = scistream.provides.map(({ kind, id }) => ({ kind, id }));
-  assert.deepEqual(
-    plugin.providers.map(({ kind, id }) => ({ kind, id })),
-    promised,
-  );
-});
+// What it expects of any plugin: that package.json and code agree, and that the options are checked.
+pluginContract({ name: 'forward', test, plugin, packageJson: new URL('../package.json', import.meta.url) });
 
-test('the example of the manifest is accepted', () => {
-  assert.deepEqual(validate(scistream.provides[0].example), { value: { backlog: 128 } });
+test('options are given as they are', () => {
+  assert.deepEqual(validate({ backlog: 128 }), { value: { backlog: 128 } });
 });
 
 test('wrong and unknown options are refused by name', () => {

@@ -16,11 +16,12 @@ import {
   receiveAll,
   sendRandom,
   temporaryDirectory,
+  testCredentials,
   type ProxyEnvironment,
 } from '@scistream/core/testing';
 import { HaproxyContainer, HaproxyOptions } from '@scistream/plugin-haproxy';
 import { templateDirectory } from '@scistream/templates';
-import { makeCredentials, startSide, unreachable } from './support.js';
+import { startSide, unreachable } from './support.js';
 
 const MIB = 1024 * 1024;
 const RELOADS = 20;
@@ -107,7 +108,7 @@ s('an old worker lives exactly as long as its connections', () =>
 );
 
 s('an encrypted stream keeps its connections over a reload', async () => {
-  const credentials = await makeCredentials();
+  const credentials = await testCredentials();
   await inProxyEnvironment({ create: create(false), holds: false }, async (env) => {
     const inbound = await startSide(env, 'PROD', credentials.PROD);
     const outbound = await startSide(env, 'CONS', credentials.CONS);

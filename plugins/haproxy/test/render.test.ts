@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { createRenderer, type OptionsSchema, type StreamView } from '@scistream/core';
+import { createRenderer, type StreamView } from '@scistream/core';
+import { pluginContract } from '@scistream/core/testing';
 import plugin, { HaproxyOptions, renderConfig, renderFiles } from '@scistream/plugin-haproxy';
 import { templateDirectory } from '@scistream/templates';
 
@@ -90,20 +91,11 @@ s('credentials are in files of their own, and nowhere else', () => {
   assert.equal(Object.keys(renderFiles(renderer, view, options, 'runtime-socket')), Object.keys(others));
 });
 
-s('the example of the manifest is accepted, and the manifest promises what the plugin provides', async () => {
-  const { scistream } = JSON.parse(await packageFile('package.json')) as {
-    scistream: { apiVersion: number; provides: { kind: string; id: string; example: unknown }[] };
-  };
-  assert.is(scistream.apiVersion, plugin.apiVersion);
-  assert.equal(
-    scistream.provides.map(({ kind, id }) => ({ kind, id })),
-    plugin.providers.map(({ kind, id }) => ({ kind, id })),
-  );
-  for (const [i, { example }] of scistream.provides.entries()) {
-    const schema = plugin.providers[i]?.options as OptionsSchema<unknown>;
-    const result = await schema['~standard'].validate(example);
-    assert.is(result.issues, undefined);
-  }
+pluginContract({
+  name: 'haproxy',
+  test: (name, run) => void s(name, run),
+  plugin,
+  packageJson: import.meta.resolve('@scistream/plugin-haproxy/package.json'),
 });
 
 s('an option that does not exist is refused', () => {

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { connect, createServer, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Address, Role, StreamTls } from '@scistream/core';
+import type { Address, StreamTls } from '@scistream/core';
 import {
   echo,
   eventually,
@@ -16,11 +16,13 @@ import {
   read,
   receiveAll,
   sendRandom,
+  testCredentials,
   type Flow,
   type ProxyEnvironment,
+  type TestCredentials,
 } from '@scistream/core/testing';
 import { HaproxyContainer, HaproxyOptions } from '@scistream/plugin-haproxy';
-import { makeCredentials, startSide } from './support.js';
+import { startSide } from './support.js';
 
 const MIB = 1024 * 1024;
 
@@ -30,14 +32,14 @@ interface Both {
   readonly outbound: { uid: string; address: Address };
 }
 
-const s = suite<{ credentials: Record<Role, StreamTls>; foreign: Record<Role, StreamTls> }>('tls');
+const s = suite<{ credentials: TestCredentials; foreign: TestCredentials }>('tls');
 
 s.before(async (context) => {
-  [context.credentials, context.foreign] = await Promise.all([makeCredentials(), makeCredentials()]);
+  [context.credentials, context.foreign] = await Promise.all([testCredentials(), testCredentials()]);
 });
 
 /** Runs a test with both gateways of an encrypted stream; the outbound one forwards to the inbound one already. */
-function test(name: string, run: (both: Both, credentials: Record<Role, StreamTls>) => Promise<void>): void {
+function test(name: string, run: (both: Both, credentials: TestCredentials) => Promise<void>): void {
   s(name, ({ credentials }) =>
     inProxyEnvironment(
       { create: (context) => new HaproxyContainer(context, HaproxyOptions.parse({})) },
@@ -120,10 +122,9 @@ s('a stranger is refused before the application hears of it', async ({ credentia
 });
 
 s('nothing is sent to a gateway that is not the one expected', async ({ credentials, foreign }) => {
-  const wrongName = await makeCredentials({ PROD: 'somebody.else', CONS: 'cons.test' });
   const cases = [
     { server: foreign.PROD, client: credentials.CONS },
-    { server: wrongName.PROD, client: { ...wrongName.CONS, peer: 'prod.test' } },
+    { server: credentials.other, client: credentials.CONS },
   ];
   for (const { server: own, client } of cases) {
     await inProxyEnvironment(

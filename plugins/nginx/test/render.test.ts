@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { createRenderer, S2DSException, type OptionsSchema, type StreamView } from '@scistream/core';
+import { createRenderer, S2DSException, type StreamView } from '@scistream/core';
+import { pluginContract } from '@scistream/core/testing';
 import plugin, { NginxOptions, renderConfig } from '@scistream/plugin-nginx';
 import { templateDirectory } from '@scistream/templates';
 
@@ -58,20 +59,11 @@ s('the name of a peer cannot bring directives along', () => {
   }
 });
 
-s('the example of the manifest is accepted, and the manifest promises what the plugin provides', async () => {
-  const { scistream } = JSON.parse(await packageFile('package.json')) as {
-    scistream: { apiVersion: number; provides: { kind: string; id: string; example: unknown }[] };
-  };
-  assert.is(scistream.apiVersion, plugin.apiVersion);
-  assert.equal(
-    scistream.provides.map(({ kind, id }) => ({ kind, id })),
-    plugin.providers.map(({ kind, id }) => ({ kind, id })),
-  );
-  for (const [i, { example }] of scistream.provides.entries()) {
-    const schema = plugin.providers[i]?.options as OptionsSchema<unknown>;
-    const result = await schema['~standard'].validate(example);
-    assert.is(result.issues, undefined);
-  }
+pluginContract({
+  name: 'nginx',
+  test: (name, run) => void s(name, run),
+  plugin,
+  packageJson: import.meta.resolve('@scistream/plugin-nginx/package.json'),
 });
 
 s('an option that does not exist or that could bring directives along is refused', () => {

@@ -2,8 +2,8 @@ import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { createRenderer, SciStreamError, type OptionsSchema, type StreamView } from '@scistream/core';
-import { temporaryDirectory } from '@scistream/core/testing';
+import { createRenderer, SciStreamError, type StreamView } from '@scistream/core';
+import { pluginContract, temporaryDirectory } from '@scistream/core/testing';
 import plugin, { configState, preSharedKey, renderConfig, StunnelOptions } from '@scistream/plugin-stunnel';
 import { templateDirectory } from '@scistream/templates';
 
@@ -124,20 +124,11 @@ s('the log tells which targets are in force', () => {
   );
 });
 
-s('the example of the manifest is accepted, and the manifest promises what the plugin provides', async () => {
-  const { scistream } = JSON.parse(await packageFile('package.json')) as {
-    scistream: { apiVersion: number; provides: { kind: string; id: string; example: unknown }[] };
-  };
-  assert.is(scistream.apiVersion, plugin.apiVersion);
-  assert.equal(
-    scistream.provides.map(({ kind, id }) => ({ kind, id })),
-    plugin.providers.map(({ kind, id }) => ({ kind, id })),
-  );
-  for (const [i, { example }] of scistream.provides.entries()) {
-    const schema = plugin.providers[i]?.options as OptionsSchema<unknown>;
-    const result = await schema['~standard'].validate(example);
-    assert.is(result.issues, undefined);
-  }
+pluginContract({
+  name: 'stunnel',
+  test: (name, run) => void s(name, run),
+  plugin,
+  packageJson: import.meta.resolve('@scistream/plugin-stunnel/package.json'),
 });
 
 s('options that make no sense are refused', () => {

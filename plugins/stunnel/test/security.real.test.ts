@@ -23,20 +23,22 @@ import {
   listener,
   named,
   temporaryDirectory,
+  testCredentials,
   type ProxyEnvironment,
+  type TestCredentials,
 } from '@scistream/core/testing';
 import { StunnelContainer, StunnelOptions } from '@scistream/plugin-stunnel';
-import { makeCredentials, startPair, startSide, type Credentials } from './pair.js';
+import { startPair, startSide } from './pair.js';
 
 const KEY = createHash('sha256').update('a key of this test').digest();
 const OTHER_KEY = createHash('sha256').update('another one').digest();
 const UID = '6f1c2a3e-0b57-4c7e-9d6b-2f1f0e7a9b10';
 
 const s = suite('security');
-let credentials: Credentials;
-let foreign: Credentials;
+let credentials: TestCredentials;
+let foreign: TestCredentials;
 s.before(async () => {
-  [credentials, foreign] = await Promise.all([makeCredentials(), makeCredentials()]);
+  [credentials, foreign] = await Promise.all([testCredentials(), testCredentials()]);
 });
 
 const withStunnel = (
@@ -120,10 +122,7 @@ s('the consumer side sends nothing to a server it cannot trust', () =>
   withStunnel({}, async (env) => {
     const { target, count } = await counting(env);
     const genuine = credentials.PROD;
-    const servers = [
-      { ...foreign.PROD, ca: credentials.CONS.ca },
-      { ...credentials.CONS, peer: 'cons.test' },
-    ];
+    const servers = [{ ...foreign.PROD, ca: credentials.CONS.ca }, credentials.other];
     for (const tls of servers) {
       const prod = await startSide(env, 'PROD', tls);
       await env.s2ds.updateTargets(prod.uid, [target]);

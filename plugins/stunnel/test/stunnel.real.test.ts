@@ -22,18 +22,20 @@ import {
   receiveAll,
   sendRandom,
   temporaryDirectory,
+  testCredentials,
   type Flow,
   type ProxyEnvironment,
+  type TestCredentials,
 } from '@scistream/core/testing';
 import { StunnelContainer, StunnelOptions } from '@scistream/plugin-stunnel';
-import { makeCredentials, startPair, startSide, type Credentials } from './pair.js';
+import { startPair, startSide } from './pair.js';
 
 const MIB = 1024 * 1024;
 
 const s = suite('stunnel');
-let credentials: Credentials;
+let credentials: TestCredentials;
 s.before(async () => {
-  credentials = await makeCredentials();
+  credentials = await testCredentials();
 });
 
 const withStunnel = (options: object, run: (env: ProxyEnvironment) => Promise<void>): Promise<void> =>

@@ -7,7 +7,8 @@ import { TLS_FILES } from './protocol.js';
 
 /**
  * Mutual TLS 1.3 for all connections of the worker: credentials are read and parsed once. AES-128-GCM first, because it
- * is as fast as any where the processor has AES. A session is never resumed: there is no cache, and no ticket holds one.
+ * is as fast as any where the processor has AES. A session is never resumed: SSL_OP_NO_TICKET makes tickets references
+ * into a cache of sessions, and there is none.
  */
 function credentials(): SecureContextOptions {
   return {
