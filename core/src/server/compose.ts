@@ -3,6 +3,7 @@ import { instanceCachingFactory, Lifecycle, type DependencyContainer } from 'tsy
 import { formatAddress, isLoopback } from '../address.js';
 import type { Authenticator } from '../authenticator.js';
 import { AuthenticatorChain, noneProvider, tokenProvider } from '../auth/authenticators.js';
+import { oidcProvider } from '../auth/oidc.js';
 import { OwnerPolicy } from '../auth/owner-policy.js';
 import type { S2csConfig } from '../config/index.js';
 import { EmbeddedDataServer } from '../data/embedded-data-server.js';
@@ -42,6 +43,7 @@ export const BUILT_INS: readonly BuiltIn[] = [
   { provider: processRuntimeProvider, summary: 'detached local processes' },
   { provider: noneProvider, summary: 'everybody is the same anonymous caller' },
   { provider: tokenProvider, summary: 'static bearer tokens, stored as hashes' },
+  { provider: oidcProvider, summary: 'tokens of an OpenID Connect issuer, checked by signature or by introspection' },
 ];
 
 /** Everything that can be used here: what is built in and what plugins provide. Runs no plugin code. */
