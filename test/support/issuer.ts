@@ -88,6 +88,19 @@ export class TestIssuer implements AsyncDisposable {
     if (status !== 200) throw new Error(`not revoked: ${status}`);
   }
 
+  /** Whether a refresh token is still good for something; using it up. */
+  async redeems(refreshToken: string): Promise<boolean> {
+    const body = new URLSearchParams({ grant_type: 'refresh_token', client_id: CLI, refresh_token: refreshToken });
+    const answer = await fetch(`${this.url}/token`, { method: 'POST', body });
+    if (answer.ok || answer.status === 400) return answer.ok;
+    throw new Error(`the issuer answered ${answer.status}`);
+  }
+
+  /** How often tokens were asked for. */
+  get tokenRequests(): number {
+    return this.requests.filter((path) => path === '/token').length;
+  }
+
   /** A token signed with the key of the issuer and with any claims; undefined ones are left out. */
   forge(claims: Readonly<Record<string, unknown>> = {}, key = this.#key, header: object = {}): Promise<string> {
     if (!key) throw new Error('no key');
@@ -115,7 +128,7 @@ export class TestIssuer implements AsyncDisposable {
     const { params } = await provider.interactionDetails(request, response);
     if (this.denies) return provider.interactionFinished(request, response, { error: 'access_denied' });
     const grant = new provider.Grant({ accountId: USER, clientId: String(params['client_id']) });
-    grant.addOIDCScope('openid offline_access');
+    grant.addOIDCScope(`openid offline_access ${SCOPE}`);
     for (const resource of [JWT_RESOURCE, OPAQUE_RESOURCE]) grant.addResourceScope(resource, SCOPE);
     const result = { login: { accountId: USER }, consent: { grantId: await grant.save() } };
     await provider.interactionFinished(request, response, result);

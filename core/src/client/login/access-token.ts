@@ -55,4 +55,5 @@ function isNearEnd({ obtainedAt, expiresAt }: StoredTokens): boolean {
   return Date.now() > end - Math.min(MARGIN_MS, (end - Date.parse(obtainedAt)) / 3);
 }
 
-const hasEnded = ({ expiresAt }: StoredTokens): boolean => expiresAt !== undefined && Date.now() >= Date.parse(expiresAt);
+const hasEnded = ({ expiresAt }: StoredTokens): boolean =>
+  expiresAt !== undefined && Date.now() >= Date.parse(expiresAt);

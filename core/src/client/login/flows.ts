@@ -62,7 +62,8 @@ export async function logOut(
       throw error;
     });
     await store.remove();
-    if (!tokens || SciStreamError.is(tokens)) return { existed: tokens !== undefined, ...(tokens && { notRevoked: tokens }) };
+    if (!tokens || SciStreamError.is(tokens))
+      return { existed: tokens !== undefined, ...(tokens && { notRevoked: tokens }) };
     try {
       await revoke(login, tokens);
       return { existed: true };
@@ -76,7 +77,10 @@ export async function logOut(
 async function revoke(login: Login, { accessToken, refreshToken }: StoredTokens): Promise<void> {
   const { server, client, auth, options } = await connectIssuer(login);
   if (server.revocation_endpoint === undefined) {
-    throw new SciStreamError('SCI_LOGIN_FAILED', `The issuer ${login.issuer} revokes no tokens; they end by themselves.`);
+    throw new SciStreamError(
+      'SCI_LOGIN_FAILED',
+      `The issuer ${login.issuer} revokes no tokens; they end by themselves.`,
+    );
   }
   const revokeOne = (token: string, hint: string): Promise<void> =>
     asking(login.issuer, async () => {
@@ -98,7 +102,7 @@ async function byDevice(login: Login, issuer: IssuerClient, { onPrompt, signal }
   });
   onPrompt({ url: device.verification_uri_complete ?? device.verification_uri, code: device.user_code });
   const end = performance.now() + device.expires_in * 1000;
-  for (let interval = device.interval ?? INTERVAL_S; performance.now() < end; ) {
+  for (let interval = device.interval ?? INTERVAL_S; performance.now() < end;) {
     await sleep(interval * 1000, undefined, signal && { signal });
     try {
       const response = await oauth.deviceCodeGrantRequest(server, client, auth, device.device_code, options());
@@ -122,6 +126,8 @@ async function byBrowser(login: Login, issuer: IssuerClient, { onPrompt, signal 
     await once(listener, 'listening');
     const redirect = `http://127.0.0.1:${(listener.address() as AddressInfo).port}${REDIRECT_PATH}`;
     const came = redirected(listener, redirect, state, signal);
+    // Awaited below, but it may fail before.
+    came.catch(() => undefined);
     onPrompt({ url: await authorizationUrl(login, issuer, { redirect, state, verifier }) });
     const back = await came;
     if (!back) throw nobodyCame(login);

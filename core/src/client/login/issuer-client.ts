@@ -79,7 +79,11 @@ const isServerError = (error: unknown): boolean =>
 
 /** @param before Tokens these replace; an issuer may leave the refresh token as it is (RFC 6749 section 6). */
 export function toStored(answer: oauth.TokenEndpointResponse, before?: StoredTokens): StoredTokens {
-  const { access_token: accessToken, refresh_token: refreshToken = before?.refreshToken, expires_in: lifetime } = answer;
+  const {
+    access_token: accessToken,
+    refresh_token: refreshToken = before?.refreshToken,
+    expires_in: lifetime,
+  } = answer;
   const now = Date.now();
   return {
     accessToken,

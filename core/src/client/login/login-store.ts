@@ -96,7 +96,11 @@ export class LoginStore {
     try {
       await mkdir(this.directory, { recursive: true, mode: 0o700 });
       const options = { timeoutMs: LOCK_TIMEOUT_MS, intervalMs: 25 };
-      await poll(() => locked(lock), options, (cause) => cause as Error);
+      await poll(
+        () => locked(lock),
+        options,
+        (cause) => cause as Error,
+      );
     } catch (cause) {
       const why = cause === undefined ? `another process holds ${lock}` : messageOf(cause);
       throw new SciStreamError('SCI_LOGIN_FAILED', `The login for ${this.login.facility} cannot be kept: ${why}.`, {
