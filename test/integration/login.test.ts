@@ -53,7 +53,7 @@ type World = Awaited<ReturnType<typeof open>>;
 /** @returns What the user saw at the end. */
 async function logInWithBrowser({ login }: World): Promise<string> {
   let page: Promise<string> | undefined;
-  await logIn(login, { method: 'browser', onPrompt: ({ url }) => (page = new Browser().open(url)) });
+  await logIn(login, { method: 'browser', onPrompt: ({ url }) => void (page = new Browser().open(url)) });
   return (await page) ?? '';
 }
 

@@ -1,6 +1,6 @@
 /** Tokens of an OpenID Connect issuer: who gets in, and with which code everybody else is refused. */
 import { createHash } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { generateKeyPair, SignJWT } from 'jose';
 import * as assert from 'uvu/assert';
@@ -58,7 +58,9 @@ s('one of the issuer lets in, with its subject, groups and end', async () => {
 s('every other is refused with its own code, and nothing is allocated', async () => {
   await using issuer = await TestIssuer.start();
   await using stranger = await TestIssuer.start();
-  await using server = await TestServer.start({ auth: [jwtAuth(issuer, { clockSkew: '5s' })] });
+  await using directory = await temporaryDirectory();
+  const audit = { file: join(directory.path, 'audit'), size: 1_000_000, keep: 0 };
+  await using server = await TestServer.start({ auth: [jwtAuth(issuer, { clockSkew: '5s' })], audit });
   const { privateKey } = await generateKeyPair('ES256');
   const good = await issuer.token();
   const [head = '', body = '', signature = ''] = good.split('.');
@@ -104,8 +106,18 @@ s('every other is refused with its own code, and nothing is allocated', async ()
   );
   const owner = await server.connect(`Bearer ${good}`);
   assert.equal((await owner.streams.list({ ended: true })).streams, []);
+  const recorded = await readFile(audit.file, 'utf8');
+  const told = recorded
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+  assert.equal(
+    told.map(({ action, decision, code }) => [action, decision, code]),
+    cases.map(([, , code]) => ['authenticate', 'refused', code]),
+  );
   const secrets = cases.flatMap(([, token]) => token?.split('.') ?? []).filter((one) => one.length > 20);
-  for (const secret of secrets) assert.not(server.log.text.includes(secret), 'no part of a token is in the log');
+  for (const secret of secrets)
+    assert.not((server.log.text + recorded).includes(secret), 'no part of a token is in a log');
 });
 
 s('one that has become old is refused', async () => {

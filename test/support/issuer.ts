@@ -23,6 +23,8 @@ export interface IssuerOptions {
   /** Lifetime of access tokens, s; default 10 min. */
   readonly tokenSeconds?: number;
   readonly groups?: readonly string[];
+  /** Of its signatures, default ES256. */
+  readonly algorithm?: 'ES256' | 'RS256' | undefined;
 }
 
 /** A real OpenID Connect issuer (oidc-provider) on loopback, whose users consent to everything, or to nothing. */
@@ -54,10 +56,10 @@ export class TestIssuer implements AsyncDisposable {
 
   /** Has a new key from now on, and forgets all it knew. */
   async rotate(): Promise<void> {
-    const { privateKey } = await generateKeyPair('ES256', { extractable: true });
+    const { privateKey } = await generateKeyPair(this.#algorithm, { extractable: true });
     this.#kid += 1;
     this.#key = privateKey;
-    const jwk = { ...(await exportJWK(privateKey)), kid: `key-${this.#kid}`, use: 'sig', alg: 'ES256' };
+    const jwk = { ...(await exportJWK(privateKey)), kid: `key-${this.#kid}`, use: 'sig', alg: this.#algorithm };
     const provider = new Provider(this.url, configuration(jwk, this.options));
     const answer = provider.callback();
     this.#answer = (request, response) => {
@@ -107,7 +109,7 @@ export class TestIssuer implements AsyncDisposable {
     const now = Math.floor(Date.now() / 1000);
     const usual = { iss: this.url, sub: USER, aud: JWT_RESOURCE, scope: SCOPE, iat: now, exp: now + 600 };
     return new SignJWT({ ...usual, ...claims })
-      .setProtectedHeader({ alg: 'ES256', kid: `key-${this.#kid}`, ...header })
+      .setProtectedHeader({ alg: this.#algorithm, kid: `key-${this.#kid}`, ...header })
       .sign(key);
   }
 
@@ -116,6 +118,10 @@ export class TestIssuer implements AsyncDisposable {
     const closed = once(this.server, 'close');
     this.server.close();
     await closed;
+  }
+
+  get #algorithm(): 'ES256' | 'RS256' {
+    return this.options.algorithm ?? 'ES256';
   }
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
@@ -143,7 +149,10 @@ export class TestIssuer implements AsyncDisposable {
 
 const unavailable: RequestListener = (_request, response) => void response.writeHead(503).end();
 
-function configuration(jwk: JWK, { tokenSeconds = 600, groups = ['beamline-7'] }: IssuerOptions): object {
+function configuration(
+  jwk: JWK,
+  { tokenSeconds = 600, groups = ['beamline-7'], algorithm = 'ES256' }: IssuerOptions,
+): object {
   const formats: Readonly<Record<string, string>> = { [OPAQUE_RESOURCE]: 'opaque' };
   const native = ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'];
   const yes = { enabled: true };
@@ -159,12 +168,12 @@ function configuration(jwk: JWK, { tokenSeconds = 600, groups = ['beamline-7'] }
         grant_types: native,
         response_types: ['code'],
         redirect_uris: ['http://127.0.0.1/callback'],
-        id_token_signed_response_alg: 'ES256',
+        id_token_signed_response_alg: algorithm,
       },
       {
         client_id: ROBOT.id,
         client_secret: ROBOT.secret,
-        id_token_signed_response_alg: 'ES256',
+        id_token_signed_response_alg: algorithm,
         grant_types: ['client_credentials'],
         response_types: [],
         redirect_uris: [],
@@ -187,7 +196,7 @@ function configuration(jwk: JWK, { tokenSeconds = 600, groups = ['beamline-7'] }
           audience: resource,
           accessTokenTTL: tokenSeconds,
           accessTokenFormat: formats[resource] ?? 'jwt',
-          jwt: { sign: { alg: 'ES256' } },
+          jwt: { sign: { alg: algorithm } },
         }),
       },
     },

@@ -13,7 +13,7 @@ export interface IssuerClient {
   readonly client: oauth.Client;
   readonly auth: oauth.ClientAuth;
   /** Of a request; made anew for each, because it has a deadline. */
-  options(parameters?: Readonly<Record<string, string>>): {
+  readonly options: () => {
     readonly signal: AbortSignal;
     readonly [oauth.allowInsecureRequests]: boolean;
     readonly additionalParameters: Readonly<Record<string, string>>;
@@ -27,10 +27,10 @@ export interface IssuerClient {
  */
 export async function connectIssuer({ issuer, client, resource }: Login, signal?: AbortSignal): Promise<IssuerClient> {
   const url = new URL(issuer);
-  const options = (parameters: Readonly<Record<string, string>> = {}) => ({
+  const options = () => ({
     signal: AbortSignal.any([AbortSignal.timeout(TIMEOUT_MS), ...(signal ? [signal] : [])]),
     [oauth.allowInsecureRequests]: url.protocol === 'http:',
-    additionalParameters: { ...(resource !== undefined && { resource }), ...parameters },
+    additionalParameters: { ...(resource !== undefined && { resource }) },
   });
   const server = await asking(issuer, async () =>
     oauth.processDiscoveryResponse(url, await oauth.discoveryRequest(url, options())),
