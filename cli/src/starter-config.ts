@@ -8,6 +8,7 @@ facilities:
     # ca: aps-ca.crt                # trust this authority (default: those of the system)
     # fingerprint: "sha256:…"       # or trust exactly this certificate, as the control server prints it
     # token: { file: aps.token }    # or { env: APS_TOKEN }
+    # auth: { use: oidc, issuer: https://login.aps.example, client: scistream }   # then: scistream login aps
   alcf:
     s2cs: gw.alcf.example:5000
 
@@ -30,6 +31,9 @@ listen: 127.0.0.1:5000              # set auth before other machines can reach i
 # auth:
 #   - use: token                    # scistream keeps only hashes: printf %s TOKEN | sha256sum
 #     tokens: [{ subject: alice, sha256: "…" }]
+#   - use: oidc                     # tokens of an issuer; users run: scistream login
+#     issuer: https://login.aps.example
+#     audience: https://stream.aps.example
 # limits: { streams: 1000, waiting: 1000, connections: 1024, helloTimeout: 180s, lifetime: 24h }
 
 gateways:

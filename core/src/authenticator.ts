@@ -8,6 +8,8 @@ export interface Identity {
   readonly admin: boolean;
   /** As the issuer names them; absent: none. */
   readonly groups?: readonly string[];
+  /** ISO 8601 UTC: when the proof of it ends; absent: it does not. */
+  readonly expiresAt?: string;
   /** Address of the peer, added by the control server for its records. */
   readonly peer?: string;
 }
@@ -23,6 +25,9 @@ export interface Credentials {
 /** Finds out who is calling. Called once per RPC, before anything else happens, concurrently. */
 export interface Authenticator {
   readonly id: string;
-  /** @throws SCI_UNAUTHENTICATED, always for the same reason text, so that a stranger learns nothing. */
+  /**
+   * @throws SCI_UNAUTHENTICATED, always for the same reason text, so that a stranger learns nothing; SCI_TOKEN_* with what
+   * is wrong with a token of an issuer; SCI_ISSUER_UNREACHABLE
+   */
   authenticate(credentials: Credentials, signal?: AbortSignal): Promise<Identity>;
 }

@@ -8,6 +8,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
+import { authPart } from './auth.js';
 import { isMet, type Bench, type Need, type Part } from './bench.js';
 import { dockerPart } from './containers.js';
 import { encryptedPart } from './encrypted.js';
@@ -42,6 +43,7 @@ const MEASUREMENTS: Readonly<Record<PartName, Measurement>> = {
   times: { needs: [], measure: timesPart },
   many: { needs: ['docker'], measure: manyPart },
   store: { needs: [], measure: storePart },
+  auth: { needs: [], measure: authPart },
   existing: { needs: [], measure: existingPart },
   setup: { needs: [], measure: setupPart },
   soak: { needs: [], measure: soakPart },

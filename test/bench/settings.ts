@@ -11,6 +11,7 @@ export const PARTS = [
   'times',
   'many',
   'store',
+  'auth',
   'existing',
   'setup',
   'soak',

@@ -1,4 +1,5 @@
 import type { Command } from '@oclif/core';
+import CheckAuth from './check-auth.js';
 import ConfigCheck from './config/check.js';
 import ConfigInit from './config/init.js';
 import ConfigShow from './config/show.js';
@@ -6,6 +7,8 @@ import Doctor from './doctor.js';
 import GatewayDrain from './gateway/drain.js';
 import GatewayLs from './gateway/ls.js';
 import GatewayUndrain from './gateway/undrain.js';
+import Login from './login.js';
+import Logout from './logout.js';
 import PluginInspect from './plugin/inspect.js';
 import PluginInstall from './plugin/install.js';
 import PluginLs from './plugin/ls.js';
@@ -28,9 +31,11 @@ import StreamUp from './stream/up.js';
 import StreamUpdate from './stream/update.js';
 import StreamVerify from './stream/verify.js';
 import StreamWatch from './stream/watch.js';
+import Whoami from './whoami.js';
 
 /** Every command, by its id (`:` between the words). Sorted; one line per command. */
 export const COMMANDS: Record<string, Command.Class> = {
+  'check-auth': CheckAuth,
   'config:check': ConfigCheck,
   'config:init': ConfigInit,
   'config:show': ConfigShow,
@@ -38,6 +43,8 @@ export const COMMANDS: Record<string, Command.Class> = {
   'gateway:drain': GatewayDrain,
   'gateway:ls': GatewayLs,
   'gateway:undrain': GatewayUndrain,
+  login: Login,
+  logout: Logout,
   'plugin:inspect': PluginInspect,
   'plugin:install': PluginInstall,
   'plugin:ls': PluginLs,
@@ -60,4 +67,5 @@ export const COMMANDS: Record<string, Command.Class> = {
   'stream:update': StreamUpdate,
   'stream:verify': StreamVerify,
   'stream:watch': StreamWatch,
+  whoami: Whoami,
 };

@@ -21,12 +21,15 @@ export const noneProvider = authenticatorProvider({
 });
 
 const tokenOptions = z.strictObject({
-  /** Who may call, and the SHA-256 of the token of each: `printf %s TOKEN | sha256sum`. */
+  /** Who may call, and the SHA-256 of the token of each, with or without `sha256:`: `printf %s TOKEN | sha256sum`. */
   tokens: z
     .array(
       z.strictObject({
         subject: z.string().min(1).max(200),
-        sha256: z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 hexadecimal digits'),
+        sha256: z
+          .string()
+          .regex(/^(sha256:)?[0-9a-f]{64}$/, 'must be 64 hexadecimal digits')
+          .transform((hash) => hash.slice(-64)),
         admin: z.boolean().default(false),
         groups: z.array(z.string().min(1).max(200)).optional(),
       }),
@@ -50,6 +53,20 @@ export const tokenProvider = authenticatorProvider({
   }),
 });
 
+/** From what says the least to what says the most about a token that nobody knows. */
+const RANKS: readonly string[] = [
+  'SCI_TOKEN_MALFORMED',
+  'SCI_TOKEN_ISSUER',
+  'SCI_UNAUTHENTICATED',
+  'SCI_TOKEN_MISSING',
+];
+const isRefusal = ({ code }: SciStreamError): boolean =>
+  code === 'SCI_UNAUTHENTICATED' || code === 'SCI_ISSUER_UNREACHABLE' || code.startsWith('SCI_TOKEN_');
+
+/** What may pass by itself counts most: whoever tries again may be let in. */
+const rankOf = ({ code }: SciStreamError): number =>
+  code === 'SCI_ISSUER_UNREACHABLE' ? Infinity : RANKS.includes(code) ? RANKS.indexOf(code) : RANKS.length;
+
 /** Asks one authenticator after another; the first that knows the caller decides. */
 export class AuthenticatorChain implements Authenticator {
   readonly id = 'chain';
@@ -57,13 +74,15 @@ export class AuthenticatorChain implements Authenticator {
   constructor(private readonly links: readonly Authenticator[]) {}
 
   async authenticate(credentials: Credentials, signal?: AbortSignal): Promise<Identity> {
+    let reason: SciStreamError | undefined;
     for (const link of this.links) {
       try {
         return await link.authenticate(credentials, signal);
       } catch (error) {
-        if (!SciStreamError.is(error) || error.code !== 'SCI_UNAUTHENTICATED') throw error;
+        if (!SciStreamError.is(error) || !isRefusal(error)) throw error;
+        if (!reason || rankOf(error) > rankOf(reason)) reason = error;
       }
     }
-    throw unauthenticated();
+    throw reason ?? unauthenticated();
   }
 }

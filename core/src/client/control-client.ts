@@ -7,6 +7,7 @@ import { SciStreamError, systemCode } from '../errors.js';
 import { Control, type AppResponse, type HelloSchema, type RequestSchema, type Response } from '../gen/scistream_pb.js';
 import {
   Streams,
+  type Caller,
   type ConnectResults,
   type Gateway,
   type Probe,
@@ -117,6 +118,11 @@ export class ControlClient {
     return this.#call('DrainGateway', limits, (options) => this.#streams.drainGateway({ name, drained }, options));
   }
 
+  /** Whom the server takes us for. */
+  whoAmI(limits: CallLimits = {}): Promise<Caller> {
+    return this.#call('WhoAmI', limits, (options) => this.#streams.whoAmI({}, options));
+  }
+
   get(uid: string, limits: CallLimits = {}): Promise<Stream> {
     return this.#call('Get', limits, (options) => this.#streams.get({ uid }, options));
   }
@@ -198,6 +204,8 @@ function authorization(source: TokenSource): Interceptor {
 }
 
 async function readToken(source: TokenSource): Promise<string> {
+  // Loaded only where it is needed: most commands have no login.
+  if ('login' in source) return await (await import('./login/access-token.js')).accessToken(source.login);
   const token = 'env' in source ? process.env[source.env]?.trim() : (await readTokenFile(source.file)).trim();
   if (token && /^[\x21-\x7e]+$/.test(token)) return token;
   const where = 'env' in source ? `environment variable ${source.env}` : `file ${source.file}`;

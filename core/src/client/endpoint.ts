@@ -3,6 +3,7 @@ import { formatAddress, isLoopback, parseAddress, type Address } from '../addres
 import { parseFingerprint } from '../config/fields.js';
 import type { FacilityConfig } from '../config/schemas.js';
 import { quote, SciStreamError } from '../errors.js';
+import { LoginSchema, type Login } from './login/login.js';
 
 /** By what a client recognises a control server: the system's CAs, a CA file, one certificate, or not at all (plain text). */
 export type Trust =
@@ -12,7 +13,7 @@ export type Trust =
   | { readonly kind: 'plain' };
 
 /** Where a token is read from, anew for every call, so that a renewed one is used at once. The token itself is never kept. */
-export type TokenSource = { readonly file: string } | { readonly env: string };
+export type TokenSource = { readonly file: string } | { readonly env: string } | { readonly login: Login };
 
 /** One control server (S2CS) as a client sees it. */
 export interface Endpoint {
@@ -62,7 +63,7 @@ function addressOf(hostPort: string, text: string, names: readonly string[]): Ad
 }
 
 function toEndpoint(facility: string, address: Address, settings: TrustSettings): Endpoint {
-  const token = tokenSource(settings.token);
+  const token = settings.auth ? { login: loginOf(facility, settings.auth) } : tokenSource(settings.token);
   return { facility, address, trust: toTrust(facility, settings), ...(token && { token }) };
 }
 
@@ -76,6 +77,11 @@ function toTrust(facility: string, { ca, fingerprint, insecure }: TrustSettings)
   if (ca) return { kind: 'ca', file: ca };
   if (fingerprint) return { kind: 'pin', fingerprint: parseFingerprint(fingerprint) };
   return { kind: insecure ? 'plain' : 'system' };
+}
+
+/** How a user logs in for a facility. @param name Its name in the configuration, which its login is kept under. */
+export function loginOf(name: string, { issuer, client, scope, resource }: NonNullable<FacilityConfig['auth']>): Login {
+  return { facility: name, issuer, client, scope, ...(resource !== undefined && { resource }) };
 }
 
 function tokenSource(token: TrustSettings['token']): TokenSource | undefined {
@@ -117,7 +123,13 @@ export const EndpointSchema = z.strictObject({
     z.strictObject({ kind: z.literal('pin'), fingerprint: FingerprintSchema }),
     z.strictObject({ kind: z.literal('plain') }),
   ]),
-  token: z.union([z.strictObject({ file: z.string() }), z.strictObject({ env: z.string() })]).optional(),
+  token: z
+    .union([
+      z.strictObject({ file: z.string() }),
+      z.strictObject({ env: z.string() }),
+      z.strictObject({ login: LoginSchema }),
+    ])
+    .optional(),
 });
 
 /** The input form of {@link EndpointSchema}. */

@@ -2,10 +2,19 @@
 export { ControlClient, type CallLimits } from './control-client.js';
 export { makeCredentials, type StreamCredentials } from './credentials.js';
 export type { GatewayState } from './gateways.js';
-export { resolveEndpoint, type Endpoint, type TokenSource, type Trust, type TrustSettings } from './endpoint.js';
+export {
+  loginOf,
+  resolveEndpoint,
+  type Endpoint,
+  type TokenSource,
+  type Trust,
+  type TrustSettings,
+} from './endpoint.js';
+export { logIn, logOut, type LoginOptions } from './login/flows.js';
+export type { Login, LoginPrompt, LoginResult } from './login/login.js';
 export { clientStateDir, Journal, type JournalEntry } from './journal.js';
 export type { InboundOptions, InboundSide, OutboundOptions, ServerRef, SideOptions, UpOptions } from './options.js';
-export { S2UC, type ProgressEvent, type S2ucOptions, type SearchOptions } from './s2uc.js';
+export { S2UC, type ProgressEvent, type S2ucOptions, type SearchOptions, type Whoami } from './s2uc.js';
 export type { HopTraffic, SideStatus, StreamStatus, UserState } from './status.js';
 export { StreamHandle, type StatusOptions } from './stream-handle.js';
 export type { Silent, StreamList } from './survey.js';

@@ -2,6 +2,7 @@ import { formatAddress, type Address } from '../address.js';
 import type { S2ucConfig } from '../config/schemas.js';
 import { messageOf, SciStreamError } from '../errors.js';
 import { silentLogger, type Logger } from '../logger.js';
+import { printableLine } from '../rpc/errors.js';
 import { parseUid, type StreamTls } from '../s2ds.js';
 import { ControlClient } from './control-client.js';
 import { credentialsFor } from './credentials.js';
@@ -62,6 +63,20 @@ export interface S2ucOptions {
   readonly stateDir?: string;
   /** Trust for control servers given as host:port. */
   readonly trust?: TrustSettings;
+}
+
+/** Whom a control server takes a user for. */
+export interface Whoami {
+  readonly facility: string;
+  /** Control server, host:port. */
+  readonly s2cs: string;
+  readonly subject: string;
+  /** Id of the authenticator, or the issuer of the token. */
+  readonly issuer: string;
+  readonly admin: boolean;
+  readonly groups: readonly string[];
+  /** ISO 8601 UTC; empty where the token does not end, or does not say when. */
+  readonly expiresAt: string;
 }
 
 /** Where and for what to look. */
@@ -200,6 +215,15 @@ export class S2UC implements AsyncDisposable {
    */
   async drain(server: ServerRef, name: string, drained: boolean, signal?: AbortSignal): Promise<GatewayState> {
     return gatewayState(await this.#client(this.#endpoint(server)).drain(name, drained, { signal }));
+  }
+
+  /** Whom a control server takes this user for. */
+  async whoAmI(server: ServerRef, signal?: AbortSignal): Promise<Whoami> {
+    const client = this.#client(this.#endpoint(server));
+    const { subject, issuer, admin, groups, expiresAt } = await client.whoAmI({ signal });
+    const { facility, address } = client.endpoint;
+    const who = { subject: printableLine(subject), issuer: printableLine(issuer), admin };
+    return { facility, s2cs: formatAddress(address), ...who, groups: groups.map(printableLine), expiresAt };
   }
 
   /** Ends all connections to control servers; streams stay. Idempotent. */

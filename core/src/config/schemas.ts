@@ -1,6 +1,7 @@
 import { homedir, hostname } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { parseIssuer } from '../auth/issuer-url.js';
 import { quote } from '../errors.js';
 import * as field from './fields.js';
 
@@ -143,13 +144,23 @@ export function s2ucSchema({ directory }: Pick<Surroundings, 'directory'>) {
         .optional(),
     })
     .refine(({ file, env }) => (file === undefined) !== (env === undefined), 'needs either file or env');
-  const facility = z.strictObject({
-    s2cs: field.address,
-    ca: path.optional(),
-    fingerprint: field.fingerprint.optional(),
-    insecure: z.boolean().optional(),
-    token: token.optional(),
+  const auth = z.strictObject({
+    use: z.literal('oidc'),
+    issuer: field.text(parseIssuer),
+    client: z.string().min(1).max(200),
+    scope: z.string().min(1).max(2000).prefault('openid offline_access'),
+    resource: z.string().min(1).max(2000).optional(),
   });
+  const facility = z
+    .strictObject({
+      s2cs: field.address,
+      ca: path.optional(),
+      fingerprint: field.fingerprint.optional(),
+      insecure: z.boolean().optional(),
+      token: token.optional(),
+      auth: auth.optional(),
+    })
+    .refine(({ token, auth }) => !token || !auth, 'has both token and auth, but only one of them can hold');
   return z.strictObject({
     facilities: z.record(field.name, facility).prefault({}),
     streams: z.record(field.name, streamSchema()).prefault({}),

@@ -2,7 +2,9 @@ import { join } from 'node:path';
 import { instanceCachingFactory, Lifecycle, type DependencyContainer } from 'tsyringe';
 import { formatAddress, isLoopback } from '../address.js';
 import type { Authenticator } from '../authenticator.js';
+import { AuditedAuthenticator } from '../auth/audited.js';
 import { AuthenticatorChain, noneProvider, tokenProvider } from '../auth/authenticators.js';
+import { oidcProvider } from '../auth/oidc.js';
 import { OwnerPolicy } from '../auth/owner-policy.js';
 import type { S2csConfig } from '../config/index.js';
 import { EmbeddedDataServer } from '../data/embedded-data-server.js';
@@ -42,6 +44,7 @@ export const BUILT_INS: readonly BuiltIn[] = [
   { provider: processRuntimeProvider, summary: 'detached local processes' },
   { provider: noneProvider, summary: 'everybody is the same anonymous caller' },
   { provider: tokenProvider, summary: 'static bearer tokens, stored as hashes' },
+  { provider: oidcProvider, summary: 'tokens of an OpenID Connect issuer, checked by signature or by introspection' },
 ];
 
 /** Everything that can be used here: what is built in and what plugins provide. Runs no plugin code. */
@@ -59,6 +62,7 @@ export function createProviders(
 export function registerServer(container: DependencyContainer, { config, logger, plugins }: ServerParts): void {
   const { facility, limits, gateways, state, listen, tls, insecure } = config;
   const singleton = { lifecycle: Lifecycle.Singleton } as const;
+  const audit = config.audit && new AuditLog(config.audit);
   container.register(TOKENS.Logger, { useValue: logger });
   container.register(TOKENS.Limits, { useValue: limits });
   container.register(TOKENS.ControlServerSettings, { useValue: { listen, tls, insecure, state } });
@@ -66,7 +70,7 @@ export function registerServer(container: DependencyContainer, { config, logger,
   container.register(TOKENS.PluginHost, { useValue: new PluginHost(logger, state) });
   container.register(TOKENS.StreamStore, { useValue: new LevelStreamStore(state) });
   container.register(TOKENS.Resolver, { useValue: systemResolver });
-  container.register(TOKENS.Policy, { useFactory: instanceCachingFactory((c) => policyOf(config, c)) });
+  container.register(TOKENS.Policy, { useFactory: instanceCachingFactory((c) => policyOf(config, c, audit)) });
   container.register(TOKENS.Gateways, {
     useFactory: instanceCachingFactory((c) => {
       let id: Promise<string> | undefined;
@@ -83,7 +87,10 @@ export function registerServer(container: DependencyContainer, { config, logger,
     }),
   });
   container.register(TOKENS.Authenticator, {
-    useFactory: (c) => () => authenticators(config, c.resolve(TOKENS.Providers), c.resolve(TOKENS.PluginHost)),
+    useFactory: (c) => async () => {
+      const found = await authenticators(config, c.resolve(TOKENS.Providers), c.resolve(TOKENS.PluginHost));
+      return audit ? new AuditedAuthenticator(found, audit, c.resolve(TOKENS.Logger)) : found;
+    },
   });
   container.register(TOKENS.StreamController, { useClass: StreamController }, singleton);
   container.register(TOKENS.ServiceParts, {
@@ -99,13 +106,13 @@ export function registerServer(container: DependencyContainer, { config, logger,
 }
 
 /** Owners and admins only, and the rules of the file if there is one; recorded if the configuration says so. */
-function policyOf({ policy, audit }: S2csConfig, c: DependencyContainer): Policy {
+function policyOf({ policy }: S2csConfig, c: DependencyContainer, audit: AuditLog | undefined): Policy {
   const placing: Placing = async ({ gateway, proxy, runtime }) => {
     const defaults = await c.resolve(TOKENS.Gateways).describe(gateway);
     return c.resolve(TOKENS.Providers).resolve(proxy || defaults.proxy, runtime || defaults.runtime);
   };
   const rules = policy === undefined ? new OwnerPolicy() : new RulesPolicy(policy, placing, c.resolve(TOKENS.Resolver));
-  return audit ? new AuditedPolicy(rules, new AuditLog(audit)) : rules;
+  return audit ? new AuditedPolicy(rules, audit) : rules;
 }
 
 /** @throws SCI_CONFIG_INVALID when other machines could use the control server and `auth` does not say who may. */

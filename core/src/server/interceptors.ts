@@ -16,7 +16,7 @@ export const authentication =
   (authenticator: Authenticator): Interceptor =>
   (next) =>
   async (request) => {
-    const token = (request.header.get('authorization') ?? '').slice(0, MAX_TOKEN).replace(/^Bearer\s+/i, '');
+    const token = (request.header.get('authorization') ?? '').slice(0, MAX_TOKEN).replace(/^Bearer(\s+|$)/i, '');
     const peer = request.contextValues.get(PEER);
     const identity = await authenticator.authenticate({ token, peer }, request.signal);
     request.contextValues.set(IDENTITY, { ...identity, peer });

@@ -142,6 +142,10 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
     },
     drainGateway: async ({ name, drained }, context) =>
       gatewayMessage(await controller.drain(name, drained, caller(context))),
+    async whoAmI(_request, context) {
+      const { subject, issuer, admin, groups = [], expiresAt = '' } = caller(context);
+      return { subject, issuer, admin, groups: [...groups], expiresAt };
+    },
   });
 }
 

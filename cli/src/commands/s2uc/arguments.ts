@@ -1,5 +1,7 @@
 /** Commands of the older client that stand for themselves; everything else is a command of `stream`. */
 const OLD = new Set(['inbound-request', 'outbound-request', 'release']);
+/** Commands that have the same name here and there. */
+const SAME = new Set(['login', 'logout', 'whoami', 'check-auth']);
 
 /**
  * What `s2uc` means in terms of `scistream`: its old commands under their old names, and all of `stream` without that word.
@@ -14,5 +16,6 @@ export function s2ucArguments(typed: readonly string[]): readonly (readonly stri
       ['stream', '--help'],
     ];
   const name = first.replaceAll('_', '-');
+  if (SAME.has(name)) return [[name, ...rest]];
   return OLD.has(name) ? [['s2uc', name, ...rest]] : [['stream', ...typed]];
 }

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file scistream/v1/streams.proto.
  */
 export const file_scistream_v1_streams: GenFile = /*@__PURE__*/
-  fileDesc("ChpzY2lzdHJlYW0vdjEvc3RyZWFtcy5wcm90bxIMc2Npc3RyZWFtLnYxIhcKFURlc2NyaWJlU2VydmVyUmVxdWVzdCIYCglTdHJlYW1SZWYSCwoDdWlkGAEgASgJIhwKC0xpc3RSZXF1ZXN0Eg0KBWVuZGVkGAEgASgIIjMKClN0cmVhbUxpc3QSJQoHc3RyZWFtcxgBIAMoCzIULnNjaXN0cmVhbS52MS5TdHJlYW0iNgoJRXZlbnRMaXN0EikKBmV2ZW50cxgBIAMoCzIZLnNjaXN0cmVhbS52MS5TdHJlYW1FdmVudCJDCgtTdHJlYW1FdmVudBIKCgJhdBgBIAEoCRIMCgR3aGF0GAIgASgJEgoKAmJ5GAMgASgJEg4KBmRldGFpbBgEIAEoCSLWAQoRU2VydmVyRGVzY3JpcHRpb24SEAoIZmFjaWxpdHkYASABKAkSDwoHdmVyc2lvbhgCIAEoCRInCghnYXRld2F5cxgDIAMoCzIVLnNjaXN0cmVhbS52MS5HYXRld2F5Eg8KB3Byb3hpZXMYBCADKAkSEAoIcnVudGltZXMYBSADKAkSDwoHc3RyZWFtcxgGIAEoDRIPCgd3YWl0aW5nGAcgASgNEhcKD21heF9saWZldGltZV9tcxgIIAEoBBIXCg9tYXhfY29ubmVjdGlvbnMYCSABKA0iNAoTRHJhaW5HYXRld2F5UmVxdWVzdBIMCgRuYW1lGAEgASgJEg8KB2RyYWluZWQYAiABKAginAIKB0dhdGV3YXkSDAoEbmFtZRgBIAEoCRILCgN3YW4YAiABKAkSCwoDbGFuGAMgASgJEg0KBXBvcnRzGAQgASgJEg0KBXByb3h5GAUgASgJEg8KB3J1bnRpbWUYBiABKAkSFAoMcG9ydHNfaW5fdXNlGAcgASgNEgoKAnVwGAggASgIEg8KB2RyYWluZWQYCSABKAgSDwoHc3RyZWFtcxgKIAEoDRITCgtwb3J0c190b3RhbBgLIAEoDRIQCghjYXBhY2l0eRgMIAEoBBIXCg9jYXBhY2l0eV9pbl91c2UYDSABKAQSDgoGbGFiZWxzGA4gAygJEiYKBWVycm9yGA8gASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbyLNAwoGU3RyZWFtEgsKA3VpZBgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHJvbGUYAyABKAkSDQoFc3RhdGUYBCABKAkSDQoFb3duZXIYBSABKAkSEAoIZmFjaWxpdHkYBiABKAkSDwoHZ2F0ZXdheRgHIAEoCRINCgVwcm94eRgIIAEoCRIPCgdydW50aW1lGAkgASgJEhEKCXRyYW5zcG9ydBgKIAEoCRIRCglsaXN0ZW5lcnMYCyADKAkSEQoJYW5ub3VuY2VkGAwgAygJEg8KB3RhcmdldHMYDSADKAkSFwoPYml0c19wZXJfc2Vjb25kGA4gASgEEhUKDXJhdGVfZW5mb3JjZWQYDyABKAgSEwoLbGVnYWN5X3JhdGUYECABKAUSEgoKY3JlYXRlZF9hdBgRIAEoCRISCgpleHBpcmVzX2F0GBIgASgJEjQKCnN0YXRpc3RpY3MYEyADKAsyIC5zY2lzdHJlYW0udjEuTGlzdGVuZXJTdGF0aXN0aWNzEiYKBWVycm9yGBQgASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbxISCgplbmNyeXB0aW9uGBUgASgJEhAKCHJlc3RhcnRzGBYgASgNIkcKCVN0cmVhbVRscxITCgtjZXJ0aWZpY2F0ZRgBIAEoCRILCgNrZXkYAiABKAkSCgoCY2EYAyABKAkSDAoEcGVlchgEIAEoCSJsChJMaXN0ZW5lclN0YXRpc3RpY3MSEwoLY29ubmVjdGlvbnMYASABKAQSDAoEb3BlbhgCIAEoBBIQCghieXRlc19pbhgDIAEoBBIRCglieXRlc19vdXQYBCABKAQSDgoGZXJyb3JzGAUgASgEIj8KCUVycm9ySW5mbxIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEwoLc3VnZ2VzdGlvbnMYAyADKAkiPwoFUHJvYmUSDwoHYWRkcmVzcxgBIAEoCRIRCgljaGFsbGVuZ2UYAiABKAkSEgoKZXhwaXJlc19tcxgDIAEoBCJCCg9SdW5Qcm9iZVJlcXVlc3QSCwoDdWlkGAEgASgJEg8KB2FkZHJlc3MYAiABKAkSEQoJY2hhbGxlbmdlGAMgASgJIiQKC1Byb2JlUmVzdWx0EhUKDXJvdW5kX3RyaXBfdXMYASABKAQiNgoWQ29ubmVjdExpc3RlbmVyUmVxdWVzdBILCgN1aWQYASABKAkSDwoHaG9sZF9tcxgCIAEoBCI+Cg5Db25uZWN0UmVzdWx0cxIsCgdyZXN1bHRzGAEgAygLMhsuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHQiWQoNQ29ubmVjdFJlc3VsdBIPCgdhZGRyZXNzGAEgASgJEhEKCWNvbm5lY3RlZBgCIAEoCBIVCg1yb3VuZF90cmlwX3VzGAMgASgEEg0KBWVycm9yGAQgASgJMrUFCgdTdHJlYW1zElYKDkRlc2NyaWJlU2VydmVyEiMuc2Npc3RyZWFtLnYxLkRlc2NyaWJlU2VydmVyUmVxdWVzdBofLnNjaXN0cmVhbS52MS5TZXJ2ZXJEZXNjcmlwdGlvbhI0CgNHZXQSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhQuc2Npc3RyZWFtLnYxLlN0cmVhbRI7CgRMaXN0Ehkuc2Npc3RyZWFtLnYxLkxpc3RSZXF1ZXN0Ghguc2Npc3RyZWFtLnYxLlN0cmVhbUxpc3QSOAoFV2F0Y2gSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhQuc2Npc3RyZWFtLnYxLlN0cmVhbTABEjoKBkV2ZW50cxIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFy5zY2lzdHJlYW0udjEuRXZlbnRMaXN0EjkKCU9wZW5Qcm9iZRIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaEy5zY2lzdHJlYW0udjEuUHJvYmUSRAoIUnVuUHJvYmUSHS5zY2lzdHJlYW0udjEuUnVuUHJvYmVSZXF1ZXN0Ghkuc2Npc3RyZWFtLnYxLlByb2JlUmVzdWx0EkcKDkNvbm5lY3RUYXJnZXRzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0cxJVCg9Db25uZWN0TGlzdGVuZXISJC5zY2lzdHJlYW0udjEuQ29ubmVjdExpc3RlbmVyUmVxdWVzdBocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0cxJICgxEcmFpbkdhdGV3YXkSIS5zY2lzdHJlYW0udjEuRHJhaW5HYXRld2F5UmVxdWVzdBoVLnNjaXN0cmVhbS52MS5HYXRld2F5YgZwcm90bzM");
+  fileDesc("ChpzY2lzdHJlYW0vdjEvc3RyZWFtcy5wcm90bxIMc2Npc3RyZWFtLnYxIhcKFURlc2NyaWJlU2VydmVyUmVxdWVzdCIPCg1XaG9BbUlSZXF1ZXN0IlwKBkNhbGxlchIPCgdzdWJqZWN0GAEgASgJEg4KBmlzc3VlchgCIAEoCRINCgVhZG1pbhgDIAEoCBIOCgZncm91cHMYBCADKAkSEgoKZXhwaXJlc19hdBgFIAEoCSIYCglTdHJlYW1SZWYSCwoDdWlkGAEgASgJIhwKC0xpc3RSZXF1ZXN0Eg0KBWVuZGVkGAEgASgIIjMKClN0cmVhbUxpc3QSJQoHc3RyZWFtcxgBIAMoCzIULnNjaXN0cmVhbS52MS5TdHJlYW0iNgoJRXZlbnRMaXN0EikKBmV2ZW50cxgBIAMoCzIZLnNjaXN0cmVhbS52MS5TdHJlYW1FdmVudCJDCgtTdHJlYW1FdmVudBIKCgJhdBgBIAEoCRIMCgR3aGF0GAIgASgJEgoKAmJ5GAMgASgJEg4KBmRldGFpbBgEIAEoCSLWAQoRU2VydmVyRGVzY3JpcHRpb24SEAoIZmFjaWxpdHkYASABKAkSDwoHdmVyc2lvbhgCIAEoCRInCghnYXRld2F5cxgDIAMoCzIVLnNjaXN0cmVhbS52MS5HYXRld2F5Eg8KB3Byb3hpZXMYBCADKAkSEAoIcnVudGltZXMYBSADKAkSDwoHc3RyZWFtcxgGIAEoDRIPCgd3YWl0aW5nGAcgASgNEhcKD21heF9saWZldGltZV9tcxgIIAEoBBIXCg9tYXhfY29ubmVjdGlvbnMYCSABKA0iNAoTRHJhaW5HYXRld2F5UmVxdWVzdBIMCgRuYW1lGAEgASgJEg8KB2RyYWluZWQYAiABKAginAIKB0dhdGV3YXkSDAoEbmFtZRgBIAEoCRILCgN3YW4YAiABKAkSCwoDbGFuGAMgASgJEg0KBXBvcnRzGAQgASgJEg0KBXByb3h5GAUgASgJEg8KB3J1bnRpbWUYBiABKAkSFAoMcG9ydHNfaW5fdXNlGAcgASgNEgoKAnVwGAggASgIEg8KB2RyYWluZWQYCSABKAgSDwoHc3RyZWFtcxgKIAEoDRITCgtwb3J0c190b3RhbBgLIAEoDRIQCghjYXBhY2l0eRgMIAEoBBIXCg9jYXBhY2l0eV9pbl91c2UYDSABKAQSDgoGbGFiZWxzGA4gAygJEiYKBWVycm9yGA8gASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbyLNAwoGU3RyZWFtEgsKA3VpZBgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHJvbGUYAyABKAkSDQoFc3RhdGUYBCABKAkSDQoFb3duZXIYBSABKAkSEAoIZmFjaWxpdHkYBiABKAkSDwoHZ2F0ZXdheRgHIAEoCRINCgVwcm94eRgIIAEoCRIPCgdydW50aW1lGAkgASgJEhEKCXRyYW5zcG9ydBgKIAEoCRIRCglsaXN0ZW5lcnMYCyADKAkSEQoJYW5ub3VuY2VkGAwgAygJEg8KB3RhcmdldHMYDSADKAkSFwoPYml0c19wZXJfc2Vjb25kGA4gASgEEhUKDXJhdGVfZW5mb3JjZWQYDyABKAgSEwoLbGVnYWN5X3JhdGUYECABKAUSEgoKY3JlYXRlZF9hdBgRIAEoCRISCgpleHBpcmVzX2F0GBIgASgJEjQKCnN0YXRpc3RpY3MYEyADKAsyIC5zY2lzdHJlYW0udjEuTGlzdGVuZXJTdGF0aXN0aWNzEiYKBWVycm9yGBQgASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbxISCgplbmNyeXB0aW9uGBUgASgJEhAKCHJlc3RhcnRzGBYgASgNIkcKCVN0cmVhbVRscxITCgtjZXJ0aWZpY2F0ZRgBIAEoCRILCgNrZXkYAiABKAkSCgoCY2EYAyABKAkSDAoEcGVlchgEIAEoCSJsChJMaXN0ZW5lclN0YXRpc3RpY3MSEwoLY29ubmVjdGlvbnMYASABKAQSDAoEb3BlbhgCIAEoBBIQCghieXRlc19pbhgDIAEoBBIRCglieXRlc19vdXQYBCABKAQSDgoGZXJyb3JzGAUgASgEIj8KCUVycm9ySW5mbxIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEwoLc3VnZ2VzdGlvbnMYAyADKAkiPwoFUHJvYmUSDwoHYWRkcmVzcxgBIAEoCRIRCgljaGFsbGVuZ2UYAiABKAkSEgoKZXhwaXJlc19tcxgDIAEoBCJCCg9SdW5Qcm9iZVJlcXVlc3QSCwoDdWlkGAEgASgJEg8KB2FkZHJlc3MYAiABKAkSEQoJY2hhbGxlbmdlGAMgASgJIiQKC1Byb2JlUmVzdWx0EhUKDXJvdW5kX3RyaXBfdXMYASABKAQiNgoWQ29ubmVjdExpc3RlbmVyUmVxdWVzdBILCgN1aWQYASABKAkSDwoHaG9sZF9tcxgCIAEoBCI+Cg5Db25uZWN0UmVzdWx0cxIsCgdyZXN1bHRzGAEgAygLMhsuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHQiWQoNQ29ubmVjdFJlc3VsdBIPCgdhZGRyZXNzGAEgASgJEhEKCWNvbm5lY3RlZBgCIAEoCBIVCg1yb3VuZF90cmlwX3VzGAMgASgEEg0KBWVycm9yGAQgASgJMvIFCgdTdHJlYW1zElYKDkRlc2NyaWJlU2VydmVyEiMuc2Npc3RyZWFtLnYxLkRlc2NyaWJlU2VydmVyUmVxdWVzdBofLnNjaXN0cmVhbS52MS5TZXJ2ZXJEZXNjcmlwdGlvbhI0CgNHZXQSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhQuc2Npc3RyZWFtLnYxLlN0cmVhbRI7CgRMaXN0Ehkuc2Npc3RyZWFtLnYxLkxpc3RSZXF1ZXN0Ghguc2Npc3RyZWFtLnYxLlN0cmVhbUxpc3QSOAoFV2F0Y2gSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhQuc2Npc3RyZWFtLnYxLlN0cmVhbTABEjoKBkV2ZW50cxIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFy5zY2lzdHJlYW0udjEuRXZlbnRMaXN0EjkKCU9wZW5Qcm9iZRIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaEy5zY2lzdHJlYW0udjEuUHJvYmUSRAoIUnVuUHJvYmUSHS5zY2lzdHJlYW0udjEuUnVuUHJvYmVSZXF1ZXN0Ghkuc2Npc3RyZWFtLnYxLlByb2JlUmVzdWx0EkcKDkNvbm5lY3RUYXJnZXRzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0cxJVCg9Db25uZWN0TGlzdGVuZXISJC5zY2lzdHJlYW0udjEuQ29ubmVjdExpc3RlbmVyUmVxdWVzdBocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0cxJICgxEcmFpbkdhdGV3YXkSIS5zY2lzdHJlYW0udjEuRHJhaW5HYXRld2F5UmVxdWVzdBoVLnNjaXN0cmVhbS52MS5HYXRld2F5EjsKBldob0FtSRIbLnNjaXN0cmVhbS52MS5XaG9BbUlSZXF1ZXN0GhQuc2Npc3RyZWFtLnYxLkNhbGxlcmIGcHJvdG8z");
 
 /**
  * @generated from message scistream.v1.DescribeServerRequest
@@ -26,6 +26,60 @@ export type DescribeServerRequest = Message<"scistream.v1.DescribeServerRequest"
  */
 export const DescribeServerRequestSchema: GenMessage<DescribeServerRequest> = /*@__PURE__*/
   messageDesc(file_scistream_v1_streams, 0);
+
+/**
+ * @generated from message scistream.v1.WhoAmIRequest
+ */
+export type WhoAmIRequest = Message<"scistream.v1.WhoAmIRequest"> & {
+};
+
+/**
+ * Describes the message scistream.v1.WhoAmIRequest.
+ * Use `create(WhoAmIRequestSchema)` to create a new message.
+ */
+export const WhoAmIRequestSchema: GenMessage<WhoAmIRequest> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_streams, 1);
+
+/**
+ * @generated from message scistream.v1.Caller
+ */
+export type Caller = Message<"scistream.v1.Caller"> & {
+  /**
+   * @generated from field: string subject = 1;
+   */
+  subject: string;
+
+  /**
+   * Id of the authenticator, or the issuer of the token.
+   *
+   * @generated from field: string issuer = 2;
+   */
+  issuer: string;
+
+  /**
+   * @generated from field: bool admin = 3;
+   */
+  admin: boolean;
+
+  /**
+   * @generated from field: repeated string groups = 4;
+   */
+  groups: string[];
+
+  /**
+   * ISO 8601 UTC: when the token ends; empty where it does not say.
+   *
+   * @generated from field: string expires_at = 5;
+   */
+  expiresAt: string;
+};
+
+/**
+ * Describes the message scistream.v1.Caller.
+ * Use `create(CallerSchema)` to create a new message.
+ */
+export const CallerSchema: GenMessage<Caller> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_streams, 2);
 
 /**
  * @generated from message scistream.v1.StreamRef
@@ -42,7 +96,7 @@ export type StreamRef = Message<"scistream.v1.StreamRef"> & {
  * Use `create(StreamRefSchema)` to create a new message.
  */
 export const StreamRefSchema: GenMessage<StreamRef> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 1);
+  messageDesc(file_scistream_v1_streams, 3);
 
 /**
  * @generated from message scistream.v1.ListRequest
@@ -61,7 +115,7 @@ export type ListRequest = Message<"scistream.v1.ListRequest"> & {
  * Use `create(ListRequestSchema)` to create a new message.
  */
 export const ListRequestSchema: GenMessage<ListRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 2);
+  messageDesc(file_scistream_v1_streams, 4);
 
 /**
  * @generated from message scistream.v1.StreamList
@@ -78,7 +132,7 @@ export type StreamList = Message<"scistream.v1.StreamList"> & {
  * Use `create(StreamListSchema)` to create a new message.
  */
 export const StreamListSchema: GenMessage<StreamList> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 3);
+  messageDesc(file_scistream_v1_streams, 5);
 
 /**
  * @generated from message scistream.v1.EventList
@@ -95,7 +149,7 @@ export type EventList = Message<"scistream.v1.EventList"> & {
  * Use `create(EventListSchema)` to create a new message.
  */
 export const EventListSchema: GenMessage<EventList> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 4);
+  messageDesc(file_scistream_v1_streams, 6);
 
 /**
  * @generated from message scistream.v1.StreamEvent
@@ -135,7 +189,7 @@ export type StreamEvent = Message<"scistream.v1.StreamEvent"> & {
  * Use `create(StreamEventSchema)` to create a new message.
  */
 export const StreamEventSchema: GenMessage<StreamEvent> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 5);
+  messageDesc(file_scistream_v1_streams, 7);
 
 /**
  * @generated from message scistream.v1.ServerDescription
@@ -194,7 +248,7 @@ export type ServerDescription = Message<"scistream.v1.ServerDescription"> & {
  * Use `create(ServerDescriptionSchema)` to create a new message.
  */
 export const ServerDescriptionSchema: GenMessage<ServerDescription> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 6);
+  messageDesc(file_scistream_v1_streams, 8);
 
 /**
  * @generated from message scistream.v1.DrainGatewayRequest
@@ -218,7 +272,7 @@ export type DrainGatewayRequest = Message<"scistream.v1.DrainGatewayRequest"> & 
  * Use `create(DrainGatewayRequestSchema)` to create a new message.
  */
 export const DrainGatewayRequestSchema: GenMessage<DrainGatewayRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 7);
+  messageDesc(file_scistream_v1_streams, 9);
 
 /**
  * What is known of a gateway; where it is down, what it last told. A data server leaves out everything from `up` on.
@@ -321,7 +375,7 @@ export type Gateway = Message<"scistream.v1.Gateway"> & {
  * Use `create(GatewaySchema)` to create a new message.
  */
 export const GatewaySchema: GenMessage<Gateway> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 8);
+  messageDesc(file_scistream_v1_streams, 10);
 
 /**
  * One side of a stream.
@@ -461,7 +515,7 @@ export type Stream = Message<"scistream.v1.Stream"> & {
  * Use `create(StreamSchema)` to create a new message.
  */
 export const StreamSchema: GenMessage<Stream> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 9);
+  messageDesc(file_scistream_v1_streams, 11);
 
 /**
  * Credentials of one side of one stream: mutual TLS 1.3 between the two gateways.
@@ -503,7 +557,7 @@ export type StreamTls = Message<"scistream.v1.StreamTls"> & {
  * Use `create(StreamTlsSchema)` to create a new message.
  */
 export const StreamTlsSchema: GenMessage<StreamTls> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 10);
+  messageDesc(file_scistream_v1_streams, 12);
 
 /**
  * @generated from message scistream.v1.ListenerStatistics
@@ -540,7 +594,7 @@ export type ListenerStatistics = Message<"scistream.v1.ListenerStatistics"> & {
  * Use `create(ListenerStatisticsSchema)` to create a new message.
  */
 export const ListenerStatisticsSchema: GenMessage<ListenerStatistics> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 11);
+  messageDesc(file_scistream_v1_streams, 13);
 
 /**
  * Also sent as a detail of every error status.
@@ -571,7 +625,7 @@ export type ErrorInfo = Message<"scistream.v1.ErrorInfo"> & {
  * Use `create(ErrorInfoSchema)` to create a new message.
  */
 export const ErrorInfoSchema: GenMessage<ErrorInfo> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 12);
+  messageDesc(file_scistream_v1_streams, 14);
 
 /**
  * @generated from message scistream.v1.Probe
@@ -600,7 +654,7 @@ export type Probe = Message<"scistream.v1.Probe"> & {
  * Use `create(ProbeSchema)` to create a new message.
  */
 export const ProbeSchema: GenMessage<Probe> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 13);
+  messageDesc(file_scistream_v1_streams, 15);
 
 /**
  * @generated from message scistream.v1.RunProbeRequest
@@ -627,7 +681,7 @@ export type RunProbeRequest = Message<"scistream.v1.RunProbeRequest"> & {
  * Use `create(RunProbeRequestSchema)` to create a new message.
  */
 export const RunProbeRequestSchema: GenMessage<RunProbeRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 14);
+  messageDesc(file_scistream_v1_streams, 16);
 
 /**
  * @generated from message scistream.v1.ProbeResult
@@ -646,7 +700,7 @@ export type ProbeResult = Message<"scistream.v1.ProbeResult"> & {
  * Use `create(ProbeResultSchema)` to create a new message.
  */
 export const ProbeResultSchema: GenMessage<ProbeResult> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 15);
+  messageDesc(file_scistream_v1_streams, 17);
 
 /**
  * @generated from message scistream.v1.ConnectListenerRequest
@@ -670,7 +724,7 @@ export type ConnectListenerRequest = Message<"scistream.v1.ConnectListenerReques
  * Use `create(ConnectListenerRequestSchema)` to create a new message.
  */
 export const ConnectListenerRequestSchema: GenMessage<ConnectListenerRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 16);
+  messageDesc(file_scistream_v1_streams, 18);
 
 /**
  * @generated from message scistream.v1.ConnectResults
@@ -687,7 +741,7 @@ export type ConnectResults = Message<"scistream.v1.ConnectResults"> & {
  * Use `create(ConnectResultsSchema)` to create a new message.
  */
 export const ConnectResultsSchema: GenMessage<ConnectResults> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 17);
+  messageDesc(file_scistream_v1_streams, 19);
 
 /**
  * @generated from message scistream.v1.ConnectResult
@@ -723,7 +777,7 @@ export type ConnectResult = Message<"scistream.v1.ConnectResult"> & {
  * Use `create(ConnectResultSchema)` to create a new message.
  */
 export const ConnectResultSchema: GenMessage<ConnectResult> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 18);
+  messageDesc(file_scistream_v1_streams, 20);
 
 /**
  * Every call needs the same authorization as scistream.Control; a caller sees its own streams, an admin all.
@@ -831,6 +885,16 @@ export const Streams: GenService<{
     methodKind: "unary";
     input: typeof DrainGatewayRequestSchema;
     output: typeof GatewaySchema;
+  },
+  /**
+   * Who the server takes the caller for.
+   *
+   * @generated from rpc scistream.v1.Streams.WhoAmI
+   */
+  whoAmI: {
+    methodKind: "unary";
+    input: typeof WhoAmIRequestSchema;
+    output: typeof CallerSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_scistream_v1_streams, 0);

@@ -1,0 +1,27 @@
+import { Args } from '@oclif/core';
+import { BaseCommand } from '../base-command.js';
+import { facilityLogin } from '../facility-login.js';
+
+export default class Logout extends BaseCommand {
+  static override summary = 'remove and revoke the tokens of a facility';
+  static override examples = ['<%= config.bin %> <%= command.id %>', '<%= config.bin %> <%= command.id %> aps'];
+
+  static override args = {
+    facility: Args.string({ description: 'facility of the configuration; default: the only one to log in for' }),
+  };
+
+  async run(): Promise<object> {
+    const { args, flags } = await this.parse(Logout);
+    const [{ logOut }, { config }] = await Promise.all([
+      import('@scistream/core/client'),
+      this.loadConfig('s2uc', { config: flags.config }),
+    ]);
+    const { facility, ...login } = facilityLogin(config, args.facility);
+    const { existed, notRevoked } = await logOut({ facility, ...login });
+    const revoked = existed && !notRevoked;
+    if (!existed) this.log(`was not logged in for ${facility}`);
+    else this.log(revoked ? `logged out of ${facility}` : `tokens for ${facility} removed here, but not revoked`);
+    if (notRevoked) this.log(notRevoked.message);
+    return { facility, loggedOut: existed, revoked, ...(notRevoked && { error: notRevoked }) };
+  }
+}

@@ -1,0 +1,43 @@
+import { quote, SciStreamError } from '@scistream/core';
+import type { S2ucConfig } from '@scistream/core/config';
+import { loginOf, type Login, type Whoami } from '@scistream/core/client';
+
+/**
+ * How the user logs in for a facility of the configuration.
+ * @param name Default: the only facility that one can log in for.
+ * @throws SCI_FACILITY_UNKNOWN, SCI_USAGE
+ */
+export function facilityLogin({ facilities }: S2ucConfig, name: string | undefined): Login {
+  const possible = Object.entries(facilities).filter(([, { auth }]) => auth);
+  const names = possible.map(([known]) => known);
+  const chosen = name ?? (names.length === 1 ? names[0] : undefined);
+  if (chosen === undefined) {
+    const none = names.length === 0;
+    const which = none ? 'No facility of the configuration has the key auth.' : `Which facility: ${names.join(', ')}?`;
+    throw new SciStreamError('SCI_USAGE', which, {
+      suggestions: none ? [AUTH_KEY] : names.map((known) => `scistream login ${known}`),
+    });
+  }
+  const facility = Object.hasOwn(facilities, chosen) ? facilities[chosen] : undefined;
+  if (facility?.auth) return loginOf(chosen, facility.auth);
+  throw facility
+    ? new SciStreamError('SCI_USAGE', `Facility ${chosen} has no key auth, so there is nothing to log in for.`, {
+        suggestions: [AUTH_KEY],
+      })
+    : new SciStreamError('SCI_FACILITY_UNKNOWN', `${quote(chosen)} is no facility of the configuration.`, {
+        suggestions: names.length > 0 ? [`Facilities to log in for: ${names.join(', ')}.`] : [AUTH_KEY],
+      });
+}
+
+const AUTH_KEY = 'facilities.<name>.auth: { use: oidc, issuer: https://…, client: … } in the configuration';
+
+/** Whom a facility takes the user for, in one line. */
+export function whoamiText({ facility, subject, issuer, admin, groups, expiresAt }: Whoami): string {
+  const parts = [
+    `${facility}: ${subject} of ${issuer}`,
+    ...(admin ? ['admin'] : []),
+    ...(groups.length > 0 ? [`groups ${groups.join(', ')}`] : []),
+    ...(expiresAt === '' ? [] : [`until ${expiresAt}`]),
+  ];
+  return parts.join(', ');
+}

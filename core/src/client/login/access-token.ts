@@ -1,0 +1,59 @@
+import * as oauth from 'oauth4webapi';
+import { SciStreamError } from '../../errors.js';
+import { asking, connectIssuer, toStored } from './issuer-client.js';
+import { loginRequired, type Login } from './login.js';
+import { LoginStore, type StoredTokens } from './login-store.js';
+
+/** Tokens are renewed this long before their end, ms, or for the last third of a short life. */
+const MARGIN_MS = 60_000;
+
+/**
+ * The access token of a login, renewed when it is near its end; one process of the user does that, the others wait for
+ * it. For every call to a control server.
+ * @throws SCI_LOGIN_REQUIRED; SCI_ISSUER_UNREACHABLE when it has ended and cannot be renewed now
+ */
+export async function accessToken(login: Login, store = new LoginStore(login)): Promise<string> {
+  const tokens = await existing(store);
+  if (!isNearEnd(tokens)) return tokens.accessToken;
+  return await store.exclusively(async () => {
+    const now = await existing(store);
+    if (!isNearEnd(now)) return now.accessToken;
+    try {
+      const renewed = await renew(login, now);
+      await store.write(renewed);
+      return renewed.accessToken;
+    } catch (error) {
+      if (!hasEnded(now) && SciStreamError.is(error)) return now.accessToken;
+      throw error;
+    }
+  });
+}
+
+async function existing(store: LoginStore): Promise<StoredTokens> {
+  const tokens = await store.read();
+  if (tokens) return tokens;
+  throw loginRequired(store.login, `You are not logged in for ${store.login.facility}.`);
+}
+
+async function renew(login: Login, tokens: StoredTokens): Promise<StoredTokens> {
+  const { refreshToken } = tokens;
+  if (refreshToken === undefined) throw loginRequired(login, `The login for ${login.facility} has ended.`);
+  const { server, client, auth, options } = await connectIssuer(login);
+  const answer = await asking(login.issuer, async () => {
+    const response = await oauth.refreshTokenGrantRequest(server, client, auth, refreshToken, options());
+    return await oauth.processRefreshTokenResponse(server, client, response);
+  }).catch((error: unknown) => {
+    if (!SciStreamError.is(error) || error.code !== 'SCI_LOGIN_FAILED') throw error;
+    throw loginRequired(login, `The login for ${login.facility} cannot be renewed any more.`, error);
+  });
+  return toStored(answer, tokens);
+}
+
+function isNearEnd({ obtainedAt, expiresAt }: StoredTokens): boolean {
+  if (expiresAt === undefined) return false;
+  const end = Date.parse(expiresAt);
+  return Date.now() > end - Math.min(MARGIN_MS, (end - Date.parse(obtainedAt)) / 3);
+}
+
+const hasEnded = ({ expiresAt }: StoredTokens): boolean =>
+  expiresAt !== undefined && Date.now() >= Date.parse(expiresAt);

@@ -1,0 +1,201 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import * as oauth from 'oauth4webapi';
+import { SciStreamError } from '../../errors.js';
+import { asking, connectIssuer, toStored, type IssuerClient } from './issuer-client.js';
+import type { Login, LoginPrompt, LoginResult } from './login.js';
+import { LoginStore, type StoredTokens } from './login-store.js';
+
+/** How long a user may take, ms. */
+const PATIENCE_MS = 600_000;
+/** RFC 8628 section 3.5. */
+const INTERVAL_S = 5;
+const REDIRECT_PATH = '/callback';
+
+/** How to log in. */
+export interface LoginOptions {
+  /**
+   * `device`: in a browser on any machine (RFC 8628); `browser`: in one on this machine (RFC 8252, with PKCE). Default:
+   * `device` where the issuer offers it.
+   */
+  readonly method?: 'device' | 'browser' | undefined;
+  /** Called once. */
+  readonly onPrompt: (prompt: LoginPrompt) => void;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Logs a user in and keeps the tokens for all further calls to the facility.
+ * @throws SCI_ISSUER_UNREACHABLE; SCI_LOGIN_FAILED when the user or the issuer refuses, or nobody came; the reason of
+ * `signal`
+ */
+export async function logIn(login: Login, options: LoginOptions, store = new LoginStore(login)): Promise<LoginResult> {
+  const { signal } = options;
+  try {
+    const issuer = await connectIssuer(login, signal);
+    const offered = issuer.server.device_authorization_endpoint !== undefined;
+    const method = options.method ?? (offered ? 'device' : 'browser');
+    if (method === 'device' && !offered) throw noDeviceFlow(login);
+    const answer = await (method === 'device' ? byDevice : byBrowser)(login, issuer, options);
+    const tokens = toStored(answer);
+    await store.exclusively(() => store.write(tokens));
+    return resultOf(login, tokens);
+  } catch (error) {
+    throw signal?.aborted ? signal.reason : error;
+  }
+}
+
+/**
+ * Ends a login: the tokens are removed, and revoked at the issuer (RFC 7009).
+ * @returns Whether there was a login, and why it could not be revoked, if so.
+ */
+export async function logOut(
+  login: Login,
+  store = new LoginStore(login),
+): Promise<{ readonly existed: boolean; readonly notRevoked?: SciStreamError }> {
+  return await store.exclusively(async () => {
+    // Whatever is wrong with the file, it has to go; tokens of another login are not shown to this issuer.
+    const tokens = await store.read().catch((error: unknown) => {
+      if (SciStreamError.is(error)) return error;
+      throw error;
+    });
+    await store.remove();
+    if (!tokens || SciStreamError.is(tokens))
+      return { existed: tokens !== undefined, ...(tokens && { notRevoked: tokens }) };
+    try {
+      await revoke(login, tokens);
+      return { existed: true };
+    } catch (error) {
+      if (SciStreamError.is(error)) return { existed: true, notRevoked: error };
+      throw error;
+    }
+  });
+}
+
+async function revoke(login: Login, { accessToken, refreshToken }: StoredTokens): Promise<void> {
+  const { server, client, auth, options } = await connectIssuer(login);
+  if (server.revocation_endpoint === undefined) {
+    throw new SciStreamError(
+      'SCI_LOGIN_FAILED',
+      `The issuer ${login.issuer} revokes no tokens; they end by themselves.`,
+    );
+  }
+  const revokeOne = (token: string, hint: string): Promise<void> =>
+    asking(login.issuer, async () => {
+      const request = { ...options(), additionalParameters: { token_type_hint: hint } };
+      await oauth.processRevocationResponse(await oauth.revocationRequest(server, client, auth, token, request));
+    });
+  // First the one that lives longer. An issuer may refuse to revoke access tokens (RFC 7009 section 2).
+  if (refreshToken !== undefined) await revokeOne(refreshToken, 'refresh_token');
+  const access = revokeOne(accessToken, 'access_token');
+  await (refreshToken === undefined ? access : access.catch(() => undefined));
+}
+
+async function byDevice(login: Login, issuer: IssuerClient, { onPrompt, signal }: LoginOptions) {
+  const { server, client, auth, options } = issuer;
+  const parameters = { scope: login.scope, ...(login.resource !== undefined && { resource: login.resource }) };
+  const device = await asking(login.issuer, async () => {
+    const response = await oauth.deviceAuthorizationRequest(server, client, auth, parameters, options());
+    return await oauth.processDeviceAuthorizationResponse(server, client, response);
+  });
+  onPrompt({ url: device.verification_uri_complete ?? device.verification_uri, code: device.user_code });
+  const end = performance.now() + device.expires_in * 1000;
+  for (let interval = device.interval ?? INTERVAL_S; performance.now() < end;) {
+    await sleep(interval * 1000, undefined, signal && { signal });
+    try {
+      const response = await oauth.deviceCodeGrantRequest(server, client, auth, device.device_code, options());
+      return await oauth.processDeviceCodeResponse(server, client, response);
+    } catch (error) {
+      const said = error instanceof oauth.ResponseBodyError ? error.error : '';
+      if (said === 'slow_down') interval += INTERVAL_S;
+      else if (said !== 'authorization_pending') await asking(login.issuer, () => Promise.reject(error as Error));
+    }
+  }
+  throw nobodyCame(login);
+}
+
+async function byBrowser(login: Login, issuer: IssuerClient, { onPrompt, signal }: LoginOptions) {
+  const { server, client, auth, options } = issuer;
+  const verifier = oauth.generateRandomCodeVerifier();
+  const state = oauth.generateRandomState();
+  const listener = createServer();
+  listener.listen(0, '127.0.0.1');
+  try {
+    await once(listener, 'listening');
+    const redirect = `http://127.0.0.1:${(listener.address() as AddressInfo).port}${REDIRECT_PATH}`;
+    const came = redirected(listener, redirect, state, signal);
+    // Awaited below, but it may fail before.
+    came.catch(() => undefined);
+    onPrompt({ url: await authorizationUrl(login, issuer, { redirect, state, verifier }) });
+    const back = await came;
+    if (!back) throw nobodyCame(login);
+    return await asking(login.issuer, async () => {
+      const answer = oauth.validateAuthResponse(server, client, back, state);
+      const request = [server, client, auth, answer, redirect, verifier, options()] as const;
+      const response = await oauth.authorizationCodeGrantRequest(...request);
+      return await oauth.processAuthorizationCodeResponse(server, client, response);
+    });
+  } finally {
+    listener.close();
+    listener.closeAllConnections();
+  }
+}
+
+async function authorizationUrl(
+  { issuer, client, scope, resource }: Login,
+  { server }: IssuerClient,
+  { redirect, state, verifier }: { readonly redirect: string; readonly state: string; readonly verifier: string },
+): Promise<string> {
+  if (server.authorization_endpoint === undefined) {
+    throw new SciStreamError('SCI_LOGIN_FAILED', `The issuer ${issuer} has no page to log in at.`);
+  }
+  const url = new URL(server.authorization_endpoint);
+  const parameters = {
+    client_id: client,
+    redirect_uri: redirect,
+    response_type: 'code',
+    scope,
+    state,
+    code_challenge: await oauth.calculatePKCECodeChallenge(verifier),
+    code_challenge_method: 'S256',
+    ...(resource !== undefined && { resource }),
+    // OpenID Connect Core section 11.
+    ...(scope.split(' ').includes('offline_access') && { prompt: 'consent' }),
+  };
+  for (const [key, value] of Object.entries(parameters)) url.searchParams.set(key, value);
+  return url.href;
+}
+
+/** Waits for the browser to come back with our state; anything else that calls is none of ours. Undefined: it did not. */
+function redirected(server: Server, redirect: string, state: string, signal?: AbortSignal): Promise<URL | undefined> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => resolve(undefined), PATIENCE_MS);
+    server.once('close', () => clearTimeout(timer));
+    signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+    server.on('request', (request: IncomingMessage, response) => {
+      const target = `http://127.0.0.1${request.url ?? ''}`;
+      const url = URL.canParse(target) ? new URL(target) : undefined;
+      const ours = url?.pathname === REDIRECT_PATH && url.searchParams.get('state') === state;
+      response.writeHead(ours ? 200 : 404, { 'content-type': 'text/plain; charset=utf-8', connection: 'close' });
+      response.end(ours ? 'Back to the terminal: this window can be closed.\n' : 'Not found.\n');
+      if (ours) resolve(new URL(`${redirect}${url.search}`));
+    });
+  });
+}
+
+const resultOf = ({ facility, issuer }: Login, { expiresAt, refreshToken }: StoredTokens): LoginResult => ({
+  facility,
+  issuer,
+  ...(expiresAt !== undefined && { expiresAt }),
+  renewable: refreshToken !== undefined,
+});
+
+const nobodyCame = ({ facility }: Login): SciStreamError =>
+  new SciStreamError('SCI_LOGIN_FAILED', 'Nobody logged in in time.', { suggestions: [`scistream login ${facility}`] });
+
+const noDeviceFlow = ({ issuer, facility }: Login): SciStreamError =>
+  new SciStreamError('SCI_LOGIN_FAILED', `The issuer ${issuer} does not offer the device flow.`, {
+    suggestions: [`scistream login ${facility} --browser`],
+  });

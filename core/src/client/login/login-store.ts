@@ -1,0 +1,164 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { homedir, hostname } from 'node:os';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { messageOf, SciStreamError, systemCode } from '../../errors.js';
+import { poll } from '../../wait.js';
+import { loginRequired, LoginSchema, type Login } from './login.js';
+
+/** How long another process may take to renew tokens, ms. */
+const LOCK_TIMEOUT_MS = 60_000;
+/** Age at which a lock is nobody's any more, ms: longer than any request to an issuer may take. */
+const LOCK_STALE_MS = 45_000;
+
+const StoredSchema = LoginSchema.extend({
+  version: z.literal(1),
+  accessToken: z.string().min(1),
+  refreshToken: z.string().min(1).optional(),
+  obtainedAt: z.iso.datetime(),
+  expiresAt: z.iso.datetime().optional(),
+});
+
+/** The tokens of one login. Secret. */
+export type StoredTokens = Readonly<
+  Pick<z.output<typeof StoredSchema>, 'accessToken' | 'refreshToken' | 'obtainedAt' | 'expiresAt'>
+>;
+
+/** `logins` in the user's configuration directory. */
+export function loginDir(env: NodeJS.ProcessEnv = process.env): string {
+  const own = env['SCISTREAM_CONFIG_DIR'] || join(env['XDG_CONFIG_HOME'] || join(homedir(), '.config'), 'scistream');
+  return join(own, 'logins');
+}
+
+/** The tokens of one facility: a file (0600) in a directory of its own (0700), used by many processes at the same time. */
+export class LoginStore {
+  readonly #path: string;
+
+  constructor(
+    readonly login: Login,
+    private readonly directory = loginDir(),
+  ) {
+    this.#path = join(directory, `${login.facility}.json`);
+  }
+
+  /**
+   * @returns undefined where there are none.
+   * @throws SCI_LOGIN_REQUIRED when they are of another login than the configuration says now, damaged, or open to others.
+   */
+  async read(): Promise<StoredTokens | undefined> {
+    const { facility } = this.login;
+    let text: string;
+    try {
+      text = await readFile(this.#path, 'utf8');
+      const { mode } = await stat(this.#path);
+      if ((mode & 0o077) !== 0) throw loginRequired(this.login, `Others may read ${this.#path}; it is not used.`);
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return undefined;
+      if (SciStreamError.is(error)) throw error;
+      throw loginRequired(this.login, `The login for ${facility} cannot be read: ${messageOf(error)}.`, error);
+    }
+    const stored = StoredSchema.safeParse(parseJson(text)).data;
+    if (!stored) throw loginRequired(this.login, `The login for ${facility} is damaged.`);
+    const same = (['facility', 'issuer', 'client', 'scope', 'resource'] as const).every(
+      (key) => stored[key] === this.login[key],
+    );
+    if (!same) throw loginRequired(this.login, `The login for ${facility} is of another issuer, client or scope.`);
+    return stored;
+  }
+
+  /** Only under {@link exclusively}. */
+  async write(tokens: StoredTokens): Promise<void> {
+    const { accessToken, refreshToken, obtainedAt, expiresAt } = tokens;
+    const { facility, issuer, client, scope, resource } = this.login;
+    const login = { facility, issuer, client, scope, resource };
+    const content = JSON.stringify({ version: 1, ...login, accessToken, refreshToken, obtainedAt, expiresAt });
+    const temporary = `${this.#path}.${randomUUID()}`;
+    try {
+      await writeFile(temporary, `${content}\n`, { mode: 0o600, flush: true });
+      await rename(temporary, this.#path);
+    } finally {
+      await rm(temporary, { force: true });
+    }
+  }
+
+  /** Only under {@link exclusively}. */
+  async remove(): Promise<void> {
+    await rm(this.#path, { force: true });
+  }
+
+  /**
+   * Runs `work` while no other process of this user changes these tokens: a refresh token may be good for one use only.
+   * The lock of a process that has died is taken over.
+   */
+  async exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const lock = `${this.#path}.lock`;
+    try {
+      await mkdir(this.directory, { recursive: true, mode: 0o700 });
+      const options = { timeoutMs: LOCK_TIMEOUT_MS, intervalMs: 25 };
+      await poll(
+        () => locked(lock),
+        options,
+        (cause) => cause as Error,
+      );
+    } catch (cause) {
+      const why = cause === undefined ? `another process holds ${lock}` : messageOf(cause);
+      throw new SciStreamError('SCI_LOGIN_FAILED', `The login for ${this.login.facility} cannot be kept: ${why}.`, {
+        cause,
+        suggestions: [`Look at ${this.directory}`],
+      });
+    }
+    try {
+      return await work();
+    } finally {
+      await rm(lock, { force: true });
+    }
+  }
+}
+
+/** @returns undefined when somebody else has it. */
+async function locked(path: string): Promise<true | undefined> {
+  try {
+    await writeFile(path, JSON.stringify({ host: hostname(), pid: process.pid }), { flag: 'wx', mode: 0o600 });
+    return true;
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST') throw error;
+    if (await isStale(path)) await takeAway(path);
+    return undefined;
+  }
+}
+
+/** Moved first and looked at again: somebody else may have been quicker, and this be the new lock. */
+async function takeAway(path: string): Promise<void> {
+  const aside = `${path}.${randomUUID()}`;
+  await rename(path, aside);
+  if (!(await isStale(aside))) await rename(aside, path);
+  await rm(aside, { force: true });
+}
+
+async function isStale(path: string): Promise<boolean> {
+  const text = await readFile(path, 'utf8').catch(() => '');
+  const age = Date.now() - (await stat(path)).mtimeMs;
+  if (age > LOCK_STALE_MS) return true;
+  const owner = LockSchema.safeParse(parseJson(text)).data;
+  return owner !== undefined && owner.host === hostname() && !isRunning(owner.pid);
+}
+
+const LockSchema = z.object({ host: z.string(), pid: z.int().min(1) });
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return systemCode(error) !== 'ESRCH';
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
