@@ -18,7 +18,6 @@ import {
   type FoundPlugin,
   type Placing,
 } from '@scistream/core/server';
-import { pino } from 'pino';
 import { container as root } from 'tsyringe';
 import { installedPlugins } from './installed-plugins.js';
 
@@ -26,12 +25,6 @@ import { installedPlugins } from './installed-plugins.js';
 export function loadedPlugins(config: Interfaces.Config): Promise<readonly FoundPlugin[]> {
   const taken = BUILT_INS.map(({ provider }) => provider);
   return findPlugins(installedPlugins(config), taken);
-}
-
-/** JSON lines on stderr: warnings with `quiet`, everything with `verbose`. */
-export function createLogger({ quiet, verbose }: { readonly quiet: boolean; readonly verbose: boolean }): Logger {
-  const level = quiet ? 'warn' : verbose ? 'debug' : 'info';
-  return pino({ level }, pino.destination({ dest: 2, sync: true }));
 }
 
 /** The control server of this process, with everything it needs; the one place where its parts are put together. */

@@ -85,10 +85,10 @@ s('SIGHUP has the policy read anew; a wrong one changes nothing, and neither end
   };
   await nextLine(daemon);
   daemon.kill('SIGHUP');
-  await says(/policy was read anew/);
+  await says(/configuration was read anew and is in force/);
   await writeFile(join(home.path, 'policy.yaml'), 'rules: []');
   daemon.kill('SIGHUP');
-  await says(/rules needs a rule.*policy could not be read; the earlier rules stay in force/);
+  await says(/rules needs a rule.*not taken over; nothing has changed/);
   assert.is(daemon.exitCode, null);
   daemon.kill('SIGTERM');
   assert.is((await result).exitCode, 0);

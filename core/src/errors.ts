@@ -26,6 +26,7 @@ export const ERROR_CODES = {
   SCI_CONFIG_EMPTY: usage('The configuration file is empty.'),
   SCI_CONFIG_SYNTAX: usage('The configuration file is not valid YAML or JSON.'),
   SCI_CONFIG_INVALID: usage('A key or value of the configuration is wrong.'),
+  SCI_CONFIG_FIXED: usage('A key of the configuration has changed that cannot change while the daemon runs.'),
   SCI_ADDRESS_INVALID: usage('Text that should be host:port is not.'),
   SCI_PORT_RANGE_INVALID: usage('A port range is reversed, empty or outside 1-65535.'),
   SCI_UID_INVALID: usage('A uid is not 8 to 64 characters of A-Z, a-z, 0-9 and "-".'),

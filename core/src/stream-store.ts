@@ -73,6 +73,8 @@ export interface StreamStore {
   delete(uid: string): Promise<void>;
   /** All records, oldest first. */
   list(): Promise<readonly StreamRecord[]>;
+  /** Makes sure that a change could be stored. @throws SCI_STATE_WRITE */
+  check?(): Promise<void>;
   /** Called once, last. */
   close(): Promise<void>;
 }

@@ -216,7 +216,7 @@ s('rules that are read anew count from then on; a wrong file changes nothing', a
   const [alice, eve] = [await ruled.as('alice'), await ruled.as('eve')];
   const { uid } = await ruled.server.setUp({ peer: alice });
   await writeFile(ruled.policy, 'rules: [{ who: {} }]');
-  await ruled.server.server.reload().then(
+  await ruled.server.server.reload(ruled.server.config).then(
     () => assert.unreachable('a wrong file'),
     () => undefined,
   );
@@ -226,7 +226,7 @@ s('rules that are read anew count from then on; a wrong file changes nothing', a
     ruled.policy,
     JSON.stringify({ rules: [{ who: { identities: ['token:eve'] }, encryption: ['none'] }] }),
   );
-  await ruled.server.server.reload();
+  await ruled.server.server.reload(ruled.server.config);
   await ruled.server.setUp({ peer: eve });
   await refused(alice.control.update({ uid, remoteListeners: ['10.0.1.2:9'] }), 'SCI_FORBIDDEN');
 });

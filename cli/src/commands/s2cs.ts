@@ -1,5 +1,5 @@
 import { Flags } from '@oclif/core';
-import { formatAddress, toSciStreamError } from '@scistream/core';
+import { formatAddress } from '@scistream/core';
 import { BaseCommand } from '../base-command.js';
 import { gatewayFlags, releaseFlag } from '../gateway-flags.js';
 import { printJson } from '../output.js';
@@ -26,33 +26,36 @@ export default class S2cs extends BaseCommand {
 
   async run(): Promise<object | undefined> {
     const { flags } = await this.parse(S2cs);
-    const { config, file } = await this.loadConfig('s2cs', flags);
+    const loaded = await this.loadConfig('s2cs', flags);
+    const { config, file } = loaded;
     const { facility, insecure } = config;
-    const { checkDaemonConfig, composeControlServer, createLogger, loadedPlugins } = await import('../compose.js');
+    const { checkDaemonConfig, composeControlServer, loadedPlugins } = await import('../compose.js');
     const plugins = await loadedPlugins(this.config);
     if (flags.check) {
       await checkDaemonConfig(config, plugins);
       this.log(`s2cs ${facility} can run with this configuration, on ${formatAddress(config.listen)}`);
       return { valid: true, facility, listen: formatAddress(config.listen), ...(file !== undefined && { file }) };
     }
-    const { runDaemon } = await import('../daemon.js');
-    const log = createLogger(flags);
+    const { createLog, reloader, runDaemon } = await import('../running.js');
+    const { log, setLevel } = createLog(flags);
+    setLevel(config.log);
     const server = composeControlServer(config, log, plugins);
-    const reload = (): Promise<void> =>
-      server.reload().catch((error: unknown) => {
-        const { code, message } = toSciStreamError(error);
-        log.error({ code, error: message }, 'policy could not be read; the earlier rules stay in force');
-      });
-    const reloads = config.policy !== undefined || config.audit !== undefined;
-    await runDaemon(
-      server,
-      { release: flags['release-on-exit'], ...(reloads && { reload }) },
-      ({ address, fingerprint }) => {
-        if (flags.json) printJson({ facility, listen: address, fingerprint, insecure }, false);
-        else
-          this.log(`s2cs ${facility} listens on ${address} (${fingerprint ? `fingerprint ${fingerprint}` : 'no TLS'})`);
+    const reload = reloader(loaded, {
+      changeable: ['auth', 'audit', 'limits', 'log', 'policy', 'tls'],
+      load: () => this.loadConfig('s2cs', { ...flags, config: file ?? flags.config }),
+      check: (next) => checkDaemonConfig(next, plugins),
+      apply: async (next) => {
+        const fingerprint = await server.reload(next);
+        setLevel(next.log);
+        return { fingerprint };
       },
-    );
+      log,
+    });
+    await runDaemon(server, { release: flags['release-on-exit'], reload, log }, ({ address, fingerprint }) => {
+      if (flags.json) printJson({ facility, listen: address, fingerprint, insecure }, false);
+      else
+        this.log(`s2cs ${facility} listens on ${address} (${fingerprint ? `fingerprint ${fingerprint}` : 'no TLS'})`);
+    });
     return undefined;
   }
 }

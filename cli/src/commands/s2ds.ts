@@ -21,18 +21,31 @@ export default class S2ds extends BaseCommand {
 
   async run(): Promise<object | undefined> {
     const { flags } = await this.parse(S2ds);
-    const { config, file } = await this.loadConfig('s2ds', flags);
+    const loaded = await this.loadConfig('s2ds', flags);
+    const { config, file } = loaded;
     const { name, listen } = config;
-    const { checkDaemonConfig, composeDataServer, createLogger, loadedPlugins } = await import('../compose.js');
+    const { checkDaemonConfig, composeDataServer, loadedPlugins } = await import('../compose.js');
     const plugins = await loadedPlugins(this.config);
     if (flags.check) {
       await checkDaemonConfig(config, plugins);
       this.log(`s2ds ${name} can run with this configuration, on ${listen}`);
       return { valid: true, name, listen, ...(file !== undefined && { file }) };
     }
-    const { runDaemon } = await import('../daemon.js');
-    const server = composeDataServer(config, createLogger(flags), plugins);
-    await runDaemon(server, { release: flags['release-on-exit'] }, ({ address }) => {
+    const { createLog, reloader, runDaemon } = await import('../running.js');
+    const { log, setLevel } = createLog(flags);
+    setLevel(config.log);
+    const server = composeDataServer(config, log, plugins);
+    const reload = reloader(loaded, {
+      changeable: ['log'],
+      load: () => this.loadConfig('s2ds', { ...flags, config: file ?? flags.config }),
+      check: (next) => checkDaemonConfig(next, plugins),
+      apply: (next) => {
+        setLevel(next.log);
+        return Promise.resolve({});
+      },
+      log,
+    });
+    await runDaemon(server, { release: flags['release-on-exit'], reload, log }, ({ address }) => {
       if (flags.json) printJson({ name, listen: address }, false);
       else this.log(`s2ds ${name} listens on ${address}`);
     });

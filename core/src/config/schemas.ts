@@ -26,6 +26,9 @@ export function surroundings(directory: string, env: NodeJS.ProcessEnv): Surroun
 const state = ({ directory, stateHome }: Surroundings, asRoot: string, asUser: string) =>
   field.path(directory).prefault(join(stateHome, stateHome === '/var/lib' ? asRoot : asUser));
 
+/** The least a line of the log has to matter; `--quiet` and `--verbose` are stronger. */
+const logLevel = z.enum(['error', 'warn', 'info', 'debug']).optional();
+
 const gatewayShape = ({ hostName }: Surroundings) => ({
   name: field.name.prefault(hostName),
   wan: field.gatewayIp.prefault('127.0.0.1'),
@@ -70,6 +73,7 @@ export function s2csSchema(around: Surroundings) {
     runtimes: field.options.prefault({}),
     plugins: z.array(z.string().min(1)).prefault([]),
     policy: path.optional(),
+    log: logLevel,
     audit: z
       .strictObject({
         file: path,
@@ -103,6 +107,7 @@ export function s2dsSchema(around: Surroundings) {
     proxies: field.options.prefault({}),
     runtimes: field.options.prefault({}),
     plugins: z.array(z.string().min(1)).prefault([]),
+    log: logLevel,
   });
 }
 

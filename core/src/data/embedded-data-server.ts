@@ -89,6 +89,11 @@ export class EmbeddedDataServer implements DataServer {
     await this.#plugins.dataServer(this.settings.proxy, this.settings.runtime);
   }
 
+  /** Makes sure that a promise could be stored. @throws SCI_STATE_WRITE */
+  check(): Promise<void> {
+    return this.#store.check();
+  }
+
   get name(): string {
     return this.settings.name;
   }

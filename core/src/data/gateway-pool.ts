@@ -133,6 +133,11 @@ export class GatewayPool {
     throw this.#noRoom(rooms, wish);
   }
 
+  /** Whether a gateway was down when it was last spoken to. */
+  get degraded(): boolean {
+    return this.links.some(({ error }) => error !== undefined);
+  }
+
   /** All gateways in the order of the configuration. */
   async overview(): Promise<readonly GatewayStatus[]> {
     return await Promise.all(this.links.map((link) => this.#status(link)));

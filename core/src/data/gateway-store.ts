@@ -43,6 +43,11 @@ export class GatewayStore {
     private readonly credentials: string,
   ) {}
 
+  /** Makes sure that a promise could be stored. @throws SCI_STATE_WRITE */
+  check(): Promise<void> {
+    return this.database.check();
+  }
+
   /** @param state Directory of the gateway's state. @throws as `StateDatabase.open` */
   static async open(state: string): Promise<GatewayStore> {
     const store = new GatewayStore(await StateDatabase.open(state), join(state, 'credentials'));

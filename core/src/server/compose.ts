@@ -23,6 +23,8 @@ import { RulesPolicy, systemResolver, type Placing } from '../policy/rules-polic
 import { Providers, type BuiltIn, type FoundPlugin } from '../plugins/index.js';
 import { LevelStreamStore } from '../store/level-stream-store.js';
 import { ControlServer } from './control-server.js';
+import { PolicyInForce, type OpenAuthenticator } from './in-force.js';
+import type { Prepared } from './prepare.js';
 import { StreamController } from './stream-controller.js';
 import { TOKENS } from './tokens.js';
 
@@ -60,17 +62,19 @@ export function createProviders(
  * only: one per process, on a child container of its own. Anything may be replaced by registering its token afterwards.
  */
 export function registerServer(container: DependencyContainer, { config, logger, plugins }: ServerParts): void {
-  const { facility, limits, gateways, state, listen, tls, insecure } = config;
+  const { facility, gateways, state, listen, tls, insecure } = config;
   const singleton = { lifecycle: Lifecycle.Singleton } as const;
   const audit = config.audit && new AuditLog(config.audit);
+  // One object for all who ask, so that a new configuration can change what is in it.
+  const limits = { ...config.limits };
+  const policy = instanceCachingFactory((c) => new PolicyInForce(policyOf(config, c, audit)));
   container.register(TOKENS.Logger, { useValue: logger });
   container.register(TOKENS.Limits, { useValue: limits });
   container.register(TOKENS.ControlServerSettings, { useValue: { listen, tls, insecure, state } });
   container.register(TOKENS.Providers, { useValue: createProviders(plugins, config) });
-  container.register(TOKENS.PluginHost, { useValue: new PluginHost(logger, state) });
   container.register(TOKENS.StreamStore, { useValue: new LevelStreamStore(state) });
   container.register(TOKENS.Resolver, { useValue: systemResolver });
-  container.register(TOKENS.Policy, { useFactory: instanceCachingFactory((c) => policyOf(config, c, audit)) });
+  container.register(TOKENS.Policy, { useFactory: policy });
   container.register(TOKENS.Gateways, {
     useFactory: instanceCachingFactory((c) => {
       let id: Promise<string> | undefined;
@@ -87,9 +91,16 @@ export function registerServer(container: DependencyContainer, { config, logger,
     }),
   });
   container.register(TOKENS.Authenticator, {
-    useFactory: (c) => async () => {
-      const found = await authenticators(config, c.resolve(TOKENS.Providers), c.resolve(TOKENS.PluginHost));
-      return audit ? new AuditedAuthenticator(found, audit, c.resolve(TOKENS.Logger)) : found;
+    useFactory: (c) => () => openAuthenticator(config, c, audit),
+  });
+  container.register(TOKENS.Prepare, {
+    useFactory: (c) => async (next) => {
+      const prepared = await prepare(next, c);
+      const commit = (): void => {
+        policy(c).replace(prepared.policy);
+        Object.assign(limits, next.limits);
+      };
+      return { ...prepared, commit };
     },
   });
   container.register(TOKENS.StreamController, { useClass: StreamController }, singleton);
@@ -113,6 +124,49 @@ function policyOf({ policy }: S2csConfig, c: DependencyContainer, audit: AuditLo
   };
   const rules = policy === undefined ? new OwnerPolicy() : new RulesPolicy(policy, placing, c.resolve(TOKENS.Resolver));
   return audit ? new AuditedPolicy(rules, audit) : rules;
+}
+
+/** Reads all that calls depend on. @throws what is wrong with it; then nothing is left open. */
+async function prepare(
+  config: S2csConfig,
+  c: DependencyContainer,
+): Promise<Omit<Prepared, 'commit'> & { readonly policy: Policy }> {
+  const audit = config.audit && new AuditLog(config.audit);
+  const policy = policyOf(config, c, audit);
+  try {
+    await policy.load?.();
+    const authenticator = await openAuthenticator(config, c, audit);
+    const discard = async (): Promise<void> => {
+      policy.close?.();
+      await authenticator.close();
+    };
+    return { policy, authenticator, discard };
+  } catch (error) {
+    policy.close?.();
+    throw error;
+  }
+}
+
+/** With contexts of its own for the plugins it may come from. */
+async function openAuthenticator(
+  config: S2csConfig,
+  c: DependencyContainer,
+  audit: AuditLog | undefined,
+): Promise<OpenAuthenticator> {
+  const log = c.resolve(TOKENS.Logger);
+  const host = new PluginHost(log, config.state);
+  const close = async (): Promise<void> => {
+    // A refusal that came after the policy had closed it may have opened it once more.
+    audit?.close();
+    await host.close();
+  };
+  try {
+    const found = await authenticators(config, c.resolve(TOKENS.Providers), host);
+    return { authenticator: audit ? new AuditedAuthenticator(found, audit, log) : found, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
 }
 
 /** @throws SCI_CONFIG_INVALID when other machines could use the control server and `auth` does not say who may. */

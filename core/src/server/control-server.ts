@@ -12,13 +12,18 @@ import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { inject, injectable } from 'tsyringe';
 import { formatAddress, isLoopback, type Address } from '../address.js';
-import type { Authenticator } from '../authenticator.js';
+import type { S2csConfig } from '../config/index.js';
 import { messageOf, SciStreamError, systemCode } from '../errors.js';
+import { Streams } from '../gen/scistream/v1/streams_pb.js';
+import { Control } from '../gen/scistream_pb.js';
 import type { Logger } from '../logger.js';
 import { within } from '../wait.js';
-import { fingerprintOf, readKeyPair, selfSigned } from './certificate.js';
+import { fingerprintOf, readKeyPair, selfSigned, type KeyPair } from './certificate.js';
+import { Health } from './health.js';
+import { AuthenticatorInForce, type OpenAuthenticator } from './in-force.js';
 import { authentication, errorStatus, PEER } from './interceptors.js';
 import { controlService, streamsService, type ServiceParts } from './services.js';
+import type { Prepare } from './prepare.js';
 import { lockState } from './state-lock.js';
 import { TOKENS } from './tokens.js';
 
@@ -53,7 +58,9 @@ export interface Listening {
 export class ControlServer {
   readonly #sessions = new Set<ServerHttp2Session>();
   readonly #sockets = new Set<Socket>();
+  readonly #health: Health;
   #server: Http2SecureServer | Http2Server | undefined;
+  #authenticator: AuthenticatorInForce | undefined;
   #unlock: () => Promise<void> = () => Promise.resolve();
   /** Calls can be served; until then they are refused. */
   #opened = false;
@@ -61,9 +68,13 @@ export class ControlServer {
   constructor(
     @inject(TOKENS.ControlServerSettings) private readonly settings: ControlServerSettings,
     @inject(TOKENS.ServiceParts) private readonly services: ServiceParts,
-    @inject(TOKENS.Authenticator) private readonly authenticator: () => Promise<Authenticator>,
+    @inject(TOKENS.Authenticator) private readonly authenticator: () => Promise<OpenAuthenticator>,
+    @inject(TOKENS.Prepare) private readonly prepare: Prepare,
     @inject(TOKENS.Logger) private readonly log: Logger,
-  ) {}
+  ) {
+    const names = [Control.typeName, Streams.typeName];
+    this.#health = new Health(names, () => services.gateways.degraded);
+  }
 
   /**
    * Takes the state directory, opens the gateway, and listens.
@@ -85,6 +96,7 @@ export class ControlServer {
    * @throws The first thing that went wrong, after everything else was ended.
    */
   async stop({ release = false } = {}): Promise<void> {
+    this.#health.stage = 'stopping';
     const server = this.#server;
     this.#server = undefined;
     const closed = server && once(server, 'close');
@@ -93,23 +105,49 @@ export class ControlServer {
     await this.services.controller.close(release).catch((error: unknown) => failures.push(error));
     for (const session of this.#sessions) session.close();
     if (closed) await within(closed, CLOSE_GRACE_MS, () => new Error('late')).catch(() => this.#cutSockets());
+    await this.#authenticator?.close().catch((error: unknown) => failures.push(error));
     await this.#unlock();
     if (failures.length > 0) throw failures[0];
   }
 
-  /** Reads the policy anew, all of it or nothing. @throws what is wrong with it */
-  reload(): Promise<void> {
-    return this.services.controller.reload();
+  /**
+   * Puts in force what of a configuration can change while calls are served: `auth`, `policy`, `audit`, `limits`, `tls`.
+   * The files that these keys name are read anew. All of it or nothing; calls and streams that exist do not notice. Not to
+   * be called while an earlier call goes on.
+   * @returns The fingerprint of the certificate that new connections see; undefined without TLS.
+   * @throws what is wrong with it
+   */
+  async reload(config: S2csConfig): Promise<string | undefined> {
+    const pair = await this.#keyPair(config.tls);
+    const prepared = await this.prepare(config);
+    const server = this.#server;
+    if (!server || !this.#authenticator) {
+      await prepared.discard();
+      throw new SciStreamError('SCI_SHUTTING_DOWN', 'The control server is not running.');
+    }
+    if (pair && 'setSecureContext' in server) server.setSecureContext(secure(pair));
+    this.#authenticator.replace(prepared.authenticator);
+    prepared.commit();
+    this.#warnIfOpen(prepared.authenticator);
+    return pair && fingerprintOf(pair.cert);
+  }
+
+  /** Makes sure that a stream could be recorded. @throws SCI_STATE_WRITE */
+  check(): Promise<void> {
+    return this.services.controller.check();
+  }
+
+  #warnIfOpen({ authenticator }: OpenAuthenticator): void {
+    const { listen } = this.settings;
+    if (authenticator.id !== 'none' || isLoopback(listen.host)) return;
+    this.log.warn({ listen: formatAddress(listen) }, 'authentication is off: anybody who reaches this port may use it');
   }
 
   async #open(): Promise<Listening> {
-    const authenticator = await this.authenticator();
-    if (authenticator.id === 'none' && !isLoopback(this.settings.listen.host)) {
-      this.log.warn(
-        { listen: formatAddress(this.settings.listen) },
-        'authentication is off: anybody who reaches this port may use it',
-      );
-    }
+    const opened = await this.authenticator();
+    const authenticator = new AuthenticatorInForce(opened);
+    this.#authenticator = authenticator;
+    this.#warnIfOpen(opened);
     const services = connectNodeAdapter({
       routes: (router) => {
         controlService(router, this.services);
@@ -119,11 +157,10 @@ export class ControlServer {
       contextValues: (request) => createContextValues().set(PEER, request.socket.remoteAddress ?? ''),
       readMaxBytes: MAX_MESSAGE_BYTES,
     });
-    const handler = (request: Request, response: Response): void => answer(services, this.#opened, request, response);
-    const pair = this.settings.insecure ? undefined : await this.#keyPair();
-    const server = pair
-      ? createSecureServer({ ...pair, allowHTTP1: true, minVersion: 'TLSv1.3' }, handler)
-      : createServer(handler);
+    const handler = (request: Request, response: Response): void =>
+      answer(this.#health, this.#opened ? services : undefined, request, response);
+    const pair = await this.#keyPair(this.settings.tls);
+    const server = pair ? createSecureServer({ ...secure(pair), allowHTTP1: true }, handler) : createServer(handler);
     this.#server = server;
     server.on('session', (session: ServerHttp2Session) => {
       this.#sessions.add(session);
@@ -139,6 +176,7 @@ export class ControlServer {
     // Not before the address is ours: a second server started by mistake must not disturb what the first one runs.
     await this.services.controller.open();
     this.#opened = true;
+    this.#health.stage = 'serving';
     // A failed accept (EMFILE) concerns one caller; without a listener it would end the process.
     server.on('error', (error: unknown) => this.log.warn({ error: messageOf(error) }, 'a connection was not accepted'));
     return {
@@ -164,9 +202,10 @@ export class ControlServer {
     });
   }
 
-  #keyPair(): Promise<{ readonly cert: string; readonly key: string }> {
-    const { tls, state, listen } = this.settings;
-    return tls ? readKeyPair(tls) : selfSigned(join(state, 'tls'), listen.host);
+  async #keyPair(tls: ControlServerSettings['tls']): Promise<KeyPair | undefined> {
+    const { insecure, state, listen } = this.settings;
+    if (insecure) return undefined;
+    return await (tls ? readKeyPair(tls) : selfSigned(join(state, 'tls'), listen.host));
   }
 
   /** Ends clients that keep their connection open although they were asked to go. */
@@ -175,23 +214,27 @@ export class ControlServer {
   }
 }
 
+/** All that depends on the certificate, at the start and whenever it is replaced. */
+const secure = (pair: KeyPair) => ({ ...pair, minVersion: 'TLSv1.3' as const });
+
 type Services = ReturnType<typeof connectNodeAdapter>;
 type Request = Parameters<Services>[0];
 type Response = Parameters<Services>[1];
 
 /**
- * Hands a request on to the services. What host the caller typed is of no use here, and connect-node makes a URL of it
+ * Hands a request on to the services, if they can serve already. What host the caller typed is of no use here, and connect-node makes a URL of it
  * and throws when it cannot: a stranger could end the process with it, and IPv6 addresses come without brackets.
  */
-function answer(services: Services, opened: boolean, request: Request, response: Response): void {
+function answer(health: Health, services: Services | undefined, request: Request, response: Response): void {
   const refuse = (status: number): void => {
     response.statusCode = status;
     response.end();
   };
-  if (!opened) return refuse(503);
   request.headers.host = 'localhost';
   if (request.httpVersionMajor === 2) request.headers[':authority'] = 'localhost';
   try {
+    if (health.answer(request, response)) return;
+    if (!services) return refuse(503);
     services(request, response);
   } catch {
     refuse(400);

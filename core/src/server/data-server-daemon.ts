@@ -12,6 +12,7 @@ import { DataServer } from '../gen/scistream/v1/data_server_pb.js';
 import type { Logger } from '../logger.js';
 import { parseRole, parseUid } from '../s2ds.js';
 import { enrolment } from './enrolment.js';
+import { Health } from './health.js';
 import { errorStatus } from './interceptors.js';
 import { connectResultsMessage, microseconds, statisticsMessage, statusMessage } from '../rpc/messages.js';
 import { lockState } from './state-lock.js';
@@ -29,6 +30,7 @@ export interface DataServerDaemonSettings {
 export class DataServerDaemon {
   readonly #path: string;
   readonly #sessions = new Set<ServerHttp2Session>();
+  readonly #health = new Health([DataServer.typeName]);
   #server: Http2Server | undefined;
   #unlock: () => Promise<void> = () => Promise.resolve();
 
@@ -46,15 +48,17 @@ export class DataServerDaemon {
     try {
       await this.gateway.open();
       const interceptors = [errorStatus(this.log), enrolment(this.settings.state, this.log)];
-      const server = createServer(
-        connectNodeAdapter({ routes: (router) => routes(router, this.gateway), interceptors }),
-      );
+      const services = connectNodeAdapter({ routes: (router) => routes(router, this.gateway), interceptors });
+      const server = createServer((request, response) => {
+        if (!this.#health.answer(request, response)) services(request, response);
+      });
       this.#server = server;
       server.on('session', (session: ServerHttp2Session) => {
         this.#sessions.add(session);
         session.once('close', () => this.#sessions.delete(session));
       });
       await this.#listen(server);
+      this.#health.stage = 'serving';
     } catch (error) {
       await this.stop().catch((failure: unknown) => this.log.error({ error: messageOf(failure) }, 'cannot clean up'));
       throw error;
@@ -67,6 +71,7 @@ export class DataServerDaemon {
    * @param options.release Whether to release every stream first; otherwise they go on.
    */
   async stop({ release = false } = {}): Promise<void> {
+    this.#health.stage = 'stopping';
     const server = this.#server;
     this.#server = undefined;
     const closed = server && once(server, 'close');
@@ -79,6 +84,11 @@ export class DataServerDaemon {
       await closed;
       await this.#unlock();
     }
+  }
+
+  /** Makes sure that what the gateway promises could be stored. @throws SCI_STATE_WRITE */
+  check(): Promise<void> {
+    return this.gateway.check();
   }
 
   async #listen(server: Http2Server): Promise<void> {

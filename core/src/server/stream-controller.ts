@@ -19,7 +19,7 @@ import { TOKENS } from './tokens.js';
 const EARLY_HELLO_MS = 2_000;
 const MAX_TARGETS = 4096;
 
-/** What a control server grants at most: key `limits` of its configuration. */
+/** What a control server grants at most: key `limits` of its configuration. To be looked up anew each time: it may change. */
 export interface Limits {
   /** Streams that exist at once. */
   readonly streams: number;
@@ -154,10 +154,9 @@ export class StreamController {
     await this.policy.check(identity, { kind: 'probe', stream, targets: [target] });
   }
 
-  /** Reads anew what the policy depends on. @throws what is wrong with it; then nothing changes. */
-  async reload(): Promise<void> {
-    await this.policy.load?.();
-    this.log.info({}, 'policy was read anew');
+  /** Makes sure that a change of a stream could be recorded. @throws SCI_STATE_WRITE */
+  async check(): Promise<void> {
+    await this.store.check?.();
   }
 
   /** RELEASE: idempotent as long as the stream is remembered. */

@@ -1,13 +1,13 @@
 import type { InjectionToken } from 'tsyringe';
-import type { Authenticator } from '../authenticator.js';
 import type { GatewayPool } from '../data/gateway-pool.js';
 import type { Logger } from '../logger.js';
 import type { Policy } from '../policy.js';
 import type { Resolver } from '../policy/rules-policy.js';
-import type { PluginHost } from '../plugins/host.js';
 import type { Providers } from '../plugins/index.js';
 import type { StreamStore } from '../stream-store.js';
 import type { ControlServer, ControlServerSettings } from './control-server.js';
+import type { OpenAuthenticator } from './in-force.js';
+import type { Prepare } from './prepare.js';
 import type { ServiceParts } from './services.js';
 import type { Limits, StreamController } from './stream-controller.js';
 
@@ -24,11 +24,11 @@ export const TOKENS = {
   /** Of the names of targets, where there are rules. */
   Resolver: token<Resolver>('Resolver'),
   Providers: token<Providers>('Providers'),
-  /** Of the authenticators. */
-  PluginHost: token<PluginHost>('PluginHost'),
   Gateways: token<GatewayPool>('Gateways'),
   /** Made when the server starts, because authenticators may come from plugins. */
-  Authenticator: token<() => Promise<Authenticator>>('Authenticator'),
+  Authenticator: token<() => Promise<OpenAuthenticator>>('Authenticator'),
+  /** Makes ready what a running control server can take over of a new configuration. */
+  Prepare: token<Prepare>('Prepare'),
   StreamController: token<StreamController>('StreamController'),
   ServiceParts: token<ServiceParts>('ServiceParts'),
   ControlServerSettings: token<ControlServerSettings>('ControlServerSettings'),

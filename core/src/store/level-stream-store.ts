@@ -48,6 +48,10 @@ export class LevelStreamStore extends MemoryStreamStore {
     );
   }
 
+  async check(): Promise<void> {
+    await this.#database?.check();
+  }
+
   override async close(): Promise<void> {
     await this.#database?.close();
     this.#database = undefined;

@@ -61,6 +61,11 @@ export class StateDatabase {
     }
   }
 
+  /** Writes something of no meaning to the disk. @throws SCI_STATE_WRITE */
+  async check(): Promise<void> {
+    await this.write([{ type: 'put', table: 'check', key: 'last', value: new Date().toISOString() }]);
+  }
+
   async close(): Promise<void> {
     await this.level.close();
   }
