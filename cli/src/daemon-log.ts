@@ -7,7 +7,7 @@ const LEVELS = { debug: 20, info: 30, warn: 40, error: 50 } as const;
 export interface DaemonLog {
   readonly log: Logger;
   /** Applies to everything that logs from now on. @param level Key `log` of the configuration; absent: `info`. */
-  setLevel(level: keyof typeof LEVELS | undefined): void;
+  readonly setLevel: (level: keyof typeof LEVELS | undefined) => void;
 }
 
 /** With the flag `quiet` warnings, with `verbose` everything, whatever the configuration says. */

@@ -6,11 +6,11 @@ export interface ReloadSteps<Kind extends ConfigKind> {
   /** Keys that may change, each with all below it. */
   readonly changeable: readonly string[];
   /** Reads the configuration from where the first one came from. */
-  load(): Promise<LoadedConfig<Kind>>;
+  readonly load: () => Promise<LoadedConfig<Kind>>;
   /** Checks what a schema cannot, as `config check` does. */
-  check(config: Configs[Kind]): Promise<void>;
+  readonly check: (config: Configs[Kind]) => Promise<void>;
   /** Puts it in force, all of it or nothing. @returns what to log about it */
-  apply(config: Configs[Kind]): Promise<object>;
+  readonly apply: (config: Configs[Kind]) => Promise<object>;
   readonly log: Logger;
 }
 

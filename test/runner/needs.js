@@ -3,11 +3,17 @@ import { spawnSync } from 'node:child_process';
 import { hasProgram, packageOf } from '../setup.js';
 
 const isRoot = () => process.getuid?.() === 0;
-const canUnshare = () => spawnSync('unshare', ['--net', 'true'], { stdio: 'ignore' }).status === 0;
+const succeeds = (program, ...args) => spawnSync(program, args, { stdio: 'ignore' }).status === 0;
+const canUnshare = () => succeeds('unshare', '--net', 'true');
 
 /** Needs that are not a program: undefined when met, otherwise why not. */
 const CONDITIONS = {
   root: () => (isRoot() ? undefined : 'root'),
+  // Not installed when it is missing: the package would bring all of systemd.
+  'systemd-notify': () =>
+    succeeds('systemd-notify', '--version') && succeeds('/usr/bin/python3', '--version')
+      ? undefined
+      : 'systemd-notify and python3 (apt-get install systemd python3)',
   netns: () => {
     if (!hasProgram('ip')) return `ip (apt-get install ${packageOf('ip')})`;
     return canUnshare() ? undefined : 'the right to make network namespaces';

@@ -72,7 +72,7 @@ export class PolicyInForce implements Policy {
 /** An authenticator and what ends the plugins it came from. */
 export interface OpenAuthenticator {
   readonly authenticator: Authenticator;
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 /** An authenticator that can be replaced while it is asked. */

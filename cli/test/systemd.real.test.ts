@@ -1,0 +1,156 @@
+// needs: systemd-notify
+/** What the service manager is told, by a stand-in for it that listens where NOTIFY_SOCKET says. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { eventually } from '@scistream/core/testing';
+import { freeRange } from '../../test/support/ports.js';
+import { Home, nextLine, resultOf } from './support/cli.js';
+
+const s = suite<{ home: Home }>('systemd');
+
+s.before.each(async (context) => {
+  context.home = await Home.create();
+});
+s.after.each(({ home }) => home.remove());
+
+const PATIENCE_MS = 60_000;
+/** Prints every datagram as a line of JSON. Node.js has no datagram sockets in the file system. */
+const LISTENER = `
+import json, socket, sys
+manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+manager.bind(sys.argv[1])
+print('"listening"', flush=True)
+while True:
+    print(json.dumps(manager.recv(4096).decode()), flush=True)
+`;
+
+/** Stands in for systemd. */
+class Manager implements AsyncDisposable {
+  readonly #heard: string[] = [];
+
+  private constructor(
+    readonly path: string,
+    private readonly child: ChildProcess & { readonly stdout: NodeJS.ReadableStream },
+  ) {
+    createInterface(child.stdout).on('line', (line) => this.#heard.push(String(JSON.parse(line))));
+  }
+
+  static async start(home: Home): Promise<Manager> {
+    const path = join(home.path, 'notify');
+    const child = spawn('/usr/bin/python3', ['-c', LISTENER, path], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const manager = new Manager(path, child);
+    await manager.hears('listening');
+    return manager;
+  }
+
+  /** What a daemon that it starts has in its environment. */
+  environment(watchdogMs?: number): NodeJS.ProcessEnv {
+    return { NOTIFY_SOCKET: this.path, ...(watchdogMs && { WATCHDOG_USEC: String(watchdogMs * 1000) }) };
+  }
+
+  count(text: string): number {
+    return this.#heard.filter((heard) => heard.split('\n').includes(text)).length;
+  }
+
+  async hears(text: string, times = 1): Promise<void> {
+    await eventually(() => assert.ok(this.count(text) >= times, `${text} in ${this.#heard.join('; ')}`), PATIENCE_MS);
+  }
+
+  /** What it was told, without what makes systemd-notify wait for it, and repetitions. */
+  get story(): readonly string[] {
+    const firsts = this.#heard.flatMap((heard) => /^(\w+=1)$/m.exec(heard)?.[1] ?? []);
+    const told = firsts.filter((word) => word !== 'BARRIER=1' && word !== 'WATCHDOG=1');
+    return told.filter((word, i) => word !== told[i - 1]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const exit = once(this.child, 'exit');
+    this.child.kill('SIGKILL');
+    await exit;
+  }
+}
+
+async function s2cs(home: Home, env: NodeJS.ProcessEnv): Promise<ChildProcess> {
+  const { first, last } = await freeRange(17);
+  const gateways = [{ name: 'dtn1', wan: '127.0.0.2', lan: '127.0.0.3', ports: `${first}-${last - 1}` }];
+  const config = { facility: 'aps', listen: `127.0.0.1:${last}`, state: join(home.path, 'state'), gateways };
+  const file = join(home.path, 's2cs.conf');
+  await writeFile(file, JSON.stringify(config));
+  return home.start('s2cs.js', ['--config', file], env);
+}
+
+async function s2ds(home: Home, env: NodeJS.ProcessEnv): Promise<ChildProcess> {
+  const { first, last } = await freeRange(16);
+  const listen = `unix:${join(home.path, 's2ds.sock')}`;
+  const file = join(home.path, 's2ds.conf');
+  await writeFile(
+    file,
+    JSON.stringify({ name: 'dtn1', listen, state: join(home.path, 'state'), ports: `${first}-${last}` }),
+  );
+  return home.start('s2ds.js', ['--config', file], env);
+}
+
+async function saysOnStderr({ stderr }: ChildProcess, text: RegExp): Promise<void> {
+  if (!stderr) throw new Error('no stderr');
+  let said = '';
+  stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  await eventually(() => assert.match(said, text), PATIENCE_MS);
+}
+
+for (const [name, start] of [
+  ['s2cs', s2cs],
+  ['s2ds', s2ds],
+] as const) {
+  s(`${name} says when it is ready, reloads and stops, and that it lives`, async ({ home }) => {
+    await using manager = await Manager.start(home);
+    const daemon = await start(home, manager.environment(1_000));
+    const result = resultOf(daemon);
+    await nextLine(daemon);
+    await manager.hears('READY=1');
+    await manager.hears('WATCHDOG=1', 3);
+    daemon.kill('SIGHUP');
+    await manager.hears('RELOADING=1');
+    await manager.hears('READY=1', 2);
+    daemon.kill('SIGTERM');
+    assert.is((await result).exitCode, 0);
+    await manager.hears('STOPPING=1');
+    assert.equal(manager.story, ['READY=1', 'RELOADING=1', 'READY=1', 'STOPPING=1']);
+  });
+}
+
+s('a daemon whose store cannot be written is not said to live, and the log says so', async ({ home }) => {
+  await using manager = await Manager.start(home);
+  const daemon = await s2cs(home, manager.environment(200));
+  const result = resultOf(daemon);
+  await manager.hears('WATCHDOG=1', 2);
+  // As a full disk: from now on the process can make no file longer than it is.
+  const limit = spawn('prlimit', ['--fsize=0:0', '--pid', String(daemon.pid)], { stdio: 'inherit' });
+  assert.equal(await once(limit, 'exit'), [0, null]);
+  await saysOnStderr(daemon, /the watchdog is not fed: the daemon cannot do its work/);
+  // What it says comes in order, so no beat of before is still on its way when this was heard.
+  daemon.kill('SIGHUP');
+  await manager.hears('RELOADING=1');
+  const beats = manager.count('WATCHDOG=1');
+  await manager.hears('READY=1', 2);
+  daemon.kill('SIGTERM');
+  await result;
+  await manager.hears('STOPPING=1');
+  assert.is(manager.count('WATCHDOG=1'), beats);
+});
+
+s('a manager that cannot be told is no reason not to run', async ({ home }) => {
+  const daemon = await s2ds(home, { NOTIFY_SOCKET: join(home.path, 'nobody') });
+  const result = resultOf(daemon);
+  await nextLine(daemon);
+  daemon.kill('SIGTERM');
+  const { exitCode, stderr } = await result;
+  assert.is(exitCode, 0);
+  assert.match(stderr, /the service manager cannot be told how this daemon does/);
+});
+
+s.run();
