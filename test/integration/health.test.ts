@@ -1,6 +1,6 @@
 /** Liveness, readiness and the gRPC health service, as strangers ask for them: at the start, while serving, at the end. */
 import 'reflect-metadata';
-import { EventEmitter, once } from 'node:events';
+import { EventEmitter, once, setMaxListeners } from 'node:events';
 import { connect, type ClientHttp2Session } from 'node:http2';
 import { request } from 'node:https';
 import type { IncomingMessage } from 'node:http';
@@ -88,6 +88,25 @@ s('strangers learn that it lives and serves, and nothing more', async () => {
   await unknown.return?.();
 });
 
+s('watchers that went away make room for others', async () => {
+  await using server = await TestServer.start();
+  const health = checker(server.peerOptions.url);
+  const leave = new AbortController();
+  setMaxListeners(0, leave.signal);
+  const begin = async (): Promise<Serving> => {
+    for await (const { status } of health.watch({})) return status;
+    throw new Error('a watch without an answer');
+  };
+  const held = Array.from({ length: 100 }, () => hold(health, leave.signal));
+  await Promise.all(held.map(({ first }) => first));
+  const error: unknown = await begin().catch((thrown: unknown) => thrown);
+  assert.ok(error instanceof ConnectError && error.code === Code.ResourceExhausted, String(error));
+  assert.is((await health.check({})).status, Serving.SERVING);
+  leave.abort();
+  await eventually(async () => assert.is(await begin(), Serving.SERVING), PATIENCE_MS);
+  await Promise.all(held.map(({ end }) => end));
+});
+
 s('a gateway that is down makes it degraded, not unready', async () => {
   await using directory = await temporaryDirectory();
   const s2ds = `unix:${join(directory.path, 'nobody.sock')}`;
@@ -129,6 +148,16 @@ s('not ready before the streams are taken charge of, nor while stopping; alive a
   session.close();
   await stopping;
 });
+
+/** Watches until the signal aborts. */
+function hold(
+  health: ReturnType<typeof checker>,
+  signal: AbortSignal,
+): { first: Promise<unknown>; end: Promise<unknown> } {
+  const messages = health.watch({}, { signal })[Symbol.asyncIterator]();
+  const first = messages.next();
+  return { first, end: first.then(() => messages.next()).catch(() => undefined) };
+}
 
 async function compose(state: string, store: MemoryStreamStore): Promise<{ server: ControlServer; url: string }> {
   const { first, last } = await freeRange(17);
