@@ -7,7 +7,7 @@ import { SciStreamError } from '../errors.js';
 import type { Action, Granted, Policy } from '../policy.js';
 import type { StreamRecord } from '../stream-store.js';
 import { within } from '../wait.js';
-import { parseIp } from './network.js';
+import { formatNetwork, parseIp } from './network.js';
 import { allowsAddress, allowsName, RuleSet, targetRefusal, type Rule } from './rule-set.js';
 import { readRules } from './schema.js';
 
@@ -56,7 +56,13 @@ export class RulesPolicy implements Policy {
       const placed = await this.placing(action.stream);
       const [rule] = rules.allowing(identity, { ...action, stream: { ...action.stream, ...placed } });
       const most = action.lifetimeMs === 0 ? rule?.config.limits.lifetime : undefined;
-      return { ...named(rule), ...placed, ...(most === undefined ? {} : { lifetimeMs: most }) };
+      const sources = rule?.config.sources?.map(formatNetwork);
+      return {
+        ...named(rule),
+        ...placed,
+        ...(most === undefined ? {} : { lifetimeMs: most }),
+        ...(sources ? { sources } : {}),
+      };
     }
     const allowing = rules.allowing(identity, action);
     if (action.kind !== 'update' && action.kind !== 'probe') return named(allowing[0]);
