@@ -8,7 +8,7 @@ import { NetworkTable } from './network-table.js';
 import { contains, isWithin, parseIp, specialOf, type Ip } from './network.js';
 import type { RuleConfig } from './schema.js';
 
-/** Items of a list that an error shows. */
+/** Items of a list, and rules, that an error shows. */
 const SHOWN = 8;
 
 /** A rule as decisions are made with it. */
@@ -182,12 +182,9 @@ export function targetRefusal(rules: readonly Rule[], text: string, address?: st
 
 /** What rules say, for an error: each once, and no more than anybody reads. */
 function someOf(rules: readonly Rule[], of: (config: RuleConfig, rule: Rule) => readonly string[]): string {
-  const texts = new Set<string>();
-  for (const rule of rules) {
-    for (const text of of(rule.config, rule)) texts.add(text);
-    if (texts.size > SHOWN) return `${[...texts].slice(0, SHOWN).join(', ')} and more`;
-  }
-  return [...texts].join(', ');
+  const texts = [...new Set(rules.slice(0, SHOWN).flatMap((rule) => of(rule.config, rule)))];
+  const more = texts.length > SHOWN || (texts.length > 0 && rules.length > SHOWN);
+  return `${texts.slice(0, SHOWN).join(', ')}${more ? ' and more' : ''}`;
 }
 
 const allowsPort = (ports: readonly { first: number; last: number }[] | undefined, port: number): boolean =>
