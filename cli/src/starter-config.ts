@@ -35,6 +35,7 @@ listen: 127.0.0.1:5000              # set auth before other machines can reach i
 #     issuer: https://login.aps.example
 #     audience: https://stream.aps.example
 # limits: { streams: 1000, waiting: 1000, connections: 1024, helloTimeout: 180s, lifetime: 24h }
+# encryption: optional              # also serve streams that are not encrypted between the gateways (default: required)
 
 gateways:
   - name: dtn1

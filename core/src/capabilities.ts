@@ -6,10 +6,11 @@ import type { S2DSCapabilities, StreamTls } from './s2ds.js';
 interface Needs {
   readonly transport: Transport;
   readonly tls?: StreamTls;
+  readonly sources?: readonly string[];
 }
 
 /** @param proxy Its name. @throws SCI_PROXY_UNSUPPORTED when the proxy cannot carry such a stream */
-export function mustSupport(proxy: string, supports: S2DSCapabilities, { transport, tls }: Needs): void {
+export function mustSupport(proxy: string, supports: S2DSCapabilities, { transport, tls, sources }: Needs): void {
   const unsupported = (what: string, suggestion: string): S2DSException =>
     new S2DSException('SCI_PROXY_UNSUPPORTED', `Proxy ${proxy} ${what}.`, { suggestions: [suggestion] });
   if (!supports[transport]) {
@@ -19,6 +20,12 @@ export function mustSupport(proxy: string, supports: S2DSCapabilities, { transpo
     throw unsupported(
       `cannot encrypt ${transport.toUpperCase()}`,
       'Ask for --encryption none, where both facilities allow it.',
+    );
+  }
+  if (sources && !supports.sources) {
+    throw unsupported(
+      `cannot keep out who comes from elsewhere than ${sources.join(', ')}`,
+      'The policy of this facility wants that: use --proxy relay, haproxy or nginx where programs have the network of the host.',
     );
   }
   if (!tls && supports.plain === false) {

@@ -100,6 +100,7 @@ export const ERROR_CODES = {
   SCI_TOKEN_SCOPE: auth(7, 'The token lacks a scope that the control server asks for.'),
   SCI_LOGIN_REQUIRED: auth(16, 'There is no login for the facility, or it cannot be renewed any more.'),
   SCI_LOGIN_FAILED: auth(16, 'The issuer did not complete the login: refused, expired, or misconfigured.'),
+  SCI_ENCRYPTION_REQUIRED: auth(7, 'This facility serves no streams without encryption between the gateways.'),
 
   SCI_S2CS_UNREACHABLE: control(14, 'The control server does not answer.'),
   SCI_S2DS_UNREACHABLE: control(14, 'The data server does not answer.'),

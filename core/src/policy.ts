@@ -36,6 +36,8 @@ export interface Granted {
   readonly runtime?: string;
   /** Of a `request` that asked for the most: how long that is, ms. */
   readonly lifetimeMs?: number;
+  /** Of a `request`: networks from which its listeners may accept connections; absent: from everywhere. */
+  readonly sources?: readonly string[];
   /** Of an `update`: the IP literals that were judged, one per target, and have to be put in force. */
   readonly targets?: readonly Address[];
 }

@@ -31,7 +31,7 @@ export function viewOf(
   listeners: readonly ReservedListener[],
   targets: readonly Address[],
 ): StreamView {
-  const { uid, role, transport, bitsPerSecond, tls } = request;
+  const { uid, role, transport, bitsPerSecond, tls, sources } = request;
   const inherited = inherits(runtime, request);
   const bound = ({ host, port }: Address): Address =>
     runtime.supports.hostNetwork ? { host, port } : { host: host.includes(':') ? '::' : '0.0.0.0', port };
@@ -43,14 +43,15 @@ export function viewOf(
     targets,
     bitsPerSecond,
     ...(tls ? { tls } : {}),
+    ...(sources ? { sources } : {}),
   };
 }
 
 /** What tells an instance apart from one that would have to be replaced; not its targets, which change while it runs. */
 export function specHash(proxy: string, request: StreamRequest, listeners: readonly ReservedListener[]): string {
-  const { role, transport, tls, node } = request;
+  const { role, transport, tls, node, sources } = request;
   const addresses = listeners.map(({ address }) => formatAddress(address));
-  const parts = [proxy, role, transport, addresses, tls?.certificate, node];
+  const parts = [proxy, role, transport, addresses, tls?.certificate, node, ...(sources ? [sources] : [])];
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 16);
 }
 

@@ -21,6 +21,8 @@ export interface StreamView {
   readonly bitsPerSecond: number | undefined;
   /** Present where the leg to the other gateway is encrypted; see {@link StreamTls} for which leg that is. */
   readonly tls?: StreamTls;
+  /** Networks as CIDR, `10.0.0.0/8` or `2001:db8::/32`: from nowhere else may connections come. Absent: from everywhere. */
+  readonly sources?: readonly string[];
 }
 
 /** How to run an instance; see the fields of the same names in {@link ContainerSpec}. */

@@ -49,6 +49,11 @@ export interface StreamRequest {
   readonly bitsPerSecond?: number;
   /** Absent: not encrypted. Only where `supports.tls`. */
   readonly tls?: StreamTls;
+  /**
+   * Networks (`formatNetwork`) from which connections to the listeners are accepted; all others are cut at the listener,
+   * before anything else. Absent: from everywhere. Never changes during a stream's life. Only where `supports.sources`.
+   */
+  readonly sources?: readonly string[];
   /** The machine to run on, as the runtime's `place` chose it. */
   readonly node?: string;
 }
@@ -61,6 +66,8 @@ export interface S2DSCapabilities {
   readonly tls: boolean;
   /** Carries streams that are not encrypted. Absent: it does. */
   readonly plain?: boolean;
+  /** Lets connections in from the networks of `StreamRequest.sources` alone. Absent: it cannot. */
+  readonly sources?: boolean;
   /** Enforces `bitsPerSecond`. */
   readonly rateLimit: boolean;
   /** New targets neither close a listener nor a connection in flight. */
@@ -81,6 +88,8 @@ export interface ListenerStatistics {
   readonly bytesOut: number;
   /** Connections that could not be carried to the target or broke. */
   readonly errors: number;
+  /** Connections (UDP: datagrams) cut because of `StreamRequest.sources`, which count nowhere else. Absent when there were none. */
+  readonly refused?: number;
 }
 
 /** How a stream does on its data server. */

@@ -25,6 +25,8 @@ export interface StreamRecord {
   readonly transport: Transport;
   /** Of the data between the gateways. The credentials themselves are in no record. */
   readonly encryption: 'tls' | 'none';
+  /** Networks from which its listeners accept connections, as the policy had it; absent: from everywhere. */
+  readonly sources?: readonly string[];
   readonly listeners: readonly Address[];
   /** What HELLO announced: where the producer application listens. */
   readonly announced: readonly Address[];

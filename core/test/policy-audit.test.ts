@@ -70,14 +70,14 @@ audit('what cannot be recorded is refused: a full disk, a directory that is gone
   const directory = await temporaryDirectory();
   const file = join(directory.path, 'audit.jsonl');
   await symlink('/dev/full', file);
-  const full = new AuditedPolicy(new OwnerPolicy(), new AuditLog({ file, size: 1_000, keep: 2 }));
+  const full = new AuditedPolicy(new OwnerPolicy('required'), new AuditLog({ file, size: 1_000, keep: 2 }));
   await full.load();
   assert.match(await answer(full.check(ALICE, request())), /^SCI_AUDIT_WRITE: .*ENOSPC/);
   assert.match(await answer(full.check(BOB, { kind: 'release', stream: STREAM })), /^SCI_AUDIT_WRITE/);
   full.close();
   await rm(file);
   const gone = new AuditedPolicy(
-    new OwnerPolicy(),
+    new OwnerPolicy('required'),
     new AuditLog({ file: join(directory.path, 'none', 'a'), size: 1_000, keep: 0 }),
   );
   assert.match(await answer(gone.load().then(() => ({}))), /^SCI_AUDIT_WRITE: .*ENOENT/);

@@ -90,7 +90,15 @@ s('carries bytes unchanged through a pair, in both directions at once, and count
   const [received, sent] = await Promise.all([readAll(client), target.socket().then(readAll)]);
   assert.is(sha256(received), sha256(down));
   assert.is(sha256(sent), sha256(up));
-  const expected = { connections: 1, open: 0, established: 1, bytesIn: up.length, bytesOut: down.length, errors: 0 };
+  const expected = {
+    connections: 1,
+    open: 0,
+    established: 1,
+    bytesIn: up.length,
+    bytesOut: down.length,
+    errors: 0,
+    refused: 0,
+  };
   for (const relay of [near, far]) {
     await until('closed', async () => (await relay.status()).open === 0);
     assert.equal(await relay.status(), expected);

@@ -17,7 +17,15 @@ s('drops datagrams while the target is unknown, then carries them both ways, one
   b.socket.send('three', port, '127.0.0.1');
   await until('answers', () => a.got.length === 3 && b.got.length === 1);
   assert.equal([a.got, b.got], [['one!', 'two!', '!'], ['three!']]);
-  assert.equal(await relay.status(), { connections: 2, open: 2, established: 2, bytesIn: 15, bytesOut: 15, errors: 1 });
+  assert.equal(await relay.status(), {
+    connections: 2,
+    open: 2,
+    established: 2,
+    bytesIn: 15,
+    bytesOut: 15,
+    errors: 1,
+    refused: 0,
+  });
 });
 
 s('moves a session to the new target with its next datagram', async () => {

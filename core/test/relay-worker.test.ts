@@ -23,7 +23,15 @@ s('carries bytes unchanged in both directions at once and counts them exactly', 
   assert.is(sha256(received), sha256(down));
   assert.is(sha256(sent), sha256(up));
   await until('closed', async () => (await relay.status()).open === 0);
-  const expected = { connections: 1, open: 0, established: 1, bytesIn: up.length, bytesOut: down.length, errors: 0 };
+  const expected = {
+    connections: 1,
+    open: 0,
+    established: 1,
+    bytesIn: up.length,
+    bytesOut: down.length,
+    errors: 0,
+    refused: 0,
+  };
   assert.equal(await relay.status(), expected);
 });
 
@@ -176,7 +184,7 @@ s('resets a client that was held in vain', async () => {
   const client = relay.dial();
   client.write('anyone?');
   assert.is(await ending(client), 'ECONNRESET');
-  const expected = { connections: 1, open: 0, established: 0, bytesIn: 7, bytesOut: 0, errors: 1 };
+  const expected = { connections: 1, open: 0, established: 0, bytesIn: 7, bytesOut: 0, errors: 1, refused: 0 };
   assert.equal(await relay.status(), expected);
 });
 

@@ -50,7 +50,9 @@ class Server implements AsyncDisposable {
       ports: `${range.first}-${range.last}`,
     };
     const file = join(directory, 's2cs.json');
-    await writeFile(file, JSON.stringify({ facility, listen, state, gateways: [gateway] }), { mode: 0o600 });
+    await writeFile(file, JSON.stringify({ facility, listen, state, encryption: 'optional', gateways: [gateway] }), {
+      mode: 0o600,
+    });
     const own = Object.fromEntries(
       ['DATA', 'CONFIG', 'CACHE', 'STATE'].map((name) => [
         `SCISTREAM_${name}_DIR`,

@@ -18,6 +18,7 @@ import { pluginPart, relayPart } from './loopback.js';
 import { manyPart } from './many.js';
 import { describeMachine, machineToMarkdown, type Machine } from './machine.js';
 import { namespacesPart } from './namespaces.js';
+import { policyPart } from './policy.js';
 import { works } from './process.js';
 import { parseSettings, USAGE, UsageError, type PartName, type Settings } from './settings.js';
 import { setupPart } from './setup.js';
@@ -44,6 +45,7 @@ const MEASUREMENTS: Readonly<Record<PartName, Measurement>> = {
   many: { needs: ['docker'], measure: manyPart },
   store: { needs: [], measure: storePart },
   auth: { needs: [], measure: authPart },
+  policy: { needs: [], measure: policyPart },
   existing: { needs: [], measure: existingPart },
   setup: { needs: [], measure: setupPart },
   soak: { needs: [], measure: soakPart },

@@ -12,6 +12,7 @@ export const PARTS = [
   'many',
   'store',
   'auth',
+  'policy',
   'existing',
   'setup',
   'soak',

@@ -28,7 +28,17 @@ const s = suite('credentials of a stream');
 
 const credentials = () => makeCredentials(new Date(Date.now() + 3_600_000));
 
-s('a request without credentials is served as before, and says that it is not encrypted', async () => {
+s('a request without credentials is refused, unless the configuration makes encryption optional', async () => {
+  await using server = await TestServer.start({ encryption: 'required' });
+  const asked = { uid: randomUUID(), role: 'PROD', numConn: 1, rate: 10_000 };
+  assert.match(await refused(server.peer.control.req(asked), 'SCI_ENCRYPTION_REQUIRED'), /without encryption/);
+  const udp = { ...asked, transport: 'udp' };
+  assert.match(await refused(server.peer.control.req(udp), 'SCI_ENCRYPTION_REQUIRED'), /of UDP/);
+  assert.equal((await server.peer.streams.list({ ended: true })).streams, [], 'nothing was even recorded');
+  assert.is((await server.peer.streams.describeServer({})).gateways[0]?.portsInUse, 0);
+});
+
+s('where encryption is optional, a request without credentials is served, and says that it is not encrypted', async () => {
   await using server = await TestServer.start();
   const { uid, req } = await server.setUp();
   assert.is(req.stream?.encryption, 'none');

@@ -94,6 +94,17 @@ async function read({ host, port }: { host: string; port: number }): Promise<str
   return text;
 }
 
+/** What somebody with this address hears; `cut` when it is nothing. */
+async function readFrom(localAddress: string, { host, port }: { host: string; port: number }): Promise<string> {
+  const socket = connect({ host, port, localAddress });
+  let text = '';
+  socket.on('data', (chunk) => (text += String(chunk)));
+  // To be cut may look like an error.
+  socket.on('error', () => socket.destroy());
+  await new Promise((resolve) => socket.once('close', resolve));
+  return text || 'cut';
+}
+
 const reqOf = (peer: Peer, more: object = {}): Promise<unknown> =>
   peer.control.req({ uid: randomUUID(), role: 'PROD', numConn: 1, ...more });
 
@@ -108,9 +119,38 @@ s('whoever has no rule gets nothing, and nothing is allocated', async () => {
 
 s('a request without credentials is served only where a rule allows none by name', async () => {
   await using ruled = await RuledServer.start([{ ...BEAMLINE, encryption: undefined }]);
-  const message = await refused(reqOf(await ruled.as('alice')), 'SCI_FORBIDDEN');
+  const message = await refused(reqOf(await ruled.as('alice')), 'SCI_ENCRYPTION_REQUIRED');
   assert.match(message, /Rule beamline does not allow encryption none/);
   assert.is(await ruled.portsInUse(), 0);
+});
+
+s('a consumer from a network that is not among the sources is cut at the listener', async () => {
+  const consumers = { ...BEAMLINE, name: 'consumers', roles: ['CONS'], sources: ['127.0.0.9', '::ffff:10.0.0.0/104'] };
+  await using ruled = await RuledServer.start([consumers]);
+  const alice = await ruled.as('alice');
+  const { uid, entry } = await ruled.server.setUp({ role: 'CONS', peer: alice });
+  const { sources } = await alice.streams.get({ uid });
+  assert.equal(sources, ['127.0.0.9/32', '10.0.0.0/8']);
+  const { server, port } = await greeter('127.0.0.5');
+  try {
+    const target = `127.0.0.5:${port}`;
+    await alice.control.update({ uid, remoteListeners: [target], role: 'CONS' });
+    let seen = 0;
+    server.on('connection', () => (seen += 1));
+    assert.is(await readFrom('127.0.0.8', entry), 'cut');
+    assert.is(await readFrom('127.0.0.9', entry), '127.0.0.5');
+    assert.is(seen, 1, 'the target saw the stranger');
+    const { statistics } = await alice.streams.get({ uid });
+    assert.equal(
+      statistics.map(({ connections, refused: cut }) => [connections, cut]),
+      [[1n, 1n]],
+    );
+  } finally {
+    server.close();
+  }
+  const lines = (await readFile(ruled.audit, 'utf8')).trim().split('\n');
+  const told = lines.map((line) => JSON.parse(line) as { action: string; sources?: unknown });
+  assert.equal(told.find(({ action }) => action === 'request')?.sources, sources);
 });
 
 s('an alias of a proxy is the proxy it means, and so is none', async () => {

@@ -77,7 +77,14 @@ export class Daemon implements AsyncDisposable {
     const range = { first, last: last - 1 };
     const state = join(directory.path, 'state');
     const gateway = { name: `${facility}-gw`, s2ds, wan, lan, ports: `${range.first}-${range.last}` };
-    const config = { facility, listen: `127.0.0.1:${last}`, state, gateways: [gateway], ...options.config };
+    const config = {
+      facility,
+      listen: `127.0.0.1:${last}`,
+      state,
+      encryption: 'optional',
+      gateways: [gateway],
+      ...options.config,
+    };
     const file = join(directory.path, 's2cs.conf');
     await writeFile(file, JSON.stringify(config), { mode: 0o600 });
     const { child, said } = await launch<Said>('s2cs', file);

@@ -31,6 +31,8 @@ export interface ServerOptions {
   /** Files. */
   readonly policy?: S2csConfig['policy'];
   readonly audit?: S2csConfig['audit'];
+  /** Default `optional`: existing clients know of no encryption. */
+  readonly encryption?: S2csConfig['encryption'];
   /** What the control server looks names up with, where there are rules. */
   readonly resolver?: Resolver;
   /** Default: in the process of the control server. */
@@ -197,6 +199,7 @@ async function configure(options: ServerOptions, state: string): Promise<S2csCon
     proxies: options.proxies ?? { relay: { processes: 1 } },
     runtimes: {},
     plugins: [],
+    encryption: options.encryption ?? 'optional',
     ...(options.policy !== undefined && { policy: options.policy }),
     ...(options.audit && { audit: options.audit }),
   };

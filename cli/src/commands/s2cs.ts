@@ -20,6 +20,10 @@ export default class S2cs extends BaseCommand {
     listen: Flags.string({ summary: 'where the control server listens', helpValue: 'host:port' }),
     ...gatewayFlags,
     insecure: Flags.boolean({ summary: 'speak plain text instead of TLS', allowNo: true }),
+    encryption: Flags.string({
+      summary: 'whether streams may do without, where there is no policy',
+      helpValue: 'required|optional',
+    }),
     'tls-cert': Flags.string({ summary: 'certificate chain, PEM', helpValue: 'FILE' }),
     'tls-key': Flags.string({ summary: 'key of the certificate, PEM', helpValue: 'FILE' }),
   };

@@ -89,7 +89,14 @@ async function startDaemon(
 ): Promise<Daemon> {
   const file = join(dir, `${facility}.conf`);
   const gateway = { name: `${facility}-gw`, wan: host, lan: host, ports: '5100-5109', ...more };
-  const config = { facility, listen: `${host}:5000`, state: join(dir, facility), ...keys, gateways: [gateway] };
+  const config = {
+    facility,
+    listen: `${host}:5000`,
+    state: join(dir, facility),
+    encryption: 'optional',
+    ...keys,
+    gateways: [gateway],
+  };
   await writeFile(file, JSON.stringify(config));
   const args = ['--json', verbose ? '--verbose' : '--quiet', '--release-on-exit', '--config', file];
   const child = spawn(process.execPath, [join(BIN, 's2cs.js'), ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });

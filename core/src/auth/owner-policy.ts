@@ -1,10 +1,18 @@
 import type { Identity } from '../authenticator.js';
 import { SciStreamError } from '../errors.js';
 import type { Action, Granted, Policy } from '../policy.js';
+import type { StreamRecord } from '../stream-store.js';
 
-/** Anybody who is authenticated may make streams; only the owner and admins may touch them afterwards. Gateways are for admins. */
+/**
+ * Anybody who is authenticated may make streams that are encrypted between the gateways; only the owner and admins may
+ * touch them afterwards. Gateways are for admins.
+ */
 export class OwnerPolicy implements Policy {
+  /** @param encryption Key of the configuration: `optional` also allows streams that are not encrypted. */
+  constructor(private readonly encryption: 'required' | 'optional') {}
+
   async check(identity: Identity, action: Action): Promise<Granted> {
+    if (action.kind === 'request') this.#mustEncrypt(action.stream);
     if (action.kind === 'request' || identity.admin) return {};
     if (action.kind === 'drain') {
       throw new SciStreamError('SCI_FORBIDDEN', `${ownerOf(identity)} may not drain gateways.`, {
@@ -13,6 +21,17 @@ export class OwnerPolicy implements Policy {
     }
     if (action.stream.owner === ownerOf(identity)) return {};
     throw unknownStream(action.stream.uid);
+  }
+
+  #mustEncrypt({ encryption, transport }: StreamRecord): void {
+    if (encryption === 'tls' || this.encryption === 'optional') return;
+    const what = transport === 'udp' ? 'of UDP, which cannot be encrypted' : 'without encryption';
+    throw new SciStreamError('SCI_ENCRYPTION_REQUIRED', `This facility serves no streams ${what}.`, {
+      suggestions: [
+        'Make it with scistream stream up, or with inbound-request --encryption tls, over TCP.',
+        'The operator can allow it: encryption: optional in the configuration of the control server, or a rule of its policy.',
+      ],
+    });
   }
 }
 

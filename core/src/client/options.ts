@@ -112,15 +112,13 @@ const noEncryption = (): SciStreamError =>
     suggestions: ['Add --encryption none, and encrypt in the application where the data needs it.'],
   });
 
-/** What the outbound side should be like when the caller does not say. Only a ticket tells that there is no encryption. */
+/** What the outbound side should be like when the caller does not say. That it is not encrypted both sides have to say. */
 export function fromTicket(inbound: InboundSide): SideOptions {
-  const { name, connections, listeners, bitsPerSecond = 0, transport, expiresAt, tls } = inbound;
-  const isTicket = expiresAt !== undefined;
+  const { name, connections, listeners, bitsPerSecond = 0, transport } = inbound;
   return {
     name,
     connections: connections ?? listeners.length,
     transport,
-    encryption: isTicket && !tls ? 'none' : 'tls',
     ...(bitsPerSecond > 0 && { rate: bitsPerSecond }),
   };
 }

@@ -34,6 +34,7 @@ export const SETTINGS: Readonly<Record<ConfigKind, readonly Setting[]>> = {
     { flag: 'listen', path: ['listen'], type: 'text' },
     { flag: 'state', path: ['state'], type: 'path' },
     { flag: 'insecure', path: ['insecure'], type: 'boolean' },
+    { flag: 'encryption', path: ['encryption'], type: 'text' },
     { flag: 'tls-cert', path: ['tls', 'cert'], type: 'path' },
     { flag: 'tls-key', path: ['tls', 'key'], type: 'path' },
     ...gatewayPaths(['gateways', 0]),

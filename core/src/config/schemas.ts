@@ -72,6 +72,7 @@ export function s2csSchema(around: Surroundings) {
     proxies: field.options.prefault({}),
     runtimes: field.options.prefault({}),
     plugins: z.array(z.string().min(1)).prefault([]),
+    encryption: z.enum(['required', 'optional']).prefault('required'),
     policy: path.optional(),
     log: logLevel,
     audit: z

@@ -16,6 +16,8 @@ export interface ReserveRequest {
   readonly bitsPerSecond: number;
   /** Absent: not encrypted. */
   readonly tls?: StreamTls;
+  /** From where connections are accepted, as in `StreamRequest`; absent: from everywhere. */
+  readonly sources?: readonly string[];
 }
 
 /** What the gateway has set aside. */

@@ -328,7 +328,7 @@ export class EmbeddedDataServer implements DataServer {
 }
 
 function requestOf({ request, node }: GatewayStream, listeners: readonly ReservedListener[]): StreamRequest {
-  const { uid, role, transport, bitsPerSecond, tls } = request;
+  const { uid, role, transport, bitsPerSecond, tls, sources } = request;
   return {
     uid,
     role,
@@ -336,6 +336,7 @@ function requestOf({ request, node }: GatewayStream, listeners: readonly Reserve
     listeners,
     ...(bitsPerSecond > 0 ? { bitsPerSecond } : {}),
     ...(tls ? { tls } : {}),
+    ...(sources ? { sources } : {}),
     ...(node === undefined ? {} : { node }),
   };
 }

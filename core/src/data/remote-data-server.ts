@@ -75,7 +75,7 @@ export class RemoteDataServer implements DataServer {
   }
 
   async reserve(request: ReserveRequest): Promise<Reservation> {
-    const message = { ...request, bitsPerSecond: BigInt(request.bitsPerSecond) };
+    const message = { ...request, sources: [...(request.sources ?? [])], bitsPerSecond: BigInt(request.bitsPerSecond) };
     const { gateway, proxy, runtime, listeners, rateEnforced } = await this.#repeat(() =>
       this.#client.reserve(message),
     );

@@ -132,7 +132,8 @@ export class AuditedPolicy implements Policy {
       throw error;
     }
     const inForce = granted.targets && { inForce: granted.targets.map(formatAddress) };
-    this.log.append({ ...asked, decision: 'allowed', rule: granted.rule ?? 'owner', ...inForce });
+    const sources = granted.sources && { sources: granted.sources };
+    this.log.append({ ...asked, decision: 'allowed', rule: granted.rule ?? 'owner', ...inForce, ...sources });
     return granted;
   }
 }

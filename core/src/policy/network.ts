@@ -47,6 +47,20 @@ export function parseNetwork(text: string): Network {
   return network;
 }
 
+/**
+ * A network as every program understands it: IPv4 dotted, IPv6 in hexadecimal, always with a prefix.
+ * What `parseNetwork` makes of it is the same network.
+ */
+export function formatNetwork({ four, words, prefix }: Network): string {
+  const last = words[3] ?? 0;
+  if (four) return `${[24, 16, 8, 0].map((bits) => (last >>> bits) & 255).join('.')}/${prefix - 96}`;
+  return `${words.map(hex).join(':')}/${prefix}`;
+}
+
+/** @returns canonical (`formatNetwork`), as streams carry them @throws SCI_CONFIG_INVALID */
+export const parseSources = (texts: readonly string[]): readonly string[] =>
+  texts.map((text) => formatNetwork(parseNetwork(text)));
+
 /** Whether an address is in a network. A network of IPv6 addresses, such as ::/0, contains no IPv4 address. */
 export function contains({ four, words, masks }: Network, ip: Ip): boolean {
   if (four !== ip.four) return false;

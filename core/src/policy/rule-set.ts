@@ -1,15 +1,15 @@
+import type { Address } from '../address.js';
 import type { Identity } from '../authenticator.js';
 import { ownerOf } from '../auth/owner-policy.js';
-import type { Action as AnyAction } from '../policy.js';
-import type { Address } from '../address.js';
-import { SciStreamError } from '../errors.js';
-import { formatRate } from '../units.js';
+import { SciStreamError, type ErrorCode } from '../errors.js';
+import { demandsOf, ENCRYPTION, explain, factsOf, firstFailure, type Action, type Demands } from './demands.js';
 import { matchesHost } from './host-pattern.js';
-import { contains, isWithin, parseIp, specialOf, type Ip, type Network } from './network.js';
-import { type RULED_ACTIONS, type RuleConfig } from './schema.js';
+import { NetworkTable } from './network-table.js';
+import { contains, isWithin, parseIp, specialOf, type Ip } from './network.js';
+import type { RuleConfig } from './schema.js';
 
-/** What rules are about: something with a stream. */
-type Action = Exclude<AnyAction, { kind: 'drain' }>;
+/** Items of a list, and rules, that an error shows. */
+const SHOWN = 8;
 
 /** A rule as decisions are made with it. */
 export interface Rule {
@@ -17,82 +17,18 @@ export interface Rule {
   readonly config: RuleConfig;
   /** Place in the file. */
   readonly order: number;
-  /** Only those that this rule can fail, by their place in {@link CHECKS}. */
-  readonly checks: readonly number[];
+  readonly demands: Demands;
 }
-
-interface Check {
-  /** Whether a rule says anything about it. */
-  readonly applies: (rule: RuleConfig) => boolean;
-  /** Whether the rule has nothing against it. */
-  readonly passes: (rule: RuleConfig, action: Action) => boolean;
-  /** What the rule does not allow, and what it does. */
-  readonly explain: (rule: RuleConfig, action: Action) => readonly [string, string];
-}
-
-const among = <T>(list: readonly T[] | undefined, value: T): boolean => list === undefined || list.includes(value);
-
-/** A check of something that a rule lists; without a list the rule allows all. */
-const listed = (
-  key: 'roles' | 'gateways' | 'encryption' | 'proxies' | 'runtimes',
-  of: 'role' | 'gateway' | 'encryption' | 'proxy' | 'runtime',
-): Check => ({
-  applies: (rule) => rule[key] !== undefined,
-  passes: (rule, { stream }) => among<string>(rule[key], stream[of]),
-  explain: (rule, { stream }) => [`${of} ${stream[of]}`, `${key}: ${rule[key]?.join(', ') ?? 'all'}`],
-});
-
-/** A check of a number against a limit; other actions than `request` cost nothing new. */
-const limited = (
-  key: keyof RuleConfig['limits'],
-  amount: (action: Extract<Action, { kind: 'request' }>) => number,
-  text: (value: number) => string,
-  what: string,
-): Check => ({
-  applies: ({ limits }) => limits[key] !== undefined,
-  passes: ({ limits }, action) => action.kind !== 'request' || amount(action) <= (limits[key] ?? Infinity),
-  explain: ({ limits }, action) => [
-    `${action.kind === 'request' && Number.isFinite(amount(action)) ? text(amount(action)) : 'no limit of'} ${what}`,
-    `${key}: at most ${text(limits[key] ?? Infinity)}`,
-  ],
-});
-
-/** A stream that asks for no rate may take all there is. */
-const rateOf = ({ bitsPerSecond }: { readonly bitsPerSecond: number }): number => bitsPerSecond || Infinity;
-const hours = (ms: number): string => `${Number((ms / 3_600_000).toPrecision(3))} h`;
-
-/** In the order in which a refusal is explained: the rule that got furthest says no. */
-const CHECKS: readonly Check[] = [
-  {
-    applies: ({ actions }) => actions !== undefined,
-    passes: ({ actions }, { kind }) => among(actions, ruled(kind)),
-    explain: ({ actions }, { kind }) => [`action ${ruled(kind)}`, `actions: ${actions?.join(', ') ?? 'all'}`],
-  },
-  listed('roles', 'role'),
-  listed('gateways', 'gateway'),
-  listed('proxies', 'proxy'),
-  listed('runtimes', 'runtime'),
-  listed('encryption', 'encryption'),
-  limited('connections', ({ connections }) => connections, String, 'connections'),
-  limited('bandwidth', ({ stream }) => rateOf(stream), formatRate, 'bandwidth'),
-  limited('lifetime', ({ lifetimeMs }) => lifetimeMs, hours, 'lifetime'),
-  limited('streams', ({ usage }) => usage.streams + 1, String, 'streams at once'),
-  limited(
-    'totalBandwidth',
-    ({ stream, usage }) => rateOf(stream) + usage.bitsPerSecond,
-    formatRate,
-    'bandwidth of all streams together',
-  ),
-];
 
 /** Rules put in order for decisions; never changes. A decision looks only at the rules that are about the caller. */
 export class RuleSet {
   readonly #about = new Map<string, Rule[]>();
+  readonly #networks: NetworkTable;
 
   constructor(configs: readonly RuleConfig[]) {
+    this.#networks = new NetworkTable(configs.map(({ targets }) => targets?.networks ?? []));
     for (const [order, config] of configs.entries()) {
-      const checks = [...CHECKS.keys()].filter((i) => CHECKS[i]?.applies(config));
-      const rule = { name: config.name ?? `rules.${order}`, config, order, checks };
+      const rule = { name: config.name ?? `rules.${order}`, config, order, demands: demandsOf(config) };
       for (const key of new Set(keysOfRule(config.who))) this.#add(key, rule);
     }
   }
@@ -102,22 +38,43 @@ export class RuleSet {
    * @throws SCI_FORBIDDEN (as {@link Refusal})
    */
   allowing(identity: Identity, action: Action): readonly Rule[] {
-    const about = this.#rulesAbout(identity);
+    const facts = factsOf(action);
+    const onlyFirst = !('targets' in action);
     const allowing: Rule[] = [];
     let furthest = -1;
     let closest: Rule | undefined;
-    for (const rule of about) {
-      const failed = firstFailure(rule, action);
-      if (failed === -1 && !('targets' in action)) return [rule];
-      if (failed === -1) allowing.push(rule);
-      else if (failed > furthest) [furthest, closest] = [failed, rule];
+    for (const rule of this.#rulesAbout(identity)) {
+      const failed = firstFailure(rule.demands, facts);
+      if (failed === -1) {
+        if (onlyFirst) return [rule];
+        allowing.push(rule);
+      } else if (failed > furthest) {
+        furthest = failed;
+        closest = rule;
+      }
     }
     if (allowing.length > 0) return allowing;
-    const [what, instead] = closest ? (CHECKS[furthest]?.explain(closest.config, action) ?? []) : [];
-    if (!closest || what === undefined || instead === undefined) {
+    if (!closest) {
       throw new Refusal(`No rule is about ${ownerOf(identity)}.`, 'Ask the operator of this facility for a rule.');
     }
-    throw new Refusal(`Rule ${closest.name} does not allow ${what}.`, `It allows ${instead}.`, closest.name);
+    const [what, instead] = explain(furthest, closest.config, action);
+    const open = furthest === ENCRYPTION && action.kind === 'request' && action.stream.encryption === 'none';
+    throw new Refusal(
+      `Rule ${closest.name} does not allow ${what}.`,
+      `It allows ${instead}.`,
+      closest.name,
+      open ? 'SCI_ENCRYPTION_REQUIRED' : 'SCI_FORBIDDEN',
+    );
+  }
+
+  /** Those that have a network with this address among their targets. @param rules As {@link allowing} returned them */
+  withNetworkOf(ip: Ip, rules: readonly Rule[]): readonly Rule[] {
+    const found: Rule[] = [];
+    for (const order of this.#networks.rulesWith(ip)) {
+      const rule = find(order, rules);
+      if (rule && found.at(-1) !== rule) found.push(rule);
+    }
+    return found;
   }
 
   #add(key: string, rule: Rule): void {
@@ -127,19 +84,40 @@ export class RuleSet {
   }
 
   #rulesAbout(identity: Identity): readonly Rule[] {
-    const lists = keysOfIdentity(identity).flatMap((key) => {
+    let about: readonly Rule[] = [];
+    for (const key of keysOfIdentity(identity)) {
       const list = this.#about.get(key);
-      return list ? [list] : [];
-    });
-    if (lists.length <= 1) return lists[0] ?? [];
-    return [...new Set(lists.flat())].sort((a, b) => a.order - b.order);
+      if (list) about = about.length === 0 ? list : merge(about, list);
+    }
+    return about;
   }
 }
 
-/** Which check the rule fails first; -1 when none. */
-function firstFailure({ checks, config }: Rule, action: Action): number {
-  for (const i of checks) if (CHECKS[i]?.passes(config, action) === false) return i;
-  return -1;
+/** The rule at that place in the file. @param rules In the order of the file */
+function find(order: number, rules: readonly Rule[]): Rule | undefined {
+  let [first, end] = [0, rules.length];
+  while (first < end) {
+    const middle = (first + end) >>> 1;
+    const rule = rules[middle];
+    if (rule === undefined || rule.order === order) return rule;
+    if (rule.order < order) first = middle + 1;
+    else end = middle;
+  }
+  return undefined;
+}
+
+/** Both lists, each in the order of the file, as one; what is in both once. */
+function merge(a: readonly Rule[], b: readonly Rule[]): readonly Rule[] {
+  const merged: Rule[] = [];
+  let [i, j] = [0, 0];
+  for (;;) {
+    const [left, right] = [a[i], b[j]];
+    if (left === undefined) return merged.concat(b.slice(j));
+    if (right === undefined) return merged.concat(a.slice(i));
+    merged.push(left.order <= right.order ? left : right);
+    if (left.order <= right.order) i += 1;
+    if (right.order <= left.order) j += 1;
+  }
 }
 
 /** Why a policy refuses. */
@@ -149,8 +127,9 @@ export class Refusal extends SciStreamError {
     suggestion: string,
     /** Which rule said no. */
     readonly rule?: string,
+    code: ErrorCode = 'SCI_FORBIDDEN',
   ) {
-    super('SCI_FORBIDDEN', message, { suggestions: [suggestion] });
+    super(code, message, { suggestions: [suggestion] });
   }
 }
 
@@ -160,19 +139,26 @@ export function allowsName({ config: { targets } }: Rule, { host, port }: Addres
   return targets.names === undefined || targets.names.some((pattern) => matchesHost(pattern, host));
 }
 
+/** An address that is asked for. */
+export interface AskedIp {
+  /** Undefined for what no rule can allow, such as an address with a zone. */
+  readonly ip: Ip | undefined;
+  /** What `specialOf` says of it: asked once, not by every rule. */
+  readonly special: ReturnType<typeof specialOf>;
+}
+
 /**
  * Whether a rule allows an address: one of its networks has it, or, for the address of an allowed name, it has no
  * networks. Special addresses are allowed only by a network that names them and nothing else.
  */
-export function allowsAddress({ config: { targets } }: Rule, ip: Ip, port: number, named: boolean): boolean {
-  if (!targets || !allowsPort(targets.ports, port)) return false;
-  if (targets.networks === undefined) return named && !specialOf(ip);
-  const mayHave = (network: Network): boolean => {
-    if (!contains(network, ip)) return false;
-    const special = specialOf(ip);
-    return !special || isWithin(network, special.networks);
-  };
-  return targets.networks.some(mayHave);
+export function allowsAddress({ config: { targets } }: Rule, asked: AskedIp, port: number, named: boolean): boolean {
+  const { ip, special } = asked;
+  if (!ip || !targets || !allowsPort(targets.ports, port)) return false;
+  if (targets.networks === undefined) return named && !special;
+  for (const network of targets.networks) {
+    if (contains(network, ip) && (!special || isWithin(network, special.networks))) return true;
+  }
+  return false;
 }
 
 /** The refusal of a target. @param address What its name means just now */
@@ -180,36 +166,33 @@ export function targetRefusal(rules: readonly Rule[], text: string, address?: st
   const special = address === undefined ? undefined : specialOf(parseIp(address) ?? { four: false, words: [] });
   const means = address === undefined || text.includes(address) ? '' : `, which means ${address} here,`;
   const why = special ? `: it is ${special.what}, which a network of the rule has to name` : '';
-  const names = rules.map(({ name }) => name).join(', ');
-  const allowed = rules.flatMap(({ config: { targets } }) => [
-    ...(targets?.networks?.map((network) => network.text) ?? []),
+  const allowed = someOf(rules, ({ targets }) => [
+    ...(targets?.networks ?? []).map((network) => network.text),
     ...(targets?.names ?? []),
   ]);
-  const ports = rules.flatMap(({ config: { targets } }) => targets?.ports ?? []);
-  const range = ({ first, last }: { first: number; last: number }): string => `${first}-${last}`;
-  const instead = allowed.length === 0 ? 'no targets' : `targets ${shorten([...new Set(allowed)])}`;
-  const suffix = ports.length === 0 ? '' : ` on ports ${shorten(ports.map(range))}`;
+  const ports = someOf(rules, ({ targets }) => (targets?.ports ?? []).map(({ first, last }) => `${first}-${last}`));
   const [only] = rules.length === 1 ? rules : [];
+  const which = only ? `rule ${only.name}` : 'any of the rules ' + someOf(rules, (_, { name }) => [name]);
   return new Refusal(
-    `Target ${text}${means} is not allowed by ${only ? 'rule' : 'any of the rules'} ${shorten(names.split(', '))}${why}.`,
-    `Allowed are ${instead}${suffix}.`,
+    `Target ${text}${means} is not allowed by ${which}${why}.`,
+    `Allowed are ${allowed ? `targets ${allowed}` : 'no targets'}${ports && ` on ports ${ports}`}.`,
     only?.name,
   );
 }
 
-const shorten = (list: readonly string[]): string =>
-  list.length > 8 ? `${list.slice(0, 8).join(', ')} and ${list.length - 8} more` : list.join(', ');
+/** What rules say, for an error: each once, and no more than anybody reads. */
+function someOf(rules: readonly Rule[], of: (config: RuleConfig, rule: Rule) => readonly string[]): string {
+  const texts = [...new Set(rules.slice(0, SHOWN).flatMap((rule) => of(rule.config, rule)))];
+  const more = texts.length > SHOWN || (texts.length > 0 && rules.length > SHOWN);
+  return `${texts.slice(0, SHOWN).join(', ')}${more ? ' and more' : ''}`;
+}
 
 const allowsPort = (ports: readonly { first: number; last: number }[] | undefined, port: number): boolean =>
   ports === undefined || ports.some(({ first, last }) => first <= port && port <= last);
 
-function ruled(kind: Action['kind']): (typeof RULED_ACTIONS)[number] {
-  if (kind === 'list') return 'view';
-  return kind === 'probe' ? 'update' : kind;
-}
-
 const EVERYBODY = '*';
-const key = (...parts: readonly string[]): string => JSON.stringify(parts);
+/** Different for different parts, whatever is in them. */
+const key = (kind: string, first: string, second = ''): string => `${kind} ${first.length} ${first} ${second}`;
 
 function keysOfRule({ identities = [], groups, issuers }: RuleConfig['who']): string[] {
   const own = identities.map((identity) => (identity === '*' ? EVERYBODY : key('identity', identity)));

@@ -7,9 +7,15 @@ import { SciStreamError } from '../errors.js';
 import type { Action, Granted, Policy } from '../policy.js';
 import type { StreamRecord } from '../stream-store.js';
 import { within } from '../wait.js';
-import { parseIp } from './network.js';
-import { allowsAddress, allowsName, RuleSet, targetRefusal, type Rule } from './rule-set.js';
+import { formatNetwork, parseIp, specialOf } from './network.js';
+import { allowsAddress, allowsName, RuleSet, targetRefusal, type AskedIp, type Rule } from './rule-set.js';
 import { readRules } from './schema.js';
+
+/** A target that a rule allows, as an IP literal. */
+interface Judged {
+  readonly address: Address;
+  readonly rule: Rule;
+}
 
 const RESOLVE_TIMEOUT_MS = 5_000;
 
@@ -33,7 +39,8 @@ export type Placing = (
  * the proxy can look a name up again and get something else.
  */
 export class RulesPolicy implements Policy {
-  readonly #owner = new OwnerPolicy();
+  /** Whether streams may do without encryption is what rules say. */
+  readonly #owner = new OwnerPolicy('optional');
   #rules: RuleSet | undefined;
 
   constructor(
@@ -56,33 +63,44 @@ export class RulesPolicy implements Policy {
       const placed = await this.placing(action.stream);
       const [rule] = rules.allowing(identity, { ...action, stream: { ...action.stream, ...placed } });
       const most = action.lifetimeMs === 0 ? rule?.config.limits.lifetime : undefined;
-      return { ...named(rule), ...placed, ...(most === undefined ? {} : { lifetimeMs: most }) };
+      const sources = rule?.config.sources?.map(formatNetwork);
+      return {
+        ...named(rule),
+        ...placed,
+        ...(most === undefined ? {} : { lifetimeMs: most }),
+        ...(sources ? { sources } : {}),
+      };
     }
     const allowing = rules.allowing(identity, action);
     if (action.kind !== 'update' && action.kind !== 'probe') return named(allowing[0]);
-    const found = await Promise.all(this.#targets(allowing, action.targets));
+    const found = await Promise.all(this.#targets(rules, allowing, action.targets));
     const names = [...new Set(found.map(({ rule }) => rule.name))];
     return { rule: names.join(','), targets: found.map(({ address }) => address) };
   }
 
   /** Each distinct host is resolved once, so that one name means one thing in one call. */
-  #targets(rules: readonly Rule[], targets: readonly Address[]): Promise<{ address: Address; rule: Rule }>[] {
+  #targets(set: RuleSet, rules: readonly Rule[], targets: readonly Address[]): Promise<Judged>[] {
     const known = new Map<string, Promise<readonly string[]>>();
-    return targets.map(async (target) => {
-      const { host, port } = target;
-      const literal = isIP(host) !== 0;
-      const asked = literal ? rules : rules.filter((rule) => allowsName(rule, target));
-      if (asked.length === 0) throw targetRefusal(rules, formatAddress(target));
-      const addresses = literal ? [host] : await (known.get(host) ?? this.#resolve(host, port, known));
-      const ips = addresses.map((address) => ({ address, ip: parseIp(address) }));
-      const mayHave = (rule: Rule, { ip }: (typeof ips)[number]): boolean =>
-        ip !== undefined && allowsAddress(rule, ip, port, !literal);
-      const rule = asked.find((candidate) => ips.every((ip) => mayHave(candidate, ip)));
-      const [first] = addresses;
-      if (rule && first !== undefined) return { address: { host: first, port }, rule };
-      const refused = ips.find((ip) => !asked.some((candidate) => mayHave(candidate, ip))) ?? ips[0];
-      throw targetRefusal(asked, formatAddress(target), refused?.address);
-    });
+    return targets.map(async (target) =>
+      isIP(target.host) === 0 ? await this.#named(rules, target, known) : judgeLiteral(set, rules, target),
+    );
+  }
+
+  async #named(
+    rules: readonly Rule[],
+    target: Address,
+    known: Map<string, Promise<readonly string[]>>,
+  ): Promise<Judged> {
+    const { host, port } = target;
+    const asked = rules.filter((rule) => allowsName(rule, target));
+    if (asked.length === 0) throw targetRefusal(rules, formatAddress(target));
+    const addresses = await (known.get(host) ?? this.#resolve(host, port, known));
+    const ips = addresses.map((address) => ({ address, ...askedIp(address) }));
+    const rule = asked.find((candidate) => ips.every((ip) => allowsAddress(candidate, ip, port, true)));
+    const [first] = addresses;
+    if (rule && first !== undefined) return { address: { host: first, port }, rule };
+    const refused = ips.find((ip) => !asked.some((candidate) => allowsAddress(candidate, ip, port, true))) ?? ips[0];
+    throw targetRefusal(asked, formatAddress(target), refused?.address);
   }
 
   #resolve(host: string, port: number, known: Map<string, Promise<readonly string[]>>): Promise<readonly string[]> {
@@ -103,6 +121,20 @@ export class RulesPolicy implements Policy {
     known.set(host, found);
     return found;
   }
+}
+
+/** A target that is an IP literal, which rules with many networks are not searched for one by one. */
+function judgeLiteral(set: RuleSet, rules: readonly Rule[], { host, port }: Address): Judged {
+  const asked = askedIp(host);
+  const near = asked.ip ? set.withNetworkOf(asked.ip, rules) : [];
+  const rule = near.find((candidate) => allowsAddress(candidate, asked, port, false));
+  if (rule) return { address: { host, port }, rule };
+  throw targetRefusal(rules, formatAddress({ host, port }), host);
+}
+
+function askedIp(address: string): AskedIp {
+  const ip = parseIp(address);
+  return { ip, special: ip && specialOf(ip) };
 }
 
 const named = (rule: Rule | undefined): Granted => (rule ? { rule: rule.name } : {});

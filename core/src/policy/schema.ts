@@ -31,6 +31,8 @@ const rule = z.strictObject({
   proxies: some(field.name).optional(),
   runtimes: some(field.name).optional(),
   gateways: some(field.name).optional(),
+  /** Not what it is about, but what a stream that it allows is given. */
+  sources: some(field.text(parseNetwork)).optional(),
   encryption: some(z.enum(['tls', 'none'])).prefault(['tls']),
   targets: z
     .strictObject({

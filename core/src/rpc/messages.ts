@@ -44,6 +44,7 @@ export function toMessage({ record, status, error: unknown }: StreamView, facili
     expiresAt,
     encryption: record.encryption,
     restarts: status?.restarts ?? 0,
+    sources: [...(record.sources ?? [])],
     statistics: (record.final ?? status?.listeners ?? []).map(statisticsMessage),
     ...(error ? { error: errorInfo(error) } : {}),
   });
@@ -71,13 +72,14 @@ export function gatewayMessage({
 
 /** Counters as a message. */
 export function statisticsMessage(counters: ListenerStatistics): MessageInitShape<typeof ListenerStatisticsSchema> {
-  const { connections, open, bytesIn, bytesOut, errors } = counters;
+  const { connections, open, bytesIn, bytesOut, errors, refused } = counters;
   return {
     connections: BigInt(connections),
     open: BigInt(open),
     bytesIn: BigInt(bytesIn),
     bytesOut: BigInt(bytesOut),
     errors: BigInt(errors),
+    refused: BigInt(refused ?? 0),
   };
 }
 
@@ -88,6 +90,7 @@ export function fromStatistics({
   bytesIn,
   bytesOut,
   errors,
+  refused,
 }: StatisticsMessage): ListenerStatistics {
   return {
     connections: Number(connections),
@@ -95,6 +98,7 @@ export function fromStatistics({
     bytesIn: Number(bytesIn),
     bytesOut: Number(bytesOut),
     errors: Number(errors),
+    ...(refused > 0n ? { refused: Number(refused) } : {}),
   };
 }
 

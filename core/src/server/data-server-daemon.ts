@@ -10,6 +10,7 @@ import type { EmbeddedDataServer } from '../data/embedded-data-server.js';
 import { messageOf, SciStreamError, systemCode } from '../errors.js';
 import { DataServer } from '../gen/scistream/v1/data_server_pb.js';
 import type { Logger } from '../logger.js';
+import { parseSources } from '../policy/network.js';
 import { parseRole, parseUid } from '../s2ds.js';
 import { enrolment } from './enrolment.js';
 import { Health } from './health.js';
@@ -138,7 +139,7 @@ function routes(router: ConnectRouter, gateway: EmbeddedDataServer): void {
       await gateway.keep(uids);
       return {};
     },
-    async reserve({ uid, role, transport, count, proxy, runtime, bitsPerSecond, tls }) {
+    async reserve({ uid, role, transport, count, proxy, runtime, bitsPerSecond, tls, sources }) {
       const rate = Number(bitsPerSecond);
       const request = {
         uid: parseUid(uid),
@@ -149,6 +150,7 @@ function routes(router: ConnectRouter, gateway: EmbeddedDataServer): void {
         role: parseRole(role),
         transport: parseTransport(transport),
         ...(tls && { tls: parseCredentials(tls) }),
+        ...(sources.length > 0 && { sources: parseSources(sources) }),
       };
       const reservation = await gateway.reserve(request);
       return { ...reservation, listeners: reservation.listeners.map(formatAddress) };

@@ -11,7 +11,7 @@ export { ProcessRuntime } from '../data/process-runtime.js';
 export { RangePortAllocator, type PortRange } from '../data/range-port-allocator.js';
 export { RelayContainer, relayOptions, relayProvider } from '../data/relay/relay-container.js';
 export { AuditLog, AuditedPolicy, type AuditSettings } from '../policy/audit.js';
-export { contains, parseIp, parseNetwork, specialOf } from '../policy/network.js';
+export { contains, formatNetwork, parseIp, parseNetwork, parseSources, specialOf } from '../policy/network.js';
 export { RulesPolicy, systemResolver, type Placing, type Resolver } from '../policy/rules-policy.js';
 export { PluginHost } from '../plugins/host.js';
 export * from '../plugins/index.js';

@@ -93,9 +93,10 @@ export class StreamController {
   }
 
   #begin(record: StreamRecord, count: number, tls: StreamTls | undefined): StreamMachine {
-    const { uid, owner, role, gateway, proxy, runtime, transport, bitsPerSecond } = record;
+    const { uid, owner, role, gateway, proxy, runtime, transport, bitsPerSecond, sources } = record;
     const machine = this.#machine(record);
-    machine.begin({ uid, role, transport, count, proxy, runtime, bitsPerSecond, ...(tls ? { tls } : {}) });
+    const who = sources ? { sources } : {};
+    machine.begin({ uid, role, transport, count, proxy, runtime, bitsPerSecond, ...(tls ? { tls } : {}), ...who });
     this.#arrivals.emit(uid);
     this.log.info({ uid, role, owner, connections: count, gateway }, 'stream requested');
     return machine;
@@ -111,9 +112,9 @@ export class StreamController {
     const { connections, lifetimeMs: wanted } = wish;
     const action = { kind: 'request', stream: asked, connections, lifetimeMs: wanted, usage } as const;
     const granted = await this.policy.check(identity, action);
-    const { proxy = asked.proxy, runtime = asked.runtime, lifetimeMs = Infinity } = granted;
+    const { proxy = asked.proxy, runtime = asked.runtime, lifetimeMs = Infinity, sources } = granted;
     const expires = Math.min(Date.parse(asked.expiresAt), Date.parse(asked.createdAt) + lifetimeMs);
-    return { ...asked, proxy, runtime, expiresAt: new Date(expires).toISOString() };
+    return { ...asked, proxy, runtime, ...(sources ? { sources } : {}), expiresAt: new Date(expires).toISOString() };
   }
 
   /** HELLO: the role that counts is the one of the request (protocol.md §2). */

@@ -5,6 +5,7 @@ import { bulkCases } from './proxy-bulk.js';
 import { inProxyEnvironment, type CreateS2DS, type ProxyEnvironment } from './proxy-environment.js';
 import { failureCases } from './proxy-failures.js';
 import { lifecycleCases } from './proxy-lifecycle.js';
+import { sourceCases, tlsSourceCases } from './proxy-sources.js';
 import { targetCases } from './proxy-targets.js';
 import { tlsCases, tlsSafetyCases } from './proxy-tls.js';
 import { ipv6Cases, trafficCases } from './proxy-traffic.js';
@@ -75,9 +76,10 @@ export function proxyContract(contract: ProxyContract): void {
     ...udpCases,
     ...failureCases,
     ...adoptionCases,
+    ...sourceCases,
   };
   // What pairs must carry is in `all`, where that runs over pairs.
-  const encrypted = plain ? tlsCases : tlsSafetyCases;
+  const encrypted = { ...(plain ? tlsCases : tlsSafetyCases), ...tlsSourceCases };
   const titles = Object.keys(tls ? { ...all, ...encrypted } : all);
   const unknown = except.find(({ title }) => !titles.includes(title));
   if (unknown) throw new TypeError(`There is no case "${unknown.title}" to except.`);

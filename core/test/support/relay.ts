@@ -27,6 +27,7 @@ export interface ListenerStatus {
   bytesIn: number;
   bytesOut: number;
   errors: number;
+  refused: number;
 }
 
 export interface RelayOptions {
@@ -36,6 +37,7 @@ export interface RelayOptions {
   holdMs?: number;
   retryMs?: number;
   udpSessionMs?: number;
+  sources?: string[];
   tls?: { leg: 'listeners' | 'targets'; peer: string; handshakeMs?: number };
   /** Put into the worker's directory beside `relay.json`. */
   files?: Readonly<Record<string, string>>;

@@ -166,6 +166,7 @@ class Demo {
         facility: side,
         listen: `127.0.0.1:${ports[i]}`,
         state: this.#states[i],
+        encryption: this.settings.encryption === 'none' ? 'optional' : 'required',
         gateways: [
           {
             name: `${side}-gw`,

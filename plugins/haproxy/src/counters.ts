@@ -27,6 +27,7 @@ export function countersOf(
     const frontend = rows.get(`f${i}/FRONTEND`);
     const backend = rows.get(`b${i}/BACKEND`);
     const open = live.get(`f${i}`);
+    const refused = number(frontend, 'dcon');
     return {
       connections: number(frontend, 'stot'),
       open: number(frontend, 'scur'),
@@ -34,6 +35,7 @@ export function countersOf(
       bytesOut: Math.max(number(frontend, 'bout') + (open?.bytesOut ?? 0), before[i]?.bytesOut ?? 0),
       // Resets by the target (srv_abrt) are part of eresp.
       errors: number(backend, 'econ') + number(backend, 'eresp') + number(backend, 'cli_abrt'),
+      ...(refused > 0 ? { refused } : {}),
     };
   });
 }

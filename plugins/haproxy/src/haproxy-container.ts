@@ -42,8 +42,16 @@ export class HaproxyContainer extends ProxyContainer {
 
   constructor(context: PluginContext, options: HaproxyOptions) {
     super(context, 'haproxy');
-    const { dial } = context.runtime.supports;
-    this.supports = { tcp: true, udp: false, tls: true, rateLimit: false, liveRetarget: true, statistics: dial };
+    const { dial, hostNetwork } = context.runtime.supports;
+    this.supports = {
+      tcp: true,
+      udp: false,
+      tls: true,
+      sources: hostNetwork,
+      rateLimit: false,
+      liveRetarget: true,
+      statistics: dial,
+    };
     this.#mode = dial ? 'runtime-socket' : 'master-worker';
     this.#options = options;
     this.#renderer = createRenderer([...(options.templates ? [options.templates] : []), templateDirectory('haproxy')]);

@@ -31,7 +31,7 @@ export type Mode = 'runtime-socket' | 'master-worker';
 /** The configuration file for a stream as it is now. Every value in `view` has been parsed into a type before. */
 export function renderConfig(renderer: Renderer, view: StreamView, options: HaproxyOptions, mode: Mode): string {
   const { threads, bufferSize, maxConnections } = options;
-  const { uid, role, listeners, targets, tls } = view;
+  const { uid, role, listeners, targets, tls, sources = [] } = view;
   const fileLimit = 2 * maxConnections + listeners.length + SPARE_DESCRIPTORS;
   return renderer.render(`${CONFIG}.njk`, {
     uid,
@@ -46,6 +46,7 @@ export function renderConfig(renderer: Renderer, view: StreamView, options: Hapr
     select: threads === 1 && fileLimit <= SELECT_LIMIT,
     threads,
     bufferSize,
+    sources,
     tls: tls && { peer: tls.peer, ciphers: CIPHERS },
     listeners: listeners.map(({ address, fd }, i) => ({
       address: formatAddress(address),

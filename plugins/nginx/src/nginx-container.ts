@@ -13,6 +13,7 @@ import {
   type ProxyDescription,
   type ProxyInstance,
   type Renderer,
+  type S2DSCapabilities,
   type StreamTls,
   type StreamView,
 } from '@scistream/core';
@@ -52,19 +53,21 @@ const LAST_WORDS = 10;
  * target. A client that comes before the target is known is closed at once.
  */
 export class NginxContainer extends ProxyContainer {
-  readonly supports = {
-    tcp: true,
-    udp: true,
-    tls: true,
-    rateLimit: false,
-    liveRetarget: true,
-    statistics: false,
-  };
+  readonly supports: S2DSCapabilities;
   readonly #options: NginxOptions;
   readonly #renderer: Renderer;
 
   constructor(context: PluginContext, options: NginxOptions) {
     super(context, 'nginx');
+    this.supports = {
+      tcp: true,
+      udp: true,
+      tls: true,
+      sources: context.runtime.supports.hostNetwork,
+      rateLimit: false,
+      liveRetarget: true,
+      statistics: false,
+    };
     this.#options = options;
     this.#renderer = createRenderer([...(options.templates ? [options.templates] : []), templateDirectory('nginx')]);
   }
@@ -139,7 +142,7 @@ export function renderConfig(
   runtime: ContainerRuntime['supports'],
 ): string {
   const { bufferSize, maxConnections, udpTimeout } = options;
-  const { uid, role, transport, listeners, targets, tls } = view;
+  const { uid, role, transport, listeners, targets, tls, sources = [] } = view;
   return renderer.render(`${CONFIG}.njk`, {
     uid,
     role,
@@ -150,6 +153,7 @@ export function renderConfig(
     bufferSize,
     udpTimeout,
     ciphers: CIPHERS,
+    sources,
     tls: tls ? { ...CREDENTIALS, peer: dnsName(tls.peer) } : false,
     listeners: listeners.map(({ address }, i) => {
       const target = targets[i];

@@ -46,20 +46,22 @@ export default class PolicyCheck extends BaseCommand {
     await policy.load?.();
     const identity = identityOf(flags);
     const first = await policy.check(identity, actionOf(flags, config));
-    const more =
+    const then =
       flags.action === 'request' && flags.target
         ? await policy.check(identity, actionOf({ ...flags, ...placed(first), action: 'update' }, config))
         : undefined;
-    const rules = [...new Set([first, more].flatMap((granted) => granted?.rule?.split(',') ?? []))];
-    const targets = ((more ?? first).targets ?? []).map(formatAddress);
+    const rules = [...new Set([first, then].flatMap((granted) => granted?.rule?.split(',') ?? []))];
+    const targets = ((then ?? first).targets ?? []).map(formatAddress);
     this.log(
       rules.length > 0
         ? `${flags.as} may: allowed by ${rules.join(', ')}.`
         : `${flags.as} may: ${config.policy === undefined ? 'there is no policy' : 'admins may see and release all'}.`,
     );
     if (targets.length > 0) this.log(`In force would be ${targets.join(', ')}.`);
-    const { lifetimeMs } = first;
-    return { allowed: true, as: flags.as, action: flags.action, rules, targets, ...(lifetimeMs && { lifetimeMs }) };
+    const { lifetimeMs, sources } = first;
+    if (sources) this.log(`Connections would be accepted from ${sources.join(', ')}.`);
+    const more = { ...(lifetimeMs && { lifetimeMs }), ...(sources && { sources }) };
+    return { allowed: true, as: flags.as, action: flags.action, rules, targets, ...more };
   }
 }
 

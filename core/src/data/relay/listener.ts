@@ -14,7 +14,7 @@ export interface Listener {
 
 /** Counters at zero. */
 export function newCounters(): Counters {
-  return { connections: 0, open: 0, established: 0, bytesIn: 0, bytesOut: 0, errors: 0 };
+  return { connections: 0, open: 0, established: 0, bytesIn: 0, bytesOut: 0, errors: 0, refused: 0 };
 }
 
 /** Whether both are the same address, or both unknown. */

@@ -26,6 +26,7 @@ export function parseConfig(text: string): RelayConfig {
     retryMs: integer('retryMs', raw['retryMs'], 1, MAX_MS),
     udpSessionMs: integer('udpSessionMs', raw['udpSessionMs'], 1, MAX_MS),
     ...(raw['tls'] === undefined ? {} : { tls: tls(raw['tls']) }),
+    ...(raw['sources'] === undefined ? {} : { sources: sources(raw['sources']) }),
     ...(raw['revision'] === undefined ? {} : { revision: word('revision', raw['revision']) }),
   };
 }
@@ -51,6 +52,16 @@ function tls(value: unknown): RelayTls {
   const { leg, peer, handshakeMs } = record('tls', value);
   if (leg !== 'listeners' && leg !== 'targets') throw invalid('tls.leg', leg, '"listeners" or "targets"');
   return { leg, peer: word('tls.peer', peer), handshakeMs: integer('tls.handshakeMs', handshakeMs, 1, MAX_MS) };
+}
+
+/** Whether they are networks is for `Sources` to say. An empty list would let nobody in, and is a mistake. */
+function sources(value: unknown): readonly string[] {
+  const networks = list('sources', value);
+  if (networks.length === 0) throw invalid('sources', value, 'at least one network');
+  return networks.map((item, i) => {
+    if (typeof item !== 'string') throw invalid(`sources[${i}]`, item, 'a network');
+    return item;
+  });
 }
 
 function parseTargets(value: unknown, listeners: number): readonly RelayAddress[] {

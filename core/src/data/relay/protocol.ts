@@ -52,6 +52,8 @@ export interface RelayConfig {
   readonly udpSessionMs: number;
   /** Absent: not encrypted. */
   readonly tls?: RelayTls;
+  /** Networks, `10.0.0.0/8` or `2001:db8::/32`: from nowhere else does a listener accept. Absent: from everywhere. */
+  readonly sources?: readonly string[];
   /**
    * Given where the parent cannot reach a socket of the worker. Then there is no control socket: on SIGHUP the worker
    * reads this file again and uses its `targets` (nothing else), and says {@link inForce} of the revision it obeys, at the
@@ -85,6 +87,8 @@ export interface ListenerStatus {
   readonly bytesOut: number;
   /** TCP: connections that broke, were held in vain or failed in the handshake, and failed accepts. UDP: datagrams dropped and ICMP errors. */
   readonly errors: number;
+  /** TCP: connections reset, UDP: datagrams dropped because they did not come from {@link RelayConfig.sources}. */
+  readonly refused: number;
 }
 
 /** Reply to `status`; `listeners[i]` belongs to `RelayConfig.listeners[i]`. */

@@ -71,8 +71,8 @@ export class RelayContainer extends ProxyContainer {
     private readonly options: RelayOptions,
   ) {
     super(context, 'relay');
-    const statistics = context.runtime.supports.dial;
-    this.supports = { tcp: true, udp: true, tls: true, rateLimit: false, liveRetarget: true, statistics };
+    const { dial: statistics, hostNetwork: sources } = context.runtime.supports;
+    this.supports = { tcp: true, udp: true, tls: true, sources, rateLimit: false, liveRetarget: true, statistics };
   }
 
   protected override instances(request: StreamRequest): number {
@@ -96,6 +96,7 @@ export class RelayContainer extends ProxyContainer {
           handshakeMs: HANDSHAKE_TIMEOUT_MS,
         },
       }),
+      ...(view.sources ? { sources: view.sources } : {}),
       ...(dial ? {} : { revision: revisionOf(view) }),
     };
     return {
@@ -145,12 +146,13 @@ export class RelayContainer extends ProxyContainer {
   protected override async statistics(instance: ProxyInstance): Promise<readonly ListenerStatistics[]> {
     if (!this.supports.statistics) return [];
     const reply = await this.#ask(instance, { cmd: 'status' });
-    return (reply as StatusReply).listeners.map(({ connections, open, bytesIn, bytesOut, errors }) => ({
+    return (reply as StatusReply).listeners.map(({ connections, open, bytesIn, bytesOut, errors, refused }) => ({
       connections,
       open,
       bytesIn,
       bytesOut,
       errors,
+      ...(refused > 0 ? { refused } : {}),
     }));
   }
 

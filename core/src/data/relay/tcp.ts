@@ -5,6 +5,7 @@ import { newCounters, sameAddress } from './listener.js';
 import type { Listener } from './listener.js';
 import type { RelayAddress, RelayConfig, RelayListener } from './protocol.js';
 import type { TlsClient, TlsServer } from './secure.js';
+import type { Sources } from './sources.js';
 import { adopt, adoptStream, isSelfConnected, reset } from './sockets.js';
 import type { Leg } from './sockets.js';
 
@@ -31,7 +32,13 @@ export class TcpListener implements Listener {
   readonly #address: RelayListener;
   #target: RelayAddress | undefined;
 
-  constructor(address: RelayListener, times: TcpTimes, security: TcpSecurity = {}) {
+  /** @param sources who may connect; absent: everybody */
+  constructor(
+    address: RelayListener,
+    times: TcpTimes,
+    security: TcpSecurity = {},
+    private readonly sources?: Sources,
+  ) {
     this.#address = address;
     this.times = times;
     this.security = security;
@@ -66,6 +73,11 @@ export class TcpListener implements Listener {
 
   #accepted(wire: Socket): void {
     const { counters, security } = this;
+    if (this.sources?.allow(wire.remoteAddress) === false) {
+      counters.refused += 1;
+      wire.on('error', () => undefined).resetAndDestroy();
+      return;
+    }
     counters.connections += 1;
     counters.open += 1;
     const start = (accept: (up: Flow) => Leg): void => new TcpConnection(accept, this).start();

@@ -4,6 +4,7 @@ import { isIPv6 } from 'node:net';
 import { newCounters, sameAddress } from './listener.js';
 import type { Listener } from './listener.js';
 import type { RelayAddress } from './protocol.js';
+import type { Sources } from './sources.js';
 
 const MAX_SESSIONS = 4096;
 /** Datagrams kept for the moment in which a session's socket is being connected. */
@@ -30,8 +31,15 @@ export class UdpListener implements Listener {
   readonly #sessions = new Map<string, Session>();
   #target: RelayAddress | undefined;
 
-  /** @param sessionMs silence after which a session is closed */
-  constructor(address: RelayAddress, sessionMs: number) {
+  /**
+   * @param sessionMs silence after which a session is closed
+   * @param sources who may send; absent: everybody
+   */
+  constructor(
+    address: RelayAddress,
+    sessionMs: number,
+    private readonly sources?: Sources,
+  ) {
     this.#address = address;
     this.#sessionMs = sessionMs;
     this.#socket = newSocket(address.host);
@@ -56,14 +64,19 @@ export class UdpListener implements Listener {
   }
 
   #fromClient(data: Buffer, client: RemoteInfo): void {
+    const key = `${client.port}@${client.address}`;
+    let session = this.#sessions.get(key);
+    // Who has a session was let in before.
+    if (!session && this.sources?.allow(client.address) === false) {
+      this.counters.refused += 1;
+      return;
+    }
     this.counters.bytesIn += data.length;
     const target = this.#target;
     if (target === undefined) {
       this.counters.errors += 1;
       return;
     }
-    const key = `${client.port}@${client.address}`;
-    let session = this.#sessions.get(key);
     if (session && !sameAddress(session.target, target)) {
       this.#close(key, session);
       session = undefined;

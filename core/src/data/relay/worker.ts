@@ -11,6 +11,7 @@ import type { Listener } from './listener.js';
 import { parseConfig } from './parse.js';
 import { CONTROL_SOCKET, inForce } from './protocol.js';
 import type { RelayConfig, RelayTls } from './protocol.js';
+import { Sources } from './sources.js';
 import { TcpListener } from './tcp.js';
 import type { TcpSecurity } from './tcp.js';
 import { UdpListener } from './udp.js';
@@ -35,11 +36,12 @@ async function main(file: string | undefined): Promise<void> {
   const read = (): RelayConfig => parseConfig(readFileSync(file, 'utf8'));
   const config = read();
   const security = config.tls && (await secure(config.tls));
+  const sources = config.sources && new Sources(config.sources);
   const listeners = config.listeners.map((address, i) => {
     const listener =
       config.transport === 'tcp'
-        ? new TcpListener(address, config, security)
-        : new UdpListener(address, config.udpSessionMs);
+        ? new TcpListener(address, config, security, sources)
+        : new UdpListener(address, config.udpSessionMs, sources);
     listener.retarget(config.targets[i]);
     return listener;
   });
