@@ -13,6 +13,8 @@ export const PARTS = [
   'store',
   'auth',
   'policy',
+  'adoption',
+  'crowd',
   'existing',
   'setup',
   'soak',

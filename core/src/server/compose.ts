@@ -117,23 +117,14 @@ export function registerServer(container: DependencyContainer, { config, logger,
 }
 
 /** Owners and admins only, and the rules of the file if there is one; recorded if the configuration says so. */
-<<<<<<< HEAD
-function policyOf({ policy }: S2csConfig, c: DependencyContainer, audit: AuditLog | undefined): Policy {
-=======
-function policyOf({ policy, audit, encryption }: S2csConfig, c: DependencyContainer): Policy {
->>>>>>> 16a2d9f (Serve streams without encryption only where the operator says so; decide among 1000 rules in microseconds)
+function policyOf({ policy, encryption }: S2csConfig, c: DependencyContainer, audit: AuditLog | undefined): Policy {
   const placing: Placing = async ({ gateway, proxy, runtime }) => {
     const defaults = await c.resolve(TOKENS.Gateways).describe(gateway);
     return c.resolve(TOKENS.Providers).resolve(proxy || defaults.proxy, runtime || defaults.runtime);
   };
-<<<<<<< HEAD
-  const rules = policy === undefined ? new OwnerPolicy() : new RulesPolicy(policy, placing, c.resolve(TOKENS.Resolver));
-  return audit ? new AuditedPolicy(rules, audit) : rules;
-=======
   const rules =
     policy === undefined ? new OwnerPolicy(encryption) : new RulesPolicy(policy, placing, c.resolve(TOKENS.Resolver));
-  return audit ? new AuditedPolicy(rules, new AuditLog(audit)) : rules;
->>>>>>> 16a2d9f (Serve streams without encryption only where the operator says so; decide among 1000 rules in microseconds)
+  return audit ? new AuditedPolicy(rules, audit) : rules;
 }
 
 /** Reads all that calls depend on. @throws what is wrong with it; then nothing is left open. */

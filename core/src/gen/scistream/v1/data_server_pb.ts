@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file scistream/v1/data_server.proto.
  */
 export const file_scistream_v1_data_server: GenFile = /*@__PURE__*/
-  fileDesc("Ch5zY2lzdHJlYW0vdjEvZGF0YV9zZXJ2ZXIucHJvdG8SDHNjaXN0cmVhbS52MSIbChlEZXNjcmliZURhdGFTZXJ2ZXJSZXF1ZXN0IhsKC0tlZXBSZXF1ZXN0EgwKBHVpZHMYASADKAkiDgoMS2VlcFJlc3BvbnNlIr0BCg5SZXNlcnZlUmVxdWVzdBILCgN1aWQYASABKAkSDAoEcm9sZRgCIAEoCRIRCgl0cmFuc3BvcnQYAyABKAkSDQoFY291bnQYBCABKA0SDQoFcHJveHkYBSABKAkSDwoHcnVudGltZRgGIAEoCRIXCg9iaXRzX3Blcl9zZWNvbmQYByABKAQSJAoDdGxzGAggASgLMhcuc2Npc3RyZWFtLnYxLlN0cmVhbVRscxIPCgdzb3VyY2VzGAkgAygJImgKC1Jlc2VydmF0aW9uEg8KB2dhdGV3YXkYASABKAkSDQoFcHJveHkYAiABKAkSDwoHcnVudGltZRgDIAEoCRIRCglsaXN0ZW5lcnMYBCADKAkSFQoNcmF0ZV9lbmZvcmNlZBgFIAEoCCIPCg1TdGFydFJlc3BvbnNlIjEKEVNldFRhcmdldHNSZXF1ZXN0EgsKA3VpZBgBIAEoCRIPCgd0YXJnZXRzGAIgAygJIhQKElNldFRhcmdldHNSZXNwb25zZSKXAQoQRGF0YVNlcnZlclN0YXR1cxINCgVzdGF0ZRgEIAEoCRIQCghyZXN0YXJ0cxgFIAEoDRI0CgpzdGF0aXN0aWNzGAIgAygLMiAuc2Npc3RyZWFtLnYxLkxpc3RlbmVyU3RhdGlzdGljcxImCgVlcnJvchgDIAEoCzIXLnNjaXN0cmVhbS52MS5FcnJvckluZm9KBAgBEAIy2AYKCkRhdGFTZXJ2ZXISSgoIRGVzY3JpYmUSJy5zY2lzdHJlYW0udjEuRGVzY3JpYmVEYXRhU2VydmVyUmVxdWVzdBoVLnNjaXN0cmVhbS52MS5HYXRld2F5Ej0KBEtlZXASGS5zY2lzdHJlYW0udjEuS2VlcFJlcXVlc3QaGi5zY2lzdHJlYW0udjEuS2VlcFJlc3BvbnNlEkIKB1Jlc2VydmUSHC5zY2lzdHJlYW0udjEuUmVzZXJ2ZVJlcXVlc3QaGS5zY2lzdHJlYW0udjEuUmVzZXJ2YXRpb24SPQoFU3RhcnQSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhsuc2Npc3RyZWFtLnYxLlN0YXJ0UmVzcG9uc2USTwoKU2V0VGFyZ2V0cxIfLnNjaXN0cmVhbS52MS5TZXRUYXJnZXRzUmVxdWVzdBogLnNjaXN0cmVhbS52MS5TZXRUYXJnZXRzUmVzcG9uc2USQgoHUmVsZWFzZRIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaHi5zY2lzdHJlYW0udjEuRGF0YVNlcnZlclN0YXR1cxJBCgZTdGF0dXMSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGh4uc2Npc3RyZWFtLnYxLkRhdGFTZXJ2ZXJTdGF0dXMSQwoIQXdhaXRFbmQSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGh4uc2Npc3RyZWFtLnYxLkRhdGFTZXJ2ZXJTdGF0dXMSOQoJT3BlblByb2JlEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoTLnNjaXN0cmVhbS52MS5Qcm9iZRJECghSdW5Qcm9iZRIdLnNjaXN0cmVhbS52MS5SdW5Qcm9iZVJlcXVlc3QaGS5zY2lzdHJlYW0udjEuUHJvYmVSZXN1bHQSRwoOQ29ubmVjdFRhcmdldHMSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzElUKD0Nvbm5lY3RMaXN0ZW5lchIkLnNjaXN0cmVhbS52MS5Db25uZWN0TGlzdGVuZXJSZXF1ZXN0Ghwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzYgZwcm90bzM", [file_scistream_v1_streams]);
+  fileDesc("Ch5zY2lzdHJlYW0vdjEvZGF0YV9zZXJ2ZXIucHJvdG8SDHNjaXN0cmVhbS52MSIbChlEZXNjcmliZURhdGFTZXJ2ZXJSZXF1ZXN0IhsKC0tlZXBSZXF1ZXN0EgwKBHVpZHMYASADKAkiDgoMS2VlcFJlc3BvbnNlIr0BCg5SZXNlcnZlUmVxdWVzdBILCgN1aWQYASABKAkSDAoEcm9sZRgCIAEoCRIRCgl0cmFuc3BvcnQYAyABKAkSDQoFY291bnQYBCABKA0SDQoFcHJveHkYBSABKAkSDwoHcnVudGltZRgGIAEoCRIXCg9iaXRzX3Blcl9zZWNvbmQYByABKAQSJAoDdGxzGAggASgLMhcuc2Npc3RyZWFtLnYxLlN0cmVhbVRscxIPCgdzb3VyY2VzGAkgAygJImgKC1Jlc2VydmF0aW9uEg8KB2dhdGV3YXkYASABKAkSDQoFcHJveHkYAiABKAkSDwoHcnVudGltZRgDIAEoCRIRCglsaXN0ZW5lcnMYBCADKAkSFQoNcmF0ZV9lbmZvcmNlZBgFIAEoCCIPCg1TdGFydFJlc3BvbnNlIjEKEVNldFRhcmdldHNSZXF1ZXN0EgsKA3VpZBgBIAEoCRIPCgd0YXJnZXRzGAIgAygJIhQKElNldFRhcmdldHNSZXNwb25zZSIwChNBd2FpdFJlc3RhcnRSZXF1ZXN0EgsKA3VpZBgBIAEoCRIMCgRzZWVuGAIgASgNIiUKB1Jlc3RhcnQSCgoCYXQYASABKAkSDgoGcmVhc29uGAIgASgJIj4KCFJlc3RhcnRzEg0KBWNvdW50GAEgASgNEiMKBGxhc3QYAiADKAsyFS5zY2lzdHJlYW0udjEuUmVzdGFydCKXAQoQRGF0YVNlcnZlclN0YXR1cxINCgVzdGF0ZRgEIAEoCRIQCghyZXN0YXJ0cxgFIAEoDRI0CgpzdGF0aXN0aWNzGAIgAygLMiAuc2Npc3RyZWFtLnYxLkxpc3RlbmVyU3RhdGlzdGljcxImCgVlcnJvchgDIAEoCzIXLnNjaXN0cmVhbS52MS5FcnJvckluZm9KBAgBEAIyowcKCkRhdGFTZXJ2ZXISSgoIRGVzY3JpYmUSJy5zY2lzdHJlYW0udjEuRGVzY3JpYmVEYXRhU2VydmVyUmVxdWVzdBoVLnNjaXN0cmVhbS52MS5HYXRld2F5Ej0KBEtlZXASGS5zY2lzdHJlYW0udjEuS2VlcFJlcXVlc3QaGi5zY2lzdHJlYW0udjEuS2VlcFJlc3BvbnNlEkIKB1Jlc2VydmUSHC5zY2lzdHJlYW0udjEuUmVzZXJ2ZVJlcXVlc3QaGS5zY2lzdHJlYW0udjEuUmVzZXJ2YXRpb24SPQoFU3RhcnQSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhsuc2Npc3RyZWFtLnYxLlN0YXJ0UmVzcG9uc2USTwoKU2V0VGFyZ2V0cxIfLnNjaXN0cmVhbS52MS5TZXRUYXJnZXRzUmVxdWVzdBogLnNjaXN0cmVhbS52MS5TZXRUYXJnZXRzUmVzcG9uc2USQgoHUmVsZWFzZRIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaHi5zY2lzdHJlYW0udjEuRGF0YVNlcnZlclN0YXR1cxJBCgZTdGF0dXMSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGh4uc2Npc3RyZWFtLnYxLkRhdGFTZXJ2ZXJTdGF0dXMSQwoIQXdhaXRFbmQSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGh4uc2Npc3RyZWFtLnYxLkRhdGFTZXJ2ZXJTdGF0dXMSSQoMQXdhaXRSZXN0YXJ0EiEuc2Npc3RyZWFtLnYxLkF3YWl0UmVzdGFydFJlcXVlc3QaFi5zY2lzdHJlYW0udjEuUmVzdGFydHMSOQoJT3BlblByb2JlEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoTLnNjaXN0cmVhbS52MS5Qcm9iZRJECghSdW5Qcm9iZRIdLnNjaXN0cmVhbS52MS5SdW5Qcm9iZVJlcXVlc3QaGS5zY2lzdHJlYW0udjEuUHJvYmVSZXN1bHQSRwoOQ29ubmVjdFRhcmdldHMSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzElUKD0Nvbm5lY3RMaXN0ZW5lchIkLnNjaXN0cmVhbS52MS5Db25uZWN0TGlzdGVuZXJSZXF1ZXN0Ghwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzYgZwcm90bzM", [file_scistream_v1_streams]);
 
 /**
  * @generated from message scistream.v1.DescribeDataServerRequest
@@ -208,6 +208,78 @@ export const SetTargetsResponseSchema: GenMessage<SetTargetsResponse> = /*@__PUR
   messageDesc(file_scistream_v1_data_server, 7);
 
 /**
+ * @generated from message scistream.v1.AwaitRestartRequest
+ */
+export type AwaitRestartRequest = Message<"scistream.v1.AwaitRestartRequest"> & {
+  /**
+   * @generated from field: string uid = 1;
+   */
+  uid: string;
+
+  /**
+   * @generated from field: uint32 seen = 2;
+   */
+  seen: number;
+};
+
+/**
+ * Describes the message scistream.v1.AwaitRestartRequest.
+ * Use `create(AwaitRestartRequestSchema)` to create a new message.
+ */
+export const AwaitRestartRequestSchema: GenMessage<AwaitRestartRequest> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_data_server, 8);
+
+/**
+ * Of a proxy that ended by itself. `reason`: how it ended, and the last lines of its log. `at`: ISO 8601 UTC.
+ *
+ * @generated from message scistream.v1.Restart
+ */
+export type Restart = Message<"scistream.v1.Restart"> & {
+  /**
+   * @generated from field: string at = 1;
+   */
+  at: string;
+
+  /**
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message scistream.v1.Restart.
+ * Use `create(RestartSchema)` to create a new message.
+ */
+export const RestartSchema: GenMessage<Restart> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_data_server, 9);
+
+/**
+ * @generated from message scistream.v1.Restarts
+ */
+export type Restarts = Message<"scistream.v1.Restarts"> & {
+  /**
+   * All there were.
+   *
+   * @generated from field: uint32 count = 1;
+   */
+  count: number;
+
+  /**
+   * The last of them, oldest first.
+   *
+   * @generated from field: repeated scistream.v1.Restart last = 2;
+   */
+  last: Restart[];
+};
+
+/**
+ * Describes the message scistream.v1.Restarts.
+ * Use `create(RestartsSchema)` to create a new message.
+ */
+export const RestartsSchema: GenMessage<Restarts> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_data_server, 10);
+
+/**
  * @generated from message scistream.v1.DataServerStatus
  */
 export type DataServerStatus = Message<"scistream.v1.DataServerStatus"> & {
@@ -239,7 +311,7 @@ export type DataServerStatus = Message<"scistream.v1.DataServerStatus"> & {
  * Use `create(DataServerStatusSchema)` to create a new message.
  */
 export const DataServerStatusSchema: GenMessage<DataServerStatus> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_data_server, 8);
+  messageDesc(file_scistream_v1_data_server, 11);
 
 /**
  * @generated from service scistream.v1.DataServer
@@ -316,6 +388,16 @@ export const DataServer: GenService<{
     methodKind: "unary";
     input: typeof StreamRefSchema;
     output: typeof DataServerStatusSchema;
+  },
+  /**
+   * Answers when proxies of the stream were started again more than `seen` times; with none when the stream has ended.
+   *
+   * @generated from rpc scistream.v1.DataServer.AwaitRestart
+   */
+  awaitRestart: {
+    methodKind: "unary";
+    input: typeof AwaitRestartRequestSchema;
+    output: typeof RestartsSchema;
   },
   /**
    * @generated from rpc scistream.v1.DataServer.OpenProbe
