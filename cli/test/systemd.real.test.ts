@@ -95,11 +95,12 @@ async function s2ds(home: Home, env: NodeJS.ProcessEnv): Promise<ChildProcess> {
   return home.start('s2ds.js', ['--config', file], env);
 }
 
-async function saysOnStderr({ stderr }: ChildProcess, text: RegExp): Promise<void> {
+/** Remembers what a daemon logs from now on. @returns what waits for it */
+function listenTo({ stderr }: ChildProcess): (text: RegExp) => Promise<void> {
   if (!stderr) throw new Error('no stderr');
   let said = '';
   stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
-  await eventually(() => assert.match(said, text), PATIENCE_MS);
+  return (text) => eventually(() => assert.match(said, text), PATIENCE_MS);
 }
 
 for (const [name, start] of [
@@ -126,12 +127,13 @@ for (const [name, start] of [
 s('a daemon whose store cannot be written is not said to live, and the log says so', async ({ home }) => {
   await using manager = await Manager.start(home);
   const daemon = await s2cs(home, manager.environment(200));
+  const logs = listenTo(daemon);
   const result = resultOf(daemon);
   await manager.hears('WATCHDOG=1', 2);
   // As a full disk: from now on the process can make no file longer than it is.
   const limit = spawn('prlimit', ['--fsize=0:0', '--pid', String(daemon.pid)], { stdio: 'inherit' });
   assert.equal(await once(limit, 'exit'), [0, null]);
-  await saysOnStderr(daemon, /the watchdog is not fed: the daemon cannot do its work/);
+  await logs(/the watchdog is not fed: the daemon cannot do its work/);
   // What it says comes in order, so no beat of before is still on its way when this was heard.
   daemon.kill('SIGHUP');
   await manager.hears('RELOADING=1');
