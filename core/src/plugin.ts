@@ -71,6 +71,8 @@ export interface PluginContext extends HostContext {
   /** Name of the gateway and of the data server that owns its instances, for labels. */
   readonly gateway: string;
   readonly owner: string;
+  /** To be told of every proxy that ended by itself and was started again; `ProxyContainer` does. */
+  readonly onRestart?: (uid: string, reason: string) => void;
 }
 
 interface Provider<Kind extends ProviderKind, Context, Made, Options> {

@@ -94,6 +94,21 @@ export interface S2DSStatus {
   readonly error?: S2DSException;
 }
 
+/** A proxy that ended by itself and was started again. */
+export interface Restart {
+  /** ISO 8601 UTC. */
+  readonly at: string;
+  /** How it ended, and the last lines of its log. */
+  readonly reason: string;
+}
+
+/** All restarts of a stream's proxies. */
+export interface Restarts {
+  readonly count: number;
+  /** The last of them, oldest first. */
+  readonly last: readonly Restart[];
+}
+
 /**
  * A data server of one kind: what a gateway uses to carry a stream. Calls for one uid are serialised by the
  * implementation, calls for different uids may overlap and never affect each other.

@@ -30,6 +30,10 @@ export interface StreamRecord {
   readonly announced: readonly Address[];
   /** Targets in force, one per listener. */
   readonly targets: readonly Address[];
+  /** What the update that is under way asks for, state `updating`; otherwise of no meaning. */
+  readonly asked?: readonly Address[];
+  /** How often its proxies ended by themselves and were started again, as far as its events tell. */
+  readonly restarts?: number;
   /** Wanted rate in bit/s; 0 when none was asked for. */
   readonly bitsPerSecond: number;
   /** Whether the proxy enforces `bitsPerSecond`. */
@@ -47,11 +51,20 @@ export interface StreamRecord {
 export interface StreamEvent {
   /** ISO 8601 UTC. */
   readonly at: string;
-  readonly what: 'requested' | 'reserved' | 'hello' | 'targets' | 'adopted' | 'failed' | 'released';
+  readonly what: 'requested' | 'reserved' | 'hello' | 'targets' | 'adopted' | 'restarted' | 'failed' | 'released';
   /** Whose call it was, as `StreamRecord.owner` writes it; absent when nobody asked for it. */
   readonly by?: string;
   /** In words. */
   readonly detail?: string;
+}
+
+/** How a change is stored. */
+export interface StoreOptions {
+  /**
+   * The change has happened, whatever becomes of its record: where it cannot be stored now, it is stored as soon as it
+   * can. Only for the end of a stream, so that a full disk does not keep what it has.
+   */
+  readonly owed?: boolean;
 }
 
 /**
@@ -64,8 +77,17 @@ export interface StreamStore {
   /** @throws SCI_STREAM_EXISTS when the uid has a record that is not final (`failed`, `released`). */
   create(record: StreamRecord, event?: StreamEvent): Promise<void>;
   get(uid: string): Promise<StreamRecord | undefined>;
-  /** Applies a change to the record of that version. @throws SCI_STREAM_CONFLICT, SCI_STREAM_NOT_FOUND */
-  update(uid: string, version: number, change: Partial<StreamRecord>, event?: StreamEvent): Promise<StreamRecord>;
+  /**
+   * Applies a change to the record of that version.
+   * @throws SCI_STREAM_CONFLICT, SCI_STREAM_NOT_FOUND; SCI_STATE_WRITE unless it may be owed
+   */
+  update(
+    uid: string,
+    version: number,
+    change: Partial<StreamRecord>,
+    event?: StreamEvent,
+    options?: StoreOptions,
+  ): Promise<StreamRecord>;
   /** Adds an event to a stream whose record does not change. @throws SCI_STREAM_NOT_FOUND */
   note(uid: string, event: StreamEvent): Promise<void>;
   /** What happened to a stream, oldest first; of very many the last 200. */

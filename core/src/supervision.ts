@@ -95,6 +95,7 @@ export class Supervision {
           if (this.#error) break;
           this.watch(await this.stream.replace(index, signal), index);
           this.#restarts += 1;
+          this.context.onRestart?.(uid, why.message);
           break;
         } catch (error) {
           why = died(uid, `${proxy} ended by itself and cannot be started again: ${messageOf(error)}`, error);

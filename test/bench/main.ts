@@ -9,6 +9,7 @@ import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { authPart } from './auth.js';
+import { adoptionPart } from './adoption.js';
 import { isMet, type Bench, type Need, type Part } from './bench.js';
 import { dockerPart } from './containers.js';
 import { encryptedPart } from './encrypted.js';
@@ -44,6 +45,7 @@ const MEASUREMENTS: Readonly<Record<PartName, Measurement>> = {
   many: { needs: ['docker'], measure: manyPart },
   store: { needs: [], measure: storePart },
   auth: { needs: [], measure: authPart },
+  adoption: { needs: [], measure: adoptionPart },
   existing: { needs: [], measure: existingPart },
   setup: { needs: [], measure: setupPart },
   soak: { needs: [], measure: soakPart },

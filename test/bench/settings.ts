@@ -12,6 +12,7 @@ export const PARTS = [
   'many',
   'store',
   'auth',
+  'adoption',
   'existing',
   'setup',
   'soak',

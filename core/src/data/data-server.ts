@@ -1,6 +1,6 @@
 import type { Address, Transport } from '../address.js';
 import type { S2DSException } from '../errors.js';
-import type { ListenerStatistics, Role, S2DSStatus, StreamTls } from '../s2ds.js';
+import type { ListenerStatistics, Restarts, Role, S2DSStatus, StreamTls } from '../s2ds.js';
 
 /** What a control server wants of a gateway for one side of a stream. */
 export interface ReserveRequest {
@@ -88,6 +88,11 @@ export interface DataServer {
   status(uid: string): Promise<S2DSStatus>;
   /** Settles when a started stream ends: with the error when it failed by itself. */
   ended(uid: string): Promise<S2DSException | undefined>;
+  /**
+   * Settles when the proxies of a stream were started again more than `seen` times in all, or with undefined when the
+   * stream has ended. The count survives the process.
+   */
+  restarted(uid: string, seen: number): Promise<Restarts | undefined>;
   /** Opens a probe port beside the listeners of the stream. */
   openProbe(uid: string): Promise<ProbeOffer>;
   /** Connects to the probe port of another gateway; only to a host that is a target of the stream. @returns ms */

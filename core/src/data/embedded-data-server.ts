@@ -1,3 +1,4 @@
+import { EventEmitter, once } from 'node:events';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import pLimit from 'p-limit';
@@ -7,7 +8,8 @@ import { messageOf, quote, S2DSException, SciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import type { Providers } from '../plugins/index.js';
 import type { ReservedListener } from '../port-allocator.js';
-import type { ListenerStatistics, S2DS, S2DSStatus, StreamRequest } from '../s2ds.js';
+import type { ListenerStatistics, Restarts, S2DS, S2DSStatus } from '../s2ds.js';
+import type { WriteOptions } from '../store/state-database.js';
 import { KeyedLock } from '../wait.js';
 import type {
   ConnectResult,
@@ -18,7 +20,7 @@ import type {
   ReserveRequest,
 } from './data-server.js';
 import { GatewayPlugins } from './gateway-plugins.js';
-import { GatewayStore, type GatewayStream } from './gateway-store.js';
+import { GatewayStore, requestOf, type GatewayStream } from './gateway-store.js';
 import { Orphans } from './orphans.js';
 import { runProbe, tryConnect } from './probe.js';
 import { RangePortAllocator, type PortRange } from './range-port-allocator.js';
@@ -41,10 +43,21 @@ export interface GatewaySettings {
   readonly runtime: string;
 }
 
+/** Restarts that are remembered of one stream. */
+const RESTARTS = 10;
+/** For the record of what is done: a process that dies before it is on the disk does it once more, which does no harm. */
+const DONE: WriteOptions = { sync: false, owed: true };
+/** For what is on the way out: neither a full disk nor anything else may keep it. */
+const ENDING: WriteOptions = { owed: true };
+
+type Change = Partial<GatewayStream>;
+
 interface Stream {
   readonly s2ds: S2DS;
   readonly listeners: readonly ReservedListener[];
   readonly probes: StreamProbes;
+  /** Emits `restarts` when the number of restarts changes, or never will again. */
+  readonly changes: EventEmitter;
   /** As the store has it. */
   kept: GatewayStream;
 }
@@ -55,6 +68,8 @@ export class EmbeddedDataServer implements DataServer {
   readonly #streams = new Map<string, Stream>();
   /** A release that overtakes the reservation would find nothing, and leave all of it. */
   readonly #lock = new KeyedLock();
+  /** Changes of what is kept of a stream. */
+  readonly #keeping = new KeyedLock();
   readonly #starts = pLimit(CONCURRENT_STARTS);
   readonly #adoptions = pLimit(CONCURRENT_ADOPTIONS);
   readonly #plugins: GatewayPlugins;
@@ -69,7 +84,9 @@ export class EmbeddedDataServer implements DataServer {
     /** Directory of this gateway's state, 0700. */
     private readonly state: string,
   ) {
-    this.#plugins = new GatewayPlugins(settings.name, providers, log, state, (uid) => this.#store.has(uid));
+    const isKnown = (uid: string): boolean => this.#store.has(uid);
+    const onRestart = (uid: string, reason: string): void => void this.#noteRestart(uid, reason);
+    this.#plugins = new GatewayPlugins(settings.name, providers, log, state, isKnown, onRestart);
     this.#ports = new RangePortAllocator(settings.ports);
     this.#orphans = new Orphans(this.#closing.signal, log);
   }
@@ -135,19 +152,20 @@ export class EmbeddedDataServer implements DataServer {
       signal.throwIfAborted();
       await stream.s2ds.start(requestOf(stream.kept, stream.listeners), signal);
     });
-    await this.#keep(uid, { state: 'running' });
+    await this.#keep(uid, { state: 'running' }, DONE);
   }
 
   async updateTargets(uid: string, targets: readonly Address[], signal: AbortSignal): Promise<void> {
     const { s2ds, kept } = this.#stream(uid);
     // Written first: should this process die in between, the next one puts them in force.
-    await this.#keep(uid, { targets });
+    await this.#keep(uid, { targets, inForce: false });
     try {
       await s2ds.updateTargets(uid, targets, signal);
     } catch (error) {
       await this.#keep(uid, { targets: kept.targets });
       throw error;
     }
+    await this.#keep(uid, { inForce: true }, DONE);
   }
 
   /**
@@ -162,12 +180,24 @@ export class EmbeddedDataServer implements DataServer {
   }
 
   async status(uid: string): Promise<S2DSStatus> {
-    return await this.#stream(uid).s2ds.status(uid);
+    const { s2ds, kept } = this.#stream(uid);
+    const status = await s2ds.status(uid);
+    return { ...status, restarts: Math.max(status.restarts, kept.restarts?.count ?? 0) };
   }
 
   async ended(uid: string): Promise<S2DSException | undefined> {
     await this.#orphans.adopted(uid);
     return await this.#stream(uid).s2ds.ended(uid);
+  }
+
+  async restarted(uid: string, seen: number): Promise<Restarts | undefined> {
+    await this.#orphans.adopted(uid);
+    for (;;) {
+      const stream = this.#streams.get(uid);
+      const { restarts } = stream?.kept ?? {};
+      if (!stream || (restarts && restarts.count > seen)) return restarts;
+      await once(stream.changes, 'restarts');
+    }
   }
 
   openProbe(uid: string): Promise<ProbeOffer> {
@@ -248,7 +278,7 @@ export class EmbeddedDataServer implements DataServer {
       await this.#ports.release(uid);
       throw error;
     });
-    this.#streams.set(uid, { s2ds, listeners, probes: new StreamProbes(this.#ports, uid, host), kept });
+    this.#charge(uid, s2ds, listeners, host, kept);
     const { rateLimit } = s2ds.supports;
     return { gateway: this.settings.name, ...found, listeners: addresses, rateEnforced: rateLimit };
   }
@@ -260,11 +290,12 @@ export class EmbeddedDataServer implements DataServer {
       this.log.debug({ uid, error: messageOf(error) }, 'no last counters');
       return undefined;
     });
-    await this.#keep(uid, { state: 'releasing' });
+    await this.#keep(uid, { state: 'releasing' }, ENDING);
     await Promise.all([stream.s2ds.release(uid), stream.probes.close()]);
     await this.#ports.release(uid);
-    await this.#store.delete(uid);
+    await this.#keeping.run(uid, () => this.#store.delete(uid));
     this.#streams.delete(uid);
+    stream.changes.emit('restarts');
     return last?.listeners ?? [];
   }
 
@@ -274,7 +305,7 @@ export class EmbeddedDataServer implements DataServer {
     const kept = this.#store.get(uid);
     if (this.#streams.has(uid) || !kept) return;
     // From now on whoever takes charge of it ends it.
-    await this.#store.put(uid, { ...kept, state: 'releasing' });
+    await this.#store.put(uid, { ...kept, state: 'releasing' }, ENDING);
     try {
       await this.#clear(uid, kept);
     } catch (error) {
@@ -294,23 +325,45 @@ export class EmbeddedDataServer implements DataServer {
     await this.#store.delete(uid);
   }
 
-  async #keep(uid: string, change: Partial<GatewayStream>): Promise<void> {
-    const stream = this.#stream(uid);
-    const kept = { ...stream.kept, ...change };
-    await this.#store.put(uid, kept);
-    stream.kept = kept;
+  #keep(uid: string, change: Change | ((kept: GatewayStream) => Change), options?: WriteOptions): Promise<void> {
+    return this.#keeping.run(uid, async () => {
+      const stream = this.#stream(uid);
+      const kept = { ...stream.kept, ...(typeof change === 'function' ? change(stream.kept) : change) };
+      await this.#store.put(uid, kept, options);
+      stream.kept = kept;
+    });
+  }
+
+  #charge(uid: string, s2ds: S2DS, listeners: readonly ReservedListener[], host: string, kept: GatewayStream): void {
+    const probes = new StreamProbes(this.#ports, uid, host);
+    this.#streams.set(uid, { s2ds, listeners, probes, changes: new EventEmitter(), kept });
+  }
+
+  /** Never rejects. */
+  async #noteRestart(uid: string, reason: string): Promise<void> {
+    const stream = this.#streams.get(uid);
+    if (!stream || this.#closing.signal.aborted) return;
+    const restart = { at: new Date().toISOString(), reason };
+    const change = ({ restarts: { count, last } = { count: 0, last: [] } }: GatewayStream): Change => ({
+      restarts: { count: count + 1, last: [...last, restart].slice(-RESTARTS) },
+    });
+    await this.#keep(uid, change, DONE).catch((error: unknown) => {
+      this.log.error({ uid, error: messageOf(error) }, 'restart could not be noted');
+    });
+    stream.changes.emit('restarts');
   }
 
   /** Takes charge of a stream of an earlier process, in whatever state that left it. */
   async #adopt(uid: string, listeners: readonly ReservedListener[]): Promise<void> {
-    const kept = this.#store.get(uid);
+    const known = this.#store.get(uid);
+    if (known?.state === 'releasing') return await this.#clear(uid, known);
+    const kept = await this.#store.complete(uid);
     if (!kept) return;
-    if (kept.state === 'releasing') return await this.#clear(uid, kept);
     const s2ds = await this.#plugins.dataServer(kept.proxy, kept.runtime);
     const request = requestOf(kept, listeners);
     const host = kept.listeners[0]?.host ?? this.settings.wan;
     const running = await s2ds.adopt(request, kept.targets);
-    this.#streams.set(uid, { s2ds, listeners, probes: new StreamProbes(this.#ports, uid, host), kept });
+    this.#charge(uid, s2ds, listeners, host, kept);
     if (kept.state === 'reserved') {
       // Nobody has them meanwhile, unless somebody was quick; then the start of the proxy says so.
       await Promise.allSettled(listeners.map((listener) => listener.hold()));
@@ -319,23 +372,13 @@ export class EmbeddedDataServer implements DataServer {
     if (!running) {
       this.log.warn({ uid, proxy: kept.proxy }, 'stream does not run any more and is started again');
       await s2ds.start(request, this.#closing.signal);
+      if (kept.state === 'running')
+        await this.#noteRestart(uid, 'It did not run any more when the gateway was started.');
     }
     // Also where it runs: the earlier process may have died between the decision and the deed.
-    if (kept.targets.length > 0) await s2ds.updateTargets(uid, kept.targets, this.#closing.signal);
-    await this.#keep(uid, { state: 'running' });
+    const doubtful = kept.targets.length > 0 && !(running && kept.inForce);
+    if (doubtful) await s2ds.updateTargets(uid, kept.targets, this.#closing.signal);
+    if (doubtful || kept.state !== 'running') await this.#keep(uid, { state: 'running', inForce: true }, DONE);
     this.log.info({ uid, proxy: kept.proxy, running }, 'took charge of a stream');
   }
-}
-
-function requestOf({ request, node }: GatewayStream, listeners: readonly ReservedListener[]): StreamRequest {
-  const { uid, role, transport, bitsPerSecond, tls } = request;
-  return {
-    uid,
-    role,
-    transport,
-    listeners,
-    ...(bitsPerSecond > 0 ? { bitsPerSecond } : {}),
-    ...(tls ? { tls } : {}),
-    ...(node === undefined ? {} : { node }),
-  };
 }

@@ -21,6 +21,7 @@ export class GatewayPlugins {
     private readonly state: string,
     /** Whether the gateway remembers a stream of this uid. */
     private readonly isKnown: (uid: string) => boolean,
+    private readonly onRestart: (uid: string, reason: string) => void,
   ) {
     this.#host = new PluginHost(log, state);
   }
@@ -31,7 +32,8 @@ export class GatewayPlugins {
       const inRuntime = await this.runtime(runtime);
       const provider = await this.providers.proxy(proxy);
       const context = await this.#host.context(join('proxies', proxy));
-      return provider.create({ ...context, runtime: inRuntime, gateway: this.gateway, owner: await this.#owner() });
+      const { gateway, onRestart } = this;
+      return provider.create({ ...context, runtime: inRuntime, gateway, owner: await this.#owner(), onRestart });
     });
   }
 

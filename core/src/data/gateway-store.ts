@@ -1,9 +1,11 @@
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Address } from '../address.js';
-import { messageOf, SciStreamError } from '../errors.js';
-import type { StreamTls } from '../s2ds.js';
-import { StateDatabase } from '../store/state-database.js';
+import { z } from 'zod';
+import { SciStreamError } from '../errors.js';
+import type { ReservedListener } from '../port-allocator.js';
+import type { Restarts, StreamRequest, StreamTls } from '../s2ds.js';
+import { StateDatabase, type WriteOptions } from '../store/state-database.js';
 import type { ReserveRequest } from './data-server.js';
 import { writeAtomically } from './files.js';
 
@@ -22,7 +24,18 @@ export interface GatewayStream {
   readonly state: 'reserved' | 'starting' | 'running' | 'releasing';
   /** As asked for; names are not resolved. */
   readonly targets: readonly Address[];
+  /** Whether `targets` are in force for certain; a process that dies while it sets them leaves it false. */
+  readonly inForce?: boolean;
+  /** Since it was reserved, whichever process it was. */
+  readonly restarts?: Restarts;
 }
+
+const credentialsSchema = z.strictObject({
+  certificate: z.string(),
+  key: z.string(),
+  ca: z.string(),
+  peer: z.string(),
+});
 
 /** As the database has it. */
 type Stored = Omit<GatewayStream, 'request'> & {
@@ -37,6 +50,8 @@ type Stored = Omit<GatewayStream, 'request'> & {
  */
 export class GatewayStore {
   readonly #streams = new Map<string, GatewayStream>();
+  /** Streams without the credentials that they need. */
+  readonly #incomplete = new Set<string>();
 
   private constructor(
     private readonly database: StateDatabase,
@@ -54,9 +69,11 @@ export class GatewayStore {
     await mkdir(store.credentials, { recursive: true, mode: 0o700 });
     for (const [uid, value] of await store.database.entries(STREAMS)) {
       const { request, encrypted, ...rest } = value as Stored;
-      const tls = encrypted ? await store.#readCredentials(uid) : undefined;
-      store.#streams.set(uid, { ...rest, request: { ...request, ...(tls ? { tls } : {}) } });
+      store.#streams.set(uid, { ...rest, request });
+      if (encrypted) store.#incomplete.add(uid);
     }
+    // One that fails concerns one stream, and whoever wants that will hear of it.
+    await Promise.allSettled([...store.#incomplete].map((uid) => store.complete(uid)));
     const known = new Set([...store.#streams.keys()].map((uid) => `${uid}.json`));
     const strays = (await readdir(store.credentials)).filter((file) => !known.has(file));
     for (const file of strays) await rm(join(store.credentials, file), { force: true });
@@ -65,7 +82,20 @@ export class GatewayStore {
 
   /** What is stored, without the credentials. */
   exported(): readonly object[] {
-    return this.entries().map(([uid, stream]) => ({ uid, ...withoutCredentials(stream) }));
+    return this.entries().map(([uid, stream]) => ({ uid, ...this.#stored(uid, stream) }));
+  }
+
+  /**
+   * A stream with its credentials, which are read again where they could not be read before.
+   * @throws SCI_STATE_DAMAGED
+   */
+  async complete(uid: string): Promise<GatewayStream | undefined> {
+    const stream = this.#streams.get(uid);
+    if (!stream || !this.#incomplete.has(uid)) return stream;
+    const whole = { ...stream, request: { ...stream.request, tls: await this.#readCredentials(uid) } };
+    this.#streams.set(uid, whole);
+    this.#incomplete.delete(uid);
+    return whole;
   }
 
   has(uid: string): boolean {
@@ -80,18 +110,20 @@ export class GatewayStore {
     return [...this.#streams];
   }
 
-  /** Returns when it is on the disk. @throws SCI_STATE_WRITE, and then nothing has changed */
-  async put(uid: string, stream: GatewayStream): Promise<void> {
+  /** Returns when it is on the disk, unless told otherwise. @throws SCI_STATE_WRITE, and then nothing has changed */
+  async put(uid: string, stream: GatewayStream, options?: WriteOptions): Promise<void> {
     const { tls } = stream.request;
     // They never change, and come before the record that needs them.
     if (tls && !this.has(uid)) await writeAtomically(this.#file(uid), JSON.stringify(tls));
-    await this.database.write([{ type: 'put', table: STREAMS, key: uid, value: withoutCredentials(stream) }]);
+    await this.database.write([{ type: 'put', table: STREAMS, key: uid, value: this.#stored(uid, stream) }], options);
     this.#streams.set(uid, stream);
   }
 
+  /** Forgets a stream of which nothing is left; a disk that is full hears of it later. */
   async delete(uid: string): Promise<void> {
-    await this.database.write([{ type: 'del', table: STREAMS, key: uid }]);
+    await this.database.write([{ type: 'del', table: STREAMS, key: uid }], { owed: true });
     this.#streams.delete(uid);
+    this.#incomplete.delete(uid);
     await rm(this.#file(uid), { force: true });
   }
 
@@ -104,19 +136,33 @@ export class GatewayStore {
     return join(this.credentials, `${uid}.json`);
   }
 
+  #stored(uid: string, { request: { tls, ...request }, ...rest }: GatewayStream): Stored {
+    return { ...rest, request, encrypted: tls !== undefined || this.#incomplete.has(uid) };
+  }
+
   /** @throws SCI_STATE_DAMAGED */
   async #readCredentials(uid: string): Promise<StreamTls> {
     try {
-      return JSON.parse(await readFile(this.#file(uid), 'utf8')) as StreamTls;
-    } catch (cause) {
-      throw new SciStreamError('SCI_STATE_DAMAGED', `Cannot read ${this.#file(uid)}: ${messageOf(cause)}.`, {
-        cause,
-        suggestions: ['Bring the file back, or start without what the gateway knew: move its directory db away.'],
+      return credentialsSchema.parse(JSON.parse(await readFile(this.#file(uid), 'utf8')));
+    } catch {
+      // Without the reason: what a parser says may quote what it has read.
+      throw new SciStreamError('SCI_STATE_DAMAGED', `The credentials of stream ${uid} are lost or damaged.`, {
+        suggestions: [`Bring the file back: ${this.#file(uid)}`, `Or release the stream: scistream stream down ${uid}`],
       });
     }
   }
 }
 
-function withoutCredentials({ request: { tls, ...request }, ...rest }: GatewayStream): Stored {
-  return { ...rest, request, encrypted: tls !== undefined };
+/** What a data server (S2DS) is asked for it. */
+export function requestOf({ request, node }: GatewayStream, listeners: readonly ReservedListener[]): StreamRequest {
+  const { uid, role, transport, bitsPerSecond, tls } = request;
+  return {
+    uid,
+    role,
+    transport,
+    listeners,
+    ...(bitsPerSecond > 0 ? { bitsPerSecond } : {}),
+    ...(tls ? { tls } : {}),
+    ...(node === undefined ? {} : { node }),
+  };
 }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { messageOf, S2DSException } from '../errors.js';
+import { messageOf, S2DSException, SciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
 
 /** Between two attempts to take charge of a stream, ms. */
@@ -62,6 +62,8 @@ export class Orphans {
   /** What to answer to those who want something of an orphan. */
   error(uid: string): S2DSException {
     const cause = this.#orphans.get(uid)?.reason;
+    if (SciStreamError.is(cause) && cause.code === 'SCI_STATE_DAMAGED')
+      return new S2DSException(cause.code, cause.message, { cause, suggestions: cause.suggestions });
     return new S2DSException(
       'SCI_RUNTIME_UNREACHABLE',
       `Nobody has charge of stream ${uid} since the start: ${messageOf(cause)}`,

@@ -41,15 +41,45 @@ export async function isAlive(identity: ProcessIdentity): Promise<boolean> {
 export async function processesOf(directory: string, name: string, session?: number): Promise<readonly number[]> {
   // The kernel tells the path without symbolic links; a directory that is gone has nobody in it.
   const real = await realpath(directory).catch(() => directory);
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
-  // A zombie has no working directory any more; other users' processes cannot be read and are not ours.
+  const pids = (await workers()).get(real) ?? [];
   const found = await Promise.all(
-    pids.map(async (pid) => {
-      if ((await readlink(`/proc/${pid}/cwd`).catch(() => '')) !== real) return false;
-      return (await sessionOf(pid)) === session || (await environmentOf(pid)).includes(`${INSTANCE}=${name}`);
-    }),
+    pids.map(
+      async (pid) => (await sessionOf(pid)) === session || (await environmentOf(pid)).includes(`${INSTANCE}=${name}`),
+    ),
   );
   return pids.filter((_, i) => found[i]);
+}
+
+type Workers = ReadonlyMap<string, readonly number[]>;
+
+let reading: Promise<unknown> = Promise.resolve();
+let next: Promise<Workers> | undefined;
+
+/**
+ * Who works in which directory. Whoever asks while this is read gets what is read afterwards, all of them the same: when
+ * hundreds of instances end at once, each would otherwise look at all processes of the machine.
+ */
+function workers(): Promise<Workers> {
+  next ??= reading.then(() => {
+    next = undefined;
+    const now = readWorkers();
+    reading = now.catch(() => undefined);
+    return now;
+  });
+  return next;
+}
+
+async function readWorkers(): Promise<Workers> {
+  const found = new Map<string, number[]>();
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
+  await Promise.all(
+    pids.map(async (pid) => {
+      // A zombie has no working directory any more; other users' processes cannot be read and are not ours.
+      const directory = await readlink(`/proc/${pid}/cwd`).catch(() => '');
+      found.set(directory, [...(found.get(directory) ?? []), pid]);
+    }),
+  );
+  return found;
 }
 
 /** Variable that names the instance a process belongs to. */

@@ -17,6 +17,7 @@ import type { Logger } from '../logger.js';
 import { runtimeProvider } from '../plugin.js';
 import { poll } from '../wait.js';
 import { readTail, writeAtomically } from './files.js';
+import { ProcessWatch } from './process-watch.js';
 import { identify, INSTANCE, isAlive, processesOf, type ProcessIdentity } from './proc.js';
 
 const LOG = 'log';
@@ -43,6 +44,7 @@ export class ProcessRuntime implements ContainerRuntime {
   readonly supports = { inheritSockets: true, dial: true, images: false, hostNetwork: true };
   readonly #directory: string;
   readonly #log: Logger;
+  readonly #watch = new ProcessWatch();
   /** How our own children ended, for those that have. */
   readonly #children = new Map<string, { child: ChildProcess; exit: Promise<string> }>();
 
@@ -248,11 +250,10 @@ export class ProcessRuntime implements ContainerRuntime {
     );
   }
 
-  /** For a process that is not our child: there is no event, so it is looked at twice a second. */
+  /** For a process that is not our child. */
   async #gone(ref: ContainerRef, signal: AbortSignal): Promise<void> {
-    const ended = async (): Promise<true | undefined> =>
-      (await this.inspect(ref)).status === 'running' ? undefined : true;
-    await poll(ended, { timeoutMs: Number.POSITIVE_INFINITY, intervalMs: 500, signal }, () => new Error('unreachable'));
+    const process = (await this.#readRecord(ref))?.process;
+    if (process) await this.#watch.ended(process, signal);
   }
 
   #path(ref: ContainerRef, file = '.'): string {

@@ -7,7 +7,7 @@ import { S2DSException, SciStreamError } from '../errors.js';
 import { DataServer as DataServerService } from '../gen/scistream/v1/data_server_pb.js';
 import { fromConnectError, S2CS_KEY } from '../rpc/errors.js';
 import { fromConnectResults, fromStatistics, fromStatus } from '../rpc/messages.js';
-import type { ListenerStatistics, S2DSStatus } from '../s2ds.js';
+import type { ListenerStatistics, Restarts, S2DSStatus } from '../s2ds.js';
 import type {
   ConnectResult,
   DataServer,
@@ -100,18 +100,18 @@ export class RemoteDataServer implements DataServer {
   }
 
   async ended(uid: string): Promise<S2DSException | undefined> {
-    for (;;) {
-      try {
-        return fromStatus(await this.#call(() => this.#client.awaitEnd({ uid }, { timeoutMs: 0 }))).error;
-      } catch (error) {
-        if (this.#closed.signal.aborted) return undefined;
-        // While the daemon cannot be reached its proxies forward as before; when it is back it knows what became of them.
-        // So do they when it takes no orders from here any more.
-        if (!S2DSException.is(error) || !['SCI_S2DS_UNREACHABLE', 'SCI_FORBIDDEN'].includes(error.code))
-          return error as S2DSException;
-        await sleep(RETRY_MS, undefined, { ref: false });
-      }
+    try {
+      const status = await this.#patiently(() => this.#client.awaitEnd({ uid }, { timeoutMs: 0 }));
+      return status && fromStatus(status).error;
+    } catch (error) {
+      return error as S2DSException;
     }
+  }
+
+  async restarted(uid: string, seen: number): Promise<Restarts | undefined> {
+    const told = await this.#patiently(() => this.#client.awaitRestart({ uid, seen }, { timeoutMs: 0 }));
+    if (!told || told.count === 0) return undefined;
+    return { count: told.count, last: told.last.map(({ at, reason }) => ({ at, reason })) };
   }
 
   async openProbe(uid: string): Promise<ProbeOffer> {
@@ -143,6 +143,23 @@ export class RemoteDataServer implements DataServer {
     const socket = connect(path);
     socket.once('connect', () => socket.once('close', () => this.#lost()));
     return socket;
+  }
+
+  /**
+   * For calls that wait for something to happen. While the daemon cannot be reached its proxies forward as before; when it
+   * is back it knows what became of them. So do they when it takes no orders from here any more.
+   * @returns undefined when this object was closed
+   */
+  async #patiently<T>(call: () => Promise<T>): Promise<T | undefined> {
+    for (;;) {
+      try {
+        return await this.#call(call);
+      } catch (error) {
+        if (this.#closed.signal.aborted) return undefined;
+        if (!S2DSException.is(error) || !['SCI_S2DS_UNREACHABLE', 'SCI_FORBIDDEN'].includes(error.code)) throw error;
+        await sleep(RETRY_MS, undefined, { ref: false });
+      }
+    }
   }
 
   /** For calls that may be repeated, which is all that change something. */

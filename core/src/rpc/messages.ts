@@ -43,7 +43,7 @@ export function toMessage({ record, status, error: unknown }: StreamView, facili
     createdAt,
     expiresAt,
     encryption: record.encryption,
-    restarts: status?.restarts ?? 0,
+    restarts: status?.restarts ?? record.restarts ?? 0,
     statistics: (record.final ?? status?.listeners ?? []).map(statisticsMessage),
     ...(error ? { error: errorInfo(error) } : {}),
   });

@@ -178,6 +178,10 @@ function routes(router: ConnectRouter, gateway: EmbeddedDataServer): void {
         ...(error ? { error } : {}),
       });
     },
+    async awaitRestart({ uid, seen }) {
+      const restarts = await gateway.restarted(uid, seen);
+      return { count: restarts?.count ?? 0, last: [...(restarts?.last ?? [])] };
+    },
     async openProbe({ uid }) {
       const { address, challenge, expiresMs } = await gateway.openProbe(uid);
       return { address: formatAddress(address), challenge, expiresMs: BigInt(expiresMs) };

@@ -4,7 +4,15 @@ import type { DataServer, ReserveRequest } from '../data/data-server.js';
 import type { GatewayLoad } from '../data/gateway-pool.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
-import { isFinal, type StreamEvent, type StreamRecord, type StreamState, type StreamStore } from '../stream-store.js';
+import type { Restarts } from '../s2ds.js';
+import {
+  isFinal,
+  type StoreOptions,
+  type StreamEvent,
+  type StreamRecord,
+  type StreamState,
+  type StreamStore,
+} from '../stream-store.js';
 import { KeyedLock } from '../wait.js';
 
 /** After a failed clean-up of a stream that ended by itself, ms: nobody else would ask for it again. */
@@ -82,7 +90,7 @@ export class StreamMachine {
     if (state === 'waiting') {
       return this.#awaitHello(Date.parse(createdAt) + this.parts.helloTimeoutMs - Date.now());
     }
-    if (state === 'updating') await this.#serial(() => this.#takeBack());
+    if (state === 'updating') await this.#serial(() => this.#settleUpdate());
     await this.parts.store.note(uid, happened('adopted', undefined, 'after a restart of the control server'));
     this.#greet();
     this.#watch(uid);
@@ -192,21 +200,25 @@ export class StreamMachine {
    */
   async update(targets: readonly Address[], by: string): Promise<StreamRecord> {
     await this.#serial(async () => {
-      const { uid, state, listeners } = this.#record;
+      const { uid, state, asked = [] } = this.#record;
       this.#mustLive('UPDATE');
-      if (state !== 'provisioned' && state !== 'active') throw wrongState(this.#record, 'UPDATE', 'Say HELLO first.');
-      await this.#change({ state: 'updating' });
+      if (state === 'reserving' || state === 'waiting') throw wrongState(this.#record, 'UPDATE', 'Say HELLO first.');
+      await this.#change({ state: 'updating', asked: targets });
       try {
         await this.parts.dataServer.updateTargets(uid, targets, this.#abort.signal);
       } catch (error) {
-        await this.#change({ state });
+        await this.#change({ state, asked });
         throw error;
       }
-      const inForce = listeners.flatMap((_, i) => targets[i % targets.length] ?? []);
-      const detail = targets.map(formatAddress).join(' ');
-      await this.#change({ state: 'active', targets: inForce }, happened('targets', by, detail));
+      await this.#nowInForce(targets, by);
     });
     return this.#record;
+  }
+
+  async #nowInForce(targets: readonly Address[], by: string | undefined, how = ''): Promise<void> {
+    const inForce = this.#record.listeners.flatMap((_, i) => targets[i % targets.length] ?? []);
+    const detail = `${targets.map(formatAddress).join(' ')}${how}`;
+    await this.#change({ state: 'active', targets: inForce }, happened('targets', by, detail));
   }
 
   /**
@@ -219,15 +231,24 @@ export class StreamMachine {
     return this.#record;
   }
 
-  /** An update that nobody was told of did not happen; the gateway may have got the new targets all the same. */
-  async #takeBack(): Promise<void> {
-    const { uid, targets } = this.#record;
-    if (targets.length > 0) {
-      await this.parts.dataServer.updateTargets(uid, targets, this.#abort.signal).catch((error: unknown) => {
-        this.parts.log.error({ uid, error: messageOf(error) }, 'targets could not be set again; update the stream');
-      });
+  /**
+   * Nobody was told of the end of an update in which an earlier process died, and the gateway may have got the new targets
+   * or not. It is taken back; the first one, before which there were none, is carried out. Where neither can be done now
+   * the stream stays `updating`, and the next update or the next start settles it.
+   */
+  async #settleUpdate(): Promise<void> {
+    const { uid, targets, asked = [] } = this.#record;
+    const wanted = targets.length > 0 ? targets : asked;
+    try {
+      if (wanted.length > 0) await this.parts.dataServer.updateTargets(uid, wanted, this.#abort.signal);
+      if (targets.length > 0 || wanted.length === 0) {
+        await this.#change({ state: targets.length > 0 ? 'active' : 'provisioned' });
+      } else {
+        await this.#nowInForce(wanted, undefined, ', by an update that a restart had interrupted');
+      }
+    } catch (error) {
+      this.parts.log.error({ uid, error: messageOf(error) }, 'targets could not be set again; update the stream');
     }
-    await this.#change({ state: targets.length > 0 ? 'active' : 'provisioned' });
   }
 
   async #reserve(request: ReserveRequest): Promise<void> {
@@ -240,24 +261,47 @@ export class StreamMachine {
   async #release(reason: SciStreamError, by: string | undefined): Promise<void> {
     if (isFinal(this.#record.state)) return;
     const { uid } = this.#record;
-    await this.#change({ state: 'releasing' });
+    await this.#change({ state: 'releasing' }, undefined, { owed: true });
     const final = await this.parts.dataServer.release(uid);
     // Not before: when this release fails and is not repeated, the end of the lifetime does it.
     clearTimeout(this.#lifetime);
     const failed = reason.code !== 'SCI_STREAM_RELEASED';
     const error = failed ? { error: reason.toJSON() } : {};
     const state = failed ? 'failed' : 'released';
-    await this.#change({ state, final, ...error }, happened(state, by, reason.message));
+    await this.#change({ state, final, ...error }, happened(state, by, reason.message), { owed: true });
     this.parts.log.info({ uid, state: this.#record.state, reason: reason.code }, 'stream ended');
     this.parts.onEnd(uid);
   }
 
-  /** Notices when the proxy ends by itself. */
+  /** Notices when the proxy ends by itself, for a while or for good. */
   #watch(uid: string): void {
     this.parts.dataServer.ended(uid).then(
       (error) => error && !this.#detached && void this.#fail(error),
       (error: unknown) => this.#detached || void this.#fail(toSciStreamError(error)),
     );
+    this.#watchRestarts(uid).catch((error: unknown) => {
+      // Only the telling of restarts ends; the data server goes on with them.
+      if (!this.#detached) this.parts.log.debug({ uid, error: messageOf(error) }, 'restarts are not watched any more');
+    });
+  }
+
+  async #watchRestarts(uid: string): Promise<void> {
+    for (let going = true; going;) {
+      const restarts = await this.parts.dataServer.restarted(uid, this.#record.restarts ?? 0);
+      going = restarts !== undefined && (await this.#serial(() => this.#noteRestarts(restarts)));
+    }
+  }
+
+  /** @returns false when the stream has ended, or is somebody else's by now */
+  async #noteRestarts({ count, last }: Restarts): Promise<boolean> {
+    const { state, restarts = 0 } = this.#record;
+    if (this.#detached || state === 'releasing' || isFinal(state)) return false;
+    const missed = last.slice(-Math.min(last.length, count - restarts));
+    for (const [i, { at, reason }] of missed.entries()) {
+      const event = { at, what: 'restarted', detail: reason } as const;
+      await this.#change({ restarts: count - missed.length + i + 1 }, event, { owed: true });
+    }
+    return true;
   }
 
   #awaitHello(ms: number): void {
@@ -290,8 +334,9 @@ export class StreamMachine {
     void this.#fail(new SciStreamError('SCI_STREAM_RELEASED', `The lifetime of stream ${this.#record.uid} is over.`));
   }
 
-  async #change(change: Partial<StreamRecord>, event?: StreamEvent): Promise<void> {
-    this.#record = await this.parts.store.update(this.#record.uid, this.#record.version, change, event);
+  async #change(change: Partial<StreamRecord>, event?: StreamEvent, options?: StoreOptions): Promise<void> {
+    const { uid, version } = this.#record;
+    this.#record = await this.parts.store.update(uid, version, change, event, options);
     this.parts.log.debug({ uid: this.#record.uid, state: this.#record.state }, 'stream changed');
     this.#changes.emit('change');
   }

@@ -1,5 +1,5 @@
 import { SciStreamError } from '../errors.js';
-import type { StreamRecord } from '../stream-store.js';
+import type { StoreOptions, StreamRecord } from '../stream-store.js';
 import { MemoryStreamStore, type NumberedEvent, type StoreChange } from './memory-stream-store.js';
 import { StateDatabase, type Write } from './state-database.js';
 
@@ -57,7 +57,8 @@ export class LevelStreamStore extends MemoryStreamStore {
     this.#database = undefined;
   }
 
-  protected override async persist({ record, event, forget, outdated }: StoreChange): Promise<void> {
+  protected override async persist(change: StoreChange, options?: StoreOptions): Promise<void> {
+    const { record, event, forget, outdated } = change;
     const writes: Write[] = [];
     for (const uid of forget) {
       this.#order.delete(uid);
@@ -71,7 +72,7 @@ export class LevelStreamStore extends MemoryStreamStore {
       writes.push({ type: 'put', table: EVENTS, key, value: event.event });
     }
     if (!this.#database) throw new SciStreamError('SCI_BUG', 'The stream store is not open.');
-    await this.#database.write(writes);
+    await this.#database.write(writes, options);
   }
 
   #stored(record: StreamRecord): Stored {

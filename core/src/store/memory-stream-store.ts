@@ -1,5 +1,5 @@
 import { SciStreamError } from '../errors.js';
-import { isFinal, type StreamEvent, type StreamRecord, type StreamStore } from '../stream-store.js';
+import { isFinal, type StoreOptions, type StreamEvent, type StreamRecord, type StreamStore } from '../stream-store.js';
 import { KeyedLock } from '../wait.js';
 
 /** Records of ended streams that are remembered for `status` and `ls`; the oldest go first. */
@@ -45,7 +45,13 @@ export class MemoryStreamStore implements StreamStore {
     return this.#records.get(uid);
   }
 
-  update(uid: string, version: number, change: Partial<StreamRecord>, event?: StreamEvent): Promise<StreamRecord> {
+  update(
+    uid: string,
+    version: number,
+    change: Partial<StreamRecord>,
+    event?: StreamEvent,
+    options?: StoreOptions,
+  ): Promise<StreamRecord> {
     return this.#lock.run(uid, async () => {
       const known = this.#known(uid);
       if (known.version !== version) {
@@ -55,7 +61,7 @@ export class MemoryStreamStore implements StreamStore {
         );
       }
       const record = { ...known, ...change, uid, version: version + 1 };
-      await this.#commit(this.#change(uid, event, record));
+      await this.#commit(this.#change(uid, event, record), options);
       return record;
     });
   }
@@ -87,8 +93,8 @@ export class MemoryStreamStore implements StreamStore {
     return Promise.resolve();
   }
 
-  /** Makes a change durable. When it rejects, nothing has changed. */
-  protected persist(_change: StoreChange): Promise<void> {
+  /** Makes a change durable. When it rejects, nothing has changed; it does not where the change may be owed. */
+  protected persist(_change: StoreChange, _options?: StoreOptions): Promise<void> {
     return Promise.resolve();
   }
 
@@ -121,8 +127,8 @@ export class MemoryStreamStore implements StreamStore {
     };
   }
 
-  async #commit(change: StoreChange): Promise<void> {
-    await this.persist(change);
+  async #commit(change: StoreChange, options?: StoreOptions): Promise<void> {
+    await this.persist(change, options);
     const { record, event, forget, outdated } = change;
     for (const uid of forget) {
       this.#records.delete(uid);

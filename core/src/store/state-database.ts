@@ -2,19 +2,20 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
 import { messageOf, SciStreamError, systemCode } from '../errors.js';
+import { WriteQueue, type Write, type WriteOptions } from './write-queue.js';
+
+export type { Write, WriteOptions } from './write-queue.js';
 
 /** Layout of what is stored; raised when an older SciStream could not read it any more. */
 const SCHEMA = 1;
 const SCHEMA_KEY = 'schema';
 
-/** One change of a batch. */
-export type Write =
-  | { readonly type: 'put'; readonly table: string; readonly key: string; readonly value: unknown }
-  | { readonly type: 'del'; readonly table: string; readonly key: string };
-
 /** Where a daemon keeps what must survive it: one directory (`db` of its state directory), which nobody else can open. */
 export class StateDatabase {
   readonly #tables = new Map<string, ReturnType<typeof tableOf>>();
+  readonly #queue = new WriteQueue((changes, sync) => this.#commit(changes, sync));
+  /** A write has failed since it was opened. */
+  #failed = false;
 
   private constructor(private readonly level: ClassicLevel<string, unknown>) {}
 
@@ -44,16 +45,34 @@ export class StateDatabase {
     return await this.#table(table).iterator().all();
   }
 
-  /** Makes all changes or none, and returns when they are on the disk. @throws SCI_STATE_WRITE */
-  async write(changes: readonly Write[]): Promise<void> {
-    const operations = changes.map((change) =>
-      change.type === 'put'
-        ? { type: 'put' as const, sublevel: this.#table(change.table), key: change.key, value: change.value }
-        : { type: 'del' as const, sublevel: this.#table(change.table), key: change.key },
-    );
+  /**
+   * Makes all changes or none, and returns when they are on the disk.
+   * @throws SCI_STATE_WRITE unless they may be owed: then it returns in any case, and makes them as soon as it can
+   */
+  write(changes: readonly Write[], options?: WriteOptions): Promise<void> {
+    return this.#queue.add(changes, options);
+  }
+
+  /** @throws SCI_STATE_WRITE when something that was owed could not be written; it is closed all the same */
+  async close(): Promise<void> {
     try {
-      await this.level.batch(operations, { sync: true });
+      await this.#queue.close();
+    } finally {
+      await this.level.close();
+    }
+  }
+
+  async #commit(changes: readonly Write[], sync: boolean): Promise<void> {
+    try {
+      if (this.#failed) await this.#reopen();
+      const operations = changes.map((change) =>
+        change.type === 'put'
+          ? { type: 'put' as const, sublevel: this.#table(change.table), key: change.key, value: change.value }
+          : { type: 'del' as const, sublevel: this.#table(change.table), key: change.key },
+      );
+      await this.level.batch(operations, { sync });
     } catch (cause) {
+      this.#failed = true;
       throw new SciStreamError('SCI_STATE_WRITE', `Cannot write to ${this.level.location}: ${reasonOf(cause)}.`, {
         cause,
         suggestions: ['Free some space on the disk that holds the key state, and see that it can be written.'],
@@ -66,8 +85,15 @@ export class StateDatabase {
     await this.write([{ type: 'put', table: 'check', key: 'last', value: new Date().toISOString() }]);
   }
 
-  async close(): Promise<void> {
+  /**
+   * After a failed write LevelDB either refuses all others or goes on behind half an entry of its log, and what it reads
+   * from there at the next start is not what was written. Opened anew it keeps what was whole and begins another log.
+   */
+  async #reopen(): Promise<void> {
     await this.level.close();
+    await this.level.open();
+    this.#tables.clear();
+    this.#failed = false;
   }
 
   /** Each is made once: the database holds on to every one until it is closed. */

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file scistream/v1/data_server.proto.
  */
 export const file_scistream_v1_data_server: GenFile = /*@__PURE__*/
-  fileDesc("Ch5zY2lzdHJlYW0vdjEvZGF0YV9zZXJ2ZXIucHJvdG8SDHNjaXN0cmVhbS52MSIbChlEZXNjcmliZURhdGFTZXJ2ZXJSZXF1ZXN0IhsKC0tlZXBSZXF1ZXN0EgwKBHVpZHMYASADKAkiDgoMS2VlcFJlc3BvbnNlIqwBCg5SZXNlcnZlUmVxdWVzdBILCgN1aWQYASABKAkSDAoEcm9sZRgCIAEoCRIRCgl0cmFuc3BvcnQYAyABKAkSDQoFY291bnQYBCABKA0SDQoFcHJveHkYBSABKAkSDwoHcnVudGltZRgGIAEoCRIXCg9iaXRzX3Blcl9zZWNvbmQYByABKAQSJAoDdGxzGAggASgLMhcuc2Npc3RyZWFtLnYxLlN0cmVhbVRscyJoCgtSZXNlcnZhdGlvbhIPCgdnYXRld2F5GAEgASgJEg0KBXByb3h5GAIgASgJEg8KB3J1bnRpbWUYAyABKAkSEQoJbGlzdGVuZXJzGAQgAygJEhUKDXJhdGVfZW5mb3JjZWQYBSABKAgiDwoNU3RhcnRSZXNwb25zZSIxChFTZXRUYXJnZXRzUmVxdWVzdBILCgN1aWQYASABKAkSDwoHdGFyZ2V0cxgCIAMoCSIUChJTZXRUYXJnZXRzUmVzcG9uc2UilwEKEERhdGFTZXJ2ZXJTdGF0dXMSDQoFc3RhdGUYBCABKAkSEAoIcmVzdGFydHMYBSABKA0SNAoKc3RhdGlzdGljcxgCIAMoCzIgLnNjaXN0cmVhbS52MS5MaXN0ZW5lclN0YXRpc3RpY3MSJgoFZXJyb3IYAyABKAsyFy5zY2lzdHJlYW0udjEuRXJyb3JJbmZvSgQIARACMtgGCgpEYXRhU2VydmVyEkoKCERlc2NyaWJlEicuc2Npc3RyZWFtLnYxLkRlc2NyaWJlRGF0YVNlcnZlclJlcXVlc3QaFS5zY2lzdHJlYW0udjEuR2F0ZXdheRI9CgRLZWVwEhkuc2Npc3RyZWFtLnYxLktlZXBSZXF1ZXN0Ghouc2Npc3RyZWFtLnYxLktlZXBSZXNwb25zZRJCCgdSZXNlcnZlEhwuc2Npc3RyZWFtLnYxLlJlc2VydmVSZXF1ZXN0Ghkuc2Npc3RyZWFtLnYxLlJlc2VydmF0aW9uEj0KBVN0YXJ0Ehcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhobLnNjaXN0cmVhbS52MS5TdGFydFJlc3BvbnNlEk8KClNldFRhcmdldHMSHy5zY2lzdHJlYW0udjEuU2V0VGFyZ2V0c1JlcXVlc3QaIC5zY2lzdHJlYW0udjEuU2V0VGFyZ2V0c1Jlc3BvbnNlEkIKB1JlbGVhc2USFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGh4uc2Npc3RyZWFtLnYxLkRhdGFTZXJ2ZXJTdGF0dXMSQQoGU3RhdHVzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoeLnNjaXN0cmVhbS52MS5EYXRhU2VydmVyU3RhdHVzEkMKCEF3YWl0RW5kEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoeLnNjaXN0cmVhbS52MS5EYXRhU2VydmVyU3RhdHVzEjkKCU9wZW5Qcm9iZRIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaEy5zY2lzdHJlYW0udjEuUHJvYmUSRAoIUnVuUHJvYmUSHS5zY2lzdHJlYW0udjEuUnVuUHJvYmVSZXF1ZXN0Ghkuc2Npc3RyZWFtLnYxLlByb2JlUmVzdWx0EkcKDkNvbm5lY3RUYXJnZXRzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0cxJVCg9Db25uZWN0TGlzdGVuZXISJC5zY2lzdHJlYW0udjEuQ29ubmVjdExpc3RlbmVyUmVxdWVzdBocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0c2IGcHJvdG8z", [file_scistream_v1_streams]);
+  fileDesc("Ch5zY2lzdHJlYW0vdjEvZGF0YV9zZXJ2ZXIucHJvdG8SDHNjaXN0cmVhbS52MSIbChlEZXNjcmliZURhdGFTZXJ2ZXJSZXF1ZXN0IhsKC0tlZXBSZXF1ZXN0EgwKBHVpZHMYASADKAkiDgoMS2VlcFJlc3BvbnNlIqwBCg5SZXNlcnZlUmVxdWVzdBILCgN1aWQYASABKAkSDAoEcm9sZRgCIAEoCRIRCgl0cmFuc3BvcnQYAyABKAkSDQoFY291bnQYBCABKA0SDQoFcHJveHkYBSABKAkSDwoHcnVudGltZRgGIAEoCRIXCg9iaXRzX3Blcl9zZWNvbmQYByABKAQSJAoDdGxzGAggASgLMhcuc2Npc3RyZWFtLnYxLlN0cmVhbVRscyJoCgtSZXNlcnZhdGlvbhIPCgdnYXRld2F5GAEgASgJEg0KBXByb3h5GAIgASgJEg8KB3J1bnRpbWUYAyABKAkSEQoJbGlzdGVuZXJzGAQgAygJEhUKDXJhdGVfZW5mb3JjZWQYBSABKAgiDwoNU3RhcnRSZXNwb25zZSIxChFTZXRUYXJnZXRzUmVxdWVzdBILCgN1aWQYASABKAkSDwoHdGFyZ2V0cxgCIAMoCSIUChJTZXRUYXJnZXRzUmVzcG9uc2UiMAoTQXdhaXRSZXN0YXJ0UmVxdWVzdBILCgN1aWQYASABKAkSDAoEc2VlbhgCIAEoDSIlCgdSZXN0YXJ0EgoKAmF0GAEgASgJEg4KBnJlYXNvbhgCIAEoCSI+CghSZXN0YXJ0cxINCgVjb3VudBgBIAEoDRIjCgRsYXN0GAIgAygLMhUuc2Npc3RyZWFtLnYxLlJlc3RhcnQilwEKEERhdGFTZXJ2ZXJTdGF0dXMSDQoFc3RhdGUYBCABKAkSEAoIcmVzdGFydHMYBSABKA0SNAoKc3RhdGlzdGljcxgCIAMoCzIgLnNjaXN0cmVhbS52MS5MaXN0ZW5lclN0YXRpc3RpY3MSJgoFZXJyb3IYAyABKAsyFy5zY2lzdHJlYW0udjEuRXJyb3JJbmZvSgQIARACMqMHCgpEYXRhU2VydmVyEkoKCERlc2NyaWJlEicuc2Npc3RyZWFtLnYxLkRlc2NyaWJlRGF0YVNlcnZlclJlcXVlc3QaFS5zY2lzdHJlYW0udjEuR2F0ZXdheRI9CgRLZWVwEhkuc2Npc3RyZWFtLnYxLktlZXBSZXF1ZXN0Ghouc2Npc3RyZWFtLnYxLktlZXBSZXNwb25zZRJCCgdSZXNlcnZlEhwuc2Npc3RyZWFtLnYxLlJlc2VydmVSZXF1ZXN0Ghkuc2Npc3RyZWFtLnYxLlJlc2VydmF0aW9uEj0KBVN0YXJ0Ehcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhobLnNjaXN0cmVhbS52MS5TdGFydFJlc3BvbnNlEk8KClNldFRhcmdldHMSHy5zY2lzdHJlYW0udjEuU2V0VGFyZ2V0c1JlcXVlc3QaIC5zY2lzdHJlYW0udjEuU2V0VGFyZ2V0c1Jlc3BvbnNlEkIKB1JlbGVhc2USFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGh4uc2Npc3RyZWFtLnYxLkRhdGFTZXJ2ZXJTdGF0dXMSQQoGU3RhdHVzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoeLnNjaXN0cmVhbS52MS5EYXRhU2VydmVyU3RhdHVzEkMKCEF3YWl0RW5kEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoeLnNjaXN0cmVhbS52MS5EYXRhU2VydmVyU3RhdHVzEkkKDEF3YWl0UmVzdGFydBIhLnNjaXN0cmVhbS52MS5Bd2FpdFJlc3RhcnRSZXF1ZXN0GhYuc2Npc3RyZWFtLnYxLlJlc3RhcnRzEjkKCU9wZW5Qcm9iZRIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaEy5zY2lzdHJlYW0udjEuUHJvYmUSRAoIUnVuUHJvYmUSHS5zY2lzdHJlYW0udjEuUnVuUHJvYmVSZXF1ZXN0Ghkuc2Npc3RyZWFtLnYxLlByb2JlUmVzdWx0EkcKDkNvbm5lY3RUYXJnZXRzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0cxJVCg9Db25uZWN0TGlzdGVuZXISJC5zY2lzdHJlYW0udjEuQ29ubmVjdExpc3RlbmVyUmVxdWVzdBocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0c2IGcHJvdG8z", [file_scistream_v1_streams]);
 
 /**
  * @generated from message scistream.v1.DescribeDataServerRequest
@@ -201,6 +201,78 @@ export const SetTargetsResponseSchema: GenMessage<SetTargetsResponse> = /*@__PUR
   messageDesc(file_scistream_v1_data_server, 7);
 
 /**
+ * @generated from message scistream.v1.AwaitRestartRequest
+ */
+export type AwaitRestartRequest = Message<"scistream.v1.AwaitRestartRequest"> & {
+  /**
+   * @generated from field: string uid = 1;
+   */
+  uid: string;
+
+  /**
+   * @generated from field: uint32 seen = 2;
+   */
+  seen: number;
+};
+
+/**
+ * Describes the message scistream.v1.AwaitRestartRequest.
+ * Use `create(AwaitRestartRequestSchema)` to create a new message.
+ */
+export const AwaitRestartRequestSchema: GenMessage<AwaitRestartRequest> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_data_server, 8);
+
+/**
+ * Of a proxy that ended by itself. `reason`: how it ended, and the last lines of its log. `at`: ISO 8601 UTC.
+ *
+ * @generated from message scistream.v1.Restart
+ */
+export type Restart = Message<"scistream.v1.Restart"> & {
+  /**
+   * @generated from field: string at = 1;
+   */
+  at: string;
+
+  /**
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message scistream.v1.Restart.
+ * Use `create(RestartSchema)` to create a new message.
+ */
+export const RestartSchema: GenMessage<Restart> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_data_server, 9);
+
+/**
+ * @generated from message scistream.v1.Restarts
+ */
+export type Restarts = Message<"scistream.v1.Restarts"> & {
+  /**
+   * All there were.
+   *
+   * @generated from field: uint32 count = 1;
+   */
+  count: number;
+
+  /**
+   * The last of them, oldest first.
+   *
+   * @generated from field: repeated scistream.v1.Restart last = 2;
+   */
+  last: Restart[];
+};
+
+/**
+ * Describes the message scistream.v1.Restarts.
+ * Use `create(RestartsSchema)` to create a new message.
+ */
+export const RestartsSchema: GenMessage<Restarts> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_data_server, 10);
+
+/**
  * @generated from message scistream.v1.DataServerStatus
  */
 export type DataServerStatus = Message<"scistream.v1.DataServerStatus"> & {
@@ -232,7 +304,7 @@ export type DataServerStatus = Message<"scistream.v1.DataServerStatus"> & {
  * Use `create(DataServerStatusSchema)` to create a new message.
  */
 export const DataServerStatusSchema: GenMessage<DataServerStatus> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_data_server, 8);
+  messageDesc(file_scistream_v1_data_server, 11);
 
 /**
  * @generated from service scistream.v1.DataServer
@@ -309,6 +381,16 @@ export const DataServer: GenService<{
     methodKind: "unary";
     input: typeof StreamRefSchema;
     output: typeof DataServerStatusSchema;
+  },
+  /**
+   * Answers when proxies of the stream were started again more than `seen` times; with none when the stream has ended.
+   *
+   * @generated from rpc scistream.v1.DataServer.AwaitRestart
+   */
+  awaitRestart: {
+    methodKind: "unary";
+    input: typeof AwaitRestartRequestSchema;
+    output: typeof RestartsSchema;
   },
   /**
    * @generated from rpc scistream.v1.DataServer.OpenProbe

@@ -163,7 +163,7 @@ export type StreamEvent = Message<"scistream.v1.StreamEvent"> & {
   at: string;
 
   /**
-   * requested, reserved, hello, targets, adopted, failed or released.
+   * requested, reserved, hello, targets, adopted, restarted, failed or released.
    *
    * @generated from field: string what = 2;
    */
