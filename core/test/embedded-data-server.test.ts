@@ -1,6 +1,8 @@
 /** What a gateway does for streams that an earlier process has left and that nobody can take charge of. In memory. */
 import 'reflect-metadata';
 import { randomUUID } from 'node:crypto';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { z } from 'zod';
@@ -15,17 +17,18 @@ import {
   type ProxyDescription,
   type StreamView,
 } from '@scistream/core';
-import { EmbeddedDataServer, Providers } from '@scistream/core/server';
+import { EmbeddedDataServer, GatewayStore, Providers, type GatewayStream } from '@scistream/core/server';
 import { eventually, expectCode, FakeRuntime, temporaryDirectory } from '@scistream/core/testing';
 
 const s = suite('embedded data server');
 
 const RANGE = { first: 21_100, last: 21_107 };
 const HOST = `127.78.${(process.pid >> 8) & 255}.${process.pid & 255}`;
+const TARGET = { host: '192.0.2.1', port: 9 };
 const options = z.strictObject({});
 
 class Tiny extends ProxyContainer {
-  readonly supports = { tcp: true, udp: false, tls: false, rateLimit: false, liveRetarget: true, statistics: false };
+  readonly supports = { tcp: true, udp: false, tls: true, rateLimit: false, liveRetarget: true, statistics: false };
 
   protected override describe({ targets }: StreamView): ProxyDescription {
     const text = targets.map(formatAddress).join();
@@ -52,7 +55,23 @@ class Site {
   /** What comes with the gateway besides the runtime that it uses by default. */
   extras: AnyProvider[] = [runtimeProvider({ id: 'shaky', options, create: () => this.runtime })];
 
-  constructor(private readonly state: string) {}
+  constructor(readonly state: string) {}
+
+  /** As an earlier process may have left it. */
+  async change(uid: string, change: Partial<GatewayStream>): Promise<void> {
+    const store = await GatewayStore.open(join(this.state, 'gateway'));
+    const kept = store.get(uid);
+    assert.ok(kept);
+    await store.put(uid, { ...kept, ...change });
+    await store.close();
+  }
+
+  async tlsOf(uid: string): Promise<boolean> {
+    const store = await GatewayStore.open(join(this.state, 'gateway'));
+    const { tls } = store.get(uid)?.request ?? {};
+    await store.close();
+    return tls !== undefined;
+  }
 
   async open(): Promise<EmbeddedDataServer> {
     const tiny = proxyProvider({ id: 'tiny', options, create: (context) => new Tiny(context, 'tiny') });
@@ -146,6 +165,87 @@ s('one whose runtime is not known any more can be released, and is cleared away 
     await next.reserve(request(randomUUID()));
     assert.equal(await site.runtime.list({}), []);
     await next.close();
+  }),
+);
+
+s('what runs with its targets in force is taken charge of without touching it', () =>
+  withSite(async (site) => {
+    const first = await site.open();
+    const uid = randomUUID();
+    await first.reserve(request(uid));
+    await first.start(uid, new AbortController().signal);
+    await first.updateTargets(uid, [TARGET], new AbortController().signal);
+    await first.close();
+    site.runtime.calls.splice(0);
+
+    const next = await site.open();
+    assert.is((await next.status(uid)).state, 'running');
+    assert.equal(site.runtime.calls, []);
+    await next.close();
+  }),
+);
+
+s('targets that an earlier process may not have set are set', () =>
+  withSite(async (site) => {
+    const { uid, gateway } = await site.inherit(() => undefined);
+    await gateway.close();
+    await site.change(uid, { targets: [TARGET], inForce: false });
+    site.runtime.calls.splice(0);
+    await (await site.open()).close();
+    assert.match(site.runtime.calls.join(), /put \S+ tiny\.cfg/);
+    site.runtime.calls.splice(0);
+    await (await site.open()).close();
+    assert.equal(site.runtime.calls, [], 'once');
+  }),
+);
+
+s('a proxy that ended by itself is counted and explained, also in the next process', () =>
+  withSite(async (site) => {
+    const { uid, gateway } = await site.inherit(() => undefined);
+    const told = gateway.restarted(uid, 0);
+    for (const instance of await site.runtime.list({})) site.runtime.kill(instance);
+    const restarts = await told;
+    assert.is(restarts?.count, 1);
+    assert.match(restarts?.last[0]?.reason ?? '', /tiny ended by itself \(signal SIGKILL\)/);
+    await gateway.close();
+
+    const next = await site.open();
+    assert.equal(await next.restarted(uid, 0), restarts);
+    assert.is((await next.status(uid)).restarts, 1);
+    const ended = next.restarted(uid, 1);
+    await next.release(uid);
+    assert.is(await ended, undefined);
+    await next.close();
+  }),
+);
+
+s('one whose credentials are lost or damaged disturbs no other, and can be released or repaired', () =>
+  withSite(async (site) => {
+    const first = await site.open();
+    const [lost, damaged, whole] = [randomUUID(), randomUUID(), randomUUID()];
+    const tls = { certificate: 'C', key: 'K', ca: 'A', peer: 'p' };
+    for (const uid of [lost, damaged, whole]) {
+      await first.reserve({ ...request(uid), tls });
+      await first.start(uid, new AbortController().signal);
+    }
+    await first.close();
+    const file = (uid: string): string => join(site.state, 'gateway', 'credentials', `${uid}.json`);
+    const before = await readFile(file(lost), 'utf8');
+    await rm(file(lost));
+    await writeFile(file(damaged), '{"key":"K-of-mine');
+
+    const next = await site.open();
+    assert.is((await next.status(whole)).state, 'running');
+    for (const uid of [lost, damaged]) {
+      await expectCode('SCI_STATE_DAMAGED', next.status(uid));
+      assert.not.match(await next.status(uid).then(String, String), 'K-of-mine');
+    }
+    await next.release(damaged);
+    assert.is((await site.runtime.list({})).length, 2);
+    await writeFile(file(lost), before);
+    await eventually(async () => assert.is((await next.status(lost)).state, 'running'), 60_000);
+    await next.close();
+    assert.is(await site.tlsOf(lost), true);
   }),
 );
 

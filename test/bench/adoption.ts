@@ -15,7 +15,7 @@ const QUICK_SIZES = [10, 40] as const;
 /** Started at once. */
 const BATCH = 20;
 /** What a stream is expected to take at most; sizes that do not fit into half of the free memory are left out. */
-const PROCESS_BYTES = { relay: 60e6, haproxy: 20e6 } as const;
+const PROCESS_BYTES = { relay: 50e6, haproxy: 20e6 } as const;
 
 interface Adoption {
   readonly proxy: keyof typeof PROCESS_BYTES;
