@@ -12,6 +12,7 @@ import { authPart } from './auth.js';
 import { adoptionPart } from './adoption.js';
 import { isMet, type Bench, type Need, type Part } from './bench.js';
 import { dockerPart } from './containers.js';
+import { crowdPart } from './crowd.js';
 import { encryptedPart } from './encrypted.js';
 import { existingPart } from './existing.js';
 import { goalsToMarkdown, partToMarkdown } from './format.js';
@@ -46,6 +47,7 @@ const MEASUREMENTS: Readonly<Record<PartName, Measurement>> = {
   store: { needs: [], measure: storePart },
   auth: { needs: [], measure: authPart },
   adoption: { needs: [], measure: adoptionPart },
+  crowd: { needs: [], measure: crowdPart },
   existing: { needs: [], measure: existingPart },
   setup: { needs: [], measure: setupPart },
   soak: { needs: [], measure: soakPart },

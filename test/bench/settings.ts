@@ -13,6 +13,7 @@ export const PARTS = [
   'store',
   'auth',
   'adoption',
+  'crowd',
   'existing',
   'setup',
   'soak',

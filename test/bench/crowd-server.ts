@@ -1,0 +1,59 @@
+/**
+ * `node crowd-server.js JSON`: a control server with its gateway whose proxies only sleep, so that a machine has room for
+ * a thousand of them and what is measured is the server. Says first where it listens. It releases everything on SIGTERM.
+ */
+import 'reflect-metadata';
+import { container } from 'tsyringe';
+import { z } from 'zod';
+import { formatAddress, ProxyContainer, proxyProvider, silentLogger } from '@scistream/core';
+import type { ProxyDescription, StreamView } from '@scistream/core';
+import { BUILT_INS, Providers, registerServer, TOKENS, type PortRange } from '@scistream/core/server';
+
+/** The argument of the program. */
+export interface CrowdStart {
+  readonly ports: PortRange;
+  /** Absolute path of its state directory. */
+  readonly state: string;
+}
+
+/** The first line. */
+export interface CrowdListening {
+  readonly url: string;
+}
+
+class Sleeper extends ProxyContainer {
+  readonly supports = { tcp: true, udp: false, tls: false, rateLimit: false, liveRetarget: true, statistics: false };
+
+  protected override describe({ targets }: StreamView): ProxyDescription {
+    const files = { 'targets.txt': targets.map(formatAddress).join('\n') };
+    return { image: 'none:1', executable: 'sleep', args: ['infinity'], config: 'targets.txt', files };
+  }
+
+  protected override ready(): Promise<boolean> {
+    return Promise.resolve(true);
+  }
+}
+
+const { ports, state } = JSON.parse(process.argv[2] ?? '{}') as CrowdStart;
+const sleeper = proxyProvider({ id: 'sleeper', options: z.strictObject({}), create: (c) => new Sleeper(c, 'sleeper') });
+const limits = { streams: 5_000, waiting: 100, connections: 16, helloTimeoutMs: 60_000, lifetimeMs: 3_600_000 };
+const gateway = { name: 'gw', s2ds: 'embedded', wan: '127.0.0.1', lan: '127.0.0.1', ports } as const;
+const config = {
+  facility: 'crowd',
+  listen: { host: '127.0.0.1', port: 0 },
+  insecure: false,
+  state,
+  auth: [],
+  limits,
+  gateways: [{ ...gateway, proxy: 'sleeper', runtime: 'process' }],
+  proxies: {},
+  runtimes: {},
+  plugins: [],
+};
+registerServer(container, { config, logger: silentLogger, plugins: [] });
+const builtIns = [...BUILT_INS, { provider: sleeper, summary: '' }];
+container.register(TOKENS.Providers, { useValue: new Providers({ builtIns, plugins: [], config }) });
+const server = container.resolve(TOKENS.ControlServer);
+process.on('SIGTERM', () => void server.stop({ release: true }).finally(() => process.exit(0)));
+const { address, scheme } = await server.start();
+process.stdout.write(`${JSON.stringify({ url: `${scheme}://${address}` } satisfies CrowdListening)}\n`);
