@@ -50,10 +50,11 @@ const config = {
   runtimes: {},
   plugins: [],
 };
-registerServer(container, { config, logger: silentLogger, plugins: [] });
+const own = container.createChildContainer();
+registerServer(own, { config, logger: silentLogger, plugins: [] });
 const builtIns = [...BUILT_INS, { provider: sleeper, summary: '' }];
-container.register(TOKENS.Providers, { useValue: new Providers({ builtIns, plugins: [], config }) });
-const server = container.resolve(TOKENS.ControlServer);
+own.register(TOKENS.Providers, { useValue: new Providers({ builtIns, plugins: [], config }) });
+const server = own.resolve(TOKENS.ControlServer);
 process.on('SIGTERM', () => void server.stop({ release: true }).finally(() => process.exit(0)));
 const { address, scheme } = await server.start();
 process.stdout.write(`${JSON.stringify({ url: `${scheme}://${address}` } satisfies CrowdListening)}\n`);
