@@ -43,9 +43,13 @@ export async function processesOf(directory: string, name: string, session?: num
   const real = await realpath(directory).catch(() => directory);
   const pids = (await workers()).get(real) ?? [];
   const found = await Promise.all(
-    pids.map(
-      async (pid) => (await sessionOf(pid)) === session || (await environmentOf(pid)).includes(`${INSTANCE}=${name}`),
-    ),
+    pids.map(async (pid) => {
+      if ((await sessionOf(pid)) === session) return true;
+      const environment = await environmentOf(pid);
+      if (environment.includes(`${INSTANCE}=${name}`)) return true;
+      // One that is just ending has lost its memory, with its environment, and still holds all else.
+      return environment.join('') === '' && (await directoryOf(pid)) === real;
+    }),
   );
   return pids.filter((_, i) => found[i]);
 }
@@ -75,7 +79,7 @@ async function readWorkers(): Promise<Workers> {
   await Promise.all(
     pids.map(async (pid) => {
       // A zombie has no working directory any more; other users' processes cannot be read and are not ours.
-      const directory = await readlink(`/proc/${pid}/cwd`).catch(() => '');
+      const directory = await directoryOf(pid);
       found.set(directory, [...(found.get(directory) ?? []), pid]);
     }),
   );
@@ -84,6 +88,9 @@ async function readWorkers(): Promise<Workers> {
 
 /** Variable that names the instance a process belongs to. */
 export const INSTANCE = 'SCISTREAM_INSTANCE';
+
+/** Empty where it cannot be read, or there is no such process. */
+const directoryOf = (pid: number): Promise<string> => readlink(`/proc/${pid}/cwd`).catch(() => '');
 
 async function sessionOf(pid: number): Promise<number> {
   return Number((await statFields(pid))[3]);
