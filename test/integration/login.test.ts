@@ -172,6 +172,13 @@ s('takes over the lock of a process that has died', async () => {
   assert.equal(await readdir(join(file, '..')), ['aps.json']);
 });
 
+s('whose directory cannot be used says so at once', async () => {
+  await using world = await open();
+  await writeFile(join(world.file, '..', '..', 'logins'), 'a file');
+  const error = await refused(logInWithBrowser(world), 'SCI_LOGIN_FAILED');
+  assert.match(error.message, /cannot be kept: EEXIST/);
+});
+
 s('that cannot be renewed or trusted any more has to be repeated', async () => {
   await using world = await open();
   const { client, file, issuer, stored, store, login } = world;

@@ -6,7 +6,7 @@ import { generateKeyPair, SignJWT } from 'jose';
 import * as assert from 'uvu/assert';
 import type { ErrorCode } from '@scistream/core';
 import { eventually, temporaryDirectory } from '@scistream/core/testing';
-import { refused } from '../support/clients.js';
+import { refused, type Peer } from '../support/clients.js';
 import { JWT_RESOURCE, OPAQUE_RESOURCE, OTHER_RESOURCE, ROBOT, TestIssuer, USER } from '../support/issuer.js';
 import { TestServer } from '../support/server.js';
 import { suite } from '../support/suite.js';
@@ -26,16 +26,21 @@ const jwtAuth = ({ url }: TestIssuer, more: object = {}): Auth[number] => ({
   ...more,
 });
 
-/** Whom the server takes the bearer of a token for. */
-async function whoIs(server: TestServer, token: string) {
-  const peer = await server.connect(`Bearer ${token}`);
-  return await peer.streams.whoAmI({}).finally(() => peer.cut());
+/** One connection per server, for every call brings its own token. */
+const peers = new WeakMap<TestServer, Promise<Peer>>();
+
+async function ask(server: TestServer, token: string | undefined) {
+  const peer = peers.get(server) ?? server.connect();
+  peers.set(server, peer);
+  const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
+  return (await peer).streams.whoAmI({}, { headers });
 }
 
-async function mustRefuse(server: TestServer, token: string | undefined, code: ErrorCode): Promise<string> {
-  const peer = await server.connect(token === undefined ? undefined : `Bearer ${token}`);
-  return await refused(peer.streams.whoAmI({}), code).finally(() => peer.cut());
-}
+/** Whom the server takes the bearer of a token for. */
+const whoIs = (server: TestServer, token: string) => ask(server, token);
+
+const mustRefuse = (server: TestServer, token: string | undefined, code: ErrorCode): Promise<string> =>
+  refused(ask(server, token), code);
 
 const soon = (seconds: number): number => Math.floor(Date.now() / 1000) + seconds;
 

@@ -182,11 +182,12 @@ function configuration(
     findAccount: (_context: unknown, id: string) => ({ accountId: id, claims: () => ({ sub: id }) }),
     extraTokenClaims: () => ({ groups: [...groups] }),
     rotateRefreshToken: true,
+    ttl: { ClientCredentials: tokenSeconds },
     features: {
       devInteractions: { enabled: false },
       clientCredentials: yes,
       revocation: yes,
-      introspection: yes,
+      introspection: { enabled: true, allowedPolicy: () => true },
       deviceFlow: yes,
       resourceIndicators: {
         enabled: true,

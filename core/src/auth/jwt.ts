@@ -1,5 +1,5 @@
 import { decodeJwt, decodeProtectedHeader, errors, jwtVerify } from 'jose';
-import { quote, type SciStreamError } from '../errors.js';
+import { quote, SciStreamError } from '../errors.js';
 import { CLOCKS, NOT_YET, refusal, wrongAudience, wrongIssuer, type ClaimRules, type Claims } from './claims.js';
 import type { Issuer } from './issuer.js';
 
@@ -56,8 +56,8 @@ export class JwtVerifier {
   }
 
   /** What is already ours passes; what jose says becomes one of our codes. */
-  #explain(error: unknown): unknown {
-    if (!(error instanceof errors.JOSEError)) return error;
+  #explain(error: unknown): SciStreamError {
+    if (SciStreamError.is(error)) return error;
     if (error instanceof errors.JWTExpired) return refusal('SCI_TOKEN_EXPIRED', 'The token has expired.');
     if (error instanceof errors.JWTClaimValidationFailed && error.reason === 'check_failed') {
       if (error.claim === 'aud') return wrongAudience(this.rules.audience);
@@ -66,7 +66,8 @@ export class JwtVerifier {
     if (error instanceof errors.JWTClaimValidationFailed && error.claim === 'aud') {
       return wrongAudience(this.rules.audience);
     }
-    if (SIGNATURE_PROBLEMS.some((kind) => error instanceof kind)) {
+    // What is not of jose comes from node:crypto: a key that cannot be used.
+    if (!(error instanceof errors.JOSEError) || SIGNATURE_PROBLEMS.some((kind) => error instanceof kind)) {
       return refusal(
         'SCI_TOKEN_SIGNATURE',
         'The signature of the token is wrong, or of an unknown key.',

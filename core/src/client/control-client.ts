@@ -185,7 +185,10 @@ export class ControlClient {
     { deadlineMs = QUICK_MS, signal }: CallLimits,
     send: (options: { timeoutMs: number; signal?: AbortSignal }) => Promise<T>,
   ): Promise<T> {
+    const { token } = this.endpoint;
     try {
+      // Renewing a login may take longer than the call is given.
+      if (token && 'login' in token) await readToken(token);
       const answer = await send({ timeoutMs: deadlineMs, ...(signal && { signal }) });
       this.#answered = true;
       return answer;

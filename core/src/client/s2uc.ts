@@ -223,7 +223,13 @@ export class S2UC implements AsyncDisposable {
     const { subject, issuer, admin, groups, expiresAt } = await client.whoAmI({ signal });
     const { facility, address } = client.endpoint;
     const who = { subject: printableLine(subject), issuer: printableLine(issuer), admin };
-    return { facility, s2cs: formatAddress(address), ...who, groups: groups.map(printableLine), expiresAt };
+    return {
+      facility,
+      s2cs: formatAddress(address),
+      ...who,
+      groups: groups.map(printableLine),
+      expiresAt: printableLine(expiresAt),
+    };
   }
 
   /** Ends all connections to control servers; streams stay. Idempotent. */

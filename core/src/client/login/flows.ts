@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as oauth from 'oauth4webapi';
 import { SciStreamError } from '../../errors.js';
+import { printableLine } from '../../rpc/errors.js';
 import { asking, connectIssuer, toStored, type IssuerClient } from './issuer-client.js';
 import type { Login, LoginPrompt, LoginResult } from './login.js';
 import { LoginStore, type StoredTokens } from './login-store.js';
@@ -12,6 +13,8 @@ import { LoginStore, type StoredTokens } from './login-store.js';
 const PATIENCE_MS = 600_000;
 /** RFC 8628 section 3.5. */
 const INTERVAL_S = 5;
+/** Where an issuer asks for more, it is asked this often, s. */
+const MAX_INTERVAL_S = 60;
 const REDIRECT_PATH = '/callback';
 
 /** How to log in. */
@@ -100,9 +103,10 @@ async function byDevice(login: Login, issuer: IssuerClient, { onPrompt, signal }
     const response = await oauth.deviceAuthorizationRequest(server, client, auth, parameters, options());
     return await oauth.processDeviceAuthorizationResponse(server, client, response);
   });
-  onPrompt({ url: device.verification_uri_complete ?? device.verification_uri, code: device.user_code });
+  const url = device.verification_uri_complete ?? device.verification_uri;
+  onPrompt({ url: printableLine(url), code: printableLine(device.user_code) });
   const end = performance.now() + device.expires_in * 1000;
-  for (let interval = device.interval ?? INTERVAL_S; performance.now() < end;) {
+  for (let interval = Math.min(device.interval ?? INTERVAL_S, MAX_INTERVAL_S); performance.now() < end;) {
     await sleep(interval * 1000, undefined, signal && { signal });
     try {
       const response = await oauth.deviceCodeGrantRequest(server, client, auth, device.device_code, options());

@@ -4,6 +4,8 @@ import { printable } from '../../rpc/errors.js';
 import type { Login } from './login.js';
 import type { StoredTokens } from './login-store.js';
 
+/** The longest life of a token that is believed, s. */
+const MAX_LIFETIME_S = 1e9;
 /** For one answer of an issuer, ms. */
 const TIMEOUT_MS = 15_000;
 
@@ -89,6 +91,8 @@ export function toStored(answer: oauth.TokenEndpointResponse, before?: StoredTok
     accessToken,
     ...(refreshToken !== undefined && { refreshToken }),
     obtainedAt: new Date(now).toISOString(),
-    ...(lifetime !== undefined && { expiresAt: new Date(now + lifetime * 1000).toISOString() }),
+    ...(lifetime !== undefined && {
+      expiresAt: new Date(now + Math.min(lifetime, MAX_LIFETIME_S) * 1000).toISOString(),
+    }),
   };
 }

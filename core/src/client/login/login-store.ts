@@ -8,9 +8,9 @@ import { poll } from '../../wait.js';
 import { loginRequired, LoginSchema, type Login } from './login.js';
 
 /** How long another process may take to renew tokens, ms. */
-const LOCK_TIMEOUT_MS = 60_000;
-/** Age at which a lock is nobody's any more, ms: longer than any request to an issuer may take. */
-const LOCK_STALE_MS = 45_000;
+const LOCK_TIMEOUT_MS = 100_000;
+/** Age at which a lock is nobody's any more, ms: longer than all requests to an issuer under it may take. */
+const LOCK_STALE_MS = 90_000;
 
 const StoredSchema = LoginSchema.extend({
   version: z.literal(1),
@@ -93,36 +93,35 @@ export class LoginStore {
    */
   async exclusively<T>(work: () => Promise<T>): Promise<T> {
     const lock = `${this.#path}.lock`;
-    try {
-      await mkdir(this.directory, { recursive: true, mode: 0o700 });
-      const options = { timeoutMs: LOCK_TIMEOUT_MS, intervalMs: 25 };
-      await poll(
-        () => locked(lock),
-        options,
-        (cause) => cause as Error,
-      );
-    } catch (cause) {
-      const why = cause === undefined ? `another process holds ${lock}` : messageOf(cause);
-      throw new SciStreamError('SCI_LOGIN_FAILED', `The login for ${this.login.facility} cannot be kept: ${why}.`, {
-        cause,
-        suggestions: [`Look at ${this.directory}`],
-      });
-    }
+    await mkdir(this.directory, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
+      throw this.#unusable(messageOf(cause), cause);
+    });
+    const options = { timeoutMs: LOCK_TIMEOUT_MS, intervalMs: 25 };
+    const late = (cause: unknown): Error => this.#unusable(`another process holds ${lock}`, cause);
+    const problem = await poll(() => locked(lock), options, late);
+    if (problem !== null) throw this.#unusable(messageOf(problem), problem);
     try {
       return await work();
     } finally {
       await rm(lock, { force: true });
     }
   }
+
+  #unusable(why: string, cause: unknown): SciStreamError {
+    return new SciStreamError('SCI_LOGIN_FAILED', `The login for ${this.login.facility} cannot be kept: ${why}.`, {
+      cause,
+      suggestions: [`Look at ${this.directory}`],
+    });
+  }
 }
 
-/** @returns undefined when somebody else has it. */
-async function locked(path: string): Promise<true | undefined> {
+/** @returns null when it is ours, undefined while it is somebody else's, or why it can be nobody's. */
+async function locked(path: string): Promise<unknown> {
   try {
     await writeFile(path, JSON.stringify({ host: hostname(), pid: process.pid }), { flag: 'wx', mode: 0o600 });
-    return true;
+    return null;
   } catch (error) {
-    if (systemCode(error) !== 'EEXIST') throw error;
+    if (systemCode(error) !== 'EEXIST') return error;
     if (await isStale(path)) await takeAway(path);
     return undefined;
   }
