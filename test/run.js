@@ -1,7 +1,7 @@
 /**
  * Runs the tests. `npm test` prepares the clone (test/setup.js), then runs every `*.test.ts` in a process of its own:
- * the fast ones two at a time, then `*.real.test.ts` and `*.e2e.test.ts` one by one, then the fast ones once more on
- * the current LTS of Node.js.
+ * the fast ones two at a time, then `*.real.test.ts` and `*.e2e.test.ts` in two lanes, and in what remains of these the
+ * fast ones once more on the current LTS of Node.js.
  *
  *     npm test                                all of it
  *     npm test -- core/test/address           files whose path contains this, on this Node.js
@@ -16,7 +16,7 @@
  * wrong as a whole counts as one failure. `, N unsteady` after it are files that passed at the second try only: defects
  * to be looked for, which must not keep everything else from going on. Exit code 0 only if nothing failed.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -29,7 +29,7 @@ import { killAll, runFile } from './runner/process.js';
 import { judge } from './runner/verdict.js';
 import { SetupError, ensureBuilt, ensureInstalled, provision } from './setup.js';
 
-const FAST_AT_ONCE = 2;
+const AT_ONCE = 2;
 const LIMIT_SECONDS = { fast: 60, real: 600 };
 /** Of the output of a failing file, so many characters from its end are shown. */
 const SHOWN = 32_768;
@@ -119,21 +119,38 @@ async function attempt(file, name, options) {
   return { verdict, home };
 }
 
-/** Runs files, so many at once. */
-async function runAll(files, atOnce, options) {
-  const queue = [...files];
-  const worker = async () => {
-    for (let file = queue.shift(); file !== undefined; file = queue.shift()) await runOne(file, options);
+/** Runs jobs, each a file and its options, in so many lanes; a lane takes from the first of its queues that has one. */
+async function runLanes(lanes) {
+  const lane = async (queues) => {
+    for (;;) {
+      const job = queues.find(({ length }) => length > 0)?.shift();
+      if (job === undefined) return;
+      await runOne(job.file, job.options);
+    }
   };
-  await Promise.all(Array.from({ length: atOnce }, worker));
+  await Promise.all(lanes.map(lane));
 }
 
-async function runOnLts(fast, options) {
-  if (process.versions.node.startsWith(`${LTS}.`)) return;
+const jobs = (files, options) => files.map((file) => ({ file, options }));
+
+/**
+ * The second run of the fast tests, with homes of their own, so that the contract kit's results do not count twice.
+ * Downloads what it needs, so it is to be called while nothing else runs.
+ */
+function jobsOnLts(fast, options) {
+  if (process.versions.node.startsWith(`${LTS}.`)) return [];
   const lts = ltsNode();
-  if ('reason' in lts) return skip('lts', lts.reason);
-  await runAll(fast, FAST_AT_ONCE, { ...options, node: lts.node, prefix: 'lts:' });
+  if ('reason' in lts) {
+    skip('lts', lts.reason);
+    return [];
+  }
+  const temporary = join(options.temporary, 'l');
+  mkdirSync(temporary, { mode: 0o700 });
+  return jobs(fast, { ...options, temporary, node: lts.node, prefix: 'lts:' });
 }
+
+/** Who uses a container engine looks at all that is in it, so that never two of them run at the same time. */
+const usesEngine = ({ needs }) => needs.some((need) => need === 'docker' || need === 'podman');
 
 /**
  * Starts one container engine for all files that need docker, and tells them by the environment where it is; gives back
@@ -182,13 +199,16 @@ async function main() {
     });
   }
   try {
-    if (wanted.fast) await runAll(fast, FAST_AT_ONCE, options);
+    if (wanted.fast) await runLanes(Array(AT_ONCE).fill([jobs(fast, options)]));
+    const others = wanted.lts ? jobsOnLts(fast, options) : [];
+    const withEngine = wanted.real ? real.filter(usesEngine) : [];
     if (wanted.real) {
       stopEngine = await engineFor(real);
-      await runAll(real, 1, options);
+      const withoutEngine = real.filter((file) => !usesEngine(file));
+      others.unshift(...jobs(withoutEngine, options));
     }
+    await runLanes([[jobs(withEngine, options), others], ...Array(AT_ONCE - 1).fill([others])]);
     contractTable(readResults(temporary)).forEach(print);
-    if (wanted.lts) await runOnLts(fast, options);
   } finally {
     await stopEngine();
     rmSync(temporary, { recursive: true, force: true });
