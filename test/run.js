@@ -6,7 +6,7 @@
  *     npm test                                all of it
  *     npm test -- core/test/address           files whose path contains this, on this Node.js
  *     npm test -- --fast | --real | --lts     only these; may be combined with each other and with paths
- *     npm test -- --limit 10                  seconds a file may take, instead of 60 (fast) and 600 (real, e2e)
+ *     npm test -- --limit 10                  seconds a file may take, instead of 60 (fast) and 900 (real, e2e)
  *     npm test -- --again 2                   so many files that fail may have a second try, which is said; .ci/run does so
  *     npm test -- --in FOLDER                 *.test.js of that folder, with nothing prepared: for tests of the runner
  *
@@ -30,7 +30,7 @@ import { judge } from './runner/verdict.js';
 import { SetupError, ensureBuilt, ensureInstalled, provision } from './setup.js';
 
 const AT_ONCE = 2;
-const LIMIT_SECONDS = { fast: 60, real: 600 };
+const LIMIT_SECONDS = { fast: 60, real: 900 };
 /** Of the output of a failing file, so many characters from its end are shown. */
 const SHOWN = 32_768;
 
@@ -82,6 +82,8 @@ function skip(name, reason) {
   print(`- ${name}: skipped: ${reason}`);
 }
 
+const usesDocker = ({ needs }) => needs.includes('docker');
+
 /** Runs and judges one file, and prints its lines. */
 async function runOne(file, options) {
   const name = `${options.prefix}${file.name}`;
@@ -106,8 +108,10 @@ async function attempt(file, name, options) {
   const number = String((started += 1));
   const home = join(options.temporary, number);
   const limit = options.limit ?? LIMIT_SECONDS[file.real ? 'real' : 'fast'];
+  const env = usesDocker(file) ? await options.engine.environment() : {};
   const since = Date.now();
-  const run = await runFile({ node: options.node, script: file.script, home, id: `${process.pid}-${number}`, limit });
+  const id = `${process.pid}-${number}`;
+  const run = await runFile({ node: options.node, script: file.script, home, id, limit, env });
   const verdict = judge(run, file.source);
   const skipped = verdict.skipped > 0 ? `, ${verdict.skipped} skipped` : '';
   const seconds = ((Date.now() - since) / 1000).toFixed(1);
@@ -119,16 +123,16 @@ async function attempt(file, name, options) {
   return { verdict, home };
 }
 
-/** Runs jobs, each a file and its options, in so many lanes; a lane takes from the first of its queues that has one. */
-async function runLanes(lanes) {
-  const lane = async (queues) => {
-    for (;;) {
-      const job = queues.find(({ length }) => length > 0)?.shift();
-      if (job === undefined) return;
-      await runOne(job.file, job.options);
-    }
-  };
-  await Promise.all(lanes.map(lane));
+/**
+ * A lane of jobs, each a file and its options: one after another, from the first of the queues that has one. What it
+ * shares with other lanes are queues; a container engine is its own, because tests look at all that is in one.
+ */
+async function runLane(queues, engine) {
+  for (;;) {
+    const job = queues.find(({ length }) => length > 0)?.shift();
+    if (job === undefined) return;
+    await runOne(job.file, { ...job.options, engine });
+  }
 }
 
 const jobs = (files, options) => files.map((file) => ({ file, options }));
@@ -149,24 +153,21 @@ function jobsOnLts(fast, options) {
   return jobs(fast, { ...options, temporary, node: lts.node, prefix: 'lts:' });
 }
 
-/** Who uses a container engine looks at all that is in it, so that never two of them run at the same time. */
-const usesEngine = ({ needs }) => needs.some((need) => need === 'docker' || need === 'podman');
-
-/**
- * Starts one container engine for all files that need docker, and tells them by the environment where it is; gives back
- * what ends it.
- */
-async function engineFor(files) {
-  const users = files.filter(({ needs }) => needs.includes('docker') && unmetNeeds(needs).length === 0);
-  if (users.length === 0) return async () => undefined;
-  try {
-    const { host, image, stop } = await startEngine();
-    Object.assign(process.env, { SCISTREAM_TEST_DOCKER: host, SCISTREAM_TEST_IMAGE: image });
-    return stop;
-  } catch (error) {
-    fail('docker', error.message);
-    return async () => undefined;
-  }
+/** One container engine for all files of a lane that need docker, started for the first; the environment says where. */
+function laneEngine() {
+  let starting;
+  const start = () =>
+    startEngine().catch((error) => {
+      fail('docker', error.message);
+      return undefined;
+    });
+  return {
+    environment: async () => {
+      const engine = await (starting ??= start());
+      return engine ? { SCISTREAM_TEST_DOCKER: engine.host, SCISTREAM_TEST_IMAGE: engine.image } : {};
+    },
+    stop: async () => (await starting)?.stop(),
+  };
 }
 
 function prepare({ folder, real }) {
@@ -190,27 +191,30 @@ async function main() {
   // Short, because the path of a unix socket may have no more than 107 bytes (unix(7)).
   const temporary = mkdtempSync(join(tmpdir(), 'sci-'));
   const options = { node: process.execPath, prefix: '', limit: wanted.limit, again: wanted.again, temporary };
-  let stopEngine = async () => undefined;
+  const engines = Array.from({ length: AT_ONCE }, laneEngine);
+  const stopEngines = () => Promise.all(engines.map((engine) => engine.stop()));
   for (const [signal, number] of Object.entries({ SIGINT: 2, SIGTERM: 15, SIGHUP: 1 })) {
     process.once(signal, () => {
       killAll();
       rmSync(temporary, { recursive: true, force: true });
-      void stopEngine().finally(() => process.exit(128 + number));
+      void stopEngines().finally(() => process.exit(128 + number));
     });
   }
   try {
-    if (wanted.fast) await runLanes(Array(AT_ONCE).fill([jobs(fast, options)]));
-    const others = wanted.lts ? jobsOnLts(fast, options) : [];
-    const withEngine = wanted.real ? real.filter(usesEngine) : [];
-    if (wanted.real) {
-      stopEngine = await engineFor(real);
-      const withoutEngine = real.filter((file) => !usesEngine(file));
-      others.unshift(...jobs(withoutEngine, options));
-    }
-    await runLanes([[jobs(withEngine, options), others], ...Array(AT_ONCE - 1).fill([others])]);
+    const first = wanted.fast ? jobs(fast, options) : [];
+    await Promise.all(engines.map((engine) => runLane([first], engine)));
+    const withDocker = jobs(wanted.real ? real.filter(usesDocker) : [], options);
+    const others = jobs(wanted.real ? real.filter((file) => !usesDocker(file)) : [], options);
+    if (wanted.lts) others.push(...jobsOnLts(fast, options));
+    // They begin with different kinds, because those with containers are the ones that wait most.
+    const orders = [
+      [withDocker, others],
+      [others, withDocker],
+    ];
+    await Promise.all(engines.map((engine, i) => runLane(orders[i % orders.length], engine)));
     contractTable(readResults(temporary)).forEach(print);
   } finally {
-    await stopEngine();
+    await stopEngines();
     rmSync(temporary, { recursive: true, force: true });
   }
 }

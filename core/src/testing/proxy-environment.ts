@@ -22,9 +22,9 @@ import { expectFree, expectRefused } from './system.js';
 const PORTS = 64;
 let ports: Promise<FreeRange> | undefined;
 
-const LIMIT_MS = 60_000;
+const LIMIT_MS = 120_000;
 /** Less than a test may take, so that it says what did not arrive. */
-const ARRIVAL_MS = 50_000;
+const ARRIVAL_MS = 100_000;
 const LOCAL_HOSTS: TestHosts = { v4: '127.0.0.1', v6: '::1', name: 'localhost' };
 
 /** Makes a data server; see `ProxyContract.create`. */
@@ -251,7 +251,7 @@ export class ProxyEnvironment {
 }
 
 /**
- * Runs one test with a gateway of its own. Rejects with what the test threw, when it takes longer than a minute, and when
+ * Runs one test with a gateway of its own. Rejects with what the test threw, when it takes longer than two minutes, and when
  * a process, a file or a port is left at its end.
  */
 export async function inProxyEnvironment(
