@@ -6,7 +6,7 @@
  *     npm test                                all of it
  *     npm test -- core/test/address           files whose path contains this, on this Node.js
  *     npm test -- --fast | --real | --lts     only these; may be combined with each other and with paths
- *     npm test -- --limit 10                  seconds a file may take, instead of 60 (fast) and 900 (real, e2e)
+ *     npm test -- --limit 10                  seconds a file may take, instead of 180 (fast) and 900 (real, e2e)
  *     npm test -- --again 2                   so many files that fail may have a second try, which is said; .ci/run does so
  *     npm test -- --in FOLDER                 *.test.js of that folder, with nothing prepared: for tests of the runner
  *
@@ -30,7 +30,7 @@ import { judge } from './runner/verdict.js';
 import { SetupError, ensureBuilt, ensureInstalled, provision } from './setup.js';
 
 const AT_ONCE = 2;
-const LIMIT_SECONDS = { fast: 60, real: 900 };
+const LIMIT_SECONDS = { fast: 180, real: 900 };
 /** Of the output of a failing file, so many characters from its end are shown. */
 const SHOWN = 32_768;
 
