@@ -1,12 +1,12 @@
 /**
  * Runs the tests. `npm test` prepares the clone (test/setup.js), then runs every `*.test.ts` in a process of its own:
- * the fast ones two at a time, then `*.real.test.ts` and `*.e2e.test.ts` one by one, then the fast ones once more on
- * the current LTS of Node.js.
+ * the fast ones two at a time, then `*.real.test.ts` and `*.e2e.test.ts` in two lanes, and in what remains of these the
+ * fast ones once more on the current LTS of Node.js.
  *
  *     npm test                                all of it
  *     npm test -- core/test/address           files whose path contains this, on this Node.js
  *     npm test -- --fast | --real | --lts     only these; may be combined with each other and with paths
- *     npm test -- --limit 10                  seconds a file may take, instead of 60 (fast) and 600 (real, e2e)
+ *     npm test -- --limit 10                  seconds a file may take, instead of 180 (fast) and 900 (real, e2e)
  *     npm test -- --again 2                   so many files that fail may have a second try, which is said; .ci/run does so
  *     npm test -- --in FOLDER                 *.test.js of that folder, with nothing prepared: for tests of the runner
  *
@@ -16,7 +16,7 @@
  * wrong as a whole counts as one failure. `, N unsteady` after it are files that passed at the second try only: defects
  * to be looked for, which must not keep everything else from going on. Exit code 0 only if nothing failed.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -29,8 +29,8 @@ import { killAll, runFile } from './runner/process.js';
 import { judge } from './runner/verdict.js';
 import { SetupError, ensureBuilt, ensureInstalled, provision } from './setup.js';
 
-const FAST_AT_ONCE = 2;
-const LIMIT_SECONDS = { fast: 60, real: 600 };
+const AT_ONCE = 2;
+const LIMIT_SECONDS = { fast: 180, real: 900 };
 /** Of the output of a failing file, so many characters from its end are shown. */
 const SHOWN = 32_768;
 
@@ -82,6 +82,8 @@ function skip(name, reason) {
   print(`- ${name}: skipped: ${reason}`);
 }
 
+const usesDocker = ({ needs }) => needs.includes('docker');
+
 /** Runs and judges one file, and prints its lines. */
 async function runOne(file, options) {
   const name = `${options.prefix}${file.name}`;
@@ -106,8 +108,10 @@ async function attempt(file, name, options) {
   const number = String((started += 1));
   const home = join(options.temporary, number);
   const limit = options.limit ?? LIMIT_SECONDS[file.real ? 'real' : 'fast'];
+  const env = usesDocker(file) ? await options.engine.environment() : {};
   const since = Date.now();
-  const run = await runFile({ node: options.node, script: file.script, home, id: `${process.pid}-${number}`, limit });
+  const id = `${process.pid}-${number}`;
+  const run = await runFile({ node: options.node, script: file.script, home, id, limit, env });
   const verdict = judge(run, file.source);
   const skipped = verdict.skipped > 0 ? `, ${verdict.skipped} skipped` : '';
   const seconds = ((Date.now() - since) / 1000).toFixed(1);
@@ -119,37 +123,51 @@ async function attempt(file, name, options) {
   return { verdict, home };
 }
 
-/** Runs files, so many at once. */
-async function runAll(files, atOnce, options) {
-  const queue = [...files];
-  const worker = async () => {
-    for (let file = queue.shift(); file !== undefined; file = queue.shift()) await runOne(file, options);
-  };
-  await Promise.all(Array.from({ length: atOnce }, worker));
+/**
+ * A lane of jobs, each a file and its options: one after another, from the first of the queues that has one. What it
+ * shares with other lanes are queues; a container engine is its own, because tests look at all that is in one.
+ */
+async function runLane(queues, engine) {
+  for (;;) {
+    const job = queues.find(({ length }) => length > 0)?.shift();
+    if (job === undefined) return;
+    await runOne(job.file, { ...job.options, engine });
+  }
 }
 
-async function runOnLts(fast, options) {
-  if (process.versions.node.startsWith(`${LTS}.`)) return;
-  const lts = ltsNode();
-  if ('reason' in lts) return skip('lts', lts.reason);
-  await runAll(fast, FAST_AT_ONCE, { ...options, node: lts.node, prefix: 'lts:' });
-}
+const jobs = (files, options) => files.map((file) => ({ file, options }));
 
 /**
- * Starts one container engine for all files that need docker, and tells them by the environment where it is; gives back
- * what ends it.
+ * The second run of the fast tests, with homes of their own, so that the contract kit's results do not count twice.
+ * Downloads what it needs, so it is to be called while nothing else runs.
  */
-async function engineFor(files) {
-  const users = files.filter(({ needs }) => needs.includes('docker') && unmetNeeds(needs).length === 0);
-  if (users.length === 0) return async () => undefined;
-  try {
-    const { host, image, stop } = await startEngine();
-    Object.assign(process.env, { SCISTREAM_TEST_DOCKER: host, SCISTREAM_TEST_IMAGE: image });
-    return stop;
-  } catch (error) {
-    fail('docker', error.message);
-    return async () => undefined;
+function jobsOnLts(fast, options) {
+  if (process.versions.node.startsWith(`${LTS}.`)) return [];
+  const lts = ltsNode();
+  if ('reason' in lts) {
+    skip('lts', lts.reason);
+    return [];
   }
+  const temporary = join(options.temporary, 'l');
+  mkdirSync(temporary, { mode: 0o700 });
+  return jobs(fast, { ...options, temporary, node: lts.node, prefix: 'lts:' });
+}
+
+/** One container engine for all files of a lane that need docker, started for the first; the environment says where. */
+function laneEngine() {
+  let starting;
+  const start = () =>
+    startEngine().catch((error) => {
+      fail('docker', error.message);
+      return undefined;
+    });
+  return {
+    environment: async () => {
+      const engine = await (starting ??= start());
+      return engine ? { SCISTREAM_TEST_DOCKER: engine.host, SCISTREAM_TEST_IMAGE: engine.image } : {};
+    },
+    stop: async () => (await starting)?.stop(),
+  };
 }
 
 function prepare({ folder, real }) {
@@ -173,24 +191,30 @@ async function main() {
   // Short, because the path of a unix socket may have no more than 107 bytes (unix(7)).
   const temporary = mkdtempSync(join(tmpdir(), 'sci-'));
   const options = { node: process.execPath, prefix: '', limit: wanted.limit, again: wanted.again, temporary };
-  let stopEngine = async () => undefined;
+  const engines = Array.from({ length: AT_ONCE }, laneEngine);
+  const stopEngines = () => Promise.all(engines.map((engine) => engine.stop()));
   for (const [signal, number] of Object.entries({ SIGINT: 2, SIGTERM: 15, SIGHUP: 1 })) {
     process.once(signal, () => {
       killAll();
       rmSync(temporary, { recursive: true, force: true });
-      void stopEngine().finally(() => process.exit(128 + number));
+      void stopEngines().finally(() => process.exit(128 + number));
     });
   }
   try {
-    if (wanted.fast) await runAll(fast, FAST_AT_ONCE, options);
-    if (wanted.real) {
-      stopEngine = await engineFor(real);
-      await runAll(real, 1, options);
-    }
+    const first = wanted.fast ? jobs(fast, options) : [];
+    await Promise.all(engines.map((engine) => runLane([first], engine)));
+    const withDocker = jobs(wanted.real ? real.filter(usesDocker) : [], options);
+    const others = jobs(wanted.real ? real.filter((file) => !usesDocker(file)) : [], options);
+    if (wanted.lts) others.push(...jobsOnLts(fast, options));
+    // They begin with different kinds, because those with containers are the ones that wait most.
+    const orders = [
+      [withDocker, others],
+      [others, withDocker],
+    ];
+    await Promise.all(engines.map((engine, i) => runLane(orders[i % orders.length], engine)));
     contractTable(readResults(temporary)).forEach(print);
-    if (wanted.lts) await runOnLts(fast, options);
   } finally {
-    await stopEngine();
+    await stopEngines();
     rmSync(temporary, { recursive: true, force: true });
   }
 }

@@ -69,6 +69,22 @@ counting('adds up the tests of all files and exits with 0', async () => {
   assert.is(outcome.lines.length, 4, 'one line for each file and one at the end');
 });
 
+counting('runs two real files at any time', async () => {
+  // Each is done when it has seen the other, which takes that both run.
+  const meets = (own: string, other: string): string => `${UVU}
+    import { existsSync, writeFileSync } from 'node:fs';
+    s('meets', async () => {
+      writeFileSync(new URL('${own}', import.meta.url), '');
+      for (const end = Date.now() + 60_000; !existsSync(new URL('${other}', import.meta.url)); ) {
+        if (Date.now() > end) throw new Error('nobody came');
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    });
+    s.run();`;
+  const outcome = await runTests({ 'a.real.test.js': meets('a', 'b'), 'b.e2e.test.js': meets('b', 'a') });
+  assert.is(outcome.last, '2 passed, 0 failed');
+});
+
 counting('counts a failing test once and shows what it printed', async () => {
   await assertFails(
     `${UVU} s('good', () => {}); s('bad', () => { throw new Error('xyzzy'); }); s.run();`,

@@ -100,18 +100,18 @@ export function killAll() {
 /**
  * Runs one test file. Its output goes to a file and not through a pipe, which a child that outlives the test would
  * keep open.
- * @param {{ node: string, script: string, home: string, id: string, limit: number }} job
- *   node: the binary; home: a folder made for this run only; id: unique; limit: seconds
+ * @param {{ node: string, script: string, home: string, id: string, limit: number, env: object }} job
+ *   node: the binary; home: a folder made for this run only; id: unique; limit: seconds; env: more of the environment
  * @returns {Promise<{ output: string, code: number | null, signal: string | null, limit?: number, leftOver: string[] }>}
  */
-export async function runFile({ node, script, home, id, limit }) {
+export async function runFile({ node, script, home, id, limit, env }) {
   mkdirSync(home, { mode: 0o700 });
   const log = join(home, 'output');
   const fd = openSync(log, 'w', 0o600);
   const child = spawn(node, ['--enable-source-maps', script], {
     cwd: root,
     detached: true,
-    env: environment(home, id),
+    env: { ...environment(home, id), ...env },
     stdio: ['ignore', fd, fd],
   });
   closeSync(fd);

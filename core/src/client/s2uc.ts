@@ -1,6 +1,6 @@
 import { formatAddress, type Address } from '../address.js';
 import type { S2ucConfig } from '../config/schemas.js';
-import { messageOf, SciStreamError } from '../errors.js';
+import { SciStreamError } from '../errors.js';
 import { silentLogger, type Logger } from '../logger.js';
 import { printableLine } from '../rpc/errors.js';
 import { parseUid, type StreamTls } from '../s2ds.js';
@@ -22,37 +22,11 @@ import {
   type InboundSide,
   type UpOptions,
 } from './options.js';
-import {
-  connectSide,
-  isUnknown,
-  onEverySide,
-  refuseLoop,
-  reserve,
-  rollBack,
-  sideName,
-  type Outcomes,
-  type Plan,
-  type Reserved,
-  type Side,
-} from './setup.js';
-import { StreamHandle } from './stream-handle.js';
-import { mergeStatus, type StreamStatus } from './status.js';
+import type { Side } from './setup.js';
+import type { StreamHandle } from './stream-handle.js';
+import { StreamMaker, type ProgressEvent } from './stream-maker.js';
 import { findStream, listStreams, type StreamList } from './survey.js';
 import { parseTicket, ticketOf } from './ticket.js';
-import { waitVerified, type VerifyResult } from './verify.js';
-
-/** When a stream ends for which no lifetime was asked, before its control servers have told it, ms. */
-const UNKNOWN_LIFETIME_MS = 24 * 3_600_000;
-
-/** What happens while a stream is made, in this order. */
-export type ProgressEvent =
-  /** From now on application controllers may say HELLO for it. */
-  | { readonly kind: 'uid'; readonly uid: string }
-  /** A side has its listeners. */
-  | { readonly kind: 'reserved'; readonly side: 'from' | 'to'; readonly status: StreamStatus }
-  /** Both gateways encrypt, with credentials for this stream only. */
-  | { readonly kind: 'encrypted' }
-  | { readonly kind: 'verified'; readonly result: VerifyResult };
 
 /** What a program may give its {@link S2UC}. */
 export interface S2ucOptions {
@@ -95,6 +69,7 @@ export class S2UC implements AsyncDisposable {
   readonly #options: S2ucOptions;
   readonly #log: Logger;
   readonly #journal: Journal;
+  readonly #maker: StreamMaker;
   readonly #clients = new Map<string, ControlClient>();
 
   constructor({ facilities = {} }: Partial<Pick<S2ucConfig, 'facilities'>> = {}, options: S2ucOptions = {}) {
@@ -102,6 +77,7 @@ export class S2UC implements AsyncDisposable {
     this.#options = options;
     this.#log = options.log ?? silentLogger;
     this.#journal = new Journal(options.stateDir ?? clientStateDir(), this.#log);
+    this.#maker = new StreamMaker({ journal: this.#journal, log: this.#log, onProgress: options.onProgress });
   }
 
   /**
@@ -123,7 +99,7 @@ export class S2UC implements AsyncDisposable {
       verify: options.verify !== false,
       fresh: options.uid === undefined,
     };
-    return (await this.#make([from, to], plan, parts, started, signal)).handle;
+    return (await this.#maker.make([from, to], plan, parts, started, signal)).handle;
   }
 
   /**
@@ -141,7 +117,7 @@ export class S2UC implements AsyncDisposable {
     const credentials = credentialsFor(plan);
     const from = this.#side('PROD', options.from, credentials?.from);
     const parts = { from: from.client, verify: options.verify !== false, fresh: options.uid === undefined };
-    const { handle, listeners } = await this.#make([from], plan, parts, started, signal);
+    const { handle, listeners } = await this.#maker.make([from], plan, parts, started, signal);
     try {
       return { handle, ticket: ticketOf(plan, from.client, listeners, handle.initial.expiresAt, credentials?.to) };
     } catch (error) {
@@ -166,7 +142,7 @@ export class S2UC implements AsyncDisposable {
     if (known.s2cs) mustDiffer(known.s2cs, to.client.endpoint.address);
     const peer = known.s2cs && this.#client(peerEndpoint(known.s2cs, known.fingerprint, this.#options.trust));
     const parts = { to: to.client, peer, verify: options.verify !== false, fresh: given === undefined };
-    return (await this.#make([to], plan, parts, started, signal, known.listeners)).handle;
+    return (await this.#maker.make([to], plan, parts, started, signal, known.listeners)).handle;
   }
 
   /**
@@ -243,60 +219,6 @@ export class S2UC implements AsyncDisposable {
     return Promise.resolve();
   }
 
-  /** REQ and HELLO, connection map, UPDATE, verify: ready. Or everything back. */
-  async #make(
-    sides: readonly Side[],
-    plan: Plan,
-    { verify, fresh, ...clients }: Making,
-    started: number,
-    signal?: AbortSignal,
-    inboundListeners?: readonly Address[],
-  ): Promise<Made> {
-    const { uid } = plan;
-    const outcomes: Outcomes = new Map();
-    if (!fresh) await onEverySide(sides, (side) => mustBeFree(side, uid), signal);
-    const expected = new Date(Date.now() + (plan.lifetimeMs || UNKNOWN_LIFETIME_MS)).toISOString();
-    await this.#remember(plan, expected, clients);
-    try {
-      this.#options.onProgress?.({ kind: 'uid', uid });
-      const reserved = await onEverySide(sides, (side, stop) => this.#reserve(side, plan, outcomes, stop), signal);
-      if (plan.encryption === 'tls') this.#options.onProgress?.({ kind: 'encrypted' });
-      const listeners = inboundListeners ?? reserved.find(({ role }) => role === 'PROD')?.listeners ?? [];
-      refuseLoop(plan.producer, reserved.find(({ role }) => role === 'CONS')?.listeners ?? []);
-      const connected = await onEverySide(reserved, (side, stop) => connectSide(side, plan, listeners, stop), signal);
-      if (verify) {
-        const asked = { uid, from: clients.from ?? clients.peer, to: clients.to, borrowed: !clients.from };
-        const result = await waitVerified(asked, plan.waitMs, signal);
-        this.#options.onProgress?.({ kind: 'verified', result });
-      }
-      const initial = statusOf(uid, connected);
-      await this.#remember(plan, initial.expiresAt || expected, clients);
-      const parts = { uid, ...clients, journal: this.#journal, initial };
-      return { handle: new StreamHandle({ ...parts, setupMs: elapsed(started) }), listeners };
-    } catch (error) {
-      this.#log.debug({ uid }, 'stream could not be made and is released');
-      const failure = await rollBack(sides, outcomes, uid, error);
-      if (failure === error) await this.#journal.drop(uid, sides.map(sideName));
-      throw failure;
-    }
-  }
-
-  async #reserve(side: Side, plan: Plan, outcomes: Outcomes, signal: AbortSignal): Promise<Reserved> {
-    const reserved = await reserve(side, plan, outcomes, signal);
-    this.#options.onProgress?.({ kind: 'reserved', side: sideName(side), status: statusOf(plan.uid, [reserved]) });
-    return reserved;
-  }
-
-  /** A home that cannot be written to is no reason not to make a stream. */
-  async #remember({ uid, name }: Plan, expiresAt: string, { from, to, peer }: Clients): Promise<void> {
-    const sides = { from: from?.endpoint, to: to?.endpoint, peer: peer?.endpoint };
-    try {
-      await this.#journal.put({ uid, name, createdAt: new Date().toISOString(), expiresAt, ...defined(sides) });
-    } catch (error) {
-      this.#log.warn({ uid, error: messageOf(error) }, 'the stream cannot be remembered; note its uid');
-    }
-  }
-
   #side(role: Side['role'], ref: ServerRef, tls: StreamTls | undefined): Side {
     const client = this.#client(this.#endpoint(ref));
     if (tls && exposesToken(client.endpoint)) {
@@ -327,24 +249,6 @@ export class S2UC implements AsyncDisposable {
   }
 }
 
-interface Clients {
-  readonly from?: ControlClient | undefined;
-  readonly to?: ControlClient | undefined;
-  readonly peer?: ControlClient | undefined;
-}
-
-interface Making extends Clients {
-  readonly verify: boolean;
-  /** The uid was made here, so nobody else can have it. */
-  readonly fresh: boolean;
-}
-
-interface Made {
-  readonly handle: StreamHandle;
-  /** Of the inbound side. */
-  readonly listeners: readonly Address[];
-}
-
 /** @throws SCI_USAGE */
 function mustDiffer(from: Address, to: Address): void {
   const where = formatAddress(from);
@@ -353,27 +257,3 @@ function mustDiffer(from: Address, to: Address): void {
     suggestions: ['Run one control server per side: a uid can be in use only once on each.'],
   });
 }
-
-/** A given uid may be in use; then nothing is begun, for the roll-back would end a stream that is not this one. */
-async function mustBeFree({ client }: Side, uid: string): Promise<void> {
-  try {
-    const { state } = await client.get(uid);
-    if (state === 'failed' || state === 'released') return;
-  } catch (error) {
-    if (isUnknown(error)) return;
-    throw error;
-  }
-  throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${uid} exists already.`, {
-    suggestions: [`scistream stream status ${uid}`, `scistream stream down ${uid}`],
-  });
-}
-
-function statusOf(uid: string, sides: readonly Reserved[]): StreamStatus {
-  const answer = (role: Side['role']) => {
-    const side = sides.find((one) => one.role === role);
-    return side && { endpoint: side.client.endpoint, stream: side.stream };
-  };
-  return mergeStatus(uid, answer('PROD'), answer('CONS'));
-}
-
-const elapsed = (since: number): number => Number((performance.now() - since).toFixed(1));

@@ -10,6 +10,8 @@ export { dial, echo, exchange, named, read, receiveAll, sendRandom, sendWhile, t
 export type { BeforeEnd, Flow, TestServer } from './network.js';
 export { pluginContract } from './plugin-contract.js';
 export type { PluginContract } from './plugin-contract.js';
+export { freeRange } from './ports.js';
+export type { FreeRange } from './ports.js';
 export { proxyContract } from './proxy-contract.js';
 export type { ProxyCases, ProxyContract } from './proxy-contract.js';
 export { expectCode, inProxyEnvironment, listener, ProxyEnvironment } from './proxy-environment.js';

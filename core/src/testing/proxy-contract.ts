@@ -50,7 +50,7 @@ export interface ProxyContract {
  * Registers the tests that every data server must pass, with real programs, sockets and files. What is demanded follows
  * `supports`: one that carries plain streams is tested with those, and where it can encrypt also with pairs of streams
  * that are encrypted between each other; one that only encrypts is tested with pairs throughout. Each test has a gateway
- * of its own, must end within a minute, and fails when a process, a port or a file of it is left at its end.
+ * of its own, must end within two minutes, and fails when a process, a port or a file of it is left at its end.
  */
 export function proxyContract(contract: ProxyContract): void {
   const { name, test, create, holds, endsInTurn, except = [], runtime = processFixture, peer = create } = contract;

@@ -13,21 +13,18 @@ import { within } from '../wait.js';
 import { testCredentials } from './credentials.js';
 import { Interruptible } from './interruptible.js';
 import { dial, tcpServer, type BeforeEnd, type TestServer } from './network.js';
+import { freeRange, type FreeRange } from './ports.js';
 import { PairedS2DS, type Pair } from './proxy-pair.js';
 import { processFixture, type OpenRuntime, type RuntimeFixture, type TestHosts } from './runtime-fixture.js';
 import { eventually, temporaryDirectory, testContext, type TemporaryDirectory, type TestContext } from './support.js';
 import { expectFree, expectRefused } from './system.js';
 
-/**
- * Ports below the range of ephemeral ones, a block per process, so that test files which run at the same time seldom
- * meet; where they do, the allocator skips what is in use.
- */
-const BLOCK = 50;
-const FIRST_PORT = 10_000 + (process.pid % 440) * BLOCK;
+const PORTS = 64;
+let ports: Promise<FreeRange> | undefined;
 
-const LIMIT_MS = 60_000;
+const LIMIT_MS = 120_000;
 /** Less than a test may take, so that it says what did not arrive. */
-const ARRIVAL_MS = 50_000;
+const ARRIVAL_MS = 100_000;
 const LOCAL_HOSTS: TestHosts = { v4: '127.0.0.1', v6: '::1', name: 'localhost' };
 
 /** Makes a data server; see `ProxyContract.create`. */
@@ -60,7 +57,7 @@ export class ProxyEnvironment {
   between: (far: Address) => Promise<Address> = (far) => Promise.resolve(far);
   #interruptible: Interruptible;
   #s2ds: S2DS;
-  readonly #allocator = new RangePortAllocator({ first: FIRST_PORT, last: FIRST_PORT + BLOCK - 1 });
+  readonly #allocator: RangePortAllocator;
   readonly #contexts: TestContext[] = [];
   readonly #requests: StreamRequest[] = [];
   readonly #pairs = new Map<string, Pair>();
@@ -71,7 +68,9 @@ export class ProxyEnvironment {
     readonly directory: TemporaryDirectory,
     private readonly open: OpenRuntime,
     private readonly setup: ProxySetup,
+    range: FreeRange,
   ) {
+    this.#allocator = new RangePortAllocator(range);
     this.#interruptible = new Interruptible(open.runtime);
     this.#s2ds = this.#create();
   }
@@ -81,7 +80,8 @@ export class ProxyEnvironment {
     const directory = await temporaryDirectory();
     await mkdir(join(directory.path, 'data'), { mode: 0o700 });
     const fixture = setup.runtime ?? processFixture;
-    return new ProxyEnvironment(directory, await fixture.open(join(directory.path, 'instances')), setup);
+    const range = await (ports ??= freeRange(PORTS));
+    return new ProxyEnvironment(directory, await fixture.open(join(directory.path, 'instances')), setup, range);
   }
 
   /** The data server under test, or two of them as one; see `ProxySetup.paired`. */
@@ -251,7 +251,7 @@ export class ProxyEnvironment {
 }
 
 /**
- * Runs one test with a gateway of its own. Rejects with what the test threw, when it takes longer than a minute, and when
+ * Runs one test with a gateway of its own. Rejects with what the test threw, when it takes longer than two minutes, and when
  * a process, a file or a port is left at its end.
  */
 export async function inProxyEnvironment(

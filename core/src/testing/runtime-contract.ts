@@ -21,7 +21,7 @@ export interface RuntimeContract {
 
 /**
  * Registers the tests that every runtime must pass, with shell scripts as programs. What is demanded follows `supports`.
- * Each test has a runtime of its own, must end within a minute, and fails when something of it is left at its end.
+ * Each test has a runtime of its own, must end within two minutes, and fails when something of it is left at its end.
  */
 export function runtimeContract({ name, test, fixture, program }: RuntimeContract): void {
   for (const [title, run] of Object.entries({ ...instanceCases, ...commandCases })) {

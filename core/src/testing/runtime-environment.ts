@@ -6,7 +6,7 @@ import { within } from '../wait.js';
 import type { OpenRuntime, RuntimeFixture } from './runtime-fixture.js';
 import { eventually, temporaryDirectory } from './support.js';
 
-const LIMIT_MS = 60_000;
+const LIMIT_MS = 120_000;
 /** A runtime that pulls an image or starts a machine may need a while. */
 const READY_MS = 20_000;
 

@@ -22,9 +22,9 @@ export async function temporaryDirectory(): Promise<TemporaryDirectory> {
 
 /**
  * Repeats `check` until it does not throw, which is how a test waits for something.
- * @param timeoutMs After that what `check` threw last is thrown.
+ * @param timeoutMs After that what `check` threw last is thrown; long, because machines that run tests are slow at times.
  */
-export async function eventually(check: () => Promise<void> | void, timeoutMs = 5_000): Promise<void> {
+export async function eventually(check: () => Promise<void> | void, timeoutMs = 30_000): Promise<void> {
   const attempt = async (): Promise<true> => {
     await check();
     return true;
