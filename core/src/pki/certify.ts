@@ -8,7 +8,7 @@ import {
   X509Certificate,
   type KeyObject,
 } from 'node:crypto';
-import { isIP } from 'node:net';
+import { isIP, SocketAddress } from 'node:net';
 import { parseIp } from '../policy/network.js';
 import { bits, boolean, explicit, implicit, integer, octets, oid, sequence, set, time, utf8 } from './der.js';
 
@@ -67,8 +67,13 @@ export function keysOf(pem: string): Keys {
 /** A private key as PEM (PKCS #8). */
 export const keyPem = ({ key }: Keys): string => key.export({ type: 'pkcs8', format: 'pem' }).toString();
 
-/** A DNS name or an IP address. */
-export const hostName = (value: string): AlternativeName => ({ type: isIP(value) === 0 ? 'dns' : 'ip', value });
+/** A DNS name or an IP address, which gets its shortest form. */
+export function hostName(value: string): AlternativeName {
+  const version = isIP(value);
+  if (version === 0) return { type: 'dns', value };
+  const { address } = new SocketAddress({ address: value, family: version === 4 ? 'ipv4' : 'ipv6' });
+  return { type: 'ip', value: address };
+}
 
 /** Makes a certificate (RFC 5280 section 4.1), signed with ECDSA and SHA-256; below 1 ms. @returns PEM */
 export function certify({
