@@ -57,7 +57,18 @@ export function s2csSchema(around: Surroundings) {
   return z.strictObject({
     facility: field.name.prefault(around.hostName),
     listen: field.address.prefault('127.0.0.1:5000'),
-    tls: z.strictObject({ cert: path, key: path }).optional(),
+    tls: z
+      .strictObject({
+        cert: path,
+        key: path,
+        clientCa: path.optional(),
+        requireClientCertificate: z.boolean().optional(),
+      })
+      .refine(
+        (tls) => !tls.requireClientCertificate || tls.clientCa !== undefined,
+        'needs clientCa for requireClientCertificate',
+      )
+      .optional(),
     insecure: z.boolean().prefault(false),
     state: state(around, 'scistream', 's2cs'),
     auth: z.array(z.looseObject({ use: field.name })).prefault([]),
@@ -162,9 +173,12 @@ export function s2ucSchema({ directory }: Pick<Surroundings, 'directory'>) {
       ca: path.optional(),
       fingerprint: field.fingerprint.optional(),
       insecure: z.boolean().optional(),
+      cert: path.optional(),
+      key: path.optional(),
       token: token.optional(),
       auth: auth.optional(),
     })
+    .refine(({ cert, key }) => (cert === undefined) === (key === undefined), 'needs cert and key, or neither')
     .refine(({ token, auth }) => !token || !auth, 'has both token and auth, but only one of them can hold');
   return z.strictObject({
     facilities: z.record(field.name, facility).prefault({}),
