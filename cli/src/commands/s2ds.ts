@@ -15,7 +15,7 @@ export default class S2ds extends BaseCommand {
     check: Flags.boolean({ summary: 'validate the configuration and exit' }),
     'release-on-exit': releaseFlag,
     name: Flags.string({ summary: 'name of the gateway' }),
-    listen: Flags.string({ summary: 'socket the control server commands it through', helpValue: 'unix:/path' }),
+    listen: Flags.string({ summary: 'where the control server reaches it', helpValue: 'unix:/path|host:port' }),
     ...gatewayFlags,
   };
 

@@ -81,12 +81,12 @@ export function registerServer(container: DependencyContainer, { config, logger,
     useFactory: instanceCachingFactory((c) => {
       let id: Promise<string> | undefined;
       const links = gateways.map((gateway) => {
-        const { name, s2ds } = gateway;
+        const { name, s2ds, tls: link } = gateway;
         const log = c.resolve(TOKENS.Logger).child({ gateway: name });
         const dataServer =
           s2ds === 'embedded'
             ? new EmbeddedDataServer(gateway, c.resolve(TOKENS.Providers), log, state)
-            : new RemoteDataServer(name, s2ds, () => (id ??= ownerId(state)));
+            : new RemoteDataServer(name, s2ds, () => (id ??= ownerId(state)), link);
         return new GatewayLink(gateway, dataServer, log);
       });
       return new GatewayPool(links, state);

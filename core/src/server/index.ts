@@ -20,6 +20,7 @@ export { MemoryStreamStore } from '../store/memory-stream-store.js';
 export { StateDatabase } from '../store/state-database.js';
 export { VERSION } from '../version.js';
 export { readKeyPair } from './certificate.js';
+export { clientTrust } from './client-certificates.js';
 export { BUILT_INS, createProviders, registerServer, requireAuth, type ServerParts } from './compose.js';
 export { ControlServer, type ControlServerSettings, type Listening } from './control-server.js';
 export { DataServerDaemon } from './data-server-daemon.js';
