@@ -46,7 +46,7 @@ export function connectLink(url: string, { ca, cert, key }: LinkTls): TLSSocket 
     minVersion: 'TLSv1.3',
     ALPNProtocols: ['h2'],
   });
-  return socket.setKeepAlive(true, KEEPALIVE_MS) as TLSSocket;
+  return socket.setKeepAlive(true, KEEPALIVE_MS);
 }
 
 /** What a failed call says of its connection. */
