@@ -1,5 +1,5 @@
 /** Certificates of a facility: what an authority signs, how it is renewed, and what is said of any certificate. */
-import { X509Certificate } from 'node:crypto';
+import type { X509Certificate } from 'node:crypto';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { SciStreamError } from '@scistream/core';

@@ -8,7 +8,7 @@ import {
 import type { Server } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { parseAddress } from '../address.js';
-import { messageOf, SciStreamError } from '../errors.js';
+import { messageOf, SciStreamError, systemCode } from '../errors.js';
 import type { Logger } from '../logger.js';
 import { readKeyPair } from './certificate.js';
 import { clientTrust } from './client-certificates.js';
@@ -34,8 +34,8 @@ export async function mutualTlsServer(
   const trust = await clientTrust({ clientCa: tls.clientCa, requireClientCertificate: true });
   const server = createSecureServer({ ...(await readKeyPair(tls)), ...trust }, handler);
   server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
-    const why = String(socket.authorizationError ?? error.message);
-    log.warn({ peer: socket.remoteAddress, error: why }, 'a connection was refused: no certificate of tls.clientCa');
+    const why = String(socket.authorizationError ?? systemCode(error) ?? error.message);
+    log.info({ error: why }, 'a connection was refused: no certificate of tls.clientCa');
   });
   server.on('sessionError', (error: Error) => log.debug({ error: error.message }, 'session broke'));
   return server;
