@@ -36,12 +36,13 @@ export default class S2ds extends BaseCommand {
     setLevel(config.log);
     const server = composeDataServer(config, log, plugins);
     const reload = reloader(loaded, {
-      changeable: ['log'],
+      changeable: ['log', 'tls'],
       load: () => this.loadConfig('s2ds', { ...flags, config: file ?? flags.config }),
       check: (next) => checkDaemonConfig(next, plugins),
-      apply: (next) => {
+      apply: async (next) => {
+        await server.reload(next);
         setLevel(next.log);
-        return Promise.resolve({});
+        return {};
       },
       log,
     });

@@ -1,5 +1,5 @@
 /** Certificates of a facility: a small private authority, what it signs, and what is wrong with any certificate. */
-export { type AlternativeName, type Purpose } from './certify.js';
+export { certify, hostName, keyPem, newKeys, type AlternativeName, type Purpose } from './certify.js';
 export { DEFAULT_DAYS, issue, makeAuthority, parseHostName, renew, type Issued, type IssueWish } from './facility.js';
 export {
   alternativeNamesOf,

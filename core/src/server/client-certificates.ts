@@ -39,14 +39,14 @@ export async function clientTrust({
 
 /**
  * A server in operation can be given another CA, but not begin or cease to ask for certificates.
- * @throws SCI_CONFIG_INVALID
+ * @throws SCI_CONFIG_FIXED
  */
 export function mustAskAlike(now: ClientTrust = {}, next: ClientTrust = {}): void {
   const asks = ({ clientCa, requireClientCertificate = false }: ClientTrust): string =>
     `${clientCa !== undefined} ${requireClientCertificate}`;
   if (asks(now) === asks(next)) return;
   const keys = 'tls.clientCa and tls.requireClientCertificate';
-  throw new SciStreamError('SCI_CONFIG_INVALID', `${keys}: whether clients are asked for certificates cannot change now.`, {
+  throw new SciStreamError('SCI_CONFIG_FIXED', `${keys}: whether clients are asked for certificates cannot change now.`, {
     suggestions: ['Restart the daemon; its streams go on.'],
   });
 }

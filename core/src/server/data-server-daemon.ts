@@ -19,7 +19,7 @@ import { DataServer } from '../gen/scistream/v1/data_server_pb.js';
 import type { Logger } from '../logger.js';
 import { parseRole, parseUid } from '../s2ds.js';
 import { CERTIFICATE, shownCertificate } from './client-certificates.js';
-import { listenOn, mutualTlsServer, type DataServerTls } from './data-server-tls.js';
+import { listenOn, mutualTls, mutualTlsServer, type DataServerTls } from './data-server-tls.js';
 import { enrolment } from './enrolment.js';
 import { Health } from './health.js';
 import { errorStatus } from './interceptors.js';
@@ -105,6 +105,16 @@ export class DataServerDaemon {
   /** Makes sure that what the gateway promises could be stored. @throws SCI_STATE_WRITE */
   check(): Promise<void> {
     return this.gateway.check();
+  }
+
+  /**
+   * Reads certificate, key and CA anew, for connections from now on; those that are there live on. Without TLS it does nothing.
+   * @throws SCI_CONFIG_INVALID; then nothing has changed
+   */
+  async reload({ tls }: Pick<DataServerDaemonSettings, 'tls'>): Promise<void> {
+    const options = tls && (await mutualTls(tls));
+    const server = this.#server;
+    if (options && server && 'setSecureContext' in server) server.setSecureContext(options);
   }
 
   async #listen(server: Http2Server | Http2SecureServer): Promise<void> {

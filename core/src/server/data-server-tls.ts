@@ -6,7 +6,7 @@ import {
   type Http2ServerResponse,
 } from 'node:http2';
 import type { Server } from 'node:net';
-import type { TLSSocket } from 'node:tls';
+import type { TlsOptions, TLSSocket } from 'node:tls';
 import { parseAddress } from '../address.js';
 import { messageOf, SciStreamError, systemCode } from '../errors.js';
 import type { Logger } from '../logger.js';
@@ -21,6 +21,12 @@ export interface DataServerTls {
   readonly clientCa: string;
 }
 
+/** What such a server needs, at its start and whenever the files are read anew. @throws SCI_CONFIG_INVALID naming the file */
+export const mutualTls = async (tls: DataServerTls): Promise<TlsOptions> => ({
+  ...(await readKeyPair(tls)),
+  ...(await clientTrust({ clientCa: tls.clientCa, requireClientCertificate: true })),
+});
+
 /**
  * An HTTP/2 server with mutual TLS 1.3: a peer without a certificate of the authority is cut before anything it says is
  * read.
@@ -31,8 +37,7 @@ export async function mutualTlsServer(
   handler: (request: Http2ServerRequest, response: Http2ServerResponse) => void,
   log: Logger,
 ): Promise<Http2SecureServer> {
-  const trust = await clientTrust({ clientCa: tls.clientCa, requireClientCertificate: true });
-  const server = createSecureServer({ ...(await readKeyPair(tls)), ...trust }, handler);
+  const server = createSecureServer(await mutualTls(tls), handler);
   server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
     const why = String(socket.authorizationError ?? systemCode(error) ?? error.message);
     log.info({ error: why }, 'a connection was refused: no certificate of tls.clientCa');
