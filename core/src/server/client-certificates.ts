@@ -46,9 +46,13 @@ export function mustAskAlike(now: ClientTrust = {}, next: ClientTrust = {}): voi
     `${clientCa !== undefined} ${requireClientCertificate}`;
   if (asks(now) === asks(next)) return;
   const keys = 'tls.clientCa and tls.requireClientCertificate';
-  throw new SciStreamError('SCI_CONFIG_FIXED', `${keys}: whether clients are asked for certificates cannot change now.`, {
-    suggestions: ['Restart the daemon; its streams go on.'],
-  });
+  throw new SciStreamError(
+    'SCI_CONFIG_FIXED',
+    `${keys}: whether clients are asked for certificates cannot change now.`,
+    {
+      suggestions: ['Restart the daemon; its streams go on.'],
+    },
+  );
 }
 
 /** Reads a file with one or more CA certificates. @param key Names it in errors. @throws SCI_CONFIG_INVALID */

@@ -20,13 +20,7 @@ import { Control } from '../gen/scistream_pb.js';
 import type { Logger } from '../logger.js';
 import { within } from '../wait.js';
 import { fingerprintOf, readKeyPair, selfSigned, type KeyPair } from './certificate.js';
-import {
-  CERTIFICATE,
-  clientTrust,
-  mustAskAlike,
-  shownCertificate,
-  type ClientTrust,
-} from './client-certificates.js';
+import { CERTIFICATE, clientTrust, mustAskAlike, shownCertificate, type ClientTrust } from './client-certificates.js';
 import { Health } from './health.js';
 import { AuthenticatorInForce, type OpenAuthenticator } from './in-force.js';
 import { authentication, errorStatus, PEER } from './interceptors.js';
@@ -223,7 +217,7 @@ export class ControlServer {
     const { insecure, state, listen } = this.settings;
     if (insecure) return undefined;
     const pair = await (tls ? readKeyPair(tls) : selfSigned(join(state, 'tls'), listen.host));
-    return { ...pair, ...(await clientTrust(tls)) };
+    return { ...(await clientTrust(tls)), ...pair };
   }
 
   /** Ends clients that keep their connection open although they were asked to go. */
