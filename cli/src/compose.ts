@@ -4,6 +4,7 @@ import type { Logger, Policy } from '@scistream/core';
 import type { S2csConfig, S2dsConfig } from '@scistream/core/config';
 import {
   BUILT_INS,
+  clientTrust,
   createProviders,
   DataServerDaemon,
   EmbeddedDataServer,
@@ -74,10 +75,13 @@ export async function checkDaemonConfig(
     await providers.proxy(proxy);
     await providers.runtime(runtime);
   }
+  if (config.tls) {
+    await readKeyPair(config.tls);
+    await clientTrust(config.tls);
+  }
   if (!('auth' in config)) return;
   requireAuth(config);
   for (const [i, { use, ...options }] of config.auth.entries())
     await providers.authenticator(use, options, `auth.${i}`);
-  if (config.tls) await readKeyPair(config.tls);
   await policyOf(config, plugins).load?.();
 }

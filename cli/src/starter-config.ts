@@ -8,6 +8,7 @@ facilities:
     # ca: aps-ca.crt                # trust this authority (default: those of the system)
     # fingerprint: "sha256:…"       # or trust exactly this certificate, as the control server prints it
     # token: { file: aps.token }    # or { env: APS_TOKEN }
+    # cert: alice.crt               # client certificate, with key: alice.key
     # auth: { use: oidc, issuer: https://login.aps.example, client: scistream }   # then: scistream login aps
   alcf:
     s2cs: gw.alcf.example:5000
@@ -44,7 +45,7 @@ gateways:
     ports: 5100-5200
     proxy: relay                    # see: scistream proxies
     runtime: process                # see: scistream runtimes
-    # s2ds: unix:/run/scistream/s2ds.sock      # default: embedded in the control server
+    # s2ds: unix:/run/scistream/s2ds.sock      # default: embedded in the control server; or https://host:port with tls
     # capacity: 100Gbps
 
 # proxies: { haproxy: { threads: 2 } }         # options of proxies

@@ -1,3 +1,5 @@
+import type { X509Certificate } from 'node:crypto';
+
 /** Who is calling, as an authenticator found it. */
 export interface Identity {
   /** Stable name of the caller, unique together with `issuer`. */
@@ -14,12 +16,21 @@ export interface Identity {
   readonly peer?: string;
 }
 
+/** The client certificate of a connection (TLS). */
+export interface ShownCertificate {
+  readonly certificate: X509Certificate;
+  /** Why it is not trusted, as OpenSSL calls it, such as CERT_HAS_EXPIRED; absent: a CA of `tls.clientCa` vouches for it. */
+  readonly refusal?: string;
+}
+
 /** What a call brought along. */
 export interface Credentials {
   /** The metadata key `authorization`, without a leading `Bearer ` (protocol.md §2); empty when there was none. */
   readonly token: string;
   /** Address of the peer. */
   readonly peer: string;
+  /** Absent: the peer has shown none, or was not asked for one. */
+  readonly certificate?: ShownCertificate;
 }
 
 /** Finds out who is calling. Called once per RPC, before anything else happens, concurrently. */
@@ -27,7 +38,8 @@ export interface Authenticator {
   readonly id: string;
   /**
    * @throws SCI_UNAUTHENTICATED, always for the same reason text, so that a stranger learns nothing; SCI_TOKEN_* with what
-   * is wrong with a token of an issuer; SCI_ISSUER_UNREACHABLE
+   * is wrong with a token of an issuer; SCI_ISSUER_UNREACHABLE; SCI_CERTIFICATE_* with what is
+   * wrong with a client certificate
    */
   authenticate(credentials: Credentials, signal?: AbortSignal): Promise<Identity>;
 }

@@ -42,6 +42,7 @@ export const ERROR_CODES = {
   SCI_CREDENTIALS_INVALID: usage(
     'The certificates and keys for the encryption of a stream are damaged, do not belong together, or are not valid now.',
   ),
+  SCI_CERTIFICATE_INVALID: usage('A file with a certificate or its key cannot be used.'),
 
   SCI_PLUGIN_NOT_FOUND: plugin('A plugin is not installed, or nothing installed provides what was asked for.'),
   SCI_PLUGIN_NO_MANIFEST: plugin('A package has no "scistream" key in its package.json.'),
@@ -101,6 +102,9 @@ export const ERROR_CODES = {
   SCI_LOGIN_REQUIRED: auth(16, 'There is no login for the facility, or it cannot be renewed any more.'),
   SCI_LOGIN_FAILED: auth(16, 'The issuer did not complete the login: refused, expired, or misconfigured.'),
   SCI_ENCRYPTION_REQUIRED: auth(7, 'This facility serves no streams without encryption between the gateways.'),
+  SCI_CERTIFICATE_MISSING: auth(16, 'The server wants a client certificate, and none was shown.'),
+  SCI_CERTIFICATE_UNTRUSTED: auth(16, 'The client certificate is not one that the server accepts.'),
+  SCI_CERTIFICATE_EXPIRED: auth(16, 'The client certificate has expired.'),
 
   SCI_S2CS_UNREACHABLE: control(14, 'The control server does not answer.'),
   SCI_S2DS_UNREACHABLE: control(14, 'The data server does not answer.'),

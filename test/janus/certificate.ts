@@ -1,6 +1,5 @@
-import 'reflect-metadata';
-import { createHash, webcrypto, X509Certificate } from 'node:crypto';
-import * as x509 from '@peculiar/x509';
+import { createHash, X509Certificate } from 'node:crypto';
+import { certify, hostName, keyPem, newKeys } from '@scistream/core/pki';
 
 const DAY_MS = 86_400_000;
 
@@ -12,24 +11,17 @@ export interface Certificate {
 
 /** Makes a certificate for 127.0.0.1. */
 export async function makeCertificate(): Promise<Certificate> {
-  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
-  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
-  const cert = await x509.X509CertificateGenerator.createSelfSigned(
-    {
-      name: 'CN=janus',
-      keys,
-      signingAlgorithm: algorithm,
-      notBefore: new Date(Date.now() - DAY_MS),
-      notAfter: new Date(Date.now() + DAY_MS),
-      extensions: [
-        new x509.SubjectAlternativeNameExtension([{ type: 'ip', value: '127.0.0.1' }]),
-        new x509.BasicConstraintsExtension(true, undefined, true),
-      ],
-    },
-    webcrypto,
-  );
-  const key = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey));
-  return { cert: cert.toString('pem'), key: x509.PemConverter.encode(key, 'PRIVATE KEY') };
+  const keys = newKeys();
+  const cert = certify({
+    name: 'janus',
+    keys,
+    authority: true,
+    purposes: ['server'],
+    alternativeNames: [hostName('127.0.0.1')],
+    notBefore: new Date(Date.now() - DAY_MS),
+    notAfter: new Date(Date.now() + DAY_MS),
+  });
+  return { cert, key: keyPem(keys) };
 }
 
 /** SHA-256 of a certificate as the option `fingerprint` takes it. */

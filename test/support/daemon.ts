@@ -140,7 +140,7 @@ export class GatewayDaemon implements AsyncDisposable {
     private child: ChildProcess,
     private readonly file: string,
     private readonly prefix: readonly string[],
-    /** `unix:/path` */
+    /** `unix:/path`, or host:port with TLS */
     readonly address: string,
     readonly state: string,
     readonly range: PortRange,
@@ -149,17 +149,20 @@ export class GatewayDaemon implements AsyncDisposable {
 
   /**
    * @param name Of the gateway, as the control server's configuration has it.
+   * @param tls Key of the configuration; with it the data server listens on a port, not on a unix socket.
    * @param place Command that runs it elsewhere, such as in a network namespace, and the addresses it has there.
    */
-  static async start(name: string, ports = 16, place: Place = HERE): Promise<GatewayDaemon> {
+  static async start(name: string, ports = 16, place: Place = HERE, tls?: object): Promise<GatewayDaemon> {
     const { prefix, wan, lan } = place;
     const directory = await temporaryDirectory();
-    const range = await freeRange(ports);
+    // With TLS one more for the data server itself.
+    const all = await freeRange(tls ? ports + 1 : ports);
+    const range = { first: all.first, last: all.first + ports - 1 };
     const state = join(directory.path, 'state');
-    const listen = `unix:${join(directory.path, 's2ds.sock')}`;
+    const listen = tls ? `127.0.0.1:${all.last}` : `unix:${join(directory.path, 's2ds.sock')}`;
     const span = `${range.first}-${range.last}`;
     const file = join(directory.path, 's2ds.conf');
-    const config = { name, listen, state, wan, lan, ports: span };
+    const config = { name, listen, state, wan, lan, ports: span, ...(tls && { tls }) };
     await writeFile(file, JSON.stringify(config), { mode: 0o600 });
     const { child } = await launch('s2ds', file, prefix);
     return new GatewayDaemon(child, file, prefix, listen, state, range, () => directory.remove());

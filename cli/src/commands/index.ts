@@ -1,4 +1,7 @@
 import type { Command } from '@oclif/core';
+import CertInit from './cert/init.js';
+import CertRenew from './cert/renew.js';
+import CertShow from './cert/show.js';
 import CheckAuth from './check-auth.js';
 import ConfigCheck from './config/check.js';
 import ConfigInit from './config/init.js';
@@ -35,6 +38,9 @@ import Whoami from './whoami.js';
 
 /** Every command, by its id (`:` between the words). Sorted; one line per command. */
 export const COMMANDS: Record<string, Command.Class> = {
+  'cert:init': CertInit,
+  'cert:renew': CertRenew,
+  'cert:show': CertShow,
   'check-auth': CheckAuth,
   'config:check': ConfigCheck,
   'config:init': ConfigInit,

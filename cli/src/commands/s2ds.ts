@@ -15,7 +15,7 @@ export default class S2ds extends BaseCommand {
     check: Flags.boolean({ summary: 'validate the configuration and exit' }),
     'release-on-exit': releaseFlag,
     name: Flags.string({ summary: 'name of the gateway' }),
-    listen: Flags.string({ summary: 'socket the control server commands it through', helpValue: 'unix:/path' }),
+    listen: Flags.string({ summary: 'where the control server reaches it', helpValue: 'unix:/path|host:port' }),
     ...gatewayFlags,
   };
 
@@ -36,12 +36,13 @@ export default class S2ds extends BaseCommand {
     setLevel(config.log);
     const server = composeDataServer(config, log, plugins);
     const reload = reloader(loaded, {
-      changeable: ['log'],
+      changeable: ['log', 'tls'],
       load: () => this.loadConfig('s2ds', { ...flags, config: file ?? flags.config }),
       check: (next) => checkDaemonConfig(next, plugins),
-      apply: (next) => {
+      apply: async (next) => {
+        await server.reload(next);
         setLevel(next.log);
-        return Promise.resolve({});
+        return {};
       },
       log,
     });

@@ -2,7 +2,7 @@ import { access, constants, readFile, stat } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { dirname } from 'node:path';
 import type { Interfaces } from '@oclif/core';
-import { isLoopback, messageOf, systemCode } from '@scistream/core';
+import { isLoopback, messageOf, parseAddress, systemCode } from '@scistream/core';
 import type { GatewayConfig, S2csConfig, S2dsConfig } from '@scistream/core/config';
 import { checkDaemonConfig, loadedPlugins } from '../compose.js';
 import { missingProgram, withRuntime } from '../offers.js';
@@ -11,7 +11,7 @@ import { attempt, ok, problem, warning, type Finding } from './finding.js';
 /** Descriptors of a daemon besides those of its listeners: its database, log, connections of clients. */
 const OWN_FILES = 256;
 
-type Gateway = Omit<GatewayConfig, 's2ds' | 'capacity'>;
+type Gateway = Omit<GatewayConfig, 's2ds' | 'capacity' | 'tls'>;
 
 /** What the daemon with this configuration would find on this machine. */
 export async function checkDaemon(
@@ -27,6 +27,7 @@ export async function checkDaemon(
   const remote = gateway && 's2ds' in gateway && gateway.s2ds !== 'embedded' ? gateway.s2ds : undefined;
   const rest = [
     ...(await attempt('state', () => checkState(config.state))),
+    ...(config.tls ? await attempt('certificate', () => checkCertificate(config.tls?.cert ?? '')) : []),
     ...(remote === undefined ? [] : [await checkSocket(remote)]),
   ];
   if (!gateway || remote !== undefined) return [...valid, ...rest];
@@ -70,10 +71,19 @@ async function existing(directory: string): Promise<string> {
   return there || directory === dirname(directory) ? directory : await existing(dirname(directory));
 }
 
+/** What will make clients refuse the certificate of a daemon. */
+async function checkCertificate(file: string): Promise<readonly Finding[]> {
+  const { flawsOf, parseCertificate } = await import('@scistream/core/pki');
+  const flaws = flawsOf(parseCertificate(await readFile(file, 'utf8'), file), { use: 'server' });
+  if (flaws.length === 0) return [ok('certificate', `${file} can be used by a server.`)];
+  return flaws.map((flaw) => ({ check: 'certificate', ...flaw }));
+}
+
 async function checkSocket(address: string): Promise<Finding> {
-  const path = address.replace(/^unix:/, '');
+  const [, hostPort] = /^https:\/\/(.*)/.exec(address) ?? [];
+  const where = hostPort === undefined ? { path: address.replace(/^unix:/, '') } : parseAddress(hostPort);
   const error = await new Promise<unknown>((resolve) => {
-    const socket = connect(path, () => resolve(undefined)).once('error', resolve);
+    const socket = connect(where, () => resolve(undefined)).once('error', resolve);
     socket.once('connect', () => socket.destroy());
   });
   if (error === undefined)

@@ -53,15 +53,16 @@ export const tokenProvider = authenticatorProvider({
   }),
 });
 
-/** From what says the least to what says the most about a token that nobody knows. */
+/** From what says the least to what says the most about a caller whom nobody knows. */
 const RANKS: readonly string[] = [
+  'SCI_CERTIFICATE_MISSING',
   'SCI_TOKEN_MALFORMED',
   'SCI_TOKEN_ISSUER',
   'SCI_UNAUTHENTICATED',
   'SCI_TOKEN_MISSING',
 ];
 const isRefusal = ({ code }: SciStreamError): boolean =>
-  code === 'SCI_UNAUTHENTICATED' || code === 'SCI_ISSUER_UNREACHABLE' || code.startsWith('SCI_TOKEN_');
+  ['SCI_UNAUTHENTICATED', 'SCI_ISSUER_UNREACHABLE'].includes(code) || /^SCI_(TOKEN|CERTIFICATE)_/.test(code);
 
 /** What may pass by itself counts most: whoever tries again may be let in. */
 const rankOf = ({ code }: SciStreamError): number =>

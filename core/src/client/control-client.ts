@@ -17,7 +17,7 @@ import {
 } from '../gen/scistream/v1/streams_pb.js';
 import { silentLogger, type Logger } from '../logger.js';
 import { exposesToken, type Endpoint, type TokenSource } from './endpoint.js';
-import { fromRpcError } from './rpc-errors.js';
+import { fromRpcError, type FailedCall } from './rpc-errors.js';
 import { VerifiedSessions } from './sessions.js';
 
 /** For calls that a server answers out of its head, ms. */
@@ -145,7 +145,7 @@ export class ControlClient {
     try {
       yield* this.#streams.watch({ uid }, signal ? { signal } : {});
     } catch (error) {
-      throw fromRpcError(error, { endpoint: this.endpoint, rpc: 'Watch', deadlineMs: 0, signal });
+      throw await this.#explained(error, { rpc: 'Watch', deadlineMs: 0, signal });
     }
   }
 
@@ -193,8 +193,15 @@ export class ControlClient {
       this.#answered = true;
       return answer;
     } catch (error) {
-      throw fromRpcError(error, { endpoint: this.endpoint, rpc, deadlineMs, signal });
+      throw await this.#explained(error, { rpc, deadlineMs, signal });
     }
+  }
+
+  /** A server that takes no connection without a good client certificate ends it without a word of ours. */
+  async #explained(thrown: unknown, call: Omit<FailedCall, 'endpoint'>): Promise<unknown> {
+    const error = fromRpcError(thrown, { endpoint: this.endpoint, ...call });
+    if (this.#answered || !SciStreamError.is(error) || error.code !== 'SCI_S2CS_UNREACHABLE') return error;
+    return (await this.#sessions.refusal()) ?? error;
   }
 }
 

@@ -15,6 +15,12 @@ export type Trust =
 /** Where a token is read from, anew for every call, so that a renewed one is used at once. The token itself is never kept. */
 export type TokenSource = { readonly file: string } | { readonly env: string } | { readonly login: Login };
 
+/** Files of the certificate by which this client proves who it is, and of its key. */
+export interface ClientCertificate {
+  readonly cert: string;
+  readonly key: string;
+}
+
 /** One control server (S2CS) as a client sees it. */
 export interface Endpoint {
   /** Name in the configuration, or host:port where it has none. */
@@ -22,6 +28,7 @@ export interface Endpoint {
   readonly address: Address;
   readonly trust: Trust;
   readonly token?: TokenSource | undefined;
+  readonly certificate?: ClientCertificate | undefined;
 }
 
 /** How servers given as host:port, which no configuration knows, are trusted. */
@@ -43,7 +50,8 @@ export function resolveEndpoint(
   const [hostPort = '', ...fingerprint] = text.split('#');
   const address = addressOf(hostPort, text, Object.keys(facilities));
   if (fingerprint.length === 0) return toEndpoint(hostPort, address, defaults);
-  return toEndpoint(hostPort, address, { fingerprint: fingerprint.join('#'), token: defaults.token });
+  const { token, cert, key } = defaults;
+  return toEndpoint(hostPort, address, { fingerprint: fingerprint.join('#'), token, cert, key });
 }
 
 function addressOf(hostPort: string, text: string, names: readonly string[]): Address {
@@ -64,7 +72,9 @@ function addressOf(hostPort: string, text: string, names: readonly string[]): Ad
 
 function toEndpoint(facility: string, address: Address, settings: TrustSettings): Endpoint {
   const token = settings.auth ? { login: loginOf(facility, settings.auth) } : tokenSource(settings.token);
-  return { facility, address, trust: toTrust(facility, settings), ...(token && { token }) };
+  const certificate = clientCertificate(facility, settings);
+  const trust = toTrust(facility, settings);
+  return { facility, address, trust, ...(token && { token }), ...(certificate && { certificate }) };
 }
 
 function toTrust(facility: string, { ca, fingerprint, insecure }: TrustSettings): Trust {
@@ -84,14 +94,23 @@ export function loginOf(name: string, { issuer, client, scope, resource }: NonNu
   return { facility: name, issuer, client, scope, ...(resource !== undefined && { resource }) };
 }
 
+function clientCertificate(facility: string, { cert, key, insecure }: TrustSettings): ClientCertificate | undefined {
+  if (cert === undefined && key === undefined) return undefined;
+  if (cert !== undefined && key !== undefined && !insecure) return { cert, key };
+  const why = insecure ? 'a client certificate, but no TLS' : `a ${cert === undefined ? 'key' : 'certificate'} only`;
+  throw new SciStreamError('SCI_USAGE', `${facility} has ${why}.`, {
+    suggestions: ['Give both, certificate and key, and leave out insecure.'],
+  });
+}
+
 function tokenSource(token: TrustSettings['token']): TokenSource | undefined {
   if (token?.file) return { file: token.file };
   return token?.env ? { env: token.env } : undefined;
 }
 
 /** What makes two endpoints the same server, whatever they are called. */
-export const endpointKey = ({ address, trust, token }: Endpoint): string =>
-  JSON.stringify([formatAddress(address), trust, token ?? null]);
+export const endpointKey = ({ address, trust, token, certificate }: Endpoint): string =>
+  JSON.stringify([formatAddress(address), trust, token ?? null, certificate ?? null]);
 
 /** Whether a token or key sent there could be read on the way. */
 export const exposesToken = ({ address, trust }: Endpoint): boolean =>
@@ -130,6 +149,7 @@ export const EndpointSchema = z.strictObject({
       z.strictObject({ login: LoginSchema }),
     ])
     .optional(),
+  certificate: z.strictObject({ cert: z.string(), key: z.string() }).optional(),
 });
 
 /** The input form of {@link EndpointSchema}. */

@@ -6,6 +6,7 @@ import { Http2SessionManager } from '@connectrpc/connect-node';
 import { formatAddress } from '../address.js';
 import { parseFingerprint } from '../config/fields.js';
 import { messageOf, SciStreamError, systemCode } from '../errors.js';
+import { readClientCertificate, refusedCertificate } from './client-certificate.js';
 import type { Endpoint } from './endpoint.js';
 
 /** How long TCP and TLS handshake may take together, ms. */
@@ -23,17 +24,17 @@ export class VerifiedSessions {
   readonly authority: string;
   readonly #endpoint: Endpoint;
   readonly #inner: Http2SessionManager;
-  readonly #ca: Buffer | undefined;
+  readonly #tls: ConnectionOptions;
   #socket: Socket | undefined;
   #opening: Promise<void> | undefined;
   #fingerprint: string | undefined;
   #opened = false;
   #closed = false;
 
-  /** @throws SCI_CONFIG_NOT_FOUND when the CA file cannot be read. */
+  /** @throws SCI_CONFIG_NOT_FOUND when the CA file cannot be read; SCI_CERTIFICATE_INVALID for the client certificate */
   constructor(endpoint: Endpoint) {
     this.#endpoint = endpoint;
-    this.#ca = endpoint.trust.kind === 'ca' ? readCa(endpoint.trust.file) : undefined;
+    this.#tls = tlsOptions(endpoint);
     const scheme = endpoint.trust.kind === 'plain' ? 'http' : 'https';
     this.#inner = new Http2SessionManager(
       `${scheme}://${formatAddress(endpoint.address)}`,
@@ -73,6 +74,12 @@ export class VerifiedSessions {
     }
   }
 
+  /** Why calls fail on a connection that was made: undefined unless the server does not take our client certificate. */
+  async refusal(): Promise<SciStreamError | undefined> {
+    if (!this.#opened || this.#closed || this.#fingerprint === undefined) return undefined;
+    return await refusedCertificate(this.#endpoint, this.#tls);
+  }
+
   notifyResponseByteRead(stream: ClientHttp2Stream): void {
     this.#inner.notifyResponseByteRead(stream);
   }
@@ -100,7 +107,7 @@ export class VerifiedSessions {
       return;
     }
     const pinned = trust.kind === 'pin';
-    const socket = connectTls({ ...tlsOptions(this.#endpoint), ca: this.#ca, rejectUnauthorized: !pinned });
+    const socket = connectTls(this.#tls);
     await established(socket, 'secureConnect', this.#endpoint);
     const shown = fingerprintOf(socket);
     if (pinned && shown !== trust.fingerprint) {
@@ -151,9 +158,17 @@ function readCa(file: string): Buffer {
   }
 }
 
-function tlsOptions({ address }: Endpoint): ConnectionOptions {
+function tlsOptions({ address, trust, certificate }: Endpoint): ConnectionOptions {
   const servername = isIP(address.host) === 0 ? { servername: address.host } : {};
-  return { ...address, ...servername, ALPNProtocols: ['h2'], minVersion: 'TLSv1.2' };
+  return {
+    ...address,
+    ...servername,
+    ALPNProtocols: ['h2'],
+    minVersion: 'TLSv1.2',
+    rejectUnauthorized: trust.kind !== 'pin',
+    ...(trust.kind === 'ca' && { ca: readCa(trust.file) }),
+    ...(certificate && readClientCertificate(certificate)),
+  };
 }
 
 function fingerprintOf(socket: TLSSocket): string | undefined {
@@ -230,7 +245,8 @@ function untrusted(endpoint: Endpoint, why: string, seen: string | undefined, ca
 
 /** Connects once more, without sending anything, only to tell the user which certificate it was. */
 async function shownFingerprint(endpoint: Endpoint): Promise<string | undefined> {
-  const socket = connectTls({ ...tlsOptions(endpoint), rejectUnauthorized: false, timeout: CONNECT_TIMEOUT_MS });
+  const { certificate: _unused, ...stranger } = endpoint;
+  const socket = connectTls({ ...tlsOptions(stranger), rejectUnauthorized: false, timeout: CONNECT_TIMEOUT_MS });
   return new Promise<string | undefined>((resolve) => {
     socket.once('secureConnect', () => resolve(fingerprintOf(socket)));
     socket.once('error', () => resolve(undefined));

@@ -2,7 +2,7 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { isIP } from 'node:net';
 import { z } from 'zod';
-import { parseAddress, parsePort, type Address } from '../address.js';
+import { formatAddress, parseAddress, parsePort, type Address } from '../address.js';
 import { quote, SciStreamError, toSciStreamError } from '../errors.js';
 import { parseDuration, parseRate } from '../units.js';
 
@@ -72,7 +72,16 @@ function parseUnixPath(value: string): string {
 }
 
 function parseDataServer(value: string): string {
-  return value === 'embedded' ? value : parseUnixPath(value);
+  if (value === 'embedded') return value;
+  if (value.startsWith('unix:')) return parseUnixPath(value);
+  const at = value.startsWith('https://') ? value.slice('https://'.length).replace(/\/$/, '') : undefined;
+  if (at !== undefined) return `https://${formatAddress(parseAddress(at))}`;
+  const how = 'Write embedded, unix:/run/scistream/s2ds.sock or https://10.0.1.20:5010.';
+  throw invalid(`${quote(value)} is neither embedded nor where a data server listens.`, how);
+}
+
+function parseDataListen(value: string): string {
+  return value.startsWith('unix:') ? parseUnixPath(value) : formatAddress(parseAddress(value));
 }
 
 const MAX_LIFETIME_MS = 20 * 86_400_000;
@@ -97,9 +106,9 @@ export const rate = text(parseRate);
 export const duration = text(parseLimitedDuration);
 /** sha256:… of a certificate. */
 export const fingerprint = text(parseFingerprint);
-/** unix:/path */
-export const unixPath = text(parseUnixPath);
-/** `embedded` or unix:/path */
+/** unix:/path or host:port */
+export const dataListen = text(parseDataListen);
+/** `embedded`, unix:/path or https://host:port */
 export const dataServer = text(parseDataServer);
 /** How many of something. */
 export const count = z.int().min(1);

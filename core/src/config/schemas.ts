@@ -48,16 +48,33 @@ export function s2csSchema(around: Surroundings) {
     helloTimeout: field.duration.prefault('180s'),
     lifetime: field.duration.prefault('24h'),
   });
-  const gateway = z.strictObject({
-    ...gatewayShape(around),
-    s2ds: field.dataServer.prefault('embedded'),
-    capacity: field.rate.optional(),
-    labels: z.array(field.name).optional(),
-  });
+  const gateway = z
+    .strictObject({
+      ...gatewayShape(around),
+      s2ds: field.dataServer.prefault('embedded'),
+      tls: z.strictObject({ ca: path, cert: path, key: path }).optional(),
+      capacity: field.rate.optional(),
+      labels: z.array(field.name).optional(),
+    })
+    .refine(({ s2ds, tls }) => s2ds.startsWith('https:') === (tls !== undefined), {
+      path: ['tls'],
+      message: 'has to be there, with ca, cert and key, where s2ds is https://host:port, and only there',
+    });
   return z.strictObject({
     facility: field.name.prefault(around.hostName),
     listen: field.address.prefault('127.0.0.1:5000'),
-    tls: z.strictObject({ cert: path, key: path }).optional(),
+    tls: z
+      .strictObject({
+        cert: path,
+        key: path,
+        clientCa: path.optional(),
+        requireClientCertificate: z.boolean().optional(),
+      })
+      .refine(
+        (tls) => !tls.requireClientCertificate || tls.clientCa !== undefined,
+        'needs clientCa for requireClientCertificate',
+      )
+      .optional(),
     insecure: z.boolean().prefault(false),
     state: state(around, 'scistream', 's2cs'),
     auth: z.array(z.looseObject({ use: field.name })).prefault([]),
@@ -101,14 +118,20 @@ function mustBeDistinct(
 
 /** The configuration of a data server that runs as its own daemon. */
 export function s2dsSchema(around: Surroundings) {
-  return z.strictObject({
+  const path = field.path(around.directory);
+  const document = z.strictObject({
     ...gatewayShape(around),
-    listen: field.unixPath.prefault('unix:/run/scistream/s2ds.sock'),
+    listen: field.dataListen.prefault('unix:/run/scistream/s2ds.sock'),
+    tls: z.strictObject({ cert: path, key: path, clientCa: path }).optional(),
     state: state(around, 'scistream-s2ds', 's2ds'),
     proxies: field.options.prefault({}),
     runtimes: field.options.prefault({}),
     plugins: z.array(z.string().min(1)).prefault([]),
     log: logLevel,
+  });
+  return document.refine(({ listen, tls }) => listen.startsWith('unix:') === (tls === undefined), {
+    path: ['tls'],
+    message: 'has to be there, with cert, key and clientCa, where listen is host:port, and only there',
   });
 }
 
@@ -163,9 +186,12 @@ export function s2ucSchema({ directory }: Pick<Surroundings, 'directory'>) {
       ca: path.optional(),
       fingerprint: field.fingerprint.optional(),
       insecure: z.boolean().optional(),
+      cert: path.optional(),
+      key: path.optional(),
       token: token.optional(),
       auth: auth.optional(),
     })
+    .refine(({ cert, key }) => (cert === undefined) === (key === undefined), 'needs cert and key, or neither')
     .refine(({ token, auth }) => !token || !auth, 'has both token and auth, but only one of them can hold');
   return z.strictObject({
     facilities: z.record(field.name, facility).prefault({}),
@@ -183,7 +209,7 @@ export type ConfigKind = keyof typeof SCHEMAS;
 export type S2csConfig = z.output<ReturnType<typeof s2csSchema>>;
 /** One entry of `gateways` in {@link S2csConfig}. */
 export type GatewayConfig = S2csConfig['gateways'][number];
-/** Configuration of a data server daemon, parsed; `listen` is `unix:/path`. */
+/** Configuration of a data server daemon, parsed; `listen` is `unix:/path` or host:port. */
 export type S2dsConfig = z.output<ReturnType<typeof s2dsSchema>>;
 /** Configuration of a user client, parsed. */
 export type S2ucConfig = z.output<ReturnType<typeof s2ucSchema>>;

@@ -54,8 +54,9 @@ export function configKind(document: unknown): ConfigKind | undefined {
   if (!isDocument(document)) return undefined;
   const has = (...keys: string[]): boolean => keys.some((key) => key in document);
   if (has('facilities', 'streams')) return 's2uc';
-  if (has('gateways', 'facility', 'limits', 'auth', 'insecure', 'tls', 'policy', 'audit')) return 's2cs';
+  if (has('gateways', 'facility', 'limits', 'auth', 'insecure', 'policy', 'audit')) return 's2cs';
   if (has('wan', 'lan', 'ports', 'name')) return 's2ds';
+  if (has('tls')) return 's2cs';
   if (typeof document.listen === 'string') return document.listen.startsWith('unix:') ? 's2ds' : 's2cs';
   return undefined;
 }

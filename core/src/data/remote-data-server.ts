@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net';
+import type { ClientHttp2Stream } from 'node:http2';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ConnectError, createClient, type Client, type Interceptor } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
@@ -8,6 +9,7 @@ import { DataServer as DataServerService } from '../gen/scistream/v1/data_server
 import { fromConnectError, S2CS_KEY } from '../rpc/errors.js';
 import { fromConnectResults, fromStatistics, fromStatus } from '../rpc/messages.js';
 import type { ListenerStatistics, Restarts, S2DSStatus } from '../s2ds.js';
+import { checkLinkTls, connectLink, reasonOf, type LinkTls } from './data-server-link.js';
 import type {
   ConnectResult,
   DataServer,
@@ -24,21 +26,26 @@ const DESCRIBE_TIMEOUT_MS = 5_000;
 /** Pauses before a call is repeated whose answer was lost, such as by a restart of the daemon. */
 const REPEATS_MS = [250, 1_000];
 
-/** A gateway whose data server is a daemon of its own, commanded through its unix socket (data_server.proto). */
+/** A gateway whose data server is a daemon of its own, commanded through its unix socket, or its port (data_server.proto). */
 export class RemoteDataServer implements DataServer {
-  readonly #sessions: Http2SessionManager;
+  readonly #sessions: GuardedSessions;
   readonly #client: Client<typeof DataServerService>;
   readonly #closed = new AbortController();
   #lost: () => void = () => undefined;
 
-  /** @param socket `unix:/path` of the daemon. @param id Tells the id of the control server that commands it. */
+  /**
+   * @param socket `unix:/path` of the daemon, or `https://host:port`.
+   * @param id Tells the id of the control server that commands it.
+   * @param tls How the two recognise each other; for https only.
+   */
   constructor(
     readonly name: string,
     private readonly socket: string,
     id: () => Promise<string>,
+    private readonly tls?: LinkTls,
   ) {
-    const path = socket.replace(/^unix:/, '');
-    this.#sessions = new Http2SessionManager('http://localhost', {}, { createConnection: () => this.#connect(path) });
+    const origin = tls ? socket : 'http://localhost';
+    this.#sessions = new GuardedSessions(origin, {}, { createConnection: () => this.#connect() });
     const transport = createGrpcTransport({
       baseUrl: this.#sessions.authority,
       defaultTimeoutMs: CALL_TIMEOUT_MS,
@@ -53,6 +60,7 @@ export class RemoteDataServer implements DataServer {
   }
 
   async open(): Promise<void> {
+    if (this.tls) await checkLinkTls(this.name, this.tls);
     const { name } = await this.describe();
     if (name !== this.name) {
       throw new SciStreamError(
@@ -139,8 +147,8 @@ export class RemoteDataServer implements DataServer {
     this.#sessions.abort();
   }
 
-  #connect(path: string): Socket {
-    const socket = connect(path);
+  #connect(): Socket {
+    const socket = this.tls ? connectLink(this.socket, this.tls) : connect(this.socket.replace(/^unix:/, ''));
     socket.once('connect', () => socket.once('close', () => this.#lost()));
     return socket;
   }
@@ -185,11 +193,31 @@ export class RemoteDataServer implements DataServer {
       const theirs = error instanceof ConnectError ? fromConnectError(error) : undefined;
       if (theirs)
         throw new S2DSException(theirs.code, theirs.message, { suggestions: theirs.suggestions, cause: error });
-      throw new S2DSException('SCI_S2DS_UNREACHABLE', `The data server at ${this.socket} does not answer.`, {
+      const why = this.tls ? `: ${reasonOf(error)}` : '';
+      throw new S2DSException('SCI_S2DS_UNREACHABLE', `The data server at ${this.socket} does not answer${why}.`, {
         cause: error,
-        suggestions: ['Start it: scistream s2ds --config s2ds.conf', 'Compare gateways[].s2ds with its key listen.'],
+        suggestions: [
+          'Start it: scistream s2ds --config s2ds.conf',
+          'Compare gateways[].s2ds with its key listen.',
+          ...(this.tls ? ['Compare gateways[].tls with its key tls.'] : []),
+        ],
       });
     }
+  }
+}
+
+/**
+ * The session manager lets go of a session that is destroyed before it has emitted its error, such as the alert of a peer
+ * that refuses our certificate; it would then end the process. The calls on the session have got that error already.
+ */
+class GuardedSessions extends Http2SessionManager {
+  readonly #known = new WeakSet<object>();
+
+  override async request(...args: Parameters<Http2SessionManager['request']>): Promise<ClientHttp2Stream> {
+    const stream = await super.request(...args);
+    const { session } = stream;
+    if (session && !this.#known.has(session)) this.#known.add(session.on('error', () => undefined));
+    return stream;
   }
 }
 

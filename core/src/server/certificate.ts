@@ -1,13 +1,11 @@
-import 'reflect-metadata';
-import { createHash, createPrivateKey, webcrypto, X509Certificate } from 'node:crypto';
+import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
-import { isIP } from 'node:net';
 import { hostname, networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { createSecureContext } from 'node:tls';
-import * as x509 from '@peculiar/x509';
 import { writeAtomically } from '../data/files.js';
 import { messageOf, SciStreamError, systemCode } from '../errors.js';
+import { certify, hostName, keyPem, newKeys } from '../pki/certify.js';
 
 const DAY_MS = 86_400_000;
 const VALID_DAYS = 3650;
@@ -76,7 +74,7 @@ export async function selfSigned(directory: string, host: string): Promise<KeyPa
       });
     }
   }
-  const made = await make(host);
+  const made = make(host);
   await mkdir(directory, { recursive: true, mode: 0o700 });
   for (const name of ['key', 'cert'] as const) {
     await writeAtomically(files[name], made[name]);
@@ -84,33 +82,23 @@ export async function selfSigned(directory: string, host: string): Promise<KeyPa
   return made;
 }
 
-async function make(host: string): Promise<KeyPair> {
-  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
-  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
-  const cert = await x509.X509CertificateGenerator.createSelfSigned(
-    {
-      name: `CN=${hostname().slice(0, 64)}`,
-      keys,
-      signingAlgorithm: algorithm,
-      notBefore: new Date(Date.now() - DAY_MS),
-      notAfter: new Date(Date.now() + VALID_DAYS * DAY_MS),
-      extensions: [
-        new x509.SubjectAlternativeNameExtension(alternativeNames(host)),
-        new x509.BasicConstraintsExtension(true, undefined, true),
-        new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
-        await x509.SubjectKeyIdentifierExtension.create(keys.publicKey, false, webcrypto),
-      ],
-    },
-    webcrypto,
-  );
-  const key = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey));
-  return { cert: cert.toString('pem'), key: x509.PemConverter.encode(key, 'PRIVATE KEY') };
+/** Authority and server at once, because clients of the existing kind trust it as a root. */
+function make(host: string): KeyPair {
+  const keys = newKeys();
+  const cert = certify({
+    name: hostname().slice(0, 64),
+    keys,
+    authority: true,
+    purposes: ['server'],
+    alternativeNames: ownNames(host).map(hostName),
+    notBefore: new Date(Date.now() - DAY_MS),
+    notAfter: new Date(Date.now() + VALID_DAYS * DAY_MS),
+  });
+  return { cert, key: keyPem(keys) };
 }
 
-function alternativeNames(host: string): x509.JsonGeneralName[] {
+function ownNames(host: string): readonly string[] {
   const local = Object.values(networkInterfaces()).flatMap((all) => all?.map(({ address }) => address) ?? []);
-  const names = new Set(
-    [host, 'localhost', hostname(), ...local].filter((name) => name !== '0.0.0.0' && name !== '::'),
-  );
-  return [...names].map((value) => ({ type: isIP(value) === 0 ? 'dns' : 'ip', value }));
+  const names = new Set([host, 'localhost', hostname(), ...local]);
+  return [...names].filter((name) => name !== '0.0.0.0' && name !== '::');
 }

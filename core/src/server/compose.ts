@@ -4,6 +4,7 @@ import { formatAddress, isLoopback } from '../address.js';
 import type { Authenticator } from '../authenticator.js';
 import { AuditedAuthenticator } from '../auth/audited.js';
 import { AuthenticatorChain, noneProvider, tokenProvider } from '../auth/authenticators.js';
+import { certificateProvider } from '../auth/certificate.js';
 import { oidcProvider } from '../auth/oidc.js';
 import { OwnerPolicy } from '../auth/owner-policy.js';
 import type { S2csConfig } from '../config/index.js';
@@ -47,6 +48,7 @@ export const BUILT_INS: readonly BuiltIn[] = [
   { provider: noneProvider, summary: 'everybody is the same anonymous caller' },
   { provider: tokenProvider, summary: 'static bearer tokens, stored as hashes' },
   { provider: oidcProvider, summary: 'tokens of an OpenID Connect issuer, checked by signature or by introspection' },
+  { provider: certificateProvider, summary: 'client certificates of a CA' },
 ];
 
 /** Everything that can be used here: what is built in and what plugins provide. Runs no plugin code. */
@@ -79,12 +81,12 @@ export function registerServer(container: DependencyContainer, { config, logger,
     useFactory: instanceCachingFactory((c) => {
       let id: Promise<string> | undefined;
       const links = gateways.map((gateway) => {
-        const { name, s2ds } = gateway;
+        const { name, s2ds, tls: link } = gateway;
         const log = c.resolve(TOKENS.Logger).child({ gateway: name });
         const dataServer =
           s2ds === 'embedded'
             ? new EmbeddedDataServer(gateway, c.resolve(TOKENS.Providers), log, state)
-            : new RemoteDataServer(name, s2ds, () => (id ??= ownerId(state)));
+            : new RemoteDataServer(name, s2ds, () => (id ??= ownerId(state)), link);
         return new GatewayLink(gateway, dataServer, log);
       });
       return new GatewayPool(links, state);
@@ -170,8 +172,21 @@ async function openAuthenticator(
   }
 }
 
-/** @throws SCI_CONFIG_INVALID when other machines could use the control server and `auth` does not say who may. */
-export function requireAuth({ auth, listen }: Pick<S2csConfig, 'auth' | 'listen'>): void {
+/**
+ * @throws SCI_CONFIG_INVALID when other machines could use the control server and `auth` does not say who may, or relies on
+ * certificates that nobody is asked for
+ */
+export function requireAuth({
+  auth,
+  listen,
+  tls,
+  insecure,
+}: Pick<S2csConfig, 'auth' | 'listen' | 'tls' | 'insecure'>): void {
+  if (auth.some(({ use }) => use === 'certificate') && (insecure || !tls?.clientCa)) {
+    throw new SciStreamError('SCI_CONFIG_INVALID', 'auth: use: certificate needs tls.clientCa.', {
+      suggestions: ['Set tls: { cert: FILE, key: FILE, clientCa: FILE }; scistream cert init makes them.'],
+    });
+  }
   if (auth.length > 0 || isLoopback(listen.host)) return;
   throw new SciStreamError(
     'SCI_CONFIG_INVALID',

@@ -10,6 +10,7 @@ import {
 } from 'node:http2';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
+import type { TlsOptions, TLSSocket } from 'node:tls';
 import { inject, injectable } from 'tsyringe';
 import { formatAddress, isLoopback, type Address } from '../address.js';
 import type { S2csConfig } from '../config/index.js';
@@ -19,6 +20,7 @@ import { Control } from '../gen/scistream_pb.js';
 import type { Logger } from '../logger.js';
 import { within } from '../wait.js';
 import { fingerprintOf, readKeyPair, selfSigned, type KeyPair } from './certificate.js';
+import { CERTIFICATE, clientTrust, mustAskAlike, shownCertificate, type ClientTrust } from './client-certificates.js';
 import { Health } from './health.js';
 import { AuthenticatorInForce, type OpenAuthenticator } from './in-force.js';
 import { authentication, errorStatus, PEER } from './interceptors.js';
@@ -36,7 +38,7 @@ const KEEPALIVE_MS = 30_000;
 export interface ControlServerSettings {
   readonly listen: Address;
   /** PEM files; absent: a self-signed certificate in the state directory. */
-  readonly tls?: { readonly cert: string; readonly key: string } | undefined;
+  readonly tls?: ({ readonly cert: string; readonly key: string } & ClientTrust) | undefined;
   /** Plain text instead of TLS. */
   readonly insecure: boolean;
   readonly state: string;
@@ -118,14 +120,15 @@ export class ControlServer {
    * @throws what is wrong with it
    */
   async reload(config: S2csConfig): Promise<string | undefined> {
-    const pair = await this.#keyPair(config.tls);
+    mustAskAlike(this.settings.tls, config.tls);
+    const pair = await this.#secure(config.tls);
     const prepared = await this.prepare(config);
     const server = this.#server;
     if (!server || !this.#authenticator) {
       await prepared.discard();
       throw new SciStreamError('SCI_SHUTTING_DOWN', 'The control server is not running.');
     }
-    if (pair && 'setSecureContext' in server) server.setSecureContext(secure(pair));
+    if (pair && 'setSecureContext' in server) server.setSecureContext(pair);
     this.#authenticator.replace(prepared.authenticator);
     prepared.commit();
     this.#warnIfOpen(prepared.authenticator);
@@ -154,13 +157,16 @@ export class ControlServer {
         streamsService(router, this.services);
       },
       interceptors: [errorStatus(this.log), authentication(authenticator)],
-      contextValues: (request) => createContextValues().set(PEER, request.socket.remoteAddress ?? ''),
+      contextValues: ({ socket }) =>
+        createContextValues()
+          .set(PEER, socket.remoteAddress ?? '')
+          .set(CERTIFICATE, shownCertificate(socket)),
       readMaxBytes: MAX_MESSAGE_BYTES,
     });
     const handler = (request: Request, response: Response): void =>
       answer(this.#health, this.#opened ? services : undefined, request, response);
-    const pair = await this.#keyPair(this.settings.tls);
-    const server = pair ? createSecureServer({ ...secure(pair), allowHTTP1: true }, handler) : createServer(handler);
+    const pair = await this.#secure(this.settings.tls);
+    const server = pair ? createSecureServer({ ...pair, allowHTTP1: true }, handler) : createServer(handler);
     this.#server = server;
     server.on('session', (session: ServerHttp2Session) => {
       this.#sessions.add(session);
@@ -170,6 +176,10 @@ export class ControlServer {
       socket.setKeepAlive(true, KEEPALIVE_MS);
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
+    });
+    server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
+      const why = socket.authorizationError ?? messageOf(error);
+      this.log.debug({ peer: socket.remoteAddress, error: String(why) }, 'handshake failed');
     });
     server.on('sessionError', (error: unknown) => this.log.debug({ error: messageOf(error) }, 'session broke'));
     await this.#listen(server);
@@ -202,10 +212,12 @@ export class ControlServer {
     });
   }
 
-  async #keyPair(tls: ControlServerSettings['tls']): Promise<KeyPair | undefined> {
+  /** All that depends on the files of `tls`, at the start and whenever they are read again. */
+  async #secure(tls: ControlServerSettings['tls']): Promise<(KeyPair & TlsOptions) | undefined> {
     const { insecure, state, listen } = this.settings;
     if (insecure) return undefined;
-    return await (tls ? readKeyPair(tls) : selfSigned(join(state, 'tls'), listen.host));
+    const pair = await (tls ? readKeyPair(tls) : selfSigned(join(state, 'tls'), listen.host));
+    return { ...(await clientTrust(tls)), ...pair };
   }
 
   /** Ends clients that keep their connection open although they were asked to go. */
@@ -213,9 +225,6 @@ export class ControlServer {
     for (const socket of this.#sockets) socket.destroy();
   }
 }
-
-/** All that depends on the certificate, at the start and whenever it is replaced. */
-const secure = (pair: KeyPair) => ({ ...pair, minVersion: 'TLSv1.3' as const });
 
 type Services = ReturnType<typeof connectNodeAdapter>;
 type Request = Parameters<Services>[0];

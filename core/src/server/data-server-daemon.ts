@@ -1,9 +1,16 @@
 import { once } from 'node:events';
 import { chmod, lstat, mkdir, rm } from 'node:fs/promises';
-import { createServer, type Http2Server, type ServerHttp2Session } from 'node:http2';
+import {
+  createServer,
+  type Http2SecureServer,
+  type Http2Server,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type ServerHttp2Session,
+} from 'node:http2';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
-import type { ConnectRouter } from '@connectrpc/connect';
+import { createContextValues, type ConnectRouter } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { formatAddress, parseAddress } from '../address.js';
 import type { EmbeddedDataServer } from '../data/embedded-data-server.js';
@@ -12,6 +19,8 @@ import { DataServer } from '../gen/scistream/v1/data_server_pb.js';
 import type { Logger } from '../logger.js';
 import { parseSources } from '../policy/network.js';
 import { parseRole, parseUid } from '../s2ds.js';
+import { CERTIFICATE, shownCertificate } from './client-certificates.js';
+import { listenOn, mutualTls, mutualTlsServer, type DataServerTls } from './data-server-tls.js';
 import { enrolment } from './enrolment.js';
 import { Health } from './health.js';
 import { errorStatus } from './interceptors.js';
@@ -22,17 +31,18 @@ import { parseTransport } from './stream-wish.js';
 
 /** The keys of the same names in the configuration. */
 export interface DataServerDaemonSettings {
-  /** `unix:/path`; whoever may open the socket commands the data server, so it is made 0600. */
+  /** `unix:/path`; whoever may open the socket commands the data server, so it is made 0600. Or host:port, with `tls`. */
   readonly listen: string;
+  readonly tls?: DataServerTls | undefined;
   readonly state: string;
 }
 
-/** A data server (S2DS) as a daemon of its own: one gateway behind a unix socket. Start it once and stop it once. */
+/** A data server (S2DS) as a daemon of its own: one gateway behind a unix socket or a port. Start it once and stop it once. */
 export class DataServerDaemon {
   readonly #path: string;
   readonly #sessions = new Set<ServerHttp2Session>();
   readonly #health = new Health([DataServer.typeName]);
-  #server: Http2Server | undefined;
+  #server: Http2Server | Http2SecureServer | undefined;
   #unlock: () => Promise<void> = () => Promise.resolve();
 
   constructor(
@@ -49,10 +59,16 @@ export class DataServerDaemon {
     try {
       await this.gateway.open();
       const interceptors = [errorStatus(this.log), enrolment(this.settings.state, this.log)];
-      const services = connectNodeAdapter({ routes: (router) => routes(router, this.gateway), interceptors });
-      const server = createServer((request, response) => {
-        if (!this.#health.answer(request, response)) services(request, response);
+      const services = connectNodeAdapter({
+        routes: (router) => routes(router, this.gateway),
+        interceptors,
+        contextValues: ({ socket }) => createContextValues().set(CERTIFICATE, shownCertificate(socket)),
       });
+      const handler = (request: Http2ServerRequest, response: Http2ServerResponse): void => {
+        if (!this.#health.answer(request, response)) services(request, response);
+      };
+      const { tls } = this.settings;
+      const server = tls ? await mutualTlsServer(tls, handler, this.log) : createServer(handler);
       this.#server = server;
       server.on('session', (session: ServerHttp2Session) => {
         this.#sessions.add(session);
@@ -92,7 +108,22 @@ export class DataServerDaemon {
     return this.gateway.check();
   }
 
-  async #listen(server: Http2Server): Promise<void> {
+  /**
+   * Reads certificate, key and CA anew, for connections from now on; those that are there live on. Without TLS it does nothing.
+   * @throws SCI_CONFIG_INVALID; then nothing has changed
+   */
+  async reload({ tls }: Pick<DataServerDaemonSettings, 'tls'>): Promise<void> {
+    const options = tls && (await mutualTls(tls));
+    const server = this.#server;
+    if (options && server && 'setSecureContext' in server) server.setSecureContext(options);
+  }
+
+  async #listen(server: Http2Server | Http2SecureServer): Promise<void> {
+    await (this.settings.tls ? listenOn(server, this.settings.listen) : this.#listenHere(server));
+    server.on('error', (error: unknown) => this.log.warn({ error: messageOf(error) }, 'a connection was not accepted'));
+  }
+
+  async #listenHere(server: Http2Server | Http2SecureServer): Promise<void> {
     try {
       await mkdir(dirname(this.#path), { recursive: true, mode: 0o700 });
       await removeStale(this.#path);
@@ -104,9 +135,6 @@ export class DataServerDaemon {
         process.umask(before);
       }
       await once(server, 'listening');
-      server.on('error', (error: unknown) =>
-        this.log.warn({ error: messageOf(error) }, 'a connection was not accepted'),
-      );
       await chmod(this.#path, 0o600);
     } catch (error) {
       throw new SciStreamError('SCI_LISTEN_FAILED', `Cannot listen on ${this.#path}: ${messageOf(error)}.`, {

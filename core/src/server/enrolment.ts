@@ -6,10 +6,11 @@ import { SciStreamError, systemCode } from '../errors.js';
 import type { Logger } from '../logger.js';
 import { S2CS_KEY } from '../rpc/errors.js';
 import { KeyedLock } from '../wait.js';
+import { CERTIFICATE } from './client-certificates.js';
 
 /**
  * Lets only one control server command a data server: two would release each other's streams. The first that calls is
- * remembered in the file `s2cs` of the state directory; who removes the file lets the next one in, at once.
+ * remembered in the file `s2cs` of the state directory, over TLS with the subject of its certificate; who removes the file lets the next one in, at once.
  * @throws SCI_FORBIDDEN, from the interceptor
  */
 export function enrolment(state: string, log: Logger): Interceptor {
@@ -27,7 +28,10 @@ export function enrolment(state: string, log: Logger): Interceptor {
   return (next) => async (request) => {
     const id = request.header.get(S2CS_KEY) ?? '';
     if (!/^[\w-]{8,64}$/.test(id)) throw refusal(file);
-    if (id !== known) await lock.run('', () => admit(id));
+    // Others may know the id, and others may have certificates of the same CA.
+    const subject = request.contextValues.get(CERTIFICATE)?.certificate.subject.replaceAll('\n', ', ');
+    const who = subject === undefined ? id : `${id} ${subject}`;
+    if (who !== known) await lock.run('', () => admit(who));
     return await next(request);
   };
 }

@@ -21,6 +21,7 @@ export { StateDatabase } from '../store/state-database.js';
 export { WriteQueue, type Write } from '../store/write-queue.js';
 export { VERSION } from '../version.js';
 export { readKeyPair } from './certificate.js';
+export { clientTrust } from './client-certificates.js';
 export { BUILT_INS, createProviders, registerServer, requireAuth, type ServerParts } from './compose.js';
 export { ControlServer, type ControlServerSettings, type Listening } from './control-server.js';
 export { DataServerDaemon } from './data-server-daemon.js';

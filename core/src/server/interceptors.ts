@@ -3,6 +3,7 @@ import type { Authenticator } from '../authenticator.js';
 import { toSciStreamError, type SciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import { toConnectError } from '../rpc/errors.js';
+import { CERTIFICATE } from './client-certificates.js';
 import { IDENTITY } from './services.js';
 
 /** Address of the peer, set by the HTTP server. */
@@ -18,7 +19,9 @@ export const authentication =
   async (request) => {
     const token = (request.header.get('authorization') ?? '').slice(0, MAX_TOKEN).replace(/^Bearer(\s+|$)/i, '');
     const peer = request.contextValues.get(PEER);
-    const identity = await authenticator.authenticate({ token, peer }, request.signal);
+    const certificate = request.contextValues.get(CERTIFICATE);
+    const credentials = { token, peer, ...(certificate && { certificate }) };
+    const identity = await authenticator.authenticate(credentials, request.signal);
     request.contextValues.set(IDENTITY, { ...identity, peer });
     return await next(request);
   };

@@ -16,6 +16,8 @@ interface TrustFlags extends CommonFlags {
   readonly ca?: string | undefined;
   readonly fingerprint?: string | undefined;
   readonly insecure?: boolean | undefined;
+  readonly cert?: string | undefined;
+  readonly key?: string | undefined;
   readonly 'token-file'?: string | undefined;
   /** Name of a variable; only commands of the older client set it. */
   readonly 'token-env'?: string | undefined;
@@ -47,6 +49,8 @@ export abstract class StreamCommand extends BaseCommand {
       helpGroup: TRUST,
     }),
     insecure: Flags.boolean({ summary: 'plain text without TLS', helpGroup: TRUST }),
+    cert: Flags.string({ summary: 'client certificate, PEM; with --key', helpValue: 'FILE', helpGroup: TRUST }),
+    key: Flags.string({ summary: 'key of the client certificate, PEM', helpValue: 'FILE', helpGroup: TRUST }),
     'token-file': Flags.string({
       summary: 'file with the access token',
       helpValue: 'FILE',
@@ -104,7 +108,16 @@ export abstract class StreamCommand extends BaseCommand {
   }
 }
 
-function trustOf({ ca, fingerprint, insecure, 'token-file': file, 'token-env': env }: TrustFlags): TrustSettings {
+function trustOf({
+  ca,
+  fingerprint,
+  insecure,
+  cert,
+  key,
+  'token-file': file,
+  'token-env': env,
+}: TrustFlags): TrustSettings {
   const token = file ? { file: resolve(file) } : env ? { env } : undefined;
-  return { ca: ca && resolve(ca), fingerprint, insecure, token };
+  const own = { cert: cert && resolve(cert), key: key && resolve(key) };
+  return { ca: ca && resolve(ca), fingerprint, insecure, token, ...own };
 }

@@ -1,8 +1,8 @@
 import { Buffer } from 'node:buffer';
 
 /**
- * As much of DER (X.690) as three small certificates need, which a general library takes 150 ms to load for. Everything
- * here is encoded, nothing is parsed.
+ * As much of DER (X.690) as our own certificates need, which a general library takes 150 ms to load for. Everything here
+ * is encoded, nothing is parsed.
  */
 function element(tag: number, ...content: readonly Uint8Array[]): Buffer {
   const { length } = Buffer.concat(content);

@@ -1,0 +1,127 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { SciStreamError } from '@scistream/core';
+import {
+  describeCertificate,
+  issue,
+  makeAuthority,
+  parseCertificate,
+  type Issued,
+  type IssueWish,
+} from '@scistream/core/pki';
+import { day, exists, namesText, pairFiles, readPair, serverNames, writePair, type NamedHost } from './cert-files.js';
+
+/** What `cert init` was asked for. */
+export interface InitWish {
+  readonly dir: string;
+  /** How the files of the server are called. */
+  readonly server: string;
+  readonly names: readonly string[];
+  readonly clients: readonly string[];
+  readonly days?: number | undefined;
+}
+
+/** One certificate of the directory. */
+interface Made {
+  readonly kind: 'ca' | 'server' | 'client';
+  readonly certificate: string;
+  readonly key: string;
+  /** Whether it was made now. */
+  readonly made: boolean;
+  readonly names: readonly string[];
+  readonly validTo: Date;
+  readonly fingerprint: string;
+}
+
+/** Makes what is not there yet. @returns what there is then, and that in words. @throws SCI_USAGE, SCI_CERTIFICATE_INVALID */
+export async function initialise(wish: InitWish): Promise<{ readonly text: string; readonly result: object }> {
+  // First of all, so that a mistake in them leaves nothing behind.
+  const hosts = serverNames(wish.names);
+  await mkdir(wish.dir, { recursive: true, mode: 0o700 });
+  const signer = await authority(wish.dir);
+  const signed = await server(signer.pair, wish, hosts);
+  const clients = [];
+  for (const name of wish.clients) clients.push(await client(signer.pair, wish, name));
+  const all = [signer.made, signed, ...clients];
+  const notes = [...all.map((one) => line(one, hosts)), ...advice(signer.made, signed)];
+  return { text: notes.join('\n'), result: { directory: wish.dir, certificates: all } };
+}
+
+async function authority(dir: string): Promise<{ readonly pair: Issued; readonly made: Made }> {
+  const files = pairFiles(join(dir, 'ca'));
+  const known = await exists(files.certificate);
+  // Two authorities of the same name would be taken for each other.
+  const name = `SciStream CA ${hostname().slice(0, 40)} ${randomBytes(3).toString('hex')}`;
+  const pair = known ? await readPair(files) : makeAuthority(name);
+  if (!known) await writePair(files, pair);
+  return { pair, made: facts('ca', files, pair, !known) };
+}
+
+async function server(
+  ca: Issued,
+  { dir, server: base, names, days }: InitWish,
+  hosts: readonly NamedHost[],
+): Promise<Made> {
+  const files = pairFiles(join(dir, base));
+  const alternativeNames = hosts.map(({ name }) => name);
+  if (await exists(files.certificate)) {
+    const made = facts('server', files, await readPair(files), false);
+    const missing = hosts.filter(({ name, why }) => why === 'given' && !made.names.includes(name.value));
+    if (names.length === 0 || missing.length === 0) return made;
+    throw new SciStreamError(
+      'SCI_USAGE',
+      `${files.certificate} is there already and is not for ${missing.map(({ name }) => name.value).join(', ')}.`,
+      { suggestions: [`rm ${files.certificate} ${files.key}`, 'Or make another one beside it: --server NAME'] },
+    );
+  }
+  const [name] = alternativeNames;
+  if (!name) {
+    throw new SciStreamError('SCI_USAGE', 'The certificate of a server needs a name that clients use for it.', {
+      suggestions: ['scistream cert init s2cs.aps.example 203.0.113.10'],
+    });
+  }
+  return await sign('server', ca, files, { name: name.value, purposes: ['server'], alternativeNames, days });
+}
+
+async function client(ca: Issued, { dir, days }: InitWish, name: string): Promise<Made> {
+  const files = pairFiles(join(dir, name));
+  if (await exists(files.certificate)) return facts('client', files, await readPair(files), false);
+  return await sign('client', ca, files, { name, purposes: ['client'], days });
+}
+
+async function sign(
+  kind: Made['kind'],
+  ca: Issued,
+  files: ReturnType<typeof pairFiles>,
+  wish: IssueWish,
+): Promise<Made> {
+  const pair = issue(ca, wish);
+  await writePair(files, pair);
+  return facts(kind, files, pair, true);
+}
+
+function facts(kind: Made['kind'], files: ReturnType<typeof pairFiles>, pair: Issued, made: boolean): Made {
+  const found = describeCertificate(parseCertificate(pair.certificate, files.certificate));
+  const names = kind === 'server' ? found.alternativeNames.map(({ value }) => value) : [found.subject];
+  return { kind, ...files, made, names, validTo: found.validTo, fingerprint: found.fingerprint };
+}
+
+function line({ kind, certificate, made, names, validTo }: Made, hosts: readonly NamedHost[]): string {
+  const until = `until ${day(validTo)}${made ? '' : ', kept as it was'}`;
+  if (kind === 'ca') return `${certificate}  CA ${names.join('')}, ${until}`;
+  if (kind === 'client') return `${certificate}  client ${names.join('')}, ${until}`;
+  const reasons = made ? namesText(hosts) : names.join(', ');
+  return `${certificate}  server, for ${reasons}; ${until}`;
+}
+
+function advice(ca: Made, { certificate, key, names }: Made): readonly string[] {
+  return [
+    '',
+    `Clients accept the server under these names and no other: ${names.join(', ')}.`,
+    `On the server:  tls: { cert: ${certificate}, key: ${key} }`,
+    `Users:          facilities.NAME.ca: a copy of ${ca.certificate}`,
+    `${ca.key} can make anybody a server or client: keep it where only you can read it, best on another machine.`,
+  ];
+}

@@ -1,0 +1,83 @@
+import { X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { connect, createSecureContext, type ConnectionOptions } from 'node:tls';
+import { formatAddress } from '../address.js';
+import { messageOf, SciStreamError, systemCode } from '../errors.js';
+import type { ClientCertificate, Endpoint } from './endpoint.js';
+
+/** How long a server has to say something after the handshake, ms. */
+const SILENCE_MS = 5_000;
+
+/** Reads the certificate of this client and its key. @throws SCI_CERTIFICATE_INVALID naming the file */
+export function readClientCertificate({ cert, key }: ClientCertificate): {
+  readonly cert: string;
+  readonly key: string;
+} {
+  const read = (file: string): string => {
+    try {
+      return readFileSync(file, 'utf8');
+    } catch (cause) {
+      throw invalid(`${file} cannot be read (${systemCode(cause) ?? messageOf(cause)})`, cause);
+    }
+  };
+  const pair = { cert: read(cert), key: read(key) };
+  try {
+    createSecureContext(pair);
+  } catch (cause) {
+    throw invalid(`${cert} and ${key} are no certificate and its unencrypted key: ${messageOf(cause)}`, cause);
+  }
+  return pair;
+}
+
+const invalid = (why: string, cause: unknown): SciStreamError =>
+  new SciStreamError('SCI_CERTIFICATE_INVALID', `The client certificate cannot be used: ${why}.`, { cause });
+
+/**
+ * Connects once more, without sending anything but the certificate, and waits for what the server does: one that takes it
+ * sends the settings of HTTP/2. With TLS 1.3 a client hears only after the handshake that its certificate is refused, and
+ * what it has sent by then can make the reason get lost on the way.
+ * @param options As the connection was made that failed.
+ * @returns SCI_CERTIFICATE_MISSING, SCI_CERTIFICATE_UNTRUSTED, SCI_CERTIFICATE_EXPIRED, or undefined when it is not that
+ */
+export async function refusedCertificate(
+  endpoint: Endpoint,
+  options: ConnectionOptions,
+): Promise<SciStreamError | undefined> {
+  const socket = connect({ ...options, timeout: SILENCE_MS });
+  let secure = false;
+  const end = await new Promise<string>((resolve) => {
+    socket.once('secureConnect', () => (secure = true));
+    for (const event of ['data', 'timeout', 'end', 'close']) socket.once(event, () => resolve(event));
+    socket.once('error', (error) => resolve(systemCode(error) ?? 'error'));
+  }).finally(() => socket.destroy());
+  if (!secure || end === 'data' || end === 'timeout') return undefined;
+  if (endpoint.certificate) return refused(endpoint, options, end);
+  return /CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE|BAD_CERTIFICATE/.test(end) ? missing(endpoint) : undefined;
+}
+
+function refused(endpoint: Endpoint, { cert }: ConnectionOptions, how: string): SciStreamError {
+  const where = `Control server ${formatAddress(endpoint.address)}`;
+  const { validTo } = new X509Certificate(String(cert));
+  if (Date.parse(validTo) < Date.now()) {
+    const when = new Date(validTo).toISOString();
+    return new SciStreamError(
+      'SCI_CERTIFICATE_EXPIRED',
+      `${where} refuses the client certificate, which ended ${when}.`,
+      {
+        suggestions: ['Have it renewed by whoever made it: scistream cert renew FILE'],
+      },
+    );
+  }
+  return new SciStreamError('SCI_CERTIFICATE_UNTRUSTED', `${where} refuses the client certificate (${how}).`, {
+    suggestions: ['Ask its operator which CA signs the certificates of clients.'],
+  });
+}
+
+const missing = ({ address }: Endpoint): SciStreamError =>
+  new SciStreamError(
+    'SCI_CERTIFICATE_MISSING',
+    `Control server ${formatAddress(address)} wants a client certificate.`,
+    {
+      suggestions: ['Set facilities.<name>.cert and .key, or give --cert FILE --key FILE.'],
+    },
+  );

@@ -1,0 +1,15 @@
+/** Certificates of a facility: a small private authority, what it signs, and what is wrong with any certificate. */
+export { certify, hostName, keyPem, newKeys, type AlternativeName, type Purpose } from './certify.js';
+export { DEFAULT_DAYS, issue, makeAuthority, parseHostName, renew, type Issued, type IssueWish } from './facility.js';
+export {
+  alternativeNamesOf,
+  commonNameOf,
+  describeCertificate,
+  fingerprintOf,
+  flawsOf,
+  keyBelongs,
+  parseCertificate,
+  type CertificateFacts,
+  type CertificateFlaw,
+  type Expectations,
+} from './inspect.js';

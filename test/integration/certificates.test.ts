@@ -1,0 +1,177 @@
+/** Client certificates: who is let in to a control server, and what the others hear. */
+import 'reflect-metadata';
+import { createHash, randomUUID } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { container } from 'tsyringe';
+import * as assert from 'uvu/assert';
+import { SciStreamError, type ErrorCode } from '@scistream/core';
+import { ControlClient, resolveEndpoint, type TrustSettings } from '@scistream/core/client';
+import { loadConfig, type S2csConfig } from '@scistream/core/config';
+import { registerServer, TOKENS } from '@scistream/core/server';
+import { temporaryDirectory } from '@scistream/core/testing';
+import { TestAuthority, type CertificateFiles } from '../support/authority.js';
+import { CapturedLog } from '../support/logs.js';
+import { freeRange } from '../support/ports.js';
+import { toAddress } from '../support/server.js';
+import { knock } from '../support/silence.js';
+import { suite } from '../support/suite.js';
+
+const s = suite('client certificates');
+
+const HOST = '127.0.0.1';
+const DAY_MS = 86_400_000;
+const LONG_AGO = new Date(Date.now() - 100 * DAY_MS);
+const LIMITS = { deadlineMs: 60_000 };
+
+/** A control server with a CA for its clients, which has signed its own certificate, too. */
+async function startServer(more: { required?: boolean; auth?: S2csConfig['auth'] } = {}) {
+  const directory = await temporaryDirectory();
+  const path = (name: string): string => join(directory.path, name);
+  const ca = await TestAuthority.make(directory.path, 'ca', LONG_AGO);
+  const other = await TestAuthority.make(directory.path, 'other');
+  const { first, last } = await freeRange(4);
+  const tls = { ...(await ca.server('server', HOST)), clientCa: ca.file, requireClientCertificate: more.required };
+  const file = path('s2cs.conf');
+  const auth = more.auth ?? [{ use: 'certificate', issuer: 'aps', admins: ['root'] }];
+  await writeFile(file, JSON.stringify({ state: path('state'), tls, auth, gateways: [{ ports: `${first}-${last}` }] }));
+  const { config } = await loadConfig('s2cs', { file, env: {} });
+  const log = new CapturedLog();
+  const own = container.createChildContainer();
+  registerServer(own, { config: { ...config, listen: { host: HOST, port: 0 } }, logger: log, plugins: [] });
+  const server = own.resolve(TOKENS.ControlServer);
+  const { address } = await server.start();
+  const files = {
+    alice: await ca.issue('alice'),
+    root: await ca.issue('root'),
+    stranger: await other.issue('alice'),
+    expired: await ca.issue('late', { days: 1, now: LONG_AGO }),
+    server: await ca.server('not-a-client', HOST),
+  };
+  const clients: ControlClient[] = [];
+  const client = (certificate?: CertificateFiles, trust: TrustSettings = {}): ControlClient => {
+    const made = new ControlClient(resolveEndpoint(address, {}, { ca: ca.file, ...certificate, ...trust }));
+    clients.push(made);
+    return made;
+  };
+  const close = async (): Promise<void> => {
+    for (const each of clients) each.close();
+    await server.stop({ release: true });
+    await directory.remove();
+  };
+  return { files, client, log, path, address: toAddress(address), [Symbol.asyncDispose]: close };
+}
+
+async function refusal(client: ControlClient): Promise<ErrorCode> {
+  const error: unknown = await client.describe(LIMITS).then(
+    () => new Error('was let in'),
+    (thrown: unknown) => thrown,
+  );
+  if (!SciStreamError.is(error)) throw error;
+  return error.code;
+}
+
+/** Makes a stream and tells who owns it. */
+async function ownerThrough(client: ControlClient): Promise<string> {
+  const uid = randomUUID();
+  const role = 'PROD';
+  await Promise.all([client.req({ uid, role, numConn: 1, rate: 1 }, LIMITS), client.hello({ uid, role }, LIMITS)]);
+  const { owner } = await client.get(uid, LIMITS);
+  await client.release(uid, LIMITS);
+  return owner;
+}
+
+s('a certificate of the CA is an identity, everything else has a code of its own', async () => {
+  await using server = await startServer();
+  const { files, client } = server;
+  assert.is(await ownerThrough(client(files.alice)), 'aps:alice');
+  assert.is(await refusal(client()), 'SCI_CERTIFICATE_MISSING');
+  assert.is(await refusal(client(files.stranger)), 'SCI_CERTIFICATE_UNTRUSTED');
+  assert.is(await refusal(client(files.server)), 'SCI_CERTIFICATE_UNTRUSTED');
+  assert.is(await refusal(client(files.expired)), 'SCI_CERTIFICATE_EXPIRED');
+});
+
+s('where one is required, a client hears the same, and nobody else hears anything', async () => {
+  await using server = await startServer({ required: true });
+  const { files, client, address } = server;
+  assert.is(await ownerThrough(client(files.alice)), 'aps:alice');
+  assert.is(await refusal(client()), 'SCI_CERTIFICATE_MISSING');
+  assert.is(await refusal(client(files.stranger)), 'SCI_CERTIFICATE_UNTRUSTED');
+  assert.is(await refusal(client(files.server)), 'SCI_CERTIFICATE_UNTRUSTED');
+  assert.is(await refusal(client(files.expired)), 'SCI_CERTIFICATE_EXPIRED');
+  for (const who of [undefined, files.stranger, files.expired, files.server]) {
+    assert.equal(await knock(address, who), { bytes: 0, ended: true });
+  }
+  assert.equal(await knock(address, files.alice, 'TLSv1.2'), { bytes: 0, ended: true });
+  assert.is((await knock(address, files.alice)).ended, false);
+  assert.not.match(server.log.text, /call refused/, 'no call of a stranger was looked at');
+});
+
+s('certificates and tokens side by side: either will do, and the refusal tells what was wrong', async () => {
+  const sha256 = createHash('sha256').update('right').digest('hex');
+  const tokens = { use: 'token', tokens: [{ subject: 'bob', sha256 }] };
+  await using server = await startServer({ auth: [{ use: 'certificate' }, tokens] });
+  const { files, client, path } = server;
+  const token = async (text: string) => {
+    await writeFile(path(text), text);
+    return { token: { file: path(text) } };
+  };
+  const [right, wrong] = [await token('right'), await token('wrong')];
+  assert.is(await ownerThrough(client(undefined, right)), 'token:bob');
+  assert.is(await ownerThrough(client(files.stranger, right)), 'token:bob');
+  assert.is(await ownerThrough(client(files.alice, wrong)), 'certificate:alice');
+  assert.is(await refusal(client(undefined, wrong)), 'SCI_UNAUTHENTICATED');
+  assert.is(await refusal(client(files.expired, wrong)), 'SCI_CERTIFICATE_EXPIRED');
+});
+
+s('a client certificate that cannot be used is named before anything is sent', async () => {
+  await using server = await startServer();
+  const { files, client } = server;
+  const { cert } = files.alice;
+  for (const wrong of [
+    { cert, key: '/nonexistent.key' },
+    { cert, key: files.root.key },
+    { cert: files.root.key, key: files.root.key },
+  ]) {
+    assert.throws(
+      () => client(wrong),
+      (error: unknown) => SciStreamError.is(error) && error.code === 'SCI_CERTIFICATE_INVALID',
+    );
+  }
+  assert.throws(() => client(undefined, { cert }), /certificate only/);
+});
+
+s('what cannot work is refused as a configuration', async () => {
+  await using directory = await temporaryDirectory();
+  const { file: ca } = await TestAuthority.make(directory.path);
+  const pair = await (await TestAuthority.make(directory.path, 'x')).server('server', HOST);
+  const file = join(directory.path, 's2cs.conf');
+  const start = async (document: object): Promise<string> => {
+    await writeFile(file, JSON.stringify({ state: join(directory.path, 'state'), ...document }));
+    const own = container.createChildContainer();
+    try {
+      const { config } = await loadConfig('s2cs', { file, env: {} });
+      registerServer(own, {
+        config: { ...config, listen: { host: HOST, port: 0 } },
+        logger: new CapturedLog(),
+        plugins: [],
+      });
+      await own.resolve(TOKENS.ControlServer).start();
+      return 'started';
+    } catch (error) {
+      if (!SciStreamError.is(error)) throw error;
+      return `${error.code} ${error.message}`;
+    }
+  };
+  const auth = [{ use: 'certificate' }];
+  assert.match(await start({ auth }), /^SCI_CONFIG_INVALID.*clientCa/);
+  assert.match(await start({ tls: { ...pair, requireClientCertificate: true } }), /^SCI_CONFIG_INVALID.*clientCa/);
+  assert.match(await start({ auth, tls: { ...pair, clientCa: '/nonexistent' } }), /^SCI_CONFIG_INVALID tls\.clientCa/);
+  assert.match(
+    await start({ auth, tls: { ...pair, clientCa: pair.cert } }),
+    /^SCI_CONFIG_INVALID.*not the certificate of a CA/,
+  );
+  assert.match(await start({ auth: [{ use: 'certificate', admin: [] }], tls: { ...pair, clientCa: ca } }), /admin/);
+});
+
+s.run();
