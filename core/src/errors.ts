@@ -193,6 +193,16 @@ export function systemCode(error: unknown): string | undefined {
 
 /** Shortens and escapes a foreign value so that it can stand in a message without breaking lines or flooding a log. */
 export function quote(value: unknown): string {
-  const text = JSON.stringify(typeof value === 'string' ? value : (value ?? null)) ?? String(value);
+  // JSON leaves what steers a terminal from U+007F up as it is: C1 controls, and marks that turn the direction around.
+  const text = json(value).replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, (one) => `\\u{${one.codePointAt(0)?.toString(16)}}`);
   return text.length > 80 ? `${text.slice(0, 77)}…"` : text;
+}
+
+/** What JSON cannot say (a bigint, a circle) in the words of JavaScript. */
+function json(value: unknown): string {
+  try {
+    return JSON.stringify(value ?? null) ?? typeof value;
+  } catch {
+    return typeof value;
+  }
 }
