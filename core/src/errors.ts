@@ -146,10 +146,10 @@ export class SciStreamError extends Error {
   readonly oclif: { readonly exit: number };
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
-    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    super(harmless(message), details.cause === undefined ? undefined : { cause: details.cause });
     this.name = new.target.name;
     this.code = code;
-    this.suggestions = details.suggestions ?? [];
+    this.suggestions = (details.suggestions ?? []).map(harmless);
     this.ref = errorReference(code);
     this.oclif = { exit: ERROR_CODES[code].exit };
     Object.defineProperty(this, brand, { value: true });
@@ -193,9 +193,14 @@ export function systemCode(error: unknown): string | undefined {
 
 /** Shortens and escapes a foreign value so that it can stand in a message without breaking lines or flooding a log. */
 export function quote(value: unknown): string {
-  // JSON leaves what steers a terminal from U+007F up as it is: C1 controls, and marks that turn the direction around.
-  const text = json(value).replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, (one) => `\\u{${one.codePointAt(0)?.toString(16)}}`);
+  // JSON leaves some of what steers a terminal as it is: C1 controls, and marks that turn the direction around.
+  const text = harmless(json(value));
   return text.length > 80 ? `${text.slice(0, 77)}…"` : text;
+}
+
+/** Text with everything escaped that would steer a terminal or break a line of a log; its own line breaks stay. */
+function harmless(text: string): string {
+  return text.replace(/(?!\n)[\p{Cc}\p{Cf}\u2028\u2029]/gu, (one) => `\\u{${one.codePointAt(0)?.toString(16)}}`);
 }
 
 /** What JSON cannot say (a bigint, a circle) in the words of JavaScript. */

@@ -1,9 +1,10 @@
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Address } from '../address.js';
-import { messageOf, SciStreamError } from '../errors.js';
+import { SciStreamError, systemCode } from '../errors.js';
 import type { StreamTls } from '../s2ds.js';
 import { StateDatabase } from '../store/state-database.js';
+import { CredentialsFile, GatewayRow, whole } from '../store/stored.js';
 import type { ReserveRequest } from './data-server.js';
 import { writeAtomically } from './files.js';
 
@@ -51,16 +52,25 @@ export class GatewayStore {
   /** @param state Directory of the gateway's state. @throws as `StateDatabase.open` */
   static async open(state: string): Promise<GatewayStore> {
     const store = new GatewayStore(await StateDatabase.open(state), join(state, 'credentials'));
-    await mkdir(store.credentials, { recursive: true, mode: 0o700 });
-    for (const [uid, value] of await store.database.entries(STREAMS)) {
-      const { request, encrypted, ...rest } = value as Stored;
-      const tls = encrypted ? await store.#readCredentials(uid) : undefined;
-      store.#streams.set(uid, { ...rest, request: { ...request, ...(tls ? { tls } : {}) } });
+    try {
+      await store.#read();
+    } catch (error) {
+      await store.close();
+      throw error;
     }
-    const known = new Set([...store.#streams.keys()].map((uid) => `${uid}.json`));
-    const strays = (await readdir(store.credentials)).filter((file) => !known.has(file));
-    for (const file of strays) await rm(join(store.credentials, file), { force: true });
     return store;
+  }
+
+  async #read(): Promise<void> {
+    await mkdir(this.credentials, { recursive: true, mode: 0o700 });
+    for (const [uid, value] of await this.database.entries(STREAMS)) {
+      const { request, encrypted, ...rest } = whole<Stored>(GatewayRow, STREAMS, uid, value);
+      const tls = encrypted ? await this.#readCredentials(uid) : undefined;
+      this.#streams.set(uid, { ...rest, request: { ...request, ...(tls ? { tls } : {}) } });
+    }
+    const known = new Set([...this.#streams.keys()].map((uid) => `${uid}.json`));
+    const strays = (await readdir(this.credentials)).filter((file) => !known.has(file));
+    for (const file of strays) await rm(join(this.credentials, file), { force: true });
   }
 
   /** What is stored, without the credentials. */
@@ -107,10 +117,11 @@ export class GatewayStore {
   /** @throws SCI_STATE_DAMAGED */
   async #readCredentials(uid: string): Promise<StreamTls> {
     try {
-      return JSON.parse(await readFile(this.#file(uid), 'utf8')) as StreamTls;
-    } catch (cause) {
-      throw new SciStreamError('SCI_STATE_DAMAGED', `Cannot read ${this.#file(uid)}: ${messageOf(cause)}.`, {
-        cause,
+      return CredentialsFile.parse(JSON.parse(await readFile(this.#file(uid), 'utf8')));
+    } catch (error) {
+      // Without the cause, which may quote what was read, and that is secret.
+      const why = systemCode(error) ?? 'it does not hold the credentials of a stream';
+      throw new SciStreamError('SCI_STATE_DAMAGED', `Cannot read ${this.#file(uid)}: ${why}.`, {
         suggestions: ['Bring the file back, or start without what the gateway knew: move its directory db away.'],
       });
     }

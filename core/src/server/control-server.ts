@@ -28,6 +28,8 @@ import { lockState } from './state-lock.js';
 import { TOKENS } from './tokens.js';
 
 const MAX_MESSAGE_BYTES = 1024 * 1024;
+/** The longest that a timer of Node.js can hold; a caller may ask for more, and would get 1 ms. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 const CLOSE_GRACE_MS = 2_000;
 /** A peer that vanished without a word would otherwise hold a Watch, which may be silent for hours, for good. */
 const KEEPALIVE_MS = 30_000;
@@ -156,6 +158,7 @@ export class ControlServer {
       interceptors: [errorStatus(this.log), authentication(authenticator)],
       contextValues: (request) => createContextValues().set(PEER, request.socket.remoteAddress ?? ''),
       readMaxBytes: MAX_MESSAGE_BYTES,
+      maxTimeoutMs: MAX_TIMEOUT_MS,
     });
     const handler = (request: Request, response: Response): void =>
       answer(this.#health, this.#opened ? services : undefined, request, response);

@@ -13,7 +13,7 @@ export { RelayContainer, relayOptions, relayProvider } from '../data/relay/relay
 export { AuditLog, AuditedPolicy, type AuditSettings } from '../policy/audit.js';
 export { parseHostPattern } from '../policy/host-pattern.js';
 export { contains, parseIp, parseNetwork, specialOf } from '../policy/network.js';
-export { readRules, type RuleConfig } from '../policy/schema.js';
+export { readRules, RULED_ACTIONS, type RuleConfig } from '../policy/schema.js';
 export { RulesPolicy, systemResolver, type Placing, type Resolver } from '../policy/rules-policy.js';
 export { PluginHost } from '../plugins/host.js';
 export * from '../plugins/index.js';
