@@ -114,6 +114,8 @@ export const ERROR_CODES = {
   SCI_STATE_WRITE: control(14, 'The daemon cannot write to its state directory, so the change was not made.'),
   SCI_AUDIT_WRITE: control(14, 'A decision could not be written to the audit log, so what was asked for was not done.'),
 
+  SCI_RATE_LIMITED: control(8, 'The caller makes more requests than it may; the answer says when to try again.'),
+
   SCI_BUG: { exit: 70, grpc: 13, meaning: 'A defect in SciStream. Please report it with the log.' },
 } as const satisfies Record<string, CodeEntry>;
 

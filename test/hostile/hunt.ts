@@ -32,9 +32,9 @@ export const CASES = {
   'manifest of a plugin': 2_000,
   'stored records': 60,
   'files of the state': 60,
-  'call: fields as JSON': 1_200,
-  'call: fields as protobuf': 800,
-  'call: bytes': 1_200,
+  'call: fields as JSON': 400,
+  'call: fields as protobuf': 300,
+  'call: bytes': 300,
 } as const;
 
 const FACTOR = Number(process.env.SCISTREAM_FUZZ_RUNS ?? 1);

@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { temporaryDirectory, testCredentials } from '@scistream/core/testing';
 import { Control, v1 } from '@scistream/core/wire';
 import { TestServer } from '../support/server.js';
-import { mustBeAnswered, RawClient } from './calls.js';
+import { mustBeAnswered, RawClient } from '../support/raw-client.js';
 import { hostileText, hostileValue, hunt } from './hunt.js';
 
 const s = hunt('calls');
@@ -19,7 +19,7 @@ const client = await RawClient.open(`${server.listening.scheme}://${server.liste
 const { uid } = await server.setUp({ targets: ['127.0.0.1:9'] });
 // From now on nobody says HELLO.
 Object.assign(server.config.limits, { helloTimeoutMs: 30 });
-const { from: tls } = await testCredentials();
+const { PROD: tls } = await testCredentials();
 s.after(async () => {
   client.close();
   await server[Symbol.asyncDispose]();

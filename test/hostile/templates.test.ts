@@ -15,7 +15,7 @@ import { hostileText, hunt, nearly, refusalOf } from './hunt.js';
 
 const s = hunt('templates');
 
-const { from: TLS, other: OTHER } = await testCredentials();
+const { PROD: TLS, other: OTHER } = await testCredentials();
 const UID = '6f1c2a3e-0b57-4c7e-9d6b-2f1f0e7a9b10';
 const RUNTIME = { inheritSockets: false, dial: true, images: false, hostNetwork: true };
 

@@ -20,6 +20,8 @@ export class RawClient {
   static async open(url: string, options: Parameters<typeof connect>[1] = {}): Promise<RawClient> {
     const session = connect(url, { rejectUnauthorized: false, ...options });
     await once(session, 'connect');
+    // Calls tell what became of them; without a listener the end of a connection would end the process.
+    session.on('error', () => undefined);
     return new RawClient(session);
   }
 
