@@ -21,7 +21,9 @@ const SECRETS: readonly RegExp[] = [
 const found = (text: string): RegExp | undefined => SECRETS.find((secret) => secret.test(text));
 
 s('no file that git knows holds a key, a token or a ticket', () => {
-  const files = execFileSync('git', ['ls-files', '-z'], { encoding: 'utf8', maxBuffer: 1e8 }).split('\0').filter(Boolean);
+  const files = execFileSync('git', ['ls-files', '-z'], { encoding: 'utf8', maxBuffer: 1e8 })
+    .split('\0')
+    .filter(Boolean);
   assert.ok(files.length > 100, `${files.length} files`);
   const present = files.filter((file) => statSync(file, { throwIfNoEntry: false })?.isFile());
   const guilty = present.filter((file) => found(readFileSync(file, 'latin1')));
@@ -30,7 +32,11 @@ s('no file that git knows holds a key, a token or a ticket', () => {
 
 s('the patterns find what they should', () => {
   const key = `-----BEGIN ${'PRIVATE'} KEY-----\n${'A'.repeat(64)}\n-----END`;
-  for (const text of [key, `gh${'p_'}${'a'.repeat(36)}`, `eyJ${'a'.repeat(30)}.eyJ${'b'.repeat(30)}.${'c'.repeat(30)}`]) {
+  for (const text of [
+    key,
+    `gh${'p_'}${'a'.repeat(36)}`,
+    `eyJ${'a'.repeat(30)}.eyJ${'b'.repeat(30)}.${'c'.repeat(30)}`,
+  ]) {
     assert.ok(found(text), text);
   }
   assert.is(found('-----BEGIN CERTIFICATE-----'), undefined);
