@@ -119,7 +119,10 @@ const PARTS = ['certificate', 'key', 'ca', 'peer'] as const;
 const damaged = fc
   .tuple(
     fc.constantFrom(...PARTS),
-    fc.oneof(fc.constantFrom(...Object.values(TLS), ...Object.values(OTHER)), nearly(Object.values(TLS))),
+    fc.oneof(
+      fc.constantFrom(...PARTS.map((part) => TLS[part]), ...PARTS.map((part) => OTHER[part])),
+      nearly(PARTS.map((part) => TLS[part])),
+    ),
   )
   .map(([part, value]): StreamTls => ({ ...TLS, [part]: value }));
 

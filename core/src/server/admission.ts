@@ -44,9 +44,9 @@ export class Admission {
     private readonly log: Logger,
   ) {
     const tell = (from: string): void => this.log.warn({ from }, 'too many requests: some are refused');
-    this.#callers = new RateLimiter(limits.requestsPerSecond, 'requests of this caller', tell);
+    this.#callers = new RateLimiter(() => limits.requestsPerSecond, 'requests of this caller', tell);
     this.#strangers = new RateLimiter(
-      limits.strangerRequestsPerSecond,
+      () => limits.strangerRequestsPerSecond,
       'requests without valid credentials from this address',
       tell,
     );

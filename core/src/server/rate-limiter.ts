@@ -25,19 +25,17 @@ export class RateLimited extends SciStreamError {
 /** Counts requests by who makes them: so many per second, and ten seconds' worth of them at once. */
 export class RateLimiter {
   readonly #buckets = new Map<string, Bucket>();
-  readonly #most: number;
 
   /**
+   * @param perSecond Asked for each time, because it may change.
    * @param what For the message: what of whom is limited.
    * @param tell Called when somebody has to wait who did not have to before.
    */
   constructor(
-    private readonly perSecond: number,
+    private readonly perSecond: () => number,
     private readonly what: string,
     private readonly tell: (key: string) => void,
-  ) {
-    this.#most = perSecond * BURST_S;
-  }
+  ) {}
 
   /** Counts one request. @throws RateLimited */
   take(key: string): void {
@@ -49,8 +47,8 @@ export class RateLimiter {
     }
     if (!bucket.told) this.tell(key);
     bucket.told = true;
-    const wait = ((1 - bucket.left) / this.perSecond) * 1000;
-    throw new RateLimited(`There are more than ${this.perSecond} ${this.what} per second.`, Math.ceil(wait));
+    const wait = ((1 - bucket.left) / this.perSecond()) * 1000;
+    throw new RateLimited(`There are more than ${this.perSecond()} ${this.what} per second.`, Math.ceil(wait));
   }
 
   /** Takes back that a request was counted. */
@@ -59,10 +57,14 @@ export class RateLimiter {
     if (bucket) bucket.left = Math.min(this.#most, bucket.left + 1);
   }
 
+  get #most(): number {
+    return this.perSecond() * BURST_S;
+  }
+
   #bucket(key: string, now: number): Bucket {
     const known = this.#buckets.get(key);
     if (known) {
-      known.left = Math.min(this.#most, known.left + ((now - known.at) / 1000) * this.perSecond);
+      known.left = Math.min(this.#most, known.left + ((now - known.at) / 1000) * this.perSecond());
       known.at = now;
       if (known.left > this.#most / 2) known.told = false;
       return known;
