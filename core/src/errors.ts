@@ -119,6 +119,8 @@ export const ERROR_CODES = {
   SCI_STATE_WRITE: control(14, 'The daemon cannot write to its state directory, so the change was not made.'),
   SCI_AUDIT_WRITE: control(14, 'A decision could not be written to the audit log, so what was asked for was not done.'),
 
+  SCI_RATE_LIMITED: control(8, 'The caller makes more requests than it may; the answer says when to try again.'),
+
   SCI_BUG: { exit: 70, grpc: 13, meaning: 'A defect in SciStream. Please report it with the log.' },
 } as const satisfies Record<string, CodeEntry>;
 
@@ -151,10 +153,10 @@ export class SciStreamError extends Error {
   readonly oclif: { readonly exit: number };
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
-    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    super(harmless(message), details.cause === undefined ? undefined : { cause: details.cause });
     this.name = new.target.name;
     this.code = code;
-    this.suggestions = details.suggestions ?? [];
+    this.suggestions = (details.suggestions ?? []).map(harmless);
     this.ref = errorReference(code);
     this.oclif = { exit: ERROR_CODES[code].exit };
     Object.defineProperty(this, brand, { value: true });
@@ -198,6 +200,21 @@ export function systemCode(error: unknown): string | undefined {
 
 /** Shortens and escapes a foreign value so that it can stand in a message without breaking lines or flooding a log. */
 export function quote(value: unknown): string {
-  const text = JSON.stringify(typeof value === 'string' ? value : (value ?? null)) ?? String(value);
+  // JSON leaves some of what steers a terminal as it is: C1 controls, and marks that turn the direction around.
+  const text = harmless(json(value));
   return text.length > 80 ? `${text.slice(0, 77)}…"` : text;
+}
+
+/** Text with everything escaped that would steer a terminal or break a line of a log; its own line breaks stay. */
+function harmless(text: string): string {
+  return text.replace(/(?!\n)[\p{Cc}\p{Cf}\u2028\u2029]/gu, (one) => `\\u{${one.codePointAt(0)?.toString(16)}}`);
+}
+
+/** What JSON cannot say (a bigint, a circle) in the words of JavaScript. */
+function json(value: unknown): string {
+  try {
+    return JSON.stringify(value ?? null) ?? typeof value;
+  } catch {
+    return typeof value;
+  }
 }

@@ -36,7 +36,19 @@ class Sleeper extends ProxyContainer {
 
 const { ports, state } = JSON.parse(process.argv[2] ?? '{}') as CrowdStart;
 const sleeper = proxyProvider({ id: 'sleeper', options: z.strictObject({}), create: (c) => new Sleeper(c, 'sleeper') });
-const limits = { streams: 5_000, waiting: 100, connections: 16, helloTimeoutMs: 60_000, lifetimeMs: 3_600_000 };
+const limits = {
+  streams: 5_000,
+  waiting: 100,
+  waitingPerIdentity: 100,
+  connections: 16,
+  helloTimeoutMs: 60_000,
+  lifetimeMs: 3_600_000,
+  requestsPerSecond: 100_000,
+  strangerRequestsPerSecond: 100,
+  strangerTimeoutMs: 10_000,
+  clients: 1_000,
+  clientsPerAddress: 1_000,
+};
 const gateway = { name: 'gw', s2ds: 'embedded', wan: '127.0.0.1', lan: '127.0.0.1', ports } as const;
 const config = {
   facility: 'crowd',

@@ -16,11 +16,11 @@ const running = new Map();
 
 /**
  * The environment of one file: all that a program writes by default lands below `home`, and no setting of the
- * developer's reaches a test (SCISTREAM_TEST_… excepted, which are switches of tests).
+ * developer's reaches a test (SCISTREAM_TEST_… and SCISTREAM_FUZZ_… excepted, which are switches of tests).
  */
 function environment(home, id) {
   const kept = Object.entries(process.env).filter(
-    ([name]) => !/^XDG_/.test(name) && (!/^SCISTREAM_/.test(name) || /^SCISTREAM_TEST_/.test(name)),
+    ([name]) => !/^XDG_/.test(name) && (!/^SCISTREAM_/.test(name) || /^SCISTREAM_(TEST|FUZZ)_/.test(name)),
   );
   const folder = (name) => {
     const path = join(home, name);

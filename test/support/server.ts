@@ -183,6 +183,12 @@ async function configure(options: ServerOptions, state: string): Promise<S2csCon
       connections: 1024,
       helloTimeoutMs: 180_000,
       lifetimeMs: 86_400_000,
+      waitingPerIdentity: 250,
+      requestsPerSecond: 1000,
+      strangerRequestsPerSecond: 50,
+      strangerTimeoutMs: 30_000,
+      clients: 2000,
+      clientsPerAddress: 500,
       ...options.limits,
     },
     gateways: options.gateways ?? [

@@ -126,7 +126,7 @@ async function findDocument(kind: ConfigKind, env: NodeJS.ProcessEnv): Promise<R
 }
 
 const loadYaml: Loader = (path, content) => {
-  const parsed = parseDocument(content, { prettyErrors: true });
+  const parsed = parseDocument(content, { prettyErrors: true, logLevel: 'error' });
   const [error] = parsed.errors;
   if (!error) return values(path, parsed);
   const line = error.linePos?.[0].line ?? 1;

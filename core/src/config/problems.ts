@@ -2,6 +2,9 @@ import type { z } from 'zod';
 import { ERROR_CODES, quote, SciStreamError, type ErrorCode } from '../errors.js';
 import { nearest, shapeBelow, type Shape } from './shape.js';
 
+/** More of them at once nobody reads. */
+const MAX_SHOWN = 20;
+
 interface Problem {
   readonly code: ErrorCode;
   /** One sentence. */
@@ -16,12 +19,14 @@ interface Problem {
  */
 export function configError(source: string, issues: readonly z.core.$ZodIssue[], shape: Shape): SciStreamError {
   const problems = issues.flatMap((issue) => problemsOf(issue, shape, []));
-  const suggestions = [...new Set(problems.flatMap((problem) => problem.suggestions))];
+  const shown = problems.slice(0, MAX_SHOWN);
+  const suggestions = [...new Set(shown.flatMap((problem) => problem.suggestions))];
   const [first, ...more] = problems;
   if (first && more.length === 0) {
     return new SciStreamError(first.code, `${source}: ${first.message}`, { suggestions });
   }
-  const lines = problems.map(({ message }) => `\n  ${message}`).join('');
+  const rest = problems.length > shown.length ? [`… and ${problems.length - shown.length} more.`] : [];
+  const lines = [...shown.map(({ message }) => message), ...rest].map((line) => `\n  ${line}`).join('');
   return new SciStreamError('SCI_CONFIG_INVALID', `${source} has ${problems.length} problems:${lines}`, {
     suggestions,
   });

@@ -47,6 +47,12 @@ export function s2csSchema(around: Surroundings) {
     connections: field.count.max(65535).prefault(1024),
     helloTimeout: field.duration.prefault('180s'),
     lifetime: field.duration.prefault('24h'),
+    waitingPerIdentity: field.count.prefault(250),
+    requestsPerSecond: field.count.prefault(1000),
+    strangerRequestsPerSecond: field.count.prefault(50),
+    strangerTimeout: field.duration.prefault('30s'),
+    clients: field.count.prefault(2000),
+    clientsPerAddress: field.count.prefault(500),
   });
   const gateway = z
     .strictObject({
@@ -79,8 +85,9 @@ export function s2csSchema(around: Surroundings) {
     state: state(around, 'scistream', 's2cs'),
     auth: z.array(z.looseObject({ use: field.name })).prefault([]),
     limits: limits
-      .transform(({ helloTimeout, lifetime, ...rest }) => ({
+      .transform(({ helloTimeout, lifetime, strangerTimeout, ...rest }) => ({
         ...rest,
+        strangerTimeoutMs: strangerTimeout,
         helloTimeoutMs: helloTimeout,
         lifetimeMs: lifetime,
       }))

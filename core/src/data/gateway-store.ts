@@ -1,11 +1,11 @@
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Address } from '../address.js';
-import { z } from 'zod';
 import { SciStreamError } from '../errors.js';
 import type { ReservedListener } from '../port-allocator.js';
 import type { Restarts, StreamRequest, StreamTls } from '../s2ds.js';
 import { StateDatabase, type WriteOptions } from '../store/state-database.js';
+import { CredentialsFile, GatewayRow, whole } from '../store/stored.js';
 import type { ReserveRequest } from './data-server.js';
 import { writeAtomically } from './files.js';
 
@@ -29,13 +29,6 @@ export interface GatewayStream {
   /** Since it was reserved, whichever process it was. */
   readonly restarts?: Restarts;
 }
-
-const credentialsSchema = z.strictObject({
-  certificate: z.string(),
-  key: z.string(),
-  ca: z.string(),
-  peer: z.string(),
-});
 
 /** As the database has it. */
 type Stored = Omit<GatewayStream, 'request'> & {
@@ -66,18 +59,27 @@ export class GatewayStore {
   /** @param state Directory of the gateway's state. @throws as `StateDatabase.open` */
   static async open(state: string): Promise<GatewayStore> {
     const store = new GatewayStore(await StateDatabase.open(state), join(state, 'credentials'));
-    await mkdir(store.credentials, { recursive: true, mode: 0o700 });
-    for (const [uid, value] of await store.database.entries(STREAMS)) {
-      const { request, encrypted, ...rest } = value as Stored;
-      store.#streams.set(uid, { ...rest, request });
-      if (encrypted) store.#incomplete.add(uid);
+    try {
+      await store.#read();
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
+    return store;
+  }
+
+  async #read(): Promise<void> {
+    await mkdir(this.credentials, { recursive: true, mode: 0o700 });
+    for (const [uid, value] of await this.database.entries(STREAMS)) {
+      const { request, encrypted, ...rest } = whole<Stored>(GatewayRow, STREAMS, uid, value);
+      this.#streams.set(uid, { ...rest, request });
+      if (encrypted) this.#incomplete.add(uid);
     }
     // One that fails concerns one stream, and whoever wants that will hear of it.
-    await Promise.allSettled([...store.#incomplete].map((uid) => store.complete(uid)));
-    const known = new Set([...store.#streams.keys()].map((uid) => `${uid}.json`));
-    const strays = (await readdir(store.credentials)).filter((file) => !known.has(file));
-    for (const file of strays) await rm(join(store.credentials, file), { force: true });
-    return store;
+    await Promise.allSettled([...this.#incomplete].map((uid) => this.complete(uid)));
+    const known = new Set([...this.#streams.keys()].map((uid) => `${uid}.json`));
+    const strays = (await readdir(this.credentials)).filter((file) => !known.has(file));
+    for (const file of strays) await rm(join(this.credentials, file), { force: true });
   }
 
   /** What is stored, without the credentials. */
@@ -92,10 +94,10 @@ export class GatewayStore {
   async complete(uid: string): Promise<GatewayStream | undefined> {
     const stream = this.#streams.get(uid);
     if (!stream || !this.#incomplete.has(uid)) return stream;
-    const whole = { ...stream, request: { ...stream.request, tls: await this.#readCredentials(uid) } };
-    this.#streams.set(uid, whole);
+    const found = { ...stream, request: { ...stream.request, tls: await this.#readCredentials(uid) } };
+    this.#streams.set(uid, found);
     this.#incomplete.delete(uid);
-    return whole;
+    return found;
   }
 
   has(uid: string): boolean {
@@ -143,7 +145,7 @@ export class GatewayStore {
   /** @throws SCI_STATE_DAMAGED */
   async #readCredentials(uid: string): Promise<StreamTls> {
     try {
-      return credentialsSchema.parse(JSON.parse(await readFile(this.#file(uid), 'utf8')));
+      return CredentialsFile.parse(JSON.parse(await readFile(this.#file(uid), 'utf8')));
     } catch {
       // Without the reason: what a parser says may quote what it has read.
       throw new SciStreamError('SCI_STATE_DAMAGED', `The credentials of stream ${uid} are lost or damaged.`, {

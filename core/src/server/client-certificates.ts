@@ -6,7 +6,7 @@ import { createContextKey } from '@connectrpc/connect';
 import type { ShownCertificate } from '../authenticator.js';
 import { messageOf, SciStreamError } from '../errors.js';
 
-/** The certificate the peer has shown, set by the HTTP server. */
+/** The certificate the peer of a data server has shown, set by its HTTP server. */
 export const CERTIFICATE = createContextKey<ShownCertificate | undefined>(undefined);
 
 /** How long a peer may take for its handshake, ms. */

@@ -72,7 +72,7 @@ export function registerServer(container: DependencyContainer, { config, logger,
   const policy = instanceCachingFactory((c) => new PolicyInForce(policyOf(config, c, audit)));
   container.register(TOKENS.Logger, { useValue: logger });
   container.register(TOKENS.Limits, { useValue: limits });
-  container.register(TOKENS.ControlServerSettings, { useValue: { listen, tls, insecure, state } });
+  container.register(TOKENS.ControlServerSettings, { useValue: { listen, tls, insecure, state, limits } });
   container.register(TOKENS.Providers, { useValue: createProviders(plugins, config) });
   container.register(TOKENS.StreamStore, { useValue: new LevelStreamStore(state) });
   container.register(TOKENS.Resolver, { useValue: systemResolver });

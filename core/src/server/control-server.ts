@@ -19,20 +19,36 @@ import { Streams } from '../gen/scistream/v1/streams_pb.js';
 import { Control } from '../gen/scistream_pb.js';
 import type { Logger } from '../logger.js';
 import { within } from '../wait.js';
+import { Admission, dropTooLate, type FloodLimits, type Request, type Response } from './admission.js';
 import { fingerprintOf, readKeyPair, selfSigned, type KeyPair } from './certificate.js';
-import { CERTIFICATE, clientTrust, mustAskAlike, shownCertificate, type ClientTrust } from './client-certificates.js';
+import { clientTrust, mustAskAlike, type ClientTrust } from './client-certificates.js';
 import { Health } from './health.js';
 import { AuthenticatorInForce, type OpenAuthenticator } from './in-force.js';
-import { authentication, errorStatus, PEER } from './interceptors.js';
+import { authentication, errorStatus, PEER, VERDICT } from './interceptors.js';
 import { controlService, streamsService, type ServiceParts } from './services.js';
 import type { Prepare } from './prepare.js';
 import { lockState } from './state-lock.js';
 import { TOKENS } from './tokens.js';
 
 const MAX_MESSAGE_BYTES = 1024 * 1024;
+/** Of one call: names and values, with 32 bytes for each as HTTP/2 counts. */
+const MAX_HEADER_BYTES = 32 * 1024;
+/** Calls of one connection at a time; many may wait for HELLO, or watch. */
+const MAX_CALLS = 2_000;
+/** What a peer may get wrong on a connection before it is cut; resets in rapid succession nghttp2 limits itself. */
+const MAX_FAULTS = 100;
+const HANDSHAKE_MS = 10_000;
 const CLOSE_GRACE_MS = 2_000;
 /** A peer that vanished without a word would otherwise hold a Watch, which may be silent for hours, for good. */
 const KEEPALIVE_MS = 30_000;
+
+const HTTP = {
+  maxHeaderSize: MAX_HEADER_BYTES,
+  handshakeTimeout: HANDSHAKE_MS,
+  maxSessionInvalidFrames: MAX_FAULTS,
+  maxSessionRejectedStreams: MAX_FAULTS,
+  settings: { maxConcurrentStreams: MAX_CALLS, maxHeaderListSize: MAX_HEADER_BYTES },
+} as const;
 
 /** The keys of the same names in the configuration. */
 export interface ControlServerSettings {
@@ -42,6 +58,7 @@ export interface ControlServerSettings {
   /** Plain text instead of TLS. */
   readonly insecure: boolean;
   readonly state: string;
+  readonly limits: FloodLimits;
 }
 
 /** Where a started server can be reached. */
@@ -151,22 +168,26 @@ export class ControlServer {
     const authenticator = new AuthenticatorInForce(opened);
     this.#authenticator = authenticator;
     this.#warnIfOpen(opened);
+    const admission = new Admission(authenticator, this.settings.limits, this.log);
     const services = connectNodeAdapter({
       routes: (router) => {
         controlService(router, this.services);
         streamsService(router, this.services);
       },
-      interceptors: [errorStatus(this.log), authentication(authenticator)],
-      contextValues: ({ socket }) =>
+      interceptors: [errorStatus(this.log), authentication],
+      contextValues: (request) =>
         createContextValues()
-          .set(PEER, socket.remoteAddress ?? '')
-          .set(CERTIFICATE, shownCertificate(socket)),
+          .set(PEER, request.socket.remoteAddress ?? '')
+          .set(VERDICT, admission.verdictOf(request)),
       readMaxBytes: MAX_MESSAGE_BYTES,
     });
     const handler = (request: Request, response: Response): void =>
-      answer(this.#health, this.#opened ? services : undefined, request, response);
+      answer(this.#health, services, this.#opened ? admission : undefined, request, response);
     const pair = await this.#secure(this.settings.tls);
-    const server = pair ? createSecureServer({ ...pair, allowHTTP1: true }, handler) : createServer(handler);
+    const server = pair
+      ? createSecureServer({ ...HTTP, ...pair, allowHTTP1: true }, handler)
+      : createServer(HTTP, handler);
+    server.maxConnections = this.settings.limits.clients;
     this.#server = server;
     server.on('session', (session: ServerHttp2Session) => {
       this.#sessions.add(session);
@@ -174,6 +195,7 @@ export class ControlServer {
     });
     server.on('connection', (socket: Socket) => {
       socket.setKeepAlive(true, KEEPALIVE_MS);
+      admission.connected(socket);
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
     });
@@ -227,27 +249,36 @@ export class ControlServer {
 }
 
 type Services = ReturnType<typeof connectNodeAdapter>;
-type Request = Parameters<Services>[0];
-type Response = Parameters<Services>[1];
 
 /**
  * Hands a request on to the services, if they can serve already. What host the caller typed is of no use here, and connect-node makes a URL of it
  * and throws when it cannot: a stranger could end the process with it, and IPv6 addresses come without brackets.
+ * @param admission Absent: calls cannot be served yet.
  */
-function answer(health: Health, services: Services | undefined, request: Request, response: Response): void {
+function answer(
+  health: Health,
+  services: Services,
+  admission: Admission | undefined,
+  request: Request,
+  response: Response,
+): void {
   const refuse = (status: number): void => {
     response.statusCode = status;
     response.end();
   };
   request.headers.host = 'localhost';
-  if (request.httpVersionMajor === 2) request.headers[':authority'] = 'localhost';
+  if ('stream' in request) request.headers[':authority'] = 'localhost';
+  dropTooLate(request.headers);
   try {
     if (health.answer(request, response)) return;
-    if (!services) return refuse(503);
-    services(request, response);
   } catch {
-    refuse(400);
+    return refuse(400);
   }
+  if (!admission) return refuse(503);
+  admission
+    .decide(request, response)
+    .then((served) => (served ? services(request, response) : undefined))
+    .catch(() => (response.headersSent ? undefined : refuse(400)));
 }
 
 function addressOf(server: Http2SecureServer | Http2Server, asked: Address): Address {

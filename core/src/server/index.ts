@@ -11,7 +11,9 @@ export { ProcessRuntime } from '../data/process-runtime.js';
 export { RangePortAllocator, type PortRange } from '../data/range-port-allocator.js';
 export { RelayContainer, relayOptions, relayProvider } from '../data/relay/relay-container.js';
 export { AuditLog, AuditedPolicy, type AuditSettings } from '../policy/audit.js';
+export { parseHostPattern } from '../policy/host-pattern.js';
 export { contains, formatNetwork, parseIp, parseNetwork, parseSources, specialOf } from '../policy/network.js';
+export { readRules, RULED_ACTIONS, type RuleConfig } from '../policy/schema.js';
 export { RulesPolicy, systemResolver, type Placing, type Resolver } from '../policy/rules-policy.js';
 export { PluginHost } from '../plugins/host.js';
 export * from '../plugins/index.js';
@@ -27,5 +29,5 @@ export { ControlServer, type ControlServerSettings, type Listening } from './con
 export { DataServerDaemon } from './data-server-daemon.js';
 export { StreamController, type Limits } from './stream-controller.js';
 export { parseCredentials } from './stream-credentials.js';
-export type { StreamWish } from './stream-wish.js';
+export { parseName, type StreamWish } from './stream-wish.js';
 export { TOKENS } from './tokens.js';

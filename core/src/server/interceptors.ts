@@ -1,30 +1,25 @@
 import { ConnectError, createContextKey, type Interceptor } from '@connectrpc/connect';
-import type { Authenticator } from '../authenticator.js';
-import { toSciStreamError, type SciStreamError } from '../errors.js';
+import { SciStreamError, toSciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import { toConnectError } from '../rpc/errors.js';
-import { CERTIFICATE } from './client-certificates.js';
+import type { Verdict } from './admission.js';
+import { RateLimited } from './rate-limiter.js';
 import { IDENTITY } from './services.js';
 
 /** Address of the peer, set by the HTTP server. */
 export const PEER = createContextKey('');
 
-/** Longest token that is looked at; HTTP/2 limits the header list anyway. */
-const MAX_TOKEN = 16 * 1024;
+/** What was decided about a call before its message was read. */
+export const VERDICT = createContextKey<Verdict | undefined>(undefined);
 
-/** Finds out who is calling before the handler sees anything of the message. */
-export const authentication =
-  (authenticator: Authenticator): Interceptor =>
-  (next) =>
-  async (request) => {
-    const token = (request.header.get('authorization') ?? '').slice(0, MAX_TOKEN).replace(/^Bearer(\s+|$)/i, '');
-    const peer = request.contextValues.get(PEER);
-    const certificate = request.contextValues.get(CERTIFICATE);
-    const credentials = { token, peer, ...(certificate && { certificate }) };
-    const identity = await authenticator.authenticate(credentials, request.signal);
-    request.contextValues.set(IDENTITY, { ...identity, peer });
-    return await next(request);
-  };
+/** Lets no call through to its handler that was not admitted. */
+export const authentication: Interceptor = (next) => async (request) => {
+  const verdict = request.contextValues.get(VERDICT);
+  if (!verdict) throw new SciStreamError('SCI_BUG', 'A call was not judged.');
+  if ('error' in verdict) throw verdict.error;
+  request.contextValues.set(IDENTITY, verdict.identity);
+  return await next(request);
+};
 
 /** Turns every error into a gRPC status that carries our code, so that the other side can show the same suggestions. */
 export const errorStatus =
@@ -38,6 +33,7 @@ export const errorStatus =
       if (thrown instanceof ConnectError) return thrown;
       const error = toSciStreamError(thrown);
       if (error.code === 'SCI_BUG') log.error({ ...fields, stack: stackOf(error) }, 'defect');
+      else if (error instanceof RateLimited) return later(error);
       else log.info({ ...fields, code: error.code }, 'call refused');
       return toConnectError(error);
     };
@@ -49,6 +45,14 @@ export const errorStatus =
       throw refusal(thrown);
     }
   };
+
+/** Not logged, which was done once. When to try again: RFC 9110 §10.2.3 in s, and gRPC proposal A6 in ms. */
+function later(error: RateLimited): ConnectError {
+  const refusal = toConnectError(error);
+  refusal.metadata.set('retry-after', String(Math.ceil(error.retryAfterMs / 1000)));
+  refusal.metadata.set('grpc-retry-pushback-ms', String(error.retryAfterMs));
+  return refusal;
+}
 
 /** The handler of a streaming call runs, and throws, while its messages are read. */
 async function* mapError<T>(messages: AsyncIterable<T>, refusal: (thrown: unknown) => Error): AsyncGenerator<T> {

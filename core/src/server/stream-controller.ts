@@ -25,6 +25,8 @@ export interface Limits {
   readonly streams: number;
   /** Of those, requests that wait for HELLO. */
   readonly waiting: number;
+  /** Of those, of one identity. Where nobody has to say who it is, all are one, and only `waiting` counts. */
+  readonly waitingPerIdentity: number;
   /** Listeners of one stream. */
   readonly connections: number;
   readonly helloTimeoutMs: number;
@@ -86,7 +88,7 @@ export class StreamController {
       const record = await this.#permitted({ ...asked, gateway }, wish, identity);
       const resumed = this.#repeated(record, wish.connections);
       if (resumed) return resumed;
-      this.#admit(record.uid);
+      this.#admit(record);
       return this.#begin(record, wish.connections, tls);
     });
     return await machine.untilHello(client);
@@ -274,7 +276,7 @@ export class StreamController {
     return machine;
   }
 
-  #admit(uid: string): void {
+  #admit({ uid, owner }: StreamRecord): void {
     if (this.#stopping)
       throw new SciStreamError('SCI_SHUTTING_DOWN', 'The control server is stopping and takes no new streams.');
     if (this.#live.has(uid)) {
@@ -285,9 +287,11 @@ export class StreamController {
       });
     }
     const { streams, waiting } = this.counts();
+    const own = [...this.#live.values()].filter(({ record }) => record.owner === owner && waits(record)).length;
     for (const [what, now, most] of [
       ['streams', streams, this.limits.streams],
       ['waiting', waiting, this.limits.waiting],
+      ['waitingPerIdentity', own, owner.startsWith('none:') ? Infinity : this.limits.waitingPerIdentity],
     ] as const) {
       if (now < most) continue;
       throw new SciStreamError(

@@ -2,6 +2,7 @@ import { SciStreamError } from '../errors.js';
 import type { StoreOptions, StreamRecord } from '../stream-store.js';
 import { MemoryStreamStore, type NumberedEvent, type StoreChange } from './memory-stream-store.js';
 import { StateDatabase, type Write } from './state-database.js';
+import { EventRow, StreamRow, whole } from './stored.js';
 
 const STREAMS = 'streams';
 const EVENTS = 'events';
@@ -35,10 +36,11 @@ export class LevelStreamStore extends MemoryStreamStore {
     for (const [key, value] of await database.entries(EVENTS)) {
       const [uid = ''] = key.split('!');
       const list = events.get(uid) ?? [];
-      list.push(value as NumberedEvent);
+      list.push(whole<NumberedEvent>(EventRow, EVENTS, key, value));
       events.set(uid, list);
     }
-    const stored = (await database.entries(STREAMS)).map(([, value]) => value as Stored);
+    const rows = await database.entries(STREAMS);
+    const stored = rows.map(([key, value]) => whole<Stored>(StreamRow, STREAMS, key, value));
     stored.sort((a, b) => a.order - b.order);
     for (const { order, record } of stored) this.#order.set(record.uid, order);
     this.#created = stored.at(-1)?.order ?? 0;

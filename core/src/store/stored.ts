@@ -1,0 +1,75 @@
+import { z } from 'zod';
+import { isHost } from '../address.js';
+import { quote, SciStreamError } from '../errors.js';
+
+/** Of what is stored under a uid: also a file name that leaves no directory. */
+const uid = z.string().regex(/^[A-Za-z0-9-]{1,64}$/);
+const addresses = z.array(z.looseObject({ host: z.string().refine(isHost), port: z.int().min(0).max(65535) }));
+const what = {
+  uid,
+  role: z.enum(['PROD', 'CONS']),
+  transport: z.enum(['tcp', 'udp']),
+  proxy: z.string(),
+  runtime: z.string(),
+  bitsPerSecond: z.number().min(0),
+};
+const time = z.string().refine((text) => Number.isFinite(Date.parse(text)));
+
+/** A row of the table of streams. What an older or newer version added beside this is left alone. */
+export const StreamRow = z.looseObject({
+  order: z.number(),
+  record: z.looseObject({
+    ...what,
+    version: z.int().min(1),
+    name: z.string(),
+    state: z.string(),
+    owner: z.string(),
+    gateway: z.string(),
+    encryption: z.enum(['tls', 'none']),
+    listeners: addresses,
+    announced: addresses,
+    targets: addresses,
+    createdAt: time,
+    expiresAt: time,
+  }),
+});
+
+/** A row of the table of events. */
+export const EventRow = z.looseObject({ number: z.int().min(1), at: z.string(), what: z.string() });
+
+/** A row of what a gateway has promised. */
+export const GatewayRow = z.looseObject({
+  request: z.looseObject({ ...what, count: z.int().min(1) }),
+  encrypted: z.boolean(),
+  proxy: z.string(),
+  runtime: z.string(),
+  listeners: addresses,
+  targets: addresses,
+  state: z.enum(['reserved', 'starting', 'running', 'releasing']),
+});
+
+/** Credentials of one side of a stream. */
+export const CredentialsFile = z.strictObject({
+  certificate: z.string(),
+  key: z.string(),
+  ca: z.string(),
+  peer: z.string(),
+});
+
+/**
+ * A row as it was written, if it is whole: a disk may be damaged, and what is not in it would be missed much later.
+ * @param key Its key in the table; the uid before a `!`.
+ * @throws SCI_STATE_DAMAGED without anything of the row
+ */
+export function whole<T>(schema: z.ZodType, table: string, key: string, value: unknown): T {
+  const result = schema.safeParse(value, { reportInput: false });
+  const [owner = ''] = key.split('!');
+  if (result.success && uid.safeParse(owner).success) return value as T;
+  const field = result.success ? 'key' : (result.error.issues[0]?.path.join('.') ?? '');
+  throw new SciStreamError('SCI_STATE_DAMAGED', `What is stored as ${quote(key)} in ${table} is damaged: ${field}.`, {
+    suggestions: [
+      'Check it: scistream state check --config FILE',
+      'Bring the state directory back from a copy, or start without it, which ends the streams it knew of.',
+    ],
+  });
+}

@@ -1,0 +1,197 @@
+/** Callers that want too much: they are refused or cut, and everybody else is served. */
+import { createHash, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { connect as connectHttp2, type ClientHttp2Session } from 'node:http2';
+import { connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { gzipSync } from 'node:zlib';
+import * as assert from 'uvu/assert';
+import { eventually } from '@scistream/core/testing';
+import { refused } from '../support/clients.js';
+import { NOTHING } from '../support/leftovers.js';
+import { RawClient } from '../support/raw-client.js';
+import { TestServer, type ServerOptions } from '../support/server.js';
+import { suite } from '../support/suite.js';
+
+const s = suite('floods');
+
+const TOKENS = { alice: 'alice-7Jq3-secret', bob: 'bob-9Xw1-secret' };
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+const AUTH: ServerOptions['auth'] = [
+  { use: 'token', tokens: Object.entries(TOKENS).map(([subject, token]) => ({ subject, sha256: sha256(token) })) },
+];
+const JSON_CALL = { 'content-type': 'application/json', 'connect-protocol-version': '1' };
+const WAIT_MS = 40_000;
+
+const portOf = ({ listening }: TestServer): number => Number(listening.address.split(':')[1]);
+const urlOf = ({ listening }: TestServer): string => `${listening.scheme}://${listening.address}`;
+/** Fulfils when the other side has ended the connection. */
+const ended = (socket: Socket): Promise<unknown> => once(socket.on('error', () => undefined).resume(), 'close');
+
+s('a stranger is refused by its headers: nothing of its message is read, and the answer tells nothing', async () => {
+  await using server = await TestServer.start({ auth: AUTH });
+  const { uid } = await server.setUp({ peer: await server.connect(TOKENS.alice) });
+  const session = connectHttp2(urlOf(server), { rejectUnauthorized: false });
+  try {
+    const seen = new Set<string>();
+    for (const [type, asked] of [
+      ['application/json', uid],
+      ['application/json', randomUUID()],
+      ['application/proto', uid],
+      ['application/grpc', uid],
+      ['application/grpc-web+proto', uid],
+    ] as const) {
+      const stream = session.request({
+        ':method': 'POST',
+        ':path': '/scistream.Control/release',
+        'content-type': type,
+      });
+      // The message never ends: only somebody who does not wait for it can answer.
+      stream.write(JSON.stringify({ uid: asked }));
+      const [headers] = (await once(stream, 'response')) as [Record<string, unknown>];
+      let text = '';
+      stream.setEncoding('latin1').on('data', (part: string) => void (text += part));
+      await once(stream, 'close');
+      assert.not.match(text, uid);
+      if (type === 'application/json') seen.add(`${String(headers[':status'])} ${text}`);
+      else if (type === 'application/grpc') assert.ok(headers[':status'] === 200);
+    }
+    assert.is(seen.size, 1);
+    assert.match([...seen].join(), /^401 .*SCI_UNAUTHENTICATED|^401 .*unauthenticated/);
+  } finally {
+    session.destroy();
+  }
+  assert.is(server.log.lines.filter(({ level }) => level === 'error').length, 0);
+  assert.is((await (await server.connect(TOKENS.alice)).streams.list({})).streams.length, 1);
+});
+
+s('who does not say who it is loses the connection, whatever it does meanwhile', async () => {
+  await using server = await TestServer.start({ auth: AUTH, limits: { strangerTimeoutMs: 400 } });
+  const port = portOf(server);
+  const alice = await server.connect(TOKENS.alice);
+  await alice.streams.list({});
+  const plain = connect(port, '127.0.0.1');
+  const tls = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['h2'] });
+  const slow = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] });
+  const drip = setInterval(() => slow.writable && slow.write('x'), 50);
+  slow.on('error', () => undefined).write('POST /scistream.Control/req HTTP/1.1\r\nx-header: ');
+  try {
+    await Promise.all([ended(plain), ended(tls), ended(slow)]);
+  } finally {
+    clearInterval(drip);
+  }
+  const stream = (await alice.streams.list({})).streams;
+  assert.equal(stream, []);
+});
+
+s('guesses of credentials are limited by address, and then not even looked at', async () => {
+  await using server = await TestServer.start({ auth: AUTH, limits: { strangerRequestsPerSecond: 1 } });
+  const stranger = await server.connect('wrong');
+  const codes = new Set<string>();
+  for (let i = 0; i < 60; i += 1) {
+    await stranger.streams
+      .list({})
+      .catch((error: { metadata?: Headers }) => codes.add(error.metadata?.get('scistream-code') ?? ''));
+  }
+  assert.equal([...codes].sort(), ['SCI_RATE_LIMITED', 'SCI_UNAUTHENTICATED']);
+});
+
+s('headers and messages that are too large are refused, and the connection of others lives', async () => {
+  await using server = await TestServer.start({ auth: AUTH });
+  const bob = await server.connect(TOKENS.bob);
+  const raw = await RawClient.open(urlOf(server), { maxSendHeaderBlockLength: 1_000_000 });
+  const large = raw.call('scistream.v1.Streams/List', { ...JSON_CALL, 'x-large': 'x'.repeat(100_000) }, '{}');
+  assert.ok(
+    (await large.then(
+      ({ status }) => status,
+      () => 431,
+    )) >= 400,
+  );
+  raw.close();
+  const port = portOf(server);
+  const old = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] });
+  old.on('error', () => undefined).write(`POST / HTTP/1.1\r\nhost: x\r\nx-large: ${'x'.repeat(100_000)}\r\n\r\n`);
+  let text = '';
+  old.setEncoding('latin1').on('data', (part: string) => void (text += part));
+  await once(old, 'close');
+  assert.match(text, /^(HTTP\/1.1 431|$)/);
+  const alice = await RawClient.open(urlOf(server));
+  const head = { ...JSON_CALL, authorization: TOKENS.alice };
+  const message = JSON.stringify({ uid: 'a'.repeat(2_000_000) });
+  for (const [headers, body] of [
+    [head, message],
+    [{ ...head, 'content-encoding': 'gzip' }, gzipSync(message)],
+  ] as const) {
+    const status = await alice.call('scistream.Control/release', headers, body).then(
+      (answer) => answer.status,
+      () => 0,
+    );
+    assert.ok(status === 0 || status === 429 || status === 400, String(status));
+  }
+  alice.close();
+  assert.equal((await bob.streams.list({})).streams, []);
+});
+
+s('one address has so many connections and no more, and all together so many', async () => {
+  await using server = await TestServer.start({ limits: { clientsPerAddress: 4, clients: 6 } });
+  const port = portOf(server);
+  const open = (from: string): Socket =>
+    connect({ port, host: '127.0.0.1', localAddress: from }).on('error', () => undefined);
+  // One is the client of the test server, once it has called.
+  await server.peer.streams.list({});
+  const held = [open('127.0.0.1'), open('127.0.0.1'), open('127.0.0.1')];
+  await Promise.all(held.map((socket) => once(socket, 'connect')));
+  await ended(open('127.0.0.1'));
+  const others = [open('127.0.0.8'), open('127.0.0.8')];
+  await Promise.all(others.map((socket) => once(socket, 'connect')));
+  await ended(open('127.0.0.9'));
+  assert.ok([...held, ...others].every((socket) => !socket.destroyed));
+  for (const socket of [...held, ...others]) socket.destroy();
+  await eventually(async () => (await RawClient.open(urlOf(server))).close(), WAIT_MS);
+});
+
+s('calls that are begun and reset at once, over and over, end the connection', async () => {
+  await using server = await TestServer.start({ auth: AUTH });
+  const bob = await server.connect(TOKENS.bob);
+  const session: ClientHttp2Session = connectHttp2(urlOf(server), { rejectUnauthorized: false });
+  session.on('error', () => undefined);
+  await once(session, 'connect');
+  const gone = new Promise((resolve) => session.once('close', resolve));
+  const reset = (): void => {
+    if (session.destroyed) return;
+    const streams = Array.from({ length: 100 }, () =>
+      session.request({ ':method': 'POST', ':path': '/scistream.v1.Streams/List', ...JSON_CALL }),
+    );
+    for (const stream of streams) stream.on('error', () => undefined);
+    // Not before they are on their way, or nothing of them would be sent.
+    setImmediate(() => {
+      for (const stream of streams) stream.close(8);
+      setImmediate(reset);
+    });
+  };
+  reset();
+  await gone;
+  assert.equal((await bob.streams.list({})).streams, []);
+});
+
+s('requests of one identity that wait are limited, those of another are not touched by it', async () => {
+  await using server = await TestServer.start({ auth: AUTH, limits: { waitingPerIdentity: 2 } });
+  const [alice, bob] = [await server.connect(TOKENS.alice), await server.connect(TOKENS.bob)];
+  const uids = [randomUUID(), randomUUID(), randomUUID()];
+  const waits = uids
+    .slice(0, 2)
+    .map((uid) => refused(alice.control.req({ uid, role: 'PROD', numConn: 1 }), 'SCI_STREAM_RELEASED'));
+  await eventually(async () => assert.is((await bob.streams.describeServer({})).waiting, 2), WAIT_MS);
+  const message = await refused(
+    alice.control.req({ uid: randomUUID(), role: 'PROD', numConn: 1 }),
+    'SCI_LIMIT_REACHED',
+  );
+  assert.match(message, 'limits.waitingPerIdentity');
+  const made = await server.setUp({ peer: bob });
+  await bob.control.release({ uid: made.uid });
+  for (const uid of uids.slice(0, 2)) await alice.control.release({ uid });
+  await Promise.all(waits);
+  assert.equal(await server.leftovers(), NOTHING);
+});
+
+s.run();
