@@ -1,5 +1,9 @@
+import { clocks } from './clock.js';
 import type { Fault } from './fault.js';
 import { kills } from './kills.js';
+import { messages } from './messages.js';
+import { resources } from './resources.js';
+import { steps } from './steps.js';
 
 /** Every fault of the suite, in the order of the table. */
-export const FAULTS: readonly Fault[] = [...kills];
+export const FAULTS: readonly Fault[] = [...kills, ...steps, ...messages, ...clocks, ...resources];

@@ -12,6 +12,9 @@ import { Application, establish, megabytes, type Established } from './traffic.j
 /** How long anything may take that has to happen: a slow machine is no fault. */
 export const PATIENCE_MS = 120_000;
 
+/** What clients say who they are; without `auth` the existing ones say this. */
+export const TOKEN = 'INVALID_TOKEN';
+
 /** How a {@link Site} is made. */
 export interface SiteOptions extends DaemonOptions {
   /** Whether the data server is a daemon of its own. */
@@ -66,7 +69,7 @@ export class Site implements AsyncDisposable {
   /** A client with a connection of its own, cut at the end. @param address Of the control server, if not directly */
   async connect(address = this.server.address): Promise<Peer> {
     const { certificate } = this.server;
-    const options = { url: `https://${address}`, certificate, authorization: 'INVALID_TOKEN' };
+    const options = { url: `https://${address}`, certificate, authorization: TOKEN };
     const peer = await connectPeer(options);
     this.#peers.push(peer);
     return peer;
@@ -98,6 +101,14 @@ export class Site implements AsyncDisposable {
   /** Waits for a state of a stream. */
   async reaches({ streams }: Peer, uid: string, state: string): Promise<void> {
     await eventually(async () => assert.is((await streams.get({ uid })).state, state), PATIENCE_MS);
+  }
+
+  /** Waits until the control server has found its gateway, or has noticed that it is gone. */
+  async gatewayUp({ streams }: Peer, up = true): Promise<void> {
+    await eventually(async () => {
+      const { gateways } = await streams.describeServer({});
+      assert.is(gateways[0]?.up, up, `the gateway is said to be ${up ? 'down' : 'up'}`);
+    }, PATIENCE_MS);
   }
 
   leftovers(): Promise<Leftovers> {
