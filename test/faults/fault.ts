@@ -32,19 +32,19 @@ export interface Result {
 
 const cell = (text: string): string => text.replaceAll('|', '\\|').replace(/\s+/g, ' ').trim();
 
+const HEAD = ['| fault | promised | seen |', '| --- | --- | --- |'];
+
 /** The results as a Markdown table, one line each. */
 export function toTable(results: readonly Result[]): string {
   const rows = results.map(({ fault, promised, seen, verdict }) => {
     const outcome = verdict === 'kept' ? seen : `**${verdict}**: ${seen}`;
     return `| ${[fault, promised, outcome].map(cell).join(' | ')} |`;
   });
-  return ['| fault | promised | seen |', '| --- | --- | --- |', ...rows, ''].join('\n');
+  return [...HEAD, ...rows, ''].join('\n');
 }
 
-/** The names of the faults in a table that {@link toTable} made. */
-export function faultsIn(markdown: string): readonly string[] {
-  return markdown
-    .split('\n')
-    .filter((line) => line.startsWith('| ') && !/^\| (fault|---) \|/.test(line))
-    .map((line) => line.split(' | ')[0]?.slice(2) ?? '');
+/** The lines of a table that {@link toTable} made, by the names of the faults. */
+export function rowsIn(markdown: string): ReadonlyMap<string, string> {
+  const lines = markdown.split('\n').filter((line) => line.startsWith('| ') && !HEAD.includes(line));
+  return new Map(lines.map((line) => [line.split(' | ')[0]?.slice(2) ?? '', line]));
 }

@@ -1,6 +1,6 @@
-import { toTable, type Result } from './fault.js';
+import { rowsIn, toTable, type Result } from './fault.js';
 
-const HEAD = `<!-- Written by \`npm run test:faults -- --write\` from what the run has seen. -->
+const TEXT = `<!-- Written by \`npm run test:faults -- --write\` from what the run has seen. -->
 # Faults
 
 What SciStream promises when something goes wrong, and what was seen when it did: real daemons and proxies, and connections
@@ -8,5 +8,14 @@ on which data goes there and back all the time with a checksum at both ends. "No
 port and no file of a stream. \`npm test\` makes a part of these faults, \`npm run test:faults\` all of them.
 `;
 
-/** The text of docs/reference/faults.md. */
-export const toPage = (results: readonly Result[]): string => `${HEAD}\n${toTable(results)}`;
+/**
+ * The text of docs/reference/faults.md.
+ * @param results Of a run. @param before The text so far, whose lines stay for faults that the run did not make.
+ * @param faults The names of all that there are, in the order of the table.
+ */
+export function toPage(results: readonly Result[], before: string, faults: readonly string[]): string {
+  const [head, line] = toTable([]).trimEnd().split('\n');
+  const rows = new Map([...rowsIn(before), ...rowsIn(toTable(results))]);
+  const table = [head, line, ...faults.flatMap((fault) => rows.get(fault) ?? [])];
+  return `${TEXT}\n${table.join('\n')}\n`;
+}

@@ -1,0 +1,175 @@
+/** Very many set-ups and releases, and hours of events in minutes: what the daemons hold must not grow. */
+import { randomInt, randomUUID } from 'node:crypto';
+import * as assert from 'uvu/assert';
+import type { Peer } from '../support/clients.js';
+import { processesBelow } from '../support/leftovers.js';
+import type { Fault, Scale } from './fault.js';
+import { Site, type Stream } from './site.js';
+import { descriptors, residentBytes } from './system.js';
+import { establish, megabytes, through } from './traffic.js';
+
+const CYCLES = { full: 1000, short: 30 };
+const AT_ONCE = 3;
+/** Two hours with an event every ten seconds. */
+const EVENTS = 720;
+/** Of an hour in which everything goes wrong. */
+const BAD_EVENTS = 120;
+/** What a heap that is collected now and then may differ by; a leak of 64 kB for each of 1000 streams is more. */
+const GROWTH_BYTES = 64e6;
+
+/** What a control server with its gateway holds. */
+async function held({ server }: Site) {
+  return { descriptors: await descriptors(server.pid), bytes: await residentBytes(server.pid) };
+}
+
+/** A stream of one life: made, used, and released. */
+async function cycle(site: Site, peer: Peer): Promise<void> {
+  const { uid, entry } = await site.setUp(peer);
+  await through(entry);
+  await peer.control.release({ uid });
+}
+
+async function cycles(site: Site, peer: Peer, count: number, say: Scale['say']): Promise<void> {
+  let left = count;
+  const worker = async (): Promise<void> => {
+    while (left > 0) {
+      left -= 1;
+      if (left % 100 === 0) say(`${left} cycles left`);
+      await cycle(site, peer);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+}
+
+const setUpAndRelease: Fault = {
+  fault: `${CYCLES.full} set-ups and releases, ${AT_ONCE} at a time`,
+  promised: 'memory, file descriptors, ports and processes are as before; no byte of another stream is lost',
+  short: true,
+  needs: [],
+  async run({ full, say }) {
+    const count = full ? CYCLES.full : CYCLES.short;
+    await using site = await Site.start();
+    const peer = await site.connect();
+    const steady = await site.flowing(peer);
+    await cycles(site, peer, Math.ceil(count / 5), say);
+    const expected = await site.leftovers();
+    const before = await held(site);
+    await cycles(site, peer, count - Math.ceil(count / 5), say);
+    await site.settles(expected);
+    const after = await held(site);
+    assert.ok(after.descriptors <= before.descriptors + AT_ONCE, `descriptors: ${before.descriptors}, ${after.descriptors}`);
+    assert.ok(after.bytes - before.bytes < GROWTH_BYTES, `memory: ${megabytes(before.bytes)}, ${megabytes(after.bytes)}`);
+    const growth = `${megabytes(before.bytes)} → ${megabytes(after.bytes)}, descriptors ${before.descriptors} → ${after.descriptors}`;
+    return `${count} cycles; memory after a fifth of them and at the end ${growth}; ${await site.conclude(peer, steady)}`;
+  },
+};
+
+/** What may happen to a site in an hour; each gives the streams that there are afterwards. */
+type Event = (site: Site, peer: Peer, streams: readonly Stream[]) => Promise<readonly Stream[]>;
+
+const MOST_STREAMS = 8;
+
+const begin: Event = async (site, peer, streams) =>
+  streams.length < MOST_STREAMS ? [...streams, await site.setUp(peer)] : streams;
+
+const end: Event = async (_, { control }, streams) => {
+  const [oldest, ...others] = streams;
+  if (oldest) await control.release({ uid: oldest.uid });
+  return others;
+};
+
+const retarget: Event = async (site, { control }, streams) => {
+  for (const { uid, entry } of streams.slice(0, 1)) {
+    await control.update({ uid, remoteListeners: [site.application.address] });
+    await through(entry);
+  }
+  return streams;
+};
+
+const look: Event = async (_, peer, streams) => {
+  const found = (await peer.streams.list({})).streams.map(({ uid }) => uid);
+  for (const { uid } of streams) assert.ok(found.includes(uid), `stream ${uid} is not known any more`);
+  return streams;
+};
+
+const connectAndGo: Event = async (_, __, streams) => {
+  for (const { entry } of streams) await through(entry);
+  return streams;
+};
+
+/** Somebody asks for a stream and is gone. */
+const abandon: Event = async (site, peer, streams) => {
+  const gone = await site.connect();
+  const asked = gone.control.req({ uid: randomUUID(), role: 'PROD', numConn: 1, proxy: 'relay' });
+  asked.catch(() => undefined);
+  await peer.streams.list({});
+  gone.cut();
+  return streams;
+};
+
+const EVERYDAY: readonly Event[] = [begin, begin, end, retarget, look, connectAndGo, abandon];
+/** Of the events, how many are the death of the daemon. */
+const DEATH_EVERY = 10;
+
+const deaths: Fault = {
+  fault: `${BAD_EVENTS} events in an order of chance, a kill -9 of S2CS after every ${DEATH_EVERY} of them`,
+  promised: 'memory, file descriptors, ports and processes are as before; no byte of another stream is lost',
+  short: false,
+  needs: [],
+  async run({ say }) {
+    await using site = await Site.start();
+    let peer = await site.connect();
+    const steady = await site.flowing(peer);
+    const expected = await site.leftovers();
+    let streams: readonly Stream[] = [];
+    const peaks: number[] = [];
+    for (let i = 1; i <= BAD_EVENTS; i += 1) {
+      const event = EVERYDAY[randomInt(EVERYDAY.length)] ?? look;
+      streams = await event(site, peer, streams);
+      if (i % DEATH_EVERY !== 0) continue;
+      peaks.push(await residentBytes(site.server.pid));
+      say(`${i} events`);
+      await site.server.kill();
+      await site.server.again();
+      peer = await site.connect();
+      await connectAndGo(site, peer, streams);
+      await steady.flow.moves();
+    }
+    for (const { uid } of streams) await peer.control.release({ uid });
+    await site.settles(expected);
+    assert.equal((await processesBelow(site.owner.state)).length, expected.processes.length);
+    const most = Math.max(...peaks);
+    return `memory before each kill at most ${megabytes(most)}; ${await site.conclude(peer, steady)}`;
+  },
+};
+
+/** The same in one life of the daemon, so that a leak has time to show. */
+const soak: Fault = {
+  fault: `two hours in a few minutes: ${EVENTS} events in an order of chance`,
+  promised: 'memory, file descriptors, ports and processes are as before; no byte of another stream is lost',
+  short: false,
+  needs: [],
+  async run({ say }) {
+    await using site = await Site.start();
+    const peer = await site.connect();
+    const steady = await site.flowing(peer);
+    const expected = await site.leftovers();
+    let streams: readonly Stream[] = [];
+    let before: Awaited<ReturnType<typeof held>> | undefined;
+    for (let i = 1; i <= EVENTS; i += 1) {
+      const event = EVERYDAY[randomInt(EVERYDAY.length)] ?? look;
+      streams = await event(site, peer, streams);
+      if (i % 100 === 0) say(`${i} events`);
+      if (i === EVENTS / 4) before = await held(site);
+    }
+    for (const { uid } of streams) await peer.control.release({ uid });
+    await site.settles(expected);
+    const after = await held(site);
+    assert.ok(before && after.bytes - before.bytes < GROWTH_BYTES, `memory at the end ${megabytes(after.bytes)}`);
+    const growth = `${megabytes(before.bytes)} → ${megabytes(after.bytes)}`;
+    return `memory after a quarter and at the end ${growth}; ${await site.conclude(peer, steady)}`;
+  },
+};
+
+/** All of this group. */
+export const loads: readonly Fault[] = [setUpAndRelease, deaths, soak];
