@@ -35,10 +35,13 @@ s('a run of some faults leaves the lines of the others, and those of faults that
   const result = (fault: string, seen: string) => ({ fault, promised: 'p', seen, verdict: 'kept' }) as const;
   const before = toPage([result('b', 'old'), result('gone', 'old'), result('a', 'old')], '', ['a', 'b', 'gone']);
   const after = toPage([result('b', 'new')], before, ['a', 'b', 'c']);
-  assert.equal([...rowsIn(after)], [
-    ['a', '| a | p | old |'],
-    ['b', '| b | p | new |'],
-  ]);
+  assert.equal(
+    [...rowsIn(after)],
+    [
+      ['a', '| a | p | old |'],
+      ['b', '| b | p | new |'],
+    ],
+  );
 });
 
 s.run();

@@ -8,4 +8,12 @@ import { resources } from './resources.js';
 import { steps } from './steps.js';
 
 /** Every fault of the suite, in the order of the table. */
-export const FAULTS: readonly Fault[] = [...kills, engineKilled, ...steps, ...messages, ...clocks, ...resources, ...loads];
+export const FAULTS: readonly Fault[] = [
+  ...kills,
+  engineKilled,
+  ...steps,
+  ...messages,
+  ...clocks,
+  ...resources,
+  ...loads,
+];

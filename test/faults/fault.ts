@@ -3,7 +3,7 @@ export interface Scale {
   /** Everything; otherwise the selection that every change has to pass, with small numbers. */
   readonly full: boolean;
   /** Tells the progress. */
-  say(text: string): void;
+  readonly say: (text: string) => void;
 }
 
 /** One fault, what SciStream promises in it, and how to see whether it keeps that. */
@@ -19,7 +19,7 @@ export interface Fault {
    * Makes the fault with real processes and real traffic.
    * @returns What was seen, in numbers. @throws what was seen instead of what is promised
    */
-  run(scale: Scale): Promise<string>;
+  readonly run: (scale: Scale) => Promise<string>;
 }
 
 /** What came of one fault. */

@@ -52,7 +52,8 @@ function daemonKilled(who: keyof typeof DAEMONS, proxy: Proxy): Fault {
 function proxyKilled(proxy: Proxy): Fault {
   return {
     fault: `kill -9 of the processes of a proxy, ${proxy}`,
-    promised: 'its own connections end; it is back at the same address with the same targets; other streams lose nothing',
+    promised:
+      'its own connections end; it is back at the same address with the same targets; other streams lose nothing',
     short: true,
     needs: needsOf(proxy),
     async run() {

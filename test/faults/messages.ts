@@ -58,7 +58,12 @@ const lostAnswers: Fault = {
     const stream = await site.flowing(direct);
     const target = `127.0.0.1:${site.b.address.port}`;
     const updated = () => direct.streams.get({ uid: stream.uid }).then(({ targets }) => targets[0] === target);
-    await loseAnswer(site, cable, (peer) => peer.control.update({ uid: stream.uid, remoteListeners: [target] }), updated);
+    await loseAnswer(
+      site,
+      cable,
+      (peer) => peer.control.update({ uid: stream.uid, remoteListeners: [target] }),
+      updated,
+    );
     assert.is(await exchange(stream.entry, 'x'), 'bx');
     await stream.flow.moves();
     const bytes = await stream.flow.finish();

@@ -142,7 +142,10 @@ const clientAway: Fault = {
   async run() {
     await using there = await island();
     // On an address that others reach, somebody has to be asked who he is.
-    const config = { listen: `${there.far}:5000`, auth: [{ use: 'token', tokens: [{ subject: 'user', sha256: SHA256 }] }] };
+    const config = {
+      listen: `${there.far}:5000`,
+      auth: [{ use: 'token', tokens: [{ subject: 'user', sha256: SHA256 }] }],
+    };
     await using site = await Site.start({ separate: true, prefix: there.prefix, config });
     const peer = await site.connect();
     const stream = await site.flowing(peer);

@@ -11,8 +11,7 @@ const { unmetNeeds } = (await import(
 export async function runFault(fault: Fault, scale: Scale): Promise<Result> {
   const { fault: name, promised, needs } = fault;
   const missing = unmetNeeds([...needs]);
-  if (missing.length > 0)
-    return { fault: name, promised, seen: `needs ${missing.join(' and ')}`, verdict: 'not run' };
+  if (missing.length > 0) return { fault: name, promised, seen: `needs ${missing.join(' and ')}`, verdict: 'not run' };
   try {
     return { fault: name, promised, seen: await fault.run(scale), verdict: 'kept' };
   } catch (error) {

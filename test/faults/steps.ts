@@ -21,10 +21,10 @@ const MOMENTS = ['before', 'after'] as const;
 /** What the daemon is killed in. */
 interface Operation {
   /** Makes what the operation needs. @returns uid of the victim */
-  prepare(site: Site, peer: Peer): Promise<string>;
-  act(site: Site, peer: Peer, uid: string): Promise<unknown>;
+  readonly prepare: (site: Site, peer: Peer) => Promise<string>;
+  readonly act: (site: Site, peer: Peer, uid: string) => Promise<unknown>;
   /** After the restart: what is recorded is what is in force, and the operation can be done. */
-  check(site: Site, peer: Peer, uid: string): Promise<void>;
+  readonly check: (site: Site, peer: Peer, uid: string) => Promise<void>;
   /** Of its writes, which the short selection dies at: in the control server, and in a data server of its own. */
   readonly short: { readonly server: number; readonly gateway: number };
 }
@@ -42,10 +42,7 @@ async function completed(site: Site, { control, streams }: Peer, uid: string): P
     () => 'released',
   );
   if (state === 'failed' || state === 'released') return;
-  await Promise.allSettled([
-    control.req({ uid, role: 'PROD', numConn: 1, proxy: 'relay' }),
-    control.hello({ uid }),
-  ]);
+  await Promise.allSettled([control.req({ uid, role: 'PROD', numConn: 1, proxy: 'relay' }), control.hello({ uid })]);
   await control.update({ uid, remoteListeners: [target(site, 'b')] });
   await answers({ control, streams }, uid, 'b');
 }
@@ -113,8 +110,9 @@ async function once(
     (error: unknown) => error,
   );
   // Nothing but death is a reason not to do it. A connection ends a moment before its process does.
-  if (outcome instanceof ConnectError) await eventually(() => assert.not(isAlive(daemon.pid), outcome.message), PATIENCE_MS);
-  else if (outcome !== undefined) throw outcome;
+  if (outcome instanceof ConnectError)
+    await eventually(() => assert.not(isAlive(daemon.pid), outcome.message), PATIENCE_MS);
+  else if (outcome !== undefined) throw new Error('no answer of a daemon', { cause: outcome });
   const died = !isAlive(daemon.pid);
   await death.disarm();
   before.cut();

@@ -101,9 +101,3 @@ export async function descriptorLimit(pid: number): Promise<number> {
   const limits = await readFile(`/proc/${pid}/limits`, 'utf8');
   return Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1]);
 }
-
-/** Resident memory of a process in bytes. */
-export async function residentBytes(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8');
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
-}

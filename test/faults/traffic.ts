@@ -1,5 +1,14 @@
 import { formatAddress, type Address } from '@scistream/core';
-import { dial, echo, eventually, read, receiveAll, sendWhile, tcpServer, type TestServer } from '@scistream/core/testing';
+import {
+  dial,
+  echo,
+  eventually,
+  read,
+  receiveAll,
+  sendWhile,
+  tcpServer,
+  type TestServer,
+} from '@scistream/core/testing';
 
 const PATIENCE_MS = 120_000;
 const FRESH_BYTES = 256 * 1024;
