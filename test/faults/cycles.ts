@@ -6,7 +6,6 @@ import { pathToFileURL } from 'node:url';
 import * as assert from 'uvu/assert';
 import { eventually, temporaryDirectory } from '@scistream/core/testing';
 import type { Peer } from '../support/clients.js';
-import { processesBelow } from '../support/leftovers.js';
 import type { Fault, Scale } from './fault.js';
 import { compiled, PATIENCE_MS, Site, type Stream } from './site.js';
 import { descriptors } from './system.js';
@@ -16,8 +15,6 @@ const CYCLES = { full: 1000, short: 30 };
 const AT_ONCE = 3;
 /** Two hours with an event every ten seconds. */
 const EVENTS = 720;
-/** Of an hour in which everything goes wrong. */
-const BAD_EVENTS = 120;
 /** Records of the last thousand streams stay, with what happened to them: some 10 kB each. */
 const GROWTH_BYTES = 32e6;
 
@@ -133,41 +130,6 @@ const abandon: Event = async (site, peer, streams) => {
 };
 
 const EVERYDAY: readonly Event[] = [begin, begin, end, retarget, look, connectAndGo, abandon];
-/** Of the events, how many are the death of the daemon. */
-const DEATH_EVERY = 10;
-
-const deaths: Fault = {
-  fault: `${BAD_EVENTS} events in an order of chance, a kill -9 of S2CS after every ${DEATH_EVERY} of them`,
-  promised: 'every stream is found again; ports and processes are as before; no byte of another stream is lost',
-  short: false,
-  needs: [],
-  async run({ say }) {
-    await using site = await Site.start();
-    let peer = await site.connect();
-    const steady = await site.flowing(peer);
-    const expected = await site.leftovers();
-    let streams: readonly Stream[] = [];
-    let kills = 0;
-    for (let i = 1; i <= BAD_EVENTS; i += 1) {
-      const event = EVERYDAY[randomInt(EVERYDAY.length)] ?? look;
-      streams = await event(site, peer, streams);
-      if (i % DEATH_EVERY !== 0) continue;
-      say(`${i} events`);
-      await site.server.kill();
-      await site.server.again();
-      kills += 1;
-      peer = await site.connect();
-      await connectAndGo(site, peer, streams);
-      await steady.flow.moves();
-    }
-    for (const { uid } of streams) await peer.control.release({ uid });
-    await site.settles(expected);
-    assert.equal((await processesBelow(site.owner.state)).length, expected.processes.length);
-    return `${kills} kills; ${await site.conclude(peer, steady)}`;
-  },
-};
-
-/** The same in one life of the daemon, so that a leak has time to show. */
 const soak: Fault = {
   fault: `two hours in a few minutes: ${EVENTS} events in an order of chance`,
   promised: 'memory, file descriptors, ports and processes are as before; no byte of another stream is lost',
@@ -197,4 +159,4 @@ const soak: Fault = {
 };
 
 /** All of this group. */
-export const loads: readonly Fault[] = [setUpAndRelease, deaths, soak];
+export const loads: readonly Fault[] = [setUpAndRelease, soak];

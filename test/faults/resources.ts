@@ -56,7 +56,11 @@ const fullDisk: Fault = {
     await site.server.kill();
     await site.server.again();
     const after = await site.connect();
-    assert.is(await codeOf(after.streams.get({ uid: kept.uid })), 'answered', 'a stream that was set up after it');
+    assert.is(
+      await codeOf(after.streams.get({ uid: kept.uid })),
+      'answered',
+      'a stream that was set up when there was space again is not found after a kill -9',
+    );
     assert.is((await after.streams.get({ uid: stream.uid })).targets[0], `127.0.0.1:${site.b.address.port}`);
     const { streams } = await after.streams.list({});
     for (const { uid } of streams) if (uid !== stream.uid) await after.control.release({ uid });
@@ -83,7 +87,7 @@ const releaseOnFullDisk: Fault = {
     await eventually(async () => void (await peer.control.release({ uid })), PATIENCE_MS);
     for (const other of (await peer.streams.list({})).streams) await peer.control.release({ uid: other.uid });
     await site.settles();
-    assert.is(code, 'answered', 'RELEASE');
+    assert.is(code, 'answered', 'RELEASE is refused');
     assert.not(listening, 'its proxy still listened');
     return `RELEASE: ${code}; 0 of ${megabytes(bytes)} lost; nothing left`;
   },

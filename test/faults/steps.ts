@@ -50,7 +50,8 @@ async function completed(site: Site, { control, streams }: Peer, uid: string): P
 /** Expects new connections where the record says that they go. */
 async function answers({ streams }: Pick<Peer, 'control' | 'streams'>, uid: string, name: string): Promise<void> {
   const { listeners } = await streams.get({ uid });
-  assert.is(await exchange(toAddress(listeners[0] ?? ''), 'x'), `${name}x`);
+  const found = await exchange(toAddress(listeners[0] ?? ''), 'x');
+  assert.is(found, `${name}x`, `new connections reach ${found[0]}, the record says ${name}`);
 }
 
 const OPERATIONS: Readonly<Record<string, Operation>> = {
