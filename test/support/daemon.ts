@@ -49,6 +49,10 @@ export interface DaemonOptions {
   readonly s2ds?: string;
   /** Further keys of the configuration, as they stand in the file. */
   readonly config?: object;
+  /** Command that runs it elsewhere or with something else, such as in a network namespace. */
+  readonly prefix?: readonly string[];
+  /** State directory; default: below a temporary one. */
+  readonly state?: string;
 }
 
 interface Said {
@@ -61,6 +65,7 @@ export class Daemon implements AsyncDisposable {
   private constructor(
     private child: ChildProcess,
     private readonly file: string,
+    private readonly prefix: readonly string[],
     /** host:port */
     readonly address: string,
     readonly fingerprint: string,
@@ -71,11 +76,12 @@ export class Daemon implements AsyncDisposable {
 
   static async start(options: DaemonOptions = {}): Promise<Daemon> {
     const { facility = 'aps', ports = 16, wan = '127.0.0.2', lan = '127.0.0.3', s2ds = 'embedded' } = options;
+    const { prefix = [] } = options;
     const directory = await temporaryDirectory();
     // One more for the control server itself.
     const { first, last } = await freeRange(ports + 1);
     const range = { first, last: last - 1 };
-    const state = join(directory.path, 'state');
+    const state = options.state ?? join(directory.path, 'state');
     const gateway = { name: `${facility}-gw`, s2ds, wan, lan, ports: `${range.first}-${range.last}` };
     const config = {
       facility,
@@ -87,8 +93,13 @@ export class Daemon implements AsyncDisposable {
     };
     const file = join(directory.path, 's2cs.conf');
     await writeFile(file, JSON.stringify(config), { mode: 0o600 });
-    const { child, said } = await launch<Said>('s2cs', file);
-    return new Daemon(child, file, said.listen, said.fingerprint, state, range, () => directory.remove());
+    const { child, said } = await launch<Said>('s2cs', file, prefix);
+    return new Daemon(child, file, prefix, said.listen, said.fingerprint, state, range, () => directory.remove());
+  }
+
+  /** Of the process that runs now, or ran last. */
+  get pid(): number {
+    return this.child.pid ?? 0;
   }
 
   /** The file clients of the existing kind trust. */
@@ -116,7 +127,7 @@ export class Daemon implements AsyncDisposable {
 
   /** Starts it once more, as it was. */
   async again(): Promise<void> {
-    this.child = (await launch('s2cs', this.file)).child;
+    this.child = (await launch('s2cs', this.file, this.prefix)).child;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -168,8 +179,18 @@ export class GatewayDaemon implements AsyncDisposable {
     return new GatewayDaemon(child, file, prefix, listen, state, range, () => directory.remove());
   }
 
+  /** Of the process that runs now, or ran last. */
+  get pid(): number {
+    return this.child.pid ?? 0;
+  }
+
   leftovers(): Promise<Leftovers> {
     return leftovers(this.state, this.range);
+  }
+
+  /** Ends the daemon and its streams. @returns its exit code. Idempotent. */
+  stop(): Promise<number | null> {
+    return end(this.child, 'SIGTERM');
   }
 
   async kill(): Promise<void> {
@@ -181,7 +202,7 @@ export class GatewayDaemon implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await end(this.child, 'SIGTERM');
+    await this.stop();
     await this.remove();
   }
 }

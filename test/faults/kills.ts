@@ -1,0 +1,130 @@
+/** `kill -9` of daemons and proxies while data flows. */
+import * as assert from 'uvu/assert';
+import { eventually } from '@scistream/core/testing';
+import { refused } from '../support/clients.js';
+import { processesBelow } from '../support/leftovers.js';
+import type { Fault } from './fault.js';
+import { PATIENCE_MS, Site } from './site.js';
+import { through } from './traffic.js';
+
+const PROXIES = ['relay', 'haproxy'] as const;
+type Proxy = (typeof PROXIES)[number];
+
+const needsOf = (proxy: Proxy): readonly string[] => (proxy === 'haproxy' ? ['haproxy'] : []);
+
+const DAEMONS = {
+  'S2CS with its gateway': { separate: false, victims: ['server'] },
+  'S2CS, S2DS being a daemon of its own': { separate: true, victims: ['server'] },
+  'S2DS, S2CS going on': { separate: true, victims: ['gateway'] },
+  'S2CS and S2DS': { separate: true, victims: ['server', 'gateway'] },
+} as const;
+
+/** The most that one run of every change has to see; the others differ little. */
+const SHORT: readonly string[] = ['kill -9 of S2CS with its gateway, haproxy', 'kill -9 of S2CS and S2DS, relay'];
+
+function daemonKilled(who: keyof typeof DAEMONS, proxy: Proxy): Fault {
+  const { separate, victims } = DAEMONS[who];
+  const fault = `kill -9 of ${who}, ${proxy}`;
+  return {
+    fault,
+    promised: 'no byte of open connections is lost; after the restart the stream is commanded as before',
+    short: SHORT.includes(fault),
+    needs: needsOf(proxy),
+    async run() {
+      await using site = await Site.start({ separate });
+      const before = await site.connect();
+      const stream = await site.flowing(before, proxy);
+      for (const victim of victims) await site[victim]?.kill();
+      await stream.flow.moves();
+      await through(stream.entry);
+      if (victims.length === 1 && separate && victims[0] === 'gateway') {
+        const refusal = before.control.update({ uid: stream.uid, remoteListeners: [site.application.address] });
+        await refused(refusal, 'SCI_S2DS_UNREACHABLE');
+      }
+      for (const victim of [...victims].reverse()) await site[victim]?.again();
+      await stream.flow.moves();
+      return await site.conclude(await site.connect(), stream);
+    },
+  };
+}
+
+/** Ends every process of one proxy, and expects it back at the same address with the same targets. */
+function proxyKilled(proxy: Proxy): Fault {
+  return {
+    fault: `kill -9 of the processes of a proxy, ${proxy}`,
+    promised:
+      'its own connections end; it is back at the same address with the same targets; other streams lose nothing',
+    short: true,
+    needs: needsOf(proxy),
+    async run() {
+      await using site = await Site.start();
+      const peer = await site.connect();
+      const steady = await site.flowing(peer, proxy);
+      const others = await processesBelow(site.owner.state);
+      const victim = await site.flowing(peer, proxy);
+      const processes = (await processesBelow(site.owner.state)).filter((pid) => !others.includes(pid));
+      assert.ok(processes.length > 0, 'the proxy has no process');
+      const begun = performance.now();
+      for (const pid of processes) process.kill(pid, 'SIGKILL');
+      await eventually(() => assert.not(victim.flow.open), PATIENCE_MS);
+      await eventually(() => through(victim.entry), PATIENCE_MS);
+      const seconds = (performance.now() - begun) / 1000;
+      await steady.flow.moves();
+      await site.retarget(peer, victim);
+      await peer.control.release({ uid: victim.uid });
+      const seen = await site.conclude(peer, steady);
+      return `back after ${seconds.toFixed(1)} s; other stream: ${seen}`;
+    },
+  };
+}
+
+/** A proxy that is killed while nobody watches it. */
+const unwatched: Fault = {
+  fault: 'kill -9 of a proxy while S2CS and its gateway are dead, relay',
+  promised: 'the next start finds it dead and starts it again, with the same address and targets',
+  short: false,
+  needs: [],
+  async run() {
+    await using site = await Site.start();
+    const victim = await site.flowing(await site.connect());
+    const processes = await processesBelow(site.owner.state);
+    await site.server.kill();
+    await victim.flow.moves();
+    for (const pid of processes) process.kill(pid, 'SIGKILL');
+    await eventually(() => assert.not(victim.flow.open), PATIENCE_MS);
+    await site.server.again();
+    const peer = await site.connect();
+    await through(victim.entry);
+    await peer.control.release({ uid: victim.uid });
+    await site.settles();
+    return 'back with its target; nothing left';
+  },
+};
+
+/** One start after another. */
+const repeatedly: Fault = {
+  fault: 'kill -9 of S2CS five times in a row',
+  promised: 'no byte of open connections is lost, however often',
+  short: false,
+  needs: [],
+  async run() {
+    await using site = await Site.start();
+    const stream = await site.flowing(await site.connect());
+    for (let i = 0; i < 5; i += 1) {
+      await site.server.kill();
+      await stream.flow.moves();
+      await site.server.again();
+    }
+    return await site.conclude(await site.connect(), stream);
+  },
+};
+
+const names = Object.keys(DAEMONS) as (keyof typeof DAEMONS)[];
+
+/** All of this group. */
+export const kills: readonly Fault[] = [
+  ...PROXIES.flatMap((proxy) => names.map((who) => daemonKilled(who, proxy))),
+  ...PROXIES.map(proxyKilled),
+  unwatched,
+  repeatedly,
+];

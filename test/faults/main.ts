@@ -1,0 +1,74 @@
+/**
+ * `npm run test:faults`: makes every fault with real processes and real traffic and shows what was promised and what was
+ * seen. Progress goes to stderr, the table to stdout.
+ *
+ *     npm run test:faults                   all of it, half an hour
+ *     npm run test:faults -- --short        what every change has to pass, with small numbers
+ *     npm run test:faults -- kill disk      only faults whose name contains one of these
+ *     npm run test:faults -- --write        the results go to docs/reference/faults.md; what was not made stays there
+ *
+ * Exit code 1 when a promise was not kept, 2 when it cannot be run as asked.
+ */
+import { readFile, writeFile } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+import { messageOf } from '@scistream/core';
+import { FAULTS } from './all.js';
+import { toTable, type Result } from './fault.js';
+import { toPage } from './page.js';
+import { runFault } from './runner.js';
+import { ownTemporary } from './sweep.js';
+
+const PAGE = new URL('../../../docs/reference/faults.md', import.meta.url);
+
+const say = (text: string): void => void process.stderr.write(`faults: ${text}\n`);
+
+interface Wanted {
+  readonly short: boolean;
+  readonly write: boolean;
+  readonly filters: readonly string[];
+}
+
+function readArguments(): Wanted {
+  const flag = { type: 'boolean', default: false } as const;
+  const { values, positionals } = parseArgs({ allowPositionals: true, options: { short: flag, write: flag } });
+  if (values.write && values.short) throw new Error('--write is for the full numbers: leave --short away');
+  return { short: values.short, write: values.write, filters: positionals };
+}
+
+async function main({ short, write, filters }: Wanted): Promise<number> {
+  const chosen = FAULTS.filter(
+    (fault) =>
+      (fault.short || !short) && (filters.length === 0 || filters.some((filter) => fault.fault.includes(filter))),
+  );
+  if (chosen.length === 0) throw new Error(`no fault has ${filters.join(' or ')} in its name`);
+  const results: Result[] = [];
+  for (const [i, fault] of chosen.entries()) {
+    const begun = performance.now();
+    const result = await runFault(fault, { full: !short, say });
+    results.push(result);
+    const seconds = ((performance.now() - begun) / 1000).toFixed(1);
+    say(`${i + 1}/${chosen.length} ${fault.fault}: ${result.verdict}: ${result.seen} (${seconds} s)`);
+  }
+  process.stdout.write(toTable(results));
+  if (write) {
+    const names = FAULTS.map(({ fault }) => fault);
+    await writeFile(PAGE, toPage(results, await readFile(PAGE, 'utf8').catch(() => ''), names));
+  }
+  return results.some(({ verdict }) => verdict === 'not kept') ? 1 : 0;
+}
+
+const sweep = ownTemporary();
+for (const [signal, number] of Object.entries({ SIGINT: 2, SIGTERM: 15, SIGHUP: 1 })) {
+  process.once(signal, () => {
+    sweep();
+    process.exit(128 + number);
+  });
+}
+try {
+  process.exitCode = await main(readArguments());
+} catch (error) {
+  say(messageOf(error));
+  process.exitCode = 2;
+} finally {
+  sweep();
+}

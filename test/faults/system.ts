@@ -1,0 +1,103 @@
+/** Things of the operating system that a fault needs, each of which takes itself back. */
+import { execFile } from 'node:child_process';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { systemCode } from '@scistream/core';
+import { temporaryDirectory } from '@scistream/core/testing';
+
+const execute = promisify(execFile);
+
+/** A small disk of its own (tmpfs). Needs root. */
+export async function smallDisk(size: string) {
+  const directory = await temporaryDirectory();
+  const path = join(directory.path, 'disk');
+  await mkdir(path, { mode: 0o700 });
+  await execute('mount', ['-t', 'tmpfs', '-o', `size=${size},mode=700`, 'none', path]);
+  const ballast = join(path, 'ballast');
+  const block = Buffer.alloc(4096);
+  return {
+    path,
+    /** Takes what space there is. */
+    async fill(): Promise<void> {
+      for (;;) {
+        try {
+          await writeFile(ballast, block, { flag: 'a' });
+        } catch (error) {
+          if (systemCode(error) === 'ENOSPC') return;
+          throw error;
+        }
+      }
+    },
+    free: () => rm(ballast, { force: true }),
+    async [Symbol.asyncDispose](): Promise<void> {
+      await execute('umount', ['-l', path]);
+      await directory.remove();
+    },
+  };
+}
+
+/**
+ * A directory that a program with this prefix finds read-only when it starts while the directory is locked: in a mount
+ * namespace of its own, because the kernel locks no mount through which somebody has a file open for writing. Needs root.
+ */
+export async function lockable() {
+  const directory = await temporaryDirectory();
+  const [path, locked] = [join(directory.path, 'inside'), join(directory.path, 'locked')];
+  await mkdir(path, { mode: 0o700 });
+  const bind = `mount --bind ${path} ${path} && mount -o remount,bind,ro ${path}`;
+  const script = `if [ -e ${locked} ]; then ${bind} || exit; fi; exec "$@"`;
+  return {
+    path,
+    prefix: ['unshare', '--mount', 'sh', '-c', script, 'sh'],
+    lock: () => writeFile(locked, ''),
+    unlock: () => rm(locked, { force: true }),
+    [Symbol.asyncDispose]: () => directory.remove(),
+  };
+}
+
+const ip = (...args: readonly string[]) => execute('ip', args);
+
+/** A network namespace behind a veth pair that can be unplugged. Needs root. */
+export async function island() {
+  const name = `scistream-faults-${process.pid}`;
+  const device = `ssf${process.pid}`;
+  // Networks for tests between devices (RFC 2544), one for each process.
+  const network = `198.19.${(process.pid >> 6) & 255}`;
+  const base = (process.pid & 63) * 4;
+  const [near, far] = [`${network}.${base + 1}`, `${network}.${base + 2}`];
+  // Its end of the pair goes with it, and that takes the near one along.
+  const remove = async (): Promise<void> => void (await ip('netns', 'del', name));
+  await ip('netns', 'add', name);
+  try {
+    await ip('link', 'add', device, 'type', 'veth', 'peer', 'name', 'wan', 'netns', name);
+    await ip('address', 'add', `${near}/30`, 'dev', device);
+    await ip('link', 'set', device, 'up');
+    for (const link of ['lo', 'wan']) await ip('-n', name, 'link', 'set', link, 'up');
+    await ip('-n', name, 'address', 'add', `${far}/30`, 'dev', 'wan');
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+  return {
+    far,
+    prefix: ['ip', 'netns', 'exec', name],
+    unplug: async (): Promise<void> => void (await ip('-n', name, 'link', 'set', 'wan', 'down')),
+    plug: async (): Promise<void> => void (await ip('-n', name, 'link', 'set', 'wan', 'up')),
+    [Symbol.asyncDispose]: remove,
+  };
+}
+
+/** Open file descriptors of a process. */
+export const descriptors = async (pid: number): Promise<number> => (await readdir(`/proc/${pid}/fd`)).length;
+
+/** The most file descriptors that a process may have from now on: the soft limit. */
+export async function limitDescriptors(pid: number, most: number): Promise<void> {
+  await execute('prlimit', ['--pid', String(pid), `--nofile=${most}:`]);
+}
+
+/** @returns the soft limit */
+export async function descriptorLimit(pid: number): Promise<number> {
+  const limits = await readFile(`/proc/${pid}/limits`, 'utf8');
+  return Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1]);
+}

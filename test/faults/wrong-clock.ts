@@ -1,0 +1,26 @@
+/**
+ * Given to a daemon by `node --import`: its wall clock is ahead by the number of ms in the file that
+ * SCISTREAM_TEST_CLOCK names, from the moment when it is there. Timers go on as they are, as with a clock that is set:
+ * they follow CLOCK_MONOTONIC.
+ */
+import { readFileSync } from 'node:fs';
+
+const file = process.env.SCISTREAM_TEST_CLOCK ?? '';
+const RealDate = Date;
+
+function offsetMs(): number {
+  try {
+    return Number(readFileSync(file, 'utf8'));
+  } catch {
+    return 0;
+  }
+}
+
+const now = (): number => RealDate.now() + offsetMs();
+
+globalThis.Date = new Proxy(RealDate, {
+  construct: (target, args: unknown[], self) =>
+    Reflect.construct(target, args.length === 0 ? [now()] : args, self) as object,
+  apply: () => new RealDate(now()).toString(),
+  get: (target, key) => (key === 'now' ? now : (Reflect.get(target, key) as unknown)),
+});
