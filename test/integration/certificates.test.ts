@@ -34,7 +34,16 @@ async function startServer(more: { required?: boolean; auth?: S2csConfig['auth']
   const tls = { ...(await ca.server('server', HOST)), clientCa: ca.file, requireClientCertificate: more.required };
   const file = path('s2cs.conf');
   const auth = more.auth ?? [{ use: 'certificate', issuer: 'aps', admins: ['root'] }];
-  await writeFile(file, JSON.stringify({ state: path('state'), encryption: 'optional', tls, auth, gateways: [{ ports: `${first}-${last}` }] }));
+  await writeFile(
+    file,
+    JSON.stringify({
+      state: path('state'),
+      encryption: 'optional',
+      tls,
+      auth,
+      gateways: [{ ports: `${first}-${last}` }],
+    }),
+  );
   const { config } = await loadConfig('s2cs', { file, env: {} });
   const log = new CapturedLog();
   const own = container.createChildContainer();

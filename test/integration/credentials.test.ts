@@ -38,14 +38,17 @@ s('a request without credentials is refused, unless the configuration makes encr
   assert.is((await server.peer.streams.describeServer({})).gateways[0]?.portsInUse, 0);
 });
 
-s('where encryption is optional, a request without credentials is served, and says that it is not encrypted', async () => {
-  await using server = await TestServer.start();
-  const { uid, req } = await server.setUp();
-  assert.is(req.stream?.encryption, 'none');
-  const stream = await server.peer.streams.get({ uid });
-  assert.is(stream.encryption, 'none');
-  assert.is(stream.restarts, 0);
-});
+s(
+  'where encryption is optional, a request without credentials is served, and says that it is not encrypted',
+  async () => {
+    await using server = await TestServer.start();
+    const { uid, req } = await server.setUp();
+    assert.is(req.stream?.encryption, 'none');
+    const stream = await server.peer.streams.get({ uid });
+    assert.is(stream.encryption, 'none');
+    assert.is(stream.restarts, 0);
+  },
+);
 
 s('credentials that do not belong together are refused before anything is reserved', async () => {
   await using server = await TestServer.start();
