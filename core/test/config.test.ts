@@ -22,7 +22,14 @@ s('fills in the defaults of a control server, parsed', async () => {
     connections: 1024,
     helloTimeoutMs: 180_000,
     lifetimeMs: 86_400_000,
+    waitingPerIdentity: 250,
+    requestsPerSecond: 1000,
+    strangerRequestsPerSecond: 50,
+    clients: 2000,
+    clientsPerAddress: 500,
+    strangerTimeoutMs: 30_000,
   });
+  assert.is(config.encryption, 'required');
   assert.is(config.gateways.length, 1);
   const [gateway] = config.gateways;
   assert.equal(gateway && { ...gateway, name: '' }, {
