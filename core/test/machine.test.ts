@@ -130,7 +130,10 @@ interface Fixture extends AsyncDisposable {
 async function fixture(): Promise<Fixture> {
   const directory = await temporaryDirectory();
   const host = `127.78.${(process.pid >> 8) & 255}.${process.pid & 255}`;
-  const { config } = await loadConfig('s2cs', { env: {}, overrides: { state: directory.path, encryption: 'optional' } });
+  const { config } = await loadConfig('s2cs', {
+    env: {},
+    overrides: { state: directory.path, encryption: 'optional' },
+  });
   const ports = { first: 22_000, last: 22_007 };
   const settings = { name: 'gateway', wan: host, lan: host, ports, proxy: 'relay', runtime: 'process' };
   const own = container.createChildContainer();
