@@ -17,6 +17,8 @@ import { KeyedLock } from '../wait.js';
 
 /** After a failed clean-up of a stream that ended by itself, ms: nobody else would ask for it again. */
 const CLEANUP_RETRY_MS = 10_000;
+/** Until a gateway is asked again about an update whose end it could not tell, ms. */
+const SETTLE_RETRY_MS = 3_000;
 /** Timers of Node.js hold 31 bits of ms. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
@@ -53,6 +55,7 @@ export class StreamMachine {
   #detached = false;
   #lifetime: NodeJS.Timeout | undefined;
   #helloTimer: NodeJS.Timeout | undefined;
+  #settling: NodeJS.Timeout | undefined;
   /** Ends the waiting `req`. */
   #abandon: (reason: SciStreamError) => void = () => undefined;
   #record: StreamRecord;
@@ -108,6 +111,7 @@ export class StreamMachine {
     await this.#serial(() => Promise.resolve());
     clearTimeout(this.#lifetime);
     clearTimeout(this.#helloTimer);
+    clearTimeout(this.#settling);
   }
 
   /** What it takes of its gateway, also while that has not answered yet. */
@@ -195,7 +199,8 @@ export class StreamMachine {
   }
 
   /**
-   * Sets the targets. When it throws, the old ones stay in force: data that flows is never cut by a failed UPDATE.
+   * Sets the targets. When it throws, the old ones stay in force: data that flows is never cut by a failed UPDATE. Where the
+   * gateway did not answer, the stream stays `updating` until it does, and the old ones are set again then.
    * @throws SCI_STREAM_STATE before HELLO, SCI_STREAM_FAILED, or what the data server raised.
    */
   async update(targets: readonly Address[], by: string): Promise<StreamRecord> {
@@ -207,7 +212,9 @@ export class StreamMachine {
       try {
         await this.parts.dataServer.updateTargets(uid, targets, this.#abort.signal);
       } catch (error) {
-        await this.#change({ state, asked });
+        // Whether the gateway has the new targets nobody knows, and it may put them in force whenever it comes back.
+        if (toSciStreamError(error).code === 'SCI_S2DS_UNREACHABLE') this.#settleLater();
+        else await this.#change({ state, asked });
         throw error;
       }
       await this.#nowInForce(targets, by);
@@ -232,9 +239,9 @@ export class StreamMachine {
   }
 
   /**
-   * Nobody was told of the end of an update in which an earlier process died, and the gateway may have got the new targets
+   * Nobody was told of the end of an update in which an earlier process died or the gateway was lost, and the gateway may have got the new targets
    * or not. It is taken back; the first one, before which there were none, is carried out. Where neither can be done now
-   * the stream stays `updating`, and the next update or the next start settles it.
+   * the stream stays `updating`, and that is tried again, or the next update settles it.
    */
   async #settleUpdate(): Promise<void> {
     const { uid, targets, asked = [] } = this.#record;
@@ -244,11 +251,21 @@ export class StreamMachine {
       if (targets.length > 0 || wanted.length === 0) {
         await this.#change({ state: targets.length > 0 ? 'active' : 'provisioned' });
       } else {
-        await this.#nowInForce(wanted, undefined, ', by an update that a restart had interrupted');
+        await this.#nowInForce(wanted, undefined, ', by an update that was interrupted');
       }
     } catch (error) {
-      this.parts.log.error({ uid, error: messageOf(error) }, 'targets could not be set again; update the stream');
+      this.parts.log.warn({ uid, error: messageOf(error) }, 'targets could not be set again yet');
+      this.#settleLater();
     }
+  }
+
+  #settleLater(): void {
+    clearTimeout(this.#settling);
+    const settle = async (): Promise<void> => {
+      const over = this.#detached || this.#abort.signal.aborted;
+      if (!over && this.#record.state === 'updating') await this.#settleUpdate();
+    };
+    this.#settling = setTimeout(() => void this.#serial(settle), SETTLE_RETRY_MS).unref();
   }
 
   async #reserve(request: ReserveRequest): Promise<void> {
