@@ -40,7 +40,7 @@ const fullDisk: Fault = {
   fault: 'the disk of the state directory is full',
   promised:
     'new streams are refused and say why; no byte is lost; with space again all goes on, and what was answered survives a kill -9',
-  short: false,
+  short: true,
   needs: ['root'],
   async run() {
     await using disk = await smallDisk('8m');
@@ -71,7 +71,7 @@ const fullDisk: Fault = {
 const releaseOnFullDisk: Fault = {
   fault: 'a stream is released while the disk of the state directory is full',
   promised: 'it is released: nothing of it runs any more; with space again it is known as released',
-  short: false,
+  short: true,
   needs: ['root'],
   async run() {
     await using disk = await smallDisk('8m');
