@@ -54,7 +54,7 @@ for (const [flags, expected] of [
     const { exitCode, stderr } = await home.run(['policy', 'check', '--config', 's2cs.conf', ...flags]);
     assert.is(exitCode, 6, stderr);
     assert.match(stderr, expected);
-    assert.match(stderr, /SCI_FORBIDDEN\]\nTry: /);
+    assert.match(stderr, /SCI_(FORBIDDEN|ENCRYPTION_REQUIRED)\]\nTry: /);
   });
 }
 

@@ -89,7 +89,8 @@ class Site {
     const { first, last } = await freeRange(17);
     const gateways = [{ name: 'dtn1', wan: '127.0.0.2', lan: '127.0.0.3', ports: `${first}-${last - 1}` }];
     const state = join(home.path, 'state');
-    const config = { facility: 'aps', listen: `127.0.0.1:${last}`, state, auth: tokens('alice'), gateways };
+    const encryption = 'optional';
+    const config = { facility: 'aps', encryption, listen: `127.0.0.1:${last}`, state, auth: tokens('alice'), gateways };
     const site = new Site(home, config);
     await site.write();
     return site;

@@ -139,6 +139,9 @@ test('streams go to the node with the fewest, stay there, and are counted once',
   const later = site.runtime();
   assert.is((await later.place('aaaaaaaa-1')).node, nodes[0]);
   assert.is.not((await later.place('eeeeeeee-5')).node, nodes[0]);
+  const other = nodes.find((node) => node !== nodes[0]) ?? '';
+  const elsewhere = site.runtime({ nodes: [{ name: other, wan: '127.0.0.1', lan: '127.0.0.1' }] });
+  assert.is((await elsewhere.place('aaaaaaaa-1')).node, other, 'the other side of the stream is not its own');
   await end(later, ref);
   await expectCode(
     'SCI_RUNTIME_FAILED',

@@ -43,7 +43,11 @@ export class Placements {
     ours: readonly Session[],
     ofStream: (session: Session) => Promise<boolean>,
   ): Promise<string | undefined> {
-    for (const session of ours) if (await ofStream(session)) return nodeOf(session);
+    for (const session of ours) {
+      const node = nodeOf(session);
+      // Elsewhere the other gateway of the stream may have one for the same uid, if they share a controller.
+      if (this.nodes.some(({ name }) => name === node) && (await ofStream(session))) return node;
+    }
     return undefined;
   }
 
