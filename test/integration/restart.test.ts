@@ -82,7 +82,7 @@ s('a request that waits for HELLO can be sent again, and HELLO may come before t
 });
 
 s('the wait for HELLO and the lifetime go on, and end what they should', async () => {
-  await using here = await site({ limits: { helloTimeoutMs: 1_500, lifetimeMs: 2_500 } });
+  await using here = await site({ limits: { helloTimeoutMs: 5_000, lifetimeMs: 6_000 } });
   const first = await here.start();
   const uid = randomUUID();
   const lost = refused(first.peer.control.req({ uid, role: 'PROD', numConn: 1 }), 'SCI_SHUTTING_DOWN');
