@@ -172,11 +172,15 @@ test('forwards several listeners each to its own target, over IPv6 too', async (
 test('a connection that comes before its target ends at once', async (env) => {
   const prod = await startSide(env, 'PROD', credentials.PROD);
   const cons = await startSide(env, 'CONS', credentials.CONS);
-  const early = await env.dial(listener(cons));
-  await receiveAll(early).catch((error: unknown) => assert.instance(error, Error));
+  // It ends, or breaks, maybe before it was noticed to be open.
+  const comesEarly = (): Promise<unknown> =>
+    env
+      .dial(listener(cons))
+      .then(receiveAll)
+      .catch((error: NodeJS.ErrnoException) => assert.is.not(error.code, 'ECONNREFUSED'));
+  await comesEarly();
   await env.s2ds.updateTargets(cons.uid, [listener(prod)]);
-  const alsoEarly = await env.dial(listener(cons));
-  await receiveAll(alsoEarly).catch((error: unknown) => assert.instance(error, Error));
+  await comesEarly();
   await env.s2ds.updateTargets(prod.uid, [await env.server(named('a'))]);
   assert.is(await exchange(listener(cons), '1'), 'a1');
 });
