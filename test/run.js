@@ -7,7 +7,7 @@
  *     npm test -- core/test/address           files whose path contains this, on this Node.js
  *     npm test -- --fast | --real | --lts     only these; may be combined with each other and with paths
  *     npm test -- --limit 10                  seconds a file may take, instead of 180 (fast) and 900 (real, e2e)
- *     npm test -- --again 2                   so many files that fail may have a second try, which is said; .ci/run does so
+ *     npm test -- --again 3                   so many files that fail may have a second try, which is said; .ci/run does so
  *     npm test -- --in FOLDER                 *.test.js of that folder, with nothing prepared: for tests of the runner
  *
  * A file whose first lines say `// needs: haproxy, python3-grpc, ip, nft, root, netns` is skipped, with the reason,
