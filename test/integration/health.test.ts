@@ -139,9 +139,12 @@ s('not ready before the streams are taken charge of, nor while stopping; alive a
   assert.is((await getOver(session, '/readyz')).status, 200);
 
   const stopping = server.stop();
-  const late = await getOver(session, '/readyz');
-  assert.equal([late.status, late.json.status], [503, 'stopping']);
-  assert.is((await getOver(session, '/livez')).status, 200);
+  // From Node.js 24 on a server that closes takes nothing new on open connections either.
+  const late = await getOver(session, '/readyz').catch(() => 'refused' as const);
+  if (late !== 'refused') {
+    assert.equal([late.status, late.json.status], [503, 'stopping']);
+    assert.is((await getOver(session, '/livez')).status, 200);
+  }
   assert.is(await seen(), Serving.NOT_SERVING);
   assert.ok((await watch.next()).done, 'a watcher does not hold up the end');
   store.let('close');
