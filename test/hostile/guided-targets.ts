@@ -1,0 +1,80 @@
+import { createHash } from 'node:crypto';
+import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import * as assert from 'uvu/assert';
+import { formatAddress, parseAddress, SciStreamError } from '@scistream/core';
+import { formatTicket, makeCredentials, parseTicket } from '@scistream/core/client';
+import { encodeClosing, encodeHeader, FrameError, FrameParser } from '@scistream/example-producer-consumer';
+import type { Target } from './guided.js';
+
+const NOW = new Date('2026-01-01T00:00:00Z');
+
+/** Runs a parser; only a refusal with a code of the table, and no defect of ours, may come out of it. */
+function refuses(parse: () => void): void {
+  try {
+    parse();
+  } catch (error) {
+    if (!SciStreamError.is(error) || error.code === 'SCI_BUG') throw error;
+  }
+}
+
+const ticket = formatTicket({
+  uid: '9f3c2a10-0000-4000-8000-000000000001',
+  name: 'tomo',
+  s2cs: { host: '2001:db8::1', port: 5000 },
+  fingerprint: `sha256:${'ab'.repeat(32)}`,
+  listeners: [{ host: '203.0.113.10', port: 5100 }],
+  transport: 'tcp',
+  connections: 2,
+  bitsPerSecond: 20e9,
+  expiresAt: '2026-01-01T08:00:00.000Z',
+  tls: makeCredentials(new Date('2026-01-01T08:00:00Z')).to,
+});
+const [format = '', body = ''] = ticket.split('.');
+
+/** The parsers that read what strangers have written. */
+export const TARGETS: Readonly<Record<string, Target>> = {
+  address: {
+    seeds: ['127.0.0.1:80', '[::1]:5000', 'host.example:1', '[2001:db8::1%eth0]:65535'].map((text) =>
+      Buffer.from(text),
+    ),
+    words: ['[', ']', ':', '::', '.', '%', '0', '65536', 'xn--', '/', '\0', '-', '::ffff:1.2.3.4'],
+    code: /core\/dist\/address\.js$/,
+    take: (input) =>
+      refuses(() => {
+        const address = parseAddress(input.toString(), 'Address');
+        assert.equal(parseAddress(formatAddress(address), 'Address'), address);
+      }),
+  },
+  // What is in it; its checksum, which chance does not find, is made to fit.
+  ticket: {
+    seeds: [inflateRawSync(Buffer.from(body, 'base64url'))],
+    words: ['"', ':', ',', '{', '}', '[', ']', 'null', '-1', '1e999', '"__proto__":', '\\u0000', '"uid"', '"tls"'],
+    code: /core\/dist\/(client\/.*ticket|address|units).*\.js$/,
+    take: (input) =>
+      refuses(() => {
+        const packed = deflateRawSync(input).toString('base64url');
+        const sum = createHash('sha256').update(packed).digest('hex').slice(0, 8);
+        const read = parseTicket(`${format}.${packed}.${sum}`, NOW);
+        assert.equal(parseTicket(formatTicket(read), NOW), read);
+      }),
+  },
+  frames: {
+    seeds: [
+      encodeHeader({ last: true, connection: 1, sequence: 2, sentNs: 3n, payloadBytes: 0, payloadCrc: 0, seed: 4 }),
+      Buffer.concat([
+        encodeHeader({ last: true, connection: 1, sequence: 2, sentNs: 3n, payloadBytes: 16, payloadCrc: 0, seed: 4 }),
+        encodeClosing({ firstSequence: 1, frames: 1, sha256: undefined }),
+      ]),
+    ],
+    words: ['\0\0\0\0', '\xff\xff\xff\xff'],
+    code: /producer-consumer\/dist\/.*\.js$/,
+    take(input) {
+      const parser = new FrameParser({ payload: () => undefined, frame: () => undefined, closing: () => undefined });
+      try {
+        parser.push(input);
+      } catch (error) {
+        if (!(error instanceof FrameError)) throw error;
+      }
+    },
+  },
+};

@@ -1,0 +1,37 @@
+/**
+ * Looks for input that a parser does not stand, guided by what code it runs:
+ *
+ *     npm run fuzz -- address|ticket|frames [--seconds 30] [--seed N]
+ *
+ * Ends with 1 and the input when there is one.
+ */
+import { parseArgs } from 'node:util';
+import { ensureBuilt, ensureInstalled, SetupError } from '../setup.js';
+
+try {
+  ensureInstalled();
+  ensureBuilt();
+} catch (error) {
+  if (!(error instanceof SetupError)) throw error;
+  process.stderr.write(`setup: ${error.message}\n`);
+  process.exit(1);
+}
+const { fuzz } = await import('../../.build/test/hostile/guided.js');
+const { TARGETS } = await import('../../.build/test/hostile/guided-targets.js');
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { seconds: { type: 'string', default: '30' }, seed: { type: 'string' } },
+});
+const target = TARGETS[positionals[0]];
+const seconds = Number(values.seconds);
+const seed = Number(values.seed ?? Date.now() % 2 ** 31);
+if (!target || !(seconds > 0) || !Number.isInteger(seed)) {
+  process.stderr.write(`Usage: npm run fuzz -- ${Object.keys(TARGETS).join('|')} [--seconds 30] [--seed N]\n`);
+  process.exit(2);
+}
+const { defect, ...counts } = await fuzz(target, { ms: 1000 * seconds, seed });
+process.stdout.write(`${JSON.stringify({ target: positionals[0], seed, ...counts })}\n`);
+if (defect) {
+  process.stdout.write(`${JSON.stringify(defect.input.toString('latin1'))}\n${defect.error.stack}\n`);
+  process.exit(1);
+}
