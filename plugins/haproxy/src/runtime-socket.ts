@@ -5,7 +5,7 @@ import { messageOf, quote, S2DSException, within, type ContainerRef, type Contai
 /** Name of HAProxy's runtime socket in the directory of its instance. */
 export const RUNTIME_SOCKET = 'haproxy.sock';
 
-const DEADLINE_MS = 2_000;
+const DEADLINE_MS = 10_000;
 
 /** What a word of a command may consist of: nothing that ends it or starts another one (management guide §9.3). */
 const WORD = /^[\w.:/@-]+$/;
