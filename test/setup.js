@@ -95,6 +95,19 @@ export function ensureBuilt(project = 'tsconfig.build.json') {
   step('tsc -b', [process.execPath, compiler, '-b', project]);
 }
 
+/** What a command of its own needs on a bare clone: packages and a build; and the programs of the system. Ends the process without them. */
+export function prepareOrExit() {
+  try {
+    ensureInstalled();
+    ensureBuilt();
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    process.stderr.write(`setup: ${error.message}\n`);
+    process.exit(1);
+  }
+  process.env.PATH = searchPath;
+}
+
 /**
  * Installs the Debian packages the tests with real proxies need (or only those that `names` ask for), on Debian as root and unless SCISTREAM_NO_PROVISION=1;
  * otherwise it says what is missing, and the tests that need it are skipped with that reason. Never throws for a

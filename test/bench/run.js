@@ -1,13 +1,5 @@
 /** `npm run bench` on a bare clone: installs and builds what is missing, then measures. See main.ts for the flags. */
-import { ensureBuilt, ensureInstalled, searchPath, SetupError } from '../setup.js';
+import { prepareOrExit } from '../setup.js';
 
-try {
-  ensureInstalled();
-  ensureBuilt();
-} catch (error) {
-  if (!(error instanceof SetupError)) throw error;
-  process.stderr.write(`setup: ${error.message}\n`);
-  process.exit(1);
-}
-process.env.PATH = searchPath;
+prepareOrExit();
 await import('../../.build/test/bench/main.js');

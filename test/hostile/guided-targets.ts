@@ -2,11 +2,10 @@ import { createHash } from 'node:crypto';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import * as assert from 'uvu/assert';
 import { formatAddress, parseAddress, SciStreamError } from '@scistream/core';
-import { formatTicket, makeCredentials, parseTicket } from '@scistream/core/client';
+import { formatTicket, parseTicket } from '@scistream/core/client';
 import { encodeClosing, encodeHeader, FrameError, FrameParser } from '@scistream/example-producer-consumer';
 import type { Target } from './guided.js';
-
-const NOW = new Date('2026-01-01T00:00:00Z');
+import { NOW, TICKET } from './sample-ticket.js';
 
 /** Runs a parser; only a refusal with a code of the table, and no defect of ours, may come out of it. */
 function refuses(parse: () => void): void {
@@ -17,19 +16,7 @@ function refuses(parse: () => void): void {
   }
 }
 
-const ticket = formatTicket({
-  uid: '9f3c2a10-0000-4000-8000-000000000001',
-  name: 'tomo',
-  s2cs: { host: '2001:db8::1', port: 5000 },
-  fingerprint: `sha256:${'ab'.repeat(32)}`,
-  listeners: [{ host: '203.0.113.10', port: 5100 }],
-  transport: 'tcp',
-  connections: 2,
-  bitsPerSecond: 20e9,
-  expiresAt: '2026-01-01T08:00:00.000Z',
-  tls: makeCredentials(new Date('2026-01-01T08:00:00Z')).to,
-});
-const [format = '', body = ''] = ticket.split('.');
+const [format = '', body = ''] = formatTicket(TICKET).split('.');
 
 /** The parsers that read what strangers have written. */
 export const TARGETS: Readonly<Record<string, Target>> = {

@@ -6,16 +6,9 @@
  * Ends with 1 and the input when there is one.
  */
 import { parseArgs } from 'node:util';
-import { ensureBuilt, ensureInstalled, SetupError } from '../setup.js';
+import { prepareOrExit } from '../setup.js';
 
-try {
-  ensureInstalled();
-  ensureBuilt();
-} catch (error) {
-  if (!(error instanceof SetupError)) throw error;
-  process.stderr.write(`setup: ${error.message}\n`);
-  process.exit(1);
-}
+prepareOrExit();
 const { fuzz } = await import('../../.build/test/hostile/guided.js');
 const { TARGETS } = await import('../../.build/test/hostile/guided-targets.js');
 const { values, positionals } = parseArgs({

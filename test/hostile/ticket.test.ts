@@ -3,24 +3,12 @@ import { createHash } from 'node:crypto';
 import { deflateRawSync } from 'node:zlib';
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { formatTicket, makeCredentials, parseTicket, type Ticket } from '@scistream/core/client';
+import { formatTicket, parseTicket, type Ticket } from '@scistream/core/client';
 import { hostileText, hostileValue, hunt, nearly, refusalOf } from './hunt.js';
+import { NOW, TICKET } from './sample-ticket.js';
 
 const s = hunt('tickets');
 
-const NOW = new Date('2026-01-01T00:00:00Z');
-const TICKET: Ticket = {
-  uid: '9f3c2a10-0000-4000-8000-000000000001',
-  name: 'tomo',
-  s2cs: { host: '2001:db8::1', port: 5000 },
-  fingerprint: `sha256:${'ab'.repeat(32)}`,
-  listeners: [{ host: '203.0.113.10', port: 5100 }],
-  transport: 'tcp',
-  connections: 2,
-  bitsPerSecond: 20e9,
-  expiresAt: '2026-01-01T08:00:00.000Z',
-  tls: makeCredentials(new Date('2026-01-01T08:00:00Z')).to,
-};
 const { tls: _tls, ...PLAIN } = TICKET;
 const TEXTS = [formatTicket(TICKET), formatTicket(PLAIN), 'scistream1.abc.01234567'];
 

@@ -1,0 +1,17 @@
+import { makeCredentials, type Ticket } from '@scistream/core/client';
+
+/** When the ticket is read. */
+export const NOW = new Date('2026-01-01T00:00:00Z');
+/** One that has everything a ticket can have. */
+export const TICKET: Ticket = {
+  uid: '9f3c2a10-0000-4000-8000-000000000001',
+  name: 'tomo',
+  s2cs: { host: '2001:db8::1', port: 5000 },
+  fingerprint: `sha256:${'ab'.repeat(32)}`,
+  listeners: [{ host: '203.0.113.10', port: 5100 }],
+  transport: 'tcp',
+  connections: 2,
+  bitsPerSecond: 20e9,
+  expiresAt: '2026-01-01T08:00:00.000Z',
+  tls: makeCredentials(new Date('2026-01-01T08:00:00Z')).to,
+};
