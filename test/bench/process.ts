@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
-import { within } from '@scistream/core';
+import { systemCode, within } from '@scistream/core';
 
 /** Fifty containers at once take a while. */
 const ANSWER_MS = 300_000;
@@ -129,10 +129,14 @@ export class Program implements AsyncDisposable {
   }
 }
 
-/** CPU time that living processes have used so far, all threads, user and system, in seconds. */
+/**
+ * CPU time that processes have used so far, all threads, user and system, in seconds. One that has ended counts nothing: a
+ * worker of nginx from before its first targets goes when it likes, and has carried nothing.
+ */
 export function cpuSeconds(pids: readonly number[]): number {
   return pids.reduce((sum, pid) => {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const stat = statOf(pid);
+    if (stat === undefined) return sum;
     // The name in parentheses may hold anything, so fields count from the last ')': utime and stime are 14 and 15.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     return sum + (Number(fields[11]) + Number(fields[12])) * TICK_SECONDS;
@@ -148,4 +152,13 @@ export function residentBytes(pid: number): number {
 /** Open file descriptors of a process. */
 export function openDescriptors(pid: number): number {
   return readdirSync(`/proc/${pid}/fd`).length;
+}
+
+function statOf(pid: number): string | undefined {
+  try {
+    return readFileSync(`/proc/${pid}/stat`, 'utf8');
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ESRCH') return undefined;
+    throw error;
+  }
 }
