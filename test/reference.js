@@ -7,11 +7,13 @@
  *
  * A code block of README.md or docs/ after `<!-- from: path -->` is that file, after `<!-- from: path#name -->` its
  * lines between `// region name` and `// endregion` (or `#`, as comments are in that file), without their indentation.
- * docs/reference/errors.md is the code table of core. Needs a build, as it imports core.
+ * docs/reference/errors.md is the code table of core, docs/reference/commands.md what commands answer to `--help`. Needs a
+ * build, as it imports both.
  */
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
+import { commandsPage } from './command-reference.js';
 import { root } from './setup.js';
 
 /** A marker and the code block right after it: path, region, fence with its language, old content. */
@@ -105,6 +107,7 @@ async function wanted(snippets) {
   if (snippets === undefined) {
     const { ERROR_CODES } = await import('@scistream/core');
     pages.set(join(root, 'docs/reference/errors.md'), errorsPage(ERROR_CODES));
+    pages.set(join(root, 'docs/reference/commands.md'), await commandsPage());
   }
   for (const path of markdownFiles(folder)) {
     if (pages.has(path)) continue;
