@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ERROR_CODES } from '@scistream/core';
+import { toJsonSchema } from '@scistream/core/config';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 
@@ -30,6 +31,31 @@ repository('the reference describes every error code and no other', async () => 
   const headings = [...page.matchAll(/^#+ `?(SCI_\w+)`?$/gm)].map(([, code]) => code);
   assert.equal(headings.sort(), Object.keys(ERROR_CODES).sort());
 });
+
+/** All keys in a JSON Schema, with where they stand. */
+function keysOf(schema: unknown, path = ''): [path: string, key: string][] {
+  if (typeof schema !== 'object' || schema === null) return [];
+  return Object.entries(schema).flatMap(([name, part]: [string, unknown]) => {
+    if (name !== 'properties') return name === 'default' ? [] : keysOf(part, path);
+    return Object.entries(part as object).flatMap(([key, below]): [string, string][] => [
+      [`${path}.${key}`, key],
+      ...keysOf(below, `${path}.${key}`),
+    ]);
+  });
+}
+
+for (const kind of ['s2cs', 's2ds', 's2uc'] as const) {
+  repository(`the reference names every key of the configuration of ${kind}`, async () => {
+    const page = await readFile(join(ROOT, 'docs/reference/config.md'), 'utf8');
+    const named = new Set([...page.matchAll(/`[^`]+`/g)].flatMap(([code]) => code.match(/\w+/g) ?? []));
+    const keys = keysOf(toJsonSchema(kind));
+    assert.ok(keys.length > 5);
+    assert.equal(
+      keys.filter(([, key]) => !named.has(key)).map(([path]) => path),
+      [],
+    );
+  });
+}
 
 repository.run();
 
