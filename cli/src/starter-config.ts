@@ -48,7 +48,7 @@ gateways:
     # s2ds: unix:/run/scistream/s2ds.sock      # default: embedded in the control server; or https://host:port with tls
     # capacity: 100Gbps
 
-# proxies: { haproxy: { threads: 2 } }         # options of proxies
+# proxies: { haproxy: { processes: 2 } }       # options of proxies
 # plugins: ["@scistream/plugin-haproxy"]       # must be installed; others are not used then
 `,
   s2ds: `# Configuration of a SciStream data server on a gateway node. Check it with: s2ds --config FILE --check
@@ -60,7 +60,7 @@ lan: 127.0.0.1                      # outbound (CONS) listeners bind here: the a
 ports: 5100-5200
 proxy: relay                        # see: scistream proxies
 runtime: process                    # see: scistream runtimes
-# proxies: { haproxy: { threads: 2 } }
+# proxies: { haproxy: { processes: 2 } }
 `,
 } as const;
 

@@ -72,8 +72,8 @@ s('a proxy is looked for where the configuration says it is, and its options are
   const gone = await listed(home, 'proxies', 'haproxy', { proxies: { haproxy: { executable: '/no/such' } } });
   assert.match(gone.missing?.what ?? '', '/no/such');
   assert.match(gone.missing?.how.join() ?? '', 'proxies.haproxy.executable');
-  const wrong = await listed(home, 'proxies', 'haproxy', { proxies: { haproxy: { threads: 'many' } } });
-  assert.match(wrong.missing?.what ?? '', 'proxies.haproxy.threads');
+  const wrong = await listed(home, 'proxies', 'haproxy', { proxies: { haproxy: { processes: 'many' } } });
+  assert.match(wrong.missing?.what ?? '', 'proxies.haproxy.processes');
 });
 
 s('of an engine it is said whether there is no socket, nobody listens, or no answer comes', async ({ home }) => {

@@ -27,8 +27,8 @@ export class Supervision {
   readonly #stop = new AbortController();
   readonly #signal: AbortSignal;
   #settle: (error: S2DSException | undefined) => void = () => undefined;
-  /** When programs ended by themselves lately, ms. */
-  #deaths: number[] = [];
+  /** When the program of each instance ended by itself lately, ms. */
+  readonly #deaths = new Map<number, readonly number[]>();
   #reviving = 0;
   #restarts = 0;
   #error: S2DSException | undefined;
@@ -91,7 +91,7 @@ export class Supervision {
       while (!signal.aborted && !this.#error) {
         this.context.log.warn({ uid, proxy, exit: state.exit, error: why.message }, 'proxy ended by itself');
         try {
-          await this.#pause(why);
+          await this.#pause(index, why);
           if (this.#error) break;
           this.watch(await this.stream.replace(index, signal), index);
           this.#restarts += 1;
@@ -105,16 +105,17 @@ export class Supervision {
     this.#reviving -= 1;
   }
 
-  /** Waits longer from death to death, or gives the stream up when there were too many. */
-  async #pause(why: S2DSException): Promise<void> {
+  /** Waits longer from death to death, or gives the stream up when there were too many of one instance. */
+  async #pause(index: number, why: S2DSException): Promise<void> {
     const now = Date.now();
-    this.#deaths = [...this.#deaths.filter((death) => death > now - WINDOW_MS), now];
-    if (this.#deaths.length > MAX_RESTARTS) {
+    const deaths = [...(this.#deaths.get(index) ?? []).filter((death) => death > now - WINDOW_MS), now];
+    this.#deaths.set(index, deaths);
+    if (deaths.length > MAX_RESTARTS) {
       this.#error = why;
       await this.stream.end();
       this.#settle(why);
-    } else if (this.#deaths.length > 1) {
-      await sleep(BACK_OFF_MS * 2 ** (this.#deaths.length - 2), undefined, { signal: this.#signal });
+    } else if (deaths.length > 1) {
+      await sleep(BACK_OFF_MS * 2 ** (deaths.length - 2), undefined, { signal: this.#signal });
     }
   }
 }

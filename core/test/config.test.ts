@@ -55,7 +55,7 @@ state: state
 auth: [{ use: token, tokens: [{ subject: a }] }]
 limits: { helloTimeout: 5s, lifetime: 20d }
 gateways: [{ name: dtn1, wan: 203.0.113.10, lan: "2001:DB8::1", ports: 6000-6001, capacity: 100Gbps }]
-proxies: { haproxy: { threads: 2 } }
+proxies: { haproxy: { processes: 2 } }
 `,
   );
   const { config } = await loadConfig('s2cs', { file, env: {} });
@@ -67,7 +67,7 @@ proxies: { haproxy: { threads: 2 } }
   assert.is(config.limits.lifetimeMs, 20 * 86_400_000);
   assert.is(config.gateways[0]?.capacity, 100e9);
   assert.is(config.gateways[0]?.lan, '2001:db8::1');
-  assert.equal(config.proxies, { haproxy: { threads: 2 } });
+  assert.equal(config.proxies, { haproxy: { processes: 2 } });
 });
 
 s('parses the configuration of a user', async () => {

@@ -89,7 +89,7 @@ function check(wish: Wish, render: (view: StreamView) => string): void {
 const renderer = (name: string) => createRenderer([templateDirectory(name)]);
 
 const haproxyRenderer = renderer('haproxy');
-const haproxyOptions = HaproxyOptions.parse({ threads: 1 });
+const haproxyOptions = HaproxyOptions.parse({});
 s('template: haproxy', wishes, (wish) =>
   check(wish, (view) =>
     haproxy(haproxyRenderer, view, haproxyOptions, view.role === 'PROD' ? 'runtime-socket' : 'master-worker'),

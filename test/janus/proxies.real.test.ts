@@ -32,7 +32,7 @@ const ports = new RangePortAllocator({ first: FIRST_PORT, last: FIRST_PORT + 99 
 const haproxy = (site: JanusSite, runtime: JanusRuntime): HaproxyContainer =>
   new HaproxyContainer(
     testContext({ runtime, dataDir: site.directory.path }),
-    HaproxyOptions.parse({ image: site.engine.image, threads: 1 }),
+    HaproxyOptions.parse({ image: site.engine.image }),
   );
 
 /** A stream placed by a runtime, as a data server asks for it. */

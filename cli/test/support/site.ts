@@ -48,7 +48,7 @@ export class Site implements AsyncDisposable {
           ...(gateways[facility] && { gateway: gateways[facility] }),
           proxies: {
             relay: { image, processes: 1 },
-            haproxy: { image, threads: 1 },
+            haproxy: { image },
             nginx: { image, module: MODULE },
             stunnel: { image },
           },

@@ -1,5 +1,6 @@
 import { Agent } from 'node:http';
 import { Agent as SecureAgent } from 'node:https';
+import { inspect } from 'node:util';
 import Docker from 'dockerode';
 import { messageOf, SciStreamError, type Advice, type Logger } from '@scistream/core';
 import type { Endpoint } from './endpoint.js';
@@ -153,7 +154,7 @@ function isOlder(api: string): boolean {
 /** Every key is given, because what is missing dockerode takes from the environment. No connection is kept: an engine
  * that restarts would leave dead ones, and a request on one of them fails. */
 function dockerOptions({ transport, path, host, port, tls, ...rest }: Endpoint): Docker.DockerOptions {
-  const plain = new Agent({ keepAlive: false });
+  const plain = brief(new Agent({ keepAlive: false }));
   const base = {
     ...{
       pathPrefix: '/',
@@ -167,10 +168,16 @@ function dockerOptions({ transport, path, host, port, tls, ...rest }: Endpoint):
   };
   if (transport === 'unix') return Object.assign(base, { socketPath: path, agent: plain });
   if (transport === 'ssh') {
-    const agent = new SshAgent({ transport, ...(host ? { host } : {}), ...(port ? { port } : {}), ...rest });
+    const agent = brief(new SshAgent({ transport, ...(host ? { host } : {}), ...(port ? { port } : {}), ...rest }));
     return Object.assign(base, { host: 'engine', port: 80, agent });
   }
   if (!tls) return Object.assign(base, { host, port, agent: plain });
-  const secure = { host, port, protocol: 'https' as const, agent: new SecureAgent({ keepAlive: false }), ...tls };
-  return Object.assign(base, secure);
+  const agent = brief(new SecureAgent({ keepAlive: false }));
+  return Object.assign(base, { host, port, protocol: 'https' as const, agent, ...tls });
 }
+
+/**
+ * docker-modem 5.0 writes every request out for its log, whether anybody reads that or not, and comes from the agent to
+ * all connections that are open: with fifty containers that is most of what a daemon does.
+ */
+const brief = <A extends Agent>(agent: A): A => Object.assign(agent, { [inspect.custom]: () => 'Agent' });

@@ -1,9 +1,11 @@
 import { spawn } from 'node:child_process';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
-import { createServer as httpServer } from 'node:http';
+import { createServer as httpServer, type ClientRequest } from 'node:http';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { LABELS, SciStreamError, silentLogger } from '@scistream/core';
@@ -83,6 +85,24 @@ s('says when a tcp host refuses, has no name, or ssh fails', async () => {
   assert.match((await complaint('tcp://no-such-host.invalid:2375', at.path)).message, /no-such-host\.invalid/);
   assert.match((await complaint('ssh://127.0.0.1:9', at.path)).message, /ssh/);
   assert.match((await complaint('nonsense://x', at.path)).message, /no address/);
+});
+
+/** docker-modem does that with every request: fifty containers at once took minutes. */
+s('writing a request out does not write out all that are open', async () => {
+  await using at = await temporaryDirectory();
+  const written: string[] = [];
+  const note = (message: unknown): void => {
+    const { agent } = (message as { readonly request: ClientRequest & { readonly agent: unknown } }).request;
+    written.push(inspect(agent, { showHidden: true, depth: null }));
+  };
+  subscribe('http.client.request.start', note);
+  try {
+    await using _ = await listening(saying({ hello: 1 }, {}), join(at.path, 'd.sock'));
+    await complaint(`unix://${at.path}/d.sock`, at.path);
+  } finally {
+    unsubscribe('http.client.request.start', note);
+  }
+  assert.equal([...new Set(written)], ['Agent']);
 });
 
 /** An engine whose commands never end, and have a pid on its machine that here is somebody else's. */

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import {
   createRenderer,
   ProxyContainer,
@@ -21,8 +22,11 @@ import { ask, commandFailed, isRetargeted } from './runtime-socket.js';
 /** Lines at the end of a young instance's log among which its master says that the worker has been loaded. */
 const FIRST_LINES = 50;
 
+/** Per stream, where the configuration does not say. */
+const MOST_PROCESSES = 4;
+
 /**
- * TCP over HAProxy, one instance per stream, encrypted where asked. Neither a listener nor a connection in flight is ever
+ * TCP over HAProxy, one instance or a few per stream, encrypted where asked. Neither a listener nor a connection in flight is ever
  * touched by new targets. Where the runtime reaches unix sockets, an instance is one process that is told its targets
  * through the runtime socket; the configuration file is rewritten too, so that it always says what runs. Elsewhere it is
  * a master that starts a new worker for them, while old ones serve what they have accepted; there are no statistics then.
@@ -55,6 +59,16 @@ export class HaproxyContainer extends ProxyContainer {
     this.#mode = dial ? 'runtime-socket' : 'master-worker';
     this.#options = options;
     this.#renderer = createRenderer([...(options.templates ? [options.templates] : []), templateDirectory('haproxy')]);
+  }
+
+  /**
+   * Several, because each has one thread: HAProxy's select writes down what each thread polls in one place for all, so that
+   * with more of them a wake-up can get lost, and with it the rest of a connection (ev_select.c of 2.6.12; one connection of
+   * some 10000 under load).
+   */
+  protected override instances(): number {
+    const usual = this.context.runtime.supports.images ? 1 : Math.min(availableParallelism(), MOST_PROCESSES);
+    return this.#options.processes ?? usual;
   }
 
   /**

@@ -16,7 +16,7 @@ const CIPHERS = 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY
 /** Largest descriptor limit with which select(2) is used, whose sets hold 1024. */
 const SELECT_LIMIT = 1000;
 
-/** Descriptors besides two per connection and one per listener: log, poller, timer and runtime socket of each thread. */
+/** Descriptors besides two per connection and one per listener: log, poller, timer and runtime socket. */
 const SPARE_DESCRIPTORS = 64;
 
 /**
@@ -30,7 +30,7 @@ export type Mode = 'runtime-socket' | 'master-worker';
 
 /** The configuration file for a stream as it is now. Every value in `view` has been parsed into a type before. */
 export function renderConfig(renderer: Renderer, view: StreamView, options: HaproxyOptions, mode: Mode): string {
-  const { threads, bufferSize, maxConnections } = options;
+  const { bufferSize, maxConnections } = options;
   const { uid, role, listeners, targets, tls, sources = [] } = view;
   const fileLimit = 2 * maxConnections + listeners.length + SPARE_DESCRIPTORS;
   return renderer.render(`${CONFIG}.njk`, {
@@ -41,10 +41,7 @@ export function renderConfig(renderer: Renderer, view: StreamView, options: Hapr
     socket: RUNTIME_SOCKET,
     checkVariable: CHECK_VARIABLE,
     fileLimit,
-    // Its select writes down what each thread polls in one place for all, so that with threads a wake-up can get lost, and
-    // with it the rest of a connection (ev_select.c of 2.6.12; one connection of some 10000 under load).
-    select: threads === 1 && fileLimit <= SELECT_LIMIT,
-    threads,
+    select: fileLimit <= SELECT_LIMIT,
     bufferSize,
     sources,
     tls: tls && { peer: tls.peer, ciphers: CIPHERS },

@@ -23,7 +23,7 @@ export const isRetargeted = (reply: string): boolean => RETARGETED.test(reply);
  * Sends one command to the runtime API of an instance, on a connection of its own, and returns the whole reply. HAProxy
  * has no exit codes: the caller must match the text. Any number of calls may overlap (`stats maxconn` is 10; more wait).
  * @param words The command in words; a word that could smuggle in a second command is refused before anything is sent.
- * @throws S2DSException SCI_PROXY_COMMAND_FAILED also when there is no answer within 2 s.
+ * @throws S2DSException SCI_PROXY_COMMAND_FAILED also when there is no answer within 10 s.
  */
 export async function ask(runtime: ContainerRuntime, ref: ContainerRef, words: readonly string[]): Promise<string> {
   const bad = words.find((word) => !WORD.test(word));

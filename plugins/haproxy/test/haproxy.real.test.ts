@@ -37,11 +37,19 @@ function test(name: string, run: (env: ProxyEnvironment) => Promise<void>, optio
   s(name, () => withHaproxy(options, run));
 }
 
-async function instanceDirectory(env: ProxyEnvironment): Promise<{ name: string; path: string }> {
-  const [instance, ...others] = await env.runtime.list({});
+interface Place {
+  readonly name: string;
+  readonly path: string;
+}
+
+const instances = async (env: ProxyEnvironment): Promise<readonly Place[]> =>
+  (await env.runtime.list({})).map(({ name }) => ({ name, path: join(env.directory.path, 'instances', name) }));
+
+async function instanceDirectory(env: ProxyEnvironment): Promise<Place> {
+  const [instance, ...others] = await instances(env);
   assert.ok(instance);
   assert.is(others.length, 0);
-  return { name: instance.name, path: join(env.directory.path, 'instances', instance.name) };
+  return instance;
 }
 
 const counters = async (env: ProxyEnvironment, uid: string): Promise<ListenerStatistics | undefined> =>
@@ -95,12 +103,15 @@ test('nothing but the given address is listened on, and nobody else can read the
   const request = await env.start({ count: 2 });
   await env.s2ds.updateTargets(request.uid, [{ host: '127.0.0.1', port: 9 }]);
   assert.equal(await env.listening(), request.listeners.map(({ address }) => formatAddress(address)).sort());
-  const { path } = await instanceDirectory(env);
-  const names = await readdir(path);
-  const modes = await Promise.all(names.map(async (name) => ((await stat(join(path, name))).mode & 0o777).toString(8)));
-  assert.ok(names.includes('haproxy.cfg') && names.includes('haproxy.sock'));
-  assert.equal(new Set(modes), new Set(['600']));
-  assert.is((await stat(path)).mode & 0o777, 0o700);
+  for (const { path } of await instances(env)) {
+    const names = await readdir(path);
+    const modes = await Promise.all(
+      names.map(async (name) => ((await stat(join(path, name))).mode & 0o777).toString(8)),
+    );
+    assert.ok(names.includes('haproxy.cfg') && names.includes('haproxy.sock'));
+    assert.equal(new Set(modes), new Set(['600']));
+    assert.is((await stat(path)).mode & 0o777, 0o700);
+  }
 });
 
 test('the configuration file always says what runs', async (env) => {

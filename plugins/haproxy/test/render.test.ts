@@ -46,10 +46,10 @@ s('own sockets, IPv4 and IPv6 targets', async () => {
 const tls = { certificate: 'CERT\n', key: 'KEY\n', ca: 'CA\n', peer: 'cons.6f1c2a3e.scistream' };
 const everywhere = [{ address: { host: '0.0.0.0', port: 5100 } }];
 
-s('polls by select with one thread and few connections, and by epoll otherwise', () => {
+s('polls by select with few connections, and by epoll otherwise', () => {
   const text = (given: object): string => renderConfig(renderer, view, HaproxyOptions.parse(given), 'runtime-socket');
   assert.match(text({}), /nbthread 1\n[^]*noepoll/);
-  for (const given of [{ threads: 2 }, { maxConnections: 500 }]) assert.not.match(text(given), 'noepoll');
+  assert.not.match(text({ maxConnections: 500 }), 'noepoll');
 });
 
 s('a TLS server on inherited sockets', async () => {
@@ -99,7 +99,7 @@ pluginContract({
 });
 
 s('an option that does not exist is refused', () => {
-  assert.not.ok(HaproxyOptions.safeParse({ thread: 2 }).success);
+  assert.not.ok(HaproxyOptions.safeParse({ process: 2 }).success);
   assert.not.ok(HaproxyOptions.safeParse({ maxConnections: 0 }).success);
 });
 
