@@ -2,7 +2,6 @@ import { Namespaces } from '../support/namespaces.js';
 import type { Bench, Part } from './bench.js';
 import { chain, direct, Gateway, type Forwarder } from './forwarders.js';
 import { Producers } from './iperf.js';
-import { succeed } from './process.js';
 import { FOUR, measureThroughput, ONE, throughputTable } from './throughput.js';
 
 /** Only inside the namespaces, so they clash with nothing. */
@@ -35,7 +34,7 @@ async function makeNetwork(): Promise<Network> {
     await network.ip('outbound', 'route', 'add', 'default', 'via', INBOUND_WAN);
     await network.ip('consumer', 'route', 'add', 'default', 'via', OUTBOUND_LAN);
     for (const gateway of ['inbound', 'outbound'] as const) {
-      await succeed([...network.prefix(gateway), 'sh', '-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward']);
+      await network.run(gateway, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward');
     }
     return network;
   } catch (error) {

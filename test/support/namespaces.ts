@@ -52,6 +52,11 @@ export class Namespaces<Role extends string> implements AsyncDisposable {
     await ip('-n', this.name(role), ...args);
   }
 
+  /** Runs any command there. */
+  async run(role: Role, ...command: readonly string[]): Promise<void> {
+    await ip('netns', 'exec', this.name(role), ...command);
+  }
+
   /** A cable between two namespaces, whose ends are up. */
   async link(left: End<Role>, right: End<Role>): Promise<void> {
     const where = ({ at }: End<Role>): readonly string[] => (at === undefined ? [] : ['netns', this.name(at)]);
