@@ -26,6 +26,9 @@ const init = async (home: Home, ...args: readonly string[]): Promise<readonly Ma
 const read = (home: Home, ...names: readonly string[]): Promise<readonly string[]> =>
   Promise.all(names.map((name) => readFile(join(home.path, 'certs', name), 'utf8')));
 
+/** Whether all of it fits together. */
+const FITS = 'cert show certs/server.crt --ca certs/ca.crt --key certs/server.key --host a.example'.split(' ');
+
 s('init makes what is not there, for the names given and this machine, and keys for nobody else', async ({ home }) => {
   const made = await init(home, 's2cs.aps.example', '2001:DB8::7', '--client', 'alice');
   const [, server] = made;
@@ -69,18 +72,7 @@ s('init leaves nothing behind when it is asked for nonsense', async ({ home }) =
 
 s('show says what is wrong, and ends with 1 then', async ({ home }) => {
   await init(home, 'a.example', '--client', 'alice');
-  const good = [
-    'cert',
-    'show',
-    'certs/server.crt',
-    '--ca',
-    'certs/ca.crt',
-    '--key',
-    'certs/server.key',
-    '--host',
-    'a.example',
-  ];
-  const { exitCode, stdout } = await home.run(good);
+  const { exitCode, stdout } = await home.run(FITS);
   assert.is(exitCode, 0, stdout);
   assert.match(stdout, /names \(SAN\) {2}a\.example/);
   for (const [args, says] of [
@@ -108,18 +100,7 @@ s('renew keeps the names, and the key unless asked', async ({ home }) => {
   assert.is(same, key);
   await home.json('cert', 'renew', 'certs/server.crt', '--new-key');
   assert.is.not((await read(home, 'server.key'))[0], key);
-  const fits = [
-    'cert',
-    'show',
-    'certs/server.crt',
-    '--ca',
-    'certs/ca.crt',
-    '--key',
-    'certs/server.key',
-    '--host',
-    'a.example',
-  ];
-  assert.is((await home.run(fits)).exitCode, 0);
+  assert.is((await home.run(FITS)).exitCode, 0);
   assert.is((await home.failure('cert', 'renew', 'certs/none.crt')).code, 'SCI_CERTIFICATE_INVALID');
   assert.is(
     (await home.failure('cert', 'renew', 'certs/server.crt', '--ca', 'certs/server.crt')).code,

@@ -9,8 +9,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { silentLogger, type Address, type ContainerRef, type ContainerSpec } from '@scistream/core';
 import { ProcessRuntime, RangePortAllocator, RelayContainer, relayOptions } from '@scistream/core/server';
-import { temporaryDirectory, testContext } from '@scistream/core/testing';
-import { Authority } from './support/credentials.js';
+import { freeRange, temporaryDirectory, testContext, testCredentials } from '@scistream/core/testing';
 import { readAll, until } from './support/relay.js';
 
 /** Processes of this machine that know of it what those in a container of a far engine would: their own files. */
@@ -50,7 +49,7 @@ s('carries its program with it, follows new targets by signal, and restarts with
   const relay = new RelayContainer(testContext({ runtime, dataDir: directory.path }), relayOptions.parse({}));
   assert.equal([relay.supports.statistics, relay.supports.liveRetarget], [false, true]);
   const uid = randomUUID();
-  const allocator = new RangePortAllocator({ first: 9800, last: 9899 });
+  const allocator = new RangePortAllocator(await freeRange(4));
   const listeners = await allocator.allocate({ uid, host: '127.0.0.1', transport: 'tcp', count: 1 });
   const [a, b] = [await target('a'), await target('b')];
   const address = listeners[0]?.address ?? a.address;
@@ -94,12 +93,10 @@ s('says why it does not follow', async () => {
   const runtime = new FarRuntime({ directory: directory.path, log: silentLogger });
   const relay = new RelayContainer(testContext({ runtime, dataDir: directory.path }), relayOptions.parse({}));
   const uid = randomUUID();
-  const allocator = new RangePortAllocator({ first: 9800, last: 9899 });
+  const allocator = new RangePortAllocator(await freeRange(4));
   const listeners = await allocator.allocate({ uid, host: '127.0.0.1', transport: 'tcp', count: 1 });
   try {
-    const authority = await Authority.make();
-    const own = await authority.issue('prod.stream');
-    const tls = { certificate: own['tls.crt'], key: own['tls.key'], ca: own['ca.crt'], peer: 'cons.stream' };
+    const { PROD: tls } = await testCredentials();
     await relay.start({ uid, role: 'PROD', transport: 'tcp', listeners, tls });
     const [{ name = '', pid = 0 } = {}] = await runtime.list({});
     process.kill(pid, 'SIGSTOP');

@@ -3,7 +3,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { systemCode } from '@scistream/core';
 import { formatNetwork, parseNetwork, parseSources } from '@scistream/core/server';
-import { cleanUp, freeTcpPort, Relay, startRelay, Target, until } from './support/relay.js';
+import { cleanUp, freePort, Relay, startRelay, Target, until } from './support/relay.js';
 
 const s = suite('sources');
 s.after.each(cleanUp);
@@ -27,7 +27,7 @@ for (const [written, meant] of [
 /** Whether a connection from `localAddress` is answered, through a relay that listens on `host`. */
 async function answers(host: string, localAddress: string, sources: string[]): Promise<boolean> {
   const address = await new Target((socket) => socket.end('hello')).listen();
-  const listener = { host, port: await freeTcpPort(host) };
+  const listener = { host, port: await freePort() };
   const relay = await startRelay({ listeners: [listener], targets: [address], sources });
   const socket = connect({ host: host === '::' ? localAddress : host, port: listener.port, localAddress });
   let heard = '';
@@ -66,10 +66,10 @@ for (const [sources, said] of [
   [['all/0'], /"all\/0" is no network/],
 ] as const) {
   s(`a worker does not start with ${JSON.stringify(sources)}`, async () => {
-    const listeners = [{ host: '127.0.0.1', port: await freeTcpPort() }];
+    const listeners = [{ host: '127.0.0.1', port: await freePort() }];
     const relay = new Relay({ listeners, sources: [...sources] });
     assert.is((await relay.exit()).code, 1);
-    await until('the reason', () => said.test(relay.stderr), 30_000);
+    await until('the reason', () => said.test(relay.stderr));
   });
 }
 

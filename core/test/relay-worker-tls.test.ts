@@ -6,8 +6,9 @@ import { connect, createServer } from 'node:tls';
 import type { ConnectionOptions, TLSSocket, TlsOptions } from 'node:tls';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { read } from '@scistream/core/testing';
 import { Authority, type Credentials } from './support/credentials.js';
-import { cleanUp, ending, freeTcpPort, read, readAll, startRelay, Target, until } from './support/relay.js';
+import { cleanUp, ending, freePort, readAll, startRelay, Target, until } from './support/relay.js';
 import type { Address, Relay, RelayOptions } from './support/relay.js';
 
 const MIB = 1024 * 1024;
@@ -306,7 +307,7 @@ s('holds a client after its handshake until the target is known, and forwards wh
 });
 
 s('tries a target again whose handshake fails, until it is there', async () => {
-  const port = await freeTcpPort();
+  const port = await freePort();
   const near = await outbound([{ host: '127.0.0.1', port }]);
   const client = near.dial();
   client.end('patience');

@@ -1,6 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { cleanUp, freeTcpPort, startRelay, udpPeer, until } from './support/relay.js';
+import { cleanUp, freePort, startRelay, udpPeer, until } from './support/relay.js';
 
 const s = suite('relay worker, UDP');
 s.after.each(cleanUp);
@@ -70,7 +70,7 @@ s('survives running out of file descriptors', async () => {
 });
 
 s('counts ICMP errors and goes on', async () => {
-  const relay = await startRelay({ transport: 'udp', targets: [{ host: '127.0.0.1', port: await freeTcpPort() }] });
+  const relay = await startRelay({ transport: 'udp', targets: [{ host: '127.0.0.1', port: await freePort() }] });
   const client = await udpPeer();
   const send = (): void => client.socket.send('x', relay.listeners[0]?.port ?? 0, '127.0.0.1');
   send();

@@ -6,7 +6,8 @@ import { connect, createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { cleanUp, ending, freeTcpPort, read, readAll, Relay, startRelay, Target, until } from './support/relay.js';
+import { read } from '@scistream/core/testing';
+import { cleanUp, ending, freePort, readAll, Relay, startRelay, Target, until } from './support/relay.js';
 
 const MIB = 1024 * 1024;
 const sha256 = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex');
@@ -138,7 +139,7 @@ s('holds clients until the target is known, and forwards what they sent meanwhil
 });
 
 s('holds clients while the target refuses, and more data than it keeps in memory', async () => {
-  const port = await freeTcpPort();
+  const port = await freePort();
   const data = randomBytes(8 * MIB);
   const relay = await startRelay({ targets: [{ host: '127.0.0.1', port }] });
   const client = relay.dial();
@@ -246,8 +247,8 @@ s('accepts on an inherited socket, which was never closed in between', async () 
 s('serves each listener with its own target, on IPv4 and IPv6', async () => {
   const [a, b] = [new Target((socket) => socket.end('four')), new Target((socket) => socket.end('six'))];
   const listeners = [
-    { host: '127.0.0.1', port: await freeTcpPort() },
-    { host: '::1', port: await freeTcpPort('::1') },
+    { host: '127.0.0.1', port: await freePort() },
+    { host: '::1', port: await freePort() },
   ];
   const relay = await startRelay({ listeners, targets: [await a.listen(), await b.listen(0, '::1')] });
   assert.is((await readAll(relay.dial(0))).toString(), 'four');

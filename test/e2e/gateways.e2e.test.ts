@@ -1,18 +1,17 @@
 // needs: root, ip, netns
 /** Two data servers in network namespaces of their own under one control server, as the daemons an operator runs. */
-import { execFile } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { formatAddress } from '@scistream/core';
 import { dial, receiveAll, sendRandom, tcpServer, type Flow } from '@scistream/core/testing';
 import { Home } from '../../cli/test/support/cli.js';
 import { connectPeer, refused, type Peer } from '../support/clients.js';
-import { Daemon, GatewayDaemon, type Place } from '../support/daemon.js';
+import { Daemon, GatewayDaemon } from '../support/daemon.js';
+import { island } from '../support/namespaces.js';
 import { toAddress } from '../support/server.js';
 
 const s = suite('gateways');
@@ -20,36 +19,6 @@ const s = suite('gateways');
 const TOKEN = 'token-of-the-operator';
 const SHA256 = createHash('sha256').update(TOKEN).digest('hex');
 const BYTES = 16 * 1024 * 1024;
-
-const execute = promisify(execFile);
-const ip = (...args: readonly string[]) => execute('ip', args);
-
-/** A network namespace behind a veth pair, whose other end is in the namespace of this process. */
-async function namespace(number: number) {
-  const name = `scistream-e2e-${number}-${process.pid}`;
-  const device = `sse${number}-${process.pid}`;
-  // Networks for tests between devices (RFC 2544), one for each process and namespace.
-  const network = `198.${18 + number}.${(process.pid >> 6) & 255}`;
-  const base = (process.pid & 63) * 4;
-  const [near, far] = [`${network}.${base + 1}`, `${network}.${base + 2}`];
-  const remove = async (): Promise<void> => {
-    // Its end of the pair goes with it, and that takes the near one along.
-    await ip('netns', 'del', name);
-  };
-  await ip('netns', 'add', name);
-  try {
-    await ip('link', 'add', device, 'type', 'veth', 'peer', 'name', 'wan', 'netns', name);
-    await ip('address', 'add', `${near}/30`, 'dev', device);
-    await ip('link', 'set', device, 'up');
-    for (const link of ['lo', 'wan']) await ip('-n', name, 'link', 'set', link, 'up');
-    await ip('-n', name, 'address', 'add', `${far}/30`, 'dev', 'wan');
-  } catch (error) {
-    await remove();
-    throw error;
-  }
-  const place: Place = { prefix: ['ip', 'netns', 'exec', name], wan: far, lan: far };
-  return { near, far, place, [Symbol.asyncDispose]: remove };
-}
 
 /** Where commands run; removed at the end. */
 async function home() {
@@ -79,12 +48,15 @@ async function transfer(entry: { host: string; port: number }, arrived: Promise<
   assert.equal(await arrived[before], sent);
 }
 
+/** Where a gateway runs whose two addresses are one. */
+const place = ({ far, prefix }: Awaited<ReturnType<typeof island>>) => ({ prefix, wan: far, lan: far });
+
 s('streams go to both, one is drained, and gateway ls shows it all', async () => {
   await using user = await home();
-  await using one = await namespace(0);
-  await using two = await namespace(1);
-  await using first = await GatewayDaemon.start('dtn1', 16, one.place);
-  await using second = await GatewayDaemon.start('dtn2', 16, two.place);
+  await using one = await island(0);
+  await using two = await island(1);
+  await using first = await GatewayDaemon.start('dtn1', 16, place(one));
+  await using second = await GatewayDaemon.start('dtn2', 16, place(two));
   const gateways = [
     { name: 'dtn1', s2ds: first.address, labels: ['dtn', '100g'], capacity: '100Gbps' },
     { name: 'dtn2', s2ds: second.address, capacity: '100Gbps' },

@@ -4,9 +4,10 @@ import * as assert from 'uvu/assert';
 import { formatAddress } from '@scistream/core';
 import { eventually } from '@scistream/core/testing';
 import type { Peer } from '../support/clients.js';
+import { island } from '../support/namespaces.js';
 import type { Fault } from './fault.js';
 import { PATIENCE_MS, Site, TOKEN } from './site.js';
-import { descriptorLimit, descriptors, island, limitDescriptors, lockable, smallDisk } from './system.js';
+import { descriptorLimit, descriptors, limitDescriptors, lockable, smallDisk } from './system.js';
 import { megabytes } from './traffic.js';
 
 const SHA256 = createHash('sha256').update(TOKEN).digest('hex');

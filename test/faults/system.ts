@@ -56,38 +56,6 @@ export async function lockable() {
   };
 }
 
-const ip = (...args: readonly string[]) => execute('ip', args);
-
-/** A network namespace behind a veth pair that can be unplugged. Needs root. */
-export async function island() {
-  const name = `scistream-faults-${process.pid}`;
-  const device = `ssf${process.pid}`;
-  // Networks for tests between devices (RFC 2544), one for each process.
-  const network = `198.19.${(process.pid >> 6) & 255}`;
-  const base = (process.pid & 63) * 4;
-  const [near, far] = [`${network}.${base + 1}`, `${network}.${base + 2}`];
-  // Its end of the pair goes with it, and that takes the near one along.
-  const remove = async (): Promise<void> => void (await ip('netns', 'del', name));
-  await ip('netns', 'add', name);
-  try {
-    await ip('link', 'add', device, 'type', 'veth', 'peer', 'name', 'wan', 'netns', name);
-    await ip('address', 'add', `${near}/30`, 'dev', device);
-    await ip('link', 'set', device, 'up');
-    for (const link of ['lo', 'wan']) await ip('-n', name, 'link', 'set', link, 'up');
-    await ip('-n', name, 'address', 'add', `${far}/30`, 'dev', 'wan');
-  } catch (error) {
-    await remove();
-    throw error;
-  }
-  return {
-    far,
-    prefix: ['ip', 'netns', 'exec', name],
-    unplug: async (): Promise<void> => void (await ip('-n', name, 'link', 'set', 'wan', 'down')),
-    plug: async (): Promise<void> => void (await ip('-n', name, 'link', 'set', 'wan', 'up')),
-    [Symbol.asyncDispose]: remove,
-  };
-}
-
 /** Open file descriptors of a process. */
 export const descriptors = async (pid: number): Promise<number> => (await readdir(`/proc/${pid}/fd`)).length;
 

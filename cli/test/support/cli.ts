@@ -22,11 +22,17 @@ export class Home {
     /** Working directory of the commands, with all their folders below it. */
     readonly path: string,
     readonly remove: () => Promise<void>,
+    private readonly prefix: readonly string[] = [],
   ) {}
 
   static async create(): Promise<Home> {
     const directory = await temporaryDirectory();
     return new Home(directory.path, () => directory.remove());
+  }
+
+  /** The same home for commands that run elsewhere, such as in a network namespace. @param prefix Command to do that */
+  in(prefix: readonly string[]): Home {
+    return new Home(this.path, this.remove, prefix);
   }
 
   get data(): string {
@@ -44,7 +50,8 @@ export class Home {
       SCISTREAM_CACHE_DIR: join(this.path, 'cache'),
       XDG_STATE_HOME: join(this.path, 'state'),
     };
-    return spawn(process.execPath, [join(REPOSITORY, 'cli', 'bin', bin), ...args], {
+    const [program = '', ...rest] = [...this.prefix, process.execPath, join(REPOSITORY, 'cli', 'bin', bin), ...args];
+    return spawn(program, rest, {
       cwd: this.path,
       env: { ...Object.fromEntries(inherited), ...own, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -30,6 +30,8 @@ export interface SideStatus {
   readonly connections: number;
   readonly open: number;
   readonly errors: number;
+  /** Connections cut because they came from addresses that may not connect, where the proxy counts them. */
+  readonly refused: number;
   /** How often the proxy ended by itself and was started again. */
   readonly restarts: number;
   readonly bytesIn: number;
@@ -126,7 +128,7 @@ export function withRates(now: StreamStatus, before: StreamStatus, ms: number): 
 const restartsOf = (streams: readonly Stream[]): number => streams.reduce((total, { restarts }) => total + restarts, 0);
 
 function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus {
-  const sum = (key: 'connections' | 'open' | 'errors' | 'bytesIn' | 'bytesOut'): number =>
+  const sum = (key: 'connections' | 'open' | 'errors' | 'refused' | 'bytesIn' | 'bytesOut'): number =>
     (stream?.statistics ?? []).reduce((total, listener) => total + Number(listener[key]), 0);
   return {
     facility: printableLine(stream?.facility || endpoint.facility),
@@ -140,6 +142,7 @@ function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus {
     connections: sum('connections'),
     open: sum('open'),
     errors: sum('errors'),
+    refused: sum('refused'),
     restarts: restartsOf(stream ? [stream] : []),
     bytesIn: sum('bytesIn'),
     bytesOut: sum('bytesOut'),

@@ -8,8 +8,8 @@ import { connect, createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { eventually, freeRange } from '@scistream/core/testing';
 
 const WORKER = fileURLToPath(new URL('data/relay/worker.js', import.meta.resolve('@scistream/core')));
 const cleanups: (() => void)[] = [];
@@ -49,16 +49,13 @@ export function cleanUp(): void {
 }
 
 /** Polls until `probe` gives something other than undefined or false. */
-export async function until<T>(
-  what: string,
-  probe: () => Promise<T> | T,
-  ms = 8000,
-): Promise<Exclude<T, false | undefined>> {
-  for (const end = Date.now() + ms; Date.now() < end; await pause(10)) {
-    const value = await probe();
-    if (value !== undefined && value !== false) return value as Exclude<T, false | undefined>;
-  }
-  throw new Error(`not within ${ms} ms: ${what}`);
+export async function until<T>(what: string, probe: () => Promise<T> | T): Promise<Exclude<T, false | undefined>> {
+  let found: T | undefined;
+  await eventually(async () => {
+    found = await probe();
+    if (found === undefined || found === false) throw new Error(`still not: ${what}`);
+  });
+  return found as Exclude<T, false | undefined>;
 }
 
 /** A compiled worker in its own directory. */
@@ -169,29 +166,21 @@ export class Relay {
 
 /** Starts a worker with one loopback listener unless told otherwise, and waits until its control socket answers. */
 export async function startRelay(options: RelayOptions = {}, stdio?: number[], files?: number): Promise<Relay> {
-  const free = options.transport === 'udp' ? freeUdpPort : freeTcpPort;
-  const listeners = options.listeners ?? [{ host: '127.0.0.1', port: await free() }];
+  const listeners = options.listeners ?? [{ host: '127.0.0.1', port: await freePort() }];
   const relay = new Relay({ ...options, listeners }, stdio, files);
   await until(`worker ready (${relay.stderr})`, () => relay.say('{"cmd":"status"}').catch(() => undefined));
   return relay;
 }
 
-export async function freeTcpPort(host = '127.0.0.1'): Promise<number> {
-  const server = createServer().listen(0, host);
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
+const ports: number[] = [];
 
-async function freeUdpPort(): Promise<number> {
-  const socket = createSocket('udp4').bind(0, '127.0.0.1');
-  await once(socket, 'listening');
-  const { port } = socket.address();
-  socket.close();
-  await once(socket, 'close');
-  return port;
+/** A port that nobody else is given. */
+export async function freePort(): Promise<number> {
+  const port = ports.pop();
+  if (port !== undefined) return port;
+  const { first, last } = await freeRange(32);
+  for (let next = first; next < last; next += 1) ports.push(next);
+  return last;
 }
 
 /** A TCP target that keeps what it accepted and hands each socket to `serve`. */
@@ -247,11 +236,6 @@ export async function readAll(socket: Socket): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of socket.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) chunks.push(chunk);
   return Buffer.concat(chunks);
-}
-
-/** The next `length` bytes; rejects when the stream ends before. */
-export async function read(socket: Socket, length: number): Promise<string> {
-  return until(`${length} bytes`, () => (socket.read(length) as Buffer | null)?.toString());
 }
 
 /** How the stream ended: `end`, or the code of its error. */
