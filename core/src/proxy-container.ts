@@ -1,6 +1,6 @@
 import { formatAddress, type Address } from './address.js';
 import { mustSupport } from './capabilities.js';
-import { LABELS, type ContainerRef } from './container-runtime.js';
+import { LABELS, type ContainerRef, type ContainerState } from './container-runtime.js';
 import { messageOf, S2DSException } from './errors.js';
 import type { PluginContext } from './plugin.js';
 import type { ReservedListener } from './port-allocator.js';
@@ -83,8 +83,9 @@ export abstract class ProxyContainer implements S2DS {
         throw new S2DSException('SCI_STREAM_EXISTS', `Stream ${request.uid} is running on ${this.id} already.`);
       }
       mustSupport(this.id, this.supports, request);
+      const shards = split(request.listeners, Math.max(1, this.instances(request)));
       const settled = await Promise.allSettled(
-        this.#shards(request).map((shard, i) => this.#startInstance(request, shard, i, [], signal)),
+        shards.map((shard, i) => this.#startInstance(request, shard, i, [], signal)),
       );
       const instances = settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
       const failure = settled.find((result) => result.status === 'rejected');
@@ -102,17 +103,12 @@ export abstract class ProxyContainer implements S2DS {
       mustSupport(this.id, this.supports, request);
       const { runtime, owner } = this.context;
       const resolved = targets.length > 0 ? await resolveTargets(request, targets) : [];
-      const instances = this.#shards(request).map((listeners, index): Instance => {
+      // As many as were started: the configuration may say something else by now.
+      const states = await this.#statesOf(request.uid);
+      const instances = split(request.listeners, Math.max(1, states.length)).map((listeners, index): Instance => {
         const view = viewOf(runtime, request, listeners, ofShard(request, listeners, resolved));
-        return {
-          ref: { name: instanceName(owner, request.uid, index) },
-          index,
-          listeners,
-          view,
-          description: this.describe(view),
-        };
+        return { ref: this.#ref(request.uid, index), index, listeners, view, description: this.describe(view) };
       });
-      const states = await Promise.all(instances.map(({ ref }) => runtime.inspect(ref)));
       const fits = ({ listeners, index }: Instance): boolean =>
         states[index]?.status === 'running' &&
         states[index].labels[LABELS.owner] === owner &&
@@ -191,8 +187,18 @@ export abstract class ProxyContainer implements S2DS {
     for (const { ref, index } of instances) supervision.watch(ref, index);
   }
 
-  #shards(request: StreamRequest): ReservedListener[][] {
-    return split(request.listeners, Math.max(1, this.instances(request)));
+  #ref(uid: string, index: number): ContainerRef {
+    return { name: instanceName(this.context.owner, uid, index) };
+  }
+
+  /** Of all instances of a stream that there are, in order. */
+  async #statesOf(uid: string): Promise<readonly ContainerState[]> {
+    const states: ContainerState[] = [];
+    for (;;) {
+      const state = await this.context.runtime.inspect(this.#ref(uid, states.length));
+      if (state.status === 'absent') return states;
+      states.push(state);
+    }
   }
 
   /** @param targets Of this instance. */

@@ -61,6 +61,19 @@ class Told extends Rereading {
   }
 }
 
+/** Deals its listeners out. */
+class InTwo extends Told {
+  protected override instances(): number {
+    return 2;
+  }
+}
+
+class InThree extends Told {
+  protected override instances(): number {
+    return 3;
+  }
+}
+
 /** A machine with that proxy, one stream for it, and what happened there. */
 class Fixture<P extends Tiny> {
   readonly runtime: FakeRuntime;
@@ -268,6 +281,26 @@ s('adopts what runs as asked, touches nothing of it, and carries on', async () =
   await heir.updateTargets(it.request.uid, [B]);
   assert.equal(heir.told, [[B]]);
   assert.equal(await it.log(), ['serves nowhere']);
+});
+
+s('adopts as many instances as there are, whatever the configuration says by now', async () => {
+  const it = new Fixture(InTwo);
+  const listeners = [1, 2, 3, 4, 5].flatMap((port) =>
+    it.request.listeners.map((listener) => ({ ...listener, address: { host: '127.0.0.1', port } })),
+  );
+  const request = { ...it.request, listeners };
+  await it.proxy.start(request);
+  it.happened();
+  const heir = new InThree(testContext({ runtime: it.runtime.another(), dataDir: tmpdir() }), 'tiny');
+  assert.is(await heir.adopt(request, []), true);
+  assert.equal(it.happened(), []);
+  await heir.updateTargets(request.uid, [A, B]);
+  assert.equal(heir.told, [
+    [A, A, A],
+    [B, B],
+  ]);
+  await heir.release(request.uid);
+  assert.equal(await it.runtime.list({}), []);
 });
 
 s('adopts nothing that has ended or listens elsewhere, and removes it', async () => {
