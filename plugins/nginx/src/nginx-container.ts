@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { text } from 'node:stream/consumers';
 import {
   createRenderer,
@@ -35,6 +36,8 @@ const MODULES = ['/usr/lib/nginx/modules/ngx_stream_module.so', '/usr/lib64/ngin
 /** Preferred first (dataplane.md §7). */
 const CIPHERS = 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256';
 
+/** Workers per stream, where the configuration does not say. */
+const MOST_WORKERS = 4;
 /** What a connection needs: both legs. */
 const SLOTS_PER_CONNECTION = 2;
 /** Connections of Nginx for listeners, and for what it talks to itself about. */
@@ -143,11 +146,13 @@ export function renderConfig(
 ): string {
   const { bufferSize, maxConnections, udpTimeout } = options;
   const { uid, role, transport, listeners, targets, tls, sources = [] } = view;
+  const usual = Math.min(listeners.length, availableParallelism(), MOST_WORKERS);
   return renderer.render(`${CONFIG}.njk`, {
     uid,
     role,
     transport,
     module: options.module ?? (runtime.images ? undefined : MODULES.find((path) => existsSync(path))) ?? '',
+    workers: transport === 'udp' ? 1 : (options.workers ?? usual),
     control: runtime.dial ? CONTROL_SOCKET : '',
     workerConnections: SLOTS_PER_CONNECTION * maxConnections + listeners.length + SPARE_SLOTS,
     bufferSize,

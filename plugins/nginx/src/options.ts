@@ -14,9 +14,15 @@ export const NginxOptions = z.strictObject({
     .string()
     .regex(/^\/[\w./+-]+$/, 'an absolute path of letters, digits and _ . / + -')
     .optional(),
+  /**
+   * `worker_processes` of a stream of TCP, which share its listeners. With every update each may leave an old one behind for
+   * as long as connections of it live. Default: one per listener, up to one per core and 4. UDP always has one, because a
+   * session must not be dealt out to several.
+   */
+  workers: z.int().min(1).max(256).optional(),
   /** `proxy_buffer_size` of TCP in bytes. A connection that is blocked holds one such buffer per direction. */
   bufferSize: z.int().positive().default(524_288),
-  /** Connections (UDP: sessions) a stream can have at once; more are closed. Fewer where the limit of open files says so. */
+  /** Connections (UDP: sessions) each worker can have at once; more are closed. Fewer where the limit of open files says so. */
   maxConnections: z.int().positive().max(1_000_000).default(1_000),
   /** Silence that ends a UDP session, in the notation of Nginx and of this configuration: `30s`, `2m`, `1h`. */
   udpTimeout: z

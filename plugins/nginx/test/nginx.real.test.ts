@@ -163,6 +163,22 @@ test('clients that are turned away do not keep an update from being noticed', as
   }
 });
 
+s('workers that share a listener all serve it, and all follow an update', () =>
+  withNginx({ workers: 3 }, async (env) => {
+    const request = await env.start();
+    const { pid } = await onlyInstance(env);
+    for (const name of ['a', 'b', 'c']) {
+      await env.s2ds.updateTargets(request.uid, [await env.server(named(name))]);
+      const visits = Array.from({ length: 60 }, (_, i) => exchange(listener(request), `${i}`));
+      assert.equal(
+        await Promise.all(visits),
+        visits.map((_, i) => `${name}${i}`),
+      );
+    }
+    await eventually(async () => assert.is((await childrenOf(pid)).length, 3));
+  }),
+);
+
 /** A template of a site that Nginx accepts as long as there is no target. */
 const BROKEN_WITH_TARGET = `{% if listeners[0].target %}nonsense {{ listeners[0].target }};{% endif %}`;
 const template = (tail: string): string =>

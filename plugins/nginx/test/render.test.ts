@@ -10,7 +10,7 @@ const packageFile = (name: string): Promise<string> =>
   readFile(new URL(name, import.meta.resolve('@scistream/plugin-nginx/package.json')), 'utf8');
 
 const renderer = createRenderer([templateDirectory('nginx')]);
-const options = NginxOptions.parse({ module: '/usr/lib/nginx/modules/ngx_stream_module.so' });
+const options = NginxOptions.parse({ workers: 2, module: '/usr/lib/nginx/modules/ngx_stream_module.so' });
 const PROCESS = { inheritSockets: true, dial: true, images: false, hostNetwork: true };
 const IMAGES = { inheritSockets: false, dial: false, images: true, hostNetwork: false };
 
@@ -39,7 +39,7 @@ const golden = (name: string, stream: StreamView, runtime = PROCESS, chosen = op
   });
 
 golden('no-targets', view);
-golden('targets-image', { ...view, role: 'CONS', targets }, IMAGES, NginxOptions.parse({}));
+golden('targets-image', { ...view, role: 'CONS', targets }, IMAGES, NginxOptions.parse({ workers: 2 }));
 golden('udp', {
   ...view,
   transport: 'udp',
@@ -68,7 +68,8 @@ pluginContract({
 
 s('an option that does not exist or that could bring directives along is refused', () => {
   const wrong = [
-    { workers: 2 },
+    { workers: 0 },
+    { worker_processes: 2 },
     { maxConnections: 0 },
     { udpTimeout: '0s' },
     { udpTimeout: '2m; daemon on' },
