@@ -5,9 +5,13 @@
 import 'reflect-metadata';
 import { container } from 'tsyringe';
 import { z } from 'zod';
-import { formatAddress, ProxyContainer, proxyProvider, silentLogger } from '@scistream/core';
+import { formatAddress, keepHeapSmall, ProxyContainer, proxyProvider, silentLogger } from '@scistream/core';
 import type { ProxyDescription, StreamView } from '@scistream/core';
-import { BUILT_INS, Providers, registerServer, TOKENS, type PortRange } from '@scistream/core/server';
+import type { PortRange } from '@scistream/core/server';
+
+// As the command does, before it loads the server.
+keepHeapSmall();
+const { BUILT_INS, Providers, registerServer, TOKENS } = await import('@scistream/core/server');
 
 /** The argument of the program. */
 export interface CrowdStart {
