@@ -10,7 +10,6 @@ export * from './port-allocator.js';
 export * from './proxy-container.js';
 export * from './proxy-view.js';
 export * from './s2ds.js';
-export * from './small-heap.js';
 export * from './stream-store.js';
 export * from './templates.js';
 export * from './units.js';

@@ -2,16 +2,13 @@
  * `node crowd-server.js JSON`: a control server with its gateway whose proxies only sleep, so that a machine has room for
  * a thousand of them and what is measured is the server. Says first where it listens. It releases everything on SIGTERM.
  */
+import '@scistream/core/small-heap';
 import 'reflect-metadata';
 import { container } from 'tsyringe';
 import { z } from 'zod';
-import { formatAddress, keepHeapSmall, ProxyContainer, proxyProvider, silentLogger } from '@scistream/core';
+import { formatAddress, ProxyContainer, proxyProvider, silentLogger } from '@scistream/core';
 import type { ProxyDescription, StreamView } from '@scistream/core';
-import type { PortRange } from '@scistream/core/server';
-
-// As the command does, before it loads the server.
-keepHeapSmall();
-const { BUILT_INS, Providers, registerServer, TOKENS } = await import('@scistream/core/server');
+import { BUILT_INS, Providers, registerServer, TOKENS, type PortRange } from '@scistream/core/server';
 
 /** The argument of the program. */
 export interface CrowdStart {

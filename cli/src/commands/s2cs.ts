@@ -1,5 +1,5 @@
 import { Flags } from '@oclif/core';
-import { formatAddress, keepHeapSmall } from '@scistream/core';
+import { formatAddress } from '@scistream/core';
 import { BaseCommand } from '../base-command.js';
 import { gatewayFlags, releaseFlag } from '../gateway-flags.js';
 import { printJson } from '../output.js';
@@ -29,7 +29,6 @@ export default class S2cs extends BaseCommand {
   };
 
   async run(): Promise<object | undefined> {
-    keepHeapSmall();
     const { flags } = await this.parse(S2cs);
     const loaded = await this.loadConfig('s2cs', flags);
     const { config, file } = loaded;

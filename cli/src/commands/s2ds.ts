@@ -1,5 +1,4 @@
 import { Flags } from '@oclif/core';
-import { keepHeapSmall } from '@scistream/core';
 import { BaseCommand } from '../base-command.js';
 import { gatewayFlags, releaseFlag } from '../gateway-flags.js';
 import { printJson } from '../output.js';
@@ -21,7 +20,6 @@ export default class S2ds extends BaseCommand {
   };
 
   async run(): Promise<object | undefined> {
-    keepHeapSmall();
     const { flags } = await this.parse(S2ds);
     const loaded = await this.loadConfig('s2ds', flags);
     const { config, file } = loaded;
