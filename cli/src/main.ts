@@ -1,3 +1,4 @@
+import '@scistream/core/small-heap';
 import { run } from '@oclif/core/run';
 import { flush } from '@oclif/core/flush';
 import { quote, SciStreamError, systemCode } from '@scistream/core';

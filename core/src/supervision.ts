@@ -25,13 +25,13 @@ export interface SupervisedStream {
 /** Keeps the instances of one stream alive: one that ends by itself is started again, until that happens too often. */
 export class Supervision {
   readonly #stop = new AbortController();
-  readonly #signal: AbortSignal;
   #settle: (error: S2DSException | undefined) => void = () => undefined;
   /** When the program of each instance ended by itself lately, ms. */
   readonly #deaths = new Map<number, readonly number[]>();
   #reviving = 0;
   #restarts = 0;
   #error: S2DSException | undefined;
+  readonly #leave = (): void => this.#stop.abort();
   /** Settles when the stream has ended: with the error when it was given up, with undefined when it was released. */
   readonly ended = new Promise<S2DSException | undefined>((resolve) => (this.#settle = resolve));
 
@@ -40,7 +40,8 @@ export class Supervision {
     private readonly stream: SupervisedStream,
   ) {
     // A host that stops leaves its streams to the next one, which watches over them then.
-    this.#signal = AbortSignal.any([this.#stop.signal, context.signal]);
+    context.signal.addEventListener('abort', this.#leave, { once: true });
+    if (context.signal.aborted) this.#leave();
   }
 
   /** Why the stream was given up. */
@@ -60,7 +61,7 @@ export class Supervision {
 
   /** Begins to watch an instance that runs. */
   watch(ref: ContainerRef, index: number): void {
-    const signal = this.#signal;
+    const signal = this.#stop.signal;
     this.context.runtime.exited(ref, signal).then(
       (state) => signal.aborted || void this.#revive(index, state),
       (error: unknown) => {
@@ -72,7 +73,8 @@ export class Supervision {
 
   /** Ends the watching, also a restart that is under way. Called first when a stream is released. */
   stop(): void {
-    this.#stop.abort();
+    this.context.signal.removeEventListener('abort', this.#leave);
+    this.#leave();
   }
 
   /** Says that the stream was released. */
@@ -83,7 +85,7 @@ export class Supervision {
   /** Never rejects. */
   async #revive(index: number, state: ContainerState): Promise<void> {
     const { uid, proxy } = this.stream;
-    const signal = this.#signal;
+    const signal = this.#stop.signal;
     this.#reviving += 1;
     const how = `(${state.exit ?? 'unknown reason'})${await lastWords(this.context.runtime, state)}`;
     let why = died(uid, `${proxy} ended by itself ${how}`);
@@ -115,7 +117,7 @@ export class Supervision {
       await this.stream.end();
       this.#settle(why);
     } else if (deaths.length > 1) {
-      await sleep(BACK_OFF_MS * 2 ** (deaths.length - 2), undefined, { signal: this.#signal });
+      await sleep(BACK_OFF_MS * 2 ** (deaths.length - 2), undefined, { signal: this.#stop.signal });
     }
   }
 }

@@ -2,6 +2,7 @@
  * `node crowd-server.js JSON`: a control server with its gateway whose proxies only sleep, so that a machine has room for
  * a thousand of them and what is measured is the server. Says first where it listens. It releases everything on SIGTERM.
  */
+import '@scistream/core/small-heap';
 import 'reflect-metadata';
 import { container } from 'tsyringe';
 import { z } from 'zod';

@@ -1,4 +1,6 @@
 /** `kill -9` of daemons and proxies while data flows. */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { eventually } from '@scistream/core/testing';
 import { refused } from '../support/clients.js';
@@ -6,6 +8,11 @@ import { processesBelow } from '../support/leftovers.js';
 import type { Fault } from './fault.js';
 import { PATIENCE_MS, Site } from './site.js';
 import { through } from './traffic.js';
+
+/** That begin at once. */
+const REQUESTS = 8;
+/** They are all waiting by then, unless the machine is slow. */
+const MOMENT_MS = 100;
 
 const PROXIES = ['relay', 'haproxy'] as const;
 type Proxy = (typeof PROXIES)[number];
@@ -101,6 +108,41 @@ const unwatched: Fault = {
   },
 };
 
+/** @param away Whether S2CS is dead meanwhile, and has to hear of it afterwards. */
+function restartTold(away: boolean): Fault {
+  return {
+    fault: `kill -9 of a proxy of an S2DS of its own, ${away ? 'S2CS being dead meanwhile' : 'S2CS going on'}, relay`,
+    promised:
+      'S2DS starts it again, with the same address and targets; S2CS counts that once, and tells it in the events',
+    short: away,
+    needs: [],
+    async run() {
+      await using site = await Site.start({ separate: true });
+      const { uid, entry, flow } = await site.flowing(await site.connect());
+      const processes = await processesBelow(site.owner.state);
+      assert.ok(processes.length > 0, 'the proxy has no process');
+      if (away) await site.server.kill();
+      for (const pid of processes) process.kill(pid, 'SIGKILL');
+      await eventually(() => assert.not(flow.open), PATIENCE_MS);
+      await eventually(() => through(entry), PATIENCE_MS);
+      if (away) await site.server.again();
+      const peer = await site.connect();
+      const restarts = async () => {
+        const { events } = await peer.streams.events({ uid });
+        return events.filter(({ what }) => what === 'restarted');
+      };
+      await eventually(async () => assert.ok((await restarts()).length > 0, 'S2CS tells of no restart'), PATIENCE_MS);
+      await site.retarget(peer, { uid, entry });
+      assert.is((await peer.streams.get({ uid })).restarts, 1);
+      assert.match((await restarts()).map(({ detail }) => detail).join(), /^relay ended by itself \(signal SIGKILL\)/);
+      assert.is((await restarts()).length, 1);
+      await peer.control.release({ uid });
+      await site.settles();
+      return 'back with its target; 1 restart counted and told; nothing left';
+    },
+  };
+}
+
 /** One start after another. */
 const repeatedly: Fault = {
   fault: 'kill -9 of S2CS five times in a row',
@@ -119,6 +161,42 @@ const repeatedly: Fault = {
   },
 };
 
+/** Whoever asked for a stream is gone, and nobody will ever say HELLO. */
+function waitingKilled(separate: boolean): Fault {
+  return {
+    fault: `kill -9 of S2CS${separate ? ', S2DS being a daemon of its own,' : ' with its gateway'} while REQs begin and wait, their clients going too`,
+    promised: 'when the time for HELLO is over, every REQ has failed; nothing left',
+    short: !separate,
+    needs: [],
+    async run({ full }) {
+      const config = { limits: { helloTimeout: '3s' } };
+      await using site = await Site.start({ separate, config });
+      const rounds = full ? 8 : 3;
+      for (let round = 0; round < rounds; round += 1) {
+        const before = await site.connect();
+        await site.gatewayUp(before);
+        const requests = Array.from({ length: REQUESTS }, () =>
+          before.control.req({ uid: randomUUID(), role: 'PROD', numConn: 1, proxy: 'relay' }),
+        );
+        const answers = Promise.allSettled(requests);
+        // Until some are on record; then at any moment of what comes.
+        await eventually(async () => assert.ok((await before.streams.list({})).streams.length > 0), PATIENCE_MS);
+        await sleep(Math.random() * MOMENT_MS);
+        await site.server.kill();
+        before.cut();
+        assert.ok((await answers).every(({ status }) => status === 'rejected'));
+        await site.server.again();
+        const peer = await site.connect();
+        await eventually(async () => assert.is((await peer.streams.list({})).streams.length, 0), PATIENCE_MS);
+        await site.settles();
+      }
+      const { streams } = await (await site.connect()).streams.list({ ended: true });
+      assert.ok(streams.every(({ state }) => state === 'failed'));
+      return `${rounds} deaths; ${streams.length} REQs were on record, and have failed; nothing left`;
+    },
+  };
+}
+
 const names = Object.keys(DAEMONS) as (keyof typeof DAEMONS)[];
 
 /** All of this group. */
@@ -126,5 +204,7 @@ export const kills: readonly Fault[] = [
   ...PROXIES.flatMap((proxy) => names.map((who) => daemonKilled(who, proxy))),
   ...PROXIES.map(proxyKilled),
   unwatched,
+  ...[false, true].map(restartTold),
   repeatedly,
+  ...[false, true].map(waitingKilled),
 ];

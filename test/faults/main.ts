@@ -1,13 +1,6 @@
 /**
  * `npm run test:faults`: makes every fault with real processes and real traffic and shows what was promised and what was
  * seen. Progress goes to stderr, the table to stdout.
- *
- *     npm run test:faults                   all of it, half an hour
- *     npm run test:faults -- --short        what every change has to pass, with small numbers
- *     npm run test:faults -- kill disk      only faults whose name contains one of these
- *     npm run test:faults -- --write        the results go to docs/reference/faults.md; what was not made stays there
- *
- * Exit code 1 when a promise was not kept, 2 when it cannot be run as asked.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
@@ -20,9 +13,20 @@ import { ownTemporary } from './sweep.js';
 
 const PAGE = new URL('../../../docs/reference/faults.md', import.meta.url);
 
+const USAGE = `
+npm run test:faults                   makes all faults, half an hour
+npm run test:faults -- --short        what every change has to pass, with small numbers
+npm run test:faults -- kill disk      only faults whose name contains one of these
+npm run test:faults -- --write        the results go to docs/reference/faults.md; what was not made stays there
+npm run test:faults -- --help         this
+
+Exit code 1 when a promise was not kept, 2 when it cannot be run as asked.
+`.trimStart();
+
 const say = (text: string): void => void process.stderr.write(`faults: ${text}\n`);
 
 interface Wanted {
+  readonly help: boolean;
   readonly short: boolean;
   readonly write: boolean;
   readonly filters: readonly string[];
@@ -30,12 +34,19 @@ interface Wanted {
 
 function readArguments(): Wanted {
   const flag = { type: 'boolean', default: false } as const;
-  const { values, positionals } = parseArgs({ allowPositionals: true, options: { short: flag, write: flag } });
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { help: flag, short: flag, write: flag },
+  });
   if (values.write && values.short) throw new Error('--write is for the full numbers: leave --short away');
-  return { short: values.short, write: values.write, filters: positionals };
+  return { ...values, filters: positionals };
 }
 
-async function main({ short, write, filters }: Wanted): Promise<number> {
+async function main({ help, short, write, filters }: Wanted): Promise<number> {
+  if (help) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
   const chosen = FAULTS.filter(
     (fault) =>
       (fault.short || !short) && (filters.length === 0 || filters.some((filter) => fault.fault.includes(filter))),

@@ -1,6 +1,5 @@
 /** Messages between S2UC, S2CS and S2DS that come late, are lost, or come twice; and networks that are gone for a while. */
 import { randomUUID } from 'node:crypto';
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { parseAddress } from '@scistream/core';
@@ -144,7 +143,6 @@ async function between() {
     },
     async [Symbol.asyncDispose]() {
       await cable?.[Symbol.asyncDispose]();
-      await rm(path, { force: true });
       await directory.remove();
     },
   };

@@ -45,8 +45,7 @@ export class ProcessRuntime implements ContainerRuntime {
   readonly #directory: string;
   readonly #log: Logger;
   readonly #watch = new ProcessWatch();
-  /** How our own children ended, for those that have. */
-  readonly #children = new Map<string, { child: ChildProcess; exit: Promise<string> }>();
+  readonly #children = new Map<string, ChildProcess>();
 
   constructor(options: { readonly directory: string; readonly log: Logger }) {
     this.#directory = options.directory;
@@ -98,15 +97,11 @@ export class ProcessRuntime implements ContainerRuntime {
         env: { ...environment(), [INSTANCE]: ref.name },
         stdio: ['ignore', log.fd, log.fd, ...spec.sockets],
       });
-      const exit = new Promise<string>((resolve) => {
-        child.once('exit', (code, signal) => resolve(signal ? `signal ${signal}` : `exit code ${code}`));
-        child.once('error', (error) => resolve(messageOf(error)));
-      });
       await once(child, 'spawn').catch((error: unknown) => {
         throw executableError(spec.executable, error);
       });
       child.unref();
-      this.#children.set(ref.name, { child, exit });
+      this.#children.set(ref.name, child);
       const { pid = 0 } = child;
       // One that has ended already has no start time any more, but it was started.
       const process = (await identify(pid)) ?? { pid, startTime: '' };
@@ -211,12 +206,9 @@ export class ProcessRuntime implements ContainerRuntime {
   }
 
   async exited(ref: ContainerRef, signal: AbortSignal): Promise<ContainerState> {
-    const aborted = new Promise<never>((_resolve, reject) => {
-      const abort = (): void => reject(signal.reason as Error);
-      if (signal.aborted) abort();
-      signal.addEventListener('abort', abort, { once: true });
-    });
-    await Promise.race([this.#children.get(ref.name)?.exit ?? this.#gone(ref, signal), aborted]);
+    const child = this.#children.get(ref.name);
+    await (child ? ended(child, signal) : this.#gone(ref, signal));
+    signal.throwIfAborted();
     return await this.inspect(ref);
   }
 
@@ -231,11 +223,13 @@ export class ProcessRuntime implements ContainerRuntime {
   }
 
   /** Of a child of ours that is dead; the event that tells may still be on its way. */
-  #howItEnded({ name }: ContainerRef): Promise<string> | undefined {
-    const own = this.#children.get(name);
+  async #howItEnded({ name }: ContainerRef): Promise<string | undefined> {
+    const child = this.#children.get(name);
+    if (!child) return undefined;
     // Nothing else may keep this process alive while it stops, and then it would end here, halfway.
-    own?.child.ref();
-    return own?.exit;
+    child.ref();
+    await ended(child);
+    return child.signalCode ? `signal ${child.signalCode}` : `exit code ${child.exitCode}`;
   }
 
   /** Ends whatever still works in the instance's directory: a program that does not end, or children it left behind. */
@@ -280,6 +274,20 @@ export class ProcessRuntime implements ContainerRuntime {
       throw failed(`Cannot write the record of ${ref.name}`, error);
     });
   }
+}
+
+/** Settles when a child has ended, or `signal` aborts. Leaves nothing behind at either, which would live as long as the other. */
+function ended(child: ChildProcess, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const settle = (): void => {
+      child.off('exit', settle);
+      signal?.removeEventListener('abort', settle);
+      resolve();
+    };
+    if (child.exitCode !== null || child.signalCode !== null || signal?.aborted) return resolve();
+    child.once('exit', settle);
+    signal?.addEventListener('abort', settle, { once: true });
+  });
 }
 
 function environment(): NodeJS.ProcessEnv {

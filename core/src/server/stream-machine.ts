@@ -5,15 +5,9 @@ import type { GatewayLoad } from '../data/gateway-pool.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import type { Restarts } from '../s2ds.js';
-import {
-  isFinal,
-  type StoreOptions,
-  type StreamEvent,
-  type StreamRecord,
-  type StreamState,
-  type StreamStore,
-} from '../stream-store.js';
+import { isFinal, type StoreOptions, type StreamEvent, type StreamRecord, type StreamStore } from '../stream-store.js';
 import { KeyedLock } from '../wait.js';
+import { helloTimeout, wrongState } from './stream-errors.js';
 
 /** After a failed clean-up of a stream that ended by itself, ms: nobody else would ask for it again. */
 const CLEANUP_RETRY_MS = 10_000;
@@ -40,7 +34,10 @@ export interface MachineParts {
  */
 export class StreamMachine {
   readonly #changes = new EventEmitter({ captureRejections: false });
-  readonly #abort = new AbortController();
+  /** Why it is released, once it is. */
+  #over: SciStreamError | undefined;
+  /** Interrupts the call of the data server that is under way. */
+  #interrupt: ((reason: SciStreamError) => void) | undefined;
   readonly #lock = new KeyedLock();
   /** Settles when the listeners are reserved, or could not be. */
   #reserved: Promise<void> = Promise.resolve();
@@ -151,14 +148,12 @@ export class StreamMachine {
     const { uid } = this.#record;
     this.#awaited = true;
     this.#awaitHello(this.parts.helloTimeoutMs);
-    const interrupted = new Promise<never>((_resolve, reject) => {
-      this.#abandon = reject;
-      const gone = (): void =>
-        reject(new SciStreamError('SCI_CLIENT_GONE', `The client of stream ${uid} went away before HELLO.`));
-      if (client.aborted) gone();
-      client.addEventListener('abort', gone, { once: true });
-      this.#abort.signal.addEventListener('abort', () => reject(this.#abort.signal.reason as Error), { once: true });
-    });
+    const interrupted = new Promise<never>((_resolve, reject) => (this.#abandon = reject));
+    const gone = (): void =>
+      this.#abandon(new SciStreamError('SCI_CLIENT_GONE', `The client of stream ${uid} went away before HELLO.`));
+    if (this.#over) this.#abandon(this.#over);
+    if (client.aborted) gone();
+    client.addEventListener('abort', gone, { once: true });
     try {
       await Promise.race([this.#reserved.then(() => this.#greeted), interrupted]);
       return this.#record;
@@ -168,6 +163,9 @@ export class StreamMachine {
     } finally {
       this.#awaited = false;
       clearTimeout(this.#helloTimer);
+      // The stream lives for days, and what it holds on to of the call would live with it: request, response and client.
+      client.removeEventListener('abort', gone);
+      this.#abandon = () => undefined;
     }
   }
 
@@ -183,12 +181,12 @@ export class StreamMachine {
         if (this.#record.state !== 'waiting') return this.#mustLive('HELLO');
         clearTimeout(this.#helloTimer);
         const { uid } = this.#record;
-        await this.parts.dataServer.start(uid, this.#abort.signal);
+        await this.#interruptible((signal) => this.parts.dataServer.start(uid, signal));
         this.#watch(uid);
         const detail = announced.map(formatAddress).join(' ');
         await this.#change({ state: 'provisioned', announced }, happened('hello', by, detail));
         // Released meanwhile, and that waits behind this: a HELLO must not be accepted when its `req` is refused.
-        this.#abort.signal.throwIfAborted();
+        if (this.#over) throw this.#over;
         this.#greet();
       });
       return this.#record;
@@ -210,7 +208,7 @@ export class StreamMachine {
       if (state === 'reserving' || state === 'waiting') throw wrongState(this.#record, 'UPDATE', 'Say HELLO first.');
       await this.#change({ state: 'updating', asked: targets });
       try {
-        await this.parts.dataServer.updateTargets(uid, targets, this.#abort.signal);
+        await this.#setTargets(uid, targets);
       } catch (error) {
         // Whether the gateway has the new targets nobody knows, and it may put them in force whenever it comes back.
         if (toSciStreamError(error).code === 'SCI_S2DS_UNREACHABLE') this.#settleLater();
@@ -233,7 +231,9 @@ export class StreamMachine {
    * @param reason Why a `req` that still waits fails, and for the record when it was an error.
    */
   async release(reason: SciStreamError, by?: string): Promise<StreamRecord> {
-    this.#abort.abort(reason);
+    this.#over ??= reason;
+    this.#interrupt?.(this.#over);
+    this.#abandon(this.#over);
     await this.#serial(() => this.#release(reason, by));
     return this.#record;
   }
@@ -247,7 +247,7 @@ export class StreamMachine {
     const { uid, targets, asked = [] } = this.#record;
     const wanted = targets.length > 0 ? targets : asked;
     try {
-      if (wanted.length > 0) await this.parts.dataServer.updateTargets(uid, wanted, this.#abort.signal);
+      if (wanted.length > 0) await this.#setTargets(uid, wanted);
       if (targets.length > 0 || wanted.length === 0) {
         await this.#change({ state: targets.length > 0 ? 'active' : 'provisioned' });
       } else {
@@ -262,10 +262,26 @@ export class StreamMachine {
   #settleLater(): void {
     clearTimeout(this.#settling);
     const settle = async (): Promise<void> => {
-      const over = this.#detached || this.#abort.signal.aborted;
+      const over = this.#detached || this.#over;
       if (!over && this.#record.state === 'updating') await this.#settleUpdate();
     };
     this.#settling = setTimeout(() => void this.#serial(settle), SETTLE_RETRY_MS).unref();
+  }
+
+  #setTargets(uid: string, targets: readonly Address[]): Promise<void> {
+    return this.#interruptible((signal) => this.parts.dataServer.updateTargets(uid, targets, signal));
+  }
+
+  /** With a signal as long as the call takes: Node.js needs 1.5 kB for one, and a stream lives for days. */
+  async #interruptible(call: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    const abort = new AbortController();
+    this.#interrupt = (reason) => abort.abort(reason);
+    if (this.#over) abort.abort(this.#over);
+    try {
+      await call(abort.signal);
+    } finally {
+      this.#interrupt = undefined;
+    }
   }
 
   async #reserve(request: ReserveRequest): Promise<void> {
@@ -323,8 +339,12 @@ export class StreamMachine {
 
   #awaitHello(ms: number): void {
     clearTimeout(this.#helloTimer);
-    const late = helloTimeout(this.#record.uid, this.parts.helloTimeoutMs);
-    this.#helloTimer = setTimeout(() => (this.#awaited ? this.#abandon(late) : void this.#fail(late)), Math.max(0, ms));
+    const over = (): void => {
+      const late = helloTimeout(this.#record.uid, this.parts.helloTimeoutMs);
+      if (this.#awaited) this.#abandon(late);
+      else void this.#fail(late);
+    };
+    this.#helloTimer = setTimeout(over, Math.max(0, ms));
   }
 
   #armLifetime(): void {
@@ -376,19 +396,3 @@ const happened = (what: StreamEvent['what'], by?: string, detail?: string): Stre
   ...(by ? { by } : {}),
   ...(detail ? { detail } : {}),
 });
-
-function helloTimeout(uid: string, ms: number): SciStreamError {
-  return new SciStreamError('SCI_HELLO_TIMEOUT', `No HELLO for stream ${uid} came in ${ms / 1000} s.`, {
-    suggestions: ['Say HELLO for the uid from the application controller, or let scistream stream up do it.'],
-  });
-}
-
-function wrongState(
-  { uid, state }: { uid: string; state: StreamState },
-  message: string,
-  suggestion: string,
-): SciStreamError {
-  return new SciStreamError('SCI_STREAM_STATE', `Stream ${uid} is ${state}; ${message} cannot be done now.`, {
-    suggestions: [suggestion],
-  });
-}

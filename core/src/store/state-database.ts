@@ -9,6 +9,8 @@ export type { Write, WriteOptions } from './write-queue.js';
 /** Layout of what is stored; raised when an older SciStream could not read it any more. */
 const SCHEMA = 1;
 const SCHEMA_KEY = 'schema';
+/** Bytes. Records are small, and read once; LevelDB would fill 8 MiB with what was read and up to 8 MiB with what was written. */
+const SMALL = { cacheSize: 512 * 1024, writeBufferSize: 512 * 1024 };
 
 /** Where a daemon keeps what must survive it: one directory (`db` of its state directory), which nobody else can open. */
 export class StateDatabase {
@@ -27,7 +29,7 @@ export class StateDatabase {
   static async open(state: string): Promise<StateDatabase> {
     const directory = join(state, 'db');
     await mkdir(directory, { recursive: true, mode: 0o700 });
-    const level = new ClassicLevel<string, unknown>(directory, { valueEncoding: 'json' });
+    const level = new ClassicLevel<string, unknown>(directory, { valueEncoding: 'json', ...SMALL });
     try {
       await level.open();
       const found = await level.get(SCHEMA_KEY);
