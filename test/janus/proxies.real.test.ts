@@ -15,6 +15,7 @@ import {
   sendRandom,
   tcpServer,
   testContext,
+  type TestContext,
 } from '@scistream/core/testing';
 import { HaproxyContainer, HaproxyOptions } from '@scistream/plugin-haproxy';
 import type { JanusRuntime } from '@scistream/plugin-janus';
@@ -29,11 +30,11 @@ const test = withSite(s, s);
 
 const ports = new RangePortAllocator({ first: FIRST_PORT, last: FIRST_PORT + 99 });
 
-const haproxy = (site: JanusSite, runtime: JanusRuntime): HaproxyContainer =>
-  new HaproxyContainer(
-    testContext({ runtime, dataDir: site.directory.path }),
-    HaproxyOptions.parse({ image: site.engine.image }),
-  );
+const contextOf = (site: JanusSite, runtime: JanusRuntime): TestContext =>
+  testContext({ runtime, dataDir: site.directory.path });
+
+const haproxy = (site: JanusSite, runtime: JanusRuntime, context = contextOf(site, runtime)): HaproxyContainer =>
+  new HaproxyContainer(context, HaproxyOptions.parse({ image: site.engine.image }));
 
 /** A stream placed by a runtime, as a data server asks for it. */
 async function request(runtime: JanusRuntime): Promise<{ stream: StreamRequest; address: Address }> {
@@ -93,7 +94,7 @@ test('a proxy whose container is killed is started again, with its targets', asy
   await s2ds.updateTargets(stream.uid, [target.address]);
   const [container = ''] = await site.emulator.backend.containers();
   await site.emulator.backend.kill(container);
-  await eventually(async () => assert.is((await s2ds.status(stream.uid)).restarts, 1), 15_000);
+  await eventually(async () => assert.is((await s2ds.status(stream.uid)).restarts, 1), 60_000);
   assert.is(await exchange(address, '1'), 'a1');
   await s2ds.release(stream.uid);
 });
@@ -103,11 +104,14 @@ test('a later data server adopts a stream with its connections', async (site) =>
   await using b = await tcpServer(named('b'));
   const earlier = site.runtime();
   const { stream, address } = await request(earlier);
-  const before = haproxy(site, earlier);
+  const context = contextOf(site, earlier);
+  const before = haproxy(site, earlier, context);
   await before.start(stream);
   await before.updateTargets(stream.uid, [a.address]);
   const old = await dial(address);
   assert.is(await read(old, 1), 'a');
+  // Or it would start again what the later one ends.
+  await context.close();
   await earlier.close();
   const s2ds = haproxy(site, site.runtime());
   assert.is(await s2ds.adopt(stream, [a.address]), true);

@@ -62,6 +62,7 @@ s('listeners keep their targets, counters and order, and the others theirs when 
 
     env.succeed();
     assert.is(await env.s2ds.adopt(request, turned), true);
+    await env.s2ds.updateTargets(uid, turned);
     assert.equal(await counted(env, request), [2, 4, 6, 8, 10]);
 
     // The first has listeners 0 and 3. The runtime lists instances by name, whose end is their number.
@@ -88,6 +89,23 @@ s('a stream whose processes all end twice is not given up: each has ended twice 
     }
   }),
 );
+
+s('what runs is adopted, though it would be started in another number by now', async () => {
+  let options: Options = { processes: PROCESSES };
+  await inProxyEnvironment({ create: (context) => create(options)(context) }, async (env) => {
+    const targets = await servers(env);
+    const request = await env.start({ count: LISTENERS });
+    await env.s2ds.updateTargets(request.uid, targets);
+    const before = await processes(env);
+    for (const number of [1, LISTENERS]) {
+      options = { processes: number };
+      env.succeed();
+      assert.is(await env.s2ds.adopt(request, targets), true);
+      assert.equal(await processes(env), before);
+      assert.equal(await heard(request), expected([0, 1, 2, 3, 4]));
+    }
+  });
+});
 
 s('with a master each, all follow new targets', () =>
   inProxyEnvironment(
