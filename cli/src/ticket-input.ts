@@ -6,8 +6,8 @@ import type { Readable } from 'node:stream';
 const MAX_INPUT = 65_536;
 
 /**
- * The ticket that is meant by the value of `--outbound`: `-` reads it from standard input, a line from a terminal and all
- * of anything else. A ticket among the arguments could be read there by others on this machine, so it is blotted out.
+ * The ticket that is meant by the value of `--outbound`: `-` reads it from standard input, a line from a terminal and of
+ * anything else the line that is one, or all of it. A ticket among the arguments could be read there by others on this machine, so it is blotted out.
  * @param ask Called before somebody has to type.
  */
 export async function readTicket(value: string, ask: () => void): Promise<string> {
@@ -15,13 +15,16 @@ export async function readTicket(value: string, ask: () => void): Promise<string
     process.title = 'scistream stream up --outbound …';
     return value;
   }
-  if (!process.stdin.isTTY) return await readAll(process.stdin);
+  if (!process.stdin.isTTY) return ticketIn(await readAll(process.stdin));
   ask();
   const lines = createInterface({ input: process.stdin, output: process.stderr });
   const [line = ''] = (await Promise.race([once(lines, 'line'), once(lines, 'close')])) as [string?];
   lines.close();
   return line;
 }
+
+/** Somebody may have redirected all that `stream up --inbound` prints. */
+const ticketIn = (text: string): string => /^scistream\d+\..*$/m.exec(text)?.[0] ?? text;
 
 async function readAll(input: Readable): Promise<string> {
   let text = '';

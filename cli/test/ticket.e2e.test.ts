@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { StreamStatus, VerifyResult } from '@scistream/core/client';
-import { greeting, json, Producer, start, startFacilities, type Facilities } from './support/facilities.js';
+import { greeting, json, Producer, scistream, start, startFacilities, type Facilities } from './support/facilities.js';
 
 const TOKEN = 'a-token-that-must-not-be-seen';
 
@@ -64,6 +64,19 @@ s('bob connects to what alice has opened, and each ends their own side', async (
     assert.not.match(await readFile(path, 'utf8'), TOKEN, `${file} holds the token`);
   }
   await json(facilities, 0, 'stream', 'down', 'shared');
+});
+
+s('all that stream up printed will do for the ticket in it', async ({ facilities, bob, producer }) => {
+  const { aps, alcf, dir } = facilities;
+  const inbound = ['stream', 'up', '--inbound', '--from', `${aps.address}#${aps.fingerprint}`, '--name', 'piped'];
+  const token = ['--token-file', join(dir, 'token')];
+  const { stdout } = await scistream(facilities, ...inbound, ...token, '--producer', producer.address);
+  assert.match(stdout, /\nscistream2\..*\n/);
+  const outbound = ['stream', 'up', '--outbound', '-', '--to', `${alcf.address}#${alcf.fingerprint}`];
+  const made = await start(bob, 'run', outbound, stdout).outcome;
+  assert.is(made.code, 0, made.stderr);
+  await json(bob, 0, 'stream', 'down', 'piped');
+  await json(facilities, 0, 'stream', 'down', 'piped');
 });
 
 s('without a valid token nothing is made and nothing is remembered', async ({ bob, producer }) => {

@@ -63,7 +63,7 @@ for (const [title, rule, action, expected] of [
     'bandwidth without end',
     { who, limits: { bandwidth: '1Gbps' } },
     request(),
-    /no limit of bandwidth.*at most 1 Gb\/s/,
+    /unlimited bandwidth.*at most 1 Gb\/s/,
   ],
   [
     'a longer life',

@@ -58,7 +58,10 @@ function addressOf(hostPort: string, text: string, names: readonly string[]): Ad
   try {
     return parseAddress(hostPort);
   } catch (cause) {
-    const known = names.length > 0 ? `Known facilities: ${names.join(', ')}.` : 'No facilities are configured.';
+    const known =
+      names.length > 0
+        ? `Known facilities: ${names.join(', ')}.`
+        : 'No facilities are configured: name the file that has them with --config.';
     throw new SciStreamError(
       'SCI_FACILITY_UNKNOWN',
       `${quote(text)} is neither a facility of the configuration nor host:port.`,

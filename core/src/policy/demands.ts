@@ -140,7 +140,7 @@ const limited = (
   most: number | undefined,
   text: (value: number) => string,
 ): readonly [string, string] => [
-  `${Number.isFinite(asked) ? text(asked) : 'no limit of'} ${what}`,
+  `${Number.isFinite(asked) ? text(asked) : 'unlimited'} ${what}`,
   `${key}: at most ${text(most ?? Infinity)}`,
 ];
 
