@@ -19,7 +19,7 @@ import { Streams } from '../gen/scistream/v1/streams_pb.js';
 import { Control } from '../gen/scistream_pb.js';
 import type { Logger } from '../logger.js';
 import { within } from '../wait.js';
-import { Admission, dropTooLate, type FloodLimits, type Request, type Response } from './admission.js';
+import { Admission, dropTooLate, endOf, type FloodLimits, type Request, type Response } from './admission.js';
 import { fingerprintOf, readKeyPair, selfSigned, type KeyPair } from './certificate.js';
 import { clientTrust, mustAskAlike, type ClientTrust } from './client-certificates.js';
 import { Health } from './health.js';
@@ -80,6 +80,8 @@ export class ControlServer {
   readonly #health: Health;
   #server: Http2SecureServer | Http2Server | undefined;
   #authenticator: AuthenticatorInForce | undefined;
+  /** PEM of the CA that vouches for clients now. */
+  #clientCa: TlsOptions['ca'];
   #unlock: () => Promise<void> = () => Promise.resolve();
   /** Calls can be served; until then they are refused. */
   #opened = false;
@@ -146,6 +148,8 @@ export class ControlServer {
       throw new SciStreamError('SCI_SHUTTING_DOWN', 'The control server is not running.');
     }
     if (pair && 'setSecureContext' in server) server.setSecureContext(pair);
+    if (pair?.ca !== this.#clientCa) this.#distrust();
+    this.#clientCa = pair?.ca;
     this.#authenticator.replace(prepared.authenticator);
     prepared.commit();
     this.#warnIfOpen(prepared.authenticator);
@@ -184,6 +188,7 @@ export class ControlServer {
     const handler = (request: Request, response: Response): void =>
       answer(this.#health, services, this.#opened ? admission : undefined, request, response);
     const pair = await this.#secure(this.settings.tls);
+    this.#clientCa = pair?.ca;
     const server = pair
       ? createSecureServer({ ...HTTP, ...pair, allowHTTP1: true }, handler)
       : createServer(HTTP, handler);
@@ -240,6 +245,17 @@ export class ControlServer {
     if (insecure) return undefined;
     const pair = await (tls ? readKeyPair(tls) : selfSigned(join(state, 'tls'), listen.host));
     return { ...(await clientTrust(tls)), ...pair };
+  }
+
+  /**
+   * Another CA vouches for clients now: connections of before take no new calls. Those in progress go on, except over
+   * HTTP/1.1, where the connection is cut.
+   */
+  #distrust(): void {
+    const sessions = [...this.#sessions].filter(({ destroyed }) => !destroyed);
+    const ends = new Set(sessions.map(({ socket }) => endOf(socket)));
+    for (const socket of this.#sockets) if (!ends.has(endOf(socket))) socket.destroy();
+    for (const session of sessions) session.close();
   }
 
   /** Ends clients that keep their connection open although they were asked to go. */
