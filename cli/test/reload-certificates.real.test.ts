@@ -72,7 +72,9 @@ class Site implements AsyncDisposable {
   async refusals(): Promise<readonly unknown[]> {
     const lines = (await readFile(join(this.home.path, 'audit.jsonl'), 'utf8')).trim().split('\n');
     const told = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
-    return told.filter(({ action }) => action === 'authenticate').map(({ decision, code }) => `${decision} ${code}`);
+    return told
+      .filter(({ action }) => action === 'authenticate')
+      .map(({ decision, code }) => [decision, code].join(' '));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -19,7 +19,8 @@ import { Streams } from '../gen/scistream/v1/streams_pb.js';
 import { Control } from '../gen/scistream_pb.js';
 import type { Logger } from '../logger.js';
 import { within } from '../wait.js';
-import { Admission, dropTooLate, endOf, type FloodLimits, type Request, type Response } from './admission.js';
+import { Admission, endOf, type FloodLimits, type Request, type Response } from './admission.js';
+import { answer, type Decide } from './answer.js';
 import { fingerprintOf, readKeyPair, selfSigned, type KeyPair } from './certificate.js';
 import { clientTrust, mustAskAlike, type ClientTrust } from './client-certificates.js';
 import { Health } from './health.js';
@@ -185,8 +186,9 @@ export class ControlServer {
           .set(VERDICT, admission.verdictOf(request)),
       readMaxBytes: MAX_MESSAGE_BYTES,
     });
+    const decide: Decide = (request, response) => admission.decide(request, response);
     const handler = (request: Request, response: Response): void =>
-      answer(this.#health, services, this.#opened ? admission : undefined, request, response);
+      answer(this.#health, services, this.#opened ? decide : undefined, request, response);
     const pair = await this.#secure(this.settings.tls);
     this.#clientCa = pair?.ca;
     const server = pair
@@ -262,39 +264,6 @@ export class ControlServer {
   #cutSockets(): void {
     for (const socket of this.#sockets) socket.destroy();
   }
-}
-
-type Services = ReturnType<typeof connectNodeAdapter>;
-
-/**
- * Hands a request on to the services, if they can serve already. What host the caller typed is of no use here, and connect-node makes a URL of it
- * and throws when it cannot: a stranger could end the process with it, and IPv6 addresses come without brackets.
- * @param admission Absent: calls cannot be served yet.
- */
-function answer(
-  health: Health,
-  services: Services,
-  admission: Admission | undefined,
-  request: Request,
-  response: Response,
-): void {
-  const refuse = (status: number): void => {
-    response.statusCode = status;
-    response.end();
-  };
-  request.headers.host = 'localhost';
-  if ('stream' in request) request.headers[':authority'] = 'localhost';
-  dropTooLate(request.headers);
-  try {
-    if (health.answer(request, response)) return;
-  } catch {
-    return refuse(400);
-  }
-  if (!admission) return refuse(503);
-  admission
-    .decide(request, response)
-    .then((served) => (served ? services(request, response) : undefined))
-    .catch(() => (response.headersSent ? undefined : refuse(400)));
 }
 
 function addressOf(server: Http2SecureServer | Http2Server, asked: Address): Address {
