@@ -3,16 +3,15 @@ import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { connect as connectTls } from 'node:tls';
-import type { ChildProcess } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { formatAddress, parseAddress } from '@scistream/core';
-import { dial, eventually, named, read, tcpServer, testCredentials } from '@scistream/core/testing';
+import { dial, named, read, tcpServer, testCredentials } from '@scistream/core/testing';
 import { connectPeer, refused, type Peer } from '../../test/support/clients.js';
 import { freeRange } from '../../test/support/ports.js';
 import { Home, nextLine, resultOf } from './support/cli.js';
+import { IN_FORCE, NOTHING_CHANGED, Running } from './support/running.js';
 
 const s = suite<{ home: Home }>('reload');
 
@@ -21,49 +20,10 @@ s.before.each(async (context) => {
 });
 s.after.each(({ home }) => home.remove());
 
-const PATIENCE_MS = 60_000;
-const IN_FORCE = /configuration was read anew and is in force/;
-const NOTHING_CHANGED = /not taken over; nothing has changed/;
-
 const hash = (token: string): string => createHash('sha256').update(token).digest('hex');
 const tokens = (...subjects: string[]) => [
   { use: 'token', tokens: subjects.map((subject) => ({ subject, sha256: hash(subject) })) },
 ];
-
-/** A daemon whose log can be waited for. */
-class Running implements AsyncDisposable {
-  readonly #lines: string[] = [];
-
-  constructor(readonly child: ChildProcess) {
-    if (!child.stderr) throw new Error('no stderr');
-    createInterface(child.stderr).on('line', (line) => this.#lines.push(line));
-  }
-
-  get log(): string {
-    return this.#lines.join('\n');
-  }
-
-  /** Sends SIGHUP and waits until the log says `text` once more. @returns the `error` of that line */
-  async reload(text: RegExp): Promise<string> {
-    const before = this.#lines.filter((line) => text.test(line)).length;
-    this.child.kill('SIGHUP');
-    return await this.says(text, before + 1);
-  }
-
-  async says(text: RegExp, times = 1): Promise<string> {
-    const found = (): readonly string[] => this.#lines.filter((line) => text.test(line));
-    await eventually(() => assert.ok(found().length >= times, this.log), PATIENCE_MS);
-    const { error = '' } = JSON.parse(found().at(-1) ?? '') as { error?: string };
-    return error;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
-    const exit = once(this.child, 'exit');
-    this.child.kill('SIGTERM');
-    await exit;
-  }
-}
 
 /** The fingerprint that a new connection sees. */
 async function fingerprint(address: string): Promise<string> {

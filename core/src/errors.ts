@@ -105,6 +105,7 @@ export const ERROR_CODES = {
   SCI_CERTIFICATE_MISSING: auth(16, 'The server wants a client certificate, and none was shown.'),
   SCI_CERTIFICATE_UNTRUSTED: auth(16, 'The client certificate is not one that the server accepts.'),
   SCI_CERTIFICATE_EXPIRED: auth(16, 'The client certificate has expired.'),
+  SCI_CERTIFICATE_REVOKED: auth(16, 'The operator of the server has revoked the client certificate.'),
 
   SCI_S2CS_UNREACHABLE: control(14, 'The control server does not answer.'),
   SCI_S2DS_UNREACHABLE: control(14, 'The data server does not answer.'),

@@ -35,6 +35,10 @@ export const CASES = {
   'call: fields as JSON': 400,
   'call: fields as protobuf': 300,
   'call: bytes': 300,
+  watch: 1_000,
+  'data server: fields as JSON': 1_000,
+  'data server: fields as protobuf': 1_000,
+  'data server: bytes': 1_000,
 } as const;
 
 const FACTOR = Number(process.env.SCISTREAM_FUZZ_RUNS ?? 1);

@@ -8,6 +8,7 @@ import { eventually, temporaryDirectory, testCredentials } from '@scistream/core
 import { Control, v1 } from '@scistream/core/wire';
 import { TestServer } from '../support/server.js';
 import { mustBeAnswered, RawClient } from '../support/raw-client.js';
+import { bytesField, field, frameOf, hostileCalls, hostileHeaders, jsonOf, pathOf, varint } from './calls.js';
 import { hostileText, hostileValue, hunt } from './hunt.js';
 
 const s = hunt('calls');
@@ -30,11 +31,10 @@ s.after(async () => {
   await directory.remove();
 });
 
-/** `watch` goes on for as long as its stream does. */
+/** `watch` goes on for as long as its stream does, and has a hunt of its own. */
 const METHODS: readonly DescMethod[] = [...Control.methods, ...v1.Streams.methods].filter(
   ({ name }) => name !== 'Watch',
 );
-const pathOf = ({ parent, name }: DescMethod): string => `${parent.typeName}/${name}`;
 
 /** Values with which a call gets as far as it can; ports where nobody listens. */
 const GOOD: Readonly<Record<string, unknown>> = {
@@ -62,21 +62,13 @@ const guarded = (method: DescMethod): Record<string, unknown> => ({
     : {}),
 });
 
-const text = hostileText(SAMPLES);
-/** A text, a list of them, a number or anything: what fits the field, or nearly. */
-const value = fc.oneof(text, fc.array(text, { maxLength: 3 }), hostileValue, fc.integer(), fc.constant(tls));
-const anyMethod = fc.constantFrom(...METHODS);
-const changes = anyMethod.chain((method) => {
-  const names = [...method.input.fields.map(({ localName }) => localName), '__proto__', 'constructor', 'uid', 'tls'];
-  return fc.tuple(
-    fc.constant(method),
-    fc.array(fc.tuple(fc.constantFrom(...names), value), { minLength: 1, maxLength: 3 }),
-  );
+const { anyMethod, changes, messages, framed, bodies } = hostileCalls({
+  methods: METHODS,
+  samples: SAMPLES,
+  uid,
+  tls,
+  head: [field(3, 0, varint(1n)), bytesField(103, Buffer.from('nobody'))],
 });
-
-/** Text, so that a key can come twice, or be `__proto__`. */
-const jsonOf = (entries: readonly (readonly [string, unknown])[]): string =>
-  `{${entries.map(([name, one]) => `${JSON.stringify(name)}:${JSON.stringify(one) ?? 'null'}`).join()}}`;
 
 s('call: fields as JSON', changes, async ([method, fields]) => {
   const kept = fields.filter(([, one]) => !(method.name === 'release' && one === uid));
@@ -85,55 +77,6 @@ s('call: fields as JSON', changes, async ([method, fields]) => {
   mustBeAnswered(await client.call(pathOf(method), headers, jsonOf([...good, ...kept])));
 });
 
-const varint = (number: bigint): Buffer => {
-  const bytes: number[] = [];
-  let rest = BigInt.asUintN(64, number);
-  for (; rest > 127n; rest >>= 7n) bytes.push(Number(rest & 127n) | 128);
-  return Buffer.from([...bytes, Number(rest)]);
-};
-const field = (number: number, type: number, content: Uint8Array): Buffer =>
-  Buffer.concat([varint(BigInt(number * 8 + type)), content]);
-const bytesField = (number: number, content: Uint8Array): Buffer =>
-  field(number, 2, Buffer.concat([varint(BigInt(content.length)), content]));
-
-const numbers = fc.oneof(
-  fc.integer({ min: 1, max: 8 }),
-  fc.integer({ min: 100, max: 108 }),
-  fc.integer({ min: 0, max: 2 ** 28 }),
-);
-const contents = fc.oneof(
-  text.map((one) => Buffer.from(one)),
-  fc.uint8Array({ maxLength: 40 }).map((bytes) => Buffer.from(bytes)),
-  fc.constant(Buffer.concat([bytesField(1, Buffer.from(tls.certificate)), bytesField(2, Buffer.from(tls.key))])),
-);
-/** A field as protobuf writes one, of a type that may not be its own, or of one that does not exist. */
-const wire = fc.oneof(
-  { arbitrary: fc.tuple(numbers, contents).map(([number, content]) => bytesField(number, content)), weight: 4 },
-  {
-    arbitrary: fc
-      .tuple(numbers, fc.bigInt(-(2n ** 63n), 2n ** 64n))
-      .map(([number, one]) => field(number, 0, varint(one))),
-    weight: 2,
-  },
-  {
-    arbitrary: fc
-      .tuple(numbers, fc.nat(7), fc.uint8Array({ maxLength: 9 }))
-      .map(([number, type, rest]) => field(number, type, rest)),
-    weight: 1,
-  },
-);
-const messages = fc
-  .tuple(fc.constantFrom(uid, 'a-stream-of-nobody', '../../outside'), fc.array(wire, { maxLength: 5 }), fc.nat(4))
-  .map(([own, rest, cut]) => {
-    const bytes = Buffer.concat([
-      bytesField(1, Buffer.from(own)),
-      bytesField(2, Buffer.from('PROD')),
-      field(3, 0, varint(1n)),
-      bytesField(103, Buffer.from('nobody')),
-      ...rest,
-    ]);
-    return cut === 0 ? bytes.subarray(0, -1) : bytes;
-  });
 const CHANGING = new Set(['release', 'req']);
 
 s('call: fields as protobuf', fc.tuple(anyMethod, messages), async ([method, message]) => {
@@ -141,48 +84,38 @@ s('call: fields as protobuf', fc.tuple(anyMethod, messages), async ([method, mes
   mustBeAnswered(await client.call(pathOf(method), { 'content-type': 'application/proto' }, message));
 });
 
-/** Length and flags in front of a message, as gRPC has them; they may lie. */
-const framed = fc
-  .tuple(fc.constantFrom(0, 1, 2, 0x80, 255), messages, fc.constantFrom(0, 0, 0, 1, -1, 5, 2 ** 31))
-  .map(([flags, message, lie]) => {
-    const head = Buffer.alloc(5);
-    head.writeUInt8(flags, 0);
-    head.writeUInt32BE(Math.max(0, message.length + lie), 1);
-    return Buffer.concat([head, message]);
-  });
-const bodies = fc.oneof(
-  framed,
-  fc.uint8Array({ maxLength: 60 }).map((bytes) => Buffer.from(bytes)),
-  fc.constant(Buffer.alloc(0)),
-);
-const TYPES = [
-  'application/grpc',
-  'application/grpc+json',
-  'application/grpc-web',
-  'application/connect+json',
-  'application/json',
-  'application/proto',
-  'text/plain',
-  '',
-];
-const headers = fc.record(
-  {
-    'content-type': fc.constantFrom(...TYPES),
-    'grpc-encoding': fc.constantFrom('identity', 'gzip', 'br', '__proto__'),
-    'content-encoding': fc.constantFrom('identity', 'gzip', 'constructor'),
-    'grpc-timeout': fc.constantFrom('1S', '99999999H', '-1S', '1', '__proto__'),
-    authorization: fc.stringMatching(/^[\x20-\x7e]{0,40}$/),
-  },
-  { requiredKeys: ['content-type'], noNullPrototype: true },
-);
 const paths = fc.oneof(
   anyMethod.map(pathOf),
   fc.constantFrom('', '..', '%00', 'scistream.Control/__proto__', 'scistream.Control/req?x=1'),
 );
 
-s('call: bytes', fc.tuple(paths, headers, bodies), async ([path, head, body]) => {
+s('call: bytes', fc.tuple(paths, hostileHeaders, bodies), async ([path, head, body]) => {
   if (/req|release/.test(path) && body.includes(uid)) return;
   mustBeAnswered(await client.call(path, head, body));
+});
+
+/** Ends by itself, whatever it watches: most watch nothing, some the stream there is. */
+const BRIEFLY = { 'grpc-timeout': '20m', 'connect-timeout-ms': '20' };
+const watched = fc.oneof(fc.constant(uid), hostileText(SAMPLES), fc.constantFrom('a-stream-of-nobody', 'bad shape!'));
+const asked = watched.map((one) => bytesField(1, Buffer.from(one)));
+const watches = fc.oneof(
+  fc.tuple(fc.constant('application/grpc'), asked.map(frameOf)),
+  fc.tuple(fc.constant('application/grpc-web'), asked.map(frameOf)),
+  fc.tuple(
+    fc.constantFrom('application/connect+json', 'application/grpc+json'),
+    fc
+      .array(fc.tuple(fc.constantFrom('uid', '__proto__', 'constructor'), fc.oneof(watched, hostileValue)))
+      .map((fields) => frameOf(Buffer.from(jsonOf(fields)))),
+  ),
+  fc.tuple(
+    fc.constantFrom('application/grpc', 'application/connect+proto', 'application/json'),
+    fc.oneof(framed, bodies),
+  ),
+);
+
+s('watch', watches, async ([type, body]) => {
+  const answer = await client.call(pathOf(v1.Streams.method.watch), { 'content-type': type, ...BRIEFLY }, body);
+  mustBeAnswered(answer);
 });
 
 s.test(

@@ -1,6 +1,6 @@
 /** Several gateways under one control server: where streams go, what is refused, and data servers that go and come. */
 import { createHash, randomUUID } from 'node:crypto';
-import { rm } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { formatAddress, silentLogger } from '@scistream/core';
@@ -16,7 +16,7 @@ const s = suite('several gateways');
 
 const PORTS = 4;
 const PATIENCE_MS = 60_000;
-const TOKENS = { user: 'token-of-a-user', admin: 'token-of-an-admin' };
+const TOKENS = { user: 'token-of-a-user', eve: 'token-of-eve', admin: 'token-of-an-admin' };
 const AUTH = [
   {
     use: 'token',
@@ -205,6 +205,34 @@ s('a data server obeys the control server that came first, until it is told to f
   await rm(join(a.state, 's2cs'));
   await eventually(async () => assert.equal((await seen(second.peer))[0], ['a', true, false, 0]), PATIENCE_MS);
   assert.is((await place(second.peer)).gateway, 'a');
+});
+
+s('whoever the rules refuse hears just that, whether there is room or not', async () => {
+  await using a = await dataServer('a', { capacity: 1e9 });
+  await using away = await dataServer('away');
+  await a.start();
+  await using directory = await temporaryDirectory();
+  const policy = join(directory.path, 'policy.yaml');
+  const mine = { who: { identities: ['token:user'] }, encryption: ['none'], proxies: ['relay'] };
+  const hers = { who: { identities: ['token:eve'] }, encryption: ['none'], proxies: ['haproxy'], roles: ['CONS'] };
+  await writeFile(policy, JSON.stringify({ rules: [mine, hers] }));
+  await using server = await serve([a, away], { auth: AUTH, policy });
+  const user = await server.connect(TOKENS.user);
+  const eve = await server.connect(TOKENS.eve);
+  const admin = await server.connect(TOKENS.admin);
+  const wishes = [
+    [{ gateway: 'a', bitsPerSecond: BigInt(2e9) }, 'SCI_NO_RESOURCE'],
+    [{ gateway: 'away' }, 'SCI_S2DS_UNREACHABLE'],
+    [{ bitsPerSecond: BigInt(2e9) }, undefined],
+  ] as const;
+  const told = new Set<string>();
+  for (const [wish, code] of wishes) {
+    if (code) await refused(place(user, wish), code);
+    told.add(await refused(place(eve, wish), 'SCI_FORBIDDEN'));
+    // An admin without a rule.
+    told.add(await refused(place(admin, wish), 'SCI_FORBIDDEN'));
+  }
+  assert.equal([...told].sort(), ['No rule is about token:admin.', 'Rule rules.1 does not allow role PROD.']);
 });
 
 s('the same reservation again gets the same answer, and another one of that uid none', async () => {

@@ -1,8 +1,9 @@
 import type { X509Certificate } from 'node:crypto';
 import { z } from 'zod';
 import type { Authenticator, Credentials, Identity, ShownCertificate } from '../authenticator.js';
+import { fingerprint } from '../config/fields.js';
 import { SciStreamError } from '../errors.js';
-import { alternativeNamesOf, commonNameOf } from '../pki/inspect.js';
+import { alternativeNamesOf, commonNameOf, fingerprintOf } from '../pki/inspect.js';
 import { authenticatorProvider } from '../plugin.js';
 
 const name = z.string().min(1).max(200);
@@ -16,6 +17,8 @@ const options = z.strictObject({
   admins: z.array(name).default([]),
   /** Subjects of each group. */
   groups: z.record(name, z.array(name)).default({}),
+  /** Fingerprints (SHA-256) of certificates that let nobody in any more, until they expire. */
+  revoked: z.array(fingerprint).default([]),
 });
 
 type Options = z.output<typeof options>;
@@ -33,16 +36,17 @@ export const certificateProvider = authenticatorProvider({
   }),
 });
 
-/** @throws SCI_CERTIFICATE_MISSING, SCI_CERTIFICATE_UNTRUSTED, SCI_CERTIFICATE_EXPIRED */
+/** @throws SCI_CERTIFICATE_MISSING, SCI_CERTIFICATE_UNTRUSTED, SCI_CERTIFICATE_EXPIRED, SCI_CERTIFICATE_REVOKED */
 function identityOf(
   shown: ShownCertificate | undefined,
-  { issuer, admins, groups, subject: where }: Options,
+  { issuer, admins, groups, subject: where, revoked }: Options,
 ): Identity {
   if (!shown) throw missing();
   const { certificate, refusal } = shown;
   // Expired since it was shown, too: a connection may last.
   if (refusal === 'CERT_HAS_EXPIRED' || Date.parse(certificate.validTo) < Date.now()) throw expired(certificate);
   if (refusal !== undefined) throw untrusted(`not accepted (${refusal})`);
+  if (revoked.includes(fingerprintOf(certificate))) throw withdrawn();
   const subject = subjectOf(certificate, where);
   if (subject === undefined || !SUBJECT.test(subject)) throw untrusted(`without a ${where ?? 'name'} that can be used`);
   const memberOf = Object.keys(groups).filter((group) => groups[group]?.includes(subject));
@@ -69,4 +73,9 @@ const untrusted = (why: string): SciStreamError =>
 const expired = ({ validTo }: X509Certificate): SciStreamError =>
   new SciStreamError('SCI_CERTIFICATE_EXPIRED', `The client certificate ended ${new Date(validTo).toISOString()}.`, {
     suggestions: ['Have it renewed by whoever made it: scistream cert renew FILE'],
+  });
+
+const withdrawn = (): SciStreamError =>
+  new SciStreamError('SCI_CERTIFICATE_REVOKED', 'The client certificate was revoked here.', {
+    suggestions: ['Ask the operator of the control server for another one, with a key of its own.'],
   });

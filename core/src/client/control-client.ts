@@ -17,6 +17,7 @@ import {
 } from '../gen/scistream/v1/streams_pb.js';
 import { silentLogger, type Logger } from '../logger.js';
 import { exposesToken, type Endpoint, type TokenSource } from './endpoint.js';
+import { untilAdmitted } from './rate-limit.js';
 import { fromRpcError, type FailedCall } from './rpc-errors.js';
 import { VerifiedSessions } from './sessions.js';
 
@@ -24,6 +25,12 @@ import { VerifiedSessions } from './sessions.js';
 const QUICK_MS = 10_000;
 /** For calls that make the gateway connect somewhere, ms. */
 const CONNECTING_MS = 15_000;
+
+/** A call that has begun to answer. */
+interface Watched {
+  readonly changes: AsyncIterator<Stream>;
+  readonly first: IteratorResult<Stream>;
+}
 
 /** How long a call may take, and who may end it before. */
 export interface CallLimits {
@@ -34,7 +41,7 @@ export interface CallLimits {
 
 /**
  * One connection to one control server (S2CS): gRPC over HTTP/2, made at the first call and again when it was lost. Calls
- * may overlap. Every method throws a {@link SciStreamError}: what the server said, or SCI_S2CS_UNREACHABLE,
+ * may overlap. A call that a server counts too many is made again when the server says so, within its deadline. Every method throws a {@link SciStreamError}: what the server said, or SCI_S2CS_UNREACHABLE,
  * SCI_TLS_UNTRUSTED, SCI_DEADLINE; or, when the caller's signal fired, the reason of that signal.
  */
 export class ControlClient {
@@ -142,8 +149,18 @@ export class ControlClient {
    * notice a dead connection within 30 s, and `signal` ends it.
    */
   async *watch(uid: string, signal?: AbortSignal): AsyncGenerator<Stream> {
+    const options = signal ? { signal } : {};
     try {
-      yield* this.#streams.watch({ uid }, signal ? { signal } : {});
+      const begin = async (): Promise<Watched> => {
+        const changes = this.#streams.watch({ uid }, options)[Symbol.asyncIterator]();
+        return { changes, first: await changes.next() };
+      };
+      const { changes, first } = await untilAdmitted(begin, Infinity, signal);
+      try {
+        for (let next = first; !next.done; next = await changes.next()) yield next.value;
+      } finally {
+        await changes.return?.();
+      }
     } catch (error) {
       throw await this.#explained(error, { rpc: 'Watch', deadlineMs: 0, signal });
     }
@@ -189,7 +206,9 @@ export class ControlClient {
     try {
       // Renewing a login may take longer than the call is given.
       if (token && 'login' in token) await readToken(token);
-      const answer = await send({ timeoutMs: deadlineMs, ...(signal && { signal }) });
+      const call = (timeoutMs: number): Promise<T> =>
+        send({ timeoutMs: Math.ceil(timeoutMs), ...(signal && { signal }) });
+      const answer = await untilAdmitted(call, deadlineMs, signal);
       this.#answered = true;
       return answer;
     } catch (error) {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
 import { formatAddress, parseAddress, type Address, type Transport } from '../address.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../errors.js';
@@ -14,6 +15,9 @@ const DOUBTFUL_RELEASE_MS = 2_000;
 const UPDATE_MS = 20_000;
 /** REQ ends at the latest when the control server gives up waiting for HELLO: 180 s (protocol.md §2), and some. */
 const CONTROLLER_MS = 200_000;
+
+/** Pause before HELLO is said once more, ms. */
+const HELLO_AGAIN_MS = 200;
 
 /** One side to set up. */
 export interface Side {
@@ -67,7 +71,7 @@ export interface Reserved extends Omit<Side, 'tls'> {
  */
 export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal: AbortSignal): Promise<Reserved> {
   const { role, client, tls } = side;
-  const { uid, name, proxy, runtime, transport, producer } = plan;
+  const { uid, name, proxy, runtime, transport } = plan;
   const byController = plan.hello === 'controller';
   const request = {
     uid,
@@ -82,10 +86,11 @@ export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal
     transport,
     ...(tls && { tls }),
   };
-  const prodListeners = role === 'PROD' ? producer.map(formatAddress) : [];
+  let pending = true;
+  const answer = client.req(request, { deadlineMs: byController ? CONTROLLER_MS : plan.waitMs, signal });
   const calls = Promise.all([
-    client.req(request, { deadlineMs: byController ? CONTROLLER_MS : plan.waitMs, signal }),
-    byController || client.hello({ uid, role, prodListeners }, { deadlineMs: plan.waitMs, signal }),
+    answer.finally(() => void (pending = false)),
+    byController || sayHello(side, plan, () => pending, signal),
   ]);
   const [response] = await calls.catch((error: unknown) => {
     if (!signal.aborted && isRefusal(error)) outcomes.set(side, 'refused');
@@ -100,6 +105,30 @@ export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal
   const stream = streamOf(response, plan, role);
   if (tls) mustEncrypt(stream);
   return { role, client, listeners, announced, stream };
+}
+
+/**
+ * HELLO, which a control server that does not know the stream holds for two seconds. REQ may come later than that, where
+ * it was told to come back later (SCI_RATE_LIMITED), or was slow: as long as it is not answered, HELLO is said again.
+ */
+async function sayHello(
+  { role, client }: Side,
+  plan: Plan,
+  pending: () => boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  const { uid, producer, waitMs } = plan;
+  const prodListeners = role === 'PROD' ? producer.map(formatAddress) : [];
+  const deadline = performance.now() + waitMs;
+  for (let deadlineMs = waitMs; ; deadlineMs = deadline - performance.now()) {
+    try {
+      await client.hello({ uid, role, prodListeners }, { deadlineMs, signal });
+      return;
+    } catch (error) {
+      if (!isUnknown(error) || !pending() || deadline - performance.now() <= HELLO_AGAIN_MS) throw error;
+      await sleep(HELLO_AGAIN_MS, undefined, { signal });
+    }
+  }
 }
 
 /** A control server that knows nothing of encryption ignores the credentials. Nothing has flowed so far: there are no targets. */

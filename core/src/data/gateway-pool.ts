@@ -22,6 +22,16 @@ export interface GatewayLoad {
 /** What a new stream needs of a gateway. */
 export type GatewayWish = Pick<GatewayLoad, 'gateway' | 'ports' | 'bitsPerSecond'>;
 
+/** Where a new stream goes. */
+export interface Placement {
+  readonly gateway: string;
+  /**
+   * Why it cannot go there: SCI_S2DS_UNREACHABLE when what could take it is down, SCI_NO_RESOURCE. Only to be told to a
+   * caller who may have a stream there.
+   */
+  readonly refusal?: SciStreamError;
+}
+
 /** A gateway as its control server sees it. */
 export interface GatewayStatus {
   /** What it told last; only the name when it was never up. */
@@ -116,21 +126,21 @@ export class GatewayPool {
   /**
    * Where a new stream goes: to the gateway it names, else to the one with the most free bandwidth, and of several to that
    * with the most free ports. Ports are counted, not taken: when too few are left everywhere the gateway will say so.
-   * @throws SCI_S2DS_UNREACHABLE when what could take it is down, SCI_NO_RESOURCE
    */
-  place(wish: GatewayWish): string {
+  place(wish: GatewayWish): Placement {
     const rooms = this.links
       .filter(({ facts }) => wish.gateway === '' || facts.name === wish.gateway)
       .map((link) => this.#room(link));
-    const fitting = rooms.filter((room) => this.#obstacle(room, wish) === undefined);
-    const [best] = fitting.sort(
+    const fits = (room: Room): boolean => this.#obstacle(room, wish) === undefined;
+    const [best] = rooms.toSorted(
       (a, b) =>
+        Number(fits(b)) - Number(fits(a)) ||
         Number(b.freePorts >= wish.ports) - Number(a.freePorts >= wish.ports) ||
         compare(b.free, a.free) ||
         b.freePorts - a.freePorts,
     );
-    if (best) return best.link.facts.name;
-    throw this.#noRoom(rooms, wish);
+    const gateway = best?.link.facts.name ?? wish.gateway;
+    return best && fits(best) ? { gateway } : { gateway, refusal: this.#noRoom(rooms, wish) };
   }
 
   /** Whether a gateway was down when it was last spoken to. */

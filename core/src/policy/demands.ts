@@ -29,8 +29,9 @@ export interface Demands {
 /** An action in the same form; one that is no `request` costs nothing new. */
 export interface Facts extends Omit<Demands, 'gateways' | 'proxies' | 'runtimes'> {
   readonly gateway: string;
-  readonly proxy: string;
-  readonly runtime: string;
+  /** Undefined as long as nobody can tell which it will be: no rule refuses for it. */
+  readonly proxy: string | undefined;
+  readonly runtime: string | undefined;
 }
 
 /** Where {@link firstFailure} stops for a stream that should be, or should not be, encrypted. */
@@ -78,8 +79,8 @@ export function firstFailure(demands: Demands, facts: Facts): number {
   if ((demands.actions & facts.actions) === 0) return 0;
   if ((demands.roles & facts.roles) === 0) return 1;
   if (demands.gateways !== undefined && !demands.gateways.includes(facts.gateway)) return 2;
-  if (demands.proxies !== undefined && !demands.proxies.includes(facts.proxy)) return 3;
-  if (demands.runtimes !== undefined && !demands.runtimes.includes(facts.runtime)) return 4;
+  if (!has(demands.proxies, facts.proxy)) return 3;
+  if (!has(demands.runtimes, facts.runtime)) return 4;
   if ((demands.encryption & facts.encryption) === 0) return ENCRYPTION;
   if (facts.connections > demands.connections) return 6;
   if (facts.bandwidth > demands.bandwidth) return 7;
@@ -88,6 +89,9 @@ export function firstFailure(demands: Demands, facts: Facts): number {
   if (facts.totalBandwidth > demands.totalBandwidth) return 10;
   return -1;
 }
+
+const has = (allowed: readonly string[] | undefined, asked: string | undefined): boolean =>
+  allowed === undefined || asked === undefined || allowed.includes(asked);
 
 /** What the rule does not allow, and what it does. @param failure As {@link firstFailure} returned it */
 export function explain(failure: number, rule: RuleConfig, action: Action): readonly [string, string] {

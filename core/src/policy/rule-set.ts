@@ -35,10 +35,10 @@ export class RuleSet {
 
   /**
    * The rules that allow an action, its targets aside; only the first one where it has no targets. Never none.
+   * @param facts Of the action, where less is known than it says
    * @throws SCI_FORBIDDEN (as {@link Refusal})
    */
-  allowing(identity: Identity, action: Action): readonly Rule[] {
-    const facts = factsOf(action);
+  allowing(identity: Identity, action: Action, facts = factsOf(action)): readonly Rule[] {
     const onlyFirst = !('targets' in action);
     const allowing: Rule[] = [];
     let furthest = -1;

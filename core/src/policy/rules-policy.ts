@@ -7,6 +7,7 @@ import { SciStreamError } from '../errors.js';
 import type { Action, Granted, Policy } from '../policy.js';
 import type { StreamRecord } from '../stream-store.js';
 import { within } from '../wait.js';
+import { factsOf } from './demands.js';
 import { formatNetwork, parseIp, specialOf } from './network.js';
 import { allowsAddress, allowsName, RuleSet, targetRefusal, type AskedIp, type Rule } from './rule-set.js';
 import { readRules } from './schema.js';
@@ -60,7 +61,11 @@ export class RulesPolicy implements Policy {
     if (identity.admin && (action.kind === 'view' || action.kind === 'list' || action.kind === 'release')) return {};
     const rules = this.#rules;
     if (action.kind === 'request') {
-      const placed = await this.placing(action.stream);
+      const placed = await this.placing(action.stream).catch((error: unknown) => {
+        // How the gateway does is not the business of those who are refused whatever it says.
+        rules.allowing(identity, action, { ...factsOf(action), proxy: undefined, runtime: undefined });
+        throw error;
+      });
       const [rule] = rules.allowing(identity, { ...action, stream: { ...action.stream, ...placed } });
       const most = action.lifetimeMs === 0 ? rule?.config.limits.lifetime : undefined;
       const sources = rule?.config.sources?.map(formatNetwork);

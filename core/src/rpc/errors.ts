@@ -5,6 +5,9 @@ import { ErrorInfoSchema, type ErrorInfo } from '../gen/scistream/v1/streams_pb.
 /** Key of the trailing metadata that carries our stable code (protocol.md §5). */
 export const CODE_KEY = 'scistream-code';
 
+/** Key of the trailing metadata that says when to repeat a call that was refused, ms (gRPC proposal A6). */
+export const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
+
 /** Key of the metadata by which a data server knows its control server (data_server.proto). */
 export const S2CS_KEY = 'scistream-s2cs';
 

@@ -141,7 +141,8 @@ function sourceOf({ remoteAddress = '' }: Pick<Socket, 'remoteAddress'>): string
   return !ip || ip.four ? remoteAddress : `${ip.words[0]?.toString(16)}:${ip.words[1]?.toString(16)}/64`;
 }
 
-const endOf = ({ remoteAddress, remotePort }: Pick<Socket, 'remoteAddress' | 'remotePort'>): string =>
+/** Tells the connections of a server apart. */
+export const endOf = ({ remoteAddress, remotePort }: Pick<Socket, 'remoteAddress' | 'remotePort'>): string =>
   `${remoteAddress} ${remotePort}`;
 
 /** The longest that a timer of Node.js can hold, ms; one that is longer fires at once, with a warning. */

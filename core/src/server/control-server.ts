@@ -19,7 +19,8 @@ import { Streams } from '../gen/scistream/v1/streams_pb.js';
 import { Control } from '../gen/scistream_pb.js';
 import type { Logger } from '../logger.js';
 import { within } from '../wait.js';
-import { Admission, dropTooLate, type FloodLimits, type Request, type Response } from './admission.js';
+import { Admission, endOf, type FloodLimits, type Request, type Response } from './admission.js';
+import { answer, type Decide } from './answer.js';
 import { fingerprintOf, readKeyPair, selfSigned, type KeyPair } from './certificate.js';
 import { clientTrust, mustAskAlike, type ClientTrust } from './client-certificates.js';
 import { Health } from './health.js';
@@ -80,6 +81,8 @@ export class ControlServer {
   readonly #health: Health;
   #server: Http2SecureServer | Http2Server | undefined;
   #authenticator: AuthenticatorInForce | undefined;
+  /** PEM of the CA that vouches for clients now. */
+  #clientCa: TlsOptions['ca'];
   #unlock: () => Promise<void> = () => Promise.resolve();
   /** Calls can be served; until then they are refused. */
   #opened = false;
@@ -146,6 +149,8 @@ export class ControlServer {
       throw new SciStreamError('SCI_SHUTTING_DOWN', 'The control server is not running.');
     }
     if (pair && 'setSecureContext' in server) server.setSecureContext(pair);
+    if (pair?.ca !== this.#clientCa) this.#distrust();
+    this.#clientCa = pair?.ca;
     this.#authenticator.replace(prepared.authenticator);
     prepared.commit();
     this.#warnIfOpen(prepared.authenticator);
@@ -181,9 +186,11 @@ export class ControlServer {
           .set(VERDICT, admission.verdictOf(request)),
       readMaxBytes: MAX_MESSAGE_BYTES,
     });
+    const decide: Decide = (request, response) => admission.decide(request, response);
     const handler = (request: Request, response: Response): void =>
-      answer(this.#health, services, this.#opened ? admission : undefined, request, response);
+      answer(this.#health, services, this.#opened ? decide : undefined, request, response);
     const pair = await this.#secure(this.settings.tls);
+    this.#clientCa = pair?.ca;
     const server = pair
       ? createSecureServer({ ...HTTP, ...pair, allowHTTP1: true }, handler)
       : createServer(HTTP, handler);
@@ -242,43 +249,21 @@ export class ControlServer {
     return { ...(await clientTrust(tls)), ...pair };
   }
 
+  /**
+   * Another CA vouches for clients now: connections of before take no new calls. Those in progress go on, except over
+   * HTTP/1.1, where the connection is cut.
+   */
+  #distrust(): void {
+    const sessions = [...this.#sessions].filter(({ destroyed }) => !destroyed);
+    const ends = new Set(sessions.map(({ socket }) => endOf(socket)));
+    for (const socket of this.#sockets) if (!ends.has(endOf(socket))) socket.destroy();
+    for (const session of sessions) session.close();
+  }
+
   /** Ends clients that keep their connection open although they were asked to go. */
   #cutSockets(): void {
     for (const socket of this.#sockets) socket.destroy();
   }
-}
-
-type Services = ReturnType<typeof connectNodeAdapter>;
-
-/**
- * Hands a request on to the services, if they can serve already. What host the caller typed is of no use here, and connect-node makes a URL of it
- * and throws when it cannot: a stranger could end the process with it, and IPv6 addresses come without brackets.
- * @param admission Absent: calls cannot be served yet.
- */
-function answer(
-  health: Health,
-  services: Services,
-  admission: Admission | undefined,
-  request: Request,
-  response: Response,
-): void {
-  const refuse = (status: number): void => {
-    response.statusCode = status;
-    response.end();
-  };
-  request.headers.host = 'localhost';
-  if ('stream' in request) request.headers[':authority'] = 'localhost';
-  dropTooLate(request.headers);
-  try {
-    if (health.answer(request, response)) return;
-  } catch {
-    return refuse(400);
-  }
-  if (!admission) return refuse(503);
-  admission
-    .decide(request, response)
-    .then((served) => (served ? services(request, response) : undefined))
-    .catch(() => (response.headersSent ? undefined : refuse(400)));
 }
 
 function addressOf(server: Http2SecureServer | Http2Server, asked: Address): Address {

@@ -19,6 +19,7 @@ import { DataServer } from '../gen/scistream/v1/data_server_pb.js';
 import type { Logger } from '../logger.js';
 import { parseSources } from '../policy/network.js';
 import { parseRole, parseUid } from '../s2ds.js';
+import { answer } from './answer.js';
 import { CERTIFICATE, shownCertificate } from './client-certificates.js';
 import { listenOn, mutualTls, mutualTlsServer, type DataServerTls } from './data-server-tls.js';
 import { enrolment } from './enrolment.js';
@@ -64,9 +65,8 @@ export class DataServerDaemon {
         interceptors,
         contextValues: ({ socket }) => createContextValues().set(CERTIFICATE, shownCertificate(socket)),
       });
-      const handler = (request: Http2ServerRequest, response: Http2ServerResponse): void => {
-        if (!this.#health.answer(request, response)) services(request, response);
-      };
+      const handler = (request: Http2ServerRequest, response: Http2ServerResponse): void =>
+        answer(this.#health, services, () => Promise.resolve(true), request, response);
       const { tls } = this.settings;
       const server = tls ? await mutualTlsServer(tls, handler, this.log) : createServer(handler);
       this.#server = server;

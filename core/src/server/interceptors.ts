@@ -1,7 +1,7 @@
 import { ConnectError, createContextKey, type Interceptor } from '@connectrpc/connect';
 import { SciStreamError, toSciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
-import { toConnectError } from '../rpc/errors.js';
+import { PUSHBACK_KEY, toConnectError } from '../rpc/errors.js';
 import type { Verdict } from './admission.js';
 import { RateLimited } from './rate-limiter.js';
 import { IDENTITY } from './services.js';
@@ -50,7 +50,7 @@ export const errorStatus =
 function later(error: RateLimited): ConnectError {
   const refusal = toConnectError(error);
   refusal.metadata.set('retry-after', String(Math.ceil(error.retryAfterMs / 1000)));
-  refusal.metadata.set('grpc-retry-pushback-ms', String(error.retryAfterMs));
+  refusal.metadata.set(PUSHBACK_KEY, String(error.retryAfterMs));
   return refusal;
 }
 

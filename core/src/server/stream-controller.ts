@@ -4,7 +4,7 @@ import { inject, injectable } from 'tsyringe';
 import { parseAddress, type Address } from '../address.js';
 import type { Identity } from '../authenticator.js';
 import { ownerOf, unknownStream } from '../auth/owner-policy.js';
-import type { GatewayPool, GatewayStatus } from '../data/gateway-pool.js';
+import type { GatewayPool, GatewayStatus, Placement } from '../data/gateway-pool.js';
 import { SciStreamError, toSciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import type { Policy } from '../policy.js';
@@ -82,10 +82,10 @@ export class StreamController {
     const asked = this.#parse(wish, identity);
     // One after another, so that two requests at once cannot both get what only one can have.
     const machine = await this.#admissions(async () => {
-      const room = { ports: wish.connections, bitsPerSecond: asked.bitsPerSecond };
-      const known = this.#live.get(asked.uid)?.record;
-      const gateway = known?.gateway ?? this.gateways.place({ gateway: asked.gateway, ...room });
+      const known: Placement | undefined = this.#live.get(asked.uid)?.record;
+      const { gateway, refusal } = known ?? this.gateways.place({ ...asked, ports: wish.connections });
       const record = await this.#permitted({ ...asked, gateway }, wish, identity);
+      if (refusal) throw refusal;
       const resumed = this.#repeated(record, wish.connections);
       if (resumed) return resumed;
       this.#admit(record);

@@ -1,0 +1,165 @@
+/** SIGHUP where callers are known by certificates: another CA, and certificates that are revoked. Streams do not notice. */
+import { randomUUID } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { formatAddress, parseAddress, SciStreamError } from '@scistream/core';
+import { ControlClient, resolveEndpoint } from '@scistream/core/client';
+import { dial, named, read, tcpServer } from '@scistream/core/testing';
+import { TestAuthority, type CertificateFiles } from '../../test/support/authority.js';
+import { freeRange } from '../../test/support/ports.js';
+import { Home, nextLine } from './support/cli.js';
+import { IN_FORCE, NOTHING_CHANGED, Running } from './support/running.js';
+
+const s = suite<{ home: Home }>('reload of what is said of client certificates');
+
+s.before.each(async (context) => {
+  context.home = await Home.create();
+});
+s.after.each(({ home }) => home.remove());
+
+const HOST = '127.0.0.1';
+const LIMITS = { deadlineMs: 60_000 };
+
+/** A daemon with a CA for its clients, the certificates of two of them, and a stream of one through which data flows. */
+class Site implements AsyncDisposable {
+  readonly #clients: ControlClient[] = [];
+
+  private constructor(
+    readonly home: Home,
+    readonly ca: TestAuthority,
+    readonly alice: CertificateFiles,
+    readonly bob: CertificateFiles,
+    private readonly config: { readonly listen: string; readonly tls: object },
+    readonly daemon: Running,
+  ) {}
+
+  static async start(home: Home): Promise<Site> {
+    const ca = await TestAuthority.make(home.path, 'first');
+    const { first, last } = await freeRange(9);
+    const config = {
+      listen: `${HOST}:${last}`,
+      state: join(home.path, 'state'),
+      encryption: 'optional',
+      tls: { ...(await ca.server('server', HOST)), clientCa: ca.file },
+      auth: [{ use: 'certificate', issuer: 'aps', admins: ['bob'] }],
+      audit: { file: join(home.path, 'audit.jsonl') },
+      gateways: [{ wan: '127.0.0.2', lan: '127.0.0.3', ports: `${first}-${last - 1}` }],
+    };
+    await writeFile(join(home.path, 's2cs.conf'), JSON.stringify(config));
+    const [alice, bob] = [await ca.issue('alice'), await ca.issue('bob')];
+    const child = home.start('s2cs.js', ['--config', 's2cs.conf', '--release-on-exit']);
+    const daemon = new Running(child);
+    await nextLine(child);
+    return new Site(home, ca, alice, bob, config, daemon);
+  }
+
+  /** A client with a connection of its own. */
+  client(certificate: CertificateFiles): ControlClient {
+    const client = new ControlClient(resolveEndpoint(this.config.listen, {}, { ca: this.ca.file, ...certificate }));
+    this.#clients.push(client);
+    return client;
+  }
+
+  async reload(expected: RegExp, { tls, ...more }: { readonly tls?: object; readonly auth?: object }): Promise<string> {
+    const config = { ...this.config, ...more, tls: { ...this.config.tls, ...tls } };
+    await writeFile(join(this.home.path, 's2cs.conf'), JSON.stringify(config));
+    return await this.daemon.reload(expected);
+  }
+
+  /** Who was refused by the daemon before anything else, and with which codes. */
+  async refusals(): Promise<readonly unknown[]> {
+    const lines = (await readFile(join(this.home.path, 'audit.jsonl'), 'utf8')).trim().split('\n');
+    const told = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+    return told
+      .filter(({ action }) => action === 'authenticate')
+      .map(({ decision, code }) => [decision, code].join(' '));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const client of this.#clients) client.close();
+    await this.daemon[Symbol.asyncDispose]();
+  }
+}
+
+/** A stream whose data comes back, and a connection through it. */
+async function flow(client: ControlClient, target: string) {
+  const uid = randomUUID();
+  const [{ listeners }] = await Promise.all([
+    client.req({ uid, role: 'PROD', numConn: 1 }, LIMITS),
+    client.hello({ uid, role: 'PROD', prodListeners: [target] }, LIMITS),
+  ]);
+  await client.update(uid, 'PROD', [target], LIMITS);
+  const data = await dial(parseAddress(listeners[0] ?? ''));
+  data.write('1');
+  assert.is(await read(data, 2), 'a1');
+  const watch = client.watch(uid);
+  assert.not((await watch.next()).done);
+  return { uid, data, watch };
+}
+
+/** What a call is refused with; empty when it is served. */
+async function codeOf(call: Promise<unknown>): Promise<string> {
+  try {
+    await call;
+    return '';
+  } catch (error) {
+    if (SciStreamError.is(error)) return error.code;
+    throw error;
+  }
+}
+
+s('only certificates of the new CA let in, on connections of before as well, and data flows on', async ({ home }) => {
+  await using site = await Site.start(home);
+  await using sink = await tcpServer(named('a'));
+  const before = site.client(site.alice);
+  const { uid, data, watch } = await flow(before, formatAddress(sink.address));
+  const next = await TestAuthority.make(home.path, 'next');
+  const renewed = await next.issue('alice');
+  assert.is(await codeOf(site.client(renewed).whoAmI(LIMITS)), 'SCI_CERTIFICATE_UNTRUSTED');
+
+  await site.reload(IN_FORCE, { tls: { clientCa: next.file } });
+  assert.is(await codeOf(site.client(site.alice).whoAmI(LIMITS)), 'SCI_CERTIFICATE_UNTRUSTED');
+  assert.is(await codeOf(before.release(uid, LIMITS)), 'SCI_CERTIFICATE_UNTRUSTED');
+  const after = site.client(renewed);
+  assert.is((await after.get(uid, LIMITS)).owner, 'aps:alice');
+  data.write('2');
+  assert.is(await read(data, 1), '2');
+  assert.is(site.daemon.child.exitCode, null);
+  const [end] = await Promise.all([watch.next(), after.release(uid, LIMITS)]);
+  assert.not(end.done, 'what was watched before tells of the end');
+  data.destroy();
+  assert.equal(await site.refusals(), Array(3).fill('refused SCI_CERTIFICATE_UNTRUSTED'));
+});
+
+s(
+  'a certificate that is revoked lets nobody in any more and has nothing allocated; others notice nothing',
+  async ({ home }) => {
+    await using site = await Site.start(home);
+    await using sink = await tcpServer(named('a'));
+    const alice = site.client(site.alice);
+    const bob = site.client(site.bob);
+    const { uid, data } = await flow(alice, formatAddress(sink.address));
+    const shown = (await home.json('cert', 'show', site.alice.cert)) as { readonly fingerprint: string };
+    const auth = [{ use: 'certificate', issuer: 'aps', admins: ['bob'], revoked: [shown.fingerprint] }];
+    assert.match(await site.reload(NOTHING_CHANGED, { auth: [{ ...auth[0], revoked: ['alice'] }] }), /revoked/);
+    assert.is(await codeOf(alice.get(uid, LIMITS)), '');
+
+    await site.reload(IN_FORCE, { auth });
+    const request = { uid: randomUUID(), role: 'PROD', numConn: 1 };
+    assert.is(await codeOf(alice.req(request, LIMITS)), 'SCI_CERTIFICATE_REVOKED');
+    assert.is(await codeOf(site.client(site.alice).release(uid, LIMITS)), 'SCI_CERTIFICATE_REVOKED');
+    const { streams, gateways } = await bob.describe(LIMITS);
+    assert.equal([streams, gateways[0]?.portsInUse], [1, 1], 'only the stream of before');
+    data.write('2');
+    assert.is(await read(data, 1), '2');
+    assert.equal(await site.refusals(), Array(2).fill('refused SCI_CERTIFICATE_REVOKED'));
+    await bob.release(uid, LIMITS);
+    data.destroy();
+    await site.reload(IN_FORCE, {});
+    assert.is(await codeOf(alice.get(uid, LIMITS)), '');
+  },
+);
+
+s.run();
