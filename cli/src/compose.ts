@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import type { Interfaces } from '@oclif/core';
-import type { Logger, Policy } from '@scistream/core';
+import { SciStreamError, type Logger, type Policy } from '@scistream/core';
 import type { S2csConfig, S2dsConfig } from '@scistream/core/config';
 import {
   BUILT_INS,
@@ -75,6 +75,9 @@ export async function checkDaemonConfig(
     await providers.proxy(proxy);
     await providers.runtime(runtime);
   }
+  // Also those that are not the defaults: any stream may ask for them.
+  for (const id of Object.keys(config.proxies)) mustBeId('proxies', id, await providers.proxy(id));
+  for (const id of Object.keys(config.runtimes)) mustBeId('runtimes', id, await providers.runtime(id));
   if (config.tls) {
     await readKeyPair(config.tls);
     await clientTrust(config.tls);
@@ -84,4 +87,12 @@ export async function checkDaemonConfig(
   for (const [i, { use, ...options }] of config.auth.entries())
     await providers.authenticator(use, options, `auth.${i}`);
   await policyOf(config, plugins).load?.();
+}
+
+/** Names are found in any letter case, options only under the id itself. @throws SCI_CONFIG_INVALID */
+function mustBeId(key: string, name: string, { id }: { readonly id: string }): void {
+  if (name === id) return;
+  throw new SciStreamError('SCI_CONFIG_INVALID', `${key}.${name} says nothing of any stream: the id is ${id}.`, {
+    suggestions: [`Write ${key}.${id}.`],
+  });
 }

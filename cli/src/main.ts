@@ -14,9 +14,10 @@ export async function main(root: string, args: readonly string[]): Promise<void>
   const asked = args[1] === '--version' ? ['--version'] : [...args];
   const own = args.slice(0, args.includes('--') ? args.indexOf('--') : undefined);
   const reporting = { json: own.includes('--json'), verbose: own.includes('--verbose'), command: '' };
+  // `scistream … | head` is no defect. Said twice, because oclif would go on without a reader of stdout.
+  process.stdout.on('error', exitUnread);
   process.on('uncaughtException', (error) => {
-    // `scistream … | head` is no defect.
-    if (systemCode(error) === 'EPIPE') process.exit();
+    exitUnread(error);
     reportError(error, reporting);
     process.exit();
   });
@@ -28,6 +29,10 @@ export async function main(root: string, args: readonly string[]): Promise<void>
     reportError((await unknownCommand(error)) ?? error, reporting);
   }
   if (process.exitCode !== undefined && process.exitCode !== 0) process.exit();
+}
+
+function exitUnread(error: Error): void {
+  if (systemCode(error) === 'EPIPE') process.exit(process.exitCode ?? 0);
 }
 
 function isExit(error: unknown): error is { oclif: { exit: number } } {
@@ -43,11 +48,13 @@ async function unknownCommand(error: unknown): Promise<SciStreamError | undefine
     import('./commands/index.js'),
   ]);
   const name = typed.replaceAll(':', ' ');
-  const meant = nearest(
-    name,
-    Object.keys(COMMANDS).map((id) => id.replaceAll(':', ' ')),
-  );
+  const names = Object.keys(COMMANDS).map((id) => id.replaceAll(':', ' '));
+  // Where the topic is right only the rest is compared, or a word in it that means nothing would be near to `stream down`.
+  const topic = `${name.split(' ', 1)[0] ?? ''} `;
+  const known = names.some((one) => one.startsWith(topic)) ? topic : '';
+  const below = names.flatMap((one) => (one.startsWith(known) ? [one.slice(known.length)] : []));
+  const meant = nearest(name.slice(known.length), below);
   return new SciStreamError('SCI_USAGE', `There is no command ${quote(name)}.`, {
-    suggestions: [meant === undefined ? 'scistream --help' : `scistream ${meant}`],
+    suggestions: [`scistream ${known}${meant ?? '--help'}`],
   });
 }

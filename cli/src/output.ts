@@ -22,6 +22,9 @@ export function printJson(document: unknown, pretty = true): void {
 export function usageError(message: string, command: string): SciStreamError {
   const text = message
     .replace(/\nSee more help with --help$/, '')
+    .replace(/^The following errors? occurred:/, '')
+    // Says that --s2cs takes all that follows it, which `multipleNonGreedy` has changed.
+    .replace(/\n\s*Note: --.* allows? multiple values.*/s, '')
     .replace(/\s*\n\s*/g, ' ')
     .trim();
   return new SciStreamError('SCI_USAGE', /[.?!]$/.test(text) ? text : `${text}.`, {
@@ -43,7 +46,8 @@ interface Reporting {
 export function reportError(thrown: unknown, { json, verbose, command }: Reporting): void {
   const error = isUsage(thrown) ? usageError(thrown.message, command) : toSciStreamError(thrown);
   process.exitCode = error.oclif.exit;
-  if (json) printJson({ error });
+  // One line, also where it ends a command that prints one document per line.
+  if (json) printJson({ error }, false);
   else process.stderr.write(describe(error));
   if (verbose) process.stderr.write(`${stacks(SciStreamError.is(thrown) ? error : thrown)}\n`);
 }

@@ -62,6 +62,10 @@ s('check looks for what the configuration names, not only at its form', async ({
   assert.is(await check('gateways: [{ proxy: envoy }]'), 'SCI_PROXY_UNKNOWN');
   assert.is(await check('gateways: [{ runtime: cloud }]'), 'SCI_RUNTIME_UNKNOWN');
   assert.is(await check('proxies: { relay: { speed: 1 } }'), 'SCI_PLUGIN_OPTIONS_INVALID');
+  assert.is(await check('proxies: { haproxy: { speed: 1 } }'), 'SCI_PLUGIN_OPTIONS_INVALID');
+  assert.is(await check('proxies: { haprxy: { threads: 4 } }'), 'SCI_PROXY_UNKNOWN');
+  assert.is(await check('proxies: { Haproxy: { threads: 4 } }'), 'SCI_CONFIG_INVALID');
+  assert.is(await check('runtimes: { cloud: {} }'), 'SCI_RUNTIME_UNKNOWN');
   assert.is(await check('plugins: [scistream-plugin-absent]'), 'SCI_PLUGIN_NOT_FOUND');
   assert.is(await check('auth: [{ use: oidcc }]'), 'SCI_PLUGIN_NOT_FOUND');
   assert.is(await check('tls: { cert: a, key: b }'), 'SCI_CONFIG_INVALID');

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Home } from './support/cli.js';
@@ -32,17 +33,36 @@ const misused: readonly [what: string, args: string[], text: RegExp, suggestion:
   ['an unknown flag', ['config', 'show', '--colour'], /--colour/, 'scistream config show --help'],
   ['a flag without its value', ['config', 'show', '--kind'], /--kind/, 'scistream config show --help'],
   ['a missing argument', ['plugin', 'inspect'], /plugin/, 'scistream plugin inspect --help'],
+  ['one where a flag may be repeated', ['stream', 'down'], /1 required arg: ref/, 'scistream stream down --help'],
+  ['a missing flag', ['policy', 'check'], /^Missing required flag as/, 'scistream policy check --help'],
   ['an unknown command', ['confg', 'show'], /"confg show"/, 'scistream config show'],
+  ['an unknown command of a topic', ['stream', 'bogus'], /"stream bogus"/, 'scistream stream --help'],
+  ['a mistyped command of a topic', ['stream', 'statsu'], /"stream statsu"/, 'scistream stream status'],
 ];
 for (const [what, args, text, suggestion] of misused) {
   s(`${what} is a usage error that says how to do better`, async ({ home }) => {
     const { exitCode, code, message, suggestions } = await home.failure(...args);
     assert.equal([exitCode, code], [2, 'SCI_USAGE']);
     assert.match(message, text);
-    assert.not.match(message, '\n');
+    assert.not.match(message, /\n|The following|Note:/);
     assert.ok(suggestions.includes(suggestion), suggestions.join());
   });
 }
+
+/** The exit code of a command whose output nobody reads. */
+async function exitUnread(home: Home, args: readonly string[]): Promise<unknown> {
+  const child = home.start('run.js', args);
+  child.stdout?.destroy();
+  const [exitCode] = (await once(child, 'close')) as [number | null];
+  return exitCode;
+}
+
+s('a reader that has had enough is no error', async ({ home }) => {
+  for (const args of [['proxies'], ['stream', 'ls', '--json'], ['stream', 'up', '--help'], []]) {
+    assert.is(await exitUnread(home, args), 0, args.join(' '));
+  }
+  assert.is(await exitUnread(home, ['stream', 'status', '--json']), 2);
+});
 
 s('a stack trace comes with --verbose only', async ({ home }) => {
   const args = ['s2cs', '--check', '--config', 'absent.conf'];

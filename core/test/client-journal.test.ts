@@ -45,6 +45,14 @@ s('gives back what was put, and forgets it', async ({ journal }) => {
   assert.equal(await journal.list(), []);
 });
 
+s('has nothing, and says why, where it cannot be read', async ({ dir }) => {
+  await writeFile(join(dir, 'streams'), '');
+  const said: string[] = [];
+  const log = { ...silentLogger, warn: (_fields: object, message: string) => void said.push(message) };
+  assert.equal(await new Journal(dir, log).list(), []);
+  assert.is(said.length, 1);
+});
+
 s('is for its user only', async ({ journal, dir }) => {
   await journal.put(ENTRY);
   assert.is((await stat(join(dir, 'streams', 'stream-0001.json'))).mode & 0o777, 0o600);

@@ -29,7 +29,8 @@ const refusal = (text: string, now = NOW): string => {
   try {
     parseTicket(text, now);
   } catch (error) {
-    if (SciStreamError.is(error) && error.code === 'SCI_TICKET_INVALID') return error.message;
+    if (SciStreamError.is(error) && error.code === 'SCI_TICKET_INVALID')
+      return [error.message, ...error.suggestions].join(' ');
     throw error;
   }
   throw new Error('the ticket was accepted');
@@ -83,11 +84,16 @@ s('carries no credentials of a stream that is not encrypted', () => {
 });
 
 s('names the other version', () => {
-  assert.match(refusal(formatTicket(TICKET).replace('scistream2', 'scistream1')), 'version 1');
+  const of = (version: string): string => refusal(formatTicket(TICKET).replace('scistream2', version));
+  assert.match(of('scistream1'), /version 1.* Update SciStream where the ticket was made/s);
+  assert.match(of('scistream3'), /version 3.* Update SciStream here/s);
 });
 
 s('is refused after the stream has ended', () => {
-  assert.match(refusal(formatTicket(TICKET), new Date('2026-01-01T08:00:00Z')), 'expired at 2026-01-01T08:00:00');
+  assert.match(
+    refusal(formatTicket(TICKET), new Date('2026-01-01T08:00:00Z')),
+    /expired at 2026-01-01T08:00:00.* Ask for a new one/s,
+  );
 });
 
 s('with unknown or wrong fields is refused', () => {

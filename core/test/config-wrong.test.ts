@@ -97,6 +97,7 @@ const wrong: readonly [what: string, kind: ConfigKind, content: string, code: st
   ['nothing but comments', 's2cs', '# later\n', 'SCI_CONFIG_EMPTY', /is empty/],
   ['broken YAML', 's2cs', 'facility: aps\nlimits: { streams: 1\n', 'SCI_CONFIG_SYNTAX', /line [23]: /],
   ['a key twice', 's2cs', 'facility: aps\n\nfacility: b\n', 'SCI_CONFIG_SYNTAX', /line 3: /],
+  ['an alias in what it names', 's2cs', 'plugins: &a [*a]\n', 'SCI_CONFIG_SYNTAX', /circular/],
 ];
 for (const [what, kind, content, code, text] of wrong) {
   s(`refuses ${what}`, async () => {

@@ -73,10 +73,12 @@ export class Journal {
     }
   }
 
-  /** All entries, oldest first. */
+  /** All entries, oldest first. What cannot be read is a warning: the control servers know the streams, too. */
   async list(): Promise<readonly JournalEntry[]> {
-    const files = (await readdirOrNone(this.#dir)).filter((file) => /^[A-Za-z0-9-]{8,64}\.json$/.test(file));
-    const entries = await Promise.all(files.map((file) => this.get(file.slice(0, -'.json'.length))));
+    const files = (await this.#files()).filter((file) => /^[A-Za-z0-9-]{8,64}\.json$/.test(file));
+    const entries = await Promise.all(
+      files.map((file) => this.get(file.slice(0, -'.json'.length)).catch(this.#unreadable)),
+    );
     return entries.flatMap((entry) => entry ?? []).sort((a, b) => a.createdAt.localeCompare(b.createdAt));
   }
 
@@ -116,16 +118,20 @@ export class Journal {
     await rename(temporary, this.#path(rest.uid));
   }
 
+  async #files(): Promise<readonly string[]> {
+    try {
+      return await readdir(this.#dir);
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT') this.#unreadable(error);
+      return [];
+    }
+  }
+
+  readonly #unreadable = (error: unknown): undefined => {
+    this.#log.warn({ directory: this.#dir, error: messageOf(error) }, 'what this user has made cannot be read');
+  };
+
   #path(uid: string): string {
     return join(this.#dir, `${parseUid(uid)}.json`);
-  }
-}
-
-async function readdirOrNone(dir: string): Promise<readonly string[]> {
-  try {
-    return await readdir(dir);
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return [];
-    throw error;
   }
 }

@@ -87,7 +87,7 @@ export class StreamMaker {
   ): Promise<Made> {
     const { uid } = plan;
     const outcomes: Outcomes = new Map();
-    if (!fresh) await onEverySide(sides, (side) => mustBeFree(side, uid), signal);
+    if (!fresh) await onEverySide(sides, (side, stop) => mustBeFree(side, uid, stop), signal);
     const expected = new Date(Date.now() + (plan.lifetimeMs || UNKNOWN_LIFETIME_MS)).toISOString();
     await this.#remember(plan, expected, clients);
     try {
@@ -132,9 +132,9 @@ export class StreamMaker {
 }
 
 /** A given uid may be in use; then nothing is begun, for the roll-back would end a stream that is not this one. */
-async function mustBeFree({ client }: Side, uid: string): Promise<void> {
+async function mustBeFree({ client }: Side, uid: string, signal: AbortSignal): Promise<void> {
   try {
-    const { state } = await client.get(uid);
+    const { state } = await client.get(uid, { signal });
     if (state === 'failed' || state === 'released') return;
   } catch (error) {
     if (isUnknown(error)) return;

@@ -16,6 +16,7 @@ const MAX_TEXT = 8192;
 const MAX_JSON = 65_536;
 /** Digits of the checksum: enough to notice a damaged copy; it proves nothing about who wrote the ticket. */
 const CHECKSUM_DIGITS = 8;
+const COPY = 'Copy the whole line that "scistream stream up --inbound" printed.';
 
 /**
  * What whoever opens the outbound side must know of the inbound side. With `tls` it is a secret, like a password: whoever
@@ -113,10 +114,18 @@ export function parseTicket(pasted: string, now: Date = new Date()): Ticket {
   const [head = '', body = '', sum, ...rest] = text.split('.');
   const version = /^scistream(\d{1,6})$/.exec(head)?.[1];
   if (version === undefined) throw invalid(`does not begin with "${PREFIX}${VERSION}."`);
-  if (version !== VERSION) throw invalid(`is of version ${version}, this program reads version ${VERSION}`);
+  if (version !== VERSION) {
+    const where = Number(version) < Number(VERSION) ? 'where the ticket was made, and make it anew' : 'here';
+    throw invalid(`is of version ${version}, this program reads version ${VERSION}`, `Update SciStream ${where}.`);
+  }
   if (rest.length > 0 || sum !== checksum(body)) throw invalid('is damaged or was not copied completely');
   const ticket = decode(body);
-  if (Date.parse(ticket.expiresAt) <= now.getTime()) throw invalid(`expired at ${ticket.expiresAt}`);
+  if (Date.parse(ticket.expiresAt) <= now.getTime()) {
+    throw invalid(
+      `expired at ${ticket.expiresAt}`,
+      'Ask for a new one: its stream is over, or one of the clocks is wrong.',
+    );
+  }
   return ticket;
 }
 
@@ -134,8 +143,6 @@ const toDer = (pem: string): string => pem.replace(/-----[^-]+-----|\s/g, '');
 
 const checksum = (body: string): string => createHash('sha256').update(body).digest('hex').slice(0, CHECKSUM_DIGITS);
 
-function invalid(why: string): SciStreamError {
-  return new SciStreamError('SCI_TICKET_INVALID', `The ticket ${why}.`, {
-    suggestions: ['Copy the whole line that "scistream stream up --inbound" printed.'],
-  });
+function invalid(why: string, suggestion = COPY): SciStreamError {
+  return new SciStreamError('SCI_TICKET_INVALID', `The ticket ${why}.`, { suggestions: [suggestion] });
 }

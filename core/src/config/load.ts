@@ -139,9 +139,12 @@ const loadYaml: Loader = (path, content) => {
 /** The values of a document; references (`*name`) are followed only now. */
 function values(path: string, parsed: ReturnType<typeof parseDocument>): unknown {
   try {
-    return (parsed.toJS() as unknown) ?? undefined;
+    const found: unknown = parsed.toJS();
+    // Fails where an alias stands inside of what it names: nothing that comes later would find an end.
+    JSON.stringify(found);
+    return found ?? undefined;
   } catch (cause) {
-    throw new SciStreamError('SCI_CONFIG_SYNTAX', `${path}: ${messageOf(cause)}.`, {
+    throw new SciStreamError('SCI_CONFIG_SYNTAX', `${path}: ${messageOf(cause).split('\n', 1).join()}.`, {
       cause,
       suggestions: [`Correct the anchors and aliases, then run: scistream config check --config ${path}`],
     });

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { Flags } from '@oclif/core';
 import { parsePort, SciStreamError, type Address } from '@scistream/core';
 import type { StreamHandle } from '@scistream/core/client';
-import { StreamCommand } from '../stream/stream-command.js';
+import { MADE_INTERRUPTED, StreamCommand } from '../stream/stream-command.js';
 
 /** Where the token of `--access-token` is put, so that it stands in no object that could be logged. */
 const TOKEN_VARIABLE = 'SCISTREAM_ACCESS_TOKEN';
@@ -49,6 +49,8 @@ export interface SideResult {
 
 /** The commands of the older client, one side at a time, on top of the same library as `stream`. */
 export abstract class LegacyCommand extends StreamCommand {
+  protected override readonly interruption = MADE_INTERRUPTED;
+
   /** Translates the old trust flags into those of {@link StreamCommand}. */
   protected trusting<T extends LegacyTrust & { readonly ca?: string | undefined }>(flags: T) {
     const token = flags['access-token'];

@@ -9,6 +9,9 @@ import { BaseCommand, type CommonFlags } from '../../base-command.js';
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 };
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
+/** The same, of a command that makes something. */
+export const MADE_INTERRUPTED = 'Interrupted; what was begun has been released.';
+
 const TRUST = 'TRUST OF SERVERS GIVEN AS HOST:PORT';
 
 /** The flags that say how control servers given as host:port are trusted. */
@@ -59,11 +62,13 @@ export abstract class StreamCommand extends BaseCommand {
     }),
   };
 
+  /** What a command that was interrupted says; those that make something have more to tell. */
+  protected readonly interruption: string = 'Interrupted.';
   #interrupted: number | undefined;
 
   /**
-   * Runs `work` with a client that knows the configured facilities, and closes it. Ctrl-C aborts the signal; then the
-   * command fails with what `work` threw, and exit code 130.
+   * Runs `work` with a client that knows the configured facilities, and closes it. Ctrl-C aborts the signal; whatever
+   * `work` makes of that, the exit code is 130.
    */
   protected async withClient<T>(
     flags: TrustFlags,
@@ -78,8 +83,8 @@ export abstract class StreamCommand extends BaseCommand {
     const onInterrupt = (name: keyof typeof EXIT_CODES): void => {
       if (this.#interrupted !== undefined) process.exit(EXIT_CODES[name]);
       this.#interrupted = EXIT_CODES[name];
-      this.progress.note('Interrupted; what was begun is being released. Press Ctrl-C again to leave it behind.');
-      interrupt.abort(new SciStreamError('SCI_CLIENT_GONE', 'Interrupted; what was begun has been released.'));
+      this.progress.note('Interrupted; what was begun is being ended. Press Ctrl-C again to leave it behind.');
+      interrupt.abort(new SciStreamError('SCI_CLIENT_GONE', this.interruption));
     };
     for (const name of SIGNALS) process.on(name, onInterrupt);
     const options = {
@@ -93,6 +98,7 @@ export abstract class StreamCommand extends BaseCommand {
     } finally {
       for (const name of SIGNALS) process.off(name, onInterrupt);
       client.close();
+      if (this.#interrupted !== undefined) process.exitCode = this.#interrupted;
     }
   }
 

@@ -7,7 +7,7 @@ import type { ProgressEvent, S2UC, StreamHandle, UpOptions } from '@scistream/co
 import { progressLines, upText } from '../../present/up.js';
 import { upResult } from '../../present/results.js';
 import { readTicket } from '../../ticket-input.js';
-import { StreamCommand } from './stream-command.js';
+import { MADE_INTERRUPTED, StreamCommand } from './stream-command.js';
 
 /** What the command line and the stream document say together. */
 type Wanted = Partial<UpOptions>;
@@ -76,6 +76,8 @@ export default class StreamUp extends StreamCommand {
     uid: Flags.string({ summary: 'use this uid instead of a new one' }),
     'await-hello': Flags.boolean({ summary: 'let application controllers say HELLO instead of doing it' }),
   };
+
+  protected override readonly interruption = MADE_INTERRUPTED;
 
   async run(): Promise<object> {
     const { args, flags } = await this.parse(StreamUp);
