@@ -59,12 +59,7 @@ for (const [title, rule, action, expected] of [
     request({ bitsPerSecond: 2e9 }),
     /2 Gb\/s.*at most 1 Gb\/s/,
   ],
-  [
-    'bandwidth without end',
-    { who, limits: { bandwidth: '1Gbps' } },
-    request(),
-    /unlimited bandwidth.*at most 1 Gb\/s/,
-  ],
+  ['bandwidth without end', { who, limits: { bandwidth: '1Gbps' } }, request(), /unlimited bandwidth.*at most 1 Gb\/s/],
   [
     'a longer life',
     { who, limits: { lifetime: '1h' } },
