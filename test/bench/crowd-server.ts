@@ -3,12 +3,15 @@
  * a thousand of them and what is measured is the server. Says first where it listens. It releases everything on SIGTERM.
  */
 import '@scistream/core/small-heap';
-import 'reflect-metadata';
-import { container } from 'tsyringe';
-import { z } from 'zod';
-import { formatAddress, ProxyContainer, proxyProvider, silentLogger } from '@scistream/core';
 import type { ProxyDescription, StreamView } from '@scistream/core';
-import { BUILT_INS, Providers, registerServer, TOKENS, type PortRange } from '@scistream/core/server';
+import type { PortRange } from '@scistream/core/server';
+
+// As the command does it: what is imported above is loaded before anything of it runs.
+await import('reflect-metadata');
+const { container } = await import('tsyringe');
+const { z } = await import('zod');
+const { formatAddress, ProxyContainer, proxyProvider, silentLogger } = await import('@scistream/core');
+const { BUILT_INS, Providers, registerServer, TOKENS } = await import('@scistream/core/server');
 
 /** The argument of the program. */
 export interface CrowdStart {
