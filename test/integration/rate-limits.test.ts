@@ -108,12 +108,12 @@ s('a signal ends the waiting', async () => {
   const client = new ControlClient(endpointOf(server));
   await useUp(server);
   const stop = new AbortController();
-  const call = client.whoAmI({ deadlineMs: 120_000, signal: stop.signal });
+  const outcome = client.whoAmI({ deadlineMs: 120_000, signal: stop.signal }).catch((error: unknown) => error);
   const reason = new Error('enough');
   // It is told to wait long before all of these are.
   for (let i = 0; i < 5; i += 1) await useUp(server);
   stop.abort(reason);
-  assert.is(await call.catch((error: unknown) => error), reason);
+  assert.is(await outcome, reason);
   client.close();
 });
 
