@@ -44,9 +44,13 @@ async function command(name: string, message: object): Promise<{ readonly state?
   assert.is(status, 200, body.toString());
   return JSON.parse(body.toString()) as { readonly state?: string };
 }
-await command('Reserve', { uid, role: 'PROD', transport: 'tcp', count: 1 });
-await command('Start', { uid });
-await command('SetTargets', { uid, targets: ['127.0.0.1:9'] });
+/** Makes the stream, if it is not there. */
+async function setUp(): Promise<void> {
+  await command('Reserve', { uid, role: 'PROD', transport: 'tcp', count: 1 });
+  await command('Start', { uid });
+  await command('SetTargets', { uid, targets: ['127.0.0.1:9'] });
+}
+await setUp();
 
 s.after(async () => {
   client.close();
@@ -81,12 +85,13 @@ const { anyMethod, changes, messages, framed, bodies } = hostileCalls({
   head: [bytesField(3, Buffer.from('tcp')), field(4, 0, varint(1n))],
 });
 
-/** What a call may have reserved is given back, so that the next one finds ports as well. */
+/** What a call may have reserved is given back, so that the next one finds ports as well, and our stream. */
 async function tidy(path: string): Promise<void> {
+  if (path.endsWith('/Keep')) await setUp();
   if (path.endsWith('/Reserve')) await command('Keep', { uids: [uid] });
 }
 
-/** Whether all that `Keep` would leave is nothing. */
+/** Whether `Keep` would surely end our stream: to make it again takes long. */
 const endsOurs = (name: string, message: string | Uint8Array): boolean =>
   name === 'Keep' && !Buffer.from(message).includes(uid);
 const elsewhere = (name: string, message: string | Uint8Array): boolean =>

@@ -225,12 +225,13 @@ s('whoever the rules refuse hears just that, whether there is room or not', asyn
     [{ gateway: 'away' }, 'SCI_S2DS_UNREACHABLE'],
     [{ bitsPerSecond: BigInt(2e9) }, undefined],
   ] as const;
+  const ask = (peer: Peer, wish: object) => peer.control.req({ uid: randomUUID(), role: 'PROD', numConn: 1, ...wish });
   const told = new Set<string>();
   for (const [wish, code] of wishes) {
-    if (code) await refused(place(user, wish), code);
-    told.add(await refused(place(eve, wish), 'SCI_FORBIDDEN'));
+    if (code) await refused(ask(user, wish), code);
+    told.add(await refused(ask(eve, wish), 'SCI_FORBIDDEN'));
     // An admin without a rule.
-    told.add(await refused(place(admin, wish), 'SCI_FORBIDDEN'));
+    told.add(await refused(ask(admin, wish), 'SCI_FORBIDDEN'));
   }
   assert.equal([...told].sort(), ['No rule is about token:admin.', 'Rule rules.1 does not allow role PROD.']);
 });

@@ -32,7 +32,9 @@ export class RawClient {
     stream.on('trailers', (found: IncomingHttpHeaders) => void (trailers = found));
     stream.end(body);
     const [found] = (await once(stream, 'response')) as [IncomingHttpHeaders & { ':status'?: number }];
-    return { status: found[':status'] ?? 0, headers: found, trailers, body: await buffer(stream) };
+    const content = await buffer(stream);
+    // Not before the body, after which they come.
+    return { status: found[':status'] ?? 0, headers: found, trailers, body: content };
   }
 
   close(): void {
@@ -48,9 +50,8 @@ export function mustBeAnswered({ status, headers, trailers, body }: Answer): voi
   assert.is.not(code, 'SCI_BUG', text);
   if (code !== undefined) return;
   // What Connect itself refuses; for it bytes that are no message are an internal error (13, 500), which others are not.
-  const nonsense = /parse (binary|JSON)|protocol error|compress|envelope|premature/i.test(
-    `${text} ${String(trailers['grpc-message'] ?? headers['grpc-message'])}`,
-  );
+  const told = decodeURIComponent(String(trailers['grpc-message'] ?? headers['grpc-message']));
+  const nonsense = /parse (binary|JSON)|protocol error|compress|envelope|premature/i.test(`${text} ${told}`);
   const grpc = headers['grpc-status'] ?? trailers['grpc-status'];
   assert.ok(nonsense || grpc === undefined || !['2', '13'].includes(String(grpc)), `status ${String(grpc)}: ${text}`);
   assert.ok(nonsense || status < 500 || status === 501, `${status}: ${text}`);
