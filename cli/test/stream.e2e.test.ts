@@ -318,6 +318,17 @@ s('watch prints every change as a line, until the end', async ({ facilities, pro
   assert.is(states.at(-1), 'released');
 });
 
+s('Ctrl-C is how one stops watching, and adds nothing', async ({ facilities, producer }) => {
+  const { uid } = await up(facilities, producer);
+  const watching = start(facilities, 'run', ['stream', 'watch', uid, '--json', '--config', facilities.config]);
+  await new Promise((resolve) => watching.lines.once('line', resolve));
+  watching.interrupt();
+  const { code, stdout, stderr } = await watching.outcome;
+  assert.equal([code, stderr], [130, '']);
+  for (const line of stdout.trim().split('\n')) assert.is((JSON.parse(line) as StreamStatus).uid, uid);
+  await json(facilities, 0, 'stream', 'down', uid);
+});
+
 s('people get text: results on stdout, nothing on stderr that is no terminal', async ({ facilities, producer }) => {
   const made = await scistream(facilities, 'stream', 'up', 'tomo', '--producer', producer.address);
   assert.is(made.code, 0);
