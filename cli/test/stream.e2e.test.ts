@@ -303,10 +303,14 @@ s('a document of its own, ambiguous names, and mistakes', async ({ facilities, p
   }
 });
 
-s('watch prints every change as a line, until the end', async ({ facilities, producer }) => {
+s('watch prints every change as a line, until the end or Ctrl-C', async ({ facilities, producer }) => {
   const { uid } = await up(facilities, producer);
-  const watching = start(facilities, 'run', ['stream', 'watch', uid, '--json', '--config', facilities.config]);
-  await new Promise((resolve) => watching.lines.once('line', resolve));
+  const watch = () => start(facilities, 'run', ['stream', 'watch', uid, '--json', '--config', facilities.config]);
+  const [watching, interrupted] = [watch(), watch()];
+  await Promise.all([watching, interrupted].map(({ lines }) => new Promise((resolve) => lines.once('line', resolve))));
+  interrupted.interrupt();
+  const { code: cut, stdout: printed, stderr } = await interrupted.outcome;
+  assert.equal([cut, stderr, printed.includes('SCI_')], [130, '', false]);
   await json(facilities, 0, 'stream', 'down', uid);
   const { code, stdout } = await watching.outcome;
   assert.is(code, 0);
@@ -316,17 +320,6 @@ s('watch prints every change as a line, until the end', async ({ facilities, pro
     .map((line) => (JSON.parse(line) as StreamStatus).state);
   assert.is(states[0], 'ready');
   assert.is(states.at(-1), 'released');
-});
-
-s('Ctrl-C is how one stops watching, and adds nothing', async ({ facilities, producer }) => {
-  const { uid } = await up(facilities, producer);
-  const watching = start(facilities, 'run', ['stream', 'watch', uid, '--json', '--config', facilities.config]);
-  await new Promise((resolve) => watching.lines.once('line', resolve));
-  watching.interrupt();
-  const { code, stdout, stderr } = await watching.outcome;
-  assert.equal([code, stderr], [130, '']);
-  for (const line of stdout.trim().split('\n')) assert.is((JSON.parse(line) as StreamStatus).uid, uid);
-  await json(facilities, 0, 'stream', 'down', uid);
 });
 
 s('people get text: results on stdout, nothing on stderr that is no terminal', async ({ facilities, producer }) => {

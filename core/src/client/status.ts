@@ -143,7 +143,7 @@ function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus {
     runtime: printableLine(stream?.runtime ?? ''),
     listeners: (stream?.listeners ?? []).map(printableLine),
     targets: (stream?.targets ?? []).map(printableLine),
-    counted: (stream?.statistics ?? []).length > 0,
+    counted: isCounted(stream),
     connections: sum('connections'),
     open: sum('open'),
     errors: sum('errors'),
@@ -154,6 +154,8 @@ function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus {
     ...sideError(error?.toJSON() ?? stream?.error),
   };
 }
+
+const isCounted = (stream: Stream | undefined): boolean => (stream?.statistics ?? []).length > 0;
 
 function sideError(failure: SideStatus['error']): Pick<SideStatus, 'error'> {
   if (!failure) return {};
