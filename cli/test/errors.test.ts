@@ -1,4 +1,6 @@
 import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Home } from './support/cli.js';
@@ -62,6 +64,14 @@ s('a reader that has had enough is no error', async ({ home }) => {
     assert.is(await exitUnread(home, args), 0, args.join(' '));
   }
   assert.is(await exitUnread(home, ['stream', 'status', '--json']), 2);
+});
+
+s('many streams on one command line are no reason for warnings of Node.js', async ({ home }) => {
+  await writeFile(join(home.path, 's2uc.conf'), 'facilities: { aps: { s2cs: "127.0.0.1:1", insecure: true } }');
+  const refs = Array.from({ length: 12 }, (_, i) => `tomo${i}`);
+  const { exitCode, stderr } = await home.run(['stream', 'down', ...refs, '--config', 's2uc.conf']);
+  assert.is(exitCode, 4);
+  assert.match(stderr, /^Error: No stream has the uid or name "tomo0" /);
 });
 
 s('a stack trace comes with --verbose only', async ({ home }) => {

@@ -303,10 +303,14 @@ s('a document of its own, ambiguous names, and mistakes', async ({ facilities, p
   }
 });
 
-s('watch prints every change as a line, until the end', async ({ facilities, producer }) => {
+s('watch prints every change as a line, until the end or Ctrl-C', async ({ facilities, producer }) => {
   const { uid } = await up(facilities, producer);
-  const watching = start(facilities, 'run', ['stream', 'watch', uid, '--json', '--config', facilities.config]);
-  await new Promise((resolve) => watching.lines.once('line', resolve));
+  const watch = () => start(facilities, 'run', ['stream', 'watch', uid, '--json', '--config', facilities.config]);
+  const [watching, interrupted] = [watch(), watch()];
+  await Promise.all([watching, interrupted].map(({ lines }) => new Promise((resolve) => lines.once('line', resolve))));
+  interrupted.interrupt();
+  const { code: cut, stdout: printed, stderr } = await interrupted.outcome;
+  assert.equal([cut, stderr, printed.includes('SCI_')], [130, '', false]);
   await json(facilities, 0, 'stream', 'down', uid);
   const { code, stdout } = await watching.outcome;
   assert.is(code, 0);

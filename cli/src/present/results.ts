@@ -30,11 +30,13 @@ function upSide({ facility, gateway, proxy, runtime, listeners, targets }: SideS
   return { facility, gateway, proxy, runtime, listeners, targets };
 }
 
-/** One stream in what `stream down --json` prints; bytes as the outbound gateway counted them, or the only one known. */
+/** One stream in what `stream down --json` prints; bytes as the first gateway that counts has counted them, outbound before inbound. */
 export interface DownResult {
   readonly uid: string;
   readonly name: string;
   readonly state: 'released';
+  /** Whether any of its proxies has counted; the numbers mean nothing otherwise. */
+  readonly counted: boolean;
   readonly connections: number;
   readonly bytesToProducer: number;
   readonly bytesToConsumer: number;
@@ -42,6 +44,7 @@ export interface DownResult {
 
 /** What `stream down` returns for one stream. @param last Its last status, where a control server remembers it. */
 export function downResult(uid: string, name: string, last: StreamStatus | undefined): DownResult {
-  const { connections = 0, bytesToProducer = 0, bytesToConsumer = 0 } = last?.hops[0] ?? {};
-  return { uid, name, state: 'released', connections, bytesToProducer, bytesToConsumer };
+  const hop = last?.hops.find(({ counted }) => counted);
+  const { connections = 0, bytesToProducer = 0, bytesToConsumer = 0 } = hop ?? {};
+  return { uid, name, state: 'released', counted: hop !== undefined, connections, bytesToProducer, bytesToConsumer };
 }

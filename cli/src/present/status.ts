@@ -25,13 +25,14 @@ export function statusText(status: StreamStatus): string {
 /** One line of `stream watch` for people. */
 export function watchLine(status: StreamStatus, now: Date): string {
   const { state, diagnosis, hops } = status;
-  const carried = hops.map(({ gateway, open }) => `${gateway} ${open} open`).join(', ');
+  const carried = hops.map(({ gateway, counted, open }) => `${gateway} ${counted ? open : '?'} open`).join(', ');
   return `${now.toISOString()}  ${state.padEnd(9)}  ${carried}  ${diagnosis}`;
 }
 
 /** What `stream down` prints for people. */
 export function downText(result: DownResult): string {
-  const { connections, bytesToProducer, bytesToConsumer } = result;
+  const { counted, connections, bytesToProducer, bytesToConsumer } = result;
+  if (!counted) return `${titleOf(result)} is released.`;
   const carried = `${formatBytes(bytesToConsumer)} to the consumer, ${formatBytes(bytesToProducer)} to the producer`;
   return `${titleOf(result)} is released; ${connections} connections carried ${carried}.`;
 }
@@ -46,7 +47,8 @@ function sideLine(
   return `  ${name.padEnd(11)} ${how}  ${state}  ${listenersText(listeners)} → ${listenersText([...new Set(targets)]) || '-'}`;
 }
 
-function hopLine({ gateway, connections, open, ...hop }: HopTraffic): string {
+function hopLine({ gateway, counted, connections, open, ...hop }: HopTraffic): string {
+  if (!counted) return `  ${gateway.padEnd(11)} nothing is counted there`;
   const way = (bytes: number, rate: number | undefined): string =>
     `${formatBytes(bytes)}${rate === undefined ? '' : ` (${formatRate(rate)})`}`;
   const toConsumer = way(hop.bytesToConsumer, hop.bitsPerSecondToConsumer);

@@ -26,6 +26,8 @@ export interface SideStatus {
   readonly listeners: readonly string[];
   /** host:port in force, one per listener; empty before they are set. */
   readonly targets: readonly string[];
+  /** Whether anything counts what follows: some proxies do not, and none does before it runs. */
+  readonly counted: boolean;
   /** Connections accepted so far, open now, and broken or not carried; bytes from the listener to the target and back. */
   readonly connections: number;
   readonly open: number;
@@ -42,6 +44,8 @@ export interface SideStatus {
 /** What passes one gateway: `bytesToProducer` came from the consumer's side. Rates are means over `sampleMs`. */
 export interface HopTraffic {
   readonly gateway: string;
+  /** Whether the numbers mean anything: as in {@link SideStatus}. */
+  readonly counted: boolean;
   readonly connections: number;
   readonly open: number;
   readonly bytesToProducer: number;
@@ -139,6 +143,7 @@ function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus {
     runtime: printableLine(stream?.runtime ?? ''),
     listeners: (stream?.listeners ?? []).map(printableLine),
     targets: (stream?.targets ?? []).map(printableLine),
+    counted: isCounted(stream),
     connections: sum('connections'),
     open: sum('open'),
     errors: sum('errors'),
@@ -149,6 +154,8 @@ function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus {
     ...sideError(error?.toJSON() ?? stream?.error),
   };
 }
+
+const isCounted = (stream: Stream | undefined): boolean => (stream?.statistics ?? []).length > 0;
 
 function sideError(failure: SideStatus['error']): Pick<SideStatus, 'error'> {
   if (!failure) return {};
@@ -169,8 +176,9 @@ function mergedState(sides: readonly SideStatus[]): UserState {
 
 const earliest = (times: readonly string[]): string => times.filter((time) => time !== '').sort()[0] ?? '';
 
-function traffic({ gateway, facility, connections, open, bytesIn, bytesOut }: SideStatus): HopTraffic {
-  return { gateway: gateway || facility, connections, open, bytesToProducer: bytesIn, bytesToConsumer: bytesOut };
+function traffic({ gateway, facility, counted, connections, open, bytesIn, bytesOut }: SideStatus): HopTraffic {
+  const bytes = { bytesToProducer: bytesIn, bytesToConsumer: bytesOut };
+  return { gateway: gateway || facility, counted, connections, open, ...bytes };
 }
 
 function diagnose(state: UserState, from: SideStatus | undefined, to: SideStatus | undefined): string {
@@ -190,11 +198,13 @@ function diagnose(state: UserState, from: SideStatus | undefined, to: SideStatus
   const broken = named.find(({ side }) => side.errors > 0);
   if (broken)
     return `${broken.side.errors} connections of ${broken.name} broke or could not reach ${broken.side.targets.join(', ')}.`;
+  if (state === 'ready' && !named.some(({ side }) => side.counted)) return UNCOUNTED;
   return DIAGNOSES[state];
 }
 
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
+const UNCOUNTED = 'Ready; whether a consumer has connected is not counted.';
 const DIAGNOSES: Readonly<Record<UserState, string>> = {
   failed: 'The stream has failed.',
   releasing: 'The stream is being released.',

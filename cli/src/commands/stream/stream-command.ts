@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { resolve } from 'node:path';
 import { Flags } from '@oclif/core';
 import { silentLogger, SciStreamError, type Logger } from '@scistream/core';
@@ -62,13 +63,13 @@ export abstract class StreamCommand extends BaseCommand {
     }),
   };
 
-  /** What a command that was interrupted says; those that make something have more to tell. */
-  protected readonly interruption: string = 'Interrupted.';
+  /** What a command that was interrupted says: those that make something have more to tell, some nothing. */
+  protected readonly interruption: string | undefined = 'Interrupted.';
   #interrupted: number | undefined;
 
   /**
-   * Runs `work` with a client that knows the configured facilities, and closes it. Ctrl-C aborts the signal; whatever
-   * `work` makes of that, the exit code is 130.
+   * Runs `work` with a client that knows the configured facilities, and closes it. Ctrl-C aborts the signal; then the
+   * command fails with what `work` threw, and exit code 130.
    */
   protected async withClient<T>(
     flags: TrustFlags,
@@ -80,11 +81,13 @@ export abstract class StreamCommand extends BaseCommand {
       this.loadConfig('s2uc', { config: flags.config }),
     ]);
     const interrupt = new AbortController();
+    // Many streams are looked at together.
+    setMaxListeners(0, interrupt.signal);
     const onInterrupt = (name: keyof typeof EXIT_CODES): void => {
       if (this.#interrupted !== undefined) process.exit(EXIT_CODES[name]);
       this.#interrupted = EXIT_CODES[name];
       this.progress.note('Interrupted; what was begun is being ended. Press Ctrl-C again to leave it behind.');
-      interrupt.abort(new SciStreamError('SCI_CLIENT_GONE', this.interruption));
+      interrupt.abort(new SciStreamError('SCI_CLIENT_GONE', this.interruption ?? 'Interrupted.'));
     };
     for (const name of SIGNALS) process.on(name, onInterrupt);
     const options = {
@@ -98,12 +101,11 @@ export abstract class StreamCommand extends BaseCommand {
     } finally {
       for (const name of SIGNALS) process.off(name, onInterrupt);
       client.close();
-      if (this.#interrupted !== undefined) process.exitCode = this.#interrupted;
     }
   }
 
   protected override async catch(error: Error): Promise<void> {
-    await super.catch(error);
+    if (this.#interrupted === undefined || this.interruption !== undefined) await super.catch(error);
     if (this.#interrupted !== undefined) process.exitCode = this.#interrupted;
   }
 

@@ -12,21 +12,17 @@ export default class StreamWatch extends StreamCommand {
   static override args = { ref: Args.string({ description: 'uid, beginning of a uid, or name', required: true }) };
   static override flags = serverFlag;
 
-  /**
-   * With `--json` one document per line; nothing is returned, for that would be printed as one more. Ctrl-C is how one
-   * stops watching, and no error.
-   */
+  /** Ctrl-C is how one stops watching, and no error. */
+  protected override readonly interruption = undefined;
+
+  /** With `--json` one document per line; nothing is returned, for that would be printed as one more. */
   async run(): Promise<void> {
     const { args, flags } = await this.parse(StreamWatch);
     await this.withClient(flags, async (client, _config, signal) => {
       const stream = await client.find(args.ref, { servers: flags.s2cs, signal });
-      try {
-        for await (const status of stream.watch(signal)) {
-          if (this.jsonEnabled()) printJson(status, false);
-          else this.log(watchLine(status, new Date()));
-        }
-      } catch (error) {
-        if (!signal.aborted) throw error;
+      for await (const status of stream.watch(signal)) {
+        if (this.jsonEnabled()) printJson(status, false);
+        else this.log(watchLine(status, new Date()));
       }
     });
   }
