@@ -1,4 +1,5 @@
-import { stat } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { stat, writeFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { once } from 'node:events';
@@ -78,6 +79,18 @@ s('s2ds listens on a socket for its user only, and ends at SIGTERM with exit cod
   daemon.kill('SIGTERM');
   assert.is((await result).exitCode, 0);
 });
+
+for (const [kind, needed] of [
+  ['s2cs', 'insecure: true'],
+  ['s2ds', 'name: dtn1'],
+] as const) {
+  s(`${kind} does not start with what its next SIGHUP would refuse`, async ({ home }) => {
+    await writeFile(join(home.path, 'daemon.conf'), `${needed}\nstate: state\nproxies: { haprxy: {} }\n`);
+    const { exitCode, code } = await home.failure(kind, '--config', 'daemon.conf');
+    assert.equal([exitCode, code], [5, 'SCI_PROXY_UNKNOWN']);
+    assert.is(existsSync(join(home.path, 'state')), false);
+  });
+}
 
 s('--check says that a configuration can be used, and starts nothing', async ({ home }) => {
   const { exitCode, stdout } = await home.run(['s2ds', '--check', '--name', 'dtn1']);

@@ -137,7 +137,10 @@ export abstract class ProxyContainer implements S2DS {
       try {
         await Promise.all(after.map((instance) => this.#apply(instance)));
       } catch (error) {
-        await Promise.allSettled(before.map((instance) => this.#apply(instance)));
+        for (const outcome of await Promise.allSettled(before.map((instance) => this.#apply(instance)))) {
+          if (outcome.status === 'rejected')
+            this.context.log.error({ uid, error: messageOf(outcome.reason) }, 'old targets could not be set again');
+        }
         throw live.supervision.error ?? error;
       }
       live.instances = after;

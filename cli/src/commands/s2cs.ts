@@ -35,8 +35,9 @@ export default class S2cs extends BaseCommand {
     const { facility, insecure } = config;
     const { checkDaemonConfig, composeControlServer, loadedPlugins } = await import('../compose.js');
     const plugins = await loadedPlugins(this.config);
+    // Before a start, too: what the next SIGHUP would refuse must not come into force by a restart.
+    await checkDaemonConfig(config, plugins);
     if (flags.check) {
-      await checkDaemonConfig(config, plugins);
       this.log(`s2cs ${facility} can run with this configuration, on ${formatAddress(config.listen)}`);
       return { valid: true, facility, listen: formatAddress(config.listen), ...(file !== undefined && { file }) };
     }

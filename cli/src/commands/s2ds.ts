@@ -26,8 +26,9 @@ export default class S2ds extends BaseCommand {
     const { name, listen } = config;
     const { checkDaemonConfig, composeDataServer, loadedPlugins } = await import('../compose.js');
     const plugins = await loadedPlugins(this.config);
+    // Before a start, too: what the next SIGHUP would refuse must not come into force by a restart.
+    await checkDaemonConfig(config, plugins);
     if (flags.check) {
-      await checkDaemonConfig(config, plugins);
       this.log(`s2ds ${name} can run with this configuration, on ${listen}`);
       return { valid: true, name, listen, ...(file !== undefined && { file }) };
     }
