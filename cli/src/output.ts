@@ -4,7 +4,7 @@ import { styleText } from 'node:util';
 type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
 
 /** Whether colour and progress make sense on a stream: a terminal, and nobody asked for none (https://no-color.org). */
-export function isFancy(stream: NodeJS.WriteStream): boolean {
+function isFancy(stream: NodeJS.WriteStream): boolean {
   return stream.isTTY && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
 }
 
@@ -19,7 +19,7 @@ export function printJson(document: unknown, pretty = true): void {
 }
 
 /** What turns up instead of an answer when a command line is wrong. */
-export function usageError(message: string, command: string): SciStreamError {
+function usageError(message: string, command: string): SciStreamError {
   const text = message
     .replace(/\nSee more help with --help$/, '')
     .replace(/^The following errors? occurred:/, '')

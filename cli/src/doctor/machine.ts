@@ -11,7 +11,7 @@ export async function checkMachine(): Promise<readonly Finding[]> {
 }
 
 /** @param version Such as 20.19.0. */
-export function checkNode(version: string): Finding {
+function checkNode(version: string): Finding {
   const [major = 0, minor = 0] = version.split('.').map(Number);
   if (major > 20 || (major === 20 && minor >= 19)) return ok('Node.js', `version ${version}.`);
   return problem('Node.js', `Version ${version} is too old: 20.19 is needed.`, 'Install the current LTS of Node.js.');

@@ -56,7 +56,7 @@ export function mustAskAlike(now: ClientTrust = {}, next: ClientTrust = {}): voi
 }
 
 /** Reads a file with one or more CA certificates. @param key Names it in errors. @throws SCI_CONFIG_INVALID */
-export async function readAuthority(file: string, key: string): Promise<string> {
+async function readAuthority(file: string, key: string): Promise<string> {
   const pem = await readFile(file, 'utf8').catch((cause: unknown) => {
     throw new SciStreamError('SCI_CONFIG_INVALID', `${key}: ${messageOf(cause)}.`, { cause });
   });

@@ -4,7 +4,7 @@ import { z } from 'zod';
 const UNITS = { B: 1, KB: 1e3, MB: 1e6, GB: 1e9, KIB: 2 ** 10, MIB: 2 ** 20, GIB: 2 ** 30 } as const;
 
 /** Parses `512MB` or `1GiB` into bytes. Throws a RangeError that says what is expected. */
-export function parseBytes(text: string): number {
+function parseBytes(text: string): number {
   const [, number = '', unit = ''] = /^(\d+(?:\.\d+)?)\s*([KMG]?I?B)$/i.exec(text.trim()) ?? [];
   const factor = UNITS[unit.toUpperCase() as keyof typeof UNITS];
   const bytes = Math.round(Number(number) * factor);

@@ -4,7 +4,7 @@
  */
 
 /** Directory of the instance in its container: private, gone with the container. */
-export const DIRECTORY = '/tmp/scistream';
+const DIRECTORY = '/tmp/scistream';
 
 /** Names of the variables a container is told by. */
 export const VARIABLES = {

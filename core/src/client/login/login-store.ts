@@ -26,7 +26,7 @@ export type StoredTokens = Readonly<
 >;
 
 /** `logins` in the user's configuration directory. */
-export function loginDir(env: NodeJS.ProcessEnv = process.env): string {
+function loginDir(env: NodeJS.ProcessEnv = process.env): string {
   const own = env['SCISTREAM_CONFIG_DIR'] || join(env['XDG_CONFIG_HOME'] || join(homedir(), '.config'), 'scistream');
   return join(own, 'logins');
 }
