@@ -42,6 +42,7 @@ export interface Plan {
   readonly proxy: string;
   readonly runtime: string;
   readonly transport: Transport;
+  readonly movable: boolean;
   /** Of the data between the gateways. */
   readonly encryption: 'tls' | 'none';
   /** Who says HELLO: this client, or an application controller. */
@@ -67,7 +68,7 @@ export interface Reserved extends Omit<Side, 'tls'> {
  */
 export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal: AbortSignal): Promise<Reserved> {
   const { role, client, tls } = side;
-  const { uid, name, proxy, runtime, transport, producer } = plan;
+  const { uid, name, proxy, runtime, transport, movable, producer } = plan;
   const byController = plan.hello === 'controller';
   const request = {
     uid,
@@ -80,6 +81,7 @@ export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal
     proxy,
     runtime,
     transport,
+    movable,
     ...(tls && { tls }),
   };
   const prodListeners = role === 'PROD' ? producer.map(formatAddress) : [];
