@@ -57,7 +57,8 @@ export interface StreamRecord {
 export interface StreamEvent {
   /** ISO 8601 UTC. */
   readonly at: string;
-  readonly what: 'requested' | 'reserved' | 'hello' | 'targets' | 'adopted' | 'restarted' | 'moved' | 'left' | 'failed' | 'released';
+  readonly what:
+    'requested' | 'reserved' | 'hello' | 'targets' | 'adopted' | 'restarted' | 'moved' | 'left' | 'failed' | 'released';
   /** Whose call it was, as `StreamRecord.owner` writes it; absent when nobody asked for it. */
   readonly by?: string;
   /** In words. */

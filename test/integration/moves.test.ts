@@ -1,12 +1,11 @@
 /** Streams that leave a drained gateway: how connections, targets and the other facility follow, and what is refused. */
 import { createHash, randomUUID } from 'node:crypto';
-import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { formatAddress, SciStreamError, type Address } from '@scistream/core';
 import { S2UC, type StreamHandle, type StreamMove } from '@scistream/core/client';
-import { dial, echo, eventually, exchange, named, read, tcpServer, temporaryDirectory } from '@scistream/core/testing';
+import { dial, eventually, exchange, named, read, tcpServer, temporaryDirectory } from '@scistream/core/testing';
 import { refused } from '../support/clients.js';
 import { dataServer, PORTS, type DataServerSite } from '../support/data-servers.js';
 import { leftovers, NOTHING } from '../support/leftovers.js';
@@ -24,7 +23,15 @@ const auth = [{ use: 'token', tokens: [{ subject: 'operator', sha256, admin: tru
 
 /** A gateway in the process of the control server, as its configuration names it. */
 async function embedded(name: string) {
-  return { name, s2ds: 'embedded', wan: WAN, lan: LAN, ports: await freeRange(PORTS), proxy: 'relay', runtime: 'process' };
+  return {
+    name,
+    s2ds: 'embedded',
+    wan: WAN,
+    lan: LAN,
+    ports: await freeRange(PORTS),
+    proxy: 'relay',
+    runtime: 'process',
+  };
 }
 
 /** Two facilities and their user, who is also the operator; the first has the gateway a inside and the data server b. */
@@ -82,7 +89,21 @@ async function failure(promise: Promise<unknown>): Promise<SciStreamError> {
   return error;
 }
 
-/** Sends a text over an open connection to an echo and reads it back. */
+/** Waits until the other side has closed a connection. */
+async function gone(socket: Awaited<ReturnType<typeof dial>>): Promise<void> {
+  const more = await read(socket, 1).catch(() => '');
+  assert.is(more, '');
+  socket.destroy();
+}
+
+/** An open connection to the producer. */
+async function begin(entry: Address): Promise<Awaited<ReturnType<typeof dial>>> {
+  const socket = await dial(entry);
+  assert.is(await read(socket, 1), 'p');
+  return socket;
+}
+
+/** Sends a text over it and reads it back. */
 async function over(socket: Awaited<ReturnType<typeof dial>>, text: string): Promise<string> {
   socket.write(text);
   return await read(socket, text.length);
@@ -91,7 +112,7 @@ async function over(socket: Awaited<ReturnType<typeof dial>>, text: string): Pro
 s('the inbound side moves there and back, encrypted; the outbound side follows when it is told to', async () => {
   await using made = await site('inbound');
   const { client } = made;
-  await using producer = await tcpServer(echo);
+  await using producer = await tcpServer(named('p'));
   const where = { from: 'from', to: 'to', producer: [producer.address], movable: true };
   const stream = await client.up(where);
   const entry = await entryOf(stream);
@@ -99,8 +120,7 @@ s('the inbound side moves there and back, encrypted; the outbound side follows w
   let gateway = await gatewayOf();
   for (let turn = 0; turn < 2; turn += 1) {
     const [before] = (await stream.status()).from?.listeners ?? [];
-    const old = await dial(entry);
-    assert.is(await over(old, 'one'), 'one');
+    const old = await begin(entry);
     const [move, ...more] = await made.drain(gateway);
     assert.equal(more, []);
     const there = gateway === 'a' ? 'b' : 'a';
@@ -111,25 +131,26 @@ s('the inbound side moves there and back, encrypted; the outbound side follows w
     assert.match(diagnosis, `scistream stream update ${stream.uid}`);
 
     // The old listeners still accept, and what is open there goes on.
-    assert.is(await exchange(entry, 'two'), 'two');
+    assert.is(await exchange(entry, 'two'), 'ptwo');
     const stale = await failure(stream.verify());
     assert.is(stale.code, 'SCI_VERIFY_FAILED');
     assert.equal(stale.suggestions, [`scistream stream update ${stream.uid}`]);
     assert.match(stale.message, `${before ?? ''}, but the inbound side was moved to ${move?.listeners[0] ?? ''}`);
     assert.equal((await stream.follow()).to?.targets, move?.listeners);
     assert.ok((await stream.verify({ full: true })).ok);
-    assert.is(await exchange(entry, 'three'), 'three');
+    assert.is(await exchange(entry, 'three'), 'pthree');
     assert.is(await over(old, 'four'), 'four');
     assert.is((await stream.status()).from?.leaving, gateway, 'for as long as a connection is open there');
-    old.end();
-    await once(old, 'close');
+    await gone(old.end());
     const left = gateway as 'a' | 'b';
     await eventually(async () => assert.is((await stream.status()).from?.leaving, undefined), PATIENCE_MS);
     assert.equal(await made.leftOn(left), NOTHING);
     await made.undrain(gateway);
     gateway = there;
   }
-  const happened = (await stream.events()).filter(({ side }) => side === 'from').map(({ what, by }) => `${what} ${by ?? ''}`);
+  const happened = (await stream.events())
+    .filter(({ side }) => side === 'from')
+    .map(({ what, by }) => `${what} ${by ?? ''}`);
   assert.equal(
     happened.filter((one) => /moved|left/.test(one)),
     ['moved token:operator', 'left ', 'moved token:operator', 'left '],
@@ -203,11 +224,17 @@ s('what is not movable stays; where no other gateway has room, the stream stays 
   );
   const { gateway: now, movable: still, leaving } = await peer.streams.get({ uid: movable });
   assert.equal([now, still, leaving], [gateway, true, '']);
-  assert.is((await peer.streams.events({ uid: movable })).events.some(({ what }) => what === 'moved'), false);
+  assert.is(
+    (await peer.streams.events({ uid: movable })).events.some(({ what }) => what === 'moved'),
+    false,
+  );
   assert.is(await exchange(await entryOf(stays), 'x'), 'px');
   assert.is((await peer.streams.describeServer({})).gateways.find(({ name }) => name === other)?.portsInUse, PORTS);
   await made.client.drain('from', other, true);
-  assert.equal((await made.drain(gateway)).map(({ error }) => error?.code), [undefined, 'SCI_NO_RESOURCE']);
+  assert.equal(
+    (await made.drain(gateway)).map(({ error }) => error?.code),
+    [undefined, 'SCI_NO_RESOURCE'],
+  );
   const stranger = await made.from.connect();
   await refused(drainOver(stranger.streams.moveStreams({ gateway })), 'SCI_UNAUTHENTICATED');
   await stays.down();
@@ -225,7 +252,7 @@ s('a restart in the grace changes nothing; when it is over the old gateway has n
   await using directory = await temporaryDirectory();
   const serve = (sites: readonly DataServerSite[]): Promise<TestServer> =>
     TestServer.start({ gateways: sites.map(({ entry }) => entry), state: directory.path, auth });
-  await using target = await tcpServer(echo);
+  await using target = await tcpServer(named('p'));
   const first = await serve([a, b]);
   const peer = await first.connect(TOKEN);
   const uid = randomUUID();
@@ -234,8 +261,7 @@ s('a restart in the grace changes nothing; when it is over the old gateway has n
     peer.control.hello({ uid }),
   ]);
   await peer.control.update({ uid, remoteListeners: [formatAddress(target.address)] });
-  const old = await dial(toAddress(listeners[0] ?? ''));
-  assert.is(await over(old, 'one'), 'one');
+  const old = await begin(toAddress(listeners[0] ?? ''));
   await drainOver(peer.streams.moveStreams({ gateway: 'a', graceMs: BigInt(10 * MINUTE) }));
   await first.server.stop();
   for (const one of [first.peer, peer]) one.cut();
@@ -246,24 +272,23 @@ s('a restart in the grace changes nothing; when it is over the old gateway has n
   assert.equal([gateway, leaving], ['b', 'a']);
   assert.is(await over(old, 'two'), 'two');
   const entry = toAddress(there[0] ?? '');
-  assert.is(await exchange(entry, 'x'), 'x');
+  assert.is(await exchange(entry, 'x'), 'px');
   await after.control.release({ uid });
-  await once(old.resume(), 'close');
+  await gone(old);
   assert.equal(await Promise.all([a.leftovers(), b.leftovers()]), [NOTHING, NOTHING]);
 });
 
 s('without grace the old gateway is left at once, whatever is open there', async () => {
   await using made = await site('inbound');
-  await using producer = await tcpServer(echo);
+  await using producer = await tcpServer(named('p'));
   const stream = await made.client.up({ from: 'from', to: 'to', producer: [producer.address], movable: true });
-  const old = await dial(await entryOf(stream));
-  assert.is(await over(old, 'one'), 'one');
+  const old = await begin(await entryOf(stream));
   const gateway = (await stream.status()).from?.gateway as 'a' | 'b';
   await made.drain(gateway, 0);
-  await once(old.resume(), 'close');
+  await gone(old);
   await eventually(async () => assert.equal(await made.leftOn(gateway), NOTHING), PATIENCE_MS);
   await stream.follow();
-  assert.is(await exchange(await entryOf(stream), 'x'), 'x');
+  assert.is(await exchange(await entryOf(stream), 'x'), 'px');
   await stream.down();
 });
 

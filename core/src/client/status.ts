@@ -179,12 +179,7 @@ function traffic({ gateway, facility, connections, open, bytesIn, bytesOut }: Si
   return { gateway: gateway || facility, connections, open, bytesToProducer: bytesIn, bytesToConsumer: bytesOut };
 }
 
-function diagnose(
-  uid: string,
-  state: UserState,
-  from: SideStatus | undefined,
-  to: SideStatus | undefined,
-): string {
+function diagnose(uid: string, state: UserState, from: SideStatus | undefined, to: SideStatus | undefined): string {
   const named = [
     { name: 'inbound', side: from },
     { name: 'outbound', side: to },

@@ -62,7 +62,10 @@ export async function checkHops(sides: Sides, { full = false, signal }: VerifyOp
     sideOf[1] && gatewayHop('consumer to outbound gateway', 'consumer', sideOf[1], signal),
     from && sideOf[0] && gatewayHop('inbound gateway', from.endpoint.facility, sideOf[0], signal),
     from && to && betweenHop(uid, from, to, signal),
-    Promise.all(sideOf).then(([prod, cons]) => prod && cons && isStale(prod, cons) && forgotten(uid, prod, cons), notAsked),
+    Promise.all(sideOf).then(
+      ([prod, cons]) => prod && cons && isStale(prod, cons) && forgotten(uid, prod, cons),
+      notAsked,
+    ),
   ]);
   const lenient = (hop: Hop | undefined): Hop | undefined =>
     hop && sides.borrowed && refused(hop) ? { ...hop, ...NOT_TRIED } : hop;

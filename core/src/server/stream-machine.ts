@@ -5,13 +5,7 @@ import type { GatewayLoad } from '../data/gateway-pool.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import type { Restarts } from '../s2ds.js';
-import {
-  isFinal,
-  type StoreOptions,
-  type StreamEvent,
-  type StreamRecord,
-  type StreamStore,
-} from '../stream-store.js';
+import { isFinal, type StoreOptions, type StreamEvent, type StreamRecord, type StreamStore } from '../stream-store.js';
 import { KeyedLock } from '../wait.js';
 import { helloTimeout, released, wrongState } from './stream-errors.js';
 import { happened } from './stream-events.js';

@@ -67,7 +67,9 @@ export class StreamMove {
     const { dataServer, signal, log } = this.stream;
     await dataServer(leaving.gateway)
       .updateTargets(uid, targets, signal)
-      .catch((error: unknown) => log.warn({ uid, error: messageOf(error) }, 'old targets stay on the gateway of before'));
+      .catch((error: unknown) =>
+        log.warn({ uid, error: messageOf(error) }, 'old targets stay on the gateway of before'),
+      );
   }
 
   /** Gives back at once what it has on the gateway that it has left. A data server that is away does that when it is back. */

@@ -85,8 +85,22 @@ export default class StreamUp extends StreamCommand {
     const { inbound, 'await-hello': awaitHello } = flags;
     const ask = (): void => this.progress.note('Paste the ticket and press Enter.');
     const outbound = flags.outbound === undefined ? undefined : await readTicket(flags.outbound, ask);
-    const { from, to, producer, connections, rate, proxy, runtime, name, lifetime, encryption, transport, movable, wait, uid } =
-      flags;
+    const {
+      from,
+      to,
+      producer,
+      connections,
+      rate,
+      proxy,
+      runtime,
+      name,
+      lifetime,
+      encryption,
+      transport,
+      movable,
+      wait,
+      uid,
+    } = flags;
     const hello = awaitHello ? ('controller' as const) : undefined;
     const where = { from, to, producer, connections, rate, lifetime, wait };
     const what = { proxy, runtime, name, encryption, transport, movable };

@@ -3,7 +3,8 @@ import { statusText } from '../../present/status.js';
 import { serverFlag, StreamCommand } from './stream-command.js';
 
 export default class StreamUpdate extends StreamCommand {
-  static override summary = 'send new connections of a stream to another producer, or to an inbound side that was moved';
+  static override summary =
+    'send new connections of a stream to another producer, or to an inbound side that was moved';
   static override description =
     'Without --producer the outbound side follows the inbound one, whose gateway may have changed. Connections in flight stay where they are, and so do the listeners.';
   static override examples = [
