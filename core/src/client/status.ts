@@ -143,8 +143,7 @@ function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus {
     runtime: printableLine(stream?.runtime ?? ''),
     listeners: (stream?.listeners ?? []).map(printableLine),
     targets: (stream?.targets ?? []).map(printableLine),
-    movable: stream?.movable ?? false,
-    ...(stream?.leaving ? { leaving: printableLine(stream.leaving) } : {}),
+    ...moving(stream),
     connections: sum('connections'),
     open: sum('open'),
     errors: sum('errors'),
@@ -154,6 +153,10 @@ function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus {
     bytesOut: sum('bytesOut'),
     ...sideError(error?.toJSON() ?? stream?.error),
   };
+}
+
+function moving({ movable, leaving }: Partial<Stream> = {}): Pick<SideStatus, 'movable' | 'leaving'> {
+  return { movable: movable === true, ...(leaving && { leaving: printableLine(leaving) }) };
 }
 
 function sideError(failure: SideStatus['error']): Pick<SideStatus, 'error'> {

@@ -57,15 +57,12 @@ const NOT_TRIED = { checked: false, ok: null } as const;
 export async function checkHops(sides: Sides, { full = false, signal }: VerifyOptions = {}): Promise<VerifyResult> {
   const { uid, from, to } = sides;
   const limits = { signal };
-  const sideOf = [from?.get(uid, limits), to?.get(uid, limits)] as const;
+  const [prod, cons] = [from?.get(uid, limits), to?.get(uid, limits)];
   const [outbound, inbound, between, stale] = await Promise.all([
-    sideOf[1] && gatewayHop('consumer to outbound gateway', 'consumer', sideOf[1], signal),
-    from && sideOf[0] && gatewayHop('inbound gateway', from.endpoint.facility, sideOf[0], signal),
+    cons && gatewayHop('consumer to outbound gateway', 'consumer', cons, signal),
+    from && prod && gatewayHop('inbound gateway', from.endpoint.facility, prod, signal),
     from && to && betweenHop(uid, from, to, signal),
-    Promise.all(sideOf).then(
-      ([prod, cons]) => prod && cons && isStale(prod, cons) && forgotten(uid, prod, cons),
-      notAsked,
-    ),
+    prod && cons && staleTargets(uid, prod, cons),
   ]);
   const lenient = (hop: Hop | undefined): Hop | undefined =>
     hop && sides.borrowed && refused(hop) ? { ...hop, ...NOT_TRIED } : hop;
@@ -128,8 +125,15 @@ async function gatewayHop(name: string, from: string, asked: Promise<Stream>, si
   }
 }
 
-/** What is wrong with the way between the gateways after the inbound side was moved, whether a probe found it or not. */
-function forgotten(uid: string, prod: Stream, cons: Stream): Pick<Hop, 'ok' | 'error'> {
+/** What is wrong between the gateways after the inbound side was moved, whether a probe gets through or not. */
+async function staleTargets(
+  uid: string,
+  asked: Promise<Stream>,
+  other: Promise<Stream>,
+): Promise<Pick<Hop, 'ok' | 'error'> | undefined> {
+  // The hops of the gateways themselves tell what went wrong.
+  const [prod, cons] = await Promise.all([asked, other]).catch(() => []);
+  if (!prod || !cons || !isStale(prod, cons)) return undefined;
   const [has, wants] = [prod.listeners, [...new Set(cons.targets)]].map((list) => list.join(', '));
   const message = printable(`the outbound side forwards to ${wants}, but the inbound side was moved to ${has}.`);
   return {
@@ -137,9 +141,6 @@ function forgotten(uid: string, prod: Stream, cons: Stream): Pick<Hop, 'ok' | 'e
     error: { code: 'SCI_VERIFY_FAILED', message, suggestions: [`scistream stream update ${uid}`] },
   };
 }
-
-/** The hops of the gateways themselves say so. */
-const notAsked = (): undefined => undefined;
 
 /** gateway, and each listener by name. */
 const label = ({ gateway, listeners }: Stream): string => printable(`${gateway} ${listeners.join(', ')}`);
