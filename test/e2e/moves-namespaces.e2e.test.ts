@@ -1,15 +1,18 @@
 // needs: root, ip, netns
 /** Two data servers in network namespaces of their own: an encrypted stream goes from one to the other while data flows. */
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { formatAddress } from '@scistream/core';
 import { dial, eventually, receiveAll, sendRandom, sendWhile, tcpServer, type Flow } from '@scistream/core/testing';
+import { Home } from '../../cli/test/support/cli.js';
 import { Daemon, GatewayDaemon } from '../support/daemon.js';
 import { NOTHING } from '../support/leftovers.js';
-import { home, namespace } from '../support/namespaces.js';
+import { island } from '../support/namespaces.js';
 import { toAddress } from '../support/server.js';
 
 const s = suite('moves between namespaces');
@@ -34,12 +37,23 @@ interface Status {
   readonly to: { readonly targets: readonly string[] };
 }
 
+const place = ({ far, prefix }: Awaited<ReturnType<typeof island>>) => ({ prefix, wan: far, lan: far });
+
+const run = async (program = '', ...args: readonly string[]) => await promisify(execFile)(program, args);
+
+/** Where commands run; removed at the end. */
+async function home() {
+  const made = await Home.create();
+  return { made, [Symbol.asyncDispose]: () => made.remove() };
+}
+
 s('data flows before, during and after a move, intact; gateway ls shows it, and nothing is left behind', async () => {
   await using user = await home();
-  await using one = await namespace(0);
-  await using two = await namespace(1);
-  await using first = await GatewayDaemon.start('dtn1', 16, one.place);
-  await using second = await GatewayDaemon.start('dtn2', 16, two.place);
+  await using one = await island(0);
+  await using two = await island(1);
+  for (const { prefix, near } of [one, two]) await run(...prefix, 'ip', 'route', 'add', 'default', 'via', near);
+  await using first = await GatewayDaemon.start('dtn1', 16, place(one));
+  await using second = await GatewayDaemon.start('dtn2', 16, place(two));
   const auth = [{ use: 'token', tokens: [{ subject: 'operator', sha256: SHA256, admin: true }] }];
   const gateways = [
     { name: 'dtn1', s2ds: first.address },

@@ -62,43 +62,50 @@ for (const [from, to] of [
   ['a', 'b'],
   ['b', 'a'],
 ] as const) {
-  s(`kill -9 at every write of a move from ${from} to ${to}: it is on one of them, works, and the other has nothing`, async () => {
-    await using made = await site();
-    await using target = await tcpServer(named('t'));
-    const { server } = made;
-    let peer = await connect(server);
-    let deaths = 0;
-    for (let write = 0; write < MOST; write += 1) {
-      const uid = randomUUID();
-      await Promise.all([
-        peer.control.req({ uid, role: 'PROD', numConn: 1, gateway: from, movable: true }),
-        peer.control.hello({ uid }),
-      ]);
-      await peer.control.update({ uid, remoteListeners: [formatAddress(target.address)] });
-      await writeFile(made.step, `${write} ${write % 2 === 0 ? 'after' : 'before'}`);
-      const survived = (await move(peer, from)) && !readFileSync(made.step, 'utf8').startsWith('0 ');
-      await writeFile(made.step, `${Number.MAX_SAFE_INTEGER} never`);
-      if (!survived) {
-        deaths += 1;
-        peer.cut();
-        await server.kill();
-        await server.again();
-        peer = await connect(server);
+  s(
+    `kill -9 at every write of a move from ${from} to ${to}: it is on one of them, works, and the other has nothing`,
+    async () => {
+      await using made = await site();
+      await using target = await tcpServer(named('t'));
+      const { server } = made;
+      let peer = await connect(server);
+      let deaths = 0;
+      for (let write = 0; write < MOST; write += 1) {
+        const uid = randomUUID();
+        await Promise.all([
+          peer.control.req({ uid, role: 'PROD', numConn: 1, gateway: from, movable: true }),
+          peer.control.hello({ uid }),
+        ]);
+        await peer.control.update({ uid, remoteListeners: [formatAddress(target.address)] });
+        await writeFile(made.step, `${write} ${write % 2 === 0 ? 'after' : 'before'}`);
+        const survived = (await move(peer, from)) && !readFileSync(made.step, 'utf8').startsWith('0 ');
+        await writeFile(made.step, `${Number.MAX_SAFE_INTEGER} never`);
+        if (!survived) {
+          deaths += 1;
+          peer.cut();
+          await server.kill();
+          await server.again();
+          peer = await connect(server);
+        }
+        const { gateway, listeners } = await peer.streams.get({ uid });
+        assert.is(await exchange(toAddress(listeners[0] ?? ''), 'x'), 'tx', `after write ${write}`);
+        await eventually(async () => {
+          const [onA, onB] = [await listeningIn(made.ports), await listeningIn(made.range)];
+          assert.equal(
+            [onA.length, onB.length],
+            gateway === 'a' ? [1, 0] : [0, 1],
+            `after write ${write} on ${gateway}`,
+          );
+        }, PATIENCE_MS);
+        await peer.control.release({ uid });
+        await peer.streams.drainGateway({ name: from, drained: false });
+        if (survived) break;
       }
-      const { gateway, listeners } = await peer.streams.get({ uid });
-      assert.is(await exchange(toAddress(listeners[0] ?? ''), 'x'), 'tx', `after write ${write}`);
-      await eventually(async () => {
-        const [onA, onB] = [await listeningIn(made.ports), await listeningIn(made.range)];
-        assert.equal([onA.length, onB.length], gateway === 'a' ? [1, 0] : [0, 1], `after write ${write} on ${gateway}`);
-      }, PATIENCE_MS);
-      await peer.control.release({ uid });
-      await peer.streams.drainGateway({ name: from, drained: false });
-      if (survived) break;
-    }
-    assert.ok(deaths >= 2, `${deaths} deaths`);
-    peer.cut();
-    assert.equal([await made.left.a(), await made.left.b()], [NOTHING, NOTHING]);
-  });
+      assert.ok(deaths >= 2, `${deaths} deaths`);
+      peer.cut();
+      assert.equal([await made.left.a(), await made.left.b()], [NOTHING, NOTHING]);
+    },
+  );
 }
 
 s.run();
