@@ -64,7 +64,10 @@ s('data flows before, during and after a move, intact; gateway ls shows it, and 
   const arrived: Promise<Flow>[] = [];
   // Both namespaces reach it by way of their own near ends.
   await using producer = await tcpServer((socket) => {
-    arrived.push(receiveAll(socket));
+    const flow = receiveAll(socket);
+    // Whoever asks for it hears of a broken one; until then it must not end this process.
+    flow.catch(() => undefined);
+    arrived.push(flow);
     socket.once('end', () => socket.end());
   }, one.near);
 
