@@ -100,6 +100,8 @@ s('data flows before, during and after a move, intact; gateway ls shows it, and 
   let going = true;
   const socket = await dial(entry);
   const sending = sendWhile(socket, () => going);
+  // It is awaited below; what goes wrong before that is what counts.
+  sending.catch(() => undefined);
   await eventually(() => assert.is(arrived.length, 2));
   const drained = (await command('gateway', 'drain', gateway, '--s2cs', prod, '--move', '--grace', '10m')) as {
     moves: { uid: string; from: string; to: string; listeners: string[] }[];

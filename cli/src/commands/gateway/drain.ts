@@ -20,15 +20,14 @@ export default class GatewayDrain extends StreamCommand {
     ...ofServer,
     move: Flags.boolean({ summary: 'move its movable streams to other gateways' }),
     grace: Flags.string({
-      summary: 'how long connections may stay on the old listeners at most',
-      default: '60s',
+      summary: 'how long connections may stay on the old listeners at most; default 60s',
       dependsOn: ['move'],
     }),
   };
 
   async run(): Promise<object> {
     const { args, flags } = await this.parse(GatewayDrain);
-    const graceMs = parseDuration(flags.grace);
+    const graceMs = parseDuration(flags.grace ?? '60s');
     return await this.withClient(flags, async (client, _config, signal) => {
       const moves: StreamMove[] = [];
       for await (const move of flags.move ? client.move(flags.s2cs, args.name, graceMs, signal) : []) {
