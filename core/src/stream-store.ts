@@ -27,6 +27,10 @@ export interface StreamRecord {
   readonly encryption: 'tls' | 'none';
   /** Networks from which its listeners accept connections, as the policy had it; absent: from everywhere. */
   readonly sources?: readonly string[];
+  /** Whether its listeners may change, so that it may go to another gateway. */
+  readonly movable?: boolean;
+  /** The gateway it has left, which carries earlier connections until then at the latest. */
+  readonly leaving?: { readonly gateway: string; readonly until: string } | undefined;
   readonly listeners: readonly Address[];
   /** What HELLO announced: where the producer application listens. */
   readonly announced: readonly Address[];
@@ -34,7 +38,7 @@ export interface StreamRecord {
   readonly targets: readonly Address[];
   /** What the update that is under way asks for, state `updating`; otherwise of no meaning. */
   readonly asked?: readonly Address[];
-  /** How often its proxies ended by themselves and were started again, as far as its events tell. */
+  /** How often its proxies on this gateway ended by themselves and were started again, as far as its events tell. */
   readonly restarts?: number;
   /** Wanted rate in bit/s; 0 when none was asked for. */
   readonly bitsPerSecond: number;
@@ -53,7 +57,8 @@ export interface StreamRecord {
 export interface StreamEvent {
   /** ISO 8601 UTC. */
   readonly at: string;
-  readonly what: 'requested' | 'reserved' | 'hello' | 'targets' | 'adopted' | 'restarted' | 'failed' | 'released';
+  readonly what:
+    'requested' | 'reserved' | 'hello' | 'targets' | 'adopted' | 'restarted' | 'moved' | 'left' | 'failed' | 'released';
   /** Whose call it was, as `StreamRecord.owner` writes it; absent when nobody asked for it. */
   readonly by?: string;
   /** In words. */

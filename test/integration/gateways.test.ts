@@ -4,17 +4,17 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { formatAddress, silentLogger } from '@scistream/core';
-import { createProviders, DataServerDaemon, EmbeddedDataServer } from '@scistream/core/server';
+import { createProviders, EmbeddedDataServer } from '@scistream/core/server';
 import { eventually, exchange, named, tcpServer, temporaryDirectory } from '@scistream/core/testing';
 import { refused, type Peer } from '../support/clients.js';
-import { leftovers, NOTHING } from '../support/leftovers.js';
+import { dataServer, PORTS, type DataServerSite } from '../support/data-servers.js';
+import { NOTHING } from '../support/leftovers.js';
 import { freeRange } from '../support/ports.js';
 import { LAN, TestServer, WAN, type ServerOptions } from '../support/server.js';
 import { suite } from '../support/suite.js';
 
 const s = suite('several gateways');
 
-const PORTS = 4;
 const PATIENCE_MS = 60_000;
 const TOKENS = { user: 'token-of-a-user', eve: 'token-of-eve', admin: 'token-of-an-admin' };
 const AUTH = [
@@ -28,38 +28,7 @@ const AUTH = [
   },
 ];
 
-/** A data server that can be stopped and started again, as `gateways` of a control server names it. */
-async function dataServer(name: string, more: { capacity?: number; labels?: string[] } = {}) {
-  const directory = await temporaryDirectory();
-  const state = join(directory.path, 's2ds');
-  const s2ds = `unix:${join(directory.path, 's.sock')}`;
-  const settings = { name, wan: WAN, lan: LAN, ports: await freeRange(PORTS), proxy: 'relay', runtime: 'process' };
-  const make = (): DataServerDaemon => {
-    const providers = createProviders([], { proxies: { relay: { processes: 1 } }, runtimes: {}, plugins: [] });
-    const gateway = new EmbeddedDataServer(settings, providers, silentLogger, state);
-    return new DataServerDaemon({ listen: s2ds, state }, gateway, silentLogger);
-  };
-  let daemon = make();
-  const start = async (): Promise<void> => {
-    daemon = make();
-    await daemon.start();
-  };
-  return {
-    entry: { ...settings, ...more, s2ds },
-    state,
-    start,
-    stop: () => daemon.stop(),
-    leftovers: () => leftovers(state, settings.ports),
-    [Symbol.asyncDispose]: async (): Promise<void> => {
-      await daemon.stop({ release: true });
-      await directory.remove();
-    },
-  };
-}
-
-type Site = Awaited<ReturnType<typeof dataServer>>;
-
-const serve = (sites: readonly Site[], options: ServerOptions = {}): Promise<TestServer> =>
+const serve = (sites: readonly DataServerSite[], options: ServerOptions = {}): Promise<TestServer> =>
   TestServer.start({ gateways: sites.map(({ entry }) => entry), ...options });
 
 /** REQ and HELLO. @returns the name of the gateway */

@@ -1,6 +1,7 @@
 import { formatRate } from '@scistream/core';
-import type { GatewayState } from '@scistream/core/client';
+import type { GatewayState, StreamMove } from '@scistream/core/client';
 import { table } from '../output.js';
+import { listenersText, titleOf } from './text.js';
 
 /** What `gateway ls` prints for people. */
 export function gatewaysText(gateways: readonly GatewayState[]): string {
@@ -14,4 +15,11 @@ export function gatewaysText(gateways: readonly GatewayState[]): string {
   ]);
   const errors = gateways.flatMap(({ name, error }) => (error ? `${name}: ${error.message} [${error.code}]` : []));
   return [table(['GATEWAY', 'STATE', 'STREAMS', 'PORTS', 'CAPACITY', 'LABELS'], rows), ...errors].join('\n');
+}
+
+/** What `gateway drain --move` prints of one stream. */
+export function moveLine({ from, to, side, listeners, error, ...stream }: StreamMove): string {
+  const what = `${titleOf(stream)} (${side})`;
+  if (to !== undefined) return `${what}  ${from} → ${to}  ${listenersText(listeners)}`;
+  return error ? `${what}  not moved: ${error.message} [${error.code}]` : `${what}  stays: it is not movable`;
 }

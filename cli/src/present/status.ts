@@ -16,6 +16,7 @@ export function statusText(status: StreamStatus): string {
     `  connect to  ${connect.join('  ') || '-'}`,
     `  rate        ${wanted}`,
     `  encryption  ${encryption === 'tls' ? 'TLS 1.3, credentials for this stream only' : 'none'}`,
+    ...(from?.movable || to?.movable ? [`  movable     ${movableText(status)}`] : []),
     ...(restarts > 0 ? [`  restarts    ${restarts}`] : []),
     ...hops.map(hopLine),
     `  ${diagnosis}`,
@@ -24,8 +25,12 @@ export function statusText(status: StreamStatus): string {
 
 /** One line of `stream watch` for people. */
 export function watchLine(status: StreamStatus, now: Date): string {
-  const { state, diagnosis, hops } = status;
-  const carried = hops.map(({ gateway, counted, open }) => `${gateway} ${counted ? open : '?'} open`).join(', ');
+  const { state, diagnosis, hops, from, to } = status;
+  const where = (gateway: string): string =>
+    listenersText([from, to].find((side) => side?.movable && side.gateway === gateway)?.listeners ?? []);
+  const carried = hops
+    .map(({ gateway, counted, open }) => [gateway, where(gateway), `${counted ? open : '?'} open`].filter(Boolean).join(' '))
+    .join(', ');
   return `${now.toISOString()}  ${state.padEnd(9)}  ${carried}  ${diagnosis}`;
 }
 
@@ -36,6 +41,9 @@ export function downText(result: DownResult): string {
   const carried = `${formatBytes(bytesToConsumer)} to the consumer, ${formatBytes(bytesToProducer)} to the producer`;
   return `${titleOf(result)} is released; ${connections} connections carried ${carried}.`;
 }
+
+const movableText = ({ from, to }: StreamStatus): string =>
+  [from, to].flatMap((side) => (side?.leaving ? [`leaving ${side.leaving}`] : [])).join(', ') || 'yes';
 
 function sideLine(
   name: string,

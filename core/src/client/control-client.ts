@@ -14,6 +14,7 @@ import {
   type ServerDescription,
   type Stream,
   type StreamEvent,
+  type StreamMove,
 } from '../gen/scistream/v1/streams_pb.js';
 import { silentLogger, type Logger } from '../logger.js';
 import { exposesToken, type Endpoint, type TokenSource } from './endpoint.js';
@@ -123,6 +124,16 @@ export class ControlClient {
   /** Lets a gateway take no new streams, or take them again. Needs an admin. */
   drain(name: string, drained: boolean, limits: CallLimits = {}): Promise<Gateway> {
     return this.#call('DrainGateway', limits, (options) => this.#streams.drainGateway({ name, drained }, options));
+  }
+
+  /** Drains a gateway and moves its movable streams away, as long as it takes. Needs an admin. */
+  async *move(gateway: string, graceMs: number, signal?: AbortSignal): AsyncGenerator<StreamMove> {
+    const request = { gateway, graceMs: BigInt(graceMs) };
+    try {
+      yield* this.#streams.moveStreams(request, signal ? { signal } : {});
+    } catch (error) {
+      throw await this.#explained(error, { rpc: 'MoveStreams', deadlineMs: 0, signal });
+    }
   }
 
   /** Whom the server takes us for. */

@@ -1,5 +1,5 @@
 import { SciStreamError } from '../errors.js';
-import type { Gateway } from '../gen/scistream/v1/streams_pb.js';
+import type { ErrorInfo, Gateway, StreamMove as MoveMessage } from '../gen/scistream/v1/streams_pb.js';
 import { fromErrorInfo, printableLine } from '../rpc/errors.js';
 
 /** A gateway of a control server; where it is down, what it last told. */
@@ -21,10 +21,36 @@ export interface GatewayState {
   readonly error?: SciStreamError;
 }
 
+/** What became of one stream of a gateway that was to be left. */
+export interface StreamMove {
+  readonly uid: string;
+  readonly name: string;
+  readonly side: 'from' | 'to';
+  readonly from: string;
+  /** Absent: it stays. */
+  readonly to?: string;
+  /** In force now, host:port. */
+  readonly listeners: readonly string[];
+  /** Why it could not be moved; a stream that is not movable stays without one. */
+  readonly error?: SciStreamError;
+}
+
+/** A message as its parts; foreign text is made printable. */
+export function streamMove({ uid, name, role, from, to, listeners, error }: MoveMessage): StreamMove {
+  return {
+    uid: printableLine(uid),
+    name: printableLine(name),
+    side: role === 'PROD' ? 'from' : 'to',
+    from: printableLine(from),
+    ...(to !== '' && { to: printableLine(to) }),
+    listeners: listeners.map(printableLine),
+    ...(error && { error: errorOf(error) }),
+  };
+}
+
 /** A message as its parts; foreign text is made printable. */
 export function gatewayState(message: Gateway): GatewayState {
   const { up, drained, streams, ports, portsInUse, portsTotal, capacity, capacityInUse, error } = message;
-  const facts = error && fromErrorInfo(error);
   return {
     name: printableLine(message.name),
     up,
@@ -37,6 +63,11 @@ export function gatewayState(message: Gateway): GatewayState {
     lan: printableLine(message.lan),
     proxy: printableLine(message.proxy),
     runtime: printableLine(message.runtime),
-    ...(facts ? { error: new SciStreamError(facts.code, facts.message, { suggestions: facts.suggestions }) } : {}),
+    ...(error && { error: errorOf(error) }),
   };
+}
+
+function errorOf(info: ErrorInfo): SciStreamError {
+  const { code, message, suggestions } = fromErrorInfo(info);
+  return new SciStreamError(code, message, { suggestions });
 }

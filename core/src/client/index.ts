@@ -1,7 +1,7 @@
 /** The user client (S2UC) as a library: makes streams across facilities, finds, watches, checks and ends them. */
 export { ControlClient, type CallLimits } from './control-client.js';
 export { makeCredentials, type StreamCredentials } from './credentials.js';
-export type { GatewayState } from './gateways.js';
+export type { GatewayState, StreamMove } from './gateways.js';
 export {
   loginOf,
   resolveEndpoint,

@@ -32,6 +32,8 @@ export interface SideOptions {
   readonly proxy?: string | undefined;
   readonly runtime?: string | undefined;
   readonly transport?: Transport | undefined;
+  /** Whether listeners may change: an operator may then move the stream to another gateway. */
+  readonly movable?: boolean | undefined;
   /** Of the data between the gateways; default `tls`, with credentials that are made for this stream alone. */
   readonly encryption?: 'tls' | 'none' | undefined;
   /** Who says HELLO for the applications: this client (default), or application controllers that know the uid. */
@@ -90,6 +92,7 @@ export function toPlan(options: SideOptions, producers: readonly (string | Addre
     proxy: options.proxy ?? '',
     runtime: options.runtime ?? '',
     transport,
+    movable: options.movable ?? false,
     encryption,
     hello,
     waitMs: Math.min(options.wait === undefined ? DEFAULT_WAIT_MS : milliseconds(options.wait), MAX_WAIT_MS),

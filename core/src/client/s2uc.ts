@@ -7,7 +7,7 @@ import { parseUid, type StreamTls } from '../s2ds.js';
 import { ControlClient } from './control-client.js';
 import { credentialsFor } from './credentials.js';
 import { endpointKey, exposesToken, resolveEndpoint, type Endpoint, type TrustSettings } from './endpoint.js';
-import { gatewayState, type GatewayState } from './gateways.js';
+import { gatewayState, streamMove, type GatewayState, type StreamMove } from './gateways.js';
 import { clientStateDir, Journal } from './journal.js';
 import {
   defined,
@@ -191,6 +191,17 @@ export class S2UC implements AsyncDisposable {
    */
   async drain(server: ServerRef, name: string, drained: boolean, signal?: AbortSignal): Promise<GatewayState> {
     return gatewayState(await this.#client(this.#endpoint(server)).drain(name, drained, { signal }));
+  }
+
+  /**
+   * Drains a gateway and moves its movable streams to others of the same control server. May be repeated.
+   * @param graceMs How long what is open on it may stay there, ms.
+   * @returns Of each of its streams what became of it, as soon as that is known.
+   * @throws as {@link drain}
+   */
+  async *move(server: ServerRef, name: string, graceMs: number, signal?: AbortSignal): AsyncGenerator<StreamMove> {
+    const moves = this.#client(this.#endpoint(server)).move(name, graceMs, signal);
+    for await (const one of moves) yield streamMove(one);
   }
 
   /** Whom a control server takes this user for. */

@@ -46,6 +46,7 @@ export interface Plan {
   readonly proxy: string;
   readonly runtime: string;
   readonly transport: Transport;
+  readonly movable: boolean;
   /** Of the data between the gateways. */
   readonly encryption: 'tls' | 'none';
   /** Who says HELLO: this client, or an application controller. */
@@ -71,7 +72,7 @@ export interface Reserved extends Omit<Side, 'tls'> {
  */
 export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal: AbortSignal): Promise<Reserved> {
   const { role, client, tls } = side;
-  const { uid, name, proxy, runtime, transport } = plan;
+  const { uid, name, proxy, runtime, transport, movable } = plan;
   const byController = plan.hello === 'controller';
   const request = {
     uid,
@@ -84,6 +85,7 @@ export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal
     proxy,
     runtime,
     transport,
+    movable,
     ...(tls && { tls }),
   };
   let pending = true;

@@ -24,6 +24,10 @@ export interface SideStatus {
   readonly runtime: string;
   /** host:port, in order. */
   readonly listeners: readonly string[];
+  /** Whether the listeners may change: an operator may move it to another gateway. */
+  readonly movable: boolean;
+  /** Gateway that it has left and that still carries earlier connections. */
+  readonly leaving?: string;
   /** host:port in force, one per listener; empty before they are set. */
   readonly targets: readonly string[];
   /** Whether anything counts what follows: some proxies do not, and none does before it runs. */
@@ -109,7 +113,7 @@ export function mergeStatus(uid: string, from: SideAnswer | undefined, to: SideA
     expiresAt: earliest(streams.map(({ expiresAt }) => expiresAt)),
     owner: printableLine(first?.owner ?? ''),
     restarts: restartsOf(streams),
-    diagnosis: diagnose(state, sides.from, sides.to),
+    diagnosis: diagnose(uid, state, sides.from, sides.to),
     hops: [sides.to && traffic(sides.to), sides.from && traffic(sides.from)].flatMap((hop) => hop ?? []),
   };
 }
@@ -144,6 +148,7 @@ function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus {
     listeners: (stream?.listeners ?? []).map(printableLine),
     targets: (stream?.targets ?? []).map(printableLine),
     counted: isCounted(stream),
+    ...moving(stream),
     connections: sum('connections'),
     open: sum('open'),
     errors: sum('errors'),
@@ -156,6 +161,10 @@ function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus {
 }
 
 const isCounted = (stream: Stream | undefined): boolean => (stream?.statistics ?? []).length > 0;
+
+function moving({ movable, leaving }: Partial<Stream> = {}): Pick<SideStatus, 'movable' | 'leaving'> {
+  return { movable: movable === true, ...(leaving && { leaving: printableLine(leaving) }) };
+}
 
 function sideError(failure: SideStatus['error']): Pick<SideStatus, 'error'> {
   if (!failure) return {};
@@ -181,7 +190,7 @@ function traffic({ gateway, facility, counted, connections, open, bytesIn, bytes
   return { gateway: gateway || facility, counted, connections, open, ...bytes };
 }
 
-function diagnose(state: UserState, from: SideStatus | undefined, to: SideStatus | undefined): string {
+function diagnose(uid: string, state: UserState, from: SideStatus | undefined, to: SideStatus | undefined): string {
   const named = [
     { name: 'inbound', side: from },
     { name: 'outbound', side: to },
@@ -195,12 +204,24 @@ function diagnose(state: UserState, from: SideStatus | undefined, to: SideStatus
   if (over && state === 'failed') return `${capital(over.name)} is released, the other one is not.`;
   const waiting = find('waiting');
   if (waiting) return `${capital(waiting.name)} waits for HELLO of its application.`;
+  if (from && to && isStale(from, to)) return `${STALE}: scistream stream update ${uid}`;
   const broken = named.find(({ side }) => side.errors > 0);
   if (broken)
     return `${broken.side.errors} connections of ${broken.name} broke or could not reach ${broken.side.targets.join(', ')}.`;
   if (state === 'ready' && !named.some(({ side }) => side.counted)) return UNCOUNTED;
   return DIAGNOSES[state];
 }
+
+const STALE = 'The outbound side forwards to listeners that the inbound side has left';
+
+/**
+ * Whether the outbound side forwards to listeners that the inbound side does not have any more, because it was moved. Where
+ * it cannot be moved the targets may well have other names.
+ */
+export const isStale = (
+  { movable, listeners }: Pick<SideStatus, 'movable' | 'listeners'>,
+  { targets }: Pick<SideStatus, 'targets'>,
+): boolean => movable && listeners.length > 0 && targets.some((target) => !listeners.includes(target));
 
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 

@@ -129,23 +129,53 @@ export class StreamHandle implements AsyncDisposable {
         suggestions: ['Whoever made the inbound side can change its producers.'],
       });
     }
-    const targets = producer.map((address) =>
-      typeof address === 'string' ? parseAddress(address, 'Producer') : address,
-    );
-    const side: Side = { role: 'PROD', client: from };
+    const targets = addresses(producer, 'Producer');
     const { to } = await this.status({ signal });
     refuseLoop(
       targets,
       (to?.listeners ?? []).map((text) => parseAddress(text)),
     );
-    await setTargets(side, uid, targets, signal).catch((error: unknown) => {
+    await this.#setTargets({ role: 'PROD', client: from }, targets, signal);
+    return await this.#alive(signal);
+  }
+
+  async #setTargets(side: Side, targets: readonly Address[], signal?: AbortSignal): Promise<void> {
+    await setTargets(side, this.uid, targets, signal).catch((error: unknown) => {
       throw naming(side, error);
     });
+  }
+
+  /** The status after a change. @throws SCI_STREAM_FAILED */
+  async #alive(signal?: AbortSignal): Promise<StreamStatus> {
+    const { uid } = this;
     const status = await this.status({ signal });
     if (status.state !== 'failed') return status;
     throw new SciStreamError('SCI_STREAM_FAILED', `Stream ${uid} has failed: ${status.diagnosis}`, {
       suggestions: [`scistream stream status ${uid}`, `scistream stream down ${uid}`],
     });
+  }
+
+  /**
+   * Has the outbound side forward to the inbound side again, after that was moved to another gateway; connections in flight
+   * stay.
+   * @param listeners Of the inbound side; where its control server tells them they need not be given.
+   * @throws SCI_USAGE when the outbound side is not this user's, and what asking the one side and UPDATE of the other raise.
+   */
+  async follow(listeners: readonly (string | Address)[] = [], signal?: AbortSignal): Promise<StreamStatus> {
+    const { uid, from, to, peer } = this.#parts;
+    const inbound = from ?? peer;
+    if (!to || (!inbound && listeners.length === 0)) {
+      throw new SciStreamError('SCI_USAGE', `The ${to ? 'in' : 'out'}bound side of stream ${uid} is not known here.`, {
+        suggestions: [
+          to
+            ? `Ask whoever made it for its listeners: scistream stream update ${uid} --inbound host:port`
+            : `Whoever made the outbound side can: scistream stream update ${uid}`,
+        ],
+      });
+    }
+    const found = listeners.length > 0 ? listeners : ((await inbound?.get(uid, { signal }))?.listeners ?? []);
+    await this.#setTargets({ role: 'CONS', client: to }, addresses(found, 'Listener'), signal);
+    return await this.#alive(signal);
   }
 
   /**
@@ -185,6 +215,9 @@ export class StreamHandle implements AsyncDisposable {
     return mergeStatus(uid, inbound, outbound);
   }
 }
+
+const addresses = (given: readonly (string | Address)[], what: string): readonly Address[] =>
+  given.map((address) => (typeof address === 'string' ? parseAddress(address, what) : address));
 
 /** Asks one control server for a stream; an error becomes part of the answer. */
 export async function askSide(client: ControlClient, uid: string, signal?: AbortSignal): Promise<SideAnswer> {

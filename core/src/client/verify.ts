@@ -2,6 +2,7 @@ import { SciStreamError, toSciStreamError } from '../errors.js';
 import type { ConnectResult, Stream } from '../gen/scistream/v1/streams_pb.js';
 import { poll } from '../wait.js';
 import type { ControlClient } from './control-client.js';
+import { isStale } from './status.js';
 import { printable } from '../rpc/errors.js';
 
 /** One step on the way from the consumer to the producer. */
@@ -56,14 +57,16 @@ const NOT_TRIED = { checked: false, ok: null } as const;
 export async function checkHops(sides: Sides, { full = false, signal }: VerifyOptions = {}): Promise<VerifyResult> {
   const { uid, from, to } = sides;
   const limits = { signal };
-  const [outbound, inbound, between] = await Promise.all([
-    to && gatewayHop('consumer to outbound gateway', 'consumer', () => to.get(uid, limits), signal),
-    from && gatewayHop('inbound gateway', from.endpoint.facility, () => from.get(uid, limits), signal),
+  const [prod, cons] = [from?.get(uid, limits), to?.get(uid, limits)];
+  const [outbound, inbound, between, stale] = await Promise.all([
+    cons && gatewayHop('consumer to outbound gateway', 'consumer', cons, signal),
+    from && prod && gatewayHop('inbound gateway', from.endpoint.facility, prod, signal),
     from && to && betweenHop(uid, from, to, signal),
+    prod && cons && staleTargets(uid, prod, cons),
   ]);
   const lenient = (hop: Hop | undefined): Hop | undefined =>
     hop && sides.borrowed && refused(hop) ? { ...hop, ...NOT_TRIED } : hop;
-  const hops = [outbound, lenient(between), lenient(inbound)].flatMap((hop) => hop ?? []);
+  const hops = [outbound, lenient(between && { ...between, ...stale }), lenient(inbound)].flatMap((hop) => hop ?? []);
   const last =
     from && (full && hops.every(({ ok }) => ok) ? await producerHops(sides, from, signal) : [untouched(from)]);
   return summary([...hops, ...(last ?? [])]);
@@ -105,9 +108,9 @@ export async function waitVerified(sides: Sides, waitMs: number, signal?: AbortS
 }
 
 /** A gateway's own listeners: its data server lives and answers. */
-async function gatewayHop(name: string, from: string, get: () => Promise<Stream>, signal?: AbortSignal): Promise<Hop> {
+async function gatewayHop(name: string, from: string, asked: Promise<Stream>, signal?: AbortSignal): Promise<Hop> {
   try {
-    const stream = await get();
+    const stream = await asked;
     const hop = { name, from, to: label(stream), checked: true };
     if (stream.state !== 'failed' && stream.state !== 'released' && !stream.error) return { ...hop, ok: true };
     const {
@@ -120,6 +123,23 @@ async function gatewayHop(name: string, from: string, get: () => Promise<Stream>
     signal?.throwIfAborted();
     return { name, from, to: 'its listeners', checked: true, ok: false, error: toSciStreamError(error).toJSON() };
   }
+}
+
+/** What is wrong between the gateways after the inbound side was moved, whether a probe gets through or not. */
+async function staleTargets(
+  uid: string,
+  asked: Promise<Stream>,
+  other: Promise<Stream>,
+): Promise<Pick<Hop, 'ok' | 'error'> | undefined> {
+  // The hops of the gateways themselves tell what went wrong.
+  const [prod, cons] = await Promise.all([asked, other]).catch(() => []);
+  if (!prod || !cons || !isStale(prod, cons)) return undefined;
+  const [has, wants] = [prod.listeners, [...new Set(cons.targets)]].map((list) => list.join(', '));
+  const message = printable(`the outbound side forwards to ${wants}, but the inbound side was moved to ${has}.`);
+  return {
+    ok: false,
+    error: { code: 'SCI_VERIFY_FAILED', message, suggestions: [`scistream stream update ${uid}`] },
+  };
 }
 
 /** gateway, and each listener by name. */

@@ -159,6 +159,7 @@ export function streamSchema() {
       runtime: field.name.optional(),
       transport: z.enum(['tcp', 'udp']).optional(),
       encryption: z.enum(['tls', 'none']).optional(),
+      movable: z.boolean().optional(),
     })
     .transform(({ rate, lifetime, wait, ...rest }) => ({
       ...rest,

@@ -1,6 +1,18 @@
 import type { Address, Transport } from '../address.js';
 import type { S2DSException } from '../errors.js';
+import type { PortRange } from './range-port-allocator.js';
 import type { ListenerStatistics, Restarts, Role, S2DSStatus, StreamTls } from '../s2ds.js';
+
+/** The keys of the same names in the configuration of a gateway. */
+export interface GatewaySettings {
+  readonly name: string;
+  readonly wan: string;
+  readonly lan: string;
+  readonly ports: PortRange;
+  /** Defaults for streams that name none. */
+  readonly proxy: string;
+  readonly runtime: string;
+}
 
 /** What a control server wants of a gateway for one side of a stream. */
 export interface ReserveRequest {
@@ -87,6 +99,11 @@ export interface DataServer {
   updateTargets(uid: string, targets: readonly Address[], signal: AbortSignal): Promise<void>;
   /** Ends the stream, gives everything back, and tells the last counters. Idempotent. */
   release(uid: string): Promise<readonly ListenerStatistics[]>;
+  /**
+   * What was asked for at `reserve`, with the credentials, so that another gateway can carry the stream.
+   * @throws SCI_STREAM_NOT_FOUND; SCI_STATE_DAMAGED without its credentials
+   */
+  handover(uid: string): Promise<ReserveRequest>;
   status(uid: string): Promise<S2DSStatus>;
   /** Settles when a started stream ends: with the error when it failed by itself. */
   ended(uid: string): Promise<S2DSException | undefined>;

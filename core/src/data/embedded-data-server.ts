@@ -15,6 +15,7 @@ import type {
   ConnectResult,
   DataServer,
   GatewayDescription,
+  GatewaySettings,
   ProbeOffer,
   Reservation,
   ReserveRequest,
@@ -23,7 +24,7 @@ import { GatewayPlugins } from './gateway-plugins.js';
 import { GatewayStore, requestOf, type GatewayStream } from './gateway-store.js';
 import { Orphans } from './orphans.js';
 import { runProbe, tryConnect } from './probe.js';
-import { RangePortAllocator, type PortRange } from './range-port-allocator.js';
+import { RangePortAllocator } from './range-port-allocator.js';
 import { StreamProbes } from './stream-probes.js';
 
 const MAX_HOLD_MS = 10_000;
@@ -31,17 +32,6 @@ const MAX_HOLD_MS = 10_000;
 const CONCURRENT_STARTS = 8;
 /** Streams being taken charge of at once. */
 const CONCURRENT_ADOPTIONS = 32;
-
-/** The keys of the same names in the configuration of a gateway. */
-export interface GatewaySettings {
-  readonly name: string;
-  readonly wan: string;
-  readonly lan: string;
-  readonly ports: PortRange;
-  /** Defaults for streams that name none. */
-  readonly proxy: string;
-  readonly runtime: string;
-}
 
 /** Restarts that are remembered of one stream. */
 const RESTARTS = 10;
@@ -177,6 +167,10 @@ export class EmbeddedDataServer implements DataServer {
       if (this.#orphans.has(uid)) await this.#releaseOrphan(uid);
       return await this.#release(uid);
     });
+  }
+
+  async handover(uid: string): Promise<ReserveRequest> {
+    return this.#stream(uid).kept.request;
   }
 
   async status(uid: string): Promise<S2DSStatus> {

@@ -8,6 +8,7 @@ import { S2DSException, SciStreamError } from '../errors.js';
 import { DataServer as DataServerService } from '../gen/scistream/v1/data_server_pb.js';
 import { fromConnectError, S2CS_KEY } from '../rpc/errors.js';
 import { fromConnectResults, fromStatistics, fromStatus } from '../rpc/messages.js';
+import { fromReserveMessage, reserveMessage } from '../rpc/reserve-request.js';
 import type { ListenerStatistics, Restarts, S2DSStatus } from '../s2ds.js';
 import { checkLinkTls, connectLink, reasonOf, type LinkTls } from './data-server-link.js';
 import type {
@@ -83,9 +84,8 @@ export class RemoteDataServer implements DataServer {
   }
 
   async reserve(request: ReserveRequest): Promise<Reservation> {
-    const message = { ...request, sources: [...(request.sources ?? [])], bitsPerSecond: BigInt(request.bitsPerSecond) };
     const { gateway, proxy, runtime, listeners, rateEnforced } = await this.#repeat(() =>
-      this.#client.reserve(message),
+      this.#client.reserve(reserveMessage(request)),
     );
     return { gateway, proxy, runtime, rateEnforced, listeners: listeners.map((text) => parseAddress(text)) };
   }
@@ -101,6 +101,10 @@ export class RemoteDataServer implements DataServer {
 
   async release(uid: string): Promise<readonly ListenerStatistics[]> {
     return (await this.#repeat(() => this.#client.release({ uid }))).statistics.map(fromStatistics);
+  }
+
+  async handover(uid: string): Promise<ReserveRequest> {
+    return fromReserveMessage(await this.#call(() => this.#client.handover({ uid })));
   }
 
   async status(uid: string): Promise<S2DSStatus> {

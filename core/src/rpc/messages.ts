@@ -12,9 +12,11 @@ import {
   type ListenerStatistics as StatisticsMessage,
   type ListenerStatisticsSchema,
   type Stream,
+  type StreamMoveSchema,
 } from '../gen/scistream/v1/streams_pb.js';
 import type { ListenerStatistics, S2DSStatus } from '../s2ds.js';
 import type { StreamRecord } from '../stream-store.js';
+import type { StreamMoved } from '../server/gateway-moves.js';
 import type { StreamView } from '../server/stream-controller.js';
 import { errorInfo, fromErrorInfo } from './errors.js';
 
@@ -45,6 +47,8 @@ export function toMessage({ record, status, error: unknown }: StreamView, facili
     encryption: record.encryption,
     restarts: status?.restarts ?? record.restarts ?? 0,
     sources: [...(record.sources ?? [])],
+    movable: record.movable ?? false,
+    leaving: record.leaving?.gateway ?? '',
     statistics: (record.final ?? status?.listeners ?? []).map(statisticsMessage),
     ...(error ? { error: errorInfo(error) } : {}),
   });
@@ -67,6 +71,20 @@ export function gatewayMessage({
     capacity: BigInt(capacity),
     capacityInUse: BigInt(capacityInUse),
     ...(error ? { error: errorInfo(error) } : {}),
+  };
+}
+
+/** What became of a stream that should leave its gateway as a message. */
+export function moveMessage({ record, from, moved, error }: StreamMoved): MessageInitShape<typeof StreamMoveSchema> {
+  const { uid, name, role, gateway, listeners } = record;
+  return {
+    uid,
+    name,
+    role,
+    from,
+    to: moved ? gateway : '',
+    listeners: listeners.map(formatAddress),
+    ...(error && { error: errorInfo(error) }),
   };
 }
 

@@ -17,8 +17,6 @@ import type { EmbeddedDataServer } from '../data/embedded-data-server.js';
 import { messageOf, SciStreamError, systemCode } from '../errors.js';
 import { DataServer } from '../gen/scistream/v1/data_server_pb.js';
 import type { Logger } from '../logger.js';
-import { parseSources } from '../policy/network.js';
-import { parseRole, parseUid } from '../s2ds.js';
 import { answer } from './answer.js';
 import { CERTIFICATE, shownCertificate } from './client-certificates.js';
 import { listenOn, mutualTls, mutualTlsServer, type DataServerTls } from './data-server-tls.js';
@@ -26,9 +24,8 @@ import { enrolment } from './enrolment.js';
 import { Health } from './health.js';
 import { errorStatus } from './interceptors.js';
 import { connectResultsMessage, microseconds, statisticsMessage, statusMessage } from '../rpc/messages.js';
+import { fromReserveMessage, reserveMessage } from '../rpc/reserve-request.js';
 import { lockState } from './state-lock.js';
-import { parseCredentials } from './stream-credentials.js';
-import { parseTransport } from './stream-wish.js';
 
 /** The keys of the same names in the configuration. */
 export interface DataServerDaemonSettings {
@@ -167,20 +164,8 @@ function routes(router: ConnectRouter, gateway: EmbeddedDataServer): void {
       await gateway.keep(uids);
       return {};
     },
-    async reserve({ uid, role, transport, count, proxy, runtime, bitsPerSecond, tls, sources }) {
-      const rate = Number(bitsPerSecond);
-      const request = {
-        uid: parseUid(uid),
-        count,
-        proxy,
-        runtime,
-        bitsPerSecond: rate,
-        role: parseRole(role),
-        transport: parseTransport(transport),
-        ...(tls && { tls: parseCredentials(tls) }),
-        ...(sources.length > 0 && { sources: parseSources(sources) }),
-      };
-      const reservation = await gateway.reserve(request);
+    async reserve(request) {
+      const reservation = await gateway.reserve(fromReserveMessage(request));
       return { ...reservation, listeners: reservation.listeners.map(formatAddress) };
     },
     async start({ uid }, { signal }) {
@@ -212,6 +197,7 @@ function routes(router: ConnectRouter, gateway: EmbeddedDataServer): void {
       const restarts = await gateway.restarted(uid, seen);
       return { count: restarts?.count ?? 0, last: [...(restarts?.last ?? [])] };
     },
+    handover: async ({ uid }) => reserveMessage(await gateway.handover(uid)),
     async openProbe({ uid }) {
       const { address, challenge, expiresMs } = await gateway.openProbe(uid);
       return { address: formatAddress(address), challenge, expiresMs: BigInt(expiresMs) };

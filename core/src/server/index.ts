@@ -2,11 +2,11 @@
 import 'reflect-metadata';
 
 export { OwnerPolicy, ownerOf } from '../auth/owner-policy.js';
-export { EmbeddedDataServer, type GatewaySettings } from '../data/embedded-data-server.js';
+export { EmbeddedDataServer } from '../data/embedded-data-server.js';
 export { GatewayLink, type GatewayFacts } from '../data/gateway-link.js';
 export { GatewayPool, type GatewayLoad, type GatewayStatus, type GatewayWish } from '../data/gateway-pool.js';
 export { GatewayStore, type GatewayStream } from '../data/gateway-store.js';
-export type { DataServer } from '../data/data-server.js';
+export type { DataServer, GatewaySettings } from '../data/data-server.js';
 export { ProcessRuntime } from '../data/process-runtime.js';
 export { RangePortAllocator, type PortRange } from '../data/range-port-allocator.js';
 export { RelayContainer, relayOptions, relayProvider } from '../data/relay/relay-container.js';

@@ -9,7 +9,7 @@ import { Streams, type Stream } from '../gen/scistream/v1/streams_pb.js';
 import { SciStreamError } from '../errors.js';
 import type { ProviderKind } from '../plugin.js';
 import type { Providers } from '../plugins/index.js';
-import { connectResultsMessage, gatewayMessage, microseconds, toMessage } from '../rpc/messages.js';
+import { connectResultsMessage, gatewayMessage, microseconds, moveMessage, toMessage } from '../rpc/messages.js';
 import { isFinal, type StreamRecord } from '../stream-store.js';
 import { VERSION } from '../version.js';
 
@@ -48,8 +48,9 @@ export function controlService(router: ConnectRouter, { facility, controller }: 
   router.service(Control, {
     async req(request, context) {
       const { uid, role, numConn, rate, name, bitsPerSecond, lifetimeMs, proxy, runtime, gateway, transport } = request;
-      const { tls } = request;
-      const wish = { uid, role, connections: numConn, legacyRate: rate, name, proxy, runtime, gateway, transport, tls };
+      const { tls, movable } = request;
+      const names = { uid, role, name, proxy, runtime, gateway, transport };
+      const wish = { ...names, connections: numConn, legacyRate: rate, tls, movable };
       const numbers = { bitsPerSecond: Number(bitsPerSecond), lifetimeMs: Number(lifetimeMs) };
       const record = await controller.request({ ...wish, ...numbers }, caller(context), context.signal);
       return response(record, record.role === 'PROD' ? record.announced.map(formatAddress) : []);
@@ -114,7 +115,8 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
         const view = await controller.get(uid, caller(context), kind);
         kind = 'list';
         const message = toMessage(view, facility);
-        const now = `${message.state} ${message.restarts} ${message.targets.join()}`;
+        const { state, restarts, targets, listeners, leaving } = message;
+        const now = JSON.stringify([state, restarts, targets, message.gateway, listeners, leaving]);
         if (now !== last) yield message;
         last = now;
         if (isFinal(view.record.state)) return;
@@ -142,6 +144,9 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
     },
     drainGateway: async ({ name, drained }, context) =>
       gatewayMessage(await controller.drain(name, drained, caller(context))),
+    async *moveStreams({ gateway, graceMs }, context) {
+      for await (const one of controller.move(gateway, Number(graceMs), caller(context))) yield moveMessage(one);
+    },
     async whoAmI(_request, context) {
       const { subject, issuer, admin, groups = [], expiresAt = '' } = caller(context);
       return { subject, issuer, admin, groups: [...groups], expiresAt };

@@ -4,15 +4,17 @@ import { inject, injectable } from 'tsyringe';
 import { parseAddress, type Address } from '../address.js';
 import type { Identity } from '../authenticator.js';
 import { ownerOf, unknownStream } from '../auth/owner-policy.js';
-import type { GatewayPool, GatewayStatus, Placement } from '../data/gateway-pool.js';
+import type { GatewayPool, GatewayStatus, GatewayWish, Placement } from '../data/gateway-pool.js';
 import { SciStreamError, toSciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import type { Policy } from '../policy.js';
 import { parseRole, parseUid, type S2DSStatus, type StreamTls } from '../s2ds.js';
 import { isFinal, type StreamEvent, type StreamRecord, type StreamStore } from '../stream-store.js';
+import { moveAll, type StreamMoved } from './gateway-moves.js';
 import { parseCredentials } from './stream-credentials.js';
+import { ended, released } from './stream-errors.js';
 import { StreamMachine } from './stream-machine.js';
-import { checkRate, parseName, parseTransport, type StreamWish } from './stream-wish.js';
+import { checkRate, lifetimeOf, parseName, parseTransport, type StreamWish } from './stream-wish.js';
 import { TOKENS } from './tokens.js';
 
 /** How long a HELLO that overtook its `req` waits for it (protocol.md §2). */
@@ -70,9 +72,9 @@ export class StreamController {
     await this.policy.load?.();
     await this.store.open();
     const left = (await this.store.list()).filter(({ state }) => !isFinal(state));
-    await this.gateways.open(left.map(({ gateway }) => gateway));
+    await this.gateways.open(left.flatMap(({ gateway, leaving }) => [gateway, ...(leaving ? [leaving.gateway] : [])]));
     await Promise.all(left.map((record) => this.#machine(record).resume()));
-    await this.gateways.begin(() => [...this.#live.values()].map(({ load }) => load));
+    await this.gateways.begin(() => [...this.#live.values()].flatMap(({ loads }) => loads));
     if (left.length > 0) this.log.info({ streams: left.length }, 'took charge of the streams of an earlier process');
   }
 
@@ -212,6 +214,23 @@ export class StreamController {
     return status;
   }
 
+  /**
+   * Drains a gateway and moves its movable streams to others.
+   * @param graceMs How long what is open there may stay.
+   * @throws as `drain`
+   */
+  async *move(gateway: string, graceMs: number, identity: Identity): AsyncGenerator<StreamMoved> {
+    await this.drain(gateway, true, identity);
+    const streams = [...this.#live.values()].filter(({ record }) => record.gateway === gateway);
+    const place = (wish: GatewayWish, take: (gateway: string) => void): Promise<void> =>
+      this.#admissions(() => {
+        const { gateway: name, refusal } = this.gateways.place(wish);
+        if (refusal) throw refusal;
+        take(name);
+      });
+    yield* moveAll(streams, place, Math.min(graceMs, this.limits.lifetimeMs), ownerOf(identity));
+  }
+
   counts(): { readonly streams: number; readonly waiting: number } {
     const records = [...this.#live.values()].map(({ record }) => record);
     return { streams: records.length, waiting: records.filter(waits).length };
@@ -242,7 +261,7 @@ export class StreamController {
   #machine(record: StreamRecord): StreamMachine {
     const machine = new StreamMachine(record, {
       store: this.store,
-      dataServer: this.gateways.of(record.gateway),
+      dataServer: (gateway) => this.gateways.of(gateway),
       log: this.log,
       helloTimeoutMs: this.limits.helloTimeoutMs,
       onEnd: (uid) => void this.#live.delete(uid),
@@ -320,6 +339,7 @@ export class StreamController {
       runtime: parseName(wish.runtime),
       transport: parseTransport(wish.transport),
       encryption: wish.tls ? 'tls' : 'none',
+      ...(wish.movable ? { movable: true } : {}),
       listeners: [],
       announced: [],
       targets: [],
@@ -327,7 +347,7 @@ export class StreamController {
       rateEnforced: false,
       legacyRate: wish.legacyRate,
       createdAt: new Date(now).toISOString(),
-      expiresAt: new Date(now + this.#lifetime(wish.lifetimeMs)).toISOString(),
+      expiresAt: new Date(now + lifetimeOf(wish, this.limits.lifetimeMs)).toISOString(),
     };
   }
 
@@ -336,18 +356,6 @@ export class StreamController {
     throw new SciStreamError('SCI_CONNECTIONS_INVALID', `${count} connections (num_conn) cannot be had here.`, {
       suggestions: [`Ask for 1 to ${this.limits.connections}.`],
     });
-  }
-
-  #lifetime(wanted: number): number {
-    const most = this.limits.lifetimeMs;
-    if (wanted >= 0 && wanted <= most) return wanted || most;
-    throw new SciStreamError(
-      'SCI_LIFETIME_INVALID',
-      `A lifetime of ${wanted} ms is longer than the ${most} ms allowed here.`,
-      {
-        suggestions: [`Ask for at most ${most / 3_600_000}h.`],
-      },
-    );
   }
 
   #addresses(texts: readonly string[], field: string): readonly Address[] {
@@ -375,12 +383,3 @@ export class StreamController {
 
 /** Whether a `req` still waits for HELLO. */
 const waits = ({ state }: StreamRecord): boolean => state === 'reserving' || state === 'waiting';
-
-const released = (uid: string): SciStreamError =>
-  new SciStreamError('SCI_STREAM_RELEASED', `Stream ${uid} was released.`);
-
-function ended({ uid, state, error }: StreamRecord): SciStreamError {
-  return new SciStreamError('SCI_STREAM_STATE', `Stream ${uid} is ${state}${error ? ` (${error.message})` : ''}.`, {
-    suggestions: ['Make a new stream.'],
-  });
-}

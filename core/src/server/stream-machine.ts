@@ -1,4 +1,4 @@
-import { EventEmitter } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { formatAddress, type Address } from '../address.js';
 import type { DataServer, ReserveRequest } from '../data/data-server.js';
 import type { GatewayLoad } from '../data/gateway-pool.js';
@@ -7,7 +7,9 @@ import type { Logger } from '../logger.js';
 import type { Restarts } from '../s2ds.js';
 import { isFinal, type StoreOptions, type StreamEvent, type StreamRecord, type StreamStore } from '../stream-store.js';
 import { KeyedLock } from '../wait.js';
-import { helloTimeout, wrongState } from './stream-errors.js';
+import { helloTimeout, released, wrongState } from './stream-errors.js';
+import { happened } from './stream-events.js';
+import { StreamMove, type Placing } from './stream-move.js';
 
 /** After a failed clean-up of a stream that ended by itself, ms: nobody else would ask for it again. */
 const CLEANUP_RETRY_MS = 10_000;
@@ -19,7 +21,8 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** What a machine needs of the control server it belongs to. */
 export interface MachineParts {
   readonly store: StreamStore;
-  readonly dataServer: DataServer;
+  /** Where the streams of a gateway are commanded. @throws SCI_CONFIG_INVALID when there is none of that name */
+  readonly dataServer: (gateway: string) => DataServer;
   readonly log: Logger;
   readonly helloTimeoutMs: number;
   /** Called once, when nothing can happen to the stream any more. */
@@ -53,6 +56,7 @@ export class StreamMachine {
   #lifetime: NodeJS.Timeout | undefined;
   #helloTimer: NodeJS.Timeout | undefined;
   #settling: NodeJS.Timeout | undefined;
+  readonly #moves: StreamMove;
   /** Ends the waiting `req`. */
   #abandon: (reason: SciStreamError) => void = () => undefined;
   #record: StreamRecord;
@@ -64,6 +68,15 @@ export class StreamMachine {
   ) {
     this.#record = record;
     this.#changes.setMaxListeners(0);
+    const { log, dataServer } = parts;
+    this.#moves = new StreamMove({
+      record: () => this.#record,
+      dataServer,
+      log,
+      interruptible: (call) => this.#interruptible(call),
+      change: (change, event) => this.#change(change, event),
+      serial: (work) => this.#serial(work),
+    });
     this.#greeted = new Promise((resolve) => (this.#greet = resolve));
     this.#armLifetime();
   }
@@ -85,7 +98,7 @@ export class StreamMachine {
       );
     }
     if (state === 'releasing') {
-      return await this.#fail(new SciStreamError('SCI_STREAM_RELEASED', `Stream ${uid} was released.`));
+      return await this.#fail(released(uid));
     }
     if (state === 'waiting') {
       return this.#awaitHello(Date.parse(createdAt) + this.parts.helloTimeoutMs - Date.now());
@@ -94,6 +107,7 @@ export class StreamMachine {
     await this.parts.store.note(uid, happened('adopted', undefined, 'after a restart of the control server'));
     this.#greet();
     this.#watch(uid);
+    this.#moves.lookBack();
   }
 
   /** Whether its `req` was lost with an earlier process, so that the client may send it again. */
@@ -109,12 +123,14 @@ export class StreamMachine {
     clearTimeout(this.#lifetime);
     clearTimeout(this.#helloTimer);
     clearTimeout(this.#settling);
+    this.#moves.stop();
   }
 
-  /** What it takes of its gateway, also while that has not answered yet. */
-  get load(): GatewayLoad {
-    const { uid, gateway, listeners, bitsPerSecond, expiresAt } = this.#record;
-    return { uid, gateway, ports: listeners.length || this.#count, bitsPerSecond, expiresAt };
+  /** What it takes of its gateway, also while that has not answered yet; and of the one it goes to, or has left. */
+  get loads(): readonly GatewayLoad[] {
+    const { uid, listeners, bitsPerSecond, expiresAt } = this.#record;
+    const load = { uid, ports: listeners.length || this.#count, bitsPerSecond, expiresAt };
+    return [this.#record.gateway, ...this.#moves.gateways].map((gateway) => ({ ...load, gateway }));
   }
 
   /** The record as it is stored now. */
@@ -123,20 +139,8 @@ export class StreamMachine {
   }
 
   /** Settles at the next change of the record, or rejects when `signal` aborts. */
-  changed(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const abort = (): void => {
-        this.#changes.off('change', done);
-        reject(signal.reason as Error);
-      };
-      const done = (): void => {
-        signal.removeEventListener('abort', abort);
-        resolve();
-      };
-      if (signal.aborted) return abort();
-      signal.addEventListener('abort', abort, { once: true });
-      this.#changes.once('change', done);
-    });
+  async changed(signal: AbortSignal): Promise<void> {
+    await once(this.#changes, 'change', { signal }).catch(() => signal.throwIfAborted());
   }
 
   /**
@@ -181,7 +185,7 @@ export class StreamMachine {
         if (this.#record.state !== 'waiting') return this.#mustLive('HELLO');
         clearTimeout(this.#helloTimer);
         const { uid } = this.#record;
-        await this.#interruptible((signal) => this.parts.dataServer.start(uid, signal));
+        await this.#interruptible((signal) => this.#dataServer.start(uid, signal));
         this.#watch(uid);
         const detail = announced.map(formatAddress).join(' ');
         await this.#change({ state: 'provisioned', announced }, happened('hello', by, detail));
@@ -215,7 +219,22 @@ export class StreamMachine {
         else await this.#change({ state, asked });
         throw error;
       }
+      await this.#moves.retarget(targets);
       await this.#nowInForce(targets, by);
+    });
+    return this.#record;
+  }
+
+  /**
+   * Goes to another gateway: one change of the record, once the stream forwards there. Whatever fails before leaves it as it
+   * is. What is open on the old gateway may stay there for a while.
+   * @param graceMs How long at most.
+   * @throws SCI_STREAM_STATE, SCI_NO_RESOURCE, or what one of the gateways raised
+   */
+  async move(place: Placing, graceMs: number, by: string): Promise<StreamRecord> {
+    await this.#serial(async () => {
+      await this.#moves.move(place, graceMs, by);
+      this.#watch(this.#record.uid);
     });
     return this.#record;
   }
@@ -269,16 +288,16 @@ export class StreamMachine {
   }
 
   #setTargets(uid: string, targets: readonly Address[]): Promise<void> {
-    return this.#interruptible((signal) => this.parts.dataServer.updateTargets(uid, targets, signal));
+    return this.#interruptible((signal) => this.#dataServer.updateTargets(uid, targets, signal));
   }
 
   /** With a signal as long as the call takes: Node.js needs 1.5 kB for one, and a stream lives for days. */
-  async #interruptible(call: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  async #interruptible<T>(call: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const abort = new AbortController();
     this.#interrupt = (reason) => abort.abort(reason);
     if (this.#over) abort.abort(this.#over);
     try {
-      await call(abort.signal);
+      return await call(abort.signal);
     } finally {
       this.#interrupt = undefined;
     }
@@ -286,7 +305,7 @@ export class StreamMachine {
 
   async #reserve(request: ReserveRequest): Promise<void> {
     await this.parts.store.create(this.#record, happened('requested', this.#record.owner));
-    const reservation = await this.parts.dataServer.reserve(request);
+    const reservation = await this.#dataServer.reserve(request);
     const detail = reservation.listeners.map(formatAddress).join(' ');
     await this.#change({ state: 'waiting', ...reservation }, happened('reserved', undefined, detail));
   }
@@ -295,40 +314,44 @@ export class StreamMachine {
     if (isFinal(this.#record.state)) return;
     const { uid } = this.#record;
     await this.#change({ state: 'releasing' }, undefined, { owed: true });
-    const final = await this.parts.dataServer.release(uid);
+    const final = await this.#dataServer.release(uid);
+    await this.#moves.release();
     // Not before: when this release fails and is not repeated, the end of the lifetime does it.
     clearTimeout(this.#lifetime);
     const failed = reason.code !== 'SCI_STREAM_RELEASED';
     const error = failed ? { error: reason.toJSON() } : {};
     const state = failed ? 'failed' : 'released';
-    await this.#change({ state, final, ...error }, happened(state, by, reason.message), { owed: true });
+    const change = { state, final, leaving: undefined, ...error } as const;
+    await this.#change(change, happened(state, by, reason.message), { owed: true });
     this.parts.log.info({ uid, state: this.#record.state, reason: reason.code }, 'stream ended');
     this.parts.onEnd(uid);
   }
 
   /** Notices when the proxy ends by itself, for a while or for good. */
   #watch(uid: string): void {
-    this.parts.dataServer.ended(uid).then(
-      (error) => error && !this.#detached && void this.#fail(error),
-      (error: unknown) => this.#detached || void this.#fail(toSciStreamError(error)),
+    const here = this.#dataServer;
+    const over = (): boolean => this.#detached || here !== this.#dataServer;
+    here.ended(uid).then(
+      (error) => error && !over() && void this.#fail(error),
+      (error: unknown) => over() || void this.#fail(toSciStreamError(error)),
     );
-    this.#watchRestarts(uid).catch((error: unknown) => {
+    this.#watchRestarts(uid, here).catch((error: unknown) => {
       // Only the telling of restarts ends; the data server goes on with them.
-      if (!this.#detached) this.parts.log.debug({ uid, error: messageOf(error) }, 'restarts are not watched any more');
+      if (!over()) this.parts.log.debug({ uid, error: messageOf(error) }, 'restarts are not watched any more');
     });
   }
 
-  async #watchRestarts(uid: string): Promise<void> {
+  async #watchRestarts(uid: string, here: DataServer): Promise<void> {
     for (let going = true; going;) {
-      const restarts = await this.parts.dataServer.restarted(uid, this.#record.restarts ?? 0);
-      going = restarts !== undefined && (await this.#serial(() => this.#noteRestarts(restarts)));
+      const restarts = await here.restarted(uid, this.#record.restarts ?? 0);
+      going = restarts !== undefined && (await this.#serial(() => this.#noteRestarts(restarts, here)));
     }
   }
 
   /** @returns false when the stream has ended, or is somebody else's by now */
-  async #noteRestarts({ count, last }: Restarts): Promise<boolean> {
+  async #noteRestarts({ count, last }: Restarts, here: DataServer): Promise<boolean> {
     const { state, restarts = 0 } = this.#record;
-    if (this.#detached || state === 'releasing' || isFinal(state)) return false;
+    if (this.#detached || here !== this.#dataServer || state === 'releasing' || isFinal(state)) return false;
     const missed = last.slice(-Math.min(last.length, count - restarts));
     for (const [i, { at, reason }] of missed.entries()) {
       const event = { at, what: 'restarted', detail: reason } as const;
@@ -385,14 +408,11 @@ export class StreamMachine {
     if (state === 'released' || state === 'releasing') throw wrongState(this.#record, message, 'Make a new stream.');
   }
 
+  get #dataServer(): DataServer {
+    return this.parts.dataServer(this.#record.gateway);
+  }
+
   #serial<T>(work: () => Promise<T>): Promise<T> {
     return this.#lock.run('', work);
   }
 }
-
-const happened = (what: StreamEvent['what'], by?: string, detail?: string): StreamEvent => ({
-  at: new Date().toISOString(),
-  what,
-  ...(by ? { by } : {}),
-  ...(detail ? { detail } : {}),
-});

@@ -20,6 +20,8 @@ export interface StreamWish {
   readonly runtime: string;
   readonly gateway: string;
   readonly transport: string;
+  /** Whether its listeners may change. */
+  readonly movable?: boolean;
   /** As it came, not checked; absent: not encrypted. Secret. */
   readonly tls?: StreamTls | undefined;
 }
@@ -30,6 +32,16 @@ export function checkRate(bitsPerSecond: number): void {
   throw new SciStreamError('SCI_RATE_INVALID', `${bitsPerSecond} bit/s are more than any gateway has.`, {
     suggestions: [`Ask for at most ${MAX_BITS_PER_SECOND} bit/s.`],
   });
+}
+
+/** @param most What is allowed, and given where none is asked for, ms. @throws SCI_LIFETIME_INVALID */
+export function lifetimeOf({ lifetimeMs: wanted }: Pick<StreamWish, 'lifetimeMs'>, most: number): number {
+  if (wanted >= 0 && wanted <= most) return wanted || most;
+  throw new SciStreamError(
+    'SCI_LIFETIME_INVALID',
+    `A lifetime of ${wanted} ms is longer than the ${most} ms allowed here.`,
+    { suggestions: [`Ask for at most ${most / 3_600_000}h.`] },
+  );
 }
 
 /** Names are shown, logged and typed again: letters, digits, dot, dash and underscore; empty for none. @throws SCI_NAME_INVALID */

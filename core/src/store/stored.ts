@@ -26,6 +26,8 @@ export const StreamRow = z.looseObject({
     owner: z.string(),
     gateway: z.string(),
     encryption: z.enum(['tls', 'none']),
+    movable: z.boolean().optional(),
+    leaving: z.looseObject({ gateway: z.string(), until: time }).optional(),
     listeners: addresses,
     announced: addresses,
     targets: addresses,

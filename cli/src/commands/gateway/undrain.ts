@@ -1,11 +1,19 @@
-import { DrainCommand } from './gateway-command.js';
+import { StreamCommand } from '../stream/stream-command.js';
+import { drainedText, gatewayArgument, ofServer } from './gateway-command.js';
 
-export default class GatewayUndrain extends DrainCommand {
+export default class GatewayUndrain extends StreamCommand {
   static override summary = 'let a drained gateway take new streams again';
   static override description = 'Needs an identity with admin: true. Survives restarts of the control server.';
   static override examples = ['<%= config.bin %> <%= command.id %> dtn1 --s2cs aps'];
+  static override args = gatewayArgument;
+  static override flags = ofServer;
 
   async run(): Promise<object> {
-    return await this.setDrained(false);
+    const { args, flags } = await this.parse(GatewayUndrain);
+    const gateway = await this.withClient(flags, (client, _config, signal) =>
+      client.drain(flags.s2cs, args.name, false, signal),
+    );
+    this.log(drainedText(gateway));
+    return gateway;
   }
 }

@@ -63,6 +63,9 @@ export default class StreamUp extends StreamCommand {
       summary: 'of the data between the gateways; default tls',
     })(),
     transport: Flags.option({ options: ['tcp', 'udp'] as const, summary: 'what the applications speak' })(),
+    movable: Flags.boolean({
+      summary: 'its listeners may change: an operator may move it to another gateway',
+    }),
     wait: Flags.string({ summary: 'how long the stream may take to become ready; default 30s' }),
     inbound: Flags.boolean({
       summary: 'make the inbound side only and print a ticket for the other one, a secret like a password',
@@ -84,11 +87,26 @@ export default class StreamUp extends StreamCommand {
     const { inbound, 'await-hello': awaitHello } = flags;
     const ask = (): void => this.progress.note('Paste the ticket and press Enter.');
     const outbound = flags.outbound === undefined ? undefined : await readTicket(flags.outbound, ask);
-    const { from, to, producer, connections, rate, proxy, runtime, name, lifetime, encryption, transport, wait, uid } =
-      flags;
+    const {
+      from,
+      to,
+      producer,
+      connections,
+      rate,
+      proxy,
+      runtime,
+      name,
+      lifetime,
+      encryption,
+      transport,
+      movable,
+      wait,
+      uid,
+    } = flags;
     const hello = awaitHello ? ('controller' as const) : undefined;
     const where = { from, to, producer, connections, rate, lifetime, wait };
-    const typed: Wanted = defined({ ...where, proxy, runtime, name, encryption, transport, uid, hello });
+    const what = { proxy, runtime, name, encryption, transport, movable };
+    const typed: Wanted = defined({ ...where, ...what, uid, hello });
     this.progress.busy(awaitHello ? 'waiting for HELLO of the applications' : 'making the stream');
     const onProgress = (event: ProgressEvent): void => progressLines(event).forEach((line) => this.progress.done(line));
     const make = async (client: S2UC, config: S2ucConfig, signal: AbortSignal): Promise<object> => {

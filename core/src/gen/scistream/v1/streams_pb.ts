@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file scistream/v1/streams.proto.
  */
 export const file_scistream_v1_streams: GenFile = /*@__PURE__*/
-  fileDesc("ChpzY2lzdHJlYW0vdjEvc3RyZWFtcy5wcm90bxIMc2Npc3RyZWFtLnYxIhcKFURlc2NyaWJlU2VydmVyUmVxdWVzdCIPCg1XaG9BbUlSZXF1ZXN0IlwKBkNhbGxlchIPCgdzdWJqZWN0GAEgASgJEg4KBmlzc3VlchgCIAEoCRINCgVhZG1pbhgDIAEoCBIOCgZncm91cHMYBCADKAkSEgoKZXhwaXJlc19hdBgFIAEoCSIYCglTdHJlYW1SZWYSCwoDdWlkGAEgASgJIhwKC0xpc3RSZXF1ZXN0Eg0KBWVuZGVkGAEgASgIIjMKClN0cmVhbUxpc3QSJQoHc3RyZWFtcxgBIAMoCzIULnNjaXN0cmVhbS52MS5TdHJlYW0iNgoJRXZlbnRMaXN0EikKBmV2ZW50cxgBIAMoCzIZLnNjaXN0cmVhbS52MS5TdHJlYW1FdmVudCJDCgtTdHJlYW1FdmVudBIKCgJhdBgBIAEoCRIMCgR3aGF0GAIgASgJEgoKAmJ5GAMgASgJEg4KBmRldGFpbBgEIAEoCSLWAQoRU2VydmVyRGVzY3JpcHRpb24SEAoIZmFjaWxpdHkYASABKAkSDwoHdmVyc2lvbhgCIAEoCRInCghnYXRld2F5cxgDIAMoCzIVLnNjaXN0cmVhbS52MS5HYXRld2F5Eg8KB3Byb3hpZXMYBCADKAkSEAoIcnVudGltZXMYBSADKAkSDwoHc3RyZWFtcxgGIAEoDRIPCgd3YWl0aW5nGAcgASgNEhcKD21heF9saWZldGltZV9tcxgIIAEoBBIXCg9tYXhfY29ubmVjdGlvbnMYCSABKA0iNAoTRHJhaW5HYXRld2F5UmVxdWVzdBIMCgRuYW1lGAEgASgJEg8KB2RyYWluZWQYAiABKAginAIKB0dhdGV3YXkSDAoEbmFtZRgBIAEoCRILCgN3YW4YAiABKAkSCwoDbGFuGAMgASgJEg0KBXBvcnRzGAQgASgJEg0KBXByb3h5GAUgASgJEg8KB3J1bnRpbWUYBiABKAkSFAoMcG9ydHNfaW5fdXNlGAcgASgNEgoKAnVwGAggASgIEg8KB2RyYWluZWQYCSABKAgSDwoHc3RyZWFtcxgKIAEoDRITCgtwb3J0c190b3RhbBgLIAEoDRIQCghjYXBhY2l0eRgMIAEoBBIXCg9jYXBhY2l0eV9pbl91c2UYDSABKAQSDgoGbGFiZWxzGA4gAygJEiYKBWVycm9yGA8gASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbyLeAwoGU3RyZWFtEgsKA3VpZBgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHJvbGUYAyABKAkSDQoFc3RhdGUYBCABKAkSDQoFb3duZXIYBSABKAkSEAoIZmFjaWxpdHkYBiABKAkSDwoHZ2F0ZXdheRgHIAEoCRINCgVwcm94eRgIIAEoCRIPCgdydW50aW1lGAkgASgJEhEKCXRyYW5zcG9ydBgKIAEoCRIRCglsaXN0ZW5lcnMYCyADKAkSEQoJYW5ub3VuY2VkGAwgAygJEg8KB3RhcmdldHMYDSADKAkSFwoPYml0c19wZXJfc2Vjb25kGA4gASgEEhUKDXJhdGVfZW5mb3JjZWQYDyABKAgSEwoLbGVnYWN5X3JhdGUYECABKAUSEgoKY3JlYXRlZF9hdBgRIAEoCRISCgpleHBpcmVzX2F0GBIgASgJEjQKCnN0YXRpc3RpY3MYEyADKAsyIC5zY2lzdHJlYW0udjEuTGlzdGVuZXJTdGF0aXN0aWNzEiYKBWVycm9yGBQgASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbxISCgplbmNyeXB0aW9uGBUgASgJEhAKCHJlc3RhcnRzGBYgASgNEg8KB3NvdXJjZXMYFyADKAkiRwoJU3RyZWFtVGxzEhMKC2NlcnRpZmljYXRlGAEgASgJEgsKA2tleRgCIAEoCRIKCgJjYRgDIAEoCRIMCgRwZWVyGAQgASgJIn0KEkxpc3RlbmVyU3RhdGlzdGljcxITCgtjb25uZWN0aW9ucxgBIAEoBBIMCgRvcGVuGAIgASgEEhAKCGJ5dGVzX2luGAMgASgEEhEKCWJ5dGVzX291dBgEIAEoBBIOCgZlcnJvcnMYBSABKAQSDwoHcmVmdXNlZBgGIAEoBCI/CglFcnJvckluZm8SDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEhMKC3N1Z2dlc3Rpb25zGAMgAygJIj8KBVByb2JlEg8KB2FkZHJlc3MYASABKAkSEQoJY2hhbGxlbmdlGAIgASgJEhIKCmV4cGlyZXNfbXMYAyABKAQiQgoPUnVuUHJvYmVSZXF1ZXN0EgsKA3VpZBgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEhEKCWNoYWxsZW5nZRgDIAEoCSIkCgtQcm9iZVJlc3VsdBIVCg1yb3VuZF90cmlwX3VzGAEgASgEIjYKFkNvbm5lY3RMaXN0ZW5lclJlcXVlc3QSCwoDdWlkGAEgASgJEg8KB2hvbGRfbXMYAiABKAQiPgoOQ29ubmVjdFJlc3VsdHMSLAoHcmVzdWx0cxgBIAMoCzIbLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0IlkKDUNvbm5lY3RSZXN1bHQSDwoHYWRkcmVzcxgBIAEoCRIRCgljb25uZWN0ZWQYAiABKAgSFQoNcm91bmRfdHJpcF91cxgDIAEoBBINCgVlcnJvchgEIAEoCTLyBQoHU3RyZWFtcxJWCg5EZXNjcmliZVNlcnZlchIjLnNjaXN0cmVhbS52MS5EZXNjcmliZVNlcnZlclJlcXVlc3QaHy5zY2lzdHJlYW0udjEuU2VydmVyRGVzY3JpcHRpb24SNAoDR2V0Ehcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoULnNjaXN0cmVhbS52MS5TdHJlYW0SOwoETGlzdBIZLnNjaXN0cmVhbS52MS5MaXN0UmVxdWVzdBoYLnNjaXN0cmVhbS52MS5TdHJlYW1MaXN0EjgKBVdhdGNoEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoULnNjaXN0cmVhbS52MS5TdHJlYW0wARI6CgZFdmVudHMSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhcuc2Npc3RyZWFtLnYxLkV2ZW50TGlzdBI5CglPcGVuUHJvYmUSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhMuc2Npc3RyZWFtLnYxLlByb2JlEkQKCFJ1blByb2JlEh0uc2Npc3RyZWFtLnYxLlJ1blByb2JlUmVxdWVzdBoZLnNjaXN0cmVhbS52MS5Qcm9iZVJlc3VsdBJHCg5Db25uZWN0VGFyZ2V0cxIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaHC5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdHMSVQoPQ29ubmVjdExpc3RlbmVyEiQuc2Npc3RyZWFtLnYxLkNvbm5lY3RMaXN0ZW5lclJlcXVlc3QaHC5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdHMSSAoMRHJhaW5HYXRld2F5EiEuc2Npc3RyZWFtLnYxLkRyYWluR2F0ZXdheVJlcXVlc3QaFS5zY2lzdHJlYW0udjEuR2F0ZXdheRI7CgZXaG9BbUkSGy5zY2lzdHJlYW0udjEuV2hvQW1JUmVxdWVzdBoULnNjaXN0cmVhbS52MS5DYWxsZXJiBnByb3RvMw");
+  fileDesc("ChpzY2lzdHJlYW0vdjEvc3RyZWFtcy5wcm90bxIMc2Npc3RyZWFtLnYxIhcKFURlc2NyaWJlU2VydmVyUmVxdWVzdCIPCg1XaG9BbUlSZXF1ZXN0IlwKBkNhbGxlchIPCgdzdWJqZWN0GAEgASgJEg4KBmlzc3VlchgCIAEoCRINCgVhZG1pbhgDIAEoCBIOCgZncm91cHMYBCADKAkSEgoKZXhwaXJlc19hdBgFIAEoCSIYCglTdHJlYW1SZWYSCwoDdWlkGAEgASgJIhwKC0xpc3RSZXF1ZXN0Eg0KBWVuZGVkGAEgASgIIjMKClN0cmVhbUxpc3QSJQoHc3RyZWFtcxgBIAMoCzIULnNjaXN0cmVhbS52MS5TdHJlYW0iNgoJRXZlbnRMaXN0EikKBmV2ZW50cxgBIAMoCzIZLnNjaXN0cmVhbS52MS5TdHJlYW1FdmVudCJDCgtTdHJlYW1FdmVudBIKCgJhdBgBIAEoCRIMCgR3aGF0GAIgASgJEgoKAmJ5GAMgASgJEg4KBmRldGFpbBgEIAEoCSLWAQoRU2VydmVyRGVzY3JpcHRpb24SEAoIZmFjaWxpdHkYASABKAkSDwoHdmVyc2lvbhgCIAEoCRInCghnYXRld2F5cxgDIAMoCzIVLnNjaXN0cmVhbS52MS5HYXRld2F5Eg8KB3Byb3hpZXMYBCADKAkSEAoIcnVudGltZXMYBSADKAkSDwoHc3RyZWFtcxgGIAEoDRIPCgd3YWl0aW5nGAcgASgNEhcKD21heF9saWZldGltZV9tcxgIIAEoBBIXCg9tYXhfY29ubmVjdGlvbnMYCSABKA0iNAoTRHJhaW5HYXRld2F5UmVxdWVzdBIMCgRuYW1lGAEgASgJEg8KB2RyYWluZWQYAiABKAgiNwoSTW92ZVN0cmVhbXNSZXF1ZXN0Eg8KB2dhdGV3YXkYASABKAkSEAoIZ3JhY2VfbXMYAiABKAQiigEKClN0cmVhbU1vdmUSCwoDdWlkGAEgASgJEgwKBG5hbWUYAiABKAkSDAoEcm9sZRgDIAEoCRIMCgRmcm9tGAQgASgJEgoKAnRvGAUgASgJEhEKCWxpc3RlbmVycxgGIAMoCRImCgVlcnJvchgHIAEoCzIXLnNjaXN0cmVhbS52MS5FcnJvckluZm8inAIKB0dhdGV3YXkSDAoEbmFtZRgBIAEoCRILCgN3YW4YAiABKAkSCwoDbGFuGAMgASgJEg0KBXBvcnRzGAQgASgJEg0KBXByb3h5GAUgASgJEg8KB3J1bnRpbWUYBiABKAkSFAoMcG9ydHNfaW5fdXNlGAcgASgNEgoKAnVwGAggASgIEg8KB2RyYWluZWQYCSABKAgSDwoHc3RyZWFtcxgKIAEoDRITCgtwb3J0c190b3RhbBgLIAEoDRIQCghjYXBhY2l0eRgMIAEoBBIXCg9jYXBhY2l0eV9pbl91c2UYDSABKAQSDgoGbGFiZWxzGA4gAygJEiYKBWVycm9yGA8gASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbyKABAoGU3RyZWFtEgsKA3VpZBgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHJvbGUYAyABKAkSDQoFc3RhdGUYBCABKAkSDQoFb3duZXIYBSABKAkSEAoIZmFjaWxpdHkYBiABKAkSDwoHZ2F0ZXdheRgHIAEoCRINCgVwcm94eRgIIAEoCRIPCgdydW50aW1lGAkgASgJEhEKCXRyYW5zcG9ydBgKIAEoCRIRCglsaXN0ZW5lcnMYCyADKAkSEQoJYW5ub3VuY2VkGAwgAygJEg8KB3RhcmdldHMYDSADKAkSFwoPYml0c19wZXJfc2Vjb25kGA4gASgEEhUKDXJhdGVfZW5mb3JjZWQYDyABKAgSEwoLbGVnYWN5X3JhdGUYECABKAUSEgoKY3JlYXRlZF9hdBgRIAEoCRISCgpleHBpcmVzX2F0GBIgASgJEjQKCnN0YXRpc3RpY3MYEyADKAsyIC5zY2lzdHJlYW0udjEuTGlzdGVuZXJTdGF0aXN0aWNzEiYKBWVycm9yGBQgASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbxISCgplbmNyeXB0aW9uGBUgASgJEhAKCHJlc3RhcnRzGBYgASgNEg8KB3NvdXJjZXMYFyADKAkSDwoHbW92YWJsZRgYIAEoCBIPCgdsZWF2aW5nGBkgASgJIkcKCVN0cmVhbVRscxITCgtjZXJ0aWZpY2F0ZRgBIAEoCRILCgNrZXkYAiABKAkSCgoCY2EYAyABKAkSDAoEcGVlchgEIAEoCSJ9ChJMaXN0ZW5lclN0YXRpc3RpY3MSEwoLY29ubmVjdGlvbnMYASABKAQSDAoEb3BlbhgCIAEoBBIQCghieXRlc19pbhgDIAEoBBIRCglieXRlc19vdXQYBCABKAQSDgoGZXJyb3JzGAUgASgEEg8KB3JlZnVzZWQYBiABKAQiPwoJRXJyb3JJbmZvEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRITCgtzdWdnZXN0aW9ucxgDIAMoCSI/CgVQcm9iZRIPCgdhZGRyZXNzGAEgASgJEhEKCWNoYWxsZW5nZRgCIAEoCRISCgpleHBpcmVzX21zGAMgASgEIkIKD1J1blByb2JlUmVxdWVzdBILCgN1aWQYASABKAkSDwoHYWRkcmVzcxgCIAEoCRIRCgljaGFsbGVuZ2UYAyABKAkiJAoLUHJvYmVSZXN1bHQSFQoNcm91bmRfdHJpcF91cxgBIAEoBCI2ChZDb25uZWN0TGlzdGVuZXJSZXF1ZXN0EgsKA3VpZBgBIAEoCRIPCgdob2xkX21zGAIgASgEIj4KDkNvbm5lY3RSZXN1bHRzEiwKB3Jlc3VsdHMYASADKAsyGy5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdCJZCg1Db25uZWN0UmVzdWx0Eg8KB2FkZHJlc3MYASABKAkSEQoJY29ubmVjdGVkGAIgASgIEhUKDXJvdW5kX3RyaXBfdXMYAyABKAQSDQoFZXJyb3IYBCABKAkyvwYKB1N0cmVhbXMSVgoORGVzY3JpYmVTZXJ2ZXISIy5zY2lzdHJlYW0udjEuRGVzY3JpYmVTZXJ2ZXJSZXF1ZXN0Gh8uc2Npc3RyZWFtLnYxLlNlcnZlckRlc2NyaXB0aW9uEjQKA0dldBIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFC5zY2lzdHJlYW0udjEuU3RyZWFtEjsKBExpc3QSGS5zY2lzdHJlYW0udjEuTGlzdFJlcXVlc3QaGC5zY2lzdHJlYW0udjEuU3RyZWFtTGlzdBI4CgVXYXRjaBIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFC5zY2lzdHJlYW0udjEuU3RyZWFtMAESOgoGRXZlbnRzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoXLnNjaXN0cmVhbS52MS5FdmVudExpc3QSOQoJT3BlblByb2JlEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoTLnNjaXN0cmVhbS52MS5Qcm9iZRJECghSdW5Qcm9iZRIdLnNjaXN0cmVhbS52MS5SdW5Qcm9iZVJlcXVlc3QaGS5zY2lzdHJlYW0udjEuUHJvYmVSZXN1bHQSRwoOQ29ubmVjdFRhcmdldHMSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzElUKD0Nvbm5lY3RMaXN0ZW5lchIkLnNjaXN0cmVhbS52MS5Db25uZWN0TGlzdGVuZXJSZXF1ZXN0Ghwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzEkgKDERyYWluR2F0ZXdheRIhLnNjaXN0cmVhbS52MS5EcmFpbkdhdGV3YXlSZXF1ZXN0GhUuc2Npc3RyZWFtLnYxLkdhdGV3YXkSSwoLTW92ZVN0cmVhbXMSIC5zY2lzdHJlYW0udjEuTW92ZVN0cmVhbXNSZXF1ZXN0Ghguc2Npc3RyZWFtLnYxLlN0cmVhbU1vdmUwARI7CgZXaG9BbUkSGy5zY2lzdHJlYW0udjEuV2hvQW1JUmVxdWVzdBoULnNjaXN0cmVhbS52MS5DYWxsZXJiBnByb3RvMw");
 
 /**
  * @generated from message scistream.v1.DescribeServerRequest
@@ -163,7 +163,7 @@ export type StreamEvent = Message<"scistream.v1.StreamEvent"> & {
   at: string;
 
   /**
-   * requested, reserved, hello, targets, adopted, restarted, failed or released.
+   * requested, reserved, hello, targets, adopted, restarted, moved, left, failed or released.
    *
    * @generated from field: string what = 2;
    */
@@ -275,6 +275,89 @@ export const DrainGatewayRequestSchema: GenMessage<DrainGatewayRequest> = /*@__P
   messageDesc(file_scistream_v1_streams, 9);
 
 /**
+ * @generated from message scistream.v1.MoveStreamsRequest
+ */
+export type MoveStreamsRequest = Message<"scistream.v1.MoveStreamsRequest"> & {
+  /**
+   * The gateway to leave.
+   *
+   * @generated from field: string gateway = 1;
+   */
+  gateway: string;
+
+  /**
+   * How long earlier connections may stay there, ms.
+   *
+   * @generated from field: uint64 grace_ms = 2;
+   */
+  graceMs: bigint;
+};
+
+/**
+ * Describes the message scistream.v1.MoveStreamsRequest.
+ * Use `create(MoveStreamsRequestSchema)` to create a new message.
+ */
+export const MoveStreamsRequestSchema: GenMessage<MoveStreamsRequest> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_streams, 10);
+
+/**
+ * What became of one stream.
+ *
+ * @generated from message scistream.v1.StreamMove
+ */
+export type StreamMove = Message<"scistream.v1.StreamMove"> & {
+  /**
+   * @generated from field: string uid = 1;
+   */
+  uid: string;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * PROD or CONS.
+   *
+   * @generated from field: string role = 3;
+   */
+  role: string;
+
+  /**
+   * @generated from field: string from = 4;
+   */
+  from: string;
+
+  /**
+   * Empty where it stays.
+   *
+   * @generated from field: string to = 5;
+   */
+  to: string;
+
+  /**
+   * In force now.
+   *
+   * @generated from field: repeated string listeners = 6;
+   */
+  listeners: string[];
+
+  /**
+   * Why it could not be moved; a stream that is not movable stays without one.
+   *
+   * @generated from field: scistream.v1.ErrorInfo error = 7;
+   */
+  error?: ErrorInfo | undefined;
+};
+
+/**
+ * Describes the message scistream.v1.StreamMove.
+ * Use `create(StreamMoveSchema)` to create a new message.
+ */
+export const StreamMoveSchema: GenMessage<StreamMove> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_streams, 11);
+
+/**
  * What is known of a gateway; where it is down, what it last told. A data server leaves out everything from `up` on.
  *
  * @generated from message scistream.v1.Gateway
@@ -375,7 +458,7 @@ export type Gateway = Message<"scistream.v1.Gateway"> & {
  * Use `create(GatewaySchema)` to create a new message.
  */
 export const GatewaySchema: GenMessage<Gateway> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 10);
+  messageDesc(file_scistream_v1_streams, 12);
 
 /**
  * One side of a stream.
@@ -503,7 +586,7 @@ export type Stream = Message<"scistream.v1.Stream"> & {
   encryption: string;
 
   /**
-   * How often the proxy ended by itself and was started again.
+   * How often the proxy on its gateway ended by itself and was started again.
    *
    * @generated from field: uint32 restarts = 22;
    */
@@ -515,6 +598,20 @@ export type Stream = Message<"scistream.v1.Stream"> & {
    * @generated from field: repeated string sources = 23;
    */
   sources: string[];
+
+  /**
+   * Its listeners may change: an operator may move it to another gateway.
+   *
+   * @generated from field: bool movable = 24;
+   */
+  movable: boolean;
+
+  /**
+   * The gateway it has left and that still carries earlier connections; empty otherwise.
+   *
+   * @generated from field: string leaving = 25;
+   */
+  leaving: string;
 };
 
 /**
@@ -522,7 +619,7 @@ export type Stream = Message<"scistream.v1.Stream"> & {
  * Use `create(StreamSchema)` to create a new message.
  */
 export const StreamSchema: GenMessage<Stream> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 11);
+  messageDesc(file_scistream_v1_streams, 13);
 
 /**
  * Credentials of one side of one stream: mutual TLS 1.3 between the two gateways.
@@ -564,7 +661,7 @@ export type StreamTls = Message<"scistream.v1.StreamTls"> & {
  * Use `create(StreamTlsSchema)` to create a new message.
  */
 export const StreamTlsSchema: GenMessage<StreamTls> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 12);
+  messageDesc(file_scistream_v1_streams, 14);
 
 /**
  * @generated from message scistream.v1.ListenerStatistics
@@ -608,7 +705,7 @@ export type ListenerStatistics = Message<"scistream.v1.ListenerStatistics"> & {
  * Use `create(ListenerStatisticsSchema)` to create a new message.
  */
 export const ListenerStatisticsSchema: GenMessage<ListenerStatistics> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 13);
+  messageDesc(file_scistream_v1_streams, 15);
 
 /**
  * Also sent as a detail of every error status.
@@ -639,7 +736,7 @@ export type ErrorInfo = Message<"scistream.v1.ErrorInfo"> & {
  * Use `create(ErrorInfoSchema)` to create a new message.
  */
 export const ErrorInfoSchema: GenMessage<ErrorInfo> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 14);
+  messageDesc(file_scistream_v1_streams, 16);
 
 /**
  * @generated from message scistream.v1.Probe
@@ -668,7 +765,7 @@ export type Probe = Message<"scistream.v1.Probe"> & {
  * Use `create(ProbeSchema)` to create a new message.
  */
 export const ProbeSchema: GenMessage<Probe> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 15);
+  messageDesc(file_scistream_v1_streams, 17);
 
 /**
  * @generated from message scistream.v1.RunProbeRequest
@@ -695,7 +792,7 @@ export type RunProbeRequest = Message<"scistream.v1.RunProbeRequest"> & {
  * Use `create(RunProbeRequestSchema)` to create a new message.
  */
 export const RunProbeRequestSchema: GenMessage<RunProbeRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 16);
+  messageDesc(file_scistream_v1_streams, 18);
 
 /**
  * @generated from message scistream.v1.ProbeResult
@@ -714,7 +811,7 @@ export type ProbeResult = Message<"scistream.v1.ProbeResult"> & {
  * Use `create(ProbeResultSchema)` to create a new message.
  */
 export const ProbeResultSchema: GenMessage<ProbeResult> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 17);
+  messageDesc(file_scistream_v1_streams, 19);
 
 /**
  * @generated from message scistream.v1.ConnectListenerRequest
@@ -738,7 +835,7 @@ export type ConnectListenerRequest = Message<"scistream.v1.ConnectListenerReques
  * Use `create(ConnectListenerRequestSchema)` to create a new message.
  */
 export const ConnectListenerRequestSchema: GenMessage<ConnectListenerRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 18);
+  messageDesc(file_scistream_v1_streams, 20);
 
 /**
  * @generated from message scistream.v1.ConnectResults
@@ -755,7 +852,7 @@ export type ConnectResults = Message<"scistream.v1.ConnectResults"> & {
  * Use `create(ConnectResultsSchema)` to create a new message.
  */
 export const ConnectResultsSchema: GenMessage<ConnectResults> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 19);
+  messageDesc(file_scistream_v1_streams, 21);
 
 /**
  * @generated from message scistream.v1.ConnectResult
@@ -791,7 +888,7 @@ export type ConnectResult = Message<"scistream.v1.ConnectResult"> & {
  * Use `create(ConnectResultSchema)` to create a new message.
  */
 export const ConnectResultSchema: GenMessage<ConnectResult> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 20);
+  messageDesc(file_scistream_v1_streams, 22);
 
 /**
  * Every call needs the same authorization as scistream.Control; a caller sees its own streams, an admin all.
@@ -899,6 +996,17 @@ export const Streams: GenService<{
     methodKind: "unary";
     input: typeof DrainGatewayRequestSchema;
     output: typeof GatewaySchema;
+  },
+  /**
+   * Drains a gateway and moves its movable streams to others: one answer for each of its streams, also for those that stay.
+   * For admins; may be repeated.
+   *
+   * @generated from rpc scistream.v1.Streams.MoveStreams
+   */
+  moveStreams: {
+    methodKind: "server_streaming";
+    input: typeof MoveStreamsRequestSchema;
+    output: typeof StreamMoveSchema;
   },
   /**
    * Who the server takes the caller for.
