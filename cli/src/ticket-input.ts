@@ -7,7 +7,7 @@ const MAX_INPUT = 65_536;
 
 /**
  * The ticket that is meant by the value of `--outbound`: `-` reads it from standard input, a line from a terminal and of
- * anything else the line that is one, or all of it. A ticket among the arguments could be read there by others on this machine, so it is blotted out.
+ * anything else the lines that are one, or all of it. A ticket among the arguments could be read there by others on this machine, so it is blotted out.
  * @param ask Called before somebody has to type.
  */
 export async function readTicket(value: string, ask: () => void): Promise<string> {
@@ -23,8 +23,8 @@ export async function readTicket(value: string, ask: () => void): Promise<string
   return line;
 }
 
-/** Somebody may have redirected all that `stream up --inbound` prints. */
-const ticketIn = (text: string): string => /^scistream\d+\..*$/m.exec(text)?.[0] ?? text;
+/** Somebody may have redirected all that `stream up --inbound` prints, and a mail may have broken the ticket into lines. */
+const ticketIn = (text: string): string => /^scistream\d+\.\S*(?:\s+[\w.-]+[ \t\r]*$)*/m.exec(text)?.[0] ?? text;
 
 async function readAll(input: Readable): Promise<string> {
   let text = '';

@@ -7,7 +7,7 @@ import { formatAddress } from '@scistream/core';
 import { GatewayStore, LevelStreamStore } from '@scistream/core/server';
 import { dial, eventually, exchange, named, read, tcpServer, temporaryDirectory } from '@scistream/core/testing';
 import { refused } from '../support/clients.js';
-import { NOTHING } from '../support/leftovers.js';
+import { NOTHING, processesBelow } from '../support/leftovers.js';
 import { freeRange } from '../support/ports.js';
 import { TestServer, type ServerOptions } from '../support/server.js';
 import { suite } from '../support/suite.js';
@@ -104,6 +104,8 @@ s('a proxy that died meanwhile is started again with its targets', async () => {
   const { processes } = await first.leftovers();
   await stop(first);
   for (const pid of processes) process.kill(pid, 'SIGKILL');
+  // One that is still ending would be adopted, and break the connection.
+  await eventually(async () => assert.equal(await processesBelow(here.state), []));
   await using second = await here.start();
   assert.is(await exchange(entry, 'x'), 'ax');
   await second.peer.control.release({ uid });
