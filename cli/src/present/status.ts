@@ -29,7 +29,9 @@ export function watchLine(status: StreamStatus, now: Date): string {
   const where = (gateway: string): string =>
     listenersText([from, to].find((side) => side?.movable && side.gateway === gateway)?.listeners ?? []);
   const carried = hops
-    .map(({ gateway, counted, open }) => [gateway, where(gateway), `${counted ? open : '?'} open`].filter(Boolean).join(' '))
+    .map(({ gateway, counted, open }) =>
+      [gateway, where(gateway), `${counted ? open : '?'} open`].filter(Boolean).join(' '),
+    )
     .join(', ');
   return `${now.toISOString()}  ${state.padEnd(9)}  ${carried}  ${diagnosis}`;
 }

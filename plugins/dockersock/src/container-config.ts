@@ -33,8 +33,7 @@ export interface Setting {
 }
 
 /** Whether a program must be root to listen: the only thing for which it gets a capability. */
-const needsLowPort = ({ listeners }: ContainerSpec): boolean =>
-  listeners.some(({ port }) => port < LOWEST_FREE_PORT);
+const needsLowPort = ({ listeners }: ContainerSpec): boolean => listeners.some(({ port }) => port < LOWEST_FREE_PORT);
 
 export const parseUser = (text: string): User => {
   const [uid = 0, gid = 0] = text.split(':').map(Number);
