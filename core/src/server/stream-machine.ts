@@ -128,9 +128,9 @@ export class StreamMachine {
 
   /** What it takes of its gateway, also while that has not answered yet; and of the one it goes to, or has left. */
   get loads(): readonly GatewayLoad[] {
-    const { uid, listeners, bitsPerSecond, expiresAt } = this.#record;
-    const load = { uid, ports: listeners.length || this.#count, bitsPerSecond, expiresAt };
-    return [this.#record.gateway, ...this.#moves.gateways].map((gateway) => ({ ...load, gateway }));
+    const { uid, gateway, listeners, bitsPerSecond, expiresAt } = this.#record;
+    const here = { uid, gateway, ports: listeners.length || this.#count, bitsPerSecond, expiresAt };
+    return [here, ...this.#moves.gateways.map((other) => ({ ...here, gateway: other }))];
   }
 
   /** The record as it is stored now. */

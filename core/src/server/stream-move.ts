@@ -9,6 +9,9 @@ import { happened } from './stream-events.js';
 /** How often it is looked whether a gateway that the stream has left is still of use, ms. */
 const LOOK_MS = 2_000;
 
+/** Of a stream that is on one gateway, as nearly all are whenever one is placed. */
+const NOWHERE: readonly string[] = [];
+
 /** Chooses a gateway for a stream and tells it `take` before anything else is placed. @throws SCI_NO_RESOURCE … */
 export type Placing = (take: (gateway: string) => void) => Promise<void>;
 
@@ -35,7 +38,8 @@ export class StreamMove {
 
   /** Where it has something beside its gateway. */
   get gateways(): readonly string[] {
-    return [this.#there, this.#record.leaving?.gateway].flatMap((name) => name ?? []);
+    const { leaving } = this.#record;
+    return this.#there || leaving ? [this.#there, leaving?.gateway].flatMap((name) => name ?? []) : NOWHERE;
   }
 
   /**
