@@ -7,7 +7,8 @@ const MAX_INPUT = 65_536;
 
 /**
  * The ticket that is meant by the value of `--outbound`: `-` reads it from standard input, a line from a terminal and of
- * anything else the lines that are one, or all of it. A ticket among the arguments could be read there by others on this machine, so it is blotted out.
+ * anything else the lines that are one, or all of it. A ticket among the arguments could be read there by others on this
+ * machine, so it is blotted out.
  * @param ask Called before somebody has to type.
  */
 export async function readTicket(value: string, ask: () => void): Promise<string> {

@@ -4,12 +4,23 @@ import { randomUUID } from 'node:crypto';
 import { container } from 'tsyringe';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { KeyedLock, poll, SciStreamError, silentLogger, within, type ErrorCode, type Identity } from '@scistream/core';
+import {
+  KeyedLock,
+  poll,
+  SciStreamError,
+  silentLogger,
+  within,
+  type ErrorCode,
+  type Identity,
+  type StreamEvent,
+  type StreamRecord,
+} from '@scistream/core';
 import { loadConfig } from '@scistream/core/config';
 import {
   EmbeddedDataServer,
   GatewayLink,
   GatewayPool,
+  LevelStreamStore,
   registerServer,
   TOKENS,
   type StreamController,
@@ -121,9 +132,20 @@ class InterruptibleGateway extends EmbeddedDataServer {
   }
 }
 
+/** A real store, with a way in before a new stream is written. */
+class InterruptibleStore extends LevelStreamStore {
+  beforeCreate: () => Promise<void> = () => Promise.resolve();
+
+  override async create(record: StreamRecord, event?: StreamEvent): Promise<void> {
+    await this.beforeCreate();
+    await super.create(record, event);
+  }
+}
+
 interface Fixture extends AsyncDisposable {
   readonly controller: StreamController;
   readonly gateway: InterruptibleGateway;
+  readonly store: InterruptibleStore;
 }
 
 /** A controller on a gateway with eight ports at an address of this file alone. */
@@ -141,13 +163,15 @@ async function fixture(): Promise<Fixture> {
   const gateway = new InterruptibleGateway(settings, own.resolve(TOKENS.Providers), silentLogger, directory.path);
   const link = new GatewayLink(settings, gateway, silentLogger);
   own.register(TOKENS.Gateways, { useValue: new GatewayPool([link], directory.path) });
+  const store = new InterruptibleStore(directory.path);
+  own.register(TOKENS.StreamStore, { useValue: store });
   const controller = own.resolve(TOKENS.StreamController);
   await controller.open();
   const dispose = async (): Promise<void> => {
     await controller.close(true);
     await directory.remove();
   };
-  return { controller, gateway, [Symbol.asyncDispose]: dispose };
+  return { controller, gateway, store, [Symbol.asyncDispose]: dispose };
 }
 
 const wish = (uid: string, more: Partial<StreamWish> = {}): StreamWish => ({
@@ -219,6 +243,37 @@ machine('two requests with one uid at the same moment: one is refused', async ()
   const greeted = made.controller.hello(uid, [], ALICE);
   assert.is((await results[0])?.uid, uid);
   await greeted;
+});
+
+machine('a stream that is not written yet is known to its owner, and to nobody else', async () => {
+  await using made = await fixture();
+  const { controller, store } = made;
+  const uid = randomUUID();
+  let write: () => void = () => undefined;
+  store.beforeCreate = () => new Promise((resolve) => (write = resolve));
+  const req = refusal(controller.request(wish(uid), ALICE, present()), 'SCI_STREAM_RELEASED');
+  await eventually(() => assert.is(controller.counts().waiting, 1));
+  assert.is((await controller.get(uid, ALICE)).record.state, 'reserving');
+  await refusal(controller.release(uid, { ...ALICE, subject: 'bob' }), 'SCI_STREAM_NOT_FOUND');
+  const release = controller.release(uid, ALICE);
+  write();
+  assert.is((await release).state, 'released');
+  await req;
+  assert.equal([controller.counts().streams, (await made.gateway.describe()).portsInUse], [0, 0]);
+});
+
+machine('a stream that cannot be written is refused, and leaves nothing behind', async () => {
+  await using made = await fixture();
+  const { controller, store } = made;
+  const uid = randomUUID();
+  store.beforeCreate = () => Promise.reject(new SciStreamError('SCI_STATE_WRITE', 'The disk is full.'));
+  await refusal(controller.request(wish(uid), ALICE, present()), 'SCI_STATE_WRITE');
+  assert.equal(controller.counts(), { streams: 0, waiting: 0 });
+  assert.is((await made.gateway.describe()).portsInUse, 0);
+  store.beforeCreate = () => Promise.resolve();
+  const req = controller.request(wish(uid), ALICE, present());
+  await controller.hello(uid, [], ALICE);
+  assert.is((await req).state, 'provisioned');
 });
 
 machine('a client that is gone already does not keep its stream', async () => {

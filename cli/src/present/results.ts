@@ -30,7 +30,7 @@ function upSide({ facility, gateway, proxy, runtime, listeners, targets }: SideS
   return { facility, gateway, proxy, runtime, listeners, targets };
 }
 
-/** One stream in what `stream down --json` prints; bytes as the first gateway that counts has counted them, outbound before inbound. */
+/** One stream in what `stream down --json` prints; bytes as counted by the outbound gateway, or else by the inbound one. */
 export interface DownResult {
   readonly uid: string;
   readonly name: string;

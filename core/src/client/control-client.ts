@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { createClient, type Client, type Interceptor } from '@connectrpc/connect';
+import { createClient, type CallOptions, type Client, type Interceptor } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { formatAddress } from '../address.js';
@@ -27,12 +27,6 @@ const QUICK_MS = 10_000;
 /** For calls that make the gateway connect somewhere, ms. */
 const CONNECTING_MS = 15_000;
 
-/** A call that has begun to answer. */
-interface Watched {
-  readonly changes: AsyncIterator<Stream>;
-  readonly first: IteratorResult<Stream>;
-}
-
 /** How long a call may take, and who may end it before. */
 export interface CallLimits {
   /** Default 10 s. */
@@ -42,8 +36,9 @@ export interface CallLimits {
 
 /**
  * One connection to one control server (S2CS): gRPC over HTTP/2, made at the first call and again when it was lost. Calls
- * may overlap. A call that a server counts too many is made again when the server says so, within its deadline. Every method throws a {@link SciStreamError}: what the server said, or SCI_S2CS_UNREACHABLE,
- * SCI_TLS_UNTRUSTED, SCI_DEADLINE; or, when the caller's signal fired, the reason of that signal.
+ * may overlap. A call that a server counts too many is made again when the server says so, within its deadline. Every
+ * method throws a {@link SciStreamError}: what the server said, or SCI_S2CS_UNREACHABLE, SCI_TLS_UNTRUSTED, SCI_DEADLINE;
+ * or, when the caller's signal fired, the reason of that signal.
  */
 export class ControlClient {
   readonly endpoint: Endpoint;
@@ -126,14 +121,10 @@ export class ControlClient {
     return this.#call('DrainGateway', limits, (options) => this.#streams.drainGateway({ name, drained }, options));
   }
 
-  /** Drains a gateway and moves its movable streams away, as long as it takes. Needs an admin. */
-  async *move(gateway: string, graceMs: number, signal?: AbortSignal): AsyncGenerator<StreamMove> {
+  /** Drains a gateway and moves its movable streams away, one answer for each, as long as it takes. Needs an admin. */
+  move(gateway: string, graceMs: number, signal?: AbortSignal): AsyncGenerator<StreamMove> {
     const request = { gateway, graceMs: BigInt(graceMs) };
-    try {
-      yield* this.#streams.moveStreams(request, signal ? { signal } : {});
-    } catch (error) {
-      throw await this.#explained(error, { rpc: 'MoveStreams', deadlineMs: 0, signal });
-    }
+    return this.#answers('MoveStreams', (options) => this.#streams.moveStreams(request, options), signal);
   }
 
   /** Whom the server takes us for. */
@@ -159,22 +150,8 @@ export class ControlClient {
    * The stream now and after every change of state, until it is over. The only call without a deadline: HTTP/2 pings
    * notice a dead connection within 30 s, and `signal` ends it.
    */
-  async *watch(uid: string, signal?: AbortSignal): AsyncGenerator<Stream> {
-    const options = signal ? { signal } : {};
-    try {
-      const begin = async (): Promise<Watched> => {
-        const changes = this.#streams.watch({ uid }, options)[Symbol.asyncIterator]();
-        return { changes, first: await changes.next() };
-      };
-      const { changes, first } = await untilAdmitted(begin, Infinity, signal);
-      try {
-        for (let next = first; !next.done; next = await changes.next()) yield next.value;
-      } finally {
-        await changes.return?.();
-      }
-    } catch (error) {
-      throw await this.#explained(error, { rpc: 'Watch', deadlineMs: 0, signal });
-    }
+  watch(uid: string, signal?: AbortSignal): AsyncGenerator<Stream> {
+    return this.#answers('Watch', (options) => this.#streams.watch({ uid }, options), signal);
   }
 
   openProbe(uid: string, limits: CallLimits = {}): Promise<Probe> {
@@ -206,6 +183,28 @@ export class ControlClient {
   /** Ends the connection and every call on it. Idempotent. */
   close(): void {
     this.#sessions.close();
+  }
+
+  /** A call with many answers. It has no deadline: pings of HTTP/2 notice a dead connection, and `signal` ends it. */
+  async *#answers<T>(
+    rpc: string,
+    open: (options: CallOptions) => AsyncIterable<T>,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<T> {
+    const begin = async (): Promise<{ answers: AsyncIterator<T>; first: IteratorResult<T> }> => {
+      const answers = open(signal ? { signal } : {})[Symbol.asyncIterator]();
+      return { answers, first: await answers.next() };
+    };
+    try {
+      const { answers, first } = await untilAdmitted(begin, Infinity, signal);
+      try {
+        for (let next = first; !next.done; next = await answers.next()) yield next.value;
+      } finally {
+        await answers.return?.();
+      }
+    } catch (error) {
+      throw await this.#explained(error, { rpc, deadlineMs: 0, signal });
+    }
   }
 
   async #call<T>(

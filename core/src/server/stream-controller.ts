@@ -8,13 +8,13 @@ import type { GatewayPool, GatewayStatus, GatewayWish, Placement } from '../data
 import { SciStreamError, toSciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import type { Policy } from '../policy.js';
-import { parseRole, parseUid, type S2DSStatus, type StreamTls } from '../s2ds.js';
+import { parseUid, type S2DSStatus, type StreamTls } from '../s2ds.js';
 import { isFinal, type StreamEvent, type StreamRecord, type StreamStore } from '../stream-store.js';
 import { moveAll, type StreamMoved } from './gateway-moves.js';
 import { parseCredentials } from './stream-credentials.js';
 import { ended, released } from './stream-errors.js';
 import { StreamMachine } from './stream-machine.js';
-import { checkRate, lifetimeOf, parseName, parseTransport, type StreamWish } from './stream-wish.js';
+import { parseWish, type StreamWish } from './stream-wish.js';
 import { TOKENS } from './tokens.js';
 
 /** How long a HELLO that overtook its `req` waits for it (protocol.md §2). */
@@ -81,7 +81,7 @@ export class StreamController {
   /** REQ: reserves listeners and waits for HELLO. @param client Aborts when the client went away. */
   async request(wish: StreamWish, identity: Identity, client: AbortSignal): Promise<StreamRecord> {
     const tls = wish.tls && parseCredentials(wish.tls);
-    const asked = this.#parse(wish, identity);
+    const asked = { ...parseWish(wish, ownerOf(identity), this.limits), gateway: this.gateways.parse(wish.gateway) };
     // One after another, so that two requests at once cannot both get what only one can have.
     const machine = await this.#admissions(async () => {
       const known: Placement | undefined = this.#live.get(asked.uid)?.record;
@@ -323,49 +323,15 @@ export class StreamController {
     }
   }
 
-  #parse(wish: StreamWish, identity: Identity): StreamRecord {
-    const now = Date.now();
-    this.#checkConnections(wish.connections);
-    checkRate(wish.bitsPerSecond);
-    return {
-      uid: parseUid(wish.uid),
-      version: 1,
-      name: parseName(wish.name),
-      role: parseRole(wish.role),
-      state: 'reserving',
-      owner: ownerOf(identity),
-      gateway: this.gateways.parse(wish.gateway),
-      proxy: parseName(wish.proxy),
-      runtime: parseName(wish.runtime),
-      transport: parseTransport(wish.transport),
-      encryption: wish.tls ? 'tls' : 'none',
-      ...(wish.movable ? { movable: true } : {}),
-      listeners: [],
-      announced: [],
-      targets: [],
-      bitsPerSecond: wish.bitsPerSecond,
-      rateEnforced: false,
-      legacyRate: wish.legacyRate,
-      createdAt: new Date(now).toISOString(),
-      expiresAt: new Date(now + lifetimeOf(wish, this.limits.lifetimeMs)).toISOString(),
-    };
-  }
-
-  #checkConnections(count: number): void {
-    if (Number.isInteger(count) && count >= 1 && count <= this.limits.connections) return;
-    throw new SciStreamError('SCI_CONNECTIONS_INVALID', `${count} connections (num_conn) cannot be had here.`, {
-      suggestions: [`Ask for 1 to ${this.limits.connections}.`],
-    });
-  }
-
   #addresses(texts: readonly string[], field: string): readonly Address[] {
     if (texts.length > MAX_TARGETS)
       throw new SciStreamError('SCI_TARGETS_INVALID', `${texts.length} addresses are too many.`);
     return texts.map((text) => parseAddress(text, field));
   }
 
+  /** Of a live stream the one that its machine has: it is there before it is written, and an ended one may have had the uid. */
   async #record(uid: string): Promise<StreamRecord> {
-    const record = await this.store.get(parseUid(uid));
+    const record = this.#live.get(parseUid(uid))?.record ?? (await this.store.get(uid));
     if (!record) throw unknownStream(uid);
     return record;
   }

@@ -4,12 +4,12 @@ import type { DataServer, ReserveRequest } from '../data/data-server.js';
 import type { GatewayLoad } from '../data/gateway-pool.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
-import type { Restarts } from '../s2ds.js';
 import { isFinal, type StoreOptions, type StreamEvent, type StreamRecord, type StreamStore } from '../stream-store.js';
 import { KeyedLock } from '../wait.js';
 import { helloTimeout, released, wrongState } from './stream-errors.js';
 import { happened } from './stream-events.js';
-import { StreamMove, type Placing } from './stream-move.js';
+import { StreamMover, type Placing } from './stream-move.js';
+import { watchProxy } from './stream-watch.js';
 
 /** After a failed clean-up of a stream that ended by itself, ms: nobody else would ask for it again. */
 const CLEANUP_RETRY_MS = 10_000;
@@ -49,6 +49,8 @@ export class StreamMachine {
   /** Whether a `req` waits for HELLO. */
   #awaited = false;
   #resumed = false;
+  /** Whether the store has the record. */
+  #stored = false;
   /** Listeners asked for. */
   #count = 0;
   /** The daemon ends, and the stream goes on without it. */
@@ -56,7 +58,7 @@ export class StreamMachine {
   #lifetime: NodeJS.Timeout | undefined;
   #helloTimer: NodeJS.Timeout | undefined;
   #settling: NodeJS.Timeout | undefined;
-  readonly #moves: StreamMove;
+  readonly #moves: StreamMover;
   /** Ends the waiting `req`. */
   #abandon: (reason: SciStreamError) => void = () => undefined;
   #record: StreamRecord;
@@ -69,7 +71,7 @@ export class StreamMachine {
     this.#record = record;
     this.#changes.setMaxListeners(0);
     const { log, dataServer } = parts;
-    this.#moves = new StreamMove({
+    this.#moves = new StreamMover({
       record: () => this.#record,
       dataServer,
       log,
@@ -92,6 +94,7 @@ export class StreamMachine {
   async resume(): Promise<void> {
     const { uid, state, createdAt } = this.#record;
     this.#resumed = true;
+    this.#stored = true;
     if (state === 'reserving') {
       return await this.#fail(
         new SciStreamError('SCI_SHUTTING_DOWN', `The control server ended while it reserved ${uid}.`),
@@ -106,7 +109,7 @@ export class StreamMachine {
     if (state === 'updating') await this.#serial(() => this.#settleUpdate());
     await this.parts.store.note(uid, happened('adopted', undefined, 'after a restart of the control server'));
     this.#greet();
-    this.#watch(uid);
+    this.#watch();
     this.#moves.lookBack();
   }
 
@@ -186,7 +189,7 @@ export class StreamMachine {
         clearTimeout(this.#helloTimer);
         const { uid } = this.#record;
         await this.#interruptible((signal) => this.#dataServer.start(uid, signal));
-        this.#watch(uid);
+        this.#watch();
         const detail = announced.map(formatAddress).join(' ');
         await this.#change({ state: 'provisioned', announced }, happened('hello', by, detail));
         // Released meanwhile, and that waits behind this: a HELLO must not be accepted when its `req` is refused.
@@ -234,7 +237,7 @@ export class StreamMachine {
   async move(place: Placing, graceMs: number, by: string): Promise<StreamRecord> {
     await this.#serial(async () => {
       await this.#moves.move(place, graceMs, by);
-      this.#watch(this.#record.uid);
+      this.#watch();
     });
     return this.#record;
   }
@@ -305,6 +308,7 @@ export class StreamMachine {
 
   async #reserve(request: ReserveRequest): Promise<void> {
     await this.parts.store.create(this.#record, happened('requested', this.#record.owner));
+    this.#stored = true;
     const reservation = await this.#dataServer.reserve(request);
     const detail = reservation.listeners.map(formatAddress).join(' ');
     await this.#change({ state: 'waiting', ...reservation }, happened('reserved', undefined, detail));
@@ -313,6 +317,7 @@ export class StreamMachine {
   async #release(reason: SciStreamError, by: string | undefined): Promise<void> {
     if (isFinal(this.#record.state)) return;
     const { uid } = this.#record;
+    if (!this.#stored) return this.#forget();
     await this.#change({ state: 'releasing' }, undefined, { owed: true });
     const final = await this.#dataServer.release(uid);
     await this.#moves.release();
@@ -327,37 +332,25 @@ export class StreamMachine {
     this.parts.onEnd(uid);
   }
 
+  /** Nothing is reserved for what could not be written. */
+  #forget(): void {
+    clearTimeout(this.#lifetime);
+    this.#record = { ...this.#record, state: 'failed' };
+    this.#changes.emit('change');
+    this.parts.onEnd(this.#record.uid);
+  }
+
   /** Notices when the proxy ends by itself, for a while or for good. */
-  #watch(uid: string): void {
+  #watch(): void {
     const here = this.#dataServer;
-    const over = (): boolean => this.#detached || here !== this.#dataServer;
-    here.ended(uid).then(
-      (error) => error && !over() && void this.#fail(error),
-      (error: unknown) => over() || void this.#fail(toSciStreamError(error)),
-    );
-    this.#watchRestarts(uid, here).catch((error: unknown) => {
-      // Only the telling of restarts ends; the data server goes on with them.
-      if (!over()) this.parts.log.debug({ uid, error: messageOf(error) }, 'restarts are not watched any more');
+    watchProxy(here, {
+      record: () => this.#record,
+      over: () => this.#detached || here !== this.#dataServer,
+      log: this.parts.log,
+      change: (change, event, options) => this.#change(change, event, options),
+      serial: (work) => this.#serial(work),
+      fail: (reason) => this.#fail(reason),
     });
-  }
-
-  async #watchRestarts(uid: string, here: DataServer): Promise<void> {
-    for (let going = true; going;) {
-      const restarts = await here.restarted(uid, this.#record.restarts ?? 0);
-      going = restarts !== undefined && (await this.#serial(() => this.#noteRestarts(restarts, here)));
-    }
-  }
-
-  /** @returns false when the stream has ended, or is somebody else's by now */
-  async #noteRestarts({ count, last }: Restarts, here: DataServer): Promise<boolean> {
-    const { state, restarts = 0 } = this.#record;
-    if (this.#detached || here !== this.#dataServer || state === 'releasing' || isFinal(state)) return false;
-    const missed = last.slice(-Math.min(last.length, count - restarts));
-    for (const [i, { at, reason }] of missed.entries()) {
-      const event = { at, what: 'restarted', detail: reason } as const;
-      await this.#change({ restarts: count - missed.length + i + 1 }, event, { owed: true });
-    }
-    return true;
   }
 
   #awaitHello(ms: number): void {

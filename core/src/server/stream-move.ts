@@ -28,7 +28,7 @@ export interface Moving {
 }
 
 /** How one stream goes from one gateway to another, and gives back what it had where it was. */
-export class StreamMove {
+export class StreamMover {
   /** The gateway on which it is being set up. */
   #there: string | undefined;
   #timer: NodeJS.Timeout | undefined;

@@ -1,6 +1,7 @@
 import type { Transport } from '../address.js';
 import { quote, SciStreamError } from '../errors.js';
-import type { StreamTls } from '../s2ds.js';
+import { parseRole, parseUid, type StreamTls } from '../s2ds.js';
+import type { StreamRecord } from '../stream-store.js';
 
 /** As `parseRate` has it; the number also stays exact on its way through JSON. */
 const MAX_BITS_PER_SECOND = 1e15;
@@ -26,16 +27,59 @@ export interface StreamWish {
   readonly tls?: StreamTls | undefined;
 }
 
-/** @throws SCI_RATE_INVALID when it is more than 1e15 bit/s */
-export function checkRate(bitsPerSecond: number): void {
+/**
+ * The record of a stream as it is asked for: nothing granted, nothing reserved, and on no gateway yet. It lives from now on.
+ * @param limits Looked up at this moment, for they may change. `lifetimeMs` is also what is given where none is asked for.
+ * @throws SCI_UID_INVALID, SCI_NAME_INVALID, SCI_ROLE_INVALID, SCI_CONNECTIONS_INVALID, SCI_RATE_INVALID,
+ * SCI_LIFETIME_INVALID, SCI_USAGE
+ */
+export function parseWish(
+  wish: StreamWish,
+  owner: string,
+  limits: { readonly connections: number; readonly lifetimeMs: number },
+): StreamRecord {
+  const now = Date.now();
+  checkConnections(wish, limits.connections);
+  checkRate(wish);
+  return {
+    uid: parseUid(wish.uid),
+    version: 1,
+    name: parseName(wish.name),
+    role: parseRole(wish.role),
+    state: 'reserving',
+    owner,
+    gateway: '',
+    proxy: parseName(wish.proxy),
+    runtime: parseName(wish.runtime),
+    transport: parseTransport(wish.transport),
+    encryption: wish.tls ? 'tls' : 'none',
+    ...(wish.movable ? { movable: true } : {}),
+    listeners: [],
+    announced: [],
+    targets: [],
+    bitsPerSecond: wish.bitsPerSecond,
+    rateEnforced: false,
+    legacyRate: wish.legacyRate,
+    createdAt: new Date(now).toISOString(),
+    expiresAt: new Date(now + lifetimeOf(wish, limits.lifetimeMs)).toISOString(),
+  };
+}
+
+function checkConnections({ connections }: StreamWish, most: number): void {
+  if (Number.isInteger(connections) && connections >= 1 && connections <= most) return;
+  throw new SciStreamError('SCI_CONNECTIONS_INVALID', `${connections} connections (num_conn) cannot be had here.`, {
+    suggestions: [`Ask for 1 to ${most}.`],
+  });
+}
+
+function checkRate({ bitsPerSecond }: StreamWish): void {
   if (bitsPerSecond <= MAX_BITS_PER_SECOND) return;
   throw new SciStreamError('SCI_RATE_INVALID', `${bitsPerSecond} bit/s are more than any gateway has.`, {
     suggestions: [`Ask for at most ${MAX_BITS_PER_SECOND} bit/s.`],
   });
 }
 
-/** @param most What is allowed, and given where none is asked for, ms. @throws SCI_LIFETIME_INVALID */
-export function lifetimeOf({ lifetimeMs: wanted }: Pick<StreamWish, 'lifetimeMs'>, most: number): number {
+function lifetimeOf({ lifetimeMs: wanted }: StreamWish, most: number): number {
   if (wanted >= 0 && wanted <= most) return wanted || most;
   throw new SciStreamError(
     'SCI_LIFETIME_INVALID',

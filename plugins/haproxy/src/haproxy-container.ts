@@ -26,10 +26,11 @@ const FIRST_LINES = 50;
 const MOST_PROCESSES = 4;
 
 /**
- * TCP over HAProxy, one instance or a few per stream, encrypted where asked. Neither a listener nor a connection in flight is ever
- * touched by new targets. Where the runtime reaches unix sockets, an instance is one process that is told its targets
- * through the runtime socket; the configuration file is rewritten too, so that it always says what runs. Elsewhere it is
- * a master that starts a new worker for them, while old ones serve what they have accepted; there are no statistics then.
+ * TCP over HAProxy, one instance or a few per stream, encrypted where asked. Neither a listener nor a connection in flight
+ * is ever touched by new targets. Where the runtime reaches unix sockets, an instance is one process that is told its
+ * targets through the runtime socket; the configuration file is rewritten too, so that it always says what runs. Elsewhere
+ * it is a master that starts a new worker for them, while old ones serve what they have accepted; there are no statistics
+ * then.
  *
  * With the runtime socket, clients that come before their target are held about 30 s (dataplane.md §0.6). One that leaves
  * meanwhile without having sent anything never reaches the target; one that has sent something may, because it looks
