@@ -57,7 +57,7 @@ s('data flows before, during and after a move, intact; gateway ls shows it, and 
   const auth = [{ use: 'token', tokens: [{ subject: 'operator', sha256: SHA256, admin: true }] }];
   const gateways = [
     { name: 'dtn1', s2ds: first.address },
-    { name: 'dtn2', s2ds: second.address },
+    { name: 'dtn2', s2ds: second.address, labels: ['100g'] },
   ];
   await using from = await Daemon.start({ config: { gateways, auth, encryption: 'required' } });
   await using to = await Daemon.start({ facility: 'alcf', config: { auth, encryption: 'required' } });
@@ -77,7 +77,7 @@ s('data flows before, during and after a move, intact; gateway ls shows it, and 
   const [prod = '', cons = ''] = refs;
   const command = (...args: readonly string[]) => user.made.json(...args, '--token-file', token);
   const where = ['--from', prod, '--to', cons, '--producer', formatAddress(producer.address)];
-  const { uid } = (await command('stream', 'up', ...where, '--movable')) as { uid: string };
+  const { uid } = (await command('stream', 'up', ...where, '--movable', '--from-gateway', '100g')) as { uid: string };
   const status = async (): Promise<Status> => (await command('stream', 'status', uid)) as Status;
   const ls = async () => {
     const { gateways: found } = (await command('gateway', 'ls', '--s2cs', prod)) as { gateways: Listed[] };
@@ -86,7 +86,8 @@ s('data flows before, during and after a move, intact; gateway ls shows it, and 
   const before = await status();
   assert.is(before.encryption, 'tls');
   const gateway = before.from.gateway;
-  const [old, now] = gateway === 'dtn1' ? ([first, 'dtn2'] as const) : ([second, 'dtn1'] as const);
+  assert.is(gateway, 'dtn2', 'the one with the label');
+  const [old, now] = [second, 'dtn1'];
   const entry = toAddress(before.connect[0] ?? '');
   const transfer = async (): Promise<void> => {
     // Before it connects: it may arrive at the other end at once.

@@ -77,6 +77,22 @@ s('a stream goes where most bandwidth is free, then where most ports are, or whe
   );
 });
 
+s('a label means the gateways that have it; a gateway is drained by its name alone', async () => {
+  await using a = await dataServer('a', { labels: ['dtn'] });
+  await using b = await dataServer('b', { labels: ['dtn', '100g'] });
+  await using c = await dataServer('c');
+  await Promise.all([a.start(), b.start(), c.start()]);
+  await using server = await serve([a, b, c], { auth: AUTH });
+  const peer = await server.connect(TOKENS.admin);
+  const placed = async (gateway: string): Promise<string> => (await place(peer, { gateway })).gateway;
+  assert.equal([await placed('dtn'), await placed('dtn'), await placed('100g')], ['a', 'b', 'b']);
+  await peer.streams.drainGateway({ name: 'b', drained: true });
+  assert.match(await refused(place(peer, { gateway: '100g' }), 'SCI_NO_RESOURCE'), 'b is drained');
+  assert.is(await placed('dtn'), 'a');
+  assert.match(await refused(place(peer, { gateway: '10g' }), 'SCI_NAME_INVALID'), 'There is no gateway "10g" here');
+  await refused(peer.streams.drainGateway({ name: 'dtn', drained: true }), 'SCI_NAME_INVALID');
+});
+
 s('requests at once fill all gateways, and no more than their ports', async () => {
   await using a = await dataServer('a');
   await using b = await dataServer('b');

@@ -48,6 +48,8 @@ export interface SideOptions {
 export interface InboundOptions extends SideOptions {
   /** Control server of the inbound side, where the producer is. */
   readonly from: ServerRef;
+  /** Name of the gateway to use there, or a label of those to choose from; default: any. */
+  readonly fromGateway?: string | undefined;
   /** Where the producer listens, as the inbound gateway reaches it. May be absent with `hello: 'controller'`. */
   readonly producer?: readonly (string | Address)[] | undefined;
 }
@@ -56,6 +58,8 @@ export interface InboundOptions extends SideOptions {
 export interface OutboundOptions extends SideOptions {
   /** Control server of the outbound side, where consumers connect. */
   readonly to: ServerRef;
+  /** As `fromGateway` of the inbound side. */
+  readonly toGateway?: string | undefined;
 }
 
 /** What a stream with both its sides should be. */
@@ -69,7 +73,10 @@ export type InboundSide = Pick<Ticket, 'listeners'> & Partial<Ticket>;
  * @throws SCI_UID_INVALID, SCI_ADDRESS_INVALID, SCI_TARGETS_INVALID, SCI_CONNECTIONS_INVALID, SCI_RATE_INVALID,
  * SCI_DURATION_INVALID, SCI_PROXY_UNSUPPORTED (encryption of UDP)
  */
-export function toPlan(options: SideOptions, producers: readonly (string | Address)[] = []): Plan {
+export function toPlan(
+  options: SideOptions & Pick<InboundOptions, 'fromGateway'> & Pick<OutboundOptions, 'toGateway'>,
+  producers: readonly (string | Address)[] = [],
+): Plan {
   const producer = producers.map((address) =>
     parseAddress(typeof address === 'string' ? address : formatAddress(address), 'Producer'),
   );
@@ -92,6 +99,7 @@ export function toPlan(options: SideOptions, producers: readonly (string | Addre
     proxy: options.proxy ?? '',
     runtime: options.runtime ?? '',
     transport,
+    gateways: { PROD: options.fromGateway ?? '', CONS: options.toGateway ?? '' },
     movable: options.movable ?? false,
     encryption,
     hello,

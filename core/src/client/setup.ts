@@ -46,6 +46,8 @@ export interface Plan {
   readonly proxy: string;
   readonly runtime: string;
   readonly transport: Transport;
+  /** Name or label of the gateways that each side may be on; empty for any. */
+  readonly gateways: Readonly<Record<Role, string>>;
   readonly movable: boolean;
   /** Of the data between the gateways. */
   readonly encryption: 'tls' | 'none';
@@ -72,7 +74,7 @@ export interface Reserved extends Omit<Side, 'tls'> {
  */
 export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal: AbortSignal): Promise<Reserved> {
   const { role, client, tls } = side;
-  const { uid, name, proxy, runtime, transport, movable } = plan;
+  const { uid, name, proxy, runtime, transport, gateways, movable } = plan;
   const byController = plan.hello === 'controller';
   const request = {
     uid,
@@ -85,6 +87,7 @@ export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal
     proxy,
     runtime,
     transport,
+    gateway: gateways[role],
     movable,
     ...(tls && { tls }),
   };

@@ -92,7 +92,12 @@ export function s2csSchema(around: Surroundings) {
         lifetimeMs: lifetime,
       }))
       .prefault({}),
-    gateways: z.array(gateway).min(1, 'needs one gateway').superRefine(mustBeDistinct).prefault([{}]),
+    gateways: z
+      .array(gateway)
+      .min(1, 'needs one gateway')
+      .superRefine(mustBeDistinct)
+      .superRefine(mustNotBeNames)
+      .prefault([{}]),
     proxies: field.options.prefault({}),
     runtimes: field.options.prefault({}),
     plugins: z.array(z.string().min(1)).prefault([]),
@@ -123,6 +128,20 @@ function mustBeDistinct(
   }
 }
 
+/** A stream may ask for a gateway by its name, or for one with a label. */
+function mustNotBeNames(
+  gateways: readonly { readonly name: string; readonly labels?: readonly string[] | undefined }[],
+  context: z.RefinementCtx,
+): void {
+  const names = gateways.map(({ name }) => name);
+  for (const [i, { labels = [] }] of gateways.entries()) {
+    const label = labels.find((one) => names.includes(one));
+    if (label === undefined) continue;
+    const message = `has ${quote(label)}, which is the name of a gateway`;
+    context.addIssue({ code: 'custom', path: [i, 'labels'], message });
+  }
+}
+
 /** The configuration of a data server that runs as its own daemon. */
 export function s2dsSchema(around: Surroundings) {
   const path = field.path(around.directory);
@@ -149,6 +168,8 @@ export function streamSchema() {
     .strictObject({
       from: z.string().min(1).optional(),
       to: z.string().min(1).optional(),
+      fromGateway: field.name.optional(),
+      toGateway: field.name.optional(),
       name: field.name.optional(),
       producer: list.optional(),
       connections: field.count.max(65535).optional(),

@@ -6,7 +6,7 @@ import { formatRate } from '../units.js';
 import { KeyedLock } from '../wait.js';
 import type { DataServer, GatewayDescription } from './data-server.js';
 import { writeAtomically } from './files.js';
-import type { GatewayLink } from './gateway-link.js';
+import type { GatewayFacts, GatewayLink } from './gateway-link.js';
 
 /** What one stream takes of its gateway. */
 export interface GatewayLoad {
@@ -114,23 +114,18 @@ export class GatewayPool {
     return this.#find(name)?.description ?? (await this.of(name).describe());
   }
 
-  /** Checks the name of a gateway that a client asks for; empty for any. @throws SCI_NAME_INVALID */
+  /** Checks which gateways a client asks for: a name, a label, or empty for any. @throws SCI_NAME_INVALID */
   parse(wanted: string): string {
-    if (wanted === '' || this.#find(wanted)) return wanted;
-    const names = this.links.map(({ facts }) => facts.name).join(' or ');
-    throw new SciStreamError('SCI_NAME_INVALID', `There is no gateway ${quote(wanted)} here.`, {
-      suggestions: [`Use ${names}.`],
-    });
+    if (this.#meant(wanted).length > 0) return wanted;
+    throw this.#unknown(wanted, ({ name, labels = [] }) => [name, ...labels]);
   }
 
   /**
-   * Where a new stream goes: to the gateway it names, else to the one with the most free bandwidth, and of several to that
+   * Where a new stream goes: of the gateways it asks for to the one with the most free bandwidth, and of several to that
    * with the most free ports. Ports are counted, not taken: when too few are left everywhere the gateway will say so.
    */
   place(wish: GatewayWish): Placement {
-    const rooms = this.links
-      .filter(({ facts }) => wish.gateway === '' || facts.name === wish.gateway)
-      .map((link) => this.#room(link));
+    const rooms = this.#meant(wish.gateway).map((link) => this.#room(link));
     const fits = (room: Room): boolean => this.#obstacle(room, wish) === undefined;
     const [best] = rooms.toSorted(
       (a, b) =>
@@ -158,8 +153,8 @@ export class GatewayPool {
    * @throws SCI_NAME_INVALID, SCI_STATE_WRITE (and then nothing has changed)
    */
   async drain(name: string, drained: boolean): Promise<GatewayStatus> {
-    const link = this.#find(this.parse(name));
-    if (!link) throw new SciStreamError('SCI_NAME_INVALID', 'No gateway is named.');
+    const link = this.#find(name);
+    if (!link) throw this.#unknown(name, (facts) => [facts.name]);
     await this.#lock.run('', async () => {
       const next = [...this.#drained].filter((one) => one !== name).concat(drained ? [name] : []);
       await this.#writeDrained(next);
@@ -171,6 +166,18 @@ export class GatewayPool {
   /** Lets go of all gateways. Called once, last. */
   async close(): Promise<void> {
     await Promise.all(this.links.map((link) => link.close()));
+  }
+
+  /** The gateway of that name, those with that label, or all. */
+  #meant(wanted: string): readonly GatewayLink[] {
+    return this.links.filter(({ facts: { name, labels = [] } }) => [name, ...labels, ''].includes(wanted));
+  }
+
+  #unknown(name: string, known: (facts: GatewayFacts) => readonly string[]): SciStreamError {
+    const names = new Set(this.links.flatMap(({ facts }) => known(facts)));
+    return new SciStreamError('SCI_NAME_INVALID', `There is no gateway ${quote(name)} here.`, {
+      suggestions: [`Use ${[...names].join(' or ')}.`],
+    });
   }
 
   #find(name: string): GatewayLink | undefined {

@@ -79,6 +79,8 @@ export type Request = Message<"scistream.Request"> & {
   runtime: string;
 
   /**
+   * Name of a gateway, or a label of those to choose from; empty: any.
+   *
    * @generated from field: string gateway = 105;
    */
   gateway: string;

@@ -41,6 +41,16 @@ export default class StreamUp extends StreamCommand {
       summary: 'facility where consumers connect, or its control server',
       helpValue: 'FACILITY|host:port[#sha256:…]',
     }),
+    'from-gateway': Flags.string({
+      summary: 'gateway there, or a label of those to choose from; default any',
+      helpValue: 'NAME|LABEL',
+      exclusive: ['outbound'],
+    }),
+    'to-gateway': Flags.string({
+      summary: 'the same where consumers connect',
+      helpValue: 'NAME|LABEL',
+      exclusive: ['inbound'],
+    }),
     producer: Flags.string({
       summary: 'where the producer listens, as the inbound gateway reaches it',
       helpValue: 'host:port[,…]',
@@ -104,7 +114,8 @@ export default class StreamUp extends StreamCommand {
       uid,
     } = flags;
     const hello = awaitHello ? ('controller' as const) : undefined;
-    const where = { from, to, producer, connections, rate, lifetime, wait };
+    const gateways = { fromGateway: flags['from-gateway'], toGateway: flags['to-gateway'] };
+    const where = { from, to, ...gateways, producer, connections, rate, lifetime, wait };
     const what = { proxy, runtime, name, encryption, transport, movable };
     const typed: Wanted = defined({ ...where, ...what, uid, hello });
     this.progress.busy(awaitHello ? 'waiting for HELLO of the applications' : 'making the stream');
@@ -147,7 +158,7 @@ async function makeSides(
   signal: AbortSignal,
 ): Promise<{ handle: StreamHandle; ticket?: string }> {
   if (outbound !== undefined) {
-    const { from: _from, producer: _producer, ...options } = wanted;
+    const { from: _from, fromGateway: _gateway, producer: _producer, ...options } = wanted;
     return { handle: await client.outbound(outbound, { ...options, to: required(wanted.to, 'to') }, signal) };
   }
   const from = required(wanted.from, 'from');
