@@ -45,7 +45,7 @@ gateways:
     ports: 5100-5200
     proxy: relay                    # see: scistream proxies
     runtime: process                # see: scistream runtimes
-    # s2ds: unix:/run/scistream/s2ds.sock      # default: embedded in the control server; or https://host:port with tls
+    # s2ds: unix:/run/scistream/s2ds.sock      # default: embedded in the control server; or host:port with tls
     # capacity: 100Gbps
 
 # proxies: { haproxy: { processes: 2 } }       # options of proxies

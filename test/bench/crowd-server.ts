@@ -57,6 +57,7 @@ const gateway = { name: 'gw', s2ds: 'embedded', wan: '127.0.0.1', lan: '127.0.0.
 const config = {
   facility: 'crowd',
   listen: { host: '127.0.0.1', port: 0 },
+  minTls: 'TLSv1.3' as const,
   insecure: false,
   state,
   auth: [],

@@ -41,7 +41,7 @@ s('users, control server and data server trust each other and nobody else', asyn
       config: {
         tls: { ...users.server, clientCa: users.ca, requireClientCertificate: true },
         auth: [{ use: 'certificate' }],
-        gateways: [{ name: gateway.name, s2ds: `https://${s2ds.address}`, tls, wan: '127.0.0.2', lan: '127.0.0.3' }],
+        gateways: [{ name: gateway.name, s2ds: s2ds.address, tls, wan: '127.0.0.2', lan: '127.0.0.3' }],
       },
     });
   const clientOf = (daemon: Daemon, { ca }: { ca: string } = users, pair = users.pair('alice')): ControlClient =>

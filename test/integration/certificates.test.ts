@@ -1,8 +1,11 @@
 /** Client certificates: who is let in to a control server, and what the others hear. */
 import 'reflect-metadata';
 import { createHash, randomUUID } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { readFile, writeFile } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { createServer } from 'node:tls';
 import { container } from 'tsyringe';
 import * as assert from 'uvu/assert';
 import { SciStreamError, type ErrorCode } from '@scistream/core';
@@ -25,7 +28,7 @@ const LONG_AGO = new Date(Date.now() - 100 * DAY_MS);
 const LIMITS = { deadlineMs: 60_000 };
 
 /** A control server with a CA for its clients, which has signed its own certificate, too. */
-async function startServer(more: { required?: boolean; auth?: S2csConfig['auth'] } = {}) {
+async function startServer(more: { required?: boolean; auth?: S2csConfig['auth']; minTls?: string } = {}) {
   const directory = await temporaryDirectory();
   const path = (name: string): string => join(directory.path, name);
   const ca = await TestAuthority.make(directory.path, 'ca', LONG_AGO);
@@ -40,6 +43,7 @@ async function startServer(more: { required?: boolean; auth?: S2csConfig['auth']
       state: path('state'),
       encryption: 'optional',
       tls,
+      minTls: more.minTls,
       auth,
       gateways: [{ ports: `${first}-${last}` }],
     }),
@@ -114,6 +118,40 @@ s('where one is required, a client hears the same, and nobody else hears anythin
   assert.equal(await knock(address, files.alice, 'TLSv1.2'), { bytes: 0, ended: true });
   assert.is((await knock(address, files.alice)).ended, false);
   assert.not.match(server.log.text, /call refused/, 'no call of a stranger was looked at');
+});
+
+s('TLS 1.2 is spoken where it was asked for, at either end', async () => {
+  await using server = await startServer({ minTls: '1.2' });
+  const { files, client, address } = server;
+  assert.is((await knock(address, files.alice, 'TLSv1.2')).ended, false);
+  assert.is(await ownerThrough(client(files.alice)), 'aps:alice');
+  await using strict = await startServer();
+  assert.equal(await knock(strict.address, strict.files.alice, 'TLSv1.2'), { bytes: 0, ended: true });
+});
+
+s('a client speaks TLS 1.2 with the servers it was told to', async () => {
+  await using directory = await temporaryDirectory();
+  const ca = await TestAuthority.make(directory.path);
+  const { cert, key } = await ca.server('old', HOST);
+  const pair = { cert: await readFile(cert), key: await readFile(key) };
+  let handshakes = 0;
+  const old = createServer({ ...pair, maxVersion: 'TLSv1.2', ALPNProtocols: ['h2'] }, (socket) => {
+    handshakes += 1;
+    socket.destroy();
+  });
+  await once(old.listen(0, HOST), 'listening');
+  const { port } = old.address() as AddressInfo;
+  const ask = async (trust: TrustSettings): Promise<string> => {
+    const client = new ControlClient(resolveEndpoint(`${HOST}:${port}`, {}, { ca: ca.file, ...trust }));
+    const error: unknown = await client.describe(LIMITS).catch((thrown: unknown) => thrown);
+    client.close();
+    return String(error);
+  };
+  assert.match(await ask({}), /it does not speak TLS 1\.3/);
+  assert.is(handshakes, 0);
+  assert.not.match(await ask({ minTls: 'TLSv1.2' }), /does not speak TLS/);
+  assert.ok(handshakes > 0);
+  old.close();
 });
 
 s('certificates and tokens side by side: either will do, and the refusal tells what was wrong', async () => {

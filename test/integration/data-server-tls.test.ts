@@ -3,9 +3,11 @@ import { copyFile, mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { SciStreamError } from '@scistream/core';
+import { fingerprintOf, parseCertificate } from '@scistream/core/pki';
 import { createProviders, DataServerDaemon, EmbeddedDataServer } from '@scistream/core/server';
 import { eventually, exchange, named, tcpServer, temporaryDirectory } from '@scistream/core/testing';
 import { TestAuthority, type CertificateFiles } from '../support/authority.js';
+import { refused } from '../support/clients.js';
 import { leftovers, NOTHING } from '../support/leftovers.js';
 import { CapturedLog } from '../support/logs.js';
 import { freeRange } from '../support/ports.js';
@@ -19,8 +21,8 @@ const HOST = '127.0.0.1';
 const PATIENCE_MS = 60_000;
 const LONG_AGO = new Date(Date.now() - 100 * 86_400_000);
 
-/** A data server on a port of loopback, and control servers for it. */
-async function startDaemon() {
+/** A data server on a port of loopback, and control servers for it. @param only Subject of the certificate that alone may command. */
+async function startDaemon(only?: string) {
   const directory = await temporaryDirectory();
   const path = (name: string): string => join(directory.path, name);
   const ca = await TestAuthority.make(directory.path, 'ca', LONG_AGO);
@@ -33,22 +35,28 @@ async function startDaemon() {
   const state = path('s2ds');
   const providers = createProviders([], { proxies: { relay: { processes: 1 } }, runtimes: {}, plugins: [] });
   const tls = { ...(await ca.server('dtn1', HOST)), clientCa: ca.file };
+  const pin = async ({ cert }: CertificateFiles) => ({
+    tls,
+    s2cs: { fingerprint: fingerprintOf(parseCertificate(await readFile(cert, 'utf8'), cert)) },
+  });
+  const chosen = await ca.issue(only ?? 's2cs');
   const daemon = new DataServerDaemon(
-    { listen: `${HOST}:${last}`, state, tls },
+    { listen: `${HOST}:${last}`, state, tls, ...(only !== undefined && (await pin(chosen))) },
     new EmbeddedDataServer(settings, providers, log, state),
     log,
   );
   await daemon.start();
   const entry = (files: CertificateFiles, authority = ca.file) => ({
     ...settings,
-    s2ds: `https://${HOST}:${last}`,
+    s2ds: `${HOST}:${last}`,
     tls: { ...files, ca: authority },
   });
   const close = async (): Promise<void> => {
     await daemon.stop({ release: true });
     await directory.remove();
   };
-  return { ca, other, entry, address, log, path, state, ports, [Symbol.asyncDispose]: close };
+  const rePin = async (files: CertificateFiles): Promise<void> => daemon.reload(await pin(files));
+  return { ca, other, entry, address, log, path, state, ports, chosen, rePin, [Symbol.asyncDispose]: close };
 }
 
 /** Waits until a control server says this of its gateway: its error, or `up`. */
@@ -121,6 +129,31 @@ s('obeys one control server: another one, or the id of the first with another ce
     await using server = await TestServer.start({ gateways: [entry(await ca.issue(subject))], state: directory });
     await gatewaySays(server, expected);
   }
+});
+
+s('where the operator names one certificate, no other of the same CA commands, from one call to the next', async () => {
+  await using daemon = await startDaemon('chosen');
+  const { ca, entry, path, chosen, rePin } = daemon;
+  const state = path('first');
+  await mkdir(state);
+  const unnamed = await ca.issue('s2cs');
+  {
+    await using server = await TestServer.start({ gateways: [entry(unnamed)], state });
+    await gatewaySays(server, /^SCI_FORBIDDEN Only the certificate sha256:/);
+  }
+  {
+    await using server = await TestServer.start({ gateways: [entry(chosen)], state });
+    await gatewaySays(server, /^up$/);
+    const { uid } = await server.setUp();
+    await rePin(unnamed);
+    await refused(server.peer.control.update({ uid, remoteListeners: ['127.0.0.1:9'] }), 'SCI_FORBIDDEN');
+    await rePin(chosen);
+    await server.peer.control.release({ uid });
+    await rePin(unnamed);
+  }
+  // The same control server with another certificate, whose subject is another, too.
+  await using server = await TestServer.start({ gateways: [entry(unnamed)], state });
+  await gatewaySays(server, /^up$/);
 });
 
 s.run();

@@ -4,7 +4,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { generateKeyPair, SignJWT } from 'jose';
 import * as assert from 'uvu/assert';
-import type { ErrorCode } from '@scistream/core';
+import { toSciStreamError, type ErrorCode } from '@scistream/core';
+import { ControlClient, resolveEndpoint } from '@scistream/core/client';
 import { eventually, temporaryDirectory } from '@scistream/core/testing';
 import { refused, type Peer } from '../support/clients.js';
 import { JWT_RESOURCE, OPAQUE_RESOURCE, OTHER_RESOURCE, ROBOT, TestIssuer, USER } from '../support/issuer.js';
@@ -130,6 +131,32 @@ s('one that has become old is refused', async () => {
   await using server = await TestServer.start({ auth: [jwtAuth(issuer, { clockSkew: '1ms' })] });
   const token = await issuer.token();
   await eventually(() => mustRefuse(server, token, 'SCI_TOKEN_EXPIRED').then(() => undefined), PATIENCE_MS);
+});
+
+s('who watches a stream goes on with the next token, and no longer without one', async () => {
+  await using directory = await temporaryDirectory();
+  await using issuer = await TestIssuer.start();
+  await using server = await TestServer.start({ auth: [jwtAuth(issuer, { clockSkew: '1ms' })] });
+  const owner = await server.connect(`Bearer ${await issuer.forge()}`);
+  const { uid } = await server.setUp({ peer: owner });
+  const file = join(directory.path, 'token');
+  const { address, fingerprint } = server.listening;
+  const client = new ControlClient(resolveEndpoint(address, {}, { fingerprint, token: { file } }));
+  const next = async (seconds: number): Promise<void> => writeFile(file, await issuer.forge({ exp: soon(seconds) }));
+  await next(2);
+  const seen: string[] = [];
+  const watching = (async () => {
+    for await (const { targets } of client.watch(uid)) seen.push(targets.join());
+  })().catch((error: unknown) => toSciStreamError(error).code);
+  await eventually(() => assert.is(seen.length, 1), PATIENCE_MS);
+  await next(600);
+  await eventually(() => assert.is(seen.length, 2), PATIENCE_MS);
+  await owner.control.update({ uid, remoteListeners: ['127.0.0.1:9'] });
+  await eventually(() => assert.is(seen.at(-1), '127.0.0.1:9'), PATIENCE_MS);
+  await issuer.rotate();
+  await whoIs(server, await issuer.token());
+  assert.is(await watching, 'SCI_TOKEN_SIGNATURE');
+  client.close();
 });
 
 s('keys are kept while the issuer is away, and a new one is found', async () => {

@@ -77,11 +77,15 @@ s('revoked', async () => {
   const { server } = site;
   const token = await issuer.token(OPAQUE_RESOURCE);
   const robot = await server.connect(`Bearer ${token}`);
-  await robot.streams.whoAmI({});
+  const { uid } = await server.setUp({ peer: robot });
+  const watching = robot.streams.watch({ uid })[Symbol.asyncIterator]();
+  assert.is((await watching.next()).value?.uid, uid);
   await issuer.revoke(token);
+  await refused(watching.next(), 'SCI_TOKEN_INACTIVE');
   await eventually(() => refused(robot.streams.whoAmI({}), 'SCI_TOKEN_INACTIVE').then(() => undefined), PATIENCE_MS);
+  const before = await server.leftovers();
   await refused(request(robot), 'SCI_TOKEN_INACTIVE');
-  assert.equal(await server.leftovers(), NOTHING);
+  assert.equal(await server.leftovers(), before);
   assert.is((await site.told()).at(-1), 'authenticate SCI_TOKEN_INACTIVE');
 });
 

@@ -31,6 +31,7 @@ export interface ServerOptions {
   /** Files. */
   readonly policy?: S2csConfig['policy'];
   readonly audit?: S2csConfig['audit'];
+  readonly minTls?: S2csConfig['minTls'];
   /** Default `optional`: existing clients know of no encryption. */
   readonly encryption?: S2csConfig['encryption'];
   /** What the control server looks names up with, where there are rules. */
@@ -174,6 +175,7 @@ async function configure(options: ServerOptions, state: string): Promise<S2csCon
     facility: FACILITY,
     // The kernel chooses: the schema allows no 0, but a server can be asked where it listens.
     listen: options.listen ?? { host: '127.0.0.1', port: 0 },
+    minTls: options.minTls ?? 'TLSv1.3',
     insecure: false,
     state,
     auth: options.auth ?? [],

@@ -46,7 +46,7 @@ export default class S2cs extends BaseCommand {
     setLevel(config.log);
     const server = composeControlServer(config, log, plugins);
     const reload = reloader(loaded, {
-      changeable: ['auth', 'audit', 'encryption', 'limits', 'log', 'policy', 'tls'],
+      changeable: ['auth', 'audit', 'encryption', 'limits', 'log', 'minTls', 'policy', 'tls'],
       load: () => this.loadConfig('s2cs', { ...flags, config: file ?? flags.config }),
       check: (next) => checkDaemonConfig(next, plugins),
       apply: async (next) => {

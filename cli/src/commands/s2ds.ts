@@ -37,7 +37,7 @@ export default class S2ds extends BaseCommand {
     setLevel(config.log);
     const server = composeDataServer(config, log, plugins);
     const reload = reloader(loaded, {
-      changeable: ['log', 'tls'],
+      changeable: ['log', 's2cs', 'tls'],
       load: () => this.loadConfig('s2ds', { ...flags, config: file ?? flags.config }),
       check: (next) => checkDaemonConfig(next, plugins),
       apply: async (next) => {

@@ -80,8 +80,8 @@ async function checkCertificate(file: string): Promise<readonly Finding[]> {
 }
 
 async function checkSocket(address: string): Promise<Finding> {
-  const [, hostPort] = /^https:\/\/(.*)/.exec(address) ?? [];
-  const where = hostPort === undefined ? { path: address.replace(/^unix:/, '') } : parseAddress(hostPort);
+  const [, path] = /^unix:(.*)/.exec(address) ?? [];
+  const where = path === undefined ? parseAddress(address) : { path };
   const error = await new Promise<unknown>((resolve) => {
     const socket = connect(where, () => resolve(undefined)).once('error', resolve);
     socket.once('connect', () => socket.destroy());

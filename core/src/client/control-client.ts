@@ -148,10 +148,21 @@ export class ControlClient {
 
   /**
    * The stream now and after every change of state, until it is over. The only call without a deadline: HTTP/2 pings
-   * notice a dead connection within 30 s, and `signal` ends it.
+   * notice a dead connection within 30 s, and `signal` ends it. It outlives its token where there is another one by then.
    */
-  watch(uid: string, signal?: AbortSignal): AsyncGenerator<Stream> {
-    return this.#answers('Watch', (options) => this.#streams.watch({ uid }, options), signal);
+  async *watch(uid: string, signal?: AbortSignal): AsyncGenerator<Stream> {
+    for (let told = true; told;) {
+      told = false;
+      try {
+        for await (const stream of this.#answers('Watch', (options) => this.#streams.watch({ uid }, options), signal)) {
+          told = true;
+          yield stream;
+        }
+        return;
+      } catch (error) {
+        if (!told || !SciStreamError.is(error) || !error.code.startsWith('SCI_TOKEN_')) throw error;
+      }
+    }
   }
 
   openProbe(uid: string, limits: CallLimits = {}): Promise<Probe> {

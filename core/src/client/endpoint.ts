@@ -29,6 +29,8 @@ export interface Endpoint {
   readonly trust: Trust;
   readonly token?: TokenSource | undefined;
   readonly certificate?: ClientCertificate | undefined;
+  /** The least version of TLS; default TLSv1.3. */
+  readonly minTls?: 'TLSv1.2' | 'TLSv1.3' | undefined;
 }
 
 /** How servers given as host:port, which no configuration knows, are trusted. */
@@ -50,8 +52,8 @@ export function resolveEndpoint(
   const [hostPort = '', ...fingerprint] = text.split('#');
   const address = addressOf(hostPort, text, Object.keys(facilities));
   if (fingerprint.length === 0) return toEndpoint(hostPort, address, defaults);
-  const { token, cert, key } = defaults;
-  return toEndpoint(hostPort, address, { fingerprint: fingerprint.join('#'), token, cert, key });
+  const { token, cert, key, minTls } = defaults;
+  return toEndpoint(hostPort, address, { fingerprint: fingerprint.join('#'), token, cert, key, minTls });
 }
 
 function addressOf(hostPort: string, text: string, names: readonly string[]): Address {
@@ -77,7 +79,9 @@ function toEndpoint(facility: string, address: Address, settings: TrustSettings)
   const token = settings.auth ? { login: loginOf(facility, settings.auth) } : tokenSource(settings.token);
   const certificate = clientCertificate(facility, settings);
   const trust = toTrust(facility, settings);
-  return { facility, address, trust, ...(token && { token }), ...(certificate && { certificate }) };
+  const { minTls } = settings;
+  const known = { ...(token && { token }), ...(certificate && { certificate }), ...(minTls && { minTls }) };
+  return { facility, address, trust, ...known };
 }
 
 function toTrust(facility: string, { ca, fingerprint, insecure }: TrustSettings): Trust {
@@ -153,6 +157,7 @@ export const EndpointSchema = z.strictObject({
     ])
     .optional(),
   certificate: z.strictObject({ cert: z.string(), key: z.string() }).optional(),
+  minTls: z.enum(['TLSv1.2', 'TLSv1.3']).optional(),
 });
 
 /** The input form of {@link EndpointSchema}. */

@@ -158,13 +158,13 @@ function readCa(file: string): Buffer {
   }
 }
 
-function tlsOptions({ address, trust, certificate }: Endpoint): ConnectionOptions {
+function tlsOptions({ address, trust, certificate, minTls = 'TLSv1.3' }: Endpoint): ConnectionOptions {
   const servername = isIP(address.host) === 0 ? { servername: address.host } : {};
   return {
     ...address,
     ...servername,
     ALPNProtocols: ['h2'],
-    minVersion: 'TLSv1.2',
+    minVersion: minTls,
     rejectUnauthorized: trust.kind !== 'pin',
     ...(trust.kind === 'ca' && { ca: readCa(trust.file) }),
     ...(certificate && readClientCertificate(certificate)),
@@ -197,6 +197,11 @@ const late = (): Error => Object.assign(new Error(`no answer in ${CONNECT_TIMEOU
 /** Turns a failed handshake into what a user can act on. */
 async function connectionError(error: unknown, endpoint: Endpoint): Promise<SciStreamError> {
   const code = systemCode(error) ?? '';
+  if (/PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL/.test(code)) {
+    return unreachable(endpoint, error, 'it does not speak TLS 1.3', [
+      'Ask its operator for TLS 1.3, or set minTls: 1.2 for it below facilities in the configuration.',
+    ]);
+  }
   if (/^ERR_SSL|^EPROTO/.test(code)) {
     return unreachable(endpoint, error, 'it does not speak TLS', [
       'Check the port; a server without TLS needs --insecure.',

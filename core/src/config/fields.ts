@@ -74,10 +74,17 @@ function parseUnixPath(value: string): string {
 function parseDataServer(value: string): string {
   if (value === 'embedded') return value;
   if (value.startsWith('unix:')) return parseUnixPath(value);
-  const at = value.startsWith('https://') ? value.slice('https://'.length).replace(/\/$/, '') : undefined;
-  if (at !== undefined) return `https://${formatAddress(parseAddress(at))}`;
-  const how = 'Write embedded, unix:/run/scistream/s2ds.sock or https://10.0.1.20:5010.';
-  throw invalid(`${quote(value)} is neither embedded nor where a data server listens.`, how);
+  try {
+    return formatAddress(parseAddress(value));
+  } catch {
+    const how = 'Write embedded, unix:/run/scistream/s2ds.sock or host:port, for example 10.0.1.20:5010.';
+    throw invalid(`${quote(value)} is neither embedded nor where a data server listens.`, how);
+  }
+}
+
+function parseTlsVersion(value: string): 'TLSv1.2' | 'TLSv1.3' {
+  if (value === '1.2' || value === '1.3') return `TLSv${value}`;
+  throw invalid(`${quote(value)} is no version of TLS that can be the least.`, 'Write 1.3, or 1.2 for old peers.');
 }
 
 function parseDataListen(value: string): string {
@@ -108,8 +115,10 @@ export const duration = text(parseLimitedDuration);
 export const fingerprint = text(parseFingerprint);
 /** unix:/path or host:port */
 export const dataListen = text(parseDataListen);
-/** `embedded`, unix:/path or https://host:port */
+/** `embedded`, unix:/path or host:port */
 export const dataServer = text(parseDataServer);
+/** 1.2 or 1.3; as Node.js names it. */
+export const tlsVersion = text(parseTlsVersion);
 /** How many of something. */
 export const count = z.int().min(1);
 /** The name of a facility, gateway, stream, proxy or runtime. */

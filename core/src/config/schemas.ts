@@ -62,9 +62,9 @@ export function s2csSchema(around: Surroundings) {
       capacity: field.rate.optional(),
       labels: z.array(field.name).optional(),
     })
-    .refine(({ s2ds, tls }) => s2ds.startsWith('https:') === (tls !== undefined), {
+    .refine(({ s2ds, tls }) => isAddress(s2ds) === (tls !== undefined), {
       path: ['tls'],
-      message: 'has to be there, with ca, cert and key, where s2ds is https://host:port, and only there',
+      message: 'has to be there, with ca, cert and key, where s2ds is host:port, and only there',
     });
   return z.strictObject({
     facility: field.name.prefault(around.hostName),
@@ -81,6 +81,7 @@ export function s2csSchema(around: Surroundings) {
         'needs clientCa for requireClientCertificate',
       )
       .optional(),
+    minTls: field.tlsVersion.prefault('1.3'),
     insecure: z.boolean().prefault(false),
     state: state(around, 'scistream', 's2cs'),
     auth: z.array(z.looseObject({ use: field.name })).prefault([]),
@@ -113,6 +114,9 @@ export function s2csSchema(around: Surroundings) {
       .optional(),
   });
 }
+
+/** Whether a data server is neither in this process nor behind a socket of this machine. */
+const isAddress = (s2ds: string): boolean => s2ds !== 'embedded' && !s2ds.startsWith('unix:');
 
 /** Gateways are told apart by their names, and each has a data server of its own; only one can be in this process. */
 function mustBeDistinct(
@@ -149,16 +153,22 @@ export function s2dsSchema(around: Surroundings) {
     ...gatewayShape(around),
     listen: field.dataListen.prefault('unix:/run/scistream/s2ds.sock'),
     tls: z.strictObject({ cert: path, key: path, clientCa: path }).optional(),
+    s2cs: z.strictObject({ fingerprint: field.fingerprint }).optional(),
     state: state(around, 'scistream-s2ds', 's2ds'),
     proxies: field.options.prefault({}),
     runtimes: field.options.prefault({}),
     plugins: z.array(z.string().min(1)).prefault([]),
     log: logLevel,
   });
-  return document.refine(({ listen, tls }) => listen.startsWith('unix:') === (tls === undefined), {
-    path: ['tls'],
-    message: 'has to be there, with cert, key and clientCa, where listen is host:port, and only there',
-  });
+  return document
+    .refine(({ listen, tls }) => listen.startsWith('unix:') === (tls === undefined), {
+      path: ['tls'],
+      message: 'has to be there, with cert, key and clientCa, where listen is host:port, and only there',
+    })
+    .refine(({ tls, s2cs }) => tls !== undefined || s2cs === undefined, {
+      path: ['s2cs'],
+      message: 'is of use only where listen is host:port: nobody shows a certificate on a unix socket',
+    });
 }
 
 /** A stream document: everything is optional, flags add what is missing. */
@@ -214,6 +224,7 @@ export function s2ucSchema({ directory }: Pick<Surroundings, 'directory'>) {
       s2cs: field.address,
       ca: path.optional(),
       fingerprint: field.fingerprint.optional(),
+      minTls: field.tlsVersion.optional(),
       insecure: z.boolean().optional(),
       cert: path.optional(),
       key: path.optional(),

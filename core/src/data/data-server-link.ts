@@ -32,11 +32,11 @@ export async function checkLinkTls(gateway: string, { ca, cert, key }: LinkTls):
 
 /**
  * Connects to a data server with mutual TLS 1.3. The files are read for each connection, so that renewed ones are used.
- * @param url `https://host:port`; the certificate has to be for this host.
+ * @param where host:port; the certificate has to be for this host.
  * @throws what reading the files throws
  */
-export function connectLink(url: string, { ca, cert, key }: LinkTls): TLSSocket {
-  const address = parseAddress(url.replace('https://', ''));
+export function connectLink(where: string, { ca, cert, key }: LinkTls): TLSSocket {
+  const address = parseAddress(where);
   const socket = connect({
     ...address,
     ...(isIP(address.host) === 0 && { servername: address.host }),

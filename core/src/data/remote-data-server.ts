@@ -35,9 +35,9 @@ export class RemoteDataServer implements DataServer {
   #lost: () => void = () => undefined;
 
   /**
-   * @param socket `unix:/path` of the daemon, or `https://host:port`.
+   * @param socket `unix:/path` of the daemon, or host:port.
    * @param id Tells the id of the control server that commands it.
-   * @param tls How the two recognise each other; for https only.
+   * @param tls How the two recognise each other; for host:port only.
    */
   constructor(
     readonly name: string,
@@ -45,7 +45,7 @@ export class RemoteDataServer implements DataServer {
     id: () => Promise<string>,
     private readonly tls?: LinkTls,
   ) {
-    const origin = tls ? socket : 'http://localhost';
+    const origin = tls ? `https://${socket}` : 'http://localhost';
     this.#sessions = new GuardedSessions(origin, {}, { createConnection: () => this.#connect() });
     const transport = createGrpcTransport({
       baseUrl: this.#sessions.authority,

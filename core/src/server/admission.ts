@@ -24,7 +24,14 @@ export type Request = IncomingMessage | Http2ServerRequest;
 export type Response = ServerResponse | Http2ServerResponse;
 
 /** Who calls, or why the call is refused. */
-export type Verdict = { readonly identity: Identity } | { readonly error: unknown };
+export type Verdict = Admitted | { readonly error: unknown };
+
+/** A call that may be served. */
+export interface Admitted {
+  readonly identity: Identity;
+  /** Who the caller is by now: a call may last, and what let it in may have expired or been revoked. @throws as for a new call */
+  readonly again: () => Promise<Identity>;
+}
 
 /**
  * Decides about connections and calls before anything of a message is read. A stranger costs a connection for a limited
@@ -103,7 +110,11 @@ export class Admission {
     try {
       // Counted first and given back later, so that many at once count, too.
       this.#strangers.take(from);
-      const identity = await this.authenticator.authenticate(credentials, signal).catch((error: unknown) => {
+      const identify = async (until?: AbortSignal): Promise<Identity> => ({
+        ...(await this.authenticator.authenticate(credentials, until)),
+        peer,
+      });
+      const identity = await identify(signal).catch((error: unknown) => {
         if (!blames(error)) this.#strangers.giveBack(from);
         throw error;
       });
@@ -111,7 +122,7 @@ export class Admission {
       const { issuer, subject } = identity;
       // Where nobody has to say who it is, the address tells callers apart.
       this.#callers.take(issuer === 'none' ? from : `${issuer}:${subject}`);
-      return { identity: { ...identity, peer } };
+      return { identity, again: () => identify() };
     } catch (error) {
       return { error };
     }

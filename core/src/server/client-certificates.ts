@@ -1,7 +1,7 @@
 import { constants, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
-import type { TlsOptions, TLSSocket } from 'node:tls';
+import type { SecureVersion, TlsOptions, TLSSocket } from 'node:tls';
 import { createContextKey } from '@connectrpc/connect';
 import type { ShownCertificate } from '../authenticator.js';
 import { messageOf, SciStreamError } from '../errors.js';
@@ -20,20 +20,22 @@ export interface ClientTrust {
 
 /**
  * What a server does about client certificates. Sessions are never resumed: each connection is checked anew.
+ * @param minVersion The least version of TLS.
  * @throws SCI_CONFIG_INVALID naming the file
  */
-export async function clientTrust({
-  clientCa,
-  requireClientCertificate = false,
-}: ClientTrust = {}): Promise<TlsOptions> {
-  const common = { minVersion: 'TLSv1.3', handshakeTimeout: HANDSHAKE_MS } as const;
+export async function clientTrust(
+  { clientCa, requireClientCertificate = false }: ClientTrust = {},
+  minVersion: SecureVersion = 'TLSv1.3',
+): Promise<TlsOptions> {
+  const secureOptions = constants.SSL_OP_NO_RENEGOTIATION;
+  const common = { minVersion, secureOptions, handshakeTimeout: HANDSHAKE_MS } as const;
   if (clientCa === undefined) return common;
   return {
     ...common,
     ca: await readAuthority(clientCa, 'tls.clientCa'),
     requestCert: true,
     rejectUnauthorized: requireClientCertificate,
-    secureOptions: constants.SSL_OP_NO_TICKET,
+    secureOptions: secureOptions | constants.SSL_OP_NO_TICKET,
   };
 }
 

@@ -64,7 +64,7 @@ export function createProviders(
  * only: one per process, on a child container of its own. Anything may be replaced by registering its token afterwards.
  */
 export function registerServer(container: DependencyContainer, { config, logger, plugins }: ServerParts): void {
-  const { facility, gateways, state, listen, tls, insecure } = config;
+  const { facility, gateways, state, listen, tls, minTls, insecure } = config;
   const singleton = { lifecycle: Lifecycle.Singleton } as const;
   const audit = config.audit && new AuditLog(config.audit);
   // One object for all who ask, so that a new configuration can change what is in it.
@@ -72,7 +72,7 @@ export function registerServer(container: DependencyContainer, { config, logger,
   const policy = instanceCachingFactory((c) => new PolicyInForce(policyOf(config, c, audit)));
   container.register(TOKENS.Logger, { useValue: logger });
   container.register(TOKENS.Limits, { useValue: limits });
-  container.register(TOKENS.ControlServerSettings, { useValue: { listen, tls, insecure, state, limits } });
+  container.register(TOKENS.ControlServerSettings, { useValue: { listen, tls, minTls, insecure, state, limits } });
   container.register(TOKENS.Providers, { useValue: createProviders(plugins, config) });
   container.register(TOKENS.StreamStore, { useValue: new LevelStreamStore(state) });
   container.register(TOKENS.Resolver, { useValue: systemResolver });

@@ -10,7 +10,7 @@ import {
 } from 'node:http2';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
-import type { TlsOptions, TLSSocket } from 'node:tls';
+import type { SecureVersion, TlsOptions, TLSSocket } from 'node:tls';
 import { inject, injectable } from 'tsyringe';
 import { formatAddress, isLoopback, type Address } from '../address.js';
 import type { S2csConfig } from '../config/index.js';
@@ -56,6 +56,8 @@ export interface ControlServerSettings {
   readonly listen: Address;
   /** PEM files; absent: a self-signed certificate in the state directory. */
   readonly tls?: ({ readonly cert: string; readonly key: string } & ClientTrust) | undefined;
+  /** The least version of TLS. */
+  readonly minTls: SecureVersion;
   /** Plain text instead of TLS. */
   readonly insecure: boolean;
   readonly state: string;
@@ -133,7 +135,8 @@ export class ControlServer {
   }
 
   /**
-   * Puts in force what of a configuration can change while calls are served: `auth`, `policy`, `audit`, `limits`, `tls`.
+   * Puts in force what of a configuration can change while calls are served: `auth`, `policy`, `audit`, `limits`, `tls`,
+   * `minTls`.
    * The files that these keys name are read anew. All of it or nothing; calls and streams that exist do not notice. Not to
    * be called while an earlier call goes on.
    * @returns The fingerprint of the certificate that new connections see; undefined without TLS.
@@ -141,7 +144,7 @@ export class ControlServer {
    */
   async reload(config: S2csConfig): Promise<string | undefined> {
     mustAskAlike(this.settings.tls, config.tls);
-    const pair = await this.#secure(config.tls);
+    const pair = await this.#secure(config);
     const prepared = await this.prepare(config);
     const server = this.#server;
     if (!server || !this.#authenticator) {
@@ -189,7 +192,7 @@ export class ControlServer {
     const decide: Decide = (request, response) => admission.decide(request, response);
     const handler = (request: Request, response: Response): void =>
       answer(this.#health, services, this.#opened ? decide : undefined, request, response);
-    const pair = await this.#secure(this.settings.tls);
+    const pair = await this.#secure(this.settings);
     this.#clientCa = pair?.ca;
     const server = pair
       ? createSecureServer({ ...HTTP, ...pair, allowHTTP1: true }, handler)
@@ -242,11 +245,14 @@ export class ControlServer {
   }
 
   /** All that depends on the files of `tls`, at the start and whenever they are read again. */
-  async #secure(tls: ControlServerSettings['tls']): Promise<(KeyPair & TlsOptions) | undefined> {
+  async #secure({
+    tls,
+    minTls,
+  }: Pick<ControlServerSettings, 'tls' | 'minTls'>): Promise<(KeyPair & TlsOptions) | undefined> {
     const { insecure, state, listen } = this.settings;
     if (insecure) return undefined;
     const pair = await (tls ? readKeyPair(tls) : selfSigned(join(state, 'tls'), listen.host));
-    return { ...(await clientTrust(tls)), ...pair };
+    return { ...(await clientTrust(tls, minTls)), ...pair };
   }
 
   /**

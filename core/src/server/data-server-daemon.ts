@@ -32,6 +32,8 @@ export interface DataServerDaemonSettings {
   /** `unix:/path`; whoever may open the socket commands the data server, so it is made 0600. Or host:port, with `tls`. */
   readonly listen: string;
   readonly tls?: DataServerTls | undefined;
+  /** The certificate of the one control server that may command; absent: of the first that does. */
+  readonly s2cs?: { readonly fingerprint: string } | undefined;
   readonly state: string;
 }
 
@@ -41,6 +43,8 @@ export class DataServerDaemon {
   readonly #sessions = new Set<ServerHttp2Session>();
   readonly #health = new Health([DataServer.typeName]);
   #server: Http2Server | Http2SecureServer | undefined;
+  /** Fingerprint of the only certificate that may command, if there is one. */
+  #pinned: string | undefined;
   #unlock: () => Promise<void> = () => Promise.resolve();
 
   constructor(
@@ -49,6 +53,7 @@ export class DataServerDaemon {
     private readonly log: Logger,
   ) {
     this.#path = settings.listen.replace(/^unix:/, '');
+    this.#pinned = settings.s2cs?.fingerprint;
   }
 
   /** @throws SCI_STATE_LOCKED, SCI_LISTEN_FAILED, and what opening the gateway raises. @returns where it listens */
@@ -56,7 +61,7 @@ export class DataServerDaemon {
     this.#unlock = await lockState(this.settings.state);
     try {
       await this.gateway.open();
-      const interceptors = [errorStatus(this.log), enrolment(this.settings.state, this.log)];
+      const interceptors = [errorStatus(this.log), enrolment(this.settings.state, this.log, () => this.#pinned)];
       const services = connectNodeAdapter({
         routes: (router) => routes(router, this.gateway),
         interceptors,
@@ -106,13 +111,15 @@ export class DataServerDaemon {
   }
 
   /**
-   * Reads certificate, key and CA anew, for connections from now on; those that are there live on. Without TLS it does nothing.
+   * Reads certificate, key and CA anew, for connections from now on; those that are there live on. Which certificate may
+   * command counts for them, too. Without TLS it does nothing.
    * @throws SCI_CONFIG_INVALID; then nothing has changed
    */
-  async reload({ tls }: Pick<DataServerDaemonSettings, 'tls'>): Promise<void> {
+  async reload({ tls, s2cs }: Pick<DataServerDaemonSettings, 'tls' | 's2cs'>): Promise<void> {
     const options = tls && (await mutualTls(tls));
     const server = this.#server;
     if (options && server && 'setSecureContext' in server) server.setSecureContext(options);
+    this.#pinned = s2cs?.fingerprint;
   }
 
   async #listen(server: Http2Server | Http2SecureServer): Promise<void> {

@@ -4,7 +4,7 @@ import type { Logger } from '../logger.js';
 import { PUSHBACK_KEY, toConnectError } from '../rpc/errors.js';
 import type { Verdict } from './admission.js';
 import { RateLimited } from './rate-limiter.js';
-import { IDENTITY } from './services.js';
+import { CALLER } from './services.js';
 
 /** Address of the peer, set by the HTTP server. */
 export const PEER = createContextKey('');
@@ -17,7 +17,7 @@ export const authentication: Interceptor = (next) => async (request) => {
   const verdict = request.contextValues.get(VERDICT);
   if (!verdict) throw new SciStreamError('SCI_BUG', 'A call was not judged.');
   if ('error' in verdict) throw verdict.error;
-  request.contextValues.set(IDENTITY, verdict.identity);
+  request.contextValues.set(CALLER, verdict);
   return await next(request);
 };
 

@@ -13,10 +13,11 @@ import { connectResultsMessage, gatewayMessage, microseconds, moveMessage, toMes
 import { isFinal, type StreamRecord } from '../stream-store.js';
 import { VERSION } from '../version.js';
 
+import type { Admitted } from './admission.js';
 import type { Limits, StreamController } from './stream-controller.js';
 
 /** Set by the authentication interceptor before any handler runs. */
-export const IDENTITY = createContextKey<Identity | undefined>(undefined);
+export const CALLER = createContextKey<Admitted | undefined>(undefined);
 
 /** `Watch` looks this often whether data began or ceased to flow, which is no change of the record, in ms. */
 const WATCH_INTERVAL_MS = 1_000;
@@ -30,11 +31,13 @@ export interface ServiceParts {
   readonly providers: Providers;
 }
 
-function caller(context: HandlerContext): Identity {
-  const identity = context.values.get(IDENTITY);
-  if (!identity) throw new SciStreamError('SCI_BUG', 'A call reached its handler without an identity.');
-  return identity;
+function admitted(context: HandlerContext): Admitted {
+  const found = context.values.get(CALLER);
+  if (!found) throw new SciStreamError('SCI_BUG', 'A call reached its handler without an identity.');
+  return found;
 }
+
+const caller = (context: HandlerContext): Identity => admitted(context).identity;
 
 /** The protocol of existing clients (protocol.md §2): thin translation to {@link StreamController}. */
 export function controlService(router: ConnectRouter, { facility, controller }: ServiceParts): void {
@@ -106,13 +109,15 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
       return { events: events.map(({ at, what, by = '', detail = '' }) => ({ at, what, by, detail })) };
     },
     async *watch({ uid }, context) {
+      const { identity, again } = admitted(context);
+      let who = identity;
       let last = '';
       let kind: 'view' | 'list' = 'view';
       for (;;) {
         // Listened for before the look, so that no change falls between the two.
         const tick = AbortSignal.timeout(WATCH_INTERVAL_MS);
         const changed = controller.changed(uid, AbortSignal.any([tick, context.signal])).catch(() => undefined);
-        const view = await controller.get(uid, caller(context), kind);
+        const view = await controller.get(uid, who, kind);
         kind = 'list';
         const message = toMessage(view, facility);
         const { state, restarts, targets, listeners, leaving } = message;
@@ -122,6 +127,7 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
         if (isFinal(view.record.state)) return;
         await changed;
         if (context.signal.aborted) return;
+        who = await again();
       }
     },
     async openProbe({ uid }, context) {
