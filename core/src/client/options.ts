@@ -81,7 +81,7 @@ export function toPlan(
     parseAddress(typeof address === 'string' ? address : formatAddress(address), 'Producer'),
   );
   const { encryption = 'tls', transport = 'tcp', hello = 'client' } = options;
-  const { connections = Math.max(1, producer.length) } = options;
+  const { connections = Math.max(1, producer.length), fromGateway = '', toGateway = '' } = options;
   if (encryption === 'tls' && transport === 'udp') throw noEncryption();
   if (!Number.isSafeInteger(connections) || connections < 1) {
     throw new SciStreamError('SCI_CONNECTIONS_INVALID', `${connections} is not a number of connections.`, {
@@ -99,7 +99,7 @@ export function toPlan(
     proxy: options.proxy ?? '',
     runtime: options.runtime ?? '',
     transport,
-    gateways: { PROD: options.fromGateway ?? '', CONS: options.toGateway ?? '' },
+    gateways: { PROD: fromGateway, CONS: toGateway },
     movable: options.movable ?? false,
     encryption,
     hello,
