@@ -10,7 +10,9 @@ import {
   SciStreamError,
   silentLogger,
   within,
+  type Action,
   type ErrorCode,
+  type Granted,
   type Identity,
   type StreamEvent,
   type StreamRecord,
@@ -21,6 +23,7 @@ import {
   GatewayLink,
   GatewayPool,
   LevelStreamStore,
+  OwnerPolicy,
   registerServer,
   TOKENS,
   type StreamController,
@@ -142,10 +145,22 @@ class InterruptibleStore extends LevelStreamStore {
   }
 }
 
+/** The policy where there are no rules, with a way in between what is asked and the answer. */
+class InterruptiblePolicy extends OwnerPolicy {
+  afterCheck: (action: Action) => Promise<void> = () => Promise.resolve();
+
+  override async check(identity: Identity, action: Action): Promise<Granted> {
+    const granted = await super.check(identity, action);
+    await this.afterCheck(action);
+    return granted;
+  }
+}
+
 interface Fixture extends AsyncDisposable {
   readonly controller: StreamController;
   readonly gateway: InterruptibleGateway;
   readonly store: InterruptibleStore;
+  readonly policy: InterruptiblePolicy;
 }
 
 /** A controller on a gateway with eight ports at an address of this file alone. */
@@ -165,13 +180,15 @@ async function fixture(): Promise<Fixture> {
   own.register(TOKENS.Gateways, { useValue: new GatewayPool([link], directory.path) });
   const store = new InterruptibleStore(directory.path);
   own.register(TOKENS.StreamStore, { useValue: store });
+  const policy = new InterruptiblePolicy('optional');
+  own.register(TOKENS.Policy, { useValue: policy });
   const controller = own.resolve(TOKENS.StreamController);
   await controller.open();
   const dispose = async (): Promise<void> => {
     await controller.close(true);
     await directory.remove();
   };
-  return { controller, gateway, store, [Symbol.asyncDispose]: dispose };
+  return { controller, gateway, store, policy, [Symbol.asyncDispose]: dispose };
 }
 
 const wish = (uid: string, more: Partial<StreamWish> = {}): StreamWish => ({
@@ -274,6 +291,35 @@ machine('a stream that cannot be written is refused, and leaves nothing behind',
   const req = controller.request(wish(uid), ALICE, present());
   await controller.hello(uid, [], ALICE);
   assert.is((await req).state, 'provisioned');
+});
+
+machine('what was allowed for a stream is not done to the next one of that uid', async () => {
+  await using made = await fixture();
+  const { controller, policy } = made;
+  const uid = randomUUID();
+  const up = async (who: Identity): Promise<void> => {
+    const req = controller.request(wish(uid), who, present());
+    await controller.hello(uid, [], who);
+    await req;
+  };
+  const mallory = { ...ALICE, subject: 'mallory' };
+  for (const [kind, act] of [
+    ['update', () => controller.update(uid, ['127.0.0.1:9'], mallory)],
+    ['probe', () => controller.probe(uid, { host: '127.0.0.1', port: 9 }, '', mallory)],
+    ['release', () => controller.release(uid, mallory)],
+  ] as const) {
+    await up(mallory);
+    policy.afterCheck = async (action) => {
+      if (action.kind !== kind) return;
+      policy.afterCheck = () => Promise.resolve();
+      await controller.release(uid, mallory);
+      await up(ALICE);
+    };
+    await act().catch((error: unknown) => assert.ok(SciStreamError.is(error), String(error)));
+    const { record } = await controller.get(uid, ALICE);
+    assert.equal([kind, record.owner, record.state, record.targets], [kind, 'test:alice', 'provisioned', []]);
+    await controller.release(uid, ALICE);
+  }
 });
 
 machine('a client that is gone already does not keep its stream', async () => {

@@ -135,10 +135,8 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
       return { address: formatAddress(address), challenge, expiresMs: BigInt(expiresMs) };
     },
     async runProbe({ uid, address, challenge }, context) {
-      const gateway = await gatewayOf(uid, context);
       const target = parseAddress(address, 'Probe');
-      await controller.mayProbe(uid, target, caller(context));
-      const ms = await gateway.runProbe(uid, target, parseChallenge(challenge));
+      const ms = await controller.probe(uid, target, parseChallenge(challenge), caller(context));
       return { roundTripUs: microseconds(ms) };
     },
     async connectTargets({ uid }, context) {

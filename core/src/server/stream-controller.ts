@@ -146,17 +146,22 @@ export class StreamController {
         suggestions: ['Give at least one host:port.'],
       });
     }
-    const record = await this.#record(uid);
+    const { record, machine } = await this.#find(uid);
     const granted = await this.policy.check(identity, { kind: 'update', stream: record, targets: addresses });
-    const machine = this.#live.get(uid);
     if (!machine) throw ended(record);
     return await machine.update(granted.targets ?? addresses, ownerOf(identity));
   }
 
-  /** Whether the caller may have the gateway connect to an address. @throws SCI_FORBIDDEN */
-  async mayProbe(uid: string, target: Address, identity: Identity): Promise<void> {
-    const stream = await this.#record(uid);
-    await this.policy.check(identity, { kind: 'probe', stream, targets: [target] });
+  /**
+   * Has the gateway of a stream connect to a probe of the other gateway.
+   * @returns ms
+   * @throws SCI_FORBIDDEN, SCI_STREAM_NOT_FOUND, and what the data server raises
+   */
+  async probe(uid: string, target: Address, challenge: string, identity: Identity): Promise<number> {
+    const { record, machine } = await this.#find(uid);
+    await this.policy.check(identity, { kind: 'probe', stream: record, targets: [target] });
+    if (!machine || machine !== this.#live.get(uid)) throw unknownStream(uid);
+    return await this.gateways.of(machine.record.gateway).runProbe(uid, target, challenge);
   }
 
   /** Makes sure that a change of a stream could be recorded. @throws SCI_STATE_WRITE */
@@ -166,22 +171,21 @@ export class StreamController {
 
   /** RELEASE: idempotent as long as the stream is remembered. */
   async release(uid: string, identity: Identity): Promise<StreamRecord> {
-    const record = await this.#record(uid);
+    const { record, machine } = await this.#find(uid);
     await this.policy.check(identity, { kind: 'release', stream: record });
-    const machine = this.#live.get(uid);
     return machine ? await machine.release(released(uid), ownerOf(identity)) : record;
   }
 
   /** @param kind `list` for a look that is one of very many. */
   async get(uid: string, identity: Identity, kind: 'view' | 'list' = 'view'): Promise<StreamView> {
-    const record = await this.#record(uid);
+    const { record } = await this.#find(uid);
     await this.policy.check(identity, { kind, stream: record });
     return await this.#view(record);
   }
 
   /** What happened to a stream, oldest first. */
   async events(uid: string, identity: Identity): Promise<readonly StreamEvent[]> {
-    const record = await this.#record(uid);
+    const { record } = await this.#find(uid);
     await this.policy.check(identity, { kind: 'view', stream: record });
     return await this.store.events(uid);
   }
@@ -329,11 +333,15 @@ export class StreamController {
     return texts.map((text) => parseAddress(text, field));
   }
 
-  /** Of a live stream the one that its machine has: it is there before it is written, and an ended one may have had the uid. */
-  async #record(uid: string): Promise<StreamRecord> {
-    const record = this.#live.get(parseUid(uid))?.record ?? (await this.store.get(uid));
+  /**
+   * A stream to be judged and then acted on. What is done is done through this machine: by the time the policy has decided,
+   * another stream may have the uid. The record of a live one is there before it is written.
+   */
+  async #find(uid: string): Promise<{ readonly record: StreamRecord; readonly machine: StreamMachine | undefined }> {
+    const machine = this.#live.get(parseUid(uid));
+    const record = machine?.record ?? (await this.store.get(uid));
     if (!record) throw unknownStream(uid);
-    return record;
+    return { record, machine };
   }
 
   async #view(record: StreamRecord): Promise<StreamView> {
