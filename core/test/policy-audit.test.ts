@@ -4,11 +4,18 @@ import { readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { AuditedPolicy, AuditLog, OwnerPolicy } from '@scistream/core/server';
+import { silentLogger, SciStreamError, type Authenticator } from '@scistream/core';
+import { AuditedAuthenticator, AuditedPolicy, AuditLog, OwnerPolicy } from '@scistream/core/server';
 import { temporaryDirectory } from '@scistream/core/testing';
 import { ALICE, answer, BOB, policyOf, request, STREAM, update } from './support/policy.js';
 
 const audit = suite('audit log');
+
+/** Lets nobody in. */
+const nobody: Authenticator = {
+  id: 'nobody',
+  authenticate: () => Promise.reject(new SciStreamError('SCI_UNAUTHENTICATED', 'Nobody is let in.')),
+};
 
 audit('a line for each decision, before it counts, in a file of its owner alone', async () => {
   const directory = await temporaryDirectory();
@@ -63,6 +70,39 @@ audit('files are rotated by size, so many are kept, and no line is lost or cut o
     assert.is(mode & 0o777, 0o600);
   }
   assert.not.ok(await stat(`${file}.3`).catch(() => undefined));
+  await directory.remove();
+});
+
+audit('what can be done at will is told once and counted, so that it washes nothing away', async () => {
+  const directory = await temporaryDirectory();
+  const file = join(directory.path, 'audit.jsonl');
+  const log = new AuditLog({ file, size: 4_000, keep: 0 });
+  const policy = new AuditedPolicy(new OwnerPolicy('required'), log);
+  const strangers = new AuditedAuthenticator(nobody, log, silentLogger);
+  const stream = { ...STREAM, owner: 'token:alice' };
+  await policy.check(ALICE, { kind: 'release', stream });
+  for (let i = 0; i < 500; i += 1) {
+    await policy.check(ALICE, { kind: 'view', stream });
+    await answer(policy.check(BOB, { kind: 'view', stream: { ...stream, uid: `guess-${i}` } }));
+    await strangers.authenticate({ token: `${i}`, peer: '192.0.2.7' }).catch(() => undefined);
+  }
+  policy.close();
+  const lines = (await readFile(file, 'utf8'))
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+  assert.equal(
+    lines.map(({ who = '', action, code = '', repeated = 0 }) => [who, action, code, repeated].join(' ')),
+    [
+      'token:alice release  0',
+      'token:alice view  0',
+      'token:bob view SCI_STREAM_NOT_FOUND 0',
+      ' authenticate SCI_UNAUTHENTICATED 0',
+      'token:alice view  499',
+      'token:bob view SCI_STREAM_NOT_FOUND 499',
+      ' authenticate SCI_UNAUTHENTICATED 499',
+    ],
+  );
   await directory.remove();
 });
 

@@ -29,7 +29,8 @@ export class AuditedAuthenticator implements Authenticator {
     const { code, message } = toSciStreamError(error);
     const time = new Date().toISOString();
     try {
-      this.audit.append({ time, peer, action: 'authenticate', decision: 'refused', code, reason: message });
+      const line = { time, peer, action: 'authenticate', decision: 'refused', code, reason: message };
+      this.audit.appendSeldom(`authenticate ${peer} ${code}`, line);
     } catch (failure) {
       this.log.error({ peer, code, error: messageOf(failure) }, 'a refusal could not be recorded');
     }

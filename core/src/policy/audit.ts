@@ -25,6 +25,18 @@ export interface AuditSettings {
   readonly keep: number;
 }
 
+/** What is said again and again in this time, ms, is one line and the number of those that were left out. */
+const REPEAT_MS = 60_000;
+/** Of how many things that is remembered; beyond, each is a line again. */
+const MOST_REPEATS = 10_000;
+
+/** Something that was written, and said again since. */
+interface Repeat {
+  last: object;
+  again: number;
+  since: number;
+}
+
 /**
  * A file of JSON lines, 0600. Lines are written before `append` returns, in one piece or not at all (a full disk leaves
  * no half line), but not forced to the disk.
@@ -32,13 +44,15 @@ export interface AuditSettings {
 export class AuditLog {
   #fd: number | undefined;
   #size = 0;
+  readonly #repeats = new Map<string, Repeat>();
+  #tellingRepeats: NodeJS.Timeout | undefined;
 
   constructor(private readonly settings: AuditSettings) {}
 
   /** Opens the file anew, so that other programs may move it away. @throws SCI_AUDIT_WRITE */
   open(): void {
     this.#try(() => {
-      this.close();
+      this.#closeFile();
       const fd = openSync(this.settings.file, constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY, 0o600);
       this.#fd = fd;
       const found = fstatSync(fd);
@@ -56,7 +70,45 @@ export class AuditLog {
     this.#try(() => this.#write(this.#fd ?? -1, line));
   }
 
+  /**
+   * As `append`, for what a caller can make happen at will: with many such lines it could have the others rotated away. The
+   * first of its key is written, those of the minute after it are counted, and told as `repeated` of the last.
+   * @throws SCI_AUDIT_WRITE when it is the first
+   */
+  appendSeldom(key: string, entry: object): void {
+    const known = this.#repeats.get(key);
+    if (known) {
+      known.again += 1;
+      known.last = entry;
+      return;
+    }
+    this.append(entry);
+    if (this.#repeats.size < MOST_REPEATS) this.#repeats.set(key, { last: entry, again: 0, since: Date.now() });
+    this.#tellingRepeats ??= setInterval(() => this.#tellRepeats(REPEAT_MS), REPEAT_MS / 4).unref();
+  }
+
+  /** May be used again afterwards. */
   close(): void {
+    this.#tellRepeats(0);
+    clearInterval(this.#tellingRepeats);
+    this.#tellingRepeats = undefined;
+    this.#closeFile();
+  }
+
+  /** Tells what was left out longer than that ago. What cannot be written now is told the next time. */
+  #tellRepeats(ms: number): void {
+    const due = [...this.#repeats].filter(([, { since }]) => Math.abs(Date.now() - since) >= ms);
+    for (const [key, { last, again }] of due) {
+      try {
+        if (again > 0) this.append({ ...last, repeated: again });
+        this.#repeats.delete(key);
+      } catch {
+        return;
+      }
+    }
+  }
+
+  #closeFile(): void {
     const fd = this.#fd;
     this.#fd = undefined;
     if (fd !== undefined) closeSync(fd);
@@ -128,15 +180,22 @@ export class AuditedPolicy implements Policy {
     } catch (error) {
       const { code, message } = toSciStreamError(error);
       const rule = error instanceof Refusal ? error.rule : undefined;
-      this.log.append({ ...asked, decision: 'refused', rule, code, reason: message });
+      const line = { ...asked, decision: 'refused', rule, code, reason: message };
+      if (action.kind === 'view') this.log.appendSeldom(keyOf(identity, code), line);
+      else this.log.append(line);
       throw error;
     }
     const inForce = granted.targets && { inForce: granted.targets.map(formatAddress) };
     const sources = granted.sources && { sources: granted.sources };
-    this.log.append({ ...asked, decision: 'allowed', rule: granted.rule ?? 'owner', ...inForce, ...sources });
+    const line = { ...asked, decision: 'allowed', rule: granted.rule ?? 'owner', ...inForce, ...sources };
+    if (action.kind === 'view') this.log.appendSeldom(keyOf(identity, action.stream.uid), line);
+    else this.log.append(line);
     return granted;
   }
 }
+
+/** Looks of one caller that are told together. */
+const keyOf = (identity: Identity, what: string): string => `${ownerOf(identity)} ${identity.peer ?? ''} ${what}`;
 
 /** Nothing of it is secret: neither tokens nor the credentials of streams are in identities and records. */
 function entryOf(identity: Identity, action: Action): object {

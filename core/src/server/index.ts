@@ -1,6 +1,7 @@
 /** The control server (S2CS) and its gateway, for composition roots. */
 import 'reflect-metadata';
 
+export { AuditedAuthenticator } from '../auth/audited.js';
 export { OwnerPolicy, ownerOf } from '../auth/owner-policy.js';
 export { EmbeddedDataServer } from '../data/embedded-data-server.js';
 export { GatewayLink, type GatewayFacts } from '../data/gateway-link.js';
