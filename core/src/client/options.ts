@@ -68,20 +68,27 @@ export interface UpOptions extends InboundOptions, OutboundOptions {}
 /** An inbound side that exists, as far as it is known: a ticket, or just its listeners. */
 export type InboundSide = Pick<Ticket, 'listeners'> & Partial<Ticket>;
 
+type GatewayOptions = Pick<InboundOptions, 'fromGateway'> & Pick<OutboundOptions, 'toGateway'>;
+
+const gatewaysOf = ({ fromGateway = '', toGateway = '' }: GatewayOptions): Plan['gateways'] => ({
+  PROD: fromGateway,
+  CONS: toGateway,
+});
+
 /**
  * Parses options at the edge of the library.
  * @throws SCI_UID_INVALID, SCI_ADDRESS_INVALID, SCI_TARGETS_INVALID, SCI_CONNECTIONS_INVALID, SCI_RATE_INVALID,
  * SCI_DURATION_INVALID, SCI_PROXY_UNSUPPORTED (encryption of UDP)
  */
 export function toPlan(
-  options: SideOptions & Pick<InboundOptions, 'fromGateway'> & Pick<OutboundOptions, 'toGateway'>,
+  options: SideOptions & GatewayOptions,
   producers: readonly (string | Address)[] = [],
 ): Plan {
   const producer = producers.map((address) =>
     parseAddress(typeof address === 'string' ? address : formatAddress(address), 'Producer'),
   );
   const { encryption = 'tls', transport = 'tcp', hello = 'client' } = options;
-  const { connections = Math.max(1, producer.length), fromGateway = '', toGateway = '' } = options;
+  const { connections = Math.max(1, producer.length) } = options;
   if (encryption === 'tls' && transport === 'udp') throw noEncryption();
   if (!Number.isSafeInteger(connections) || connections < 1) {
     throw new SciStreamError('SCI_CONNECTIONS_INVALID', `${connections} is not a number of connections.`, {
@@ -99,7 +106,7 @@ export function toPlan(
     proxy: options.proxy ?? '',
     runtime: options.runtime ?? '',
     transport,
-    gateways: { PROD: fromGateway, CONS: toGateway },
+    gateways: gatewaysOf(options),
     movable: options.movable ?? false,
     encryption,
     hello,
