@@ -80,10 +80,7 @@ const gatewaysOf = ({ fromGateway = '', toGateway = '' }: GatewayOptions): Plan[
  * @throws SCI_UID_INVALID, SCI_ADDRESS_INVALID, SCI_TARGETS_INVALID, SCI_CONNECTIONS_INVALID, SCI_RATE_INVALID,
  * SCI_DURATION_INVALID, SCI_PROXY_UNSUPPORTED (encryption of UDP)
  */
-export function toPlan(
-  options: SideOptions & GatewayOptions,
-  producers: readonly (string | Address)[] = [],
-): Plan {
+export function toPlan(options: SideOptions & GatewayOptions, producers: readonly (string | Address)[] = []): Plan {
   const producer = producers.map((address) =>
     parseAddress(typeof address === 'string' ? address : formatAddress(address), 'Producer'),
   );
