@@ -44,6 +44,7 @@ export async function runDaemon<Started>(
   await manager.ready();
   onHangup(() => reloading(manager, reload));
   await asked.signal;
+  onHangup(() => Promise.resolve());
   const stopped = within(
     daemon.stop({ release }),
     STOP_MS,

@@ -5,6 +5,7 @@ import { container } from 'tsyringe';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
+  formatAddress,
   SciStreamError,
   silentLogger,
   type Action,
@@ -26,7 +27,7 @@ import {
   type StreamController,
   type StreamWish,
 } from '@scistream/core/server';
-import { eventually, temporaryDirectory } from '@scistream/core/testing';
+import { eventually, exchange, named, tcpServer, temporaryDirectory } from '@scistream/core/testing';
 
 const machine = suite('stream machine');
 
@@ -49,6 +50,12 @@ const failure = (promise: Promise<unknown>): Promise<string> => promise.then(() 
 /** A real gateway, with a way in between "the proxy runs" and "the control server knows". */
 class InterruptibleGateway extends EmbeddedDataServer {
   afterStart: (signal: AbortSignal) => Promise<void> = () => Promise.resolve();
+  beforeRelease: () => Promise<void> = () => Promise.resolve();
+
+  override async release(uid: string): ReturnType<EmbeddedDataServer['release']> {
+    await this.beforeRelease();
+    return await super.release(uid);
+  }
 
   override async start(uid: string, signal: AbortSignal): Promise<void> {
     await super.start(uid, signal);
@@ -56,9 +63,15 @@ class InterruptibleGateway extends EmbeddedDataServer {
   }
 }
 
-/** A real store, with a way in before a new stream is written. */
+/** A real store, with a way in before something is written. */
 class InterruptibleStore extends LevelStreamStore {
   beforeCreate: () => Promise<void> = () => Promise.resolve();
+  beforeUpdate: (change: Partial<StreamRecord>) => Promise<void> = () => Promise.resolve();
+
+  override async update(...args: Parameters<LevelStreamStore['update']>): Promise<StreamRecord> {
+    await this.beforeUpdate(args[2]);
+    return await super.update(...args);
+  }
 
   override async create(record: StreamRecord, event?: StreamEvent): Promise<void> {
     await this.beforeCreate();
@@ -212,6 +225,43 @@ machine('a stream that cannot be written is refused, and leaves nothing behind',
   const req = controller.request(wish(uid), ALICE, present());
   await controller.hello(uid, [], ALICE);
   assert.is((await req).state, 'provisioned');
+});
+
+machine('an update that cannot be written down is taken back at the gateway, too', async () => {
+  await using made = await fixture();
+  const { controller, store } = made;
+  await using one = await tcpServer(named('a'));
+  await using two = await tcpServer(named('b'));
+  const uid = randomUUID();
+  const req = controller.request(wish(uid), ALICE, present());
+  await controller.hello(uid, [], ALICE);
+  const [entry] = (await req).listeners;
+  if (!entry) return assert.unreachable('no listener');
+  await controller.update(uid, [formatAddress(one.address)], ALICE);
+  store.beforeUpdate = async ({ state }) => {
+    if (state !== 'active') return;
+    store.beforeUpdate = () => Promise.resolve();
+    throw new SciStreamError('SCI_STATE_WRITE', 'The disk is full.');
+  };
+  await refusal(controller.update(uid, [formatAddress(two.address)], ALICE), 'SCI_STATE_WRITE');
+  await eventually(async () => assert.is((await controller.get(uid, ALICE)).record.state, 'active'), 30_000);
+  assert.equal((await controller.get(uid, ALICE)).record.targets, [one.address]);
+  assert.is(await exchange(entry, 'x'), 'ax');
+});
+
+machine('a release that failed is made again, and the first reason stays the reason', async () => {
+  await using made = await fixture();
+  const { controller, gateway } = made;
+  const uid = randomUUID();
+  gateway.beforeRelease = () => Promise.reject(new SciStreamError('SCI_RUNTIME_UNREACHABLE', 'It is away.'));
+  await refusal(controller.request(wish(uid), ALICE, AbortSignal.abort()), 'SCI_CLIENT_GONE');
+  assert.is((await controller.get(uid, ALICE)).record.state, 'releasing');
+  await refusal(controller.release(uid, ALICE), 'SCI_RUNTIME_UNREACHABLE');
+  gateway.beforeRelease = () => Promise.resolve();
+  await eventually(() => assert.is(controller.counts().streams, 0), 60_000);
+  const { record } = await controller.get(uid, ALICE);
+  assert.equal([record.state, record.error?.code], ['failed', 'SCI_CLIENT_GONE']);
+  assert.is((await gateway.describe()).portsInUse, 0);
 });
 
 machine('what was allowed for a stream is not done to the next one of that uid', async () => {

@@ -46,8 +46,12 @@ interface Stream {
   readonly s2ds: S2DS;
   readonly listeners: readonly ReservedListener[];
   readonly probes: StreamProbes;
-  /** Emits `restarts` when the number of restarts changes, or never will again. */
+  /** Emits `restarts` when the number of restarts changes, or never will again, and `end` when there is an `end`. */
   readonly changes: EventEmitter;
+  /** How it has ended, once somebody wants to know. */
+  end?: { readonly error: S2DSException | undefined };
+  /** That somebody wants to know. */
+  following?: boolean;
   /** As the store has it. */
   kept: GatewayStream;
 }
@@ -179,18 +183,24 @@ export class EmbeddedDataServer implements DataServer {
     return { ...status, restarts: Math.max(status.restarts, kept.restarts?.count ?? 0) };
   }
 
-  async ended(uid: string): Promise<S2DSException | undefined> {
+  /** @param signal Aborts when nobody waits any more, and then it rejects with that: what waits for a stream lives as long. */
+  async ended(uid: string, signal?: AbortSignal): Promise<S2DSException | undefined> {
     await this.#orphans.adopted(uid);
-    return await this.#stream(uid).s2ds.ended(uid);
+    const stream = this.#stream(uid);
+    if (!stream.following) this.#follow(uid, stream);
+    stream.following = true;
+    if (!stream.end) await once(stream.changes, 'end', { signal });
+    return stream.end?.error;
   }
 
-  async restarted(uid: string, seen: number): Promise<Restarts | undefined> {
+  /** @param signal As of `ended`. */
+  async restarted(uid: string, seen: number, signal?: AbortSignal): Promise<Restarts | undefined> {
     await this.#orphans.adopted(uid);
     for (;;) {
       const stream = this.#streams.get(uid);
       const { restarts } = stream?.kept ?? {};
       if (!stream || (restarts && restarts.count > seen)) return restarts;
-      await once(stream.changes, 'restarts');
+      await once(stream.changes, 'restarts', { signal });
     }
   }
 
@@ -319,6 +329,17 @@ export class EmbeddedDataServer implements DataServer {
     await this.#store.delete(uid);
   }
 
+  /** Once for each stream, however many ask and go: a promise holds on to all who ever waited for it. */
+  #follow(uid: string, stream: Stream): void {
+    const tell = (error: S2DSException | undefined): void => {
+      stream.end = { error };
+      stream.changes.emit('end');
+    };
+    stream.s2ds.ended(uid).then(tell, (error: unknown) =>
+      tell(S2DSException.is(error) ? error : new S2DSException('SCI_BUG', messageOf(error), { cause: error })),
+    );
+  }
+
   #keep(uid: string, change: Change | ((kept: GatewayStream) => Change), options?: WriteOptions): Promise<void> {
     return this.#keeping.run(uid, async () => {
       const stream = this.#stream(uid);
@@ -330,7 +351,7 @@ export class EmbeddedDataServer implements DataServer {
 
   #charge(uid: string, s2ds: S2DS, listeners: readonly ReservedListener[], host: string, kept: GatewayStream): void {
     const probes = new StreamProbes(this.#ports, uid, host);
-    this.#streams.set(uid, { s2ds, listeners, probes, changes: new EventEmitter(), kept });
+    this.#streams.set(uid, { s2ds, listeners, probes, changes: new EventEmitter().setMaxListeners(0), kept });
   }
 
   /** Never rejects. */

@@ -26,6 +26,8 @@ export class GatewayLink {
   /** Whether anything was logged about it: from then on only changes are. */
   #reported = false;
   #lost = true;
+  /** Why it did not answer when it was opened. */
+  #unanswered: SciStreamError | undefined;
   #closed = false;
   #wake: () => void = () => undefined;
   #following: Promise<void> = Promise.resolve();
@@ -59,24 +61,30 @@ export class GatewayLink {
       await this.dataServer.open();
     } catch (error) {
       if (!this.remote || toSciStreamError(error).code === 'SCI_CONFIG_INVALID') throw error;
+      this.#unanswered = toSciStreamError(error);
     }
   }
 
   /** Called once, after `open`; from then on it may be up. @param uids Tells its streams, now and whenever it comes back. */
   async begin(uids: () => readonly string[]): Promise<void> {
     if (this.remote) {
-      this.dataServer.onLost?.(() => {
-        this.#lost = true;
-        // While it is down the pauses must not be cut short, or a daemon that dies at once would be asked all the time.
-        if (!this.#error) this.#wake();
-      });
-      await this.#check(uids);
+      this.dataServer.onLost?.(() => this.recheck());
+      // Not asked twice before the others are commanded.
+      if (this.#unanswered) this.#report(this.#unanswered);
+      else await this.#check(uids);
       this.#following = this.#follow(uids);
       return;
     }
     await this.dataServer.keep(uids());
     this.#description = await this.dataServer.describe();
     this.#error = undefined;
+  }
+
+  /** Has it told once more which streams it has to keep. */
+  recheck(): void {
+    this.#lost = true;
+    // While it is down the pauses must not be cut short, or a daemon that dies at once would be asked all the time.
+    if (!this.#error) this.#wake();
   }
 
   /** Asks it once more what it is; when it does not answer, what is known stays. */

@@ -97,8 +97,7 @@ export class GatewayPool {
    * @throws SCI_CONFIG_INVALID when there is none of that name
    */
   of(name: string): DataServer {
-    const [only] = this.links;
-    const link = this.links.length === 1 ? only : this.#find(name);
+    const link = this.#link(name);
     if (link) return link.dataServer;
     throw new SciStreamError(
       'SCI_CONFIG_INVALID',
@@ -107,6 +106,18 @@ export class GatewayPool {
         suggestions: [`Put ${name} back; to remove a gateway, drain it first and let its streams end.`],
       },
     );
+  }
+
+  /** The same, for what is of no use later. @throws why it is down, at once */
+  reachable(name: string): DataServer {
+    const error = this.#link(name)?.error;
+    if (error) throw error;
+    return this.of(name);
+  }
+
+  /** Has a gateway that is a daemon told once more which streams it has to keep. */
+  recheck(name: string): void {
+    this.#link(name)?.recheck();
   }
 
   /** What a gateway told of itself last. @throws SCI_CONFIG_INVALID when there is none of that name */
@@ -178,6 +189,11 @@ export class GatewayPool {
     return new SciStreamError('SCI_NAME_INVALID', `There is no gateway ${quote(name)} here.`, {
       suggestions: [`Use ${[...names].join(' or ')}.`],
     });
+  }
+
+  /** Where there is only one, its name does not matter. */
+  #link(name: string): GatewayLink | undefined {
+    return this.links.length === 1 ? this.links[0] : this.#find(name);
   }
 
   #find(name: string): GatewayLink | undefined {

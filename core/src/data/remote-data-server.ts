@@ -24,6 +24,8 @@ const CALL_TIMEOUT_MS = 60_000;
 const RETRY_MS = 1_000;
 /** For a call that is answered at once by a daemon that is well. */
 const DESCRIBE_TIMEOUT_MS = 5_000;
+/** A connection may be forgotten by what is between, without a word; TCP itself would take a quarter of an hour to notice. */
+const SIGNS_OF_LIFE = { pingIntervalMs: 10_000, pingTimeoutMs: 10_000 } as const;
 /** Pauses before a call is repeated whose answer was lost, such as by a restart of the daemon. */
 const REPEATS_MS = [250, 1_000];
 
@@ -46,7 +48,7 @@ export class RemoteDataServer implements DataServer {
     private readonly tls?: LinkTls,
   ) {
     const origin = tls ? `https://${socket}` : 'http://localhost';
-    this.#sessions = new GuardedSessions(origin, {}, { createConnection: () => this.#connect() });
+    this.#sessions = new GuardedSessions(origin, SIGNS_OF_LIFE, { createConnection: () => this.#connect() });
     const transport = createGrpcTransport({
       baseUrl: this.#sessions.authority,
       defaultTimeoutMs: CALL_TIMEOUT_MS,
@@ -108,7 +110,7 @@ export class RemoteDataServer implements DataServer {
   }
 
   async status(uid: string): Promise<S2DSStatus> {
-    return fromStatus(await this.#call(() => this.#client.status({ uid })));
+    return fromStatus(await this.#call(() => this.#client.status({ uid }, { timeoutMs: DESCRIBE_TIMEOUT_MS })));
   }
 
   async ended(uid: string): Promise<S2DSException | undefined> {

@@ -8,7 +8,7 @@ import {
   type Http2ServerResponse,
   type ServerHttp2Session,
 } from 'node:http2';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { createContextValues, type ConnectRouter } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
@@ -26,6 +26,9 @@ import { errorStatus } from './interceptors.js';
 import { connectResultsMessage, microseconds, statisticsMessage, statusMessage } from '../rpc/messages.js';
 import { fromReserveMessage, reserveMessage } from '../rpc/reserve-request.js';
 import { lockState } from './state-lock.js';
+
+/** A control server that vanished without a word would otherwise hold what waits for its streams. */
+const KEEPALIVE_MS = 30_000;
 
 /** The keys of the same names in the configuration. */
 export interface DataServerDaemonSettings {
@@ -72,6 +75,7 @@ export class DataServerDaemon {
       const { tls } = this.settings;
       const server = tls ? await mutualTlsServer(tls, handler, this.log) : createServer(handler);
       this.#server = server;
+      server.on('connection', (socket: Socket) => socket.setKeepAlive(true, KEEPALIVE_MS));
       server.on('session', (session: ServerHttp2Session) => {
         this.#sessions.add(session);
         session.once('close', () => this.#sessions.delete(session));
@@ -164,6 +168,13 @@ async function removeStale(path: string): Promise<void> {
   await rm(path, { force: true });
 }
 
+/** Who is gone hears nothing any more. */
+const unlessGone =
+  (signal: AbortSignal) =>
+  (error: unknown): undefined => {
+    if (!signal.aborted) throw error;
+  };
+
 function routes(router: ConnectRouter, gateway: EmbeddedDataServer): void {
   router.service(DataServer, {
     describe: () => gateway.describe(),
@@ -191,8 +202,8 @@ function routes(router: ConnectRouter, gateway: EmbeddedDataServer): void {
       return { statistics: (await gateway.release(uid)).map(statisticsMessage) };
     },
     status: async ({ uid }) => statusMessage(await gateway.status(uid)),
-    async awaitEnd({ uid }) {
-      const error = await gateway.ended(uid);
+    async awaitEnd({ uid }, { signal }) {
+      const error = await gateway.ended(uid, signal).catch(unlessGone(signal));
       return statusMessage({
         state: error ? 'failed' : 'running',
         restarts: 0,
@@ -200,8 +211,8 @@ function routes(router: ConnectRouter, gateway: EmbeddedDataServer): void {
         ...(error ? { error } : {}),
       });
     },
-    async awaitRestart({ uid, seen }) {
-      const restarts = await gateway.restarted(uid, seen);
+    async awaitRestart({ uid, seen }, { signal }) {
+      const restarts = await gateway.restarted(uid, seen, signal).catch(unlessGone(signal));
       return { count: restarts?.count ?? 0, last: [...(restarts?.last ?? [])] };
     },
     handover: async ({ uid }) => reserveMessage(await gateway.handover(uid)),

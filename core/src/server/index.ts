@@ -4,6 +4,7 @@ import 'reflect-metadata';
 export { AuditedAuthenticator } from '../auth/audited.js';
 export { OwnerPolicy, ownerOf } from '../auth/owner-policy.js';
 export { EmbeddedDataServer } from '../data/embedded-data-server.js';
+export { RemoteDataServer } from '../data/remote-data-server.js';
 export { GatewayLink, type GatewayFacts } from '../data/gateway-link.js';
 export { GatewayPool, type GatewayLoad, type GatewayStatus, type GatewayWish } from '../data/gateway-pool.js';
 export { GatewayStore, type GatewayStream } from '../data/gateway-store.js';

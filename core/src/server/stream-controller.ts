@@ -1,4 +1,5 @@
 import { EventEmitter, once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { inject, injectable } from 'tsyringe';
 import { parseAddress, type Address } from '../address.js';
@@ -20,6 +21,8 @@ import { TOKENS } from './tokens.js';
 /** How long a HELLO that overtook its `req` waits for it (protocol.md §2). */
 const EARLY_HELLO_MS = 2_000;
 const MAX_TARGETS = 4096;
+/** How long a start waits for what an earlier process has left half done, ms; it is done all the same. */
+const RESUME_MS = 3_000;
 
 /** What a control server grants at most: key `limits` of its configuration. To be looked up anew each time: it may change. */
 export interface Limits {
@@ -73,7 +76,10 @@ export class StreamController {
     await this.store.open();
     const left = (await this.store.list()).filter(({ state }) => !isFinal(state));
     await this.gateways.open(left.flatMap(({ gateway, leaving }) => [gateway, ...(leaving ? [leaving.gateway] : [])]));
-    await Promise.all(left.map((record) => this.#machine(record).resume()));
+    const resumed = Promise.all(left.map((record) => this.#machine(record).resume()));
+    // A gateway that does not answer must not keep the others from being commanded.
+    const settled = await Promise.race([resumed.then(() => true), sleep(RESUME_MS, false, { ref: false })]);
+    if (!settled) this.log.warn({}, 'some streams of an earlier process are not settled yet: a gateway does not answer');
     await this.gateways.begin(() => [...this.#live.values()].flatMap(({ loads }) => loads));
     if (left.length > 0) this.log.info({ streams: left.length }, 'took charge of the streams of an earlier process');
   }
@@ -266,6 +272,7 @@ export class StreamController {
     const machine = new StreamMachine(record, {
       store: this.store,
       dataServer: (gateway) => this.gateways.of(gateway),
+      onStray: (gateway) => this.gateways.recheck(gateway),
       log: this.log,
       helloTimeoutMs: this.limits.helloTimeoutMs,
       onEnd: (uid) => void this.#live.delete(uid),
@@ -347,7 +354,7 @@ export class StreamController {
   async #view(record: StreamRecord): Promise<StreamView> {
     if (record.state !== 'provisioned' && record.state !== 'active' && record.state !== 'updating') return { record };
     try {
-      return { record, status: await this.gateways.of(record.gateway).status(record.uid) };
+      return { record, status: await this.gateways.reachable(record.gateway).status(record.uid) };
     } catch (error) {
       // Not to be asked is not to have failed: a proxy or data server that is late may forward all the same.
       return { record, error: toSciStreamError(error) };

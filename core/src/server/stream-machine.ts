@@ -5,16 +5,18 @@ import type { GatewayLoad } from '../data/gateway-pool.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import { isFinal, type StoreOptions, type StreamEvent, type StreamRecord, type StreamStore } from '../stream-store.js';
-import { KeyedLock } from '../wait.js';
+import { KeyedLock, within } from '../wait.js';
 import { helloTimeout, released, wrongState } from './stream-errors.js';
 import { happened } from './stream-events.js';
 import { StreamMover, type Placing } from './stream-move.js';
 import { watchProxy } from './stream-watch.js';
 
-/** After a failed clean-up of a stream that ended by itself, ms: nobody else would ask for it again. */
+/** After a clean-up that failed, ms: who asked for it may not ask again. */
 const CLEANUP_RETRY_MS = 10_000;
 /** Until a gateway is asked again about an update whose end it could not tell, ms. */
 const SETTLE_RETRY_MS = 3_000;
+/** How long the end of the daemon waits for a gateway that does not answer, ms; the next one repeats the call. */
+const DETACH_MS = 10_000;
 /** Timers of Node.js hold 31 bits of ms. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
@@ -25,6 +27,8 @@ export interface MachineParts {
   readonly dataServer: (gateway: string) => DataServer;
   readonly log: Logger;
   readonly helloTimeoutMs: number;
+  /** A gateway may have something of a stream for which nobody will ask again. */
+  readonly onStray: (gateway: string) => void;
   /** Called once, when nothing can happen to the stream any more. */
   readonly onEnd: (uid: string) => void;
 }
@@ -70,10 +74,11 @@ export class StreamMachine {
   ) {
     this.#record = record;
     this.#changes.setMaxListeners(0);
-    const { log, dataServer } = parts;
+    const { log, dataServer, onStray } = parts;
     this.#moves = new StreamMover({
       record: () => this.#record,
       dataServer,
+      onStray,
       log,
       interruptible: (call) => this.#interruptible(call),
       change: (change, event) => this.#change(change, event),
@@ -90,9 +95,12 @@ export class StreamMachine {
     this.#reserved.catch(() => undefined);
   }
 
-  /** Goes on where an earlier process of this control server left the stream, which the data server has charge of. */
+  /**
+   * Goes on where an earlier process of this control server left the stream, which the data server has charge of. It may take
+   * minutes where that does not answer.
+   */
   async resume(): Promise<void> {
-    const { uid, state, createdAt } = this.#record;
+    const { uid, state, createdAt, error } = this.#record;
     this.#resumed = true;
     this.#stored = true;
     if (state === 'reserving') {
@@ -101,16 +109,16 @@ export class StreamMachine {
       );
     }
     if (state === 'releasing') {
-      return await this.#fail(released(uid));
+      return await this.#fail(error ? new SciStreamError(error.code, error.message, error) : released(uid));
     }
     if (state === 'waiting') {
       return this.#awaitHello(Date.parse(createdAt) + this.parts.helloTimeoutMs - Date.now());
     }
-    if (state === 'updating') await this.#serial(() => this.#settleUpdate());
     await this.parts.store.note(uid, happened('adopted', undefined, 'after a restart of the control server'));
     this.#greet();
     this.#watch();
     this.#moves.lookBack();
+    if (state === 'updating') await this.#serial(() => this.#settleUpdate());
   }
 
   /** Whether its `req` was lost with an earlier process, so that the client may send it again. */
@@ -118,11 +126,14 @@ export class StreamMachine {
     return this.#resumed && !this.#awaited;
   }
 
-  /** Leaves the stream as it is: ends the waiting `req` and every timer, and lets the call in progress finish. */
+  /** Leaves the stream as it is: ends the waiting `req` and every timer, and lets the call in progress finish, for a while. */
   async detach(reason: SciStreamError): Promise<void> {
     this.#detached = true;
     this.#abandon(reason);
-    await this.#serial(() => Promise.resolve());
+    const finished = this.#serial(() => Promise.resolve());
+    await within(finished, DETACH_MS, () => new Error('late')).catch((error: unknown) => {
+      this.parts.log.warn({ uid: this.#record.uid, error: messageOf(error) }, 'a call to its gateway is given up');
+    });
     clearTimeout(this.#lifetime);
     clearTimeout(this.#helloTimer);
     clearTimeout(this.#settling);
@@ -214,16 +225,18 @@ export class StreamMachine {
       this.#mustLive('UPDATE');
       if (state === 'reserving' || state === 'waiting') throw wrongState(this.#record, 'UPDATE', 'Say HELLO first.');
       await this.#change({ state: 'updating', asked: targets });
+      let told = false;
       try {
         await this.#setTargets(uid, targets);
+        told = true;
+        await this.#nowInForce(targets, by);
       } catch (error) {
-        // Whether the gateway has the new targets nobody knows, and it may put them in force whenever it comes back.
-        if (toSciStreamError(error).code === 'SCI_S2DS_UNREACHABLE') this.#settleLater();
-        else await this.#change({ state, asked });
+        // Where it did not answer, nobody knows whether it has them, and it may put them in force whenever it comes back.
+        const unsure = told || toSciStreamError(error).code === 'SCI_S2DS_UNREACHABLE';
+        if (unsure || !(await this.#restore({ state, asked }))) this.#settleLater();
         throw error;
       }
       await this.#moves.retarget(targets);
-      await this.#nowInForce(targets, by);
     });
     return this.#record;
   }
@@ -242,6 +255,14 @@ export class StreamMachine {
     return this.#record;
   }
 
+  /** @returns whether it could be written */
+  #restore(before: Pick<StreamRecord, 'state' | 'asked'>): Promise<boolean> {
+    return this.#change(before).then(
+      () => true,
+      () => false,
+    );
+  }
+
   async #nowInForce(targets: readonly Address[], by: string | undefined, how = ''): Promise<void> {
     const inForce = this.#record.listeners.flatMap((_, i) => targets[i % targets.length] ?? []);
     const detail = `${targets.map(formatAddress).join(' ')}${how}`;
@@ -249,14 +270,21 @@ export class StreamMachine {
   }
 
   /**
-   * Ends the stream and gives everything back. Idempotent.
-   * @param reason Why a `req` that still waits fails, and for the record when it was an error.
+   * Ends the stream and gives everything back. Idempotent. When it throws, it is tried again until nothing is left.
+   * @param reason Why a `req` that still waits fails, and for the record when it was an error. The first one counts.
    */
   async release(reason: SciStreamError, by?: string): Promise<StreamRecord> {
-    this.#over ??= reason;
-    this.#interrupt?.(this.#over);
-    this.#abandon(this.#over);
-    await this.#serial(() => this.#release(reason, by));
+    const first = (this.#over ??= reason);
+    this.#interrupt?.(first);
+    this.#abandon(first);
+    try {
+      await this.#serial(() => this.#release(first, by));
+    } catch (error) {
+      clearTimeout(this.#lifetime);
+      const again = (): void => void this.#fail(first);
+      if (!this.#detached) this.#lifetime = setTimeout(again, CLEANUP_RETRY_MS).unref();
+      throw error;
+    }
     return this.#record;
   }
 
@@ -317,16 +345,16 @@ export class StreamMachine {
   async #release(reason: SciStreamError, by: string | undefined): Promise<void> {
     if (isFinal(this.#record.state)) return;
     const { uid } = this.#record;
+    clearTimeout(this.#helloTimer);
     if (!this.#stored) return this.#forget();
-    await this.#change({ state: 'releasing' }, undefined, { owed: true });
-    const final = await this.#dataServer.release(uid);
-    await this.#moves.release();
-    // Not before: when this release fails and is not repeated, the end of the lifetime does it.
-    clearTimeout(this.#lifetime);
     const failed = reason.code !== 'SCI_STREAM_RELEASED';
     const error = failed ? { error: reason.toJSON() } : {};
+    await this.#change({ state: 'releasing', ...error }, undefined, { owed: true });
+    const final = await this.#dataServer.release(uid);
+    await this.#moves.release();
+    clearTimeout(this.#lifetime);
     const state = failed ? 'failed' : 'released';
-    const change = { state, final, leaving: undefined, ...error } as const;
+    const change = { state, final, leaving: undefined } as const;
     await this.#change(change, happened(state, by, reason.message), { owed: true });
     this.parts.log.info({ uid, state: this.#record.state, reason: reason.code }, 'stream ended');
     this.parts.onEnd(uid);
@@ -370,16 +398,11 @@ export class StreamMachine {
     this.#lifetime = setTimeout(over, Math.min(left, LONGEST_TIMER_MS)).unref();
   }
 
-  /** Releases because of `reason`, which matters more than what goes wrong on the way; that is tried again. Never rejects. */
+  /** Releases because of `reason`, which matters more than what goes wrong on the way. Never rejects. */
   async #fail(reason: SciStreamError): Promise<void> {
-    try {
-      await this.release(reason);
-    } catch (error) {
-      this.parts.log.error({ uid: this.#record.uid, error: messageOf(error) }, 'stream could not be cleaned up');
-      if (this.#detached) return;
-      clearTimeout(this.#lifetime);
-      this.#lifetime = setTimeout(() => void this.#fail(reason), CLEANUP_RETRY_MS).unref();
-    }
+    await this.release(reason).catch((error: unknown) => {
+      this.parts.log.error({ uid: this.#record.uid, error: messageOf(error) }, 'stream could not be cleaned up yet');
+    });
   }
 
   #expire(): void {

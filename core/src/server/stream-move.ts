@@ -3,11 +3,17 @@ import type { DataServer, Reservation, ReserveRequest } from '../data/data-serve
 import { messageOf, SciStreamError, toSciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import { isFinal, type StreamEvent, type StreamRecord } from '../stream-store.js';
+import { within } from '../wait.js';
 import { wrongState } from './stream-errors.js';
 import { happened } from './stream-events.js';
 
 /** How often it is looked whether a gateway that the stream has left is still of use, ms. */
 const LOOK_MS = 2_000;
+/** What the gateway that a stream has left may take of the time of the stream, ms: it may be left because it is not well. */
+const LEFT_MS = 2_000;
+
+/** How long telling it new targets may take, ms. */
+const TELL_MS = 20_000;
 
 /** Of a stream that is on one gateway, as nearly all are whenever one is placed. */
 const NOWHERE: readonly string[] = [];
@@ -19,6 +25,8 @@ export type Placing = (take: (gateway: string) => void) => Promise<void>;
 export interface Moving {
   readonly record: () => StreamRecord;
   readonly dataServer: (gateway: string) => DataServer;
+  /** A gateway may have something of the stream for which nobody will ask again. */
+  readonly onStray: (gateway: string) => void;
   readonly log: Logger;
   /** Gives a call a signal that aborts when the stream ends. One at a time. */
   readonly interruptible: <T>(call: (signal: AbortSignal) => Promise<T>) => Promise<T>;
@@ -33,6 +41,9 @@ export class StreamMover {
   #there: string | undefined;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
+  /** What the gateway of before has still to be told, and that it is being told. */
+  #wanted: readonly Address[] | undefined;
+  #telling: Promise<void> | undefined;
 
   constructor(private readonly stream: Moving) {}
 
@@ -64,21 +75,22 @@ export class StreamMover {
     this.#timer = setTimeout(() => void this.#look(), ms).unref();
   }
 
-  /** Has connections that still come to the gateway of before go where all others go. Never rejects. */
+  /** Has connections that still come to the gateway of before go where all others go, sooner or later. Never rejects. */
   async retarget(targets: readonly Address[]): Promise<void> {
-    const { uid, leaving } = this.#record;
-    if (!leaving) return;
-    const { dataServer, interruptible, log } = this.stream;
-    const left = dataServer(leaving.gateway);
-    await interruptible((signal) => left.updateTargets(uid, targets, signal)).catch((error: unknown) =>
-      log.warn({ uid, error: messageOf(error) }, 'old targets stay on the gateway of before'),
-    );
+    if (!this.#record.leaving) return;
+    this.#wanted = targets;
+    this.#telling ??= this.#tell().finally(() => (this.#telling = undefined));
+    await within(this.#telling, LEFT_MS, () => new Error('late')).catch(() => undefined);
   }
 
-  /** Gives back at once what it has on the gateway that it has left. A data server that is away does that when it is back. */
+  /** Gives back at once what it has on the gateway that it has left. A data server that does not answer does that later. */
   async release(): Promise<void> {
-    await this.#releaseLeft().catch((error: unknown) => {
+    const { leaving } = this.#record;
+    const late = (): SciStreamError =>
+      new SciStreamError('SCI_S2DS_UNREACHABLE', `Gateway ${leaving?.gateway ?? ''} does not answer.`);
+    await within(this.#releaseLeft(), LEFT_MS, late).catch((error: unknown) => {
       if (toSciStreamError(error).code !== 'SCI_S2DS_UNREACHABLE') throw error;
+      if (leaving) this.stream.onStray(leaving.gateway);
     });
   }
 
@@ -103,8 +115,9 @@ export class StreamMover {
       const detail = `${gateway} → ${reservation.gateway}: ${reservation.listeners.map(formatAddress).join(' ')}`;
       await this.stream.change({ ...reservation, restarts: 0, leaving }, happened('moved', by, detail));
     } catch (error) {
-      await there.release(uid).catch((failure: unknown) => {
-        log.error({ uid, gateway: there.name, error: messageOf(failure) }, 'stays there until its next start');
+      await within(there.release(uid), LEFT_MS, () => new Error('no answer')).catch((failure: unknown) => {
+        log.error({ uid, gateway: there.name, error: messageOf(failure) }, 'stays there until it is told once more');
+        this.stream.onStray(there.name);
       });
       throw error;
     }
@@ -118,7 +131,9 @@ export class StreamMover {
     try {
       const over = Date.now() >= Date.parse(leaving.until);
       if (!over && (await isUsed(dataServer(leaving.gateway), dataServer(gateway), uid))) return;
-      await this.stream.serial(() => this.#leave());
+      // Not while it keeps the stream from being commanded: the gateway may not answer for minutes.
+      await this.#releaseLeft();
+      await this.stream.serial(() => this.#left(leaving.gateway));
     } catch (error) {
       log.debug({ uid, error: messageOf(error) }, 'the gateway that the stream has left cannot be asked');
     } finally {
@@ -126,11 +141,26 @@ export class StreamMover {
     }
   }
 
-  async #leave(): Promise<void> {
+  async #left(gateway: string): Promise<void> {
     const { leaving, state } = this.#record;
-    if (this.#stopped || !leaving || isFinal(state)) return;
-    await this.#releaseLeft();
-    await this.stream.change({ leaving: undefined }, happened('left', undefined, leaving.gateway));
+    if (this.#stopped || leaving?.gateway !== gateway || isFinal(state)) return;
+    await this.stream.change({ leaving: undefined }, happened('left', undefined, gateway));
+  }
+
+  /** Tells the gateway of before what is wanted by now, until that is so. Never rejects. */
+  async #tell(): Promise<void> {
+    const { dataServer, log } = this.stream;
+    while (this.#wanted) {
+      const targets = this.#wanted;
+      this.#wanted = undefined;
+      const { uid, leaving } = this.#record;
+      if (this.#stopped || !leaving) return;
+      try {
+        await dataServer(leaving.gateway).updateTargets(uid, targets, AbortSignal.timeout(TELL_MS));
+      } catch (error) {
+        log.warn({ uid, error: messageOf(error) }, 'old targets stay on the gateway of before');
+      }
+    }
   }
 
   async #releaseLeft(): Promise<void> {

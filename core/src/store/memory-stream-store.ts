@@ -27,6 +27,8 @@ export class MemoryStreamStore implements StreamStore {
   readonly #records = new Map<string, StreamRecord>();
   readonly #events = new Map<string, readonly NumberedEvent[]>();
   readonly #lock = new KeyedLock();
+  /** Streams on their way into the store: of one that had the uid before nothing may be forgotten any more. */
+  readonly #creating = new Set<string>();
 
   create(record: StreamRecord, event?: StreamEvent): Promise<void> {
     return this.#lock.run(record.uid, async () => {
@@ -37,7 +39,9 @@ export class MemoryStreamStore implements StreamStore {
         });
       }
       const first = event && { uid: record.uid, event: { ...event, number: 1 } };
-      await this.#commit({ record, ...(first && { event: first }), forget: known ? [record.uid] : [], outdated: [] });
+      this.#creating.add(record.uid);
+      const change = { record, ...(first && { event: first }), forget: known ? [record.uid] : [], outdated: [] };
+      await this.#commit(change).finally(() => this.#creating.delete(record.uid));
     });
   }
 
@@ -143,7 +147,9 @@ export class MemoryStreamStore implements StreamStore {
 
   /** Ended streams that are too many once `uid` has ended too. */
   #tooOld(uid: string): string[] {
-    const ended = [...this.#records.values()].filter((one) => isFinal(one.state) && one.uid !== uid);
+    const ended = [...this.#records.values()].filter(
+      (one) => isFinal(one.state) && one.uid !== uid && !this.#creating.has(one.uid),
+    );
     return ended.slice(0, Math.max(0, ended.length + 1 - REMEMBERED)).map((one) => one.uid);
   }
 }
