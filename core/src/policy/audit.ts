@@ -14,7 +14,7 @@ import type { Identity } from '../authenticator.js';
 import { ownerOf } from '../auth/owner-policy.js';
 import { SciStreamError, systemCode, toSciStreamError } from '../errors.js';
 import type { Action, Granted, Policy } from '../policy.js';
-import { Refusal } from './rule-set.js';
+import { Refusal } from './refusal.js';
 
 /** Key `audit` of the configuration. */
 export interface AuditSettings {
@@ -127,8 +127,8 @@ export class AuditedPolicy implements Policy {
       granted = await this.policy.check(identity, action);
     } catch (error) {
       const { code, message } = toSciStreamError(error);
-      const rule = error instanceof Refusal ? error.rule : undefined;
-      this.log.append({ ...asked, decision: 'refused', rule, code, reason: message });
+      const { rule, reason } = error instanceof Refusal ? error : { rule: undefined, reason: message };
+      this.log.append({ ...asked, decision: 'refused', rule, code, reason });
       throw error;
     }
     const inForce = granted.targets && { inForce: granted.targets.map(formatAddress) };
