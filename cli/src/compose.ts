@@ -7,13 +7,12 @@ import {
   clientTrust,
   createProviders,
   DataServerDaemon,
+  decisionsOf,
   EmbeddedDataServer,
   findPlugins,
-  OwnerPolicy,
   readKeyPair,
   registerServer,
   requireAuth,
-  RulesPolicy,
   TOKENS,
   type ControlServer,
   type FoundPlugin,
@@ -57,7 +56,7 @@ export function policyOf(config: S2csConfig, plugins: readonly FoundPlugin[]): P
     const defaults = config.gateways.find(({ name }) => name === gateway);
     return providers.resolve(proxy || (defaults?.proxy ?? ''), runtime || (defaults?.runtime ?? ''));
   };
-  return config.policy === undefined ? new OwnerPolicy(config.encryption) : new RulesPolicy(config.policy, placing);
+  return decisionsOf(config, placing);
 }
 
 /**

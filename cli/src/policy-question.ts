@@ -1,5 +1,6 @@
 import { parseAddress, parseDuration, parseRate, SciStreamError, type Action, type Identity } from '@scistream/core';
 import type { S2csConfig } from '@scistream/core/config';
+import { parseSources } from '@scistream/core/server';
 
 /** What somebody asks a policy, as the flags of `policy check` say it. */
 export interface Question {
@@ -17,11 +18,22 @@ export interface Question {
   readonly lifetime?: string | undefined;
   readonly streams: number;
   readonly target?: readonly string[] | undefined;
+  /** Of a stream that is updated: the networks from which it accepts connections. */
+  readonly source?: readonly string[] | undefined;
 }
 
-/** @param as `issuer:subject`; the subject begins after the last colon. @throws SCI_USAGE */
-export function identityOf({ as, group, admin }: Pick<Question, 'as' | 'group' | 'admin'>): Identity {
-  const at = as.lastIndexOf(':');
+/**
+ * @param as `issuer:subject`. Both may have colons: the issuer is the longest that an authenticator of the configuration
+ * has; without any such it ends before the first colon.
+ * @throws SCI_USAGE
+ */
+export function identityOf(
+  { as, group, admin }: Pick<Question, 'as' | 'group' | 'admin'>,
+  { auth }: Pick<S2csConfig, 'auth'>,
+): Identity {
+  const known = auth.map(({ use, issuer }) => (typeof issuer === 'string' ? issuer : use));
+  const fits = known.filter((issuer) => as.startsWith(`${issuer}:`)).map(({ length }) => length);
+  const at = fits.length > 0 ? Math.max(...fits) : as.indexOf(':');
   if (at < 1 || at === as.length - 1) {
     throw new SciStreamError('SCI_USAGE', `--as ${as} is not issuer:subject.`, {
       suggestions: ['Write for example --as token:alice.'],
@@ -30,17 +42,25 @@ export function identityOf({ as, group, admin }: Pick<Question, 'as' | 'group' |
   return { issuer: as.slice(0, at), subject: as.slice(at + 1), admin, ...(group && { groups: group }) };
 }
 
-/** The action on a stream of the caller's own. @throws SCI_ADDRESS_INVALID, SCI_RATE_INVALID, SCI_DURATION_INVALID */
-export function actionOf(question: Question, { gateways }: S2csConfig): Action {
-  const { action, role, proxy = '', runtime = '', encryption, connections, streams, target = [] } = question;
+/**
+ * The action on a stream of the caller's own.
+ * @throws SCI_ADDRESS_INVALID, SCI_RATE_INVALID, SCI_DURATION_INVALID; SCI_CONFIG_INVALID for what is no network
+ */
+export function actionOf(question: Question, { gateways, limits }: S2csConfig): Action {
+  const { action, role, proxy = '', runtime = '', encryption, connections, streams, target = [], source } = question;
   const gateway = gateways.find(({ name }) => question.gateway === undefined || name === question.gateway);
   if (!gateway) {
     throw new SciStreamError('SCI_NAME_INVALID', `There is no gateway ${question.gateway} in the configuration.`, {
       suggestions: [`Use ${gateways.map(({ name }) => name).join(' or ')}.`],
     });
   }
+  if (source && action !== 'update') {
+    throw new SciStreamError('SCI_USAGE', '--source is about a stream that is updated.', {
+      suggestions: ['Add --action update, or leave it out: a stream that is asked for gets the sources of the rule.'],
+    });
+  }
   const lifetimeMs = question.lifetime === undefined ? 0 : parseDuration(question.lifetime);
-  const now = new Date().toISOString();
+  const now = Date.now();
   const asks = action === 'request';
   const stream = {
     uid: '00000000-0000-0000-0000-000000000000',
@@ -55,14 +75,18 @@ export function actionOf(question: Question, { gateways }: S2csConfig): Action {
     runtime: runtime || (asks ? '' : gateway.runtime),
     transport: 'tcp',
     encryption,
-    listeners: [],
+    // Only how many there are counts.
+    listeners: asks
+      ? []
+      : Array.from({ length: connections }, () => ({ host: gateway.wan, port: gateway.ports.first })),
     announced: [],
     targets: [],
     bitsPerSecond: question.rate === undefined ? 0 : parseRate(question.rate),
     rateEnforced: false,
     legacyRate: 0,
-    createdAt: now,
-    expiresAt: now,
+    ...(source && { sources: parseSources(source) }),
+    createdAt: new Date(now).toISOString(),
+    expiresAt: new Date(now + (lifetimeMs || limits.lifetimeMs)).toISOString(),
   } as const;
   if (asks) return { kind: action, stream, connections, lifetimeMs, usage: { streams, bitsPerSecond: 0 } };
   if (action !== 'update') return { kind: action, stream };

@@ -58,6 +58,60 @@ for (const [flags, expected] of [
   });
 }
 
+const withPolicy = async (home: Home, rules: readonly object[], more = ''): Promise<void> => {
+  await configure(home, more);
+  await writeFile(join(home.path, 'policy.yaml'), JSON.stringify({ rules }));
+};
+
+s('policy check knows where the issuer of a caller ends', async ({ home }) => {
+  const auth = [
+    { use: 'certificate', issuer: 'aps' },
+    { use: 'oidc', issuer: 'https://idp.example', audience: 'a' },
+    { use: 'oidc', issuer: 'https://idp.example:8443/lab', audience: 'a' },
+    { use: 'token', tokens: [{ subject: 'x', sha256: '0'.repeat(64) }] },
+  ];
+  const issuers = ['aps', 'https://idp.example:8443/lab', 'token', 'other'];
+  await withPolicy(home, [{ name: 'r', who: { issuers } }], `auth: ${JSON.stringify(auth)}\n`);
+  const check = (as: string) => home.run(['policy', 'check', '--config', 's2cs.conf', '--as', as]);
+  for (const as of ['aps:spiffe://x/alice', 'https://idp.example:8443/lab:alice', 'token:a:b', 'other:a:b']) {
+    const { exitCode, stderr } = await check(as);
+    assert.is(exitCode, 0, `${as}: ${stderr}`);
+  }
+  assert.is((await check('https://idp.example:alice')).exitCode, 6);
+  assert.is((await check('aps:')).exitCode, 2);
+});
+
+s(
+  'policy check asks about the stream that the rule would grant, and tells the operator what a name means',
+  async ({ home }) => {
+    const who = { identities: ['token:alice'] };
+    const lab = {
+      name: 'lab',
+      who,
+      sources: ['198.51.100.7'],
+      limits: { connections: 2, lifetime: '1h', bandwidth: '1Gbps' },
+      targets: { networks: ['10.0.1.0/24'] },
+    };
+    await withPolicy(home, [lab, { name: 'open', who, targets: { networks: ['192.0.2.80'] } }]);
+    const check = (...more: string[]) =>
+      home.run(['policy', 'check', '--config', 's2cs.conf', '--as', 'token:alice', ...more]);
+    const size = ['--connections', '2', '--rate', '1Gbps'];
+    const target = ['--target', '10.0.1.7:5001'];
+    assert.match(
+      (await check(...size, ...target)).stdout,
+      /allowed by lab\.\n.*10\.0\.1\.7:5001\.\n.*198\.51\.100\.7\/32/,
+    );
+    const wide = await check('--connections', '3', ...target);
+    assert.is(wide.exitCode, 6);
+    assert.match(wide.stderr, /Rule lab allows target 10\.0\.1\.7:5001, but not 3 connections/);
+    const made = ['--action', 'update', '--lifetime', '1h', ...size, ...target];
+    assert.match((await check(...made)).stderr, /Rule lab allows target .* but not connections from everywhere/);
+    assert.is((await check(...made, '--source', '198.51.100.7')).exitCode, 0);
+    assert.is((await check('--source', '198.51.100.7')).exitCode, 2);
+    assert.match((await check('--target', 'localhost:1')).stderr, /localhost:1, which means \S+ here, is not allowed/);
+  },
+);
+
 s('config check finds what is wrong with the policy', async ({ home }) => {
   await configure(home);
   await writeFile(join(home.path, 'policy.yaml'), POLICY.replace('roles', 'rolls'));

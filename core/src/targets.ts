@@ -21,7 +21,15 @@ export async function resolveTargets(request: StreamRequest, targets: readonly A
       },
     );
   }
-  const resolved = await Promise.all(targets.map(resolveTarget));
+  // Each name once: all of them wait for the same few threads that look names up.
+  const hosts = new Map<string, Promise<string>>();
+  const resolved = await Promise.all(
+    targets.map(async (target) => {
+      const host = hosts.get(target.host) ?? hostOf(target);
+      hosts.set(target.host, host);
+      return { host: await host, port: target.port };
+    }),
+  );
   const nobody = resolved.find(({ host }) => host === '0.0.0.0' || host === '::');
   if (nobody) {
     throw new S2DSException('SCI_ADDRESS_INVALID', `Target ${formatAddress(nobody)} is no address to connect to.`, {
@@ -38,15 +46,15 @@ export async function resolveTargets(request: StreamRequest, targets: readonly A
   return request.listeners.flatMap((_, i) => resolved[i % resolved.length] ?? []);
 }
 
-async function resolveTarget({ host, port }: Address): Promise<Address> {
-  if (isIP(host) !== 0) return { host, port };
+async function hostOf({ host, port }: Address): Promise<string> {
+  if (isIP(host) !== 0) return host;
   const fail = (cause?: unknown): S2DSException =>
     new S2DSException('SCI_TARGET_UNRESOLVED', `Host ${host} of target ${host}:${port} cannot be resolved here.`, {
       cause,
       suggestions: ['Check the name, or give an IP address that the gateway can reach.'],
     });
   try {
-    return { host: (await within(lookup(host), RESOLVE_TIMEOUT_MS, fail)).address, port };
+    return (await within(lookup(host), RESOLVE_TIMEOUT_MS, fail)).address;
   } catch (error) {
     throw S2DSException.is(error) ? error : fail(error);
   }

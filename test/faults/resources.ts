@@ -1,8 +1,10 @@
 /** Disks that are full or cannot be written, too few file descriptors, and a network that is gone. */
 import { createHash, randomUUID } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { formatAddress } from '@scistream/core';
-import { eventually } from '@scistream/core/testing';
+import { eventually, temporaryDirectory } from '@scistream/core/testing';
 import type { Peer } from '../support/clients.js';
 import { island } from '../support/namespaces.js';
 import type { Fault } from './fault.js';
@@ -146,12 +148,21 @@ const clientAway: Fault = {
   needs: ['root', 'ip', 'netns'],
   async run() {
     await using there = await island();
-    // On an address that others reach, somebody has to be asked who he is.
+    // On an address that others reach, somebody has to be asked who he is, and loopback needs a rule.
+    const directory = await temporaryDirectory();
+    const policy = join(directory.path, 'policy.yaml');
+    const targets = { networks: ['127.0.0.0/8'] };
+    await writeFile(
+      policy,
+      JSON.stringify({ rules: [{ who: { issuers: ['token'] }, encryption: ['none'], targets }] }),
+    );
     const config = {
       listen: `${there.far}:5000`,
       auth: [{ use: 'token', tokens: [{ subject: 'user', sha256: SHA256 }] }],
+      policy,
     };
     await using site = await Site.start({ separate: true, prefix: there.prefix, config });
+    await directory.remove();
     const peer = await site.connect();
     const stream = await site.flowing(peer);
     const uid = randomUUID();

@@ -153,6 +153,30 @@ s('a consumer from a network that is not among the sources is cut at the listene
   assert.equal(told.find(({ action }) => action === 'request')?.sources, sources);
 });
 
+s('the targets of a rule are for streams that the rule allows, whichever rule they were made under', async () => {
+  const who = { identities: ['token:alice'] };
+  const limits = { connections: 1, lifetime: '1h' };
+  const lab = { name: 'lab', who, encryption: ['none'], sources: ['127.0.0.9'], limits, targets: BEAMLINE.targets };
+  const open = { name: 'open', who, encryption: ['none'], targets: { networks: ['127.0.0.80'] } };
+  await using ruled = await RuledServer.start([lab, open]);
+  const alice = await ruled.as('alice');
+  const target = '127.0.0.5:9';
+  const retarget = (uid: string): Promise<unknown> => alice.control.update({ uid, remoteListeners: [target] });
+  // Asks for no lifetime, and gets that of the rule.
+  const narrow = await ruled.server.setUp({ peer: alice, targets: [target] });
+  assert.equal((await alice.streams.get({ uid: narrow.uid })).sources, ['127.0.0.9/32']);
+  await alice.control.update({ uid: narrow.uid, remoteListeners: ['127.0.0.80:9'] });
+  const wide = await ruled.server.setUp({ peer: alice, count: 2, targets: ['127.0.0.80:9'] });
+  const why = /Rule lab allows target 127\.0\.0\.5:9, but not 2 connections/;
+  assert.match(await refused(retarget(wide.uid), 'SCI_FORBIDDEN'), why);
+  const probe = { uid: wide.uid, address: target, challenge: '0'.repeat(64) };
+  assert.match(await refused(alice.streams.runProbe(probe), 'SCI_FORBIDDEN'), why);
+  await writeFile(ruled.policy, JSON.stringify({ rules: [{ ...lab, sources: ['127.0.0.10'] }, open] }));
+  await ruled.server.server.reload(ruled.server.config);
+  assert.match(await refused(retarget(narrow.uid), 'SCI_FORBIDDEN'), /but not connections from 127\.0\.0\.9\/32/);
+  assert.equal((await alice.streams.get({ uid: narrow.uid })).targets, ['127.0.0.80:9']);
+});
+
 s('an alias of a proxy is the proxy it means, and so is none', async () => {
   await using ruled = await RuledServer.start([{ ...BEAMLINE, proxies: ['haproxy'] }]);
   const alice = await ruled.as('alice');
@@ -199,7 +223,9 @@ s('a target outside is refused by name, by address and on the way back, and the 
   ]) {
     await refused(update(target), 'SCI_FORBIDDEN');
   }
-  assert.match(await refused(update('mixed.test:9'), 'SCI_FORBIDDEN'), /169\.254\.169\.254 here.*metadata/);
+  const hidden = await refused(update('mixed.test:9'), 'SCI_FORBIDDEN');
+  assert.not.match(hidden, /169\.254|metadata/);
+  assert.match(await readFile(ruled.audit, 'utf8'), /mixed\.test:9, which means 169\.254\.169\.254 here.*metadata/);
   await refused(update('nowhere.test:9'), 'SCI_TARGET_UNRESOLVED');
   assert.equal((await alice.streams.get({ uid })).targets, ['127.0.0.5:9']);
   const probe = { uid, address: '127.0.0.1:9', challenge: '0'.repeat(64) };
@@ -225,7 +251,8 @@ s('a name that means something else the second time is looked up once, and what 
     );
     assert.is(looked, 1);
     const again = alice.control.update({ uid, remoteListeners: [`rebind.test:${good.port}`] });
-    assert.match(await refused(again, 'SCI_FORBIDDEN'), /127\.0\.0\.6/);
+    assert.match(await refused(again, 'SCI_FORBIDDEN'), /rebind\.test:\d+ has an address here/);
+    assert.match(await readFile(ruled.audit, 'utf8'), /which means 127\.0\.0\.6 here/);
     assert.is(await read(entry), '127.0.0.5');
   } finally {
     good.server.close();

@@ -1,6 +1,8 @@
 import type { Identity } from '../authenticator.js';
 import { SciStreamError } from '../errors.js';
 import type { Action, Granted, Policy } from '../policy.js';
+import type { NameLookups } from '../policy/name-lookups.js';
+import { ordinaryTargets } from '../policy/ordinary-targets.js';
 import type { StreamRecord } from '../stream-store.js';
 
 /**
@@ -8,19 +10,31 @@ import type { StreamRecord } from '../stream-store.js';
  * touch them afterwards. Gateways are for admins.
  */
 export class OwnerPolicy implements Policy {
-  /** @param encryption Key of the configuration: `optional` also allows streams that are not encrypted. */
-  constructor(private readonly encryption: 'required' | 'optional') {}
+  /**
+   * @param encryption Key of the configuration: `optional` also allows streams that are not encrypted.
+   * @param names Given where others can call: then nobody, no admin either, reaches loopback, link-local, metadata and the
+   * like behind the gateway, and names are looked up here, so that the gateway gets the addresses that were judged.
+   */
+  constructor(
+    private readonly encryption: 'required' | 'optional',
+    private readonly names?: NameLookups,
+  ) {}
 
   async check(identity: Identity, action: Action): Promise<Granted> {
+    this.#mustOwn(identity, action);
     if (action.kind === 'request') this.#mustEncrypt(action.stream);
-    if (action.kind === 'request' || identity.admin) return {};
+    if (!this.names || (action.kind !== 'update' && action.kind !== 'probe')) return {};
+    return { targets: await ordinaryTargets(this.names, identity, action) };
+  }
+
+  #mustOwn(identity: Identity, action: Action): void {
+    if (action.kind === 'request' || identity.admin) return;
     if (action.kind === 'drain') {
       throw new SciStreamError('SCI_FORBIDDEN', `${ownerOf(identity)} may not drain gateways.`, {
         suggestions: ['Use an identity with admin: true; key auth of the control server.'],
       });
     }
-    if (action.stream.owner === ownerOf(identity)) return {};
-    throw unknownStream(action.stream.uid);
+    if (action.stream.owner !== ownerOf(identity)) throw unknownStream(action.stream.uid);
   }
 
   #mustEncrypt({ encryption, transport }: StreamRecord): void {

@@ -335,9 +335,11 @@ export class EmbeddedDataServer implements DataServer {
       stream.end = { error };
       stream.changes.emit('end');
     };
-    stream.s2ds.ended(uid).then(tell, (error: unknown) =>
-      tell(S2DSException.is(error) ? error : new S2DSException('SCI_BUG', messageOf(error), { cause: error })),
-    );
+    stream.s2ds
+      .ended(uid)
+      .then(tell, (error: unknown) =>
+        tell(S2DSException.is(error) ? error : new S2DSException('SCI_BUG', messageOf(error), { cause: error })),
+      );
   }
 
   #keep(uid: string, change: Change | ((kept: GatewayStream) => Change), options?: WriteOptions): Promise<void> {

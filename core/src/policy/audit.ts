@@ -14,7 +14,7 @@ import type { Identity } from '../authenticator.js';
 import { ownerOf } from '../auth/owner-policy.js';
 import { SciStreamError, systemCode, toSciStreamError } from '../errors.js';
 import type { Action, Granted, Policy } from '../policy.js';
-import { Refusal } from './rule-set.js';
+import { Refusal } from './refusal.js';
 
 /** Key `audit` of the configuration. */
 export interface AuditSettings {
@@ -179,8 +179,8 @@ export class AuditedPolicy implements Policy {
       granted = await this.policy.check(identity, action);
     } catch (error) {
       const { code, message } = toSciStreamError(error);
-      const rule = error instanceof Refusal ? error.rule : undefined;
-      const line = { ...asked, decision: 'refused', rule, code, reason: message };
+      const { rule, reason } = error instanceof Refusal ? error : { rule: undefined, reason: message };
+      const line = { ...asked, decision: 'refused', rule, code, reason };
       if (action.kind === 'view') this.log.appendSeldom(keyOf(identity, code), line);
       else this.log.append(line);
       throw error;

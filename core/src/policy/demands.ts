@@ -1,5 +1,6 @@
 import type { Action as AnyAction } from '../policy.js';
 import { formatRate } from '../units.js';
+import { formatNetwork, isWithin, parseNetwork, type Network } from './network.js';
 import { RULED_ACTIONS, type RuleConfig } from './schema.js';
 
 /** What rules are about: something with a stream. */
@@ -24,9 +25,13 @@ export interface Demands {
   readonly lifetime: number;
   readonly streams: number;
   readonly totalBandwidth: number;
+  readonly sources: readonly Network[] | undefined;
 }
 
-/** An action in the same form; one that is no `request` costs nothing new. */
+/**
+ * An action in the same form. `request`, `update` and `probe` count what the stream takes; what only sees or ends a stream
+ * costs nothing.
+ */
 export interface Facts extends Omit<Demands, 'gateways' | 'proxies' | 'runtimes'> {
   readonly gateway: string;
   /** Undefined as long as nobody can tell which it will be: no rule refuses for it. */
@@ -34,8 +39,12 @@ export interface Facts extends Omit<Demands, 'gateways' | 'proxies' | 'runtimes'
   readonly runtime: string | undefined;
 }
 
+/** From where a stream without `sources` accepts connections. */
+const EVERYWHERE = ['0.0.0.0/0', '::/0'].map(parseNetwork);
+
 /** Where {@link firstFailure} stops for a stream that should be, or should not be, encrypted. */
 export const ENCRYPTION = 5;
+const SOURCES = 11;
 
 /** Made once for each rule. */
 export function demandsOf(rule: RuleConfig): Demands {
@@ -52,13 +61,13 @@ export function demandsOf(rule: RuleConfig): Demands {
     lifetime: limits.lifetime ?? Infinity,
     streams: limits.streams ?? Infinity,
     totalBandwidth: limits.totalBandwidth ?? Infinity,
+    sources: rule.sources,
   };
 }
 
 /** Made once for each decision. */
 export function factsOf(action: Action): Facts {
   const { gateway, proxy, runtime, role, encryption } = action.stream;
-  const request = action.kind === 'request' ? action : undefined;
   return {
     actions: bits<string>(RULED_ACTIONS, [ruled(action.kind)]),
     roles: bits<string>(ROLES, [role]),
@@ -66,11 +75,32 @@ export function factsOf(action: Action): Facts {
     proxy,
     runtime,
     encryption: bits<string>(ENCRYPTIONS, [encryption]),
-    connections: request ? request.connections : 0,
-    bandwidth: request ? rateOf(request.stream) : 0,
-    lifetime: request ? request.lifetimeMs : 0,
-    streams: request ? request.usage.streams + 1 : 0,
-    totalBandwidth: request ? rateOf(request.stream) + request.usage.bitsPerSecond : 0,
+    ...sizeOf(action),
+  };
+}
+
+type Size = Pick<Facts, 'connections' | 'bandwidth' | 'lifetime' | 'streams' | 'totalBandwidth' | 'sources'>;
+
+const NOTHING: Size = { connections: 0, bandwidth: 0, lifetime: 0, streams: 0, totalBandwidth: 0, sources: undefined };
+
+function sizeOf(action: Action): Size {
+  const { stream } = action;
+  const bandwidth = rateOf(stream);
+  if (action.kind === 'request') {
+    const { connections, lifetimeMs: lifetime, usage } = action;
+    const totalBandwidth = bandwidth + usage.bitsPerSecond;
+    return { connections, bandwidth, lifetime, streams: usage.streams + 1, totalBandwidth, sources: undefined };
+  }
+  if (action.kind !== 'update' && action.kind !== 'probe') return NOTHING;
+  return {
+    // Nobody knows how many it will be while they are being reserved, when an update would only be early.
+    connections: stream.listeners.length || Infinity,
+    bandwidth,
+    lifetime: Date.parse(stream.expiresAt) - Date.parse(stream.createdAt),
+    // What else the caller has counts when it asks for a stream.
+    streams: 1,
+    totalBandwidth: bandwidth,
+    sources: stream.sources?.map(parseNetwork) ?? EVERYWHERE,
   };
 }
 
@@ -87,8 +117,12 @@ export function firstFailure(demands: Demands, facts: Facts): number {
   if (facts.lifetime > demands.lifetime) return 8;
   if (facts.streams > demands.streams) return 9;
   if (facts.totalBandwidth > demands.totalBandwidth) return 10;
-  return -1;
+  return accepts(demands.sources, facts.sources) ? -1 : SOURCES;
 }
+
+/** Whether a rule with these sources has nothing against a stream with those. */
+const accepts = (allowed: readonly Network[] | undefined, own: readonly Network[] | undefined): boolean =>
+  !allowed || !own || own.every((network) => isWithin(network, allowed));
 
 const has = (allowed: readonly string[] | undefined, asked: string | undefined): boolean =>
   allowed === undefined || asked === undefined || allowed.includes(asked);
@@ -112,13 +146,20 @@ export function explain(failure: number, rule: RuleConfig, action: Action): read
     case ENCRYPTION:
       return listed('encryption', stream.encryption, 'encryption', rule.encryption);
     case 6:
-      return limited(connections, 'connections', 'connections', limits.connections, String);
+      return Number.isFinite(connections)
+        ? limited(connections, 'connections', 'connections', limits.connections, String)
+        : ['a stream whose connections are not reserved yet', `connections: at most ${limits.connections}`];
     case 7:
       return limited(bandwidth, 'bandwidth', 'bandwidth', limits.bandwidth, formatRate);
     case 8:
       return limited(lifetime, 'lifetime', 'lifetime', limits.lifetime, hours);
     case 9:
       return limited(streams, 'streams at once', 'streams', limits.streams, String);
+    case SOURCES:
+      return [
+        `connections from ${stream.sources?.join(', ') ?? 'everywhere'}`,
+        `sources: ${(rule.sources ?? EVERYWHERE).map(formatNetwork).join(', ')}`,
+      ];
     default:
       return limited(
         totalBandwidth,

@@ -74,7 +74,9 @@ export function contains({ four, words, masks }: Network, ip: Ip): boolean {
 /** Addresses that a wide network does not mean, because they lead back into this machine or its surroundings. */
 const SPECIAL: readonly (readonly [string, readonly Network[]])[] = (
   [
-    ['a metadata service', ['169.254.169.254', 'fd00:ec2::254']],
+    ['a metadata service', ['169.254.169.254', 'fd00:ec2::254', 'fd20:ce::254', 'fd00:42::42']],
+    // Of Alibaba, Azure and Oracle: outside of what is link-local.
+    ['a metadata service', ['100.100.100.200', '168.63.129.16', '192.0.0.192']],
     ['an unspecified address', ['0.0.0.0/8', '::']],
     ['a loopback address', ['127.0.0.0/8', '::1']],
     ['a link-local address', ['169.254.0.0/16', 'fe80::/10']],
@@ -82,15 +84,46 @@ const SPECIAL: readonly (readonly [string, readonly Network[]])[] = (
   ] as const
 ).map(([what, networks]) => [what, networks.map(parseNetwork)]);
 
-/** IPv6 that carries an IPv4 address: which word holds it. RFC 4291 §2.5.5.1, RFC 6052 §2.1. */
-const CARRIERS: readonly Network[] = ['::/96', '64:ff9b::/96'].map(parseNetwork);
+/** Where the four octets stand when the prefix has 48, 56, 64 or 96 bits (RFC 6052 §2.2; octet 8 is none of them). */
+const AFTER_48 = [6, 7, 9, 10];
+const AFTER_56 = [7, 9, 10, 11];
+const AFTER_64 = [9, 10, 11, 12];
+const AFTER_96 = [12, 13, 14, 15];
+
+/** IPv6 networks whose addresses carry an IPv4 address that a translator or tunnel may send to, and where it may stand. */
+const CARRIERS: readonly (readonly [Network, readonly (readonly number[])[]])[] = (
+  [
+    ['::/96', [AFTER_96]], // RFC 4291 §2.5.5.1
+    ['::ffff:0:0:0/96', [AFTER_96]], // RFC 2765 §2.1
+    ['64:ff9b::/96', [AFTER_96]], // RFC 6052 §2.1
+    ['64:ff9b:1::/48', [AFTER_48, AFTER_56, AFTER_64, AFTER_96]], // RFC 8215: with any prefix that a site chooses in it
+    ['2002::/16', [[2, 3, 4, 5]]], // RFC 3056 §2
+  ] as const
+).map(([network, places]) => [parseNetwork(network), places]);
 
 /** What is special about an address, in words, and the networks that name it; undefined for an ordinary one. */
 export function specialOf(ip: Ip): { readonly what: string; readonly networks: readonly Network[] } | undefined {
   for (const [what, networks] of SPECIAL)
     if (networks.some((network) => contains(network, ip))) return { what, networks };
-  if (!CARRIERS.some((carrier) => contains(carrier, ip))) return undefined;
-  return specialOf({ four: true, words: [0, 0, 0xffff, ip.words[3] ?? 0] });
+  for (const carried of carriedBy(ip)) {
+    const special = specialOf(carried);
+    if (special) return special;
+  }
+  return undefined;
+}
+
+/** The IPv4 addresses that an IPv6 address may carry. */
+function carriedBy(ip: Ip): readonly Ip[] {
+  const places = CARRIERS.find(([network]) => contains(network, ip))?.[1] ?? [];
+  if (places.length === 0) return [];
+  const octets = ip.words.flatMap((word) => [24, 16, 8, 0].map((bits) => (word >>> bits) & 255));
+  const read = (place: readonly number[]): number => place.reduce((word, i) => word * 256 + (octets[i] ?? 0), 0);
+  // Where the place is not known: behind the address there are zeros, and it is not all zeros itself.
+  const likely = places.filter(
+    (place) => read(place) !== 0 && octets.slice((place[3] ?? 15) + 1).every((one) => one === 0),
+  );
+  const chosen = places.length === 1 || likely.length === 0 ? places : likely;
+  return chosen.map((place) => ({ four: true, words: [0, 0, 0xffff, read(place)] }));
 }
 
 /** Whether all of `inner` is in one of the networks. */

@@ -1,11 +1,11 @@
-import type { Address } from '../address.js';
+import { formatAddress, type Address } from '../address.js';
 import type { Identity } from '../authenticator.js';
 import { ownerOf } from '../auth/owner-policy.js';
-import { SciStreamError, type ErrorCode } from '../errors.js';
 import { demandsOf, ENCRYPTION, explain, factsOf, firstFailure, type Action, type Demands } from './demands.js';
 import { matchesHost } from './host-pattern.js';
 import { NetworkTable } from './network-table.js';
 import { contains, isWithin, parseIp, specialOf, type Ip } from './network.js';
+import { Refusal } from './refusal.js';
 import type { RuleConfig } from './schema.js';
 
 /** Items of a list, and rules, that an error shows. */
@@ -55,16 +55,35 @@ export class RuleSet {
     }
     if (allowing.length > 0) return allowing;
     if (!closest) {
-      throw new Refusal(`No rule is about ${ownerOf(identity)}.`, 'Ask the operator of this facility for a rule.');
+      throw new Refusal(`No rule is about ${ownerOf(identity)}.`, {
+        suggestion: 'Ask the operator of this facility for a rule.',
+      });
     }
     const [what, instead] = explain(furthest, closest.config, action);
     const open = furthest === ENCRYPTION && action.kind === 'request' && action.stream.encryption === 'none';
-    throw new Refusal(
-      `Rule ${closest.name} does not allow ${what}.`,
-      `It allows ${instead}.`,
-      closest.name,
-      open ? 'SCI_ENCRYPTION_REQUIRED' : 'SCI_FORBIDDEN',
-    );
+    throw new Refusal(`Rule ${closest.name} does not allow ${what}.`, {
+      suggestion: `It allows ${instead}.`,
+      rule: closest.name,
+      code: open ? 'SCI_ENCRYPTION_REQUIRED' : 'SCI_FORBIDDEN',
+    });
+  }
+
+  /**
+   * The refusal of a rule that has nothing against a target but something against the stream, if there is one.
+   * @param has Whether the rule allows the target
+   */
+  againstStream(identity: Identity, action: Action, target: string, has: (rule: Rule) => boolean): Refusal | undefined {
+    const facts = factsOf(action);
+    for (const rule of this.#rulesAbout(identity)) {
+      const failed = firstFailure(rule.demands, facts);
+      if (failed < ENCRYPTION || !has(rule)) continue;
+      const [what, instead] = explain(failed, rule.config, action);
+      return new Refusal(`Rule ${rule.name} allows target ${target}, but not ${what}.`, {
+        suggestion: `It allows ${instead}. What a stream has it has from its beginning: make one that fits.`,
+        rule: rule.name,
+      });
+    }
+    return undefined;
   }
 
   /** Those that have a network with this address among their targets. @param rules As {@link allowing} returned them */
@@ -120,19 +139,6 @@ function merge(a: readonly Rule[], b: readonly Rule[]): readonly Rule[] {
   }
 }
 
-/** Why a policy refuses. */
-export class Refusal extends SciStreamError {
-  constructor(
-    message: string,
-    suggestion: string,
-    /** Which rule said no. */
-    readonly rule?: string,
-    code: ErrorCode = 'SCI_FORBIDDEN',
-  ) {
-    super(code, message, { suggestions: [suggestion] });
-  }
-}
-
 /** Whether a target may be asked for by this name; its addresses are another question. */
 export function allowsName({ config: { targets } }: Rule, { host, port }: Address): boolean {
   if (!targets || !allowsPort(targets.ports, port)) return false;
@@ -161,23 +167,30 @@ export function allowsAddress({ config: { targets } }: Rule, asked: AskedIp, por
   return false;
 }
 
-/** The refusal of a target. @param address What its name means just now */
-export function targetRefusal(rules: readonly Rule[], text: string, address?: string): Refusal {
+/**
+ * The refusal of a target.
+ * @param address What its name means just now, which the operator alone is told; of a literal, that itself
+ */
+export function targetRefusal(rules: readonly Rule[], target: Address, address?: string): Refusal {
+  const text = formatAddress(target);
+  const [only] = rules.length === 1 ? rules : [];
+  const which = only ? `rule ${only.name}` : 'any of the rules ' + someOf(rules, (_, { name }) => [name]);
   const special = address === undefined ? undefined : specialOf(parseIp(address) ?? { four: false, words: [] });
-  const means = address === undefined || text.includes(address) ? '' : `, which means ${address} here,`;
   const why = special ? `: it is ${special.what}, which a network of the rule has to name` : '';
+  const hidden = address !== undefined && address !== target.host;
   const allowed = someOf(rules, ({ targets }) => [
     ...(targets?.networks ?? []).map((network) => network.text),
     ...(targets?.names ?? []),
   ]);
   const ports = someOf(rules, ({ targets }) => (targets?.ports ?? []).map(({ first, last }) => `${first}-${last}`));
-  const [only] = rules.length === 1 ? rules : [];
-  const which = only ? `rule ${only.name}` : 'any of the rules ' + someOf(rules, (_, { name }) => [name]);
-  return new Refusal(
-    `Target ${text}${means} is not allowed by ${which}${why}.`,
-    `Allowed are ${allowed ? `targets ${allowed}` : 'no targets'}${ports && ` on ports ${ports}`}.`,
-    only?.name,
-  );
+  const message = hidden
+    ? `Target ${text} has an address here that is not allowed by ${which}.`
+    : `Target ${text} is not allowed by ${which}${why}.`;
+  return new Refusal(message, {
+    suggestion: `Allowed are ${allowed ? `targets ${allowed}` : 'no targets'}${ports && ` on ports ${ports}`}.`,
+    rule: only?.name,
+    reason: hidden ? `Target ${text}, which means ${address} here, is not allowed by ${which}${why}.` : undefined,
+  });
 }
 
 /** What rules say, for an error: each once, and no more than anybody reads. */
@@ -194,18 +207,25 @@ const EVERYBODY = '*';
 /** Different for different parts, whatever is in them. */
 const key = (kind: string, first: string, second = ''): string => `${kind} ${first.length} ${first} ${second}`;
 
-function keysOfRule({ identities = [], groups, issuers }: RuleConfig['who']): string[] {
-  const own = identities.map((identity) => (identity === '*' ? EVERYBODY : key('identity', identity)));
-  if (!groups) return [...own, ...(issuers ?? []).map((issuer) => key('issuer', issuer))];
-  // A group of one issuer is not the group of the same name of another.
-  const members = groups.flatMap((group) =>
-    issuers ? issuers.map((issuer) => key('group', group, issuer)) : [key('group', group)],
-  );
-  return [...own, ...members];
+/** With issuers, each of the keys is that of one of them: a group of one issuer is not the group of that name of another. */
+function keysOfRule({ identities = [], groups = [], issuers }: RuleConfig['who']): string[] {
+  const named = identities.filter((identity) => identity !== EVERYBODY);
+  const everybody = identities.length > named.length;
+  if (!issuers) {
+    const own = [...named.map((identity) => key('identity', identity)), ...groups.map((group) => key('group', group))];
+    return everybody ? [EVERYBODY, ...own] : own;
+  }
+  const all = everybody || (identities.length === 0 && groups.length === 0);
+  return issuers.flatMap((issuer) => [
+    ...(all ? [key('issuer', issuer)] : []),
+    ...named.map((identity) => key('identity', identity, issuer)),
+    ...groups.map((group) => key('group', group, issuer)),
+  ]);
 }
 
 function keysOfIdentity(identity: Identity): string[] {
   const { issuer, groups = [] } = identity;
   const members = groups.flatMap((group) => [key('group', group), key('group', group, issuer)]);
-  return [EVERYBODY, key('identity', ownerOf(identity)), key('issuer', issuer), ...members];
+  const own = [key('identity', ownerOf(identity)), key('identity', ownerOf(identity), issuer)];
+  return [EVERYBODY, ...own, key('issuer', issuer), ...members];
 }

@@ -1,31 +1,14 @@
-import { lookup } from 'node:dns/promises';
-import { isIP } from 'node:net';
-import { formatAddress, type Address } from '../address.js';
 import type { Identity } from '../authenticator.js';
 import { OwnerPolicy } from '../auth/owner-policy.js';
 import { SciStreamError } from '../errors.js';
 import type { Action, Granted, Policy } from '../policy.js';
 import type { StreamRecord } from '../stream-store.js';
-import { within } from '../wait.js';
 import { factsOf } from './demands.js';
-import { formatNetwork, parseIp, specialOf } from './network.js';
-import { allowsAddress, allowsName, RuleSet, targetRefusal, type AskedIp, type Rule } from './rule-set.js';
+import { NameLookups } from './name-lookups.js';
+import { formatNetwork } from './network.js';
+import { RuleSet, type Rule } from './rule-set.js';
 import { readRules } from './schema.js';
-
-/** A target that a rule allows, as an IP literal. */
-interface Judged {
-  readonly address: Address;
-  readonly rule: Rule;
-}
-
-const RESOLVE_TIMEOUT_MS = 5_000;
-
-/** All addresses of a host name, the preferred one first. Rejects when there are none. */
-export type Resolver = (host: string) => Promise<readonly string[]>;
-
-/** As the system resolves names. */
-export const systemResolver: Resolver = async (host) =>
-  (await lookup(host, { all: true })).map(({ address }) => address);
+import { TargetJudge } from './target-judge.js';
 
 /** The proxy and runtime that a stream will get; empty names stand for the defaults of its gateway. */
 export type Placing = (
@@ -47,7 +30,7 @@ export class RulesPolicy implements Policy {
   constructor(
     private readonly file: string,
     private readonly placing: Placing,
-    private readonly resolver: Resolver = systemResolver,
+    private readonly names = new NameLookups(),
   ) {}
 
   async load(): Promise<void> {
@@ -76,70 +59,11 @@ export class RulesPolicy implements Policy {
         ...(sources ? { sources } : {}),
       };
     }
-    const allowing = rules.allowing(identity, action);
-    if (action.kind !== 'update' && action.kind !== 'probe') return named(allowing[0]);
-    const found = await Promise.all(this.#targets(rules, allowing, action.targets));
-    const names = [...new Set(found.map(({ rule }) => rule.name))];
-    return { rule: names.join(','), targets: found.map(({ address }) => address) };
+    if (action.kind !== 'update' && action.kind !== 'probe') return named(rules.allowing(identity, action)[0]);
+    const found = await new TargetJudge(rules, identity, action).judge(this.names);
+    const deciding = [...new Set(found.map(({ rule }) => rule.name))];
+    return { rule: deciding.join(','), targets: found.map(({ address }) => address) };
   }
-
-  /** Each distinct host is resolved once, so that one name means one thing in one call. */
-  #targets(set: RuleSet, rules: readonly Rule[], targets: readonly Address[]): Promise<Judged>[] {
-    const known = new Map<string, Promise<readonly string[]>>();
-    return targets.map(async (target) =>
-      isIP(target.host) === 0 ? await this.#named(rules, target, known) : judgeLiteral(set, rules, target),
-    );
-  }
-
-  async #named(
-    rules: readonly Rule[],
-    target: Address,
-    known: Map<string, Promise<readonly string[]>>,
-  ): Promise<Judged> {
-    const { host, port } = target;
-    const asked = rules.filter((rule) => allowsName(rule, target));
-    if (asked.length === 0) throw targetRefusal(rules, formatAddress(target));
-    const addresses = await (known.get(host) ?? this.#resolve(host, port, known));
-    const ips = addresses.map((address) => ({ address, ...askedIp(address) }));
-    const rule = asked.find((candidate) => ips.every((ip) => allowsAddress(candidate, ip, port, true)));
-    const [first] = addresses;
-    if (rule && first !== undefined) return { address: { host: first, port }, rule };
-    const refused = ips.find((ip) => !asked.some((candidate) => allowsAddress(candidate, ip, port, true))) ?? ips[0];
-    throw targetRefusal(asked, formatAddress(target), refused?.address);
-  }
-
-  #resolve(host: string, port: number, known: Map<string, Promise<readonly string[]>>): Promise<readonly string[]> {
-    const fail = (cause?: unknown): SciStreamError =>
-      new SciStreamError('SCI_TARGET_UNRESOLVED', `Host ${host} of target ${host}:${port} cannot be resolved here.`, {
-        cause,
-        suggestions: ['Check the name, or give an IP address that the gateway can reach.'],
-      });
-    const found = within(this.resolver(host), RESOLVE_TIMEOUT_MS, fail).then(
-      (addresses) => {
-        if (addresses.length === 0) throw fail();
-        return addresses;
-      },
-      (error: unknown) => {
-        throw SciStreamError.is(error) ? error : fail(error);
-      },
-    );
-    known.set(host, found);
-    return found;
-  }
-}
-
-/** A target that is an IP literal, which rules with many networks are not searched for one by one. */
-function judgeLiteral(set: RuleSet, rules: readonly Rule[], { host, port }: Address): Judged {
-  const asked = askedIp(host);
-  const near = asked.ip ? set.withNetworkOf(asked.ip, rules) : [];
-  const rule = near.find((candidate) => allowsAddress(candidate, asked, port, false));
-  if (rule) return { address: { host, port }, rule };
-  throw targetRefusal(rules, formatAddress({ host, port }), host);
-}
-
-function askedIp(address: string): AskedIp {
-  const ip = parseIp(address);
-  return { ip, special: ip && specialOf(ip) };
 }
 
 const named = (rule: Rule | undefined): Granted => (rule ? { rule: rule.name } : {});

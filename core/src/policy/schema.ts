@@ -20,18 +20,23 @@ const rule = z.strictObject({
     .strictObject({
       identities: some(identity).optional(),
       groups: some(z.string().min(1)).optional(),
+      /** Narrows the others to callers of these issuers; alone, all callers of them. */
       issuers: some(z.string().min(1)).optional(),
     })
-    .refine(
-      ({ identities, groups, issuers }) => identities ?? groups ?? issuers,
-      'needs identities, groups or issuers',
-    ),
+    .refine(({ identities, groups, issuers }) => identities ?? groups ?? issuers, 'needs identities, groups or issuers')
+    .superRefine(({ identities = [], issuers }, context) => {
+      // It would be about nobody, which nobody means.
+      const lost = identities.find((one) => one !== '*' && issuers?.every((issuer) => !one.startsWith(`${issuer}:`)));
+      if (lost === undefined) return;
+      const message = `is about nobody with ${lost}, which is of none of the issuers: write a rule of its own for it`;
+      context.addIssue({ code: 'custom', message });
+    }),
   actions: some(z.enum(RULED_ACTIONS)).optional(),
   roles: some(z.enum(['PROD', 'CONS'])).optional(),
   proxies: some(field.name).optional(),
   runtimes: some(field.name).optional(),
   gateways: some(field.name).optional(),
-  /** Not what it is about, but what a stream that it allows is given. */
+  /** What a stream that it allows is given; an update it allows only of a stream that accepts no others. */
   sources: some(field.text(parseNetwork)).optional(),
   encryption: some(z.enum(['tls', 'none'])).prefault(['tls']),
   targets: z

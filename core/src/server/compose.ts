@@ -20,7 +20,8 @@ import type { Logger } from '../logger.js';
 import { PluginHost } from '../plugins/host.js';
 import type { Policy } from '../policy.js';
 import { AuditedPolicy, AuditLog } from '../policy/audit.js';
-import { RulesPolicy, systemResolver, type Placing } from '../policy/rules-policy.js';
+import { NameLookups, systemResolver } from '../policy/name-lookups.js';
+import { RulesPolicy, type Placing } from '../policy/rules-policy.js';
 import { Providers, type BuiltIn, type FoundPlugin } from '../plugins/index.js';
 import { LevelStreamStore } from '../store/level-stream-store.js';
 import { ControlServer } from './control-server.js';
@@ -69,7 +70,9 @@ export function registerServer(container: DependencyContainer, { config, logger,
   const audit = config.audit && new AuditLog(config.audit);
   // One object for all who ask, so that a new configuration can change what is in it.
   const limits = { ...config.limits };
-  const policy = instanceCachingFactory((c) => new PolicyInForce(policyOf(config, c, audit)));
+  // Of all policies that follow one another: what is under way goes on when a new one comes.
+  const names = instanceCachingFactory((c) => new NameLookups(c.resolve(TOKENS.Resolver)));
+  const policy = instanceCachingFactory((c) => new PolicyInForce(policyOf(config, c, names(c), audit)));
   container.register(TOKENS.Logger, { useValue: logger });
   container.register(TOKENS.Limits, { useValue: limits });
   container.register(TOKENS.ControlServerSettings, { useValue: { listen, tls, minTls, insecure, state, limits } });
@@ -97,7 +100,7 @@ export function registerServer(container: DependencyContainer, { config, logger,
   });
   container.register(TOKENS.Prepare, {
     useFactory: (c) => async (next) => {
-      const prepared = await prepare(next, c);
+      const prepared = await prepare(next, c, names(c));
       const commit = (): void => {
         policy(c).replace(prepared.policy);
         Object.assign(limits, next.limits);
@@ -118,24 +121,37 @@ export function registerServer(container: DependencyContainer, { config, logger,
   container.register(TOKENS.ControlServer, { useClass: ControlServer }, singleton);
 }
 
-/** Owners and admins only, and the rules of the file if there is one; recorded if the configuration says so. */
-function policyOf({ policy, encryption }: S2csConfig, c: DependencyContainer, audit: AuditLog | undefined): Policy {
+/**
+ * Owners and admins only, and the rules of the file if there is one. Without rules, only a control server that nobody else
+ * can call forwards into the gateway itself and its surroundings.
+ */
+export function decisionsOf(
+  { policy, encryption, listen }: Pick<S2csConfig, 'policy' | 'encryption' | 'listen'>,
+  placing: Placing,
+  names = new NameLookups(),
+): Policy {
+  if (policy !== undefined) return new RulesPolicy(policy, placing, names);
+  return new OwnerPolicy(encryption, isLoopback(listen.host) ? undefined : names);
+}
+
+/** The decisions of this control server; recorded if the configuration says so. */
+function policyOf(config: S2csConfig, c: DependencyContainer, names: NameLookups, audit: AuditLog | undefined): Policy {
   const placing: Placing = async ({ gateway, proxy, runtime }) => {
     const defaults = await c.resolve(TOKENS.Gateways).describe(gateway);
     return c.resolve(TOKENS.Providers).resolve(proxy || defaults.proxy, runtime || defaults.runtime);
   };
-  const rules =
-    policy === undefined ? new OwnerPolicy(encryption) : new RulesPolicy(policy, placing, c.resolve(TOKENS.Resolver));
-  return audit ? new AuditedPolicy(rules, audit) : rules;
+  const decisions = decisionsOf(config, placing, names);
+  return audit ? new AuditedPolicy(decisions, audit) : decisions;
 }
 
 /** Reads all that calls depend on. @throws what is wrong with it; then nothing is left open. */
 async function prepare(
   config: S2csConfig,
   c: DependencyContainer,
+  names: NameLookups,
 ): Promise<Omit<Prepared, 'commit'> & { readonly policy: Policy }> {
   const audit = config.audit && new AuditLog(config.audit);
-  const policy = policyOf(config, c, audit);
+  const policy = policyOf(config, c, names, audit);
   try {
     await policy.load?.();
     const authenticator = await openAuthenticator(config, c, audit);

@@ -79,7 +79,8 @@ export class StreamController {
     const resumed = Promise.all(left.map((record) => this.#machine(record).resume()));
     // A gateway that does not answer must not keep the others from being commanded.
     const settled = await Promise.race([resumed.then(() => true), sleep(RESUME_MS, false, { ref: false })]);
-    if (!settled) this.log.warn({}, 'some streams of an earlier process are not settled yet: a gateway does not answer');
+    if (!settled)
+      this.log.warn({}, 'some streams of an earlier process are not settled yet: a gateway does not answer');
     await this.gateways.begin(() => [...this.#live.values()].flatMap(({ loads }) => loads));
     if (left.length > 0) this.log.info({ streams: left.length }, 'took charge of the streams of an earlier process');
   }

@@ -8,6 +8,7 @@ import { isFinal, type StoreOptions, type StreamEvent, type StreamRecord, type S
 import { KeyedLock, within } from '../wait.js';
 import { helloTimeout, released, wrongState } from './stream-errors.js';
 import { happened } from './stream-events.js';
+import { StreamTimer } from './stream-timer.js';
 import { StreamMover, type Placing } from './stream-move.js';
 import { watchProxy } from './stream-watch.js';
 
@@ -17,8 +18,6 @@ const CLEANUP_RETRY_MS = 10_000;
 const SETTLE_RETRY_MS = 3_000;
 /** How long the end of the daemon waits for a gateway that does not answer, ms; the next one repeats the call. */
 const DETACH_MS = 10_000;
-/** Timers of Node.js hold 31 bits of ms. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** What a machine needs of the control server it belongs to. */
 export interface MachineParts {
@@ -59,9 +58,9 @@ export class StreamMachine {
   #count = 0;
   /** The daemon ends, and the stream goes on without it. */
   #detached = false;
-  #lifetime: NodeJS.Timeout | undefined;
+  readonly #lifetime = new StreamTimer();
   #helloTimer: NodeJS.Timeout | undefined;
-  #settling: NodeJS.Timeout | undefined;
+  readonly #settling = new StreamTimer();
   readonly #moves: StreamMover;
   /** Ends the waiting `req`. */
   #abandon: (reason: SciStreamError) => void = () => undefined;
@@ -85,7 +84,7 @@ export class StreamMachine {
       serial: (work) => this.#serial(work),
     });
     this.#greeted = new Promise((resolve) => (this.#greet = resolve));
-    this.#armLifetime();
+    this.#lifetime.until(record.expiresAt, () => this.#expire());
   }
 
   /** Stores the record and reserves listeners. Called once, or `resume` is. */
@@ -134,9 +133,9 @@ export class StreamMachine {
     await within(finished, DETACH_MS, () => new Error('late')).catch((error: unknown) => {
       this.parts.log.warn({ uid: this.#record.uid, error: messageOf(error) }, 'a call to its gateway is given up');
     });
-    clearTimeout(this.#lifetime);
+    this.#lifetime.stop();
     clearTimeout(this.#helloTimer);
-    clearTimeout(this.#settling);
+    this.#settling.stop();
     this.#moves.stop();
   }
 
@@ -280,9 +279,7 @@ export class StreamMachine {
     try {
       await this.#serial(() => this.#release(first, by));
     } catch (error) {
-      clearTimeout(this.#lifetime);
-      const again = (): void => void this.#fail(first);
-      if (!this.#detached) this.#lifetime = setTimeout(again, CLEANUP_RETRY_MS).unref();
+      if (!this.#detached) this.#lifetime.after(CLEANUP_RETRY_MS, () => void this.#fail(first));
       throw error;
     }
     return this.#record;
@@ -310,12 +307,11 @@ export class StreamMachine {
   }
 
   #settleLater(): void {
-    clearTimeout(this.#settling);
     const settle = async (): Promise<void> => {
       const over = this.#detached || this.#over;
       if (!over && this.#record.state === 'updating') await this.#settleUpdate();
     };
-    this.#settling = setTimeout(() => void this.#serial(settle), SETTLE_RETRY_MS).unref();
+    this.#settling.after(SETTLE_RETRY_MS, () => void this.#serial(settle));
   }
 
   #setTargets(uid: string, targets: readonly Address[]): Promise<void> {
@@ -352,7 +348,7 @@ export class StreamMachine {
     await this.#change({ state: 'releasing', ...error }, undefined, { owed: true });
     const final = await this.#dataServer.release(uid);
     await this.#moves.release();
-    clearTimeout(this.#lifetime);
+    this.#lifetime.stop();
     const state = failed ? 'failed' : 'released';
     const change = { state, final, leaving: undefined } as const;
     await this.#change(change, happened(state, by, reason.message), { owed: true });
@@ -362,7 +358,7 @@ export class StreamMachine {
 
   /** Nothing is reserved for what could not be written. */
   #forget(): void {
-    clearTimeout(this.#lifetime);
+    this.#lifetime.stop();
     this.#record = { ...this.#record, state: 'failed' };
     this.#changes.emit('change');
     this.parts.onEnd(this.#record.uid);
@@ -389,13 +385,6 @@ export class StreamMachine {
       else void this.#fail(late);
     };
     this.#helloTimer = setTimeout(over, Math.max(0, ms));
-  }
-
-  #armLifetime(): void {
-    const left = Math.max(0, Date.parse(this.#record.expiresAt) - Date.now());
-    const again = left > LONGEST_TIMER_MS;
-    const over = (): void => (again ? this.#armLifetime() : this.#expire());
-    this.#lifetime = setTimeout(over, Math.min(left, LONGEST_TIMER_MS)).unref();
   }
 
   /** Releases because of `reason`, which matters more than what goes wrong on the way. Never rejects. */

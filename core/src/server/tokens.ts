@@ -2,7 +2,7 @@ import type { InjectionToken } from 'tsyringe';
 import type { GatewayPool } from '../data/gateway-pool.js';
 import type { Logger } from '../logger.js';
 import type { Policy } from '../policy.js';
-import type { Resolver } from '../policy/rules-policy.js';
+import type { Resolver } from '../policy/name-lookups.js';
 import type { Providers } from '../plugins/index.js';
 import type { StreamStore } from '../stream-store.js';
 import type { ControlServer, ControlServerSettings } from './control-server.js';
@@ -21,7 +21,7 @@ export const TOKENS = {
   Limits: token<Limits>('Limits'),
   StreamStore: token<StreamStore>('StreamStore'),
   Policy: token<Policy>('Policy'),
-  /** Of the names of targets, where there are rules. */
+  /** Of the names of targets, where the control server judges what they mean. */
   Resolver: token<Resolver>('Resolver'),
   Providers: token<Providers>('Providers'),
   Gateways: token<GatewayPool>('Gateways'),

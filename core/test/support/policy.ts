@@ -9,7 +9,7 @@ import {
   type Identity,
   type StreamRecord,
 } from '@scistream/core';
-import { RulesPolicy, type Placing, type Resolver } from '@scistream/core/server';
+import { NameLookups, RulesPolicy, type Placing, type Resolver } from '@scistream/core/server';
 import { temporaryDirectory } from '@scistream/core/testing';
 
 export const ALICE: Identity = { issuer: 'token', subject: 'alice', admin: false };
@@ -70,7 +70,7 @@ export async function policyOf(rules: readonly object[], resolver: Resolver = no
   const directory = await temporaryDirectory();
   const file = join(directory.path, 'policy.yaml');
   await writeFile(file, JSON.stringify({ rules }));
-  const policy = new RulesPolicy(file, placing, resolver);
+  const policy = new RulesPolicy(file, placing, new NameLookups(resolver));
   await policy.load().finally(() => directory.remove());
   return policy;
 }

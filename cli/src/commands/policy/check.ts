@@ -1,5 +1,5 @@
 import { Flags } from '@oclif/core';
-import { formatAddress, type Granted, type Policy } from '@scistream/core';
+import { formatAddress, type Action, type Granted, type Identity, type Policy } from '@scistream/core';
 import { BaseCommand } from '../../base-command.js';
 
 const ACTIONS = ['request', 'hello', 'update', 'release', 'view'] as const;
@@ -34,6 +34,11 @@ export default class PolicyCheck extends BaseCommand {
     rate: Flags.string({ summary: 'rate, for example 20Gbps' }),
     lifetime: Flags.string({ summary: 'lifetime, for example 8h' }),
     streams: Flags.integer({ summary: 'streams the caller has already', default: 0, min: 0 }),
+    source: Flags.string({
+      summary: 'with --action update: network from which the stream accepts connections; may be repeated',
+      helpValue: 'network',
+      multiple: true,
+    }),
     target: Flags.string({ summary: 'a target; may be repeated', helpValue: 'host:port', multiple: true }),
   };
 
@@ -44,11 +49,11 @@ export default class PolicyCheck extends BaseCommand {
     const { actionOf, identityOf } = await import('../../policy-question.js');
     const policy: Policy = policyOf(config, await loadedPlugins(this.config));
     await policy.load?.();
-    const identity = identityOf(flags);
-    const first = await policy.check(identity, actionOf(flags, config));
+    const identity = identityOf(flags, config);
+    const first = await decision(policy, identity, actionOf(flags, config));
     const then =
       flags.action === 'request' && flags.target
-        ? await policy.check(identity, actionOf({ ...flags, ...placed(first), action: 'update' }, config))
+        ? await decision(policy, identity, actionOf({ ...flags, ...made(first), action: 'update' }, config))
         : undefined;
     const rules = [...new Set([first, then].flatMap((granted) => granted?.rule?.split(',') ?? []))];
     const targets = ((then ?? first).targets ?? []).map(formatAddress);
@@ -65,8 +70,18 @@ export default class PolicyCheck extends BaseCommand {
   }
 }
 
-/** The record of a stream has the ids that were granted. */
-const placed = ({ proxy, runtime }: Granted): Pick<Granted, 'proxy' | 'runtime'> => ({
+/** With all that only the operator is told, who asks here. */
+async function decision(policy: Policy, identity: Identity, action: Action): Promise<Granted> {
+  const { Refusal } = await import('@scistream/core/server');
+  return await policy.check(identity, action).catch((error: unknown) => {
+    throw error instanceof Refusal ? error.forOperator() : error;
+  });
+}
+
+/** The record of a stream has what was granted. */
+const made = ({ proxy, runtime, lifetimeMs, sources }: Granted) => ({
   ...(proxy !== undefined && { proxy }),
   ...(runtime !== undefined && { runtime }),
+  ...(lifetimeMs !== undefined && { lifetime: `${lifetimeMs}ms` }),
+  ...(sources !== undefined && { source: sources }),
 });

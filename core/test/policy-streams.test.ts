@@ -1,0 +1,91 @@
+/** What rules demand of a stream counts at every UPDATE and probe, too, whichever rule the stream was made under. */
+import 'reflect-metadata';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { parseAddress, type Action, type StreamRecord } from '@scistream/core';
+import { ALICE, answer, PLACED, policyOf, request, STREAM } from './support/policy.js';
+
+const streams = suite('rules about streams that exist');
+
+const who = { identities: ['token:alice'] };
+const LAB = { name: 'lab', who, targets: { networks: ['10.0.1.5'] } };
+const OPEN = { name: 'open', who, targets: { networks: ['192.0.2.80'] } };
+
+/** Lives for an hour, has two listeners and a rate. */
+const MADE: StreamRecord = {
+  ...STREAM,
+  ...PLACED,
+  state: 'provisioned',
+  bitsPerSecond: 1e9,
+  listeners: [5100, 5101].map((port) => ({ host: '203.0.113.1', port })),
+  expiresAt: '2026-01-01T01:00:00.000Z',
+};
+
+const retarget = (stream: Partial<StreamRecord>, target: string, kind: 'update' | 'probe' = 'update'): Action => ({
+  kind,
+  stream: { ...MADE, ...stream },
+  targets: [parseAddress(target)],
+});
+
+for (const [title, lab, stream, expected] of [
+  ['as many connections', { limits: { connections: 2 } }, {}, /^yes/],
+  ['more connections', { limits: { connections: 1 } }, {}, /Rule lab .* not 2 connections.*connections: at most 1/],
+  ['listeners that nobody has counted yet', { limits: { connections: 9 } }, { listeners: [] }, /not .*connections/],
+  ['as much bandwidth', { limits: { bandwidth: '1Gbps', totalBandwidth: '1Gbps' } }, {}, /^yes/],
+  ['more bandwidth', { limits: { bandwidth: '1Gbps' } }, { bitsPerSecond: 2e9 }, /not 2 Gb\/s bandwidth/],
+  ['bandwidth without end', { limits: { bandwidth: '1Gbps' } }, { bitsPerSecond: 0 }, /not unlimited bandwidth/],
+  [
+    'more than all together',
+    { limits: { totalBandwidth: '1Gbps' } },
+    { bitsPerSecond: 2e9 },
+    /not 2 Gb\/s bandwidth of/,
+  ],
+  ['as long a life', { limits: { lifetime: '1h' } }, {}, /^yes/],
+  ['a longer life', { limits: { lifetime: '30m' } }, {}, /not 1 h lifetime.*lifetime: at most 0\.5 h/],
+  ['the same sources', { sources: ['198.51.100.7'] }, { sources: ['198.51.100.7/32'] }, /^yes/],
+  ['some of the sources', { sources: ['10.3.0.0/16'] }, { sources: ['10.3.7.0/24', '10.3.8.0/24'] }, /^yes/],
+  ['sources in IPv6', { sources: ['2001:db8::/32'] }, { sources: ['2001:db8:7::/48'] }, /^yes/],
+  ['everywhere, in so many words', { sources: ['0.0.0.0/0', '::/0'] }, {}, /^yes/],
+  ['no sources', { sources: ['198.51.100.7'] }, {}, /not connections from everywhere.*sources: 198\.51\.100\.7\/32/],
+  ['wider sources', { sources: ['10.3.0.0/24'] }, { sources: ['10.3.0.0/16'] }, /not connections from 10\.3\.0\.0\/16/],
+  [
+    'one source more',
+    { sources: ['10.3.0.0/24'] },
+    { sources: ['10.3.0.0/24', '10.4.0.1/32'] },
+    /not connections from/,
+  ],
+] as const) {
+  streams(`a stream made under another rule: ${title}`, async () => {
+    const policy = await policyOf([OPEN, { ...LAB, ...lab }]);
+    assert.match(await answer(policy.check(ALICE, retarget(stream, '10.0.1.5:22'))), expected);
+    assert.match(await answer(policy.check(ALICE, retarget(stream, '10.0.1.5:22', 'probe'))), expected);
+    assert.is(await answer(policy.check(ALICE, retarget(stream, '192.0.2.80:22'))), 'yes');
+  });
+}
+
+streams('each target has a rule that has nothing against the stream', async () => {
+  const policy = await policyOf([OPEN, { ...LAB, sources: ['198.51.100.7'] }]);
+  const targets = ['192.0.2.80:22', '10.0.1.5:22'].map((text) => parseAddress(text));
+  const both = (stream: StreamRecord): Action => ({ kind: 'update', stream, targets });
+  assert.match(await answer(policy.check(ALICE, both(MADE))), /^SCI_FORBIDDEN: Rule lab/);
+  const narrow = { ...MADE, sources: ['198.51.100.7/32'] };
+  assert.is((await policy.check(ALICE, both(narrow))).rule, 'open,lab');
+});
+
+streams('what a rule itself granted has it against nothing', async () => {
+  const limits = { connections: 2, lifetime: '90m', bandwidth: '1Gbps', totalBandwidth: '1Gbps', streams: 1 };
+  const policy = await policyOf([{ ...LAB, limits, sources: ['198.51.100.7', '::ffff:10.0.0.0/104'] }]);
+  const asked = request({ bitsPerSecond: 1e9 }, { connections: 2 });
+  const { lifetimeMs = 0, sources = [] } = await policy.check(ALICE, asked);
+  const expiresAt = new Date(Date.parse(MADE.createdAt) + lifetimeMs).toISOString();
+  assert.is(await answer(policy.check(ALICE, retarget({ expiresAt, sources }, '10.0.1.5:22'))), 'yes');
+});
+
+streams('seeing and ending a stream are no question of its limits', async () => {
+  const policy = await policyOf([{ ...LAB, limits: { connections: 1, lifetime: '1m' }, sources: ['10.0.0.1'] }]);
+  for (const kind of ['hello', 'view', 'list', 'release'] as const) {
+    assert.is(await answer(policy.check(ALICE, { kind, stream: MADE })), 'yes');
+  }
+});
+
+streams.run();
