@@ -43,6 +43,9 @@ export const ERROR_CODES = {
     'The certificates and keys for the encryption of a stream are damaged, do not belong together, or are not valid now.',
   ),
   SCI_CERTIFICATE_INVALID: usage('A file with a certificate or its key cannot be used.'),
+  SCI_CONFIG_UNTRUSTED: usage(
+    'Somebody else could have written the configuration file of the working directory, and nobody has named it.',
+  ),
 
   SCI_PLUGIN_NOT_FOUND: plugin('A plugin is not installed, or nothing installed provides what was asked for.'),
   SCI_PLUGIN_NO_MANIFEST: plugin('A package has no "scistream" key in its package.json.'),
