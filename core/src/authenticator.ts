@@ -36,6 +36,8 @@ export interface Credentials {
 /** Finds out who is calling. Called once per RPC, before anything else happens, concurrently. */
 export interface Authenticator {
   readonly id: string;
+  /** Whether it shows credentials to somebody else: among several it is asked after those that do not. */
+  readonly asksOthers?: boolean;
   /**
    * @throws SCI_UNAUTHENTICATED, always for the same reason text, so that a stranger learns nothing; SCI_TOKEN_* with what
    * is wrong with a token of an issuer; SCI_ISSUER_UNREACHABLE; SCI_CERTIFICATE_* with what is

@@ -43,6 +43,7 @@ const whoIs = (server: TestServer, token: string) => ask(server, token);
 const mustRefuse = (server: TestServer, token: string | undefined, code: ErrorCode): Promise<string> =>
   refused(ask(server, token), code);
 
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 const soon = (seconds: number): number => Math.floor(Date.now() / 1000) + seconds;
 
 s('one of the issuer lets in, with its subject, groups and end', async () => {
@@ -242,11 +243,37 @@ s('an answer is never kept longer than the token', async () => {
   await eventually(() => mustRefuse(server, token, 'SCI_TOKEN_INACTIVE').then(() => undefined), PATIENCE_MS);
 });
 
+s('an issuer that is asked sees no token that others know, and none that names another issuer', async () => {
+  await using issuer = await TestIssuer.start();
+  await using jwts = await TestIssuer.start();
+  process.env['TEST_INTROSPECTION_SECRET'] = ROBOT.secret;
+  const introspection = { clientId: ROBOT.id, secretEnv: 'TEST_INTROSPECTION_SECRET' };
+  const asks = jwtAuth(issuer, { audience: OPAQUE_RESOURCE, subjectClaim: 'client_id', introspection });
+  const tokens = { use: 'token', tokens: [{ subject: 'carol', sha256: sha256('carols') }] };
+  const asked = (): number => issuer.requests.filter((path) => path.includes('introspection')).length;
+  await using server = await TestServer.start({ auth: [asks, jwtAuth(jwts), tokens] });
+  assert.is((await whoIs(server, 'carols')).subject, 'carol');
+  assert.is((await whoIs(server, await jwts.forge())).issuer, jwts.url);
+  await mustRefuse(server, await jwts.forge({ exp: soon(-60) }), 'SCI_TOKEN_EXPIRED');
+  await mustRefuse(server, await issuer.forge({ iss: 'https://elsewhere.example' }), 'SCI_UNAUTHENTICATED');
+  assert.is(asked(), 0, 'it was told of none of them');
+  assert.is((await whoIs(server, await issuer.token(OPAQUE_RESOURCE))).subject, ROBOT.id);
+  await mustRefuse(server, 'nobodys', 'SCI_TOKEN_INACTIVE');
+  assert.is(asked(), 2);
+  await using alone = await TestServer.start({ auth: [asks] });
+  await mustRefuse(alone, await jwts.forge(), 'SCI_TOKEN_ISSUER');
+  // This issuer has no answer for JWTs, but it is the one to ask.
+  await mustRefuse(alone, await issuer.forge(), 'SCI_ISSUER_UNREACHABLE');
+  assert.is(asked(), 3);
+  await using open = await TestServer.start({ auth: [asks, { use: 'none' }] });
+  assert.is((await whoIs(open, await issuer.token(OPAQUE_RESOURCE))).subject, ROBOT.id, 'none takes who is left');
+  assert.is((await whoIs(open, 'nobodys')).subject, 'anonymous');
+});
+
 s('among other ways to prove who one is, the most telling refusal counts', async () => {
   await using issuer = await TestIssuer.start();
   await using other = await TestIssuer.start();
-  const sha256 = `sha256:${createHash('sha256').update('carols').digest('hex')}`;
-  const tokens: Auth[number] = { use: 'token', tokens: [{ subject: 'carol', sha256 }] };
+  const tokens: Auth[number] = { use: 'token', tokens: [{ subject: 'carol', sha256: `sha256:${sha256('carols')}` }] };
   await using server = await TestServer.start({ auth: [jwtAuth(issuer), jwtAuth(other), tokens] });
   assert.is((await whoIs(server, 'carols')).subject, 'carol');
   assert.is((await whoIs(server, await other.token())).issuer, other.url);

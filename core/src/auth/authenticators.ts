@@ -68,15 +68,25 @@ const isRefusal = ({ code }: SciStreamError): boolean =>
 const rankOf = ({ code }: SciStreamError): number =>
   code === 'SCI_ISSUER_UNREACHABLE' ? Infinity : RANKS.includes(code) ? RANKS.indexOf(code) : RANKS.length;
 
-/** Asks one authenticator after another; the first that knows the caller decides. */
+/**
+ * Asks one authenticator after another; the first that knows the caller decides. They are asked in their order, but those
+ * that show credentials to somebody else last, who would get to see what is none of its business.
+ */
 export class AuthenticatorChain implements Authenticator {
   readonly id = 'chain';
+  readonly #links: readonly Authenticator[];
 
-  constructor(private readonly links: readonly Authenticator[]) {}
+  constructor(links: readonly Authenticator[]) {
+    // Nothing behind it is ever asked, so nothing of before may come to stand there.
+    const end = links.findIndex(({ id }) => id === 'none');
+    const asked = end === -1 ? links : links.slice(0, end);
+    const others = asked.filter(({ asksOthers }) => asksOthers);
+    this.#links = [...asked.filter((link) => !others.includes(link)), ...others, ...links.slice(asked.length)];
+  }
 
   async authenticate(credentials: Credentials, signal?: AbortSignal): Promise<Identity> {
     let reason: SciStreamError | undefined;
-    for (const link of this.links) {
+    for (const link of this.#links) {
       try {
         return await link.authenticate(credentials, signal);
       } catch (error) {

@@ -61,6 +61,7 @@ export const oidcProvider = authenticatorProvider({
 
 class OidcAuthenticator implements Authenticator {
   readonly id = 'oidc';
+  readonly asksOthers: boolean;
   readonly #verifier: Pick<JwtVerifier, 'claims'>;
 
   constructor(
@@ -68,6 +69,7 @@ class OidcAuthenticator implements Authenticator {
     private readonly log: Logger,
   ) {
     const issuer = new Issuer(options);
+    this.asksOthers = options.introspection !== undefined;
     this.#verifier = options.introspection
       ? new Introspector(issuer, options.introspection)
       : new JwtVerifier(issuer, options, options.algorithms);
