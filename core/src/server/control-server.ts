@@ -167,7 +167,7 @@ export class ControlServer {
 
   #warnIfOpen({ authenticator }: OpenAuthenticator): void {
     const { listen } = this.settings;
-    if (authenticator.id !== 'none' || isLoopback(listen.host)) return;
+    if (!authenticator.letsAnybodyIn || isLoopback(listen.host)) return;
     this.log.warn({ listen: formatAddress(listen) }, 'authentication is off: anybody who reaches this port may use it');
   }
 
