@@ -67,7 +67,7 @@ export const ERROR_CODES = {
   SCI_STREAM_RELEASED: stream(1, 'The stream was released while a call waited for it.'),
   SCI_HELLO_TIMEOUT: stream(4, 'No HELLO came in time; everything was released.'),
   SCI_CLIENT_GONE: stream(1, 'The client went away while its request waited; everything was released.'),
-  SCI_LIMIT_REACHED: stream(8, 'The control server has as many streams or waiting requests as it allows.'),
+  SCI_LIMIT_REACHED: stream(8, 'The control server has as many streams, waiting requests or watches as it allows.'),
   SCI_PORTS_EXHAUSTED: stream(8, 'The port range of the gateway has not enough free ports.'),
   SCI_NO_RESOURCE: stream(8, 'No gateway that takes new streams has the bandwidth that was asked for.'),
   SCI_TARGET_UNRESOLVED: stream(9, 'The host name of a target cannot be resolved on the gateway.'),

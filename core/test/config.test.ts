@@ -23,6 +23,7 @@ s('fills in the defaults of a control server, parsed', async () => {
     helloTimeoutMs: 180_000,
     lifetimeMs: 86_400_000,
     waitingPerIdentity: 250,
+    watchesPerIdentity: 100,
     requestsPerSecond: 1000,
     strangerRequestsPerSecond: 50,
     clients: 2000,

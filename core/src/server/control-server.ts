@@ -156,6 +156,8 @@ export class ControlServer {
     this.#clientCa = pair?.ca;
     this.#authenticator.replace(prepared.authenticator);
     prepared.commit();
+    // Of these the HTTP server keeps a copy of its own; it closes no connection that is there.
+    server.maxConnections = config.limits.clients;
     this.#warnIfOpen(prepared.authenticator);
     return pair && fingerprintOf(pair.cert);
   }
