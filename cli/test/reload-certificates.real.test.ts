@@ -154,7 +154,10 @@ s(
     assert.equal([streams, gateways[0]?.portsInUse], [1, 1], 'only the stream of before');
     data.write('2');
     assert.is(await read(data, 1), '2');
-    assert.equal(await site.refusals(), Array(2).fill('refused SCI_CERTIFICATE_REVOKED'));
+    const refusals = await site.refusals();
+    // The watch of before is the third, if its second is over.
+    assert.equal([...new Set(refusals)], ['refused SCI_CERTIFICATE_REVOKED']);
+    assert.ok(refusals.length >= 2, refusals.join());
     await bob.release(uid, LIMITS);
     data.destroy();
     await site.reload(IN_FORCE, {});
