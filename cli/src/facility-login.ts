@@ -1,13 +1,13 @@
 import { quote, SciStreamError } from '@scistream/core';
 import type { S2ucConfig } from '@scistream/core/config';
-import { loginOf, type Login, type Whoami } from '@scistream/core/client';
+import { loginOf, resolveEndpoint, type ServerLogin, type Whoami } from '@scistream/core/client';
 
 /**
  * How the user logs in for a facility of the configuration.
  * @param name Default: the only facility that one can log in for.
  * @throws SCI_FACILITY_UNKNOWN, SCI_USAGE
  */
-export function facilityLogin({ facilities }: S2ucConfig, name: string | undefined): Login {
+export function facilityLogin({ facilities }: S2ucConfig, name: string | undefined): ServerLogin {
   const possible = Object.entries(facilities).filter(([, { auth }]) => auth);
   const names = possible.map(([known]) => known);
   const chosen = name ?? (names.length === 1 ? names[0] : undefined);
@@ -19,7 +19,8 @@ export function facilityLogin({ facilities }: S2ucConfig, name: string | undefin
     });
   }
   const facility = Object.hasOwn(facilities, chosen) ? facilities[chosen] : undefined;
-  if (facility?.auth) return loginOf(chosen, facility.auth);
+  const login = facility && loginOf(resolveEndpoint(chosen, facilities));
+  if (login) return login;
   throw facility
     ? new SciStreamError('SCI_USAGE', `Facility ${chosen} has no key auth, so there is nothing to log in for.`, {
         suggestions: [AUTH_KEY],

@@ -1,9 +1,14 @@
 /** Hunts for the keys of an encrypted stream everywhere but in the files of the proxies. */
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { readdir, readFile, stat } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parseTicket, type StreamStatus } from '@scistream/core/client';
+import { formatTicket, parseTicket, type StreamStatus } from '@scistream/core/client';
+import { eventually } from '@scistream/core/testing';
+import { Home } from './support/cli.js';
 import { greeting, json, Producer, scistream, start, startFacilities, type Facilities } from './support/facilities.js';
 
 const s = suite<{ facilities: Facilities; producer: Producer; seen: Map<string, string> }>('secrets of a stream');
@@ -153,6 +158,50 @@ s('travel in a ticket, and nobody but its reader sees them', async ({ facilities
   assert.equal(where(new Map([['error', refused.stdout + refused.stderr]]), [...wanted, ticket.slice(12, 60)]), []);
   await json(facilities, 0, 'stream', 'down', uid);
   assert.equal(where(await files(facilities), wanted), []);
+});
+
+s('are blotted out of the arguments, if somebody has put them there', async ({ facilities }) => {
+  // Takes connections and says nothing, so that the commands go on.
+  const silent = createServer().listen(0, facilities.host);
+  await once(silent, 'listening');
+  const { port } = silent.address() as AddressInfo;
+  const server = ['--s2cs', `${facilities.host}:${port}`, '--insecure'];
+  const ports = ['--remote-ip', '127.0.0.1', '--receiver-ports', '9', '--num-conn', '1'];
+  const home = await Home.create();
+  const token = 'a-token-among-the-arguments';
+  const ticket = formatTicket({
+    uid: randomUUID(),
+    name: '',
+    s2cs: { host: facilities.host, port },
+    listeners: [{ host: facilities.host, port }],
+    transport: 'tcp',
+    connections: 1,
+    bitsPerSecond: 0,
+    expiresAt: new Date(Date.now() + 60_000).toISOString(),
+  });
+  const outbound = ['--to', `${facilities.host}:${port}`, '--insecure', '--encryption', 'none'];
+  try {
+    for (const [secret, bin, ...args] of [
+      [token, 's2uc.js', 'inbound-request', ...server, ...ports, '--access-token', token],
+      [token, 's2uc.js', 'outbound_request', ...server, ...ports, `--access_token=${token}`],
+      [token, 's2uc.js', 'release', randomUUID(), ...server, '--access-token', token],
+      [ticket, 'run.js', 'stream', 'up', '--outbound', ticket, ...outbound],
+    ] as const) {
+      const child = home.start(bin, args);
+      const ended = once(child, 'exit');
+      const shown = (): Promise<string> => readFile(`/proc/${child.pid}/cmdline`, 'latin1');
+      await eventually(async () => {
+        const line = await shown();
+        assert.ok(line.startsWith('s') && !line.includes(secret), line);
+      });
+      assert.is(child.exitCode, null, 'it still runs');
+      child.kill('SIGKILL');
+      await ended;
+    }
+  } finally {
+    silent.close();
+    await home.remove();
+  }
 });
 
 s.run();

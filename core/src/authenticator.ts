@@ -36,6 +36,10 @@ export interface Credentials {
 /** Finds out who is calling. Called once per RPC, before anything else happens, concurrently. */
 export interface Authenticator {
   readonly id: string;
+  /** Whether it shows credentials to somebody else: among several it is asked after those that do not. */
+  readonly asksOthers?: boolean;
+  /** Whether it knows everybody, whatever they show: nothing after it is asked, and the operator is warned. */
+  readonly letsAnybodyIn?: boolean;
   /**
    * @throws SCI_UNAUTHENTICATED, always for the same reason text, so that a stranger learns nothing; SCI_TOKEN_* with what
    * is wrong with a token of an issuer; SCI_ISSUER_UNREACHABLE; SCI_CERTIFICATE_* with what is

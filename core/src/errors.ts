@@ -43,6 +43,9 @@ export const ERROR_CODES = {
     'The certificates and keys for the encryption of a stream are damaged, do not belong together, or are not valid now.',
   ),
   SCI_CERTIFICATE_INVALID: usage('A file with a certificate or its key cannot be used.'),
+  SCI_CONFIG_UNTRUSTED: usage(
+    'Somebody else could have written the configuration file of the working directory, and nobody has named it.',
+  ),
 
   SCI_PLUGIN_NOT_FOUND: plugin('A plugin is not installed, or nothing installed provides what was asked for.'),
   SCI_PLUGIN_NO_MANIFEST: plugin('A package has no "scistream" key in its package.json.'),
@@ -64,7 +67,7 @@ export const ERROR_CODES = {
   SCI_STREAM_RELEASED: stream(1, 'The stream was released while a call waited for it.'),
   SCI_HELLO_TIMEOUT: stream(4, 'No HELLO came in time; everything was released.'),
   SCI_CLIENT_GONE: stream(1, 'The client went away while its request waited; everything was released.'),
-  SCI_LIMIT_REACHED: stream(8, 'The control server has as many streams or waiting requests as it allows.'),
+  SCI_LIMIT_REACHED: stream(8, 'The control server has as many streams, waiting requests or watches as it allows.'),
   SCI_PORTS_EXHAUSTED: stream(8, 'The port range of the gateway has not enough free ports.'),
   SCI_NO_RESOURCE: stream(8, 'No gateway that takes new streams has the bandwidth that was asked for.'),
   SCI_TARGET_UNRESOLVED: stream(9, 'The host name of a target cannot be resolved on the gateway.'),

@@ -1,5 +1,5 @@
 import { chdir, cwd } from 'node:process';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { configKind, loadConfig, loadStream, toJsonSchema } from '@scistream/core/config';
 import { temporaryDirectory } from '@scistream/core/testing';
@@ -23,6 +23,7 @@ s('fills in the defaults of a control server, parsed', async () => {
     helloTimeoutMs: 180_000,
     lifetimeMs: 86_400_000,
     waitingPerIdentity: 250,
+    watchesPerIdentity: 100,
     requestsPerSecond: 1000,
     strangerRequestsPerSecond: 50,
     clients: 2000,
@@ -164,7 +165,7 @@ s('looks in the working directory, then in the configuration directory of the us
   try {
     const host = async (): Promise<unknown> => (await loadConfig('s2uc', { env })).config.facilities.aps?.s2cs.host;
     assert.is(await host(), 'own');
-    await writeFile('scistream.config.yaml', 'facility: aps\n');
+    await writeFile('scistream.config.yaml', 'facility: aps\n', { mode: 0o600 });
     assert.is(await host(), 'own');
     assert.is((await loadConfig('s2cs', { env })).config.facility, 'aps');
     await writeFile('scistream.config.yaml', 'facilities: { aps: { s2cs: "here:1" } }\n');
@@ -174,6 +175,54 @@ s('looks in the working directory, then in the configuration directory of the us
     chdir(before);
   }
 });
+
+s(
+  'takes no configuration from the working directory that somebody else can have written, unless it is named',
+  async () => {
+    await using work = await temporaryDirectory();
+    const file = join(work.path, 'scistream.config.yaml');
+    await writeFile(file, 'facilities: { aps: { s2cs: "theirs:1", token: { env: GITHUB_TOKEN } } }\n', { mode: 0o600 });
+    const mustRefuse = async (why: RegExp): Promise<void> => {
+      const { code, message, suggestions } = await failure(loadConfig('s2uc', { env }));
+      assert.equal([code, message.includes(file)], ['SCI_CONFIG_UNTRUSTED', true]);
+      assert.match(message, why);
+      assert.match(suggestions.join('\n'), `--config ${file}`);
+      assert.is((await loadConfig('s2uc', { env, file })).config.facilities.aps?.s2cs.host, 'theirs', 'on purpose');
+      assert.is((await loadConfig('s2cs', { env })).file, undefined, 'nobody asked for a file of this kind');
+    };
+    const env = { SCISTREAM_CONFIG_DIR: join(work.path, 'nothing') };
+    const before = cwd();
+    chdir(work.path);
+    try {
+      for (const mode of [0o602, 0o666]) {
+        await chmod(file, mode);
+        await mustRefuse(/others can write it/);
+      }
+      await chmod(file, 0o644);
+      await chmod(work.path, 0o777);
+      await mustRefuse(/others can write its directory/);
+      await chmod(work.path, 0o1777);
+      assert.is((await loadConfig('s2uc', { env })).file, file, 'as /tmp is, where nobody replaces files of others');
+      await chmod(work.path, 0o700);
+      await chmod(file, 0o664);
+      if (process.getuid?.() === process.getgid?.()) {
+        assert.is((await loadConfig('s2uc', { env })).file, file, 'the group of this user alone');
+      }
+      if (process.getuid?.() !== 0) return;
+      await chown(file, 0, 12_345);
+      await mustRefuse(/others can write it/);
+      await chmod(file, 0o644);
+      await chown(file, 12_345, 12_345);
+      await mustRefuse(/belongs to the user 12345/);
+      await chown(file, 0, 0);
+      await chown(work.path, 12_345, 12_345);
+      await mustRefuse(/directory belongs to the user 12345/);
+      await chown(work.path, 0, 0);
+    } finally {
+      chdir(before);
+    }
+  },
+);
 
 s('reads a stream document from a file of its own', async () => {
   await using directory = await temporaryDirectory();

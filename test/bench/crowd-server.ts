@@ -44,6 +44,7 @@ const limits = {
   streams: 5_000,
   waiting: 100,
   waitingPerIdentity: 100,
+  watchesPerIdentity: 100,
   connections: 16,
   helloTimeoutMs: 60_000,
   lifetimeMs: 3_600_000,

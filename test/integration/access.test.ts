@@ -3,9 +3,12 @@ import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect } from 'node:http2';
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { ConnectError } from '@connectrpc/connect';
-import { eventually } from '@scistream/core/testing';
+import { toSciStreamError } from '@scistream/core';
+import { requireAuth } from '@scistream/core/server';
+import { eventually, temporaryDirectory } from '@scistream/core/testing';
 import { refused, type Peer } from '../support/clients.js';
 import { TestServer, type ServerOptions } from '../support/server.js';
 import { suite } from '../support/suite.js';
@@ -13,8 +16,9 @@ import { suite } from '../support/suite.js';
 const s = suite('access');
 
 const TOKENS = { alice: 'alice-7Jq3-secret', bob: 'bob-9Xw1-secret', root: 'root-2Zk8-secret' };
+type Auth = NonNullable<ServerOptions['auth']>[number];
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
-const AUTH: ServerOptions['auth'] = [
+const AUTH: Auth[] = [
   {
     use: 'token',
     tokens: [
@@ -41,6 +45,75 @@ const callsFor = ({ control, streams }: Peer, uid: string): Readonly<Record<stri
   runProbe: () => streams.runProbe({ uid, address: '127.0.0.1:9', challenge: '0'.repeat(64) }),
   connectTargets: () => streams.connectTargets({ uid }),
   connectListener: () => streams.connectListener({ uid }),
+});
+
+s('nobody gets in without a token, whatever hash the configuration has', async () => {
+  const start = async (hash: string): Promise<string> => {
+    const tokens = [{ subject: 'alice', sha256: hash, admin: true }];
+    await using _server = await TestServer.start({ auth: [{ use: 'token', tokens }] });
+    return 'started';
+  };
+  const refusal = async (hash: string): Promise<string> => start(hash).catch(String);
+  assert.match(await refusal(sha256('')), /auth\.0\.tokens\.0\.sha256: is the hash of an empty token/);
+  assert.match(await refusal(`sha256:${sha256('')}`), /is the hash of an empty token/);
+  assert.is(await refusal(sha256('x')), 'started');
+});
+
+s('that anybody may come in is said once more wherever it is so, also after a reload', async () => {
+  const listen = { host: '0.0.0.0', port: 0 };
+  const warned = ({ log }: TestServer): number =>
+    log.lines.filter(({ level, message }) => level === 'warn' && message.includes('anybody')).length;
+  const none = { use: 'none' };
+  await using closed = await TestServer.start({ auth: AUTH, listen });
+  assert.is(warned(closed), 0);
+  await closed.server.reload({ ...closed.config, auth: [...AUTH, none] });
+  assert.is(warned(closed), 1);
+  await closed.server.reload(closed.config);
+  assert.is(warned(closed), 1);
+  await using directory = await temporaryDirectory();
+  const audit = { file: join(directory.path, 'audit'), size: 1_000_000, keep: 0 };
+  for (const auth of [[...AUTH, none], [none, ...AUTH], [none]]) {
+    await using open = await TestServer.start({ auth, listen, audit });
+    assert.is(warned(open), 1, JSON.stringify(auth));
+  }
+  await using here = await TestServer.start({ auth: [none] });
+  assert.is(warned(here), 0, 'on loopback');
+});
+
+s('two ways to prove who one is cannot give two callers one name', async () => {
+  const oidc = (issuer: string): Auth => ({ use: 'oidc', issuer, audience: 'a' });
+  const certificate = (issuer: string): Auth => ({ use: 'certificate', issuer });
+  const token: Auth = { use: 'token', tokens: [{ subject: 'x', sha256: sha256('x') }] };
+  const tls = { cert: '/c', key: '/k', clientCa: '/ca' };
+  const check = (...auth: Auth[]): string => {
+    try {
+      requireAuth({ auth, tls, insecure: false, listen: { host: '127.0.0.1', port: 1 } });
+      return 'fine';
+    } catch (error) {
+      return `${toSciStreamError(error).code} ${String(error)}`;
+    }
+  };
+  const idp = 'https://idp.example';
+  for (const wrong of [
+    [certificate('token')],
+    [certificate('none')],
+    [certificate(idp), oidc(idp)],
+    [oidc(idp), oidc(`${idp}:8443/realms/lab`)],
+    [certificate('lab:a'), oidc(idp), certificate('lab')],
+    [{ use: 'plugin', issuer: 'token' }],
+    [{ use: 'aps' }, certificate('aps')],
+  ]) {
+    assert.match(check(...wrong), /^SCI_CONFIG_INVALID .*auth\.\d/, JSON.stringify(wrong));
+  }
+  for (const right of [
+    [token, certificate('aps'), oidc(idp), { use: 'none' }],
+    [oidc(idp), { ...oidc(idp), audience: 'b' }],
+    [oidc(idp), oidc(`${idp}/realms/lab`), oidc('https://idp.example.org')],
+    [token, { ...token }],
+    [{ use: 'Token' }, { use: 'certificate' }],
+  ]) {
+    assert.is(check(...right), 'fine', JSON.stringify(right));
+  }
 });
 
 s('without valid credentials every call fails alike, whatever it asks for', async () => {

@@ -7,7 +7,7 @@ import { connect as connectTls } from 'node:tls';
 import { gzipSync } from 'node:zlib';
 import * as assert from 'uvu/assert';
 import { eventually } from '@scistream/core/testing';
-import { refused } from '../support/clients.js';
+import { refused, type Peer } from '../support/clients.js';
 import { NOTHING } from '../support/leftovers.js';
 import { RawClient } from '../support/raw-client.js';
 import { TestServer, type ServerOptions } from '../support/server.js';
@@ -20,6 +20,12 @@ const sha256 = (text: string): string => createHash('sha256').update(text).diges
 const AUTH: ServerOptions['auth'] = [
   { use: 'token', tokens: Object.entries(TOKENS).map(([subject, token]) => ({ subject, sha256: sha256(token) })) },
 ];
+/** The code a call is refused with, empty when it is not. */
+const codeOf = (call: Promise<unknown>): Promise<string> =>
+  call.then(
+    () => '',
+    (error: { metadata?: Headers }) => error.metadata?.get('scistream-code') ?? 'none of ours',
+  );
 const JSON_CALL = { 'content-type': 'application/json', 'connect-protocol-version': '1' };
 const WAIT_MS = 40_000;
 
@@ -104,6 +110,39 @@ s('guesses of credentials are limited by address, and then not even looked at', 
   assert.equal([...codes].sort(), ['SCI_RATE_LIMITED', 'SCI_UNAUTHENTICATED']);
 });
 
+s('who was let in of late is not kept out by strangers of the same address, until it is let in no more', async () => {
+  // One at a time, and the next after ten seconds.
+  await using server = await TestServer.start({ auth: AUTH, limits: { strangerRequestsPerSecond: 0.1 } });
+  const [alice, bob] = [await server.connect(TOKENS.alice), await server.connect(TOKENS.bob)];
+  const stranger = await server.connect('wrong');
+  const useUp = async (): Promise<void> => {
+    for (let code = ''; code !== 'SCI_RATE_LIMITED';) code = await codeOf(stranger.streams.list({}));
+  };
+  await alice.streams.list({});
+  await useUp();
+  for (let i = 0; i < 20; i += 1) {
+    await useUp();
+    assert.is(await codeOf(alice.streams.list({})), '');
+  }
+  const again = await server.connect(`Bearer ${TOKENS.alice}`);
+  assert.is(await codeOf(again.streams.list({})), '', 'also on a new connection');
+  await useUp();
+  assert.is(await codeOf(bob.streams.list({})), 'SCI_RATE_LIMITED', 'nobody knows him yet');
+  const tokens = [{ subject: 'bob', sha256: sha256(TOKENS.bob) }];
+  await server.server.reload({ ...server.config, auth: [{ use: 'token', tokens }] });
+  await refused(alice.streams.list({}), 'SCI_UNAUTHENTICATED');
+  await useUp();
+  assert.is(await codeOf(alice.streams.list({})), 'SCI_RATE_LIMITED', 'and then it is a stranger');
+});
+
+s('requests of who is known are counted all the same, also many at once', async () => {
+  await using server = await TestServer.start({ auth: AUTH, limits: { requestsPerSecond: 1 } });
+  const alice = await server.connect(TOKENS.alice);
+  await alice.streams.list({});
+  const codes = await Promise.all(Array.from({ length: 40 }, () => codeOf(alice.streams.list({}))));
+  assert.ok(codes.filter((code) => code === 'SCI_RATE_LIMITED').length >= 20, codes.join());
+});
+
 s('headers and messages that are too large are refused, and the connection of others lives', async () => {
   await using server = await TestServer.start({ auth: AUTH });
   const bob = await server.connect(TOKENS.bob);
@@ -156,6 +195,68 @@ s('one address has so many connections and no more, and all together so many', a
   assert.ok([...held, ...others].every((socket) => !socket.destroyed));
   for (const socket of [...held, ...others]) socket.destroy();
   await eventually(async () => (await RawClient.open(urlOf(server))).close(), WAIT_MS);
+});
+
+s('another limit of connections is in force with the configuration that says so, and cuts none', async () => {
+  await using server = await TestServer.start({ limits: { clients: 3 } });
+  const port = portOf(server);
+  const open = async (): Promise<Socket> => {
+    const socket = connect(port, '127.0.0.1').on('error', () => undefined);
+    await once(socket, 'connect');
+    return socket;
+  };
+  await server.peer.streams.list({});
+  const held = [await open(), await open()];
+  await ended(await open());
+  const withClients = (clients: number) => ({ ...server.config, limits: { ...server.config.limits, clients } });
+  await server.server.reload(withClients(1));
+  await ended(await open());
+  await server.peer.streams.list({});
+  assert.ok(
+    held.every((socket) => !socket.destroyed),
+    'those of before stay',
+  );
+  await server.server.reload(withClients(4));
+  const peer = await server.connect();
+  await peer.streams.list({});
+  await ended(await open());
+  for (const socket of held) socket.destroy();
+});
+
+s('one identity watches so many streams at a time, and another is not touched by it', async () => {
+  await using server = await TestServer.start({ auth: AUTH, limits: { watchesPerIdentity: 2 } });
+  const [alice, again, bob] = await Promise.all([TOKENS.alice, TOKENS.alice, TOKENS.bob].map((t) => server.connect(t)));
+  if (!alice || !again || !bob) throw new Error('no peers');
+  const { uid } = await server.setUp({ peer: alice });
+  const watch = async (peer: Peer, of = uid, signal?: AbortSignal): Promise<void> => {
+    await peer.streams
+      .watch({ uid: of }, signal && { signal })
+      [Symbol.asyncIterator]()
+      .next();
+  };
+  const first = new AbortController();
+  await watch(alice, uid, first.signal);
+  await watch(again);
+  assert.match(await refused(watch(alice), 'SCI_LIMIT_REACHED'), 'limits.watchesPerIdentity');
+  const his = await server.setUp({ peer: bob });
+  await watch(bob, his.uid);
+  first.abort();
+  await eventually(() => watch(alice), WAIT_MS);
+  await refused(watch(alice), 'SCI_LIMIT_REACHED');
+  again.cut();
+  await eventually(() => watch(alice), WAIT_MS);
+  await refused(watch(alice), 'SCI_LIMIT_REACHED');
+  await alice.control.release({ uid });
+  const other = await server.setUp({ peer: alice });
+  await eventually(() => watch(alice, other.uid), WAIT_MS);
+});
+
+s('where nobody says who it is, watches are counted by address', async () => {
+  await using server = await TestServer.start({ limits: { watchesPerIdentity: 1 } });
+  const { uid } = await server.setUp();
+  const watch = async () => server.peer.streams.watch({ uid })[Symbol.asyncIterator]().next();
+  await watch();
+  await refused(watch(), 'SCI_LIMIT_REACHED');
 });
 
 s('calls that are begun and reset at once, over and over, end the connection', async () => {

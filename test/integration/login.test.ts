@@ -4,7 +4,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { parseAddress, SciStreamError, type ErrorCode } from '@scistream/core';
-import { logIn, loginOf, logOut, S2UC } from '@scistream/core/client';
+import { logIn, loginOf, logOut, resolveEndpoint, S2UC, type TrustSettings } from '@scistream/core/client';
 import { temporaryDirectory } from '@scistream/core/testing';
 import { Browser } from '../support/browser.js';
 import { CLI, JWT_RESOURCE, OPAQUE_RESOURCE, TestIssuer, USER } from '../support/issuer.js';
@@ -45,7 +45,12 @@ async function open() {
   const stored = async (): Promise<Stored> => JSON.parse(await readFile(file, 'utf8')) as Stored;
   const store = async (changes: object): Promise<void> =>
     writeFile(file, JSON.stringify({ ...(await stored()), ...changes }));
-  return { issuer, server, client, login: loginOf('aps', key), file, stored, store, [Symbol.asyncDispose]: close };
+  const login = loginOf(resolveEndpoint('aps', { aps: facility }));
+  if (!login) throw new Error('aps has no login');
+  /** Another client of the user, whose configuration says something else of the facility. */
+  const otherClient = (s2cs: string, trust: TrustSettings): S2UC =>
+    new S2UC({ facilities: { aps: { s2cs: parseAddress(s2cs), auth: key, ...trust } } }, { stateDir: home.path });
+  return { issuer, server, client, otherClient, login, file, stored, store, [Symbol.asyncDispose]: close };
 }
 
 type World = Awaited<ReturnType<typeof open>>;
@@ -214,6 +219,34 @@ s('ends with logout: tokens are revoked and gone', async () => {
   const { existed, notRevoked } = await logOut(login);
   assert.equal([existed, notRevoked?.code], [true, 'SCI_ISSUER_UNREACHABLE']);
   assert.equal(await readdir(join(file, '..')), [], 'removed all the same');
+});
+
+s('is used for the control server it was made for, however another configuration calls that', async () => {
+  await using world = await open();
+  const { otherClient, server, store, stored } = world;
+  await using other = await TestServer.start();
+  await logInWithBrowser(world);
+  const { address, fingerprint } = server.listening;
+  await using same = otherClient(address, { fingerprint });
+  assert.is((await same.whoAmI('aps')).subject, USER);
+  const certificate = join(other.state, 'tls', 'server.crt');
+  for (const [s2cs, trust] of [
+    [other.listening.address, { fingerprint: other.listening.fingerprint }],
+    [other.listening.address, { fingerprint }],
+    [address, { insecure: true }],
+    [address, { ca: certificate }],
+    [address, {}],
+  ] as const) {
+    await using client = otherClient(s2cs, trust);
+    const { message, suggestions } = await refused(client.whoAmI('aps'), 'SCI_LOGIN_REQUIRED');
+    assert.match(message, address);
+    assert.equal(suggestions, ['scistream login aps']);
+  }
+  assert.not.match(other.log.text, 'WhoAmI', 'the other server was not called');
+  const { server: _server, ...old } = (await stored()) as Stored & { server?: string };
+  await store({ ...old, server: undefined });
+  await refused(same.whoAmI('aps'), 'SCI_LOGIN_REQUIRED');
+  assert.equal(await logOut(world.login), { existed: true }, 'its tokens are revoked all the same');
 });
 
 s('is never shown to the server of a ticket or of an address', async () => {

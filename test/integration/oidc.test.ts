@@ -43,6 +43,7 @@ const whoIs = (server: TestServer, token: string) => ask(server, token);
 const mustRefuse = (server: TestServer, token: string | undefined, code: ErrorCode): Promise<string> =>
   refused(ask(server, token), code);
 
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 const soon = (seconds: number): number => Math.floor(Date.now() / 1000) + seconds;
 
 s('one of the issuer lets in, with its subject, groups and end', async () => {
@@ -127,6 +128,26 @@ s('every other is refused with its own code, and nothing is allocated', async ()
     assert.not((server.log.text + recorded).includes(secret), 'no part of a token is in a log');
 });
 
+s('only access tokens let in, and only those that whoever has them may use', async () => {
+  await using issuer = await TestIssuer.start();
+  await using server = await TestServer.start({ auth: [jwtAuth(issuer)] });
+  const typed = (typ: unknown) => issuer.forge({}, undefined, { typ });
+  for (const typ of ['at+jwt', 'AT+JWT', 'application/at+jwt', 'JWT', 'application/jwt', undefined]) {
+    assert.is((await whoIs(server, await typed(typ))).subject, USER, String(typ));
+  }
+  const events = { 'http://schemas.openid.net/event/backchannel-logout': {} };
+  for (const token of [
+    ...(await Promise.all(['logout+jwt', 'secevent+jwt', 'dpop+jwt', 'application/at+jwtx', '', 5].map(typed))),
+    await issuer.forge({ nonce: 'n', at_hash: 'h' }),
+    await issuer.forge({ at_hash: 'h' }),
+    await issuer.forge({ events }),
+    await issuer.forge({ cnf: { jkt: 'k' } }, undefined, { typ: 'at+jwt' }),
+  ]) {
+    await mustRefuse(server, token, 'SCI_TOKEN_MALFORMED');
+  }
+  assert.is((await whoIs(server, await issuer.forge({ nonce: 'n' }))).subject, USER, 'some issuers put it there');
+});
+
 s('one that has become old is refused', async () => {
   await using issuer = await TestIssuer.start({ tokenSeconds: 2 });
   await using server = await TestServer.start({ auth: [jwtAuth(issuer, { clockSkew: '1ms' })] });
@@ -177,6 +198,41 @@ s('keys are kept while the issuer is away, and a new one is found', async () => 
   await issuer.rotate();
   assert.is((await whoIs(server, await issuer.token())).subject, ROBOT.id);
   await mustRefuse(server, old, 'SCI_TOKEN_SIGNATURE');
+});
+
+s('keys that have become old are used while the issuer is away, for so long and no longer', async () => {
+  await using issuer = await TestIssuer.start();
+  const keys = { maxAge: '1ms', cooldown: '1ms' };
+  await using server = await TestServer.start({ auth: [jwtAuth(issuer, { keys })] });
+  await using strict = await TestServer.start({ auth: [jwtAuth(issuer, { keys: { ...keys, maxStale: '1ms' } })] });
+  const token = await issuer.token();
+  const warnings = (): number => server.log.lines.filter(({ message }) => message.includes('keys of before')).length;
+  for (const each of [server, strict]) assert.is((await whoIs(each, token)).subject, ROBOT.id);
+  issuer.stop();
+  assert.is((await whoIs(server, token)).subject, ROBOT.id);
+  assert.ok(warnings() > 0, server.log.text);
+  await eventually(() => mustRefuse(strict, token, 'SCI_ISSUER_UNREACHABLE').then(() => undefined), PATIENCE_MS);
+  const { privateKey } = await generateKeyPair('ES256');
+  await mustRefuse(server, await issuer.forge({}, privateKey), 'SCI_TOKEN_SIGNATURE');
+  const unknown = await issuer.forge({}, privateKey, { kid: 'perhaps-a-new-one' });
+  await mustRefuse(server, unknown, 'SCI_ISSUER_UNREACHABLE');
+  await issuer.rotate();
+  issuer.resume();
+  await eventually(() => mustRefuse(server, token, 'SCI_TOKEN_SIGNATURE').then(() => undefined), PATIENCE_MS);
+});
+
+s('an issuer that is away is not asked again for every call', async () => {
+  await using issuer = await TestIssuer.start();
+  const keys = { maxAge: '1ms', cooldown: '10m' };
+  await using server = await TestServer.start({ auth: [jwtAuth(issuer, { keys })] });
+  const token = await issuer.token();
+  await whoIs(server, token);
+  issuer.stop();
+  await whoIs(server, token);
+  const asked = issuer.requests.length;
+  for (let i = 0; i < 20; i += 1) await whoIs(server, token);
+  assert.is(issuer.requests.length, asked);
+  assert.is(server.log.lines.filter(({ level }) => level === 'warn').length, 1);
 });
 
 s('an issuer that calls itself otherwise is not trusted', async () => {
@@ -243,11 +299,37 @@ s('an answer is never kept longer than the token', async () => {
   await eventually(() => mustRefuse(server, token, 'SCI_TOKEN_INACTIVE').then(() => undefined), PATIENCE_MS);
 });
 
+s('an issuer that is asked sees no token that others know, and none that names another issuer', async () => {
+  await using issuer = await TestIssuer.start();
+  await using jwts = await TestIssuer.start();
+  process.env['TEST_INTROSPECTION_SECRET'] = ROBOT.secret;
+  const introspection = { clientId: ROBOT.id, secretEnv: 'TEST_INTROSPECTION_SECRET' };
+  const asks = jwtAuth(issuer, { audience: OPAQUE_RESOURCE, subjectClaim: 'client_id', introspection });
+  const tokens = { use: 'token', tokens: [{ subject: 'carol', sha256: sha256('carols') }] };
+  const asked = (): number => issuer.requests.filter((path) => path.includes('introspection')).length;
+  await using server = await TestServer.start({ auth: [asks, jwtAuth(jwts), tokens] });
+  assert.is((await whoIs(server, 'carols')).subject, 'carol');
+  assert.is((await whoIs(server, await jwts.forge())).issuer, jwts.url);
+  await mustRefuse(server, await jwts.forge({ exp: soon(-60) }), 'SCI_TOKEN_EXPIRED');
+  await mustRefuse(server, await issuer.forge({ iss: 'https://elsewhere.example' }), 'SCI_UNAUTHENTICATED');
+  assert.is(asked(), 0, 'it was told of none of them');
+  assert.is((await whoIs(server, await issuer.token(OPAQUE_RESOURCE))).subject, ROBOT.id);
+  await mustRefuse(server, 'nobodys', 'SCI_TOKEN_INACTIVE');
+  assert.is(asked(), 2);
+  await using alone = await TestServer.start({ auth: [asks] });
+  await mustRefuse(alone, await jwts.forge(), 'SCI_TOKEN_ISSUER');
+  // This issuer has no answer for JWTs, but it is the one to ask.
+  await mustRefuse(alone, await issuer.forge(), 'SCI_ISSUER_UNREACHABLE');
+  assert.is(asked(), 3);
+  await using open = await TestServer.start({ auth: [asks, { use: 'none' }] });
+  assert.is((await whoIs(open, await issuer.token(OPAQUE_RESOURCE))).subject, ROBOT.id, 'none takes who is left');
+  assert.is((await whoIs(open, 'nobodys')).subject, 'anonymous');
+});
+
 s('among other ways to prove who one is, the most telling refusal counts', async () => {
   await using issuer = await TestIssuer.start();
   await using other = await TestIssuer.start();
-  const sha256 = `sha256:${createHash('sha256').update('carols').digest('hex')}`;
-  const tokens: Auth[number] = { use: 'token', tokens: [{ subject: 'carol', sha256 }] };
+  const tokens: Auth[number] = { use: 'token', tokens: [{ subject: 'carol', sha256: `sha256:${sha256('carols')}` }] };
   await using server = await TestServer.start({ auth: [jwtAuth(issuer), jwtAuth(other), tokens] });
   assert.is((await whoIs(server, 'carols')).subject, 'carol');
   assert.is((await whoIs(server, await other.token())).issuer, other.url);

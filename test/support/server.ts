@@ -186,6 +186,7 @@ async function configure(options: ServerOptions, state: string): Promise<S2csCon
       helloTimeoutMs: 180_000,
       lifetimeMs: 86_400_000,
       waitingPerIdentity: 250,
+      watchesPerIdentity: 100,
       requestsPerSecond: 1000,
       strangerRequestsPerSecond: 50,
       strangerTimeoutMs: 30_000,

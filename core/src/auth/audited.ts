@@ -6,6 +6,7 @@ import type { AuditLog } from '../policy/audit.js';
 /** Records whom another authenticator refuses, and why. Whom it lets in shows in the decisions about them. */
 export class AuditedAuthenticator implements Authenticator {
   readonly id: string;
+  readonly letsAnybodyIn: boolean;
 
   constructor(
     private readonly authenticator: Authenticator,
@@ -13,6 +14,7 @@ export class AuditedAuthenticator implements Authenticator {
     private readonly log: Logger,
   ) {
     this.id = authenticator.id;
+    this.letsAnybodyIn = authenticator.letsAnybodyIn === true;
   }
 
   async authenticate(credentials: Credentials, signal?: AbortSignal): Promise<Identity> {

@@ -16,9 +16,14 @@ export const noneProvider = authenticatorProvider({
   options: z.strictObject({}),
   create: (): Authenticator => ({
     id: 'none',
+    letsAnybodyIn: true,
     authenticate: (): Promise<Identity> => Promise.resolve({ subject: 'anonymous', issuer: 'none', admin: false }),
   }),
 });
+
+const sha256 = (text: string): Buffer => createHash('sha256').update(text).digest();
+/** What a pipe prints into which nothing came, and the token of everybody who has none. */
+const NOTHING = sha256('').toString('hex');
 
 const tokenOptions = z.strictObject({
   /** Who may call, and the SHA-256 of the token of each, with or without `sha256:`: `printf %s TOKEN | sha256sum`. */
@@ -29,7 +34,8 @@ const tokenOptions = z.strictObject({
         sha256: z
           .string()
           .regex(/^(sha256:)?[0-9a-f]{64}$/, 'must be 64 hexadecimal digits')
-          .transform((hash) => hash.slice(-64)),
+          .transform((hash) => hash.slice(-64))
+          .refine((hash) => hash !== NOTHING, 'is the hash of an empty token: there was nothing to hash'),
         admin: z.boolean().default(false),
         groups: z.array(z.string().min(1).max(200)).optional(),
       }),
@@ -44,8 +50,8 @@ export const tokenProvider = authenticatorProvider({
   create: (_context, { tokens }: z.output<typeof tokenOptions>): Authenticator => ({
     id: 'token',
     authenticate: ({ token }: Credentials): Promise<Identity> => {
-      const hash = createHash('sha256').update(token).digest();
-      const found = tokens.find(({ sha256 }) => timingSafeEqual(Buffer.from(sha256, 'hex'), hash));
+      const hash = sha256(token);
+      const found = token !== '' && tokens.find(({ sha256 }) => timingSafeEqual(Buffer.from(sha256, 'hex'), hash));
       if (!found) return Promise.reject(unauthenticated());
       const { subject, admin, groups } = found;
       return Promise.resolve({ subject, issuer: 'token', admin, ...(groups && { groups }) });
@@ -68,15 +74,27 @@ const isRefusal = ({ code }: SciStreamError): boolean =>
 const rankOf = ({ code }: SciStreamError): number =>
   code === 'SCI_ISSUER_UNREACHABLE' ? Infinity : RANKS.includes(code) ? RANKS.indexOf(code) : RANKS.length;
 
-/** Asks one authenticator after another; the first that knows the caller decides. */
+/**
+ * Asks one authenticator after another; the first that knows the caller decides. They are asked in their order, but those
+ * that show credentials to somebody else last, who would get to see what is none of its business.
+ */
 export class AuthenticatorChain implements Authenticator {
   readonly id = 'chain';
+  readonly letsAnybodyIn: boolean;
+  readonly #links: readonly Authenticator[];
 
-  constructor(private readonly links: readonly Authenticator[]) {}
+  constructor(links: readonly Authenticator[]) {
+    // Nothing behind it is ever asked, so nothing of before may come to stand there.
+    const end = links.findIndex(({ letsAnybodyIn }) => letsAnybodyIn);
+    this.letsAnybodyIn = end !== -1;
+    const asked = end === -1 ? links : links.slice(0, end);
+    const others = asked.filter(({ asksOthers }) => asksOthers);
+    this.#links = [...asked.filter((link) => !others.includes(link)), ...others, ...links.slice(asked.length)];
+  }
 
   async authenticate(credentials: Credentials, signal?: AbortSignal): Promise<Identity> {
     let reason: SciStreamError | undefined;
-    for (const link of this.links) {
+    for (const link of this.#links) {
       try {
         return await link.authenticate(credentials, signal);
       } catch (error) {

@@ -70,6 +70,26 @@ export function checkClaims(claims: Claims, { issuer, audience, clockSkew }: Cla
   if (to !== undefined && to * 1000 <= now - clockSkew) throw refusal('SCI_TOKEN_EXPIRED', 'The token has expired.');
 }
 
+/**
+ * An issuer signs more than access tokens, for the same audience perhaps, and some access tokens are of use only together
+ * with a key, which nobody asks for here.
+ * @throws SCI_TOKEN_MALFORMED for ID tokens (OpenID Connect Core section 2), logout tokens and other security events
+ * (RFC 8417), and tokens that are bound to a key (RFC 7800)
+ */
+export function mustBeForBearer(claims: Claims): void {
+  if (Object.hasOwn(claims, 'cnf')) {
+    const message = 'The token is bound to a key or certificate (claim cnf), which is not checked here.';
+    throw refusal('SCI_TOKEN_MALFORMED', message, 'Have the issuer give bearer tokens for this facility.');
+  }
+  // A nonce alone tells nothing: some issuers put it into access tokens, too.
+  const other = ['at_hash', 'events'].find((name) => Object.hasOwn(claims, name));
+  if (other !== undefined) throw notForAccess(`it has the claim ${other}`);
+}
+
+/** @param why How that shows. */
+export const notForAccess = (why: string): SciStreamError =>
+  refusal('SCI_TOKEN_MALFORMED', `The token is no access token: ${why}.`, 'Send the access token, not an ID token.');
+
 export const NOT_YET = 'The token is not valid yet.';
 export const CLOCKS = 'Compare the clock of the control server with that of the issuer: timedatectl';
 

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { refusal, seconds, type Claims } from './claims.js';
+import { decodeJwt } from 'jose';
+import { refusal, seconds, wrongIssuer, type Claims } from './claims.js';
 import type { Issuer } from './issuer.js';
 
 /** Key `introspection` of the options. */
@@ -38,10 +39,11 @@ export class Introspector {
     private readonly settings: IntrospectionSettings,
   ) {}
 
-  /** @throws SCI_TOKEN_INACTIVE, SCI_ISSUER_UNREACHABLE, SCI_TOKEN_MALFORMED */
+  /** @throws SCI_TOKEN_INACTIVE, SCI_ISSUER_UNREACHABLE, SCI_TOKEN_MALFORMED, SCI_TOKEN_ISSUER */
   async claims(token: string): Promise<Claims> {
     // RFC 6750 section 2.1.
     if (!/^[A-Za-z0-9._~+/-]+=*$/.test(token)) throw refusal('SCI_TOKEN_MALFORMED', 'The token is not a bearer token.');
+    mustNotBeOfAnother(this.issuer.settings.issuer, token);
     const key = createHash('sha256').update(token).digest('base64');
     const known = this.#answers.get(key);
     const { claims } = known && known.until > Date.now() ? known : await this.#askOnce(key, token);
@@ -109,4 +111,16 @@ export class Introspector {
       this.#answers.delete(oldest);
     }
   }
+}
+
+/** A token that says whose it is must not be shown to anybody else. @throws SCI_TOKEN_ISSUER */
+function mustNotBeOfAnother(issuer: string, token: string): void {
+  let iss: unknown;
+  try {
+    iss = decodeJwt(token).iss;
+  } catch {
+    // No JWT that can be read here: only the issuer can say what it is.
+    return;
+  }
+  if (iss !== undefined && iss !== issuer) throw wrongIssuer(iss, issuer);
 }

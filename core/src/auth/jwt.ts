@@ -1,6 +1,15 @@
 import { decodeJwt, decodeProtectedHeader, errors, jwtVerify } from 'jose';
 import { quote, SciStreamError } from '../errors.js';
-import { CLOCKS, NOT_YET, refusal, wrongAudience, wrongIssuer, type ClaimRules, type Claims } from './claims.js';
+import {
+  CLOCKS,
+  NOT_YET,
+  notForAccess,
+  refusal,
+  wrongAudience,
+  wrongIssuer,
+  type ClaimRules,
+  type Claims,
+} from './claims.js';
 import type { Issuer } from './issuer.js';
 
 /** Signatures with a key that the issuer publishes; neither `none` nor shared secrets (RFC 8725 section 3.1). */
@@ -8,6 +17,9 @@ export const ALGORITHMS = [
   ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
   ...['ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'],
 ] as const;
+
+/** Header `typ` of access tokens (RFC 9068 section 4), and of tokens of issuers that tell no kinds apart. */
+const ACCESS_TOKEN = /^(application\/)?(at\+)?jwt$/i;
 
 /** Checks JSON Web Tokens (RFC 7519, RFC 9068) with the keys of their issuer. Calls may overlap. */
 export class JwtVerifier {
@@ -41,9 +53,10 @@ export class JwtVerifier {
   /** Before any key is asked for: whoever sends garbage must not make us send requests. */
   #mayBeOurs(token: string): void {
     let alg: unknown;
+    let typ: unknown;
     let iss: unknown;
     try {
-      alg = decodeProtectedHeader(token).alg;
+      ({ alg, typ } = decodeProtectedHeader(token));
       iss = decodeJwt(token).iss;
     } catch (error) {
       throw malformed(error);
@@ -53,6 +66,8 @@ export class JwtVerifier {
       throw refusal('SCI_TOKEN_SIGNATURE', `The token is signed with ${quote(alg)}, which is refused.`, accepted);
     }
     if (iss !== this.rules.issuer) throw wrongIssuer(iss, this.rules.issuer);
+    if (typ !== undefined && !(typeof typ === 'string' && ACCESS_TOKEN.test(typ)))
+      throw notForAccess(`its type is ${quote(typ)}`);
   }
 
   /** What is already ours passes; what jose says becomes one of our codes. */

@@ -4,7 +4,7 @@ import { duration, text } from '../config/fields.js';
 import { SciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import { authenticatorProvider } from '../plugin.js';
-import { checkClaims, identityFrom, refusal } from './claims.js';
+import { checkClaims, identityFrom, mustBeForBearer, refusal } from './claims.js';
 import { Introspector } from './introspection.js';
 import { isSafeUrl, parseIssuer } from './issuer-url.js';
 import { Issuer, reasonOf } from './issuer.js';
@@ -46,7 +46,13 @@ const oidcOptions = z.strictObject({
   admins: names,
   adminGroups: names,
   timeout: duration.prefault('5s'),
-  keys: z.strictObject({ maxAge: duration.prefault('10m'), cooldown: duration.prefault('30s') }).prefault({}),
+  keys: z
+    .strictObject({
+      maxAge: duration.prefault('10m'),
+      cooldown: duration.prefault('30s'),
+      maxStale: duration.prefault('1h'),
+    })
+    .prefault({}),
   introspection: introspection.optional(),
 });
 
@@ -61,13 +67,17 @@ export const oidcProvider = authenticatorProvider({
 
 class OidcAuthenticator implements Authenticator {
   readonly id = 'oidc';
+  readonly asksOthers: boolean;
   readonly #verifier: Pick<JwtVerifier, 'claims'>;
 
   constructor(
     private readonly options: OidcOptions,
     private readonly log: Logger,
   ) {
-    const issuer = new Issuer(options);
+    const issuer = new Issuer(options, (reason) =>
+      log.warn({ issuer: options.issuer, reason }, 'the issuer cannot be reached: keys of before are used'),
+    );
+    this.asksOthers = options.introspection !== undefined;
     this.#verifier = options.introspection
       ? new Introspector(issuer, options.introspection)
       : new JwtVerifier(issuer, options, options.algorithms);
@@ -78,6 +88,7 @@ class OidcAuthenticator implements Authenticator {
     try {
       const claims = await this.#verifier.claims(token);
       if (this.options.introspection) checkClaims(claims, this.options);
+      mustBeForBearer(claims);
       return identityFrom(claims, this.options);
     } catch (error) {
       if (SciStreamError.is(error) && error.code === 'SCI_ISSUER_UNREACHABLE') {

@@ -17,7 +17,7 @@ import {
   type StreamMove,
 } from '../gen/scistream/v1/streams_pb.js';
 import { silentLogger, type Logger } from '../logger.js';
-import { exposesToken, type Endpoint, type TokenSource } from './endpoint.js';
+import { exposesToken, serverOf, type Endpoint, type TokenSource } from './endpoint.js';
 import { untilAdmitted } from './rate-limit.js';
 import { fromRpcError, type FailedCall } from './rpc-errors.js';
 import { VerifiedSessions } from './sessions.js';
@@ -54,7 +54,7 @@ export class ControlClient {
     if (endpoint.token && exposesToken(endpoint)) {
       log.warn({ s2cs: formatAddress(endpoint.address) }, 'the token travels in plain text');
     }
-    const interceptors = endpoint.token ? [authorization(endpoint.token)] : [];
+    const interceptors = endpoint.token ? [authorization(endpoint.token, serverOf(endpoint))] : [];
     const transport = createGrpcTransport({
       baseUrl: this.#sessions.authority,
       sessionManager: this.#sessions,
@@ -226,7 +226,7 @@ export class ControlClient {
     const { token } = this.endpoint;
     try {
       // Renewing a login may take longer than the call is given.
-      if (token && 'login' in token) await readToken(token);
+      if (token && 'login' in token) await readToken(token, serverOf(this.endpoint));
       const call = (timeoutMs: number): Promise<T> =>
         send({ timeoutMs: Math.ceil(timeoutMs), ...(signal && { signal }) });
       const answer = await untilAdmitted(call, deadlineMs, signal);
@@ -246,16 +246,20 @@ export class ControlClient {
 }
 
 /** Adds the token as the metadata key `authorization` (protocol.md §2). */
-function authorization(source: TokenSource): Interceptor {
+function authorization(source: TokenSource, server: string): Interceptor {
   return (next) => async (request) => {
-    request.header.set('authorization', await readToken(source));
+    request.header.set('authorization', await readToken(source, server));
     return next(request);
   };
 }
 
-async function readToken(source: TokenSource): Promise<string> {
-  // Loaded only where it is needed: most commands have no login.
-  if ('login' in source) return await (await import('./login/access-token.js')).accessToken(source.login);
+/** @param server Whom it is sent to, as `serverOf` says it. */
+async function readToken(source: TokenSource, server: string): Promise<string> {
+  if ('login' in source) {
+    // Loaded only where it is needed: most commands have no login.
+    const { accessToken } = await import('./login/access-token.js');
+    return await accessToken({ ...source.login, server });
+  }
   const token = 'env' in source ? process.env[source.env]?.trim() : (await readTokenFile(source.file)).trim();
   if (token && /^[\x21-\x7e]+$/.test(token)) return token;
   const where = 'env' in source ? `environment variable ${source.env}` : `file ${source.file}`;

@@ -3,7 +3,7 @@ import { formatAddress, isLoopback, parseAddress, type Address } from '../addres
 import { parseFingerprint } from '../config/fields.js';
 import type { FacilityConfig } from '../config/schemas.js';
 import { quote, SciStreamError } from '../errors.js';
-import { LoginSchema, type Login } from './login/login.js';
+import { LoginSchema, type Login, type ServerLogin } from './login/login.js';
 
 /** By what a client recognises a control server: the system's CAs, a CA file, one certificate, or not at all (plain text). */
 export type Trust =
@@ -76,7 +76,7 @@ function addressOf(hostPort: string, text: string, names: readonly string[]): Ad
 }
 
 function toEndpoint(facility: string, address: Address, settings: TrustSettings): Endpoint {
-  const token = settings.auth ? { login: loginOf(facility, settings.auth) } : tokenSource(settings.token);
+  const token = settings.auth ? { login: plainLogin(facility, settings.auth) } : tokenSource(settings.token);
   const certificate = clientCertificate(facility, settings);
   const trust = toTrust(facility, settings);
   const { minTls } = settings;
@@ -96,9 +96,23 @@ function toTrust(facility: string, { ca, fingerprint, insecure }: TrustSettings)
   return { kind: insecure ? 'plain' : 'system' };
 }
 
-/** How a user logs in for a facility. @param name Its name in the configuration, which its login is kept under. */
-export function loginOf(name: string, { issuer, client, scope, resource }: NonNullable<FacilityConfig['auth']>): Login {
-  return { facility: name, issuer, client, scope, ...(resource !== undefined && { resource }) };
+function plainLogin(facility: string, auth: NonNullable<FacilityConfig['auth']>): Login {
+  const { issuer, client, scope, resource } = auth;
+  return { facility, issuer, client, scope, ...(resource !== undefined && { resource }) };
+}
+
+/** How a user logs in for an endpoint, and for no other; undefined where it takes no logins. */
+export function loginOf(endpoint: Endpoint): ServerLogin | undefined {
+  const { token } = endpoint;
+  return token && 'login' in token ? { ...token.login, server: serverOf(endpoint) } : undefined;
+}
+
+/** Where a control server is and how it is recognised, in one line: what a login is bound to. */
+export function serverOf({ address, trust }: Endpoint): string {
+  const at = formatAddress(address);
+  if (trust.kind === 'pin') return `${at}#${trust.fingerprint}`;
+  if (trust.kind === 'ca') return `${at} with the CA ${trust.file}`;
+  return trust.kind === 'system' ? `${at} with the CAs of the system` : `${at} in plain text`;
 }
 
 function clientCertificate(facility: string, { cert, key, insecure }: TrustSettings): ClientCertificate | undefined {

@@ -11,7 +11,7 @@ export {
   type TrustSettings,
 } from './endpoint.js';
 export { logIn, logOut, type LoginOptions } from './login/flows.js';
-export type { Login, LoginPrompt, LoginResult } from './login/login.js';
+export type { Login, LoginPrompt, LoginResult, ServerLogin } from './login/login.js';
 export { clientStateDir, Journal, type JournalEntry } from './journal.js';
 export type { InboundOptions, InboundSide, OutboundOptions, ServerRef, SideOptions, UpOptions } from './options.js';
 export { S2UC, type S2ucOptions, type SearchOptions, type Whoami } from './s2uc.js';

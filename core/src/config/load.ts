@@ -5,6 +5,7 @@ import type { CosmiconfigResult, Loader, Options, PublicExplorer } from 'cosmico
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { messageOf, quote, SciStreamError, systemCode } from '../errors.js';
+import { mustBeOwn } from './found.js';
 import { Layers, SETTINGS, variableOf, type ConfigValue } from './layers.js';
 import { configError, notAMapping } from './problems.js';
 import { SCHEMAS, streamSchema, surroundings, type ConfigKind, type Configs, type StreamConfig } from './schemas.js';
@@ -40,9 +41,10 @@ interface Read {
 /**
  * Reads the configuration of a kind: flags beat `SCISTREAM_…` variables, which beat the file, which beats defaults.
  * Without `file` the first document of this kind among {@link SEARCH_PLACES} in the working directory, the user's
- * configuration directory and /etc/scistream is taken, and none at all is fine. YAML and JSON only, never code.
- * @throws SCI_CONFIG_NOT_FOUND, SCI_CONFIG_EMPTY, SCI_CONFIG_SYNTAX (with the line), SCI_CONFIG_INVALID, or the code of
- * the one value that is wrong, such as SCI_PORT_RANGE_INVALID
+ * configuration directory and /etc/scistream is taken, and none at all is fine; in the working directory, only one that
+ * nobody but this user and root can have written. YAML and JSON only, never code.
+ * @throws SCI_CONFIG_NOT_FOUND, SCI_CONFIG_EMPTY, SCI_CONFIG_SYNTAX (with the line), SCI_CONFIG_UNTRUSTED (found, not
+ * named), SCI_CONFIG_INVALID, or the code of the one value that is wrong, such as SCI_PORT_RANGE_INVALID
  */
 export async function loadConfig<Kind extends ConfigKind>(
   kind: Kind,
@@ -115,12 +117,15 @@ function newExplorer(): Pick<PublicExplorer, 'load' | 'search'> {
 
 async function findDocument(kind: ConfigKind, env: NodeJS.ProcessEnv): Promise<Read | undefined> {
   const own = env.SCISTREAM_CONFIG_DIR || join(env.XDG_CONFIG_HOME || join(homedir(), '.config'), 'scistream');
+  const here = process.cwd();
   const explorer = newExplorer();
-  for (const directory of [process.cwd(), own, '/etc/scistream']) {
+  for (const directory of [here, own, '/etc/scistream']) {
     const result = await explorer.search(directory);
     if (!result || result.isEmpty) continue;
     const read = document(result.filepath, result.config);
-    if ((configKind(read.document) ?? kind) === kind) return read;
+    if ((configKind(read.document) ?? kind) !== kind) continue;
+    if (directory === here) await mustBeOwn(read.file);
+    return read;
   }
   return undefined;
 }

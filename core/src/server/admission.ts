@@ -1,11 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { constants, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2';
 import type { Socket } from 'node:net';
-import type { Authenticator, Identity } from '../authenticator.js';
+import type { Authenticator, Credentials, Identity } from '../authenticator.js';
 import { SciStreamError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import { parseIp } from '../policy/network.js';
 import { shownCertificate } from './client-certificates.js';
+import { RecentCredentials } from './recent-credentials.js';
 import { RateLimiter } from './rate-limiter.js';
 
 /** Longest token that is looked at; the header list is limited anyway. */
@@ -29,6 +30,8 @@ export type Verdict = Admitted | { readonly error: unknown };
 /** A call that may be served. */
 export interface Admitted {
   readonly identity: Identity;
+  /** Under which name its limits are counted: who it is, or its address where nobody has to say. */
+  readonly account: string;
   /** Who the caller is by now: a call may last, and what let it in may have expired or been revoked. @throws as for a new call */
   readonly again: () => Promise<Identity>;
 }
@@ -40,6 +43,7 @@ export interface Admitted {
 export class Admission {
   readonly #callers: RateLimiter;
   readonly #strangers: RateLimiter;
+  readonly #recent = new RecentCredentials();
   readonly #verdicts = new WeakMap<Request, Verdict>();
   /** Connections by the address they come from. */
   readonly #clients = new Map<string, number>();
@@ -107,24 +111,36 @@ export class Admission {
     const token = (request.headers.authorization ?? '').slice(0, MAX_TOKEN).replace(/^Bearer(\s+|$)/i, '');
     const certificate = shownCertificate(request.socket);
     const credentials = { token, peer, ...(certificate && { certificate }) };
+    const identify = async (until?: AbortSignal): Promise<Identity> => ({
+      ...(await this.authenticator.authenticate(credentials, until)),
+      peer,
+    });
     try {
-      // Counted first and given back later, so that many at once count, too.
-      this.#strangers.take(from);
-      const identify = async (until?: AbortSignal): Promise<Identity> => ({
-        ...(await this.authenticator.authenticate(credentials, until)),
-        peer,
-      });
-      const identity = await identify(signal).catch((error: unknown) => {
-        if (!blames(error)) this.#strangers.giveBack(from);
-        throw error;
-      });
-      this.#strangers.giveBack(from);
+      const identity = await this.#identified(credentials, from, () => identify(signal));
       const { issuer, subject } = identity;
       // Where nobody has to say who it is, the address tells callers apart.
-      this.#callers.take(issuer === 'none' ? from : `${issuer}:${subject}`);
-      return { identity, again: () => identify() };
+      const account = issuer === 'none' ? from : `${issuer}:${subject}`;
+      this.#callers.take(account);
+      return { identity, account, again: () => identify() };
     } catch (error) {
       return { error };
+    }
+  }
+
+  /** Those who were let in of late are no strangers: whoever shares their address, as on a login node, cannot keep them out. */
+  async #identified(credentials: Credentials, from: string, identify: () => Promise<Identity>): Promise<Identity> {
+    const known = this.#recent.has(credentials);
+    // Counted first and given back later, so that many at once count, too.
+    if (!known) this.#strangers.take(from);
+    try {
+      const identity = await identify();
+      if (!known) this.#strangers.giveBack(from);
+      if (identity.issuer !== 'none') this.#recent.accepted(credentials);
+      return identity;
+    } catch (error) {
+      if (blames(error)) this.#recent.refused(credentials);
+      else if (!known) this.#strangers.giveBack(from);
+      throw error;
     }
   }
 

@@ -6,6 +6,7 @@ import { AuditedAuthenticator } from '../auth/audited.js';
 import { AuthenticatorChain, noneProvider, tokenProvider } from '../auth/authenticators.js';
 import { certificateProvider } from '../auth/certificate.js';
 import { oidcProvider } from '../auth/oidc.js';
+import { mustNameApart } from '../auth/issuers.js';
 import { OwnerPolicy } from '../auth/owner-policy.js';
 import type { S2csConfig } from '../config/index.js';
 import { EmbeddedDataServer } from '../data/embedded-data-server.js';
@@ -189,8 +190,8 @@ async function openAuthenticator(
 }
 
 /**
- * @throws SCI_CONFIG_INVALID when other machines could use the control server and `auth` does not say who may, or relies on
- * certificates that nobody is asked for
+ * @throws SCI_CONFIG_INVALID when other machines could use the control server and `auth` does not say who may, relies on
+ * certificates that nobody is asked for, or could give two callers one name
  */
 export function requireAuth({
   auth,
@@ -203,6 +204,7 @@ export function requireAuth({
       suggestions: ['Set tls: { cert: FILE, key: FILE, clientCa: FILE }; scistream cert init makes them.'],
     });
   }
+  mustNameApart(auth);
   if (auth.length > 0 || isLoopback(listen.host)) return;
   throw new SciStreamError(
     'SCI_CONFIG_INVALID',

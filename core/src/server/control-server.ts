@@ -156,6 +156,8 @@ export class ControlServer {
     this.#clientCa = pair?.ca;
     this.#authenticator.replace(prepared.authenticator);
     prepared.commit();
+    // Of these the HTTP server keeps a copy of its own; it closes no connection that is there.
+    server.maxConnections = config.limits.clients;
     this.#warnIfOpen(prepared.authenticator);
     return pair && fingerprintOf(pair.cert);
   }
@@ -167,7 +169,7 @@ export class ControlServer {
 
   #warnIfOpen({ authenticator }: OpenAuthenticator): void {
     const { listen } = this.settings;
-    if (authenticator.id !== 'none' || isLoopback(listen.host)) return;
+    if (!authenticator.letsAnybodyIn || isLoopback(listen.host)) return;
     this.log.warn({ listen: formatAddress(listen) }, 'authentication is off: anybody who reaches this port may use it');
   }
 

@@ -14,6 +14,7 @@ import { isFinal, type StreamRecord } from '../stream-store.js';
 import { VERSION } from '../version.js';
 
 import type { Admitted } from './admission.js';
+import { Places } from './places.js';
 import type { Limits, StreamController } from './stream-controller.js';
 
 /** Set by the authentication interceptor before any handler runs. */
@@ -22,10 +23,15 @@ export const CALLER = createContextKey<Admitted | undefined>(undefined);
 /** `Watch` looks this often whether data began or ceased to flow, which is no change of the record, in ms. */
 const WATCH_INTERVAL_MS = 1_000;
 
+/** The keys of the same names below `limits` in the configuration. */
+export interface WatchLimits {
+  readonly watchesPerIdentity: number;
+}
+
 /** What the services speak for. */
 export interface ServiceParts {
   readonly facility: string;
-  readonly limits: Limits;
+  readonly limits: Limits & WatchLimits;
   readonly controller: StreamController;
   readonly gateways: GatewayPool;
   readonly providers: Providers;
@@ -81,6 +87,7 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
   /** What commands a stream that the caller may see. */
   const gatewayOf = async (uid: string, context: HandlerContext): Promise<DataServer> =>
     gateways.of((await get(uid, context)).gateway);
+  const watches = new Places();
 
   router.service(Streams, {
     async describeServer() {
@@ -109,25 +116,14 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
       return { events: events.map(({ at, what, by = '', detail = '' }) => ({ at, what, by, detail })) };
     },
     async *watch({ uid }, context) {
-      const { identity, again } = admitted(context);
-      let who = identity;
-      let last = '';
-      let kind: 'view' | 'list' = 'view';
-      for (;;) {
-        // Listened for before the look, so that no change falls between the two.
-        const tick = AbortSignal.timeout(WATCH_INTERVAL_MS);
-        const changed = controller.changed(uid, AbortSignal.any([tick, context.signal])).catch(() => undefined);
-        const view = await controller.get(uid, who, kind);
-        kind = 'list';
-        const message = toMessage(view, facility);
-        const { state, restarts, targets, listeners, leaving } = message;
-        const now = JSON.stringify([state, restarts, targets, message.gateway, listeners, leaving]);
-        if (now !== last) yield message;
-        last = now;
-        if (isFinal(view.record.state)) return;
-        await changed;
-        if (context.signal.aborted) return;
-        who = await again();
+      const leave = watches.take(admitted(context).account, limits.watchesPerIdentity);
+      if (!leave) throw tooManyWatches(limits.watchesPerIdentity);
+      // However it ends: nobody asks a call whose caller is gone for its end.
+      context.signal.addEventListener('abort', leave, { once: true });
+      try {
+        yield* follow(uid, parts, admitted(context), context.signal);
+      } finally {
+        leave();
       }
     },
     async openProbe({ uid }, context) {
@@ -157,6 +153,43 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
     },
   });
 }
+
+/** The stream now and after every change that its caller may see, until it is over or the caller is not let in any more. */
+async function* follow(
+  uid: string,
+  { facility, controller }: ServiceParts,
+  { identity, again }: Admitted,
+  signal: AbortSignal,
+): AsyncGenerator<Stream> {
+  let who = identity;
+  let last = '';
+  let kind: 'view' | 'list' = 'view';
+  for (;;) {
+    // Listened for before the look, so that no change falls between the two.
+    const tick = AbortSignal.timeout(WATCH_INTERVAL_MS);
+    const changed = controller.changed(uid, AbortSignal.any([tick, signal])).catch(() => undefined);
+    const view = await controller.get(uid, who, kind);
+    kind = 'list';
+    const message = toMessage(view, facility);
+    const { state, restarts, targets, listeners, leaving } = message;
+    const now = JSON.stringify([state, restarts, targets, message.gateway, listeners, leaving]);
+    if (now !== last) yield message;
+    last = now;
+    if (isFinal(view.record.state)) return;
+    await changed;
+    if (signal.aborted) return;
+    who = await again();
+  }
+}
+
+const tooManyWatches = (most: number): SciStreamError =>
+  new SciStreamError(
+    'SCI_LIMIT_REACHED',
+    `${most} of ${most} are taken: limits.watchesPerIdentity of this control server.`,
+    {
+      suggestions: ['End watches that are no longer needed, or look again now and then: scistream stream ls'],
+    },
+  );
 
 function parseChallenge(text: string): string {
   if (/^[0-9a-f]{64}$/.test(text)) return text;

@@ -54,7 +54,11 @@ export abstract class LegacyCommand extends StreamCommand {
   /** Translates the old trust flags into those of {@link StreamCommand}. */
   protected trusting<T extends LegacyTrust & { readonly ca?: string | undefined }>(flags: T) {
     const token = flags['access-token'];
-    if (token !== undefined) process.env[TOKEN_VARIABLE] = token;
+    if (token !== undefined) {
+      // Others on this machine could read it among the arguments.
+      process.title = `${(this.id ?? '').replaceAll(':', ' ')} --access-token …`;
+      process.env[TOKEN_VARIABLE] = token;
+    }
     const env = process.env[TOKEN_VARIABLE] ? TOKEN_VARIABLE : undefined;
     const ca = flags['server-cert'];
     return { ...flags, ...(ca && { ca: resolve(ca) }), ...(env && { 'token-env': env }) };

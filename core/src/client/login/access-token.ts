@@ -1,7 +1,7 @@
 import * as oauth from 'oauth4webapi';
 import { SciStreamError } from '../../errors.js';
 import { asking, connectIssuer, toStored } from './issuer-client.js';
-import { loginRequired, type Login } from './login.js';
+import { loginRequired, type Login, type ServerLogin } from './login.js';
 import { LoginStore, type StoredTokens } from './login-store.js';
 
 /** Tokens are renewed this long before their end, ms, or for the last third of a short life. */
@@ -9,10 +9,10 @@ const MARGIN_MS = 60_000;
 
 /**
  * The access token of a login, renewed when it is near its end; one process of the user does that, the others wait for
- * it. For every call to a control server.
+ * it. For every call to the control server of the login, and no other.
  * @throws SCI_LOGIN_REQUIRED; SCI_ISSUER_UNREACHABLE when it has ended and cannot be renewed now
  */
-export async function accessToken(login: Login, store = new LoginStore(login)): Promise<string> {
+export async function accessToken(login: ServerLogin, store = new LoginStore(login)): Promise<string> {
   const tokens = await existing(store);
   if (!isNearEnd(tokens)) return tokens.accessToken;
   return await store.exclusively(async () => {
@@ -30,9 +30,12 @@ export async function accessToken(login: Login, store = new LoginStore(login)): 
 }
 
 async function existing(store: LoginStore): Promise<StoredTokens> {
+  const { login } = store;
   const tokens = await store.read();
-  if (tokens) return tokens;
-  throw loginRequired(store.login, `You are not logged in for ${store.login.facility}.`);
+  if (!tokens) throw loginRequired(login, `You are not logged in for ${login.facility}.`);
+  if (tokens.server === login.server) return tokens;
+  const made = tokens.server === undefined ? 'does not say for which control server' : `is for ${tokens.server}`;
+  throw loginRequired(login, `The login for ${login.facility} ${made}; the configuration has ${login.server}.`);
 }
 
 async function renew(login: Login, tokens: StoredTokens): Promise<StoredTokens> {

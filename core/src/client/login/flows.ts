@@ -6,7 +6,7 @@ import * as oauth from 'oauth4webapi';
 import { SciStreamError } from '../../errors.js';
 import { printableLine } from '../../rpc/errors.js';
 import { asking, connectIssuer, toStored, type IssuerClient } from './issuer-client.js';
-import type { Login, LoginPrompt, LoginResult } from './login.js';
+import type { Login, LoginPrompt, LoginResult, ServerLogin } from './login.js';
 import { LoginStore, type StoredTokens } from './login-store.js';
 
 /** How long a user may take, ms. */
@@ -30,11 +30,15 @@ export interface LoginOptions {
 }
 
 /**
- * Logs a user in and keeps the tokens for all further calls to the facility.
+ * Logs a user in and keeps the tokens for all further calls to the control server of the facility.
  * @throws SCI_ISSUER_UNREACHABLE; SCI_LOGIN_FAILED when the user or the issuer refuses, or nobody came; the reason of
  * `signal`
  */
-export async function logIn(login: Login, options: LoginOptions, store = new LoginStore(login)): Promise<LoginResult> {
+export async function logIn(
+  login: ServerLogin,
+  options: LoginOptions,
+  store = new LoginStore(login),
+): Promise<LoginResult> {
   const { signal } = options;
   try {
     const issuer = await connectIssuer(login, signal);
@@ -55,7 +59,7 @@ export async function logIn(login: Login, options: LoginOptions, store = new Log
  * @returns Whether there was a login, and why it could not be revoked, if so.
  */
 export async function logOut(
-  login: Login,
+  login: ServerLogin,
   store = new LoginStore(login),
 ): Promise<{ readonly existed: boolean; readonly notRevoked?: SciStreamError }> {
   return await store.exclusively(async () => {

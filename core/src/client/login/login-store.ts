@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { messageOf, SciStreamError, systemCode } from '../../errors.js';
 import { poll } from '../../wait.js';
-import { loginRequired, LoginSchema, type Login } from './login.js';
+import { loginRequired, LoginSchema, type ServerLogin } from './login.js';
 
 /** How long another process may take to renew tokens, ms. */
 const LOCK_TIMEOUT_MS = 100_000;
@@ -14,6 +14,8 @@ const LOCK_STALE_MS = 90_000;
 
 const StoredSchema = LoginSchema.extend({
   version: z.literal(1),
+  /** Absent where an earlier version logged in. */
+  server: z.string().optional(),
   accessToken: z.string().min(1),
   refreshToken: z.string().min(1).optional(),
   obtainedAt: z.iso.datetime(),
@@ -24,6 +26,9 @@ const StoredSchema = LoginSchema.extend({
 export type StoredTokens = Readonly<
   Pick<z.output<typeof StoredSchema>, 'accessToken' | 'refreshToken' | 'obtainedAt' | 'expiresAt'>
 >;
+
+/** {@link StoredTokens} and for which control server they are; undefined: nobody knows. */
+export type FoundTokens = StoredTokens & { readonly server?: string | undefined };
 
 /** `logins` in the user's configuration directory. */
 function loginDir(env: NodeJS.ProcessEnv = process.env): string {
@@ -36,17 +41,17 @@ export class LoginStore {
   readonly #path: string;
 
   constructor(
-    readonly login: Login,
+    readonly login: ServerLogin,
     private readonly directory = loginDir(),
   ) {
     this.#path = join(directory, `${login.facility}.json`);
   }
 
   /**
-   * @returns undefined where there are none.
+   * @returns undefined where there are none. They may be for another control server than this login.
    * @throws SCI_LOGIN_REQUIRED when they are of another login than the configuration says now, damaged, or open to others.
    */
-  async read(): Promise<StoredTokens | undefined> {
+  async read(): Promise<FoundTokens | undefined> {
     const { facility } = this.login;
     let text: string;
     try {
@@ -70,8 +75,8 @@ export class LoginStore {
   /** Only under {@link exclusively}. */
   async write(tokens: StoredTokens): Promise<void> {
     const { accessToken, refreshToken, obtainedAt, expiresAt } = tokens;
-    const { facility, issuer, client, scope, resource } = this.login;
-    const login = { facility, issuer, client, scope, resource };
+    const { facility, issuer, client, scope, resource, server } = this.login;
+    const login = { facility, issuer, client, scope, resource, server };
     const content = JSON.stringify({ version: 1, ...login, accessToken, refreshToken, obtainedAt, expiresAt });
     const temporary = `${this.#path}.${randomUUID()}`;
     try {

@@ -15,6 +15,12 @@ export interface Login {
   readonly resource?: string | undefined;
 }
 
+/** A login and the one control server that its tokens are for. */
+export interface ServerLogin extends Login {
+  /** Address and trust, in one line, as `serverOf` says them. */
+  readonly server: string;
+}
+
 /** The form in which the journal keeps a {@link Login}. */
 export const LoginSchema = z.strictObject({
   facility: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/),
