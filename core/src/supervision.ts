@@ -9,6 +9,8 @@ const MAX_RESTARTS = 5;
 const WINDOW_MS = 60_000;
 /** Pause before the second restart in that time, then twice as long each; the first is made at once. */
 const BACK_OFF_MS = 200;
+/** Before an instance is watched again whose runtime could not tell how it is. */
+const WATCH_AGAIN_MS = 500;
 
 /** What {@link Supervision} needs of the stream it watches over. */
 export interface SupervisedStream {
@@ -61,14 +63,7 @@ export class Supervision {
 
   /** Begins to watch an instance that runs. */
   watch(ref: ContainerRef, index: number): void {
-    const signal = this.#stop.signal;
-    this.context.runtime.exited(ref, signal).then(
-      (state) => signal.aborted || void this.#revive(index, state),
-      (error: unknown) => {
-        if (signal.aborted) return;
-        this.context.log.error({ uid: this.stream.uid, error: messageOf(error) }, 'cannot watch proxy');
-      },
-    );
+    void this.#watch(ref, index);
   }
 
   /** Ends the watching, also a restart that is under way. Called first when a stream is released. */
@@ -80,6 +75,23 @@ export class Supervision {
   /** Says that the stream was released. */
   released(): void {
     this.#settle(undefined);
+  }
+
+  /** Returns when the instance has ended, and was started again or given up. Never rejects. */
+  async #watch(ref: ContainerRef, index: number): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      try {
+        const state = await this.context.runtime.exited(ref, signal);
+        if (signal.aborted) return;
+        // One that runs after all is left alone: its connections would end with it.
+        if (state.status !== 'running') return await this.#revive(index, state);
+      } catch (error) {
+        if (signal.aborted) return;
+        this.context.log.error({ uid: this.stream.uid, error: messageOf(error) }, 'cannot watch proxy, trying again');
+      }
+      await sleep(WATCH_AGAIN_MS, undefined, { signal, ref: false }).catch(() => undefined);
+    }
   }
 
   /** Never rejects. */

@@ -3,6 +3,8 @@ import {
   formatAddress,
   ProxyContainer,
   type Address,
+  type ContainerRef,
+  type ContainerState,
   type ProxyDescription,
   type ProxyInstance,
   type ReservedListener,
@@ -74,9 +76,18 @@ class InThree extends Told {
   }
 }
 
+/** A runtime that makes mistakes when it is asked for the end of a program. */
+class Mistaken extends FakeRuntime {
+  mistakes: (((runtime: this) => Promise<ContainerState>) | undefined)[] = [];
+
+  override exited(ref: ContainerRef, signal: AbortSignal): Promise<ContainerState> {
+    return this.mistakes.shift()?.(this) ?? super.exited(ref, signal);
+  }
+}
+
 /** A machine with that proxy, one stream for it, and what happened there. */
 class Fixture<P extends Tiny> {
-  readonly runtime: FakeRuntime;
+  readonly runtime: Mistaken;
   readonly proxy: P;
   readonly request: StreamRequest;
   /** How the program begins. */
@@ -86,7 +97,7 @@ class Fixture<P extends Tiny> {
     private readonly kind: new (...args: ConstructorParameters<typeof Tiny>) => P,
     uid = 'aaaaaaaa-1',
   ) {
-    this.runtime = new FakeRuntime({
+    this.runtime = new Mistaken({
       programs: {
         tiny: (self) => {
           self.on('SIGHUP', () => self.say(`follows ${self.files()['tiny.cfg']}`));
@@ -227,6 +238,25 @@ s('a program that ends by itself is checked and started again with its present t
   assert.equal(it.happened(), expected);
   assert.equal(await it.log(), ['serves 192.0.2.2:2']);
 });
+
+const MISTAKES: Readonly<Record<string, (runtime: Mistaken) => Promise<ContainerState>>> = {
+  'cannot tell how it is': () => Promise.reject(new Error('too many open files')),
+  'says too early that it has ended': async (runtime) =>
+    await runtime.inspect((await runtime.list({}))[0] ?? { name: '' }),
+};
+for (const [what, mistake] of Object.entries(MISTAKES)) {
+  s(`a program whose runtime ${what} is left alone, and watched on`, async () => {
+    const it = new Fixture(Told);
+    // The first to ask is who waits until it is ready.
+    it.runtime.mistakes = [undefined, mistake];
+    await it.start();
+    await eventually(() => assert.is(it.runtime.mistakes.length, 0));
+    const { state, restarts } = await it.proxy.status(it.request.uid);
+    assert.equal([state, restarts, it.happened()], ['running', 0, []]);
+    for (const instance of await it.runtime.list({})) it.runtime.kill(instance);
+    await eventually(async () => assert.is((await it.proxy.status(it.request.uid)).restarts, 1));
+  });
+}
 
 s('pauses grow from death to death, and the sixth in a minute is the last', async () => {
   const it = new Fixture(Told);
