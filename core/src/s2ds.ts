@@ -141,10 +141,11 @@ export interface S2DS {
 
   /**
    * Takes charge of a stream that an earlier object of this kind started and that still runs: its listeners, targets and
-   * connections stay as they are.
+   * connections stay as they are. Of several programs those that have ended are started again, which may take a while after
+   * this returns.
    * @param request As it was started; nobody holds its sockets.
    * @param targets In force.
-   * @returns false, with every trace of the stream removed, when it does not run as asked; then `start` makes it anew.
+   * @returns false, with every trace of the stream removed, when nothing of it runs as asked; then `start` makes it anew.
    */
   adopt(request: StreamRequest, targets: readonly Address[]): Promise<boolean>;
 

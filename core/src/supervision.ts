@@ -30,7 +30,8 @@ export class Supervision {
   #settle: (error: S2DSException | undefined) => void = () => undefined;
   /** When the program of each instance ended by itself lately, ms. */
   readonly #deaths = new Map<number, readonly number[]>();
-  #reviving = 0;
+  /** Instances that do not run, and are being started again. */
+  readonly #down = new Set<number>();
   #restarts = 0;
   #error: S2DSException | undefined;
   readonly #leave = (): void => this.#stop.abort();
@@ -58,12 +59,22 @@ export class Supervision {
 
   /** Whether an instance is being started again just now. */
   get restarting(): boolean {
-    return this.#reviving > 0;
+    return this.#down.size > 0;
   }
 
   /** Begins to watch an instance that runs. */
   watch(ref: ContainerRef, index: number): void {
     void this.#watch(ref, index);
+  }
+
+  /** Starts an instance again that had ended before anybody watched it. */
+  lost(index: number, state: ContainerState): void {
+    void this.#revive(index, state, 'did not run any more when the gateway was started');
+  }
+
+  /** Whether an instance does not run, and gets its present targets when it is started again. */
+  isDown(index: number): boolean {
+    return this.#down.has(index);
   }
 
   /** Ends the watching, also a restart that is under way. Called first when a stream is released. */
@@ -85,7 +96,7 @@ export class Supervision {
         const state = await this.context.runtime.exited(ref, signal);
         if (signal.aborted) return;
         // One that runs after all is left alone: its connections would end with it.
-        if (state.status !== 'running') return await this.#revive(index, state);
+        if (state.status !== 'running') return await this.#revive(index, state, 'ended by itself');
       } catch (error) {
         if (signal.aborted) return;
         this.context.log.error({ uid: this.stream.uid, error: messageOf(error) }, 'cannot watch proxy, trying again');
@@ -95,28 +106,30 @@ export class Supervision {
   }
 
   /** Never rejects. */
-  async #revive(index: number, state: ContainerState): Promise<void> {
+  async #revive(index: number, state: ContainerState, what: string): Promise<void> {
     const { uid, proxy } = this.stream;
     const signal = this.#stop.signal;
-    this.#reviving += 1;
+    this.#down.add(index);
     const how = `(${state.exit ?? 'unknown reason'})${await lastWords(this.context.runtime, state)}`;
-    let why = died(uid, `${proxy} ended by itself ${how}`);
+    let why = died(uid, `${proxy} ${what} ${how}`);
     await this.stream.alone(async () => {
       while (!signal.aborted && !this.#error) {
         this.context.log.warn({ uid, proxy, exit: state.exit, error: why.message }, 'proxy ended by itself');
         try {
           await this.#pause(index, why);
           if (this.#error) break;
-          this.watch(await this.stream.replace(index, signal), index);
+          const ref = await this.stream.replace(index, signal);
+          this.#down.delete(index);
+          this.watch(ref, index);
           this.#restarts += 1;
           this.context.onRestart?.(uid, why.message);
           break;
         } catch (error) {
-          why = died(uid, `${proxy} ended by itself and cannot be started again: ${messageOf(error)}`, error);
+          why = died(uid, `${proxy} ${what} and cannot be started again: ${messageOf(error)}`, error);
         }
       }
     });
-    this.#reviving -= 1;
+    this.#down.delete(index);
   }
 
   /** Waits longer from death to death, or gives the stream up when there were too many of one instance. */
