@@ -134,7 +134,8 @@ export interface S2DS {
 
   /**
    * Sets where listener i forwards to: `targets[i mod targets.length]`. May be called any number of times; the old
-   * targets stay in force when it throws. Host names are resolved here, once per call.
+   * targets stay in force when it throws. Host names are resolved here, once per call. A program that is being started again
+   * gets them with its start.
    * @throws S2DSException: SCI_STREAM_NOT_FOUND, SCI_TARGETS_INVALID, SCI_TARGET_UNRESOLVED, SCI_PROXY_DIED …
    */
   updateTargets(uid: string, targets: readonly Address[], signal?: AbortSignal): Promise<void>;

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContainerRef, ContainerState } from './container-runtime.js';
-import { messageOf, S2DSException } from './errors.js';
+import { messageOf, S2DSException, SciStreamError, systemCode, type ErrorCode } from './errors.js';
 import type { PluginContext } from './plugin.js';
 import { lastWords } from './proxy-instance.js';
 
@@ -9,8 +9,25 @@ const MAX_RESTARTS = 5;
 const WINDOW_MS = 60_000;
 /** Pause before the second restart in that time, then twice as long each; the first is made at once. */
 const BACK_OFF_MS = 200;
+/** The longest pause between two attempts that fail because of the runtime or the machine, which are made without end. */
+const MAX_BACK_OFF_MS = 5_000;
 /** Before an instance is watched again whose runtime could not tell how it is. */
 const WATCH_AGAIN_MS = 500;
+
+/** Failures that say nothing about the program: the runtime is away, or nothing can be written on a full disk. */
+const OBSTACLES: readonly ErrorCode[] = ['SCI_RUNTIME_UNREACHABLE', 'SCI_RUNTIME_FAILED', 'SCI_STATE_WRITE'];
+const isObstacle = (error: unknown): boolean =>
+  SciStreamError.is(error) ? OBSTACLES.includes(error.code) : systemCode(error) !== undefined;
+
+/** To start one instance again. */
+interface Attempts {
+  /** How it came to that, after the name of the proxy. */
+  readonly what: string;
+  /** The last death of its program. */
+  why: S2DSException;
+  /** Whether that is among the deaths already. */
+  counted: boolean;
+}
 
 /** What {@link Supervision} needs of the stream it watches over. */
 export interface SupervisedStream {
@@ -24,11 +41,14 @@ export interface SupervisedStream {
   readonly end: () => Promise<void>;
 }
 
-/** Keeps the instances of one stream alive: one that ends by itself is started again, until that happens too often. */
+/**
+ * Keeps the instances of one stream alive: one that ends by itself is started again, until that happens too often. What
+ * keeps any program from being started, such as a runtime that is away, does not count, and is waited out.
+ */
 export class Supervision {
   readonly #stop = new AbortController();
   #settle: (error: S2DSException | undefined) => void = () => undefined;
-  /** When the program of each instance ended by itself lately, ms. */
+  /** When the program of each instance ended by itself lately, ms of a clock that nobody sets. */
   readonly #deaths = new Map<number, readonly number[]>();
   /** Instances that do not run, and are being started again. */
   readonly #down = new Set<number>();
@@ -105,36 +125,58 @@ export class Supervision {
     }
   }
 
-  /** Never rejects. */
+  /** Starts an instance again, until it runs, the stream is given up, or the watching ends. Never rejects. */
   async #revive(index: number, state: ContainerState, what: string): Promise<void> {
-    const { uid, proxy } = this.stream;
-    const signal = this.#stop.signal;
+    const { uid, proxy, alone } = this.stream;
+    const { log, runtime } = this.context;
+    const { signal } = this.#stop;
     this.#down.add(index);
-    const how = `(${state.exit ?? 'unknown reason'})${await lastWords(this.context.runtime, state)}`;
-    let why = died(uid, `${proxy} ${what} ${how}`);
-    await this.stream.alone(async () => {
-      while (!signal.aborted && !this.#error) {
-        this.context.log.warn({ uid, proxy, exit: state.exit, error: why.message }, 'proxy ended by itself');
-        try {
-          await this.#pause(index, why);
-          if (this.#error) break;
-          const ref = await this.stream.replace(index, signal);
-          this.#down.delete(index);
-          this.watch(ref, index);
-          this.#restarts += 1;
-          this.context.onRestart?.(uid, why.message);
-          break;
-        } catch (error) {
-          why = died(uid, `${proxy} ${what} and cannot be started again: ${messageOf(error)}`, error);
-        }
-      }
-    });
+    const how = `(${state.exit ?? 'unknown reason'})${await lastWords(runtime, state)}`;
+    const attempts: Attempts = { what, why: died(uid, `${proxy} ${what} ${how}`), counted: false };
+    let obstacle = '';
+    for (let pauseMs = BACK_OFF_MS; ; pauseMs = Math.min(2 * pauseMs, MAX_BACK_OFF_MS)) {
+      let error: unknown;
+      await alone(async () => void (error = await this.#startAgain(index, attempts)));
+      if (error === undefined || signal.aborted) break;
+      if (obstacle !== (obstacle = messageOf(error)))
+        log.warn({ uid, proxy, error: obstacle }, 'proxy cannot be started again yet');
+      // Without the lock: who wants something else of the stream need not wait until its runtime is back.
+      await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
+    }
     this.#down.delete(index);
+  }
+
+  /** @returns What keeps any program from being started; undefined when it runs again or is not to run any more */
+  async #startAgain(index: number, attempts: Attempts): Promise<unknown> {
+    const { uid, proxy } = this.stream;
+    const { signal } = this.#stop;
+    while (!signal.aborted && !this.#error) {
+      try {
+        if (!attempts.counted) await this.#pause(index, attempts.why);
+        attempts.counted = true;
+        if (this.#error) break;
+        const ref = await this.stream.replace(index, signal);
+        this.#down.delete(index);
+        this.watch(ref, index);
+        this.#restarts += 1;
+        this.context.onRestart?.(uid, attempts.why.message);
+        break;
+      } catch (error) {
+        if (isObstacle(error)) return error;
+        attempts.why = died(uid, `${proxy} ${attempts.what} and cannot be started again: ${messageOf(error)}`, error);
+        attempts.counted = false;
+      }
+    }
+    return undefined;
   }
 
   /** Waits longer from death to death, or gives the stream up when there were too many of one instance. */
   async #pause(index: number, why: S2DSException): Promise<void> {
-    const now = Date.now();
+    this.context.log.warn(
+      { uid: this.stream.uid, proxy: this.stream.proxy, error: why.message },
+      'proxy ended by itself',
+    );
+    const now = performance.now();
     const deaths = [...(this.#deaths.get(index) ?? []).filter((death) => death > now - WINDOW_MS), now];
     this.#deaths.set(index, deaths);
     if (deaths.length > MAX_RESTARTS) {

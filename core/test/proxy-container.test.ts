@@ -1,5 +1,5 @@
 /** What the base class of all proxies makes of their hooks: order, roll back, restarts. In memory. */
-import type { ContainerState } from '@scistream/core';
+import { S2DSException, type ContainerState } from '@scistream/core';
 import { eventually, expectCode } from '@scistream/core/testing';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -133,6 +133,66 @@ s('pauses grow from death to death, and the sixth in a minute is the last', asyn
   await expectCode('SCI_PROXY_DIED', it.update(B));
   await it.proxy.release(it.request.uid);
   assert.equal(await it.runtime.list({}), []);
+});
+
+s('deaths are counted by a clock that nobody sets', async () => {
+  const { now } = Date;
+  let ahead = 0;
+  Date.now = () => now() + (ahead += 3_600_000);
+  try {
+    const it = new Fixture(Told);
+    await it.start();
+    it.begin = (self) => self.exit(1);
+    for (const instance of await it.runtime.list({})) it.runtime.kill(instance);
+    await eventually(async () => assert.is((await it.proxy.status(it.request.uid)).state, 'failed'));
+  } finally {
+    Date.now = now;
+  }
+});
+
+for (const code of ['SCI_RUNTIME_UNREACHABLE', 'SCI_RUNTIME_FAILED'] as const)
+  s(`what fails with ${code} is no death of the program, and is tried until it works`, async () => {
+    const it = new Fixture(Told);
+    const { uid } = it.request;
+    await it.start();
+    it.runtime.failure = new S2DSException(code, 'The engine does not answer.');
+    for (const instance of await it.runtime.list({})) it.runtime.kill(instance);
+    const failures = (): number => it.runtime.calls.filter((call) => call === 'fail').length;
+    await eventually(() => assert.ok(failures() >= 1));
+    // Nobody waits for the engine who wants something else.
+    await it.update(B);
+    // As often as a program that ends by itself would be given up.
+    await eventually(() => assert.ok(failures() >= 6));
+    const { state, restarts, error } = await it.proxy.status(uid);
+    assert.equal([state, restarts, error], ['restarting', 0, undefined]);
+    it.runtime.failure = undefined;
+    await eventually(async () => assert.is((await it.proxy.status(uid)).restarts, 1));
+    assert.is((await it.proxy.status(uid)).state, 'running');
+    assert.equal(await it.log(), ['serves 192.0.2.2:2']);
+    await it.kill();
+    await eventually(async () => assert.is((await it.proxy.status(uid)).restarts, 2));
+    await it.proxy.release(uid);
+  });
+
+s('a release ends the wait for a runtime that is away', async () => {
+  const it = new Fixture(Told);
+  await it.start();
+  it.runtime.failure = new S2DSException('SCI_RUNTIME_UNREACHABLE', 'The engine does not answer.');
+  for (const instance of await it.runtime.list({})) it.runtime.kill(instance);
+  await eventually(() => assert.ok(it.runtime.calls.includes('fail')));
+  await it.proxy.release(it.request.uid);
+  assert.equal(await it.runtime.list({}), []);
+  await expectCode('SCI_STREAM_NOT_FOUND', it.proxy.status(it.request.uid));
+});
+
+s('a program that ends while it is started again and again is given up', async () => {
+  const it = new Fixture(Told);
+  await it.start();
+  it.begin = (self) => self.exit(1);
+  for (const instance of await it.runtime.list({})) it.runtime.kill(instance);
+  const error = await it.proxy.ended(it.request.uid);
+  assert.is(error?.code, 'SCI_PROXY_DIED');
+  assert.match(error?.message ?? '', /cannot be started again: tiny ended while it was starting \(exit code 1\)/);
 });
 
 s('a release ends the wait for the next start', async () => {

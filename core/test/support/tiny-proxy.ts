@@ -4,10 +4,12 @@ import {
   ProxyContainer,
   type Address,
   type ContainerRef,
+  type ContainerSpec,
   type ContainerState,
   type ProxyDescription,
   type ProxyInstance,
   type ReservedListener,
+  type S2DSException,
   type StreamRequest,
   type StreamView,
 } from '@scistream/core';
@@ -73,9 +75,17 @@ export class InThree extends Told {
   }
 }
 
-/** A runtime that makes mistakes when it is asked for the end of a program. */
+/** A runtime that makes mistakes when it is asked for the end of a program, and may be unable to make instances. */
 export class Mistaken extends FakeRuntime {
   mistakes: (((runtime: this) => Promise<ContainerState>) | undefined)[] = [];
+
+  failure: S2DSException | undefined;
+
+  override async create(spec: ContainerSpec): Promise<ContainerRef> {
+    if (!this.failure) return await super.create(spec);
+    this.calls.push('fail');
+    throw this.failure;
+  }
 
   override exited(ref: ContainerRef, signal: AbortSignal): Promise<ContainerState> {
     return this.mistakes.shift()?.(this) ?? super.exited(ref, signal);
