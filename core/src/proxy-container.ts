@@ -1,10 +1,11 @@
 import { formatAddress, type Address } from './address.js';
+import { partsOf, serves, type Part } from './adoption.js';
 import { mustSupport } from './capabilities.js';
 import { LABELS, type ContainerRef, type ContainerState } from './container-runtime.js';
 import { messageOf, S2DSException } from './errors.js';
 import type { PluginContext } from './plugin.js';
 import type { ReservedListener } from './port-allocator.js';
-import { inherits, specHash, specOf, touch, viewOf, waitReady, type Instance } from './proxy-instance.js';
+import { inherits, specOf, touch, viewOf, waitReady, type Instance } from './proxy-instance.js';
 import type { ProxyDescription, ProxyInstance, StreamView } from './proxy-view.js';
 import type { ListenerStatistics, S2DS, S2DSCapabilities, S2DSStatus, StreamRequest } from './s2ds.js';
 import { instanceName, join, split } from './shards.js';
@@ -103,23 +104,19 @@ export abstract class ProxyContainer implements S2DS {
       mustSupport(this.id, this.supports, request);
       const { runtime, owner } = this.context;
       const resolved = targets.length > 0 ? await resolveTargets(request, targets) : [];
-      // As many as were started: the configuration may say something else by now.
-      const states = await this.#statesOf(request.uid);
-      const instances = split(request.listeners, Math.max(1, states.length)).map((listeners, index): Instance => {
-        const view = viewOf(runtime, request, listeners, ofShard(request, listeners, resolved));
-        return { ref: this.#ref(request.uid, index), index, listeners, view, description: this.describe(view) };
-      });
-      const fits = ({ listeners, index }: Instance): boolean =>
-        states[index]?.status === 'running' &&
-        states[index].labels[LABELS.owner] === owner &&
-        states[index].labels[LABELS.specHash] === specHash(this.id, request, listeners);
-      if (instances.every(fits)) {
-        this.#takeCharge(request, instances);
-        return true;
+      const likely = Math.max(1, this.instances(request));
+      let found = await this.#inOrder(request.uid);
+      let parts = partsOf(this.context, this.id, request, found, likely);
+      if (!parts.every(serves)) {
+        // Which there are beyond one that is missing, a list alone tells; it takes long where there are many streams.
+        found = await runtime.list({ [LABELS.owner]: owner, [LABELS.uid]: request.uid });
+        parts = partsOf(this.context, this.id, request, found, likely);
       }
-      const remains = await runtime.list({ [LABELS.owner]: owner, [LABELS.uid]: request.uid });
-      await Promise.all(remains.map(({ name }) => this.#remove({ name })));
-      return false;
+      const kept = parts.some(serves) ? parts : [];
+      const strays = found.filter(({ name }) => !kept.some(({ ref }) => ref.name === name));
+      await Promise.all(strays.map(({ name }) => this.#remove({ name })));
+      if (kept.length > 0) this.#takeOver(request, kept, resolved);
+      return kept.length > 0;
     });
   }
 
@@ -135,9 +132,9 @@ export abstract class ProxyContainer implements S2DS {
         return { ...instance, view, description: this.describe(view) };
       });
       try {
-        await Promise.all(after.map((instance) => this.#apply(instance)));
+        await Promise.all(after.map((instance) => this.#apply(live, instance)));
       } catch (error) {
-        for (const outcome of await Promise.allSettled(before.map((instance) => this.#apply(instance)))) {
+        for (const outcome of await Promise.allSettled(before.map((instance) => this.#apply(live, instance)))) {
           if (outcome.status === 'rejected')
             this.context.log.error({ uid, error: messageOf(outcome.reason) }, 'old targets could not be set again');
         }
@@ -176,7 +173,21 @@ export abstract class ProxyContainer implements S2DS {
     return await this.#live(uid).supervision.ended;
   }
 
-  #takeCharge(request: StreamRequest, instances: readonly Instance[]): void {
+  /** What still serves is left alone; what does not is started again. */
+  #takeOver(request: StreamRequest, parts: readonly Part[], targets: readonly Address[]): void {
+    const instances = parts.map(({ ref, index, listeners }): Instance => {
+      const view = viewOf(this.context.runtime, request, listeners, ofShard(request, listeners, targets));
+      return { ref, index, listeners, view, description: this.describe(view) };
+    });
+    this.#takeCharge(request, instances, new Map(parts.filter((part) => !serves(part)).map((p) => [p.index, p.state])));
+  }
+
+  /** @param ended Instances that do not serve any more. */
+  #takeCharge(
+    request: StreamRequest,
+    instances: readonly Instance[],
+    ended: ReadonlyMap<number, ContainerState> = new Map(),
+  ): void {
     const { uid } = request;
     const supervision = new Supervision(this.context, {
       uid,
@@ -187,18 +198,18 @@ export abstract class ProxyContainer implements S2DS {
     });
     const live: Live = { request, instances, supervision };
     this.#streams.set(uid, live);
-    for (const { ref, index } of instances) supervision.watch(ref, index);
+    for (const { ref, index } of instances) {
+      const state = ended.get(index);
+      if (state) supervision.lost(index, state);
+      else supervision.watch(ref, index);
+    }
   }
 
-  #ref(uid: string, index: number): ContainerRef {
-    return { name: instanceName(this.context.owner, uid, index) };
-  }
-
-  /** Of all instances of a stream that there are, in order. */
-  async #statesOf(uid: string): Promise<readonly ContainerState[]> {
+  /** Instances of a stream, as far as none is missing. */
+  async #inOrder(uid: string): Promise<readonly ContainerState[]> {
     const states: ContainerState[] = [];
     for (;;) {
-      const state = await this.context.runtime.inspect(this.#ref(uid, states.length));
+      const state = await this.context.runtime.inspect({ name: instanceName(this.context.owner, uid, states.length) });
       if (state.status === 'absent') return states;
       states.push(state);
     }
@@ -252,11 +263,13 @@ export abstract class ProxyContainer implements S2DS {
 
   /**
    * Puts the targets of an instance in force. Files that a running program reads again are checked before they replace the
-   * old ones; where it is told directly they are read at the next start only, and checked then.
+   * old ones; where it is told directly they are read at the next start only, and checked then. One that does not run is
+   * started with them.
    */
-  async #apply(instance: Instance): Promise<void> {
-    const { ref, description } = instance;
+  async #apply({ supervision }: Live, instance: Instance): Promise<void> {
+    const { ref, index, description } = instance;
     const { runtime } = this.context;
+    if (supervision.isDown(index)) return;
     if (await this.retarget?.(instance)) return await runtime.putFiles(ref, description.files);
     if (this.check) {
       const next = `${description.config}.next`;

@@ -134,17 +134,19 @@ export interface S2DS {
 
   /**
    * Sets where listener i forwards to: `targets[i mod targets.length]`. May be called any number of times; the old
-   * targets stay in force when it throws. Host names are resolved here, once per call.
+   * targets stay in force when it throws. Host names are resolved here, once per call. A program that is being started again
+   * gets them with its start.
    * @throws S2DSException: SCI_STREAM_NOT_FOUND, SCI_TARGETS_INVALID, SCI_TARGET_UNRESOLVED, SCI_PROXY_DIED …
    */
   updateTargets(uid: string, targets: readonly Address[], signal?: AbortSignal): Promise<void>;
 
   /**
    * Takes charge of a stream that an earlier object of this kind started and that still runs: its listeners, targets and
-   * connections stay as they are.
+   * connections stay as they are. Of several programs those that have ended are started again, which may take a while after
+   * this returns.
    * @param request As it was started; nobody holds its sockets.
    * @param targets In force.
-   * @returns false, with every trace of the stream removed, when it does not run as asked; then `start` makes it anew.
+   * @returns false, with every trace of the stream removed, when nothing of it runs as asked; then `start` makes it anew.
    */
   adopt(request: StreamRequest, targets: readonly Address[]): Promise<boolean>;
 

@@ -5,83 +5,18 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SciStreamError, silentLogger, type ContainerSpec, type ErrorCode } from '@scistream/core';
+import { silentLogger } from '@scistream/core';
 import { ProcessRuntime } from '@scistream/core/server';
 import { eventually, temporaryDirectory } from '@scistream/core/testing';
+import { CHILD, Fixture, LABELS, READY, REF, refusal, specOf, STUBBORN } from './support/process.js';
 
 const s = suite('process runtime');
-
-const LABELS = { 'org.scistream.managed': 'true', 'org.scistream.uid': 'u' };
-const REF = { name: 'one' };
-
-/** A Node.js program in a runtime of its own, in a directory that goes away with it. */
-class Fixture implements AsyncDisposable {
-  private constructor(
-    readonly directory: string,
-    readonly runtime: ProcessRuntime,
-    private readonly remove: () => Promise<void>,
-  ) {}
-
-  static async make(below = 'instances'): Promise<Fixture> {
-    const temporary = await temporaryDirectory();
-    const directory = join(temporary.path, below);
-    const runtime = new ProcessRuntime({ directory, log: silentLogger });
-    return new Fixture(directory, runtime, () => temporary.remove());
-  }
-
-  /** Creates and starts it, and waits until it has written `ready` to its log. */
-  async run(script: string, more: Partial<ContainerSpec> = {}): Promise<number> {
-    const spec = specOf(script, more);
-    await this.runtime.create(spec);
-    await this.runtime.start(REF, spec);
-    await eventually(async () => assert.match(await this.runtime.logs(REF, 100), /ready/));
-    const { pid = 0 } = await this.runtime.inspect(REF);
-    return pid;
-  }
-
-  path(file = ''): string {
-    return join(this.directory, REF.name, file);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.runtime.stop(REF, 0);
-    await this.remove();
-  }
-}
-
-const specOf = (script: string, more: Partial<ContainerSpec> = {}): ContainerSpec => ({
-  name: REF.name,
-  image: 'none:1',
-  executable: process.execPath,
-  args: ['main.cjs'],
-  files: { 'main.cjs': script },
-  labels: LABELS,
-  sockets: [],
-  stopSignal: 'SIGTERM',
-  listeners: [],
-  transport: 'tcp',
-  ...more,
-});
-
-const READY = 'console.log("ready"); setInterval(() => {}, 1000);';
-const STUBBORN = `process.on('SIGTERM', () => console.log('asked')); ${READY}`;
-const CHILD = `require('node:child_process').spawn(process.execPath, ['-e', ${JSON.stringify(STUBBORN)}], { stdio: 'inherit', detached: true }).unref();`;
 
 /** Pids of the processes that work in a directory. */
 async function workingIn(directory: string): Promise<number[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const found = await Promise.all(pids.map((pid) => readlink(`/proc/${pid}/cwd`).catch(() => '')));
   return pids.filter((_, i) => found[i] === directory).map(Number);
-}
-
-async function refusal(promise: Promise<unknown>, code: ErrorCode): Promise<SciStreamError> {
-  const error: unknown = await promise.then(
-    () => assert.unreachable(`expected ${code}`),
-    (thrown: unknown) => thrown,
-  );
-  if (!SciStreamError.is(error)) throw error;
-  assert.is(error.code, code, error.message);
-  return error;
 }
 
 s('create, start, inspect, stop, remove, each of which may be repeated', async () => {

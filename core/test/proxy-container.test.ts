@@ -1,146 +1,11 @@
-/** What the base class of all proxies makes of their hooks: order, roll back, restarts, adoption. In memory. */
-import {
-  formatAddress,
-  ProxyContainer,
-  type Address,
-  type ProxyDescription,
-  type ProxyInstance,
-  type ReservedListener,
-  type StreamRequest,
-  type StreamView,
-} from '@scistream/core';
-import { eventually, expectCode, FakeRuntime, testContext, type FakeSelf } from '@scistream/core/testing';
-import { tmpdir } from 'node:os';
+/** What the base class of all proxies makes of their hooks: order, roll back, restarts. In memory. */
+import { S2DSException, type ContainerState } from '@scistream/core';
+import { eventually, expectCode } from '@scistream/core/testing';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { A, B, Fixture, REFUSED, Rereading, Told, UNLOVED, type Mistaken } from './support/tiny-proxy.js';
 
 const s = suite('proxy container');
-
-const A: Address = { host: '192.0.2.1', port: 1 };
-const B: Address = { host: '192.0.2.2', port: 2 };
-/** What the checker of the proxy refuses. */
-const REFUSED: Address = { host: '192.0.2.66', port: 66 };
-/** What the running proxy refuses. */
-const UNLOVED: Address = { host: '192.0.2.99', port: 99 };
-
-/** The smallest proxy there can be: its file is the list of its targets. */
-class Tiny extends ProxyContainer {
-  readonly supports = { tcp: true, udp: false, tls: false, rateLimit: false, liveRetarget: true, statistics: false };
-
-  protected override describe({ targets }: StreamView): ProxyDescription {
-    const text = targets.map(formatAddress).join() || 'nowhere';
-    return { image: 'tiny:1', executable: 'tiny', args: [], config: 'tiny.cfg', files: { 'tiny.cfg': text } };
-  }
-
-  protected override check(config: string): readonly string[] {
-    return ['tiny', config];
-  }
-
-  protected override async ready({ ref }: ProxyInstance): Promise<boolean> {
-    return (await this.context.runtime.logs(ref, 1)).length > 0;
-  }
-}
-
-/** Reads its file again. */
-class Rereading extends Tiny {
-  protected override async reload({ ref }: ProxyInstance): Promise<void> {
-    await this.context.runtime.signal(ref, 'SIGHUP');
-  }
-}
-
-/** Is told its targets, unless it says that it cannot be. */
-class Told extends Rereading {
-  readonly told: (readonly Address[])[] = [];
-  canBeTold = true;
-
-  protected override retarget({ view }: ProxyInstance): Promise<boolean> {
-    if (!this.canBeTold) return Promise.resolve(false);
-    if (view.targets[0]?.port === UNLOVED.port) return Promise.reject(new Error('it will not have it'));
-    this.told.push(view.targets);
-    return Promise.resolve(true);
-  }
-}
-
-/** Deals its listeners out. */
-class InTwo extends Told {
-  protected override instances(): number {
-    return 2;
-  }
-}
-
-class InThree extends Told {
-  protected override instances(): number {
-    return 3;
-  }
-}
-
-/** A machine with that proxy, one stream for it, and what happened there. */
-class Fixture<P extends Tiny> {
-  readonly runtime: FakeRuntime;
-  readonly proxy: P;
-  readonly request: StreamRequest;
-  /** How the program begins. */
-  begin = (self: FakeSelf): void => self.say(`serves ${self.files()['tiny.cfg']}`);
-
-  constructor(
-    private readonly kind: new (...args: ConstructorParameters<typeof Tiny>) => P,
-    uid = 'aaaaaaaa-1',
-  ) {
-    this.runtime = new FakeRuntime({
-      programs: {
-        tiny: (self) => {
-          self.on('SIGHUP', () => self.say(`follows ${self.files()['tiny.cfg']}`));
-          this.begin(self);
-        },
-      },
-      commands: {
-        tiny: ([, config = ''], files) =>
-          files[config]?.includes(REFUSED.host) ? { exitCode: 1, stderr: 'no such target\n' } : {},
-      },
-    });
-    this.proxy = this.on(this.runtime);
-    const step = (name: string) => () => Promise.resolve(void this.runtime.calls.push(name));
-    const listener: ReservedListener = {
-      address: { host: '127.0.0.1', port: 5000 },
-      hold: step('hold'),
-      letGo: step('letGo'),
-    };
-    this.request = { uid, role: 'PROD', transport: 'tcp', listeners: [listener] };
-  }
-
-  on(runtime: FakeRuntime): P {
-    return new this.kind(testContext({ runtime, dataDir: tmpdir() }), 'tiny');
-  }
-
-  /** Starts the stream with a target. */
-  async start(): Promise<void> {
-    await this.proxy.start(this.request);
-    await this.update(A);
-    this.happened();
-  }
-
-  update(target: Address): Promise<void> {
-    return this.proxy.updateTargets(this.request.uid, [target]);
-  }
-
-  /** Calls since it was asked last, without the name of the instance. */
-  happened(): string[] {
-    return this.runtime.calls.splice(0).map((call) => call.replace(/ scistream-\S+/, ''));
-  }
-
-  async log(): Promise<string[]> {
-    const [instance] = await this.runtime.list({});
-    return instance ? (await this.runtime.logs(instance, 10)).split('\n') : [];
-  }
-
-  async kill(): Promise<void> {
-    for (const instance of await this.runtime.list({})) this.runtime.kill(instance);
-    await eventually(
-      async () => assert.is.not((await this.proxy.status(this.request.uid)).state, 'restarting'),
-      10_000,
-    );
-  }
-}
 
 s('start makes the files, checks them, lets the port go, and only then runs the program', async () => {
   const it = new Fixture(Rereading);
@@ -228,6 +93,25 @@ s('a program that ends by itself is checked and started again with its present t
   assert.equal(await it.log(), ['serves 192.0.2.2:2']);
 });
 
+const MISTAKES: Readonly<Record<string, (runtime: Mistaken) => Promise<ContainerState>>> = {
+  'cannot tell how it is': () => Promise.reject(new Error('too many open files')),
+  'says too early that it has ended': async (runtime) =>
+    await runtime.inspect((await runtime.list({}))[0] ?? { name: '' }),
+};
+for (const [what, mistake] of Object.entries(MISTAKES)) {
+  s(`a program whose runtime ${what} is left alone, and watched on`, async () => {
+    const it = new Fixture(Told);
+    // The first to ask is who waits until it is ready.
+    it.runtime.mistakes = [undefined, mistake];
+    await it.start();
+    await eventually(() => assert.is(it.runtime.mistakes.length, 0));
+    const { state, restarts } = await it.proxy.status(it.request.uid);
+    assert.equal([state, restarts, it.happened()], ['running', 0, []]);
+    for (const instance of await it.runtime.list({})) it.runtime.kill(instance);
+    await eventually(async () => assert.is((await it.proxy.status(it.request.uid)).restarts, 1));
+  });
+}
+
 s('pauses grow from death to death, and the sixth in a minute is the last', async () => {
   const it = new Fixture(Told);
   await it.start();
@@ -251,6 +135,66 @@ s('pauses grow from death to death, and the sixth in a minute is the last', asyn
   assert.equal(await it.runtime.list({}), []);
 });
 
+s('deaths are counted by a clock that nobody sets', async () => {
+  const { now } = Date;
+  let ahead = 0;
+  Date.now = () => now() + (ahead += 3_600_000);
+  try {
+    const it = new Fixture(Told);
+    await it.start();
+    it.begin = (self) => self.exit(1);
+    for (const instance of await it.runtime.list({})) it.runtime.kill(instance);
+    await eventually(async () => assert.is((await it.proxy.status(it.request.uid)).state, 'failed'));
+  } finally {
+    Date.now = now;
+  }
+});
+
+for (const code of ['SCI_RUNTIME_UNREACHABLE', 'SCI_RUNTIME_FAILED'] as const)
+  s(`what fails with ${code} is no death of the program, and is tried until it works`, async () => {
+    const it = new Fixture(Told);
+    const { uid } = it.request;
+    await it.start();
+    it.runtime.failure = new S2DSException(code, 'The engine does not answer.');
+    for (const instance of await it.runtime.list({})) it.runtime.kill(instance);
+    const failures = (): number => it.runtime.calls.filter((call) => call === 'fail').length;
+    await eventually(() => assert.ok(failures() >= 1));
+    // Nobody waits for the engine who wants something else.
+    await it.update(B);
+    // As often as a program that ends by itself would be given up.
+    await eventually(() => assert.ok(failures() >= 6));
+    const { state, restarts, error } = await it.proxy.status(uid);
+    assert.equal([state, restarts, error], ['restarting', 0, undefined]);
+    it.runtime.failure = undefined;
+    await eventually(async () => assert.is((await it.proxy.status(uid)).restarts, 1));
+    assert.is((await it.proxy.status(uid)).state, 'running');
+    assert.equal(await it.log(), ['serves 192.0.2.2:2']);
+    await it.kill();
+    await eventually(async () => assert.is((await it.proxy.status(uid)).restarts, 2));
+    await it.proxy.release(uid);
+  });
+
+s('a release ends the wait for a runtime that is away', async () => {
+  const it = new Fixture(Told);
+  await it.start();
+  it.runtime.failure = new S2DSException('SCI_RUNTIME_UNREACHABLE', 'The engine does not answer.');
+  for (const instance of await it.runtime.list({})) it.runtime.kill(instance);
+  await eventually(() => assert.ok(it.runtime.calls.includes('fail')));
+  await it.proxy.release(it.request.uid);
+  assert.equal(await it.runtime.list({}), []);
+  await expectCode('SCI_STREAM_NOT_FOUND', it.proxy.status(it.request.uid));
+});
+
+s('a program that ends while it is started again and again is given up', async () => {
+  const it = new Fixture(Told);
+  await it.start();
+  it.begin = (self) => self.exit(1);
+  for (const instance of await it.runtime.list({})) it.runtime.kill(instance);
+  const error = await it.proxy.ended(it.request.uid);
+  assert.is(error?.code, 'SCI_PROXY_DIED');
+  assert.match(error?.message ?? '', /cannot be started again: tiny ended while it was starting \(exit code 1\)/);
+});
+
 s('a release ends the wait for the next start', async () => {
   const it = new Fixture(Told);
   await it.start();
@@ -270,51 +214,6 @@ s('a release that comes during the start ends the stream for good', async () => 
   await expectCode('SCI_STREAM_NOT_FOUND', it.update(A));
   assert.equal(it.happened().slice(-2), ['stop', 'remove']);
   assert.equal(await it.runtime.list({}), []);
-});
-
-s('adopts what runs as asked, touches nothing of it, and carries on', async () => {
-  const it = new Fixture(Told);
-  await it.start();
-  const heir = it.on(it.runtime.another());
-  assert.is(await heir.adopt(it.request, [A]), true);
-  assert.equal(it.happened(), []);
-  await heir.updateTargets(it.request.uid, [B]);
-  assert.equal(heir.told, [[B]]);
-  assert.equal(await it.log(), ['serves nowhere']);
-});
-
-s('adopts as many instances as there are, whatever the configuration says by now', async () => {
-  const it = new Fixture(InTwo);
-  const listeners = [1, 2, 3, 4, 5].flatMap((port) =>
-    it.request.listeners.map((listener) => ({ ...listener, address: { host: '127.0.0.1', port } })),
-  );
-  const request = { ...it.request, listeners };
-  await it.proxy.start(request);
-  it.happened();
-  const heir = new InThree(testContext({ runtime: it.runtime.another(), dataDir: tmpdir() }), 'tiny');
-  assert.is(await heir.adopt(request, []), true);
-  assert.equal(it.happened(), []);
-  await heir.updateTargets(request.uid, [A, B]);
-  assert.equal(heir.told, [
-    [A, A, A],
-    [B, B],
-  ]);
-  await heir.release(request.uid);
-  assert.equal(await it.runtime.list({}), []);
-});
-
-s('adopts nothing that has ended or listens elsewhere, and removes it', async () => {
-  const it = new Fixture(Rereading);
-  await it.proxy.start(it.request);
-  const elsewhere = it.request.listeners.map((listener) => ({
-    ...listener,
-    address: { host: '127.0.0.1', port: 6000 },
-  }));
-  const heir = it.on(it.runtime.another());
-  assert.is(await heir.adopt({ ...it.request, listeners: elsewhere }, [A]), false);
-  assert.equal(await it.runtime.list({}), []);
-  assert.is(await heir.adopt(it.request, [A]), false);
-  await expectCode('SCI_STREAM_NOT_FOUND', heir.status(it.request.uid));
 });
 
 s.run();

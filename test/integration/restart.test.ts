@@ -112,6 +112,40 @@ s('a proxy that died meanwhile is started again with its targets', async () => {
   assert.equal(await second.leftovers(), NOTHING);
 });
 
+s(
+  'of several proxies of a stream those that live go on, connections included, and the others are started again',
+  async () => {
+    await using here = await site({ proxies: { relay: { processes: 2 } } });
+    await using a = await tcpServer(named('a'));
+    const first = await here.start();
+    const { uid, listeners } = await first.setUp({ count: 2, targets: [formatAddress(a.address)] });
+    const { processes } = await first.leftovers();
+    assert.is(processes.length, 2);
+    const open = await Promise.all(listeners.map((listener) => dial(listener)));
+    for (const connection of open) assert.is(await read(connection, 1), 'a');
+    await stop(first);
+    const [dead = 0, alive] = processes;
+    process.kill(dead, 'SIGKILL');
+    await eventually(async () => assert.equal(await processesBelow(here.state), [alive]));
+
+    await using second = await here.start();
+    for (const listener of listeners) await eventually(async () => assert.is(await exchange(listener, 'x'), 'ax'));
+    assert.ok((await second.leftovers()).processes.includes(alive ?? 0));
+    const echoes = await Promise.all(
+      open.map(async (connection) => {
+        connection.on('error', () => undefined).write('still');
+        return await read(connection, 5).catch(() => 'cut');
+      }),
+    );
+    assert.equal(echoes.sort(), ['cut', 'still'], 'one of them went through the one that died');
+    for (const connection of open) connection.destroy();
+    const { events } = await second.peer.streams.events({ uid });
+    assert.match(events.find(({ what }) => what === 'restarted')?.detail ?? '', /relay did not run any more/);
+    await second.peer.control.release({ uid });
+    assert.equal(await second.leftovers(), NOTHING);
+  },
+);
+
 s('an update in which the server died, and which nobody was told of, is taken back', async () => {
   await using here = await site();
   await using a = await tcpServer(named('a'));

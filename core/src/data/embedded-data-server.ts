@@ -25,6 +25,7 @@ import { GatewayStore, requestOf, type GatewayStream } from './gateway-store.js'
 import { Orphans } from './orphans.js';
 import { runProbe, tryConnect } from './probe.js';
 import { RangePortAllocator } from './range-port-allocator.js';
+import { StreamEnd } from './stream-end.js';
 import { StreamProbes } from './stream-probes.js';
 
 const MAX_HOLD_MS = 10_000;
@@ -46,12 +47,9 @@ interface Stream {
   readonly s2ds: S2DS;
   readonly listeners: readonly ReservedListener[];
   readonly probes: StreamProbes;
-  /** Emits `restarts` when the number of restarts changes, or never will again, and `end` when there is an `end`. */
+  /** Emits `restarts` when the number of restarts changes, or never will again. */
   readonly changes: EventEmitter;
-  /** How it has ended, once somebody wants to know. */
-  end?: { readonly error: S2DSException | undefined };
-  /** That somebody wants to know. */
-  following?: boolean;
+  readonly end: StreamEnd;
   /** As the store has it. */
   kept: GatewayStream;
 }
@@ -186,11 +184,7 @@ export class EmbeddedDataServer implements DataServer {
   /** @param signal Aborts when nobody waits any more, and then it rejects with that: what waits for a stream lives as long. */
   async ended(uid: string, signal?: AbortSignal): Promise<S2DSException | undefined> {
     await this.#orphans.adopted(uid);
-    const stream = this.#stream(uid);
-    if (!stream.following) this.#follow(uid, stream);
-    stream.following = true;
-    if (!stream.end) await once(stream.changes, 'end', { signal });
-    return stream.end?.error;
+    return await this.#stream(uid).end.wait(signal);
   }
 
   /** @param signal As of `ended`. */
@@ -329,19 +323,6 @@ export class EmbeddedDataServer implements DataServer {
     await this.#store.delete(uid);
   }
 
-  /** Once for each stream, however many ask and go: a promise holds on to all who ever waited for it. */
-  #follow(uid: string, stream: Stream): void {
-    const tell = (error: S2DSException | undefined): void => {
-      stream.end = { error };
-      stream.changes.emit('end');
-    };
-    stream.s2ds
-      .ended(uid)
-      .then(tell, (error: unknown) =>
-        tell(S2DSException.is(error) ? error : new S2DSException('SCI_BUG', messageOf(error), { cause: error })),
-      );
-  }
-
   #keep(uid: string, change: Change | ((kept: GatewayStream) => Change), options?: WriteOptions): Promise<void> {
     return this.#keeping.run(uid, async () => {
       const stream = this.#stream(uid);
@@ -353,7 +334,9 @@ export class EmbeddedDataServer implements DataServer {
 
   #charge(uid: string, s2ds: S2DS, listeners: readonly ReservedListener[], host: string, kept: GatewayStream): void {
     const probes = new StreamProbes(this.#ports, uid, host);
-    this.#streams.set(uid, { s2ds, listeners, probes, changes: new EventEmitter().setMaxListeners(0), kept });
+    const changes = new EventEmitter().setMaxListeners(0);
+    const end = new StreamEnd(() => s2ds.ended(uid));
+    this.#streams.set(uid, { s2ds, listeners, probes, changes, end, kept });
   }
 
   /** Never rejects. */

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type {
   ContainerRef,
   ContainerRuntime,
@@ -25,6 +26,10 @@ const NAME = /^[\w-]+$/;
 const RECORD = '.instance.json';
 const LOG_TAIL_BYTES = 16 * 1024;
 const KILL_TIMEOUT_MS = 5_000;
+/** How long the event may be on its way that tells how a dead child ended, ms. */
+const EXIT_TIMEOUT_MS = 5_000;
+/** Before an instance is watched again that could not be looked at, ms. */
+const RETRY_MS = 500;
 /** All a proxy gets to see of the daemon's environment, which may hold tokens. */
 const ENVIRONMENT = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR'];
 
@@ -103,8 +108,13 @@ export class ProcessRuntime implements ContainerRuntime {
       child.unref();
       this.#children.set(ref.name, child);
       const { pid = 0 } = child;
+      const found = await identify(pid).catch((error: unknown) => {
+        // Nobody would ever find it again.
+        child.kill('SIGKILL');
+        throw failed(`Cannot look at the process of ${ref.name}`, error);
+      });
       // One that has ended already has no start time any more, but it was started.
-      const process = (await identify(pid)) ?? { pid, startTime: '' };
+      const process = found ?? { pid, startTime: '' };
       await this.#writeRecord(ref, { labels: spec.labels, stopSignal: spec.stopSignal, process });
       this.#log.debug({ instance: ref.name, pid, executable: spec.executable }, 'instance started');
     } finally {
@@ -133,7 +143,7 @@ export class ProcessRuntime implements ContainerRuntime {
     if (!record) return { ...ref, status: 'absent', labels: {} };
     const { labels, process } = record;
     if (!process) return { ...ref, status: 'created', labels };
-    if (await isAlive(process)) return { ...ref, status: 'running', labels, pid: process.pid };
+    if (await this.#lives(ref, process)) return { ...ref, status: 'running', labels, pid: process.pid };
     const exit = await this.#howItEnded(ref);
     return { ...ref, status: 'exited', labels, ...(exit === undefined ? {} : { exit }) };
   }
@@ -185,7 +195,7 @@ export class ProcessRuntime implements ContainerRuntime {
 
   async signal(ref: ContainerRef, signal: NodeJS.Signals): Promise<void> {
     const record = await this.#readRecord(ref);
-    if (!record?.process || !(await isAlive(record.process))) {
+    if (!record?.process || !(await this.#lives(ref, record.process))) {
       throw new S2DSException('SCI_PROXY_DIED', `${ref.name} does not run, so ${signal} cannot reach it.`);
     }
     process.kill(record.process.pid, signal);
@@ -206,15 +216,31 @@ export class ProcessRuntime implements ContainerRuntime {
   }
 
   async exited(ref: ContainerRef, signal: AbortSignal): Promise<ContainerState> {
-    const child = this.#children.get(ref.name);
-    await (child ? ended(child, signal) : this.#gone(ref, signal));
-    signal.throwIfAborted();
-    return await this.inspect(ref);
+    for (;;) {
+      try {
+        const child = this.#children.get(ref.name);
+        await (child ? ended(child, signal) : this.#gone(ref, signal));
+        signal.throwIfAborted();
+        const state = await this.inspect(ref);
+        if (state.status !== 'running') return state;
+      } catch (error) {
+        signal.throwIfAborted();
+        this.#log.debug({ instance: ref.name, error: messageOf(error) }, 'cannot look at an instance, trying again');
+      }
+      await sleep(RETRY_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
+    }
+  }
+
+  /** @throws SCI_RUNTIME_FAILED when the system does not tell */
+  #lives({ name }: ContainerRef, process: ProcessIdentity): Promise<boolean> {
+    return isAlive(process).catch((error: unknown) => {
+      throw failed(`Cannot look at the process of ${name}`, error);
+    });
   }
 
   /** Asks a process to end and waits for that, at most `graceMs`. */
   async #ask(ref: ContainerRef, process: ProcessIdentity, signal: NodeJS.Signals, graceMs: number): Promise<void> {
-    const gone = async (): Promise<true | undefined> => ((await isAlive(process)) ? undefined : true);
+    const gone = async (): Promise<true | undefined> => ((await this.#lives(ref, process)) ? undefined : true);
     if (await gone()) return;
     kill(process.pid, signal);
     await poll(gone, { timeoutMs: graceMs, intervalMs: 5 }, () => new Error('still running')).catch(() => {
@@ -228,7 +254,8 @@ export class ProcessRuntime implements ContainerRuntime {
     if (!child) return undefined;
     // Nothing else may keep this process alive while it stops, and then it would end here, halfway.
     child.ref();
-    await ended(child);
+    await ended(child, AbortSignal.timeout(EXIT_TIMEOUT_MS));
+    if (!hasEnded(child)) return void child.unref();
     return child.signalCode ? `signal ${child.signalCode}` : `exit code ${child.exitCode}`;
   }
 
@@ -239,8 +266,8 @@ export class ProcessRuntime implements ContainerRuntime {
       for (const pid of pids) kill(pid, 'SIGKILL');
       return (pids.length === 0 && !(first && (await isAlive(first)))) || undefined;
     };
-    await poll(none, { timeoutMs: KILL_TIMEOUT_MS, intervalMs: 5 }, () =>
-      failed(`Some process of ${ref.name} cannot be killed`),
+    await poll(none, { timeoutMs: KILL_TIMEOUT_MS, intervalMs: 5 }, (cause) =>
+      failed(`Some process of ${ref.name} cannot be killed`, cause),
     );
   }
 
@@ -276,6 +303,8 @@ export class ProcessRuntime implements ContainerRuntime {
   }
 }
 
+const hasEnded = ({ exitCode, signalCode }: ChildProcess): boolean => exitCode !== null || signalCode !== null;
+
 /** Settles when a child has ended, or `signal` aborts. Leaves nothing behind at either, which would live as long as the other. */
 function ended(child: ChildProcess, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
@@ -284,7 +313,7 @@ function ended(child: ChildProcess, signal?: AbortSignal): Promise<void> {
       signal?.removeEventListener('abort', settle);
       resolve();
     };
-    if (child.exitCode !== null || child.signalCode !== null || signal?.aborted) return resolve();
+    if (hasEnded(child) || signal?.aborted) return resolve();
     child.once('exit', settle);
     signal?.addEventListener('abort', settle, { once: true });
   });

@@ -42,7 +42,9 @@ export class ProcessWatch {
   }
 
   async #look(): Promise<void> {
-    await Promise.all([...this.#watched].map(async (one) => (await isAlive(one.process)) || one.ended()));
+    // One that cannot be looked at is looked at again: who is told that it has ended ends it.
+    const looks = [...this.#watched].map(async (one) => (await isAlive(one.process).catch(() => true)) || one.ended());
+    await Promise.all(looks);
     this.#disarm();
     this.#arm();
   }

@@ -1,0 +1,78 @@
+/** What the process runtime makes of a machine that fails under it, and of what a killed daemon has left. */
+import { execFileSync } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { silentLogger, within } from '@scistream/core';
+import { ProcessRuntime } from '@scistream/core/server';
+import { Fixture, READY, REF, refusal } from './support/process.js';
+
+const s = suite('process runtime in trouble');
+
+/** Takes all descriptors that this process may have but `free`, until it is told to give them back. */
+function takeDescriptors(free = 0): () => void {
+  const limit = (soft: string): Buffer => execFileSync('prlimit', ['--pid', `${process.pid}`, `--nofile=${soft}:`]);
+  // So that it is a matter of hundreds on every machine.
+  limit('512');
+  const taken: number[] = [];
+  try {
+    for (;;) taken.push(openSync('/dev/null', 'r'));
+  } catch {
+    for (const fd of taken.splice(0, free)) closeSync(fd);
+  }
+  return () => {
+    for (const fd of taken.splice(0)) closeSync(fd);
+    limit('4096');
+  };
+}
+
+s('a program that cannot be looked at for want of descriptors has not ended, and its end is seen later', async () => {
+  await using fixture = await Fixture.make();
+  const pid = await fixture.run(READY);
+  const heir = new ProcessRuntime({ directory: fixture.directory, log: silentLogger });
+  const giveBack = takeDescriptors();
+  try {
+    // Meanwhile the heir, whose child it is not, has looked several times.
+    await heir.exited(REF, AbortSignal.timeout(1_500)).then(
+      () => assert.unreachable('it still runs'),
+      (error: unknown) => assert.is((error as Error).name, 'TimeoutError', String(error)),
+    );
+    await refusal(heir.inspect(REF), 'SCI_RUNTIME_FAILED');
+  } finally {
+    giveBack();
+  }
+  assert.equal([(await heir.inspect(REF)).status, (await heir.inspect(REF)).pid], ['running', pid]);
+  const exited = heir.exited(REF, new AbortController().signal);
+  process.kill(pid, 'SIGKILL');
+  assert.is((await exited).status, 'exited');
+});
+
+s('one who watches when there are no descriptors goes on when there are', async () => {
+  await using fixture = await Fixture.make();
+  const pid = await fixture.run(READY);
+  const heir = new ProcessRuntime({ directory: fixture.directory, log: silentLogger });
+  const begun = takeDescriptors();
+  const watching = heir.exited(REF, new AbortController().signal);
+  await refusal(heir.inspect(REF), 'SCI_RUNTIME_FAILED').finally(begun);
+  process.kill(pid, 'SIGKILL');
+  assert.is((await watching).status, 'exited');
+});
+
+s('every question is answered, whatever descriptors are left', async () => {
+  await using fixture = await Fixture.make();
+  await fixture.run(READY);
+  const answers: Promise<string>[] = [];
+  for (let round = 0; round < 20; round += 1) {
+    // With few of them free the record can often be read, and then the process cannot be looked at.
+    const giveBack = takeDescriptors(1 + (round % 4));
+    const asked = Array.from({ length: 10 }, () => fixture.runtime.inspect(REF));
+    const told = asked.map((state) => state.then(({ status }) => status, String));
+    answers.push(...told);
+    await Promise.any([...told, new Promise((settle) => setTimeout(settle, 50))]);
+    giveBack();
+  }
+  const all = within(Promise.all(answers), 20_000, () => new Error('some were never answered'));
+  for (const answer of await all) assert.match(answer, /^running$|EMFILE/);
+});
+
+s.run();

@@ -1,0 +1,77 @@
+/** Instances of the process runtime that are Node.js programs. */
+import { join } from 'node:path';
+import * as assert from 'uvu/assert';
+import { SciStreamError, silentLogger, type ContainerSpec, type ErrorCode } from '@scistream/core';
+import { ProcessRuntime } from '@scistream/core/server';
+import { eventually, temporaryDirectory } from '@scistream/core/testing';
+
+export const LABELS = { 'org.scistream.managed': 'true', 'org.scistream.uid': 'u' };
+export const REF = { name: 'one' };
+
+/** A Node.js program in a runtime of its own, in a directory that goes away with it. */
+export class Fixture implements AsyncDisposable {
+  private constructor(
+    readonly directory: string,
+    readonly runtime: ProcessRuntime,
+    private readonly remove: () => Promise<void>,
+  ) {}
+
+  static async make(below = 'instances'): Promise<Fixture> {
+    const temporary = await temporaryDirectory();
+    const directory = join(temporary.path, below);
+    const runtime = new ProcessRuntime({ directory, log: silentLogger });
+    return new Fixture(directory, runtime, () => temporary.remove());
+  }
+
+  /** Creates and starts it, and waits until it has written `ready` to its log. */
+  async run(script: string, more: Partial<ContainerSpec> = {}): Promise<number> {
+    const spec = specOf(script, more);
+    await this.runtime.create(spec);
+    await this.runtime.start(REF, spec);
+    await eventually(async () => assert.match(await this.runtime.logs(REF, 100), /ready/));
+    const { pid = 0 } = await this.runtime.inspect(REF);
+    return pid;
+  }
+
+  path(file = ''): string {
+    return join(this.directory, REF.name, file);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.runtime.stop(REF, 0);
+    await this.remove();
+  }
+}
+
+/** A Node.js program. @param script Its text. */
+export const specOf = (script: string, more: Partial<ContainerSpec> = {}): ContainerSpec => ({
+  name: REF.name,
+  image: 'none:1',
+  executable: process.execPath,
+  args: ['main.cjs'],
+  files: { 'main.cjs': script },
+  labels: LABELS,
+  sockets: [],
+  stopSignal: 'SIGTERM',
+  listeners: [],
+  transport: 'tcp',
+  ...more,
+});
+
+/** Says that it is ready, and waits. */
+export const READY = 'console.log("ready"); setInterval(() => {}, 1000);';
+/** Does not end when it is asked to. */
+export const STUBBORN = `process.on('SIGTERM', () => console.log('asked')); ${READY}`;
+/** Leaves such a program behind. */
+export const CHILD = `require('node:child_process').spawn(process.execPath, ['-e', ${JSON.stringify(STUBBORN)}], { stdio: 'inherit', detached: true }).unref();`;
+
+/** Waits for a refusal. */
+export async function refusal(promise: Promise<unknown>, code: ErrorCode): Promise<SciStreamError> {
+  const error: unknown = await promise.then(
+    () => assert.unreachable(`expected ${code}`),
+    (thrown: unknown) => thrown,
+  );
+  if (!SciStreamError.is(error)) throw error;
+  assert.is(error.code, code, error.message);
+  return error;
+}

@@ -1,0 +1,174 @@
+/** A machine in memory, with the smallest proxies there can be. */
+import {
+  formatAddress,
+  ProxyContainer,
+  type Address,
+  type ContainerRef,
+  type ContainerSpec,
+  type ContainerState,
+  type ProxyDescription,
+  type ProxyInstance,
+  type ReservedListener,
+  type S2DSException,
+  type StreamRequest,
+  type StreamView,
+} from '@scistream/core';
+import { eventually, FakeRuntime, testContext, type FakeSelf, type TestContext } from '@scistream/core/testing';
+import { tmpdir } from 'node:os';
+import * as assert from 'uvu/assert';
+
+export const A: Address = { host: '192.0.2.1', port: 1 };
+export const B: Address = { host: '192.0.2.2', port: 2 };
+/** What the checker of the proxy refuses. */
+export const REFUSED: Address = { host: '192.0.2.66', port: 66 };
+/** What the running proxy refuses. */
+export const UNLOVED: Address = { host: '192.0.2.99', port: 99 };
+
+/** The smallest proxy there can be: its file is the list of its targets. */
+export class Tiny extends ProxyContainer {
+  readonly supports = { tcp: true, udp: false, tls: false, rateLimit: false, liveRetarget: true, statistics: false };
+
+  protected override describe({ targets }: StreamView): ProxyDescription {
+    const text = targets.map(formatAddress).join() || 'nowhere';
+    return { image: 'tiny:1', executable: 'tiny', args: [], config: 'tiny.cfg', files: { 'tiny.cfg': text } };
+  }
+
+  protected override check(config: string): readonly string[] {
+    return ['tiny', config];
+  }
+
+  protected override async ready({ ref }: ProxyInstance): Promise<boolean> {
+    return (await this.context.runtime.logs(ref, 1)).length > 0;
+  }
+}
+
+/** Reads its file again. */
+export class Rereading extends Tiny {
+  protected override async reload({ ref }: ProxyInstance): Promise<void> {
+    await this.context.runtime.signal(ref, 'SIGHUP');
+  }
+}
+
+/** Is told its targets, unless it says that it cannot be. */
+export class Told extends Rereading {
+  readonly told: (readonly Address[])[] = [];
+  canBeTold = true;
+
+  protected override retarget({ view }: ProxyInstance): Promise<boolean> {
+    if (!this.canBeTold) return Promise.resolve(false);
+    if (view.targets[0]?.port === UNLOVED.port) return Promise.reject(new Error('it will not have it'));
+    this.told.push(view.targets);
+    return Promise.resolve(true);
+  }
+}
+
+/** Deals its listeners out. */
+export class InTwo extends Told {
+  protected override instances(): number {
+    return 2;
+  }
+}
+
+export class InThree extends Told {
+  protected override instances(): number {
+    return 3;
+  }
+}
+
+/** A runtime that makes mistakes when it is asked for the end of a program, and may be unable to make instances. */
+export class Mistaken extends FakeRuntime {
+  mistakes: (((runtime: this) => Promise<ContainerState>) | undefined)[] = [];
+
+  failure: S2DSException | undefined;
+
+  override async create(spec: ContainerSpec): Promise<ContainerRef> {
+    if (!this.failure) return await super.create(spec);
+    this.calls.push('fail');
+    throw this.failure;
+  }
+
+  override exited(ref: ContainerRef, signal: AbortSignal): Promise<ContainerState> {
+    return this.mistakes.shift()?.(this) ?? super.exited(ref, signal);
+  }
+}
+
+type Kind<P extends Tiny> = new (...args: ConstructorParameters<typeof Tiny>) => P;
+
+/** A machine with that proxy, one stream for it, and what happened there. */
+export class Fixture<P extends Tiny> {
+  readonly runtime: Mistaken;
+  readonly proxy: P;
+  readonly request: StreamRequest;
+  readonly #contexts: TestContext[] = [];
+  /** How the program begins. */
+  begin = (self: FakeSelf): void => self.say(`serves ${self.files()['tiny.cfg']}`);
+
+  constructor(
+    private readonly kind: Kind<P>,
+    uid = 'aaaaaaaa-1',
+  ) {
+    this.runtime = new Mistaken({
+      programs: {
+        tiny: (self) => {
+          self.on('SIGHUP', () => self.say(`follows ${self.files()['tiny.cfg']}`));
+          this.begin(self);
+        },
+      },
+      commands: {
+        tiny: ([, config = ''], files) =>
+          files[config]?.includes(REFUSED.host) ? { exitCode: 1, stderr: 'no such target\n' } : {},
+      },
+    });
+    this.proxy = this.on(this.runtime);
+    const step = (name: string) => () => Promise.resolve(void this.runtime.calls.push(name));
+    const listener: ReservedListener = {
+      address: { host: '127.0.0.1', port: 5000 },
+      hold: step('hold'),
+      letGo: step('letGo'),
+    };
+    this.request = { uid, role: 'PROD', transport: 'tcp', listeners: [listener] };
+  }
+
+  /** A proxy of this or another kind on the same machine. */
+  on(runtime: FakeRuntime): P;
+  on<Q extends Tiny>(runtime: FakeRuntime, kind: Kind<Q>): Q;
+  on(runtime: FakeRuntime, kind: Kind<Tiny> = this.kind): Tiny {
+    const context = testContext({ runtime, dataDir: tmpdir() });
+    this.#contexts.push(context);
+    return new kind(context, 'tiny');
+  }
+
+  /** Ends the process of the proxy, so to speak: what runs goes on, and nobody watches it. */
+  async abandon(): Promise<void> {
+    for (const context of this.#contexts.splice(0)) await context.close();
+  }
+
+  /** Starts the stream with a target. */
+  async start(): Promise<void> {
+    await this.proxy.start(this.request);
+    await this.update(A);
+    this.happened();
+  }
+
+  update(target: Address): Promise<void> {
+    return this.proxy.updateTargets(this.request.uid, [target]);
+  }
+
+  /** Calls since it was asked last, without the name of the instance. */
+  happened(): string[] {
+    return this.runtime.calls.splice(0).map((call) => call.replace(/ scistream-\S+/, ''));
+  }
+
+  async log(): Promise<string[]> {
+    const [instance] = await this.runtime.list({});
+    return instance ? (await this.runtime.logs(instance, 10)).split('\n') : [];
+  }
+
+  async kill(): Promise<void> {
+    for (const instance of await this.runtime.list({})) this.runtime.kill(instance);
+    await eventually(
+      async () => assert.is.not((await this.proxy.status(this.request.uid)).state, 'restarting'),
+      10_000,
+    );
+  }
+}
