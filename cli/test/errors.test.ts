@@ -120,12 +120,11 @@ s('version and help print and succeed, every command explains its common flags',
 });
 
 s('proxies and runtimes list what is there', async ({ home }) => {
-  const ids = async (command: string): Promise<unknown[]> =>
+  const ids = async (command: string): Promise<(readonly [string, boolean])[]> =>
     ((await home.json(command)) as { id: string; usable: boolean }[]).map(({ id, usable }) => [id, usable]);
-  assert.equal((await ids('proxies')).slice(0, 2), [
-    ['relay', true],
-    ['haproxy', true],
-  ]);
+  // Whether a machine that runs the fast tests has HAProxy nobody knows; offers.real.test looks at that.
+  const [relay, haproxy] = await ids('proxies');
+  assert.equal([relay, haproxy?.[0]], [['relay', true], 'haproxy']);
   assert.equal((await ids('runtimes')).slice(0, 1), [['process', true]]);
 });
 
