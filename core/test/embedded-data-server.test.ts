@@ -8,12 +8,14 @@ import * as assert from 'uvu/assert';
 import { z } from 'zod';
 import {
   formatAddress,
+  LABELS,
   ProxyContainer,
   proxyProvider,
   runtimeProvider,
   S2DSException,
   silentLogger,
   type AnyProvider,
+  type ContainerRef,
   type ProxyDescription,
   type StreamView,
 } from '@scistream/core';
@@ -43,6 +45,13 @@ class Tiny extends ProxyContainer {
 /** A runtime that may be away. */
 class Shaky extends FakeRuntime {
   away = false;
+  /** The instance that cannot be removed. */
+  stuck = '';
+
+  override remove(ref: ContainerRef): Promise<void> {
+    if (ref.name !== this.stuck) return super.remove(ref);
+    return Promise.reject(new S2DSException('SCI_RUNTIME_FAILED', `Cannot remove ${ref.name}: resource busy.`));
+  }
 
   override ping(): Promise<void> {
     return this.away ? Promise.reject(new S2DSException('SCI_RUNTIME_UNREACHABLE', 'It is away.')) : super.ping();
@@ -66,6 +75,13 @@ class Site {
     await store.close();
   }
 
+  /** As the disk may have lost it. */
+  async forget(uid: string): Promise<void> {
+    const store = await GatewayStore.open(join(this.state, 'gateway'));
+    await store.delete(uid);
+    await store.close();
+  }
+
   async tlsOf(uid: string): Promise<boolean> {
     const store = await GatewayStore.open(join(this.state, 'gateway'));
     const { tls } = store.get(uid)?.request ?? {};
@@ -73,15 +89,19 @@ class Site {
     return tls !== undefined;
   }
 
-  async open(): Promise<EmbeddedDataServer> {
+  /** @param proxy @param runtime Defaults of the gateway. */
+  async open(runtime = 'steady', proxy = 'tiny'): Promise<EmbeddedDataServer> {
     const tiny = proxyProvider({ id: 'tiny', options, create: (context) => new Tiny(context, 'tiny') });
     const steady = runtimeProvider({ id: 'steady', options, create: () => new FakeRuntime() });
     const builtIns = [tiny, steady, ...this.extras].map((provider) => ({ provider, summary: '' }));
     const none = { proxies: {}, runtimes: {}, plugins: [] };
     const providers = new Providers({ builtIns, plugins: [], config: none });
-    const settings = { name: 'g', wan: HOST, lan: HOST, ports: RANGE, proxy: 'tiny', runtime: 'steady' };
+    const settings = { name: 'g', wan: HOST, lan: HOST, ports: RANGE, proxy, runtime };
     const gateway = new EmbeddedDataServer(settings, providers, silentLogger, this.state);
-    await gateway.open();
+    await gateway.open().catch(async (error: unknown) => {
+      await gateway.close();
+      throw error;
+    });
     return gateway;
   }
 
@@ -246,6 +266,51 @@ s('one whose credentials are lost or damaged disturbs no other, and can be relea
     await eventually(async () => assert.is((await next.status(lost)).state, 'running'), 60_000);
     await next.close();
     assert.is(await site.tlsOf(lost), true);
+  }),
+);
+
+s('a left-over that cannot be removed keeps nobody from anything, and is removed when it can be', () =>
+  withSite(async (site) => {
+    const { uid, gateway } = await site.inherit(() => undefined);
+    const lost = randomUUID();
+    await gateway.reserve(request(lost));
+    await gateway.start(lost, new AbortController().signal);
+    await gateway.close();
+    await site.forget(lost);
+    const left = async (): Promise<readonly string[]> =>
+      (await site.runtime.list({ [LABELS.uid]: lost })).map(({ name }) => name);
+    site.runtime.stuck = (await left())[0] ?? '';
+
+    const next = await site.open('shaky');
+    assert.is((await next.status(uid)).state, 'running');
+    assert.equal(await left(), [site.runtime.stuck]);
+    const use = async (): Promise<void> => {
+      const another = randomUUID();
+      await next.reserve(request(another));
+      await next.release(another);
+    };
+    await use();
+    site.runtime.stuck = '';
+    await eventually(async () => {
+      await use();
+      assert.equal(await left(), []);
+    });
+    assert.is((await next.status(uid)).state, 'running');
+    await next.close();
+  }),
+);
+
+s('a default runtime that is away does not keep the gateway from its streams, a wrong name does', () =>
+  withSite(async (site) => {
+    site.runtime.away = true;
+    const gateway = await site.open('shaky');
+    await gateway.reserve({ ...request(randomUUID()), runtime: 'steady' });
+    await expectCode('SCI_RUNTIME_UNREACHABLE', gateway.reserve(request(randomUUID())));
+    site.runtime.away = false;
+    await gateway.reserve(request(randomUUID()));
+    await gateway.close();
+    await expectCode('SCI_RUNTIME_UNKNOWN', site.open('no-such-runtime'));
+    await expectCode('SCI_PROXY_UNKNOWN', site.open('steady', 'no-such-proxy'));
   }),
 );
 

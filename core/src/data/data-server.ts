@@ -82,7 +82,7 @@ export interface DataServer {
   onLost?(listener: () => void): void;
   /**
    * Gets ready: takes charge of the streams of an earlier process that still run, repairs those that do not, and removes
-   * what nobody knows. Called once, first.
+   * what nobody knows. Called once, first. A runtime that does not answer does not keep it from that.
    */
   open(): Promise<void>;
   /** Releases every stream but these: what a control server says when it starts, for it may have lost some. */

@@ -93,7 +93,12 @@ export class EmbeddedDataServer implements DataServer {
       return this.#adoptions(adopt).catch((error: unknown) => this.#orphans.add(uid, error, adopt));
     });
     await Promise.all(adoptions);
-    await this.#plugins.dataServer(this.settings.proxy, this.settings.runtime);
+    await this.#plugins.dataServer(this.settings.proxy, this.settings.runtime).catch((error: unknown) => {
+      // It may come back, and what is in others has to be looked after meanwhile.
+      if (!SciStreamError.is(error) || error.code !== 'SCI_RUNTIME_UNREACHABLE') throw error;
+      const { suggestions } = error;
+      this.log.warn({ runtime: this.settings.runtime, error: error.message, suggestions }, 'runtime does not answer');
+    });
   }
 
   /** Makes sure that a promise could be stored. @throws SCI_STATE_WRITE */
