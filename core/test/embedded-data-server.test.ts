@@ -5,131 +5,11 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { z } from 'zod';
-import {
-  formatAddress,
-  LABELS,
-  ProxyContainer,
-  proxyProvider,
-  runtimeProvider,
-  S2DSException,
-  silentLogger,
-  type AnyProvider,
-  type ContainerRef,
-  type ProxyDescription,
-  type StreamView,
-} from '@scistream/core';
-import { EmbeddedDataServer, GatewayStore, Providers, type GatewayStream } from '@scistream/core/server';
-import { eventually, expectCode, FakeRuntime, temporaryDirectory } from '@scistream/core/testing';
+import { LABELS } from '@scistream/core';
+import { eventually, expectCode } from '@scistream/core/testing';
+import { portsOf, request, TARGET, withSite } from './support/gateway-site.js';
 
 const s = suite('embedded data server');
-
-const RANGE = { first: 21_100, last: 21_107 };
-const HOST = `127.78.${(process.pid >> 8) & 255}.${process.pid & 255}`;
-const TARGET = { host: '192.0.2.1', port: 9 };
-const options = z.strictObject({});
-
-class Tiny extends ProxyContainer {
-  readonly supports = { tcp: true, udp: false, tls: true, rateLimit: false, liveRetarget: true, statistics: false };
-
-  protected override describe({ targets }: StreamView): ProxyDescription {
-    const text = targets.map(formatAddress).join();
-    return { image: 'tiny:1', executable: 'tiny', args: [], config: 'tiny.cfg', files: { 'tiny.cfg': text } };
-  }
-
-  protected override ready(): Promise<boolean> {
-    return Promise.resolve(true);
-  }
-}
-
-/** A runtime that may be away. */
-class Shaky extends FakeRuntime {
-  away = false;
-  /** The instance that cannot be removed. */
-  stuck = '';
-
-  override remove(ref: ContainerRef): Promise<void> {
-    if (ref.name !== this.stuck) return super.remove(ref);
-    return Promise.reject(new S2DSException('SCI_RUNTIME_FAILED', `Cannot remove ${ref.name}: resource busy.`));
-  }
-
-  override ping(): Promise<void> {
-    return this.away ? Promise.reject(new S2DSException('SCI_RUNTIME_UNREACHABLE', 'It is away.')) : super.ping();
-  }
-}
-
-/** Gateways one after another, over one state directory and one runtime. */
-class Site {
-  readonly runtime = new Shaky({ programs: { tiny: () => undefined } });
-  /** What comes with the gateway besides the runtime that it uses by default. */
-  extras: AnyProvider[] = [runtimeProvider({ id: 'shaky', options, create: () => this.runtime })];
-
-  constructor(readonly state: string) {}
-
-  /** As an earlier process may have left it. */
-  async change(uid: string, change: Partial<GatewayStream>): Promise<void> {
-    const store = await GatewayStore.open(join(this.state, 'gateway'));
-    const kept = store.get(uid);
-    assert.ok(kept);
-    await store.put(uid, { ...kept, ...change });
-    await store.close();
-  }
-
-  /** As the disk may have lost it. */
-  async forget(uid: string): Promise<void> {
-    const store = await GatewayStore.open(join(this.state, 'gateway'));
-    await store.delete(uid);
-    await store.close();
-  }
-
-  async tlsOf(uid: string): Promise<boolean> {
-    const store = await GatewayStore.open(join(this.state, 'gateway'));
-    const { tls } = store.get(uid)?.request ?? {};
-    await store.close();
-    return tls !== undefined;
-  }
-
-  /** @param proxy @param runtime Defaults of the gateway. */
-  async open(runtime = 'steady', proxy = 'tiny'): Promise<EmbeddedDataServer> {
-    const tiny = proxyProvider({ id: 'tiny', options, create: (context) => new Tiny(context, 'tiny') });
-    const steady = runtimeProvider({ id: 'steady', options, create: () => new FakeRuntime() });
-    const builtIns = [tiny, steady, ...this.extras].map((provider) => ({ provider, summary: '' }));
-    const none = { proxies: {}, runtimes: {}, plugins: [] };
-    const providers = new Providers({ builtIns, plugins: [], config: none });
-    const settings = { name: 'g', wan: HOST, lan: HOST, ports: RANGE, proxy, runtime };
-    const gateway = new EmbeddedDataServer(settings, providers, silentLogger, this.state);
-    await gateway.open().catch(async (error: unknown) => {
-      await gateway.close();
-      throw error;
-    });
-    return gateway;
-  }
-
-  /** A stream that runs, and a gateway after the one that started it. @param between What happens meanwhile. */
-  async inherit(between: () => void): Promise<{ uid: string; gateway: EmbeddedDataServer }> {
-    const first = await this.open();
-    const uid = randomUUID();
-    await first.reserve(request(uid));
-    await first.start(uid, new AbortController().signal);
-    await first.close();
-    between();
-    return { uid, gateway: await this.open() };
-  }
-}
-
-const request = (uid: string) =>
-  ({ uid, role: 'PROD', transport: 'tcp', count: 2, proxy: 'tiny', runtime: 'shaky', bitsPerSecond: 0 }) as const;
-
-const portsOf = async (gateway: EmbeddedDataServer): Promise<number> => (await gateway.describe()).portsInUse;
-
-async function withSite(work: (site: Site) => Promise<void>): Promise<void> {
-  const state = await temporaryDirectory();
-  try {
-    await work(new Site(state.path));
-  } finally {
-    await state.remove();
-  }
-}
 
 s('a release that comes during the reservation leaves nothing of it', () =>
   withSite(async (site) => {
@@ -265,7 +145,7 @@ s('one whose credentials are lost or damaged disturbs no other, and can be relea
     await writeFile(file(lost), before);
     await eventually(async () => assert.is((await next.status(lost)).state, 'running'), 60_000);
     await next.close();
-    assert.is(await site.tlsOf(lost), true);
+    assert.ok((await site.kept(lost))?.request.tls);
   }),
 );
 

@@ -69,8 +69,8 @@ export interface GatewayDescription {
 }
 
 /**
- * One gateway as its control server commands it. Calls for one uid come one after another (the control server sees to
- * that), except `release`, which may overtake a `start` whose signal was aborted.
+ * One gateway as its control server commands it. Calls for one uid take effect one after another, also when one is repeated
+ * while the first still runs, because its caller lost the connection. `release` waits for no other: it ends them.
  */
 export interface DataServer {
   /** Name of the gateway. */

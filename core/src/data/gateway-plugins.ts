@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import pLimit from 'p-limit';
 import { LABELS, type ContainerRef, type ContainerRuntime, type ContainerState } from '../container-runtime.js';
-import { messageOf } from '../errors.js';
+import { messageOf, SciStreamError, type ErrorCode } from '../errors.js';
 import type { Logger } from '../logger.js';
 import { PluginHost } from '../plugins/host.js';
 import type { Providers } from '../plugins/index.js';
@@ -65,10 +65,28 @@ export class GatewayPlugins {
     return runtime;
   }
 
-  /** Removes all of a stream that no data server has charge of. @param runtime Id. @throws as {@link runtime} */
+  /** Makes what is used by default. A runtime that does not answer is logged: it may come back. @throws SCI_PLUGIN_* … */
+  async prepare(proxy: string, runtime: string): Promise<void> {
+    try {
+      await this.dataServer(proxy, runtime);
+    } catch (error) {
+      // What is in other runtimes has to be looked after meanwhile.
+      if (!hasCode(error, 'SCI_RUNTIME_UNREACHABLE')) throw error;
+      const { message, suggestions } = error;
+      this.log.warn({ runtime, error: message, suggestions }, 'runtime does not answer');
+    }
+  }
+
+  /** Removes all of a stream that no data server has charge of. @param runtime Id. @throws SCI_RUNTIME_UNREACHABLE … */
   async clear(runtime: string, uid: string): Promise<void> {
-    const where = await this.runtime(runtime);
-    await removeAll(where, await where.list({ [LABELS.owner]: await this.#owner(), [LABELS.uid]: uid }));
+    try {
+      const where = await this.runtime(runtime);
+      await removeAll(where, await where.list({ [LABELS.owner]: await this.#owner(), [LABELS.uid]: uid }));
+    } catch (error) {
+      // Nobody could ever end it. Should its runtime come back, what nobody remembers is removed there.
+      if (!hasCode(error, 'SCI_RUNTIME_UNKNOWN')) throw error;
+      this.log.warn({ uid, runtime }, 'forgetting a released stream whose runtime is not known any more');
+    }
   }
 
   /** Ends the plugins; what they run goes on. */
@@ -114,6 +132,9 @@ export class GatewayPlugins {
     }
   }
 }
+
+const hasCode = (error: unknown, code: ErrorCode): error is SciStreamError =>
+  SciStreamError.is(error) && error.code === code;
 
 async function removeAll(runtime: ContainerRuntime, instances: readonly ContainerRef[]): Promise<void> {
   for (const instance of instances) {
