@@ -5,111 +5,11 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { z } from 'zod';
-import {
-  formatAddress,
-  ProxyContainer,
-  proxyProvider,
-  runtimeProvider,
-  S2DSException,
-  silentLogger,
-  type AnyProvider,
-  type ProxyDescription,
-  type StreamView,
-} from '@scistream/core';
-import { EmbeddedDataServer, GatewayStore, Providers, type GatewayStream } from '@scistream/core/server';
-import { eventually, expectCode, FakeRuntime, temporaryDirectory } from '@scistream/core/testing';
+import { LABELS } from '@scistream/core';
+import { eventually, expectCode } from '@scistream/core/testing';
+import { portsOf, request, TARGET, withSite } from './support/gateway-site.js';
 
 const s = suite('embedded data server');
-
-const RANGE = { first: 21_100, last: 21_107 };
-const HOST = `127.78.${(process.pid >> 8) & 255}.${process.pid & 255}`;
-const TARGET = { host: '192.0.2.1', port: 9 };
-const options = z.strictObject({});
-
-class Tiny extends ProxyContainer {
-  readonly supports = { tcp: true, udp: false, tls: true, rateLimit: false, liveRetarget: true, statistics: false };
-
-  protected override describe({ targets }: StreamView): ProxyDescription {
-    const text = targets.map(formatAddress).join();
-    return { image: 'tiny:1', executable: 'tiny', args: [], config: 'tiny.cfg', files: { 'tiny.cfg': text } };
-  }
-
-  protected override ready(): Promise<boolean> {
-    return Promise.resolve(true);
-  }
-}
-
-/** A runtime that may be away. */
-class Shaky extends FakeRuntime {
-  away = false;
-
-  override ping(): Promise<void> {
-    return this.away ? Promise.reject(new S2DSException('SCI_RUNTIME_UNREACHABLE', 'It is away.')) : super.ping();
-  }
-}
-
-/** Gateways one after another, over one state directory and one runtime. */
-class Site {
-  readonly runtime = new Shaky({ programs: { tiny: () => undefined } });
-  /** What comes with the gateway besides the runtime that it uses by default. */
-  extras: AnyProvider[] = [runtimeProvider({ id: 'shaky', options, create: () => this.runtime })];
-
-  constructor(readonly state: string) {}
-
-  /** As an earlier process may have left it. */
-  async change(uid: string, change: Partial<GatewayStream>): Promise<void> {
-    const store = await GatewayStore.open(join(this.state, 'gateway'));
-    const kept = store.get(uid);
-    assert.ok(kept);
-    await store.put(uid, { ...kept, ...change });
-    await store.close();
-  }
-
-  async tlsOf(uid: string): Promise<boolean> {
-    const store = await GatewayStore.open(join(this.state, 'gateway'));
-    const { tls } = store.get(uid)?.request ?? {};
-    await store.close();
-    return tls !== undefined;
-  }
-
-  async open(): Promise<EmbeddedDataServer> {
-    const tiny = proxyProvider({ id: 'tiny', options, create: (context) => new Tiny(context, 'tiny') });
-    const steady = runtimeProvider({ id: 'steady', options, create: () => new FakeRuntime() });
-    const builtIns = [tiny, steady, ...this.extras].map((provider) => ({ provider, summary: '' }));
-    const none = { proxies: {}, runtimes: {}, plugins: [] };
-    const providers = new Providers({ builtIns, plugins: [], config: none });
-    const settings = { name: 'g', wan: HOST, lan: HOST, ports: RANGE, proxy: 'tiny', runtime: 'steady' };
-    const gateway = new EmbeddedDataServer(settings, providers, silentLogger, this.state);
-    await gateway.open();
-    return gateway;
-  }
-
-  /** A stream that runs, and a gateway after the one that started it. @param between What happens meanwhile. */
-  async inherit(between: () => void): Promise<{ uid: string; gateway: EmbeddedDataServer }> {
-    const first = await this.open();
-    const uid = randomUUID();
-    await first.reserve(request(uid));
-    await first.start(uid, new AbortController().signal);
-    await first.close();
-    between();
-    return { uid, gateway: await this.open() };
-  }
-}
-
-const request = (uid: string) =>
-  ({ uid, role: 'PROD', transport: 'tcp', count: 2, proxy: 'tiny', runtime: 'shaky', bitsPerSecond: 0 }) as const;
-
-const portsOf = async (gateway: EmbeddedDataServer): Promise<number> => (await gateway.describe()).portsInUse;
-
-async function withSite(work: (site: Site) => Promise<void>): Promise<void> {
-  const state = await temporaryDirectory();
-  try {
-    await work(new Site(state.path));
-  } finally {
-    await state.remove();
-  }
-}
 
 s('a release that comes during the reservation leaves nothing of it', () =>
   withSite(async (site) => {
@@ -245,7 +145,52 @@ s('one whose credentials are lost or damaged disturbs no other, and can be relea
     await writeFile(file(lost), before);
     await eventually(async () => assert.is((await next.status(lost)).state, 'running'), 60_000);
     await next.close();
-    assert.is(await site.tlsOf(lost), true);
+    assert.ok((await site.kept(lost))?.request.tls);
+  }),
+);
+
+s('a left-over that cannot be removed keeps nobody from anything, and is removed when it can be', () =>
+  withSite(async (site) => {
+    const { uid, gateway } = await site.inherit(() => undefined);
+    const lost = randomUUID();
+    await gateway.reserve(request(lost));
+    await gateway.start(lost, new AbortController().signal);
+    await gateway.close();
+    await site.forget(lost);
+    const left = async (): Promise<readonly string[]> =>
+      (await site.runtime.list({ [LABELS.uid]: lost })).map(({ name }) => name);
+    site.runtime.stuck = (await left())[0] ?? '';
+
+    const next = await site.open('shaky');
+    assert.is((await next.status(uid)).state, 'running');
+    assert.equal(await left(), [site.runtime.stuck]);
+    const use = async (): Promise<void> => {
+      const another = randomUUID();
+      await next.reserve(request(another));
+      await next.release(another);
+    };
+    await use();
+    site.runtime.stuck = '';
+    await eventually(async () => {
+      await use();
+      assert.equal(await left(), []);
+    });
+    assert.is((await next.status(uid)).state, 'running');
+    await next.close();
+  }),
+);
+
+s('a default runtime that is away does not keep the gateway from its streams, a wrong name does', () =>
+  withSite(async (site) => {
+    site.runtime.away = true;
+    const gateway = await site.open('shaky');
+    await gateway.reserve({ ...request(randomUUID()), runtime: 'steady' });
+    await expectCode('SCI_RUNTIME_UNREACHABLE', gateway.reserve(request(randomUUID())));
+    site.runtime.away = false;
+    await gateway.reserve(request(randomUUID()));
+    await gateway.close();
+    await expectCode('SCI_RUNTIME_UNKNOWN', site.open('no-such-runtime'));
+    await expectCode('SCI_PROXY_UNKNOWN', site.open('steady', 'no-such-proxy'));
   }),
 );
 

@@ -1,11 +1,14 @@
 /** What the process runtime makes of a machine that fails under it, and of what a killed daemon has left. */
 import { execFileSync } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, readdirSync } from 'node:fs';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { silentLogger, within } from '@scistream/core';
 import { ProcessRuntime } from '@scistream/core/server';
-import { Fixture, READY, REF, refusal } from './support/process.js';
+import { Fixture, READY, REF, refusal, specOf } from './support/process.js';
 
 const s = suite('process runtime in trouble');
 
@@ -73,6 +76,66 @@ s('every question is answered, whatever descriptors are left', async () => {
   }
   const all = within(Promise.all(answers), 20_000, () => new Error('some were never answered'));
   for (const answer of await all) assert.match(answer, /^running$|EMFILE/);
+});
+
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
+  }
+}
+
+s('what a daemon has left that was killed while it made an instance is in the way of nobody', async () => {
+  await using fixture = await Fixture.make();
+  await mkdir(fixture.path(), { recursive: true, mode: 0o700 });
+  await writeFile(fixture.path('key.pem'), 'secret');
+  assert.is((await fixture.runtime.inspect(REF)).status, 'absent');
+  await fixture.run(READY);
+  assert.equal((await readdir(fixture.path())).sort(), ['.instance.json', 'log', 'main.cjs']);
+});
+
+s('a directory in which an instance still works is not taken for one that was left', async () => {
+  await using fixture = await Fixture.make();
+  const pid = await fixture.run(READY);
+  try {
+    await rm(fixture.path('.instance.json'));
+    await refusal(fixture.runtime.create(specOf(READY)), 'SCI_CONTAINER_CONFLICT');
+    await refusal(
+      new ProcessRuntime({ directory: fixture.directory, log: silentLogger }).create(specOf(READY)),
+      'SCI_CONTAINER_CONFLICT',
+    );
+    assert.ok((await readdir(fixture.path())).includes('main.cjs'));
+  } finally {
+    // It lives until now.
+    process.kill(pid, 'SIGKILL');
+  }
+});
+
+s('the first use removes what was left of instances, and nothing else', async () => {
+  await using fixture = await Fixture.make();
+  const [left, whole] = ['scistream-aaaaaaaa-0123abcd-0', 'scistream-bbbbbbbb-0123abcd-1'];
+  await fixture.runtime.create(specOf(READY, { name: whole }));
+  for (const name of [left, 'notes-of-the-operator']) {
+    await mkdir(join(fixture.directory, name));
+    await writeFile(join(fixture.directory, name, 'key.pem'), 'secret');
+  }
+  await new ProcessRuntime({ directory: fixture.directory, log: silentLogger }).ping();
+  assert.equal((await readdir(fixture.directory)).sort(), ['notes-of-the-operator', whole]);
+});
+
+s('an instance can be found as long as anything is left of it', async () => {
+  await using fixture = await Fixture.make();
+  const files = Object.fromEntries(Array.from({ length: 500 }, (_, i) => [`key${i}.pem`, 'secret']));
+  await fixture.runtime.create(specOf(READY, { files }));
+  const left: string[][] = [];
+  const removed = fixture.runtime.remove(REF).then(() => true);
+  // Synchronous, for the threads that remove them would read the directory after that only.
+  for (let done = false; !done; done = await Promise.race([removed, nextTurn(false)]))
+    left.push(namesIn(fixture.path()));
+  const partly = left.filter(({ length }) => length > 0 && length < 501);
+  assert.ok(partly.length > 0);
+  for (const names of partly) assert.ok(names.includes('.instance.json'), `without a record: ${names.join()}`);
 });
 
 s.run();

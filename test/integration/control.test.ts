@@ -1,6 +1,6 @@
 /** The life of a stream on one control server: REQ, HELLO, UPDATE and RELEASE in every order. */
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { formatAddress, poll } from '@scistream/core';
@@ -190,10 +190,13 @@ s('a proxy that cannot be started ends HELLO and req with the reason', async () 
   const hash = createHash('sha256').update(`${owner} ${uid}`).digest('hex').slice(0, 8);
   const stranger = join(server.state, 'process', `scistream-${uid.slice(0, 8)}-${hash}-0`);
   await mkdir(stranger, { recursive: true });
+  // With a record: what has none is taken for something that a killed daemon has left.
+  await writeFile(join(stranger, '.instance.json'), JSON.stringify({ labels: {}, stopSignal: 'SIGTERM' }));
   const req = server.peer.control.req({ uid, role: 'PROD', numConn: 2 });
   req.catch(() => undefined);
   await refused(server.peer.control.hello({ uid, role: 'PROD' }), 'SCI_CONTAINER_CONFLICT');
   await refused(req, 'SCI_CONTAINER_CONFLICT');
+  await rm(stranger, { recursive: true });
   assert.equal(await server.leftovers(), NOTHING);
 });
 

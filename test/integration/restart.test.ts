@@ -112,6 +112,23 @@ s('a proxy that died meanwhile is started again with its targets', async () => {
   assert.equal(await second.leftovers(), NOTHING);
 });
 
+s('a stream comes back also when the server died right after it had made the directory of a proxy', async () => {
+  await using here = await site();
+  await using a = await tcpServer(named('a'));
+  const first = await here.start();
+  const { uid, entry } = await first.setUp({ targets: [formatAddress(a.address)] });
+  const { processes } = await first.leftovers();
+  await stop(first);
+  for (const pid of processes) process.kill(pid, 'SIGKILL');
+  await eventually(async () => assert.equal(await processesBelow(here.state), []));
+  const [name = ''] = await readdir(join(here.state, 'process'));
+  await rm(join(here.state, 'process', name, '.instance.json'));
+  await using second = await here.start();
+  assert.is(await exchange(entry, 'x'), 'ax');
+  await second.peer.control.release({ uid });
+  assert.equal(await second.leftovers(), NOTHING);
+});
+
 s(
   'of several proxies of a stream those that live go on, connections included, and the others are started again',
   async () => {

@@ -69,8 +69,8 @@ export interface GatewayDescription {
 }
 
 /**
- * One gateway as its control server commands it. Calls for one uid come one after another (the control server sees to
- * that), except `release`, which may overtake a `start` whose signal was aborted.
+ * One gateway as its control server commands it. Calls for one uid take effect one after another, also when one is repeated
+ * while the first still runs, because its caller lost the connection. `release` waits for no other: it ends them.
  */
 export interface DataServer {
   /** Name of the gateway. */
@@ -82,7 +82,7 @@ export interface DataServer {
   onLost?(listener: () => void): void;
   /**
    * Gets ready: takes charge of the streams of an earlier process that still run, repairs those that do not, and removes
-   * what nobody knows. Called once, first.
+   * what nobody knows. Called once, first. A runtime that does not answer does not keep it from that.
    */
   open(): Promise<void>;
   /** Releases every stream but these: what a control server says when it starts, for it may have lost some. */

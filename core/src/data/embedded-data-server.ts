@@ -2,9 +2,9 @@ import { EventEmitter, once } from 'node:events';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import pLimit from 'p-limit';
-import { formatAddress, type Address } from '../address.js';
+import type { Address } from '../address.js';
 import { mustSupport } from '../capabilities.js';
-import { messageOf, quote, S2DSException, SciStreamError } from '../errors.js';
+import { messageOf, quote, S2DSException } from '../errors.js';
 import type { Logger } from '../logger.js';
 import type { Providers } from '../plugins/index.js';
 import type { ReservedListener } from '../port-allocator.js';
@@ -21,27 +21,25 @@ import type {
   ReserveRequest,
 } from './data-server.js';
 import { GatewayPlugins } from './gateway-plugins.js';
-import { GatewayStore, requestOf, type GatewayStream } from './gateway-store.js';
+import { GatewayStore, requestOf, restartedOnce, type GatewayStream } from './gateway-store.js';
 import { Orphans } from './orphans.js';
-import { runProbe, tryConnect } from './probe.js';
 import { RangePortAllocator } from './range-port-allocator.js';
+import { probeTarget, tryListener, tryTargets } from './stream-connections.js';
 import { StreamEnd } from './stream-end.js';
 import { StreamProbes } from './stream-probes.js';
 
-const MAX_HOLD_MS = 10_000;
 /** Proxies being started at once: more would only make each of them slower, and miss its deadline. */
 const CONCURRENT_STARTS = 8;
 /** Streams being taken charge of at once. */
 const CONCURRENT_ADOPTIONS = 32;
 
-/** Restarts that are remembered of one stream. */
-const RESTARTS = 10;
 /** For the record of what is done: a process that dies before it is on the disk does it once more, which does no harm. */
 const DONE: WriteOptions = { sync: false, owed: true };
 /** For what is on the way out: neither a full disk nor anything else may keep it. */
 const ENDING: WriteOptions = { owed: true };
 
 type Change = Partial<GatewayStream>;
+type Command = (stream: Stream, until: AbortSignal) => Promise<void>;
 
 interface Stream {
   readonly s2ds: S2DS;
@@ -50,16 +48,21 @@ interface Stream {
   /** Emits `restarts` when the number of restarts changes, or never will again. */
   readonly changes: EventEmitter;
   readonly end: StreamEnd;
+  /** Aborts when a release begins. */
+  readonly released: AbortController;
   /** As the store has it. */
   kept: GatewayStream;
 }
 
 /** A gateway on the machine of this process. Owns its ports, its runtimes and the data servers (S2DS) in them. */
 export class EmbeddedDataServer implements DataServer {
+  readonly name: string;
   readonly #ports: RangePortAllocator;
   readonly #streams = new Map<string, Stream>();
   /** A release that overtakes the reservation would find nothing, and leave all of it. */
   readonly #lock = new KeyedLock();
+  /** What is commanded of a stream that was reserved. */
+  readonly #commands = new KeyedLock();
   /** Changes of what is kept of a stream. */
   readonly #keeping = new KeyedLock();
   readonly #starts = pLimit(CONCURRENT_STARTS);
@@ -76,6 +79,7 @@ export class EmbeddedDataServer implements DataServer {
     /** Directory of this gateway's state, 0700. */
     private readonly state: string,
   ) {
+    this.name = settings.name;
     const isKnown = (uid: string): boolean => this.#store.has(uid);
     const onRestart = (uid: string, reason: string): void => void this.#noteRestart(uid, reason);
     this.#plugins = new GatewayPlugins(settings.name, providers, log, state, isKnown, onRestart);
@@ -91,20 +95,16 @@ export class EmbeddedDataServer implements DataServer {
       this.#ports.adopt({ uid, transport: request.transport, addresses: listeners, remote: node !== undefined }),
     );
     const adoptions = left.map(([uid], i) => {
-      const adopt = (): Promise<void> => this.#adopt(uid, ports[i] ?? []);
+      const adopt = (): Promise<void> => this.#commands.run(uid, () => this.#adopt(uid, ports[i] ?? []));
       return this.#adoptions(adopt).catch((error: unknown) => this.#orphans.add(uid, error, adopt));
     });
     await Promise.all(adoptions);
-    await this.#plugins.dataServer(this.settings.proxy, this.settings.runtime);
+    await this.#plugins.prepare(this.settings.proxy, this.settings.runtime);
   }
 
   /** Makes sure that a promise could be stored. @throws SCI_STATE_WRITE */
   check(): Promise<void> {
     return this.#store.check();
-  }
-
-  get name(): string {
-    return this.settings.name;
   }
 
   async keep(uids: readonly string[]): Promise<void> {
@@ -128,36 +128,59 @@ export class EmbeddedDataServer implements DataServer {
   }
 
   /** What was answered before. @throws SCI_STREAM_EXISTS unless the request is the same */
-  #repeated(request: ReserveRequest, { s2ds, kept }: Stream): Reservation {
-    const { proxy, runtime, listeners } = kept;
-    if (!isDeepStrictEqual(request, kept.request)) {
-      throw new S2DSException('SCI_STREAM_EXISTS', `Gateway ${this.settings.name} has another stream ${request.uid}.`);
+  #repeated(
+    request: ReserveRequest,
+    { s2ds, kept: { request: known, proxy, runtime, listeners } }: Stream,
+  ): Reservation {
+    if (!isDeepStrictEqual(request, known)) {
+      throw new S2DSException('SCI_STREAM_EXISTS', `Gateway ${this.name} has another stream ${request.uid}.`);
     }
-    return { gateway: this.settings.name, proxy, runtime, listeners, rateEnforced: s2ds.supports.rateLimit };
+    return { gateway: this.name, proxy, runtime, listeners, rateEnforced: s2ds.supports.rateLimit };
   }
 
   async start(uid: string, signal: AbortSignal): Promise<void> {
-    const stream = this.#stream(uid);
-    if (stream.kept.state === 'running') return;
-    await this.#keep(uid, { state: 'starting' });
-    await this.#starts(async () => {
-      signal.throwIfAborted();
-      await stream.s2ds.start(requestOf(stream.kept, stream.listeners), signal);
+    await this.#command(uid, signal, async (stream, until) => {
+      // The same command may have come before, and its answer been lost.
+      if (stream.kept.state === 'running') return;
+      await this.#keep(uid, { state: 'starting' });
+      await this.#starts(async () => {
+        until.throwIfAborted();
+        await stream.s2ds.start(requestOf(stream.kept, stream.listeners), until);
+      });
+      // Not by the signal of the caller: it runs, whether anybody still waits for that or not.
+      stream.released.signal.throwIfAborted();
+      await this.#keep(uid, { state: 'running' }, DONE);
     });
-    await this.#keep(uid, { state: 'running' }, DONE);
   }
 
   async updateTargets(uid: string, targets: readonly Address[], signal: AbortSignal): Promise<void> {
-    const { s2ds, kept } = this.#stream(uid);
-    // Written first: should this process die in between, the next one puts them in force.
-    await this.#keep(uid, { targets, inForce: false });
-    try {
-      await s2ds.updateTargets(uid, targets, signal);
-    } catch (error) {
-      await this.#keep(uid, { targets: kept.targets });
-      throw error;
-    }
-    await this.#keep(uid, { inForce: true }, DONE);
+    await this.#command(uid, signal, async ({ s2ds, kept }, until) => {
+      // Written first: should this process die in between, the next one puts them in force.
+      await this.#keep(uid, { targets, inForce: false });
+      try {
+        await s2ds.updateTargets(uid, targets, until);
+      } catch (error) {
+        const before = (now: GatewayStream): Change => (now.targets === targets ? { targets: kept.targets } : {});
+        await this.#keep(uid, before, ENDING).catch((failure: unknown) => {
+          this.log.debug({ uid, error: messageOf(failure) }, 'old targets went with their stream');
+        });
+        throw error;
+      }
+      await this.#keep(uid, { targets, inForce: true }, DONE);
+    });
+  }
+
+  /**
+   * Runs commands of one stream one after another: they may be repeated while the first still runs. A release waits for
+   * none of them, and ends them.
+   */
+  async #command(uid: string, signal: AbortSignal, work: Command): Promise<void> {
+    const { released } = this.#stream(uid);
+    const until = AbortSignal.any([signal, released.signal]);
+    await this.#commands.run(uid, async () => {
+      until.throwIfAborted();
+      await work(this.#stream(uid), until);
+    });
   }
 
   /**
@@ -203,23 +226,15 @@ export class EmbeddedDataServer implements DataServer {
   }
 
   async runProbe(uid: string, address: Address, challenge: string): Promise<number> {
-    const { targets } = this.#stream(uid).kept;
-    // A gateway that connects wherever a client says would be a port scanner.
-    if (!targets.some(({ host }) => host === address.host)) {
-      const where = formatAddress(address);
-      throw new S2DSException('SCI_FORBIDDEN', `${where} is on no host that is a target of stream ${uid}.`);
-    }
-    return await runProbe(address, challenge);
+    return await probeTarget(uid, this.#stream(uid).kept.targets, address, challenge);
   }
 
-  connectTargets(uid: string): Promise<readonly ConnectResult[]> {
-    const distinct = new Map(this.#stream(uid).kept.targets.map((target) => [formatAddress(target), target]));
-    return Promise.all([...distinct.values()].map((target) => tryConnect(target, 0)));
+  async connectTargets(uid: string): Promise<readonly ConnectResult[]> {
+    return await tryTargets(this.#stream(uid).kept.targets);
   }
 
   async connectListener(uid: string, holdMs: number, signal: AbortSignal): Promise<readonly ConnectResult[]> {
-    const [first] = this.#stream(uid).listeners;
-    return first ? [await tryConnect(first.address, Math.min(holdMs, MAX_HOLD_MS), signal)] : [];
+    return await tryListener(this.#stream(uid).listeners, holdMs, signal);
   }
 
   /** Releases every stream. @throws The first reason why one could not be released, after all were tried. */
@@ -234,8 +249,9 @@ export class EmbeddedDataServer implements DataServer {
     try {
       await this.#orphans.close();
       const streams = [...this.#streams.values()];
-      await Promise.all(streams.map(({ probes }) => probes.close()));
-      await Promise.all(streams.flatMap(({ listeners }) => listeners.map((listener) => listener.letGo())));
+      await Promise.all(
+        streams.flatMap(({ probes, listeners }) => [probes.close(), ...listeners.map((l) => l.letGo())]),
+      );
       await this.#plugins.close();
     } finally {
       await this.#opened?.close();
@@ -244,14 +260,14 @@ export class EmbeddedDataServer implements DataServer {
 
   get #store(): GatewayStore {
     if (this.#opened) return this.#opened;
-    throw new S2DSException('SCI_BUG', `Gateway ${this.settings.name} is used before it was opened.`);
+    throw new S2DSException('SCI_BUG', `Gateway ${this.name} is used before it was opened.`);
   }
 
   #stream(uid: string): Stream {
     const stream = this.#streams.get(uid);
     if (stream) return stream;
     if (this.#orphans.has(uid)) throw this.#orphans.error(uid);
-    throw new S2DSException('SCI_STREAM_NOT_FOUND', `Gateway ${this.settings.name} has no stream ${quote(uid)}.`);
+    throw new S2DSException('SCI_STREAM_NOT_FOUND', `Gateway ${this.name} has no stream ${quote(uid)}.`);
   }
 
   async #reserve(request: ReserveRequest): Promise<Reservation> {
@@ -277,13 +293,13 @@ export class EmbeddedDataServer implements DataServer {
       throw error;
     });
     this.#charge(uid, s2ds, listeners, host, kept);
-    const { rateLimit } = s2ds.supports;
-    return { gateway: this.settings.name, ...found, listeners: addresses, rateEnforced: rateLimit };
+    return { gateway: this.name, ...found, listeners: addresses, rateEnforced: s2ds.supports.rateLimit };
   }
 
   async #release(uid: string): Promise<readonly ListenerStatistics[]> {
     const stream = this.#streams.get(uid);
     if (!stream) return [];
+    stream.released.abort(new S2DSException('SCI_STREAM_RELEASED', `Stream ${uid} is being released.`));
     const last = await stream.s2ds.status(uid).catch((error: unknown) => {
       this.log.debug({ uid, error: messageOf(error) }, 'no last counters');
       return undefined;
@@ -314,11 +330,7 @@ export class EmbeddedDataServer implements DataServer {
 
   /** Ends a stream that no S2DS has charge of. */
   async #clear(uid: string, { runtime }: GatewayStream): Promise<void> {
-    await this.#plugins.clear(runtime, uid).catch((error: unknown) => {
-      // Nobody could ever end it. Should its runtime come back, what nobody remembers is removed there.
-      if (!SciStreamError.is(error) || error.code !== 'SCI_RUNTIME_UNKNOWN') throw error;
-      this.log.warn({ uid, runtime }, 'forgetting a released stream whose runtime is not known any more');
-    });
+    await this.#plugins.clear(runtime, uid);
     await this.#ports.release(uid);
     await this.#store.delete(uid);
   }
@@ -334,9 +346,9 @@ export class EmbeddedDataServer implements DataServer {
 
   #charge(uid: string, s2ds: S2DS, listeners: readonly ReservedListener[], host: string, kept: GatewayStream): void {
     const probes = new StreamProbes(this.#ports, uid, host);
-    const changes = new EventEmitter().setMaxListeners(0);
+    const [changes, released] = [new EventEmitter().setMaxListeners(0), new AbortController()];
     const end = new StreamEnd(() => s2ds.ended(uid));
-    this.#streams.set(uid, { s2ds, listeners, probes, changes, end, kept });
+    this.#streams.set(uid, { s2ds, listeners, probes, changes, end, released, kept });
   }
 
   /** Never rejects. */
@@ -344,12 +356,11 @@ export class EmbeddedDataServer implements DataServer {
     const stream = this.#streams.get(uid);
     if (!stream || this.#closing.signal.aborted) return;
     const restart = { at: new Date().toISOString(), reason };
-    const change = ({ restarts: { count, last } = { count: 0, last: [] } }: GatewayStream): Change => ({
-      restarts: { count: count + 1, last: [...last, restart].slice(-RESTARTS) },
-    });
-    await this.#keep(uid, change, DONE).catch((error: unknown) => {
-      this.log.error({ uid, error: messageOf(error) }, 'restart could not be noted');
-    });
+    await this.#keep(uid, ({ restarts }) => ({ restarts: restartedOnce(restarts, restart) }), DONE).catch(
+      (error: unknown) => {
+        this.log.error({ uid, error: messageOf(error) }, 'restart could not be noted');
+      },
+    );
     stream.changes.emit('restarts');
   }
 

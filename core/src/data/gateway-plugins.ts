@@ -1,16 +1,26 @@
 import { join } from 'node:path';
-import { LABELS, type ContainerRef, type ContainerRuntime } from '../container-runtime.js';
+import pLimit from 'p-limit';
+import { LABELS, type ContainerRef, type ContainerRuntime, type ContainerState } from '../container-runtime.js';
+import { messageOf, SciStreamError, type ErrorCode } from '../errors.js';
 import type { Logger } from '../logger.js';
 import { PluginHost } from '../plugins/host.js';
 import type { Providers } from '../plugins/index.js';
 import type { S2DS } from '../s2ds.js';
 import { ownerId } from './owner-id.js';
 
+/** The shortest time between two attempts to remove what could not be removed, ms. */
+const SWEEP_AGAIN_MS = 5_000;
+/** Left-overs being removed at once. */
+const CONCURRENT_REMOVALS = 8;
+
 /** The runtimes of a gateway and the data servers (S2DS) in them, each made when it is first needed. */
 export class GatewayPlugins {
   readonly #runtimes = new Map<string, Promise<ContainerRuntime>>();
   readonly #dataServers = new Map<string, Promise<S2DS>>();
   readonly #ids = new Map<string, Promise<string>>();
+  /** Runtimes with something in them that could not be removed, and when that was tried, ms. */
+  readonly #unswept = new Map<string, number>();
+  #sweeping = Promise.resolve();
   readonly #host: PluginHost;
 
   constructor(
@@ -37,25 +47,52 @@ export class GatewayPlugins {
     });
   }
 
-  /** A runtime that answers, cleared of what nobody remembers. @throws SCI_RUNTIME_UNREACHABLE, SCI_PLUGIN_* */
-  runtime(id: string): Promise<ContainerRuntime> {
-    return memoize(this.#runtimes, id, async () => {
+  /**
+   * A runtime that answers, cleared of what nobody remembers, as far as that can be removed; the rest is tried again when
+   * the runtime is used later. @throws SCI_RUNTIME_UNREACHABLE, SCI_PLUGIN_*
+   */
+  async runtime(id: string): Promise<ContainerRuntime> {
+    const runtime = await memoize(this.#runtimes, id, async () => {
       const runtime = (await this.providers.runtime(id)).create(await this.#host.context(id));
       await runtime.ping();
-      await this.#sweep(runtime);
+      await this.#sweep(id, runtime, await this.#owner());
       return runtime;
     });
+    const last = this.#unswept.get(id);
+    // Nobody waits for it: what cannot be ended may take its time each time.
+    if (last !== undefined && performance.now() - last > SWEEP_AGAIN_MS)
+      this.#sweeping = this.#sweep(id, runtime, await this.#owner());
+    return runtime;
   }
 
-  /** Removes all of a stream that no data server has charge of. @param runtime Id. @throws as {@link runtime} */
+  /** Makes what is used by default. A runtime that does not answer is logged: it may come back. @throws SCI_PLUGIN_* … */
+  async prepare(proxy: string, runtime: string): Promise<void> {
+    try {
+      await this.dataServer(proxy, runtime);
+    } catch (error) {
+      // What is in other runtimes has to be looked after meanwhile.
+      if (!hasCode(error, 'SCI_RUNTIME_UNREACHABLE')) throw error;
+      const { message, suggestions } = error;
+      this.log.warn({ runtime, error: message, suggestions }, 'runtime does not answer');
+    }
+  }
+
+  /** Removes all of a stream that no data server has charge of. @param runtime Id. @throws SCI_RUNTIME_UNREACHABLE … */
   async clear(runtime: string, uid: string): Promise<void> {
-    const where = await this.runtime(runtime);
-    await removeAll(where, await where.list({ [LABELS.owner]: await this.#owner(), [LABELS.uid]: uid }));
+    try {
+      const where = await this.runtime(runtime);
+      await removeAll(where, await where.list({ [LABELS.owner]: await this.#owner(), [LABELS.uid]: uid }));
+    } catch (error) {
+      // Nobody could ever end it. Should its runtime come back, what nobody remembers is removed there.
+      if (!hasCode(error, 'SCI_RUNTIME_UNKNOWN')) throw error;
+      this.log.warn({ uid, runtime }, 'forgetting a released stream whose runtime is not known any more');
+    }
   }
 
   /** Ends the plugins; what they run goes on. */
-  close(): Promise<void> {
-    return this.#host.close();
+  async close(): Promise<void> {
+    await this.#sweeping;
+    await this.#host.close();
   }
 
   /** Tells this gateway's instances from those of others on the same engine; the same after a restart. */
@@ -63,15 +100,41 @@ export class GatewayPlugins {
     return memoize(this.#ids, 'owner', () => ownerId(this.state));
   }
 
-  /** Removes instances of an earlier process that belong to no stream it remembered. */
-  async #sweep(runtime: ContainerRuntime): Promise<void> {
-    const all = await runtime.list({ [LABELS.managed]: 'true', [LABELS.owner]: await this.#owner() });
-    const strays = all.filter(({ labels }) => !this.isKnown(labels[LABELS.uid] ?? ''));
-    for (const { name, labels, status } of strays)
-      this.log.warn({ instance: name, uid: labels[LABELS.uid], status }, 'removing a left-over instance');
-    await removeAll(runtime, strays);
+  /**
+   * Removes instances of an earlier process that belong to no stream it remembered. One that cannot be removed must not
+   * keep others from being used. Never rejects.
+   */
+  async #sweep(id: string, runtime: ContainerRuntime, owner: string): Promise<void> {
+    this.#unswept.set(id, performance.now());
+    try {
+      const all = await runtime.list({ [LABELS.managed]: 'true', [LABELS.owner]: owner });
+      const few = pLimit(CONCURRENT_REMOVALS);
+      const removed = await Promise.all(all.map((each) => few(() => this.#removeStray(runtime, each))));
+      if (removed.every(Boolean)) this.#unswept.delete(id);
+    } catch (error) {
+      this.log.error({ runtime: id, error: messageOf(error) }, 'cannot look for left-over instances');
+    }
+  }
+
+  /** @returns Whether it is gone, or not astray */
+  async #removeStray(runtime: ContainerRuntime, instance: ContainerState): Promise<boolean> {
+    const { name, labels, status } = instance;
+    const uid = labels[LABELS.uid] ?? '';
+    if (this.isKnown(uid)) return true;
+    this.log.warn({ instance: name, uid, status }, 'removing a left-over instance');
+    try {
+      await removeAll(runtime, [instance]);
+      return true;
+    } catch (error) {
+      const what = 'left-over instance cannot be removed; that is tried again';
+      this.log.error({ instance: name, uid, error: messageOf(error) }, what);
+      return false;
+    }
   }
 }
+
+const hasCode = (error: unknown, code: ErrorCode): error is SciStreamError =>
+  SciStreamError.is(error) && error.code === code;
 
 async function removeAll(runtime: ContainerRuntime, instances: readonly ContainerRef[]): Promise<void> {
   for (const instance of instances) {

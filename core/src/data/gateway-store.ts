@@ -3,13 +3,15 @@ import { join } from 'node:path';
 import type { Address } from '../address.js';
 import { SciStreamError } from '../errors.js';
 import type { ReservedListener } from '../port-allocator.js';
-import type { Restarts, StreamRequest, StreamTls } from '../s2ds.js';
+import type { Restart, Restarts, StreamRequest, StreamTls } from '../s2ds.js';
 import { StateDatabase, type WriteOptions } from '../store/state-database.js';
 import { CredentialsFile, GatewayRow, whole } from '../store/stored.js';
 import type { ReserveRequest } from './data-server.js';
 import { writeAtomically } from './files.js';
 
 const STREAMS = 'gateway';
+/** Restarts that are remembered of one stream. */
+const RESTARTS = 10;
 
 /** What a gateway has promised for one stream: enough to take charge of it again. Holds its credentials. */
 export interface GatewayStream {
@@ -154,6 +156,12 @@ export class GatewayStore {
     }
   }
 }
+
+/** One restart more, of which the last ten are remembered. */
+export const restartedOnce = ({ count, last }: Restarts = { count: 0, last: [] }, restart: Restart): Restarts => ({
+  count: count + 1,
+  last: [...last, restart].slice(-RESTARTS),
+});
 
 /** What a data server (S2DS) is asked for it. */
 export function requestOf({ request, node }: GatewayStream, listeners: readonly ReservedListener[]): StreamRequest {

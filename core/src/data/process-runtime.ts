@@ -18,11 +18,15 @@ import type { Logger } from '../logger.js';
 import { runtimeProvider } from '../plugin.js';
 import { poll } from '../wait.js';
 import { readTail, writeAtomically } from './files.js';
+import { ended, environment, hasEnded, kill } from './process-child.js';
+import { executableError, failed } from './process-failures.js';
 import { ProcessWatch } from './process-watch.js';
 import { identify, INSTANCE, isAlive, processesOf, type ProcessIdentity } from './proc.js';
 
 const LOG = 'log';
 const NAME = /^[\w-]+$/;
+/** Of a stream; whatever else lies in the directory is somebody's. */
+const INSTANCE_NAME = /^scistream-[\w-]+-[0-9a-f]{8}-\d+$/;
 const RECORD = '.instance.json';
 const LOG_TAIL_BYTES = 16 * 1024;
 const KILL_TIMEOUT_MS = 5_000;
@@ -30,9 +34,6 @@ const KILL_TIMEOUT_MS = 5_000;
 const EXIT_TIMEOUT_MS = 5_000;
 /** Before an instance is watched again that could not be looked at, ms. */
 const RETRY_MS = 500;
-/** All a proxy gets to see of the daemon's environment, which may hold tokens. */
-const ENVIRONMENT = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR'];
-
 interface Record {
   readonly labels: ContainerSpec['labels'];
   readonly stopSignal: NodeJS.Signals;
@@ -51,6 +52,8 @@ export class ProcessRuntime implements ContainerRuntime {
   readonly #log: Logger;
   readonly #watch = new ProcessWatch();
   readonly #children = new Map<string, ChildProcess>();
+  /** Settles when what earlier processes have left of instances is gone. */
+  #cleared: Promise<void> | undefined;
 
   constructor(options: { readonly directory: string; readonly log: Logger }) {
     this.#directory = options.directory;
@@ -64,23 +67,13 @@ export class ProcessRuntime implements ContainerRuntime {
         suggestions: ['Set the key state to a directory that the daemon may write to.'],
       });
     });
+    await (this.#cleared ??= this.#clear());
   }
 
   async create(spec: ContainerSpec): Promise<ContainerRef> {
     await this.ping();
     const ref = { name: spec.name };
-    try {
-      await mkdir(this.#path(ref), { mode: 0o700 });
-    } catch (error) {
-      if (systemCode(error) !== 'EEXIST') throw failed(`Cannot make the directory of ${spec.name}`, error);
-      throw new S2DSException(
-        'SCI_CONTAINER_CONFLICT',
-        `An instance ${spec.name} exists already in ${this.#directory}.`,
-        {
-          suggestions: ['Release the stream it belongs to, or restart the daemon, which removes what nobody owns.'],
-        },
-      );
-    }
+    await this.#makeDirectory(ref);
     try {
       // The record first: should this process die now, the next one finds the instance by it.
       await this.#writeRecord(ref, { labels: spec.labels, stopSignal: spec.stopSignal });
@@ -133,9 +126,15 @@ export class ProcessRuntime implements ContainerRuntime {
 
   async remove(ref: ContainerRef): Promise<void> {
     this.#children.delete(ref.name);
-    await rm(this.#path(ref), { recursive: true, force: true }).catch((error: unknown) => {
+    const directory = this.#path(ref);
+    try {
+      // The record last: should this process die now, the next one finds by it what is left, keys among them.
+      const files = (await namesIn(directory)).filter((name) => name !== RECORD);
+      await Promise.all(files.map((name) => rm(join(directory, name), { recursive: true, force: true })));
+      await rm(directory, { recursive: true, force: true });
+    } catch (error) {
       throw failed(`Cannot remove the directory of ${ref.name}`, error);
-    });
+    }
   }
 
   async inspect(ref: ContainerRef): Promise<ContainerState> {
@@ -149,8 +148,7 @@ export class ProcessRuntime implements ContainerRuntime {
   }
 
   async list(labels: ContainerSpec['labels']): Promise<readonly ContainerState[]> {
-    const entries = await readdir(this.#directory).catch((error: unknown) => {
-      if (systemCode(error) === 'ENOENT') return [];
+    const entries = await namesIn(this.#directory).catch((error: unknown) => {
       throw failed(`Cannot list ${this.#directory}`, error);
     });
     // Something else may lie there, such as lost+found.
@@ -238,6 +236,46 @@ export class ProcessRuntime implements ContainerRuntime {
     });
   }
 
+  /** @throws SCI_CONTAINER_CONFLICT */
+  async #makeDirectory(ref: ContainerRef): Promise<void> {
+    const make = (): Promise<void> => mkdir(this.#path(ref), { mode: 0o700 });
+    try {
+      await make().catch(async (error: unknown) => {
+        if (systemCode(error) !== 'EEXIST' || !(await this.#isAbandoned(ref))) throw error;
+        await this.remove(ref);
+        await make();
+      });
+    } catch (error) {
+      if (systemCode(error) !== 'EEXIST') throw failed(`Cannot make the directory of ${ref.name}`, error);
+      throw new S2DSException(
+        'SCI_CONTAINER_CONFLICT',
+        `An instance ${ref.name} exists already in ${this.#directory}.`,
+        {
+          suggestions: ['Release the stream it belongs to, or restart the daemon, which removes what nobody owns.'],
+        },
+      );
+    }
+  }
+
+  /** Whether a directory has neither a record nor a process: what is left of a daemon that was killed as it made or removed it. */
+  async #isAbandoned(ref: ContainerRef): Promise<boolean> {
+    return !(await this.#readRecord(ref)) && (await processesOf(this.#path(ref), ref.name)).length === 0;
+  }
+
+  /** Removes what `list` does not find. Never rejects. */
+  async #clear(): Promise<void> {
+    const names = await namesIn(this.#directory).catch(() => []);
+    for (const name of names.filter((each) => INSTANCE_NAME.test(each))) {
+      try {
+        if (!(await this.#isAbandoned({ name }))) continue;
+        this.#log.warn({ instance: name }, 'removing what is left of an instance');
+        await this.remove({ name });
+      } catch (error) {
+        this.#log.error({ instance: name, error: messageOf(error) }, 'what is left of an instance cannot be removed');
+      }
+    }
+  }
+
   /** Asks a process to end and waits for that, at most `graceMs`. */
   async #ask(ref: ContainerRef, process: ProcessIdentity, signal: NodeJS.Signals, graceMs: number): Promise<void> {
     const gone = async (): Promise<true | undefined> => ((await this.#lives(ref, process)) ? undefined : true);
@@ -303,54 +341,11 @@ export class ProcessRuntime implements ContainerRuntime {
   }
 }
 
-const hasEnded = ({ exitCode, signalCode }: ChildProcess): boolean => exitCode !== null || signalCode !== null;
-
-/** Settles when a child has ended, or `signal` aborts. Leaves nothing behind at either, which would live as long as the other. */
-function ended(child: ChildProcess, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const settle = (): void => {
-      child.off('exit', settle);
-      signal?.removeEventListener('abort', settle);
-      resolve();
-    };
-    if (hasEnded(child) || signal?.aborted) return resolve();
-    child.once('exit', settle);
-    signal?.addEventListener('abort', settle, { once: true });
-  });
-}
-
-function environment(): NodeJS.ProcessEnv {
-  return Object.fromEntries(
-    ENVIRONMENT.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])),
-  );
-}
-
-/** Signals a process. It may have ended in this very moment, which is what the caller wants anyway. */
-function kill(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(pid, signal);
-  } catch (error) {
-    if (systemCode(error) !== 'ESRCH') throw error;
-  }
-}
-
-function failed(message: string, cause?: unknown): S2DSException {
-  const why = cause === undefined ? '' : `: ${messageOf(cause)}`;
-  const suggestions =
-    systemCode(cause) === 'ENOSPC'
-      ? ['Free some space on the disk that holds the key state.']
-      : ['See the log of the daemon.'];
-  return new S2DSException('SCI_RUNTIME_FAILED', `${message}${why}.`, { cause, suggestions });
-}
-
-function executableError(executable: string, error: unknown): S2DSException {
-  if (systemCode(error) !== 'ENOENT') return failed(`Cannot run ${executable}`, error);
-  return new S2DSException('SCI_EXECUTABLE_NOT_FOUND', `The program ${executable} is not installed on this gateway.`, {
-    cause: error,
-    suggestions: [
-      `Install it, for example: apt-get install ${executable}`,
-      'Or use --proxy relay, which needs nothing installed.',
-    ],
+/** Names in a directory; none when it does not exist. */
+async function namesIn(directory: string): Promise<string[]> {
+  return await readdir(directory).catch((error: unknown) => {
+    if (systemCode(error) === 'ENOENT') return [];
+    throw error;
   });
 }
 

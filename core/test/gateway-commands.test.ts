@@ -1,0 +1,119 @@
+/** Commands of a control server that lost its connection, and repeats or takes back what is still under way. In memory. */
+import 'reflect-metadata';
+import { randomUUID } from 'node:crypto';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { SciStreamError } from '@scistream/core';
+import { eventually, expectCode } from '@scistream/core/testing';
+import { portsOf, request, withSite } from './support/gateway-site.js';
+
+const s = suite('commands to a gateway');
+
+const NEVER = new AbortController().signal;
+const to = (port: number) => [{ host: '192.0.2.1', port }];
+
+/** Something that others wait for. */
+function gate() {
+  let open = (): void => undefined;
+  const opened = new Promise<void>((resolve) => (open = resolve));
+  return { opened, open };
+}
+
+const outcome = (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    () => 'done',
+    (error: SciStreamError) => error.code,
+  );
+
+s('a start that is repeated while the first one runs is answered like it', () =>
+  withSite(async (site) => {
+    const gateway = await site.open('shaky');
+    const uid = randomUUID();
+    await gateway.reserve(request(uid));
+    const slow = gate();
+    site.runtime.started = () => slow.opened;
+    const lost = new AbortController();
+    const first = gateway.start(uid, NEVER);
+    await eventually(() => assert.ok(site.runtime.calls.some((call) => call.startsWith('start'))));
+    const others = [gateway.start(uid, lost.signal), gateway.start(uid, NEVER)].map(outcome);
+    lost.abort();
+    slow.open();
+    await first;
+    assert.is((await Promise.all(others))[1], 'done');
+    assert.is((await gateway.status(uid)).state, 'running');
+    assert.is(site.runtime.calls.filter((call) => call.startsWith('start')).length, 1);
+    await gateway.release(uid);
+    await gateway.close();
+  }),
+);
+
+s('of updates that overlap the last one counts, in the proxy and on record', () =>
+  withSite(async (site) => {
+    const gateway = await site.open('shaky');
+    const uid = randomUUID();
+    await gateway.reserve(request(uid));
+    await gateway.start(uid, NEVER);
+    await gateway.updateTargets(uid, to(1), NEVER);
+    const slow = gate();
+    site.beforeTelling = (port) => (port === 2 ? slow.opened : Promise.resolve());
+    const first = gateway.updateTargets(uid, to(2), NEVER);
+    // Two that their caller gives up while they wait, and the one that takes them back.
+    const abort = [new AbortController(), new AbortController()];
+    const givenUp = abort.map(({ signal }, i) => outcome(gateway.updateTargets(uid, to(3 + i), signal)));
+    const last = gateway.updateTargets(uid, to(5), NEVER);
+    for (const each of abort) each.abort();
+    slow.open();
+    await Promise.all([first, last, ...givenUp]);
+    assert.equal(site.told, [1, 2, 5]);
+    await gateway.close();
+    const { targets, inForce } = (await site.kept(uid)) ?? {};
+    assert.equal([targets, inForce], [to(5), true]);
+  }),
+);
+
+s('targets that the proxy refuses are not on record', () =>
+  withSite(async (site) => {
+    const gateway = await site.open('shaky');
+    const uid = randomUUID();
+    await gateway.reserve(request(uid));
+    await gateway.start(uid, NEVER);
+    await gateway.updateTargets(uid, to(1), NEVER);
+    site.beforeTelling = (port) => (port === 2 ? Promise.reject(new Error('it will not have it')) : Promise.resolve());
+    await gateway.updateTargets(uid, to(2), NEVER).then(
+      () => assert.unreachable('it was refused'),
+      (error: unknown) => assert.match(String(error), /it will not have it/),
+    );
+    assert.is(site.told.at(-1), 1);
+    await gateway.close();
+    assert.equal((await site.kept(uid))?.targets, to(1));
+  }),
+);
+
+s('a release waits for no command that runs or waits, and ends it', () =>
+  withSite(async (site) => {
+    const gateway = await site.open('shaky');
+    const uid = randomUUID();
+    await gateway.reserve(request(uid));
+    const slow = gate();
+    site.runtime.started = () => slow.opened;
+    const commands = [gateway.start(uid, NEVER), gateway.start(uid, NEVER), gateway.updateTargets(uid, to(1), NEVER)];
+    const outcomes = commands.map(outcome);
+    await eventually(() => assert.ok(site.runtime.calls.some((call) => call.startsWith('start'))));
+    const released = gateway.release(uid);
+    slow.open();
+    await released;
+    assert.equal(await Promise.all(outcomes), Array(3).fill('SCI_STREAM_RELEASED'));
+    assert.is(await portsOf(gateway), 0);
+    assert.equal(await site.runtime.list({}), []);
+
+    // What waited for the old stream is nothing to a new one of the same uid.
+    await gateway.reserve(request(uid));
+    await expectCode('SCI_STREAM_NOT_FOUND', gateway.status(uid));
+    await gateway.start(uid, NEVER);
+    assert.is((await gateway.status(uid)).state, 'running');
+    await gateway.release(uid);
+    await gateway.close();
+  }),
+);
+
+s.run();

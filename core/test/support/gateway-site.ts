@@ -1,0 +1,157 @@
+/** Gateways in memory, whose runtime may be away or slow. */
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import * as assert from 'uvu/assert';
+import { z } from 'zod';
+import {
+  formatAddress,
+  ProxyContainer,
+  proxyProvider,
+  runtimeProvider,
+  S2DSException,
+  silentLogger,
+  type AnyProvider,
+  type ContainerRef,
+  type ContainerSpec,
+  type PluginContext,
+  type ProxyDescription,
+  type ProxyInstance,
+  type StreamView,
+} from '@scistream/core';
+import { EmbeddedDataServer, GatewayStore, Providers, type GatewayStream } from '@scistream/core/server';
+import { FakeRuntime, temporaryDirectory } from '@scistream/core/testing';
+
+const RANGE = { first: 21_100, last: 21_107 };
+const HOST = `127.78.${(process.pid >> 8) & 255}.${process.pid & 255}`;
+export const TARGET = { host: '192.0.2.1', port: 9 };
+const options = z.strictObject({});
+
+class Tiny extends ProxyContainer {
+  readonly supports = { tcp: true, udp: false, tls: true, rateLimit: false, liveRetarget: true, statistics: false };
+
+  protected override describe({ targets }: StreamView): ProxyDescription {
+    const text = targets.map(formatAddress).join();
+    return { image: 'tiny:1', executable: 'tiny', args: [], config: 'tiny.cfg', files: { 'tiny.cfg': text } };
+  }
+
+  protected override ready(): Promise<boolean> {
+    return Promise.resolve(true);
+  }
+
+  protected override async retarget({ view }: ProxyInstance): Promise<boolean> {
+    const port = view.targets[0]?.port ?? 0;
+    await this.site.beforeTelling(port);
+    this.site.told.push(port);
+    return true;
+  }
+
+  constructor(
+    context: PluginContext,
+    private readonly site: Site,
+  ) {
+    super(context, 'tiny');
+  }
+}
+
+/** A runtime that may be away. */
+class Shaky extends FakeRuntime {
+  away = false;
+  /** Called when an instance was started. */
+  started: () => Promise<void> = () => Promise.resolve();
+
+  override async start(ref: ContainerRef, spec: ContainerSpec): Promise<void> {
+    await super.start(ref, spec);
+    await this.started();
+  }
+
+  /** The instance that cannot be removed. */
+  stuck = '';
+
+  override remove(ref: ContainerRef): Promise<void> {
+    if (ref.name !== this.stuck) return super.remove(ref);
+    return Promise.reject(new S2DSException('SCI_RUNTIME_FAILED', `Cannot remove ${ref.name}: resource busy.`));
+  }
+
+  override ping(): Promise<void> {
+    return this.away ? Promise.reject(new S2DSException('SCI_RUNTIME_UNREACHABLE', 'It is away.')) : super.ping();
+  }
+}
+
+/** Gateways one after another, over one state directory and one runtime. */
+export class Site {
+  readonly runtime = new Shaky({ programs: { tiny: () => undefined } });
+  /** What comes with the gateway besides the runtime that it uses by default. */
+  extras: AnyProvider[] = [runtimeProvider({ id: 'shaky', options, create: () => this.runtime })];
+
+  /** Called before a proxy is told its targets, with the port of the first. */
+  beforeTelling: (port: number) => Promise<void> = () => Promise.resolve();
+  /** Ports of the first targets that the proxy was told. */
+  readonly told: number[] = [];
+
+  constructor(readonly state: string) {}
+
+  /** As an earlier process may have left it. */
+  async change(uid: string, change: Partial<GatewayStream>): Promise<void> {
+    const store = await GatewayStore.open(join(this.state, 'gateway'));
+    const kept = store.get(uid);
+    assert.ok(kept);
+    await store.put(uid, { ...kept, ...change });
+    await store.close();
+  }
+
+  /** As the disk may have lost it. */
+  async forget(uid: string): Promise<void> {
+    const store = await GatewayStore.open(join(this.state, 'gateway'));
+    await store.delete(uid);
+    await store.close();
+  }
+
+  /** What is on the disk. */
+  async kept(uid: string): Promise<GatewayStream | undefined> {
+    const store = await GatewayStore.open(join(this.state, 'gateway'));
+    const kept = store.get(uid);
+    await store.close();
+    return kept;
+  }
+
+  /** @param proxy @param runtime Defaults of the gateway. */
+  async open(runtime = 'steady', proxy = 'tiny'): Promise<EmbeddedDataServer> {
+    const tiny = proxyProvider({ id: 'tiny', options, create: (context) => new Tiny(context, this) });
+    const steady = runtimeProvider({ id: 'steady', options, create: () => new FakeRuntime() });
+    const builtIns = [tiny, steady, ...this.extras].map((provider) => ({ provider, summary: '' }));
+    const none = { proxies: {}, runtimes: {}, plugins: [] };
+    const providers = new Providers({ builtIns, plugins: [], config: none });
+    const settings = { name: 'g', wan: HOST, lan: HOST, ports: RANGE, proxy, runtime };
+    const gateway = new EmbeddedDataServer(settings, providers, silentLogger, this.state);
+    await gateway.open().catch(async (error: unknown) => {
+      await gateway.close();
+      throw error;
+    });
+    return gateway;
+  }
+
+  /** A stream that runs, and a gateway after the one that started it. @param between What happens meanwhile. */
+  async inherit(between: () => void): Promise<{ uid: string; gateway: EmbeddedDataServer }> {
+    const first = await this.open();
+    const uid = randomUUID();
+    await first.reserve(request(uid));
+    await first.start(uid, new AbortController().signal);
+    await first.close();
+    between();
+    return { uid, gateway: await this.open() };
+  }
+}
+
+export const request = (uid: string) =>
+  ({ uid, role: 'PROD', transport: 'tcp', count: 2, proxy: 'tiny', runtime: 'shaky', bitsPerSecond: 0 }) as const;
+
+export const portsOf = async (gateway: EmbeddedDataServer): Promise<number> => (await gateway.describe()).portsInUse;
+
+export async function withSite(work: (site: Site) => Promise<void>): Promise<void> {
+  const state = await temporaryDirectory();
+  try {
+    await work(new Site(state.path));
+  } finally {
+    await state.remove();
+  }
+}
