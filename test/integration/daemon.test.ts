@@ -8,7 +8,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import * as assert from 'uvu/assert';
-import { SciStreamError, type ErrorCode } from '@scistream/core';
+import { SciStreamError, within, type ErrorCode } from '@scistream/core';
 import { dial, eventually, temporaryDirectory } from '@scistream/core/testing';
 import { connectOverHttp1, refused } from '../support/clients.js';
 import { NOTHING } from '../support/leftovers.js';
@@ -34,6 +34,23 @@ async function doesNotStart(starting: Promise<TestServer>, code: ErrorCode): Pro
 async function lockOf(state: string): Promise<{ readonly pid: number; readonly startTime: string }> {
   return JSON.parse(await readFile(join(state, 'lock'), 'utf8')) as { pid: number; startTime: string };
 }
+
+s(
+  'a state directory that cannot be made is refused at once, and one that can is made, with those above it',
+  async () => {
+    for (const state of ['/proc/nope', '/proc/nope/deeper', '/dev/null/state']) {
+      const refusal = doesNotStart(TestServer.start({ state }), 'SCI_CONFIG_INVALID');
+      assert.match((await within(refusal, 5_000, () => new Error(`${state}: no answer`))).message, state);
+    }
+    await using directory = await temporaryDirectory();
+    const state = join(directory.path, 'one', 'two');
+    for (let times = 0; times < 2; times += 1) {
+      await using server = await TestServer.start({ state });
+      assert.is(await server.stateOf(randomUUID()).catch(() => 'none'), 'none');
+    }
+    for (const each of [join(state, '..'), state]) assert.is((await stat(each)).mode & 0o777, 0o700);
+  },
+);
 
 s('JSON over HTTP/1.1 on the TLS port, as curl sends it, errors included', async () => {
   await using server = await TestServer.start();

@@ -17,7 +17,7 @@ import { messageOf, S2DSException, systemCode } from '../errors.js';
 import type { Logger } from '../logger.js';
 import { runtimeProvider } from '../plugin.js';
 import { poll } from '../wait.js';
-import { readTail, writeAtomically } from './files.js';
+import { makeDirectory, readTail, writeAtomically } from './files.js';
 import { ended, environment, hasEnded, kill } from './process-child.js';
 import { executableError, failed } from './process-failures.js';
 import { ProcessWatch } from './process-watch.js';
@@ -61,7 +61,7 @@ export class ProcessRuntime implements ContainerRuntime {
   }
 
   async ping(): Promise<void> {
-    await mkdir(this.#directory, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+    await makeDirectory(this.#directory).catch((error: unknown) => {
       throw new S2DSException('SCI_RUNTIME_UNREACHABLE', `Cannot write to ${this.#directory}: ${messageOf(error)}`, {
         cause: error,
         suggestions: ['Set the key state to a directory that the daemon may write to.'],

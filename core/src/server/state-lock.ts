@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { link, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf, SciStreamError, systemCode } from '../errors.js';
+import { makeDirectory } from '../data/files.js';
 import { identify, isAlive, type ProcessIdentity } from '../data/proc.js';
 
 /**
@@ -15,7 +16,7 @@ export async function lockState(directory: string): Promise<() => Promise<void>>
   // Linked into place when it is complete, so that nobody ever reads half a lock.
   const own = `${path}.${randomUUID()}`;
   try {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await makeDirectory(directory);
     await writeFile(own, JSON.stringify(await identify(process.pid)), { flag: 'wx', mode: 0o600 });
     try {
       while (!(await linked(own, path))) await removeIfStale(directory, path, own);
