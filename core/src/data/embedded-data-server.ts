@@ -1,6 +1,5 @@
 import { EventEmitter, once } from 'node:events';
 import { join } from 'node:path';
-import { isDeepStrictEqual } from 'node:util';
 import pLimit from 'p-limit';
 import type { Address } from '../address.js';
 import { mustSupport } from '../capabilities.js';
@@ -21,7 +20,7 @@ import type {
   ReserveRequest,
 } from './data-server.js';
 import { GatewayPlugins } from './gateway-plugins.js';
-import { GatewayStore, requestOf, restartedOnce, type GatewayStream } from './gateway-store.js';
+import { GatewayStore, repeated, requestOf, restartedOnce, type GatewayStream } from './gateway-store.js';
 import { Orphans } from './orphans.js';
 import { RangePortAllocator } from './range-port-allocator.js';
 import { probeTarget, tryListener, tryTargets } from './stream-connections.js';
@@ -125,17 +124,6 @@ export class EmbeddedDataServer implements DataServer {
 
   reserve(request: ReserveRequest): Promise<Reservation> {
     return this.#lock.run(request.uid, () => this.#reserve(request));
-  }
-
-  /** What was answered before. @throws SCI_STREAM_EXISTS unless the request is the same */
-  #repeated(
-    request: ReserveRequest,
-    { s2ds, kept: { request: known, proxy, runtime, listeners } }: Stream,
-  ): Reservation {
-    if (!isDeepStrictEqual(request, known)) {
-      throw new S2DSException('SCI_STREAM_EXISTS', `Gateway ${this.name} has another stream ${request.uid}.`);
-    }
-    return { gateway: this.name, proxy, runtime, listeners, rateEnforced: s2ds.supports.rateLimit };
   }
 
   async start(uid: string, signal: AbortSignal): Promise<void> {
@@ -272,7 +260,7 @@ export class EmbeddedDataServer implements DataServer {
 
   async #reserve(request: ReserveRequest): Promise<Reservation> {
     const known = this.#orphans.has(request.uid) ? this.#stream(request.uid) : this.#streams.get(request.uid);
-    if (known) return this.#repeated(request, known);
+    if (known) return { ...repeated(this.name, request, known.kept), rateEnforced: known.s2ds.supports.rateLimit };
     const found = this.providers.resolve(
       request.proxy || this.settings.proxy,
       request.runtime || this.settings.runtime,

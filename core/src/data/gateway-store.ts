@@ -1,12 +1,13 @@
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { Address } from '../address.js';
-import { SciStreamError } from '../errors.js';
+import { S2DSException, SciStreamError } from '../errors.js';
 import type { ReservedListener } from '../port-allocator.js';
 import type { Restart, Restarts, StreamRequest, StreamTls } from '../s2ds.js';
 import { StateDatabase, type WriteOptions } from '../store/state-database.js';
 import { CredentialsFile, GatewayRow, whole } from '../store/stored.js';
-import type { ReserveRequest } from './data-server.js';
+import type { Reservation, ReserveRequest } from './data-server.js';
 import { writeAtomically } from './files.js';
 
 const STREAMS = 'gateway';
@@ -155,6 +156,19 @@ export class GatewayStore {
       });
     }
   }
+}
+
+/** What was answered before. @throws SCI_STREAM_EXISTS unless the request is the same */
+export function repeated(
+  gateway: string,
+  request: ReserveRequest,
+  kept: GatewayStream,
+): Omit<Reservation, 'rateEnforced'> {
+  if (!isDeepStrictEqual(request, kept.request)) {
+    throw new S2DSException('SCI_STREAM_EXISTS', `Gateway ${gateway} has another stream ${request.uid}.`);
+  }
+  const { proxy, runtime, listeners } = kept;
+  return { gateway, proxy, runtime, listeners };
 }
 
 /** One restart more, of which the last ten are remembered. */
