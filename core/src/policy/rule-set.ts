@@ -71,10 +71,18 @@ export class RuleSet {
   /**
    * The refusal of a rule that has nothing against a target but something against the stream, if there is one.
    * @param has Whether the rule allows the target
+   * @param ip The target, unless it is a name: rules that have no network with it are not asked
    */
-  againstStream(identity: Identity, action: Action, target: string, has: (rule: Rule) => boolean): Refusal | undefined {
+  againstStream(
+    identity: Identity,
+    action: Action,
+    target: string,
+    has: (rule: Rule) => boolean,
+    ip?: Ip,
+  ): Refusal | undefined {
     const facts = factsOf(action);
-    for (const rule of this.#rulesAbout(identity)) {
+    const about = this.#rulesAbout(identity);
+    for (const rule of ip ? this.withNetworkOf(ip, about) : about) {
       const failed = firstFailure(rule.demands, facts);
       if (failed < ENCRYPTION || !has(rule)) continue;
       const [what, instead] = explain(failed, rule.config, action);
@@ -86,7 +94,7 @@ export class RuleSet {
     return undefined;
   }
 
-  /** Those that have a network with this address among their targets. @param rules As {@link allowing} returned them */
+  /** Those that have a network with this address among their targets. @param rules In the order of the file */
   withNetworkOf(ip: Ip, rules: readonly Rule[]): readonly Rule[] {
     const found: Rule[] = [];
     for (const order of this.#networks.rulesWith(ip)) {

@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import { formatAddress, type Address } from '../address.js';
 import type { Identity } from '../authenticator.js';
 import type { NameLookups, Targeting } from './name-lookups.js';
-import { parseIp, specialOf } from './network.js';
+import { parseIp, specialOf, type Ip } from './network.js';
 import type { Refusal } from './refusal.js';
 import { allowsAddress, allowsName, targetRefusal, type AskedIp, type Rule, type RuleSet } from './rule-set.js';
 
@@ -45,7 +45,7 @@ export class TargetJudge {
     const allows = (rule: Rule): boolean => allowsAddress(rule, asked, port, false);
     const near = asked.ip ? this.rules.withNetworkOf(asked.ip, this.#allowing) : [];
     const rule = near.find(allows);
-    if (!rule) throw this.#againstStream(target, allows) ?? targetRefusal(this.#allowing, target, host);
+    if (!rule) throw this.#againstStream(target, allows, asked.ip) ?? targetRefusal(this.#allowing, target, host);
     const judged = { address: target, rule };
     return () => judged;
   }
@@ -68,8 +68,8 @@ export class TargetJudge {
     throw targetRefusal(rules, target, refused?.address);
   }
 
-  #againstStream(target: Address, allows: (rule: Rule) => boolean): Refusal | undefined {
-    return this.rules.againstStream(this.identity, this.action, formatAddress(target), allows);
+  #againstStream(target: Address, allows: (rule: Rule) => boolean, ip?: Ip): Refusal | undefined {
+    return this.rules.againstStream(this.identity, this.action, formatAddress(target), allows, ip);
   }
 }
 
