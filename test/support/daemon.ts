@@ -25,7 +25,10 @@ async function launch<Said>(
   });
   ended.catch(() => undefined);
   const [line] = (await Promise.race([once(createInterface(child.stdout), 'line'), ended])) as [string];
-  return { child, said: JSON.parse(line) as Said };
+  const said = JSON.parse(line) as Said & { readonly error?: unknown };
+  // Why it does not start it says, too, before it ends.
+  if (said.error !== undefined) throw new Error(`${bin} refuses to start: ${line}`);
+  return { child, said };
 }
 
 /** Ends a daemon and waits for that. @returns its exit code; null when a signal ended it. Idempotent. */
