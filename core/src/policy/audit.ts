@@ -34,6 +34,7 @@ const MOST_REPEATS = 10_000;
 interface Repeat {
   last: object;
   again: number;
+  /** By `performance.now`, ms. */
   since: number;
 }
 
@@ -83,7 +84,7 @@ export class AuditLog {
       return;
     }
     this.append(entry);
-    if (this.#repeats.size < MOST_REPEATS) this.#repeats.set(key, { last: entry, again: 0, since: Date.now() });
+    if (this.#repeats.size < MOST_REPEATS) this.#repeats.set(key, { last: entry, again: 0, since: performance.now() });
     this.#tellingRepeats ??= setInterval(() => this.#tellRepeats(REPEAT_MS), REPEAT_MS / 4).unref();
   }
 
@@ -97,7 +98,7 @@ export class AuditLog {
 
   /** Tells what was left out longer than that ago. What cannot be written now is told the next time. */
   #tellRepeats(ms: number): void {
-    const due = [...this.#repeats].filter(([, { since }]) => Math.abs(Date.now() - since) >= ms);
+    const due = [...this.#repeats].filter(([, { since }]) => performance.now() - since >= ms);
     for (const [key, { last, again }] of due) {
       try {
         if (again > 0) this.append({ ...last, repeated: again });

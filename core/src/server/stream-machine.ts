@@ -286,8 +286,8 @@ export class StreamMachine {
   }
 
   /**
-   * Nobody was told of the end of an update in which an earlier process died or the gateway was lost, and the gateway may have got the new targets
-   * or not. It is taken back; the first one, before which there were none, is carried out. Where neither can be done now
+   * Nobody was told of the end of an update in which an earlier process died or the gateway was lost, and the gateway may have
+   * got the new targets or not. It is taken back; the first one, before which there were none, is carried out. Where neither can be done now
    * the stream stays `updating`, and that is tried again, or the next update settles it.
    */
   async #settleUpdate(): Promise<void> {
@@ -347,13 +347,14 @@ export class StreamMachine {
     const error = failed ? { error: reason.toJSON() } : {};
     await this.#change({ state: 'releasing', ...error }, undefined, { owed: true });
     const final = await this.#dataServer.release(uid);
-    await this.#moves.release();
+    const stray = await this.#moves.release();
     this.#lifetime.stop();
     const state = failed ? 'failed' : 'released';
-    const change = { state, final, leaving: undefined } as const;
-    await this.#change(change, happened(state, by, reason.message), { owed: true });
+    await this.#change({ state, final, leaving: undefined }, happened(state, by, reason.message), { owed: true });
     this.parts.log.info({ uid, state: this.#record.state, reason: reason.code }, 'stream ended');
     this.parts.onEnd(uid);
+    // Not before: until then the stream counts among those that the gateway has to keep.
+    if (stray !== undefined) this.parts.onStray(stray);
   }
 
   /** Nothing is reserved for what could not be written. */

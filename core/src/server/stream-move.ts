@@ -83,15 +83,21 @@ export class StreamMover {
     await within(this.#telling, LEFT_MS, () => new Error('late')).catch(() => undefined);
   }
 
-  /** Gives back at once what it has on the gateway that it has left. A data server that does not answer does that later. */
-  async release(): Promise<void> {
+  /**
+   * Gives back at once what it has on the gateway that it has left.
+   * @returns the name of that gateway where it did not answer, and has to be told once more when the stream is over
+   */
+  async release(): Promise<string | undefined> {
     const { leaving } = this.#record;
     const late = (): SciStreamError =>
       new SciStreamError('SCI_S2DS_UNREACHABLE', `Gateway ${leaving?.gateway ?? ''} does not answer.`);
-    await within(this.#releaseLeft(), LEFT_MS, late).catch((error: unknown) => {
+    try {
+      await within(this.#releaseLeft(), LEFT_MS, late);
+      return undefined;
+    } catch (error) {
       if (toSciStreamError(error).code !== 'SCI_S2DS_UNREACHABLE') throw error;
-      if (leaving) this.stream.onStray(leaving.gateway);
-    });
+      return leaving?.gateway;
+    }
   }
 
   /** Leaves everything as it is. */
