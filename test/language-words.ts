@@ -42,14 +42,16 @@ const name = (not: string, write: string, pattern: RegExp, except?: RegExp): Wor
 
 const BE = '(?:am|is|are|was|were|be|been|being|gets?)';
 const TAKE = '(?:take|takes|took|taken|taking)';
-const WIRE = /^core\/(?:proto|src\/wire|src\/gen|src\/rpc|test\/wire)\/|^docs\/reference\/protocol\.md$/;
+/** Where the protocol is implemented, tested and described, and where the commands of the older client are. */
+const WIRE =
+  /^core\/(?:proto|src\/wire|src\/gen|src\/rpc)\/|(?:^|\/)test\/|^cli\/src\/commands\/s2uc\/|^docs\/reference\/protocol\.md$/;
 
 /** Names that the code no longer uses. */
 const RETIRED: readonly Word[] = [
   name('`EmbeddedDataServer`', '`LocalGateway`', /\bEmbeddedDataServers?\b/g),
   name('`RemoteDataServer`', '`RemoteGateway`', /\bRemoteDataServers?\b/g),
-  name('`DataServer`', '`Gateway`', /\bDataServers?\b/g),
-  name('`ReserveRequest`', '`StreamSpec`', /\b(?:ReserveRequest|StreamWish|StreamRequest)\b/g),
+  name('`DataServer`', '`Gateway`', /\bDataServers?\b/g, WIRE),
+  name('`ReserveRequest`', '`StreamSpec`', /\b(?:ReserveRequest|StreamWish|StreamRequest)\b/g, WIRE),
   name('`UpOptions`', '`StreamPlan`', /\bUpOptions\b/g),
   name('`legacyRate`', '`bitsPerSecond`', /\blegacyRate\b/g),
   name('`num_conn`', '`connections`', /\bnum(?:_c|C)onn\b/g, WIRE),

@@ -8,10 +8,13 @@ import { WORDS, findWords } from './language-words.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
-/** Paths that are checked. */
+/** Paths that are checked, with every file type in TEXT. Extend this list to check more folders. */
 const CHECKED: readonly RegExp[] = [/^[A-Z]+\.md$/, /^docs\//, /^examples\/.*\.(?:md|conf|service)$/];
 
-/** Paths that are not: generated pages, whose texts are checked where they are written, and the word list. */
+/**
+ * Paths that are not checked: generated pages, because their sources are checked instead; the word list; and
+ * docs/architecture.md, which follows the names in the code.
+ */
 const NOT_CHECKED: readonly RegExp[] = [
   /^docs\/architecture\.md$/,
   /^docs\/reference\/(?:commands|errors|faults)\.md$/,
