@@ -9,7 +9,11 @@ import { WORDS, findWords } from './language-words.js';
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
 /** Paths that are checked, with every file type in TEXT. Extend this list to check more folders. */
-const CHECKED: readonly RegExp[] = [/^[A-Z]+\.md$/, /^docs\//, /^examples\/.*\.(?:md|conf|service)$/];
+const CHECKED: readonly RegExp[] = [
+  /^(?:README|SECURITY|CHANGELOG|UPGRADING)\.md$/,
+  /^docs\//,
+  /^examples\/.*\.(?:md|conf|service)$/,
+];
 
 /**
  * Paths that are not checked: generated pages, because their sources are checked instead; the word list; and
