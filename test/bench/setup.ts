@@ -1,15 +1,18 @@
 import { formatAddress, type Address } from '@scistream/core';
-import type { ProgressEvent } from '@scistream/core/client';
+import { makeCredentials, type ProgressEvent } from '@scistream/core/client';
 import type { Bench, Goal, Part, Table } from './bench.js';
 import { Facilities } from './control-servers.js';
 import { number } from './format.js';
 import { EchoServer } from './latency.js';
 import { interleave, quantile, spread } from './statistics.js';
 
+const DAY_MS = 86_400_000;
 const TIMES = 20;
 const QUICK_TIMES = 5;
 const WARM_UPS = 3;
 const GOAL_MS = 150;
+/** What making the credentials of an encrypted stream may take, ms. */
+const CREDENTIALS_MS = 200;
 
 /** A kind of stream. */
 interface Kind {
@@ -57,7 +60,7 @@ export async function setupPart(bench: Bench): Promise<Part> {
       'Two `s2cs` processes on this machine, which share its cores, and the client library in a third: `up` with both sides ' +
       `and verification, ${times} times after ${WARM_UPS} to warm up, kinds interleaved, one stream at a time.`,
     tables: [setupTable(results)],
-    goals: results.filter(({ connections }) => connections === 1).map(goal),
+    goals: [...results.filter(({ connections }) => connections === 1).map(goal), credentialsGoal(times)],
     notMeasured: bench.missing.haproxy === undefined ? [] : [`haproxy: ${bench.missing.haproxy}`],
     broken: [],
     data: { setups: results },
@@ -72,6 +75,18 @@ const goal = ({ proxy, medianMs, setupMs }: SetUpResult): Goal => ({
   spread: spread(setupMs),
   unit: 'ms',
 });
+
+/** Encrypted streams need credentials besides; the set-ups here are not encrypted. */
+function credentialsGoal(times: number): Goal {
+  const ms = Array.from({ length: times }, () => {
+    const begun = performance.now();
+    makeCredentials(new Date(Date.now() + DAY_MS));
+    return performance.now() - begun;
+  });
+  const found = spread(ms);
+  const what = 'credentials of one stream, median';
+  return { what, bound: 'at most', wanted: CREDENTIALS_MS, got: found.median, spread: found, unit: 'ms' };
+}
 
 async function setUpOnce(
   { signal }: Bench,

@@ -210,9 +210,7 @@ s('stop with release ends waiting requests and watchers, releases every stream, 
   const client = await dial(entry);
   const closed = once(client.resume(), 'end');
   await eventually(() => assert.equal(seen, ['waiting']));
-  const begun = performance.now();
   await server.server.stop({ release: true });
-  assert.ok(performance.now() - begun < 1_900, `${performance.now() - begun} ms`);
   await Promise.all([...ends, watching, closed]);
   assert.is(seen.at(-1), 'released');
   assert.equal(await server.leftovers(), NOTHING);
@@ -234,6 +232,7 @@ s('stop does not wait for a client that keeps an idle HTTP/1.1 connection', asyn
   );
   await once(socket, 'data');
   socket.on('data', () => undefined);
+  // stop() gives open connections 2 s to end; less than that means that it did not wait.
   const begun = performance.now();
   await server.server.stop();
   await closed;

@@ -12,9 +12,6 @@ import { suite } from '../support/suite.js';
 const s = suite('load');
 
 const WAITING = 1000;
-const CALLS = 40;
-
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1] ?? NaN;
 
 /** Node.js gives the collector to who asks for it at run time too. */
 function collectGarbage(): void {
@@ -22,27 +19,11 @@ function collectGarbage(): void {
   runInNewContext('gc()');
 }
 
-async function time(call: () => Promise<unknown>): Promise<number> {
-  const begun = performance.now();
-  await call();
-  return performance.now() - begun;
-}
-
-s('1000 requests that wait for HELLO slow nobody down, cost no process, and give everything back', async () => {
+s('1000 requests that wait for HELLO cost no process, and give everything back', async () => {
   await using server = await TestServer.start({ ports: WAITING + 10, limits: { streams: WAITING + 10 } });
   const { control, streams } = server.peer;
   const bystander = await server.connect();
   const { uid } = await server.setUp({ peer: bystander });
-  const call = async (): Promise<number> => {
-    const describe = await time(() => bystander.streams.describeServer({}));
-    return describe + (await time(() => bystander.streams.get({ uid })));
-  };
-  const calls = async (): Promise<number> => {
-    const times: number[] = [];
-    for (let i = 0; i < CALLS; i += 1) times.push(await call());
-    return median(times);
-  };
-  const alone = await calls();
   const uids = Array.from({ length: WAITING }, () => randomUUID());
   const ends = Promise.all(
     uids.map((waiting, i) =>
@@ -51,9 +32,7 @@ s('1000 requests that wait for HELLO slow nobody down, cost no process, and give
   );
   ends.catch(() => undefined);
   await eventually(async () => assert.is((await streams.describeServer({})).waiting, WAITING), 15_000);
-  const crowded = await calls();
-  assert.ok(crowded < 250, `${crowded} ms with ${WAITING} waiting`);
-  assert.ok(crowded < 10 * alone + 20, `${crowded} ms with ${WAITING} waiting, ${alone} ms alone`);
+  assert.is((await bystander.streams.get({ uid })).uid, uid, 'others are served');
   const held = await server.leftovers();
   assert.equal([held.listening.length, held.processes.length], [WAITING + 1, 1]);
   await refused(control.req({ uid: randomUUID(), role: 'PROD', numConn: 1 }), 'SCI_LIMIT_REACHED');
