@@ -9,7 +9,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ERROR_CODES, SciStreamError, type ErrorCode } from '@scistream/core';
 
-/** How many cases each property gets in CI. Their sum is what is promised: at least 100 000. */
+/** How many cases each property gets in `npm test`: at least 100 000 together. */
 export const CASES = {
   'address: text': 12_000,
   'address: there and back': 6_000,
