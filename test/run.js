@@ -6,6 +6,7 @@
  *     npm run test:full                       all files with it, and the fast files on the current LTS of Node.js
  *     npm test -- core/test/address           files whose path contains this text, with and without the comment
  *     npm test -- --fast | --real | --lts     files of these kinds; can be combined with paths
+ *     npm run coverage                        the fast files, and how much of the sources they run; add --real for the rest
  *     npm test -- --limit 10                  seconds that a file may take, instead of 180 (fast) and 900 (real, e2e)
  *     npm test -- --in FOLDER                 *.test.js of that folder, without preparation: for tests of the runner
  *
@@ -14,7 +15,9 @@
  * `N passed, N failed`, counted in tests; a file that is broken as a whole counts as one failure. The exit code is 0 only
  * if nothing failed.
  */
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -25,7 +28,7 @@ import { LTS, ltsNode } from './runner/node-lts.js';
 import { isKnownNeed, unmetNeeds } from './runner/needs.js';
 import { killAll, runFile } from './runner/process.js';
 import { judge } from './runner/verdict.js';
-import { SetupError, ensureBuilt, ensureInstalled, provision } from './setup.js';
+import { SetupError, ensureBuilt, ensureInstalled, provision, root } from './setup.js';
 
 const AT_ONCE = 2;
 const LIMIT_SECONDS = { fast: 180, real: 900 };
@@ -46,6 +49,7 @@ function readArguments() {
       real: { type: 'boolean', default: false },
       lts: { type: 'boolean', default: false },
       full: { type: 'boolean', default: false },
+      coverage: { type: 'boolean', default: false },
       limit: { type: 'string' },
       in: { type: 'string' },
     },
@@ -61,6 +65,7 @@ function readArguments() {
     /** Which of both suites; undefined for both. */
     full: selected ? undefined : values.full,
     limit,
+    coverage: values.coverage,
     folder: values.in,
     filters: positionals.map((filter) => filter.replace(/\.ts$/, '')),
   };
@@ -173,12 +178,26 @@ function select({ folder, filters, ...wanted }) {
   throw new SetupError(`no test file${filters.length > 0 ? ` with ${filters.join(' or ')} in its path` : ''}`);
 }
 
+/** Prints what the test files ran of the sources, by folder and file. The key `c8` of package.json says which sources. */
+function printCoverage(data) {
+  const c8 = createRequire(join(root, 'package.json')).resolve('c8/bin/c8.js');
+  const { status } = spawnSync(process.execPath, [c8, 'report', '--temp-directory', data], {
+    cwd: root,
+    env: { ...process.env, NODE_V8_COVERAGE: '' },
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  if (status !== 0) fail('coverage', `c8 ended with exit code ${status}`);
+  print('Other tests: npm run coverage -- PATH, and --real for the files with real proxies and daemons.');
+}
+
 async function main() {
   const wanted = readArguments();
   prepare(wanted);
   const files = select(wanted);
   // Short, because the path of a unix socket may have no more than 107 bytes (unix(7)).
   const temporary = mkdtempSync(join(tmpdir(), 'sci-'));
+  // Test files and the programs that they start write what they ran to this folder as they exit.
+  if (wanted.coverage) process.env.NODE_V8_COVERAGE = join(temporary, 'coverage');
   const options = { node: process.execPath, prefix: '', limit: wanted.limit, temporary };
   const engines = Array.from({ length: AT_ONCE }, laneEngine);
   const stopEngines = () => Promise.all(engines.map((engine) => engine.stop()));
@@ -205,6 +224,7 @@ async function main() {
     ];
     await Promise.all(engines.map((engine, i) => runLane(orders[i % orders.length], engine)));
     contractTable(readResults(temporary)).forEach(print);
+    if (wanted.coverage) printCoverage(process.env.NODE_V8_COVERAGE);
   } finally {
     await stopEngines();
     rmSync(temporary, { recursive: true, force: true });
