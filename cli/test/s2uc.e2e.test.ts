@@ -1,3 +1,4 @@
+// suite: full
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { connect } from 'node:tls';

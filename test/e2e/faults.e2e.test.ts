@@ -1,4 +1,5 @@
 // needs: root, ip, netns, haproxy
+// suite: full
 /** The short selection of the fault suite (`npm run test:faults`): every promise in it has to be kept. */
 import { suite } from 'uvu';
 import { FAULTS } from '../faults/all.js';

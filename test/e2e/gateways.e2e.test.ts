@@ -1,4 +1,5 @@
 // needs: root, ip, netns
+// suite: full
 /** Two data servers in network namespaces of their own under one control server, as the daemons an operator runs. */
 import { createHash, randomUUID } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';

@@ -1,4 +1,5 @@
 // needs: python3-grpc
+// suite: full
 /** Health as checkers ask for it: gRPC's own implementation, and HTTP/2 on the socket of a data server. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

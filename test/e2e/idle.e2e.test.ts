@@ -1,4 +1,5 @@
 // needs: haproxy, nginx, stunnel, docker, root
+// suite: full
 /**
  * Silence must not end a connection: the Python programs cut it after 50 s (peers.md §1.7). Two connections through a
  * chain of two gateways, one of them half-closed, say nothing for two minutes and then still carry data.

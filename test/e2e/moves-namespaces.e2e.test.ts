@@ -1,4 +1,5 @@
 // needs: root, ip, netns
+// suite: full
 /** Two data servers in network namespaces of their own: an encrypted stream goes from one to the other while data flows. */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';

@@ -1,3 +1,4 @@
+// suite: full
 /** A stream that goes to another gateway, whatever dies meanwhile: daemons as an operator runs them, killed the hard way. */
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';

@@ -1,3 +1,4 @@
+// suite: full
 /** Real daemons that recognise each other, and their users, by certificates that `scistream cert init` has made. */
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';

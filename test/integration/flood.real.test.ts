@@ -1,3 +1,4 @@
+// suite: full
 /** A flood of calls by one caller, beside which another is served. */
 import { createHash } from 'node:crypto';
 import * as assert from 'uvu/assert';

@@ -1,4 +1,5 @@
 // needs: root
+// suite: full
 /** What a control server still does when nothing can be written any more: it gives back what streams have. */
 import { execFileSync } from 'node:child_process';
 import { rm, writeFile } from 'node:fs/promises';

@@ -1,3 +1,4 @@
+// suite: full
 /** Many requests at once: nobody waits for somebody else, nothing is mixed up, all of it comes back. */
 import { randomUUID } from 'node:crypto';
 import { setFlagsFromString } from 'node:v8';

@@ -1,3 +1,4 @@
+// suite: full
 /** Data servers that are there and do not answer, or that see their control server come and go. */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
