@@ -31,7 +31,7 @@ function run(program: string, args: readonly string[], env: NodeJS.ProcessEnv): 
   });
 }
 
-/** Runs the runner over files written for the occasion (path → JavaScript). */
+/** Runs the runner on test files with this content (path → JavaScript). */
 async function runTests(files: Readonly<Record<string, string>>, options: Options = {}): Promise<Outcome> {
   const folder = await mkdtemp(join(tmpdir(), 'r-'));
   try {
@@ -47,7 +47,7 @@ async function runTests(files: Readonly<Record<string, string>>, options: Option
   }
 }
 
-/** Demands one failure for a file, with this reason. */
+/** Runs a file and expects one failure with this reason. */
 async function assertFails(
   text: string,
   reason: RegExp,
@@ -74,13 +74,13 @@ counting('adds up the tests of all files and exits with 0', async () => {
 });
 
 counting('runs two real files at any time', async () => {
-  // Each is done when it has seen the other, which takes that both run.
+  // Each file ends when it sees the mark of the other one, so both must run at the same time.
   const meets = (own: string, other: string): string => `${UVU}
     import { existsSync, writeFileSync } from 'node:fs';
     s('meets', async () => {
       writeFileSync(new URL('${own}', import.meta.url), '');
       for (const end = Date.now() + 60_000; !existsSync(new URL('${other}', import.meta.url)); ) {
-        if (Date.now() > end) throw new Error('nobody came');
+        if (Date.now() > end) throw new Error('the other file did not run');
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
     });
@@ -97,7 +97,7 @@ counting('counts a failing test once and shows what it printed', async () => {
   );
 });
 
-counting('prints what the contract kit reports as a table, with failed cases below it', async () => {
+counting('prints the results of the contract kit as a table, followed by failed cases', async () => {
   const report = (proxy: string, runtime: string, ok?: boolean, reason?: string): string =>
     JSON.stringify(`${JSON.stringify({ proxy, runtime, case: 'carries', ok, reason })}\n`);
   const writes = (...lines: string[]): string =>
@@ -141,7 +141,7 @@ counting('runs only files whose path contains the argument', async () => {
   assert.is(outcome.last, '1 passed, 0 failed');
 });
 
-counting('runs only files of the kind asked for', async () => {
+counting('runs only files of the selected kind', async () => {
   const text = `${UVU} s('one', () => {}); s.run();`;
   const files = { 'a.test.js': text, 'b.real.test.js': text, 'c.e2e.test.js': text };
   assert.is((await runTests(files, { arguments: ['--fast'] })).last, '1 passed, 0 failed');
@@ -166,7 +166,7 @@ counting('runs each file in one of two suites, and in any suite where files are 
   assert.equal(await ran('b.test', 'd.e2e'), ['b', 'd']);
 });
 
-counting('fails when no file fits', async () => {
+counting('fails if no file matches', async () => {
   const outcome = await runTests({ 'a.test.js': `${UVU} s('one', () => {}); s.run();` }, { arguments: ['nowhere'] });
   assert.is(outcome.last, '0 passed, 1 failed');
   assert.is(outcome.exit, 1);
@@ -236,17 +236,17 @@ isolation('a child that outlives its test is ended and fails the file', async ()
     /left processes behind: \d+ sleep 600/,
     '1 passed, 1 failed',
   );
-  // Where nobody collects the dead, a killed process stays as a zombie, and that has no command line (proc(5)).
+  // A killed process remains as a zombie until it is reaped, and a zombie has no command line (proc(5)).
   const remains = await readFile(`/proc/${await readFile(pidFile, 'utf8')}/cmdline`, 'utf8').catch(() => '');
   assert.is(remains, '');
 });
 
-isolation('each file has a home of its own, which is gone afterwards', async () => {
+isolation('each file has its own home, which is removed afterwards', async () => {
   const text = `${UVU} import { existsSync, writeFileSync } from 'node:fs'; import { homedir, tmpdir } from 'node:os';
     s('one', () => {
       const folders = [homedir(), tmpdir(), ...['DATA', 'CONFIG', 'CACHE', 'STATE'].map((name) => process.env['SCISTREAM_' + name + '_DIR'])];
       if (new Set(folders).size !== 6 || !folders.every(existsSync)) throw new Error('missing');
-      if (process.env.SCISTREAM_TOKEN !== undefined) throw new Error('the environment of the developer reached a test');
+      if (process.env.SCISTREAM_TOKEN !== undefined) throw new Error('a setting of the developer reached a test');
       if (existsSync(homedir() + '/mark')) throw new Error('shared');
       writeFileSync(homedir() + '/mark', '');
       console.log('home=' + homedir());
