@@ -14,9 +14,9 @@ const TIMES = 15;
 const QUICK_TIMES = 5;
 const WARM_UPS = 2;
 const CONTAINER_START_MS = 1_000;
-/** What a new target may take, ms. */
+/** Limit for a new target, ms. */
 const RETARGET_MS: Readonly<Record<ContainerProxy, number>> = { relay: 50, haproxy: 50, nginx: 300 };
-/** How long a killed proxy may take to serve again, ms. */
+/** Limit for the restart of a killed proxy, ms. */
 const RESTART_MS = 2_000;
 /** A connection that takes longer to reach its target is a defect, ms. */
 const REACH_MS = 30_000;
@@ -27,18 +27,18 @@ type Sample = Readonly<Record<'startMs' | 'updateMs' | 'reachedMs' | 'restartMs'
 interface Times {
   readonly proxy: ContainerProxy;
   readonly runtime: 'process' | 'docker';
-  /** Reservation until the listener accepts: create, check, start. */
+  /** From the reservation until the listener accepts: create, check, start. */
   readonly startMs: Spread;
-  /** The call itself. */
+  /** Duration of the call. */
   readonly updateMs: Spread;
-  /** From the same moment until a new connection has got an answer of the new target. */
+  /** From the start of the call until a new connection gets an answer of the new target. */
   readonly reachedMs: Spread;
-  /** From the end of its processes until a new connection has got an answer. Only in `process`. */
+  /** From the kill until a new connection gets an answer. Only in `process`. */
   readonly restartMs?: Spread;
   readonly releaseMs: Spread;
 }
 
-/** How long a gateway takes to start a stream and to give it another target, as processes and in containers. */
+/** How long a gateway takes to start a stream and to set another target, as processes and in containers. */
 export async function timesPart(bench: Bench): Promise<Part> {
   const docker = bench.missing.docker;
   const results: Times[] = [];
@@ -57,9 +57,9 @@ export async function timesPart(bench: Bench): Promise<Part> {
   return {
     name: 'Start and new target',
     method:
-      `Gateway alone, without control server, one stream of one listener at a time, ${bench.quick ? QUICK_TIMES : TIMES} ` +
+      `A gateway without control server, one stream with one listener at a time, ${bench.quick ? QUICK_TIMES : TIMES} ` +
       `times after ${WARM_UPS} to warm up: median [min–max] in ms. Start: reserve, create, check, start, until it accepts. ` +
-      'Reached: from the call until a connection made meanwhile, one after another, is answered by the new target. ' +
+      'Reached: from the call until the new target answers one of the consecutive new connections. ' +
       'Restart: from SIGKILL to the processes of the proxy until a connection is answered again.',
     tables: [
       {
@@ -146,7 +146,7 @@ async function restart(gateway: Gateway, entry: Address): Promise<number> {
   return (await until(entry, '2')) - killed;
 }
 
-/** When a connection was answered by the target of that name. */
+/** The time when a connection was answered by the target with this name. */
 async function until(entry: Address, name: string): Promise<number> {
   const deadline = performance.now() + REACH_MS;
   while ((await firstByte(entry)) !== name) {
@@ -156,7 +156,7 @@ async function until(entry: Address, name: string): Promise<number> {
   return performance.now();
 }
 
-/** What the target says first; empty when the connection ended without a word. */
+/** The first byte from the target; empty if the connection ended without one. */
 async function firstByte({ host, port }: Address): Promise<string> {
   const socket = connect({ host, port });
   const closed = once(socket, 'close').catch(() => undefined);
