@@ -1,5 +1,5 @@
 // suite: full
-/** Many requests at once: nobody waits for somebody else, nothing is mixed up, all of it comes back. */
+/** Many concurrent requests: they do not delay or mix up others, and return everything. */
 import { randomUUID } from 'node:crypto';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -14,13 +14,13 @@ const s = suite('load');
 
 const WAITING = 1000;
 
-/** Node.js gives the collector to who asks for it at run time too. */
+/** Node.js allows access to the garbage collector at run time, too. */
 function collectGarbage(): void {
   setFlagsFromString('--expose-gc');
   runInNewContext('gc()');
 }
 
-s('1000 requests that wait for HELLO cost no process, and give everything back', async () => {
+s('1000 requests that wait for HELLO use no process, and return everything', async () => {
   await using server = await TestServer.start({ ports: WAITING + 10, limits: { streams: WAITING + 10 } });
   const { control, streams } = server.peer;
   const bystander = await server.connect();
@@ -45,7 +45,7 @@ s('1000 requests that wait for HELLO cost no process, and give everything back',
   assert.equal(await server.leftovers(), NOTHING);
 });
 
-s('requests that come and go do not pile up in memory', async () => {
+s('requests that come and go do not accumulate memory', async () => {
   const AT_ONCE = 200;
   await using server = await TestServer.start({ ports: AT_ONCE });
   const { control, streams } = server.peer;
@@ -64,15 +64,15 @@ s('requests that come and go do not pile up in memory', async () => {
     collectGarbage();
     return process.memoryUsage().heapUsed;
   };
-  // What is made once, code compiled for it included, takes some rounds to be there.
+  // One-time allocations, such as compiled code, are complete after some rounds.
   const before = await rounds(4);
   const each = ((await rounds(6)) - before) / (6 * AT_ONCE);
-  // The record itself and what happened to the stream are kept for `status`, `ls` and `events`.
-  assert.ok(each < 4_000, `${each} bytes more for every stream that has ended`);
+  // The record and the events of the stream are kept for `status`, `ls` and `events`.
+  assert.ok(each < 4_000, `${each} bytes more per ended stream`);
   assert.equal(await server.leftovers(), NOTHING);
 });
 
-s('concurrent streams get their own answers and listeners that nobody else has', async () => {
+s('concurrent streams get their own answers and different listeners', async () => {
   const STREAMS = 24;
   await using server = await TestServer.start({ ports: STREAMS });
   const made = await Promise.all(
