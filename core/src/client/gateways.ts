@@ -1,5 +1,5 @@
-import { SciStreamError } from '../contracts/errors.js';
-import { fromErrorInfo, printableLine } from '../wire/errors.js';
+import { printableLine, SciStreamError } from '../contracts/errors.js';
+import { fromErrorInfo } from '../wire/errors.js';
 import type { ErrorInfo, Gateway, StreamMove as MoveMessage } from '../wire/gen/scistream/v1/streams_pb.js';
 
 /** A gateway of a control server; where it is down, what it last told. */

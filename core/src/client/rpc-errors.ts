@@ -1,7 +1,7 @@
 import { Code, ConnectError } from '@connectrpc/connect';
 import { formatAddress } from '../contracts/address.js';
 import { SciStreamError, toSciStreamError, type ErrorCode } from '../contracts/errors.js';
-import { fromConnectError, printable } from '../wire/errors.js';
+import { fromConnectError } from '../wire/errors.js';
 import type { Endpoint } from './endpoint.js';
 import { unreachable } from './sessions.js';
 
@@ -63,7 +63,7 @@ function guessed(error: ConnectError, { endpoint, rpc, deadlineMs }: FailedCall)
     );
   }
   const code = BY_STATUS[error.code];
-  if (code) return new SciStreamError(code, `${where}: ${printable(error.rawMessage)}`, { cause: error });
+  if (code) return new SciStreamError(code, `${where}: ${error.rawMessage}`, { cause: error });
   const plain = endpoint.trust.kind === 'plain' ? [`Leave --insecure out if ${where} speaks TLS.`] : undefined;
-  return unreachable(endpoint, error.cause ?? error, printable(error.rawMessage), plain);
+  return unreachable(endpoint, error.cause ?? error, error.rawMessage, plain);
 }

@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs';
 import type { ClientHttp2Stream, ClientSessionRequestOptions, OutgoingHttpHeaders } from 'node:http2';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
-import { Http2SessionManager } from '@connectrpc/connect-node';
 import { formatAddress } from '../contracts/address.js';
 import { messageOf, SciStreamError, systemCode } from '../contracts/errors.js';
 import { fingerprintOf } from '../pki/inspect.js';
+import { GuardedSessions } from '../wire/guarded-sessions.js';
 import { readClientCertificate, refusedCertificate } from './client-certificate.js';
 import type { Endpoint } from './endpoint.js';
 
@@ -23,7 +23,7 @@ export class VerifiedSessions {
   /** Origin of all requests. */
   readonly authority: string;
   readonly #endpoint: Endpoint;
-  readonly #inner: Http2SessionManager;
+  readonly #inner: GuardedSessions;
   readonly #tls: ConnectionOptions;
   #socket: Socket | undefined;
   #opening: Promise<void> | undefined;
@@ -36,7 +36,7 @@ export class VerifiedSessions {
     this.#endpoint = endpoint;
     this.#tls = tlsOptions(endpoint);
     const scheme = endpoint.trust.kind === 'plain' ? 'http' : 'https';
-    this.#inner = new Http2SessionManager(
+    this.#inner = new GuardedSessions(
       `${scheme}://${formatAddress(endpoint.address)}`,
       { pingIntervalMs: PING_INTERVAL_MS, pingTimeoutMs: PING_TIMEOUT_MS },
       { createConnection: () => this.#take() },
@@ -64,13 +64,13 @@ export class VerifiedSessions {
     // Node leaves the brackets of an IPv6 address out of the authority it makes itself.
     const named = { ...headers, ':authority': formatAddress(this.#endpoint.address) };
     try {
-      return guarded(await this.#inner.request(method, path, named, options));
+      return await this.#inner.request(method, path, named, options);
     } catch (error) {
       if (!(error instanceof NoSocket)) throw error;
       this.#opening ??= this.#open().finally(() => (this.#opening = undefined));
       await this.#opening;
       this.#opened = true;
-      return guarded(await this.#inner.request(method, path, named, options));
+      return await this.#inner.request(method, path, named, options);
     }
   }
 
@@ -127,18 +127,6 @@ export class VerifiedSessions {
 
 const closed = (): SciStreamError =>
   new SciStreamError('SCI_BUG', 'The connection to the control server was closed by this program.');
-
-const known = new WeakSet<object>();
-
-/**
- * The session manager lets go of a session that is destroyed before it has emitted its error, which would then end the
- * process. The calls on the session have got that error already.
- */
-function guarded(stream: ClientHttp2Stream): ClientHttp2Stream {
-  const { session } = stream;
-  if (session && !known.has(session)) known.add(session.on('error', () => undefined));
-  return stream;
-}
 
 /** HTTP/2 wants a connection and none is waiting for it. */
 class NoSocket extends Error {}

@@ -1,6 +1,5 @@
 import { formatAddress } from '../contracts/address.js';
-import type { SciStreamError } from '../contracts/errors.js';
-import { printable, printableLine } from '../wire/errors.js';
+import { printable, printableLine, type SciStreamError } from '../contracts/errors.js';
 import type { Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { Endpoint } from './endpoint.js';
 

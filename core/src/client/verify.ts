@@ -1,6 +1,5 @@
-import { SciStreamError, toSciStreamError } from '../contracts/errors.js';
+import { printable, SciStreamError, toSciStreamError } from '../contracts/errors.js';
 import { poll } from '../contracts/wait.js';
-import { printable } from '../wire/errors.js';
 import type { ConnectResult, Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { ControlClient } from './control-client.js';
 import { isStale } from './status.js';

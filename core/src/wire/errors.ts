@@ -26,7 +26,7 @@ export function errorInfo({ code, message, suggestions }: ErrorFacts): {
 /** The inverse of {@link errorInfo}; what cannot be read is SCI_BUG. Foreign text is made printable. */
 export function fromErrorInfo(info: ErrorInfo | undefined): ErrorFacts {
   const code = info && isErrorCode(info.code) ? info.code : 'SCI_BUG';
-  return { code, message: printable(info?.message ?? ''), suggestions: (info?.suggestions ?? []).map(printable) };
+  return { code, message: info?.message ?? '', suggestions: info?.suggestions ?? [] };
 }
 
 /** An error as a gRPC status with our code in the trailing metadata and everything in a detail. */
@@ -41,14 +41,8 @@ export function fromConnectError(error: ConnectError): SciStreamError | undefine
   const info = error.findDetails(ErrorInfoSchema)[0];
   const code = error.metadata.get(CODE_KEY) ?? info?.code ?? '';
   if (!isErrorCode(code)) return undefined;
-  const suggestions = (info?.suggestions ?? []).map(printable);
-  return new SciStreamError(code, printable(info?.message || error.rawMessage), { cause: error, suggestions });
+  const suggestions = info?.suggestions ?? [];
+  return new SciStreamError(code, info?.message || error.rawMessage, { cause: error, suggestions });
 }
 
 const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(ERROR_CODES, code);
-
-/** {@link printable} on one line, for names and other fields that are no text. */
-export const printableLine = (text: string): string => printable(text.replaceAll('\n', ' '));
-
-/** Foreign text must not steer a terminal or break a log line; the lines of a proxy's log stay lines. */
-export const printable = (text: string): string => text.replace(/(?!\n)[\p{Cc}\p{Cf}\u2028\u2029]+/gu, ' ').trim();

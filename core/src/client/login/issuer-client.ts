@@ -1,6 +1,5 @@
 import * as oauth from 'oauth4webapi';
-import { messageOf, SciStreamError } from '../../contracts/errors.js';
-import { printable } from '../../wire/errors.js';
+import { reasonOf, SciStreamError } from '../../contracts/errors.js';
 import type { StoredTokens } from './login-store.js';
 import type { Login } from './login.js';
 
@@ -52,7 +51,7 @@ export async function asking<T>(issuer: string, step: () => Promise<T>): Promise
 function explain(issuer: string, error: unknown): unknown {
   if (SciStreamError.is(error)) return error;
   if (error instanceof oauth.ResponseBodyError || error instanceof oauth.AuthorizationResponseError) {
-    const said = printable(`${error.error} ${error.error_description ?? ''}`).slice(0, 300);
+    const said = `${error.error} ${error.error_description ?? ''}`.trim().slice(0, 300);
     return new SciStreamError('SCI_LOGIN_FAILED', `The issuer ${issuer} refuses: ${said}.`, {
       cause: error,
       suggestions: ['Check issuer, client, scope and resource of the facility in the configuration, and log in again.'],
@@ -60,8 +59,7 @@ function explain(issuer: string, error: unknown): unknown {
   }
   const network = error instanceof TypeError || (error instanceof Error && error.name === 'TimeoutError');
   if (network || isServerError(error)) {
-    const reason = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-    return new SciStreamError('SCI_ISSUER_UNREACHABLE', `The issuer ${issuer} does not answer: ${messageOf(reason)}.`, {
+    return new SciStreamError('SCI_ISSUER_UNREACHABLE', `The issuer ${issuer} does not answer: ${reasonOf(error)}.`, {
       cause: error,
       suggestions: ['Try again in a moment.'],
     });
