@@ -146,8 +146,8 @@ s('up refuses what cannot work without asking anybody', async ({ address, socket
   assert.is(await refused({ producer: [] }), 'SCI_TARGETS_INVALID');
   assert.is(await refused({ producer: ['10.0.0.1'] }), 'SCI_ADDRESS_INVALID');
   assert.is(await refused({ connections: 0 }), 'SCI_CONNECTIONS_INVALID');
-  assert.is(await refused({ rate: '20 apples' }), 'SCI_RATE_INVALID');
-  assert.is(await refused({ lifetime: 'soon' }), 'SCI_DURATION_INVALID');
+  assert.is(await refused({ bitsPerSecond: -1 }), 'SCI_RATE_INVALID');
+  assert.is(await refused({ lifetimeMs: NaN }), 'SCI_DURATION_INVALID');
   assert.is(await refused({ uid: '../..' }), 'SCI_UID_INVALID');
   assert.is(sockets.size, 0);
   client.close();

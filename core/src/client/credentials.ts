@@ -1,6 +1,6 @@
 import type { StreamTls } from '../contracts/stream.js';
 import { certify, keyPem, newKeys, type Purpose } from '../pki/certify.js';
-import type { Plan } from './setup.js';
+import type { Plan } from './plan.js';
 
 /** How far the clocks of the user and of the gateways may be apart, ms. */
 const CLOCK_SKEW_MS = 10 * 60_000;

@@ -13,7 +13,7 @@ export {
 export { logIn, logOut, type LoginOptions } from './login/flows.js';
 export type { Login, LoginPrompt, LoginResult, ServerLogin } from './login/login.js';
 export { clientStateDir, Journal, type JournalEntry } from './journal.js';
-export type { InboundOptions, InboundSide, OutboundOptions, ServerRef, SideOptions, UpOptions } from './options.js';
+export type { InboundPlan, InboundSide, OutboundPlan, ServerRef, SidePlan, StreamPlan } from './plan.js';
 export { S2UC, type S2ucOptions, type SearchOptions, type Whoami } from './s2uc.js';
 export type { HopTraffic, SideStatus, StreamStatus, UserState } from './status.js';
 export { StreamHandle, type StatusOptions } from './stream-handle.js';

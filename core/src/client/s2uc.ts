@@ -15,12 +15,12 @@ import {
   needsProducer,
   peerEndpoint,
   toPlan,
-  type InboundOptions,
-  type OutboundOptions,
-  type ServerRef,
+  type InboundPlan,
   type InboundSide,
-  type UpOptions,
-} from './options.js';
+  type OutboundPlan,
+  type ServerRef,
+  type StreamPlan,
+} from './plan.js';
 import type { Side } from './setup.js';
 import type { StreamHandle } from './stream-handle.js';
 import { StreamMaker, type ProgressEvent } from './stream-maker.js';
@@ -84,20 +84,15 @@ export class S2UC implements AsyncDisposable {
    * @throws The first error with its side named; SCI_USAGE when both sides have the same control server, where one uid
    * cannot exist twice; the reason of `signal`.
    */
-  async up(options: UpOptions, signal?: AbortSignal): Promise<StreamHandle> {
+  async up(options: StreamPlan, signal?: AbortSignal): Promise<StreamHandle> {
     const started = performance.now();
-    const plan = toPlan(options, options.producer);
+    const plan = toPlan(options);
     needsProducer(plan);
     const credentials = credentialsFor(plan);
     const from = this.#side('PROD', options.from, credentials?.from);
     const to = this.#side('CONS', options.to, credentials?.to);
     mustDiffer(from.client.endpoint.address, to.client.endpoint.address);
-    const parts = {
-      from: from.client,
-      to: to.client,
-      verify: options.verify !== false,
-      fresh: options.uid === undefined,
-    };
+    const parts = { from: from.client, to: to.client, fresh: options.uid === undefined };
     return (await this.#maker.make([from, to], plan, parts, started, signal)).handle;
   }
 
@@ -107,15 +102,15 @@ export class S2UC implements AsyncDisposable {
    * @throws as {@link up}
    */
   async inbound(
-    options: InboundOptions,
+    options: InboundPlan,
     signal?: AbortSignal,
   ): Promise<{ readonly handle: StreamHandle; readonly ticket: string }> {
     const started = performance.now();
-    const plan = toPlan(options, options.producer);
+    const plan = toPlan(options);
     needsProducer(plan);
     const credentials = credentialsFor(plan);
     const from = this.#side('PROD', options.from, credentials?.from);
-    const parts = { from: from.client, verify: options.verify !== false, fresh: options.uid === undefined };
+    const parts = { from: from.client, fresh: options.uid === undefined };
     const { handle, listeners } = await this.#maker.make([from], plan, parts, started, signal);
     try {
       return { handle, ticket: ticketOf(plan, from.client, listeners, handle.initial.expiresAt, credentials?.to) };
@@ -131,7 +126,7 @@ export class S2UC implements AsyncDisposable {
    * @param inbound A ticket as pasted, or just its listeners.
    * @throws SCI_TICKET_INVALID, SCI_USAGE when it would encrypt and the inbound side does not, and as {@link up}
    */
-  async outbound(inbound: string | InboundSide, options: OutboundOptions, signal?: AbortSignal): Promise<StreamHandle> {
+  async outbound(inbound: string | InboundSide, options: OutboundPlan, signal?: AbortSignal): Promise<StreamHandle> {
     const started = performance.now();
     const known: InboundSide = typeof inbound === 'string' ? parseTicket(inbound) : inbound;
     const given = options.uid ?? known.uid;
@@ -140,7 +135,7 @@ export class S2UC implements AsyncDisposable {
     const to = this.#side('CONS', options.to, known.tls);
     if (known.s2cs) mustDiffer(known.s2cs, to.client.endpoint.address);
     const peer = known.s2cs && this.#client(peerEndpoint(known.s2cs, known.fingerprint, this.#options.trust));
-    const parts = { to: to.client, peer, verify: options.verify !== false, fresh: given === undefined };
+    const parts = { to: to.client, peer, fresh: given === undefined };
     return (await this.#maker.make([to], plan, parts, started, signal, known.listeners)).handle;
   }
 

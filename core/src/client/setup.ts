@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
-import { formatAddress, parseAddress, type Address, type Transport } from '../contracts/address.js';
+import { formatAddress, parseAddress, type Address } from '../contracts/address.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../contracts/errors.js';
 import type { Role, StreamTls } from '../contracts/stream.js';
 import { StreamSchema, type Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { Response } from '../wire/gen/scistream_pb.js';
 import type { ControlClient } from './control-client.js';
+import type { Plan } from './plan.js';
 
 /** How long a control server may take to release a stream, ms. */
 const RELEASE_MS = 15_000;
@@ -30,33 +31,6 @@ export interface Side {
 /** What a side is called where people see both. */
 export const sideName = ({ role }: Side): 'from' | 'to' => (role === 'PROD' ? 'from' : 'to');
 
-/** What to ask the control servers for; the same for both sides. */
-export interface Plan {
-  readonly uid: string;
-  readonly name: string;
-  readonly producer: readonly Address[];
-  readonly connections: number;
-  /** bit/s; 0 for none. */
-  readonly bitsPerSecond: number;
-  /** `rate` of the old message, whose unit was never settled (protocol.md §2). */
-  readonly legacyRate: number;
-  /** ms; 0 for the control server's limit. */
-  readonly lifetimeMs: number;
-  /** Empty for the gateway's default. */
-  readonly proxy: string;
-  readonly runtime: string;
-  readonly transport: Transport;
-  /** Name or label of the gateways that each side may be on; empty for any. */
-  readonly gateways: Readonly<Record<Role, string>>;
-  readonly movable: boolean;
-  /** Of the data between the gateways. */
-  readonly encryption: 'tls' | 'none';
-  /** Who says HELLO: this client, or an application controller. */
-  readonly hello: 'client' | 'controller';
-  /** Time for REQ and for the stream to become ready, ms. */
-  readonly waitMs: number;
-}
-
 /** A side whose listeners accept. */
 export interface Reserved extends Omit<Side, 'tls'> {
   readonly listeners: readonly Address[];
@@ -74,20 +48,19 @@ export interface Reserved extends Omit<Side, 'tls'> {
  */
 export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal: AbortSignal): Promise<Reserved> {
   const { role, client, tls } = side;
-  const { uid, name, proxy, runtime, transport, gateways, movable } = plan;
+  const { uid, name, proxy, runtime, transport, movable } = plan;
   const byController = plan.hello === 'controller';
   const request = {
     uid,
     role,
     numConn: plan.connections,
-    rate: plan.legacyRate,
     name,
     bitsPerSecond: BigInt(plan.bitsPerSecond),
     lifetimeMs: BigInt(plan.lifetimeMs),
     proxy,
     runtime,
     transport,
-    gateway: gateways[role],
+    gateway: role === 'PROD' ? plan.fromGateway : plan.toGateway,
     movable,
     ...(tls && { tls }),
   };

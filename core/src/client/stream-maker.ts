@@ -3,7 +3,7 @@ import { messageOf, SciStreamError } from '../contracts/errors.js';
 import type { Logger } from '../contracts/logger.js';
 import type { ControlClient } from './control-client.js';
 import type { Journal } from './journal.js';
-import { defined } from './options.js';
+import { defined, type Plan } from './plan.js';
 import {
   connectSide,
   isUnknown,
@@ -13,7 +13,6 @@ import {
   rollBack,
   sideName,
   type Outcomes,
-  type Plan,
   type Reserved,
   type Side,
 } from './setup.js';
@@ -43,7 +42,6 @@ export interface Clients {
 
 /** What a stream is made with. */
 export interface Making extends Clients {
-  readonly verify: boolean;
   /** The uid was made here, so nobody else can have it. */
   readonly fresh: boolean;
 }
@@ -80,7 +78,7 @@ export class StreamMaker {
   async make(
     sides: readonly Side[],
     plan: Plan,
-    { verify, fresh, ...clients }: Making,
+    { fresh, ...clients }: Making,
     started: number,
     signal?: AbortSignal,
     inboundListeners?: readonly Address[],
@@ -97,7 +95,7 @@ export class StreamMaker {
       const listeners = inboundListeners ?? reserved.find(({ role }) => role === 'PROD')?.listeners ?? [];
       refuseLoop(plan.producer, reserved.find(({ role }) => role === 'CONS')?.listeners ?? []);
       const connected = await onEverySide(reserved, (side, stop) => connectSide(side, plan, listeners, stop), signal);
-      if (verify) {
+      if (plan.verify) {
         const asked = { uid, from: clients.from ?? clients.peer, to: clients.to, borrowed: !clients.from };
         const result = await waitVerified(asked, plan.waitMs, signal);
         this.#onProgress?.({ kind: 'verified', result });

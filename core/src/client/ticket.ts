@@ -6,7 +6,7 @@ import { SciStreamError } from '../contracts/errors.js';
 import type { StreamTls } from '../contracts/stream.js';
 import type { ControlClient } from './control-client.js';
 import { AddressSchema, FingerprintSchema } from './endpoint.js';
-import type { Plan } from './setup.js';
+import type { Plan } from './plan.js';
 
 const PREFIX = 'scistream';
 const VERSION = '2';
