@@ -181,7 +181,7 @@ s('whose directory cannot be used says so at once', async () => {
   await using world = await open();
   await writeFile(join(world.file, '..', '..', 'logins'), 'a file');
   const error = await refused(logInWithBrowser(world), 'SCI_LOGIN_FAILED');
-  assert.match(error.message, /cannot be kept: EEXIST/);
+  assert.match(error.message, /cannot be stored: EEXIST/);
 });
 
 s('that cannot be renewed or trusted any more has to be repeated', async () => {
@@ -190,7 +190,7 @@ s('that cannot be renewed or trusted any more has to be repeated', async () => {
   await logInWithBrowser(world);
   const { refreshToken } = await stored();
   await chmod(file, 0o644);
-  assert.match((await refused(client.whoAmI('aps'), 'SCI_LOGIN_REQUIRED')).message, /Others may read/);
+  assert.match((await refused(client.whoAmI('aps'), 'SCI_LOGIN_REQUIRED')).message, /Other users can read/);
   await chmod(file, 0o600);
   await store({ issuer: 'https://elsewhere.example' });
   await refused(client.whoAmI('aps'), 'SCI_LOGIN_REQUIRED');

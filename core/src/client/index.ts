@@ -1,4 +1,4 @@
-/** The user client (S2UC) as a library: makes streams across facilities, finds, watches, checks and ends them. */
+/** The user client (S2UC) as a library: creates, finds, watches, verifies and ends streams across facilities. */
 export { ControlClient, type CallLimits } from './control-client.js';
 export { makeCredentials, type StreamCredentials } from './credentials.js';
 export type { GatewayState, StreamMove } from './gateways.js';

@@ -6,12 +6,15 @@ import { parseSources } from '../contracts/network.js';
 import { parseRole, parseUid } from '../contracts/stream.js';
 import type { ReserveRequest as Message, ReserveRequestSchema } from './gen/scistream/v1/gateway_pb.js';
 
-/** What a control server wants of a gateway as a message. Holds credentials. */
+/** A reservation on a gateway as a message. Contains credentials. */
 export function reserveMessage(request: ReserveRequest): MessageInitShape<typeof ReserveRequestSchema> {
   return { ...request, sources: [...(request.sources ?? [])], bitsPerSecond: BigInt(request.bitsPerSecond) };
 }
 
-/** The inverse of {@link reserveMessage}, parsed. @throws SCI_UID_INVALID, SCI_ROLE_INVALID, SCI_CREDENTIALS_INVALID … */
+/**
+ * The inverse of {@link reserveMessage}, parsed.
+ * @throws SCI_UID_INVALID, SCI_ROLE_INVALID, SCI_CREDENTIALS_INVALID …
+ */
 export function fromReserveMessage(message: Message): ReserveRequest {
   const { uid, role, transport, count, proxy, runtime, bitsPerSecond, tls, sources } = message;
   return {
