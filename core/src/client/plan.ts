@@ -6,9 +6,7 @@ import { parseDuration, parseRate } from '../contracts/units.js';
 import { resolveEndpoint, type Endpoint, type TrustSettings } from './endpoint.js';
 import type { Ticket } from './ticket.js';
 
-/** Default of `waitMs`. */
-const DEFAULT_WAIT_MS = 30_000;
-/** Longest `waitMs`: above the maximum lifetime of a stream, and below 2^31 ms, the limit of a timer. */
+/** Maximum of `waitMs`: above the maximum lifetime of a stream, and below 2^31 ms, the limit of a timer. */
 const MAX_WAIT_MS = 20 * 86_400_000;
 
 /** A control server: the name of a facility in the configuration, `host:port[#sha256:…]`, or an endpoint. */
@@ -74,40 +72,47 @@ export type Plan = { readonly [K in keyof Required<Requested>]: NonNullable<Requ
 /** An existing inbound side, as far as the caller knows it: a ticket, or only its listeners. */
 export type InboundSide = Pick<Ticket, 'listeners'> & Partial<Ticket>;
 
+const DEFAULTS = {
+  name: '',
+  bitsPerSecond: 0,
+  lifetimeMs: 0,
+  proxy: '',
+  runtime: '',
+  transport: 'tcp',
+  fromGateway: '',
+  toGateway: '',
+  movable: false,
+  encryption: 'tls',
+  hello: 'client',
+  waitMs: 30_000,
+  verify: true,
+} as const;
+
 /**
  * Checks a plan and fills in its defaults.
  * @throws SCI_UID_INVALID, SCI_ADDRESS_INVALID, SCI_CONNECTIONS_INVALID, SCI_RATE_INVALID, SCI_DURATION_INVALID,
  * SCI_PROXY_UNSUPPORTED (encryption of UDP)
  */
 export function toPlan(requested: Requested): Plan {
-  const producer = (requested.producer ?? []).map((address) =>
+  const plan = { ...DEFAULTS, ...defined(requested) };
+  const producer = (plan.producer ?? []).map((address) =>
     parseAddress(typeof address === 'string' ? address : formatAddress(address), 'Producer'),
   );
-  const { connections = Math.max(1, producer.length), bitsPerSecond = 0, lifetimeMs = 0 } = requested;
-  const { encryption = 'tls', transport = 'tcp', waitMs = DEFAULT_WAIT_MS } = requested;
-  if (encryption === 'tls' && transport === 'udp') throw noEncryption();
+  const { connections = Math.max(1, producer.length), bitsPerSecond, lifetimeMs } = plan;
+  if (plan.encryption === 'tls' && plan.transport === 'udp') throw noEncryption();
   if (!Number.isSafeInteger(connections) || connections < 1) {
     throw new SciStreamError('SCI_CONNECTIONS_INVALID', `${connections} is not a number of connections.`, {
       suggestions: ['Use a whole number from 1.'],
     });
   }
   return {
-    uid: requested.uid === undefined ? randomUUID() : parseUid(requested.uid),
-    name: requested.name ?? '',
+    ...plan,
+    uid: plan.uid === undefined ? randomUUID() : parseUid(plan.uid),
     producer,
     connections,
     bitsPerSecond: bitsPerSecond === 0 ? 0 : parseRate(String(bitsPerSecond)),
     lifetimeMs: lifetimeMs === 0 ? 0 : milliseconds(lifetimeMs),
-    proxy: requested.proxy ?? '',
-    runtime: requested.runtime ?? '',
-    transport,
-    fromGateway: requested.fromGateway ?? '',
-    toGateway: requested.toGateway ?? '',
-    movable: requested.movable ?? false,
-    encryption,
-    hello: requested.hello ?? 'client',
-    waitMs: Math.min(milliseconds(waitMs), MAX_WAIT_MS),
-    verify: requested.verify ?? true,
+    waitMs: Math.min(milliseconds(plan.waitMs), MAX_WAIT_MS),
   };
 }
 
@@ -144,8 +149,10 @@ export function mustAgree({ encryption }: Plan, { tls }: InboundSide): void {
 }
 
 /** The object without keys whose value is undefined, which would hide a default. */
-export const defined = <T extends object>(options: T): Partial<T> =>
-  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
+export const defined = <T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], undefined> } =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
 
 /**
  * The control server of a ticket, pinned to the certificate that the ticket names. It never receives a token of this

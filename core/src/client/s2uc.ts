@@ -90,8 +90,8 @@ export class S2UC implements AsyncDisposable {
     const plan = toPlan(options);
     needsProducer(plan);
     const credentials = credentialsFor(plan);
-    const from = this.#side('PROD', options.from, credentials?.from);
-    const to = this.#side('CONS', options.to, credentials?.to);
+    const from = this.#side('inbound', options.from, credentials?.from);
+    const to = this.#side('outbound', options.to, credentials?.to);
     mustDiffer(from.client.endpoint.address, to.client.endpoint.address);
     const parts = { from: from.client, to: to.client, fresh: options.uid === undefined };
     return (await this.#maker.make([from, to], plan, parts, started, signal)).handle;
@@ -110,7 +110,7 @@ export class S2UC implements AsyncDisposable {
     const plan = toPlan(options);
     needsProducer(plan);
     const credentials = credentialsFor(plan);
-    const from = this.#side('PROD', options.from, credentials?.from);
+    const from = this.#side('inbound', options.from, credentials?.from);
     const parts = { from: from.client, fresh: options.uid === undefined };
     const { handle, listeners } = await this.#maker.make([from], plan, parts, started, signal);
     try {
@@ -133,7 +133,7 @@ export class S2UC implements AsyncDisposable {
     const given = options.uid ?? known.uid;
     const plan = toPlan({ ...fromTicket(known), ...defined(options), uid: given });
     mustAgree(plan, known);
-    const to = this.#side('CONS', options.to, known.tls);
+    const to = this.#side('outbound', options.to, known.tls);
     if (known.s2cs) mustDiffer(known.s2cs, to.client.endpoint.address);
     const peer = known.s2cs && this.#client(peerEndpoint(known.s2cs, known.fingerprint, this.#options.trust));
     const parts = { to: to.client, peer, fresh: given === undefined };

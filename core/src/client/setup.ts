@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
 import { formatAddress, parseAddress, type Address } from '../contracts/address.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../contracts/errors.js';
-import type { Role, StreamTls } from '../contracts/stream.js';
+import { ROLE_CODES, type Role, type StreamTls } from '../contracts/stream.js';
 import { StreamSchema, type Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { Response } from '../wire/gen/scistream_pb.js';
 import type { ControlClient } from './control-client.js';
@@ -32,7 +32,7 @@ export interface Side {
 }
 
 /** The name of a side in output. */
-export const sideName = ({ role }: Side): 'from' | 'to' => (role === 'PROD' ? 'from' : 'to');
+export const sideName = ({ role }: Side): 'from' | 'to' => (role === 'inbound' ? 'from' : 'to');
 
 /** A side with listeners. */
 export interface Reserved extends Omit<Side, 'tls'> {
@@ -55,7 +55,7 @@ export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal
   const byController = plan.hello === 'controller';
   const request = {
     uid,
-    role,
+    role: ROLE_CODES[role],
     numConn: plan.connections,
     name,
     bitsPerSecond: BigInt(plan.bitsPerSecond),
@@ -63,7 +63,7 @@ export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal
     proxy,
     runtime,
     transport,
-    gateway: role === 'PROD' ? plan.fromGateway : plan.toGateway,
+    gateway: role === 'inbound' ? plan.fromGateway : plan.toGateway,
     movable,
     ...(tls && { tls }),
   };
@@ -99,11 +99,11 @@ async function sendHello(
   signal: AbortSignal,
 ): Promise<void> {
   const { uid, producer, waitMs } = plan;
-  const prodListeners = role === 'PROD' ? producer.map(formatAddress) : [];
+  const prodListeners = role === 'inbound' ? producer.map(formatAddress) : [];
   const deadline = performance.now() + waitMs;
   for (let deadlineMs = waitMs; ; deadlineMs = deadline - performance.now()) {
     try {
-      await client.hello({ uid, role, prodListeners }, { deadlineMs, signal });
+      await client.hello({ uid, role: ROLE_CODES[role], prodListeners }, { deadlineMs, signal });
       return;
     } catch (error) {
       if (!isUnknown(error) || !pending() || deadline - performance.now() <= HELLO_RETRY_MS) throw error;
@@ -131,7 +131,7 @@ function mustEncrypt({ encryption }: Stream): void {
  * @throws SCI_TARGETS_INVALID when neither the plan nor HELLO names a producer.
  */
 function targetsOf(side: Reserved, plan: Plan, inbound: readonly Address[]): readonly Address[] {
-  if (side.role === 'CONS') return inbound;
+  if (side.role === 'outbound') return inbound;
   const producer = plan.hello === 'controller' && side.announced.length > 0 ? side.announced : plan.producer;
   if (producer.length > 0) return producer;
   throw new SciStreamError('SCI_TARGETS_INVALID', 'The address of the producer is unknown.', {
@@ -171,12 +171,15 @@ export function setTargets(
   targets: readonly Address[],
   signal?: AbortSignal,
 ): Promise<Response> {
-  return client.update(uid, role, targets.map(formatAddress), { deadlineMs: UPDATE_MS, signal });
+  return client.update(uid, ROLE_CODES[role], targets.map(formatAddress), { deadlineMs: UPDATE_MS, signal });
 }
 
 /** The stream in a response. An older control server returns only listeners and targets. */
 function streamOf({ stream, listeners, prodListeners }: Response, { uid, name }: Plan, role: Role): Stream {
-  return stream ?? create(StreamSchema, { uid, name, role, state: 'ready', listeners, targets: prodListeners });
+  return (
+    stream ??
+    create(StreamSchema, { uid, name, role: ROLE_CODES[role], state: 'ready', listeners, targets: prodListeners })
+  );
 }
 
 /**
@@ -211,7 +214,7 @@ export async function onEverySide<S extends Side, T>(
 /** The same error, with the side in its message. */
 export function naming({ role, client }: Side, error: unknown): SciStreamError {
   const { code, message, suggestions } = toSciStreamError(error);
-  const side = role === 'PROD' ? 'Inbound' : 'Outbound';
+  const side = role === 'inbound' ? 'Inbound' : 'Outbound';
   return new SciStreamError(code, `${side} side ${client.endpoint.facility}: ${message}`, {
     suggestions,
     cause: error,
