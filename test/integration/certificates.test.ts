@@ -185,7 +185,10 @@ s('a client certificate that cannot be used is named before anything is sent', a
       (error: unknown) => SciStreamError.is(error) && error.code === 'SCI_CERTIFICATE_INVALID',
     );
   }
-  assert.throws(() => client(undefined, { cert }), /certificate only/);
+  assert.throws(
+    () => client(undefined, { cert }),
+    (error: unknown) => SciStreamError.is(error) && error.code === 'SCI_USAGE',
+  );
 });
 
 s('what cannot work is refused as a configuration', async () => {

@@ -13,11 +13,11 @@ export {
 export { logIn, logOut, type LoginOptions } from './login/flows.js';
 export type { Login, LoginPrompt, LoginResult, ServerLogin } from './login/login.js';
 export { clientStateDir, Journal, type JournalEntry } from './journal.js';
-export type { InboundPlan, InboundSide, OutboundPlan, ServerRef, SidePlan, StreamPlan } from './plan.js';
+export type { InboundPlan, OutboundPlan, ServerRef, SidePlan, StreamPlan } from './plan.js';
 export { S2UC, type S2ucOptions, type SearchOptions, type Whoami } from './s2uc.js';
 export type { HopTraffic, SideStatus, StreamStatus, UserState } from './status.js';
 export { StreamHandle, type StatusOptions } from './stream-handle.js';
 export type { ProgressEvent } from './stream-maker.js';
 export type { Silent, StreamList } from './survey.js';
-export { formatTicket, parseTicket, type Ticket } from './ticket.js';
+export { formatTicket, parseTicket, type InboundSide, type Ticket } from './ticket.js';
 export type { Hop, VerifyOptions, VerifyResult } from './verify.js';

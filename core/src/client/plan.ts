@@ -3,8 +3,7 @@ import { formatAddress, parseAddress, type Address, type Transport } from '../co
 import { SciStreamError } from '../contracts/errors.js';
 import { parseUid } from '../contracts/stream.js';
 import { parseDuration, parseRate } from '../contracts/units.js';
-import { resolveEndpoint, type Endpoint, type TrustSettings } from './endpoint.js';
-import type { Ticket } from './ticket.js';
+import type { Endpoint } from './endpoint.js';
 
 /** Maximum of `waitMs`: above the maximum lifetime of a stream, and below 2^31 ms, the limit of a timer. */
 const MAX_WAIT_MS = 20 * 86_400_000;
@@ -69,9 +68,6 @@ export type Plan = { readonly [K in keyof Required<Requested>]: NonNullable<Requ
   readonly producer: readonly Address[];
 };
 
-/** An existing inbound side, as far as the caller knows it: a ticket, or only its listeners. */
-export type InboundSide = Pick<Ticket, 'listeners'> & Partial<Ticket>;
-
 const DEFAULTS = {
   name: '',
   bitsPerSecond: 0,
@@ -131,33 +127,8 @@ export function needsProducer({ producer, hello }: Plan): void {
   });
 }
 
-/** The defaults of the outbound side. Encryption is not among them: both sides state it, see {@link mustAgree}. */
-export function fromTicket({ name, connections, listeners, bitsPerSecond, transport }: InboundSide): SidePlan {
-  return { name, connections: connections ?? listeners.length, bitsPerSecond, transport };
-}
-
-/** @throws SCI_USAGE when only one of the two sides is encrypted. */
-export function mustAgree({ encryption }: Plan, { tls }: InboundSide): void {
-  if ((encryption === 'tls') === (tls !== undefined)) return;
-  const [what, suggestion] = tls
-    ? ['The inbound side is encrypted, and the outbound side is not', 'Remove --encryption none.']
-    : [
-        'The outbound side is encrypted, and the inbound side is not or its credentials are missing',
-        'Use a ticket from an encrypted inbound side, or add --encryption none.',
-      ];
-  throw new SciStreamError('SCI_USAGE', `${what}.`, { suggestions: [suggestion] });
-}
-
 /** The object without keys whose value is undefined, which would hide a default. */
 export const defined = <T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], undefined> } =>
   Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
     [K in keyof T]?: Exclude<T[K], undefined>;
   };
-
-/**
- * The control server of a ticket, pinned to the certificate that the ticket names. It never receives a token of this
- * user, because the author of the ticket chose the server.
- */
-export function peerEndpoint(s2cs: Address, fingerprint: string | undefined, trust: TrustSettings = {}): Endpoint {
-  return resolveEndpoint(formatAddress(s2cs), {}, fingerprint ? { fingerprint } : { insecure: trust.insecure });
-}

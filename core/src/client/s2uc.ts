@@ -10,13 +10,9 @@ import { gatewayState, streamMove, type GatewayState, type StreamMove } from './
 import { clientStateDir, Journal } from './journal.js';
 import {
   defined,
-  fromTicket,
-  mustAgree,
   needsProducer,
-  peerEndpoint,
   toPlan,
   type InboundPlan,
-  type InboundSide,
   type OutboundPlan,
   type ServerRef,
   type StreamPlan,
@@ -25,7 +21,7 @@ import type { Side } from './setup.js';
 import type { StreamHandle } from './stream-handle.js';
 import { StreamMaker, type ProgressEvent } from './stream-maker.js';
 import { findStream, listStreams, type StreamList } from './survey.js';
-import { parseTicket, ticketOf } from './ticket.js';
+import { fromTicket, mustAgree, parseTicket, peerEndpoint, ticketOf, type InboundSide } from './ticket.js';
 
 /** Options of {@link S2UC}. */
 export interface S2ucOptions {

@@ -5,8 +5,8 @@ import { formatAddress, type Address, type Transport } from '../contracts/addres
 import { SciStreamError } from '../contracts/errors.js';
 import type { StreamTls } from '../contracts/stream.js';
 import type { ControlClient } from './control-client.js';
-import { AddressSchema, FingerprintSchema } from './endpoint.js';
-import type { Plan } from './plan.js';
+import { AddressSchema, FingerprintSchema, resolveEndpoint, type Endpoint, type TrustSettings } from './endpoint.js';
+import type { Plan, SidePlan } from './plan.js';
 
 const PREFIX = 'scistream';
 const VERSION = '2';
@@ -42,6 +42,9 @@ export interface Ticket {
   /** Credentials of the outbound side; absent without encryption. */
   readonly tls?: StreamTls | undefined;
 }
+
+/** An existing inbound side, as far as the caller knows it: a ticket, or only its listeners. */
+export type InboundSide = Pick<Ticket, 'listeners'> & Partial<Ticket>;
 
 /** Base64 of the DER in a PEM file, to leave out the constant lines of PEM. */
 const der = (label: string) =>
@@ -128,6 +131,31 @@ export function parseTicket(pasted: string, now: Date = new Date()): Ticket {
     throw invalid(`expired at ${ticket.expiresAt}`, 'Ask for a new one. Its stream has ended, or a clock is wrong.');
   }
   return ticket;
+}
+
+/** The defaults of the outbound side. Encryption is not among them: both sides state it, see {@link mustAgree}. */
+export function fromTicket({ name, connections, listeners, bitsPerSecond, transport }: InboundSide): SidePlan {
+  return { name, connections: connections ?? listeners.length, bitsPerSecond, transport };
+}
+
+/** @throws SCI_USAGE when only one of the two sides is encrypted. */
+export function mustAgree({ encryption }: Plan, { tls }: InboundSide): void {
+  if ((encryption === 'tls') === (tls !== undefined)) return;
+  const [what, suggestion] = tls
+    ? ['The inbound side is encrypted, and the outbound side is not', 'Remove --encryption none.']
+    : [
+        'The outbound side is encrypted, and the inbound side is not or its credentials are missing',
+        'Use a ticket from an encrypted inbound side, or add --encryption none.',
+      ];
+  throw new SciStreamError('SCI_USAGE', `${what}.`, { suggestions: [suggestion] });
+}
+
+/**
+ * The control server of a ticket, pinned to the certificate that the ticket names. It never receives a token of this
+ * user, because the author of the ticket chose the server.
+ */
+export function peerEndpoint(s2cs: Address, fingerprint: string | undefined, trust: TrustSettings = {}): Endpoint {
+  return resolveEndpoint(formatAddress(s2cs), {}, fingerprint ? { fingerprint } : { insecure: trust.insecure });
 }
 
 function decode(body: string): Ticket {
