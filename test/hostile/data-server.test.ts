@@ -141,7 +141,7 @@ s(
 s.test('afterwards there is the one stream and, when it has ended, nothing; no defect in the log', async () => {
   await command('Keep', { uids: [uid] });
   assert.is((await command('Status', { uid })).state, 'running');
-  const defects = log.lines.filter(({ level, message }) => level === 'error' || message === 'defect');
+  const defects = log.lines.filter(({ level, message }) => level === 'error' || message === 'internal error');
   assert.equal(defects, []);
   assert.equal((await readdir(directory.path)).sort(), ['outside', 's.sock', 'state']);
   assert.is(await readFile(join(directory.path, 'outside'), 'utf8'), 'untouched');

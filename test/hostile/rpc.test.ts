@@ -126,7 +126,7 @@ s.test(
       streams.map((one) => one.uid).filter((one) => one === uid),
       [uid],
     );
-    const defects = server.log.lines.filter(({ level, message }) => level === 'error' || message === 'defect');
+    const defects = server.log.lines.filter(({ level, message }) => level === 'error' || message === 'internal error');
     assert.equal(defects, []);
     assert.equal((await readdir(directory.path)).sort(), ['outside', 'state']);
     assert.is(await readFile(join(directory.path, 'outside'), 'utf8'), 'untouched');

@@ -41,7 +41,7 @@ s('a caller without requests left makes, views and ends a stream', async () => {
     from: endpointOf(inbound),
     to: endpointOf(outbound),
     producer: [formatAddress(target.address)],
-    wait: '60s',
+    waitMs: 60_000,
   });
   assert.is(await exchange(toAddress(stream.connect[0] ?? ''), 'x'), 'tx');
   await Promise.all([useUp(inbound), useUp(outbound)]);
@@ -79,7 +79,7 @@ s('HELLO is retried if REQ arrives so late that HELLO was rejected', async () =>
   try {
     await using client = new S2UC({}, { stateDir: directory.path });
     const from = resolveEndpoint(address, {}, { fingerprint });
-    const { handle } = await client.inbound({ from, producer: ['127.0.0.1:9'], wait: '60s', verify: false });
+    const { handle } = await client.inbound({ from, producer: ['127.0.0.1:9'], waitMs: 60_000, verify: false });
     assert.is((await handle.status()).state, 'ready');
   } finally {
     await server.stop({ release: true });
