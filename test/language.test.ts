@@ -13,6 +13,8 @@ const CHECKED: readonly RegExp[] = [
   /^(?:README|SECURITY|CHANGELOG|UPGRADING)\.md$/,
   /^docs\//,
   /^examples\/.*\.(?:md|conf|service)$/,
+  /^core\/src\/(?:index\.ts|contracts\/(?!errors|gateway|stream)|proxy\/|relay\/)/,
+  /^core\/test\/(?:contracts|proxy|relay|testing)\//,
 ];
 
 /**
