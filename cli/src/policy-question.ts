@@ -1,6 +1,6 @@
-import { parseAddress, parseDuration, parseRate, SciStreamError, type Action, type Identity } from '@scistream/core';
+import { parseAddress, parseDuration, parseRate, SciStreamError, type Identity } from '@scistream/core';
 import type { S2csConfig } from '@scistream/core/config';
-import { parseSources } from '@scistream/core/server';
+import { parseSources, type Action } from '@scistream/core/server';
 
 /** What somebody asks a policy, as the flags of `policy check` say it. */
 export interface Question {

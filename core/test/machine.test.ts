@@ -4,17 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { container } from 'tsyringe';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import {
-  formatAddress,
-  SciStreamError,
-  silentLogger,
-  type Action,
-  type ErrorCode,
-  type Granted,
-  type Identity,
-  type StreamEvent,
-  type StreamRecord,
-} from '@scistream/core';
+import { formatAddress, SciStreamError, silentLogger, type ErrorCode, type Identity } from '@scistream/core';
 import { loadConfig } from '@scistream/core/config';
 import {
   LocalGateway,
@@ -26,6 +16,10 @@ import {
   TOKENS,
   StreamController,
   type StreamWish,
+  type Action,
+  type Granted,
+  type StreamEvent,
+  type StreamRecord,
 } from '@scistream/core/internal';
 import { eventually, exchange, named, tcpServer, temporaryDirectory } from '@scistream/core/testing';
 

@@ -3,7 +3,7 @@
  * a thousand of them and what is measured is the server. Says first where it listens. It releases everything on SIGTERM.
  */
 import type { ProxyDescription, ProxyView } from '@scistream/core';
-import type { PortRange } from '@scistream/core';
+import type { PortRange } from '@scistream/core/internal';
 
 // As the command does it: what is imported above is loaded before anything of it runs.
 await import('reflect-metadata');

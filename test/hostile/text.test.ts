@@ -1,20 +1,19 @@
 /** Everything that people and peers write as text: it is understood exactly, or refused. */
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
+import { formatAddress, isLoopback, parseAddress, parseDuration, parsePort, parseRate, quote } from '@scistream/core';
+import { parseFingerprint, parsePortRange } from '@scistream/core/config';
 import {
-  formatAddress,
+  contains,
+  parseHostPattern,
+  parseIp,
+  parseNetwork,
+  parseName,
+  specialOf,
   isHost,
-  isLoopback,
-  parseAddress,
-  parseDuration,
-  parsePort,
-  parseRate,
   parseRole,
   parseUid,
-  quote,
-} from '@scistream/core';
-import { parseFingerprint, parsePortRange } from '@scistream/core/config';
-import { contains, parseHostPattern, parseIp, parseNetwork, parseName, specialOf } from '@scistream/core/internal';
+} from '@scistream/core/internal';
 import { hostileText, hunt, nearly, refusalOf } from './hunt.js';
 
 const s = hunt('texts');

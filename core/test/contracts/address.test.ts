@@ -1,6 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { formatAddress, isHost, isLoopback, parseAddress, parsePort, SciStreamError } from '@scistream/core';
+import { formatAddress, isLoopback, parseAddress, parsePort, SciStreamError } from '@scistream/core';
+import { isHost } from '@scistream/core/internal';
 
 const s = suite('address');
 

@@ -1,7 +1,8 @@
 /** Deadlines and locks. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { KeyedLock, poll, within } from '@scistream/core';
+import { poll, within } from '@scistream/core';
+import { KeyedLock } from '@scistream/core/internal';
 import { eventually } from '@scistream/core/testing';
 
 const waiting = suite('waiting');

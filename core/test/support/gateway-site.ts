@@ -10,7 +10,6 @@ import {
   runtimeProvider,
   S2DSException,
   silentLogger,
-  type AnyProvider,
   type ContainerRef,
   type ContainerSpec,
   type PluginContext,
@@ -18,7 +17,7 @@ import {
   type ProxyInstance,
   type ProxyView,
 } from '@scistream/core';
-import { LocalGateway, GatewayStore, Providers, type GatewayStream } from '@scistream/core/internal';
+import { LocalGateway, GatewayStore, Providers, type GatewayStream, type AnyProvider } from '@scistream/core/internal';
 import { FakeRuntime, temporaryDirectory } from '@scistream/core/testing';
 
 const RANGE = { first: 21_100, last: 21_107 };
