@@ -9,9 +9,9 @@ import {
   parseIp,
   parseNetwork,
   parseName,
+  parseRole,
   specialOf,
   isHost,
-  parseRole,
   parseUid,
 } from '@scistream/core/internal';
 import { hostileText, hunt, nearly, refusalOf } from './hunt.js';

@@ -15,9 +15,6 @@ export type Action =
       readonly kind: 'request';
       /** The stream that would be created. It does not exist yet. */
       readonly stream: StreamRecord;
-      readonly connections: number;
-      /** ms; 0 requests the maximum. */
-      readonly lifetimeMs: number;
       readonly usage: Usage;
     }
   /** `list` is `view` as part of a list; the audit log omits it. */

@@ -6,7 +6,7 @@ import type { StreamTls } from '../contracts/stream.js';
 /** The part of a request that depends on the features of a proxy. */
 interface Needs {
   readonly transport: Transport;
-  readonly tls?: StreamTls;
+  readonly tls?: StreamTls | undefined;
   readonly sources?: readonly string[];
 }
 

@@ -4,6 +4,7 @@ import { LABELS, type ContainerRuntime, type ContainerSpec } from '../contracts/
 import type { PluginContext } from '../contracts/plugin.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
 import type { S2DSRequest } from '../contracts/s2ds.js';
+import { ROLE_CODES } from '../contracts/stream.js';
 import type { ProxyDescription, ProxyInstance, ProxyView } from './view.js';
 
 /** One instance of a stream. Several instances may share the listeners of a stream. */
@@ -48,7 +49,7 @@ export function viewOf(
 export function specHash(proxy: string, request: S2DSRequest, listeners: readonly ReservedListener[]): string {
   const { role, transport, tls, node, sources } = request;
   const addresses = listeners.map(({ address }) => formatAddress(address));
-  const parts = [proxy, role, transport, addresses, tls?.certificate, node, ...(sources ? [sources] : [])];
+  const parts = [proxy, ROLE_CODES[role], transport, addresses, tls?.certificate, node, ...(sources ? [sources] : [])];
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 16);
 }
 
@@ -71,7 +72,7 @@ export function specOf(
     [LABELS.gateway]: context.gateway,
     [LABELS.owner]: context.owner,
     [LABELS.uid]: uid,
-    [LABELS.role]: role,
+    [LABELS.role]: ROLE_CODES[role],
     [LABELS.proxy]: proxy,
     [LABELS.specHash]: specHash(proxy, request, listeners),
   };
