@@ -6,7 +6,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { makeCertificate } from '../../test/janus/certificate.js';
+import { makeCertificate } from '../../plugins/janus/test/emulator/certificate.js';
 import { freeRange } from '../../test/support/ports.js';
 import { Home } from './support/cli.js';
 

@@ -10,7 +10,7 @@ import {
   findEndpoint,
   socketEndpoint,
 } from '@scistream/plugin-dockersock';
-import { JanusSite } from '../janus/support.js';
+import { JanusSite } from '../../plugins/janus/test/support.js';
 import { engines, testEngine, type EngineInUse } from '../support/engine.js';
 
 /** What the programs of containers come from. */

@@ -7,8 +7,8 @@ import * as assert from 'uvu/assert';
 import { SciStreamError, silentLogger, type ErrorCode } from '@scistream/core';
 import { pluginContract } from '@scistream/core/testing';
 import plugin, { JanusOptions, JanusRuntime } from '@scistream/plugin-janus';
-import { fingerprintOf, makeCertificate } from './certificate.js';
-import { splitLikeShell } from './surface.js';
+import { fingerprintOf, makeCertificate } from './emulator/certificate.js';
+import { splitLikeShell } from './emulator/surface.js';
 
 const s = suite('janus, without containers');
 

@@ -4,9 +4,9 @@ import { LABELS, silentLogger, type ContainerSpec } from '@scistream/core';
 import { temporaryDirectory, type TemporaryDirectory } from '@scistream/core/testing';
 import { JanusOptions, JanusRuntime } from '@scistream/plugin-janus';
 import * as assert from 'uvu/assert';
-import { testEngine, type EngineInUse } from '../support/engine.js';
-import { fingerprintOf, makeCertificate } from './certificate.js';
-import { JanusEmulator } from './emulator.js';
+import { testEngine, type EngineInUse } from '../../../test/support/engine.js';
+import { fingerprintOf, makeCertificate } from './emulator/certificate.js';
+import { JanusEmulator } from './emulator/emulator.js';
 
 const PASSWORD = 'a password';
 

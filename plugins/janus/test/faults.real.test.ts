@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert';
 import { LABELS, SciStreamError, type ContainerRef, type ContainerSpec, type ErrorCode } from '@scistream/core';
 import { eventually } from '@scistream/core/testing';
 import type { JanusRuntime } from '@scistream/plugin-janus';
-import { makeCertificate } from './certificate.js';
+import { makeCertificate } from './emulator/certificate.js';
 import { withSite, type JanusSite } from './support.js';
 
 const s = suite('faults');
