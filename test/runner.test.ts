@@ -140,8 +140,8 @@ counting('prints what the contract kit reports as a table, with failed cases bel
     '| --- | --- |',
     '| a → b | 1/1 |',
     '',
-    '- carries: not tried, it is slow (haproxy on docker, relay on janus)',
-    '- carries: within limits, it loses bytes (a → b on process)',
+    '- carries: not run, it is slow (haproxy on docker, relay on janus)',
+    '- carries: weaker conditions, it loses bytes (a → b on process)',
     '',
     '- failed: relay on process: carries',
   ]);

@@ -14,7 +14,7 @@ import {
   proxyContract,
   tlsTrafficCases,
   type CreateS2DS,
-  type NotDemanded,
+  type SkippedCase,
   type ProxySetup,
   type RuntimeFixture,
   type TlsEnd,
@@ -32,7 +32,7 @@ interface ProxyEntry {
   /** See `ProxyContract.endsInTurn`. */
   readonly endsInTurn?: string;
   /** What need not work, and why. */
-  readonly except?: (runtime: RuntimeId) => readonly NotDemanded[];
+  readonly except?: (runtime: RuntimeId) => readonly SkippedCase[];
 }
 
 /** Where Debian's Nginx, which the image has, finds its stream module. */
@@ -44,8 +44,8 @@ const STUNNEL_LOSES_BYTES =
   'stunnel loses the last bytes of a direction that ends while it is blocked and the other one has ended ' +
   '(github.com/mtrojnar/stunnel/pull/23), so everybody waits with the end until all has arrived';
 
-const STUNNEL_BINDS_ANEW: NotDemanded = {
-  title: 'updates under load refuse no connection, and where supports.liveRetarget neither cut one nor lose a byte',
+const STUNNEL_BINDS_ANEW: SkippedCase = {
+  title: 'updates under load refuse no connection, and with supports.liveRetarget close none and lose no byte',
   reason: 'stunnel closes its listeners for a moment when it reads new targets, where it cannot inherit them',
 };
 
@@ -81,14 +81,14 @@ export type ProxyId = keyof typeof PROXIES;
 export type RuntimeId = keyof typeof RUNTIMES;
 
 /** What only takes time again: the programs, and the way of their bytes, are those of another column. */
-const SLOW: readonly NotDemanded[] = [
+const SLOW: readonly SkippedCase[] = [
   { title: 'carries 1 GiB unchanged', reason: 'takes long, and is tried on process and docker' },
 ];
-const SLOW_OVER_TLS: readonly NotDemanded[] = Object.keys(tlsTrafficCases)
+const SLOW_OVER_TLS: readonly SkippedCase[] = Object.keys(tlsTrafficCases)
   .filter((title) => !/passes the end|64 connections/.test(title))
   .map((title) => ({ title, reason: 'takes long, and is tried on process; without TLS it is tried here, too' }));
 
-function exceptions(proxy: ProxyId, runtime: RuntimeId): readonly NotDemanded[] {
+function exceptions(proxy: ProxyId, runtime: RuntimeId): readonly SkippedCase[] {
   const { except }: ProxyEntry = PROXIES[proxy];
   return [
     ...(except?.(runtime) ?? []),

@@ -1,6 +1,6 @@
 /**
- * What tests of SciStream and of its plugins build on: the contracts of plugins, proxies, runtimes and stores as tests for
- * any runner, and helpers. Uses nothing but Node.js, so a plugin needs no particular test framework.
+ * Test support for SciStream and its plugins: the contracts of plugins, proxies, runtimes and stores as tests for any
+ * runner, and helpers. It depends only on Node.js, so a plugin can use any test framework.
  */
 export { testCredentials } from './credentials.js';
 export type { TestCredentials } from './credentials.js';
@@ -18,7 +18,7 @@ export { expectCode, inProxyEnvironment, listener, ProxyEnvironment } from './pr
 export type { CreateS2DS, ProxySetup, StreamShape } from './proxy-environment.js';
 export { PairedS2DS } from './proxy-pair.js';
 export type { Pair } from './proxy-pair.js';
-export type { NotDemanded, TestFunction } from './report.js';
+export type { SkippedCase, TestFunction } from './report.js';
 export { RUNTIME_SCRIPTS, runtimeContract } from './runtime-contract.js';
 export type { RuntimeCases, RuntimeContract, TestProgram } from './runtime-contract.js';
 export { listeningOf, processFixture } from './runtime-fixture.js';

@@ -60,7 +60,7 @@ s('listeners keep their targets, counters and order, and the others theirs when 
     assert.equal(await heard(request), expected([4, 3, 2, 1, 0]));
     await eventually(async () => assert.equal(await counted(env, request), [2, 4, 6, 8, 10]), PATIENCE_MS);
 
-    env.succeed();
+    env.restart();
     assert.is(await env.s2ds.adopt(request, turned), true);
     await env.s2ds.updateTargets(uid, turned);
     assert.equal(await counted(env, request), [2, 4, 6, 8, 10]);
@@ -99,7 +99,7 @@ s('what runs is adopted, though it would be started in another number by now', a
     const before = await processes(env);
     for (const number of [1, LISTENERS]) {
       options = { processes: number };
-      env.succeed();
+      env.restart();
       assert.is(await env.s2ds.adopt(request, targets), true);
       assert.equal(await processes(env), before);
       assert.equal(await heard(request), expected([0, 1, 2, 3, 4]));
