@@ -79,7 +79,7 @@ s('a proxy is looked for where the configuration says it is, and its options are
 s('of an engine it is said whether there is no socket, nobody listens, or no answer comes', async ({ home }) => {
   const socket = join(home.path, 'engine.sock');
   const options = { runtimes: { dockersock: { socket } } };
-  assert.match((await listed(home, 'runtimes', 'dockersock', options)).missing?.what ?? '', 'There is no socket');
+  assert.match((await listed(home, 'runtimes', 'dockersock', options)).missing?.what ?? '', 'does not exist');
 
   // Somebody who listens and says nothing: the command must not wait for long, nor stay when it has given up.
   const silent = createServer((connection) => connection.on('error', () => undefined).resume()).listen(

@@ -10,7 +10,7 @@ export type { Endpoint, EndpointOptions, TlsFiles } from './endpoint.js';
 export { DockerOptions, DockersockOptions } from './options.js';
 export type { EngineOptions } from './options.js';
 
-/** The runtimes `docker` and `dockersock`: the same, found in two ways. */
+/** The runtimes `docker` and `dockersock`. They differ only in how they find the engine. */
 export default definePlugin({
   apiVersion: PLUGIN_API_VERSION,
   providers: [
