@@ -148,7 +148,11 @@ test('requests reach only a controller with a trusted certificate', async (site)
   await expectFailure('SCI_RUNTIME_UNREACHABLE', untrusted, site.runtime({ ca: file }).ping());
   await expectFailure('SCI_RUNTIME_UNREACHABLE', untrusted, site.runtime({ ca: undefined }).ping());
   const wrong = { ca: undefined, fingerprint: `sha256:${'0'.repeat(64)}` };
-  await expectFailure('SCI_RUNTIME_UNREACHABLE', /the fingerprint sha256:[0-9a-f]{64} instead of/, site.runtime(wrong).ping());
+  await expectFailure(
+    'SCI_RUNTIME_UNREACHABLE',
+    /the fingerprint sha256:[0-9a-f]{64} instead of/,
+    site.runtime(wrong).ping(),
+  );
   const missing = site.runtime({ ca: join(site.directory.path, 'missing') });
   await expectFailure('SCI_RUNTIME_UNREACHABLE', /CA file .*missing cannot be read \(ENOENT\)/, missing.ping());
   assert.equal(site.emulator.seen, []);
