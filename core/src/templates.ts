@@ -8,13 +8,13 @@ export interface Renderer {
 }
 
 /**
- * A renderer that looks for a template in each directory in turn. No HTML escaping (configuration files are not HTML),
- * so every value in a view must have been parsed into a type first; an undefined name is an error, not an empty string.
+ * Creates a renderer that searches the directories in order; undefined entries are skipped. Nothing is escaped, because
+ * configuration files are not HTML, so every value in a view must be a parsed type. An undefined name is an error.
  */
-export function createRenderer(directories: readonly string[]): Renderer {
+export function createRenderer(directories: readonly (string | undefined)[]): Renderer {
   // Loaded only where something is rendered: every command imports the contracts, and nunjucks takes 25 ms.
   const { Environment, FileSystemLoader } = createRequire(import.meta.url)('nunjucks') as typeof nunjucks;
-  const environment = new Environment(new FileSystemLoader([...directories]), {
+  const environment = new Environment(new FileSystemLoader(directories.filter((path) => path !== undefined)), {
     autoescape: false,
     throwOnUndefined: true,
     trimBlocks: true,

@@ -43,8 +43,8 @@ export interface ProxySetup {
   readonly paired?: { readonly far: CreateS2DS } | undefined;
 }
 
-/** Properties of a stream; default is one TCP listener on 127.0.0.1. */
-export interface StreamShape {
+/** Properties of a stream; default is one plain TCP listener on 127.0.0.1 with the role PROD. */
+export interface StreamShape extends Partial<Pick<StreamRequest, 'role' | 'tls' | 'sources'>> {
   readonly uid?: string;
   readonly count?: number;
   readonly host?: string;
@@ -126,12 +126,12 @@ export class ProxyEnvironment {
 
   /** Reserves ports for a stream without starting it. */
   async reserve(shape: StreamShape = {}): Promise<StreamRequest> {
-    const { uid = randomUUID(), count = 1, host = this.hosts.v4, transport = 'tcp' } = shape;
+    const { uid = randomUUID(), count = 1, host = this.hosts.v4, transport = 'tcp', role = 'PROD', ...rest } = shape;
     const placement = await this.runtime.place?.(uid);
     const where = placement ? { host: placement.wan, remote: true } : { host };
     const listeners = await this.#allocator.allocate({ uid, transport, count, ...where });
     const node = placement ? { node: placement.node } : {};
-    const request: StreamRequest = { uid, role: 'PROD', transport, listeners, ...node };
+    const request: StreamRequest = { uid, role, transport, listeners, ...node, ...rest };
     this.#requests.push(request);
     return request;
   }

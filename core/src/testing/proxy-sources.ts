@@ -95,7 +95,7 @@ export const tlsSourceCases: ProxyCases = {
     assert.ok(env.s2ds instanceof PairedS2DS);
     const { far } = env.s2ds;
     const credentials = await testCredentials();
-    const request = { ...(await env.reserve()), tls: credentials.PROD, sources: SOURCES };
+    const request = await env.reserve({ tls: credentials.PROD, sources: SOURCES });
     if (!far.supports.sources) return void (await expectCode('SCI_PROXY_UNSUPPORTED', far.start(request)));
     await far.start(request);
     try {
@@ -113,7 +113,7 @@ export const tlsSourceCases: ProxyCases = {
 
 /** Starts a stream that accepts only the friend; undefined if the proxy does not support sources and said so. */
 async function started(env: ProxyEnvironment, transport: 'tcp' | 'udp' = 'tcp'): Promise<StreamRequest | undefined> {
-  const request = { ...(await env.reserve({ transport })), sources: SOURCES };
+  const request = await env.reserve({ transport, sources: SOURCES });
   if (env.s2ds.supports.sources) {
     await env.s2ds.start(request);
     return request;

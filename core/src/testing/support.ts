@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ContainerRuntime } from '../container-runtime.js';
+import type { ContainerRuntime, RuntimeCapabilities } from '../container-runtime.js';
 import { silentLogger, type Logger } from '../logger.js';
 import { PLUGIN_API_VERSION, type PluginContext } from '../plugin.js';
 import { VERSION } from '../version.js';
@@ -68,4 +68,16 @@ export function testContext(options: {
       for (const close of closers.splice(0).reverse()) await close();
     },
   };
+}
+
+/** The same runtime with other capabilities, for example without `dial`, as for programs on another machine. */
+export function withSupports(runtime: ContainerRuntime, changes: Partial<RuntimeCapabilities>): ContainerRuntime {
+  const supports = { ...runtime.supports, ...changes };
+  return new Proxy(runtime, {
+    get(target, key) {
+      if (key === 'supports') return supports;
+      const value: unknown = Reflect.get(target, key, target);
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
+  });
 }

@@ -1,10 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import { constants } from 'node:os';
 import type Docker from 'dockerode';
-import { LABELS, type ContainerState } from '@scistream/core';
-
-/** Offset that shells and init programs add to the number of the signal that ended a program. */
-const SIGNALLED = 128;
+import { exitOf, LABELS, type ContainerState } from '@scistream/core';
 
 /** Whether a container is an instance of SciStream. */
 export const isManaged = (labels: Readonly<Record<string, string>> | undefined): boolean =>
@@ -25,14 +21,7 @@ export async function stateOf(container: Docker.ContainerInspectInfo, local: boo
     return { ...state, status: 'running', ...(pid === undefined ? {} : { pid }) };
   }
   if (isFresh(container)) return { ...state, status: 'created' };
-  return { ...state, status: 'exited', exit: exitOf(State) };
-}
-
-function exitOf({ ExitCode, OOMKilled }: Docker.ContainerInspectInfo['State']): string {
-  const number = ExitCode - SIGNALLED;
-  const signal = Object.entries(constants.signals).find(([, value]) => value === number)?.[0];
-  if (signal === undefined) return `exit code ${ExitCode}`;
-  return `signal ${signal}${OOMKilled ? ' (out of memory)' : ''}`;
+  return { ...state, status: 'exited', exit: `${exitOf(State.ExitCode)}${State.OOMKilled ? ' (out of memory)' : ''}` };
 }
 
 /** Pid of the child of the container's init program, or of the first process without an init program. */

@@ -6,8 +6,8 @@ export { countersOf } from './counters.js';
 export { HaproxyContainer } from './haproxy-container.js';
 export { progressOf } from './master.js';
 export { HaproxyOptions } from './options.js';
-export { renderConfig, renderFiles, type Mode } from './render.js';
-export { ask, isRetargeted, RUNTIME_SOCKET } from './runtime-socket.js';
+export { renderConfig, renderFiles } from './render.js';
+export { ask, isRetargeted } from './runtime-socket.js';
 
 /** The proxy `haproxy`. */
 export default definePlugin({

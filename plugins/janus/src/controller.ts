@@ -14,7 +14,7 @@ const Created = z.record(z.string(), z.looseObject({ id: z.number() }));
 const Text = z.looseObject({ response: z.string() });
 
 /** Parameters of a new session. */
-export interface SessionWish {
+interface SessionWish {
   readonly node: string;
   readonly image: string;
   readonly profile: string;
@@ -24,7 +24,7 @@ export interface SessionWish {
 }
 
 /** Settings of a host profile. */
-export type ProfileSettings = Readonly<Record<string, unknown>>;
+type ProfileSettings = Readonly<Record<string, unknown>>;
 
 const part = encodeURIComponent;
 const profilePath = (name: string): string => `/profiles/host/${part(name)}`;

@@ -4,7 +4,7 @@ import { checkName, encode, PART, parts } from './environment.js';
 import * as scripts from './scripts.js';
 
 /** Runs a script in the container of an instance. */
-export type RunScript = (script: string, args: readonly string[]) => Promise<ExecResult>;
+type RunScript = (script: string, args: readonly string[]) => Promise<ExecResult>;
 
 /**
  * Replaces files in containers, each atomically. Only changed files are sent, because every user on the node can

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
+  exitOf,
   LABELS,
   messageOf,
   S2DSException,
@@ -219,7 +220,7 @@ export class JanusRuntime implements ContainerRuntime {
     const asked = this.#shell.script(container, scripts.STOP, [tenths], graceMs + COMMAND_TIMEOUT_MS);
     const gone = await asked.then(
       ({ stdout }) => {
-        if (stdout.trim()) this.#exits.set(ref.name, sessions.exitOf(Number(stdout)));
+        if (stdout.trim()) this.#exits.set(ref.name, exitOf(Number(stdout)));
         return false;
       },
       (error: unknown) => {

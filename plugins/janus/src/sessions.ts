@@ -1,5 +1,4 @@
-import { constants } from 'node:os';
-import { quote, S2DSException, type ContainerState } from '@scistream/core';
+import { exitOf, quote, S2DSException, type ContainerState } from '@scistream/core';
 import { z } from 'zod';
 import { failed } from './failures.js';
 import type { Container, ProgramStatus } from './shell.js';
@@ -73,12 +72,6 @@ export const lastWords = (log: string): string => (log.trim() ? `; its last outp
 export function stateFrom(program: ProgramStatus): Pick<ContainerState, 'status' | 'exit'> {
   if (program.status !== 'exited') return { status: program.status };
   return { status: 'exited', exit: exitOf(program.code) };
-}
-
-/** How a program ended, from its exit code in a shell. */
-export function exitOf(code: number): string {
-  const signal = Object.entries(constants.signals).find(([, number]) => number === code - 128)?.[0];
-  return signal === undefined ? `exit code ${code}` : `signal ${signal}`;
 }
 
 /** The error for a program that is missing in an image. */

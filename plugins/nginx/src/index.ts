@@ -5,7 +5,6 @@ import { NginxOptions } from './options.js';
 export { NginxContainer, renderConfig } from './nginx-container.js';
 export { NginxOptions } from './options.js';
 export { readLog, reloadState } from './worker-log.js';
-export type { WorkerLog } from './worker-log.js';
 
 /** The proxy `nginx`. */
 export default definePlugin({
