@@ -10,32 +10,20 @@ import {
   type StreamRecord,
 } from '@scistream/core';
 import { NameLookups, RulesPolicy, type Placing, type Resolver } from '@scistream/core/server';
-import { temporaryDirectory } from '@scistream/core/testing';
+import { temporaryDirectory, testRecord } from '@scistream/core/testing';
 
 export const ALICE: Identity = { issuer: 'token', subject: 'alice', admin: false };
 export const BOB: Identity = { issuer: 'token', subject: 'bob', admin: false };
 export const ROOT: Identity = { issuer: 'token', subject: 'root', admin: true };
 
 export const STREAM: StreamRecord = {
-  uid: 'stream-0001',
-  version: 1,
-  name: '',
-  role: 'PROD',
-  state: 'reserving',
+  ...testRecord('stream-0001'),
   owner: 'token:alice',
   gateway: 'dtn1',
   proxy: '',
   runtime: '',
-  transport: 'tcp',
   encryption: 'tls',
   listeners: [],
-  announced: [],
-  targets: [],
-  bitsPerSecond: 0,
-  rateEnforced: false,
-  legacyRate: 0,
-  createdAt: '2026-01-01T00:00:00.000Z',
-  expiresAt: '2026-01-02T00:00:00.000Z',
 };
 
 type Request = Extract<Action, { kind: 'request' }>;
@@ -65,7 +53,7 @@ export const names =
 export const placing: Placing = ({ proxy, runtime }) =>
   Promise.resolve({ proxy: proxy || 'relay', runtime: runtime || 'process' });
 
-/** A policy with these rules, as JSON, which YAML contains. */
+/** A policy with these rules, written as JSON, which is valid YAML. */
 export async function policyOf(rules: readonly object[], resolver: Resolver = noNames): Promise<RulesPolicy> {
   const directory = await temporaryDirectory();
   const file = join(directory.path, 'policy.yaml');
@@ -75,7 +63,7 @@ export async function policyOf(rules: readonly object[], resolver: Resolver = no
   return policy;
 }
 
-/** `yes`, or the code and all that is said. */
+/** `yes`, or the code, message and suggestions of the error. */
 export async function answer(check: Promise<Granted>): Promise<string> {
   try {
     await check;
