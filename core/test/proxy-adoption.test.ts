@@ -3,19 +3,19 @@ import type { StreamRequest } from '@scistream/core';
 import { eventually, expectCode } from '@scistream/core/testing';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { A, B, Fixture, InThree, InTwo, Rereading, Told } from './support/tiny-proxy.js';
+import { A, B, Fixture, ThreeInstances, TwoInstances, Reloading, Retargetable } from './support/tiny-proxy.js';
 
 const s = suite('adoption of proxies');
 
 s('adopts what runs as asked, touches nothing of it, and carries on', async () => {
-  const it = new Fixture(Told);
+  const it = new Fixture(Retargetable);
   await it.start();
   const later = it.runtime.another();
   const heir = it.on(later);
   assert.is(await heir.adopt(it.request, [A]), true);
   assert.equal(later.calls, []);
   await heir.updateTargets(it.request.uid, [B]);
-  assert.equal(heir.told, [[B]]);
+  assert.equal(heir.targetsSeen, [[B]]);
   assert.equal(await it.log(), ['serves nowhere']);
 });
 
@@ -28,15 +28,15 @@ function withListeners({ listeners, ...request }: StreamRequest, ports: readonly
 }
 
 s('adopts as many instances as there are, whatever the configuration says by now', async () => {
-  const it = new Fixture(InTwo);
+  const it = new Fixture(TwoInstances);
   const request = withListeners(it.request, [1, 2, 3, 4, 5]);
   await it.proxy.start(request);
   const later = it.runtime.another();
-  const heir = it.on(later, InThree);
+  const heir = it.on(later, ThreeInstances);
   assert.is(await heir.adopt(request, []), true);
   assert.equal(later.calls, []);
   await heir.updateTargets(request.uid, [A, B]);
-  assert.equal(heir.told, [
+  assert.equal(heir.targetsSeen, [
     [A, A, A],
     [B, B],
   ]);
@@ -47,7 +47,7 @@ s('adopts as many instances as there are, whatever the configuration says by now
 for (const how of ['has ended', 'is gone'])
   for (const lost of [0, 1, 2])
     s(`starts again what ${how} of a stream, number ${lost} of three, and touches nothing of what runs`, async () => {
-      const it = new Fixture(InThree);
+      const it = new Fixture(ThreeInstances);
       const request = withListeners(it.request, [1, 2, 3, 4, 5]);
       await it.proxy.start(request);
       const name = (await it.runtime.list({})).map((one) => one.name).find((one) => one.endsWith(`-${lost}`)) ?? '';
@@ -57,7 +57,7 @@ for (const how of ['has ended', 'is gone'])
 
       const later = it.runtime.another();
       // With a configuration that says two by now.
-      const heir = it.on(later, InTwo);
+      const heir = it.on(later, TwoInstances);
       assert.is(await heir.adopt(request, [B]), true);
       await eventually(async () => {
         const { state, restarts } = await heir.status(request.uid);
@@ -74,12 +74,12 @@ for (const how of ['has ended', 'is gone'])
     });
 
 s('adopts what runs beside an instance that was started otherwise, which is made anew', async () => {
-  const it = new Fixture(InTwo);
+  const it = new Fixture(TwoInstances);
   const request = withListeners(it.request, [1, 2, 3]);
   await it.proxy.start(request);
   await it.abandon();
   const later = it.runtime.another();
-  const heir = it.on(later, InTwo);
+  const heir = it.on(later, TwoInstances);
   // Instance 0 had 1 and 3, and instance 1 had 2.
   assert.is(await heir.adopt(withListeners(it.request, [1, 2, 4]), []), true);
   await eventually(async () => assert.is((await heir.status(request.uid)).restarts, 1));
@@ -88,7 +88,7 @@ s('adopts what runs beside an instance that was started otherwise, which is made
 });
 
 s('adopts nothing that has ended or listens elsewhere, and removes it', async () => {
-  const it = new Fixture(Rereading);
+  const it = new Fixture(Reloading);
   await it.proxy.start(it.request);
   await it.abandon();
   const elsewhere = it.request.listeners.map((listener) => ({

@@ -3,12 +3,12 @@ import { S2DSException, type ContainerState } from '@scistream/core';
 import { eventually, expectCode } from '@scistream/core/testing';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { A, B, Fixture, REFUSED, Rereading, Told, UNLOVED, type Mistaken } from './support/tiny-proxy.js';
+import { A, B, Fixture, REFUSED, Reloading, Retargetable, UNUSABLE, type FaultyRuntime } from './support/tiny-proxy.js';
 
 const s = suite('proxy container');
 
 s('start makes the files, checks them, lets the port go, and only then runs the program', async () => {
-  const it = new Fixture(Rereading);
+  const it = new Fixture(Reloading);
   await it.proxy.start(it.request);
   assert.equal(it.happened(), ['create', 'exec tiny tiny.cfg', 'letGo', 'start tiny', 'letGo']);
   assert.equal(await it.log(), ['serves nowhere']);
@@ -17,7 +17,7 @@ s('start makes the files, checks them, lets the port go, and only then runs the 
 });
 
 s('an update checks the new file beside the old one before it replaces it and reloads', async () => {
-  const it = new Fixture(Rereading);
+  const it = new Fixture(Reloading);
   await it.start();
   await it.update(B);
   const expected = ['put tiny.cfg.next', 'exec tiny tiny.cfg.next', 'put tiny.cfg', 'signal SIGHUP'];
@@ -26,7 +26,7 @@ s('an update checks the new file beside the old one before it replaces it and re
 });
 
 s('an update that the checker refuses never reaches the file that is in use', async () => {
-  const it = new Fixture(Rereading);
+  const it = new Fixture(Reloading);
   await it.start();
   await expectCode('SCI_PROXY_CONFIG_INVALID', it.update(REFUSED));
   const [first, second, ...rest] = it.happened();
@@ -37,42 +37,42 @@ s('an update that the checker refuses never reaches the file that is in use', as
   assert.is((await it.proxy.status(it.request.uid)).state, 'running');
 });
 
-s('a proxy that can be told is told, its files follow, and nothing is reloaded', async () => {
-  const it = new Fixture(Told);
+s('a retargetable proxy receives new targets and files without a reload', async () => {
+  const it = new Fixture(Retargetable);
   await it.start();
   await it.update(B);
   assert.equal(it.happened(), ['put tiny.cfg']);
-  assert.equal(it.proxy.told, [[A], [B]]);
+  assert.equal(it.proxy.targetsSeen, [[A], [B]]);
   assert.equal(await it.log(), ['serves nowhere']);
 });
 
 s('a proxy that cannot be told after all reads its files again', async () => {
-  const it = new Fixture(Told);
+  const it = new Fixture(Retargetable);
   await it.start();
-  it.proxy.canBeTold = false;
+  it.proxy.retargets = false;
   await it.update(B);
   assert.is(it.happened().at(-1), 'signal SIGHUP');
   assert.is((await it.log()).at(-1), 'follows 192.0.2.2:2');
 });
 
 s('a proxy that refuses what it is told is told the old targets again', async () => {
-  const it = new Fixture(Told);
+  const it = new Fixture(Retargetable);
   await it.start();
   let refusal: unknown;
-  await it.update(UNLOVED).catch((error: unknown) => (refusal = error));
-  assert.match(String(refusal), /it will not have it/);
-  assert.equal(it.proxy.told, [[A], [A]]);
+  await it.update(UNUSABLE).catch((error: unknown) => (refusal = error));
+  assert.match(String(refusal), /target rejected/);
+  assert.equal(it.proxy.targetsSeen, [[A], [A]]);
 });
 
 s('a start that fails at any step leaves nothing', async () => {
-  const refused = new Fixture(Rereading);
+  const refused = new Fixture(Reloading);
   const uid = refused.request.uid;
   refused.begin = (self) => self.exit(1);
   await expectCode('SCI_PROXY_NOT_READY', refused.proxy.start(refused.request));
   await expectCode('SCI_STREAM_NOT_FOUND', refused.proxy.status(uid));
   assert.equal(await refused.runtime.list({}), []);
 
-  const aborted = new Fixture(Rereading);
+  const aborted = new Fixture(Reloading);
   const abort = new AbortController();
   aborted.begin = () => abort.abort(new Error('enough'));
   let reason: unknown;
@@ -82,7 +82,7 @@ s('a start that fails at any step leaves nothing', async () => {
 });
 
 s('a program that ends by itself is checked and started again with its present targets', async () => {
-  const it = new Fixture(Told);
+  const it = new Fixture(Retargetable);
   await it.start();
   await it.update(B);
   it.happened();
@@ -93,18 +93,18 @@ s('a program that ends by itself is checked and started again with its present t
   assert.equal(await it.log(), ['serves 192.0.2.2:2']);
 });
 
-const MISTAKES: Readonly<Record<string, (runtime: Mistaken) => Promise<ContainerState>>> = {
+const MISTAKES: Readonly<Record<string, (runtime: FaultyRuntime) => Promise<ContainerState>>> = {
   'cannot tell how it is': () => Promise.reject(new Error('too many open files')),
   'says too early that it has ended': async (runtime) =>
     await runtime.inspect((await runtime.list({}))[0] ?? { name: '' }),
 };
 for (const [what, mistake] of Object.entries(MISTAKES)) {
   s(`a program whose runtime ${what} is left alone, and watched on`, async () => {
-    const it = new Fixture(Told);
+    const it = new Fixture(Retargetable);
     // The first to ask is who waits until it is ready.
-    it.runtime.mistakes = [undefined, mistake];
+    it.runtime.faults = [undefined, mistake];
     await it.start();
-    await eventually(() => assert.is(it.runtime.mistakes.length, 0));
+    await eventually(() => assert.is(it.runtime.faults.length, 0));
     const { state, restarts } = await it.proxy.status(it.request.uid);
     assert.equal([state, restarts, it.happened()], ['running', 0, []]);
     for (const instance of await it.runtime.list({})) it.runtime.kill(instance);
@@ -113,7 +113,7 @@ for (const [what, mistake] of Object.entries(MISTAKES)) {
 }
 
 s('pauses grow from death to death, and the sixth in a minute is the last', async () => {
-  const it = new Fixture(Told);
+  const it = new Fixture(Retargetable);
   await it.start();
   const ended = it.proxy.ended(it.request.uid);
   const pauses: number[] = [];
@@ -140,7 +140,7 @@ s('deaths are counted by a clock that nobody sets', async () => {
   let ahead = 0;
   Date.now = () => now() + (ahead += 3_600_000);
   try {
-    const it = new Fixture(Told);
+    const it = new Fixture(Retargetable);
     await it.start();
     it.begin = (self) => self.exit(1);
     for (const instance of await it.runtime.list({})) it.runtime.kill(instance);
@@ -152,7 +152,7 @@ s('deaths are counted by a clock that nobody sets', async () => {
 
 for (const code of ['SCI_RUNTIME_UNREACHABLE', 'SCI_RUNTIME_FAILED'] as const)
   s(`what fails with ${code} is no death of the program, and is tried until it works`, async () => {
-    const it = new Fixture(Told);
+    const it = new Fixture(Retargetable);
     const { uid } = it.request;
     await it.start();
     it.runtime.failure = new S2DSException(code, 'The engine does not answer.');
@@ -175,7 +175,7 @@ for (const code of ['SCI_RUNTIME_UNREACHABLE', 'SCI_RUNTIME_FAILED'] as const)
   });
 
 s('a release ends the wait for a runtime that is away', async () => {
-  const it = new Fixture(Told);
+  const it = new Fixture(Retargetable);
   await it.start();
   it.runtime.failure = new S2DSException('SCI_RUNTIME_UNREACHABLE', 'The engine does not answer.');
   for (const instance of await it.runtime.list({})) it.runtime.kill(instance);
@@ -186,7 +186,7 @@ s('a release ends the wait for a runtime that is away', async () => {
 });
 
 s('a program that ends while it is started again and again is given up', async () => {
-  const it = new Fixture(Told);
+  const it = new Fixture(Retargetable);
   await it.start();
   it.begin = (self) => self.exit(1);
   for (const instance of await it.runtime.list({})) it.runtime.kill(instance);
@@ -196,7 +196,7 @@ s('a program that ends while it is started again and again is given up', async (
 });
 
 s('a release ends the wait for the next start', async () => {
-  const it = new Fixture(Told);
+  const it = new Fixture(Retargetable);
   await it.start();
   it.begin = (self) => self.exit(1);
   for (const instance of await it.runtime.list({})) it.runtime.kill(instance);
@@ -207,7 +207,7 @@ s('a release ends the wait for the next start', async () => {
 });
 
 s('a release that comes during the start ends the stream for good', async () => {
-  const it = new Fixture(Told);
+  const it = new Fixture(Retargetable);
   const { uid } = it.request;
   await Promise.all([it.proxy.start(it.request), it.proxy.release(uid)]);
   // What comes after it for the same uid waits for all that the release has left behind.

@@ -41,12 +41,12 @@ const NGINX_STREAM = '/usr/lib/nginx/modules/ngx_stream_module.so';
 const moduleOf = ({ runtime }: PluginContext): object => (runtime.supports.images ? { module: NGINX_STREAM } : {});
 
 const STUNNEL_LOSES_BYTES =
-  'stunnel loses the last bytes of a direction that ends while it is blocked and the other one has ended ' +
-  '(github.com/mtrojnar/stunnel/pull/23), so everybody waits with the end until all has arrived';
+  'stunnel loses the last bytes of a direction that ends while blocked after the other one has ended ' +
+  '(github.com/mtrojnar/stunnel/pull/23), so senders end only after all bytes have arrived';
 
-const STUNNEL_BINDS_ANEW: SkippedCase = {
+const STUNNEL_REBINDS: SkippedCase = {
   title: 'updates under load refuse no connection, and with supports.liveRetarget close none and lose no byte',
-  reason: 'stunnel closes its listeners for a moment when it reads new targets, where it cannot inherit them',
+  reason: 'stunnel briefly closes its listeners during a reload if it cannot inherit them',
 };
 
 /** Rows. */
@@ -65,7 +65,7 @@ const PROXIES = {
     create: (context) => new StunnelContainer(context, StunnelOptions.parse({ image: IMAGE })),
     holds: () => false,
     endsInTurn: STUNNEL_LOSES_BYTES,
-    except: (runtime) => (runtime === 'process' ? [] : [STUNNEL_BINDS_ANEW]),
+    except: (runtime) => (runtime === 'process' ? [] : [STUNNEL_REBINDS]),
   },
 } as const satisfies Readonly<Record<string, ProxyEntry>>;
 
@@ -80,13 +80,13 @@ const RUNTIMES = {
 export type ProxyId = keyof typeof PROXIES;
 export type RuntimeId = keyof typeof RUNTIMES;
 
-/** What only takes time again: the programs, and the way of their bytes, are those of another column. */
+/** Slow cases whose programs and data path are already covered by another column. */
 const SLOW: readonly SkippedCase[] = [
-  { title: 'carries 1 GiB unchanged', reason: 'takes long, and is tried on process and docker' },
+  { title: 'carries 1 GiB unchanged', reason: 'slow; it runs on process and docker' },
 ];
 const SLOW_OVER_TLS: readonly SkippedCase[] = Object.keys(tlsTrafficCases)
   .filter((title) => !/passes the end|64 connections/.test(title))
-  .map((title) => ({ title, reason: 'takes long, and is tried on process; without TLS it is tried here, too' }));
+  .map((title) => ({ title, reason: 'slow; it runs on process, and here without TLS' }));
 
 function exceptions(proxy: ProxyId, runtime: RuntimeId): readonly SkippedCase[] {
   const { except }: ProxyEntry = PROXIES[proxy];

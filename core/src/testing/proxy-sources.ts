@@ -15,10 +15,10 @@ import { PairedS2DS } from './proxy-pair.js';
 import { eventually } from './support.js';
 
 /** Two addresses of this machine, so that connections have two sources. */
-const FRIEND = '127.0.0.1';
-const STRANGER = '127.0.0.2';
-/** The networks of the friend and two unused ones. The stranger is in none of them. */
-const SOURCES = ['192.0.2.0/24', '2001:db8::/32', `${FRIEND}/32`];
+const ALLOWED = '127.0.0.1';
+const DENIED = '127.0.0.2';
+/** The network of ALLOWED and two unused ones. DENIED is in none of them. */
+const SOURCES = ['192.0.2.0/24', '2001:db8::/32', `${ALLOWED}/32`];
 const DEADLINE_MS = 30_000;
 
 /** Source networks of a stream: `supports.sources`, or an error. */
@@ -28,22 +28,22 @@ export const sourceCases: ProxyCases = {
     const request = await started(env);
     if (!request) return;
     const address = listener(request);
-    if (env.holds) await expectCut(address);
+    if (env.holds) await expectClosed(address);
     await env.s2ds.updateTargets(request.uid, [target.address]);
-    await expectCut(address);
-    assert.equal(await hello(address, FRIEND), 'ahello');
+    await expectClosed(address);
+    assert.equal(await hello(address, ALLOWED), 'ahello');
 
     const second = await Target.listen(env, 'b');
     await env.s2ds.updateTargets(request.uid, [second.address]);
-    await expectCut(address);
-    assert.equal(await hello(address, FRIEND), 'bhello');
+    await expectClosed(address);
+    assert.equal(await hello(address, ALLOWED), 'bhello');
 
     env.restart();
     assert.equal(await env.s2ds.adopt(request, [second.address]), true);
-    await expectCut(address);
-    assert.equal(await hello(address, FRIEND), 'bhello');
-    assert.equal(target.accepted, 1, 'the target saw a stranger');
-    assert.equal(second.accepted, 2, 'the target saw a stranger');
+    await expectClosed(address);
+    assert.equal(await hello(address, ALLOWED), 'bhello');
+    assert.equal(target.accepted, 1, 'the target accepted a denied client');
+    assert.equal(second.accepted, 2, 'the target accepted a denied client');
     if (!env.s2ds.supports.statistics) return;
     await eventually(async () => {
       const [counted] = (await env.s2ds.status(request.uid)).listeners;
@@ -70,21 +70,21 @@ export const sourceCases: ProxyCases = {
       heard.push(message.toString());
       server.send(message, from.port, from.address);
     });
-    const [friend, stranger] = [await datagrams(FRIEND), await datagrams(STRANGER)];
+    const [allowed, denied] = [await datagrams(ALLOWED), await datagrams(DENIED)];
     try {
       await env.s2ds.updateTargets(request.uid, [{ host: env.hosts.v4, port: server.address().port }]);
       let answers = 0;
-      friend.on('message', () => (answers += 1));
+      allowed.on('message', () => (answers += 1));
       const { host, port } = listener(request);
       await eventually(() => {
-        // The stranger sends first, so that its datagram would arrive earlier.
-        stranger.send('stranger', port, host);
-        friend.send('friend', port, host);
-        assert.ok(answers > 2, 'datagrams of the friend do not come back');
+        // The denied client sends first, so that its datagram would arrive earlier.
+        denied.send('denied', port, host);
+        allowed.send('allowed', port, host);
+        assert.ok(answers > 2, 'datagrams of the allowed client do not come back');
       }, DEADLINE_MS);
-      assert.ok(!heard.includes('stranger'), 'a datagram of the stranger arrived');
+      assert.ok(!heard.includes('denied'), 'a datagram of the denied client arrived');
     } finally {
-      for (const socket of [server, friend, stranger]) socket.close();
+      for (const socket of [server, allowed, denied]) socket.close();
     }
   },
 };
@@ -102,16 +102,16 @@ export const tlsSourceCases: ProxyCases = {
       const target = await Target.listen(env, 'a');
       await far.updateTargets(request.uid, [target.address]);
       const address = listener(request);
-      assert.equal(await secureHello(address, STRANGER, credentials.CONS), 'cut');
-      assert.equal(await secureHello(address, FRIEND, credentials.CONS), 'a');
-      assert.equal(target.accepted, 1, 'the target saw a stranger');
+      assert.equal(await secureHello(address, DENIED, credentials.CONS), 'closed');
+      assert.equal(await secureHello(address, ALLOWED, credentials.CONS), 'a');
+      assert.equal(target.accepted, 1, 'the target accepted a denied client');
     } finally {
       await far.release(request.uid);
     }
   },
 };
 
-/** Starts a stream that accepts only the friend; undefined if the proxy does not support sources and said so. */
+/** Starts a stream that accepts only ALLOWED; undefined if the proxy does not support sources and said so. */
 async function started(env: ProxyEnvironment, transport: 'tcp' | 'udp' = 'tcp'): Promise<StreamRequest | undefined> {
   const request = await env.reserve({ transport, sources: SOURCES });
   if (env.s2ds.supports.sources) {
@@ -167,12 +167,12 @@ async function secureHello(address: Address, who: string, { certificate, key }: 
     socket.destroy();
   });
   await closed(socket);
-  return heard || 'cut';
+  return heard || 'closed';
 }
 
-/** Asserts that a stranger receives nothing and is disconnected. The kernel may accept the connection first. */
-async function expectCut(address: Address): Promise<void> {
-  const socket = from(STRANGER, address);
+/** Asserts that a denied client receives nothing and is disconnected. The kernel may accept the connection first. */
+async function expectClosed(address: Address): Promise<void> {
+  const socket = from(DENIED, address);
   let heard = '';
   let why: unknown;
   socket.on('data', (chunk: Buffer) => (heard += chunk.toString()));
@@ -180,7 +180,7 @@ async function expectCut(address: Address): Promise<void> {
   socket.on('end', () => socket.destroy());
   socket.write('hello');
   await closed(socket);
-  assert.equal(heard, '', 'a stranger was answered');
+  assert.equal(heard, '', 'a denied client received data');
   assert.notEqual(why, 'ECONNREFUSED', 'nothing listens, so nothing was tested');
 }
 

@@ -44,10 +44,10 @@ export const tlsSafetyCases: ProxyCases = {
     const far = listener(env.pair(uid).far);
     const foreign = (await testCredentials()).CONS;
     for (const credentials of [undefined, foreign, 'plain'] as const) {
-      assert.equal(await strangerHears(far, credentials), '');
+      assert.equal(await receivedBy(far, credentials), '');
     }
-    assert.equal(heard, 0, 'bytes of a stranger reached the target');
-    assert.match(await strangerHears(far, env.pair(uid).credentials.CONS), /^secret/);
+    assert.equal(heard, 0, 'bytes of an unauthenticated peer reached the target');
+    assert.match(await receivedBy(far, env.pair(uid).credentials.CONS), /^secret/);
     (await env.dial(address)).write('x');
     await eventually(() => assert.ok(heard > 0, 'the target receives bytes of a valid peer'));
   },
@@ -124,7 +124,7 @@ function secure({ host, port }: Address, tls: Partial<StreamTls> | undefined, ve
 }
 
 /** What a client receives that connects to an encrypted listener and sends immediately; empty if it is disconnected. */
-async function strangerHears(far: Address, who: StreamTls | 'plain' | undefined): Promise<string> {
+async function receivedBy(far: Address, who: StreamTls | 'plain' | undefined): Promise<string> {
   const socket = who === 'plain' ? await dial(far) : secure(far, who);
   let heard = '';
   // A rejected connection may end with an error.

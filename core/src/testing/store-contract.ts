@@ -84,7 +84,7 @@ const cases: Readonly<Record<string, Case>> = {
     );
     await store.update('a', 2, { uid: 'b', version: 99 });
     assert.deepEqual([(await store.get('a'))?.version, await store.get('b')], [3, undefined]);
-    await expectCode('SCI_STREAM_NOT_FOUND', store.update('nobody', 1, {}));
+    await expectCode('SCI_STREAM_NOT_FOUND', store.update('unknown', 1, {}));
   },
 
   'rejects a uid until its stream has ended': async (store) => {
@@ -108,7 +108,7 @@ const cases: Readonly<Record<string, Case>> = {
     await store.note('a', event('adopted', 'once'));
     assert.deepEqual(await store.events('a'), [event('requested'), event('reserved'), event('adopted', 'once')]);
     assert.deepEqual(await store.events('b'), [event('requested', 'of b')]);
-    await expectCode('SCI_STREAM_NOT_FOUND', store.note('nobody', event('hello')));
+    await expectCode('SCI_STREAM_NOT_FOUND', store.note('unknown', event('hello')));
     await store.delete('a');
     assert.deepEqual(await store.events('a'), []);
   },

@@ -40,8 +40,8 @@ class Tiny extends ProxyContainer {
 
   protected override async retarget({ view }: ProxyInstance): Promise<boolean> {
     const port = view.targets[0]?.port ?? 0;
-    await this.site.beforeTelling(port);
-    this.site.told.push(port);
+    await this.site.beforeRetarget(port);
+    this.site.retargeted.push(port);
     return true;
   }
 
@@ -54,7 +54,7 @@ class Tiny extends ProxyContainer {
 }
 
 /** A runtime that may be unreachable. */
-class Shaky extends FakeRuntime {
+class FaultyRuntime extends FakeRuntime {
   away = false;
   /** Called after an instance was started. */
   started: () => Promise<void> = () => Promise.resolve();
@@ -81,14 +81,14 @@ class Shaky extends FakeRuntime {
 
 /** Successive gateways with one state directory and one runtime. */
 export class Site {
-  readonly runtime = new Shaky({ programs: { tiny: () => undefined } });
+  readonly runtime = new FaultyRuntime({ programs: { tiny: () => undefined } });
   /** Providers of the gateway besides the default ones. */
   extras: AnyProvider[] = [runtimeProvider({ id: 'shaky', options, create: () => this.runtime })];
 
   /** Called before a proxy receives its targets, with the port of the first. */
-  beforeTelling: (port: number) => Promise<void> = () => Promise.resolve();
+  beforeRetarget: (port: number) => Promise<void> = () => Promise.resolve();
   /** Ports of the first targets that the proxy received. */
-  readonly told: number[] = [];
+  readonly retargeted: number[] = [];
 
   constructor(readonly state: string) {}
 

@@ -22,7 +22,7 @@ export const B: Address = { host: '192.0.2.2', port: 2 };
 /** A target that the checker of the proxy rejects. */
 export const REFUSED: Address = { host: '192.0.2.66', port: 66 };
 /** A target that the running proxy rejects. */
-export const UNLOVED: Address = { host: '192.0.2.99', port: 99 };
+export const UNUSABLE: Address = { host: '192.0.2.99', port: 99 };
 
 /** A minimal proxy, whose file is the list of its targets. */
 export class Tiny extends ProxyContainer {
@@ -43,41 +43,41 @@ export class Tiny extends ProxyContainer {
 }
 
 /** A proxy that rereads its file. */
-export class Rereading extends Tiny {
+export class Reloading extends Tiny {
   protected override async reload({ ref }: ProxyInstance): Promise<void> {
     await this.context.runtime.signal(ref, 'SIGHUP');
   }
 }
 
-/** A proxy that receives its targets at run time, unless `canBeTold` is false. */
-export class Told extends Rereading {
-  readonly told: (readonly Address[])[] = [];
-  canBeTold = true;
+/** A proxy that receives its targets at run time, unless `retargets` is false. */
+export class Retargetable extends Reloading {
+  readonly targetsSeen: (readonly Address[])[] = [];
+  retargets = true;
 
   protected override retarget({ view }: ProxyInstance): Promise<boolean> {
-    if (!this.canBeTold) return Promise.resolve(false);
-    if (view.targets[0]?.port === UNLOVED.port) return Promise.reject(new Error('target rejected'));
-    this.told.push(view.targets);
+    if (!this.retargets) return Promise.resolve(false);
+    if (view.targets[0]?.port === UNUSABLE.port) return Promise.reject(new Error('target rejected'));
+    this.targetsSeen.push(view.targets);
     return Promise.resolve(true);
   }
 }
 
 /** Proxies that split their listeners between instances. */
-export class InTwo extends Told {
+export class TwoInstances extends Retargetable {
   protected override instances(): number {
     return 2;
   }
 }
 
-export class InThree extends Told {
+export class ThreeInstances extends Retargetable {
   protected override instances(): number {
     return 3;
   }
 }
 
 /** A runtime with injected errors in `exited` and `create`. */
-export class Mistaken extends FakeRuntime {
-  mistakes: (((runtime: this) => Promise<ContainerState>) | undefined)[] = [];
+export class FaultyRuntime extends FakeRuntime {
+  faults: (((runtime: this) => Promise<ContainerState>) | undefined)[] = [];
 
   failure: S2DSException | undefined;
 
@@ -88,7 +88,7 @@ export class Mistaken extends FakeRuntime {
   }
 
   override exited(ref: ContainerRef, signal: AbortSignal): Promise<ContainerState> {
-    return this.mistakes.shift()?.(this) ?? super.exited(ref, signal);
+    return this.faults.shift()?.(this) ?? super.exited(ref, signal);
   }
 }
 
@@ -96,7 +96,7 @@ type Kind<P extends Tiny> = new (...args: ConstructorParameters<typeof Tiny>) =>
 
 /** A machine with one proxy, a stream for it, and a record of the calls. */
 export class Fixture<P extends Tiny> {
-  readonly runtime: Mistaken;
+  readonly runtime: FaultyRuntime;
   readonly proxy: P;
   readonly request: StreamRequest;
   readonly #contexts: TestContext[] = [];
@@ -107,7 +107,7 @@ export class Fixture<P extends Tiny> {
     private readonly kind: Kind<P>,
     uid = 'aaaaaaaa-1',
   ) {
-    this.runtime = new Mistaken({
+    this.runtime = new FaultyRuntime({
       programs: {
         tiny: (self) => {
           self.on('SIGHUP', () => self.say(`follows ${self.files()['tiny.cfg']}`));

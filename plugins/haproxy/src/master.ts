@@ -56,10 +56,10 @@ export function progressOf(before: string, log: string, listeners: number): 'non
   const fresh = since(before, log);
   const begin = fresh.indexOf('Reloading HAProxy');
   if (begin < 0) return 'none';
-  const said = fresh.slice(begin);
-  if (/Loading failure|Failed to load worker/.test(said)) return 'failed';
-  const newest = workersIn(said).at(-1);
-  if (newest === undefined || !isLoaded(said.slice(said.lastIndexOf(`New worker (${newest})`)))) return 'begun';
+  const output = fresh.slice(begin);
+  if (/Loading failure|Failed to load worker/.test(output)) return 'failed';
+  const newest = workersIn(output).at(-1);
+  if (newest === undefined || !isLoaded(output.slice(output.lastIndexOf(`New worker (${newest})`)))) return 'begun';
   const old = [...workersIn(before).slice(-1), ...workersIn(fresh)].filter((pid) => pid !== newest);
   return old.every((pid) => hasStopped(log, pid, listeners)) ? 'done' : 'begun';
 }

@@ -36,13 +36,13 @@ export class JanusController {
   /** Names of the nodes that Janus knows. */
   async nodes(): Promise<readonly string[]> {
     const nodes = this.#ask({ method: 'GET', path: '/nodes' }, Nodes);
-    return (await clear(nodes, 'list the nodes')).map(({ name }) => name);
+    return (await orFailed(nodes, 'list the nodes')).map(({ name }) => name);
   }
 
   /** Sessions created by any SciStream gateway. */
   async sessions(): Promise<readonly Session[]> {
     const request = { method: 'GET', path: '/active' } as const;
-    const all = await clear(this.#ask(request, z.array(z.unknown())), 'list the sessions');
+    const all = await orFailed(this.#ask(request, z.array(z.unknown())), 'list the sessions');
     return all.filter(isOurs).map((record) => conform(request, SessionRecord, record));
   }
 
@@ -54,7 +54,7 @@ export class JanusController {
   /** Variables of the environment in a host profile; undefined if the profile does not exist. */
   async environment(profile: string): Promise<Readonly<Record<string, string>> | undefined> {
     const asked = orAbsent(this.#ask({ method: 'GET', path: profilePath(profile) }, HostProfile));
-    const found = await clear(asked, `read the profile ${profile}`);
+    const found = await orFailed(asked, `read the profile ${profile}`);
     if (!found) return undefined;
     const pairs = (found.settings.environment ?? []).map((line) => {
       const at = line.indexOf('=');
@@ -72,12 +72,12 @@ export class JanusController {
       if (!exists) throw error;
       await this.#ask({ method: 'PUT', path, body }, HostProfile);
     });
-    await clear(put, `create the profile ${name}`);
+    await orFailed(put, `create the profile ${name}`);
   }
 
   async removeProfile(name: string): Promise<void> {
     const removed = orAbsent(this.connection.call({ method: 'DELETE', path: profilePath(name) }));
-    await clear(removed, `remove the profile ${name}`);
+    await orFailed(removed, `remove the profile ${name}`);
   }
 
   /**
@@ -107,23 +107,23 @@ export class JanusController {
   }
 
   async start(id: number): Promise<Session> {
-    return await clear(this.#ask({ method: 'PUT', path: `/start/${id}` }, SessionRecord), `start session ${id}`);
+    return await orFailed(this.#ask({ method: 'PUT', path: `/start/${id}` }, SessionRecord), `start session ${id}`);
   }
 
   /** @returns undefined if the session does not exist */
   async stop(id: number): Promise<Session | undefined> {
     const stopped = orAbsent(this.#ask({ method: 'PUT', path: `/stop/${id}` }, SessionRecord));
-    return await clear(stopped, `stop session ${id}`);
+    return await orFailed(stopped, `stop session ${id}`);
   }
 
   async remove(id: number): Promise<void> {
     const removed = orAbsent(this.connection.call({ method: 'DELETE', path: `/active/${id}?force=true` }));
-    await clear(removed, `remove session ${id}`);
+    await orFailed(removed, `remove session ${id}`);
   }
 
   async logs(id: number, node: string, lines: number): Promise<string> {
     const path = `/active/${id}/logs/${part(node)}?tail=${lines}`;
-    return (await clear(this.#ask({ method: 'GET', path, retries: 1 }, Text), `read the log of session ${id}`))
+    return (await orFailed(this.#ask({ method: 'GET', path, retries: 1 }, Text), `read the log of session ${id}`))
       .response;
   }
 
@@ -166,7 +166,7 @@ async function orAbsent<T>(work: Promise<T>): Promise<T | undefined> {
 }
 
 /** Turns a refusal into SCI_RUNTIME_FAILED; other errors pass unchanged. */
-async function clear<T>(work: Promise<T>, what: string): Promise<T> {
+async function orFailed<T>(work: Promise<T>, what: string): Promise<T> {
   return await work.catch((error: unknown) => {
     throw error instanceof JanusRefusal ? failed(`Janus could not ${what}`, 'See the log of Janus.', error) : error;
   });

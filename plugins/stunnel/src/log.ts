@@ -1,6 +1,6 @@
 /** State of the last read configuration according to the log of stunnel (debug level 6). */
 export type ConfigState =
-  { readonly state: 'reading' } | { readonly state: 'in force' } | { readonly state: 'refused'; readonly why: string };
+  { readonly state: 'reading' } | { readonly state: 'active' } | { readonly state: 'refused'; readonly why: string };
 
 /**
  * A line of the thread that reads configurations (`ui`): severity and text. The pattern is anchored, because lines of
@@ -32,5 +32,5 @@ export function configState(log: string, services: readonly string[]): ConfigSta
   const bound = since.slice(since.findLastIndex(({ text }) => text.startsWith(SUCCESSFUL)) + 1);
   const accepts = (name: string): boolean =>
     bound.some(({ text }) => text.startsWith(`Service [${name}] `) && text.includes(' bound to '));
-  return { state: services.every(accepts) ? 'in force' : 'reading' };
+  return { state: services.every(accepts) ? 'active' : 'reading' };
 }

@@ -84,7 +84,7 @@ export class StunnelContainer extends ProxyContainer {
 
   /** Reads the log, because the kernel always accepts on an inherited socket. Only stunnel writes to this log. */
   protected override async ready(instance: ProxyInstance): Promise<boolean> {
-    return (await this.#state(instance)).state === 'in force';
+    return (await this.#state(instance)).state === 'active';
   }
 
   /** If stunnel rejects a new configuration, it keeps the old one and reports that only in its log. */
@@ -97,7 +97,7 @@ export class StunnelContainer extends ProxyContainer {
     for (;;) {
       const log = await runtime.logs(ref, LOG_LINES);
       const now = log === before ? ({ state: 'reading' } as const) : configState(log, serviceNames(instance.view));
-      if (now.state === 'in force') return;
+      if (now.state === 'active') return;
       if (now.state === 'refused') throw refused(now.why);
       if (performance.now() >= deadline) throw refused(`it did not reload the file within ${RELOAD_TIMEOUT_MS} ms`);
       await sleep(RELOAD_INTERVAL_MS);

@@ -95,14 +95,14 @@ s('the log shows the active targets', () => {
   const state = (...lines: string[]): string => configState(lines.join('\n'), ['s0 to a', 's1 to b']).state;
   assert.is(state(), 'reading');
   assert.is(state(READ, GOOD, bound('s0 to a')), 'reading');
-  assert.is(state(READ, GOOD, bound('s0 to a'), bound('s1 to b')), 'in force');
-  assert.is(state(GOOD, bound('s0 to a'), bound('s1 to b')), 'in force', 'without the beginning of the log');
+  assert.is(state(READ, GOOD, bound('s0 to a'), bound('s1 to b')), 'active');
+  assert.is(state(GOOD, bound('s0 to a'), bound('s1 to b')), 'active', 'without the beginning of the log');
   assert.is(state(READ, GOOD, bound('s0 to a'), bound('s1 to b'), READ), 'reading');
   assert.is(state(READ, GOOD, bound('s0 to a'), bound('s1 to b'), READ, GOOD, bound('s0 to a')), 'reading');
   // The subjects of certificates are chosen by the peers.
   const stranger = (words: string): string => `2026.11.22 20:09:00 LOG4[7]: Rejected by CERT at depth=0: CN=${words}`;
-  assert.is(state(READ, GOOD, bound('s0 to a'), bound('s1 to b'), stranger(READ)), 'in force');
-  assert.is(state(READ, GOOD, bound('s0 to a'), bound('s1 to b'), stranger(GOOD)), 'in force');
+  assert.is(state(READ, GOOD, bound('s0 to a'), bound('s1 to b'), stranger(READ)), 'active');
+  assert.is(state(READ, GOOD, bound('s0 to a'), bound('s1 to b'), stranger(GOOD)), 'active');
   assert.is(state(READ, GOOD, bound('s0 to a'), stranger(bound('s1 to b'))), 'reading');
   assert.is(state(READ, stranger('x LOG3[ui]: Configuration failed'), GOOD), 'reading');
   assert.equal(
