@@ -2,7 +2,7 @@ import { tmpdir } from 'node:os';
 import { FakeRuntime } from './fake-runtime.js';
 import { adoptionCases } from './proxy-adoption.js';
 import { bulkCases } from './proxy-bulk.js';
-import { inProxyEnvironment, type CreateS2DS, type ProxyEnvironment } from './proxy-environment.js';
+import { ENDING, inProxyEnvironment, type CreateS2DS, type ProxyCases } from './proxy-environment.js';
 import { failureCases } from './proxy-failures.js';
 import { lifecycleCases } from './proxy-lifecycle.js';
 import { sourceCases, tlsSourceCases } from './proxy-sources.js';
@@ -13,12 +13,6 @@ import { udpCases } from './proxy-udp.js';
 import { reportSkipped, reported, type SkippedCase, type TestFunction } from './report.js';
 import { processFixture, type RuntimeFixture } from './runtime-fixture.js';
 import { testContext } from './support.js';
-
-/** Cases that a data server must pass: a title and a test. */
-export type ProxyCases = Readonly<Record<string, (env: ProxyEnvironment) => Promise<void>>>;
-
-/** Cases in which one side ends while the other still sends, so that `endsInTurn` matters. */
-export const ENDING = /carries 6|passes the end|updates under load/;
 
 /** Parameters of {@link proxyContract}. */
 export interface ProxyContract {

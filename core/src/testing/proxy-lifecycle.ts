@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { dial, exchange, named, read } from './network.js';
-import type { ProxyCases } from './proxy-contract.js';
-import { expectCode, listener } from './proxy-environment.js';
+import { type ProxyCases, expectCode, listener } from './proxy-environment.js';
 
 /** Start and release of streams, alone and concurrently. */
 export const lifecycleCases: ProxyCases = {

@@ -1,7 +1,7 @@
-import type { StreamView } from '../proxy-view.js';
+import type { ProxyView } from '../proxy/view.js';
 
 /** The view of a stream for tests of templates: two inherited listeners, IPv4 and IPv6, and no targets unless changed. */
-export const testView = (changes: Partial<StreamView> = {}): StreamView => ({
+export const testView = (changes: Partial<ProxyView> = {}): ProxyView => ({
   uid: '6f1c2a3e-0b57-4c7e-9d6b-2f1f0e7a9b10',
   role: 'PROD',
   transport: 'tcp',

@@ -7,9 +7,6 @@ import { instanceCases } from './runtime-instances.js';
 export { RUNTIME_SCRIPTS } from './runtime-environment.js';
 export type { TestProgram } from './runtime-environment.js';
 
-/** Cases that a runtime must pass: a title and a test. */
-export type RuntimeCases = Readonly<Record<string, (env: RuntimeEnvironment) => Promise<void>>>;
-
 /** Parameters of {@link runtimeContract}. */
 export interface RuntimeContract {
   /** Prefix of the test names. */

@@ -10,7 +10,7 @@ import {
   type ProxyInstance,
   type Renderer,
   type S2DSCapabilities,
-  type StreamView,
+  type ProxyView,
 } from '@scistream/core';
 import { templateDirectory } from '@scistream/templates';
 import { countersOf } from './counters.js';
@@ -78,7 +78,7 @@ export class HaproxyContainer extends ProxyContainer {
    * The first process of a container receives only signals that it handles (pid_namespaces(7)). Without a master,
    * HAProxy handles SIGUSR1 but not SIGTERM; the template makes SIGUSR1 end it immediately. A master handles both.
    */
-  protected override describe(view: StreamView): ProxyDescription {
+  protected override describe(view: ProxyView): ProxyDescription {
     const { image, executable } = this.#options;
     const master = this.#mode === 'master-worker';
     return {

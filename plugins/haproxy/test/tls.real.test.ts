@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { connect, createServer, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Address, StreamRequest, StreamTls } from '@scistream/core';
+import type { Address, S2DSRequest, StreamTls } from '@scistream/core';
 import {
   echo,
   eventually,
@@ -28,8 +28,8 @@ const MIB = 1024 * 1024;
 
 interface Both {
   readonly env: ProxyEnvironment;
-  readonly inbound: StreamRequest;
-  readonly outbound: StreamRequest;
+  readonly inbound: S2DSRequest;
+  readonly outbound: S2DSRequest;
 }
 
 const s = suite<{ credentials: TestCredentials; foreign: TestCredentials }>('tls');

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { createRenderer, S2DSException, type StreamView } from '@scistream/core';
+import { createRenderer, S2DSException, type ProxyView } from '@scistream/core';
 import { pluginContract, testView } from '@scistream/core/testing';
 import plugin, { NginxOptions, renderConfig } from '@scistream/plugin-nginx';
 import { templateDirectory } from '@scistream/templates';
@@ -23,7 +23,7 @@ const tls = { certificate: 'CERTIFICATE', key: 'KEY', ca: 'CA', peer: 'peer.exam
 
 const s = suite('render');
 
-const golden = (name: string, stream: StreamView, runtime = PROCESS, chosen = options): void =>
+const golden = (name: string, stream: ProxyView, runtime = PROCESS, chosen = options): void =>
   s(name, async () => {
     assert.fixture(renderConfig(renderer, stream, chosen, runtime), await packageFile(`test/golden/${name}.conf`));
   });

@@ -1,10 +1,10 @@
-import type { Address, Role, StreamRequest, StreamTls } from '@scistream/core';
+import type { Address, Role, S2DSRequest, StreamTls } from '@scistream/core';
 import type { ProxyEnvironment, StreamShape } from '@scistream/core/testing';
 
 /** A stream across two gateways, both in one environment. */
 export interface Pair {
-  readonly prod: StreamRequest;
-  readonly cons: StreamRequest;
+  readonly prod: S2DSRequest;
+  readonly cons: S2DSRequest;
   /** Address for consumers. */
   readonly address: Address;
 }
