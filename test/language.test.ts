@@ -12,7 +12,9 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const CHECKED: readonly RegExp[] = [
   /^(?:README|SECURITY|CHANGELOG|UPGRADING)\.md$/,
   /^docs\//,
-  /^examples\/.*\.(?:md|conf|service)$/,
+  /^(?:examples|plugins|templates)\//,
+  /^core\/test\/support\//,
+  /^core\/src\/testing\/(?!store-contract)/,
 ];
 
 /**

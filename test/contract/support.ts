@@ -27,15 +27,15 @@ import { closeEngine, dockerFixture, dockersockFixture, IMAGE, janusFixture } fr
 
 interface ProxyEntry {
   readonly create: CreateS2DS;
-  /** Whether early connections are held, where that differs from the default by runtime. */
+  /** Whether early connections are held, if that depends on the runtime. */
   readonly holds?: (runtime: RuntimeId) => boolean;
   /** See `ProxyContract.endsInTurn`. */
   readonly endsInTurn?: string;
-  /** What need not work, and why. */
+  /** Cases that are skipped, and why. */
   readonly except?: (runtime: RuntimeId) => readonly SkippedCase[];
 }
 
-/** Where Debian's Nginx, which the image has, finds its stream module. */
+/** Path of the stream module of Debian's Nginx, which the image contains. */
 const NGINX_STREAM = '/usr/lib/nginx/modules/ngx_stream_module.so';
 
 const moduleOf = ({ runtime }: PluginContext): object => (runtime.supports.images ? { module: NGINX_STREAM } : {});
@@ -54,7 +54,7 @@ const PROXIES = {
   relay: { create: (context) => new RelayContainer(context, relayOptions.parse({ image: IMAGE, processes: 2 })) },
   haproxy: {
     create: (context) => new HaproxyContainer(context, HaproxyOptions.parse({ image: IMAGE })),
-    // Only its runtime socket can set a target without a reload.
+    // Only the runtime socket can set a target without a reload.
     holds: (runtime) => runtime !== 'janus',
   },
   nginx: {
@@ -98,7 +98,7 @@ function exceptions(proxy: ProxyId, runtime: RuntimeId): readonly SkippedCase[] 
   ];
 }
 
-/** How to make an environment for a cell by oneself. */
+/** Setup of a cell, for tests that create its environment themselves. */
 export function setupOf(proxy: ProxyId, runtime: RuntimeId): Omit<ProxySetup, 'paired'> {
   const { create, holds, endsInTurn }: ProxyEntry = PROXIES[proxy];
   return { create, holds: holds?.(runtime), endsInTurn, runtime: RUNTIMES[runtime] };
