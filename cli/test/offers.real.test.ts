@@ -95,7 +95,7 @@ s('of an engine it is said whether there is no socket, nobody listens, or no ans
   await rename(`${socket}.silent`, socket);
   silent.close();
   await once(silent, 'close');
-  assert.match((await listed(home, 'runtimes', 'dockersock', options)).missing?.what ?? '', 'Nobody listens');
+  assert.match((await listed(home, 'runtimes', 'dockersock', options)).missing?.what ?? '', 'does not listen');
 });
 
 s('of Janus it is said whether it is not configured, not there, or does not take the password', async ({ home }) => {

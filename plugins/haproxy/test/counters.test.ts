@@ -1,6 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { countersOf } from '@scistream/plugin-haproxy';
+import { countersOf } from '@scistream/plugin-haproxy/internal';
 
 /** Replies of HAProxy 2.6.12, reduced to the relevant columns and lines. */
 const stat = (bytesIn: number, bytesOut: number): string =>

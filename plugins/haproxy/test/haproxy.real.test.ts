@@ -20,7 +20,8 @@ import {
   temporaryDirectory,
   type Flow,
 } from '@scistream/core/testing';
-import { ask, HaproxyContainer, HaproxyOptions } from '@scistream/plugin-haproxy';
+import { HaproxyContainer, HaproxyOptions } from '@scistream/plugin-haproxy';
+import { ask } from '@scistream/plugin-haproxy/internal';
 
 type Options = Parameters<typeof HaproxyOptions.parse>[0];
 

@@ -1,6 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { progressOf } from '@scistream/plugin-haproxy';
+import { progressOf } from '@scistream/plugin-haproxy/internal';
 
 const s = suite('master');
 

@@ -3,7 +3,8 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { createRenderer } from '@scistream/core';
 import { pluginContract, testView } from '@scistream/core/testing';
-import plugin, { HaproxyOptions, renderConfig, renderFiles } from '@scistream/plugin-haproxy';
+import plugin, { HaproxyOptions } from '@scistream/plugin-haproxy';
+import { renderConfig, renderFiles } from '@scistream/plugin-haproxy/internal';
 import { templateDirectory } from '@scistream/templates';
 
 const packageFile = (name: string): Promise<string> =>

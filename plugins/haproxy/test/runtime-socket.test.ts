@@ -1,6 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { isRetargeted } from '@scistream/plugin-haproxy';
+import { isRetargeted } from '@scistream/plugin-haproxy/internal';
 
 const s = suite('runtime socket');
 

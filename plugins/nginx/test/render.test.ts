@@ -3,7 +3,8 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { createRenderer, S2DSException, type ProxyView } from '@scistream/core';
 import { pluginContract, testView } from '@scistream/core/testing';
-import plugin, { NginxOptions, renderConfig } from '@scistream/plugin-nginx';
+import plugin, { NginxOptions } from '@scistream/plugin-nginx';
+import { renderConfig } from '@scistream/plugin-nginx/internal';
 import { templateDirectory } from '@scistream/templates';
 
 const packageFile = (name: string): Promise<string> =>

@@ -1,6 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { readLog, reloadState } from '@scistream/plugin-nginx';
+import { readLog, reloadState } from '@scistream/plugin-nginx/internal';
 
 /** The output of Nginx 1.22.1. */
 const notice = (pid: number, text: string): string => `2026/11/22 20:10:32 [notice] ${pid}#${pid}: ${text}\n`;

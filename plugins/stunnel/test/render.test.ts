@@ -4,7 +4,8 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { createRenderer, SciStreamError } from '@scistream/core';
 import { pluginContract, temporaryDirectory, testView } from '@scistream/core/testing';
-import plugin, { configState, preSharedKey, renderConfig, StunnelOptions } from '@scistream/plugin-stunnel';
+import plugin, { StunnelOptions } from '@scistream/plugin-stunnel';
+import { configState, preSharedKey, renderConfig } from '@scistream/plugin-stunnel/internal';
 import { templateDirectory } from '@scistream/templates';
 
 const packageFile = (name: string): Promise<string> =>
