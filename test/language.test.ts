@@ -14,7 +14,7 @@ const CHECKED: readonly RegExp[] = [
   /^docs\//,
   /^(?:examples|plugins|templates)\//,
   /^core\/test\/support\//,
-  /^core\/src\/testing\/(?!store-contract)/,
+  /^core\/src\/testing\//,
 ];
 
 /**

@@ -39,7 +39,7 @@ export interface ProxyContract {
   readonly except?: readonly SkippedCase[] | undefined;
   /** Runtime of the proxy, default local processes. */
   readonly runtime?: RuntimeFixture | undefined;
-  /** Creates the data server at the PROD end of encrypted streams, default `create`. */
+  /** Creates the data server at the inbound end of encrypted streams, default `create`. */
   readonly peer?: CreateS2DS | undefined;
 }
 

@@ -39,11 +39,11 @@ export interface ProxySetup {
   readonly endsInTurn?: string | undefined;
   /** Runtime of the proxies, default `processFixture`. */
   readonly runtime?: RuntimeFixture | undefined;
-  /** Makes every stream an encrypted pair; `far` creates the data server of the PROD half. */
+  /** Makes every stream an encrypted pair; `far` creates the data server of the inbound half. */
   readonly paired?: { readonly far: CreateS2DS } | undefined;
 }
 
-/** Properties of a stream; default is one plain TCP listener on 127.0.0.1 with the role PROD. */
+/** Properties of a stream; default is one plain TCP listener on 127.0.0.1 with the role inbound. */
 export interface StreamShape extends Partial<Pick<S2DSRequest, 'role' | 'tls' | 'sources'>> {
   readonly uid?: string;
   readonly count?: number;
@@ -126,7 +126,7 @@ export class ProxyEnvironment {
 
   /** Reserves ports for a stream without starting it. */
   async reserve(shape: StreamShape = {}): Promise<S2DSRequest> {
-    const { uid = randomUUID(), count = 1, host = this.hosts.v4, transport = 'tcp', role = 'PROD', ...rest } = shape;
+    const { uid = randomUUID(), count = 1, host = this.hosts.v4, transport = 'tcp', role = 'inbound', ...rest } = shape;
     const placement = await this.runtime.place?.(uid);
     const where = placement ? { host: placement.wan, remote: true } : { host };
     const listeners = await this.#allocator.allocate({ uid, transport, count, ...where });
@@ -242,8 +242,8 @@ export class ProxyEnvironment {
     const { host } = listener(request);
     const far = await this.reserve({ uid: `${request.uid}-far`, count: listeners.length, host, transport });
     return {
-      near: { ...request, role: 'CONS', tls: credentials.CONS },
-      far: { ...far, role: 'PROD', tls: credentials.PROD },
+      near: { ...request, role: 'outbound', tls: credentials.outbound },
+      far: { ...far, role: 'inbound', tls: credentials.inbound },
       credentials,
       through: await Promise.all(far.listeners.map(({ address }) => this.between(address))),
     };

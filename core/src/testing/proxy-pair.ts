@@ -6,9 +6,9 @@ import type { TestCredentials } from './credentials.js';
 
 /** The two streams of a pair. */
 export interface Pair {
-  /** CONS: plain listeners, encrypted connections to the targets. */
+  /** Outbound: plain listeners, encrypted connections to the targets. */
   readonly near: S2DSRequest;
-  /** PROD: encrypted listeners, plain connections to the targets. */
+  /** Inbound: encrypted listeners, plain connections to the targets. */
   readonly far: S2DSRequest;
   readonly credentials: TestCredentials;
   /** Targets of `near`: the listeners of `far`, or a stand-in that a test inserted. */
@@ -16,8 +16,9 @@ export interface Pair {
 }
 
 /**
- * Two streams with an encrypted leg that behave like one plain stream: clients → CONS stream → PROD stream → targets.
- * Every case of the contract thus runs over an encrypted leg. Kills and status queries apply to the near stream.
+ * Two streams with an encrypted leg that behave like one plain stream: clients → outbound stream → inbound stream →
+ * targets. Every case of the contract thus runs over an encrypted leg. Kills and status queries apply to the near
+ * stream.
  */
 export class PairedS2DS implements S2DS {
   readonly supports: S2DSCapabilities;

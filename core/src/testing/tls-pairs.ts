@@ -32,8 +32,8 @@ export interface TlsPairs {
 }
 
 /**
- * Registers tests of encrypted streams whose gateways run different proxies. The CONS side is the TLS client, the PROD
- * side the TLS server.
+ * Registers tests of encrypted streams whose gateways run different proxies. The outbound side is the TLS client, the
+ * inbound side the TLS server.
  */
 export function tlsPairs({ test, ends, known = [], runtime = processFixture }: TlsPairs): void {
   for (const [server, far] of Object.entries(ends)) {

@@ -8,34 +8,35 @@ import {
   type Granted,
   type Identity,
   type StreamRecord,
+  type StreamSpec,
+  type Usage,
 } from '@scistream/core';
 import { NameLookups, RulesPolicy, type Placing, type Resolver } from '@scistream/core/internal';
-import { temporaryDirectory, testRecord } from '@scistream/core/testing';
+import { temporaryDirectory, testRecord, testSpec } from '@scistream/core/testing';
 
 export const ALICE: Identity = { issuer: 'token', subject: 'alice', admin: false };
 export const BOB: Identity = { issuer: 'token', subject: 'bob', admin: false };
 export const ROOT: Identity = { issuer: 'token', subject: 'root', admin: true };
 
+export const SPEC: StreamSpec = { ...testSpec, lifetimeMs: 0, encryption: 'tls', gateway: 'dtn1' };
+
 export const STREAM: StreamRecord = {
   ...testRecord('stream-0001'),
+  spec: SPEC,
   owner: 'token:alice',
   gateway: 'dtn1',
   proxy: '',
   runtime: '',
-  encryption: 'tls',
   listeners: [],
 };
 
-type Request = Extract<Action, { kind: 'request' }>;
+const NO_USAGE: Usage = { streams: 0, bitsPerSecond: 0 };
 
-export const request = (stream: Partial<StreamRecord> = {}, more: Partial<Request> = {}): Action => ({
-  kind: 'request',
-  stream: { ...STREAM, ...stream },
-  connections: 1,
-  lifetimeMs: 0,
-  usage: { streams: 0, bitsPerSecond: 0 },
-  ...more,
-});
+/** The request for a stream with this spec. */
+export const request = (spec: Partial<StreamSpec> = {}, usage = NO_USAGE): Action => {
+  const { gateway = STREAM.gateway, proxy = '', runtime = '' } = spec;
+  return { kind: 'request', stream: { ...STREAM, gateway, proxy, runtime, spec: { ...SPEC, ...spec } }, usage };
+};
 
 export const PLACED = { proxy: 'relay', runtime: 'process' };
 export const update = (...targets: string[]): Action => ({

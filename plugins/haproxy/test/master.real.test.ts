@@ -111,8 +111,8 @@ s('an old worker ends with its last connection', () =>
 s('an encrypted stream keeps its connections over a reload', async () => {
   const credentials = await testCredentials();
   await inProxyEnvironment({ create: create(false), holds: false }, async (env) => {
-    const inbound = await env.start({ tls: credentials.PROD });
-    const outbound = await env.start({ role: 'CONS', tls: credentials.CONS });
+    const inbound = await env.start({ tls: credentials.inbound });
+    const outbound = await env.start({ role: 'outbound', tls: credentials.outbound });
     await env.s2ds.updateTargets(inbound.uid, [await env.server(named('a'))]);
     await env.s2ds.updateTargets(outbound.uid, [listener(inbound)]);
     const old = await env.dial(listener(outbound));

@@ -44,8 +44,8 @@ function test(name: string, run: (both: Both, credentials: TestCredentials) => P
     inProxyEnvironment(
       { create: (context) => new HaproxyContainer(context, HaproxyOptions.parse({})) },
       async (env) => {
-        const inbound = await env.start({ tls: credentials.PROD });
-        const outbound = await env.start({ role: 'CONS', tls: credentials.CONS });
+        const inbound = await env.start({ tls: credentials.inbound });
+        const outbound = await env.start({ role: 'outbound', tls: credentials.outbound });
         await env.s2ds.updateTargets(outbound.uid, [listener(inbound)]);
         await run({ env, inbound, outbound }, credentials);
       },
@@ -103,16 +103,16 @@ s('unauthenticated peers are rejected before the application sees them', async (
     async (env) => {
       let accepted = 0;
       const target = await env.server((socket) => void ((accepted += 1), named('a')(socket)));
-      const { uid, address } = await env.startTo(target, { tls: credentials.PROD });
+      const { uid, address } = await env.startTo(target, { tls: credentials.inbound });
       assert.is(await knock(address, {}), 'cut off', 'without a certificate');
-      assert.is(await knock(address, identity(foreign.CONS)), 'cut off', 'with a foreign certificate');
-      const old = { ...identity(credentials.CONS), maxVersion: 'TLSv1.2' } as const;
+      assert.is(await knock(address, identity(foreign.outbound)), 'cut off', 'with a foreign certificate');
+      const old = { ...identity(credentials.outbound), maxVersion: 'TLSv1.2' } as const;
       assert.is(await knock(address, old), 'cut off', 'with TLS 1.2');
       const plain = connectPlain(address).on('error', () => undefined);
       plain.end('no TLS at all');
       await once(plain.resume(), 'close');
       assert.is(accepted, 0);
-      assert.is(await knock(address, identity(credentials.CONS)), 'a');
+      assert.is(await knock(address, identity(credentials.outbound)), 'a');
       assert.is(accepted, 1);
       const counted = (await env.s2ds.status(uid)).listeners[0];
       assert.is(counted?.connections, 1);
@@ -122,8 +122,8 @@ s('unauthenticated peers are rejected before the application sees them', async (
 
 s('nothing is sent to a gateway with another identity', async ({ credentials, foreign }) => {
   const cases = [
-    { server: foreign.PROD, client: credentials.CONS },
-    { server: credentials.other, client: credentials.CONS },
+    { server: foreign.inbound, client: credentials.outbound },
+    { server: credentials.other, client: credentials.outbound },
   ];
   for (const { server: own, client } of cases) {
     await inProxyEnvironment(
@@ -139,7 +139,7 @@ s('nothing is sent to a gateway with another identity', async ({ credentials, fo
         try {
           const bound = other.address();
           const target = { host: '127.0.0.1', port: typeof bound === 'object' && bound ? bound.port : 0 };
-          const { address } = await env.startTo(target, { role: 'CONS', tls: client });
+          const { address } = await env.startTo(target, { role: 'outbound', tls: client });
           (await env.dial(address)).write('secret');
           await eventually(() => assert.ok(refused >= 1));
           assert.equal(heard, []);
@@ -151,12 +151,17 @@ s('nothing is sent to a gateway with another identity', async ({ credentials, fo
   }
 });
 
-test('TLS 1.3 with AES-128-GCM, without session resumption', async ({ env, inbound }, { CONS }) => {
+test('TLS 1.3 with AES-128-GCM, without session resumption', async ({ env, inbound }, { outbound }) => {
   await env.s2ds.updateTargets(inbound.uid, [await env.server(named('a'))]);
   let last: Buffer | undefined;
   for (let i = 0; i < 3; i += 1) {
     const session = last ? { session: last } : {};
-    const socket: TLSSocket = connect({ ...listener(inbound), ...identity(CONS), servername: CONS.peer, ...session });
+    const socket: TLSSocket = connect({
+      ...listener(inbound),
+      ...identity(outbound),
+      servername: outbound.peer,
+      ...session,
+    });
     socket.on('session', (offered: Buffer) => (last = offered)).on('error', () => undefined);
     assert.is(await read(socket, 1), 'a');
     assert.is(socket.authorized, true);
@@ -167,8 +172,8 @@ test('TLS 1.3 with AES-128-GCM, without session resumption', async ({ env, inbou
   }
 });
 
-test('early connections are held on both sides until the targets are set', async ({ env, inbound }, { CONS }) => {
-  const later = await env.start({ role: 'CONS', tls: CONS });
+test('early connections are held on both sides until the targets are set', async ({ env, inbound }, { outbound }) => {
+  const later = await env.start({ role: 'outbound', tls: outbound });
   const early = await env.dial(listener(later));
   early.write('early');
   await env.s2ds.updateTargets(later.uid, [listener(inbound)]);
@@ -198,14 +203,14 @@ test('new targets under load refuse and close no connection and lose no byte', a
   assert.is(await exchange(listener(outbound), '!'), 'b!');
 });
 
-test('the key is in a private file and in no argument', async ({ env }, { PROD, CONS }) => {
+test('the key is in a private file and in no argument', async ({ env }, { inbound, outbound }) => {
   const instances = await env.runtime.list({});
   assert.is(instances.length, 2);
   for (const { name, pid } of instances) {
     const path = join(env.directory.path, 'instances', name);
     for (const file of await readdir(path)) assert.is((await stat(join(path, file))).mode & 0o777, 0o600, file);
     const pem = await readFile(join(path, 'tls.pem'), 'utf8');
-    assert.ok([PROD, CONS].some(({ key }) => pem.includes(key.trim())));
+    assert.ok([inbound, outbound].some(({ key }) => pem.includes(key.trim())));
     assert.not.match(await readFile(`/proc/${pid}/cmdline`, 'utf8'), 'PRIVATE KEY');
     assert.not.match(await readFile(join(path, '.instance.json'), 'utf8'), 'PRIVATE KEY');
   }

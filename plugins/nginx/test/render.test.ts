@@ -30,7 +30,7 @@ const golden = (name: string, stream: ProxyView, runtime = PROCESS, chosen = opt
   });
 
 golden('no-targets', view);
-golden('targets-image', { ...view, role: 'CONS', targets }, IMAGES, NginxOptions.parse({ workers: 2 }));
+golden('targets-image', { ...view, role: 'outbound', targets }, IMAGES, NginxOptions.parse({ workers: 2 }));
 golden('udp', {
   ...view,
   transport: 'udp',
@@ -38,7 +38,7 @@ golden('udp', {
   targets: targets.slice(0, 1),
 });
 golden('tls-server', { ...view, targets, tls });
-golden('tls-client', { ...view, role: 'CONS', targets, tls });
+golden('tls-client', { ...view, role: 'outbound', targets, tls });
 
 s('the name of a peer cannot inject directives', () => {
   const render = (peer: string): string => renderConfig(renderer, { ...view, tls: { ...tls, peer } }, options, PROCESS);

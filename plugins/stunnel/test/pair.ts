@@ -9,7 +9,7 @@ export interface Pair {
   readonly address: Address;
 }
 
-/** Starts consumer → CONS → PROD → target. @param credentials Without them, a pre-shared key is used. */
+/** Starts consumer → outbound → inbound → target. @param credentials Without them, a pre-shared key is used. */
 export async function startPair(
   env: ProxyEnvironment,
   target: Address,
@@ -19,13 +19,13 @@ export async function startPair(
   const inbound = await env.startTo(target, {
     ...shape,
     ...(uid ? { uid } : {}),
-    role: 'PROD',
-    tls: credentials?.PROD,
+    role: 'inbound',
+    tls: credentials?.inbound,
   });
   const { request: cons, address } = await env.startTo(inbound.address, {
     ...shape,
-    role: 'CONS',
-    tls: credentials?.CONS,
+    role: 'outbound',
+    tls: credentials?.outbound,
   });
   return { prod: inbound.request, cons, address };
 }

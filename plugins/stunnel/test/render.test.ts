@@ -32,13 +32,13 @@ s('server side with certificates and without targets', async () => {
 });
 
 s('client side with certificates, IPv4 and IPv6', async () => {
-  const text = renderConfig(renderer, { ...view, role: 'CONS', targets, tls }, options);
+  const text = renderConfig(renderer, { ...view, role: 'outbound', targets, tls }, options);
   assert.fixture(text, await packageFile('test/golden/cons-with-targets.conf'));
 });
 
 s('shared key', async () => {
   const psk = { identity: 'site-a', compatibility: false };
-  const text = renderConfig(renderer, { ...view, role: 'CONS', targets }, options, psk);
+  const text = renderConfig(renderer, { ...view, role: 'outbound', targets }, options, psk);
   assert.fixture(text, await packageFile('test/golden/cons-shared-key.conf'));
 });
 

@@ -96,12 +96,12 @@ async function secretsFile(directory: string, lines: Record<string, Buffer>): Pr
 s('only peers with the certificate reach the target', () =>
   withStunnel({}, async (env) => {
     const { target, count } = await counting(env);
-    const prod = await env.start({ tls: credentials.PROD });
+    const prod = await env.start({ tls: credentials.inbound });
     await env.s2ds.updateTargets(prod.uid, [target]);
     const address = listener(prod);
-    const own = { cert: credentials.CONS.certificate, key: credentials.CONS.key };
-    const strange = { cert: foreign.CONS.certificate, key: foreign.CONS.key };
-    const reflected = { cert: credentials.PROD.certificate, key: credentials.PROD.key };
+    const own = { cert: credentials.outbound.certificate, key: credentials.outbound.key };
+    const strange = { cert: foreign.outbound.certificate, key: foreign.outbound.key };
+    const reflected = { cert: credentials.inbound.certificate, key: credentials.inbound.key };
     for (const options of [{}, strange, reflected, { ...own, maxVersion: 'TLSv1.2' as const }]) {
       assert.is(await visit(address, options), '');
     }
@@ -115,18 +115,18 @@ s('only peers with the certificate reach the target', () =>
 s('the consumer side sends nothing to an untrusted server', () =>
   withStunnel({}, async (env) => {
     const { target, count } = await counting(env);
-    const genuine = credentials.PROD;
-    const servers = [{ ...foreign.PROD, ca: credentials.CONS.ca }, credentials.other];
+    const genuine = credentials.inbound;
+    const servers = [{ ...foreign.inbound, ca: credentials.outbound.ca }, credentials.other];
     for (const tls of servers) {
       const prod = await env.start({ tls });
       await env.s2ds.updateTargets(prod.uid, [target]);
-      const cons = await env.start({ role: 'CONS', tls: credentials.CONS });
+      const cons = await env.start({ role: 'outbound', tls: credentials.outbound });
       await env.s2ds.updateTargets(cons.uid, [listener(prod)]);
       const refused = await exchange(listener(cons), 'x').catch(() => 'refused');
       assert.is(refused, 'refused');
     }
     assert.is(count(), 0);
-    const { address } = await startPair(env, target, { ...credentials, PROD: genuine });
+    const { address } = await startPair(env, target, { ...credentials, inbound: genuine });
     assert.is(await exchange(address, '1'), 'a1');
   }),
 );
@@ -189,7 +189,7 @@ s('sides with different pre-shared keys exchange nothing', async () => {
       const { target, count } = await counting(far);
       const prod = await far.start();
       await far.s2ds.updateTargets(prod.uid, [target]);
-      const cons = await near.start({ role: 'CONS' });
+      const cons = await near.start({ role: 'outbound' });
       await near.s2ds.updateTargets(cons.uid, [listener(prod)]);
       assert.is(await exchange(listener(cons), 'x').catch(() => 'refused'), 'refused');
       assert.is(count(), 0);
@@ -217,14 +217,14 @@ s('tunnels of the Python program work if configured, with a warning at every sta
     async (env) => {
       const prod = await env.start({ uid: UID });
       await env.s2ds.updateTargets(prod.uid, [await env.server(echo)]);
-      assert.equal(warnings, [{ uid: UID, role: 'PROD' }]);
+      assert.equal(warnings, [{ uid: UID, role: 'inbound' }]);
       const key = Buffer.from(UID.replaceAll('-', ''), 'hex');
       for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
         assert.is(await visit(listener(prod), psk(key, 'client1', version)), 'hello', version);
         assert.is(await visit(listener(prod), psk(OTHER_KEY, 'client1', version)), '', version);
         assert.is(await visit(listener(prod), { maxVersion: version }), '', version);
       }
-      const cons = await env.start({ role: 'CONS' });
+      const cons = await env.start({ role: 'outbound' });
       await env.s2ds.updateTargets(cons.uid, [listener(prod)]);
       assert.is(await exchange(listener(cons), 'x').catch(() => 'refused'), 'refused', 'another uid, another key');
     },
@@ -239,7 +239,7 @@ s('no secret is in the arguments or the log', () =>
     const [state] = await env.runtime.list({ [LABELS.uid]: prod.uid });
     assert.ok(state?.pid);
     const seen = [await readFile(`/proc/${state.pid}/cmdline`, 'utf8'), await env.runtime.logs(state, 1_000)];
-    const secret = credentials.PROD.key.split('\n')[1] ?? '';
+    const secret = credentials.inbound.key.split('\n')[1] ?? '';
     assert.ok(secret.length > 20);
     for (const text of seen) assert.not.ok(text.includes(secret));
   }),
@@ -265,7 +265,7 @@ s('runtimes with images need a configured image', () =>
   withStunnel(
     {},
     async (env) => {
-      await expectCode('SCI_IMAGE_NOT_FOUND', env.start({ tls: credentials.PROD }));
+      await expectCode('SCI_IMAGE_NOT_FOUND', env.start({ tls: credentials.inbound }));
       await eventually(() => env.expectNothingLeft());
     },
     (context) => ({ ...context, runtime: withSupports(context.runtime, { images: true }) }),

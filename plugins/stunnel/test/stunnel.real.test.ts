@@ -127,7 +127,7 @@ test('makes a fast sender wait for a slow reader', async (env) => {
 test('new targets on either side refuse no connection and keep connections and listeners', async (env) => {
   const [a, b] = await Promise.all([env.server(named('a')), env.server(named('b'))]);
   const { prod, cons, address } = await startPair(env, a, credentials);
-  const other = await env.start({ tls: credentials.PROD });
+  const other = await env.start({ tls: credentials.inbound });
   await env.s2ds.updateTargets(other.uid, [a]);
   const old = await env.dial(address);
   assert.is(await read(old, 1), 'a');
@@ -156,9 +156,9 @@ test('new targets on either side refuse no connection and keep connections and l
 test('forwards each listener to its own target, over IPv6 too', async (env) => {
   const targets = await Promise.all([env.server(named('a')), env.server(named('b'), '::1'), env.server(named('c'))]);
   const shape = { count: 3, host: '::1' };
-  const prod = await env.start({ ...shape, tls: credentials.PROD });
+  const prod = await env.start({ ...shape, tls: credentials.inbound });
   await env.s2ds.updateTargets(prod.uid, targets);
-  const cons = await env.start({ role: 'CONS', tls: credentials.CONS, count: 3 });
+  const cons = await env.start({ role: 'outbound', tls: credentials.outbound, count: 3 });
   await env.s2ds.updateTargets(
     cons.uid,
     prod.listeners.map(({ address }) => address),
@@ -170,8 +170,8 @@ test('forwards each listener to its own target, over IPv6 too', async (env) => {
 });
 
 test('a connection before the target is set ends immediately', async (env) => {
-  const prod = await env.start({ tls: credentials.PROD });
-  const cons = await env.start({ role: 'CONS', tls: credentials.CONS });
+  const prod = await env.start({ tls: credentials.inbound });
+  const cons = await env.start({ role: 'outbound', tls: credentials.outbound });
   // The connection ends or is reset, possibly before `connect` is emitted.
   const comesEarly = (): Promise<unknown> =>
     env
@@ -216,7 +216,7 @@ test('listens only on its address, sets keepalive and keeps its files private', 
 test(
   'the error names a missing program',
   async (env) => {
-    await expectCode('SCI_EXECUTABLE_NOT_FOUND', env.start({ tls: credentials.PROD }));
+    await expectCode('SCI_EXECUTABLE_NOT_FOUND', env.start({ tls: credentials.inbound }));
     await env.expectNothingLeft();
   },
   { executable: 'stunnel-that-is-not-installed' },
@@ -228,7 +228,7 @@ test('a stream without encryption is rejected', async (env) => {
 });
 
 test('credentials that stunnel rejects are reported with its error before anything runs', async (env) => {
-  const request = env.start({ tls: { ...credentials.PROD, key: credentials.CONS.key } });
+  const request = env.start({ tls: { ...credentials.inbound, key: credentials.outbound.key } });
   const error = await request.then(
     () => undefined,
     (reason: unknown) => reason,
