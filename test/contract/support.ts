@@ -1,6 +1,6 @@
 /**
- * The matrix of the contract kit: proxies × runtimes. One small test file per cell, so that what a cell needs can stand in
- * its first line and each runs in a process of its own:
+ * The matrix of the contract kit: proxies × runtimes. One small test file per cell, so that its first line can declare what
+ * it needs, and each runs in its own process:
  *
  *     // needs: haproxy
  *     import { matrix } from './support.js';
@@ -93,7 +93,7 @@ function exceptions(proxy: ProxyId, runtime: RuntimeId): readonly SkippedCase[] 
   return [
     ...(except?.(runtime) ?? []),
     ...(runtime === 'process' || runtime === 'docker' ? [] : SLOW),
-    // stunnel has no cases without TLS that could stand for these.
+    // stunnel has no cases without TLS that could replace these.
     ...(runtime === 'process' || proxy === 'stunnel' ? [] : SLOW_OVER_TLS),
   ];
 }

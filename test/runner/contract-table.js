@@ -1,4 +1,4 @@
-/** The results of the contract kit (core/src/testing/report.ts) as one table: proxies × runtimes. */
+/** Prints the results of the contract kit (core/src/testing/report.ts) as one table: proxies × runtimes. */
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
