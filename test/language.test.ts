@@ -13,7 +13,7 @@ const CHECKED: readonly RegExp[] = [
   /^(?:README|SECURITY|CHANGELOG|UPGRADING)\.md$/,
   /^docs\//,
   /^examples\/.*\.(?:md|conf|service)$/,
-  /^core\/src\/(?:index\.ts|contracts\/(?!errors|gateway|stream)|proxy\/|relay\/)/,
+  /^core\/src\/(?:index\.ts|contracts\/(?!errors)|proxy\/|relay\/)/,
   /^core\/test\/(?:contracts|proxy|relay|testing)\//,
 ];
 
