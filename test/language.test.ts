@@ -15,7 +15,7 @@ const CHECKED: readonly RegExp[] = [
   /^core\/proto\//,
   /^core\/(?:src|test)\/(?:client|serving)\//,
   /^core\/src\/wire\//,
-  /^core\/src\/(?:index\.ts|contracts\/(?!errors|gateway|stream)|proxy\/|relay\/)/,
+  /^core\/src\/(?:index\.ts|contracts\/(?!errors)|proxy\/|relay\/)/,
   /^core\/test\/(?:contracts|proxy|relay|testing)\//,
   /^(?:examples|plugins|templates)\//,
   /^core\/test\/support\//,
