@@ -7,7 +7,7 @@ export { TOKENS } from './control/parts/tokens.js';
 export { parseSources } from './contracts/network.js';
 export { VERSION } from './contracts/version.js';
 export { GatewayDaemon } from './gateway/daemon.js';
-export { GatewayStore } from './gateway/gateway-store.js';
+export { GatewayStore } from './gateway/store.js';
 export { LocalGateway } from './gateway/local-gateway.js';
 export { PluginHost } from './plugins/host.js';
 export {

@@ -23,7 +23,7 @@ import { lockState } from '../serving/state-lock.js';
 import { GatewayService } from '../wire/gen/scistream/v1/gateway_pb.js';
 import { connectResultsMessage, microseconds, statisticsMessage, statusMessage } from '../wire/messages.js';
 import { fromReserveMessage, reserveMessage } from '../wire/reserve-request.js';
-import { listenOn, mutualTls, mutualTlsServer, type DaemonTls } from './daemon-tls.js';
+import { listenOn, mutualTls, mutualTlsServer, type DaemonTls } from './listen.js';
 import { enrolment } from './enrolment.js';
 import type { LocalGateway } from './local-gateway.js';
 

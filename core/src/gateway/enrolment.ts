@@ -4,10 +4,10 @@ import type { Interceptor } from '@connectrpc/connect';
 import { SciStreamError, systemCode } from '../contracts/errors.js';
 import { writeAtomically } from '../contracts/files.js';
 import type { Logger } from '../contracts/logger.js';
-import { KeyedLock } from '../contracts/wait.js';
 import { fingerprintOf } from '../pki/inspect.js';
 import { CERTIFICATE } from '../serving/client-certificates.js';
 import { S2CS_KEY } from '../wire/errors.js';
+import { Queue } from './queue.js';
 
 /**
  * Lets only one control server command a data server: two would release each other's streams. The first that calls is
@@ -19,7 +19,7 @@ import { S2CS_KEY } from '../wire/errors.js';
  */
 export function enrolment(state: string, log: Logger, pinned: () => string | undefined): Interceptor {
   const file = join(state, 's2cs');
-  const lock = new KeyedLock();
+  const queue = new Queue();
   let known = '';
   const admit = async (id: string): Promise<void> => {
     known = await stored(file);
@@ -39,7 +39,7 @@ export function enrolment(state: string, log: Logger, pinned: () => string | und
     if (only !== undefined && (!certificate || fingerprintOf(certificate) !== only)) throw unpinned(only);
     const subject = certificate?.subject.replaceAll('\n', ', ');
     const who = subject === undefined ? id : `${id} ${subject}`;
-    if (who !== known) await lock.run('', () => admit(who));
+    if (who !== known) await queue.run(() => admit(who));
     return await next(request);
   };
 }

@@ -9,7 +9,7 @@ import { SciStreamError, systemCode, type ErrorCode } from '../contracts/errors.
 import type { PluginContext } from '../contracts/plugin.js';
 import type { S2DS, S2DSRequest } from '../contracts/s2ds.js';
 import { within } from '../contracts/wait.js';
-import { RangePortAllocator } from '../gateway/range-port-allocator.js';
+import { RangePortAllocator } from '../gateway/ports.js';
 import { testCredentials } from './credentials.js';
 import { Interruptible } from './interruptible.js';
 import { dial, tcpServer, type BeforeEnd, type TestServer } from './network.js';

@@ -7,7 +7,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { LABELS } from '@scistream/core';
 import { eventually, expectCode } from '@scistream/core/testing';
-import { portsOf, request, TARGET, withSite } from './support/gateway-site.js';
+import { portsOf, request, TARGET, withSite } from '../support/gateway-site.js';
 
 const s = suite('embedded data server');
 

@@ -5,7 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { SciStreamError } from '@scistream/core';
 import { eventually, expectCode } from '@scistream/core/testing';
-import { portsOf, request, withSite } from './support/gateway-site.js';
+import { portsOf, request, withSite } from '../support/gateway-site.js';
 
 const s = suite('commands to a gateway');
 

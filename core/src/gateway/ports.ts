@@ -10,7 +10,7 @@ import type {
   PortRequest,
   ReservedListener,
 } from '../contracts/port-allocator.js';
-import { KeyedLock } from '../contracts/wait.js';
+import { Queue } from './queue.js';
 
 /** Connections that may wait in the kernel until the proxy accepts them; the kernel caps it at net.core.somaxconn. */
 const BACKLOG = 1024;
@@ -27,7 +27,7 @@ interface Lease extends PortLease {
 export class RangePortAllocator implements PortAllocator {
   readonly #leases = new Map<number, Lease>();
   readonly #inProgress = new Map<string, Promise<readonly ReservedListener[]>>();
-  readonly #lock = new KeyedLock();
+  readonly #queue = new Queue();
   #next: number;
 
   constructor(readonly range: PortRange) {
@@ -38,8 +38,8 @@ export class RangePortAllocator implements PortAllocator {
     const known = this.#inProgress.get(request.uid);
     if (known) return known;
     // One after another: two that each hold half of what is left would both be refused.
-    const leasing = this.#lock
-      .run('', () => this.#allocate(request))
+    const leasing = this.#queue
+      .run(() => this.#allocate(request))
       .catch((error: unknown) => {
         this.#inProgress.delete(request.uid);
         throw error;

@@ -7,13 +7,11 @@ import { writeAtomically } from '../contracts/files.js';
 import type { Reservation, ReserveRequest } from '../contracts/gateway.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
 import type { S2DSRequest } from '../contracts/s2ds.js';
-import type { Restart, Restarts, StreamTls } from '../contracts/stream.js';
+import type { Restarts, StreamTls } from '../contracts/stream.js';
 import { StateDatabase, type WriteOptions } from '../store/state-database.js';
 import { CredentialsFile, GatewayRow, whole } from '../store/stored.js';
 
 const STREAMS = 'gateway';
-/** Restarts that are remembered of one stream. */
-const RESTARTS = 10;
 
 /** What a gateway has promised for one stream: enough to take charge of it again. Holds its credentials. */
 export interface GatewayStream {
@@ -171,12 +169,6 @@ export function repeated(
   const { proxy, runtime, listeners } = kept;
   return { gateway, proxy, runtime, listeners };
 }
-
-/** One restart more, of which the last ten are remembered. */
-export const restartedOnce = ({ count, last }: Restarts = { count: 0, last: [] }, restart: Restart): Restarts => ({
-  count: count + 1,
-  last: [...last, restart].slice(-RESTARTS),
-});
 
 /** What a data server (S2DS) is asked for it. */
 export function requestOf({ request, node }: GatewayStream, listeners: readonly ReservedListener[]): S2DSRequest {

@@ -8,7 +8,7 @@ import * as assert from 'uvu/assert';
 import { silentLogger } from '@scistream/core';
 import { ProcessRuntime } from '@scistream/core/internal';
 import { eventually, temporaryDirectory } from '@scistream/core/testing';
-import { CHILD, Fixture, LABELS, READY, REF, refusal, specOf, STUBBORN } from './support/process.js';
+import { CHILD, Fixture, LABELS, READY, REF, refusal, specOf, STUBBORN } from '../support/process.js';
 
 const s = suite('process runtime');
 
