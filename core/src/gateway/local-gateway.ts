@@ -9,10 +9,9 @@ import type {
   GatewaySettings,
   ProbeOffer,
   Reservation,
-  ReserveRequest,
 } from '../contracts/gateway.js';
 import type { Logger } from '../contracts/logger.js';
-import type { ListenerStatistics, Restarts, S2DSStatus } from '../contracts/stream.js';
+import type { ListenerStatistics, Restarts, S2DSStatus, StreamSpec, StreamTls } from '../contracts/stream.js';
 import type { Providers } from '../plugins/index.js';
 import { GatewayPlugins } from './plugins.js';
 import { RangePortAllocator } from './ports.js';
@@ -62,8 +61,8 @@ export class LocalGateway implements Gateway {
       log: this.log,
     };
     // Leases all ports before the first await, so that no other stream gets one of them.
-    const left = store.entries().map(([uid, { request, listeners, node }]) => {
-      const { transport } = request;
+    const left = store.entries().map(([uid, { spec, listeners, node }]) => {
+      const { transport } = spec;
       const ports = this.#ports.adopt({ uid, transport, addresses: listeners, remote: node !== undefined });
       return { handle: this.#handle(uid), ports };
     });
@@ -93,8 +92,8 @@ export class LocalGateway implements Gateway {
     return { name, wan, lan, proxy, runtime, ports: range, portsInUse: this.#ports.inUse().length };
   }
 
-  reserve(request: ReserveRequest): Promise<Reservation> {
-    return this.#handle(request.uid).reserve(request);
+  reserve(uid: string, spec: StreamSpec, tls?: StreamTls): Promise<Reservation> {
+    return this.#handle(uid).reserve({ spec, ...(tls && { tls }) });
   }
 
   async start(uid: string, signal: AbortSignal): Promise<void> {
@@ -118,8 +117,8 @@ export class LocalGateway implements Gateway {
     return this.#handle(uid).release();
   }
 
-  async handover(uid: string): Promise<ReserveRequest> {
-    return this.#stream(uid).record.request;
+  async handover(uid: string): Promise<StreamTls | undefined> {
+    return this.#stream(uid).record.tls;
   }
 
   /** @param signal Aborts when the caller no longer waits; the call then rejects. */

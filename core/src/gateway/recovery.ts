@@ -97,7 +97,7 @@ export async function recoverStream(
   if (!record) return;
   const { proxy, runtime, state, targets, inForce } = record;
   const s2ds = await plugins.s2ds(proxy, runtime);
-  const request = requestOf(record, listeners);
+  const request = requestOf(uid, record, listeners);
   const running = await s2ds.adopt(request, targets);
   const stream = carry(s2ds, record);
   if (state === 'reserved') {

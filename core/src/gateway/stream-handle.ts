@@ -1,6 +1,6 @@
 import type { Address } from '../contracts/address.js';
 import { messageOf, quote, S2DSException } from '../contracts/errors.js';
-import type { Reservation, ReserveRequest } from '../contracts/gateway.js';
+import type { Reservation } from '../contracts/gateway.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
 import type { ListenerStatistics } from '../contracts/stream.js';
 import { mustSupport } from '../proxy/capabilities.js';
@@ -40,27 +40,28 @@ export class StreamHandle {
   }
 
   /** As `Gateway.reserve`. */
-  reserve(request: ReserveRequest): Promise<Reservation> {
+  reserve(request: Pick<GatewayStream, 'spec' | 'tls'>): Promise<Reservation> {
     return this.#turn(async () => {
       const { uid } = this;
       const { settings, providers, plugins, ports, store } = this.gateway;
       const { name } = settings;
       if (this.#stream || this.#recovery) {
         const { record, s2ds } = this.stream;
-        return { ...repeated(name, request, record), rateEnforced: s2ds.supports.rateLimit };
+        return { ...repeated(name, uid, request, record), rateEnforced: s2ds.supports.rateLimit };
       }
-      const found = providers.resolve(request.proxy || settings.proxy, request.runtime || settings.runtime);
+      const { spec, tls } = request;
+      const found = providers.resolve(spec.proxy || settings.proxy, spec.runtime || settings.runtime);
       const s2ds = await plugins.s2ds(found.proxy, found.runtime);
       const runtime = await plugins.runtime(found.runtime);
-      mustSupport(found.proxy, s2ds.supports, request);
-      const { transport, count } = request;
+      mustSupport(found.proxy, s2ds.supports, { ...spec, tls });
       const placement = await runtime.place?.(uid);
       const { wan, lan } = placement ?? settings;
-      const host = request.role === 'PROD' ? wan : lan;
+      const host = spec.role === 'inbound' ? wan : lan;
+      const { transport, connections: count } = spec;
       const reserved = await ports.allocate({ uid, host, transport, count, remote: placement !== undefined });
       const listeners = reserved.map(({ address }) => address);
       const node = placement ? { node: placement.node } : {};
-      const record: GatewayStream = { request, ...found, listeners, ...node, state: 'reserved', targets: [] };
+      const record: GatewayStream = { ...request, ...found, listeners, ...node, state: 'reserved', targets: [] };
       await store.put(uid, record).catch(async (error: unknown) => {
         await ports.release(uid);
         throw error;

@@ -74,7 +74,7 @@ export class Stream {
 
   /** The request to the data server. */
   get request(): S2DSRequest {
-    return requestOf(this.#record, this.listeners);
+    return requestOf(this.#uid, this.#record, this.listeners);
   }
 
   /** Aborts with SCI_STREAM_RELEASED when a release begins. */
