@@ -89,13 +89,13 @@ test('a lasting failure, refusal or nonsense in a step of create is a clear erro
   }
 });
 
-test('an instance that could not be cleared away is replaced by its owner later', async (site) => {
+test('an instance that could not be cleared away is replaced by its daemon later', async (site) => {
   const runtime = site.runtime({ retries: 0 });
   const spec = site.spec();
   const heal = site.emulator.fault({ on: /^(POST \/create|DELETE)/, what: 401 });
   await expectFailure('SCI_RUNTIME_UNREACHABLE', /credentials/, runtime.create(spec));
   heal();
-  const stranger = { ...spec, labels: { ...spec.labels, [LABELS.owner]: 'somebody else' } };
+  const stranger = { ...spec, labels: { ...spec.labels, [LABELS.serverId]: 'somebody else' } };
   await expectFailure('SCI_CONTAINER_CONFLICT', /exists in Janus already/, runtime.create(stranger));
   await end(runtime, await begin(runtime, spec));
 });

@@ -88,8 +88,11 @@ export interface Advice {
 export const LABELS = {
   managed: 'org.scistream.managed',
   gateway: 'org.scistream.gateway',
-  /** The data server the instance belongs to; others may share the runtime and must not touch it. */
-  owner: 'org.scistream.owner',
+  /**
+   * The daemon that the instance belongs to (`PluginContext.serverId`); other daemons may share the runtime and must not
+   * touch it. The value says owner because earlier versions wrote that on instances that still run.
+   */
+  serverId: 'org.scistream.owner',
   uid: 'org.scistream.uid',
   role: 'org.scistream.role',
   proxy: 'org.scistream.proxy',

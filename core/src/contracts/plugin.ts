@@ -68,10 +68,11 @@ export interface HostContext {
 /** What a proxy gets: besides all else the runtime it has to run in. */
 export interface PluginContext extends HostContext {
   readonly runtime: ContainerRuntime;
-  /** Name of the gateway and of the data server that owns its instances, for labels. */
+  /** Name of the gateway, for labels. */
   readonly gateway: string;
-  readonly owner: string;
-  /** To be told of every proxy that ended by itself and was started again; `ProxyContainer` does. */
+  /** Id of the daemon, which tells its instances from those of other daemons in the same runtime; survives a restart. */
+  readonly serverId: string;
+  /** Call it for every restart of a proxy, because the gateway counts them; `ProxyContainer` does. */
   readonly onRestart?: (uid: string, reason: string) => void;
 }
 

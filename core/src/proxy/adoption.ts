@@ -21,11 +21,11 @@ export const serves = ({ made, state }: Part): boolean => made && state.status =
 /**
  * The instances that a stream was started with. How many these were is written nowhere, and the configuration may say
  * something else by now: it is the number of which most are found.
- * @param found Instances of this owner and uid, in whatever state.
+ * @param found Instances of this daemon and uid, in whatever state.
  * @param likely The number where several fit as well.
  */
 export function partsOf(
-  { owner }: PluginContext,
+  { serverId }: PluginContext,
   proxy: string,
   request: S2DSRequest,
   found: readonly ContainerState[],
@@ -34,10 +34,10 @@ export function partsOf(
   const states = new Map(found.map((state) => [state.name, state]));
   const parts = (count: number): readonly Part[] =>
     split(request.listeners, count).map((listeners, index) => {
-      const name = instanceName(owner, request.uid, index);
+      const name = instanceName(serverId, request.uid, index);
       const state = states.get(name) ?? { name, status: 'absent', labels: {} };
       const made =
-        state.labels[LABELS.owner] === owner && state.labels[LABELS.specHash] === specHash(proxy, request, listeners);
+        state.labels[LABELS.serverId] === serverId && state.labels[LABELS.specHash] === specHash(proxy, request, listeners);
       return { ref: { name }, index, listeners, state, made };
     });
   const many = (all: readonly Part[]): number => all.filter(({ made }) => made).length;

@@ -74,14 +74,14 @@ export function specOf(
   const labels = {
     [LABELS.managed]: 'true',
     [LABELS.gateway]: context.gateway,
-    [LABELS.owner]: context.owner,
+    [LABELS.serverId]: context.serverId,
     [LABELS.uid]: uid,
     [LABELS.role]: ROLE_CODES[role],
     [LABELS.proxy]: proxy,
     [LABELS.specHash]: specHash(proxy, request, listeners),
   };
   return {
-    name: instanceName(context.owner, uid, index),
+    name: instanceName(context.serverId, uid, index),
     image,
     executable,
     args,

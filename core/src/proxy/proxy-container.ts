@@ -103,14 +103,14 @@ export abstract class ProxyContainer implements S2DS {
     return this.#lock.run(request.uid, async () => {
       if (this.#streams.has(request.uid)) return true;
       mustSupport(this.id, this.supports, request);
-      const { runtime, owner } = this.context;
+      const { runtime, serverId } = this.context;
       const resolved = targets.length > 0 ? await resolveTargets(request, targets) : [];
       const likely = Math.max(1, this.instances(request));
       let found = await this.#inOrder(request.uid);
       let parts = partsOf(this.context, this.id, request, found, likely);
       if (!parts.every(serves)) {
         // Which there are beyond one that is missing, a list alone tells; it takes long where there are many streams.
-        found = await runtime.list({ [LABELS.owner]: owner, [LABELS.uid]: request.uid });
+        found = await runtime.list({ [LABELS.serverId]: serverId, [LABELS.uid]: request.uid });
         parts = partsOf(this.context, this.id, request, found, likely);
       }
       const kept = parts.some(serves) ? parts : [];
@@ -210,7 +210,7 @@ export abstract class ProxyContainer implements S2DS {
   async #inOrder(uid: string): Promise<readonly ContainerState[]> {
     const states: ContainerState[] = [];
     for (;;) {
-      const state = await this.context.runtime.inspect({ name: instanceName(this.context.owner, uid, states.length) });
+      const state = await this.context.runtime.inspect({ name: instanceName(this.context.serverId, uid, states.length) });
       if (state.status === 'absent') return states;
       states.push(state);
     }

@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto';
 
 /**
  * Name of instance `index` of a stream: short, and still found by the first letters of the uid.
- * @param owner The data server it belongs to: those of both sides of a stream may share an engine.
+ * @param serverId The daemon that the instance belongs to: the daemons of both sides of a stream may share an engine.
  */
-export function instanceName(owner: string, uid: string, index: number): string {
-  const hash = createHash('sha256').update(`${owner} ${uid}`).digest('hex').slice(0, 8);
+export function instanceName(serverId: string, uid: string, index: number): string {
+  const hash = createHash('sha256').update(`${serverId} ${uid}`).digest('hex').slice(0, 8);
   return `scistream-${uid.slice(0, 8).toLowerCase()}-${hash}-${index}`;
 }
 

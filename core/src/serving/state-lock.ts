@@ -36,11 +36,11 @@ export async function lockState(directory: string): Promise<() => Promise<void>>
 
 /** Removes the lock of a dead process. Only who holds the ticket may, and looks again: another may have been quicker. */
 async function removeIfStale(directory: string, path: string, own: string): Promise<void> {
-  const owner = await ownerOf(path);
-  if (owner && owner !== 'dead') {
+  const holder = await holderOf(path);
+  if (holder && holder !== 'dead') {
     throw new SciStreamError(
       'SCI_STATE_LOCKED',
-      `Process ${owner.pid} uses the state directory ${directory} already.`,
+      `Process ${holder.pid} uses the state directory ${directory} already.`,
       {
         suggestions: ['Stop it first, or give this daemon another directory: --state DIR'],
       },
@@ -48,11 +48,11 @@ async function removeIfStale(directory: string, path: string, own: string): Prom
   }
   const ticket = `${path}.takeover`;
   if (!(await linked(own, ticket))) {
-    if ((await ownerOf(ticket)) === 'dead') await rm(ticket, { force: true });
+    if ((await holderOf(ticket)) === 'dead') await rm(ticket, { force: true });
     return;
   }
   try {
-    if ((await ownerOf(path)) === 'dead') await rm(path, { force: true });
+    if ((await holderOf(path)) === 'dead') await rm(path, { force: true });
   } finally {
     await rm(ticket, { force: true });
   }
@@ -69,8 +69,8 @@ async function linked(file: string, name: string): Promise<boolean> {
   }
 }
 
-/** Whose lock it is; undefined when there is none, `dead` when its process is gone or the file says nothing. */
-async function ownerOf(path: string): Promise<ProcessIdentity | 'dead' | undefined> {
+/** The process that holds the lock; undefined without a lock, `dead` when the process is gone or the file is empty or damaged. */
+async function holderOf(path: string): Promise<ProcessIdentity | 'dead' | undefined> {
   let text: string;
   try {
     text = await readFile(path, 'utf8');
@@ -78,8 +78,8 @@ async function ownerOf(path: string): Promise<ProcessIdentity | 'dead' | undefin
     if (systemCode(error) === 'ENOENT') return undefined;
     throw error;
   }
-  const owner = parse(text);
-  return owner && (await isAlive(owner)) ? owner : 'dead';
+  const holder = parse(text);
+  return holder && (await isAlive(holder)) ? holder : 'dead';
 }
 
 function parse(text: string): ProcessIdentity | undefined {

@@ -177,7 +177,7 @@ export class ProxyEnvironment {
   /** Addresses at which the programs of a stream, or of all streams, accept connections. */
   async listening(uid?: string): Promise<readonly string[]> {
     return await this.open.listening(
-      await this.runtime.list({ [LABELS.owner]: 'test', ...(uid === undefined ? {} : { [LABELS.uid]: uid }) }),
+      await this.runtime.list({ [LABELS.serverId]: 'test', ...(uid === undefined ? {} : { [LABELS.uid]: uid }) }),
     );
   }
 
@@ -201,7 +201,7 @@ export class ProxyEnvironment {
   /** That nothing of any stream is left, and no port once the allocator gave it back. */
   async expectNothingLeft(): Promise<void> {
     assert.deepEqual(await this.open.leftovers(), [], 'something is left');
-    assert.deepEqual(await this.runtime.list({ [LABELS.owner]: 'test' }), [], 'instances are left');
+    assert.deepEqual(await this.runtime.list({ [LABELS.serverId]: 'test' }), [], 'instances are left');
     for (const { uid, listeners, transport, node } of this.#requests.splice(0)) {
       await this.#allocator.release(uid);
       const free = node === undefined ? expectFree : expectRefused;

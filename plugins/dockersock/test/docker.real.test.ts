@@ -259,11 +259,11 @@ s("a stranger's container of the same name is never touched", async () => {
   }
 });
 
-s('an instance of another owner, or of another purpose, is no answer that was lost', async () => {
+s('an instance of another daemon, or of another purpose, is no answer that was lost', async () => {
   await using fixture = await Fixture.make(engine.host);
   const spec = specOf(READY);
   await fixture.create(spec);
-  const others: Record<string, string>[] = [{ [LABELS.owner]: 'other' }, { [LABELS.specHash]: 'two' }];
+  const others: Record<string, string>[] = [{ [LABELS.serverId]: 'other' }, { [LABELS.specHash]: 'two' }];
   for (const other of others)
     await refusal(fixture.runtime.create({ ...spec, labels: { ...spec.labels, ...other } }), 'SCI_CONTAINER_CONFLICT');
   assert.is(await readFile(join(fixture.directory, spec.name, 'main.sh'), 'utf8'), READY);

@@ -192,8 +192,8 @@ export class JanusRuntime implements ContainerRuntime {
   async #mustBeFree({ name, labels }: ContainerSpec): Promise<void> {
     const [made, profile] = await Promise.all([this.#controller.sessionsOf(name), this.#controller.environment(name)]);
     // A profile without a session is what a crash in the middle of `create` leaves.
-    const owner = profile && labelsOf(profile)[LABELS.owner];
-    if (made.length === 0 && (!profile || owner === labels[LABELS.owner])) return;
+    const serverId = profile && labelsOf(profile)[LABELS.serverId];
+    if (made.length === 0 && (!profile || serverId === labels[LABELS.serverId])) return;
     throw conflict(name);
   }
 
