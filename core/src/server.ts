@@ -6,6 +6,7 @@ export { ControlServer } from './control/control-server.js';
 export { TOKENS } from './control/parts/tokens.js';
 export { parseSources } from './contracts/network.js';
 export { VERSION } from './contracts/version.js';
+export { registerS2ds } from './gateway/compose.js';
 export { GatewayDaemon } from './gateway/daemon.js';
 export { GatewayStore } from './gateway/store.js';
 export { LocalGateway } from './gateway/local-gateway.js';

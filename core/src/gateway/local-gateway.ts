@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import pLimit from 'p-limit';
+import { inject, injectable } from 'tsyringe';
 import type { Address } from '../contracts/address.js';
 import { messageOf, S2DSException } from '../contracts/errors.js';
 import type {
@@ -12,13 +13,14 @@ import type {
 } from '../contracts/gateway.js';
 import type { Logger } from '../contracts/logger.js';
 import type { ListenerStatistics, Restarts, S2DSStatus, StreamSpec, StreamTls } from '../contracts/stream.js';
-import type { Providers } from '../plugins/index.js';
+import { Providers } from '../plugins/index.js';
 import { GatewayPlugins } from './plugins.js';
 import { RangePortAllocator } from './ports.js';
 import { probeTarget, tryListener, tryTargets } from './probes.js';
 import { GatewayStore } from './store.js';
 import { StreamHandle, unknownStream } from './stream-handle.js';
 import type { GatewayParts, Stream } from './stream.js';
+import { S2DS_TOKENS } from './tokens.js';
 
 /** Proxies that start at a time. More would slow each of them down, so that they miss their deadlines. */
 const CONCURRENT_STARTS = 8;
@@ -26,6 +28,7 @@ const CONCURRENT_STARTS = 8;
 const CONCURRENT_RECOVERIES = 32;
 
 /** A gateway on the machine of this process. Owns its ports, its runtimes and the data servers (S2DS) in them. */
+@injectable()
 export class LocalGateway implements Gateway {
   readonly name: string;
   readonly #handles = new Map<string, StreamHandle>();
@@ -35,11 +38,11 @@ export class LocalGateway implements Gateway {
   #opened: GatewayParts | undefined;
 
   constructor(
-    private readonly settings: GatewaySettings,
-    private readonly providers: Providers,
-    private readonly log: Logger,
+    @inject(S2DS_TOKENS.Settings) private readonly settings: GatewaySettings,
+    @inject(Providers) private readonly providers: Providers,
+    @inject(S2DS_TOKENS.Logger) private readonly log: Logger,
     /** Directory of this gateway's state, 0700. */
-    private readonly state: string,
+    @inject(S2DS_TOKENS.State) private readonly state: string,
   ) {
     this.name = settings.name;
     const isKnown = (uid: string): boolean => this.#parts.store.has(uid);

@@ -19,7 +19,8 @@ export async function serverId(state: string): Promise<string> {
   return id;
 }
 
-async function readIfPresent(file: string): Promise<string> {
+/** The text of a file; empty when it does not exist. */
+export async function readIfPresent(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {

@@ -37,7 +37,8 @@ export function partsOf(
       const name = instanceName(serverId, request.uid, index);
       const state = states.get(name) ?? { name, status: 'absent', labels: {} };
       const made =
-        state.labels[LABELS.serverId] === serverId && state.labels[LABELS.specHash] === specHash(proxy, request, listeners);
+        state.labels[LABELS.serverId] === serverId &&
+        state.labels[LABELS.specHash] === specHash(proxy, request, listeners);
       return { ref: { name }, index, listeners, state, made };
     });
   const many = (all: readonly Part[]): number => all.filter(({ made }) => made).length;

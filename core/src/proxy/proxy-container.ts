@@ -210,7 +210,9 @@ export abstract class ProxyContainer implements S2DS {
   async #inOrder(uid: string): Promise<readonly ContainerState[]> {
     const states: ContainerState[] = [];
     for (;;) {
-      const state = await this.context.runtime.inspect({ name: instanceName(this.context.serverId, uid, states.length) });
+      const state = await this.context.runtime.inspect({
+        name: instanceName(this.context.serverId, uid, states.length),
+      });
       if (state.status === 'absent') return states;
       states.push(state);
     }
