@@ -50,22 +50,24 @@ s('a stream released while its runtime is down ends when the runtime answers, al
   }),
 );
 
-s('a stream whose runtime is no longer configured can be released; its instances are removed if the runtime returns', () =>
-  withSite(async (site) => {
-    const { extras } = site;
-    const { uid, gateway } = await site.inherit(() => (site.extras = []));
-    await expectCode('SCI_RUNTIME_UNREACHABLE', gateway.status(uid));
-    assert.equal(await gateway.release(uid), []);
-    assert.is(await portsOf(gateway), 0);
-    await gateway.close();
+s(
+  'a stream whose runtime is no longer configured can be released; its instances are removed if the runtime returns',
+  () =>
+    withSite(async (site) => {
+      const { extras } = site;
+      const { uid, gateway } = await site.inherit(() => (site.extras = []));
+      await expectCode('SCI_RUNTIME_UNREACHABLE', gateway.status(uid));
+      assert.equal(await gateway.release(uid), []);
+      assert.is(await portsOf(gateway), 0);
+      await gateway.close();
 
-    assert.is((await site.runtime.list({})).length, 1);
-    site.extras = extras;
-    const next = await site.open();
-    await next.reserve(randomUUID(), SPEC);
-    assert.equal(await site.runtime.list({}), []);
-    await next.close();
-  }),
+      assert.is((await site.runtime.list({})).length, 1);
+      site.extras = extras;
+      const next = await site.open();
+      await next.reserve(randomUUID(), SPEC);
+      assert.equal(await site.runtime.list({}), []);
+      await next.close();
+    }),
 );
 
 s('a running stream with its targets set is adopted without a change', () =>
