@@ -23,9 +23,9 @@ import {
 import { GatewayPool, type GatewayWish, type Placement } from '../gateways/pool.js';
 import type { Limits } from '../parts/settings.js';
 import { TOKENS } from '../parts/tokens.js';
-import { ended, released } from './errors.js';
+import { ended, released, runs, waits } from './life.js';
 import { StreamMachine } from './machine.js';
-import { moveAll } from './move-all.js';
+import { moveAll } from './move.js';
 import { parseWish, type StreamWish } from './wish.js';
 
 /** How long a HELLO that overtook its `req` waits for it (protocol.md §2). */
@@ -340,7 +340,7 @@ export class StreamController {
   }
 
   async #view(record: StreamRecord): Promise<StreamSnapshot> {
-    if (record.state !== 'provisioned' && record.state !== 'active' && record.state !== 'updating') return { record };
+    if (!runs(record)) return { record };
     try {
       return { record, status: await this.gateways.reachable(record.gateway).status(record.uid) };
     } catch (error) {
@@ -349,6 +349,3 @@ export class StreamController {
     }
   }
 }
-
-/** Whether a `req` still waits for HELLO. */
-const waits = ({ state }: StreamRecord): boolean => state === 'reserving' || state === 'waiting';
