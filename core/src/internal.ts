@@ -8,6 +8,16 @@ export { GatewayLink } from './control/gateways/link.js';
 export { GatewayPool } from './control/gateways/pool.js';
 export { RemoteGateway } from './control/gateways/remote-gateway.js';
 export { StreamController } from './control/streams/controller.js';
+export {
+  ACTIONS,
+  EVENTS,
+  LIFE,
+  next,
+  STATES,
+  type Cell,
+  type LifeEvent,
+  type LifeTable,
+} from './control/streams/life.js';
 export { parseName, type StreamWish } from './control/streams/wish.js';
 export type { GatewayStream } from './gateway/gateway-store.js';
 export { RangePortAllocator } from './gateway/range-port-allocator.js';

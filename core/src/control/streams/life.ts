@@ -35,7 +35,7 @@ export const EVENTS = {
   left: 'The gateway that the stream moved away from has freed everything.',
   restarted: 'The gateway has restarted a proxy of the stream.',
   release: 'The owner releases the stream, or its lifetime ends.',
-  fail: 'HELLO is late, the client disconnects, the gateway reports an error, or the proxy fails for good.',
+  fail: 'HELLO is late, the client disconnects, the gateway reports an error, or the proxy fails permanently.',
   discard: 'The stream could not be stored, so nothing is reserved for it.',
   released: 'The gateway has freed everything after `release`.',
   failed: 'The gateway has freed everything after `fail`.',
@@ -56,7 +56,7 @@ export const ACTIONS = {
   recoverUpdate: 'watch the proxy again, then settle the update',
   fail: 'fail the stream',
   release: 'free everything on the gateway',
-  end: 'forget the stream as a live one',
+  end: 'remove the stream from the live streams',
 } as const;
 
 /** Something that happens to a stream. */

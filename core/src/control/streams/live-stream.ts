@@ -24,7 +24,7 @@ export interface StreamParts {
   readonly onEnd: (uid: string) => void;
 }
 
-/** What is stored together with an event of the life table. */
+/** The change, history entry and options that are stored with an event of the life table. */
 export interface Stored {
   readonly change?: Omit<Partial<StreamRecord>, 'state'>;
   /** For the history of the stream. */

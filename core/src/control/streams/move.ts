@@ -221,7 +221,7 @@ function rejectMove(uid: string, why: string, suggestion: string): never {
 /** @throws SCI_STREAM_STATE if the stream is not movable or has not left its previous gateway */
 function mustBeMovable({ uid, movable, leaving }: StreamRecord): void {
   if (!movable) rejectMove(uid, 'is not movable', 'Create movable streams: scistream stream up --movable');
-  if (leaving) rejectMove(uid, `is still leaving gateway ${leaving.gateway}, until ${leaving.until}`, 'Retry then.');
+  if (leaving) rejectMove(uid, `is still leaving ${leaving.gateway}, until ${leaving.until}`, 'Retry then.');
 }
 
 /** Sets the stream up on another gateway. When this returns, the stream accepts and forwards data there. */

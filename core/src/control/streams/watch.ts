@@ -3,7 +3,7 @@ import type { Restarts } from '../../contracts/stream.js';
 import type { LiveStream } from './live-stream.js';
 
 /**
- * Watches the proxy of a stream on its present gateway: a proxy that fails for good fails the stream, and the restarts that
+ * Watches the proxy of a stream on its present gateway: a proxy that fails permanently fails the stream, and the restarts that
  * the gateway has counted are recorded as events. Called once for each gateway that the stream comes to. Ends when the
  * stream ends or leaves that gateway.
  * @param fail Releases the stream because of an error. Never rejects.
