@@ -64,7 +64,10 @@ s('a stream goes where most bandwidth is free, then where most ports are, or whe
   assert.is((await place(peer, { gateway: 'b' })).gateway, 'b');
   assert.is((await place(peer)).gateway, 'a', 'b has one port less');
   const text = await refused(place(peer, { bitsPerSecond: BigInt(6e9) }), 'SCI_NO_RESOURCE');
-  assert.match(text, '6 Gb/s cannot be had: a has 5 Gb/s of 10 Gb/s free, b has 5 Gb/s of 20 Gb/s free');
+  assert.match(
+    text,
+    'No eligible gateway has 6 Gb/s available: a has 5 Gb/s of 10 Gb/s free, b has 5 Gb/s of 20 Gb/s free',
+  );
   assert.match(text, /ends at 20\d\d-.*Z at the latest/);
   await peer.control.release({ uid: first.uid });
   assert.is((await place(peer, { bitsPerSecond: BigInt(6e9) })).gateway, 'b');
@@ -89,7 +92,10 @@ s('a label means the gateways that have it; a gateway is drained by its name alo
   await peer.streams.drainGateway({ name: 'b', drained: true });
   assert.match(await refused(place(peer, { gateway: '100g' }), 'SCI_NO_RESOURCE'), 'b is drained');
   assert.is(await placed('dtn'), 'a');
-  assert.match(await refused(place(peer, { gateway: '10g' }), 'SCI_NAME_INVALID'), 'There is no gateway "10g" here');
+  assert.match(
+    await refused(place(peer, { gateway: '10g' }), 'SCI_NAME_INVALID'),
+    'No gateway has the name or label "10g"',
+  );
   await refused(peer.streams.drainGateway({ name: 'dtn', drained: true }), 'SCI_NAME_INVALID');
 });
 

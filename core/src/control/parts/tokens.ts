@@ -11,8 +11,8 @@ type Token<T> = InjectionToken<T> & symbol;
 const token = <T>(name: string): Token<T> => Symbol.for(`scistream.${name}`);
 
 /**
- * Interfaces and values that the composition root registers and may replace; a class is its own token. Global symbols, so
- * that two copies of this package agree.
+ * Interfaces and values that the composition root registers and may replace. A class is its own token. The tokens are global
+ * symbols, so that two copies of this package agree.
  */
 export const TOKENS = {
   Logger: token<Logger>('Logger'),
@@ -20,11 +20,11 @@ export const TOKENS = {
   Settings: token<ControlServerSettings>('Settings'),
   StreamStore: token<StreamStore>('StreamStore'),
   Policy: token<Policy>('Policy'),
-  /** Resolves the host names of targets where the control server decides about their addresses. */
+  /** Resolves the host names of targets, for rules about their addresses. */
   Resolver: token<Resolver>('Resolver'),
   Providers: token<Providers>('Providers'),
-  /** Opens the authenticators when the server starts, because they may come from plugins. */
+  /** Opens the authenticators at the start of the server, because they may come from plugins. */
   Authenticator: token<() => Promise<OpenAuthenticator>>('Authenticator'),
-  /** Prepares the parts of a new configuration that a running control server can adopt. */
+  /** Prepares the parts of a new configuration that a running control server can apply. */
   Prepare: token<Prepare>('Prepare'),
 } as const;

@@ -28,20 +28,20 @@ import { StreamMachine } from './machine.js';
 import { moveAll } from './move.js';
 import { parseWish, type StreamWish } from './wish.js';
 
-/** How long a HELLO that overtook its `req` waits for it (protocol.md §2). */
+/** How long a HELLO that arrives before its request waits for it, ms. */
 const EARLY_HELLO_MS = 2_000;
 const MAX_TARGETS = 4096;
-/** How long a start waits for what an earlier process has left half done, ms; it is done all the same. */
+/** How long a start waits until the streams of an earlier process are recovered, ms. Recovery continues after that. */
 const RESUME_MS = 3_000;
 
 /**
- * All streams of a control server, one {@link StreamMachine} each. Every method may be called concurrently, and is
- * called after authentication; it parses what came in, asks the policy, and only then touches anything.
+ * All streams of a control server, one {@link StreamMachine} each. Methods may be called concurrently, after authentication.
+ * Each one parses its input, checks the policy, and only then changes anything.
  */
 @injectable()
 export class StreamController {
   readonly #live = new Map<string, StreamMachine>();
-  /** Emits the uid of every request that begins; a uid has at least 8 characters, so none is called `error`. */
+  /** Emits the uid of every new request. A uid has at least 8 characters, so none is called `error`. */
   readonly #arrivals = new EventEmitter().setMaxListeners(0);
   readonly #admissions = pLimit(1);
   #stopping = false;
@@ -55,8 +55,8 @@ export class StreamController {
   ) {}
 
   /**
-   * Goes on with the streams of an earlier process. Called once, first.
-   * @throws what opening the store or a gateway raises
+   * Recovers the streams of an earlier process. Called once, first.
+   * @throws What opening the store or a gateway raises
    */
   async open(): Promise<void> {
     await this.policy.load?.();
@@ -64,19 +64,18 @@ export class StreamController {
     const left = (await this.store.list()).filter(({ state }) => !isFinal(state));
     await this.gateways.open(left.flatMap(({ gateway, leaving }) => [gateway, ...(leaving ? [leaving.gateway] : [])]));
     const resumed = Promise.all(left.map((record) => this.#machine(record).resume()));
-    // A gateway that does not answer must not keep the others from being commanded.
+    // A gateway that does not answer must not delay the others.
     const settled = await Promise.race([resumed.then(() => true), sleep(RESUME_MS, false, { ref: false })]);
-    if (!settled)
-      this.log.warn({}, 'some streams of an earlier process are not settled yet: a gateway does not answer');
+    if (!settled) this.log.warn({}, 'some streams not recovered yet, retrying: a gateway does not answer');
     await this.gateways.begin(() => [...this.#live.values()].flatMap(({ loads }) => loads));
-    if (left.length > 0) this.log.info({ streams: left.length }, 'took charge of the streams of an earlier process');
+    if (left.length > 0) this.log.info({ streams: left.length }, 'streams of an earlier process recovered');
   }
 
-  /** REQ: reserves listeners and waits for HELLO. @param client Aborts when the client went away. */
+  /** REQ: reserves listeners and waits for HELLO. @param client Aborts when the caller disconnects. */
   async request(wish: StreamWish, identity: Identity, client: AbortSignal): Promise<StreamRecord> {
     const tls = wish.tls && parseCredentials(wish.tls);
     const asked = { ...parseWish(wish, ownerOf(identity), this.limits), gateway: this.gateways.parse(wish.gateway) };
-    // One after another, so that two requests at once cannot both get what only one can have.
+    // One after another, so that two concurrent requests cannot both get the last capacity.
     const machine = await this.#admissions(async () => {
       const known: Placement | undefined = this.#live.get(asked.uid)?.record;
       const { gateway, refusal } = known ?? this.gateways.place({ ...asked, ports: wish.connections });
@@ -115,7 +114,7 @@ export class StreamController {
     return { ...asked, proxy, runtime, ...(sources ? { sources } : {}), expiresAt: new Date(expires).toISOString() };
   }
 
-  /** HELLO: the role that counts is the one of the request (protocol.md §2). */
+  /** HELLO: the role of the stream is that of its request. */
   async hello(uid: string, announced: readonly string[], identity: Identity): Promise<StreamRecord> {
     const machine = this.#live.get(parseUid(uid)) ?? (await this.#arrival(uid));
     await this.policy.check(identity, { kind: 'hello', stream: machine.record });
@@ -123,17 +122,17 @@ export class StreamController {
     try {
       addresses = this.#addresses(announced, 'Announced listener');
     } catch (error) {
-      // Existing clients wait for `req` to end, so a HELLO that is refused must end it too; a repeated one ends nothing.
+      // Existing clients wait for `req` to end, so a rejected HELLO must end it too. A repeated HELLO ends nothing.
       if (waits(machine.record)) await machine.release(toSciStreamError(error));
       throw error;
     }
     return await machine.hello(addresses, ownerOf(identity));
   }
 
-  /** UPDATE: listener i forwards to target i mod count from now on. */
+  /** UPDATE: listener i forwards to target i mod the number of targets. */
   async update(uid: string, targets: readonly string[], identity: Identity): Promise<StreamRecord> {
     parseUid(uid);
-    // Before the lookup: what a stranger is told must not depend on whether the stream exists.
+    // Before the lookup: the answer to other callers must not depend on whether the stream exists.
     const addresses = this.#addresses(targets, 'Target');
     if (addresses.length === 0) {
       throw new SciStreamError('SCI_TARGETS_INVALID', `UPDATE of stream ${uid} names no target.`, {
@@ -147,9 +146,9 @@ export class StreamController {
   }
 
   /**
-   * Has the gateway of a stream connect to a probe of the other gateway.
-   * @returns ms
-   * @throws SCI_FORBIDDEN, SCI_STREAM_NOT_FOUND, and what the data server raises
+   * Connects from the gateway of a stream to a probe port of the other gateway.
+   * @returns The round trip, ms
+   * @throws SCI_FORBIDDEN, SCI_STREAM_NOT_FOUND, and what the gateway raises
    */
   async probe(uid: string, target: Address, challenge: string, identity: Identity): Promise<number> {
     const { record, machine } = await this.#find(uid);
@@ -158,33 +157,33 @@ export class StreamController {
     return await this.gateways.of(machine.record.gateway).runProbe(uid, target, challenge);
   }
 
-  /** Makes sure that a change of a stream could be recorded. @throws SCI_STATE_WRITE */
+  /** Checks that a change of a stream can be stored. @throws SCI_STATE_WRITE */
   async check(): Promise<void> {
     await this.store.check?.();
   }
 
-  /** RELEASE: idempotent as long as the stream is remembered. */
+  /** RELEASE: idempotent while the record of the stream exists. */
   async release(uid: string, identity: Identity): Promise<StreamRecord> {
     const { record, machine } = await this.#find(uid);
     await this.policy.check(identity, { kind: 'release', stream: record });
     return machine ? await machine.release(released(uid), ownerOf(identity)) : record;
   }
 
-  /** @param kind `list` for a look that is one of very many. */
+  /** One stream with its status. @param kind The action for the policy; `list` for one of many repeated reads. */
   async get(uid: string, identity: Identity, kind: 'view' | 'list' = 'view'): Promise<StreamSnapshot> {
     const { record } = await this.#find(uid);
     await this.policy.check(identity, { kind, stream: record });
     return await this.#view(record);
   }
 
-  /** What happened to a stream, oldest first. */
+  /** The events of a stream, oldest first. */
   async events(uid: string, identity: Identity): Promise<readonly StreamEvent[]> {
     const { record } = await this.#find(uid);
     await this.policy.check(identity, { kind: 'view', stream: record });
     return await this.store.events(uid);
   }
 
-  /** The streams the caller may see, oldest first. */
+  /** The streams that the caller may see, oldest first. */
   async list(includeEnded: boolean, identity: Identity): Promise<readonly StreamSnapshot[]> {
     const records = includeEnded ? await this.store.list() : [...this.#live.values()].map(({ record }) => record);
     const visible = await Promise.all(
@@ -199,23 +198,23 @@ export class StreamController {
     return await Promise.all(visible.flat().map((record) => this.#view(record)));
   }
 
-  /** Settles when the record of a live stream changes, or at once when it has ended. */
+  /** Settles when the record of a live stream changes, or immediately if the stream has ended. */
   async changed(uid: string, signal: AbortSignal): Promise<void> {
     await this.#live.get(uid)?.changed(signal);
   }
 
-  /** Lets a gateway take no new streams, or take them again. @throws SCI_FORBIDDEN, SCI_NAME_INVALID, SCI_STATE_WRITE */
+  /** Drains a gateway, or ends that. @throws SCI_FORBIDDEN, SCI_NAME_INVALID, SCI_STATE_WRITE */
   async drain(gateway: string, drained: boolean, identity: Identity): Promise<GatewayStatus> {
     await this.policy.check(identity, { kind: 'drain', gateway });
     const status = await this.gateways.drain(gateway, drained);
-    this.log.info({ gateway, drained, by: ownerOf(identity) }, 'gateway drained or not any more');
+    this.log.info({ gateway, drained, by: ownerOf(identity) }, 'gateway drain state changed');
     return status;
   }
 
   /**
    * Drains a gateway and moves its movable streams to others.
-   * @param graceMs How long what is open there may stay.
-   * @throws as `drain`
+   * @param graceMs How long open connections may stay there.
+   * @throws As `drain`
    */
   async *move(gateway: string, graceMs: number, identity: Identity): AsyncGenerator<StreamMoved> {
     await this.drain(gateway, true, identity);
@@ -235,14 +234,14 @@ export class StreamController {
   }
 
   /**
-   * Refuses new streams and ends waiting requests. Called at the end; may be repeated.
-   * @param release Whether to release everything, too; otherwise streams go on, and the next process finds them.
-   * @throws The first reason why a stream could not be released, after all were tried.
+   * Rejects new streams and ends waiting requests. Called last; may be repeated.
+   * @param release Whether to release every stream too. Otherwise they keep running for the next process.
+   * @throws The first error of a release, after all were tried
    */
   async close(release: boolean): Promise<void> {
     this.#stopping = true;
     const stopping = new SciStreamError('SCI_SHUTTING_DOWN', 'The control server is stopping.', {
-      suggestions: ['Try again when it is back.'],
+      suggestions: ['Retry when it has restarted.'],
     });
     const ends = [...this.#live.values()].map((machine) =>
       release
@@ -284,7 +283,7 @@ export class StreamController {
   }
 
   async #arrival(uid: string): Promise<StreamMachine> {
-    // Without a signal that aborts by itself: its timer keeps no process alive, and a HELLO must get its answer.
+    // Not AbortSignal.timeout: its timer does not keep the process alive, and a HELLO must get its answer.
     const late = new AbortController();
     const timer = setTimeout(() => late.abort(), EARLY_HELLO_MS);
     await once(this.#arrivals, uid, { signal: late.signal }).catch(() => undefined);
@@ -296,11 +295,11 @@ export class StreamController {
 
   #admit({ uid, owner }: StreamRecord): void {
     if (this.#stopping)
-      throw new SciStreamError('SCI_SHUTTING_DOWN', 'The control server is stopping and takes no new streams.');
+      throw new SciStreamError('SCI_SHUTTING_DOWN', 'The control server is stopping and accepts no new streams.');
     if (this.#live.has(uid)) {
       throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${uid} exists already.`, {
         suggestions: [
-          'Use a new uid, or release the stream first. Both sides of a stream need a control server of their own.',
+          'Use a new uid, or release the stream first. Each side of a stream needs its own control server.',
         ],
       });
     }
@@ -314,9 +313,9 @@ export class StreamController {
       if (now < most) continue;
       throw new SciStreamError(
         'SCI_LIMIT_REACHED',
-        `${now} of ${most} are taken: limits.${what} of this control server.`,
+        `${now} streams reach limits.${what} of this control server, which is ${most}.`,
         {
-          suggestions: ['Release streams that are no longer needed, or try again later.'],
+          suggestions: ['Release streams that are no longer needed, or retry later.'],
         },
       );
     }
@@ -329,8 +328,8 @@ export class StreamController {
   }
 
   /**
-   * A stream to be judged and then acted on. What is done is done through this machine: by the time the policy has decided,
-   * another stream may have the uid. The record of a live one is there before it is written.
+   * Finds a stream for a policy decision and a change after it. The change must go through the returned machine: when the
+   * policy has decided, another stream may have the uid. A live stream is found before its record is stored.
    */
   async #find(uid: string): Promise<{ readonly record: StreamRecord; readonly machine: StreamMachine | undefined }> {
     const machine = this.#live.get(parseUid(uid));
@@ -344,7 +343,7 @@ export class StreamController {
     try {
       return { record, status: await this.gateways.reachable(record.gateway).status(record.uid) };
     } catch (error) {
-      // Not to be asked is not to have failed: a proxy or data server that is late may forward all the same.
+      // No answer does not mean failed: a slow proxy or gateway may still forward data.
       return { record, error: toSciStreamError(error) };
     }
   }
