@@ -8,6 +8,7 @@ export { GatewayLink } from './control/gateways/link.js';
 export { GatewayPool } from './control/gateways/pool.js';
 export { RemoteGateway } from './control/gateways/remote-gateway.js';
 export { StreamController } from './control/streams/controller.js';
+export { parseName, parseRequest } from './control/door/request.js';
 export {
   ACTIONS,
   EVENTS,
@@ -18,7 +19,7 @@ export {
   type LifeEvent,
   type LifeTable,
 } from './control/streams/life.js';
-export { parseName, type StreamWish } from './control/streams/wish.js';
+export { parseRole } from './wire/stream-spec.js';
 export type { GatewayStream } from './gateway/gateway-store.js';
 export { RangePortAllocator } from './gateway/range-port-allocator.js';
 export { Providers } from './plugins/index.js';

@@ -20,7 +20,7 @@ export interface GatewayLoad {
 }
 
 /** What a new stream needs on a gateway. `gateway` is a name, a label, or empty for any gateway. */
-export type GatewayWish = Pick<GatewayLoad, 'gateway' | 'ports' | 'bitsPerSecond'>;
+export type PlacementRequest = Pick<GatewayLoad, 'gateway' | 'ports' | 'bitsPerSecond'>;
 
 /** The gateway for a new stream. */
 export interface Placement {
@@ -119,18 +119,18 @@ export class GatewayPool {
    * Chooses a gateway for a new stream: of the requested ones the one with the most free bandwidth, then the one with the
    * most free ports. Ports are counted, not reserved: if all gateways have too few, `reserve` fails there.
    */
-  place(wish: GatewayWish): Placement {
-    const rooms = this.#meant(wish.gateway).map((link) => this.#room(link));
-    const fits = (room: Room): boolean => this.#obstacle(room, wish) === undefined;
+  place(request: PlacementRequest): Placement {
+    const rooms = this.#meant(request.gateway).map((link) => this.#room(link));
+    const fits = (room: Room): boolean => this.#obstacle(room, request) === undefined;
     const [best] = rooms.toSorted(
       (a, b) =>
         Number(fits(b)) - Number(fits(a)) ||
-        Number(b.freePorts >= wish.ports) - Number(a.freePorts >= wish.ports) ||
+        Number(b.freePorts >= request.ports) - Number(a.freePorts >= request.ports) ||
         compare(b.free, a.free) ||
         b.freePorts - a.freePorts,
     );
-    const gateway = best?.link.facts.name ?? wish.gateway;
-    return best && fits(best) ? { gateway } : { gateway, refusal: this.#noRoom(rooms, wish) };
+    const gateway = best?.link.facts.name ?? request.gateway;
+    return best && fits(best) ? { gateway } : { gateway, refusal: this.#noRoom(rooms, request) };
   }
 
   /** Whether a gateway is down. */
@@ -196,7 +196,7 @@ export class GatewayPool {
   }
 
   /** Why a gateway cannot take a stream, as text. */
-  #obstacle({ link, free }: Room, { bitsPerSecond }: GatewayWish): string | undefined {
+  #obstacle({ link, free }: Room, { bitsPerSecond }: PlacementRequest): string | undefined {
     const { name, capacity } = link.facts;
     if (link.error) return `${name} is down`;
     if (this.#drained.has(name)) return `${name} is drained`;
@@ -205,10 +205,10 @@ export class GatewayPool {
     return `${name} has ${formatRate(Math.max(0, free))} of ${formatRate(capacity ?? 0)} free`;
   }
 
-  #noRoom(rooms: readonly Room[], wish: GatewayWish): SciStreamError {
+  #noRoom(rooms: readonly Room[], request: PlacementRequest): SciStreamError {
     const down = rooms.find(({ link }) => link.error)?.link.error;
     if (down && rooms.every(({ link }) => link.error)) return down;
-    const { bitsPerSecond } = wish;
+    const { bitsPerSecond } = request;
     const [first] = rooms
       .filter(({ link }) => !link.error && !this.#drained.has(link.facts.name))
       .flatMap(({ loads }) => loads.filter((load) => load.bitsPerSecond > 0))
@@ -218,7 +218,7 @@ export class GatewayPool {
       bitsPerSecond > 0
         ? `No eligible gateway has ${formatRate(bitsPerSecond)} available`
         : 'No eligible gateway accepts new streams';
-    const reasons = rooms.map((room) => this.#obstacle(room, wish) ?? room.link.facts.name).join(', ');
+    const reasons = rooms.map((room) => this.#obstacle(room, request) ?? room.link.facts.name).join(', ');
     const until = first ? ` The first stream with a reserved rate ends at ${first} at the latest.` : '';
     return new SciStreamError('SCI_NO_RESOURCE', `${wanted}: ${reasons}.${until}`, {
       suggestions: [

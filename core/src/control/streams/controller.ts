@@ -4,7 +4,6 @@ import pLimit from 'p-limit';
 import { inject, injectable } from 'tsyringe';
 import { parseAddress, type Address } from '../../contracts/address.js';
 import { type Identity, ownerOf } from '../../contracts/authenticator.js';
-import { parseCredentials } from '../../contracts/credentials.js';
 import { SciStreamError, toSciStreamError } from '../../contracts/errors.js';
 import type { GatewayStatus } from '../../contracts/gateway.js';
 import type { Logger } from '../../contracts/logger.js';
@@ -13,6 +12,7 @@ import type { StreamStore } from '../../contracts/stream-store.js';
 import {
   type StreamSnapshot,
   parseUid,
+  type StreamSpec,
   type StreamTls,
   isFinal,
   type StreamEvent,
@@ -20,13 +20,13 @@ import {
   type StreamMoved,
   unknownStream,
 } from '../../contracts/stream.js';
-import { GatewayPool, type GatewayWish, type Placement } from '../gateways/pool.js';
+import { GatewayPool, type PlacementRequest, type Placement } from '../gateways/pool.js';
 import type { Limits } from '../parts/settings.js';
 import { TOKENS } from '../parts/tokens.js';
-import { ended, released, runs, waits } from './life.js';
+import { ended, released, runs, stopping, waits } from './life.js';
 import { StreamMachine } from './machine.js';
 import { moveAll } from './move.js';
-import { parseWish, type StreamWish } from './wish.js';
+import { asGranted, checkLimits, isRepeated, newRecord, requestAction } from './new-stream.js';
 
 /** How long a HELLO that arrives before its request waits for it, ms. */
 const EARLY_HELLO_MS = 2_000;
@@ -71,47 +71,41 @@ export class StreamController {
     if (left.length > 0) this.log.info({ streams: left.length }, 'streams of an earlier process recovered');
   }
 
-  /** REQ: reserves listeners and waits for HELLO. @param client Aborts when the caller disconnects. */
-  async request(wish: StreamWish, identity: Identity, client: AbortSignal): Promise<StreamRecord> {
-    const tls = wish.tls && parseCredentials(wish.tls);
-    const asked = { ...parseWish(wish, ownerOf(identity), this.limits), gateway: this.gateways.parse(wish.gateway) };
+  /**
+   * REQ: reserves listeners and waits for HELLO.
+   * @param tls Credentials, where `spec.encryption` is `tls`.
+   * @param client Aborts when the caller disconnects.
+   */
+  async request(
+    uid: string,
+    spec: StreamSpec,
+    tls: StreamTls | undefined,
+    identity: Identity,
+    client: AbortSignal,
+  ): Promise<StreamRecord> {
+    const asked = { ...spec, gateway: this.gateways.parse(spec.gateway) };
     // One after another, so that two concurrent requests cannot both get the last capacity.
     const machine = await this.#admissions(async () => {
-      const known: Placement | undefined = this.#live.get(asked.uid)?.record;
-      const { gateway, refusal } = known ?? this.gateways.place({ ...asked, ports: wish.connections });
-      const record = await this.#permitted({ ...asked, gateway }, wish, identity);
+      const known: Placement | undefined = this.#live.get(uid)?.record;
+      const { connections, bitsPerSecond } = asked;
+      const { gateway, refusal } =
+        known ?? this.gateways.place({ gateway: asked.gateway, ports: connections, bitsPerSecond });
+      const wanted = newRecord(uid, asked, gateway, identity, this.limits);
+      const granted = await this.policy.check(identity, requestAction(wanted, this.#records));
       if (refusal) throw refusal;
-      const resumed = this.#repeated(record, wish.connections);
-      if (resumed) return resumed;
-      this.#admit(record);
-      return this.#begin(record, wish.connections, tls);
+      const record = asGranted(wanted, granted);
+      const live = this.#live.get(uid);
+      // Sent again, because this control server restarted before it answered.
+      if (live?.lostRequest && isRepeated(record, live.record)) return live;
+      if (this.#stopping) throw stopping();
+      checkLimits(record, this.#records, this.limits);
+      const created = this.#machine(record);
+      created.begin(tls);
+      this.#arrivals.emit(uid);
+      this.log.info({ uid, role: spec.role, owner: record.owner, connections, gateway }, 'stream requested');
+      return created;
     });
     return await machine.untilHello(client);
-  }
-
-  #begin(record: StreamRecord, count: number, tls: StreamTls | undefined): StreamMachine {
-    const { uid, owner, role, gateway, proxy, runtime, transport, bitsPerSecond, sources } = record;
-    const machine = this.#machine(record);
-    const who = sources ? { sources } : {};
-    machine.begin({ uid, role, transport, count, proxy, runtime, bitsPerSecond, ...(tls ? { tls } : {}), ...who });
-    this.#arrivals.emit(uid);
-    this.log.info({ uid, role, owner, connections: count, gateway }, 'stream requested');
-    return machine;
-  }
-
-  /** The record as the policy grants it. @throws SCI_FORBIDDEN */
-  async #permitted(asked: StreamRecord, wish: StreamWish, identity: Identity): Promise<StreamRecord> {
-    const own = [...this.#live.values()]
-      .map(({ record }) => record)
-      .filter(({ uid, owner }) => owner === asked.owner && uid !== asked.uid);
-    const bitsPerSecond = own.reduce((sum, record) => sum + record.bitsPerSecond, 0);
-    const usage = { streams: own.length, bitsPerSecond };
-    const { connections, lifetimeMs: wanted } = wish;
-    const action = { kind: 'request', stream: asked, connections, lifetimeMs: wanted, usage } as const;
-    const granted = await this.policy.check(identity, action);
-    const { proxy = asked.proxy, runtime = asked.runtime, lifetimeMs = Infinity, sources } = granted;
-    const expires = Math.min(Date.parse(asked.expiresAt), Date.parse(asked.createdAt) + lifetimeMs);
-    return { ...asked, proxy, runtime, ...(sources ? { sources } : {}), expiresAt: new Date(expires).toISOString() };
   }
 
   /** HELLO: the role of the stream is that of its request. */
@@ -185,14 +179,11 @@ export class StreamController {
 
   /** The streams that the caller may see, oldest first. */
   async list(includeEnded: boolean, identity: Identity): Promise<readonly StreamSnapshot[]> {
-    const records = includeEnded ? await this.store.list() : [...this.#live.values()].map(({ record }) => record);
+    const records = includeEnded ? await this.store.list() : this.#records;
     const visible = await Promise.all(
-      records.map(async (stream) => {
-        const allowed = await this.policy.check(identity, { kind: 'list', stream }).then(
-          () => true,
-          () => false,
-        );
-        return allowed ? [stream] : [];
+      records.map((stream) => {
+        const allowed = this.policy.check(identity, { kind: 'list', stream });
+        return allowed.then(() => [stream]).catch(() => []);
       }),
     );
     return await Promise.all(visible.flat().map((record) => this.#view(record)));
@@ -213,15 +204,14 @@ export class StreamController {
 
   /**
    * Drains a gateway and moves its movable streams to others.
-   * @param graceMs How long open connections may stay there.
-   * @throws As `drain`
+   * @param graceMs How long open connections may stay there. @throws As `drain`
    */
   async *move(gateway: string, graceMs: number, identity: Identity): AsyncGenerator<StreamMoved> {
     await this.drain(gateway, true, identity);
     const streams = [...this.#live.values()].filter(({ record }) => record.gateway === gateway);
-    const place = (wish: GatewayWish, take: (gateway: string) => void): Promise<void> =>
+    const place = (request: PlacementRequest, take: (gateway: string) => void): Promise<void> =>
       this.#admissions(() => {
-        const { gateway: name, refusal } = this.gateways.place(wish);
+        const { gateway: name, refusal } = this.gateways.place(request);
         if (refusal) throw refusal;
         take(name);
       });
@@ -229,7 +219,7 @@ export class StreamController {
   }
 
   counts(): { readonly streams: number; readonly waiting: number } {
-    const records = [...this.#live.values()].map(({ record }) => record);
+    const records = this.#records;
     return { streams: records.length, waiting: records.filter(waits).length };
   }
 
@@ -240,19 +230,20 @@ export class StreamController {
    */
   async close(release: boolean): Promise<void> {
     this.#stopping = true;
-    const stopping = new SciStreamError('SCI_SHUTTING_DOWN', 'The control server is stopping.', {
-      suggestions: ['Retry when it has restarted.'],
+    const ends = [...this.#live.values()].map((machine) => {
+      if (!release) return machine.detach(stopping());
+      return machine.release(waits(machine.record) ? stopping() : released(machine.record.uid));
     });
-    const ends = [...this.#live.values()].map((machine) =>
-      release
-        ? machine.release(waits(machine.record) ? stopping : released(machine.record.uid))
-        : machine.detach(stopping),
-    );
     const failed = (await Promise.allSettled(ends)).find((end) => end.status === 'rejected');
     await this.gateways.close();
     await this.store.close();
     this.policy.close?.();
     if (failed) throw failed.reason;
+  }
+
+  /** The records of all live streams. */
+  get #records(): readonly StreamRecord[] {
+    return [...this.#live.values()].map(({ record }) => record);
   }
 
   #machine(record: StreamRecord): StreamMachine {
@@ -268,20 +259,6 @@ export class StreamController {
     return machine;
   }
 
-  /**
-   * The stream of a request that a client repeats because this control server was restarted before it answered. Not an
-   * encrypted one: whether the credentials are the same only the data server could tell.
-   */
-  #repeated({ uid, owner, role, transport, encryption }: StreamRecord, connections: number): StreamMachine | undefined {
-    const machine = this.#live.get(uid);
-    if (!machine?.lostRequest) return undefined;
-    const { record } = machine;
-    const same = record.owner === owner && record.role === role && record.transport === transport;
-    if (encryption === 'tls' || record.encryption === 'tls') return undefined;
-    const open = record.state === 'waiting' || record.state === 'provisioned';
-    return same && open && record.listeners.length === connections && record.targets.length === 0 ? machine : undefined;
-  }
-
   async #arrival(uid: string): Promise<StreamMachine> {
     // Not AbortSignal.timeout: its timer does not keep the process alive, and a HELLO must get its answer.
     const late = new AbortController();
@@ -291,34 +268,6 @@ export class StreamController {
     const machine = this.#live.get(uid);
     if (!machine) throw unknownStream(uid);
     return machine;
-  }
-
-  #admit({ uid, owner }: StreamRecord): void {
-    if (this.#stopping)
-      throw new SciStreamError('SCI_SHUTTING_DOWN', 'The control server is stopping and accepts no new streams.');
-    if (this.#live.has(uid)) {
-      throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${uid} exists already.`, {
-        suggestions: [
-          'Use a new uid, or release the stream first. Each side of a stream needs its own control server.',
-        ],
-      });
-    }
-    const { streams, waiting } = this.counts();
-    const own = [...this.#live.values()].filter(({ record }) => record.owner === owner && waits(record)).length;
-    for (const [what, now, most] of [
-      ['streams', streams, this.limits.streams],
-      ['waiting', waiting, this.limits.waiting],
-      ['waitingPerIdentity', own, owner.startsWith('none:') ? Infinity : this.limits.waitingPerIdentity],
-    ] as const) {
-      if (now < most) continue;
-      throw new SciStreamError(
-        'SCI_LIMIT_REACHED',
-        `${now} streams reach limits.${what} of this control server, which is ${most}.`,
-        {
-          suggestions: ['Release streams that are no longer needed, or retry later.'],
-        },
-      );
-    }
   }
 
   #addresses(texts: readonly string[], field: string): readonly Address[] {

@@ -186,6 +186,12 @@ function rejection(
 export const released = (uid: string): SciStreamError =>
   new SciStreamError('SCI_STREAM_RELEASED', `Stream ${uid} was released.`);
 
+/** The reason of a request that ends, or is rejected, because the control server stops. */
+export const stopping = (): SciStreamError =>
+  new SciStreamError('SCI_SHUTTING_DOWN', 'The control server is stopping.', {
+    suggestions: ['Retry when it has restarted.'],
+  });
+
 /** The error for a caller who updates a stream that is no longer live. */
 export const ended = (record: StreamRecord): SciStreamError => rejection('update', record, ENDED.released);
 
@@ -195,3 +201,7 @@ export const waits = ({ state }: Pick<StreamRecord, 'state'>): boolean => state 
 /** Whether the gateway runs a proxy for the stream, so that it has a status. */
 export const runs = (record: Pick<StreamRecord, 'state'>): boolean =>
   !waits(record) && record.state !== 'releasing' && !isFinal(record.state);
+
+/** Whether a client may send the request of a stream again: no UPDATE has arrived. */
+export const repeatable = ({ state, targets }: Pick<StreamRecord, 'state' | 'targets'>): boolean =>
+  (state === 'waiting' || state === 'provisioned') && targets.length === 0;

@@ -5,11 +5,13 @@ import type { Gateway } from '../../contracts/gateway.js';
 import type { Logger } from '../../contracts/logger.js';
 import type { StoreOptions, StreamStore } from '../../contracts/stream-store.js';
 import type { StreamEvent, StreamRecord } from '../../contracts/stream.js';
-import { KeyedLock } from '../../contracts/wait.js';
+import { KeyedLock, within } from '../../contracts/wait.js';
 import { next, type Action, type ActionsOf, type LifeEvent } from './life.js';
 
 /** Node.js stores a timer delay in 31 bits, ms. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
+/** How long a stopping daemon waits for a gateway that does not answer, ms. The next process repeats the call. */
+const DETACH_MS = 10_000;
 
 /** What a live stream needs from its control server. */
 export interface StreamParts {
@@ -135,9 +137,13 @@ export class LiveStream {
     return first;
   }
 
-  /** Marks the stream as no longer managed by this process. */
-  detach(): void {
+  /** Leaves the stream to the next process. Waits for the change in progress, but not without limit. Never rejects. */
+  async detach(): Promise<void> {
     this.#detached = true;
+    const finished = this.serial(() => Promise.resolve());
+    await within(finished, DETACH_MS, () => new Error('late')).catch(() => {
+      this.parts.log.warn({ uid: this.#record.uid }, 'gateway call abandoned');
+    });
   }
 
   /** A stream that could not be stored changes in memory only. */

@@ -1,8 +1,6 @@
 import { formatAddress, type Address } from '../../contracts/address.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../../contracts/errors.js';
-import type { ReserveRequest } from '../../contracts/gateway.js';
-import type { StreamRecord } from '../../contracts/stream.js';
-import { within } from '../../contracts/wait.js';
+import type { StreamRecord, StreamTls } from '../../contracts/stream.js';
 import type { GatewayLoad } from '../gateways/pool.js';
 import { released } from './life.js';
 import { happened, LiveStream, StreamTimer, type StreamParts } from './live-stream.js';
@@ -13,8 +11,6 @@ import { watchProxy } from './watch.js';
 
 /** Delay before a failed release is retried, ms. */
 const RELEASE_RETRY_MS = 10_000;
-/** How long a stopping daemon waits for a gateway that does not answer, ms. The next process repeats the call. */
-const DETACH_MS = 10_000;
 
 /**
  * One stream on this control server, from request to release. The table in life.ts decides what each event means in the
@@ -31,8 +27,6 @@ export class StreamMachine {
   /** Settles when the listeners are reserved, or the reservation has failed. */
   #reserved: Promise<void> = Promise.resolve();
   #resumed = false;
-  /** Number of listeners requested. */
-  #count = 0;
 
   /** @param record Of a new request, for `begin`; or of an earlier process, for `resume`. */
   constructor(
@@ -53,8 +47,8 @@ export class StreamMachine {
 
   /** What the stream takes on its gateway, and on the ones that it moves to or leaves. */
   get loads(): readonly GatewayLoad[] {
-    const { uid, gateway, listeners, bitsPerSecond, expiresAt } = this.record;
-    const here = { uid, gateway, ports: listeners.length || this.#count, bitsPerSecond, expiresAt };
+    const { uid, gateway, spec, expiresAt } = this.record;
+    const here = { uid, gateway, ports: spec.connections, bitsPerSecond: spec.bitsPerSecond, expiresAt };
     return [here, ...this.#moves.gateways.map((other) => ({ ...here, gateway: other }))];
   }
 
@@ -68,16 +62,19 @@ export class StreamMachine {
     await this.#stream.changed(signal);
   }
 
-  /** Stores the record and reserves the listeners. Called once, unless `resume` is. */
-  begin(request: ReserveRequest): void {
-    this.#count = request.count;
-    this.#reserved = this.#stream.serial(() => this.#reserve(request));
+  /**
+   * Stores the record and reserves the listeners. Called once, unless `resume` is.
+   * @param tls Credentials, where the spec asks for encryption.
+   */
+  begin(tls: StreamTls | undefined): void {
+    this.#reserved = this.#stream.serial(() => this.#reserve(tls));
     this.#reserved.catch(() => undefined);
   }
 
-  async #reserve(request: ReserveRequest): Promise<void> {
+  async #reserve(tls: StreamTls | undefined): Promise<void> {
     await this.#stream.create(happened('requested', this.record.owner));
-    const reservation = await this.#stream.gateway.reserve(request);
+    const { uid, spec } = this.record;
+    const reservation = await this.#stream.gateway.reserve(uid, spec, tls);
     const detail = reservation.listeners.map(formatAddress).join(' ');
     await this.#stream.apply('reserved', {}, { change: reservation, note: happened('reserved', undefined, detail) });
   }
@@ -147,8 +144,7 @@ export class StreamMachine {
 
   async #start(announced: readonly Address[], by: string): Promise<void> {
     this.#request.stop();
-    const { uid } = this.record;
-    await this.#stream.interruptible((signal) => this.#stream.gateway.start(uid, signal));
+    await this.#stream.interruptible((signal) => this.#stream.gateway.start(this.record.uid, signal));
     const answer = (): void => {
       this.#watch();
       // A release waits behind this call and fails the request, so HELLO must fail too.
@@ -225,12 +221,9 @@ export class StreamMachine {
 
   /** Leaves the stream to the next process: fails a waiting request, lets the call in progress finish, stops all timers. */
   async detach(reason: SciStreamError): Promise<void> {
-    this.#stream.detach();
+    const detached = this.#stream.detach();
     this.#request.abandon(reason);
-    const finished = this.#stream.serial(() => Promise.resolve());
-    await within(finished, DETACH_MS, () => new Error('late')).catch((error: unknown) => {
-      this.parts.log.warn({ uid: this.record.uid, error: messageOf(error) }, 'gateway call abandoned');
-    });
+    await detached;
     this.#lifetime.stop();
     this.#request.stop();
     this.#update.stop();

@@ -1,10 +1,10 @@
 import pLimit from 'p-limit';
 import { formatAddress, type Address } from '../../contracts/address.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../../contracts/errors.js';
-import type { Gateway, Reservation, ReserveRequest } from '../../contracts/gateway.js';
-import type { StreamMoved, StreamRecord } from '../../contracts/stream.js';
+import type { Gateway, Reservation } from '../../contracts/gateway.js';
+import type { StreamMoved, StreamRecord, StreamSpec, StreamTls } from '../../contracts/stream.js';
 import { within } from '../../contracts/wait.js';
-import type { GatewayWish } from '../gateways/pool.js';
+import type { PlacementRequest } from '../gateways/pool.js';
 import { happened, StreamTimer, type LiveStream } from './live-stream.js';
 
 /** Streams that move at the same time: each starts a proxy. */
@@ -98,15 +98,16 @@ export class StreamMover {
 
   async #swap(place: Placing, graceMs: number, by: string): Promise<void> {
     const { gatewayOf, log, onStray } = this.stream.parts;
-    const { uid, gateway, proxy, runtime, targets } = this.#record;
+    const { uid, gateway, proxy, runtime, targets, spec } = this.#record;
     const here = gatewayOf(gateway);
-    const request = { ...(await here.handover(uid)), uid, proxy, runtime };
+    const tls = await here.handover(uid);
     await place((name) => (this.#there = name));
     const there = gatewayOf(this.#there ?? gateway);
     // The gateway accepts streams again, so this one has been placed where it is.
     if (there === here) rejectMove(uid, `is already on ${gateway}`, `Run: scistream gateway drain ${gateway} --move`);
     try {
-      const reservation = await this.stream.interruptible((signal) => setUp(there, request, targets, signal));
+      const same = { ...spec, proxy, runtime };
+      const reservation = await this.stream.interruptible((signal) => setUp(there, uid, same, tls, targets, signal));
       const leaving = { gateway, until: new Date(Date.now() + graceMs).toISOString() };
       const detail = `${gateway} → ${reservation.gateway}: ${reservation.listeners.map(formatAddress).join(' ')}`;
       const change = { ...reservation, restarts: 0, leaving };
@@ -190,17 +191,18 @@ export interface Movable {
  */
 export async function* moveAll(
   streams: readonly Movable[],
-  place: (wish: GatewayWish, take: (gateway: string) => void) => Promise<void>,
+  place: (request: PlacementRequest, take: (gateway: string) => void) => Promise<void>,
   graceMs: number,
   by: string,
 ): AsyncGenerator<StreamMoved> {
   const limit = pLimit(CONCURRENT_MOVES);
   const one = async (stream: Movable): Promise<StreamMoved> => {
-    const { gateway: from, movable, listeners, bitsPerSecond } = stream.record;
-    const needs = { gateway: '', ports: listeners.length, bitsPerSecond };
+    const { gateway: from, spec } = stream.record;
+    const { movable, connections, bitsPerSecond } = spec;
+    const request = { gateway: '', ports: connections, bitsPerSecond };
     if (!movable) return { record: stream.record, from, moved: false };
     try {
-      return { record: await stream.move((take) => place(needs, take), graceMs, by), from, moved: true };
+      return { record: await stream.move((take) => place(request, take), graceMs, by), from, moved: true };
     } catch (error) {
       return { record: stream.record, from, moved: false, error: toSciStreamError(error) };
     }
@@ -219,21 +221,23 @@ function rejectMove(uid: string, why: string, suggestion: string): never {
 }
 
 /** @throws SCI_STREAM_STATE if the stream is not movable or has not left its previous gateway */
-function mustBeMovable({ uid, movable, leaving }: StreamRecord): void {
-  if (!movable) rejectMove(uid, 'is not movable', 'Create movable streams: scistream stream up --movable');
+function mustBeMovable({ uid, spec, leaving }: StreamRecord): void {
+  if (!spec.movable) rejectMove(uid, 'is not movable', 'Create movable streams: scistream stream up --movable');
   if (leaving) rejectMove(uid, `is still leaving ${leaving.gateway}, until ${leaving.until}`, 'Retry then.');
 }
 
 /** Sets the stream up on another gateway. When this returns, the stream accepts and forwards data there. */
 async function setUp(
   there: Gateway,
-  request: ReserveRequest,
+  uid: string,
+  spec: StreamSpec,
+  tls: StreamTls | undefined,
   targets: StreamRecord['targets'],
   signal: AbortSignal,
 ): Promise<Reservation> {
-  const reservation = await there.reserve(request);
-  await there.start(request.uid, signal);
-  if (targets.length > 0) await there.updateTargets(request.uid, targets, signal);
+  const reservation = await there.reserve(uid, spec, tls);
+  await there.start(uid, signal);
+  if (targets.length > 0) await there.updateTargets(uid, targets, signal);
   signal.throwIfAborted();
   return reservation;
 }
