@@ -48,7 +48,7 @@ export function streamStatesPage() {
   return [
     '<!-- Written by `npm run docs` from core/src/control/streams/life.ts. -->\n# Stream states\n',
     'A control server keeps one state for each of its streams. The other side of a stream has its own state on its own',
-    'control server.\n',
+    'control server. `scistream stream status` derives the state that it shows from this one and from the connections.\n',
     diagram(),
     '## States\n',
     table(['state', 'meaning'], meanings(STATES)),

@@ -51,6 +51,12 @@ const failure = (promise: Promise<unknown>): Promise<string> => promise.then(() 
 class InterruptibleGateway extends LocalGateway {
   afterStart: (signal: AbortSignal) => Promise<void> = () => Promise.resolve();
   beforeRelease: () => Promise<void> = () => Promise.resolve();
+  beforeTargets: () => Promise<void> = () => Promise.resolve();
+
+  override async updateTargets(...args: Parameters<LocalGateway['updateTargets']>): Promise<void> {
+    await this.beforeTargets();
+    await super.updateTargets(...args);
+  }
 
   override async release(uid: string): ReturnType<LocalGateway['release']> {
     await this.beforeRelease();
@@ -234,6 +240,37 @@ machine('an update that cannot be written down is taken back at the gateway, too
   await eventually(async () => assert.is((await controller.get(uid, ALICE)).record.state, 'active'), 30_000);
   assert.equal((await controller.get(uid, ALICE)).record.targets, [one.address]);
   assert.is(await exchange(entry, 'x'), 'ax');
+});
+
+machine('an update that the gateway rejects changes nothing, also after one with an unknown result', async () => {
+  await using made = await fixture();
+  const { controller, gateway } = made;
+  const uid = randomUUID();
+  const fails = (code: ErrorCode) => (): Promise<void> => Promise.reject(new SciStreamError(code, 'On purpose.'));
+  const update = (port: number) => controller.update(uid, [`127.0.0.1:${port}`], ALICE);
+  const stateAndAsked = async () => {
+    const { state, asked } = (await controller.get(uid, ALICE)).record;
+    return [state, asked?.map(({ port }) => port)];
+  };
+  const req = controller.request(uid, SPEC, undefined, ALICE, present());
+  await eventually(async () => assert.is((await controller.get(uid, ALICE)).record.state, 'waiting'));
+  await refusal(update(1), 'SCI_STREAM_STATE');
+  await controller.hello(uid, [], ALICE);
+  await req;
+  gateway.beforeTargets = fails('SCI_PROXY_COMMAND_FAILED');
+  await refusal(update(2), 'SCI_PROXY_COMMAND_FAILED');
+  assert.equal(await stateAndAsked(), ['provisioned', []]);
+  // Unknown at first, then rejected: the unknown one is still settled.
+  gateway.beforeTargets = fails('SCI_S2DS_UNREACHABLE');
+  await refusal(update(3), 'SCI_S2DS_UNREACHABLE');
+  gateway.beforeTargets = fails('SCI_PROXY_COMMAND_FAILED');
+  await refusal(update(4), 'SCI_PROXY_COMMAND_FAILED');
+  assert.equal(await stateAndAsked(), ['updating', [3]]);
+  gateway.beforeTargets = () => Promise.resolve();
+  await eventually(async () => assert.is((await controller.get(uid, ALICE)).record.state, 'active'), 30_000);
+  assert.equal((await controller.get(uid, ALICE)).record.targets, [{ host: '127.0.0.1', port: 3 }]);
+  await controller.release(uid, ALICE);
+  await refusal(update(5), 'SCI_STREAM_STATE');
 });
 
 machine('a release that failed is made again, and the first reason stays the reason', async () => {

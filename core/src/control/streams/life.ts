@@ -195,6 +195,13 @@ export const stopping = (): SciStreamError =>
 /** The error for a caller who updates a stream that is no longer live. */
 export const ended = (record: StreamRecord): SciStreamError => rejection('update', record, ENDED.released);
 
+/** The event of an update that failed without effect. @param before The record before that update. */
+export function undoEvent(before: Pick<StreamRecord, 'state' | 'targets'>): 'unsettled' | 'reverted' | 'cleared' {
+  // The result of an earlier update is still unknown.
+  if (before.state === 'updating') return 'unsettled';
+  return before.targets.length > 0 ? 'reverted' : 'cleared';
+}
+
 /** Whether the request of a stream still waits for HELLO. */
 export const waits = ({ state }: Pick<StreamRecord, 'state'>): boolean => state === 'reserving' || state === 'waiting';
 

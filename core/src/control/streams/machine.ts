@@ -194,9 +194,9 @@ export class StreamMachine {
     return this.record;
   }
 
-  async #release(reason: SciStreamError, by: string | undefined): Promise<void> {
+  async #release(reason: SciStreamError, by: string | undefined): Promise<boolean> {
     this.#request.stop();
-    if (!this.#stream.stored) return void (await this.#stream.apply('discard', { end: () => this.#end() }));
+    if (!this.#stream.stored) return await this.#stream.apply('discard', { end: () => this.#end() });
     const options = { owed: true };
     const failed = reason.code !== 'SCI_STREAM_RELEASED';
     const release = async (): Promise<void> => {
@@ -209,7 +209,7 @@ export class StreamMachine {
       if (stray !== undefined) this.parts.onStray(stray);
     };
     const change = failed ? { error: reason.toJSON() } : {};
-    await this.#stream.apply(failed ? 'fail' : 'release', { release }, { change, options });
+    return await this.#stream.apply(failed ? 'fail' : 'release', { release }, { change, options });
   }
 
   #end(): void {

@@ -1,6 +1,7 @@
 import { formatAddress, type Address } from '../../contracts/address.js';
 import { messageOf, toSciStreamError } from '../../contracts/errors.js';
 import type { StreamRecord } from '../../contracts/stream.js';
+import { undoEvent } from './life.js';
 import { happened, StreamTimer, type LiveStream } from './live-stream.js';
 
 /** Delay before the gateway is called again about an update with an unknown result, ms. */
@@ -31,7 +32,8 @@ export class PendingUpdate {
       } catch (error) {
         // A gateway that did not answer may still apply the targets, now or when it comes back.
         const unknown = set || toSciStreamError(error).code === 'SCI_S2DS_UNREACHABLE';
-        await (unknown ? this.#unsettled() : this.#revert(before));
+        if (unknown) await this.stream.apply('unsettled', { retry: () => this.#retryLater() });
+        else await this.#undo(before);
         throw error;
       }
     };
@@ -73,19 +75,11 @@ export class PendingUpdate {
     await this.stream.apply('updated', {}, { change: { targets: inForce }, note });
   }
 
-  async #unsettled(change = {}): Promise<void> {
-    await this.stream.apply('unsettled', { retry: () => this.#retryLater() }, { change });
-  }
-
-  /** Undoes the change of the record. An earlier update whose result is still unknown has to be settled afterwards. */
-  async #revert({ state, targets, asked = [] }: StreamRecord): Promise<void> {
-    const change = { asked };
-    try {
-      if (state === 'updating') await this.#unsettled(change);
-      else await this.stream.apply(targets.length > 0 ? 'reverted' : 'cleared', {}, { change });
-    } catch {
-      this.#retryLater();
-    }
+  /** Undoes the change of the record after an update without effect. Never rejects. */
+  async #undo(before: StreamRecord): Promise<void> {
+    const change = { asked: before.asked ?? [] };
+    const undone = this.stream.apply(undoEvent(before), { retry: () => this.#retryLater() }, { change });
+    await undone.catch(() => this.#retryLater());
   }
 
   #retryLater(): void {
