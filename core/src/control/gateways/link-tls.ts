@@ -56,10 +56,3 @@ export function connectLink(where: string, { ca, cert, key }: LinkTls): TLSSocke
   });
   return socket.setKeepAlive(true, KEEPALIVE_MS);
 }
-
-/** The message of the innermost cause of a failed call, which names the problem of the connection. */
-export function reasonOf(error: unknown): string {
-  let innermost = error;
-  while (innermost instanceof Error && innermost.cause instanceof Error) innermost = innermost.cause;
-  return messageOf(innermost);
-}
