@@ -14,6 +14,16 @@ export { GatewayPool } from './control/gateways/pool.js';
 export { RemoteGateway } from './control/gateways/remote-gateway.js';
 export { StreamController } from './control/streams/controller.js';
 export { parseName, parseRequest } from './control/door/request.js';
+export {
+  ACTIONS,
+  EVENTS,
+  LIFE,
+  next,
+  STATES,
+  type Cell,
+  type LifeEvent,
+  type LifeTable,
+} from './control/streams/life.js';
 export { parseRole } from './wire/stream-spec.js';
 export type { GatewayStream } from './gateway/store.js';
 export { RangePortAllocator } from './gateway/ports.js';

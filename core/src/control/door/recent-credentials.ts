@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto';
 import type { Credentials } from '../../contracts/authenticator.js';
 
-/** For how long credentials are known after they were accepted, ms. */
+/** Time for which credentials are known after they were accepted, ms. */
 const KNOWN_MS = 300_000;
-/** Credentials that are known at a time; of more than these, the one that was accepted longest ago is forgotten. */
+/** Most credentials that are known; beyond that, the ones accepted longest ago are dropped. */
 const MOST = 10_000;
 
-/** Which credentials were accepted of late, by a hash: of the credentials themselves nothing is kept. */
+/** The credentials that were accepted recently. Keeps only their hashes. */
 export class RecentCredentials {
-  /** When each was accepted, by `performance.now`; oldest first. */
+  /** Time of acceptance from `performance.now`, by hash; oldest first. */
   readonly #accepted = new Map<string, number>();
 
   has(credentials: Credentials): boolean {
@@ -29,7 +29,7 @@ export class RecentCredentials {
   }
 }
 
-/** The same wherever they come from. */
+/** A hash of the credentials without the address of the caller. */
 const keyOf = ({ token, certificate }: Credentials): string =>
   createHash('sha256')
     .update(`${certificate?.certificate.fingerprint256 ?? ''} ${token}`)
