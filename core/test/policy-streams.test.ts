@@ -38,7 +38,7 @@ for (const [title, lab, stream, expected] of [
     'more than all together',
     { limits: { totalBandwidth: '1Gbps' } },
     { bitsPerSecond: 2e9 },
-    /not 2 Gb\/s bandwidth of/,
+    /not 2 Gb\/s total bandwidth/,
   ],
   ['as long a life', { limits: { lifetime: '1h' } }, {}, /^yes/],
   ['a longer life', { limits: { lifetime: '30m' } }, {}, /not 1 h lifetime.*lifetime: at most 0\.5 h/],

@@ -76,13 +76,13 @@ for (const [title, rule, action, expected] of [
     'one more',
     { who, limits: { streams: 2 } },
     request({}, { usage: { streams: 2, bitsPerSecond: 0 } }),
-    /3 streams at once.*at most 2/,
+    /3 simultaneous streams.*at most 2/,
   ],
   [
     'the sum of bandwidth',
     { who, limits: { totalBandwidth: '3Gbps' } },
     request({ bitsPerSecond: 2e9 }, { usage: { streams: 1, bitsPerSecond: 2e9 } }),
-    /4 Gb\/s bandwidth of all streams together.*at most 3 Gb\/s/,
+    /4 Gb\/s total bandwidth.*at most 3 Gb\/s/,
   ],
 ] as const) {
   rules(`request: ${title}`, async () => {
@@ -248,7 +248,7 @@ for (const [title, text, expected] of [
   [
     'a bad network',
     'rules: [{ who: { identities: ["*"] }, targets: { networks: [10.0.0.1/8] } }]',
-    /rules\.0\.targets\.networks\.0.*bits behind its prefix/,
+    /rules\.0\.targets\.networks\.0.*bits after its prefix/,
   ],
   ['a bad name', 'rules: [{ who: { identities: ["*"] }, targets: { names: [a.*.b] } }]', /not a host name/],
   [
@@ -261,7 +261,7 @@ for (const [title, text, expected] of [
   [
     'an identity of none of its issuers',
     'rules: [{ who: { identities: ["token:alice"], issuers: [aps] } }]',
-    /who is about nobody.*token:alice/,
+    /who never matches token:alice/,
   ],
   ['a pattern of identities', 'rules: [{ who: { identities: ["token:*"] } }]', /not an identity/],
 ] as const) {

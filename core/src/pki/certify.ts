@@ -125,7 +125,7 @@ function generalName({ type, value }: AlternativeName): Buffer {
 function ipOctets(value: string): Buffer {
   const { words = [] } = parseIp(value) ?? {};
   const octets = Buffer.alloc(16);
-  words.forEach((word, i) => octets.writeUInt32BE(word, 4 * i));
+  words.forEach((word, i) => octets.writeInt32BE(word, 4 * i));
   return isIP(value) === 4 ? octets.subarray(12) : octets;
 }
 

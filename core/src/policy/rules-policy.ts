@@ -6,9 +6,9 @@ import type { StreamRecord } from '../stream-store.js';
 import { factsOf } from './demands.js';
 import { NameLookups } from './name-lookups.js';
 import { formatNetwork } from './network.js';
-import { RuleSet, type Rule } from './rule-set.js';
-import { readRules } from './schema.js';
-import { TargetJudge } from './target-judge.js';
+import { allowing } from './rules.js';
+import { readRules, type Rule } from './schema.js';
+import { TargetJudge } from './targets.js';
 
 /** The proxy and runtime that a stream will get; empty names stand for the defaults of its gateway. */
 export type Placing = (
@@ -25,7 +25,7 @@ export type Placing = (
 export class RulesPolicy implements Policy {
   /** Whether streams may do without encryption is what rules say. */
   readonly #owner = new OwnerPolicy('optional');
-  #rules: RuleSet | undefined;
+  #rules: readonly Rule[] | undefined;
 
   constructor(
     private readonly file: string,
@@ -34,7 +34,7 @@ export class RulesPolicy implements Policy {
   ) {}
 
   async load(): Promise<void> {
-    this.#rules = new RuleSet(await readRules(this.file));
+    this.#rules = await readRules(this.file);
   }
 
   async check(identity: Identity, action: Action): Promise<Granted> {
@@ -46,20 +46,20 @@ export class RulesPolicy implements Policy {
     if (action.kind === 'request') {
       const placed = await this.placing(action.stream).catch((error: unknown) => {
         // How the gateway does is not the business of those who are refused whatever it says.
-        rules.allowing(identity, action, { ...factsOf(action), proxy: undefined, runtime: undefined });
+        allowing(rules, identity, action, { ...factsOf(action), proxy: undefined, runtime: undefined });
         throw error;
       });
-      const [rule] = rules.allowing(identity, { ...action, stream: { ...action.stream, ...placed } });
-      const most = action.lifetimeMs === 0 ? rule?.config.limits.lifetime : undefined;
-      const sources = rule?.config.sources?.map(formatNetwork);
+      const [rule] = allowing(rules, identity, { ...action, stream: { ...action.stream, ...placed } });
+      const most = action.lifetimeMs === 0 ? rule?.lifetime : Infinity;
+      const sources = rule?.sources?.map(formatNetwork);
       return {
         ...named(rule),
         ...placed,
-        ...(most === undefined ? {} : { lifetimeMs: most }),
+        ...(most === Infinity ? {} : { lifetimeMs: most }),
         ...(sources ? { sources } : {}),
       };
     }
-    if (action.kind !== 'update' && action.kind !== 'probe') return named(rules.allowing(identity, action)[0]);
+    if (action.kind !== 'update' && action.kind !== 'probe') return named(allowing(rules, identity, action)[0]);
     const found = await new TargetJudge(rules, identity, action).judge(this.names);
     const deciding = [...new Set(found.map(({ rule }) => rule.name))];
     return { rule: deciding.join(','), targets: found.map(({ address }) => address) };

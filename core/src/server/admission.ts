@@ -165,7 +165,7 @@ const blames = (error: unknown): boolean =>
 /** Whom a limit for addresses is about: with IPv6 a network, because a host has all addresses of one. */
 function sourceOf({ remoteAddress = '' }: Pick<Socket, 'remoteAddress'>): string {
   const ip = parseIp(remoteAddress);
-  return !ip || ip.four ? remoteAddress : `${ip.words[0]?.toString(16)}:${ip.words[1]?.toString(16)}/64`;
+  return !ip || ip.four ? remoteAddress : `${ip.words.slice(0, 2).join(':')}/64`;
 }
 
 /** Tells the connections of a server apart. */

@@ -15,7 +15,7 @@ export { RelayContainer, relayOptions, relayProvider } from '../data/relay/relay
 export { AuditLog, AuditedPolicy, type AuditSettings } from '../policy/audit.js';
 export { parseHostPattern } from '../policy/host-pattern.js';
 export { contains, formatNetwork, parseIp, parseNetwork, parseSources, specialOf } from '../policy/network.js';
-export { readRules, RULED_ACTIONS, type RuleConfig } from '../policy/schema.js';
+export { readRules, RULED_ACTIONS } from '../policy/schema.js';
 export { NameLookups, systemResolver, type Resolver } from '../policy/name-lookups.js';
 export { Refusal } from '../policy/refusal.js';
 export { RulesPolicy, type Placing } from '../policy/rules-policy.js';
