@@ -113,11 +113,9 @@ s('accepts every range that includes this core', async ({ directory }) => {
     const { root } = await plugin(directory, 'p', manifest('a'), '', {
       peerDependencies: { '@scistream/core': range },
     });
-    const read = readPlugin(root);
-    if (range.includes(' - ')) assert.is((await failure(read)).code, 'SCI_PLUGIN_CORE_MISMATCH');
-    else assert.is((await read).name, 'p');
+    assert.is((await readPlugin(root)).name, 'p', range);
   }
-  for (const range of ['^0.0.9', '~0.0', '1.x', '>0.1', '<0.1.0', '^0.2.0', 'latest']) {
+  for (const range of ['^0.0.9', '~0.0', '1.x', '>0.1', '<0.1.0', '^0.2.0', '0.2.0 - 1', 'latest']) {
     const { root } = await plugin(directory, 'p', manifest('a'), '', {
       peerDependencies: { '@scistream/core': range },
     });

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { decodeJwt } from 'jose';
+import { LRUCache } from 'lru-cache';
 import { refusal, seconds, wrongIssuer, type Claims } from './claims.js';
 import type { Issuer } from './issuer.js';
 
@@ -16,22 +17,22 @@ export interface IntrospectionSettings {
   readonly cache: number;
 }
 
+/** An answer of the issuer. */
 interface Answer {
-  /** ms since the epoch. */
-  readonly until: number;
-  /** Undefined: not active. */
+  /** Undefined for a token that is not active. */
   readonly claims: Claims | undefined;
+  /** How long the answer may be used, ms. */
+  readonly ttl: number;
 }
 
-/** How many answers are kept. */
 const MAX_ANSWERS = 10_000;
-/** How many questions may wait for the issuer, whoever sends tokens. */
+/** Introspection requests under way at a time. */
 const MAX_OPEN = 100;
 
-/** Asks the issuer what a token is worth (RFC 7662), and remembers the answer briefly. Calls may overlap. */
+/** Introspects tokens at the issuer (RFC 7662) and caches the answers briefly. Calls may overlap. */
 export class Introspector {
-  /** By the hash of the token, oldest first: tokens themselves are not kept. */
-  readonly #answers = new Map<string, Answer>();
+  /** By the hash of the token. Tokens themselves are not kept. */
+  readonly #answers = new LRUCache<string, Answer>({ max: MAX_ANSWERS });
   readonly #open = new Map<string, Promise<Answer>>();
 
   constructor(
@@ -45,8 +46,7 @@ export class Introspector {
     if (!/^[A-Za-z0-9._~+/-]+=*$/.test(token)) throw refusal('SCI_TOKEN_MALFORMED', 'The token is not a bearer token.');
     mustNotBeOfAnother(this.issuer.settings.issuer, token);
     const key = createHash('sha256').update(token).digest('base64');
-    const known = this.#answers.get(key);
-    const { claims } = known && known.until > Date.now() ? known : await this.#askOnce(key, token);
+    const { claims } = this.#answers.get(key) ?? (await this.#askOnce(key, token));
     if (claims) return claims;
     throw refusal(
       'SCI_TOKEN_INACTIVE',
@@ -58,10 +58,12 @@ export class Introspector {
     const open = this.#open.get(key);
     if (open) return open;
     if (this.#open.size >= MAX_OPEN) {
-      return Promise.reject(this.issuer.unreachable(undefined, `${MAX_OPEN} tokens wait for the issuer already`));
+      return Promise.reject(
+        this.issuer.unreachable(undefined, `${MAX_OPEN} introspection requests are already under way`),
+      );
     }
     const asked = this.#ask(token).then((answer) => {
-      this.#keep(key, answer);
+      if (answer.ttl >= 1) this.#answers.set(key, answer, { ttl: answer.ttl });
       return answer;
     });
     this.#open.set(key, asked);
@@ -86,9 +88,10 @@ export class Introspector {
       if (response.status !== 200) throw new Error(`the introspection endpoint answered ${response.status}`);
       const claims = (await response.json()) as Claims | null;
       if (typeof claims !== 'object' || typeof claims?.['active'] !== 'boolean') throw new Error('no RFC 7662 answer');
-      if (!claims['active']) return { until: asked + this.settings.cache, claims: undefined };
+      const left = asked + this.settings.cache - Date.now();
+      if (!claims['active']) return { claims: undefined, ttl: left };
       const ends = seconds(claims['exp']) ?? Infinity;
-      return { until: Math.min(asked + this.settings.cache, ends * 1000), claims };
+      return { claims, ttl: Math.min(left, ends * 1000 - Date.now()) };
     } catch (error) {
       throw this.issuer.unreachable(error);
     }
@@ -101,15 +104,6 @@ export class Introspector {
     if (!secret) throw new Error(`there is no secret in ${secretFile ?? `the variable ${secretEnv}`}`);
     const encode = (text: string): string => encodeURIComponent(text).replaceAll('%20', '+');
     return Buffer.from(`${encode(clientId)}:${encode(secret)}`).toString('base64');
-  }
-
-  #keep(key: string, answer: Answer): void {
-    this.#answers.delete(key);
-    this.#answers.set(key, answer);
-    for (const oldest of this.#answers.keys()) {
-      if (this.#answers.size <= MAX_ANSWERS) return;
-      this.#answers.delete(oldest);
-    }
   }
 }
 

@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import satisfies from 'semver/functions/satisfies.js';
 import { z } from 'zod';
 import { messageOf, quote, SciStreamError, systemCode } from '../errors.js';
 import { PLUGIN_API_VERSION, type PluginManifest } from '../plugin.js';
 import { VERSION } from '../version.js';
-import { satisfies } from './range.js';
 
 const ID = /^[a-z0-9][a-z0-9-]{0,30}$/;
 
@@ -59,7 +59,8 @@ export async function readPlugin(root: string): Promise<PluginPackage> {
   }
   const manifest = parseManifest(name, scistream);
   const range = peerDependencies?.['@scistream/core'];
-  if (range !== undefined && !satisfies(VERSION, range)) {
+  // A pre-release of SciStream counts as the release.
+  if (range !== undefined && !satisfies(VERSION.replace(/-.*$/, ''), range)) {
     throw new SciStreamError(
       'SCI_PLUGIN_CORE_MISMATCH',
       `${name} needs @scistream/core ${range}, this is ${VERSION}.`,
