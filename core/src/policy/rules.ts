@@ -1,5 +1,4 @@
-import type { Identity } from '../authenticator.js';
-import { ownerOf } from '../auth/owner-policy.js';
+import { ownerOf, type Identity } from '../contracts/authenticator.js';
 import { DEMAND, explain, factsOf, firstFailure, type Action, type Demand } from './demands.js';
 import { Refusal } from './refusal.js';
 import type { Rule } from './schema.js';

@@ -1,10 +1,11 @@
 import { z } from 'zod';
 import * as field from '../config/fields.js';
-import { configError } from '../config/problems.js';
 import { readDocument } from '../config/load.js';
+import { configError } from '../config/problems.js';
 import type { Shape } from '../config/shape.js';
+import { parseNetwork, type Network } from '../contracts/network.js';
+import type { PortRange } from '../contracts/port-allocator.js';
 import { parseHostPattern, type HostPattern } from './host-pattern.js';
-import { parseNetwork, type Network } from './network.js';
 
 /** Actions that a rule can allow. `list` counts as `view` and `probe` as `update`. */
 export const RULED_ACTIONS = ['request', 'hello', 'update', 'release', 'view'] as const;
@@ -93,7 +94,7 @@ export interface Rule {
 export interface RuleTargets {
   readonly networks: List<Network>;
   readonly names: List<HostPattern>;
-  readonly ports: List<field.PortRange>;
+  readonly ports: List<PortRange>;
 }
 
 function ruleOf(config: z.output<typeof rule>, place: number): Rule {

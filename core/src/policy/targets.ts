@@ -1,10 +1,9 @@
 import { isIP } from 'node:net';
-import { formatAddress, type Address } from '../address.js';
-import { ownerOf } from '../auth/owner-policy.js';
-import type { Identity } from '../authenticator.js';
+import { formatAddress, type Address } from '../contracts/address.js';
+import { ownerOf, type Identity } from '../contracts/authenticator.js';
+import { contains, isWithin, parseIp, specialOf, type Ip } from '../contracts/network.js';
 import { matchesHost } from './host-pattern.js';
 import type { NameLookups, Targeting } from './name-lookups.js';
-import { contains, isWithin, parseIp, specialOf, type Ip } from './network.js';
 import { DEMAND, explain, factsOf, firstFailure, type Facts } from './demands.js';
 import { Refusal } from './refusal.js';
 import { allowing, isAbout, SHOWN_RULES } from './rules.js';
