@@ -1,7 +1,7 @@
 import type { ConfigKind } from '@scistream/core/config';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { failure, load } from './support/config.js';
+import { failure, load } from '../support/config.js';
 
 const s = suite('config that is wrong');
 

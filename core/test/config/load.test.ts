@@ -5,7 +5,7 @@ import { configKind, loadConfig, loadStream, toJsonSchema } from '@scistream/cor
 import { temporaryDirectory } from '@scistream/core/testing';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { failure, load } from './support/config.js';
+import { failure, load } from '../support/config.js';
 
 const s = suite('config');
 

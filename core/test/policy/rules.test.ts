@@ -19,7 +19,7 @@ import {
   ROOT,
   STREAM,
   update,
-} from './support/policy.js';
+} from '../support/policy.js';
 
 const rules = suite('rules');
 

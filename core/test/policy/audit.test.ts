@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { silentLogger, SciStreamError, type Authenticator } from '@scistream/core';
 import { AuditedAuthenticator, AuditedPolicy, AuditLog, OwnerPolicy } from '@scistream/core/internal';
 import { temporaryDirectory } from '@scistream/core/testing';
-import { ALICE, answer, BOB, policyOf, request, STREAM, update } from './support/policy.js';
+import { ALICE, answer, BOB, policyOf, request, STREAM, update } from '../support/policy.js';
 
 const audit = suite('audit log');
 

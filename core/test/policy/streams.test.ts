@@ -3,7 +3,7 @@ import 'reflect-metadata';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseAddress, type Action, type StreamRecord } from '@scistream/core';
-import { ALICE, answer, PLACED, policyOf, request, STREAM } from './support/policy.js';
+import { ALICE, answer, PLACED, policyOf, request, STREAM } from '../support/policy.js';
 
 const streams = suite('rules about streams that exist');
 

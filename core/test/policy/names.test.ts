@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { parseAddress, type Identity } from '@scistream/core';
 import { AuditedPolicy, AuditLog, NameLookups, type Resolver } from '@scistream/core/internal';
 import { temporaryDirectory } from '@scistream/core/testing';
-import { ALICE, answer, names, policyOf, STREAM, update } from './support/policy.js';
+import { ALICE, answer, names, policyOf, STREAM, update } from '../support/policy.js';
 
 const lookups = suite('names of targets');
 
