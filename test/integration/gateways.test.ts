@@ -218,7 +218,7 @@ s('whoever the rules refuse hears just that, whether there is room or not', asyn
     // An admin without a rule.
     told.add(await refused(ask(admin, wish), 'SCI_FORBIDDEN'));
   }
-  assert.equal([...told].sort(), ['No rule is about token:admin.', 'Rule rules.1 does not allow role PROD.']);
+  assert.equal([...told].sort(), ['No rule applies to token:admin.', 'Rule rules.1 does not allow role PROD.']);
 });
 
 s('the same reservation again gets the same answer, and another one of that uid none', async () => {

@@ -7,13 +7,13 @@ import type { Issuer } from './issuer.js';
 
 /** Key `introspection` of the options. */
 export interface IntrospectionSettings {
-  /** The control server, as the issuer knows it. */
+  /** Client id of the control server at the issuer. */
   readonly clientId: string;
   readonly secretFile?: string | undefined;
   readonly secretEnv?: string | undefined;
-  /** Default: what the metadata of the issuer names. */
+  /** Default: the endpoint in the metadata of the issuer. */
   readonly endpoint?: string | undefined;
-  /** For how long an answer holds, ms: a revoked token is refused that much later at most. */
+  /** How long an answer is cached, ms. A revoked token is accepted for at most this time. */
   readonly cache: number;
 }
 
@@ -50,7 +50,7 @@ export class Introspector {
     if (claims) return claims;
     throw refusal(
       'SCI_TOKEN_INACTIVE',
-      'The issuer says that the token is not active: revoked, expired, or not its own.',
+      'The issuer reports that the token is not active: revoked, expired, or of another issuer.',
     );
   }
 
@@ -97,23 +97,23 @@ export class Introspector {
     }
   }
 
-  /** RFC 6749 section 2.3.1. Read for every question, so that a new secret is used at once. */
+  /** RFC 6749 section 2.3.1. Read for every request, so that a new secret takes effect immediately. */
   async #credentials(): Promise<string> {
     const { clientId, secretFile, secretEnv = '' } = this.settings;
     const secret = secretFile === undefined ? process.env[secretEnv] : (await readFile(secretFile, 'utf8')).trim();
-    if (!secret) throw new Error(`there is no secret in ${secretFile ?? `the variable ${secretEnv}`}`);
+    if (!secret) throw new Error(`${secretFile ?? `the variable ${secretEnv}`} contains no secret`);
     const encode = (text: string): string => encodeURIComponent(text).replaceAll('%20', '+');
     return Buffer.from(`${encode(clientId)}:${encode(secret)}`).toString('base64');
   }
 }
 
-/** A token that says whose it is must not be shown to anybody else. @throws SCI_TOKEN_ISSUER */
+/** A token that names its issuer must not be sent to another one. @throws SCI_TOKEN_ISSUER */
 function mustNotBeOfAnother(issuer: string, token: string): void {
   let iss: unknown;
   try {
     iss = decodeJwt(token).iss;
   } catch {
-    // No JWT that can be read here: only the issuer can say what it is.
+    // Not a readable JWT: only the issuer can check it.
     return;
   }
   if (iss !== undefined && iss !== issuer) throw wrongIssuer(iss, issuer);

@@ -1,7 +1,7 @@
 import { formatNetwork, isWithin, parseNetwork, type Network } from '../contracts/network.js';
 import type { Action as AnyAction } from '../contracts/policy.js';
 import { formatRate } from '../contracts/units.js';
-import { RULED_ACTIONS, type Rule } from './schema.js';
+import { type RULED_ACTIONS, type Rule } from './schema.js';
 
 /** Actions that rules decide about: those on a stream. */
 export type Action = Exclude<AnyAction, { kind: 'drain' }>;

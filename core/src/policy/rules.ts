@@ -17,7 +17,7 @@ export function allowing(
   identity: Identity,
   action: Action,
   facts = factsOf(action),
-): readonly Rule[] {
+): readonly [Rule, ...Rule[]] {
   const owner = ownerOf(identity);
   const enough = 'targets' in action ? SHOWN_RULES + 1 : 1;
   const found: Rule[] = [];
@@ -30,9 +30,10 @@ export function allowing(
       if (found.push(rule) === enough) break;
     } else if (!closest || failed > furthest) [closest, furthest] = [rule, failed];
   }
-  if (found.length > 0) return found;
+  const [first, ...others] = found;
+  if (first) return [first, ...others];
   if (!closest) {
-    throw new Refusal(`No rule is about ${owner}.`, { suggestion: 'Ask the operator of this facility for a rule.' });
+    throw new Refusal(`No rule applies to ${owner}.`, { suggestion: 'Ask the operator of this facility for a rule.' });
   }
   const [what, instead] = explain(furthest, closest, facts);
   const open = furthest === DEMAND.encryption && action.kind === 'request' && facts.encryption === 'none';
@@ -43,7 +44,7 @@ export function allowing(
   });
 }
 
-/** With issuers, a group is that of these issuers alone: other issuers may have a group of the same name. */
+/** Whether a rule applies to a caller. `issuers` also tells groups of the same name at different issuers apart. */
 export function isAbout({ identities, groups, issuers }: Rule, caller: Identity, owner: string): boolean {
   if (issuers && !issuers.includes(caller.issuer)) return false;
   if (!identities && !groups) return true;

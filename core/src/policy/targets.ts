@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { formatAddress, type Address } from '../contracts/address.js';
 import { ownerOf, type Identity } from '../contracts/authenticator.js';
 import { contains, isWithin, parseIp, specialOf, type Ip } from '../contracts/network.js';
+import type { PortRange } from '../contracts/port-allocator.js';
 import { matchesHost } from './host-pattern.js';
 import type { NameLookups, Targeting } from './name-lookups.js';
 import { DEMAND, explain, factsOf, firstFailure, type Facts } from './demands.js';
@@ -143,22 +144,24 @@ function targetRefusal(rules: readonly Rule[], target: Address, address?: string
   const [only] = rules.length === 1 ? rules : [];
   const which = only ? `rule ${only.name}` : 'any of the rules ' + someOf(rules, ({ name }) => [name]);
   const special = address === undefined ? undefined : askedIp(address).special;
-  const why = special ? `: it is ${special.what}, which a network of the rule has to name` : '';
+  const why = special ? `: it is ${special.what}, which needs its own network in the rule` : '';
   const hidden = address !== undefined && address !== target.host;
   const allowed = someOf(rules, ({ targets }) => [
     ...(targets?.networks ?? []).map((network) => network.text),
     ...(targets?.names ?? []),
   ]);
-  const ports = someOf(rules, ({ targets }) => (targets?.ports ?? []).map(({ first, last }) => `${first}-${last}`));
+  const ports = someOf(rules, ({ targets }) => (targets?.ports ?? []).map(textOf));
   const message = hidden
-    ? `Target ${text} has an address here that is not allowed by ${which}.`
+    ? `Target ${text} resolves here to an address that is not allowed by ${which}.`
     : `Target ${text} is not allowed by ${which}${why}.`;
   return new Refusal(message, {
-    suggestion: `Allowed are ${allowed ? `targets ${allowed}` : 'no targets'}${ports && ` on ports ${ports}`}.`,
+    suggestion: allowed ? `Allowed targets: ${allowed}${ports && `; ports: ${ports}`}.` : 'No targets are allowed.',
     rule: only?.name,
-    reason: hidden ? `Target ${text}, which means ${address} here, is not allowed by ${which}${why}.` : undefined,
+    reason: hidden ? `Target ${text}, which resolves to ${address} here, is not allowed by ${which}${why}.` : undefined,
   });
 }
+
+const textOf = ({ first, last }: PortRange): string => (first === last ? String(first) : `${first}-${last}`);
 
 /** Distinct texts of the rules for an error, at most {@link SHOWN}. */
 function someOf(rules: readonly Rule[], of: (rule: Rule) => readonly string[]): string {
