@@ -12,7 +12,7 @@ import { SCHEMAS, streamSchema, surroundings, type ConfigKind, type Configs, typ
 import { configKind, isDocument, shapeOf, type Document, type Shape } from './shape.js';
 
 /** File names of configuration files, in the order of the search. */
-export const SEARCH_PLACES = ['scistream.config.yaml', 'scistream.config.yml', 'scistream.config.json'];
+const SEARCH_PLACES = ['scistream.config.yaml', 'scistream.config.yml', 'scistream.config.json'];
 
 /** Sources of the configuration. */
 export interface LoadOptions {

@@ -196,6 +196,13 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** The text of the innermost cause of an error: the reason behind errors that libraries wrap. */
+export function reasonOf(error: unknown): string {
+  let reason = error;
+  while (reason instanceof Error && reason.cause !== undefined) reason = reason.cause;
+  return messageOf(reason);
+}
+
 /** The `code` of a Node.js system error such as ENOENT, if it has one. */
 export function systemCode(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;

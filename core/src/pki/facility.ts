@@ -19,7 +19,7 @@ const CLOCK_SKEW_MS = 3_600_000;
 /** Ten years, about the life of the hosts of a facility. */
 const AUTHORITY_DAYS = 3650;
 /** Thirteen months: yearly renewal may be a month late. */
-export const DEFAULT_DAYS = 397;
+const DEFAULT_DAYS = 397;
 
 /** A certificate and its unencrypted key, both in PEM. */
 export interface Issued {

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
-import { messageOf, SciStreamError, systemCode } from '../contracts/errors.js';
+import { reasonOf, SciStreamError, systemCode } from '../contracts/errors.js';
 import { WriteQueue, type Write, type WriteOptions } from './write-queue.js';
 
 export type { Write, WriteOptions } from './write-queue.js';
@@ -110,10 +110,6 @@ export class StateDatabase {
 /** A part of the database with its own keys and JSON values. */
 const tableOf = (level: ClassicLevel<string, unknown>, name: string) =>
   level.sublevel<string, unknown>(name, { valueEncoding: 'json' });
-
-/** The reason is in the cause of the error. */
-const reasonOf = (error: unknown): string =>
-  error instanceof Error && error.cause ? messageOf(error.cause) : messageOf(error);
 
 function openError(directory: string, error: unknown): SciStreamError {
   const cause = error instanceof Error ? error.cause : undefined;

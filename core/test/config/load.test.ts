@@ -206,7 +206,7 @@ s(
       await chmod(work.path, 0o700);
       await chmod(file, 0o664);
       if (process.getuid?.() === process.getgid?.()) {
-        assert.is((await loadConfig('s2uc', { env })).file, file, 'the group of this user alone');
+        assert.is((await loadConfig('s2uc', { env })).file, file, 'the group with only this user');
       }
       if (process.getuid?.() !== 0) return;
       await chown(file, 0, 12_345);

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ConnectError, createClient, type Client, type Interceptor } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { formatAddress, parseAddress, type Address } from '../../contracts/address.js';
-import { S2DSException, SciStreamError } from '../../contracts/errors.js';
+import { reasonOf, S2DSException, SciStreamError } from '../../contracts/errors.js';
 import type {
   ConnectResult,
   Gateway,
@@ -18,7 +18,7 @@ import { fromConnectError, S2CS_KEY } from '../../wire/errors.js';
 import { GatewayService } from '../../wire/gen/scistream/v1/gateway_pb.js';
 import { fromConnectResults, fromStatistics, fromStatus } from '../../wire/messages.js';
 import { fromReserveMessage, reserveMessage } from '../../wire/reserve-request.js';
-import { checkLinkTls, connectLink, reasonOf, type LinkTls } from './link-tls.js';
+import { checkLinkTls, connectLink, type LinkTls } from './link-tls.js';
 
 const CALL_TIMEOUT_MS = 60_000;
 const RETRY_MS = 1_000;
