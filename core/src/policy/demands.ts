@@ -88,16 +88,18 @@ export function firstFailure(rule: Rule, facts: Facts): Demand {
   if (!has(rule.proxies, facts.proxy)) return DEMAND.proxy;
   if (!has(rule.runtimes, facts.runtime)) return DEMAND.runtime;
   if (!has(rule.encryption, facts.encryption)) return DEMAND.encryption;
-  if (facts.connections > rule.connections) return DEMAND.connections;
-  if (facts.bandwidth > rule.bandwidth) return DEMAND.bandwidth;
-  if (facts.lifetime > rule.lifetime) return DEMAND.lifetime;
-  if (facts.streams > rule.streams) return DEMAND.streams;
-  if (facts.totalBandwidth > rule.totalBandwidth) return DEMAND.totalBandwidth;
+  if (exceeds(facts.connections, rule.connections)) return DEMAND.connections;
+  if (exceeds(facts.bandwidth, rule.bandwidth)) return DEMAND.bandwidth;
+  if (exceeds(facts.lifetime, rule.lifetime)) return DEMAND.lifetime;
+  if (exceeds(facts.streams, rule.streams)) return DEMAND.streams;
+  if (exceeds(facts.totalBandwidth, rule.totalBandwidth)) return DEMAND.totalBandwidth;
   return accepts(rule.sources, facts.sources) ? DEMAND.none : DEMAND.sources;
 }
 
 const has = (allowed: readonly string[] | undefined, one: string | undefined): boolean =>
   allowed === undefined || one === undefined || allowed.some((item) => item === one);
+
+const exceeds = (value: number, most: number | undefined): boolean => most !== undefined && value > most;
 
 const accepts = (allowed: readonly Network[] | undefined, own: readonly Network[] | undefined): boolean =>
   !allowed || !own || own.every((network) => isWithin(network, allowed));
@@ -151,11 +153,11 @@ const limited = (
   value: number,
   what: string,
   key: string,
-  most: number,
+  most: number | undefined,
   text: (value: number) => string,
 ): readonly [string, string] => [
   `${Number.isFinite(value) ? text(value) : 'unlimited'} ${what}`,
-  `${key}: at most ${text(most)}`,
+  `${key}: at most ${text(most ?? Infinity)}`,
 ];
 
 const hours = (ms: number): string => `${Number((ms / 3_600_000).toPrecision(3))} h`;

@@ -50,11 +50,10 @@ export class RulesPolicy implements Policy {
         throw error;
       });
       const [rule] = allowing(rules, identity, { ...action, stream: { ...action.stream, ...placed } });
-      const unset = action.lifetimeMs === 0 && rule.lifetime !== Infinity;
       return {
         rule: rule.name,
         ...placed,
-        ...(unset && { lifetimeMs: rule.lifetime }),
+        ...(action.lifetimeMs === 0 && rule.lifetime !== undefined && { lifetimeMs: rule.lifetime }),
         ...(rule.sources && { sources: rule.sources.map(formatNetwork) }),
       };
     }

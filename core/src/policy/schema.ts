@@ -64,7 +64,7 @@ type List<T = string> = readonly T[] | undefined;
 
 /**
  * A rule, ready for decisions. All rules have the same flat shape, because the engine compares objects of one shape
- * several times faster than objects with optional keys. `undefined` and `Infinity` mean no limit.
+ * several times faster than objects with optional keys. `undefined` means no limit.
  */
 export interface Rule {
   readonly name: string;
@@ -77,14 +77,14 @@ export interface Rule {
   readonly proxies: List;
   readonly runtimes: List;
   readonly encryption: List;
-  readonly connections: number;
+  readonly connections: number | undefined;
   /** bit/s */
-  readonly bandwidth: number;
+  readonly bandwidth: number | undefined;
   /** ms */
-  readonly lifetime: number;
-  readonly streams: number;
+  readonly lifetime: number | undefined;
+  readonly streams: number | undefined;
   /** bit/s */
-  readonly totalBandwidth: number;
+  readonly totalBandwidth: number | undefined;
   readonly sources: List<Network>;
   /** Undefined: the rule allows no targets. */
   readonly targets: RuleTargets | undefined;
@@ -110,11 +110,11 @@ function ruleOf(config: z.output<typeof rule>, place: number): Rule {
     proxies: config.proxies,
     runtimes: config.runtimes,
     encryption: config.encryption,
-    connections: limits.connections ?? Infinity,
-    bandwidth: limits.bandwidth ?? Infinity,
-    lifetime: limits.lifetime ?? Infinity,
-    streams: limits.streams ?? Infinity,
-    totalBandwidth: limits.totalBandwidth ?? Infinity,
+    connections: limits.connections,
+    bandwidth: limits.bandwidth,
+    lifetime: limits.lifetime,
+    streams: limits.streams,
+    totalBandwidth: limits.totalBandwidth,
     sources: config.sources,
     targets: targets && { networks: targets.networks, names: targets.names, ports: targets.ports },
   };

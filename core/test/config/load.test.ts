@@ -213,10 +213,10 @@ s(
       await mustRefuse(/other users can write to it/);
       await chmod(file, 0o644);
       await chown(file, 12_345, 12_345);
-      await mustRefuse(/belongs to the user 12345/);
+      await mustRefuse(/belongs to user 12345/);
       await chown(file, 0, 0);
       await chown(work.path, 12_345, 12_345);
-      await mustRefuse(/directory belongs to the user 12345/);
+      await mustRefuse(/directory belongs to user 12345/);
       await chown(work.path, 0, 0);
     } finally {
       chdir(before);

@@ -231,7 +231,7 @@ s('an alias with a missing runtime names it, how to install it and an alternativ
   assert.is(error.code, 'SCI_RUNTIME_UNKNOWN');
   assert.match(error.message, 'Unknown runtime "docker"');
   const help = error.suggestions.join('\n');
-  assert.match(help, '"Turbo" means proxy turbo in runtime docker. Use turbo to run it in another.');
+  assert.match(help, '"Turbo" means proxy turbo in runtime docker. Use turbo to run it in another runtime.');
   assert.match(help, 'scistream plugin install @scistream/plugin-dockersock');
 });
 
