@@ -51,7 +51,8 @@ const EVERYWHERE = ['0.0.0.0/0', '::/0'].map(parseNetwork);
 
 /** Facts of an action, made once per decision. */
 export function factsOf(action: Action): Facts {
-  const { gateway, proxy, runtime, role, encryption } = action.stream;
+  const { gateway, proxy, runtime, spec } = action.stream;
+  const { role, encryption } = spec;
   return { action: ruled(action.kind), role, gateway, proxy, runtime, encryption, ...sizeOf(action) };
 }
 
@@ -61,22 +62,22 @@ const NOTHING: Size = { connections: 0, bandwidth: 0, lifetime: 0, streams: 0, t
 
 function sizeOf(action: Action): Size {
   const { stream } = action;
-  const bandwidth = stream.bitsPerSecond || Infinity;
+  const { connections, lifetimeMs: lifetime } = stream.spec;
+  const bandwidth = stream.spec.bitsPerSecond || Infinity;
   if (action.kind === 'request') {
-    const { connections, lifetimeMs: lifetime, usage } = action;
+    const { usage } = action;
     const totalBandwidth = bandwidth + usage.bitsPerSecond;
     return { connections, bandwidth, lifetime, streams: usage.streams + 1, totalBandwidth, sources: undefined };
   }
   if (action.kind !== 'update' && action.kind !== 'probe') return NOTHING;
   return {
-    // The number is unknown while the listeners are being reserved. An update is premature then.
-    connections: stream.listeners.length || Infinity,
+    connections,
     bandwidth,
-    lifetime: Date.parse(stream.expiresAt) - Date.parse(stream.createdAt),
+    lifetime,
     // Other streams of the caller count only at a request.
     streams: 1,
     totalBandwidth: bandwidth,
-    sources: stream.sources?.map(parseNetwork) ?? EVERYWHERE,
+    sources: stream.spec.sources?.map(parseNetwork) ?? EVERYWHERE,
   };
 }
 
@@ -120,9 +121,7 @@ export function explain(failed: Demand, rule: Rule, facts: Facts): readonly [str
     case DEMAND.encryption:
       return listed('encryption', facts.encryption, 'encryption', rule.encryption);
     case DEMAND.connections:
-      return Number.isFinite(facts.connections)
-        ? limited(facts.connections, 'connections', 'connections', rule.connections, String)
-        : ['a stream whose connections are not reserved yet', `connections: at most ${rule.connections}`];
+      return limited(facts.connections, 'connections', 'connections', rule.connections, String);
     case DEMAND.bandwidth:
       return limited(facts.bandwidth, 'bandwidth', 'bandwidth', rule.bandwidth, formatRate);
     case DEMAND.lifetime:

@@ -50,10 +50,11 @@ export class RulesPolicy implements Policy {
         throw error;
       });
       const [rule] = allowing(rules, identity, { ...action, stream: { ...action.stream, ...placed } });
+      const unset = action.stream.spec.lifetimeMs === 0 && rule.lifetime !== undefined;
       return {
         rule: rule.name,
         ...placed,
-        ...(action.lifetimeMs === 0 && rule.lifetime !== undefined && { lifetimeMs: rule.lifetime }),
+        ...(unset && { lifetimeMs: rule.lifetime }),
         ...(rule.sources && { sources: rule.sources.map(formatNetwork) }),
       };
     }

@@ -5,6 +5,7 @@ import { configError } from '../config/problems.js';
 import type { Shape } from '../config/shape.js';
 import { parseNetwork, type Network } from '../contracts/network.js';
 import type { PortRange } from '../contracts/port-allocator.js';
+import { ROLE_CODES, type Role } from '../contracts/stream.js';
 import { parseHostPattern, type HostPattern } from './host-pattern.js';
 
 /** Actions that a rule can allow. `list` counts as `view` and `probe` as `update`. */
@@ -13,6 +14,11 @@ export const RULED_ACTIONS = ['request', 'hello', 'update', 'release', 'view'] a
 const identity = z
   .string()
   .regex(/^(\*|[^*]+:[^*]+)$/, 'is not an identity: write issuer:subject, such as token:alice, or "*" for everybody');
+/** A role. PROD and CONS are its names in the protocol. */
+const role = z
+  .enum(['inbound', 'outbound', ROLE_CODES.inbound, ROLE_CODES.outbound])
+  .transform((name): Role => (name === 'inbound' || name === ROLE_CODES.inbound ? 'inbound' : 'outbound'));
+
 const some = <T extends z.ZodType>(item: T) => z.array(item).min(1, 'needs an entry; remove the key for no limit');
 
 const rule = z.strictObject({
@@ -32,7 +38,7 @@ const rule = z.strictObject({
       context.addIssue({ code: 'custom', message });
     }),
   actions: some(z.enum(RULED_ACTIONS)).optional(),
-  roles: some(z.enum(['PROD', 'CONS'])).optional(),
+  roles: some(role).optional(),
   proxies: some(field.name).optional(),
   runtimes: some(field.name).optional(),
   gateways: some(field.name).optional(),

@@ -38,7 +38,7 @@ for (const [title, rule, action, expected] of [
     request(),
     /Rule r does not allow action request.*actions: view/,
   ],
-  ['another role', { who, roles: ['CONS'] }, request(), /does not allow role PROD.*roles: CONS/],
+  ['another role', { who, roles: ['outbound'] }, request(), /does not allow role inbound.*roles: outbound/],
   ['another gateway', { who, gateways: ['dtn2'] }, request(), /gateway dtn1.*gateways: dtn2/],
   ['the default proxy counts', { who, proxies: ['haproxy'] }, request(), /proxy relay.*proxies: haproxy/],
   ['the default runtime counts', { who, runtimes: ['docker'] }, request(), /runtime process.*runtimes: docker/],
@@ -50,11 +50,11 @@ for (const [title, rule, action, expected] of [
   ],
   ['no encryption, allowed by the rule', { who, encryption: ['none'] }, request({ encryption: 'none' }), /^yes/],
   ['encryption, where the rule allows only none', { who, encryption: ['none'] }, request(), /encryption tls/],
-  ['the maximum of connections', { who, limits: { connections: 4 } }, request({}, { connections: 4 }), /^yes/],
+  ['the maximum of connections', { who, limits: { connections: 4 } }, request({ connections: 4 }), /^yes/],
   [
     'too many connections',
     { who, limits: { connections: 4 } },
-    request({}, { connections: 5 }),
+    request({ connections: 5 }),
     /5 connections.*at most 4/,
   ],
   ['the maximum of bandwidth', { who, limits: { bandwidth: '1Gbps' } }, request({ bitsPerSecond: 1e9 }), /^yes/],
@@ -68,25 +68,20 @@ for (const [title, rule, action, expected] of [
   [
     'a lifetime above the limit',
     { who, limits: { lifetime: '1h' } },
-    request({}, { lifetimeMs: 7_200_000 }),
+    request({ lifetimeMs: 7_200_000 }),
     /2 h lifetime.*at most 1 h/,
   ],
-  [
-    'the last allowed stream',
-    { who, limits: { streams: 2 } },
-    request({}, { usage: { streams: 1, bitsPerSecond: 0 } }),
-    /^yes/,
-  ],
+  ['the last allowed stream', { who, limits: { streams: 2 } }, request({}, { streams: 1, bitsPerSecond: 0 }), /^yes/],
   [
     'one stream too many',
     { who, limits: { streams: 2 } },
-    request({}, { usage: { streams: 2, bitsPerSecond: 0 } }),
+    request({}, { streams: 2, bitsPerSecond: 0 }),
     /3 simultaneous streams.*at most 2/,
   ],
   [
     'the total bandwidth',
     { who, limits: { totalBandwidth: '3Gbps' } },
-    request({ bitsPerSecond: 2e9 }, { usage: { streams: 1, bitsPerSecond: 2e9 } }),
+    request({ bitsPerSecond: 2e9 }, { streams: 1, bitsPerSecond: 2e9 }),
     /4 Gb\/s total bandwidth.*at most 3 Gb\/s/,
   ],
 ] as const) {
@@ -97,12 +92,12 @@ for (const [title, rule, action, expected] of [
 
 rules('one rule that allows is enough; the closest rule explains a refusal', async () => {
   const policy = await policyOf([
-    { name: 'first', who, roles: ['CONS'] },
+    { name: 'first', who, roles: ['outbound'] },
     { name: 'second', who, limits: { connections: 2 } },
     { name: 'third', who: { identities: ['token:bob'] } },
   ]);
   assert.is((await policy.check(ALICE, request())).rule, 'second');
-  assert.match(await answer(policy.check(ALICE, request({}, { connections: 3 }))), /^SCI_FORBIDDEN: Rule second/);
+  assert.match(await answer(policy.check(ALICE, request({ connections: 3 }))), /^SCI_FORBIDDEN: Rule second/);
 });
 
 rules('grants the lifetime of the rule by default, and the checked ids', async () => {
@@ -125,7 +120,7 @@ rules('issuers restrict identities and groups', async () => {
   const of = (issuer: string, subject: string): Identity => ({ issuer, subject, admin: false, groups: ['ops'] });
   const alice = await named({ identities: ['token:alice'], issuers: ['token'] });
   assert.is(await answer(alice.check(ALICE, request())), 'yes');
-  assert.match(await answer(alice.check(BOB, request({ owner: 'token:bob' }))), /No rule applies to token:bob/);
+  assert.match(await answer(alice.check(BOB, request())), /No rule applies to token:bob/);
   const all = await named({ identities: ['*'], issuers: ['token'] });
   assert.is(await answer(all.check(BOB, request())), 'yes');
   assert.match(await answer(all.check(of('aps', 'eve'), request())), /No rule/);

@@ -9,7 +9,7 @@ export default class PolicyCheck extends BaseCommand {
   static override description =
     'Nothing is asked of a running control server; names are resolved on this machine. A request with --target is the request and the update that would follow it. Ends with 0 when it is allowed, 6 when not.';
   static override examples = [
-    '<%= config.bin %> <%= command.id %> --config s2cs.conf --as token:alice --role PROD --target detector.example:5001',
+    '<%= config.bin %> <%= command.id %> --config s2cs.conf --as token:alice --role inbound --target detector.example:5001',
     '<%= config.bin %> <%= command.id %> --config s2cs.conf --as token:alice --encryption none --json',
   ];
   static override flags = {
@@ -18,8 +18,8 @@ export default class PolicyCheck extends BaseCommand {
     admin: Flags.boolean({ summary: 'the caller is an admin' }),
     action: Flags.option({ options: ACTIONS, default: 'request' as const, summary: 'what is asked for' })(),
     role: Flags.option({
-      options: ['PROD', 'CONS'] as const,
-      default: 'PROD' as const,
+      options: ['inbound', 'outbound', 'PROD', 'CONS'] as const,
+      default: 'inbound' as const,
       summary: 'side of the stream',
     })(),
     gateway: Flags.string({ summary: 'gateway; default: the first of the configuration' }),

@@ -47,7 +47,7 @@ export default class OutboundRequest extends LegacyCommand {
       });
     }
     return await this.withClient(this.trusting(flags), async (client, _config, signal) => {
-      const options = { to: s2cs, connections, legacyRate: rate, encryption: 'none', verify: false } as const;
+      const options = { to: s2cs, connections, encryption: 'none', verify: false } as const;
       return this.report(await client.outbound({ uid, listeners }, options, signal));
     });
   }
