@@ -225,7 +225,10 @@ s('a target outside is refused by name, by address and on the way back, and the 
   }
   const hidden = await refused(update('mixed.test:9'), 'SCI_FORBIDDEN');
   assert.not.match(hidden, /169\.254|metadata/);
-  assert.match(await readFile(ruled.audit, 'utf8'), /mixed\.test:9, which resolves to 169\.254\.169\.254 here.*metadata/);
+  assert.match(
+    await readFile(ruled.audit, 'utf8'),
+    /mixed\.test:9, which resolves to 169\.254\.169\.254 here.*metadata/,
+  );
   await refused(update('nowhere.test:9'), 'SCI_TARGET_UNRESOLVED');
   assert.equal((await alice.streams.get({ uid })).targets, ['127.0.0.5:9']);
   const probe = { uid, address: '127.0.0.1:9', challenge: '0'.repeat(64) };
