@@ -6,7 +6,7 @@ export { parseCredentials } from './contracts/credentials.js';
 export { contains, formatNetwork, parseIp, parseNetwork, specialOf } from './contracts/network.js';
 export type { AnyProvider } from './contracts/plugin.js';
 export type { PortRange, PortRequest } from './contracts/port-allocator.js';
-export { parseUid } from './contracts/stream.js';
+export { parseUid, type StreamState } from './contracts/stream.js';
 export { KeyedLock } from './contracts/wait.js';
 export type { Listening } from './control/control-server.js';
 export { GatewayLink } from './control/gateways/link.js';

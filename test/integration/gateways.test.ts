@@ -224,7 +224,7 @@ s('policy refusals are returned before capacity is checked', async () => {
     // An admin without a rule.
     told.add(await refused(ask(admin, wish), 'SCI_FORBIDDEN'));
   }
-  assert.equal([...told].sort(), ['No rule is about token:admin.', 'Rule rules.1 does not allow role inbound.']);
+  assert.equal([...told].sort(), ['No rule applies to token:admin.', 'Rule rules.1 does not allow role inbound.']);
 });
 
 s('a repeated reservation gets the same answer, a different one with the same uid is rejected', async () => {

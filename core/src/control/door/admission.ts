@@ -157,7 +157,7 @@ const blames = (error: unknown): boolean =>
 /** The source for limits by address: with IPv6 the /64 network, because one host can use all its addresses. */
 function sourceOf({ remoteAddress = '' }: Pick<Socket, 'remoteAddress'>): string {
   const ip = parseIp(remoteAddress);
-  return !ip || ip.four ? remoteAddress : `${ip.words[0]?.toString(16)}:${ip.words[1]?.toString(16)}/64`;
+  return !ip || ip.four ? remoteAddress : `${ip.words.slice(0, 2).join(':')}/64`;
 }
 
 /** A key that identifies a connection of a server. */

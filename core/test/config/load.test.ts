@@ -5,11 +5,11 @@ import { configKind, loadConfig, loadStream, toJsonSchema } from '@scistream/cor
 import { temporaryDirectory } from '@scistream/core/testing';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { failure, load } from './support/config.js';
+import { failure, load } from '../support/config.js';
 
 const s = suite('config');
 
-s('fills in the defaults of a control server, parsed', async () => {
+s('fills in the parsed defaults of a control server', async () => {
   const { config } = await load('s2cs', 'facility: aps');
   assert.is(config.facility, 'aps');
   assert.equal(config.listen, { host: '127.0.0.1', port: 5000 });
@@ -44,7 +44,7 @@ s('fills in the defaults of a control server, parsed', async () => {
   });
 });
 
-s('parses addresses, rates, durations and paths, which are relative to the file', async () => {
+s('parses addresses, rates, durations and paths relative to the file', async () => {
   await using directory = await temporaryDirectory();
   const file = join(directory.path, 's2cs.conf');
   await writeFile(
@@ -102,7 +102,7 @@ s('parses the configuration of a data server', async () => {
   assert.is((await failure(load('s2ds', 'name: dtn1\nlisten: dtn1:5001'))).code, 'SCI_CONFIG_INVALID');
 });
 
-s('flags beat the environment, which beats the file, which beats defaults, and each value knows it', async () => {
+s('flags override the environment, the file and defaults, and each value has its origin', async () => {
   const env = { SCISTREAM_WAN: '10.0.0.2', SCISTREAM_LAN: '10.0.0.2', SCISTREAM_INSECURE: 'true', SCISTREAM_PORTS: '' };
   const { config, values } = await load('s2cs', 'facility: aps\ngateways: [{ wan: 10.0.0.1, lan: 10.0.0.1 }]', {
     env,
@@ -122,7 +122,7 @@ s('flags beat the environment, which beats the file, which beats defaults, and e
   assert.equal(origin('limits.helloTimeout'), ['180s', 'default', '']);
 });
 
-s('a flag or variable that is wrong is named by its key', async () => {
+s('names the key of an invalid flag or variable', async () => {
   assert.is((await failure(loadConfig('s2cs', { env: { SCISTREAM_INSECURE: 'maybe' } }))).code, 'SCI_CONFIG_INVALID');
   const error = await failure(load('s2cs', 'facility: aps', { overrides: { ports: '9-1' } }));
   assert.is(error.code, 'SCI_PORT_RANGE_INVALID');
@@ -130,13 +130,13 @@ s('a flag or variable that is wrong is named by its key', async () => {
   assert.equal(error.suggestions, ['Write 1-9.']);
 });
 
-s('a file that was asked for must exist', async () => {
+s('a given file must exist', async () => {
   const error = await failure(loadConfig('s2cs', { file: '/nonexistent/s2cs.conf', env: {} }));
   assert.is(error.code, 'SCI_CONFIG_NOT_FOUND');
   assert.match(error.message, '/nonexistent/s2cs.conf');
 });
 
-s('never runs code: not a file that looks like it, not what lies in the working directory', async () => {
+s('never runs code, neither a given file nor files of the working directory', async () => {
   await using directory = await temporaryDirectory();
   const evil = 'globalThis.scistreamTestRan = true; module.exports = {};';
   await mkdir(join(directory.path, '.config'));
@@ -155,7 +155,7 @@ s('never runs code: not a file that looks like it, not what lies in the working 
   assert.is(Reflect.get(globalThis, 'scistreamTestRan'), undefined);
 });
 
-s('looks in the working directory, then in the configuration directory of the user, for its own kind', async () => {
+s('searches the working directory, then the configuration directory of the user, for its kind', async () => {
   await using work = await temporaryDirectory();
   await using own = await temporaryDirectory();
   const env = { SCISTREAM_CONFIG_DIR: own.path };
@@ -196,27 +196,27 @@ s(
     try {
       for (const mode of [0o602, 0o666]) {
         await chmod(file, mode);
-        await mustRefuse(/others can write it/);
+        await mustRefuse(/other users can write to it/);
       }
       await chmod(file, 0o644);
       await chmod(work.path, 0o777);
-      await mustRefuse(/others can write its directory/);
+      await mustRefuse(/other users can write to its directory/);
       await chmod(work.path, 0o1777);
       assert.is((await loadConfig('s2uc', { env })).file, file, 'as /tmp is, where nobody replaces files of others');
       await chmod(work.path, 0o700);
       await chmod(file, 0o664);
       if (process.getuid?.() === process.getgid?.()) {
-        assert.is((await loadConfig('s2uc', { env })).file, file, 'the group of this user alone');
+        assert.is((await loadConfig('s2uc', { env })).file, file, 'the group with only this user');
       }
       if (process.getuid?.() !== 0) return;
       await chown(file, 0, 12_345);
-      await mustRefuse(/others can write it/);
+      await mustRefuse(/other users can write to it/);
       await chmod(file, 0o644);
       await chown(file, 12_345, 12_345);
-      await mustRefuse(/belongs to the user 12345/);
+      await mustRefuse(/belongs to user 12345/);
       await chown(file, 0, 0);
       await chown(work.path, 12_345, 12_345);
-      await mustRefuse(/directory belongs to the user 12345/);
+      await mustRefuse(/directory belongs to user 12345/);
       await chown(work.path, 0, 0);
     } finally {
       chdir(before);
@@ -224,7 +224,7 @@ s(
   },
 );
 
-s('reads a stream document from a file of its own', async () => {
+s('reads a stream document from a separate file', async () => {
   await using directory = await temporaryDirectory();
   const file = join(directory.path, 'tomo.yaml');
   await writeFile(file, 'from: aps\nto: alcf\nproducer: 10.0.1.5:5001\nwait: 10s\n');
@@ -238,7 +238,7 @@ s('reads a stream document from a file of its own', async () => {
   assert.match((await failure(loadStream(file))).message, /form is not a known key, did you mean from\?/);
 });
 
-s('knows whose a document is', () => {
+s('detects the kind of a document', () => {
   assert.is(configKind({ streams: {} }), 's2uc');
   assert.is(configKind({ gateways: [] }), 's2cs');
   assert.is(configKind({ listen: 'unix:/a' }), 's2ds');
@@ -247,7 +247,7 @@ s('knows whose a document is', () => {
   assert.is(configKind([]), undefined);
 });
 
-s('publishes a JSON Schema of what people write', () => {
+s('publishes a JSON Schema of the written form', () => {
   const schema = JSON.stringify(toJsonSchema('s2cs'));
   for (const part of ['"helloTimeout"', '"default":"180s"', '"additionalProperties":false']) assert.match(schema, part);
   assert.not.match(schema, 'helloTimeoutMs');

@@ -1,4 +1,4 @@
-/** The audit log: what it says, how it is rotated, and that nothing is done that it cannot say. */
+/** The audit log: entries, rotation, and rejection of actions that cannot be recorded. */
 import 'reflect-metadata';
 import { readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -7,17 +7,17 @@ import * as assert from 'uvu/assert';
 import { silentLogger, SciStreamError, type Authenticator } from '@scistream/core';
 import { AuditedAuthenticator, AuditedPolicy, AuditLog, OwnerPolicy } from '@scistream/core/internal';
 import { temporaryDirectory } from '@scistream/core/testing';
-import { ALICE, answer, BOB, policyOf, request, STREAM, update } from './support/policy.js';
+import { ALICE, answer, BOB, policyOf, request, STREAM, update } from '../support/policy.js';
 
 const audit = suite('audit log');
 
-/** Lets nobody in. */
+/** Rejects every caller. */
 const nobody: Authenticator = {
   id: 'nobody',
-  authenticate: () => Promise.reject(new SciStreamError('SCI_UNAUTHENTICATED', 'Nobody is let in.')),
+  authenticate: () => Promise.reject(new SciStreamError('SCI_UNAUTHENTICATED', 'Every caller is rejected.')),
 };
 
-audit('a line for each decision, before it counts, in a file of its owner alone', async () => {
+audit('writes a line for each decision before it takes effect, to a file with mode 0600', async () => {
   const directory = await temporaryDirectory();
   const file = join(directory.path, 'audit.jsonl');
   await writeFile(file, '', { mode: 0o644 });
@@ -46,7 +46,7 @@ audit('a line for each decision, before it counts, in a file of its owner alone'
   await directory.remove();
 });
 
-audit('files are rotated by size, so many are kept, and no line is lost or cut on the way', async () => {
+audit('rotates files by size, keeps the configured number, and neither loses nor splits lines', async () => {
   const directory = await temporaryDirectory();
   const file = join(directory.path, 'audit.jsonl');
   const log = new AuditLog({ file, size: 1_000, keep: 2 });
@@ -73,7 +73,7 @@ audit('files are rotated by size, so many are kept, and no line is lost or cut o
   await directory.remove();
 });
 
-audit('what can be done at will is told once and counted, so that it washes nothing away', async () => {
+audit('combines entries that a caller can cause at will', async () => {
   const directory = await temporaryDirectory();
   const file = join(directory.path, 'audit.jsonl');
   const log = new AuditLog({ file, size: 4_000, keep: 0 });
@@ -106,7 +106,7 @@ audit('what can be done at will is told once and counted, so that it washes noth
   await directory.remove();
 });
 
-audit('what cannot be recorded is refused: a full disk, a directory that is gone', async () => {
+audit('rejects actions that cannot be recorded: full disk, missing directory', async () => {
   const directory = await temporaryDirectory();
   const file = join(directory.path, 'audit.jsonl');
   await symlink('/dev/full', file);

@@ -38,7 +38,7 @@ storeContract({
   },
 });
 
-s('a second process is refused while one has the state open', async () => {
+s('rejects a second process while the state is open', async () => {
   const path = await stateDirectory();
   const store = await openStore(path);
   await expectCode('SCI_STATE_LOCKED', openStore(path));
@@ -46,7 +46,7 @@ s('a second process is refused while one has the state open', async () => {
   await (await openStore(path)).close();
 });
 
-s('a state that is damaged, or of a newer layout, is refused and left as it is', async () => {
+s('rejects a damaged or newer state and leaves it unchanged', async () => {
   const damaged = await stateDirectory();
   await (await openStore(damaged)).close();
   await writeFile(join(damaged, 'db', 'CURRENT'), 'rubbish\n');
@@ -62,8 +62,8 @@ s('a state that is damaged, or of a newer layout, is refused and left as it is',
   await expectCode('SCI_STATE_NEWER', openStore(newer));
 });
 
-/** What a process has answered for must be there after it was killed in that moment. */
-s('a record is on the disk when create returns', async () => {
+/** A record must survive a kill immediately after the answer. */
+s('a record is on disk when create returns', async () => {
   const path = await stateDirectory();
   const server = import.meta.resolve('@scistream/core/internal');
   const script = `

@@ -24,7 +24,7 @@ s.after.each(({ directory }) => directory.remove());
 const entry = (id: string, kind = 'runtime'): object => ({ kind, id, summary: `the ${id}` });
 const manifest = (...ids: string[]): object => ({ apiVersion: 1, provides: ids.map((id) => entry(id)) });
 
-/** Code of a plugin without dependencies that provides runtimes; it counts in `globalThis` how often it is loaded. */
+/** Code of a plugin without dependencies that provides runtimes; `globalThis` counts how often it is loaded. */
 const code = (...ids: string[]): string => `
 globalThis.scistreamTestLoads = (globalThis.scistreamTestLoads ?? 0) + 1;
 const options = { '~standard': { version: 1, vendor: 'test', validate: (value) =>
@@ -35,7 +35,7 @@ export default Object.defineProperty({ apiVersion: 1, providers }, Symbol.for('s
 
 const loads = (): number => Number(Reflect.get(globalThis, 'scistreamTestLoads') ?? 0);
 
-/** Makes a package and returns where it is. */
+/** Creates a package and returns its location. */
 async function plugin(
   { path }: TemporaryDirectory,
   name: string,
@@ -102,7 +102,7 @@ const broken: readonly [what: string, scistream: unknown, more: object, code: st
   ],
 ];
 for (const [what, scistream, more, expected, text] of broken) {
-  s(`a plugin ${what} is broken, and listed as that`, async ({ directory }) => {
+  s(`a plugin ${what} is listed as broken`, async ({ directory }) => {
     const [found] = await findPlugins([await plugin(directory, 'p', scistream, '', more)]);
     assert.is(found?.error?.code, expected);
     assert.match(found?.error?.message ?? '', text);
@@ -114,11 +114,9 @@ s('accepts every range that includes this core', async ({ directory }) => {
     const { root } = await plugin(directory, 'p', manifest('a'), '', {
       peerDependencies: { '@scistream/core': range },
     });
-    const read = readPlugin(root);
-    if (range.includes(' - ')) assert.is((await failure(read)).code, 'SCI_PLUGIN_CORE_MISMATCH');
-    else assert.is((await read).name, 'p');
+    assert.is((await readPlugin(root)).name, 'p', range);
   }
-  for (const range of ['^0.0.9', '~0.0', '1.x', '>0.1', '<0.1.0', '^0.2.0', 'latest']) {
+  for (const range of ['^0.0.9', '~0.0', '1.x', '>0.1', '<0.1.0', '^0.2.0', '0.2.0 - 1', 'latest']) {
     const { root } = await plugin(directory, 'p', manifest('a'), '', {
       peerDependencies: { '@scistream/core': range },
     });
@@ -126,7 +124,7 @@ s('accepts every range that includes this core', async ({ directory }) => {
   }
 });
 
-s('of two plugins that provide the same, the one of SciStream stays', async ({ directory }) => {
+s('if two plugins provide the same id, the one of SciStream wins', async ({ directory }) => {
   const user = await plugin(directory, 'one', manifest('a', 'b'));
   const core = { ...(await plugin(directory, 'two', manifest('a'))), type: 'core' as const };
   const found = await findPlugins([user, core]);
@@ -136,7 +134,7 @@ s('of two plugins that provide the same, the one of SciStream stays', async ({ d
   for (const root of [user.root, core.root]) assert.match(error?.message ?? '', root);
 });
 
-s('nothing may be called as something built in', async ({ directory }) => {
+s('rejects the id of a built-in provider', async ({ directory }) => {
   const [found] = await findPlugins(
     [await plugin(directory, 'p', manifest('process'))],
     [{ kind: 'runtime', id: 'process' }],
@@ -144,7 +142,7 @@ s('nothing may be called as something built in', async ({ directory }) => {
   assert.is(found?.error?.code, 'SCI_PLUGIN_DUPLICATE');
 });
 
-s('the code of a plugin is loaded when something of it is asked for, once', async ({ directory }) => {
+s('loads the code of a plugin once, at the first use', async ({ directory }) => {
   const all = providers(await findPlugins([await plugin(directory, 'p', manifest('a', 'b'), code('a', 'b'))]));
   const before = loads();
   assert.equal(
@@ -163,7 +161,7 @@ s('the code of a plugin is loaded when something of it is asked for, once', asyn
   assert.is(loads(), before + 1);
 });
 
-s('options of the configuration are checked by the plugin and named by their full path', async ({ directory }) => {
+s('the plugin checks options, and errors have their full path', async ({ directory }) => {
   const found = await findPlugins([await plugin(directory, 'p', manifest('a'), code('a'))]);
   const error = await failure(providers(found, { runtimes: { a: { bad: 1 } } }).runtime('a'));
   assert.is(error.code, 'SCI_PLUGIN_OPTIONS_INVALID');
@@ -174,10 +172,10 @@ const wrongCode: readonly [what: string, source: string, code: string, text: Reg
   ['that throws', 'throw new Error("no luck");', 'SCI_PLUGIN_LOAD_FAILED', /no luck/],
   ['that cannot be parsed', 'export default {', 'SCI_PLUGIN_LOAD_FAILED', /Unexpected/],
   ['without default export', 'export const a = 1;', 'SCI_PLUGIN_SHAPE', /definePlugin/],
-  ['that provides something else', code('c'), 'SCI_PLUGIN_SHAPE', /promises runtime a, .* runtime c/],
+  ['that provides something else', code('c'), 'SCI_PLUGIN_SHAPE', /lists runtime a, .* runtime c/],
 ];
 for (const [what, source, expected, text] of wrongCode) {
-  s(`code ${what} fails who asks for it, and nobody else`, async ({ directory }) => {
+  s(`code ${what} fails only its users`, async ({ directory }) => {
     const bad = await plugin(directory, 'bad', manifest('a'), source);
     const good = await plugin(directory, 'good', manifest('b'), code('b'));
     const all = providers(await findPlugins([bad, good]));
@@ -193,21 +191,21 @@ s('a package without an entry cannot be loaded', async ({ directory }) => {
   assert.is((await failure(readPlugin(root).then(importPlugin))).code, 'SCI_PLUGIN_LOAD_FAILED');
 });
 
-s('an unknown name says what there is and how to get more', () => {
+s('an unknown name lists the available ids and how to install more', () => {
   const all = providers([]);
   const error = assertThrows(() => all.resolve('nginx', 'process'));
   assert.is(error.code, 'SCI_PROXY_UNKNOWN');
   assert.ok(error.suggestions.some((text) => text.endsWith('scistream plugin install @scistream/plugin-nginx')));
 });
 
-s('an unknown runtime says what was probably meant', async () => {
+s('an unknown runtime suggests a similar one', async () => {
   const error = await failure(providers([]).runtime('proces'));
   assert.is(error.code, 'SCI_RUNTIME_UNKNOWN');
   assert.match(error.message, 'did you mean process?');
   assert.match(error.suggestions.join(), 'Available: process');
 });
 
-s('knows aliases in any letter case, and the runtime that one implies', async ({ directory }) => {
+s('resolves aliases in any letter case, and the runtime of an alias', async ({ directory }) => {
   const aliases = [{ name: 'TurboSubprocess', runtime: 'process' }, { name: 'Speedy' }];
   const provides = [{ ...entry('turbo', 'proxy'), aliases }, entry('pod')];
   const all = providers(await findPlugins([await plugin(directory, 'p', { apiVersion: 1, provides })]));
@@ -216,7 +214,7 @@ s('knows aliases in any letter case, and the runtime that one implies', async ({
   assert.equal(all.resolve('Turbo', 'pod'), { proxy: 'turbo', runtime: 'pod' });
 });
 
-s('an alias never stands in the way of the exact id', async ({ directory }) => {
+s('an exact id has priority over an alias', async ({ directory }) => {
   const aliases = [{ name: 'Turbo', runtime: 'pod' }];
   const provides = [{ ...entry('turbo', 'proxy'), aliases }, entry('pod')];
   const all = providers(await findPlugins([await plugin(directory, 'p', { apiVersion: 1, provides })]));
@@ -226,19 +224,19 @@ s('an alias never stands in the way of the exact id', async ({ directory }) => {
   }
 });
 
-s('an alias whose runtime is missing says which one, how to get it, and how to do without', async ({ directory }) => {
+s('an alias with a missing runtime names it, how to install it and an alternative', async ({ directory }) => {
   const aliases = [{ name: 'Turbo', runtime: 'docker' }];
   const provides = [{ ...entry('turbo', 'proxy'), aliases }];
   const all = providers(await findPlugins([await plugin(directory, 'p', { apiVersion: 1, provides })]));
   const error = assertThrows(() => all.resolve('Turbo', 'process'));
   assert.is(error.code, 'SCI_RUNTIME_UNKNOWN');
-  assert.match(error.message, 'no runtime "docker"');
+  assert.match(error.message, 'Unknown runtime "docker"');
   const help = error.suggestions.join('\n');
-  assert.match(help, '"Turbo" means proxy turbo in runtime docker. Use turbo to run it in another.');
+  assert.match(help, '"Turbo" means proxy turbo in runtime docker. Use turbo to run it in another runtime.');
   assert.match(help, 'scistream plugin install @scistream/plugin-dockersock');
 });
 
-s('plugins that the configuration names must be there, and then no others are offered', async ({ directory }) => {
+s('plugins listed in the configuration must be installed, and no others are offered', async ({ directory }) => {
   const found = await findPlugins([
     await plugin(directory, 'one', manifest('a'), code('a')),
     await plugin(directory, 'two', manifest('b'), code('b')),
@@ -249,7 +247,7 @@ s('plugins that the configuration names must be there, and then no others are of
     some.list().map(({ id }) => id),
     ['process', 'a'],
   );
-  assert.match((await failure(some.runtime('b'))).suggestions.join(), 'Add two to plugins');
+  assert.match((await failure(some.runtime('b'))).suggestions.join(), 'Add two to the key plugins');
   assert.is(assertThrows(() => providers(found, { plugins: ['three'] })).code, 'SCI_PLUGIN_NOT_FOUND');
   assert.is(assertThrows(() => providers(found, { plugins: ['bad'] })).code, 'SCI_PLUGIN_MANIFEST_INVALID');
 });

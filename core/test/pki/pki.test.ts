@@ -1,4 +1,4 @@
-/** Certificates of a facility: what an authority signs, how it is renewed, and what is said of any certificate. */
+/** Certificates of a facility: issue, renewal and inspection. */
 import type { X509Certificate } from 'node:crypto';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -30,14 +30,14 @@ const server = (...hosts: string[]): IssueWish => ({
   alternativeNames: hosts.map(parseHostName),
 });
 
-/** What is wrong, in one text. */
+/** Flaws of a certificate in one text. */
 function flaws(pair: { readonly certificate: string }, expected: Expectations = {}): string {
   return flawsOf(parse(pair), expected)
     .map(({ level, message }) => `${level}: ${message}`)
     .join('\n');
 }
 
-s('a server certificate is for the names it was asked for and no other', () => {
+s('a server certificate is valid only for the requested names', () => {
   const pair = issue(ca, server('s2cs.aps.example', '203.0.113.10', '2001:DB8::7', '*.lab.example'));
   const certificate = parse(pair);
   for (const name of ['s2cs.aps.example', 'S2CS.aps.example', 'x.lab.example'])
@@ -57,20 +57,20 @@ s('a server certificate is for the names it was asked for and no other', () => {
   assert.ok(days > 396 && days < 398, `${days} days`);
 });
 
-s('what people get wrong is said', () => {
+s('reports common mistakes', () => {
   const client = issue(ca, { name: 'alice', purposes: ['client'] });
   const good = issue(ca, server('a.example'));
   const old = makeAuthority('old', inDays(-3700));
   const cases: readonly (readonly [string, RegExp])[] = [
     [flaws(issue(ca, { name: 'a.example', purposes: ['server'] })), /problem: .*no alternative names/],
-    [flaws(ca, { use: 'server' }), /problem: It is an authority and not the certificate of a server/],
-    [flaws(good, { use: 'authority' }), /problem: It is no authority/],
-    [flaws(client, { use: 'server' }), /problem: It may not be used by a server, only by a client/],
-    [flaws(good, { host: 'b.example' }), /problem: It is not for b\.example, only for a\.example/],
-    [flaws(good, { host: '10.0.0.1' }), /problem: It is not for 10\.0\.0\.1/],
+    [flaws(ca, { use: 'server' }), /problem: It is an authority, not a server certificate/],
+    [flaws(good, { use: 'authority' }), /problem: It is not an authority/],
+    [flaws(client, { use: 'server' }), /problem: It is not valid for a server, only for a client/],
+    [flaws(good, { host: 'b.example' }), /problem: It is not valid for b\.example, only for a\.example/],
+    [flaws(good, { host: '10.0.0.1' }), /problem: It is not valid for 10\.0\.0\.1/],
     [flaws(good, { ca: parse(makeAuthority('CA of a test')) }), /problem: It was not signed by CA of a test/],
-    [flaws(good, { key: client.key }), /problem: The key is not the key/],
-    [flaws(good, { key: 'no key' }), /problem: The key is not the key/],
+    [flaws(good, { key: client.key }), /problem: The key does not belong/],
+    [flaws(good, { key: 'no key' }), /problem: The key does not belong/],
     [flaws(good, { now: inDays(400) }), /problem: It expired/],
     [flaws(good, { now: inDays(380) }), /warning: It expires in 1[67] days/],
     [flaws(good, { now: inDays(-1) }), /problem: It is not valid before/],
@@ -80,14 +80,14 @@ s('what people get wrong is said', () => {
   assert.equal([flaws(client), flaws(ca), flaws(good)], ['', '', '']);
 });
 
-s('nothing outlives its authority, and a dead one signs nothing', () => {
+s('certificates expire with their authority, and an expired authority signs nothing', () => {
   const tired = makeAuthority('tired', inDays(-3600));
   assert.is(parse(issue(tired, server('a.example'))).validTo, parse(tired).validTo);
   const dead = makeAuthority('dead', inDays(-3651));
   for (const [signer, why] of [
     [dead, /expired/],
-    [issue(ca, server('a.example')), /no authority/],
-    [{ ...ca, key: makeAuthority('x').key }, /its key is another/],
+    [issue(ca, server('a.example')), /not an authority/],
+    [{ ...ca, key: makeAuthority('x').key }, /its key does not match/],
     [{ ...ca, key: 'no key' }, /cannot be used/],
   ] as const) {
     assert.throws(
@@ -98,7 +98,7 @@ s('nothing outlives its authority, and a dead one signs nothing', () => {
   }
 });
 
-s('a renewed certificate says the same, with the same key or a new one', () => {
+s('a renewed certificate has the same contents, with the same key or a new one', () => {
   const old = issue(ca, { ...server('a.example', '10.0.0.1', '2001:db8::1'), days: 2 });
   const same = renew(old, ca);
   const other = renew(old, ca, { newKey: true, days: 10 });
@@ -117,7 +117,7 @@ s('a renewed certificate says the same, with the same key or a new one', () => {
   assert.equal(describeCertificate(parse(client)).purposes, ['client']);
 });
 
-s('a renewed authority has the same key, so that what it signed stays good', () => {
+s('a renewed authority keeps its key, so that its certificates stay valid', () => {
   const aged = makeAuthority('aged', inDays(-3640));
   const pair = issue(aged, server('a.example'));
   const young = renew(aged, undefined);
@@ -125,7 +125,7 @@ s('a renewed authority has the same key, so that what it signed stays good', () 
   assert.ok(Date.parse(parse(young).validTo) > Date.parse(parse(aged).validTo));
 });
 
-s('names are DNS names or addresses, as clients type them before the port', () => {
+s('accepts DNS names and addresses without port', () => {
   assert.equal(parseHostName('[2001:db8::1]'), { type: 'ip', value: '2001:db8::1' });
   assert.equal(parseHostName('A.example.'), { type: 'dns', value: 'a.example' });
   for (const text of [
@@ -153,7 +153,7 @@ s('names are DNS names or addresses, as clients type them before the port', () =
   }
 });
 
-s('a name that looks like several is one', () => {
+s('a name that looks like several names is one name', () => {
   const value = 'urn:a, DNS:evil.example';
   const pair = issue(ca, {
     name: 'x',

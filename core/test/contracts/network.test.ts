@@ -1,4 +1,4 @@
-/** Networks, and addresses that are special. */
+/** Networks and special addresses. */
 import 'reflect-metadata';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -20,11 +20,11 @@ for (const [network, inside, outside] of [
   ['2001:db8::/33', ['2001:db8::', '2001:db8:7fff::1'], ['2001:db8:8000::', '2001:db9::']],
   ['2001:db8::5', ['2001:db8::5', '2001:db8:0:0:0:0:0:5', '2001:DB8::0.0.0.5'], ['2001:db8::4', '2001:db8::5:0']],
 ] as const) {
-  networks(`${network} has what is in it and nothing else`, () => {
+  networks(`${network} contains its addresses and no others`, () => {
     const parsed = parseNetwork(network);
     const has = (text: string): boolean => {
       const ip = parseIp(text);
-      if (!ip) throw new Error(`${text} is no address`);
+      if (!ip) throw new Error(`${text} is not an address`);
       return contains(parsed, ip);
     };
     for (const text of inside) assert.ok(has(text), text);
@@ -32,7 +32,7 @@ for (const [network, inside, outside] of [
   });
 }
 
-networks('what is no network is refused', () => {
+networks('rejects invalid networks', () => {
   const bad = ['', '10.0.0.0/33', '::/129', '10.0.0.0/', '10.0.0.0/08', '10.0.0/8', '10.0.0.0/-1', '10.0.0.1/8'];
   for (const text of [
     ...bad,
@@ -52,7 +52,7 @@ networks('what is no network is refused', () => {
   }
 });
 
-networks('an address with a zone is none that could be judged', () => {
+networks('rejects addresses with a zone', () => {
   assert.is(parseIp('fe80::1%eth0'), undefined);
   assert.is(parseIp('10.0.0.1%0'), undefined);
 });
@@ -121,7 +121,7 @@ networks('ordinary addresses are not special', () => {
   }
 });
 
-networks('random addresses are in a network exactly when their first bits are the same', () => {
+networks('random addresses are in a network exactly if their first bits are the same', () => {
   const random = (): number => Math.floor(Math.random() * 2 ** 32);
   const dotted = (word: number): string => [24, 16, 8, 0].map((shift) => (word >>> shift) & 255).join('.');
   for (let i = 0; i < 5_000; i += 1) {

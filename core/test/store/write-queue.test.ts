@@ -1,4 +1,4 @@
-/** How writes are gathered, what a disk that is full changes, and what is owed. */
+/** Batches of writes, full disks and owed writes. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { WriteQueue, type Write } from '@scistream/core/internal';
@@ -8,7 +8,7 @@ const s = suite('write queue');
 
 const put = (key: string): Write => ({ type: 'put', table: 't', key, value: 1 });
 
-/** A disk and what was written to it, batch by batch. */
+/** A disk that records the batches written to it. */
 class Disk {
   readonly batches: string[] = [];
   full = false;
@@ -23,7 +23,7 @@ class Disk {
   }
 }
 
-s('what comes together, or while the disk is busy, is written together and in order', async () => {
+s('combines writes that arrive together or while the disk is busy, in order', async () => {
   const disk = new Disk();
   const first = Promise.all([disk.add('ab'), disk.add('c')]);
   await Promise.resolve();
@@ -35,7 +35,7 @@ s('what comes together, or while the disk is busy, is written together and in or
   await disk.queue.close();
 });
 
-s('a write that fails says so and is not made later', async () => {
+s('a failed write rejects and is not retried', async () => {
   const disk = new Disk();
   disk.full = true;
   const outcomes = await Promise.allSettled([disk.add('a'), disk.add('b')]);
@@ -49,7 +49,7 @@ s('a write that fails says so and is not made later', async () => {
   await disk.queue.close();
 });
 
-s('what is owed returns at once and is written before anything younger', async () => {
+s('an owed write never rejects and is written before later writes', async () => {
   const disk = new Disk();
   disk.full = true;
   await disk.add('a', { owed: true });
@@ -65,7 +65,7 @@ s('what is owed returns at once and is written before anything younger', async (
   await disk.queue.close();
 });
 
-s('what is owed is written as soon as that can be done, or at the end', async () => {
+s('owed writes are retried until they succeed, at the latest on close', async () => {
   const disk = new Disk();
   disk.full = true;
   await disk.add('a', { owed: true });

@@ -1,4 +1,4 @@
-/** Names of targets: how many are looked up at once, and what the caller hears of what they mean. */
+/** Names of targets: parallel lookups, and addresses hidden from the caller. */
 import 'reflect-metadata';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { parseAddress, type Identity } from '@scistream/core';
 import { AuditedPolicy, AuditLog, NameLookups, type Resolver } from '@scistream/core/internal';
 import { temporaryDirectory } from '@scistream/core/testing';
-import { ALICE, answer, names, policyOf, STREAM, update } from './support/policy.js';
+import { ALICE, answer, names, policyOf, STREAM, update } from '../support/policy.js';
 
 const lookups = suite('names of targets');
 
@@ -21,12 +21,15 @@ const owned = ({ issuer, subject }: Identity, ...targets: string[]) =>
   }) as const;
 const person = (subject: string): Identity => ({ issuer: 'token', subject, admin: false });
 
-lookups('more names than anybody needs in one call are refused, and none of them is looked up', async () => {
+lookups('rejects more than 32 names in a call before any lookup', async () => {
   const policy = await policyOf(ANYTHING);
-  assert.match(await answer(policy.check(ALICE, update(...hosts(33)))), /^SCI_TARGETS_INVALID: 33 host names/);
+  assert.match(
+    await answer(policy.check(ALICE, update(...hosts(33)))),
+    /^SCI_TARGETS_INVALID: The call has 33 host names/,
+  );
 });
 
-lookups('many targets with few names are nothing special', async () => {
+lookups('accepts many targets with few names', async () => {
   let looked = 0;
   const policy = await policyOf(ANYTHING, () => Promise.resolve([`10.0.0.${(looked += 1)}`]));
   const targets = [...hosts(32), ...hosts(32), ...Array.from({ length: 500 }, (_, i) => `10.1.0.1:${i + 1}`)];
@@ -34,7 +37,7 @@ lookups('many targets with few names are nothing special', async () => {
   assert.is(looked, 32);
 });
 
-lookups('whose names have no answer keeps nobody else from getting one', async () => {
+lookups('a caller whose names have no answer does not block other callers', async () => {
   const asked: string[] = [];
   let letGo = (): void => undefined;
   const silence = new Promise<void>((resolve) => (letGo = resolve));
@@ -53,7 +56,7 @@ lookups('whose names have no answer keeps nobody else from getting one', async (
   assert.equal(await Promise.all(calls), ['yes', 'yes', 'yes']);
 });
 
-lookups('nothing of a call is looked up any more when it has ended, and the next one has its turn', async () => {
+lookups('starts no lookup after the end of a call, and the next call follows', async () => {
   const asked: string[] = [];
   let letGo = (): void => undefined;
   const silence = new Promise<void>((resolve) => (letGo = resolve));
@@ -71,7 +74,7 @@ lookups('nothing of a call is looked up any more when it has ended, and the next
   assert.equal(asked, ['x0.attacker.example', 'next.example']);
 });
 
-lookups('no more than two are under way for all callers together', async () => {
+lookups('runs at most two lookups at a time for all callers', async () => {
   let [under, most] = [0, 0];
   const found = new NameLookups(async () => {
     most = Math.max(most, (under += 1));
@@ -84,7 +87,7 @@ lookups('no more than two are under way for all callers together', async () => {
   assert.is(most, 2);
 });
 
-lookups('the caller does not hear which address a name has, the audit log does', async () => {
+lookups('the audit log contains the address of a name, the answer to the caller does not', async () => {
   const directory = await temporaryDirectory();
   const file = join(directory.path, 'audit.jsonl');
   const rules = [{ name: 'r', who: { identities: ['*'] }, targets: { networks: ['203.0.113.10'] } }];
@@ -100,17 +103,17 @@ lookups('the caller does not hear which address a name has, the audit log does',
   await directory.remove();
   assert.match(
     said[0] ?? '',
-    /^SCI_FORBIDDEN: Target secret-db\.corp\.internal:5432 has an address here that .* rule r/,
+    /^SCI_FORBIDDEN: Target secret-db\.corp\.internal:5432 resolves here to an address that .* rule r/,
   );
   for (const text of said) assert.not.match(text, /10\.77|169\.254|metadata/);
   assert.match(
     reasons[0] ?? '',
-    /secret-db\.corp\.internal:5432, which means 10\.77\.3\.14 here, is not allowed by rule r/,
+    /secret-db\.corp\.internal:5432, which resolves to 10\.77\.3\.14 here, is not allowed by rule r/,
   );
   assert.match(reasons[1] ?? '', /169\.254\.169\.254 here.*metadata/);
 });
 
-lookups('a probe goes to an address: a name could mean another one when the gateway connects', async () => {
+lookups('rejects names in a probe, because the gateway would resolve them again', async () => {
   const policy = await policyOf(ANYTHING);
   const probe = { kind: 'probe', stream: STREAM, targets: [parseAddress('producer.site:9')] } as const;
   assert.match(await answer(policy.check(ALICE, probe)), /^SCI_FORBIDDEN: .*producer\.site/);
