@@ -36,7 +36,7 @@ export const TARGETS: Readonly<Record<string, Target>> = {
   ticket: {
     seeds: [inflateRawSync(Buffer.from(body, 'base64url'))],
     words: ['"', ':', ',', '{', '}', '[', ']', 'null', '-1', '1e999', '"__proto__":', '\\u0000', '"uid"', '"tls"'],
-    code: /core\/dist\/(client\/.*ticket|contracts\/(address|units)).*\.js$/,
+    code: /core\/dist\/(client\/.*ticket|contracts\/address|contracts\/units).*\.js$/,
     take: (input) =>
       refuses(() => {
         const packed = deflateRawSync(input).toString('base64url');
