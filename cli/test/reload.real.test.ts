@@ -1,4 +1,4 @@
-/** SIGHUP to daemons as operators run them: all of the configuration comes into force or nothing, and nobody notices. */
+/** SIGHUP to running daemons: a reload applies all changes or none, without disturbing callers and streams. */
 import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -25,7 +25,7 @@ const tokens = (...subjects: string[]) => [
   { use: 'token', tokens: subjects.map((subject) => ({ subject, sha256: hash(subject) })) },
 ];
 
-/** The fingerprint that a new connection sees. */
+/** The certificate fingerprint of a new connection. */
 async function fingerprint(address: string): Promise<string> {
   const { host, port } = parseAddress(address);
   const socket = connectTls({ host, port, rejectUnauthorized: false, ALPNProtocols: ['h2'] });
@@ -71,7 +71,7 @@ class Site {
     return await connectPeer({ url: `https://${this.config.listen}`, certificate, authorization });
   }
 
-  /** Writes a certificate of a new authority to the files that `tls` names. */
+  /** Writes a certificate of a new CA to the files of `tls`. */
   async newCertificate(): Promise<{ cert: string; key: string }> {
     const { certificate, key } = (await testCredentials()).PROD;
     const files = { cert: join(this.home.path, 'tls', 'cert.pem'), key: join(this.home.path, 'tls', 'key.pem') };
@@ -82,7 +82,7 @@ class Site {
   }
 }
 
-s('a new certificate, other tokens and limits come into force; calls and data that flow go on', async ({ home }) => {
+s('a new certificate, tokens and limits take effect; calls and data flows continue', async ({ home }) => {
   const site = await Site.create(home);
   await using daemon = await site.start();
   const { listen } = site.config;
@@ -113,7 +113,7 @@ s('a new certificate, other tokens and limits come into force; calls and data th
   assert.is.not(third, second);
   assert.match(daemon.log, third);
 
-  // The connection of before lives on, and its calls obey what is in force now.
+  // The existing connection stays open, and its calls use the new configuration.
   await refused(alice.streams.get({ uid }), 'SCI_UNAUTHENTICATED');
   data.write('2');
   assert.is(await read(data, 1), '2');
@@ -126,7 +126,7 @@ s('a new certificate, other tokens and limits come into force; calls and data th
   alice.cut();
 });
 
-s('what is wrong, or cannot change, changes nothing at all, and the log names it', async ({ home }) => {
+s('an invalid or unchangeable value rejects the whole reload, and the log names it', async ({ home }) => {
   const site = await Site.create(home);
   await using daemon = await site.start();
   const { listen } = site.config;
@@ -161,7 +161,7 @@ s('what is wrong, or cannot change, changes nothing at all, and the log names it
   alice.cut();
 });
 
-s('the level of the log follows the configuration', async ({ home }) => {
+s('a reload changes the log level', async ({ home }) => {
   const site = await Site.create(home);
   await using daemon = await site.start();
   const alice = await site.peer('alice');
@@ -174,7 +174,7 @@ s('the level of the log follows the configuration', async ({ home }) => {
   alice.cut();
 });
 
-s('s2ds reads its configuration anew as well; only the log can change', async ({ home }) => {
+s('s2ds reloads its configuration too; only the log level can change', async ({ home }) => {
   const { first, last } = await freeRange(16);
   const file = join(home.path, 's2ds.conf');
   const listen = `unix:${join(home.path, 's2ds.sock')}`;

@@ -20,7 +20,7 @@ interface Side {
   readonly targets: readonly string[];
 }
 
-const s = suite<{ facilities: Facilities; producer: Producer; left: string[] }>('s2uc under its old names');
+const s = suite<{ facilities: Facilities; producer: Producer; left: string[] }>('legacy commands of s2uc');
 
 s.before(async (context) => {
   context.facilities = await startFacilities();
@@ -37,7 +37,7 @@ s.after.each(async (context) => {
 
 const s2uc = (facilities: Facilities, ...args: string[]): Promise<Outcome> => start(facilities, 's2uc', args).outcome;
 
-/** The certificate a control server shows, as a PEM file. */
+/** The certificate of a control server, as a PEM file. */
 async function certificate({ dir }: Facilities, address: string): Promise<string> {
   const [host, port] = address.split(':');
   const socket = connect({ host, port: Number(port), rejectUnauthorized: false });
@@ -49,7 +49,7 @@ async function certificate({ dir }: Facilities, address: string): Promise<string
   return file;
 }
 
-s('inbound-request, outbound-request and release do what they always did', async ({ facilities, producer }) => {
+s('inbound-request, outbound-request and release work as in the legacy client', async ({ facilities, producer }) => {
   const { aps, alcf } = facilities;
   const [ip, port] = producer.address.split(':') as [string, string];
   const apsCert = await certificate(facilities, aps.address);
@@ -79,7 +79,7 @@ s('inbound-request, outbound-request and release do what they always did', async
   assert.is((await s2uc(facilities, 'release', ...both, uid)).code, 0);
 });
 
-s('outbound-request without a uid makes one', async ({ facilities, producer }) => {
+s('outbound-request without a uid creates one', async ({ facilities, producer }) => {
   const { alcf } = facilities;
   const server = ['--s2cs', `${alcf.address}#${alcf.fingerprint}`, '--num-conn', '1'];
   const made = await s2uc(facilities, 'outbound-request', ...server, '--json', producer.address);
@@ -92,7 +92,7 @@ s('outbound-request without a uid makes one', async ({ facilities, producer }) =
   assert.is((await s2uc(facilities, 'release', uid, ...server.slice(0, 2))).code, 0);
 });
 
-s('failures do not end with 0', async ({ facilities }) => {
+s('failures exit with a non-zero code', async ({ facilities }) => {
   const { aps } = facilities;
   const server = ['--s2cs', `${aps.address}#${aps.fingerprint}`];
   const cases: [number, string[]][] = [
@@ -112,7 +112,7 @@ s('failures do not end with 0', async ({ facilities }) => {
   }
 });
 
-s('is all of stream without that word', async ({ facilities, producer }) => {
+s('s2uc runs the commands of stream', async ({ facilities, producer }) => {
   const args = ['tomo', '--producer', producer.address, '--config', facilities.config, '--json'];
   const made = await s2uc(facilities, 'up', ...args);
   assert.is(made.code, 0, made.stdout);
@@ -123,7 +123,7 @@ s('is all of stream without that word', async ({ facilities, producer }) => {
   assert.match(help.stdout, 'stream up');
 });
 
-s('nothing was left behind by any of these', ({ left }) => {
+s('nothing is left behind', ({ left }) => {
   assert.equal(left, []);
 });
 

@@ -1,4 +1,4 @@
-/** Hunts for the keys of an encrypted stream everywhere but in the files of the proxies. */
+/** Searches for the keys of an encrypted stream everywhere except in the files of the proxies. */
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { readdir, readFile, stat } from 'node:fs/promises';
@@ -13,7 +13,7 @@ import { greeting, json, Producer, scistream, start, startFacilities, type Facil
 
 const s = suite<{ facilities: Facilities; producer: Producer; seen: Map<string, string> }>('secrets of a stream');
 
-/** A place where text was found, and the text. */
+/** A place and its text. */
 type Findings = Map<string, string>;
 
 s.before(async (context) => {
@@ -26,7 +26,7 @@ s.after(async ({ facilities, producer }) => {
   await facilities.stop();
 });
 
-/** Every file below the directory of the test, by its path there. */
+/** Every file below the directory of the test, by its relative path. */
 async function files({ dir }: Facilities): Promise<Findings> {
   const found: Findings = new Map();
   for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
@@ -36,7 +36,7 @@ async function files({ dir }: Facilities): Promise<Findings> {
   return found;
 }
 
-/** Arguments and environment of every process that this one may look at. */
+/** Arguments and environment of every readable process. */
 async function processes(): Promise<Findings> {
   const found: Findings = new Map();
   for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
@@ -48,7 +48,7 @@ async function processes(): Promise<Findings> {
   return found;
 }
 
-/** All forms in which the private number in a PEM key might show: lines of the PEM, and its bytes alone. */
+/** All forms in which the private key of a PEM file may appear: its lines and its raw bytes. */
 function needles(pem: string): readonly string[] {
   const [first = '', second = ''] = pem.split(/\r?\n/).slice(1);
   const der = Buffer.from(first + second, 'base64');
@@ -64,13 +64,13 @@ const keysIn = (text: string): readonly string[] =>
     pem.replaceAll('\\n', '\n'),
   );
 
-/** Where one of the needles is. */
+/** The places that contain one of the needles. */
 const where = (haystack: Findings, wanted: readonly string[]): readonly string[] =>
   [...haystack].flatMap(([place, text]) => (wanted.some((needle) => text.includes(needle)) ? [place] : []));
 
 const isKeyOfControlServer = (path: string): boolean => path.endsWith('/tls/server.key');
 
-s('are found by this hunt, where they may be', async ({ facilities, producer, seen }) => {
+s('are found only where they may be', async ({ facilities, producer, seen }) => {
   const up = ['stream', 'up', 'tomo', '--producer', producer.address, '--verbose', '--json'];
   const made = await scistream(facilities, ...up);
   assert.is(made.code, 0, made.stdout + made.stderr);
@@ -123,7 +123,7 @@ s('are found by this hunt, where they may be', async ({ facilities, producer, se
   }
 });
 
-s('travel in a ticket, and nobody but its reader sees them', async ({ facilities, producer }) => {
+s('are in a ticket and visible only to its reader', async ({ facilities, producer }) => {
   const inbound = ['stream', 'up', '--inbound', '--from', 'aps', '--producer', producer.address, '--name', 'shared'];
   const { ticket, uid } = await json<StreamStatus & { ticket: string }>(facilities, 0, ...inbound);
   const tls = parseTicket(ticket).tls;
@@ -160,8 +160,8 @@ s('travel in a ticket, and nobody but its reader sees them', async ({ facilities
   assert.equal(where(await files(facilities), wanted), []);
 });
 
-s('are blotted out of the arguments, if somebody has put them there', async ({ facilities }) => {
-  // Takes connections and says nothing, so that the commands go on.
+s('are removed from the process arguments', async ({ facilities }) => {
+  // Accepts connections and never answers, so that the commands keep running.
   const silent = createServer().listen(0, facilities.host);
   await once(silent, 'listening');
   const { port } = silent.address() as AddressInfo;

@@ -43,40 +43,43 @@ const list = (facilities: Facilities): Promise<StreamList> => json(facilities, 0
 const up = (facilities: Facilities, producer: Producer, ...more: string[]): Promise<Up> =>
   json(facilities, 0, 'stream', 'up', 'tomo', '--producer', producer.address, ...more);
 
-s('up makes a stream that carries data, and its result has the promised shape', async ({ facilities, producer }) => {
-  const stream = await up(facilities, producer, '--rate', '20Gbps', '--lifetime', '1h');
-  const keys = 'connect,createdAt,encryption,expiresAt,from,name,rate,setupMs,state,to,uid';
-  assert.is(Object.keys(stream).sort().join(), keys);
-  const sideKeys = 'facility,gateway,listeners,proxy,runtime,targets';
-  assert.is(
-    Object.keys(stream.from ?? {})
-      .sort()
-      .join(),
-    sideKeys,
-  );
-  assert.is(
-    Object.keys(stream.to ?? {})
-      .sort()
-      .join(),
-    sideKeys,
-  );
-  assert.is(stream.name, 'tomo');
-  assert.is(stream.state, 'ready');
-  assert.is(stream.encryption, 'tls');
-  assert.is(stream.rate.bitsPerSecond, 20e9);
-  assert.is(Date.parse(stream.expiresAt) - Date.parse(stream.createdAt), 3_600_000);
-  assert.equal(stream.connect, stream.to?.listeners);
-  assert.equal(stream.to?.targets, stream.from?.listeners);
-  assert.equal(stream.from?.targets, [producer.address, producer.address]);
-  assert.is(producer.connections, 0, 'making a stream does not touch the producer');
+s(
+  'up creates a stream that carries data, and its result has the documented shape',
+  async ({ facilities, producer }) => {
+    const stream = await up(facilities, producer, '--rate', '20Gbps', '--lifetime', '1h');
+    const keys = 'connect,createdAt,encryption,expiresAt,from,name,rate,setupMs,state,to,uid';
+    assert.is(Object.keys(stream).sort().join(), keys);
+    const sideKeys = 'facility,gateway,listeners,proxy,runtime,targets';
+    assert.is(
+      Object.keys(stream.from ?? {})
+        .sort()
+        .join(),
+      sideKeys,
+    );
+    assert.is(
+      Object.keys(stream.to ?? {})
+        .sort()
+        .join(),
+      sideKeys,
+    );
+    assert.is(stream.name, 'tomo');
+    assert.is(stream.state, 'ready');
+    assert.is(stream.encryption, 'tls');
+    assert.is(stream.rate.bitsPerSecond, 20e9);
+    assert.is(Date.parse(stream.expiresAt) - Date.parse(stream.createdAt), 3_600_000);
+    assert.equal(stream.connect, stream.to?.listeners);
+    assert.equal(stream.to?.targets, stream.from?.listeners);
+    assert.equal(stream.from?.targets, [producer.address, producer.address]);
+    assert.is(producer.connections, 0, 'making a stream does not touch the producer');
 
-  for (const address of stream.connect) {
-    const { text, socket } = await greeting(address);
-    assert.is(text, 'first');
-    socket.destroy();
-  }
-  await json(facilities, 0, 'stream', 'down', stream.uid);
-});
+    for (const address of stream.connect) {
+      const { text, socket } = await greeting(address);
+      assert.is(text, 'first');
+      socket.destroy();
+    }
+    await json(facilities, 0, 'stream', 'down', stream.uid);
+  },
+);
 
 s('ls, status, verify, update and down work by name, uid and prefix', async ({ facilities, producer }) => {
   const { uid, connect } = await up(facilities, producer);
@@ -120,7 +123,7 @@ s('ls, status, verify, update and down work by name, uid and prefix', async ({ f
   assert.is((await json<Failure>(facilities, 4, 'stream', 'down', 'tomo')).error.code, 'SCI_STREAM_NOT_FOUND');
 });
 
-s('verify leaves the producer alone, --full does not', async ({ facilities, producer }) => {
+s('verify contacts the producer only with --full', async ({ facilities, producer }) => {
   await up(facilities, producer);
   const plain = await json<VerifyResult>(facilities, 0, 'stream', 'verify', 'tomo');
   assert.is(plain.ok, true);
@@ -136,7 +139,7 @@ s('verify leaves the producer alone, --full does not', async ({ facilities, prod
     full.hops.map(({ checked, ok }) => checked && ok),
     [true, true, true, true, true],
   );
-  // One to the target of both listeners, and one through the whole chain.
+  // One connection to the target of both listeners, and one through the whole stream.
   assert.is(producer.connections, 2);
 
   await producer.stop();
@@ -148,7 +151,7 @@ s('verify leaves the producer alone, --full does not', async ({ facilities, prod
   await json(facilities, 0, 'stream', 'down', 'tomo');
 });
 
-s('a producer that takes one connection keeps it for its consumer', async ({ facilities, producer }) => {
+s('a producer that accepts one connection keeps it for its consumer', async ({ facilities, producer }) => {
   const { connect } = await up(facilities, producer, '--connections', '1');
   await json(facilities, 0, 'stream', 'verify', 'tomo');
   const { text, socket } = await greeting(connect[0] ?? '');
@@ -158,7 +161,7 @@ s('a producer that takes one connection keeps it for its consumer', async ({ fac
   await json(facilities, 0, 'stream', 'down', 'tomo');
 });
 
-s('two sides made one after another with a ticket are one stream', async ({ facilities, producer }) => {
+s('two sides created one after the other with a ticket form one stream', async ({ facilities, producer }) => {
   const inbound = await json<Up>(
     facilities,
     0,
@@ -200,7 +203,7 @@ s('two sides made one after another with a ticket are one stream', async ({ faci
   await json(facilities, 0, 'stream', 'down', 'tick');
 });
 
-s('when one side fails the other one is released', async ({ facilities, producer }) => {
+s('when one side fails, the other side is released', async ({ facilities, producer }) => {
   const held = await json<Up>(
     facilities,
     0,
@@ -240,30 +243,19 @@ s('when one side fails the other one is released', async ({ facilities, producer
 
 const trusting = ({ address, fingerprint }: Facilities['aps']): string[] => ['--from', `${address}#${fingerprint}`];
 
-s(
-  'a certificate that is not the expected one is refused, with the one that was seen',
-  async ({ facilities, producer }) => {
-    const { aps, alcf } = facilities;
-    const common = ['stream', 'up', '--to', alcf.address, '--producer', producer.address];
-    for (const from of [aps.address, `${aps.address}#${alcf.fingerprint}`]) {
-      const { error } = await json<Failure>(
-        facilities,
-        7,
-        ...common,
-        '--from',
-        from,
-        '--fingerprint',
-        alcf.fingerprint,
-      );
-      assert.is(error.code, 'SCI_TLS_UNTRUSTED');
-      assert.match(error.suggestions.join(), aps.fingerprint);
-    }
-    const system = await json<Failure>(facilities, 7, ...common, ...trusting(aps));
-    assert.is(system.error.code, 'SCI_TLS_UNTRUSTED', 'a self-signed certificate is not trusted by default');
-  },
-);
+s('an unexpected certificate is rejected, and the error shows its fingerprint', async ({ facilities, producer }) => {
+  const { aps, alcf } = facilities;
+  const common = ['stream', 'up', '--to', alcf.address, '--producer', producer.address];
+  for (const from of [aps.address, `${aps.address}#${alcf.fingerprint}`]) {
+    const { error } = await json<Failure>(facilities, 7, ...common, '--from', from, '--fingerprint', alcf.fingerprint);
+    assert.is(error.code, 'SCI_TLS_UNTRUSTED');
+    assert.match(error.suggestions.join(), aps.fingerprint);
+  }
+  const system = await json<Failure>(facilities, 7, ...common, ...trusting(aps));
+  assert.is(system.error.code, 'SCI_TLS_UNTRUSTED', 'a self-signed certificate is not trusted by default');
+});
 
-s('Ctrl-C while HELLO is awaited releases both sides', async ({ facilities, producer }) => {
+s('Ctrl-C during the wait for HELLO releases both sides', async ({ facilities, producer }) => {
   const uid = 'interrupted-0001';
   const args = ['stream', 'up', 'tomo', '--producer', producer.address, '--await-hello', '--uid', uid, '--json'];
   const running = start(facilities, 'run', [...args, '--config', facilities.config]);
@@ -278,7 +270,7 @@ s('Ctrl-C while HELLO is awaited releases both sides', async ({ facilities, prod
   assert.is((JSON.parse(stdout) as Failure).error.code, 'SCI_CLIENT_GONE');
 });
 
-s('a document of its own, ambiguous names, and mistakes', async ({ facilities, producer }) => {
+s('stream document files, ambiguous names, and wrong arguments', async ({ facilities, producer }) => {
   const file = join(facilities.dir, 'doc.yaml');
   await writeFile(file, `{ from: aps, to: alcf, name: twin, producer: ["${producer.address}"] }`);
   const one = await json<Up>(facilities, 0, 'stream', 'up', file);
@@ -303,7 +295,7 @@ s('a document of its own, ambiguous names, and mistakes', async ({ facilities, p
   }
 });
 
-s('watch prints every change as a line, until the end or Ctrl-C', async ({ facilities, producer }) => {
+s('watch prints every change as a line until the stream ends or Ctrl-C', async ({ facilities, producer }) => {
   const { uid } = await up(facilities, producer);
   const watch = () => start(facilities, 'run', ['stream', 'watch', uid, '--json', '--config', facilities.config]);
   const [watching, interrupted] = [watch(), watch()];
@@ -322,7 +314,7 @@ s('watch prints every change as a line, until the end or Ctrl-C', async ({ facil
   assert.is(states.at(-1), 'released');
 });
 
-s('people get text: results on stdout, nothing on stderr that is no terminal', async ({ facilities, producer }) => {
+s('text output goes to stdout, and stderr stays empty without a terminal', async ({ facilities, producer }) => {
   const made = await scistream(facilities, 'stream', 'up', 'tomo', '--producer', producer.address);
   assert.is(made.code, 0);
   assert.is(made.stderr, '');
@@ -333,13 +325,13 @@ s('people get text: results on stdout, nothing on stderr that is no terminal', a
   assert.match(shown.stdout, 'no consumer has connected yet');
   assert.match(shown.stdout, 'encryption  TLS 1.3');
   assert.match((await scistream(facilities, 'stream', 'verify', 'tomo')).stdout, 'not checked');
-  assert.match((await scistream(facilities, 'stream', 'down', 'tomo')).stdout, /^tomo .* is released/);
+  assert.match((await scistream(facilities, 'stream', 'down', 'tomo')).stdout, /^Released tomo /);
   const failed = await scistream(facilities, 'stream', 'down', 'tomo');
   assert.is(failed.stdout, '');
   assert.match(failed.stderr, /\[SCI_STREAM_NOT_FOUND\]\nTry: /);
 });
 
-s('nothing was left behind by any of these', ({ left }) => {
+s('nothing is left behind', ({ left }) => {
   assert.equal(left, []);
 });
 
