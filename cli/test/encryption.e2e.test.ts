@@ -35,7 +35,7 @@ s('a stream without encryption is marked, and both sides must agree', async ({ f
   const outbound = (ticket = ''): string[] => ['stream', 'up', '--to', 'alcf', '--outbound', ticket];
   const open = await json<Up>(facilities, 0, ...inbound, ...plain);
   const other = await json<Failure>(facilities, 2, ...outbound(open.ticket));
-  assert.is(other.error.code, 'SCI_USAGE', 'both sides have to ask for it');
+  assert.is(other.error.code, 'SCI_USAGE', 'both sides must request it');
   assert.is((await json<Up>(facilities, 0, ...outbound(open.ticket), ...plain)).encryption, 'none');
   await json(facilities, 0, 'stream', 'down', open.uid);
 
@@ -51,7 +51,7 @@ s('the inbound gateway rejects connections without the credentials', async ({ fa
   const got = await greeting(from?.listeners[0] ?? '', 'GET / HTTP/1.0\r\n\r\n').catch(() => undefined);
   assert.not.match(got?.text ?? '', 'data');
   got?.socket.destroy();
-  assert.is(producer.connections, before, 'the producer never hears of it');
+  assert.is(producer.connections, before, 'nothing reaches the producer');
   await json(facilities, 0, 'stream', 'down', uid);
 });
 

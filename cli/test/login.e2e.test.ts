@@ -36,7 +36,7 @@ const stored = async (home: Home): Promise<string> => readFile(join(home.path, '
 async function logIn(home: Home, ...flags: readonly string[]): Promise<Result> {
   const child = home.start('run.js', ['login', ...flags, '--json']);
   const result = resultOf(child);
-  if (!child.stderr) throw new Error('stderr has to be a pipe');
+  if (!child.stderr) throw new Error('stderr is not a pipe');
   for await (const line of createInterface(child.stderr)) {
     const [url] = /https?:\S+/.exec(line) ?? [];
     if (url !== undefined) await new Browser().open(url);

@@ -134,7 +134,7 @@ s('doctor reports no problem for a working daemon', async ({ home }) => {
   const levels = Object.fromEntries(findings.map(({ check, level }) => [check, level]));
   for (const check of ['Node.js', 'configuration', 'state', 'runtime', 'proxy', 'port range', 'open files', 'ports'])
     assert.is(levels[check], 'ok', check);
-  assert.is(levels['wan and lan'], 'warning', 'only this machine reaches it');
+  assert.is(levels['wan and lan'], 'warning', 'reachable only from this machine');
 });
 
 s('doctor reports problems with suggestions and exits with 1', async ({ home }) => {

@@ -129,7 +129,7 @@ s(
     assert.is(await read(data, 1), '2');
     assert.is(site.daemon.child.exitCode, null);
     const [end] = await Promise.all([watch.next(), after.release(uid, LIMITS)]);
-    assert.not(end.done, 'what was watched before tells of the end');
+    assert.not(end.done, 'the open watch reports the end');
     data.destroy();
     assert.equal([...(await site.refusals())], ['refused SCI_CERTIFICATE_UNTRUSTED']);
   },
@@ -151,7 +151,7 @@ s('a revoked certificate is rejected and allocates nothing; other callers are no
   assert.is(await codeOf(alice.req(request, LIMITS)), 'SCI_CERTIFICATE_REVOKED');
   assert.is(await codeOf(site.client(site.alice).release(uid, LIMITS)), 'SCI_CERTIFICATE_REVOKED');
   const { streams, gateways } = await bob.describe(LIMITS);
-  assert.equal([streams, gateways[0]?.portsInUse], [1, 1], 'only the stream of before');
+  assert.equal([streams, gateways[0]?.portsInUse], [1, 1], 'only the existing stream');
   data.write('2');
   assert.is(await read(data, 1), '2');
   assert.equal([...(await site.refusals())], ['refused SCI_CERTIFICATE_REVOKED']);

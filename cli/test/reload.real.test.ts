@@ -121,7 +121,7 @@ s('a new certificate, tokens and limits take effect; calls and data flows contin
   await daemon.reload(IN_FORCE);
   assert.is((await alice.streams.describeServer({})).maxConnections, 1024);
   const [next] = await Promise.all([watch.next(), alice.control.release({ uid })]);
-  assert.not(next.done, 'the watch that was open tells of the end');
+  assert.not(next.done, 'the open watch reports the end');
   data.destroy();
   alice.cut();
 });

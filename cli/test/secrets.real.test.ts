@@ -83,14 +83,14 @@ s('are found only where they may be', async ({ facilities, producer, seen }) => 
 
   const stored = await files(facilities);
   const holders = [...stored].filter(([path, content]) => !isKeyOfControlServer(path) && keysIn(content).length > 0);
-  assert.ok(holders.length >= 2, 'each gateway has a key of its own');
+  assert.ok(holders.length >= 2, 'each gateway has its own key');
   for (const [path] of holders) assert.is((await stat(path)).mode & 0o777, 0o600, path);
   const keys = new Set(holders.flatMap(([, content]) => keysIn(content)));
   assert.is(keys.size, 2, 'one key per side');
   const wanted = [...keys].flatMap(needles);
   const instances = new Set(holders.map(([path]) => path));
   const elsewhere = where(stored, wanted).filter((path) => !instances.has(path));
-  assert.equal(elsewhere, [], 'no other file has them: no record, no event, no journal');
+  assert.equal(elsewhere, [], 'no other file contains them: no record, event or journal');
 
   const looks = [
     ['status', uid],
@@ -107,15 +107,15 @@ s('are found only where they may be', async ({ facilities, producer, seen }) => 
   );
   const watching = start(facilities, 'run', ['stream', 'watch', uid, '--json', '--config', facilities.config]);
   await new Promise((resolve) => watching.lines.once('line', resolve));
-  assert.equal(where(await processes(), wanted), [], 'no process has them in its arguments or its environment');
+  assert.equal(where(await processes(), wanted), [], 'no process has them in its arguments or environment');
   const down = await scistream(facilities, 'stream', 'down', uid, '--json', '--verbose');
   seen.set('output of down', down.stdout + down.stderr);
   seen.set('output of watch', (await watching.outcome).stdout);
   seen.set('log of aps', facilities.aps.logged());
   seen.set('log of alcf', facilities.alcf.logged());
-  assert.match(facilities.aps.logged(), uid, 'the log is the whole one');
+  assert.match(facilities.aps.logged(), uid, 'the log is complete');
   assert.equal(where(seen, wanted), []);
-  assert.equal(where(await files(facilities), wanted), [], 'with the stream go its keys');
+  assert.equal(where(await files(facilities), wanted), [], 'the keys are removed with the stream');
   const names = uid.replaceAll('-', '');
   for (const key of keys) {
     const hex = Buffer.from(key.replace(/-----[^-]+-----|\s/g, ''), 'base64').toString('hex');
@@ -129,7 +129,7 @@ s('are in a ticket and visible only to its reader', async ({ facilities, produce
   const tls = parseTicket(ticket).tls;
   if (!tls) throw new Error('the ticket has no credentials');
   const wanted = [...needles(tls.key), ticket];
-  assert.equal(where(await files(facilities), wanted), [], 'the journal of who made it does not keep it');
+  assert.equal(where(await files(facilities), wanted), [], 'the journal of the creator does not keep it');
   assert.not.match((await scistream(facilities, 'stream', 'status', uid, '--json')).stdout, ticket.slice(20, 60));
 
   const outbound = ['stream', 'up', '--outbound', '-', '--to', 'alcf', '--verbose', '--json'];

@@ -70,7 +70,7 @@ s(
     assert.equal(stream.connect, stream.to?.listeners);
     assert.equal(stream.to?.targets, stream.from?.listeners);
     assert.equal(stream.from?.targets, [producer.address, producer.address]);
-    assert.is(producer.connections, 0, 'making a stream does not touch the producer');
+    assert.is(producer.connections, 0, 'creating a stream does not contact the producer');
 
     for (const address of stream.connect) {
       const { text, socket } = await greeting(address);
@@ -105,7 +105,7 @@ s('ls, status, verify, update and down work by name, uid and prefix', async ({ f
   assert.is(fresh.text, 'second');
   held.socket.write('still here');
   const [echo] = await new Promise<Buffer[]>((resolve) => held.socket.once('data', (data: Buffer) => resolve([data])));
-  assert.is(String(echo), 'still here', 'the connection in flight stays where it is');
+  assert.is(String(echo), 'still here', 'the established connection stays open');
   held.socket.destroy();
   fresh.socket.destroy();
   await second.stop();
@@ -147,7 +147,7 @@ s('verify contacts the producer only with --full', async ({ facilities, producer
   assert.is(error.code, 'SCI_VERIFY_FAILED');
   assert.match(error.message, 'inbound gateway to producer');
   assert.match(error.message, 'ECONNREFUSED');
-  assert.is((await json<VerifyResult>(facilities, 0, 'stream', 'verify', 'tomo')).ok, true, 'the gateways are well');
+  assert.is((await json<VerifyResult>(facilities, 0, 'stream', 'verify', 'tomo')).ok, true, 'the gateways work');
   await json(facilities, 0, 'stream', 'down', 'tomo');
 });
 
@@ -187,7 +187,7 @@ s('two sides created one after the other with a ticket form one stream', async (
   socket.destroy();
 
   const again = await json<Failure>(facilities, 4, 'stream', 'up', '--outbound', inbound.ticket ?? '', '--to', 'alcf');
-  assert.is(again.error.code, 'SCI_STREAM_EXISTS', 'a second use of the ticket leaves the first one alone');
+  assert.is(again.error.code, 'SCI_STREAM_EXISTS', 'a second use of the ticket does not affect the first');
   assert.is((await json<StreamStatus>(facilities, 0, 'stream', 'status', 'tick')).to?.facility, 'alcf');
   const cut = await json<Failure>(
     facilities,

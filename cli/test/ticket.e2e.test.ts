@@ -59,11 +59,11 @@ s(
 
     await json(bob, 0, 'stream', 'down', 'shared');
     const left = await json<StreamStatus>(facilities, 0, 'stream', 'status', 'shared');
-    assert.is(left.from?.state, 'idle', 'the side of alice is still there');
+    assert.is(left.from?.state, 'idle', 'the side of alice still exists');
     for (const file of await readdir(dir, { recursive: true })) {
       const path = join(dir, file);
       if (file === 'token' || !(await stat(path)).isFile()) continue;
-      assert.not.match(await readFile(path, 'utf8'), TOKEN, `${file} holds the token`);
+      assert.not.match(await readFile(path, 'utf8'), TOKEN, `${file} contains the token`);
     }
     await json(facilities, 0, 'stream', 'down', 'shared');
   },

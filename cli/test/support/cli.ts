@@ -66,7 +66,7 @@ export class Home {
   /** Runs a command with `--json` that must succeed, and parses its output. */
   async json(...args: readonly string[]): Promise<unknown> {
     const { exitCode, stdout, stderr } = await this.run([...args, '--json']);
-    if (exitCode !== 0) throw new Error(`${args.join(' ')} ended with ${exitCode}: ${stdout}${stderr}`);
+    if (exitCode !== 0) throw new Error(`${args.join(' ')} exited with ${exitCode}: ${stdout}${stderr}`);
     return JSON.parse(stdout);
   }
 
@@ -82,7 +82,7 @@ export class Home {
 
 /** Waits for the exit of a program and collects its output. */
 export async function resultOf(child: ChildProcess): Promise<Result> {
-  if (!child.stdout || !child.stderr) throw new Error('stdout and stderr have to be pipes');
+  if (!child.stdout || !child.stderr) throw new Error('stdout and stderr are not pipes');
   const ended = once(child, 'close') as Promise<[number | null]>;
   const [stdout, stderr, [exitCode]] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
   return { exitCode, stdout, stderr };
@@ -90,7 +90,7 @@ export async function resultOf(child: ChildProcess): Promise<Result> {
 
 /** The next line a program prints on stdout. */
 export async function nextLine(child: ChildProcess): Promise<string> {
-  if (!child.stdout) throw new Error('stdout is no pipe');
+  if (!child.stdout) throw new Error('stdout is not a pipe');
   const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
   return line;
 }

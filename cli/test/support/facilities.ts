@@ -138,7 +138,7 @@ export const scistream = (facilities: Facilities, ...args: string[]): Promise<Ou
 /** Runs a command with `--json`. @returns The document on stdout. */
 export async function json<T>(facilities: Facilities, expected: number, ...args: string[]): Promise<T> {
   const { code, stdout, stderr } = await scistream(facilities, ...args, '--json');
-  if (code !== expected) throw new Error(`${args.join(' ')} ended with ${code}, not ${expected}: ${stdout}${stderr}`);
+  if (code !== expected) throw new Error(`${args.join(' ')} exited with ${code}, not ${expected}: ${stdout}${stderr}`);
   return JSON.parse(stdout) as T;
 }
 
@@ -177,7 +177,7 @@ export class Producer {
   /** host:port */
   get address(): string {
     const bound = this.#server.address();
-    if (typeof bound !== 'object' || bound === null) throw new Error('the producer does not listen');
+    if (typeof bound !== 'object' || bound === null) throw new Error('the producer is not listening');
     return `${bound.address}:${bound.port}`;
   }
 

@@ -125,7 +125,7 @@ export interface Up {
 /** The consumer must receive all data from all addresses, intact. */
 async function consume(connect: readonly string[]): Promise<void> {
   const { exitCode, stdout, stderr } = await example('consumer', '--connect', connect.join(), '--json').result;
-  if (exitCode !== 0) throw new Error(`the consumer ended with ${exitCode}: ${stdout}${stderr}`);
+  if (exitCode !== 0) throw new Error(`the consumer exited with ${exitCode}: ${stdout}${stderr}`);
   const { frames, sha256Match } = JSON.parse(stdout) as { frames: number; sha256Match: boolean };
   assert.equal({ frames, sha256Match }, { frames: FRAMES * connect.length, sha256Match: true });
 }
