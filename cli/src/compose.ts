@@ -6,15 +6,14 @@ import {
   BUILT_INS,
   clientTrust,
   createProviders,
-  DataServerDaemon,
+  GatewayDaemon,
   decisionsOf,
-  EmbeddedDataServer,
+  LocalGateway,
   findPlugins,
   readKeyPair,
   registerServer,
   requireAuth,
-  TOKENS,
-  type ControlServer,
+  ControlServer,
   type FoundPlugin,
   type Placing,
 } from '@scistream/core/server';
@@ -35,18 +34,14 @@ export function composeControlServer(
 ): ControlServer {
   const container = root.createChildContainer();
   registerServer(container, { config, logger, plugins });
-  return container.resolve(TOKENS.ControlServer);
+  return container.resolve(ControlServer);
 }
 
 /** Composes the data server daemon and its gateway: the composition root of `s2ds`. */
-export function composeDataServer(
-  config: S2dsConfig,
-  logger: Logger,
-  plugins: readonly FoundPlugin[],
-): DataServerDaemon {
+export function composeS2ds(config: S2dsConfig, logger: Logger, plugins: readonly FoundPlugin[]): GatewayDaemon {
   const log = logger.child({ gateway: config.name });
-  const gateway = new EmbeddedDataServer(config, createProviders(plugins, config), log, config.state);
-  return new DataServerDaemon(config, gateway, log);
+  const gateway = new LocalGateway(config, createProviders(plugins, config), log, config.state);
+  return new GatewayDaemon(config, gateway, log);
 }
 
 /** The policy of a control server with this configuration, without running the server. */

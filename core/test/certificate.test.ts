@@ -9,7 +9,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { SciStreamError, silentLogger, type Address } from '@scistream/core';
 import { loadConfig } from '@scistream/core/config';
-import { registerServer, TOKENS, type Listening } from '@scistream/core/server';
+import { ControlServer, registerServer, type Listening } from '@scistream/core/internal';
 import { temporaryDirectory } from '@scistream/core/testing';
 
 const s = suite('certificate');
@@ -23,7 +23,7 @@ async function start(
   const own = container.createChildContainer();
   const merged = { ...config, listen: { host: '127.0.0.1', port: 0 }, ...more };
   registerServer(own, { config: merged, logger: silentLogger, plugins: [] });
-  const server = own.resolve(TOKENS.ControlServer);
+  const server = own.resolve(ControlServer);
   const listening = await server.start();
   await server.stop();
   return listening;

@@ -17,16 +17,16 @@ import {
 } from '@scistream/core';
 import { loadConfig } from '@scistream/core/config';
 import {
-  EmbeddedDataServer,
+  LocalGateway,
   GatewayLink,
   GatewayPool,
   LevelStreamStore,
   OwnerPolicy,
   registerServer,
   TOKENS,
-  type StreamController,
+  StreamController,
   type StreamWish,
-} from '@scistream/core/server';
+} from '@scistream/core/internal';
 import { eventually, exchange, named, tcpServer, temporaryDirectory } from '@scistream/core/testing';
 
 const machine = suite('stream machine');
@@ -48,11 +48,11 @@ async function refusal(promise: Promise<unknown>, code: ErrorCode): Promise<SciS
 const failure = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'none', String);
 
 /** A real gateway, with a way in between "the proxy runs" and "the control server knows". */
-class InterruptibleGateway extends EmbeddedDataServer {
+class InterruptibleGateway extends LocalGateway {
   afterStart: (signal: AbortSignal) => Promise<void> = () => Promise.resolve();
   beforeRelease: () => Promise<void> = () => Promise.resolve();
 
-  override async release(uid: string): ReturnType<EmbeddedDataServer['release']> {
+  override async release(uid: string): ReturnType<LocalGateway['release']> {
     await this.beforeRelease();
     return await super.release(uid);
   }
@@ -111,12 +111,12 @@ async function fixture(): Promise<Fixture> {
   registerServer(own, { config, logger: silentLogger, plugins: [] });
   const gateway = new InterruptibleGateway(settings, own.resolve(TOKENS.Providers), silentLogger, directory.path);
   const link = new GatewayLink(settings, gateway, silentLogger);
-  own.register(TOKENS.Gateways, { useValue: new GatewayPool([link], directory.path) });
+  own.register(GatewayPool, { useValue: new GatewayPool([link], directory.path) });
   const store = new InterruptibleStore(directory.path);
   own.register(TOKENS.StreamStore, { useValue: store });
   const policy = new InterruptiblePolicy('optional');
   own.register(TOKENS.Policy, { useValue: policy });
-  const controller = own.resolve(TOKENS.StreamController);
+  const controller = own.resolve(StreamController);
   await controller.open();
   const dispose = async (): Promise<void> => {
     await controller.close(true);

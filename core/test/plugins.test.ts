@@ -8,7 +8,7 @@ import {
   readPlugin,
   type FoundPlugin,
   type PluginSource,
-} from '@scistream/core/server';
+} from '@scistream/core/internal';
 import { temporaryDirectory, type TemporaryDirectory } from '@scistream/core/testing';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

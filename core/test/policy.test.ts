@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Identity } from '@scistream/core';
-import { RulesPolicy, type Resolver } from '@scistream/core/server';
+import { RulesPolicy, type Resolver } from '@scistream/core/internal';
 import { temporaryDirectory } from '@scistream/core/testing';
 import {
   ALICE,

@@ -5,7 +5,7 @@ import { connect, createServer, type Server } from 'node:net';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { SciStreamError, type ErrorCode, type PortRequest, type ReservedListener } from '@scistream/core';
-import { RangePortAllocator } from '@scistream/core/server';
+import { RangePortAllocator } from '@scistream/core/internal';
 
 const s = suite('port allocator');
 

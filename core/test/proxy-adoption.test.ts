@@ -1,5 +1,5 @@
 /** What the base class of all proxies takes charge of that an earlier process has started. In memory. */
-import type { StreamRequest } from '@scistream/core';
+import type { S2DSRequest } from '@scistream/core';
 import { eventually, expectCode } from '@scistream/core/testing';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -20,7 +20,7 @@ s('adopts what runs as asked, touches nothing of it, and carries on', async () =
 });
 
 /** For several instances to share. */
-function withListeners({ listeners, ...request }: StreamRequest, ports: readonly number[]): StreamRequest {
+function withListeners({ listeners, ...request }: S2DSRequest, ports: readonly number[]): S2DSRequest {
   const more = ports.flatMap((port) =>
     listeners.map((listener) => ({ ...listener, address: { host: '127.0.0.1', port } })),
   );

@@ -8,7 +8,7 @@ import { once } from 'node:events';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { silentLogger, type Address, type ContainerRef, type ContainerSpec } from '@scistream/core';
-import { ProcessRuntime, RangePortAllocator, RelayContainer, relayOptions } from '@scistream/core/server';
+import { ProcessRuntime, RangePortAllocator, RelayContainer, relayOptions } from '@scistream/core/internal';
 import { freeRange, temporaryDirectory, testContext, testCredentials } from '@scistream/core/testing';
 import { readAll, until } from './support/relay.js';
 

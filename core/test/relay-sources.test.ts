@@ -2,7 +2,7 @@ import { connect } from 'node:net';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { systemCode } from '@scistream/core';
-import { formatNetwork, parseNetwork, parseSources } from '@scistream/core/server';
+import { formatNetwork, parseNetwork, parseSources } from '@scistream/core/internal';
 import { cleanUp, freePort, Relay, startRelay, Target, until } from './support/relay.js';
 
 const s = suite('sources');

@@ -5,7 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { SciStreamError, type StreamTls } from '@scistream/core';
 import { makeCredentials } from '@scistream/core/client';
-import { parseCredentials } from '@scistream/core/server';
+import { parseCredentials } from '@scistream/core/internal';
 
 const s = suite('credentials as they arrive');
 

@@ -6,8 +6,8 @@
  */
 import { randomUUID } from 'node:crypto';
 import { createInterface } from 'node:readline';
-import { formatAddress, parseAddress, silentLogger, type Role, type StreamTls } from '@scistream/core';
-import { BUILT_INS, EmbeddedDataServer, Providers, type PortRange } from '@scistream/core/server';
+import { formatAddress, parseAddress, silentLogger, type PortRange, type Role, type StreamTls } from '@scistream/core';
+import { BUILT_INS, LocalGateway, Providers } from '@scistream/core/internal';
 import docker from '@scistream/plugin-dockersock';
 import haproxy from '@scistream/plugin-haproxy';
 import nginx from '@scistream/plugin-nginx';
@@ -68,7 +68,7 @@ const providers = new Providers({
   config: { proxies: { [proxy]: options.proxy }, runtimes: { [runtime]: options.runtime }, plugins: [] },
 });
 const settings = { name: 'bench', wan: host, lan: host, ports, proxy, runtime };
-const gateway = new EmbeddedDataServer(settings, providers, silentLogger, state);
+const gateway = new LocalGateway(settings, providers, silentLogger, state);
 const { signal } = new AbortController();
 
 async function start({ targets, role, tls }: GatewayWish): Promise<StreamStarted> {

@@ -7,7 +7,7 @@
  *
  *     matrix('haproxy', 'process');
  */
-import { RelayContainer, relayOptions } from '@scistream/core/server';
+import { RelayContainer, relayOptions } from '@scistream/core/internal';
 import type { PluginContext } from '@scistream/core';
 import {
   processFixture,

@@ -4,9 +4,9 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { createProviders, DataServerDaemon, EmbeddedDataServer } from '@scistream/core/server';
+import { createProviders, GatewayDaemon, LocalGateway } from '@scistream/core/internal';
 import { eventually, temporaryDirectory, testCredentials } from '@scistream/core/testing';
-import { DataServer } from '@scistream/core/wire';
+import { GatewayService } from '@scistream/core/wire';
 import { leftovers, NOTHING } from '../support/leftovers.js';
 import { CapturedLog } from '../support/logs.js';
 import { freeRange } from '../support/ports.js';
@@ -26,8 +26,8 @@ const ports = await freeRange(16);
 const settings = { name: 'dtn1', wan: WAN, lan: LAN, ports, proxy: 'relay', runtime: 'process' };
 const providers = createProviders([], { proxies: { relay: { processes: 1 } }, runtimes: {}, plugins: [] });
 const log = new CapturedLog();
-const gateway = new EmbeddedDataServer(settings, providers, log, state);
-const daemon = new DataServerDaemon({ listen: `unix:${socket}`, state }, gateway, log);
+const gateway = new LocalGateway(settings, providers, log, state);
+const daemon = new GatewayDaemon({ listen: `unix:${socket}`, state }, gateway, log);
 await daemon.start();
 const client = await RawClient.open('http://localhost', { createConnection: () => connect(socket) });
 const uid = 'a-stream-of-ours';
@@ -40,7 +40,7 @@ const JSON_CALL = {
 
 /** As its control server does. */
 async function command(name: string, message: object): Promise<{ readonly state?: string }> {
-  const { status, body } = await client.call(`${DataServer.typeName}/${name}`, JSON_CALL, JSON.stringify(message));
+  const { status, body } = await client.call(`${GatewayService.typeName}/${name}`, JSON_CALL, JSON.stringify(message));
   assert.is(status, 200, body.toString());
   return JSON.parse(body.toString()) as { readonly state?: string };
 }
@@ -76,7 +76,7 @@ const GOOD: Readonly<Record<string, unknown>> = {
   tls,
 };
 const SAMPLES = [uid, 'PROD', 'tcp', '127.0.0.1:9', 'relay', 'process', '10.0.0.0/8', tls.peer, '0'.repeat(64)];
-const METHODS = DataServer.methods;
+const METHODS = GatewayService.methods;
 const { anyMethod, changes, messages, framed, bodies } = hostileCalls({
   methods: METHODS,
   samples: SAMPLES,
@@ -126,7 +126,7 @@ const heads = fc
   // What cannot stand in a header no client can send.
   .map(([head, caller]) => ({ ...head, 'scistream-s2cs': caller.replace(/[^\x20-\x7e]/g, '') }));
 
-const places = fc.constantFrom('', '/', '..', '//', '%', '%00', 'http://[', `${DataServer.typeName}/__proto__`);
+const places = fc.constantFrom('', '/', '..', '//', '%', '%00', 'http://[', `${GatewayService.typeName}/__proto__`);
 const authorities = fc.constantFrom('localhost', '%', '::1:5000');
 
 s(

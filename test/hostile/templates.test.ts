@@ -4,8 +4,8 @@
  */
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { createRenderer, parseAddress, parseUid, type Address, type StreamTls, type StreamView } from '@scistream/core';
-import { parseCredentials } from '@scistream/core/server';
+import { createRenderer, parseAddress, parseUid, type Address, type StreamTls, type ProxyView } from '@scistream/core';
+import { parseCredentials } from '@scistream/core/internal';
 import { testCredentials } from '@scistream/core/testing';
 import { HaproxyOptions, renderConfig as haproxy } from '@scistream/plugin-haproxy';
 import { NginxOptions, renderConfig as nginx } from '@scistream/plugin-nginx';
@@ -38,7 +38,7 @@ type Wish = typeof wishes extends fc.Arbitrary<infer T> ? T : never;
 const listeners = [{ address: { host: '192.0.2.10', port: 5100 } }, { address: { host: '2001:db8::10', port: 5101 } }];
 
 /** What a peer says, parsed as the control server does; undefined when it is refused. */
-function viewOf({ uid, role, transport, targets, peer }: Wish): StreamView | undefined {
+function viewOf({ uid, role, transport, targets, peer }: Wish): ProxyView | undefined {
   const parsed = refusalOf(() => ({
     uid: parseUid(uid),
     targets: targets.map((text) => parseAddress(text)),
@@ -51,7 +51,7 @@ function viewOf({ uid, role, transport, targets, peer }: Wish): StreamView | und
 }
 
 /** The same stream as everybody has one: what a template makes of it is the structure that all have to have. */
-function plain(view: StreamView): StreamView {
+function plain(view: ProxyView): ProxyView {
   const target: Address = { host: '10.0.0.1', port: 1 };
   return {
     ...view,
@@ -62,7 +62,7 @@ function plain(view: StreamView): StreamView {
 }
 
 /** A text in which values that came from outside, each a single word, are told by their places only. */
-function structure(text: string, { uid, targets, tls }: StreamView): string {
+function structure(text: string, { uid, targets, tls }: ProxyView): string {
   const values = [
     uid,
     ...targets.flatMap(({ host, port }) => [`[${host}]:${port}`, `${host}:${port}`]),
@@ -77,7 +77,7 @@ function structure(text: string, { uid, targets, tls }: StreamView): string {
 const between = (value: string): RegExp =>
   new RegExp(`(?<![\\w.:-])${value.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}(?![\\w.:-])`, 'g');
 
-function check(wish: Wish, render: (view: StreamView) => string): void {
+function check(wish: Wish, render: (view: ProxyView) => string): void {
   const view = viewOf(wish);
   if (!view) return;
   const made = refusalOf(() => render(view));

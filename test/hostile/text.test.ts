@@ -14,7 +14,7 @@ import {
   quote,
 } from '@scistream/core';
 import { parseFingerprint, parsePortRange } from '@scistream/core/config';
-import { contains, parseHostPattern, parseIp, parseNetwork, parseName, specialOf } from '@scistream/core/server';
+import { contains, parseHostPattern, parseIp, parseNetwork, parseName, specialOf } from '@scistream/core/internal';
 import { hostileText, hunt, nearly, refusalOf } from './hunt.js';
 
 const s = hunt('texts');

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { ConnectError } from '@connectrpc/connect';
 import { toSciStreamError } from '@scistream/core';
-import { requireAuth } from '@scistream/core/server';
+import { requireAuth } from '@scistream/core/internal';
 import { eventually, temporaryDirectory } from '@scistream/core/testing';
 import { refused, type Peer } from '../support/clients.js';
 import { TestServer, type ServerOptions } from '../support/server.js';

@@ -11,7 +11,7 @@ import * as assert from 'uvu/assert';
 import { SciStreamError, type ErrorCode } from '@scistream/core';
 import { ControlClient, resolveEndpoint, type TrustSettings } from '@scistream/core/client';
 import { loadConfig, type S2csConfig } from '@scistream/core/config';
-import { registerServer, TOKENS } from '@scistream/core/server';
+import { ControlServer, registerServer } from '@scistream/core/internal';
 import { temporaryDirectory } from '@scistream/core/testing';
 import { TestAuthority, type CertificateFiles } from '../support/authority.js';
 import { CapturedLog } from '../support/logs.js';
@@ -52,7 +52,7 @@ async function startServer(more: { required?: boolean; auth?: S2csConfig['auth']
   const log = new CapturedLog();
   const own = container.createChildContainer();
   registerServer(own, { config: { ...config, listen: { host: HOST, port: 0 } }, logger: log, plugins: [] });
-  const server = own.resolve(TOKENS.ControlServer);
+  const server = own.resolve(ControlServer);
   const { address } = await server.start();
   const files = {
     alice: await ca.issue('alice'),
@@ -203,7 +203,7 @@ s('what cannot work is refused as a configuration', async () => {
         logger: new CapturedLog(),
         plugins: [],
       });
-      await own.resolve(TOKENS.ControlServer).start();
+      await own.resolve(ControlServer).start();
       return 'started';
     } catch (error) {
       if (!SciStreamError.is(error)) throw error;

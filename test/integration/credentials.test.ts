@@ -15,7 +15,7 @@ import {
   type S2DSCapabilities,
 } from '@scistream/core';
 import { makeCredentials, S2UC } from '@scistream/core/client';
-import { BUILT_INS, EmbeddedDataServer, Providers } from '@scistream/core/server';
+import { BUILT_INS, LocalGateway, Providers } from '@scistream/core/internal';
 import { temporaryDirectory } from '@scistream/core/testing';
 import { Control } from '@scistream/core/wire';
 import { refused } from '../support/clients.js';
@@ -104,7 +104,7 @@ async function gatewayWith(capabilities: Partial<S2DSCapabilities>) {
   const directory = await temporaryDirectory();
   const ports = await freeRange(1);
   const settings = { name: 'gw', wan: '127.0.0.1', lan: '127.0.0.1', ports, proxy: 'fixture', runtime: 'process' };
-  const server = new EmbeddedDataServer(settings, providers, silentLogger, directory.path);
+  const server = new LocalGateway(settings, providers, silentLogger, directory.path);
   return { server, [Symbol.asyncDispose]: () => directory.remove() };
 }
 

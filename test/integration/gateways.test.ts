@@ -4,10 +4,10 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { formatAddress, silentLogger } from '@scistream/core';
-import { createProviders, EmbeddedDataServer } from '@scistream/core/server';
+import { createProviders, LocalGateway } from '@scistream/core/internal';
 import { eventually, exchange, named, tcpServer, temporaryDirectory } from '@scistream/core/testing';
 import { refused, type Peer } from '../support/clients.js';
-import { dataServer, PORTS, type DataServerSite } from '../support/data-servers.js';
+import { startGateway, PORTS, type GatewaySite } from '../support/gateways.js';
 import { NOTHING } from '../support/leftovers.js';
 import { freeRange } from '../support/ports.js';
 import { LAN, TestServer, WAN, type ServerOptions } from '../support/server.js';
@@ -28,7 +28,7 @@ const AUTH = [
   },
 ];
 
-const serve = (sites: readonly DataServerSite[], options: ServerOptions = {}): Promise<TestServer> =>
+const serve = (sites: readonly GatewaySite[], options: ServerOptions = {}): Promise<TestServer> =>
   TestServer.start({ gateways: sites.map(({ entry }) => entry), ...options });
 
 /** REQ and HELLO. @returns the name of the gateway */
@@ -52,8 +52,8 @@ const seen = async ({ streams }: Peer) =>
   ]);
 
 s('a stream goes where most bandwidth is free, then where most ports are, or where it is told', async () => {
-  await using a = await dataServer('a', { capacity: 10e9, labels: ['dtn', '100g'] });
-  await using b = await dataServer('b', { capacity: 20e9 });
+  await using a = await startGateway('a', { capacity: 10e9, labels: ['dtn', '100g'] });
+  await using b = await startGateway('b', { capacity: 20e9 });
   await Promise.all([a.start(), b.start()]);
   await using server = await serve([a, b]);
   const { peer } = server;
@@ -78,9 +78,9 @@ s('a stream goes where most bandwidth is free, then where most ports are, or whe
 });
 
 s('a label means the gateways that have it; a gateway is drained by its name alone', async () => {
-  await using a = await dataServer('a', { labels: ['dtn'] });
-  await using b = await dataServer('b', { labels: ['dtn', '100g'] });
-  await using c = await dataServer('c');
+  await using a = await startGateway('a', { labels: ['dtn'] });
+  await using b = await startGateway('b', { labels: ['dtn', '100g'] });
+  await using c = await startGateway('c');
   await Promise.all([a.start(), b.start(), c.start()]);
   await using server = await serve([a, b, c], { auth: AUTH });
   const peer = await server.connect(TOKENS.admin);
@@ -94,8 +94,8 @@ s('a label means the gateways that have it; a gateway is drained by its name alo
 });
 
 s('requests at once fill all gateways, and no more than their ports', async () => {
-  await using a = await dataServer('a');
-  await using b = await dataServer('b');
+  await using a = await startGateway('a');
+  await using b = await startGateway('b');
   await Promise.all([a.start(), b.start()]);
   await using server = await serve([a, b]);
   const made = await Promise.all(Array.from({ length: 2 * PORTS }, () => place(server.peer)));
@@ -106,8 +106,8 @@ s('requests at once fill all gateways, and no more than their ports', async () =
 });
 
 s('a drained gateway takes no new streams, also after a restart; admins alone drain', async () => {
-  await using a = await dataServer('a');
-  await using b = await dataServer('b');
+  await using a = await startGateway('a');
+  await using b = await startGateway('b');
   await Promise.all([a.start(), b.start()]);
   await using directory = await temporaryDirectory();
   const options = { state: directory.path, auth: AUTH };
@@ -139,8 +139,8 @@ s('a drained gateway takes no new streams, also after a restart; admins alone dr
 });
 
 s('a data server may be down at the start, and later; its streams stay', async () => {
-  await using a = await dataServer('a');
-  await using b = await dataServer('b');
+  await using a = await startGateway('a');
+  await using b = await startGateway('b');
   await b.start();
   await using server = await serve([a, b]);
   const { peer } = server;
@@ -176,7 +176,7 @@ s('a data server may be down at the start, and later; its streams stay', async (
 });
 
 s('a data server obeys the control server that came first, until it is told to forget it', async () => {
-  await using a = await dataServer('a');
+  await using a = await startGateway('a');
   await a.start();
   await using first = await serve([a]);
   const { uid } = await first.setUp();
@@ -193,8 +193,8 @@ s('a data server obeys the control server that came first, until it is told to f
 });
 
 s('whoever the rules refuse hears just that, whether there is room or not', async () => {
-  await using a = await dataServer('a', { capacity: 1e9 });
-  await using away = await dataServer('away');
+  await using a = await startGateway('a', { capacity: 1e9 });
+  await using away = await startGateway('away');
   await a.start();
   await using directory = await temporaryDirectory();
   const policy = join(directory.path, 'policy.yaml');
@@ -225,7 +225,7 @@ s('the same reservation again gets the same answer, and another one of that uid 
   await using directory = await temporaryDirectory();
   const settings = { name: 'a', wan: WAN, lan: LAN, ports: await freeRange(PORTS), proxy: 'relay', runtime: 'process' };
   const providers = createProviders([], { proxies: {}, runtimes: {}, plugins: [] });
-  const gateway = new EmbeddedDataServer(settings, providers, silentLogger, directory.path);
+  const gateway = new LocalGateway(settings, providers, silentLogger, directory.path);
   await gateway.open();
   const request = { role: 'PROD', transport: 'tcp', count: 2, proxy: '', runtime: '', bitsPerSecond: 0 } as const;
   const uid = randomUUID();
@@ -245,9 +245,9 @@ s('the same reservation again gets the same answer, and another one of that uid 
 });
 
 s('the streams of a gateway must not be lost by its removal from the configuration', async () => {
-  await using a = await dataServer('a');
-  await using b = await dataServer('b');
-  await using c = await dataServer('c');
+  await using a = await startGateway('a');
+  await using b = await startGateway('b');
+  await using c = await startGateway('c');
   await Promise.all([a.start(), b.start(), c.start()]);
   await using directory = await temporaryDirectory();
   const options = { state: directory.path };

@@ -8,7 +8,7 @@ import * as assert from 'uvu/assert';
 import { formatAddress, SciStreamError, type Policy } from '@scistream/core';
 import { ControlClient, resolveEndpoint, S2UC } from '@scistream/core/client';
 import { loadConfig } from '@scistream/core/config';
-import { registerServer, TOKENS } from '@scistream/core/server';
+import { ControlServer, registerServer, TOKENS } from '@scistream/core/internal';
 import { eventually, exchange, named, tcpServer, temporaryDirectory } from '@scistream/core/testing';
 import { NOTHING } from '../support/leftovers.js';
 import { CapturedLog } from '../support/logs.js';
@@ -74,7 +74,7 @@ s('HELLO is said again where REQ comes so late that HELLO was refused', async ()
     },
   };
   own.register(TOKENS.Policy, { useValue: late });
-  const server = own.resolve(TOKENS.ControlServer);
+  const server = own.resolve(ControlServer);
   const { address, fingerprint = '' } = await server.start();
   try {
     await using client = new S2UC({}, { stateDir: directory.path });

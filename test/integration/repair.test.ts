@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { formatAddress } from '@scistream/core';
-import { GatewayStore, LevelStreamStore } from '@scistream/core/server';
+import { GatewayStore, LevelStreamStore } from '@scistream/core/internal';
 import { eventually, exchange, named, tcpServer, temporaryDirectory } from '@scistream/core/testing';
 import { NOTHING } from '../support/leftovers.js';
 import { freeRange } from '../support/ports.js';

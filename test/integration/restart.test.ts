@@ -4,7 +4,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { formatAddress } from '@scistream/core';
-import { GatewayStore, LevelStreamStore } from '@scistream/core/server';
+import { GatewayStore, LevelStreamStore } from '@scistream/core/internal';
 import { dial, eventually, exchange, named, read, tcpServer, temporaryDirectory } from '@scistream/core/testing';
 import { refused } from '../support/clients.js';
 import { NOTHING, processesBelow } from '../support/leftovers.js';

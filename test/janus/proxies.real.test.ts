@@ -2,8 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Address, StreamRequest } from '@scistream/core';
-import { RangePortAllocator } from '@scistream/core/server';
+import type { Address, S2DSRequest } from '@scistream/core';
+import { RangePortAllocator } from '@scistream/core/internal';
 import {
   dial,
   echo,
@@ -37,7 +37,7 @@ const haproxy = (site: JanusSite, runtime: JanusRuntime, context = contextOf(sit
   new HaproxyContainer(context, HaproxyOptions.parse({ image: site.engine.image }));
 
 /** A stream placed by a runtime, as a data server asks for it. */
-async function request(runtime: JanusRuntime): Promise<{ stream: StreamRequest; address: Address }> {
+async function request(runtime: JanusRuntime): Promise<{ stream: S2DSRequest; address: Address }> {
   const uid = randomUUID();
   const { node, wan } = await runtime.place(uid);
   const listeners = await ports.allocate({ uid, host: wan, transport: 'tcp', count: 1, remote: true });

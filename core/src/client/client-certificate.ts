@@ -1,8 +1,8 @@
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { connect, createSecureContext, type ConnectionOptions } from 'node:tls';
-import { formatAddress } from '../address.js';
-import { messageOf, SciStreamError, systemCode } from '../errors.js';
+import { formatAddress } from '../contracts/address.js';
+import { messageOf, SciStreamError, systemCode } from '../contracts/errors.js';
 import type { ClientCertificate, Endpoint } from './endpoint.js';
 
 /** How long a server has to say something after the handshake, ms. */

@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
+import type { MessageInitShape } from '@bufbuild/protobuf';
 import { createClient, type CallOptions, type Client, type Interceptor } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
-import type { MessageInitShape } from '@bufbuild/protobuf';
-import { formatAddress } from '../address.js';
-import { SciStreamError, systemCode } from '../errors.js';
-import { Control, type AppResponse, type HelloSchema, type RequestSchema, type Response } from '../gen/scistream_pb.js';
+import { formatAddress } from '../contracts/address.js';
+import { SciStreamError, systemCode } from '../contracts/errors.js';
+import { silentLogger, type Logger } from '../contracts/logger.js';
 import {
   Streams,
   type Caller,
@@ -15,8 +15,14 @@ import {
   type Stream,
   type StreamEvent,
   type StreamMove,
-} from '../gen/scistream/v1/streams_pb.js';
-import { silentLogger, type Logger } from '../logger.js';
+} from '../wire/gen/scistream/v1/streams_pb.js';
+import {
+  Control,
+  type AppResponse,
+  type HelloSchema,
+  type RequestSchema,
+  type Response,
+} from '../wire/gen/scistream_pb.js';
 import { exposesToken, serverOf, type Endpoint, type TokenSource } from './endpoint.js';
 import { untilAdmitted } from './rate-limit.js';
 import { fromRpcError, type FailedCall } from './rpc-errors.js';

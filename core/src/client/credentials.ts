@@ -1,4 +1,4 @@
-import type { StreamTls } from '../s2ds.js';
+import type { StreamTls } from '../contracts/stream.js';
 import { certify, keyPem, newKeys, type Purpose } from '../pki/certify.js';
 import type { Plan } from './setup.js';
 

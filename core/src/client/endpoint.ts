@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import { formatAddress, isLoopback, parseAddress, type Address } from '../address.js';
 import { parseFingerprint } from '../config/fields.js';
 import type { FacilityConfig } from '../config/schemas.js';
-import { quote, SciStreamError } from '../errors.js';
+import { formatAddress, isLoopback, parseAddress, type Address } from '../contracts/address.js';
+import { quote, SciStreamError } from '../contracts/errors.js';
 import { LoginSchema, type Login, type ServerLogin } from './login/login.js';
 
 /** By what a client recognises a control server: the system's CAs, a CA file, one certificate, or not at all (plain text). */

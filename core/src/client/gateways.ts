@@ -1,6 +1,6 @@
-import { SciStreamError } from '../errors.js';
-import type { ErrorInfo, Gateway, StreamMove as MoveMessage } from '../gen/scistream/v1/streams_pb.js';
-import { fromErrorInfo, printableLine } from '../rpc/errors.js';
+import { SciStreamError } from '../contracts/errors.js';
+import { fromErrorInfo, printableLine } from '../wire/errors.js';
+import type { ErrorInfo, Gateway, StreamMove as MoveMessage } from '../wire/gen/scistream/v1/streams_pb.js';
 
 /** A gateway of a control server; where it is down, what it last told. */
 export interface GatewayState {

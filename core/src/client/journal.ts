@@ -3,9 +3,9 @@ import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promise
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { messageOf, systemCode } from '../errors.js';
-import { silentLogger, type Logger } from '../logger.js';
-import { parseUid } from '../s2ds.js';
+import { messageOf, systemCode } from '../contracts/errors.js';
+import { silentLogger, type Logger } from '../contracts/logger.js';
+import { parseUid } from '../contracts/stream.js';
 import { EndpointSchema, endpointToJson, type Endpoint } from './endpoint.js';
 
 /** A stream this user has made, and where: what `stream down NAME` needs when no configuration knows the facilities. */

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { formatAddress, parseAddress, type Address, type Transport } from '../address.js';
-import { SciStreamError } from '../errors.js';
-import { parseUid } from '../s2ds.js';
-import { parseDuration, parseRate } from '../units.js';
+import { formatAddress, parseAddress, type Address, type Transport } from '../contracts/address.js';
+import { SciStreamError } from '../contracts/errors.js';
+import { parseUid } from '../contracts/stream.js';
+import { parseDuration, parseRate } from '../contracts/units.js';
 import { resolveEndpoint, type Endpoint, type TrustSettings } from './endpoint.js';
 import type { Plan } from './setup.js';
 import type { Ticket } from './ticket.js';

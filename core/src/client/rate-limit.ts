@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ConnectError } from '@connectrpc/connect';
-import { CODE_KEY, PUSHBACK_KEY } from '../rpc/errors.js';
+import { CODE_KEY, PUSHBACK_KEY } from '../wire/errors.js';
 
 /** Share of a wait that chance adds to it, and the least that is, ms: callers who wait alike must not all come back at once. */
 const JITTER = 0.25;

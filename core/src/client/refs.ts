@@ -1,4 +1,4 @@
-import { quote, SciStreamError } from '../errors.js';
+import { quote, SciStreamError } from '../contracts/errors.js';
 
 /** A prefix of a uid counts from this many characters. */
 const MIN_PREFIX = 6;

@@ -1,7 +1,7 @@
 import { Code, ConnectError } from '@connectrpc/connect';
-import { formatAddress } from '../address.js';
-import { SciStreamError, toSciStreamError, type ErrorCode } from '../errors.js';
-import { fromConnectError, printable } from '../rpc/errors.js';
+import { formatAddress } from '../contracts/address.js';
+import { SciStreamError, toSciStreamError, type ErrorCode } from '../contracts/errors.js';
+import { fromConnectError, printable } from '../wire/errors.js';
 import type { Endpoint } from './endpoint.js';
 import { unreachable } from './sessions.js';
 

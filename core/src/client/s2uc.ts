@@ -1,9 +1,9 @@
-import { formatAddress, type Address } from '../address.js';
 import type { S2ucConfig } from '../config/schemas.js';
-import { SciStreamError } from '../errors.js';
-import { silentLogger, type Logger } from '../logger.js';
-import { printableLine } from '../rpc/errors.js';
-import { parseUid, type StreamTls } from '../s2ds.js';
+import { formatAddress, type Address } from '../contracts/address.js';
+import { SciStreamError } from '../contracts/errors.js';
+import { silentLogger, type Logger } from '../contracts/logger.js';
+import { parseUid, type StreamTls } from '../contracts/stream.js';
+import { printableLine } from '../wire/errors.js';
 import { ControlClient } from './control-client.js';
 import { credentialsFor } from './credentials.js';
 import { endpointKey, exposesToken, resolveEndpoint, type Endpoint, type TrustSettings } from './endpoint.js';

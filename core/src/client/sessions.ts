@@ -1,11 +1,11 @@
-import type { ClientHttp2Stream, ClientSessionRequestOptions, OutgoingHttpHeaders } from 'node:http2';
 import { readFileSync } from 'node:fs';
+import type { ClientHttp2Stream, ClientSessionRequestOptions, OutgoingHttpHeaders } from 'node:http2';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { Http2SessionManager } from '@connectrpc/connect-node';
-import { formatAddress } from '../address.js';
-import { parseFingerprint } from '../config/fields.js';
-import { messageOf, SciStreamError, systemCode } from '../errors.js';
+import { formatAddress } from '../contracts/address.js';
+import { messageOf, SciStreamError, systemCode } from '../contracts/errors.js';
+import { fingerprintOf } from '../pki/inspect.js';
 import { readClientCertificate, refusedCertificate } from './client-certificate.js';
 import type { Endpoint } from './endpoint.js';
 
@@ -109,7 +109,7 @@ export class VerifiedSessions {
     const pinned = trust.kind === 'pin';
     const socket = connectTls(this.#tls);
     await established(socket, 'secureConnect', this.#endpoint);
-    const shown = fingerprintOf(socket);
+    const shown = peerFingerprint(socket);
     if (pinned && shown !== trust.fingerprint) {
       socket.destroy();
       throw untrusted(this.#endpoint, `its certificate is not the expected ${trust.fingerprint}`, shown);
@@ -171,9 +171,9 @@ function tlsOptions({ address, trust, certificate, minTls = 'TLSv1.3' }: Endpoin
   };
 }
 
-function fingerprintOf(socket: TLSSocket): string | undefined {
-  const hex = socket.getPeerX509Certificate()?.fingerprint256;
-  return hex && parseFingerprint(`sha256:${hex}`);
+function peerFingerprint(socket: TLSSocket): string | undefined {
+  const certificate = socket.getPeerX509Certificate();
+  return certificate && fingerprintOf(certificate);
 }
 
 /** Waits until the socket is usable. The socket is destroyed when it is not. */
@@ -253,7 +253,7 @@ async function shownFingerprint(endpoint: Endpoint): Promise<string | undefined>
   const { certificate: _unused, ...stranger } = endpoint;
   const socket = connectTls({ ...tlsOptions(stranger), rejectUnauthorized: false, timeout: CONNECT_TIMEOUT_MS });
   return new Promise<string | undefined>((resolve) => {
-    socket.once('secureConnect', () => resolve(fingerprintOf(socket)));
+    socket.once('secureConnect', () => resolve(peerFingerprint(socket)));
     socket.once('error', () => resolve(undefined));
     socket.once('timeout', () => resolve(undefined));
   }).finally(() => socket.destroy());

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
-import { formatAddress, parseAddress, type Address, type Transport } from '../address.js';
-import { messageOf, SciStreamError, toSciStreamError } from '../errors.js';
-import type { Response } from '../gen/scistream_pb.js';
-import { StreamSchema, type Stream } from '../gen/scistream/v1/streams_pb.js';
-import type { Role, StreamTls } from '../s2ds.js';
+import { formatAddress, parseAddress, type Address, type Transport } from '../contracts/address.js';
+import { messageOf, SciStreamError, toSciStreamError } from '../contracts/errors.js';
+import type { Role, StreamTls } from '../contracts/stream.js';
+import { StreamSchema, type Stream } from '../wire/gen/scistream/v1/streams_pb.js';
+import type { Response } from '../wire/gen/scistream_pb.js';
 import type { ControlClient } from './control-client.js';
 
 /** How long a control server may take to release a stream, ms. */

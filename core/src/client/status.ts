@@ -1,8 +1,8 @@
-import { formatAddress } from '../address.js';
-import type { SciStreamError } from '../errors.js';
-import type { Stream } from '../gen/scistream/v1/streams_pb.js';
+import { formatAddress } from '../contracts/address.js';
+import type { SciStreamError } from '../contracts/errors.js';
+import { printable, printableLine } from '../wire/errors.js';
+import type { Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { Endpoint } from './endpoint.js';
-import { printable, printableLine } from '../rpc/errors.js';
 
 type ErrorJson = ReturnType<SciStreamError['toJSON']>;
 

@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Address } from '../address.js';
-import { parseAddress } from '../address.js';
-import { SciStreamError, toSciStreamError } from '../errors.js';
+import { type Address, parseAddress } from '../contracts/address.js';
+import { SciStreamError, toSciStreamError } from '../contracts/errors.js';
 import type { ControlClient } from './control-client.js';
 import type { Journal } from './journal.js';
 import { isUnknown, naming, releaseSides, setTargets, sideName, type Side, refuseLoop } from './setup.js';

@@ -1,6 +1,6 @@
-import type { Address } from '../address.js';
-import { messageOf, SciStreamError } from '../errors.js';
-import type { Logger } from '../logger.js';
+import type { Address } from '../contracts/address.js';
+import { messageOf, SciStreamError } from '../contracts/errors.js';
+import type { Logger } from '../contracts/logger.js';
 import type { ControlClient } from './control-client.js';
 import type { Journal } from './journal.js';
 import { defined } from './options.js';

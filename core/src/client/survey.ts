@@ -1,5 +1,5 @@
-import { formatAddress } from '../address.js';
-import { toSciStreamError, type SciStreamError } from '../errors.js';
+import { formatAddress } from '../contracts/address.js';
+import { toSciStreamError, type SciStreamError } from '../contracts/errors.js';
 import type { ControlClient } from './control-client.js';
 import type { Endpoint } from './endpoint.js';
 import type { Journal, JournalEntry } from './journal.js';

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { z } from 'zod';
-import { formatAddress, type Address, type Transport } from '../address.js';
-import { SciStreamError } from '../errors.js';
-import type { StreamTls } from '../s2ds.js';
+import { formatAddress, type Address, type Transport } from '../contracts/address.js';
+import { SciStreamError } from '../contracts/errors.js';
+import type { StreamTls } from '../contracts/stream.js';
 import type { ControlClient } from './control-client.js';
 import { AddressSchema, FingerprintSchema } from './endpoint.js';
 import type { Plan } from './setup.js';

@@ -1,9 +1,9 @@
-import { SciStreamError, toSciStreamError } from '../errors.js';
-import type { ConnectResult, Stream } from '../gen/scistream/v1/streams_pb.js';
-import { poll } from '../wait.js';
+import { SciStreamError, toSciStreamError } from '../contracts/errors.js';
+import { poll } from '../contracts/wait.js';
+import { printable } from '../wire/errors.js';
+import type { ConnectResult, Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { ControlClient } from './control-client.js';
 import { isStale } from './status.js';
-import { printable } from '../rpc/errors.js';
 
 /** One step on the way from the consumer to the producer. */
 export interface Hop {

@@ -1,5 +1,5 @@
 import { EventEmitter, on } from 'node:events';
-import { toSciStreamError } from '../errors.js';
+import { toSciStreamError } from '../contracts/errors.js';
 import type { ControlClient } from './control-client.js';
 import { mergeStatus, type SideAnswer, type StreamStatus } from './status.js';
 

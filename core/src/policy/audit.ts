@@ -9,11 +9,10 @@ import {
   rmSync,
   writeSync,
 } from 'node:fs';
-import { formatAddress } from '../address.js';
-import type { Identity } from '../authenticator.js';
-import { ownerOf } from '../auth/owner-policy.js';
-import { SciStreamError, systemCode, toSciStreamError } from '../errors.js';
-import type { Action, Granted, Policy } from '../policy.js';
+import { formatAddress } from '../contracts/address.js';
+import { type Identity, ownerOf } from '../contracts/authenticator.js';
+import { SciStreamError, systemCode, toSciStreamError } from '../contracts/errors.js';
+import type { Action, Granted, Policy } from '../contracts/policy.js';
 import { Refusal } from './refusal.js';
 
 /** Key `audit` of the configuration. */

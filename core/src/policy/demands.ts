@@ -1,6 +1,6 @@
-import type { Action as AnyAction } from '../policy.js';
-import { formatRate } from '../units.js';
-import { formatNetwork, isWithin, parseNetwork, type Network } from './network.js';
+import { formatNetwork, isWithin, parseNetwork, type Network } from '../contracts/network.js';
+import type { Action as AnyAction } from '../contracts/policy.js';
+import { formatRate } from '../contracts/units.js';
 import { RULED_ACTIONS, type RuleConfig } from './schema.js';
 
 /** What rules are about: something with a stream. */

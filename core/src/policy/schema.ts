@@ -1,10 +1,10 @@
 import { z } from 'zod';
 import * as field from '../config/fields.js';
-import { configError } from '../config/problems.js';
 import { readDocument } from '../config/load.js';
+import { configError } from '../config/problems.js';
 import type { Shape } from '../config/shape.js';
+import { parseNetwork } from '../contracts/network.js';
 import { parseHostPattern } from './host-pattern.js';
-import { parseNetwork } from './network.js';
 
 /** What a rule can allow; `list` of an action counts as `view`, `probe` as `update`. */
 export const RULED_ACTIONS = ['request', 'hello', 'update', 'release', 'view'] as const;

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
-import { messageOf, SciStreamError, systemCode } from '../errors.js';
+import { messageOf, SciStreamError, systemCode } from '../contracts/errors.js';
 import { WriteQueue, type Write, type WriteOptions } from './write-queue.js';
 
 export type { Write, WriteOptions } from './write-queue.js';

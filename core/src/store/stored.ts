@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { isHost } from '../address.js';
-import { quote, SciStreamError } from '../errors.js';
+import { isHost } from '../contracts/address.js';
+import { quote, SciStreamError } from '../contracts/errors.js';
 
 /** Of what is stored under a uid: also a file name that leaves no directory. */
 const uid = z.string().regex(/^[A-Za-z0-9-]{1,64}$/);

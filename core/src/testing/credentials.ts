@@ -1,5 +1,5 @@
+import type { Role, StreamTls } from '../contracts/stream.js';
 import { certify, hostName, keyPem, newKeys, type Purpose } from '../pki/certify.js';
-import type { Role, StreamTls } from '../s2ds.js';
 
 const HOUR_MS = 3_600_000;
 

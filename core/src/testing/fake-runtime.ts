@@ -7,8 +7,8 @@ import type {
   ExecResult,
   InstanceFiles,
   RuntimeCapabilities,
-} from '../container-runtime.js';
-import { S2DSException, type ErrorCode } from '../errors.js';
+} from '../contracts/container-runtime.js';
+import { S2DSException, type ErrorCode } from '../contracts/errors.js';
 
 const NAME = /^[\w-]+$/;
 const FILE = /^[\w-][\w.-]*$/;

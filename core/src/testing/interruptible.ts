@@ -1,4 +1,4 @@
-import type { ContainerRef, ContainerRuntime } from '../container-runtime.js';
+import type { ContainerRef, ContainerRuntime } from '../contracts/container-runtime.js';
 
 type Method = (...args: readonly unknown[]) => Promise<unknown>;
 

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { finished } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Address } from '../address.js';
+import type { Address } from '../contracts/address.js';
 
 const BLOCK_BYTES = 1024 * 1024;
 const SMALL_BLOCK_BYTES = 32 * 1024;

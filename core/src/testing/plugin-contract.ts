@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { ManifestEntry, PluginDefinition } from '../plugin.js';
+import type { ManifestEntry, PluginDefinition } from '../contracts/plugin.js';
 import { importPlugin } from '../plugins/loader.js';
 import { readPlugin } from '../plugins/manifest.js';
 import type { TestFunction } from './report.js';

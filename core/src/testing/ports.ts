@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
-import { poll } from '../wait.js';
+import { poll } from '../contracts/wait.js';
 
 /**
  * Below the ports the kernel gives to clients (net.ipv4.ip_local_port_range, 32768 and up), dealt out in blocks. Who uses

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { LABELS } from '../container-runtime.js';
+import { LABELS } from '../contracts/container-runtime.js';
 import { exchange, named, read } from './network.js';
-import type { ProxyCases } from './proxy-contract.js';
+import type { ProxyCases } from './proxy-environment.js';
 import { eventually } from './support.js';
 
 /** What a data server does with streams that run already when it comes. */

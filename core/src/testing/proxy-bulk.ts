@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import { echo, exchange, named, receiveAll, sendRandom, type Flow } from './network.js';
-import type { ProxyCases } from './proxy-contract.js';
-import { listener } from './proxy-environment.js';
+import { type ProxyCases, listener } from './proxy-environment.js';
 import { eventually } from './support.js';
 
 const MIB = 1024 * 1024;

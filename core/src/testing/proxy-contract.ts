@@ -2,7 +2,7 @@ import { tmpdir } from 'node:os';
 import { FakeRuntime } from './fake-runtime.js';
 import { adoptionCases } from './proxy-adoption.js';
 import { bulkCases } from './proxy-bulk.js';
-import { inProxyEnvironment, type CreateS2DS, type ProxyEnvironment } from './proxy-environment.js';
+import { ENDING, inProxyEnvironment, type CreateS2DS, type ProxyCases } from './proxy-environment.js';
 import { failureCases } from './proxy-failures.js';
 import { lifecycleCases } from './proxy-lifecycle.js';
 import { sourceCases, tlsSourceCases } from './proxy-sources.js';
@@ -13,12 +13,6 @@ import { udpCases } from './proxy-udp.js';
 import { notDemanded, reported, type NotDemanded, type TestFunction } from './report.js';
 import { processFixture, type RuntimeFixture } from './runtime-fixture.js';
 import { testContext } from './support.js';
-
-/** Behaviour every data server must have, in words, and how to see it. */
-export type ProxyCases = Readonly<Record<string, (env: ProxyEnvironment) => Promise<void>>>;
-
-/** Cases in which sides end while the other one still carries, where `endsInTurn` makes a difference. */
-export const ENDING = /carries 6|passes the end|updates under load/;
 
 /** What {@link proxyContract} needs to know of a proxy and of the test runner. */
 export interface ProxyContract {

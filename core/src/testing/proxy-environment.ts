@@ -3,13 +3,13 @@ import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
-import type { Address, Transport } from '../address.js';
-import { LABELS, type ContainerRef, type ContainerRuntime } from '../container-runtime.js';
-import { RangePortAllocator } from '../data/range-port-allocator.js';
-import { SciStreamError, systemCode, type ErrorCode } from '../errors.js';
-import type { PluginContext } from '../plugin.js';
-import type { S2DS, StreamRequest } from '../s2ds.js';
-import { within } from '../wait.js';
+import type { Address, Transport } from '../contracts/address.js';
+import { LABELS, type ContainerRef, type ContainerRuntime } from '../contracts/container-runtime.js';
+import { SciStreamError, systemCode, type ErrorCode } from '../contracts/errors.js';
+import type { PluginContext } from '../contracts/plugin.js';
+import type { S2DS, S2DSRequest } from '../contracts/s2ds.js';
+import { within } from '../contracts/wait.js';
+import { RangePortAllocator } from '../gateway/range-port-allocator.js';
 import { testCredentials } from './credentials.js';
 import { Interruptible } from './interruptible.js';
 import { dial, tcpServer, type BeforeEnd, type TestServer } from './network.js';
@@ -59,7 +59,7 @@ export class ProxyEnvironment {
   #s2ds: S2DS;
   readonly #allocator: RangePortAllocator;
   readonly #contexts: TestContext[] = [];
-  readonly #requests: StreamRequest[] = [];
+  readonly #requests: S2DSRequest[] = [];
   readonly #pairs = new Map<string, Pair>();
   readonly #servers: TestServer[] = [];
   readonly #clients: Socket[] = [];
@@ -125,19 +125,19 @@ export class ProxyEnvironment {
   }
 
   /** Reserves ports for a stream that has not been started. */
-  async reserve(shape: StreamShape = {}): Promise<StreamRequest> {
+  async reserve(shape: StreamShape = {}): Promise<S2DSRequest> {
     const { uid = randomUUID(), count = 1, host = this.hosts.v4, transport = 'tcp' } = shape;
     const placement = await this.runtime.place?.(uid);
     const where = placement ? { host: placement.wan, remote: true } : { host };
     const listeners = await this.#allocator.allocate({ uid, transport, count, ...where });
     const node = placement ? { node: placement.node } : {};
-    const request: StreamRequest = { uid, role: 'PROD', transport, listeners, ...node };
+    const request: S2DSRequest = { uid, role: 'PROD', transport, listeners, ...node };
     this.#requests.push(request);
     return request;
   }
 
   /** Starts a stream without targets. */
-  async start(shape: StreamShape = {}): Promise<StreamRequest> {
+  async start(shape: StreamShape = {}): Promise<S2DSRequest> {
     const request = await this.reserve(shape);
     await this.s2ds.start(request);
     return request;
@@ -147,7 +147,7 @@ export class ProxyEnvironment {
   async startTo(
     target: Address,
     shape: StreamShape = {},
-  ): Promise<{ uid: string; address: Address; request: StreamRequest }> {
+  ): Promise<{ uid: string; address: Address; request: S2DSRequest }> {
     const request = await this.start(shape);
     await this.s2ds.updateTargets(request.uid, [target]);
     return { uid: request.uid, address: listener(request), request };
@@ -236,7 +236,7 @@ export class ProxyEnvironment {
     return new PairedS2DS(near, far, this.#pairs, (request) => this.#makePair(request));
   }
 
-  async #makePair(request: StreamRequest): Promise<Pair> {
+  async #makePair(request: S2DSRequest): Promise<Pair> {
     const { transport, listeners } = request;
     const credentials = await testCredentials();
     const { host } = listener(request);
@@ -267,7 +267,7 @@ export async function inProxyEnvironment(
 }
 
 /** Address of the i-th listener of a stream. */
-export function listener(request: StreamRequest, i = 0): Address {
+export function listener(request: S2DSRequest, i = 0): Address {
   const found = request.listeners[i];
   assert.ok(found, `the stream has no listener ${i}`);
   return found.address;
@@ -281,3 +281,9 @@ export async function expectCode(code: ErrorCode, work: Promise<unknown>): Promi
     return true;
   });
 }
+
+/** Behaviour every data server must have, in words, and how to see it. */
+export type ProxyCases = Readonly<Record<string, (env: ProxyEnvironment) => Promise<void>>>;
+
+/** Cases in which sides end while the other one still carries, where `endsInTurn` makes a difference. */
+export const ENDING = /carries 6|passes the end|updates under load/;

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
-import { S2DSException } from '../errors.js';
+import { S2DSException } from '../contracts/errors.js';
 import { exchange, named, read, receiveAll } from './network.js';
-import type { ProxyCases } from './proxy-contract.js';
-import { expectCode, type ProxyEnvironment } from './proxy-environment.js';
+import { type ProxyCases, expectCode, type ProxyEnvironment } from './proxy-environment.js';
 import { eventually } from './support.js';
 
 /** More often than this in a minute a program is not started again. */

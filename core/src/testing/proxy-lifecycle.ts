@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { dial, exchange, named, read } from './network.js';
-import type { ProxyCases } from './proxy-contract.js';
-import { expectCode, listener } from './proxy-environment.js';
+import { type ProxyCases, expectCode, listener } from './proxy-environment.js';
 
 /** How streams begin and end, alone and beside each other. */
 export const lifecycleCases: ProxyCases = {

@@ -1,14 +1,15 @@
-import { formatAddress, type Address } from '../address.js';
-import type { S2DSException } from '../errors.js';
-import type { S2DS, S2DSCapabilities, S2DSStatus, StreamRequest } from '../s2ds.js';
+import { formatAddress, type Address } from '../contracts/address.js';
+import type { S2DSException } from '../contracts/errors.js';
+import type { S2DS, S2DSCapabilities, S2DSRequest } from '../contracts/s2ds.js';
+import type { S2DSStatus } from '../contracts/stream.js';
 import type { TestCredentials } from './credentials.js';
 
 /** The two streams of a pair. */
 export interface Pair {
   /** CONS: plain listeners, encrypted towards the targets. */
-  readonly near: StreamRequest;
+  readonly near: S2DSRequest;
   /** PROD: encrypted listeners, plain towards the targets. */
-  readonly far: StreamRequest;
+  readonly far: S2DSRequest;
   readonly credentials: TestCredentials;
   /** Targets of `near`: the listeners of `far`, or what a test has put in front of them. */
   readonly through: readonly Address[];
@@ -29,7 +30,7 @@ export class PairedS2DS implements S2DS {
     readonly near: S2DS,
     readonly far: S2DS,
     private readonly pairs: Map<string, Pair>,
-    private readonly make: (request: StreamRequest) => Promise<Pair>,
+    private readonly make: (request: S2DSRequest) => Promise<Pair>,
   ) {
     this.supports = {
       ...near.supports,
@@ -38,7 +39,7 @@ export class PairedS2DS implements S2DS {
     };
   }
 
-  async start(request: StreamRequest, signal?: AbortSignal): Promise<void> {
+  async start(request: S2DSRequest, signal?: AbortSignal): Promise<void> {
     const known = this.pairs.get(request.uid);
     const pair = known ?? (await this.make(request));
     await this.far.start(pair.far, signal);
@@ -62,7 +63,7 @@ export class PairedS2DS implements S2DS {
     await this.near.updateTargets(uid, pair.through, signal);
   }
 
-  async adopt(request: StreamRequest, targets: readonly Address[]): Promise<boolean> {
+  async adopt(request: S2DSRequest, targets: readonly Address[]): Promise<boolean> {
     const pair = this.pairs.get(request.uid) ?? (await this.make(request));
     this.pairs.set(request.uid, pair);
     const near = { ...pair.near, listeners: request.listeners };

@@ -3,14 +3,14 @@ import { createSocket, type Socket as Datagrams } from 'node:dgram';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import type { Address } from '../address.js';
-import { systemCode } from '../errors.js';
-import type { StreamRequest, StreamTls } from '../s2ds.js';
-import { within } from '../wait.js';
+import type { Address } from '../contracts/address.js';
+import { systemCode } from '../contracts/errors.js';
+import type { S2DSRequest } from '../contracts/s2ds.js';
+import type { StreamTls } from '../contracts/stream.js';
+import { within } from '../contracts/wait.js';
 import { testCredentials } from './credentials.js';
 import { named, read } from './network.js';
-import type { ProxyCases } from './proxy-contract.js';
-import { expectCode, listener, type ProxyEnvironment } from './proxy-environment.js';
+import { type ProxyCases, expectCode, listener, type ProxyEnvironment } from './proxy-environment.js';
 import { PairedS2DS } from './proxy-pair.js';
 import { eventually } from './support.js';
 
@@ -112,7 +112,7 @@ export const tlsSourceCases: ProxyCases = {
 };
 
 /** A stream that only the friend may use; undefined where the proxy cannot tell him from others, and has said so. */
-async function started(env: ProxyEnvironment, transport: 'tcp' | 'udp' = 'tcp'): Promise<StreamRequest | undefined> {
+async function started(env: ProxyEnvironment, transport: 'tcp' | 'udp' = 'tcp'): Promise<S2DSRequest | undefined> {
   const request = { ...(await env.reserve({ transport })), sources: SOURCES };
   if (env.s2ds.supports.sources) {
     await env.s2ds.start(request);

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { lookup } from 'node:dns/promises';
-import type { ListenerStatistics } from '../s2ds.js';
+import { systemCode } from '../contracts/errors.js';
+import type { ListenerStatistics } from '../contracts/stream.js';
 import { echo, exchange, named, read, receiveAll, sendWhile, type Flow } from './network.js';
-import type { ProxyCases } from './proxy-contract.js';
-import { systemCode } from '../errors.js';
-import { expectCode, listener } from './proxy-environment.js';
+import { type ProxyCases, expectCode, listener } from './proxy-environment.js';
 import { eventually } from './support.js';
 
 /** Connections that carry data without a pause while targets change. */

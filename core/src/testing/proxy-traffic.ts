@@ -2,11 +2,10 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { formatAddress } from '../address.js';
-import { systemCode } from '../errors.js';
+import { formatAddress } from '../contracts/address.js';
+import { systemCode } from '../contracts/errors.js';
 import { exchange, named, read, receiveAll, sendRandom, type Flow } from './network.js';
-import type { ProxyCases } from './proxy-contract.js';
-import { listener } from './proxy-environment.js';
+import { type ProxyCases, listener } from './proxy-environment.js';
 import { eventually } from './support.js';
 
 const MIB = 1024 * 1024;

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
-import type { Address } from '../address.js';
-import type { ProxyCases } from './proxy-contract.js';
-import { expectCode, listener } from './proxy-environment.js';
+import type { Address } from '../contracts/address.js';
+import { type ProxyCases, expectCode, listener } from './proxy-environment.js';
 import { eventually } from './support.js';
 
 /** Up to what a frame of 9000 bytes holds besides the headers of IP and UDP. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { RangePortAllocator } from '../data/range-port-allocator.js';
-import type { RuntimeCases } from './runtime-contract.js';
+import { RangePortAllocator } from '../gateway/range-port-allocator.js';
+import type { RuntimeCases } from './runtime-environment.js';
 import { eventually } from './support.js';
 
 const EXEC_MS = 20_000;

@@ -7,9 +7,6 @@ import { instanceCases } from './runtime-instances.js';
 export { RUNTIME_SCRIPTS } from './runtime-environment.js';
 export type { TestProgram } from './runtime-environment.js';
 
-/** Behaviour every runtime must have, in words, and how to see it. */
-export type RuntimeCases = Readonly<Record<string, (env: RuntimeEnvironment) => Promise<void>>>;
-
 /** What {@link runtimeContract} needs to know. */
 export interface RuntimeContract {
   /** Put before the name of each test. */

@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { LABELS, type ContainerRef, type ContainerRuntime, type ContainerSpec } from '../container-runtime.js';
-import { within } from '../wait.js';
+import {
+  LABELS,
+  type ContainerRef,
+  type ContainerRuntime,
+  type ContainerSpec,
+} from '../contracts/container-runtime.js';
+import { within } from '../contracts/wait.js';
 import type { OpenRuntime, RuntimeFixture } from './runtime-fixture.js';
 import { eventually, temporaryDirectory } from './support.js';
 
@@ -141,3 +146,6 @@ export class RuntimeEnvironment {
     assert.deepEqual(await this.open.leftovers(), [], 'something is left');
   }
 }
+
+/** Behaviour every runtime must have, in words, and how to see it. */
+export type RuntimeCases = Readonly<Record<string, (env: RuntimeEnvironment) => Promise<void>>>;

@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
-import type { ContainerRef, ContainerRuntime } from '../container-runtime.js';
-import { ProcessRuntime } from '../data/process-runtime.js';
-import { silentLogger } from '../logger.js';
+import type { ContainerRef, ContainerRuntime } from '../contracts/container-runtime.js';
+import { silentLogger } from '../contracts/logger.js';
+import { ProcessRuntime } from '../runtime/process-runtime.js';
 import { descendants, kill, listeningAddresses, processesBelow } from './system.js';
 
 /** Addresses of the machine of the tests, as programs in the runtime and clients of theirs use them. */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { LABELS } from '../container-runtime.js';
-import { SciStreamError } from '../errors.js';
+import { LABELS } from '../contracts/container-runtime.js';
+import { SciStreamError } from '../contracts/errors.js';
 import { expectCode } from './proxy-environment.js';
-import type { RuntimeCases } from './runtime-contract.js';
+import type { RuntimeCases } from './runtime-environment.js';
 import { eventually } from './support.js';
 
 const NEVER = new AbortController().signal;

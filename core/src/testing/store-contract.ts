@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import type { StreamEvent, StreamRecord, StreamState, StreamStore } from '../stream-store.js';
+import type { StreamStore } from '../contracts/stream-store.js';
+import type { StreamEvent, StreamRecord, StreamState } from '../contracts/stream.js';
 import { expectCode } from './proxy-environment.js';
 
 /** What {@link storeContract} needs to know of a store and of the test runner. */

@@ -1,11 +1,11 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ContainerRuntime } from '../container-runtime.js';
-import { silentLogger, type Logger } from '../logger.js';
-import { PLUGIN_API_VERSION, type PluginContext } from '../plugin.js';
-import { VERSION } from '../version.js';
-import { poll } from '../wait.js';
+import type { ContainerRuntime } from '../contracts/container-runtime.js';
+import { silentLogger, type Logger } from '../contracts/logger.js';
+import { PLUGIN_API_VERSION, type PluginContext } from '../contracts/plugin.js';
+import { VERSION } from '../contracts/version.js';
+import { poll } from '../contracts/wait.js';
 
 /** A directory of a test; `await using` removes it with all it holds. */
 export interface TemporaryDirectory extends AsyncDisposable {

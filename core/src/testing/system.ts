@@ -1,8 +1,8 @@
 import { createSocket } from 'node:dgram';
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { formatAddress, type Address, type Transport } from '../address.js';
-import { systemCode } from '../errors.js';
+import { formatAddress, type Address, type Transport } from '../contracts/address.js';
+import { systemCode } from '../contracts/errors.js';
 import { dial } from './network.js';
 
 /** Pids of the living processes that work in `directory` or below it. */

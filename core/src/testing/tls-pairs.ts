@@ -1,6 +1,5 @@
-import { inProxyEnvironment, type CreateS2DS } from './proxy-environment.js';
+import { inProxyEnvironment, type CreateS2DS, ENDING } from './proxy-environment.js';
 import { tlsTrafficCases } from './proxy-tls.js';
-import { ENDING } from './proxy-contract.js';
 import { notDemanded, reported, type TestFunction } from './report.js';
 import { processFixture, type RuntimeFixture } from './runtime-fixture.js';
 

@@ -16,9 +16,9 @@ import {
   type PluginContext,
   type ProxyDescription,
   type ProxyInstance,
-  type StreamView,
+  type ProxyView,
 } from '@scistream/core';
-import { EmbeddedDataServer, GatewayStore, Providers, type GatewayStream } from '@scistream/core/server';
+import { LocalGateway, GatewayStore, Providers, type GatewayStream } from '@scistream/core/internal';
 import { FakeRuntime, temporaryDirectory } from '@scistream/core/testing';
 
 const RANGE = { first: 21_100, last: 21_107 };
@@ -29,7 +29,7 @@ const options = z.strictObject({});
 class Tiny extends ProxyContainer {
   readonly supports = { tcp: true, udp: false, tls: true, rateLimit: false, liveRetarget: true, statistics: false };
 
-  protected override describe({ targets }: StreamView): ProxyDescription {
+  protected override describe({ targets }: ProxyView): ProxyDescription {
     const text = targets.map(formatAddress).join();
     return { image: 'tiny:1', executable: 'tiny', args: [], config: 'tiny.cfg', files: { 'tiny.cfg': text } };
   }
@@ -115,14 +115,14 @@ export class Site {
   }
 
   /** @param proxy @param runtime Defaults of the gateway. */
-  async open(runtime = 'steady', proxy = 'tiny'): Promise<EmbeddedDataServer> {
+  async open(runtime = 'steady', proxy = 'tiny'): Promise<LocalGateway> {
     const tiny = proxyProvider({ id: 'tiny', options, create: (context) => new Tiny(context, this) });
     const steady = runtimeProvider({ id: 'steady', options, create: () => new FakeRuntime() });
     const builtIns = [tiny, steady, ...this.extras].map((provider) => ({ provider, summary: '' }));
     const none = { proxies: {}, runtimes: {}, plugins: [] };
     const providers = new Providers({ builtIns, plugins: [], config: none });
     const settings = { name: 'g', wan: HOST, lan: HOST, ports: RANGE, proxy, runtime };
-    const gateway = new EmbeddedDataServer(settings, providers, silentLogger, this.state);
+    const gateway = new LocalGateway(settings, providers, silentLogger, this.state);
     await gateway.open().catch(async (error: unknown) => {
       await gateway.close();
       throw error;
@@ -131,7 +131,7 @@ export class Site {
   }
 
   /** A stream that runs, and a gateway after the one that started it. @param between What happens meanwhile. */
-  async inherit(between: () => void): Promise<{ uid: string; gateway: EmbeddedDataServer }> {
+  async inherit(between: () => void): Promise<{ uid: string; gateway: LocalGateway }> {
     const first = await this.open();
     const uid = randomUUID();
     await first.reserve(request(uid));
@@ -145,7 +145,7 @@ export class Site {
 export const request = (uid: string) =>
   ({ uid, role: 'PROD', transport: 'tcp', count: 2, proxy: 'tiny', runtime: 'shaky', bitsPerSecond: 0 }) as const;
 
-export const portsOf = async (gateway: EmbeddedDataServer): Promise<number> => (await gateway.describe()).portsInUse;
+export const portsOf = async (gateway: LocalGateway): Promise<number> => (await gateway.describe()).portsInUse;
 
 export async function withSite(work: (site: Site) => Promise<void>): Promise<void> {
   const state = await temporaryDirectory();

@@ -9,7 +9,7 @@ import {
   type Identity,
   type StreamRecord,
 } from '@scistream/core';
-import { NameLookups, RulesPolicy, type Placing, type Resolver } from '@scistream/core/server';
+import { NameLookups, RulesPolicy, type Placing, type Resolver } from '@scistream/core/internal';
 import { temporaryDirectory } from '@scistream/core/testing';
 
 export const ALICE: Identity = { issuer: 'token', subject: 'alice', admin: false };

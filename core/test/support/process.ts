@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { SciStreamError, silentLogger, type ContainerSpec, type ErrorCode } from '@scistream/core';
-import { ProcessRuntime } from '@scistream/core/server';
+import { ProcessRuntime } from '@scistream/core/internal';
 import { eventually, temporaryDirectory } from '@scistream/core/testing';
 
 export const LABELS = { 'org.scistream.managed': 'true', 'org.scistream.uid': 'u' };

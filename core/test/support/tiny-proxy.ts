@@ -10,8 +10,8 @@ import {
   type ProxyInstance,
   type ReservedListener,
   type S2DSException,
-  type StreamRequest,
-  type StreamView,
+  type S2DSRequest,
+  type ProxyView,
 } from '@scistream/core';
 import { eventually, FakeRuntime, testContext, type FakeSelf, type TestContext } from '@scistream/core/testing';
 import { tmpdir } from 'node:os';
@@ -28,7 +28,7 @@ export const UNLOVED: Address = { host: '192.0.2.99', port: 99 };
 export class Tiny extends ProxyContainer {
   readonly supports = { tcp: true, udp: false, tls: false, rateLimit: false, liveRetarget: true, statistics: false };
 
-  protected override describe({ targets }: StreamView): ProxyDescription {
+  protected override describe({ targets }: ProxyView): ProxyDescription {
     const text = targets.map(formatAddress).join() || 'nowhere';
     return { image: 'tiny:1', executable: 'tiny', args: [], config: 'tiny.cfg', files: { 'tiny.cfg': text } };
   }
@@ -98,7 +98,7 @@ type Kind<P extends Tiny> = new (...args: ConstructorParameters<typeof Tiny>) =>
 export class Fixture<P extends Tiny> {
   readonly runtime: Mistaken;
   readonly proxy: P;
-  readonly request: StreamRequest;
+  readonly request: S2DSRequest;
   readonly #contexts: TestContext[] = [];
   /** How the program begins. */
   begin = (self: FakeSelf): void => self.say(`serves ${self.files()['tiny.cfg']}`);

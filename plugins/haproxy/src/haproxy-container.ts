@@ -10,7 +10,7 @@ import {
   type ProxyInstance,
   type Renderer,
   type S2DSCapabilities,
-  type StreamView,
+  type ProxyView,
 } from '@scistream/core';
 import { templateDirectory } from '@scistream/templates';
 import { countersOf } from './counters.js';
@@ -76,7 +76,7 @@ export class HaproxyContainer extends ProxyContainer {
    * The first process of a container never gets a signal it has no handler for (pid_namespaces(7)). Without a master
    * HAProxy has none for SIGTERM; for SIGUSR1 it has, and the template makes that end it at once. A master has both.
    */
-  protected override describe(view: StreamView): ProxyDescription {
+  protected override describe(view: ProxyView): ProxyDescription {
     const { image, executable } = this.#options;
     const master = this.#mode === 'master-worker';
     return {

@@ -1,4 +1,4 @@
-import { formatAddress, type Address, type InstanceFiles, type Renderer, type StreamView } from '@scistream/core';
+import { formatAddress, type Address, type InstanceFiles, type Renderer, type ProxyView } from '@scistream/core';
 import type { HaproxyOptions } from './options.js';
 import { RUNTIME_SOCKET } from './runtime-socket.js';
 
@@ -29,7 +29,7 @@ export const NOWHERE: Address = { host: '127.0.0.1', port: 1 };
 export type Mode = 'runtime-socket' | 'master-worker';
 
 /** The configuration file for a stream as it is now. Every value in `view` has been parsed into a type before. */
-export function renderConfig(renderer: Renderer, view: StreamView, options: HaproxyOptions, mode: Mode): string {
+export function renderConfig(renderer: Renderer, view: ProxyView, options: HaproxyOptions, mode: Mode): string {
   const { bufferSize, maxConnections } = options;
   const { uid, role, listeners, targets, tls, sources = [] } = view;
   const fileLimit = 2 * maxConnections + listeners.length + SPARE_DESCRIPTORS;
@@ -54,7 +54,7 @@ export function renderConfig(renderer: Renderer, view: StreamView, options: Hapr
 }
 
 /** Everything in the directory of an instance: the configuration, and what it names. */
-export function renderFiles(renderer: Renderer, view: StreamView, options: HaproxyOptions, mode: Mode): InstanceFiles {
+export function renderFiles(renderer: Renderer, view: ProxyView, options: HaproxyOptions, mode: Mode): InstanceFiles {
   const { tls } = view;
   return {
     [CONFIG]: renderConfig(renderer, view, options, mode),

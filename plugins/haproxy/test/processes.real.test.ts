@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { LABELS, type Address, type PluginContext, type StreamRequest } from '@scistream/core';
+import { LABELS, type Address, type PluginContext, type S2DSRequest } from '@scistream/core';
 import {
   eventually,
   exchange,
@@ -36,13 +36,13 @@ const servers = (env: ProxyEnvironment): Promise<readonly Address[]> =>
   Promise.all(Array.from({ length: LISTENERS }, (_, i) => env.server(named(`${i}`))));
 
 /** What is heard at each listener. */
-const heard = (request: StreamRequest): Promise<readonly string[]> =>
+const heard = (request: S2DSRequest): Promise<readonly string[]> =>
   Promise.all(request.listeners.map((_, i) => exchange(listener(request, i), 'x'.repeat(i + 1))));
 
 const expected = (names: readonly number[]): readonly string[] => names.map((name, i) => `${name}${'x'.repeat(i + 1)}`);
 
 /** Bytes that came in at each listener. */
-const counted = async (env: ProxyEnvironment, { uid }: StreamRequest): Promise<readonly number[]> =>
+const counted = async (env: ProxyEnvironment, { uid }: S2DSRequest): Promise<readonly number[]> =>
   (await env.s2ds.status(uid)).listeners.map(({ bytesIn }) => bytesIn);
 
 s('listeners keep their targets, counters and order, and the others theirs when one process ends', () =>

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { createRenderer, type StreamView } from '@scistream/core';
+import { createRenderer, type ProxyView } from '@scistream/core';
 import { pluginContract } from '@scistream/core/testing';
 import plugin, { HaproxyOptions, renderConfig, renderFiles } from '@scistream/plugin-haproxy';
 import { templateDirectory } from '@scistream/templates';
@@ -12,7 +12,7 @@ const packageFile = (name: string): Promise<string> =>
 const renderer = createRenderer([templateDirectory('haproxy')]);
 const options = HaproxyOptions.parse({});
 
-const view: StreamView = {
+const view: ProxyView = {
   uid: '6f1c2a3e-0b57-4c7e-9d6b-2f1f0e7a9b10',
   role: 'PROD',
   transport: 'tcp',

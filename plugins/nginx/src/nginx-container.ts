@@ -16,7 +16,7 @@ import {
   type Renderer,
   type S2DSCapabilities,
   type StreamTls,
-  type StreamView,
+  type ProxyView,
 } from '@scistream/core';
 import { templateDirectory } from '@scistream/templates';
 import type { NginxOptions } from './options.js';
@@ -75,7 +75,7 @@ export class NginxContainer extends ProxyContainer {
     this.#renderer = createRenderer([...(options.templates ? [options.templates] : []), templateDirectory('nginx')]);
   }
 
-  protected override describe(view: StreamView): ProxyDescription {
+  protected override describe(view: ProxyView): ProxyDescription {
     const { image, executable } = this.#options;
     const { supports } = this.context.runtime;
     const args = [...PLACES, CONFIG];
@@ -140,7 +140,7 @@ export class NginxContainer extends ProxyContainer {
 /** The configuration file for a stream as it is now. Every value in `view` has been parsed into a type before. */
 export function renderConfig(
   renderer: Renderer,
-  view: StreamView,
+  view: ProxyView,
   options: NginxOptions,
   runtime: ContainerRuntime['supports'],
 ): string {

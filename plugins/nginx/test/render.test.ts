@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { createRenderer, S2DSException, type StreamView } from '@scistream/core';
+import { createRenderer, S2DSException, type ProxyView } from '@scistream/core';
 import { pluginContract } from '@scistream/core/testing';
 import plugin, { NginxOptions, renderConfig } from '@scistream/plugin-nginx';
 import { templateDirectory } from '@scistream/templates';
@@ -14,7 +14,7 @@ const options = NginxOptions.parse({ workers: 2, module: '/usr/lib/nginx/modules
 const PROCESS = { inheritSockets: true, dial: true, images: false, hostNetwork: true };
 const IMAGES = { inheritSockets: false, dial: false, images: true, hostNetwork: false };
 
-const view: StreamView = {
+const view: ProxyView = {
   uid: '6f1c2a3e-0b57-4c7e-9d6b-2f1f0e7a9b10',
   role: 'PROD',
   transport: 'tcp',
@@ -33,7 +33,7 @@ const tls = { certificate: 'CERTIFICATE', key: 'KEY', ca: 'CA', peer: 'peer.exam
 
 const s = suite('render');
 
-const golden = (name: string, stream: StreamView, runtime = PROCESS, chosen = options): void =>
+const golden = (name: string, stream: ProxyView, runtime = PROCESS, chosen = options): void =>
   s(name, async () => {
     assert.fixture(renderConfig(renderer, stream, chosen, runtime), await packageFile(`test/golden/${name}.conf`));
   });

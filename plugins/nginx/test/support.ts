@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import type { PluginContext, StreamRequest } from '@scistream/core';
+import type { PluginContext, S2DSRequest } from '@scistream/core';
 import { inProxyEnvironment, type ProxyEnvironment, type StreamShape } from '@scistream/core/testing';
 import { NginxContainer, NginxOptions } from '@scistream/plugin-nginx';
 
@@ -24,9 +24,9 @@ export function remoteNginx(context: PluginContext): NginxContainer {
 /** Starts a stream of one listener as a side of an encrypted one or whatever `extra` says. */
 export async function startWith(
   env: ProxyEnvironment,
-  extra: Partial<StreamRequest>,
+  extra: Partial<S2DSRequest>,
   shape: StreamShape = {},
-): Promise<StreamRequest> {
+): Promise<S2DSRequest> {
   const request = { ...(await env.reserve(shape)), ...extra };
   await env.s2ds.start(request);
   return request;

@@ -8,7 +8,7 @@ import {
   type ProxyInstance,
   type Renderer,
   type S2DSCapabilities,
-  type StreamView,
+  type ProxyView,
 } from '@scistream/core';
 import { templateDirectory } from '@scistream/templates';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -66,7 +66,7 @@ export class StunnelContainer extends ProxyContainer {
     this.#renderer = createRenderer([...(options.templates ? [options.templates] : []), templateDirectory('stunnel')]);
   }
 
-  protected override describe(view: StreamView): ProxyDescription {
+  protected override describe(view: ProxyView): ProxyDescription {
     const { executable, maxConnections } = this.#options;
     const inherited = view.listeners.filter(({ fd }) => fd !== undefined).length;
     return {
@@ -122,7 +122,7 @@ export class StunnelContainer extends ProxyContainer {
     return image ?? '';
   }
 
-  #withCertificates(view: StreamView, tls: NonNullable<StreamView['tls']>): ProxyDescription['files'] {
+  #withCertificates(view: ProxyView, tls: NonNullable<ProxyView['tls']>): ProxyDescription['files'] {
     return {
       [CONFIG]: renderConfig(this.#renderer, view, this.#options),
       [CERTIFICATE]: tls.certificate,
@@ -131,7 +131,7 @@ export class StunnelContainer extends ProxyContainer {
     };
   }
 
-  #withSharedKey(view: StreamView): ProxyDescription['files'] {
+  #withSharedKey(view: ProxyView): ProxyDescription['files'] {
     const { psk } = this.#options;
     if (!psk) {
       throw new S2DSException('SCI_PROXY_UNSUPPORTED', 'Proxy stunnel carries encrypted streams only.', {
@@ -157,7 +157,7 @@ export class StunnelContainer extends ProxyContainer {
  */
 export function renderConfig(
   renderer: Renderer,
-  view: StreamView,
+  view: ProxyView,
   { logErrors }: Pick<StunnelOptions, 'logErrors'>,
   psk?: Pick<PreSharedKey, 'identity'> & { readonly compatibility: boolean },
 ): string {
@@ -180,7 +180,7 @@ export function renderConfig(
 }
 
 /** One per listener, different for different targets: the log names what is in force. */
-const serviceNames = ({ listeners, targets }: StreamView): readonly string[] =>
+const serviceNames = ({ listeners, targets }: ProxyView): readonly string[] =>
   listeners.map((_, i) => `s${i} to ${written(targets[i] ?? NOWHERE)}`);
 
 /** stunnel takes what follows the last colon for the port and knows no brackets. */

@@ -1,10 +1,10 @@
-import type { Address, Role, StreamRequest, StreamTls } from '@scistream/core';
+import type { Address, Role, S2DSRequest, StreamTls } from '@scistream/core';
 import { listener, type ProxyEnvironment, type StreamShape } from '@scistream/core/testing';
 
 /** A stream across two gateways, both in one environment. */
 export interface Pair {
-  readonly prod: StreamRequest;
-  readonly cons: StreamRequest;
+  readonly prod: S2DSRequest;
+  readonly cons: S2DSRequest;
   /** Where the consumer connects. */
   readonly address: Address;
 }
@@ -15,7 +15,7 @@ export async function startSide(
   role: Role,
   tls: StreamTls | undefined,
   shape: StreamShape = {},
-): Promise<StreamRequest> {
+): Promise<S2DSRequest> {
   const request = { ...(await env.reserve(shape)), role, ...(tls ? { tls } : {}) };
   await env.s2ds.start(request);
   return request;

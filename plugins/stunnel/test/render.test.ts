@@ -2,7 +2,7 @@ import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { createRenderer, SciStreamError, type StreamView } from '@scistream/core';
+import { createRenderer, SciStreamError, type ProxyView } from '@scistream/core';
 import { pluginContract, temporaryDirectory } from '@scistream/core/testing';
 import plugin, { configState, preSharedKey, renderConfig, StunnelOptions } from '@scistream/plugin-stunnel';
 import { templateDirectory } from '@scistream/templates';
@@ -14,7 +14,7 @@ const renderer = createRenderer([templateDirectory('stunnel')]);
 
 const options = StunnelOptions.parse({});
 
-const view: StreamView = {
+const view: ProxyView = {
   uid: '6f1c2a3e-0b57-4c7e-9d6b-2f1f0e7a9b10',
   role: 'PROD',
   transport: 'tcp',

@@ -1,8 +1,8 @@
 import * as oauth from 'oauth4webapi';
-import { SciStreamError } from '../../errors.js';
+import { SciStreamError } from '../../contracts/errors.js';
 import { asking, connectIssuer, toStored } from './issuer-client.js';
-import { loginRequired, type Login, type ServerLogin } from './login.js';
 import { LoginStore, type StoredTokens } from './login-store.js';
+import { loginRequired, type Login, type ServerLogin } from './login.js';
 
 /** Tokens are renewed this long before their end, ms, or for the last third of a short life. */
 const MARGIN_MS = 60_000;

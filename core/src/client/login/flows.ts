@@ -3,11 +3,11 @@ import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as oauth from 'oauth4webapi';
-import { SciStreamError } from '../../errors.js';
-import { printableLine } from '../../rpc/errors.js';
+import { SciStreamError } from '../../contracts/errors.js';
+import { printableLine } from '../../wire/errors.js';
 import { asking, connectIssuer, toStored, type IssuerClient } from './issuer-client.js';
-import type { Login, LoginPrompt, LoginResult, ServerLogin } from './login.js';
 import { LoginStore, type StoredTokens } from './login-store.js';
+import type { Login, LoginPrompt, LoginResult, ServerLogin } from './login.js';
 
 /** How long a user may take, ms. */
 const PATIENCE_MS = 600_000;

@@ -1,8 +1,8 @@
 import * as oauth from 'oauth4webapi';
-import { messageOf, SciStreamError } from '../../errors.js';
-import { printable } from '../../rpc/errors.js';
-import type { Login } from './login.js';
+import { messageOf, SciStreamError } from '../../contracts/errors.js';
+import { printable } from '../../wire/errors.js';
 import type { StoredTokens } from './login-store.js';
+import type { Login } from './login.js';
 
 /** The longest life of a token that is believed, s. */
 const MAX_LIFETIME_S = 1e9;

@@ -3,8 +3,8 @@ import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { homedir, hostname } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { messageOf, SciStreamError, systemCode } from '../../errors.js';
-import { poll } from '../../wait.js';
+import { messageOf, SciStreamError, systemCode } from '../../contracts/errors.js';
+import { poll } from '../../contracts/wait.js';
 import { loginRequired, LoginSchema, type ServerLogin } from './login.js';
 
 /** How long another process may take to renew tokens, ms. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { SciStreamError } from '../../errors.js';
+import { SciStreamError } from '../../contracts/errors.js';
 
 /** How a user logs in for one facility; the key `auth` of a facility, and nothing secret. */
 export interface Login {

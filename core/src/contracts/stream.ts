@@ -1,0 +1,171 @@
+import type { Address, Transport } from './address.js';
+import { quote, SciStreamError, type ErrorCode, type S2DSException } from './errors.js';
+
+/** PROD: the application behind the gateway listens (inbound proxy). CONS: it connects (outbound proxy). protocol.md §1. */
+export type Role = 'PROD' | 'CONS';
+
+/** @throws SCI_ROLE_INVALID unless it is exactly PROD or CONS (protocol.md §2). */
+export function parseRole(text: string): Role {
+  if (text === 'PROD' || text === 'CONS') return text;
+  throw new SciStreamError('SCI_ROLE_INVALID', `Role ${quote(text)} is neither PROD nor CONS.`, {
+    suggestions: ['Use PROD on the side where the application listens, CONS where it connects.'],
+  });
+}
+
+/** @throws SCI_UID_INVALID unless it is 8 to 64 characters of A-Z, a-z, 0-9 and `-` (protocol.md §2). */
+export function parseUid(text: string): string {
+  if (/^[A-Za-z0-9-]{8,64}$/.test(text)) return text;
+  throw new SciStreamError('SCI_UID_INVALID', `${quote(text)} is not a uid.`, {
+    suggestions: ['A uid is 8 to 64 characters of A-Z, a-z, 0-9 and "-", for example a UUID.'],
+  });
+}
+
+/**
+ * Credentials of one side of one stream: mutual TLS 1.3 between the two gateways and nowhere else. On the PROD side the
+ * *listeners* are TLS servers, on the CONS side the connections to the *targets* are those of a TLS client. Both demand
+ * and verify a certificate that `ca` has signed, which signs for this stream alone.
+ */
+export interface StreamTls {
+  /** PEM. */
+  readonly certificate: string;
+  /** PEM, PKCS #8. Secret: never in arguments, labels, logs, errors or answers. */
+  readonly key: string;
+  /** PEM: the only authority to trust. */
+  readonly ca: string;
+  /** DNS name in the certificate of the other side. */
+  readonly peer: string;
+}
+
+/** Counters of one listener since the stream started. Bytes are those of the payload, not of the wire. */
+export interface ListenerStatistics {
+  /** Connections (UDP: sessions) accepted so far. */
+  readonly connections: number;
+  /** Connections open now. */
+  readonly open: number;
+  /** Bytes from the side that connected to the listener towards the target. */
+  readonly bytesIn: number;
+  /** Bytes from the target back. */
+  readonly bytesOut: number;
+  /** Connections that could not be carried to the target or broke. */
+  readonly errors: number;
+  /** Connections (UDP: datagrams) cut because of `S2DSRequest.sources`, which count nowhere else. Absent when there were none. */
+  readonly refused?: number;
+}
+
+/** How a stream does on its data server. */
+export interface S2DSStatus {
+  /** `restarting`: the proxy ended by itself and is being started again. */
+  readonly state: 'running' | 'restarting' | 'failed';
+  /** How often the proxy ended by itself and was started again. */
+  readonly restarts: number;
+  /** One entry per listener, in the order of the request; empty where `supports.statistics` is false. */
+  readonly listeners: readonly ListenerStatistics[];
+  readonly error?: S2DSException;
+}
+
+/** A proxy that ended by itself and was started again. */
+export interface Restart {
+  /** ISO 8601 UTC. */
+  readonly at: string;
+  /** How it ended, and the last lines of its log. */
+  readonly reason: string;
+}
+
+/** All restarts of a stream's proxies. */
+export interface Restarts {
+  readonly count: number;
+  /** The last of them, oldest first. */
+  readonly last: readonly Restart[];
+}
+
+/**
+ * Where a stream stands on one control server (protocol.md §3). `waiting`: listeners are reserved, HELLO has not come.
+ * `provisioned`: HELLO came, no targets yet. `active`: targets are set. `failed` and `released` are final.
+ */
+export type StreamState =
+  'reserving' | 'waiting' | 'provisioned' | 'updating' | 'active' | 'releasing' | 'failed' | 'released';
+
+/** All that a control server knows of one side of a stream. Times are ISO 8601 UTC. */
+export interface StreamRecord {
+  readonly uid: string;
+  /** Raised by one with every change. */
+  readonly version: number;
+  readonly name: string;
+  readonly role: Role;
+  readonly state: StreamState;
+  /** Who asked for it: `issuer` and `subject` of the `Identity`, with a colon between. */
+  readonly owner: string;
+  readonly gateway: string;
+  readonly proxy: string;
+  readonly runtime: string;
+  readonly transport: Transport;
+  /** Of the data between the gateways. The credentials themselves are in no record. */
+  readonly encryption: 'tls' | 'none';
+  /** Networks from which its listeners accept connections, as the policy had it; absent: from everywhere. */
+  readonly sources?: readonly string[];
+  /** Whether its listeners may change, so that it may go to another gateway. */
+  readonly movable?: boolean;
+  /** The gateway it has left, which carries earlier connections until then at the latest. */
+  readonly leaving?: { readonly gateway: string; readonly until: string } | undefined;
+  readonly listeners: readonly Address[];
+  /** What HELLO announced: where the producer application listens. */
+  readonly announced: readonly Address[];
+  /** Targets in force, one per listener. */
+  readonly targets: readonly Address[];
+  /** What the update that is under way asks for, state `updating`; otherwise of no meaning. */
+  readonly asked?: readonly Address[];
+  /** How often its proxies on this gateway ended by themselves and were started again, as far as its events tell. */
+  readonly restarts?: number;
+  /** Wanted rate in bit/s; 0 when none was asked for. */
+  readonly bitsPerSecond: number;
+  /** Whether the proxy enforces `bitsPerSecond`. */
+  readonly rateEnforced: boolean;
+  /** `rate` of the old message, whose unit was never settled; recorded, not enforced (protocol.md §2). */
+  readonly legacyRate: number;
+  readonly createdAt: string;
+  readonly expiresAt: string;
+  readonly error?: { readonly code: ErrorCode; readonly message: string; readonly suggestions: readonly string[] };
+  /** Counters at the moment of release. */
+  readonly final?: readonly ListenerStatistics[];
+}
+
+/** One thing that happened to a stream. */
+export interface StreamEvent {
+  /** ISO 8601 UTC. */
+  readonly at: string;
+  readonly what:
+    'requested' | 'reserved' | 'hello' | 'targets' | 'adopted' | 'restarted' | 'moved' | 'left' | 'failed' | 'released';
+  /** Whose call it was, as `StreamRecord.owner` writes it; absent when nobody asked for it. */
+  readonly by?: string;
+  /** In words. */
+  readonly detail?: string;
+}
+
+/** Whether nothing can happen to the stream any more. */
+export const isFinal = (state: StreamState): boolean => state === 'failed' || state === 'released';
+
+/** A stream and how it does just now. */
+export interface StreamSnapshot {
+  readonly record: StreamRecord;
+  /** Absent while no proxy runs. */
+  readonly status?: S2DSStatus;
+  /** Why the data server could not tell the status. The stream may be well. */
+  readonly error?: SciStreamError;
+}
+
+/** What became of a stream of a gateway that should be left. */
+export interface StreamMoved {
+  /** As it is now. */
+  readonly record: StreamRecord;
+  readonly from: string;
+  /** Whether it is somewhere else now. */
+  readonly moved: boolean;
+  /** Why it could not be moved; a stream that is not movable stays without one. */
+  readonly error?: SciStreamError;
+}
+
+/** The error for a stream that does not exist. Callers that may not see an existing stream get the same words. */
+export const unknownStream = (uid: string): SciStreamError =>
+  new SciStreamError('SCI_STREAM_NOT_FOUND', `There is no stream ${uid} of yours here.`, {
+    suggestions: ['scistream stream ls shows the streams of all configured facilities.'],
+  });

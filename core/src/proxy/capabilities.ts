@@ -1,0 +1,35 @@
+import type { Transport } from '../contracts/address.js';
+import { S2DSException } from '../contracts/errors.js';
+import type { S2DSCapabilities } from '../contracts/s2ds.js';
+import type { StreamTls } from '../contracts/stream.js';
+
+/** What a stream needs of a proxy. */
+interface Needs {
+  readonly transport: Transport;
+  readonly tls?: StreamTls;
+  readonly sources?: readonly string[];
+}
+
+/** @param proxy Its name. @throws SCI_PROXY_UNSUPPORTED when the proxy cannot carry such a stream */
+export function mustSupport(proxy: string, supports: S2DSCapabilities, { transport, tls, sources }: Needs): void {
+  const unsupported = (what: string, suggestion: string): S2DSException =>
+    new S2DSException('SCI_PROXY_UNSUPPORTED', `Proxy ${proxy} ${what}.`, { suggestions: [suggestion] });
+  if (!supports[transport]) {
+    throw unsupported(`cannot carry ${transport.toUpperCase()}`, 'Use --proxy relay, which carries TCP and UDP.');
+  }
+  if (tls && (!supports.tls || transport === 'udp')) {
+    throw unsupported(
+      `cannot encrypt ${transport.toUpperCase()}`,
+      'Ask for --encryption none, where both facilities allow it.',
+    );
+  }
+  if (sources && !supports.sources) {
+    throw unsupported(
+      `cannot keep out who comes from elsewhere than ${sources.join(', ')}`,
+      'The policy of this facility wants that: use --proxy relay, haproxy or nginx where programs have the network of the host.',
+    );
+  }
+  if (!tls && supports.plain === false) {
+    throw unsupported('carries encrypted streams only', 'Use --encryption tls, or another proxy.');
+  }
+}

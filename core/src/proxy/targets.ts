@@ -1,0 +1,61 @@
+import { lookup } from 'node:dns/promises';
+import { isIP } from 'node:net';
+import { formatAddress, type Address } from '../contracts/address.js';
+import { S2DSException } from '../contracts/errors.js';
+import type { S2DSRequest } from '../contracts/s2ds.js';
+import { within } from '../contracts/wait.js';
+
+const RESOLVE_TIMEOUT_MS = 5_000;
+
+/**
+ * One IP literal per listener: target i mod count, names looked up on this machine (protocol.md §2).
+ * @throws SCI_TARGETS_INVALID, SCI_TARGET_UNRESOLVED
+ */
+export async function resolveTargets(request: S2DSRequest, targets: readonly Address[]): Promise<readonly Address[]> {
+  if (targets.length === 0 || targets.length > request.listeners.length * 64) {
+    throw new S2DSException(
+      'SCI_TARGETS_INVALID',
+      `${targets.length} targets for ${request.listeners.length} listeners.`,
+      {
+        suggestions: ['Give at least one target, at best one per listener.'],
+      },
+    );
+  }
+  // Each name once: all of them wait for the same few threads that look names up.
+  const hosts = new Map<string, Promise<string>>();
+  const resolved = await Promise.all(
+    targets.map(async (target) => {
+      const host = hosts.get(target.host) ?? hostOf(target);
+      hosts.set(target.host, host);
+      return { host: await host, port: target.port };
+    }),
+  );
+  const nobody = resolved.find(({ host }) => host === '0.0.0.0' || host === '::');
+  if (nobody) {
+    throw new S2DSException('SCI_ADDRESS_INVALID', `Target ${formatAddress(nobody)} is no address to connect to.`, {
+      suggestions: ['Give the address where the application listens, for example 10.0.1.5:5001.'],
+    });
+  }
+  const own = new Set(request.listeners.map(({ address }) => formatAddress(address)));
+  const loop = resolved.find((target) => own.has(formatAddress(target)));
+  if (loop) {
+    throw new S2DSException('SCI_TARGETS_INVALID', `Target ${formatAddress(loop)} is the stream's own listener.`, {
+      suggestions: ['Give the address where the application (or the other gateway) listens.'],
+    });
+  }
+  return request.listeners.flatMap((_, i) => resolved[i % resolved.length] ?? []);
+}
+
+async function hostOf({ host, port }: Address): Promise<string> {
+  if (isIP(host) !== 0) return host;
+  const fail = (cause?: unknown): S2DSException =>
+    new S2DSException('SCI_TARGET_UNRESOLVED', `Host ${host} of target ${host}:${port} cannot be resolved here.`, {
+      cause,
+      suggestions: ['Check the name, or give an IP address that the gateway can reach.'],
+    });
+  try {
+    return (await within(lookup(host), RESOLVE_TIMEOUT_MS, fail)).address;
+  } catch (error) {
+    throw S2DSException.is(error) ? error : fail(error);
+  }
+}

@@ -1,0 +1,200 @@
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { availableParallelism } from 'node:os';
+import { basename } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Duplex } from 'node:stream';
+import { z } from 'zod';
+import type { InstanceFiles } from '../contracts/container-runtime.js';
+import { messageOf, quote, S2DSException } from '../contracts/errors.js';
+import { proxyProvider, type PluginContext } from '../contracts/plugin.js';
+import type { S2DSCapabilities, S2DSRequest } from '../contracts/s2ds.js';
+import type { ListenerStatistics, StreamTls } from '../contracts/stream.js';
+import { parseDuration } from '../contracts/units.js';
+import { poll, within } from '../contracts/wait.js';
+import { ProxyContainer } from '../proxy/proxy-container.js';
+import type { ProxyDescription, ProxyInstance, ProxyView } from '../proxy/view.js';
+import { programFiles, WORKER } from './program.js';
+import {
+  CONTROL_SOCKET,
+  revisionIn,
+  TLS_FILES,
+  type ControlReply,
+  type ControlRequest,
+  type RelayConfig,
+  type StatusReply,
+} from './protocol.js';
+
+const CONFIG = 'relay.json';
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+/** Of an instance's log, to find the last revision in. */
+const LOG_LINES = 50;
+const CONTROL_TIMEOUT_MS = 2_000;
+
+const duration = (initial: string): z.ZodType<number, string | undefined> =>
+  z
+    .string()
+    .default(initial)
+    .transform((text) => parseDuration(text));
+
+/** Options under `proxies.relay`. */
+export const relayOptions = z.strictObject({
+  /** Relay subprocesses per stream at most; a stream gets one per listener up to this number. Default: one per core. */
+  processes: z
+    .int()
+    .min(1)
+    .max(256)
+    .default(() => availableParallelism()),
+  /** How long a connection waits for a target that is not known yet or does not listen yet. */
+  hold: duration('30s'),
+  /** How long one attempt to reach the target may take. */
+  connectTimeout: duration('5s'),
+  /** Image with Node >= 20.19 and a pinned tag, for runtimes that have images. */
+  image: z.string().min(1).default('node:20.19-bookworm-slim'),
+  /** UDP only: silence after which a client's session is forgotten. */
+  udpSession: duration('2m'),
+});
+
+/** {@link relayOptions}, checked; durations in ms. */
+export type RelayOptions = z.output<typeof relayOptions>;
+
+/**
+ * The built-in proxy: buffer-and-forward subprocesses of our own, which need nothing installed. See worker.ts. Where
+ * programs come from images, each instance carries the program as files. Where a runtime cannot reach the control socket,
+ * new targets go through the start file and SIGHUP, the log of the instance tells when they are in force, and nobody can
+ * ask for counters.
+ */
+export class RelayContainer extends ProxyContainer {
+  readonly supports: S2DSCapabilities;
+
+  constructor(
+    context: PluginContext,
+    private readonly options: RelayOptions,
+  ) {
+    super(context, 'relay');
+    const { dial: statistics, hostNetwork: sources } = context.runtime.supports;
+    this.supports = { tcp: true, udp: true, tls: true, sources, rateLimit: false, liveRetarget: true, statistics };
+  }
+
+  protected override instances(request: S2DSRequest): number {
+    return Math.min(this.options.processes, request.listeners.length);
+  }
+
+  protected describe(view: ProxyView): ProxyDescription {
+    const { dial, images } = this.context.runtime.supports;
+    const config: RelayConfig = {
+      transport: view.transport,
+      listeners: view.listeners.map(({ address, fd }) => (fd === undefined ? address : { ...address, fd })),
+      targets: view.targets,
+      holdMs: this.options.hold,
+      connectTimeoutMs: this.options.connectTimeout,
+      retryMs: 500,
+      udpSessionMs: this.options.udpSession,
+      ...(view.tls && {
+        tls: {
+          leg: view.role === 'PROD' ? 'listeners' : 'targets',
+          peer: view.tls.peer,
+          handshakeMs: HANDSHAKE_TIMEOUT_MS,
+        },
+      }),
+      ...(view.sources ? { sources: view.sources } : {}),
+      ...(dial ? {} : { revision: revisionOf(view) }),
+    };
+    return {
+      image: this.options.image,
+      executable: images ? 'node' : process.execPath,
+      args: [images ? basename(WORKER) : WORKER, CONFIG],
+      config: CONFIG,
+      files: {
+        [CONFIG]: JSON.stringify(config, null, 2),
+        ...credentialFiles(view.tls),
+        ...(images ? programFiles() : {}),
+      },
+    };
+  }
+
+  /** The control socket appears when every listener accepts, and without one the log says so. */
+  protected override async ready(instance: ProxyInstance): Promise<boolean> {
+    if (!this.context.runtime.supports.dial) return await this.#follows(instance);
+    await this.#ask(instance, { cmd: 'status' });
+    return true;
+  }
+
+  protected override async retarget(instance: ProxyInstance): Promise<boolean> {
+    if (!this.context.runtime.supports.dial) return false;
+    await this.#ask(instance, { cmd: 'targets', targets: instance.view.targets });
+    return true;
+  }
+
+  protected override async reload(instance: ProxyInstance): Promise<void> {
+    await this.context.runtime.signal(instance.ref, 'SIGHUP');
+    await poll(
+      async () => (await this.#follows(instance)) || undefined,
+      { timeoutMs: CONTROL_TIMEOUT_MS, intervalMs: 20 },
+      (cause) =>
+        new S2DSException('SCI_PROXY_COMMAND_FAILED', `The relay did not follow in ${CONTROL_TIMEOUT_MS} ms.`, {
+          cause,
+          suggestions: ['See the log of the instance.'],
+        }),
+    );
+  }
+
+  /** Whether the last word of an instance without control socket is that it uses the present targets. */
+  async #follows({ ref, view }: ProxyInstance): Promise<boolean> {
+    return revisionIn(await this.context.runtime.logs(ref, LOG_LINES)) === revisionOf(view);
+  }
+
+  protected override async statistics(instance: ProxyInstance): Promise<readonly ListenerStatistics[]> {
+    if (!this.supports.statistics) return [];
+    const reply = await this.#ask(instance, { cmd: 'status' });
+    return (reply as StatusReply).listeners.map(({ connections, open, bytesIn, bytesOut, errors, refused }) => ({
+      connections,
+      open,
+      bytesIn,
+      bytesOut,
+      errors,
+      ...(refused > 0 ? { refused } : {}),
+    }));
+  }
+
+  async #ask({ ref }: ProxyInstance, request: ControlRequest): Promise<ControlReply> {
+    const late = (): S2DSException =>
+      new S2DSException(
+        'SCI_PROXY_NOT_READY',
+        `The relay did not answer ${quote(request.cmd)} in ${CONTROL_TIMEOUT_MS} ms.`,
+      );
+    let socket: Duplex | undefined;
+    try {
+      socket = await within(this.context.runtime.dial(ref, CONTROL_SOCKET), CONTROL_TIMEOUT_MS, late);
+      socket.write(`${JSON.stringify(request)}\n`);
+      const [line] = (await within(once(createInterface(socket), 'line'), CONTROL_TIMEOUT_MS, late)) as [string];
+      const reply = JSON.parse(line) as ControlReply;
+      if (!reply.ok)
+        throw new S2DSException('SCI_PROXY_COMMAND_FAILED', `The relay refused ${request.cmd}: ${reply.error}`);
+      return reply;
+    } catch (error) {
+      throw S2DSException.is(error)
+        ? error
+        : new S2DSException('SCI_PROXY_NOT_READY', `The relay: ${messageOf(error)}`, { cause: error });
+    } finally {
+      socket?.destroy();
+    }
+  }
+}
+
+/** Changes with the targets, and with nothing else. */
+function revisionOf({ targets }: ProxyView): string {
+  return createHash('sha256').update(JSON.stringify(targets)).digest('hex').slice(0, 16);
+}
+
+function credentialFiles(tls: StreamTls | undefined): InstanceFiles {
+  if (!tls) return {};
+  return { [TLS_FILES.certificate]: tls.certificate, [TLS_FILES.key]: tls.key, [TLS_FILES.ca]: tls.ca };
+}
+
+/** The relay as a provider, registered by the server itself. */
+export const relayProvider = proxyProvider({
+  id: 'relay',
+  options: relayOptions,
+  create: (context, options: RelayOptions) => new RelayContainer(context, options),
+});

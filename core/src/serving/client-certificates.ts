@@ -1,0 +1,88 @@
+import { constants, X509Certificate } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import type { Socket } from 'node:net';
+import type { SecureVersion, TlsOptions, TLSSocket } from 'node:tls';
+import { createContextKey } from '@connectrpc/connect';
+import type { ShownCertificate } from '../contracts/authenticator.js';
+import { messageOf, SciStreamError } from '../contracts/errors.js';
+
+/** The certificate the peer of a data server has shown, set by its HTTP server. */
+export const CERTIFICATE = createContextKey<ShownCertificate | undefined>(undefined);
+
+/** How long a peer may take for its handshake, ms. */
+const HANDSHAKE_MS = 10_000;
+
+/** The keys of the same names below `tls`. */
+export interface ClientTrust {
+  readonly clientCa?: string | undefined;
+  readonly requireClientCertificate?: boolean | undefined;
+}
+
+/**
+ * What a server does about client certificates. Sessions are never resumed: each connection is checked anew.
+ * @param minVersion The least version of TLS.
+ * @throws SCI_CONFIG_INVALID naming the file
+ */
+export async function clientTrust(
+  { clientCa, requireClientCertificate = false }: ClientTrust = {},
+  minVersion: SecureVersion = 'TLSv1.3',
+): Promise<TlsOptions> {
+  const secureOptions = constants.SSL_OP_NO_RENEGOTIATION;
+  const common = { minVersion, secureOptions, handshakeTimeout: HANDSHAKE_MS } as const;
+  if (clientCa === undefined) return common;
+  return {
+    ...common,
+    ca: await readAuthority(clientCa, 'tls.clientCa'),
+    requestCert: true,
+    rejectUnauthorized: requireClientCertificate,
+    secureOptions: secureOptions | constants.SSL_OP_NO_TICKET,
+  };
+}
+
+/**
+ * A server in operation can be given another CA, but not begin or cease to ask for certificates.
+ * @throws SCI_CONFIG_FIXED
+ */
+export function mustAskAlike(now: ClientTrust = {}, next: ClientTrust = {}): void {
+  const asks = ({ clientCa, requireClientCertificate = false }: ClientTrust): string =>
+    `${clientCa !== undefined} ${requireClientCertificate}`;
+  if (asks(now) === asks(next)) return;
+  const keys = 'tls.clientCa and tls.requireClientCertificate';
+  throw new SciStreamError(
+    'SCI_CONFIG_FIXED',
+    `${keys}: whether clients are asked for certificates cannot change now.`,
+    {
+      suggestions: ['Restart the daemon; its streams go on.'],
+    },
+  );
+}
+
+/** Reads a file with one or more CA certificates. @param key Names it in errors. @throws SCI_CONFIG_INVALID */
+async function readAuthority(file: string, key: string): Promise<string> {
+  const pem = await readFile(file, 'utf8').catch((cause: unknown) => {
+    throw new SciStreamError('SCI_CONFIG_INVALID', `${key}: ${messageOf(cause)}.`, { cause });
+  });
+  try {
+    if (new X509Certificate(pem).ca) return pem;
+  } catch (cause) {
+    throw new SciStreamError('SCI_CONFIG_INVALID', `${key}: ${file} is no PEM certificate.`, { cause });
+  }
+  throw new SciStreamError('SCI_CONFIG_INVALID', `${key}: ${file} is not the certificate of a CA.`, {
+    suggestions: ['Give the CA that signs the certificates of clients: scistream cert init makes one as ca.crt.'],
+  });
+}
+
+/** What the peer of a request has shown; undefined for no certificate, and where none was asked for. */
+export function shownCertificate(socket: Socket): ShownCertificate | undefined {
+  if (!('getPeerX509Certificate' in socket)) return undefined;
+  const { authorized, authorizationError, ...rest } = facts(socket as TLSSocket);
+  if (!rest.certificate) return undefined;
+  return { certificate: rest.certificate, ...(!authorized && { refusal: String(authorizationError) }) };
+}
+
+/** HTTP/2 gives requests a stand-in of the socket, from which values have to be taken one by one. */
+const facts = (socket: TLSSocket) => ({
+  certificate: socket.getPeerX509Certificate(),
+  authorized: socket.authorized,
+  authorizationError: socket.authorizationError,
+});
