@@ -35,9 +35,11 @@ export function parsePortRange(value: string): PortRange {
   if (first !== undefined && last !== undefined && !reversed && more.length === 0) return { first, last };
   throw new SciStreamError(
     'SCI_PORT_RANGE_INVALID',
-    `${quote(value)} is not a range of ports${reversed ? ': it is reversed' : ''}.`,
+    `${quote(value)} is not a port range${reversed ? ': it is reversed' : ''}.`,
     {
-      suggestions: [reversed ? `Write ${last}-${first}.` : 'Write first-last, both 1 to 65535, for example 5100-5200.'],
+      suggestions: [
+        reversed ? `Write ${last}-${first}.` : 'Write first-last, both from 1 to 65535, for example 5100-5200.',
+      ],
     },
   );
 }
@@ -48,7 +50,7 @@ export function parseFingerprint(value: string): string {
   if (hex !== undefined) return `sha256:${hex.replaceAll(':', '').toLowerCase()}`;
   throw invalid(
     `${quote(value)} is not a fingerprint.`,
-    'Write sha256: and 64 hex digits, as the control server prints at its start.',
+    'Write sha256: and 64 hex digits, as printed by the control server at startup.',
   );
 }
 
@@ -56,14 +58,14 @@ function parseGatewayIp(value: string): string {
   const wildcard = /^(0\.0\.0\.0|[0:]+)$/.test(value);
   if (isIP(value) !== 0 && !value.includes('%') && !wildcard) return value.toLowerCase();
   throw invalid(
-    wildcard ? `${quote(value)} stands for every address of the machine.` : `${quote(value)} is not an IP address.`,
-    'Write the one IP address of this gateway that listeners bind, for example 203.0.113.10.',
+    wildcard ? `${quote(value)} means all addresses of the machine.` : `${quote(value)} is not an IP address.`,
+    'Write one IP address of this gateway for its listeners, for example 203.0.113.10.',
   );
 }
 
 function parseUnixPath(value: string): string {
   if (/^unix:\/./.test(value)) return value;
-  throw invalid(`${quote(value)} is not unix:/path.`, 'Write for example unix:/run/scistream/s2ds.sock.');
+  throw invalid(`${quote(value)} is not unix:/path.`, 'Write it like unix:/run/scistream/s2ds.sock.');
 }
 
 function parseS2dsAddress(value: string): string {
@@ -73,13 +75,13 @@ function parseS2dsAddress(value: string): string {
     return formatAddress(parseAddress(value));
   } catch {
     const how = 'Write embedded, unix:/run/scistream/s2ds.sock or host:port, for example 10.0.1.20:5010.';
-    throw invalid(`${quote(value)} is neither embedded nor where a data server listens.`, how);
+    throw invalid(`${quote(value)} is neither embedded nor the address of a data server.`, how);
   }
 }
 
 function parseTlsVersion(value: string): 'TLSv1.2' | 'TLSv1.3' {
   if (value === '1.2' || value === '1.3') return `TLSv${value}`;
-  throw invalid(`${quote(value)} is no version of TLS that can be the least.`, 'Write 1.3, or 1.2 for old peers.');
+  throw invalid(`${quote(value)} is not a supported minimum TLS version.`, 'Write 1.3, or 1.2 for old peers.');
 }
 
 function parseDataListen(value: string): string {

@@ -17,12 +17,9 @@ const STICKY = 0o1000;
 export async function mustBeOwn(file: string): Promise<void> {
   const why = await suspicion(file);
   if (why === undefined) return;
-  const message = `${file} was found in the working directory, but ${why}; it is not used.`;
+  const message = `${file} in the working directory is not used: ${why}.`;
   throw new SciStreamError('SCI_CONFIG_UNTRUSTED', message, {
-    suggestions: [
-      `Use it on purpose: --config ${file}`,
-      'Or work in another directory, or leave the file to its user alone: chown, chmod go-w',
-    ],
+    suggestions: [`To use it anyway: --config ${file}`, 'Or make the file writable only by you: chown, chmod go-w'],
   });
 }
 
@@ -32,10 +29,10 @@ async function suspicion(file: string): Promise<string | undefined> {
   const stranger = [entry.uid, target.uid].find(isStranger);
   if (stranger !== undefined) return `it belongs to the user ${stranger}`;
   const others = isOwnGroup(target.gid) ? ALL_WRITE : ALL_WRITE | GROUP_WRITE;
-  if ((target.mode & others) !== 0) return `others can write it (mode ${octal(target.mode)})`;
+  if ((target.mode & others) !== 0) return `other users can write it (mode ${octal(target.mode)})`;
   if (isStranger(directory.uid)) return `its directory belongs to the user ${directory.uid}`;
   const open = (directory.mode & ALL_WRITE) !== 0 && (directory.mode & STICKY) === 0;
-  return open ? `others can write its directory (mode ${octal(directory.mode)})` : undefined;
+  return open ? `other users can write its directory (mode ${octal(directory.mode)})` : undefined;
 }
 
 /** Neither this user nor root. */

@@ -15,6 +15,8 @@ export function isSafeUrl(text: string): boolean {
 export function parseIssuer(text: string): string {
   if (isSafeUrl(text) && !/[?#]/.test(text)) return text;
   throw new SciStreamError('SCI_CONFIG_INVALID', `${quote(text)} is not the URL of an issuer.`, {
-    suggestions: ['Write it as its tokens have it, for example https://login.example.org; http only on loopback.'],
+    suggestions: [
+      'Write it exactly as in its tokens, for example https://login.example.org; http is allowed only on loopback.',
+    ],
   });
 }

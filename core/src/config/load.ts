@@ -164,8 +164,8 @@ function document(file: string, value: unknown): Read {
 function expectKind(kind: ConfigKind, { file, document: found }: Read): void {
   const actual = configKind(found);
   if (actual === undefined || actual === kind) return;
-  throw new SciStreamError('SCI_CONFIG_INVALID', `${file} is the configuration of ${actual}, not of ${kind}.`, {
-    suggestions: [`Give a file made by: scistream config init --kind ${kind}`],
+  throw new SciStreamError('SCI_CONFIG_INVALID', `${file} is a configuration of ${actual}, not of ${kind}.`, {
+    suggestions: [`Create one with: scistream config init --kind ${kind}`],
   });
 }
 
@@ -191,13 +191,13 @@ function parse<T>(schema: z.ZodType<T>, value: unknown, source: string, shape: S
 
 const empty = (path: string): SciStreamError =>
   new SciStreamError('SCI_CONFIG_EMPTY', `${path} is empty.`, {
-    suggestions: ['Write one with: scistream config init'],
+    suggestions: ['Create one with: scistream config init'],
   });
 
 function notFound(file: string, cause: unknown): SciStreamError {
-  const reason = systemCode(cause) === 'ENOENT' ? 'does not exist' : `cannot be read: ${messageOf(cause)}`;
+  const reason = systemCode(cause) === 'ENOENT' ? 'does not exist' : `is not readable: ${messageOf(cause)}`;
   return new SciStreamError('SCI_CONFIG_NOT_FOUND', `Configuration file ${quote(file)} ${reason}.`, {
     cause,
-    suggestions: [`Check the path, or write a new file with: scistream config init`],
+    suggestions: ['Check the path, or create a file with: scistream config init'],
   });
 }

@@ -65,7 +65,7 @@ export function s2csSchema(around: Surroundings) {
     })
     .refine(({ s2ds, tls }) => isAddress(s2ds) === (tls !== undefined), {
       path: ['tls'],
-      message: 'has to be there, with ca, cert and key, where s2ds is host:port, and only there',
+      message: 'is required with ca, cert and key if s2ds is host:port, and not allowed otherwise',
     });
   return z.strictObject({
     facility: field.name.prefault(around.hostName),
@@ -96,7 +96,7 @@ export function s2csSchema(around: Surroundings) {
       .prefault({}),
     gateways: z
       .array(gateway)
-      .min(1, 'needs one gateway')
+      .min(1, 'needs at least one gateway')
       .superRefine(mustBeDistinct)
       .superRefine(mustNotBeNames)
       .prefault([{}]),
@@ -128,7 +128,7 @@ function mustBeDistinct(
     const values = gateways.map((gateway) => gateway[key]);
     const again = values.findIndex((value, i) => values.indexOf(value) < i);
     if (again === -1) continue;
-    const message = `is ${quote(values[again])} once more, but every gateway needs one of its own`;
+    const message = `is ${quote(values[again])}, which another gateway already uses`;
     context.addIssue({ code: 'custom', path: [again, key], message });
   }
 }
@@ -164,11 +164,11 @@ export function s2dsSchema(around: Surroundings) {
   return document
     .refine(({ listen, tls }) => listen.startsWith('unix:') === (tls === undefined), {
       path: ['tls'],
-      message: 'has to be there, with cert, key and clientCa, where listen is host:port, and only there',
+      message: 'is required with cert, key and clientCa if listen is host:port, and not allowed otherwise',
     })
     .refine(({ tls, s2cs }) => tls !== undefined || s2cs === undefined, {
       path: ['s2cs'],
-      message: 'is of use only where listen is host:port: nobody shows a certificate on a unix socket',
+      message: 'is allowed only if listen is host:port: peers on a unix socket present no certificate',
     });
 }
 
@@ -209,7 +209,7 @@ export function s2ucSchema({ directory }: Pick<Surroundings, 'directory'>) {
       file: path.optional(),
       env: z
         .string()
-        .regex(/^[A-Za-z_]\w*$/, 'is not the name of a variable')
+        .regex(/^[A-Za-z_]\w*$/, 'is not the name of an environment variable')
         .optional(),
     })
     .refine(({ file, env }) => (file === undefined) !== (env === undefined), 'needs either file or env');
@@ -233,7 +233,7 @@ export function s2ucSchema({ directory }: Pick<Surroundings, 'directory'>) {
       auth: auth.optional(),
     })
     .refine(({ cert, key }) => (cert === undefined) === (key === undefined), 'needs cert and key, or neither')
-    .refine(({ token, auth }) => !token || !auth, 'has both token and auth, but only one of them can hold');
+    .refine(({ token, auth }) => !token || !auth, 'has both token and auth, which exclude each other');
   return z.strictObject({
     facilities: z.record(field.name, facility).prefault({}),
     streams: z.record(field.name, streamSchema()).prefault({}),

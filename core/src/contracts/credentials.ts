@@ -4,7 +4,7 @@ import type { StreamTls } from './stream.js';
 
 /** Longest PEM text, characters. */
 const MAX_PEM = 8192;
-const SUGGESTIONS = ['Let scistream stream up make the credentials, and check that its clock is right.'];
+const SUGGESTIONS = ['Create the credentials with scistream stream up, and check the clock of that machine.'];
 
 /**
  * Parses the credentials of one side as a client sent them. What comes back is written anew from what was understood, so
@@ -15,8 +15,8 @@ export function parseCredentials({ certificate, key, ca, peer }: StreamTls, now:
   const own = parseCertificate('certificate', certificate);
   const authority = parseCertificate('ca', ca);
   const privateKey = parseKey(key);
-  if (!own.checkPrivateKey(privateKey)) throw invalid('key is not that of certificate');
-  if (!authority.ca || !authority.verify(authority.publicKey)) throw invalid('ca is no authority');
+  if (!own.checkPrivateKey(privateKey)) throw invalid('key does not match certificate');
+  if (!authority.ca || !authority.verify(authority.publicKey)) throw invalid('ca is not a CA certificate');
   if (!own.checkIssued(authority) || !own.verify(authority.publicKey)) throw invalid('certificate is not signed by ca');
   for (const one of [own, authority]) mustBeValid(one, now);
   return {
@@ -40,7 +40,7 @@ function parseCertificate(field: string, text: string): X509Certificate {
   try {
     return new X509Certificate(text);
   } catch {
-    throw invalid(`${field} is no certificate`);
+    throw invalid(`${field} is not a certificate`);
   }
 }
 
@@ -49,7 +49,7 @@ function parseKey(text: string): KeyObject {
   try {
     return createPrivateKey(text);
   } catch {
-    throw invalid('key is no private key');
+    throw invalid('key is not a private key');
   }
 }
 
@@ -62,10 +62,10 @@ function mustBeValid({ validFrom, validTo }: X509Certificate, now: Date): void {
 function parsePeer(text: string): string {
   const label = '[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?';
   if (text.length <= 253 && new RegExp(`^(?:${label}\\.)*(?!\\d+$)${label}$`).test(text)) return text;
-  throw invalid(`peer is no DNS name: ${quote(text)}`);
+  throw invalid(`peer is not a DNS name: ${quote(text)}`);
 }
 
 const invalid = (what: string): SciStreamError =>
-  new SciStreamError('SCI_CREDENTIALS_INVALID', `The credentials of the stream cannot be used: ${what}.`, {
+  new SciStreamError('SCI_CREDENTIALS_INVALID', `The credentials of the stream are not usable: ${what}.`, {
     suggestions: SUGGESTIONS,
   });

@@ -32,7 +32,7 @@ export function parseNetwork(text: string): Network {
   const ip = parseIp(host);
   const bits = isIPv4(host) ? 32 : 128;
   const own = length === undefined ? bits : Number(length);
-  if (!ip || own > bits) throw invalid(text, 'is not a network', 'Write for example 10.0.1.0/24, 2001:db8::/32.');
+  if (!ip || own > bits) throw invalid(text, 'is not a network', 'Write it like 10.0.1.0/24 or 2001:db8::/32.');
   const prefix = own + 128 - bits;
   const masks = [0, 1, 2, 3].map((i) => mask(Math.min(32, Math.max(0, prefix - 32 * i))));
   const four = ip.four && prefix >= 96;

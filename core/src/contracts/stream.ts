@@ -8,7 +8,7 @@ export type Role = 'PROD' | 'CONS';
 export function parseRole(text: string): Role {
   if (text === 'PROD' || text === 'CONS') return text;
   throw new SciStreamError('SCI_ROLE_INVALID', `Role ${quote(text)} is neither PROD nor CONS.`, {
-    suggestions: ['Use PROD on the side where the application listens, CONS where it connects.'],
+    suggestions: ['Use PROD on the side of the producer, CONS on the side of the consumer.'],
   });
 }
 
@@ -16,7 +16,7 @@ export function parseRole(text: string): Role {
 export function parseUid(text: string): string {
   if (/^[A-Za-z0-9-]{8,64}$/.test(text)) return text;
   throw new SciStreamError('SCI_UID_INVALID', `${quote(text)} is not a uid.`, {
-    suggestions: ['A uid is 8 to 64 characters of A-Z, a-z, 0-9 and "-", for example a UUID.'],
+    suggestions: ['Use 8 to 64 characters of A-Z, a-z, 0-9 and "-", for example a UUID.'],
   });
 }
 
@@ -166,6 +166,6 @@ export interface StreamMoved {
 
 /** The error for a stream that does not exist. Callers that may not see an existing stream get the same words. */
 export const unknownStream = (uid: string): SciStreamError =>
-  new SciStreamError('SCI_STREAM_NOT_FOUND', `There is no stream ${uid} of yours here.`, {
-    suggestions: ['scistream stream ls shows the streams of all configured facilities.'],
+  new SciStreamError('SCI_STREAM_NOT_FOUND', `You have no stream ${uid} here.`, {
+    suggestions: ['List the streams of all configured facilities: scistream stream ls'],
   });

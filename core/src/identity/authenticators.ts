@@ -6,8 +6,8 @@ import { authenticatorProvider } from '../contracts/plugin.js';
 
 /** Says the same whatever was wrong, so that a stranger learns nothing. */
 export const unauthenticated = (): SciStreamError =>
-  new SciStreamError('SCI_UNAUTHENTICATED', 'No valid credentials came with the call.', {
-    suggestions: ['Give a token that this facility accepts: key facilities.<name>.token'],
+  new SciStreamError('SCI_UNAUTHENTICATED', 'The call has no valid credentials.', {
+    suggestions: ['Set a token that the facility accepts: key facilities.<name>.token'],
   });
 
 /** Everybody is the same anonymous caller; what the token says is ignored (protocol.md §2). */
@@ -35,7 +35,7 @@ const tokenOptions = z.strictObject({
           .string()
           .regex(/^(sha256:)?[0-9a-f]{64}$/, 'must be 64 hexadecimal digits')
           .transform((hash) => hash.slice(-64))
-          .refine((hash) => hash !== NOTHING, 'is the hash of an empty token: there was nothing to hash'),
+          .refine((hash) => hash !== NOTHING, 'is the hash of an empty token'),
         admin: z.boolean().default(false),
         groups: z.array(z.string().min(1).max(200)).optional(),
       }),

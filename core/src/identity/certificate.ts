@@ -45,10 +45,10 @@ function identityOf(
   const { certificate, refusal } = shown;
   // Expired since it was shown, too: a connection may last.
   if (refusal === 'CERT_HAS_EXPIRED' || Date.parse(certificate.validTo) < Date.now()) throw expired(certificate);
-  if (refusal !== undefined) throw untrusted(`not accepted (${refusal})`);
+  if (refusal !== undefined) throw untrusted(`not trusted (${refusal})`);
   if (revoked.includes(fingerprintOf(certificate))) throw withdrawn();
   const subject = subjectOf(certificate, where);
-  if (subject === undefined || !SUBJECT.test(subject)) throw untrusted(`without a ${where ?? 'name'} that can be used`);
+  if (subject === undefined || !SUBJECT.test(subject)) throw untrusted(`without a usable ${where ?? 'name'}`);
   const memberOf = Object.keys(groups).filter((group) => groups[group]?.includes(subject));
   return { subject, issuer, admin: admins.includes(subject), ...(memberOf.length > 0 && { groups: memberOf }) };
 }
@@ -61,21 +61,25 @@ function subjectOf(certificate: X509Certificate, where: Options['subject']): str
 }
 
 const missing = (): SciStreamError =>
-  new SciStreamError('SCI_CERTIFICATE_MISSING', 'No client certificate came with the connection.', {
+  new SciStreamError('SCI_CERTIFICATE_MISSING', 'The client presented no certificate.', {
     suggestions: ['Set facilities.<name>.cert and .key, or give --cert FILE --key FILE.'],
   });
 
 const untrusted = (why: string): SciStreamError =>
   new SciStreamError('SCI_CERTIFICATE_UNTRUSTED', `The client certificate is ${why}.`, {
-    suggestions: ['Ask the operator of the control server which CA signs the certificates of clients.'],
+    suggestions: ['Ask the operator of the control server which CA signs client certificates.'],
   });
 
 const expired = ({ validTo }: X509Certificate): SciStreamError =>
-  new SciStreamError('SCI_CERTIFICATE_EXPIRED', `The client certificate ended ${new Date(validTo).toISOString()}.`, {
-    suggestions: ['Have it renewed by whoever made it: scistream cert renew FILE'],
-  });
+  new SciStreamError(
+    'SCI_CERTIFICATE_EXPIRED',
+    `The client certificate expired at ${new Date(validTo).toISOString()}.`,
+    {
+      suggestions: ['Ask its issuer to renew it: scistream cert renew FILE'],
+    },
+  );
 
 const withdrawn = (): SciStreamError =>
-  new SciStreamError('SCI_CERTIFICATE_REVOKED', 'The client certificate was revoked here.', {
-    suggestions: ['Ask the operator of the control server for another one, with a key of its own.'],
+  new SciStreamError('SCI_CERTIFICATE_REVOKED', 'The control server has revoked the client certificate.', {
+    suggestions: ['Ask the operator of the control server for a certificate with a new key.'],
   });

@@ -78,8 +78,8 @@ export function checkClaims(claims: Claims, { issuer, audience, clockSkew }: Cla
  */
 export function mustBeForBearer(claims: Claims): void {
   if (Object.hasOwn(claims, 'cnf')) {
-    const message = 'The token is bound to a key or certificate (claim cnf), which is not checked here.';
-    throw refusal('SCI_TOKEN_MALFORMED', message, 'Have the issuer give bearer tokens for this facility.');
+    const message = 'The token is bound to a key or certificate (claim cnf), which is not supported.';
+    throw refusal('SCI_TOKEN_MALFORMED', message, 'Configure the issuer to issue bearer tokens for this facility.');
   }
   // A nonce alone tells nothing: some issuers put it into access tokens, too.
   const other = ['at_hash', 'events'].find((name) => Object.hasOwn(claims, name));
@@ -88,16 +88,24 @@ export function mustBeForBearer(claims: Claims): void {
 
 /** @param why How that shows. */
 export const notForAccess = (why: string): SciStreamError =>
-  refusal('SCI_TOKEN_MALFORMED', `The token is no access token: ${why}.`, 'Send the access token, not an ID token.');
+  refusal(
+    'SCI_TOKEN_MALFORMED',
+    `The token is not an access token: ${why}.`,
+    'Send the access token, not an ID token.',
+  );
 
 export const NOT_YET = 'The token is not valid yet.';
-export const CLOCKS = 'Compare the clock of the control server with that of the issuer: timedatectl';
+export const CLOCKS = 'Check the clocks of the control server and the issuer: timedatectl';
 
 export const wrongIssuer = (found: unknown, wanted: string): SciStreamError =>
-  refusal('SCI_TOKEN_ISSUER', `The token is of the issuer ${quote(found)}; this facility trusts ${wanted}.`);
+  refusal('SCI_TOKEN_ISSUER', `The token is from issuer ${quote(found)}; this facility trusts ${wanted}.`);
 
 export const wrongAudience = (wanted: readonly string[]): SciStreamError =>
-  refusal('SCI_TOKEN_AUDIENCE', 'The token is meant for another audience.', `Ask for audience ${wanted.join(' or ')}`);
+  refusal(
+    'SCI_TOKEN_AUDIENCE',
+    'The token is for another audience.',
+    `Request a token for the audience ${wanted.join(' or ')}.`,
+  );
 
 /** NumericDate of RFC 7519 section 2. Out of the range of Date counts as absent. */
 export const seconds = (value: unknown): number | undefined =>

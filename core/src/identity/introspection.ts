@@ -50,7 +50,7 @@ export class Introspector {
     if (claims) return claims;
     throw refusal(
       'SCI_TOKEN_INACTIVE',
-      'The issuer says that the token is not active: revoked, expired, or not its own.',
+      'The issuer reports that the token is not active: revoked, expired, or unknown.',
     );
   }
 
@@ -58,7 +58,9 @@ export class Introspector {
     const open = this.#open.get(key);
     if (open) return open;
     if (this.#open.size >= MAX_OPEN) {
-      return Promise.reject(this.issuer.unreachable(undefined, `${MAX_OPEN} tokens wait for the issuer already`));
+      return Promise.reject(
+        this.issuer.unreachable(undefined, `${MAX_OPEN} tokens are already waiting for the issuer`),
+      );
     }
     const asked = this.#ask(token).then((answer) => {
       this.#keep(key, answer);
@@ -85,7 +87,8 @@ export class Introspector {
       });
       if (response.status !== 200) throw new Error(`the introspection endpoint answered ${response.status}`);
       const claims = (await response.json()) as Claims | null;
-      if (typeof claims !== 'object' || typeof claims?.['active'] !== 'boolean') throw new Error('no RFC 7662 answer');
+      if (typeof claims !== 'object' || typeof claims?.['active'] !== 'boolean')
+        throw new Error('the answer is not RFC 7662');
       if (!claims['active']) return { until: asked + this.settings.cache, claims: undefined };
       const ends = seconds(claims['exp']) ?? Infinity;
       return { until: Math.min(asked + this.settings.cache, ends * 1000), claims };
@@ -98,7 +101,7 @@ export class Introspector {
   async #credentials(): Promise<string> {
     const { clientId, secretFile, secretEnv = '' } = this.settings;
     const secret = secretFile === undefined ? process.env[secretEnv] : (await readFile(secretFile, 'utf8')).trim();
-    if (!secret) throw new Error(`there is no secret in ${secretFile ?? `the variable ${secretEnv}`}`);
+    if (!secret) throw new Error(`no secret in ${secretFile ?? `the variable ${secretEnv}`}`);
     const encode = (text: string): string => encodeURIComponent(text).replaceAll('%20', '+');
     return Buffer.from(`${encode(clientId)}:${encode(secret)}`).toString('base64');
   }

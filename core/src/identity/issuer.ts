@@ -83,10 +83,10 @@ export class Issuer {
     });
   };
 
-  unreachable(cause: unknown, what = `The issuer ${this.settings.issuer} does not answer as it should`) {
-    return new SciStreamError('SCI_ISSUER_UNREACHABLE', `${what}, so the token could not be checked.`, {
+  unreachable(cause: unknown, what = `Issuer ${this.settings.issuer} does not answer correctly`) {
+    return new SciStreamError('SCI_ISSUER_UNREACHABLE', `${what}; the token was not checked.`, {
       cause,
-      suggestions: ['Try again in a moment.', 'The log of the control server says what went wrong.'],
+      suggestions: ['Try again in a moment.', 'See the log of the control server for the reason.'],
     });
   }
 
@@ -121,7 +121,7 @@ export class Issuer {
       const response = await fetch(url, { redirect: 'error', signal: AbortSignal.timeout(timeout) });
       if (response.status !== 200) throw new Error(`${url} answered ${response.status}`);
       const metadata = Metadata.parse(await response.json());
-      if (metadata.issuer !== issuer) throw new Error(`${url} calls itself ${metadata.issuer}`);
+      if (metadata.issuer !== issuer) throw new Error(`${url} reports the issuer ${metadata.issuer}`);
       return metadata;
     } catch (error) {
       throw this.unreachable(error);

@@ -20,12 +20,12 @@ export function mustNameApart(auth: S2csConfig['auth']): void {
   const all = auth.map(named);
   for (const one of all) {
     if (OF_THEIR_KIND.includes(one.issuer) && one.use !== one.issuer) {
-      throw wrong(one, `is the issuer of those that \`use: ${one.issuer}\` lets in`);
+      throw wrong(one, `is the issuer of callers of \`use: ${one.issuer}\``);
     }
     for (const other of all) {
-      if (one.issuer === other.issuer && one.use !== other.use) throw wrong(one, `is the issuer of ${other.key}, too`);
+      if (one.issuer === other.issuer && one.use !== other.use) throw wrong(one, `is also the issuer of ${other.key}`);
       if (one.issuer.startsWith(`${other.issuer}:`)) {
-        throw wrong(one, `begins with ${quote(`${other.issuer}:`)}, as the names of callers of ${other.key} do`);
+        throw wrong(one, `begins with ${quote(`${other.issuer}:`)}, like the names of callers of ${other.key}`);
       }
     }
   }
@@ -40,5 +40,5 @@ function named({ use, ...options }: S2csConfig['auth'][number], i: number): Name
 
 const wrong = ({ key, issuer }: Named, why: string): SciStreamError =>
   new SciStreamError('SCI_CONFIG_INVALID', `${key}.issuer: ${quote(issuer)} ${why}.`, {
-    suggestions: [`Choose another ${key}.issuer, or do without one of the two.`],
+    suggestions: [`Choose another ${key}.issuer, or remove one of the two.`],
   });

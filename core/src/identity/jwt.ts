@@ -62,8 +62,8 @@ export class JwtVerifier {
       throw malformed(error);
     }
     if (!this.algorithms.includes(String(alg))) {
-      const accepted = `Accepted are ${this.algorithms.join(', ')}.`;
-      throw refusal('SCI_TOKEN_SIGNATURE', `The token is signed with ${quote(alg)}, which is refused.`, accepted);
+      const accepted = `Use one of these algorithms: ${this.algorithms.join(', ')}.`;
+      throw refusal('SCI_TOKEN_SIGNATURE', `The token is signed with the rejected algorithm ${quote(alg)}.`, accepted);
     }
     if (iss !== this.rules.issuer) throw wrongIssuer(iss, this.rules.issuer);
     if (typ !== undefined && !(typeof typ === 'string' && ACCESS_TOKEN.test(typ)))
@@ -85,7 +85,7 @@ export class JwtVerifier {
     if (!(error instanceof errors.JOSEError) || SIGNATURE_PROBLEMS.some((kind) => error instanceof kind)) {
       return refusal(
         'SCI_TOKEN_SIGNATURE',
-        'The signature of the token is wrong, or of an unknown key.',
+        'The signature of the token is invalid or uses an unknown key.',
         undefined,
         error,
       );
@@ -102,4 +102,4 @@ const SIGNATURE_PROBLEMS = [
 ];
 
 const malformed = (cause: unknown): SciStreamError =>
-  refusal('SCI_TOKEN_MALFORMED', 'The token is not a signed JSON Web Token with all it needs.', undefined, cause);
+  refusal('SCI_TOKEN_MALFORMED', 'The token is not a complete signed JSON Web Token.', undefined, cause);

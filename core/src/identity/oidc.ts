@@ -19,7 +19,7 @@ const introspection = z
     secretFile: z.string().min(1).optional(),
     secretEnv: z
       .string()
-      .regex(/^[A-Za-z_]\w*$/, 'is not the name of a variable')
+      .regex(/^[A-Za-z_]\w*$/, 'is not the name of an environment variable')
       .optional(),
     endpoint: z.string().refine(isSafeUrl, 'is not an https URL').optional(),
     cache: duration.prefault('1m'),
@@ -75,7 +75,7 @@ class OidcAuthenticator implements Authenticator {
     private readonly log: Logger,
   ) {
     const issuer = new Issuer(options, (reason) =>
-      log.warn({ issuer: options.issuer, reason }, 'the issuer cannot be reached: keys of before are used'),
+      log.warn({ issuer: options.issuer, reason }, 'issuer unreachable, using cached keys'),
     );
     this.asksOthers = options.introspection !== undefined;
     this.#verifier = options.introspection
@@ -84,7 +84,7 @@ class OidcAuthenticator implements Authenticator {
   }
 
   async authenticate({ token }: Credentials): Promise<Identity> {
-    if (token === '') throw refusal('SCI_TOKEN_MISSING', 'No token came with the call.');
+    if (token === '') throw refusal('SCI_TOKEN_MISSING', 'The call has no token.');
     try {
       const claims = await this.#verifier.claims(token);
       if (this.options.introspection) checkClaims(claims, this.options);
@@ -92,7 +92,7 @@ class OidcAuthenticator implements Authenticator {
       return identityFrom(claims, this.options);
     } catch (error) {
       if (SciStreamError.is(error) && error.code === 'SCI_ISSUER_UNREACHABLE') {
-        this.log.warn({ issuer: this.options.issuer, reason: reasonOf(error) }, 'a token could not be checked');
+        this.log.warn({ issuer: this.options.issuer, reason: reasonOf(error) }, 'token check failed');
       }
       throw error;
     }

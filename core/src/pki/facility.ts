@@ -53,8 +53,8 @@ export function issue(ca: Issued, wish: IssueWish, now = new Date()): Issued {
   const signer = parseCertificate(ca.certificate, 'The CA');
   const name = commonNameOf(signer);
   const end = new Date(signer.validTo);
-  if (!signer.ca || name === undefined) throw unusable('it is no authority');
-  if (end <= now) throw unusable(`it expired ${end.toISOString()}`, 'scistream cert renew ca.crt');
+  if (!signer.ca || name === undefined) throw unusable('it is not a CA');
+  if (end <= now) throw unusable(`it expired at ${end.toISOString()}`, 'scistream cert renew ca.crt');
   const keys = wish.key === undefined ? newKeys() : usableKeys(wish.key);
   const wanted = now.getTime() + (wish.days ?? DEFAULT_DAYS) * DAY_MS;
   const certificate = certify({
@@ -69,8 +69,8 @@ export function issue(ca: Issued, wish: IssueWish, now = new Date()): Issued {
   const made = new X509Certificate(certificate);
   if (!made.checkIssued(signer) || !made.verify(signer.publicKey)) {
     throw unusable(
-      'its key is another, or it was not made with scistream cert init',
-      'Have it renewed where the CA is kept.',
+      'its key differs, or it was not created with scistream cert init',
+      'Renew it on the machine that keeps the CA.',
     );
   }
   return { certificate, key: keyPem(keys) };
@@ -91,12 +91,12 @@ export function renew(
   const certificate = parseCertificate(old.certificate, 'The certificate');
   const name = commonNameOf(certificate);
   const { purposes, authority: isAuthority } = describeCertificate(certificate);
-  if (name === undefined) throw invalid('It has no common name.', 'Make a new one: scistream cert init');
+  if (name === undefined) throw invalid('The certificate has no common name.', 'Create a new one: scistream cert init');
   if (isAuthority && purposes.length > 0) {
-    throw invalid('It signs for itself and for no other, so that nothing renews it.', SELF_SIGNED);
+    throw invalid('The certificate is self-signed and not a CA, so it cannot be renewed.', SELF_SIGNED);
   }
   if (isAuthority) return authority(name, usableKeys(old.key), now);
-  if (!ca) throw unusable('there is none', 'Name it: --ca ca.crt');
+  if (!ca) throw unusable('no CA is given', 'Pass the CA: --ca ca.crt');
   const alternativeNames = alternativeNamesOf(certificate);
   return issue(ca, { name, purposes, alternativeNames, days, ...(!newKey && { key: old.key }) }, now);
 }
@@ -115,7 +115,7 @@ export function parseHostName(text: string): AlternativeName {
   const isName = DNS_NAME.test(name) && name.length <= 253 && !/(^|\.)\d+$/.test(name);
   if ((isIP(name) !== 0 && !name.includes('%')) || isName) return hostName(name.toLowerCase());
   throw new SciStreamError('SCI_USAGE', `${quote(text)} is neither a DNS name nor an IP address.`, {
-    suggestions: ['Write what clients type before the port, such as s2cs.aps.example or 203.0.113.10.'],
+    suggestions: ['Write the host part of the address that clients use, such as s2cs.aps.example or 203.0.113.10.'],
   });
 }
 
@@ -123,12 +123,12 @@ function usableKeys(pem: string): Keys {
   try {
     return keysOf(pem);
   } catch (error) {
-    throw unusable(`a key cannot be used: ${messageOf(error)}`, 'Give an unencrypted PEM key on an elliptic curve.');
+    throw unusable(`a key is not usable: ${messageOf(error)}`, 'Give an unencrypted PEM key on an elliptic curve.');
   }
 }
 
 const SELF_SIGNED =
-  'Remove the directory tls of the state directory and start the daemon: it makes another. Or: scistream cert init';
+  'Remove the directory tls in the state directory and restart the daemon to create a new one, or run: scistream cert init';
 
 const unusable = (why: string, ...suggestions: string[]): SciStreamError =>
   invalid(`The CA cannot sign: ${why}.`, ...suggestions);

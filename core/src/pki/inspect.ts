@@ -51,9 +51,9 @@ export function parseCertificate(pem: string, what: string): X509Certificate {
   try {
     return new X509Certificate(pem);
   } catch (cause) {
-    throw new SciStreamError('SCI_CERTIFICATE_INVALID', `${what} is no PEM certificate.`, {
+    throw new SciStreamError('SCI_CERTIFICATE_INVALID', `${what} is not a PEM certificate.`, {
       cause,
-      suggestions: ['It has to begin with -----BEGIN CERTIFICATE-----.'],
+      suggestions: ['Give a file that begins with -----BEGIN CERTIFICATE-----.'],
     });
   }
 }
@@ -120,7 +120,7 @@ export function flawsOf(certificate: X509Certificate, expected: Expectations = {
     ...(expected.ca ? signature(certificate, expected.ca) : []),
     ...(expected.key === undefined || keyBelongs(certificate, expected.key)
       ? []
-      : [problem('The key is not the key of this certificate.', 'Give the unencrypted PEM key it was made with.')]),
+      : [problem('The key does not match the certificate.', 'Give the matching unencrypted PEM key.')]),
   ];
 }
 
@@ -145,29 +145,32 @@ const warning = (message: string, ...suggestions: string[]): CertificateFlaw => 
 });
 
 function validity({ validFrom, validTo }: CertificateFacts, now: Date): readonly CertificateFlaw[] {
-  if (validTo < now) return [problem(`It expired ${validTo.toISOString()}.`, 'scistream cert renew FILE')];
+  if (validTo < now) return [problem(`It expired at ${validTo.toISOString()}.`, 'scistream cert renew FILE')];
   if (validFrom > now) {
     return [problem(`It is not valid before ${validFrom.toISOString()}.`, 'Check the clock of this machine.')];
   }
   const days = Math.floor((validTo.getTime() - now.getTime()) / DAY_MS);
   if (days >= SOON_DAYS) return [];
-  return [warning(`It expires in ${days} days, ${validTo.toISOString()}.`, 'scistream cert renew FILE')];
+  return [warning(`It expires in ${days} days, at ${validTo.toISOString()}.`, 'scistream cert renew FILE')];
 }
 
 const authorityFlaws = ({ authority }: CertificateFacts): readonly CertificateFlaw[] =>
-  authority ? [] : [problem('It is no authority: nothing it has signed is accepted.', 'Give the file of the CA.')];
+  authority
+    ? []
+    : [problem('It is not a CA: certificates that it signed are not accepted.', 'Give the file of the CA.')];
 
 function peerFlaws({ authority, purposes }: CertificateFacts, use: Purpose): readonly CertificateFlaw[] {
   if (authority && purposes.length === 0) {
-    const make = 'Make one that it signs: scistream cert init';
-    return [problem(`It is an authority and not the certificate of a ${use}.`, make)];
+    const make = 'Create a certificate signed by this CA: scistream cert init';
+    return [problem(`It is a CA certificate, not a ${use} certificate.`, make)];
   }
-  const both = 'It is authority and server at once; whoever trusts it as a CA trusts all that its key ever signs.';
+  const both =
+    'It is both a CA and a server certificate; clients that trust it as a CA trust everything that its key signs.';
   return [
-    ...(authority ? [warning(both, 'Trust it by its fingerprint, or make a CA: scistream cert init')] : []),
+    ...(authority ? [warning(both, 'Trust it by its fingerprint, or create a CA: scistream cert init')] : []),
     ...(purposes.includes(use)
       ? []
-      : [problem(`It may not be used by a ${use}, only by a ${purposes.join(' or ') || 'program of another kind'}.`)]),
+      : [problem(`Its extended key usage allows only ${purposes.join(' and ') || 'other purposes'}, not ${use}.`)]),
   ];
 }
 
@@ -177,26 +180,21 @@ function serverFlaws(
   host: string | undefined,
 ): readonly CertificateFlaw[] {
   const hosts = alternativeNames.filter(({ type }) => type !== 'uri').map(({ value }) => value);
-  const make = 'Make one with the names that clients use: scistream cert init NAME ADDRESS';
+  const make = 'Create one with the names that clients use: scistream cert init NAME ADDRESS';
   if (hosts.length === 0) {
-    return [
-      problem(
-        'It has no alternative names (SAN), so clients accept it for no address; its subject does not count.',
-        make,
-      ),
-    ];
+    return [problem('It has no alternative names (SAN), so clients reject it; they ignore the subject.', make)];
   }
   const fits = host === undefined || (isIP(host) === 0 ? certificate.checkHost(host) : certificate.checkIP(host));
-  return fits ? [] : [problem(`It is not for ${host ?? ''}, only for ${hosts.join(', ')}.`, make)];
+  return fits ? [] : [problem(`It does not cover ${host ?? ''}, only ${hosts.join(', ')}.`, make)];
 }
 
 function strength({ publicKey }: X509Certificate): readonly CertificateFlaw[] {
   const { modulusLength } = publicKey.asymmetricKeyDetails ?? {};
   if (modulusLength === undefined || modulusLength >= MIN_RSA_BITS) return [];
-  return [problem(`Its RSA key of ${modulusLength} bits is too short.`, 'Make another: scistream cert init')];
+  return [problem(`Its RSA key of ${modulusLength} bits is too short.`, 'Create a new one: scistream cert init')];
 }
 
 function signature(certificate: X509Certificate, ca: X509Certificate): readonly CertificateFlaw[] {
   if (certificate.checkIssued(ca) && certificate.verify(ca.publicKey)) return [];
-  return [problem(`It was not signed by ${commonNameOf(ca) ?? 'this CA'}.`, 'Give the CA that signed it.')];
+  return [problem(`It was not signed by ${commonNameOf(ca) ?? 'this CA'}.`, 'Pass the CA that signed it: --ca FILE')];
 }

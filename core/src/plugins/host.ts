@@ -27,9 +27,9 @@ export class PluginHost {
   async context(name: string): Promise<HostContext> {
     const dataDir = join(this.state, name);
     await mkdir(dataDir, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
-      throw new SciStreamError('SCI_CONFIG_INVALID', `state: cannot make ${dataDir}: ${messageOf(cause)}.`, {
+      throw new SciStreamError('SCI_CONFIG_INVALID', `state: cannot create ${dataDir}: ${messageOf(cause)}.`, {
         cause,
-        suggestions: ['Set the key state to a directory that the daemon may write to.'],
+        suggestions: ['Set the key state to a directory that the daemon can write to.'],
       });
     });
     return {

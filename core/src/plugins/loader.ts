@@ -59,7 +59,7 @@ async function readSource(source: PluginSource): Promise<FoundPlugin> {
 }
 
 function duplicate(plugin: PluginSource, { kind, id }: ManifestEntry, owner: string): SciStreamError {
-  const message = `${plugin.name} (${plugin.root}) provides ${kind} ${id}, but so does ${owner}.`;
+  const message = `${plugin.name} (${plugin.root}) provides ${kind} ${id}, but ${owner} provides it too.`;
   return new SciStreamError('SCI_PLUGIN_DUPLICATE', message, {
     suggestions: [`scistream plugin uninstall ${plugin.name}`],
   });
@@ -73,23 +73,23 @@ export async function importPlugin({ name, root, manifest }: PluginPackage): Pro
   const module: unknown = await load(name, root);
   const definition: unknown =
     typeof module === 'object' && module !== null ? Reflect.get(module, 'default') : undefined;
-  if (!isPluginDefinition(definition)) throw shape(name, 'its default export does not come from definePlugin');
+  if (!isPluginDefinition(definition)) throw shape(name, 'its default export was not created with definePlugin');
   const promised = manifest.provides.map(key).sort().join(', ');
   const given = definition.providers.map(key).sort().join(', ');
   if (promised !== given)
-    throw shape(name, `its manifest promises ${promised}, its code provides ${given || 'nothing'}`);
+    throw shape(name, `its manifest lists ${promised}, but its code provides ${given || 'nothing'}`);
   return definition;
 }
 
 async function load(name: string, root: string): Promise<unknown> {
   const failed = (why: string, cause?: unknown): SciStreamError =>
-    new SciStreamError('SCI_PLUGIN_LOAD_FAILED', `${name} could not be loaded: ${why}.`, {
+    new SciStreamError('SCI_PLUGIN_LOAD_FAILED', `Cannot load ${name}: ${why}.`, {
       cause,
       suggestions: [`scistream plugin inspect ${name}`, `scistream plugin install ${name}`],
     });
   try {
     const entry = createRequire(join(root, 'package.json')).resolve(name);
-    const late = (): SciStreamError => failed(`its code did not settle in ${IMPORT_TIMEOUT_MS / 1000} s`);
+    const late = (): SciStreamError => failed(`its code did not load within ${IMPORT_TIMEOUT_MS / 1000} s`);
     return await within(import(pathToFileURL(entry).href) as Promise<unknown>, IMPORT_TIMEOUT_MS, late);
   } catch (error) {
     throw SciStreamError.is(error) ? error : failed(messageOf(error).split('\n')[0] ?? '', error);
@@ -97,6 +97,6 @@ async function load(name: string, root: string): Promise<unknown> {
 }
 
 const shape = (name: string, why: string): SciStreamError =>
-  new SciStreamError('SCI_PLUGIN_SHAPE', `${name} cannot be used: ${why}.`, {
+  new SciStreamError('SCI_PLUGIN_SHAPE', `Plugin ${name} is not usable: ${why}.`, {
     suggestions: [`Report this to the authors of ${name}.`],
   });

@@ -62,11 +62,11 @@ export async function readPlugin(root: string): Promise<PluginPackage> {
   if (range !== undefined && !satisfies(VERSION, range)) {
     throw new SciStreamError(
       'SCI_PLUGIN_CORE_MISMATCH',
-      `${name} needs @scistream/core ${range}, this is ${VERSION}.`,
+      `${name} requires @scistream/core ${range}, but this is ${VERSION}.`,
       {
         suggestions: [
           `scistream plugin install ${name}@latest`,
-          'Or install the version of SciStream it was made for.',
+          'Or install the version of SciStream that it requires.',
         ],
       },
     );
@@ -79,7 +79,7 @@ async function readPackage(root: string): Promise<z.output<typeof packageSchema>
   try {
     return packageSchema.parse(JSON.parse(await readFile(file, 'utf8')));
   } catch (error) {
-    const reason = systemCode(error) === 'ENOENT' ? 'does not exist' : `cannot be used: ${messageOf(error)}`;
+    const reason = systemCode(error) === 'ENOENT' ? 'does not exist' : `is not usable: ${messageOf(error)}`;
     throw new SciStreamError('SCI_PLUGIN_NOT_FOUND', `${file} ${reason}.`, { cause: error });
   }
 }
@@ -112,7 +112,7 @@ function unsupported(name: string, wanted: number): SciStreamError {
   const newer = wanted > PLUGIN_API_VERSION;
   return new SciStreamError(
     'SCI_PLUGIN_API_UNSUPPORTED',
-    `${name} is made for plugin interface ${quote(wanted)}, this SciStream has ${PLUGIN_API_VERSION}.`,
+    `${name} requires plugin interface ${quote(wanted)}, but this SciStream has ${PLUGIN_API_VERSION}.`,
     { suggestions: [newer ? 'npm install -g @scistream/cli@latest' : `scistream plugin install ${name}@latest`] },
   );
 }

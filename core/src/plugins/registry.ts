@@ -109,7 +109,7 @@ export class Providers {
       : named.find(({ name }) => name.toLowerCase() === proxy.toLowerCase());
     const { id } = this.#find('proxy', alias?.id ?? proxy);
     if (alias?.runtime === undefined) return { proxy: id, runtime: this.#find('runtime', runtime).id };
-    const plain = `${quote(proxy)} means proxy ${id} in runtime ${alias.runtime}. Use ${id} to run it in another.`;
+    const plain = `${quote(proxy)} is proxy ${id} in runtime ${alias.runtime}. For another runtime, use ${id}.`;
     return { proxy: id, runtime: this.#find('runtime', alias.runtime, [plain]).id };
   }
 
@@ -186,15 +186,15 @@ export class Providers {
     const wanted = kind === 'runtime' && id === 'docker' ? 'dockersock' : id;
     return new SciStreamError(
       UNKNOWN[kind],
-      `There is no ${kind} ${quote(name)}${meant ? `, did you mean ${meant}?` : '.'}`,
+      `Unknown ${kind} ${quote(name)}${meant ? `, did you mean ${meant}?` : '.'}`,
       {
         suggestions: [
           ...hints,
-          `Available: ${ids.join(', ') || 'none'}.`,
+          `Use one of: ${ids.join(', ') || 'none available'}.`,
           elsewhere
             ? `Add ${elsewhere.name} to plugins in the configuration of the control server.`
-            : `Install a plugin that provides it, for example: scistream plugin install @scistream/plugin-${wanted}`,
-          ...(elsewhere ? [] : ['Or find one: npm search scistream-plugin']),
+            : `Install a plugin that provides it: scistream plugin install @scistream/plugin-${wanted}`,
+          ...(elsewhere ? [] : ['Or search for one: npm search scistream-plugin']),
         ],
       },
     );
@@ -205,7 +205,7 @@ function expectInstalled(name: string, installed: readonly FoundPlugin[]): void 
   const fits = installed.filter((plugin) => plugin.name === name);
   if (fits.some(({ error }) => error === undefined)) return;
   if (fits[0]?.error) throw fits[0].error;
-  throw new SciStreamError('SCI_PLUGIN_NOT_FOUND', `Plugin ${quote(name)} of the configuration is not installed.`, {
+  throw new SciStreamError('SCI_PLUGIN_NOT_FOUND', `The configured plugin ${quote(name)} is not installed.`, {
     suggestions: [`scistream plugin install ${name}`],
   });
 }

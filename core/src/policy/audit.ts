@@ -146,10 +146,14 @@ export class AuditLog {
     } catch (cause) {
       const { file } = this.settings;
       const why = systemCode(cause) ?? 'unknown error';
-      throw new SciStreamError('SCI_AUDIT_WRITE', `The audit log cannot be written (${why}), so nothing was done.`, {
-        cause,
-        suggestions: [`The operator has to make room for, or give access to, ${file}.`],
-      });
+      throw new SciStreamError(
+        'SCI_AUDIT_WRITE',
+        `Cannot write the audit log (${why}); the operation was not performed.`,
+        {
+          cause,
+          suggestions: [`Ask the operator to free disk space for ${file} and to check its permissions.`],
+        },
+      );
     }
   }
 }

@@ -34,7 +34,7 @@ export class AuditedAuthenticator implements Authenticator {
       const line = { time, peer, action: 'authenticate', decision: 'refused', code, reason: message };
       this.audit.appendSeldom(`authenticate ${peer} ${code}`, line);
     } catch (failure) {
-      this.log.error({ peer, code, error: messageOf(failure) }, 'a refusal could not be recorded');
+      this.log.error({ peer, code, error: messageOf(failure) }, 'denied call not recorded in the audit log');
     }
   }
 }

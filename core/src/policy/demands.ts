@@ -148,16 +148,16 @@ export function explain(failure: number, rule: RuleConfig, action: Action): read
     case 6:
       return Number.isFinite(connections)
         ? limited(connections, 'connections', 'connections', limits.connections, String)
-        : ['a stream whose connections are not reserved yet', `connections: at most ${limits.connections}`];
+        : ['a stream without reserved connections', `connections: at most ${limits.connections}`];
     case 7:
       return limited(bandwidth, 'bandwidth', 'bandwidth', limits.bandwidth, formatRate);
     case 8:
       return limited(lifetime, 'lifetime', 'lifetime', limits.lifetime, hours);
     case 9:
-      return limited(streams, 'streams at once', 'streams', limits.streams, String);
+      return limited(streams, 'concurrent streams', 'streams', limits.streams, String);
     case SOURCES:
       return [
-        `connections from ${stream.sources?.join(', ') ?? 'everywhere'}`,
+        `connections from ${stream.sources?.join(', ') ?? 'any network'}`,
         `sources: ${(rule.sources ?? EVERYWHERE).map(formatNetwork).join(', ')}`,
       ];
     default:

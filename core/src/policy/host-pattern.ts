@@ -11,7 +11,7 @@ export function parseHostPattern(text: string): HostPattern {
   const host = pattern.replace(/^\*\./, '');
   if (pattern === '*' || (isHost(host) && isIP(host) === 0)) return pattern;
   throw new SciStreamError('SCI_CONFIG_INVALID', `${quote(text)} is not a host name.`, {
-    suggestions: ['Write a name, such as detector.example, or *.example; addresses belong into networks.'],
+    suggestions: ['Write a name, such as detector.example or *.example; put addresses under networks.'],
   });
 }
 

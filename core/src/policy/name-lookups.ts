@@ -93,12 +93,12 @@ const unresolved = (target: Address, how: string, cause?: unknown): SciStreamErr
   );
 
 const tooMany = (count: number): SciStreamError =>
-  new SciStreamError('SCI_TARGETS_INVALID', `${count} host names are too many for one call.`, {
-    suggestions: [`Name at most ${MOST_NAMES} hosts, and give IP addresses for the others.`],
+  new SciStreamError('SCI_TARGETS_INVALID', `${count} host names exceed the limit of one call.`, {
+    suggestions: [`Use at most ${MOST_NAMES} host names, and IP addresses for the other targets.`],
   });
 
 /** The gateway would look it up once more when it connects. */
 const probeOfName = (target: Address): Refusal =>
-  new Refusal(`A probe goes to an IP address, not to a name such as ${formatAddress(target)}.`, {
-    suggestion: 'Give the address that the other gateway has opened for it; scistream stream verify --full does.',
+  new Refusal(`A probe requires an IP address, not a name such as ${formatAddress(target)}.`, {
+    suggestion: 'Use the probe address of the other gateway, as scistream stream verify --full does.',
   });

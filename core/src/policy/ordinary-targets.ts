@@ -31,18 +31,14 @@ function mustBeOrdinary(target: Address, address: string): void {
   const what = ip ? specialOf(ip)?.what : 'an address with a zone';
   if (what === undefined) return;
   const text = formatAddress(target);
-  const byRule = 'for which this control server needs a rule';
+  const byRule = 'which requires a policy rule';
   if (address === target.host) {
     throw new Refusal(`Target ${text} is ${what}, ${byRule}.`, {
-      suggestion: `The operator can allow it: a rule with targets: { networks: ['${address}'] }, key policy (docs/guide/access.md).`,
+      suggestion: `Ask the operator for a policy rule with targets: { networks: ['${address}'] } (docs/guide/access.md).`,
     });
   }
-  throw new Refusal(
-    `Target ${text} has an address here that leads back into the gateway or its surroundings, ${byRule}.`,
-    {
-      suggestion:
-        'Give the address at which other machines reach the application, or have the operator make a rule for it.',
-      reason: `Target ${text}, which means ${address} here, is ${what}, ${byRule}.`,
-    },
-  );
+  throw new Refusal(`Target ${text} resolves to a local or special address, ${byRule}.`, {
+    suggestion: 'Give an address that other machines can reach, or ask the operator for a policy rule.',
+    reason: `Target ${text} resolves to ${address}, ${what}, ${byRule}.`,
+  });
 }

@@ -30,8 +30,8 @@ export class OwnerPolicy implements Policy {
   #mustOwn(identity: Identity, action: Action): void {
     if (action.kind === 'request' || identity.admin) return;
     if (action.kind === 'drain') {
-      throw new SciStreamError('SCI_FORBIDDEN', `${ownerOf(identity)} may not drain gateways.`, {
-        suggestions: ['Use an identity with admin: true; key auth of the control server.'],
+      throw new SciStreamError('SCI_FORBIDDEN', `${ownerOf(identity)} is not allowed to drain gateways.`, {
+        suggestions: ['Use an identity with admin: true (key auth of the control server).'],
       });
     }
     if (action.stream.owner !== ownerOf(identity)) throw unknownStream(action.stream.uid);
@@ -40,10 +40,10 @@ export class OwnerPolicy implements Policy {
   #mustEncrypt({ encryption, transport }: StreamRecord): void {
     if (encryption === 'tls' || this.encryption === 'optional') return;
     const what = transport === 'udp' ? 'of UDP, which cannot be encrypted' : 'without encryption';
-    throw new SciStreamError('SCI_ENCRYPTION_REQUIRED', `This facility serves no streams ${what}.`, {
+    throw new SciStreamError('SCI_ENCRYPTION_REQUIRED', `This facility does not allow streams ${what}.`, {
       suggestions: [
-        'Make it with scistream stream up, or with inbound-request --encryption tls, over TCP.',
-        'The operator can allow it: encryption: optional in the configuration of the control server, or a rule of its policy.',
+        'Create it over TCP with scistream stream up, or with inbound-request --encryption tls.',
+        'Ask the operator to allow it: encryption: optional in the configuration of the control server, or a policy rule.',
       ],
     });
   }

@@ -54,14 +54,14 @@ export class RuleSet {
     }
     if (allowing.length > 0) return allowing;
     if (!closest) {
-      throw new Refusal(`No rule is about ${ownerOf(identity)}.`, {
+      throw new Refusal(`No rule applies to ${ownerOf(identity)}.`, {
         suggestion: 'Ask the operator of this facility for a rule.',
       });
     }
     const [what, instead] = explain(furthest, closest.config, action);
     const open = furthest === ENCRYPTION && action.kind === 'request' && action.stream.encryption === 'none';
     throw new Refusal(`Rule ${closest.name} does not allow ${what}.`, {
-      suggestion: `It allows ${instead}.`,
+      suggestion: `The rule allows ${instead}.`,
       rule: closest.name,
       code: open ? 'SCI_ENCRYPTION_REQUIRED' : 'SCI_FORBIDDEN',
     });
@@ -86,7 +86,7 @@ export class RuleSet {
       if (failed < ENCRYPTION || !has(rule)) continue;
       const [what, instead] = explain(failed, rule.config, action);
       return new Refusal(`Rule ${rule.name} allows target ${target}, but not ${what}.`, {
-        suggestion: `It allows ${instead}. What a stream has it has from its beginning: make one that fits.`,
+        suggestion: `The rule allows ${instead}. Release the stream and create one within these limits.`,
         rule: rule.name,
       });
     }
@@ -183,7 +183,7 @@ export function targetRefusal(rules: readonly Rule[], target: Address, address?:
   const [only] = rules.length === 1 ? rules : [];
   const which = only ? `rule ${only.name}` : 'any of the rules ' + someOf(rules, (_, { name }) => [name]);
   const special = address === undefined ? undefined : specialOf(parseIp(address) ?? { four: false, words: [] });
-  const why = special ? `: it is ${special.what}, which a network of the rule has to name` : '';
+  const why = special ? `: ${special.what} must be listed in the networks of the rule` : '';
   const hidden = address !== undefined && address !== target.host;
   const allowed = someOf(rules, ({ targets }) => [
     ...(targets?.networks ?? []).map((network) => network.text),
@@ -191,12 +191,12 @@ export function targetRefusal(rules: readonly Rule[], target: Address, address?:
   ]);
   const ports = someOf(rules, ({ targets }) => (targets?.ports ?? []).map(({ first, last }) => `${first}-${last}`));
   const message = hidden
-    ? `Target ${text} has an address here that is not allowed by ${which}.`
+    ? `Target ${text} resolves to an address that is not allowed by ${which}.`
     : `Target ${text} is not allowed by ${which}${why}.`;
   return new Refusal(message, {
-    suggestion: `Allowed are ${allowed ? `targets ${allowed}` : 'no targets'}${ports && ` on ports ${ports}`}.`,
+    suggestion: `The rules allow ${allowed ? `targets ${allowed}` : 'no targets'}${ports && ` on ports ${ports}`}.`,
     rule: only?.name,
-    reason: hidden ? `Target ${text}, which means ${address} here, is not allowed by ${which}${why}.` : undefined,
+    reason: hidden ? `Target ${text} resolves to ${address}, which is not allowed by ${which}${why}.` : undefined,
   });
 }
 

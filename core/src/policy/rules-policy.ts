@@ -39,7 +39,7 @@ export class RulesPolicy implements Policy {
 
   async check(identity: Identity, action: Action): Promise<Granted> {
     await this.#owner.check(identity, action);
-    if (!this.#rules) throw new SciStreamError('SCI_BUG', 'The policy is asked before it was read.');
+    if (!this.#rules) throw new SciStreamError('SCI_BUG', 'The policy is not loaded yet.');
     if (action.kind === 'drain') return {};
     if (identity.admin && (action.kind === 'view' || action.kind === 'list' || action.kind === 'release')) return {};
     const rules = this.#rules;

@@ -11,8 +11,8 @@ export const RULED_ACTIONS = ['request', 'hello', 'update', 'release', 'view'] a
 
 const identity = z
   .string()
-  .regex(/^(\*|[^*]+:[^*]+)$/, 'is not an identity: write issuer:subject, such as token:alice, or "*" for everybody');
-const some = <T extends z.ZodType>(item: T) => z.array(item).min(1, 'needs an entry; leave the key out for no limit');
+  .regex(/^(\*|[^*]+:[^*]+)$/, 'is not an identity: write issuer:subject, such as token:alice, or "*" for all callers');
+const some = <T extends z.ZodType>(item: T) => z.array(item).min(1, 'needs an entry; remove the key for no limit');
 
 const rule = z.strictObject({
   name: field.name.optional(),
@@ -28,7 +28,7 @@ const rule = z.strictObject({
       // It would be about nobody, which nobody means.
       const lost = identities.find((one) => one !== '*' && issuers?.every((issuer) => !one.startsWith(`${issuer}:`)));
       if (lost === undefined) return;
-      const message = `is about nobody with ${lost}, which is of none of the issuers: write a rule of its own for it`;
+      const message = `never matches ${lost}, which belongs to none of the issuers: write a separate rule for it`;
       context.addIssue({ code: 'custom', message });
     }),
   actions: some(z.enum(RULED_ACTIONS)).optional(),

@@ -116,7 +116,7 @@ export class MemoryStreamStore implements StreamStore {
 
   #known(uid: string): StreamRecord {
     const known = this.#records.get(uid);
-    if (!known) throw new SciStreamError('SCI_STREAM_NOT_FOUND', `There is no record of stream ${uid}.`);
+    if (!known) throw new SciStreamError('SCI_STREAM_NOT_FOUND', `Stream ${uid} has no record.`);
     return known;
   }
 

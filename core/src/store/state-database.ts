@@ -77,7 +77,7 @@ export class StateDatabase {
       this.#failed = true;
       throw new SciStreamError('SCI_STATE_WRITE', `Cannot write to ${this.level.location}: ${reasonOf(cause)}.`, {
         cause,
-        suggestions: ['Free some space on the disk that holds the key state, and see that it can be written.'],
+        suggestions: ['Free disk space in the state directory (key state) and check that it is writable.'],
       });
     }
   }
@@ -117,23 +117,27 @@ const reasonOf = (error: unknown): string =>
 function openError(directory: string, error: unknown): SciStreamError {
   const cause = error instanceof Error ? error.cause : undefined;
   if (systemCode(cause) === 'LEVEL_LOCKED') {
-    return new SciStreamError('SCI_STATE_LOCKED', `Another process has ${directory} open.`, {
+    return new SciStreamError('SCI_STATE_LOCKED', `Another process uses ${directory}.`, {
       cause: error,
-      suggestions: ['Stop that daemon first, or give this one another directory: --state DIR'],
+      suggestions: ['Stop that daemon first, or use another directory: --state DIR'],
     });
   }
   return new SciStreamError('SCI_STATE_DAMAGED', `Cannot read ${directory}: ${reasonOf(error)}.`, {
     cause: error,
     suggestions: [
-      'Check it: scistream state check --config FILE',
-      `Start without it, which ends the streams it knew of: mv ${directory} ${directory}.damaged`,
+      'Check the state: scistream state check --config FILE',
+      `Or start without it, which ends its streams: mv ${directory} ${directory}.damaged`,
     ],
   });
 }
 
 const newer = (directory: string, found: unknown): SciStreamError =>
-  new SciStreamError('SCI_STATE_NEWER', `${directory} has layout ${String(found)}, this SciStream knows ${SCHEMA}.`, {
-    suggestions: [
-      'Install the version of SciStream that wrote it, or a newer one: npm install -g @scistream/cli@latest',
-    ],
-  });
+  new SciStreamError(
+    'SCI_STATE_NEWER',
+    `${directory} has layout ${String(found)}, but this SciStream supports layout ${SCHEMA}.`,
+    {
+      suggestions: [
+        'Install the version of SciStream that wrote it, or a newer one: npm install -g @scistream/cli@latest',
+      ],
+    },
+  );

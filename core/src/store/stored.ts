@@ -68,10 +68,10 @@ export function whole<T>(schema: z.ZodType, table: string, key: string, value: u
   const [owner = ''] = key.split('!');
   if (result.success && uid.safeParse(owner).success) return value as T;
   const field = result.success ? 'key' : (result.error.issues[0]?.path.join('.') ?? '');
-  throw new SciStreamError('SCI_STATE_DAMAGED', `What is stored as ${quote(key)} in ${table} is damaged: ${field}.`, {
+  throw new SciStreamError('SCI_STATE_DAMAGED', `The record ${quote(key)} in ${table} is damaged: ${field}.`, {
     suggestions: [
-      'Check it: scistream state check --config FILE',
-      'Bring the state directory back from a copy, or start without it, which ends the streams it knew of.',
+      'Check the state: scistream state check --config FILE',
+      'Restore the state directory from a backup, or start without it, which ends its streams.',
     ],
   });
 }
