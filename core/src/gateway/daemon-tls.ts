@@ -40,9 +40,9 @@ export async function mutualTlsServer(
   const server = createSecureServer(await mutualTls(tls), handler);
   server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
     const why = String(socket.authorizationError ?? systemCode(error) ?? error.message);
-    log.info({ error: why }, 'a connection was refused: no certificate of tls.clientCa');
+    log.info({ error: why }, 'connection rejected: no certificate signed by tls.clientCa');
   });
-  server.on('sessionError', (error: Error) => log.debug({ error: error.message }, 'session broke'));
+  server.on('sessionError', (error: Error) => log.debug({ error: error.message }, 'session error'));
   return server;
 }
 

@@ -83,7 +83,7 @@ export class GatewayDaemon {
       await this.#listen(server);
       this.#health.stage = 'serving';
     } catch (error) {
-      await this.stop().catch((failure: unknown) => this.log.error({ error: messageOf(failure) }, 'cannot clean up'));
+      await this.stop().catch((failure: unknown) => this.log.error({ error: messageOf(failure) }, 'cleanup failed'));
       throw error;
     }
     return { address: this.settings.listen };
@@ -128,7 +128,7 @@ export class GatewayDaemon {
 
   async #listen(server: Http2Server | Http2SecureServer): Promise<void> {
     await (this.settings.tls ? listenOn(server, this.settings.listen) : this.#listenHere(server));
-    server.on('error', (error: unknown) => this.log.warn({ error: messageOf(error) }, 'a connection was not accepted'));
+    server.on('error', (error: unknown) => this.log.warn({ error: messageOf(error) }, 'connection not accepted'));
   }
 
   async #listenHere(server: Http2Server | Http2SecureServer): Promise<void> {
@@ -147,7 +147,7 @@ export class GatewayDaemon {
     } catch (error) {
       throw new SciStreamError('SCI_LISTEN_FAILED', `Cannot listen on ${this.#path}: ${messageOf(error)}.`, {
         cause: error,
-        suggestions: ['Set listen to unix:/PATH in a directory that you may write to.'],
+        suggestions: ['Set listen to unix:/PATH in a directory that you can write to.'],
       });
     }
   }
@@ -160,7 +160,7 @@ async function removeStale(path: string): Promise<void> {
     throw error;
   });
   if (!found) return;
-  if (!found.isSocket()) throw new Error('there is a file that is no socket');
+  if (!found.isSocket()) throw new Error('the file exists and is not a socket');
   const socket = connect(path);
   const answer = await once(socket, 'connect').catch(systemCode);
   socket.destroy();

@@ -28,7 +28,7 @@ export function enrolment(state: string, log: Logger, pinned: () => string | und
     if (known !== '') throw refusal(file);
     await writeAtomically(file, id);
     known = id;
-    log.info({ s2cs: id }, 'a control server has taken charge of this gateway');
+    log.info({ s2cs: id }, 'control server enrolled');
   };
   return (next) => async (request) => {
     const id = request.header.get(S2CS_KEY) ?? '';
@@ -56,14 +56,16 @@ async function stored(file: string): Promise<string> {
 const idOf = (who: string): string | undefined => who.split(' ')[0];
 
 const unpinned = (only: string): SciStreamError =>
-  new SciStreamError('SCI_FORBIDDEN', `Only the certificate ${only} may command this data server.`, {
-    suggestions: ['Where the control server has another one now, on the gateway: set s2cs.fingerprint, then SIGHUP.'],
+  new SciStreamError('SCI_FORBIDDEN', `This data server accepts only the control server with certificate ${only}.`, {
+    suggestions: [
+      'If the certificate of the control server has changed, set s2cs.fingerprint on the gateway, then send SIGHUP.',
+    ],
   });
 
 const refusal = (file: string): SciStreamError =>
-  new SciStreamError('SCI_FORBIDDEN', 'Another control server commands this data server.', {
+  new SciStreamError('SCI_FORBIDDEN', 'This data server is enrolled with another control server.', {
     suggestions: [
-      'Give every control server data servers of its own.',
-      `If that one is gone for good, on the gateway: rm ${file}`,
+      'Use separate data servers for each control server.',
+      `If the other control server is permanently gone, run on the gateway: rm ${file}`,
     ],
   });

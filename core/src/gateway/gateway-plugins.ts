@@ -90,7 +90,7 @@ export class GatewayPlugins {
     } catch (error) {
       // Nobody could ever end it. Should its runtime come back, what nobody remembers is removed there.
       if (!hasCode(error, 'SCI_RUNTIME_UNKNOWN')) throw error;
-      this.log.warn({ uid, runtime }, 'forgetting a released stream whose runtime is not known any more');
+      this.log.warn({ uid, runtime }, 'dropping the record of a released stream with an unknown runtime');
     }
   }
 
@@ -117,7 +117,7 @@ export class GatewayPlugins {
       const removed = await Promise.all(all.map((each) => few(() => this.#removeStray(runtime, each))));
       if (removed.every(Boolean)) this.#unswept.delete(id);
     } catch (error) {
-      this.log.error({ runtime: id, error: messageOf(error) }, 'cannot look for left-over instances');
+      this.log.error({ runtime: id, error: messageOf(error) }, 'search for leftover instances failed');
     }
   }
 
@@ -126,12 +126,12 @@ export class GatewayPlugins {
     const { name, labels, status } = instance;
     const uid = labels[LABELS.uid] ?? '';
     if (this.isKnown(uid)) return true;
-    this.log.warn({ instance: name, uid, status }, 'removing a left-over instance');
+    this.log.warn({ instance: name, uid, status }, 'removing a leftover instance');
     try {
       await removeAll(runtime, [instance]);
       return true;
     } catch (error) {
-      const what = 'left-over instance cannot be removed; that is tried again';
+      const what = 'leftover instance not removed, retrying';
       this.log.error({ instance: name, uid, error: messageOf(error) }, what);
       return false;
     }

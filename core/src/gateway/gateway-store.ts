@@ -152,8 +152,8 @@ export class GatewayStore {
       return CredentialsFile.parse(JSON.parse(await readFile(this.#file(uid), 'utf8')));
     } catch {
       // Without the reason: what a parser says may quote what it has read.
-      throw new SciStreamError('SCI_STATE_DAMAGED', `The credentials of stream ${uid} are lost or damaged.`, {
-        suggestions: [`Bring the file back: ${this.#file(uid)}`, `Or release the stream: scistream stream down ${uid}`],
+      throw new SciStreamError('SCI_STATE_DAMAGED', `The credentials of stream ${uid} are missing or damaged.`, {
+        suggestions: [`Restore the file ${this.#file(uid)}`, `Or release the stream: scistream stream down ${uid}`],
       });
     }
   }
@@ -166,7 +166,7 @@ export function repeated(
   kept: GatewayStream,
 ): Omit<Reservation, 'rateEnforced'> {
   if (!isDeepStrictEqual(request, kept.request)) {
-    throw new S2DSException('SCI_STREAM_EXISTS', `Gateway ${gateway} has another stream ${request.uid}.`);
+    throw new S2DSException('SCI_STREAM_EXISTS', `Gateway ${gateway} already has a different stream ${request.uid}.`);
   }
   const { proxy, runtime, listeners } = kept;
   return { gateway, proxy, runtime, listeners };

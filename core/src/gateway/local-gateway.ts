@@ -110,9 +110,9 @@ export class LocalGateway implements Gateway {
   async keep(uids: readonly string[]): Promise<void> {
     const strays = this.#store.entries().filter(([uid]) => !uids.includes(uid));
     for (const [uid] of strays) {
-      this.log.warn({ uid }, 'releasing a stream that the control server does not know');
+      this.log.warn({ uid }, 'releasing a stream unknown to the control server');
       await this.release(uid).catch((error: unknown) => {
-        this.log.error({ uid, error: messageOf(error) }, 'stream could not be released; the next start tries again');
+        this.log.error({ uid, error: messageOf(error) }, 'stream not released, retrying at the next start');
       });
     }
   }
@@ -151,7 +151,7 @@ export class LocalGateway implements Gateway {
       } catch (error) {
         const before = (now: GatewayStream): Change => (now.targets === targets ? { targets: kept.targets } : {});
         await this.#keep(uid, before, ENDING).catch((failure: unknown) => {
-          this.log.debug({ uid, error: messageOf(failure) }, 'old targets went with their stream');
+          this.log.debug({ uid, error: messageOf(failure) }, 'previous targets discarded with their stream');
         });
         throw error;
       }
@@ -249,7 +249,7 @@ export class LocalGateway implements Gateway {
 
   get #store(): GatewayStore {
     if (this.#opened) return this.#opened;
-    throw new S2DSException('SCI_BUG', `Gateway ${this.name} is used before it was opened.`);
+    throw new S2DSException('SCI_BUG', `Gateway ${this.name} is not open yet.`);
   }
 
   #stream(uid: string): Stream {
@@ -290,7 +290,7 @@ export class LocalGateway implements Gateway {
     if (!stream) return [];
     stream.released.abort(new S2DSException('SCI_STREAM_RELEASED', `Stream ${uid} is being released.`));
     const last = await stream.s2ds.status(uid).catch((error: unknown) => {
-      this.log.debug({ uid, error: messageOf(error) }, 'no last counters');
+      this.log.debug({ uid, error: messageOf(error) }, 'final counters not available');
       return undefined;
     });
     await this.#keep(uid, { state: 'releasing' }, ENDING);
@@ -347,7 +347,7 @@ export class LocalGateway implements Gateway {
     const restart = { at: new Date().toISOString(), reason };
     await this.#keep(uid, ({ restarts }) => ({ restarts: restartedOnce(restarts, restart) }), DONE).catch(
       (error: unknown) => {
-        this.log.error({ uid, error: messageOf(error) }, 'restart could not be noted');
+        this.log.error({ uid, error: messageOf(error) }, 'restart not recorded');
       },
     );
     stream.changes.emit('restarts');
@@ -370,15 +370,15 @@ export class LocalGateway implements Gateway {
       return;
     }
     if (!running) {
-      this.log.warn({ uid, proxy: kept.proxy }, 'stream does not run any more and is started again');
+      this.log.warn({ uid, proxy: kept.proxy }, 'stream stopped running, restarting');
       await s2ds.start(request, this.#closing.signal);
       if (kept.state === 'running')
-        await this.#noteRestart(uid, 'It did not run any more when the gateway was started.');
+        await this.#noteRestart(uid, 'The stream was not running when the gateway started.');
     }
     // Also where it runs: the earlier process may have died between the decision and the deed.
     const doubtful = kept.targets.length > 0 && !(running && kept.inForce);
     if (doubtful) await s2ds.updateTargets(uid, kept.targets, this.#closing.signal);
     if (doubtful || kept.state !== 'running') await this.#keep(uid, { state: 'running', inForce: true }, DONE);
-    this.log.info({ uid, proxy: kept.proxy, running }, 'took charge of a stream');
+    this.log.info({ uid, proxy: kept.proxy, running }, 'stream recovered');
   }
 }

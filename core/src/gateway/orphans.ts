@@ -33,7 +33,7 @@ export class Orphans {
    * @param adopt Takes charge of it; called until it does not reject.
    */
   add(uid: string, reason: unknown, adopt: () => Promise<void>): void {
-    this.log.error({ uid, error: messageOf(reason) }, 'cannot take charge of a stream yet');
+    this.log.error({ uid, error: messageOf(reason) }, 'stream not recovered yet');
     const stop = new AbortController();
     const signal = AbortSignal.any([stop.signal, this.closing]);
     const over = this.#retry(uid, adopt, signal).then(
@@ -66,12 +66,12 @@ export class Orphans {
       return new S2DSException(cause.code, cause.message, { cause, suggestions: cause.suggestions });
     return new S2DSException(
       'SCI_RUNTIME_UNREACHABLE',
-      `Nobody has charge of stream ${uid} since the start: ${messageOf(cause)}`,
+      `Stream ${uid} has not been recovered since the daemon started: ${messageOf(cause)}`,
       {
         cause,
         suggestions: [
-          'See the log of the daemon, and try again when the runtime is back.',
-          'If it never comes back, remove its plugin, restart the daemon, and release the stream.',
+          'See the log of the daemon, and try again when the runtime is available.',
+          'If the runtime is permanently gone, remove its plugin, restart the daemon, and release the stream.',
         ],
       },
     );
@@ -92,7 +92,7 @@ export class Orphans {
         const orphan = this.#orphans.get(uid);
         if (!orphan || messageOf(error) === messageOf(orphan.reason)) continue;
         orphan.reason = error;
-        this.log.error({ uid, error: messageOf(error) }, 'still cannot take charge of a stream');
+        this.log.error({ uid, error: messageOf(error) }, 'stream still not recovered');
       }
     }
   }

@@ -67,12 +67,16 @@ async function serveProbe(server: Server, challenge: string, lifeMs: number, sig
  */
 export async function runProbe(address: Address, challenge: string): Promise<number> {
   const failed = (why: string): S2DSException =>
-    new S2DSException('SCI_VERIFY_FAILED', `The way to ${formatAddress(address)} does not work: ${why}.`, {
-      suggestions: ["Let the other gateway's port range through the firewalls between the two gateways."],
+    new S2DSException('SCI_VERIFY_FAILED', `The path to ${formatAddress(address)} does not work: ${why}.`, {
+      suggestions: ['Allow the port range of the other gateway in the firewalls between the gateways.'],
     });
   const socket = connect({ ...address, noDelay: true }).on('error', () => undefined);
   try {
-    await within(once(socket, 'connect'), CONNECT_TIMEOUT_MS, () => new Error(`no answer in ${CONNECT_TIMEOUT_MS} ms`));
+    await within(
+      once(socket, 'connect'),
+      CONNECT_TIMEOUT_MS,
+      () => new Error(`no answer within ${CONNECT_TIMEOUT_MS} ms`),
+    );
     const sent = performance.now();
     socket.write(challenge.slice(0, HALF));
     const answer = await within(
@@ -81,7 +85,7 @@ export async function runProbe(address: Address, challenge: string): Promise<num
       () => new Error('connected, but no answer'),
     );
     const roundTripMs = performance.now() - sent;
-    if (!equal(answer, challenge.slice(HALF))) throw new Error('somebody else answered');
+    if (!equal(answer, challenge.slice(HALF))) throw new Error('another program answered');
     return roundTripMs;
   } catch (error) {
     throw failed(messageOf(error));
@@ -98,12 +102,16 @@ export async function tryConnect(address: Address, holdMs: number, signal?: Abor
   const socket = connect(address).on('error', () => undefined);
   const begun = performance.now();
   try {
-    await within(once(socket, 'connect'), CONNECT_TIMEOUT_MS, () => new Error(`no answer in ${CONNECT_TIMEOUT_MS} ms`));
+    await within(
+      once(socket, 'connect'),
+      CONNECT_TIMEOUT_MS,
+      () => new Error(`no answer within ${CONNECT_TIMEOUT_MS} ms`),
+    );
     const roundTripMs = performance.now() - begun;
     socket.resume();
     if (holdMs > 0) {
       const closed = once(socket, 'close', signal ? { signal } : {});
-      await within(closed, holdMs, () => new Error('held long enough')).catch(() => undefined);
+      await within(closed, holdMs, () => new Error('probe deadline expired')).catch(() => undefined);
     }
     return { address, roundTripMs };
   } catch (error) {
@@ -120,7 +128,7 @@ function readExactly(socket: Socket, length: number): Promise<string> {
       text += chunk;
       if (text.length >= length) resolve(text);
     });
-    socket.once('close', () => reject(new Error('closed before it answered')));
+    socket.once('close', () => reject(new Error('closed before an answer')));
   });
 }
 

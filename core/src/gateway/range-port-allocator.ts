@@ -124,11 +124,11 @@ export class RangePortAllocator implements PortAllocator {
     const leased = this.#leases.size - got;
     return new S2DSException(
       'SCI_PORTS_EXHAUSTED',
-      `${count} ports were asked for, but of the ${this.#size} ports ${first}-${last} ${leased} are leased to streams and ${taken} are used by others.`,
+      `${count} ports were requested, but of the ${this.#size} ports ${first}-${last} ${leased} are leased to streams and ${taken} are used by other programs.`,
       {
         suggestions: [
           'Release streams that are no longer needed: scistream stream ls',
-          'Widen the range: key gateways[].ports',
+          'Extend the port range: key gateways[].ports',
         ],
       },
     );
@@ -155,10 +155,10 @@ class LocalListener implements ReservedListener {
     } catch (cause) {
       this.#socket = undefined;
       if (systemCode(cause) !== 'EADDRINUSE') throw bindError(host, port, cause);
-      const message = `Port ${port} of ${host} is used by somebody else now.`;
+      const message = `Another program uses port ${port} of ${host}.`;
       throw new S2DSException('SCI_PORT_TAKEN', message, {
         cause,
-        suggestions: ['Release the stream and make it again.'],
+        suggestions: ['Release the stream and create it again.'],
       });
     }
   }
@@ -194,7 +194,7 @@ function bindError(host: string, port: number, error: unknown): S2DSException {
   const suggestions =
     code === 'EACCES'
       ? ['Use ports from 1024 up: key gateways[].ports']
-      : ['Set wan and lan of the gateway to addresses of this machine (ip address show lists them).'];
+      : ['Set wan and lan of the gateway to addresses of this machine; list them with: ip -brief address'];
   return new S2DSException('SCI_LISTENER_ADDRESS', `Cannot listen on ${host} port ${port}: ${code}.`, {
     suggestions,
     cause: error,

@@ -16,7 +16,7 @@ export async function probeTarget(
   // A gateway that connects wherever a client says would be a port scanner.
   if (!targets.some(({ host }) => host === address.host)) {
     const where = formatAddress(address);
-    throw new S2DSException('SCI_FORBIDDEN', `${where} is on no host that is a target of stream ${uid}.`);
+    throw new S2DSException('SCI_FORBIDDEN', `${where} is not on the host of a target of stream ${uid}.`);
   }
   return await runProbe(address, challenge);
 }

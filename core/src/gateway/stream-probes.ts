@@ -58,7 +58,7 @@ export class StreamProbes {
     } catch (error) {
       await this.ports.release(lease);
       if (systemCode(error) !== 'EADDRINUSE') throw error;
-      throw new S2DSException('SCI_PORT_TAKEN', `Somebody took the port of a probe on ${this.host}.`, {
+      throw new S2DSException('SCI_PORT_TAKEN', `Another program took the port of a probe on ${this.host}.`, {
         cause: error,
         suggestions: ['Try again.'],
       });

@@ -20,16 +20,16 @@ export function mustSupport(proxy: string, supports: S2DSCapabilities, { transpo
   if (tls && (!supports.tls || transport === 'udp')) {
     throw unsupported(
       `cannot encrypt ${transport.toUpperCase()}`,
-      'Ask for --encryption none, where both facilities allow it.',
+      'Use --encryption none, if both facilities allow it.',
     );
   }
   if (sources && !supports.sources) {
     throw unsupported(
-      `cannot keep out who comes from elsewhere than ${sources.join(', ')}`,
-      'The policy of this facility wants that: use --proxy relay, haproxy or nginx where programs have the network of the host.',
+      `cannot restrict connections to ${sources.join(', ')}`,
+      'The policy of this facility requires it: use --proxy relay, haproxy or nginx in a runtime with host networking.',
     );
   }
   if (!tls && supports.plain === false) {
-    throw unsupported('carries encrypted streams only', 'Use --encryption tls, or another proxy.');
+    throw unsupported('carries only encrypted streams', 'Use --encryption tls, or another proxy.');
   }
 }

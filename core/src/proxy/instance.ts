@@ -107,7 +107,7 @@ export async function waitReady(
 ): Promise<void> {
   const done = new AbortController();
   const ended = runtime.exited(ref, done.signal).then((state) => {
-    throw new Error(`ended while it was starting (${state.exit ?? 'unknown reason'})`);
+    throw new Error(`exited during startup (${state.exit ?? 'unknown reason'})`);
   });
   const becomes = poll(
     // What it once said in its log, it also said when it has died since.
@@ -117,7 +117,7 @@ export async function waitReady(
       intervalMs: 2,
       signal: signal ? AbortSignal.any([signal, done.signal]) : done.signal,
     },
-    (cause) => new Error(`did not become ready in ${READY_TIMEOUT_MS} ms`, { cause }),
+    (cause) => new Error(`did not become ready within ${READY_TIMEOUT_MS} ms`, { cause }),
   );
   try {
     await Promise.race([becomes, ended]);
@@ -134,7 +134,7 @@ export async function waitReady(
 /** The end of a sentence that says why a program ended: its last lines, if it left any. */
 export async function lastWords(runtime: ContainerRuntime, ref: ContainerRef): Promise<string> {
   const log = (await runtime.logs(ref, LOG_LINES).catch(messageOf)).trim();
-  return log ? `. Its last words:\n${log}` : '.';
+  return log ? `. Its last output:\n${log}` : '.';
 }
 
 /** Opens a connection and closes it. Rejects when nobody accepts. */

@@ -82,7 +82,7 @@ export abstract class ProxyContainer implements S2DS {
   start(request: S2DSRequest, signal?: AbortSignal): Promise<void> {
     return this.#lock.run(request.uid, async () => {
       if (this.#streams.has(request.uid)) {
-        throw new S2DSException('SCI_STREAM_EXISTS', `Stream ${request.uid} is running on ${this.id} already.`);
+        throw new S2DSException('SCI_STREAM_EXISTS', `Stream ${request.uid} is already running on ${this.id}.`);
       }
       mustSupport(this.id, this.supports, request);
       const shards = split(request.listeners, Math.max(1, this.instances(request)));
@@ -137,7 +137,7 @@ export abstract class ProxyContainer implements S2DS {
       } catch (error) {
         for (const outcome of await Promise.allSettled(before.map((instance) => this.#apply(live, instance)))) {
           if (outcome.status === 'rejected')
-            this.context.log.error({ uid, error: messageOf(outcome.reason) }, 'old targets could not be set again');
+            this.context.log.error({ uid, error: messageOf(outcome.reason) }, 'previous targets not restored');
         }
         throw live.supervision.error ?? error;
       }
@@ -253,11 +253,11 @@ export abstract class ProxyContainer implements S2DS {
     const { exitCode, stdout, stderr } = await this.context.runtime.exec(ref, command, CHECK_TIMEOUT_MS);
     if (exitCode === 0) return;
     if (exitCode === COMMAND_NOT_FOUND) {
-      throw new S2DSException('SCI_EXECUTABLE_NOT_FOUND', `The program of ${this.id} is not there: ${stderr.trim()}`, {
+      throw new S2DSException('SCI_EXECUTABLE_NOT_FOUND', `The program of ${this.id} is missing: ${stderr.trim()}`, {
         suggestions: [`Install it, or correct proxies.${this.id}.executable in the configuration of the gateway.`],
       });
     }
-    throw new S2DSException('SCI_PROXY_CONFIG_INVALID', `${this.id} refuses ${config}: ${(stderr || stdout).trim()}`, {
+    throw new S2DSException('SCI_PROXY_CONFIG_INVALID', `${this.id} rejects ${config}: ${(stderr || stdout).trim()}`, {
       suggestions: [`Check the options under proxies.${this.id} in the configuration of the gateway.`],
     });
   }
@@ -289,7 +289,7 @@ export abstract class ProxyContainer implements S2DS {
   /** After a failure, which is what the caller must hear of. What stays is found and removed at the next start. */
   async #discard(ref: ContainerRef): Promise<void> {
     await this.#remove(ref).catch((error: unknown) => {
-      this.context.log.error({ instance: ref.name, error: messageOf(error) }, 'instance could not be removed');
+      this.context.log.error({ instance: ref.name, error: messageOf(error) }, 'instance not removed');
     });
   }
 
@@ -298,7 +298,7 @@ export abstract class ProxyContainer implements S2DS {
     const ends = instances.map(({ ref }) => this.context.runtime.stop(ref, STOP_GRACE_MS));
     for (const outcome of await Promise.allSettled(ends)) {
       if (outcome.status === 'rejected')
-        this.context.log.error({ error: messageOf(outcome.reason) }, 'instance could not be ended');
+        this.context.log.error({ error: messageOf(outcome.reason) }, 'instance not stopped');
     }
   }
 
@@ -314,7 +314,7 @@ export abstract class ProxyContainer implements S2DS {
   #live(uid: string): Live {
     const live = this.#streams.get(uid);
     if (live) return live;
-    throw new S2DSException('SCI_STREAM_NOT_FOUND', `No stream ${uid} runs on ${this.id}.`);
+    throw new S2DSException('SCI_STREAM_NOT_FOUND', `Stream ${uid} is not running on ${this.id}.`);
   }
 }
 

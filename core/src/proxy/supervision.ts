@@ -89,7 +89,7 @@ export class Supervision {
 
   /** Starts an instance again that had ended before anybody watched it. */
   lost(index: number, state: ContainerState): void {
-    void this.#revive(index, state, 'did not run any more when the gateway was started');
+    void this.#revive(index, state, 'was not running when the gateway started');
   }
 
   /** Whether an instance does not run, and gets its present targets when it is started again. */
@@ -116,10 +116,10 @@ export class Supervision {
         const state = await this.context.runtime.exited(ref, signal);
         if (signal.aborted) return;
         // One that runs after all is left alone: its connections would end with it.
-        if (state.status !== 'running') return await this.#revive(index, state, 'ended by itself');
+        if (state.status !== 'running') return await this.#revive(index, state, 'exited unexpectedly');
       } catch (error) {
         if (signal.aborted) return;
-        this.context.log.error({ uid: this.stream.uid, error: messageOf(error) }, 'cannot watch proxy, trying again');
+        this.context.log.error({ uid: this.stream.uid, error: messageOf(error) }, 'proxy watch failed, retrying');
       }
       await sleep(WATCH_AGAIN_MS, undefined, { signal, ref: false }).catch(() => undefined);
     }
@@ -139,7 +139,7 @@ export class Supervision {
       await alone(async () => void (error = await this.#startAgain(index, attempts)));
       if (error === undefined || signal.aborted) break;
       if (obstacle !== (obstacle = messageOf(error)))
-        log.warn({ uid, proxy, error: obstacle }, 'proxy cannot be started again yet');
+        log.warn({ uid, proxy, error: obstacle }, 'proxy restart failed, retrying');
       // Without the lock: who wants something else of the stream need not wait until its runtime is back.
       await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
     }
@@ -163,7 +163,7 @@ export class Supervision {
         break;
       } catch (error) {
         if (isObstacle(error)) return error;
-        attempts.why = died(uid, `${proxy} ${attempts.what} and cannot be started again: ${messageOf(error)}`, error);
+        attempts.why = died(uid, `${proxy} ${attempts.what} and cannot be restarted: ${messageOf(error)}`, error);
         attempts.counted = false;
       }
     }
@@ -174,7 +174,7 @@ export class Supervision {
   async #pause(index: number, why: S2DSException): Promise<void> {
     this.context.log.warn(
       { uid: this.stream.uid, proxy: this.stream.proxy, error: why.message },
-      'proxy ended by itself',
+      'proxy exited unexpectedly',
     );
     const now = performance.now();
     const deaths = [...(this.#deaths.get(index) ?? []).filter((death) => death > now - WINDOW_MS), now];
@@ -192,5 +192,5 @@ export class Supervision {
 const died = (uid: string, message: string, cause?: unknown): S2DSException =>
   new S2DSException('SCI_PROXY_DIED', message, {
     cause,
-    suggestions: [`Release the stream and make it again: scistream stream down ${uid}`],
+    suggestions: [`Release the stream and create it again: scistream stream down ${uid}`],
   });

@@ -15,9 +15,9 @@ export async function resolveTargets(request: S2DSRequest, targets: readonly Add
   if (targets.length === 0 || targets.length > request.listeners.length * 64) {
     throw new S2DSException(
       'SCI_TARGETS_INVALID',
-      `${targets.length} targets for ${request.listeners.length} listeners.`,
+      `${targets.length} targets are not valid for ${request.listeners.length} listeners.`,
       {
-        suggestions: ['Give at least one target, at best one per listener.'],
+        suggestions: ['Give at least one target, ideally one per listener.'],
       },
     );
   }
@@ -32,15 +32,15 @@ export async function resolveTargets(request: S2DSRequest, targets: readonly Add
   );
   const nobody = resolved.find(({ host }) => host === '0.0.0.0' || host === '::');
   if (nobody) {
-    throw new S2DSException('SCI_ADDRESS_INVALID', `Target ${formatAddress(nobody)} is no address to connect to.`, {
-      suggestions: ['Give the address where the application listens, for example 10.0.1.5:5001.'],
+    throw new S2DSException('SCI_ADDRESS_INVALID', `Target ${formatAddress(nobody)} is not an address to connect to.`, {
+      suggestions: ['Give the listen address of the application, for example 10.0.1.5:5001.'],
     });
   }
   const own = new Set(request.listeners.map(({ address }) => formatAddress(address)));
   const loop = resolved.find((target) => own.has(formatAddress(target)));
   if (loop) {
     throw new S2DSException('SCI_TARGETS_INVALID', `Target ${formatAddress(loop)} is the stream's own listener.`, {
-      suggestions: ['Give the address where the application (or the other gateway) listens.'],
+      suggestions: ['Give the listen address of the application or of the other gateway.'],
     });
   }
   return request.listeners.flatMap((_, i) => resolved[i % resolved.length] ?? []);

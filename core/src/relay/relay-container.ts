@@ -132,10 +132,14 @@ export class RelayContainer extends ProxyContainer {
       async () => (await this.#follows(instance)) || undefined,
       { timeoutMs: CONTROL_TIMEOUT_MS, intervalMs: 20 },
       (cause) =>
-        new S2DSException('SCI_PROXY_COMMAND_FAILED', `The relay did not follow in ${CONTROL_TIMEOUT_MS} ms.`, {
-          cause,
-          suggestions: ['See the log of the instance.'],
-        }),
+        new S2DSException(
+          'SCI_PROXY_COMMAND_FAILED',
+          `The relay did not apply the targets within ${CONTROL_TIMEOUT_MS} ms.`,
+          {
+            cause,
+            suggestions: ['See the log of the instance.'],
+          },
+        ),
     );
   }
 
@@ -161,7 +165,7 @@ export class RelayContainer extends ProxyContainer {
     const late = (): S2DSException =>
       new S2DSException(
         'SCI_PROXY_NOT_READY',
-        `The relay did not answer ${quote(request.cmd)} in ${CONTROL_TIMEOUT_MS} ms.`,
+        `The relay did not answer ${quote(request.cmd)} within ${CONTROL_TIMEOUT_MS} ms.`,
       );
     let socket: Duplex | undefined;
     try {
@@ -170,12 +174,12 @@ export class RelayContainer extends ProxyContainer {
       const [line] = (await within(once(createInterface(socket), 'line'), CONTROL_TIMEOUT_MS, late)) as [string];
       const reply = JSON.parse(line) as ControlReply;
       if (!reply.ok)
-        throw new S2DSException('SCI_PROXY_COMMAND_FAILED', `The relay refused ${request.cmd}: ${reply.error}`);
+        throw new S2DSException('SCI_PROXY_COMMAND_FAILED', `The relay rejected ${request.cmd}: ${reply.error}`);
       return reply;
     } catch (error) {
       throw S2DSException.is(error)
         ? error
-        : new S2DSException('SCI_PROXY_NOT_READY', `The relay: ${messageOf(error)}`, { cause: error });
+        : new S2DSException('SCI_PROXY_NOT_READY', `The relay does not answer: ${messageOf(error)}`, { cause: error });
     } finally {
       socket?.destroy();
     }

@@ -16,7 +16,7 @@ export class Sources {
       const [address = '', prefix = ''] = network.split('/');
       const family = isIP(address);
       if (family === 0 || !/^\d{1,3}$/.test(prefix) || Number(prefix) > (family === 4 ? 32 : 128)) {
-        throw new Error(`${JSON.stringify(network).slice(0, 100)} is no network`);
+        throw new Error(`${JSON.stringify(network).slice(0, 100)} is not a network`);
       }
       if (family === 4) this.#four.addSubnet(address, Number(prefix), 'ipv4');
       else this.#six.addSubnet(address, Number(prefix), 'ipv6');

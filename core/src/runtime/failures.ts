@@ -5,7 +5,7 @@ export function failed(message: string, cause?: unknown): S2DSException {
   const why = cause === undefined ? '' : `: ${messageOf(cause)}`;
   const suggestions =
     systemCode(cause) === 'ENOSPC'
-      ? ['Free some space on the disk that holds the key state.']
+      ? ['Free disk space in the state directory (key state).']
       : ['See the log of the daemon.'];
   return new S2DSException('SCI_RUNTIME_FAILED', `${message}${why}.`, { cause, suggestions });
 }
@@ -15,9 +15,6 @@ export function executableError(executable: string, error: unknown): S2DSExcepti
   if (systemCode(error) !== 'ENOENT') return failed(`Cannot run ${executable}`, error);
   return new S2DSException('SCI_EXECUTABLE_NOT_FOUND', `The program ${executable} is not installed on this gateway.`, {
     cause: error,
-    suggestions: [
-      `Install it, for example: apt-get install ${executable}`,
-      'Or use --proxy relay, which needs nothing installed.',
-    ],
+    suggestions: [`Install it: apt-get install ${executable}`, 'Or use --proxy relay, which needs no other program.'],
   });
 }

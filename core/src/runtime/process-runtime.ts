@@ -65,7 +65,7 @@ export class ProcessRuntime implements ContainerRuntime {
     await makeDirectory(this.#directory).catch((error: unknown) => {
       throw new S2DSException('SCI_RUNTIME_UNREACHABLE', `Cannot write to ${this.#directory}: ${messageOf(error)}`, {
         cause: error,
-        suggestions: ['Set the key state to a directory that the daemon may write to.'],
+        suggestions: ['Set the key state to a directory that the daemon can write to.'],
       });
     });
     await (this.#cleared ??= this.#clear());
@@ -105,7 +105,7 @@ export class ProcessRuntime implements ContainerRuntime {
       const found = await identify(pid).catch((error: unknown) => {
         // Nobody would ever find it again.
         child.kill('SIGKILL');
-        throw failed(`Cannot look at the process of ${ref.name}`, error);
+        throw failed(`Cannot inspect the process of ${ref.name}`, error);
       });
       // One that has ended already has no start time any more, but it was started.
       const process = found ?? { pid, startTime: '' };
@@ -195,7 +195,7 @@ export class ProcessRuntime implements ContainerRuntime {
   async signal(ref: ContainerRef, signal: NodeJS.Signals): Promise<void> {
     const record = await this.#readRecord(ref);
     if (!record?.process || !(await this.#lives(ref, record.process))) {
-      throw new S2DSException('SCI_PROXY_DIED', `${ref.name} does not run, so ${signal} cannot reach it.`);
+      throw new S2DSException('SCI_PROXY_DIED', `${ref.name} is not running, so ${signal} was not sent.`);
     }
     process.kill(record.process.pid, signal);
   }
@@ -224,7 +224,7 @@ export class ProcessRuntime implements ContainerRuntime {
         if (state.status !== 'running') return state;
       } catch (error) {
         signal.throwIfAborted();
-        this.#log.debug({ instance: ref.name, error: messageOf(error) }, 'cannot look at an instance, trying again');
+        this.#log.debug({ instance: ref.name, error: messageOf(error) }, 'instance check failed, retrying');
       }
       await sleep(RETRY_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
     }
@@ -233,7 +233,7 @@ export class ProcessRuntime implements ContainerRuntime {
   /** @throws SCI_RUNTIME_FAILED when the system does not tell */
   #lives({ name }: ContainerRef, process: ProcessIdentity): Promise<boolean> {
     return isAlive(process).catch((error: unknown) => {
-      throw failed(`Cannot look at the process of ${name}`, error);
+      throw failed(`Cannot inspect the process of ${name}`, error);
     });
   }
 
@@ -247,14 +247,10 @@ export class ProcessRuntime implements ContainerRuntime {
         await make();
       });
     } catch (error) {
-      if (systemCode(error) !== 'EEXIST') throw failed(`Cannot make the directory of ${ref.name}`, error);
-      throw new S2DSException(
-        'SCI_CONTAINER_CONFLICT',
-        `An instance ${ref.name} exists already in ${this.#directory}.`,
-        {
-          suggestions: ['Release the stream it belongs to, or restart the daemon, which removes what nobody owns.'],
-        },
-      );
+      if (systemCode(error) !== 'EEXIST') throw failed(`Cannot create the directory of ${ref.name}`, error);
+      throw new S2DSException('SCI_CONTAINER_CONFLICT', `Instance ${ref.name} already exists in ${this.#directory}.`, {
+        suggestions: ['Release its stream, or restart the daemon, which removes instances without a stream.'],
+      });
     }
   }
 
@@ -269,10 +265,10 @@ export class ProcessRuntime implements ContainerRuntime {
     for (const name of names.filter((each) => INSTANCE_NAME.test(each))) {
       try {
         if (!(await this.#isAbandoned({ name }))) continue;
-        this.#log.warn({ instance: name }, 'removing what is left of an instance');
+        this.#log.warn({ instance: name }, 'removing remains of an instance');
         await this.remove({ name });
       } catch (error) {
-        this.#log.error({ instance: name, error: messageOf(error) }, 'what is left of an instance cannot be removed');
+        this.#log.error({ instance: name, error: messageOf(error) }, 'remains of an instance not removed');
       }
     }
   }
@@ -283,7 +279,7 @@ export class ProcessRuntime implements ContainerRuntime {
     if (await gone()) return;
     kill(process.pid, signal);
     await poll(gone, { timeoutMs: graceMs, intervalMs: 5 }, () => new Error('still running')).catch(() => {
-      this.#log.warn({ instance: ref.name, graceMs }, 'instance did not end when asked, killing it');
+      this.#log.warn({ instance: ref.name, graceMs }, 'instance did not stop, killing it');
     });
   }
 
@@ -306,7 +302,7 @@ export class ProcessRuntime implements ContainerRuntime {
       return (pids.length === 0 && !(first && (await isAlive(first)))) || undefined;
     };
     await poll(none, { timeoutMs: KILL_TIMEOUT_MS, intervalMs: 5 }, (cause) =>
-      failed(`Some process of ${ref.name} cannot be killed`, cause),
+      failed(`Cannot kill all processes of ${ref.name}`, cause),
     );
   }
 
@@ -318,7 +314,7 @@ export class ProcessRuntime implements ContainerRuntime {
 
   #path(ref: ContainerRef, file = '.'): string {
     if (!NAME.test(ref.name) || !/^[\w.-]+$/.test(file))
-      throw failed(`${ref.name}/${file} is no name of an instance or file`);
+      throw failed(`${ref.name}/${file} is not a valid instance or file name`);
     return join(this.#directory, ref.name, file);
   }
 
@@ -328,7 +324,7 @@ export class ProcessRuntime implements ContainerRuntime {
     } catch (error) {
       if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return undefined;
       if (error instanceof SyntaxError) {
-        this.#log.warn({ instance: ref.name }, 'record cannot be read; remove the directory of the instance by hand');
+        this.#log.warn({ instance: ref.name }, 'record not readable, remove the directory of the instance manually');
         return undefined;
       }
       throw failed(`Cannot read the record of ${ref.name}`, error);
