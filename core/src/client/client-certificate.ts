@@ -17,20 +17,20 @@ export function readClientCertificate({ cert, key }: ClientCertificate): {
     try {
       return readFileSync(file, 'utf8');
     } catch (cause) {
-      throw invalid(`${file} cannot be read (${systemCode(cause) ?? messageOf(cause)})`, cause);
+      throw invalid(`cannot read ${file} (${systemCode(cause) ?? messageOf(cause)})`, cause);
     }
   };
   const pair = { cert: read(cert), key: read(key) };
   try {
     createSecureContext(pair);
   } catch (cause) {
-    throw invalid(`${cert} and ${key} are no certificate and its unencrypted key: ${messageOf(cause)}`, cause);
+    throw invalid(`${cert} and ${key} are not a certificate and its unencrypted key: ${messageOf(cause)}`, cause);
   }
   return pair;
 }
 
 const invalid = (why: string, cause: unknown): SciStreamError =>
-  new SciStreamError('SCI_CERTIFICATE_INVALID', `The client certificate cannot be used: ${why}.`, { cause });
+  new SciStreamError('SCI_CERTIFICATE_INVALID', `The client certificate is not usable: ${why}.`, { cause });
 
 /**
  * Connects once more, without sending anything but the certificate, and waits for what the server does: one that takes it
@@ -62,21 +62,21 @@ function refused(endpoint: Endpoint, { cert }: ConnectionOptions, how: string): 
     const when = new Date(validTo).toISOString();
     return new SciStreamError(
       'SCI_CERTIFICATE_EXPIRED',
-      `${where} refuses the client certificate, which ended ${when}.`,
+      `${where} rejects the client certificate, which expired at ${when}.`,
       {
-        suggestions: ['Have it renewed by whoever made it: scistream cert renew FILE'],
+        suggestions: ['Ask its issuer to renew it: scistream cert renew FILE'],
       },
     );
   }
-  return new SciStreamError('SCI_CERTIFICATE_UNTRUSTED', `${where} refuses the client certificate (${how}).`, {
-    suggestions: ['Ask its operator which CA signs the certificates of clients.'],
+  return new SciStreamError('SCI_CERTIFICATE_UNTRUSTED', `${where} rejects the client certificate (${how}).`, {
+    suggestions: ['Ask its operator which CA signs client certificates.'],
   });
 }
 
 const missing = ({ address }: Endpoint): SciStreamError =>
   new SciStreamError(
     'SCI_CERTIFICATE_MISSING',
-    `Control server ${formatAddress(address)} wants a client certificate.`,
+    `Control server ${formatAddress(address)} requires a client certificate.`,
     {
       suggestions: ['Set facilities.<name>.cert and .key, or give --cert FILE --key FILE.'],
     },

@@ -58,7 +58,7 @@ export class ControlClient {
     this.endpoint = endpoint;
     this.#sessions = new VerifiedSessions(endpoint);
     if (endpoint.token && exposesToken(endpoint)) {
-      log.warn({ s2cs: formatAddress(endpoint.address) }, 'the token travels in plain text');
+      log.warn({ s2cs: formatAddress(endpoint.address) }, 'token sent in plain text');
     }
     const interceptors = endpoint.token ? [authorization(endpoint.token, serverOf(endpoint))] : [];
     const transport = createGrpcTransport({
@@ -269,8 +269,8 @@ async function readToken(source: TokenSource, server: string): Promise<string> {
   const token = 'env' in source ? process.env[source.env]?.trim() : (await readTokenFile(source.file)).trim();
   if (token && /^[\x21-\x7e]+$/.test(token)) return token;
   const where = 'env' in source ? `environment variable ${source.env}` : `file ${source.file}`;
-  throw new SciStreamError('SCI_UNAUTHENTICATED', `There is no token in ${where}.`, {
-    suggestions: ['Put the token there, on one line, and try again.'],
+  throw new SciStreamError('SCI_UNAUTHENTICATED', `No token in ${where}.`, {
+    suggestions: ['Put the token there on one line and try again.'],
   });
 }
 
@@ -280,7 +280,7 @@ async function readTokenFile(file: string): Promise<string> {
   } catch (cause) {
     throw new SciStreamError(
       'SCI_UNAUTHENTICATED',
-      `The token file ${file} cannot be read (${systemCode(cause) ?? 'unknown'}).`,
+      `Cannot read the token file ${file} (${systemCode(cause) ?? 'unknown error'}).`,
       { cause },
     );
   }

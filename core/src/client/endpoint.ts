@@ -62,16 +62,12 @@ function addressOf(hostPort: string, text: string, names: readonly string[]): Ad
   } catch (cause) {
     const known =
       names.length > 0
-        ? `Known facilities: ${names.join(', ')}.`
-        : 'No facilities are configured: name the file that has them with --config.';
-    throw new SciStreamError(
-      'SCI_FACILITY_UNKNOWN',
-      `${quote(text)} is neither a facility of the configuration nor host:port.`,
-      {
-        cause,
-        suggestions: [known, 'Write host:port or host:port#sha256:… for a server that is not in the configuration.'],
-      },
-    );
+        ? `Use a configured facility: ${names.join(', ')}.`
+        : 'No facilities are configured. Pass the file that defines them: --config FILE';
+    throw new SciStreamError('SCI_FACILITY_UNKNOWN', `${quote(text)} is neither a configured facility nor host:port.`, {
+      cause,
+      suggestions: [known, 'Write host:port or host:port#sha256:… for a server that is not in the configuration.'],
+    });
   }
 }
 
@@ -87,8 +83,8 @@ function toEndpoint(facility: string, address: Address, settings: TrustSettings)
 function toTrust(facility: string, { ca, fingerprint, insecure }: TrustSettings): Trust {
   const given = [ca && 'ca', fingerprint && 'fingerprint', insecure && 'insecure'].filter(Boolean);
   if (given.length > 1) {
-    throw new SciStreamError('SCI_USAGE', `${facility} has ${given.join(' and ')}; only one of them can hold.`, {
-      suggestions: ['Keep the fingerprint or the CA file and leave the rest out.'],
+    throw new SciStreamError('SCI_USAGE', `${facility} has ${given.join(' and ')}, which exclude each other.`, {
+      suggestions: ['Keep either the fingerprint or the CA file.'],
     });
   }
   if (ca) return { kind: 'ca', file: ca };
@@ -120,7 +116,7 @@ function clientCertificate(facility: string, { cert, key, insecure }: TrustSetti
   if (cert !== undefined && key !== undefined && !insecure) return { cert, key };
   const why = insecure ? 'a client certificate, but no TLS' : `a ${cert === undefined ? 'key' : 'certificate'} only`;
   throw new SciStreamError('SCI_USAGE', `${facility} has ${why}.`, {
-    suggestions: ['Give both, certificate and key, and leave out insecure.'],
+    suggestions: ['Give both certificate and key, and remove insecure.'],
   });
 }
 

@@ -65,10 +65,7 @@ export class Journal {
     } catch (error) {
       if (systemCode(error) === 'ENOENT') return undefined;
       if (systemCode(error)) throw error;
-      this.#log.warn(
-        { file: this.#path(uid), error: messageOf(error) },
-        'journal entry cannot be read and is passed over',
-      );
+      this.#log.warn({ file: this.#path(uid), error: messageOf(error) }, 'unreadable journal entry skipped');
       return undefined;
     }
   }
@@ -91,7 +88,7 @@ export class Journal {
     try {
       await this.#drop(uid, sides);
     } catch (error) {
-      this.#log.warn({ file, error: messageOf(error) }, 'journal entry cannot be removed');
+      this.#log.warn({ file, error: messageOf(error) }, 'journal entry not removed');
     }
   }
 
@@ -128,7 +125,7 @@ export class Journal {
   }
 
   readonly #unreadable = (error: unknown): undefined => {
-    this.#log.warn({ directory: this.#dir, error: messageOf(error) }, 'what this user has made cannot be read');
+    this.#log.warn({ directory: this.#dir, error: messageOf(error) }, 'journal of this user not readable');
   };
 
   #path(uid: string): string {

@@ -88,8 +88,8 @@ export function toPlan(options: SideOptions & GatewayOptions, producers: readonl
   const { connections = Math.max(1, producer.length) } = options;
   if (encryption === 'tls' && transport === 'udp') throw noEncryption();
   if (!Number.isSafeInteger(connections) || connections < 1) {
-    throw new SciStreamError('SCI_CONNECTIONS_INVALID', `${connections} is not a number of connections.`, {
-      suggestions: ['Give a whole number from 1.'],
+    throw new SciStreamError('SCI_CONNECTIONS_INVALID', `${connections} is not a valid number of connections.`, {
+      suggestions: ['Give an integer of at least 1.'],
     });
   }
   return {
@@ -115,7 +115,7 @@ export function toPlan(options: SideOptions & GatewayOptions, producers: readonl
 export function needsProducer({ producer, hello }: Plan): void {
   if (producer.length > 0 || hello === 'controller') return;
   throw new SciStreamError('SCI_TARGETS_INVALID', 'The stream has no producer.', {
-    suggestions: ['Add --producer host:port as the inbound gateway reaches it, or --await-hello.'],
+    suggestions: ['Add --producer host:port (reachable from the inbound gateway) or --await-hello.'],
   });
 }
 
@@ -124,7 +124,7 @@ const milliseconds = (value: number | string): number =>
 
 const noEncryption = (): SciStreamError =>
   new SciStreamError('SCI_PROXY_UNSUPPORTED', 'UDP between the gateways cannot be encrypted.', {
-    suggestions: ['Add --encryption none, and encrypt in the application where the data needs it.'],
+    suggestions: ['Add --encryption none, and encrypt confidential data in the application.'],
   });
 
 /** What the outbound side should be like when the caller does not say. That it is not encrypted both sides have to say. */
@@ -142,12 +142,14 @@ export function fromTicket(inbound: InboundSide): SideOptions {
 export function mustAgree({ encryption }: Plan, { tls }: InboundSide): void {
   if ((encryption === 'tls') === (tls !== undefined)) return;
   const [what, suggestion] = tls
-    ? ['The inbound side is encrypted', 'Leave out --encryption none.']
+    ? ['The inbound side is encrypted', 'Remove --encryption none.']
     : [
-        'The inbound side is not encrypted, or its credentials are not known here',
-        'Use the ticket of an inbound side that was made with --encryption tls, or add --encryption none here.',
+        'The inbound side is not encrypted, or its credentials are unknown',
+        'Use the ticket of an inbound side created with --encryption tls, or add --encryption none.',
       ];
-  throw new SciStreamError('SCI_USAGE', `${what}; both sides have to be alike.`, { suggestions: [suggestion] });
+  throw new SciStreamError('SCI_USAGE', `${what}; both sides must use the same encryption.`, {
+    suggestions: [suggestion],
+  });
 }
 
 /** Without the keys that are there but undefined, which would hide a default. */

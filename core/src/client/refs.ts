@@ -20,7 +20,7 @@ export function matching<T extends Named>(ref: string, items: readonly T[]): rea
 
 /** SCI_STREAM_NOT_FOUND. @param unreachable Facilities that could not be asked. */
 export function notFound(ref: string, unreachable: readonly string[] = []): SciStreamError {
-  const asked = unreachable.length > 0 ? ` (${unreachable.join(', ')} could not be asked)` : '';
+  const asked = unreachable.length > 0 ? ` (${unreachable.join(', ')} unreachable)` : '';
   const short =
     ref.length < MIN_PREFIX && /^[0-9a-f-]+$/i.test(ref)
       ? [`A prefix of a uid needs at least ${MIN_PREFIX} characters.`]
@@ -33,7 +33,11 @@ export function notFound(ref: string, unreachable: readonly string[] = []): SciS
 /** SCI_STREAM_AMBIGUOUS. */
 export function ambiguous(ref: string, found: readonly Named[]): SciStreamError {
   const uids = found.map(({ uid }) => uid);
-  return new SciStreamError('SCI_STREAM_AMBIGUOUS', `${quote(ref)} fits ${found.length} streams: ${uids.join(', ')}.`, {
-    suggestions: uids.slice(0, 3).map((uid) => `scistream stream status ${uid}`),
-  });
+  return new SciStreamError(
+    'SCI_STREAM_AMBIGUOUS',
+    `${quote(ref)} matches ${found.length} streams: ${uids.join(', ')}.`,
+    {
+      suggestions: uids.slice(0, 3).map((uid) => `scistream stream status ${uid}`),
+    },
+  );
 }

@@ -48,15 +48,19 @@ function ours(error: ConnectError): SciStreamError | undefined {
 function guessed(error: ConnectError, { endpoint, rpc, deadlineMs }: FailedCall): SciStreamError {
   const where = formatAddress(endpoint.address);
   if (error.code === Code.DeadlineExceeded) {
-    return new SciStreamError('SCI_DEADLINE', `Control server ${where} did not answer ${rpc} in ${deadlineMs} ms.`, {
-      cause: error,
-      suggestions: ['Try again, or give it more time with --wait.'],
-    });
+    return new SciStreamError(
+      'SCI_DEADLINE',
+      `Control server ${where} did not answer ${rpc} within ${deadlineMs} ms.`,
+      {
+        cause: error,
+        suggestions: ['Try again, or increase the timeout: --wait 60s'],
+      },
+    );
   }
   if (error.code === Code.Unimplemented) {
     return new SciStreamError(
       'SCI_PROXY_UNSUPPORTED',
-      `Control server ${where} does not offer ${rpc}; it is of another version.`,
+      `Control server ${where} does not support ${rpc}; it runs another version.`,
       {
         cause: error,
       },
@@ -64,6 +68,6 @@ function guessed(error: ConnectError, { endpoint, rpc, deadlineMs }: FailedCall)
   }
   const code = BY_STATUS[error.code];
   if (code) return new SciStreamError(code, `${where}: ${printable(error.rawMessage)}`, { cause: error });
-  const plain = endpoint.trust.kind === 'plain' ? [`Leave --insecure out if ${where} speaks TLS.`] : undefined;
+  const plain = endpoint.trust.kind === 'plain' ? [`Remove --insecure if ${where} uses TLS.`] : undefined;
   return unreachable(endpoint, error.cause ?? error, printable(error.rawMessage), plain);
 }

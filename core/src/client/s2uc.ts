@@ -233,7 +233,7 @@ export class S2UC implements AsyncDisposable {
   #side(role: Side['role'], ref: ServerRef, tls: StreamTls | undefined): Side {
     const client = this.#client(this.#endpoint(ref));
     if (tls && exposesToken(client.endpoint)) {
-      this.#log.warn({ s2cs: formatAddress(client.endpoint.address) }, 'the keys of the stream travel in plain text');
+      this.#log.warn({ s2cs: formatAddress(client.endpoint.address) }, 'keys of the stream sent in plain text');
     }
     return { role, client, tls };
   }
@@ -264,7 +264,7 @@ export class S2UC implements AsyncDisposable {
 function mustDiffer(from: Address, to: Address): void {
   const where = formatAddress(from);
   if (where !== formatAddress(to)) return;
-  throw new SciStreamError('SCI_USAGE', `Both sides of the stream have the same control server, ${where}.`, {
-    suggestions: ['Run one control server per side: a uid can be in use only once on each.'],
+  throw new SciStreamError('SCI_USAGE', `Both sides of the stream use the same control server, ${where}.`, {
+    suggestions: ['Run one control server per side: a control server can use each uid only once.'],
   });
 }

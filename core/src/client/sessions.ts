@@ -126,7 +126,7 @@ export class VerifiedSessions {
 }
 
 const closed = (): SciStreamError =>
-  new SciStreamError('SCI_BUG', 'The connection to the control server was closed by this program.');
+  new SciStreamError('SCI_BUG', 'This program closed the connection to the control server.');
 
 const known = new WeakSet<object>();
 
@@ -149,7 +149,7 @@ function readCa(file: string): Buffer {
   } catch (cause) {
     throw new SciStreamError(
       'SCI_CONFIG_NOT_FOUND',
-      `The CA file ${file} cannot be read (${systemCode(cause) ?? messageOf(cause)}).`,
+      `Cannot read the CA file ${file} (${systemCode(cause) ?? messageOf(cause)}).`,
       {
         cause,
         suggestions: ['Give the PEM file of the CA, or trust one certificate with --fingerprint sha256:…'],
@@ -192,19 +192,19 @@ async function established(socket: Socket, event: 'connect' | 'secureConnect', e
   }
 }
 
-const late = (): Error => Object.assign(new Error(`no answer in ${CONNECT_TIMEOUT_MS} ms`), { code: 'ETIMEDOUT' });
+const late = (): Error => Object.assign(new Error(`no answer within ${CONNECT_TIMEOUT_MS} ms`), { code: 'ETIMEDOUT' });
 
 /** Turns a failed handshake into what a user can act on. */
 async function connectionError(error: unknown, endpoint: Endpoint): Promise<SciStreamError> {
   const code = systemCode(error) ?? '';
   if (/PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL/.test(code)) {
     return unreachable(endpoint, error, 'it does not speak TLS 1.3', [
-      'Ask its operator for TLS 1.3, or set minTls: 1.2 for it below facilities in the configuration.',
+      'Ask its operator for TLS 1.3, or set minTls: 1.2 for the facility in the configuration.',
     ]);
   }
   if (/^ERR_SSL|^EPROTO/.test(code)) {
     return unreachable(endpoint, error, 'it does not speak TLS', [
-      'Check the port; a server without TLS needs --insecure.',
+      'Check the port. For a server without TLS, add --insecure.',
     ]);
   }
   if (/CERT|ISSUER|CRL|LEAF/.test(code)) {
@@ -222,21 +222,21 @@ export function unreachable(
 ): SciStreamError {
   const where = formatAddress(endpoint.address);
   const reason = why ?? WHY[systemCode(cause) ?? ''] ?? messageOf(cause);
-  return new SciStreamError('SCI_S2CS_UNREACHABLE', `Control server ${where} cannot be reached: ${reason}.`, {
+  return new SciStreamError('SCI_S2CS_UNREACHABLE', `Control server ${where} is unreachable: ${reason}.`, {
     cause,
-    suggestions: suggestions ?? [`Check that s2cs runs there and that a firewall lets TCP to ${where} pass.`],
+    suggestions: suggestions ?? [`Check that s2cs runs there and that firewalls allow TCP to ${where}.`],
   });
 }
 
 const WHY: Readonly<Record<string, string>> = {
-  ECONNREFUSED: 'nothing listens there',
+  ECONNREFUSED: 'connection refused',
   ECONNRESET: 'it closed the connection',
   EPIPE: 'it closed the connection',
-  ENOTFOUND: 'the host name is not known',
-  EAI_AGAIN: 'the host name cannot be looked up now',
-  EHOSTUNREACH: 'there is no way to the host',
-  ENETUNREACH: 'there is no way to the network',
-  ETIMEDOUT: `no answer in ${CONNECT_TIMEOUT_MS} ms`,
+  ENOTFOUND: 'unknown host name',
+  EAI_AGAIN: 'temporary failure in name resolution',
+  EHOSTUNREACH: 'no route to the host',
+  ENETUNREACH: 'no route to the network',
+  ETIMEDOUT: `no answer within ${CONNECT_TIMEOUT_MS} ms`,
 };
 
 function untrusted(endpoint: Endpoint, why: string, seen: string | undefined, cause?: unknown): SciStreamError {

@@ -104,7 +104,7 @@ export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal
   outcomes.set(side, 'reserved');
   const listeners = response.listeners.map((text) => parseAddress(text, 'Listener'));
   if (listeners.length === 0) {
-    throw new SciStreamError('SCI_PORTS_EXHAUSTED', 'The control server answered without any listener.');
+    throw new SciStreamError('SCI_PORTS_EXHAUSTED', 'The control server returned no listeners.');
   }
   const announced = response.prodListeners.map((text) => parseAddress(text, 'Producer'));
   const stream = streamOf(response, plan, role);
@@ -141,9 +141,9 @@ function mustEncrypt({ encryption }: Stream): void {
   if (encryption === 'tls') return;
   throw new SciStreamError(
     'SCI_PROXY_UNSUPPORTED',
-    'The control server did not encrypt the stream; it may be too old.',
+    'The control server did not encrypt the stream; its version may be too old.',
     {
-      suggestions: ['Update the control server, or use --encryption none where the data may be read on the way.'],
+      suggestions: ['Update the control server, or use --encryption none for data that others may read.'],
     },
   );
 }
@@ -157,8 +157,8 @@ function targetsOf(side: Reserved, plan: Plan, inbound: readonly Address[]): rea
   if (side.role === 'CONS') return inbound;
   const producer = plan.hello === 'controller' && side.announced.length > 0 ? side.announced : plan.producer;
   if (producer.length > 0) return producer;
-  throw new SciStreamError('SCI_TARGETS_INVALID', 'Nobody said where the producer listens.', {
-    suggestions: ['Add --producer host:port, or let the application controller announce it in its HELLO.'],
+  throw new SciStreamError('SCI_TARGETS_INVALID', 'The address of the producer is unknown.', {
+    suggestions: ['Add --producer host:port, or announce it in the HELLO of the application controller.'],
   });
 }
 
@@ -170,9 +170,13 @@ export function refuseLoop(producer: readonly Address[], outbound: readonly Addr
   const listeners = new Set(outbound.map(formatAddress));
   const loop = producer.map(formatAddress).find((address) => listeners.has(address));
   if (loop === undefined) return;
-  throw new SciStreamError('SCI_TARGETS_INVALID', `Producer ${loop} is where the consumers of this stream connect.`, {
-    suggestions: ['Give the address where the producer application listens.'],
-  });
+  throw new SciStreamError(
+    'SCI_TARGETS_INVALID',
+    `Producer ${loop} is the address where consumers of this stream connect.`,
+    {
+      suggestions: ['Give the listen address of the producer application.'],
+    },
+  );
 }
 
 /** UPDATE. @returns The side with its targets in force. */

@@ -197,22 +197,22 @@ function diagnose(uid: string, state: UserState, from: SideStatus | undefined, t
   ].flatMap(({ name, side }) => (side ? [{ name: `the ${name} side (${side.facility})`, side }] : []));
   const find = (wanted: SideStatus['state']) => named.find(({ side }) => side.state === wanted);
   const failed = find('failed');
-  if (failed) return `${capital(failed.name)} has failed: ${failed.side.error?.message ?? 'no reason was given'}`;
+  if (failed) return `${capital(failed.name)} has failed: ${failed.side.error?.message ?? 'unknown reason'}`;
   const silent = find('unreachable');
-  if (silent) return `${capital(silent.name)} cannot be asked: ${silent.side.error?.message ?? 'no answer'}`;
+  if (silent) return `${capital(silent.name)} is unreachable: ${silent.side.error?.message ?? 'no answer'}`;
   const over = find('released');
-  if (over && state === 'failed') return `${capital(over.name)} is released, the other one is not.`;
+  if (over && state === 'failed') return `${capital(over.name)} is released; the other side is not.`;
   const waiting = find('waiting');
-  if (waiting) return `${capital(waiting.name)} waits for HELLO of its application.`;
+  if (waiting) return `${capital(waiting.name)} is waiting for the HELLO of its application.`;
   if (from && to && isStale(from, to)) return `${STALE}: scistream stream update ${uid}`;
   const broken = named.find(({ side }) => side.errors > 0);
   if (broken)
-    return `${broken.side.errors} connections of ${broken.name} broke or could not reach ${broken.side.targets.join(', ')}.`;
+    return `${broken.side.errors} connections of ${broken.name} broke or failed to reach ${broken.side.targets.join(', ')}.`;
   if (state === 'ready' && !named.some(({ side }) => side.counted)) return UNCOUNTED;
   return DIAGNOSES[state];
 }
 
-const STALE = 'The outbound side forwards to listeners that the inbound side has left';
+const STALE = 'The outbound side forwards to former listeners of the inbound side';
 
 /**
  * Whether the outbound side forwards to listeners that the inbound side does not have any more, because it was moved. Where
@@ -225,14 +225,14 @@ export const isStale = (
 
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
-const UNCOUNTED = 'Ready; whether a consumer has connected is not counted.';
+const UNCOUNTED = 'Ready; consumer connections are not counted.';
 const DIAGNOSES: Readonly<Record<UserState, string>> = {
   failed: 'The stream has failed.',
   releasing: 'The stream is being released.',
   reserving: 'Listeners are being reserved.',
-  waiting: 'The stream waits for HELLO.',
+  waiting: 'The stream is waiting for HELLO.',
   streaming: 'Connections are open.',
-  idle: 'There were connections earlier; none is open now.',
+  idle: 'No connection is open now; there were connections earlier.',
   ready: 'Ready; no consumer has connected yet.',
-  released: 'The stream is over.',
+  released: 'The stream has ended.',
 };

@@ -124,8 +124,8 @@ export class StreamHandle implements AsyncDisposable {
   ): Promise<StreamStatus> {
     const { uid, from } = this.#parts;
     if (!from) {
-      throw new SciStreamError('SCI_USAGE', `The inbound side of stream ${uid} is not known here.`, {
-        suggestions: ['Whoever made the inbound side can change its producers.'],
+      throw new SciStreamError('SCI_USAGE', `The inbound side of stream ${uid} is unknown here.`, {
+        suggestions: ['Ask the creator of the inbound side to change its producers.'],
       });
     }
     const targets = addresses(producer, 'Producer');
@@ -164,11 +164,11 @@ export class StreamHandle implements AsyncDisposable {
     const { uid, from, to, peer } = this.#parts;
     const inbound = from ?? peer;
     if (!to || (!inbound && listeners.length === 0)) {
-      throw new SciStreamError('SCI_USAGE', `The ${to ? 'in' : 'out'}bound side of stream ${uid} is not known here.`, {
+      throw new SciStreamError('SCI_USAGE', `The ${to ? 'in' : 'out'}bound side of stream ${uid} is unknown here.`, {
         suggestions: [
           to
-            ? `Ask whoever made it for its listeners: scistream stream update ${uid} --inbound host:port`
-            : `Whoever made the outbound side can: scistream stream update ${uid}`,
+            ? `Ask its creator for the listeners, then run: scistream stream update ${uid} --inbound host:port`
+            : `Ask the creator of the outbound side to run: scistream stream update ${uid}`,
         ],
       });
     }

@@ -107,7 +107,7 @@ export class StreamMaker {
       const parts = { uid, ...clients, journal: this.#journal, initial };
       return { handle: new StreamHandle({ ...parts, setupMs: elapsed(started) }), listeners };
     } catch (error) {
-      this.#log.debug({ uid }, 'stream could not be made and is released');
+      this.#log.debug({ uid }, 'stream setup failed, releasing');
       const failure = await rollBack(sides, outcomes, uid, error);
       if (failure === error) await this.#journal.drop(uid, sides.map(sideName));
       throw failure;
@@ -126,7 +126,7 @@ export class StreamMaker {
     try {
       await this.#journal.put({ uid, name, createdAt: new Date().toISOString(), expiresAt, ...defined(sides) });
     } catch (error) {
-      this.#log.warn({ uid, error: messageOf(error) }, 'the stream cannot be remembered; note its uid');
+      this.#log.warn({ uid, error: messageOf(error) }, 'stream not recorded in the journal, note its uid');
     }
   }
 }
@@ -140,7 +140,7 @@ async function mustBeFree({ client }: Side, uid: string, signal: AbortSignal): P
     if (isUnknown(error)) return;
     throw error;
   }
-  throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${uid} exists already.`, {
+  throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${uid} already exists.`, {
     suggestions: [`scistream stream status ${uid}`, `scistream stream down ${uid}`],
   });
 }

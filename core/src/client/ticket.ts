@@ -115,15 +115,16 @@ export function parseTicket(pasted: string, now: Date = new Date()): Ticket {
   const version = /^scistream(\d{1,6})$/.exec(head)?.[1];
   if (version === undefined) throw invalid(`does not begin with "${PREFIX}${VERSION}."`);
   if (version !== VERSION) {
-    const where = Number(version) < Number(VERSION) ? 'where the ticket was made, and make it anew' : 'here';
-    throw invalid(`is of version ${version}, this program reads version ${VERSION}`, `Update SciStream ${where}.`);
+    const where =
+      Number(version) < Number(VERSION) ? 'on the machine that created the ticket, then create a new ticket' : 'here';
+    throw invalid(`has version ${version}, but this program reads version ${VERSION}`, `Update SciStream ${where}.`);
   }
-  if (rest.length > 0 || sum !== checksum(body)) throw invalid('is damaged or was not copied completely');
+  if (rest.length > 0 || sum !== checksum(body)) throw invalid('is damaged or incomplete');
   const ticket = decode(body);
   if (Date.parse(ticket.expiresAt) <= now.getTime()) {
     throw invalid(
       `expired at ${ticket.expiresAt}`,
-      'Ask for a new one: its stream is over, or one of the clocks is wrong.',
+      'Ask for a new ticket: the stream has ended, or one of the clocks is wrong.',
     );
   }
   return ticket;
@@ -135,7 +136,7 @@ function decode(body: string): Ticket {
     return TicketSchema.parse(JSON.parse(json));
   } catch {
     // Without the cause, which may quote what was read, and that is secret.
-    throw invalid('does not hold what a ticket holds');
+    throw invalid('does not contain valid ticket data');
   }
 }
 

@@ -78,11 +78,11 @@ export function verifyFailure({ hops }: VerifyResult): SciStreamError | undefine
   if (!bad) return undefined;
   const { code, message, suggestions } = bad.error ?? {
     code: 'SCI_VERIFY_FAILED',
-    message: 'it does not work.',
+    message: 'the reason is unknown.',
     suggestions: [],
   };
   const why = code === 'SCI_VERIFY_FAILED' ? message : `${message} [${code}]`;
-  const text = `Hop "${bad.name}" (${bad.from} → ${bad.to}) does not work: ${why}`;
+  const text = `Hop "${bad.name}" (${bad.from} → ${bad.to}) failed: ${why}`;
   return new SciStreamError('SCI_VERIFY_FAILED', text, { suggestions, cause: bad.error });
 }
 
@@ -198,7 +198,7 @@ function outcome({ address, connected, roundTripUs, error }: ConnectResult): Pic
   const message = printable(`${address}: ${error || 'no connection'}`);
   return {
     ok: false,
-    error: { code: 'SCI_VERIFY_FAILED', message, suggestions: ['Check that the producer listens there.'] },
+    error: { code: 'SCI_VERIFY_FAILED', message, suggestions: ['Check that the producer listens on this address.'] },
   };
 }
 
@@ -221,7 +221,8 @@ async function chainHop(uid: string, from: ControlClient, to: ControlClient, sig
     const seen = poll(
       async () => ((await arrived(uid, from, signal)) ?? 0) > before || undefined,
       { timeoutMs: ARRIVAL_MS, signal: ended },
-      () => new SciStreamError('SCI_VERIFY_FAILED', `No connection reached the inbound gateway in ${ARRIVAL_MS} ms.`),
+      () =>
+        new SciStreamError('SCI_VERIFY_FAILED', `No connection reached the inbound gateway within ${ARRIVAL_MS} ms.`),
     ).then(() => undefined);
     const error = await Promise.race([seen, refusal.then((refused) => refused ?? seen)]).finally(() => {
       hangUp.abort();

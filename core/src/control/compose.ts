@@ -43,11 +43,11 @@ export interface ServerParts {
 export const BUILT_INS: readonly BuiltIn[] = [
   {
     provider: relayProvider,
-    summary: 'buffer-and-forward subprocesses of our own, TCP and UDP, nothing to install',
+    summary: 'built-in relay for TCP and UDP, needs no other program',
     aliases: [{ name: 'S2DS' }],
   },
-  { provider: processRuntimeProvider, summary: 'detached local processes' },
-  { provider: noneProvider, summary: 'everybody is the same anonymous caller' },
+  { provider: processRuntimeProvider, summary: 'local processes, detached from the daemon' },
+  { provider: noneProvider, summary: 'no authentication; all callers are one anonymous identity' },
   { provider: tokenProvider, summary: 'static bearer tokens, stored as hashes' },
   { provider: oidcProvider, summary: 'tokens of an OpenID Connect issuer, checked by signature or by introspection' },
   { provider: certificateProvider, summary: 'client certificates of a CA' },
@@ -190,19 +190,19 @@ export function requireAuth({
   insecure,
 }: Pick<S2csConfig, 'auth' | 'listen' | 'tls' | 'insecure'>): void {
   if (auth.some(({ use }) => use === 'certificate') && (insecure || !tls?.clientCa)) {
-    throw new SciStreamError('SCI_CONFIG_INVALID', 'auth: use: certificate needs tls.clientCa.', {
-      suggestions: ['Set tls: { cert: FILE, key: FILE, clientCa: FILE }; scistream cert init makes them.'],
+    throw new SciStreamError('SCI_CONFIG_INVALID', 'auth: use: certificate requires tls.clientCa.', {
+      suggestions: ['Set tls: { cert: FILE, key: FILE, clientCa: FILE }; create them with: scistream cert init'],
     });
   }
   mustNameApart(auth);
   if (auth.length > 0 || isLoopback(listen.host)) return;
   throw new SciStreamError(
     'SCI_CONFIG_INVALID',
-    `listen: other machines can reach ${formatAddress(listen)}, but auth does not say who may use it.`,
+    `listen: other machines can reach ${formatAddress(listen)}, but the key auth is not set.`,
     {
       suggestions: [
         'Set auth, for example auth: [{ use: token, tokens: [...] }]',
-        'Let anybody in on purpose: auth: [{ use: none }]',
+        'To allow everyone: auth: [{ use: none }]',
       ],
     },
   );

@@ -104,7 +104,7 @@ export class ControlServer {
     try {
       return await this.#open();
     } catch (error) {
-      await this.stop().catch((failure: unknown) => this.log.error({ error: messageOf(failure) }, 'cannot clean up'));
+      await this.stop().catch((failure: unknown) => this.log.error({ error: messageOf(failure) }, 'cleanup failed'));
       throw error;
     }
   }
@@ -165,7 +165,7 @@ export class ControlServer {
   #warnIfOpen({ authenticator }: OpenAuthenticator): void {
     const { listen } = this.settings;
     if (!authenticator.letsAnybodyIn || isLoopback(listen.host)) return;
-    this.log.warn({ listen: formatAddress(listen) }, 'authentication is off: anybody who reaches this port may use it');
+    this.log.warn({ listen: formatAddress(listen) }, 'authentication is off, all callers are accepted');
   }
 
   async #open(): Promise<Listening> {
@@ -211,16 +211,16 @@ export class ControlServer {
     });
     server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
       const why = socket.authorizationError ?? messageOf(error);
-      this.log.debug({ peer: socket.remoteAddress, error: String(why) }, 'handshake failed');
+      this.log.debug({ peer: socket.remoteAddress, error: String(why) }, 'TLS handshake failed');
     });
-    server.on('sessionError', (error: unknown) => this.log.debug({ error: messageOf(error) }, 'session broke'));
+    server.on('sessionError', (error: unknown) => this.log.debug({ error: messageOf(error) }, 'session error'));
     await this.#listen(server);
     // Not before the address is ours: a second server started by mistake must not disturb what the first one runs.
     await this.controller.open();
     this.#opened = true;
     this.#health.stage = 'serving';
     // A failed accept (EMFILE) concerns one caller; without a listener it would end the process.
-    server.on('error', (error: unknown) => this.log.warn({ error: messageOf(error) }, 'a connection was not accepted'));
+    server.on('error', (error: unknown) => this.log.warn({ error: messageOf(error) }, 'connection not accepted'));
     return {
       address: formatAddress(addressOf(server, this.settings.listen)),
       scheme: pair ? 'https' : 'http',
@@ -235,7 +235,10 @@ export class ControlServer {
       const where = formatAddress(listen);
       const suggestions =
         systemCode(error) === 'EADDRINUSE'
-          ? [`Find who listens there: ss -ltnp 'sport = :${listen.port}'`, 'Or choose another port: --listen HOST:PORT']
+          ? [
+              `Find the program that listens there: ss -ltnp 'sport = :${listen.port}'`,
+              'Or choose another port: --listen HOST:PORT',
+            ]
           : ['Set listen to an address of this machine.'];
       throw new SciStreamError('SCI_LISTEN_FAILED', `Cannot listen on ${where}: ${messageOf(error)}.`, {
         cause: error,

@@ -26,19 +26,21 @@ export async function readKeyPair(files: { readonly cert: string; readonly key: 
   try {
     new X509Certificate(pair.cert);
   } catch (error) {
-    throw new SciStreamError('SCI_CONFIG_INVALID', `tls.cert: ${files.cert} is no PEM certificate.`, { cause: error });
+    throw new SciStreamError('SCI_CONFIG_INVALID', `tls.cert: ${files.cert} is not a PEM certificate.`, {
+      cause: error,
+    });
   }
   if (!belongsTogether(pair)) {
     throw new SciStreamError('SCI_CONFIG_INVALID', `tls.key: ${files.key} is not the key of ${files.cert}.`, {
-      suggestions: ['Give the unencrypted PEM key that the certificate was made with.'],
+      suggestions: ['Give the unencrypted PEM key of the certificate.'],
     });
   }
   try {
     createSecureContext(pair);
   } catch (error) {
-    throw new SciStreamError('SCI_CONFIG_INVALID', `tls.cert: ${files.cert} cannot be used: ${messageOf(error)}.`, {
+    throw new SciStreamError('SCI_CONFIG_INVALID', `tls.cert: ${files.cert} is not usable: ${messageOf(error)}.`, {
       cause: error,
-      suggestions: ['Leave tls out to get a self-signed certificate, whose fingerprint is printed at the start.'],
+      suggestions: ['Remove the key tls to use a self-signed certificate; its fingerprint is printed at startup.'],
     });
   }
   return pair;
@@ -63,9 +65,9 @@ export async function selfSigned(directory: string, host: string): Promise<KeyPa
     if (Date.parse(new X509Certificate(known.cert).validTo) > Date.now() + DAY_MS) return known;
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') {
-      throw new SciStreamError('SCI_CONFIG_INVALID', `${files.cert} cannot be used: ${messageOf(error)}.`, {
+      throw new SciStreamError('SCI_CONFIG_INVALID', `${files.cert} is not usable: ${messageOf(error)}.`, {
         cause: error,
-        suggestions: [`Remove ${directory} to have a new certificate made; its fingerprint will be another one.`],
+        suggestions: [`Remove ${directory} to create a new certificate; its fingerprint changes.`],
       });
     }
   }

@@ -50,9 +50,9 @@ export function mustAskAlike(now: ClientTrust = {}, next: ClientTrust = {}): voi
   const keys = 'tls.clientCa and tls.requireClientCertificate';
   throw new SciStreamError(
     'SCI_CONFIG_FIXED',
-    `${keys}: whether clients are asked for certificates cannot change now.`,
+    `${keys}: client certificates cannot be enabled or disabled while the daemon runs.`,
     {
-      suggestions: ['Restart the daemon; its streams go on.'],
+      suggestions: ['Restart the daemon; its streams keep running.'],
     },
   );
 }
@@ -65,10 +65,10 @@ async function readAuthority(file: string, key: string): Promise<string> {
   try {
     if (new X509Certificate(pem).ca) return pem;
   } catch (cause) {
-    throw new SciStreamError('SCI_CONFIG_INVALID', `${key}: ${file} is no PEM certificate.`, { cause });
+    throw new SciStreamError('SCI_CONFIG_INVALID', `${key}: ${file} is not a PEM certificate.`, { cause });
   }
-  throw new SciStreamError('SCI_CONFIG_INVALID', `${key}: ${file} is not the certificate of a CA.`, {
-    suggestions: ['Give the CA that signs the certificates of clients: scistream cert init makes one as ca.crt.'],
+  throw new SciStreamError('SCI_CONFIG_INVALID', `${key}: ${file} is not a CA certificate.`, {
+    suggestions: ['Give the CA that signs client certificates; scistream cert init creates one as ca.crt.'],
   });
 }
 

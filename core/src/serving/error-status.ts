@@ -29,7 +29,7 @@ export const errorStatus =
       const error = toSciStreamError(thrown);
       if (error.code === 'SCI_BUG') log.error({ ...fields, stack: stackOf(error) }, 'defect');
       else if (error instanceof RateLimited) return later(error);
-      else log.info({ ...fields, code: error.code }, 'call refused');
+      else log.info({ ...fields, code: error.code }, 'call rejected');
       return toConnectError(error);
     };
     try {

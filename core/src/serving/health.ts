@@ -18,7 +18,7 @@ const PREFIX = `/${HealthService.typeName}/`;
 const MAX_WATCHERS = 100;
 const MAX_MESSAGE_BYTES = 1024;
 const REASONS = {
-  starting: 'the state is being read and streams are being taken charge of',
+  starting: 'the daemon is starting and recovering streams',
   stopping: 'the daemon is stopping',
 } as const;
 
@@ -71,7 +71,7 @@ export class Health {
   #route(router: ConnectRouter): void {
     router.service(HealthService, {
       check: ({ service }) => {
-        if (!this.#knows(service)) throw new ConnectError('There is no such service.', Code.NotFound);
+        if (!this.#knows(service)) throw new ConnectError('Unknown service.', Code.NotFound);
         return { status: this.#status(service) };
       },
       watch: ({ service }, { signal }) => this.#watch(service, signal),
@@ -80,7 +80,7 @@ export class Health {
 
   /** Ends with the daemon, which would otherwise have to wait for the watcher. */
   async *#watch(service: string, signal: AbortSignal): AsyncGenerator<{ status: Serving }> {
-    if (this.#watchers >= MAX_WATCHERS) throw new ConnectError('Too many watch already.', Code.ResourceExhausted);
+    if (this.#watchers >= MAX_WATCHERS) throw new ConnectError('Too many watches are open.', Code.ResourceExhausted);
     this.#watchers += 1;
     try {
       let last: Serving | undefined;

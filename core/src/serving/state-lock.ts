@@ -27,7 +27,7 @@ export async function lockState(directory: string): Promise<() => Promise<void>>
     if (SciStreamError.is(error)) throw error;
     throw new SciStreamError('SCI_CONFIG_INVALID', `state: cannot use ${directory}: ${messageOf(error)}.`, {
       cause: error,
-      suggestions: ['Set the key state (or --state) to a directory that you may write to.'],
+      suggestions: ['Set the key state (or --state) to a directory that you can write to.'],
     });
   }
   let released: Promise<void> | undefined;
@@ -40,9 +40,9 @@ async function removeIfStale(directory: string, path: string, own: string): Prom
   if (owner && owner !== 'dead') {
     throw new SciStreamError(
       'SCI_STATE_LOCKED',
-      `Process ${owner.pid} uses the state directory ${directory} already.`,
+      `Process ${owner.pid} already uses the state directory ${directory}.`,
       {
-        suggestions: ['Stop it first, or give this daemon another directory: --state DIR'],
+        suggestions: ['Stop that process first, or use another directory: --state DIR'],
       },
     );
   }

@@ -32,22 +32,22 @@ export async function accessToken(login: ServerLogin, store = new LoginStore(log
 async function existing(store: LoginStore): Promise<StoredTokens> {
   const { login } = store;
   const tokens = await store.read();
-  if (!tokens) throw loginRequired(login, `You are not logged in for ${login.facility}.`);
+  if (!tokens) throw loginRequired(login, `You are not logged in to ${login.facility}.`);
   if (tokens.server === login.server) return tokens;
-  const made = tokens.server === undefined ? 'does not say for which control server' : `is for ${tokens.server}`;
+  const made = tokens.server === undefined ? 'does not name its control server' : `is for ${tokens.server}`;
   throw loginRequired(login, `The login for ${login.facility} ${made}; the configuration has ${login.server}.`);
 }
 
 async function renew(login: Login, tokens: StoredTokens): Promise<StoredTokens> {
   const { refreshToken } = tokens;
-  if (refreshToken === undefined) throw loginRequired(login, `The login for ${login.facility} has ended.`);
+  if (refreshToken === undefined) throw loginRequired(login, `The login for ${login.facility} has expired.`);
   const { server, client, auth, options } = await connectIssuer(login);
   const answer = await asking(login.issuer, async () => {
     const response = await oauth.refreshTokenGrantRequest(server, client, auth, refreshToken, options());
     return await oauth.processRefreshTokenResponse(server, client, response);
   }).catch((error: unknown) => {
     if (!SciStreamError.is(error) || error.code !== 'SCI_LOGIN_FAILED') throw error;
-    throw loginRequired(login, `The login for ${login.facility} cannot be renewed any more.`, error);
+    throw loginRequired(login, `The login for ${login.facility} can no longer be renewed.`, error);
   });
   return toStored(answer, tokens);
 }

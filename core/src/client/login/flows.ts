@@ -86,7 +86,7 @@ async function revoke(login: Login, { accessToken, refreshToken }: StoredTokens)
   if (server.revocation_endpoint === undefined) {
     throw new SciStreamError(
       'SCI_LOGIN_FAILED',
-      `The issuer ${login.issuer} revokes no tokens; they end by themselves.`,
+      `Issuer ${login.issuer} does not revoke tokens; they stay valid until they expire.`,
     );
   }
   const revokeOne = (token: string, hint: string): Promise<void> =>
@@ -157,7 +157,7 @@ async function authorizationUrl(
   { redirect, state, verifier }: { readonly redirect: string; readonly state: string; readonly verifier: string },
 ): Promise<string> {
   if (server.authorization_endpoint === undefined) {
-    throw new SciStreamError('SCI_LOGIN_FAILED', `The issuer ${issuer} has no page to log in at.`);
+    throw new SciStreamError('SCI_LOGIN_FAILED', `Issuer ${issuer} has no login page.`);
   }
   const url = new URL(server.authorization_endpoint);
   const parameters = {
@@ -201,9 +201,11 @@ const resultOf = ({ facility, issuer }: Login, { expiresAt, refreshToken }: Stor
 });
 
 const nobodyCame = ({ facility }: Login): SciStreamError =>
-  new SciStreamError('SCI_LOGIN_FAILED', 'Nobody logged in in time.', { suggestions: [`scistream login ${facility}`] });
+  new SciStreamError('SCI_LOGIN_FAILED', 'The login was not completed in time.', {
+    suggestions: [`scistream login ${facility}`],
+  });
 
 const noDeviceFlow = ({ issuer, facility }: Login): SciStreamError =>
-  new SciStreamError('SCI_LOGIN_FAILED', `The issuer ${issuer} does not offer the device flow.`, {
+  new SciStreamError('SCI_LOGIN_FAILED', `Issuer ${issuer} does not support the device flow.`, {
     suggestions: [`scistream login ${facility} --browser`],
   });

@@ -53,21 +53,23 @@ function explain(issuer: string, error: unknown): unknown {
   if (SciStreamError.is(error)) return error;
   if (error instanceof oauth.ResponseBodyError || error instanceof oauth.AuthorizationResponseError) {
     const said = printable(`${error.error} ${error.error_description ?? ''}`).slice(0, 300);
-    return new SciStreamError('SCI_LOGIN_FAILED', `The issuer ${issuer} refuses: ${said}.`, {
+    return new SciStreamError('SCI_LOGIN_FAILED', `Issuer ${issuer} denies the request: ${said}.`, {
       cause: error,
-      suggestions: ['Check issuer, client, scope and resource of the facility in the configuration, and log in again.'],
+      suggestions: [
+        'Check issuer, client, scope and resource of the facility in the configuration, then log in again.',
+      ],
     });
   }
   const network = error instanceof TypeError || (error instanceof Error && error.name === 'TimeoutError');
   if (network || isServerError(error)) {
     const reason = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-    return new SciStreamError('SCI_ISSUER_UNREACHABLE', `The issuer ${issuer} does not answer: ${messageOf(reason)}.`, {
+    return new SciStreamError('SCI_ISSUER_UNREACHABLE', `Issuer ${issuer} does not answer: ${messageOf(reason)}.`, {
       cause: error,
       suggestions: ['Try again in a moment.'],
     });
   }
   if (error instanceof oauth.OperationProcessingError || error instanceof oauth.WWWAuthenticateChallengeError) {
-    return new SciStreamError('SCI_LOGIN_FAILED', `The issuer ${issuer} does not do as it should: ${error.message}.`, {
+    return new SciStreamError('SCI_LOGIN_FAILED', `Issuer ${issuer} violates the protocol: ${error.message}.`, {
       cause: error,
       suggestions: ['Check the key issuer of the facility in the configuration.'],
     });

@@ -57,18 +57,19 @@ export class LoginStore {
     try {
       text = await readFile(this.#path, 'utf8');
       const { mode } = await stat(this.#path);
-      if ((mode & 0o077) !== 0) throw loginRequired(this.login, `Others may read ${this.#path}; it is not used.`);
+      if ((mode & 0o077) !== 0)
+        throw loginRequired(this.login, `Other users can read ${this.#path}, so it is not used.`);
     } catch (error) {
       if (systemCode(error) === 'ENOENT') return undefined;
       if (SciStreamError.is(error)) throw error;
-      throw loginRequired(this.login, `The login for ${facility} cannot be read: ${messageOf(error)}.`, error);
+      throw loginRequired(this.login, `Cannot read the login for ${facility}: ${messageOf(error)}.`, error);
     }
     const stored = StoredSchema.safeParse(parseJson(text)).data;
     if (!stored) throw loginRequired(this.login, `The login for ${facility} is damaged.`);
     const same = (['facility', 'issuer', 'client', 'scope', 'resource'] as const).every(
       (key) => stored[key] === this.login[key],
     );
-    if (!same) throw loginRequired(this.login, `The login for ${facility} is of another issuer, client or scope.`);
+    if (!same) throw loginRequired(this.login, `The login for ${facility} is for another issuer, client or scope.`);
     return stored;
   }
 
@@ -113,9 +114,9 @@ export class LoginStore {
   }
 
   #unusable(why: string, cause: unknown): SciStreamError {
-    return new SciStreamError('SCI_LOGIN_FAILED', `The login for ${this.login.facility} cannot be kept: ${why}.`, {
+    return new SciStreamError('SCI_LOGIN_FAILED', `Cannot store the login for ${this.login.facility}: ${why}.`, {
       cause,
-      suggestions: [`Look at ${this.directory}`],
+      suggestions: [`Check the permissions of ${this.directory}.`],
     });
   }
 }

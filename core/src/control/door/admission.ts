@@ -44,7 +44,7 @@ export class Admission {
     private readonly limits: FloodLimits,
     private readonly log: Logger,
   ) {
-    const tell = (from: string): void => this.log.warn({ from }, 'too many requests: some are refused');
+    const tell = (from: string): void => this.log.warn({ from }, 'request rate exceeded, rejecting requests');
     this.#callers = new RateLimiter(() => limits.requestsPerSecond, 'requests of this caller', tell);
     this.#strangers = new RateLimiter(
       () => limits.strangerRequestsPerSecond,

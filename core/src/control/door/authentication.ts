@@ -9,7 +9,7 @@ export const VERDICT = createContextKey<Verdict | undefined>(undefined);
 /** Lets no call through to its handler that was not admitted. */
 export const authentication: Interceptor = (next) => async (request) => {
   const verdict = request.contextValues.get(VERDICT);
-  if (!verdict) throw new SciStreamError('SCI_BUG', 'A call was not judged.');
+  if (!verdict) throw new SciStreamError('SCI_BUG', 'A call was not authorized.');
   if ('error' in verdict) throw verdict.error;
   request.contextValues.set(CALLER, verdict);
   return await next(request);

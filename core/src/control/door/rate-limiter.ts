@@ -38,7 +38,7 @@ export class RateLimiter {
     if (!bucket.told) this.tell(key);
     bucket.told = true;
     const wait = ((1 - bucket.left) / this.perSecond()) * 1000;
-    throw new RateLimited(`There are more than ${this.perSecond()} ${this.what} per second.`, Math.ceil(wait));
+    throw new RateLimited(`More than ${this.perSecond()} ${this.what} per second.`, Math.ceil(wait));
   }
 
   /** Takes back that a request was counted. */

@@ -180,13 +180,13 @@ async function* follow(
 const tooManyWatches = (most: number): SciStreamError =>
   new SciStreamError(
     'SCI_LIMIT_REACHED',
-    `${most} of ${most} are taken: limits.watchesPerIdentity of this control server.`,
+    `All ${most} watches of this identity are in use (limits.watchesPerIdentity).`,
     {
-      suggestions: ['End watches that are no longer needed, or look again now and then: scistream stream ls'],
+      suggestions: ['Stop watches that you no longer need, or poll instead: scistream stream ls'],
     },
   );
 
 function parseChallenge(text: string): string {
   if (/^[0-9a-f]{64}$/.test(text)) return text;
-  throw new SciStreamError('SCI_USAGE', 'A challenge is 64 hexadecimal digits.');
+  throw new SciStreamError('SCI_USAGE', 'The challenge is not 64 hexadecimal digits.');
 }

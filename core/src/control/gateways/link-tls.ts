@@ -23,9 +23,9 @@ export async function checkLinkTls(gateway: string, { ca, cert, key }: LinkTls):
     createSecureContext({ ca: authority, cert: own, key: secret });
   } catch (cause) {
     const why = messageOf(cause);
-    throw new SciStreamError('SCI_CONFIG_INVALID', `gateways: tls of ${gateway} cannot be used: ${why}.`, {
+    throw new SciStreamError('SCI_CONFIG_INVALID', `gateways: tls of ${gateway} is not usable: ${why}.`, {
       cause,
-      suggestions: [`Look at them: scistream cert show ${cert} --as client --key ${key}`],
+      suggestions: [`Check them: scistream cert show ${cert} --as client --key ${key}`],
     });
   }
 }

@@ -37,7 +37,7 @@ export class GatewayLink {
     readonly gateway: Gateway,
     private readonly log: Logger,
   ) {
-    this.#error = new SciStreamError('SCI_S2DS_UNREACHABLE', `Gateway ${facts.name} was not asked yet.`);
+    this.#error = new SciStreamError('SCI_S2DS_UNREACHABLE', `Gateway ${facts.name} has not been contacted yet.`);
   }
 
   /** Whether its data server is a daemon of its own. */
@@ -93,7 +93,7 @@ export class GatewayLink {
     try {
       this.#description = await this.gateway.describe();
     } catch (error) {
-      this.log.debug({ error: toSciStreamError(error).message }, 'gateway did not describe itself');
+      this.log.debug({ error: toSciStreamError(error).message }, 'gateway description not available');
     }
   }
 

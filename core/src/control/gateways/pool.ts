@@ -83,13 +83,9 @@ export class GatewayPool {
   of(name: string): Gateway {
     const link = this.#link(name);
     if (link) return link.gateway;
-    throw new SciStreamError(
-      'SCI_CONFIG_INVALID',
-      `gateways: there are streams on gateway ${name}, which is missing.`,
-      {
-        suggestions: [`Put ${name} back; to remove a gateway, drain it first and let its streams end.`],
-      },
-    );
+    throw new SciStreamError('SCI_CONFIG_INVALID', `gateways: gateway ${name} still has streams but is missing.`, {
+      suggestions: [`Put ${name} back. To remove a gateway, drain it first and wait until its streams end.`],
+    });
   }
 
   /** The same, for what is of no use later. @throws why it is down, at once */
@@ -170,7 +166,7 @@ export class GatewayPool {
 
   #unknown(name: string, known: (facts: GatewayFacts) => readonly string[]): SciStreamError {
     const names = new Set(this.links.flatMap(({ facts }) => known(facts)));
-    return new SciStreamError('SCI_NAME_INVALID', `There is no gateway ${quote(name)} here.`, {
+    return new SciStreamError('SCI_NAME_INVALID', `The control server has no gateway ${quote(name)}.`, {
       suggestions: [`Use ${[...names].join(' or ')}.`],
     });
   }
@@ -202,7 +198,7 @@ export class GatewayPool {
     if (this.#drained.has(name)) return `${name} is drained`;
     // A stream that asks for no bandwidth fits in, however full it is.
     if (bitsPerSecond <= 0 || bitsPerSecond <= free) return undefined;
-    return `${name} has ${formatRate(Math.max(0, free))} of ${formatRate(capacity ?? 0)} free`;
+    return `${name} has ${formatRate(Math.max(0, free))} of ${formatRate(capacity ?? 0)} available`;
   }
 
   #noRoom(rooms: readonly Room[], wish: GatewayWish): SciStreamError {
@@ -214,13 +210,16 @@ export class GatewayPool {
       .flatMap(({ loads }) => loads.filter((load) => load.bitsPerSecond > 0))
       .map(({ expiresAt }) => expiresAt)
       .sort();
-    const wanted = bitsPerSecond > 0 ? `${formatRate(bitsPerSecond)} cannot be had` : 'No gateway takes new streams';
+    const wanted =
+      bitsPerSecond > 0
+        ? `No eligible gateway has ${formatRate(bitsPerSecond)} available`
+        : 'No gateway accepts new streams';
     const reasons = rooms.map((room) => this.#obstacle(room, wish) ?? room.link.facts.name).join(', ');
-    const until = first ? ` The first stream with bandwidth ends at ${first} at the latest.` : '';
+    const until = first ? ` The first stream with reserved bandwidth expires at ${first}.` : '';
     return new SciStreamError('SCI_NO_RESOURCE', `${wanted}: ${reasons}.${until}`, {
       suggestions: [
-        ...(bitsPerSecond > 0 ? ['Ask for less, or try again later.'] : []),
-        'The operator can see all gateways: scistream gateway ls --s2cs SERVER',
+        ...(bitsPerSecond > 0 ? ['Request a lower rate, or try again later.'] : []),
+        'As an operator, list all gateways: scistream gateway ls --s2cs SERVER',
       ],
     });
   }
@@ -246,9 +245,9 @@ export class GatewayPool {
       return storedSchema.parse(JSON.parse(await readFile(this.#file, 'utf8'))).drained;
     } catch (cause) {
       if (systemCode(cause) === 'ENOENT') return [];
-      throw new SciStreamError('SCI_STATE_DAMAGED', `Cannot read ${this.#file}, which says what is drained.`, {
+      throw new SciStreamError('SCI_STATE_DAMAGED', `Cannot read the drain state ${this.#file}.`, {
         cause,
-        suggestions: [`Remove it and drain again: rm ${this.#file}`],
+        suggestions: [`Remove it and drain the gateways again: rm ${this.#file}`],
       });
     }
   }
@@ -259,7 +258,7 @@ export class GatewayPool {
     } catch (cause) {
       throw new SciStreamError('SCI_STATE_WRITE', `Cannot write ${this.#file}: ${messageOf(cause)}.`, {
         cause,
-        suggestions: ['Free some space on the disk that holds the key state, and see that it can be written.'],
+        suggestions: ['Free disk space in the state directory (key state) and check that it is writable.'],
       });
     }
   }

@@ -69,7 +69,11 @@ export class RemoteGateway implements Gateway {
       throw new SciStreamError(
         'SCI_CONFIG_INVALID',
         `gateways: ${this.socket} belongs to gateway ${name}, not ${this.name}.`,
-        { suggestions: [`Write name: ${name} there, or name: ${this.name} in the configuration of the data server.`] },
+        {
+          suggestions: [
+            `Set name: ${name} for this gateway, or name: ${this.name} in the configuration of the data server.`,
+          ],
+        },
       );
     }
   }
@@ -204,8 +208,8 @@ export class RemoteGateway implements Gateway {
         cause: error,
         suggestions: [
           'Start it: scistream s2ds --config s2ds.conf',
-          'Compare gateways[].s2ds with its key listen.',
-          ...(this.tls ? ['Compare gateways[].tls with its key tls.'] : []),
+          'Check that gateways[].s2ds matches the key listen of the data server.',
+          ...(this.tls ? ['Check that gateways[].tls matches the key tls of the data server.'] : []),
         ],
       });
     }

@@ -66,10 +66,9 @@ export class StreamController {
     const resumed = Promise.all(left.map((record) => this.#machine(record).resume()));
     // A gateway that does not answer must not keep the others from being commanded.
     const settled = await Promise.race([resumed.then(() => true), sleep(RESUME_MS, false, { ref: false })]);
-    if (!settled)
-      this.log.warn({}, 'some streams of an earlier process are not settled yet: a gateway does not answer');
+    if (!settled) this.log.warn({}, 'some streams are not recovered yet, a gateway does not answer');
     await this.gateways.begin(() => [...this.#live.values()].flatMap(({ loads }) => loads));
-    if (left.length > 0) this.log.info({ streams: left.length }, 'took charge of the streams of an earlier process');
+    if (left.length > 0) this.log.info({ streams: left.length }, 'streams recovered');
   }
 
   /** REQ: reserves listeners and waits for HELLO. @param client Aborts when the client went away. */
@@ -136,7 +135,7 @@ export class StreamController {
     // Before the lookup: what a stranger is told must not depend on whether the stream exists.
     const addresses = this.#addresses(targets, 'Target');
     if (addresses.length === 0) {
-      throw new SciStreamError('SCI_TARGETS_INVALID', `UPDATE of stream ${uid} names no target.`, {
+      throw new SciStreamError('SCI_TARGETS_INVALID', `The UPDATE of stream ${uid} has no targets.`, {
         suggestions: ['Give at least one host:port.'],
       });
     }
@@ -208,7 +207,7 @@ export class StreamController {
   async drain(gateway: string, drained: boolean, identity: Identity): Promise<GatewayStatus> {
     await this.policy.check(identity, { kind: 'drain', gateway });
     const status = await this.gateways.drain(gateway, drained);
-    this.log.info({ gateway, drained, by: ownerOf(identity) }, 'gateway drained or not any more');
+    this.log.info({ gateway, drained, by: ownerOf(identity) }, 'gateway drain state changed');
     return status;
   }
 
@@ -242,7 +241,7 @@ export class StreamController {
   async close(release: boolean): Promise<void> {
     this.#stopping = true;
     const stopping = new SciStreamError('SCI_SHUTTING_DOWN', 'The control server is stopping.', {
-      suggestions: ['Try again when it is back.'],
+      suggestions: ['Try again when the control server is back.'],
     });
     const ends = [...this.#live.values()].map((machine) =>
       release
@@ -296,11 +295,11 @@ export class StreamController {
 
   #admit({ uid, owner }: StreamRecord): void {
     if (this.#stopping)
-      throw new SciStreamError('SCI_SHUTTING_DOWN', 'The control server is stopping and takes no new streams.');
+      throw new SciStreamError('SCI_SHUTTING_DOWN', 'The control server is stopping and accepts no new streams.');
     if (this.#live.has(uid)) {
-      throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${uid} exists already.`, {
+      throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${uid} already exists.`, {
         suggestions: [
-          'Use a new uid, or release the stream first. Both sides of a stream need a control server of their own.',
+          'Use a new uid, or release the stream first. Each side of a stream needs a separate control server.',
         ],
       });
     }
@@ -314,7 +313,7 @@ export class StreamController {
       if (now < most) continue;
       throw new SciStreamError(
         'SCI_LIMIT_REACHED',
-        `${now} of ${most} are taken: limits.${what} of this control server.`,
+        `${now} of ${most} are in use (limits.${what} of this control server).`,
         {
           suggestions: ['Release streams that are no longer needed, or try again later.'],
         },
@@ -324,7 +323,7 @@ export class StreamController {
 
   #addresses(texts: readonly string[], field: string): readonly Address[] {
     if (texts.length > MAX_TARGETS)
-      throw new SciStreamError('SCI_TARGETS_INVALID', `${texts.length} addresses are too many.`);
+      throw new SciStreamError('SCI_TARGETS_INVALID', `${texts.length} addresses exceed the limit.`);
     return texts.map((text) => parseAddress(text, field));
   }
 

@@ -3,8 +3,10 @@ import type { StreamRecord } from '../../contracts/stream.js';
 
 /** Why a `req` ends to which no HELLO came. */
 export function helloTimeout(uid: string, ms: number): SciStreamError {
-  return new SciStreamError('SCI_HELLO_TIMEOUT', `No HELLO for stream ${uid} came in ${ms / 1000} s.`, {
-    suggestions: ['Say HELLO for the uid from the application controller, or let scistream stream up do it.'],
+  return new SciStreamError('SCI_HELLO_TIMEOUT', `No HELLO for stream ${uid} arrived within ${ms / 1000} s.`, {
+    suggestions: [
+      'Send HELLO for the uid from the application controller, or create the stream with: scistream stream up',
+    ],
   });
 }
 
@@ -14,7 +16,7 @@ export function wrongState(
   message: string,
   suggestion: string,
 ): SciStreamError {
-  return new SciStreamError('SCI_STREAM_STATE', `Stream ${uid} is ${state}; ${message} cannot be done now.`, {
+  return new SciStreamError('SCI_STREAM_STATE', `Stream ${uid} is ${state}; ${message} is not possible now.`, {
     suggestions: [suggestion],
   });
 }
@@ -26,6 +28,6 @@ export const released = (uid: string): SciStreamError =>
 /** What to answer to those who want something of a stream that is over. */
 export function ended({ uid, state, error }: StreamRecord): SciStreamError {
   return new SciStreamError('SCI_STREAM_STATE', `Stream ${uid} is ${state}${error ? ` (${error.message})` : ''}.`, {
-    suggestions: ['Make a new stream.'],
+    suggestions: ['Create a new stream.'],
   });
 }

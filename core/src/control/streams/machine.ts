@@ -105,7 +105,7 @@ export class StreamMachine {
     this.#stored = true;
     if (state === 'reserving') {
       return await this.#fail(
-        new SciStreamError('SCI_SHUTTING_DOWN', `The control server ended while it reserved ${uid}.`),
+        new SciStreamError('SCI_SHUTTING_DOWN', `The control server stopped while it reserved stream ${uid}.`),
       );
     }
     if (state === 'releasing') {
@@ -132,7 +132,7 @@ export class StreamMachine {
     this.#abandon(reason);
     const finished = this.#serial(() => Promise.resolve());
     await within(finished, DETACH_MS, () => new Error('late')).catch((error: unknown) => {
-      this.parts.log.warn({ uid: this.#record.uid, error: messageOf(error) }, 'a call to its gateway is given up');
+      this.parts.log.warn({ uid: this.#record.uid, error: messageOf(error) }, 'call to the gateway abandoned');
     });
     this.#lifetime.stop();
     clearTimeout(this.#helloTimer);
@@ -168,7 +168,7 @@ export class StreamMachine {
     this.#awaitHello(this.parts.helloTimeoutMs);
     const interrupted = new Promise<never>((_resolve, reject) => (this.#abandon = reject));
     const gone = (): void =>
-      this.#abandon(new SciStreamError('SCI_CLIENT_GONE', `The client of stream ${uid} went away before HELLO.`));
+      this.#abandon(new SciStreamError('SCI_CLIENT_GONE', `The client of stream ${uid} disconnected before HELLO.`));
     if (this.#over) this.#abandon(this.#over);
     if (client.aborted) gone();
     client.addEventListener('abort', gone, { once: true });
@@ -223,7 +223,7 @@ export class StreamMachine {
     await this.#serial(async () => {
       const { uid, state, asked = [] } = this.#record;
       this.#mustLive('UPDATE');
-      if (state === 'reserving' || state === 'waiting') throw wrongState(this.#record, 'UPDATE', 'Say HELLO first.');
+      if (state === 'reserving' || state === 'waiting') throw wrongState(this.#record, 'UPDATE', 'Send HELLO first.');
       await this.#change({ state: 'updating', asked: targets });
       let told = false;
       try {
@@ -299,10 +299,10 @@ export class StreamMachine {
       if (targets.length > 0 || wanted.length === 0) {
         await this.#change({ state: targets.length > 0 ? 'active' : 'provisioned' });
       } else {
-        await this.#nowInForce(wanted, undefined, ', by an update that was interrupted');
+        await this.#nowInForce(wanted, undefined, ', from an interrupted update');
       }
     } catch (error) {
-      this.parts.log.warn({ uid, error: messageOf(error) }, 'targets could not be set again yet');
+      this.parts.log.warn({ uid, error: messageOf(error) }, 'targets not restored yet');
       this.#settleLater();
     }
   }
@@ -392,13 +392,15 @@ export class StreamMachine {
   /** Releases because of `reason`, which matters more than what goes wrong on the way. Never rejects. */
   async #fail(reason: SciStreamError): Promise<void> {
     await this.release(reason).catch((error: unknown) => {
-      this.parts.log.error({ uid: this.#record.uid, error: messageOf(error) }, 'stream could not be cleaned up yet');
+      this.parts.log.error({ uid: this.#record.uid, error: messageOf(error) }, 'stream cleanup failed, retrying');
     });
   }
 
   #expire(): void {
-    this.parts.log.info({ uid: this.#record.uid }, 'lifetime is over');
-    void this.#fail(new SciStreamError('SCI_STREAM_RELEASED', `The lifetime of stream ${this.#record.uid} is over.`));
+    this.parts.log.info({ uid: this.#record.uid }, 'lifetime expired');
+    void this.#fail(
+      new SciStreamError('SCI_STREAM_RELEASED', `The lifetime of stream ${this.#record.uid} has expired.`),
+    );
   }
 
   async #change(change: Partial<StreamRecord>, event?: StreamEvent, options?: StoreOptions): Promise<void> {
@@ -412,7 +414,7 @@ export class StreamMachine {
     const { state, uid, error } = this.#record;
     if (state === 'failed')
       throw new SciStreamError('SCI_STREAM_FAILED', `Stream ${uid} has failed: ${error?.message ?? ''}`);
-    if (state === 'released' || state === 'releasing') throw wrongState(this.#record, message, 'Make a new stream.');
+    if (state === 'released' || state === 'releasing') throw wrongState(this.#record, message, 'Create a new stream.');
   }
 
   get #gateway(): Gateway {

@@ -122,7 +122,7 @@ export class StreamMover {
       await this.stream.change({ ...reservation, restarts: 0, leaving }, happened('moved', by, detail));
     } catch (error) {
       await within(there.release(uid), LEFT_MS, () => new Error('no answer')).catch((failure: unknown) => {
-        log.error({ uid, gateway: there.name, error: messageOf(failure) }, 'stays there until it is told once more');
+        log.error({ uid, gateway: there.name, error: messageOf(failure) }, 'partial stream not removed, retrying');
         this.stream.onStray(there.name);
       });
       throw error;
@@ -141,7 +141,7 @@ export class StreamMover {
       await this.#releaseLeft();
       await this.stream.serial(() => this.#left(leaving.gateway));
     } catch (error) {
-      log.debug({ uid, error: messageOf(error) }, 'the gateway that the stream has left cannot be asked');
+      log.debug({ uid, error: messageOf(error) }, 'previous gateway of the stream unreachable');
     } finally {
       this.lookBack();
     }
@@ -164,7 +164,7 @@ export class StreamMover {
       try {
         await gatewayOf(leaving.gateway).updateTargets(uid, targets, AbortSignal.timeout(TELL_MS));
       } catch (error) {
-        log.warn({ uid, error: messageOf(error) }, 'old targets stay on the gateway of before');
+        log.warn({ uid, error: messageOf(error) }, 'previous gateway keeps the previous targets');
       }
     }
   }
@@ -186,8 +186,8 @@ function mustMove({ uid, state, movable, leaving }: StreamRecord): void {
   const refuse = (why: string, suggestion: string): never => {
     throw new SciStreamError('SCI_STREAM_STATE', `Stream ${uid} ${why}.`, { suggestions: [suggestion] });
   };
-  if (!movable) refuse('is not movable', 'Make movable streams: scistream stream up --movable');
-  if (leaving) refuse(`is still leaving ${leaving.gateway}, until ${leaving.until}`, 'Try again then.');
+  if (!movable) refuse('is not movable', 'Create movable streams: scistream stream up --movable');
+  if (leaving) refuse(`is still leaving ${leaving.gateway}, until ${leaving.until}`, 'Try again after that time.');
   if (state !== 'provisioned' && state !== 'active') refuse(`is ${state} and cannot be moved now`, 'Try again later.');
 }
 

@@ -29,7 +29,7 @@ export function watchProxy(gateway: Gateway, stream: Watched): void {
   );
   watchRestarts(gateway, stream).catch((error: unknown) => {
     // Only the telling of restarts ends; the data server goes on with them.
-    if (!stream.over()) stream.log.debug({ uid, error: messageOf(error) }, 'restarts are not watched any more');
+    if (!stream.over()) stream.log.debug({ uid, error: messageOf(error) }, 'restart watch ended');
   });
 }
 

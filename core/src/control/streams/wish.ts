@@ -66,31 +66,33 @@ export function parseWish(
 
 function checkConnections({ connections }: StreamWish, most: number): void {
   if (Number.isInteger(connections) && connections >= 1 && connections <= most) return;
-  throw new SciStreamError('SCI_CONNECTIONS_INVALID', `${connections} connections (num_conn) cannot be had here.`, {
-    suggestions: [`Ask for 1 to ${most}.`],
-  });
+  throw new SciStreamError(
+    'SCI_CONNECTIONS_INVALID',
+    `${connections} connections are outside the limits of this control server.`,
+    {
+      suggestions: [`Request 1 to ${most} connections.`],
+    },
+  );
 }
 
 function checkRate({ bitsPerSecond }: StreamWish): void {
   if (bitsPerSecond <= MAX_BITS_PER_SECOND) return;
-  throw new SciStreamError('SCI_RATE_INVALID', `${bitsPerSecond} bit/s are more than any gateway has.`, {
-    suggestions: [`Ask for at most ${MAX_BITS_PER_SECOND} bit/s.`],
+  throw new SciStreamError('SCI_RATE_INVALID', `${bitsPerSecond} bit/s exceed the maximum rate.`, {
+    suggestions: [`Request at most ${MAX_BITS_PER_SECOND} bit/s.`],
   });
 }
 
 function lifetimeOf({ lifetimeMs: wanted }: StreamWish, most: number): number {
   if (wanted >= 0 && wanted <= most) return wanted || most;
-  throw new SciStreamError(
-    'SCI_LIFETIME_INVALID',
-    `A lifetime of ${wanted} ms is longer than the ${most} ms allowed here.`,
-    { suggestions: [`Ask for at most ${most / 3_600_000}h.`] },
-  );
+  throw new SciStreamError('SCI_LIFETIME_INVALID', `A lifetime of ${wanted} ms exceeds the limit of ${most} ms.`, {
+    suggestions: [`Request at most ${most / 3_600_000}h.`],
+  });
 }
 
 /** Names are shown, logged and typed again: letters, digits, dot, dash and underscore; empty for none. @throws SCI_NAME_INVALID */
 export function parseName(text: string): string {
   if (/^[A-Za-z0-9][\w.-]{0,63}$|^$/.test(text)) return text;
-  throw new SciStreamError('SCI_NAME_INVALID', `${quote(text)} is not a name.`, {
+  throw new SciStreamError('SCI_NAME_INVALID', `${quote(text)} is not a valid stream name.`, {
     suggestions: ['Use up to 64 letters, digits, ".", "-" and "_", beginning with a letter or digit.'],
   });
 }
