@@ -18,7 +18,7 @@ s('an error is one sentence with its code, then suggestions, on stderr', async (
   assert.is(stdout, '');
   assert.is(
     stderr,
-    'Error: Configuration of s2cs: gateways.0.ports: "9-1" is not a range of ports: it is reversed. [SCI_PORT_RANGE_INVALID]\nTry: Write 1-9.\n',
+    'Error: Configuration of s2cs: gateways.0.ports: "9-1" is not a port range: it is reversed. [SCI_PORT_RANGE_INVALID]\nTry: Write 1-9.\n',
   );
 });
 

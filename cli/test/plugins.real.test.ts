@@ -89,7 +89,7 @@ const refused: readonly [what: string, content: object, code: string][] = [
   ['without manifest', {}, 'SCI_PLUGIN_NO_MANIFEST'],
   ['with a wrong manifest', { scistream: { apiVersion: 1, provides: [] } }, 'SCI_PLUGIN_MANIFEST_INVALID'],
   ['for a later interface', { scistream: { apiVersion: 2, provides: [] } }, 'SCI_PLUGIN_API_UNSUPPORTED'],
-  ['that provides what there is', { scistream: provides('relay') }, 'SCI_PLUGIN_DUPLICATE'],
+  ['that provides an existing name', { scistream: provides('relay') }, 'SCI_PLUGIN_DUPLICATE'],
   ['that oclif would not load', { oclif: undefined, scistream: provides('made') }, 'SCI_PLUGIN_MANIFEST_INVALID'],
   [
     'for another core',

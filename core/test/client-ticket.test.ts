@@ -85,14 +85,14 @@ s('carries no credentials of a stream that is not encrypted', () => {
 
 s('names the other version', () => {
   const of = (version: string): string => refusal(formatTicket(TICKET).replace('scistream2', version));
-  assert.match(of('scistream1'), /version 1.* Update SciStream where the ticket was made/s);
+  assert.match(of('scistream1'), /version 1.* Update SciStream on the machine that created the ticket/s);
   assert.match(of('scistream3'), /version 3.* Update SciStream here/s);
 });
 
 s('is refused after the stream has ended', () => {
   assert.match(
     refusal(formatTicket(TICKET), new Date('2026-01-01T08:00:00Z')),
-    /expired at 2026-01-01T08:00:00.* Ask for a new one/s,
+    /expired at 2026-01-01T08:00:00.* Ask for a new ticket/s,
   );
 });
 
@@ -112,7 +112,7 @@ s('with unknown or wrong fields is refused', () => {
     { tls: { certificate: 'AAAA', key: 'AA\nAA', ca: 'AAAA', peer: 'a' } },
     { name: 'a'.repeat(100_000) },
   ]) {
-    assert.match(refusal(forged({ ...json, ...wrong })), 'does not hold');
+    assert.match(refusal(forged({ ...json, ...wrong })), 'does not contain');
   }
 });
 

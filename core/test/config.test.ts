@@ -196,11 +196,11 @@ s(
     try {
       for (const mode of [0o602, 0o666]) {
         await chmod(file, mode);
-        await mustRefuse(/others can write it/);
+        await mustRefuse(/other users can write it/);
       }
       await chmod(file, 0o644);
       await chmod(work.path, 0o777);
-      await mustRefuse(/others can write its directory/);
+      await mustRefuse(/other users can write its directory/);
       await chmod(work.path, 0o1777);
       assert.is((await loadConfig('s2uc', { env })).file, file, 'as /tmp is, where nobody replaces files of others');
       await chmod(work.path, 0o700);
@@ -210,7 +210,7 @@ s(
       }
       if (process.getuid?.() !== 0) return;
       await chown(file, 0, 12_345);
-      await mustRefuse(/others can write it/);
+      await mustRefuse(/other users can write it/);
       await chmod(file, 0o644);
       await chown(file, 12_345, 12_345);
       await mustRefuse(/belongs to the user 12345/);

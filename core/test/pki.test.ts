@@ -63,14 +63,14 @@ s('what people get wrong is said', () => {
   const old = makeAuthority('old', inDays(-3700));
   const cases: readonly (readonly [string, RegExp])[] = [
     [flaws(issue(ca, { name: 'a.example', purposes: ['server'] })), /problem: .*no alternative names/],
-    [flaws(ca, { use: 'server' }), /problem: It is an authority and not the certificate of a server/],
-    [flaws(good, { use: 'authority' }), /problem: It is no authority/],
-    [flaws(client, { use: 'server' }), /problem: It may not be used by a server, only by a client/],
-    [flaws(good, { host: 'b.example' }), /problem: It is not for b\.example, only for a\.example/],
-    [flaws(good, { host: '10.0.0.1' }), /problem: It is not for 10\.0\.0\.1/],
+    [flaws(ca, { use: 'server' }), /problem: It is a CA certificate, not a server certificate/],
+    [flaws(good, { use: 'authority' }), /problem: It is not a CA/],
+    [flaws(client, { use: 'server' }), /problem: Its extended key usage allows only client, not server/],
+    [flaws(good, { host: 'b.example' }), /problem: It does not cover b\.example, only a\.example/],
+    [flaws(good, { host: '10.0.0.1' }), /problem: It does not cover 10\.0\.0\.1/],
     [flaws(good, { ca: parse(makeAuthority('CA of a test')) }), /problem: It was not signed by CA of a test/],
-    [flaws(good, { key: client.key }), /problem: The key is not the key/],
-    [flaws(good, { key: 'no key' }), /problem: The key is not the key/],
+    [flaws(good, { key: client.key }), /problem: The key does not match/],
+    [flaws(good, { key: 'no key' }), /problem: The key does not match/],
     [flaws(good, { now: inDays(400) }), /problem: It expired/],
     [flaws(good, { now: inDays(380) }), /warning: It expires in 1[67] days/],
     [flaws(good, { now: inDays(-1) }), /problem: It is not valid before/],
@@ -86,9 +86,9 @@ s('nothing outlives its authority, and a dead one signs nothing', () => {
   const dead = makeAuthority('dead', inDays(-3651));
   for (const [signer, why] of [
     [dead, /expired/],
-    [issue(ca, server('a.example')), /no authority/],
-    [{ ...ca, key: makeAuthority('x').key }, /its key is another/],
-    [{ ...ca, key: 'no key' }, /cannot be used/],
+    [issue(ca, server('a.example')), /it is not a CA/],
+    [{ ...ca, key: makeAuthority('x').key }, /its key differs/],
+    [{ ...ca, key: 'no key' }, /is not usable/],
   ] as const) {
     assert.throws(
       () => issue(signer, server('b.example')),

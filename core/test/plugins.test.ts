@@ -173,7 +173,7 @@ const wrongCode: readonly [what: string, source: string, code: string, text: Reg
   ['that throws', 'throw new Error("no luck");', 'SCI_PLUGIN_LOAD_FAILED', /no luck/],
   ['that cannot be parsed', 'export default {', 'SCI_PLUGIN_LOAD_FAILED', /Unexpected/],
   ['without default export', 'export const a = 1;', 'SCI_PLUGIN_SHAPE', /definePlugin/],
-  ['that provides something else', code('c'), 'SCI_PLUGIN_SHAPE', /promises runtime a, .* runtime c/],
+  ['that provides something else', code('c'), 'SCI_PLUGIN_SHAPE', /lists runtime a, .* runtime c/],
 ];
 for (const [what, source, expected, text] of wrongCode) {
   s(`code ${what} fails who asks for it, and nobody else`, async ({ directory }) => {
@@ -203,7 +203,7 @@ s('an unknown runtime says what was probably meant', async () => {
   const error = await failure(providers([]).runtime('proces'));
   assert.is(error.code, 'SCI_RUNTIME_UNKNOWN');
   assert.match(error.message, 'did you mean process?');
-  assert.match(error.suggestions.join(), 'Available: process');
+  assert.match(error.suggestions.join(), 'Use one of: process');
 });
 
 s('knows aliases in any letter case, and the runtime that one implies', async ({ directory }) => {
@@ -231,9 +231,9 @@ s('an alias whose runtime is missing says which one, how to get it, and how to d
   const all = providers(await findPlugins([await plugin(directory, 'p', { apiVersion: 1, provides })]));
   const error = assertThrows(() => all.resolve('Turbo', 'process'));
   assert.is(error.code, 'SCI_RUNTIME_UNKNOWN');
-  assert.match(error.message, 'no runtime "docker"');
+  assert.match(error.message, 'Unknown runtime "docker"');
   const help = error.suggestions.join('\n');
-  assert.match(help, '"Turbo" means proxy turbo in runtime docker. Use turbo to run it in another.');
+  assert.match(help, '"Turbo" is proxy turbo in runtime docker. For another runtime, use turbo.');
   assert.match(help, 'scistream plugin install @scistream/plugin-dockersock');
 });
 

@@ -100,14 +100,14 @@ lookups('the caller does not hear which address a name has, the audit log does',
   await directory.remove();
   assert.match(
     said[0] ?? '',
-    /^SCI_FORBIDDEN: Target secret-db\.corp\.internal:5432 has an address here that .* rule r/,
+    /^SCI_FORBIDDEN: Target secret-db\.corp\.internal:5432 resolves to an address that .* rule r/,
   );
   for (const text of said) assert.not.match(text, /10\.77|169\.254|metadata/);
   assert.match(
     reasons[0] ?? '',
-    /secret-db\.corp\.internal:5432, which means 10\.77\.3\.14 here, is not allowed by rule r/,
+    /secret-db\.corp\.internal:5432 resolves to 10\.77\.3\.14, which is not allowed by rule r/,
   );
-  assert.match(reasons[1] ?? '', /169\.254\.169\.254 here.*metadata/);
+  assert.match(reasons[1] ?? '', /169\.254\.169\.254.*metadata/);
 });
 
 lookups('a probe goes to an address: a name could mean another one when the gateway connects', async () => {

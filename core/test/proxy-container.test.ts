@@ -192,7 +192,7 @@ s('a program that ends while it is started again and again is given up', async (
   for (const instance of await it.runtime.list({})) it.runtime.kill(instance);
   const error = await it.proxy.ended(it.request.uid);
   assert.is(error?.code, 'SCI_PROXY_DIED');
-  assert.match(error?.message ?? '', /cannot be started again: tiny ended while it was starting \(exit code 1\)/);
+  assert.match(error?.message ?? '', /cannot be restarted: tiny exited during startup \(exit code 1\)/);
 });
 
 s('a release ends the wait for the next start', async () => {

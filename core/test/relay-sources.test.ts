@@ -61,9 +61,9 @@ for (const [host, from, sources, expected] of [
 
 for (const [sources, said] of [
   [[], /sources is \[\]; expected at least one network/],
-  [['10.0.0.0'], /"10\.0\.0\.0" is no network/],
-  [['10.0.0.0/33'], /"10\.0\.0\.0\/33" is no network/],
-  [['all/0'], /"all\/0" is no network/],
+  [['10.0.0.0'], /"10\.0\.0\.0" is not a network/],
+  [['10.0.0.0/33'], /"10\.0\.0\.0\/33" is not a network/],
+  [['all/0'], /"all\/0" is not a network/],
 ] as const) {
   s(`a worker does not start with ${JSON.stringify(sources)}`, async () => {
     const listeners = [{ host: '127.0.0.1', port: await freePort() }];

@@ -36,10 +36,10 @@ s('what belongs together is accepted, and written anew', () => {
 });
 
 s('parts of other streams and roles are refused', () => {
-  assert.match(refusal({ key: to.key }), 'key is not that of certificate');
+  assert.match(refusal({ key: to.key }), 'key does not match certificate');
   assert.match(refusal({ ca: other.from.ca }), 'not signed by ca');
-  assert.match(refusal({ ca: from.certificate }), 'ca is no authority');
-  assert.match(refusal({ certificate: other.from.certificate }), 'key is not that');
+  assert.match(refusal({ ca: from.certificate }), 'ca is not a CA certificate');
+  assert.match(refusal({ certificate: other.from.certificate }), 'key does not match');
 });
 
 s('anything around or inside a PEM block is refused', () => {
@@ -50,19 +50,19 @@ s('anything around or inside a PEM block is refused', () => {
   assert.match(refusal({ certificate: '' }), 'not one PEM block');
   assert.match(refusal({ ca: from.ca.replace('\n', '\nProc-Type: 4,ENCRYPTED\n') }), 'not one PEM block');
   assert.match(refusal({ key: from.certificate }), 'not one PEM block');
-  assert.match(refusal({ ca: from.ca.replace(/M/, 'N') }), 'ca is no certificate');
-  assert.match(refusal({ key: from.key.replace(/M/, 'N') }), 'key is no private key');
+  assert.match(refusal({ ca: from.ca.replace(/M/, 'N') }), 'ca is not a certificate');
+  assert.match(refusal({ key: from.key.replace(/M/, 'N') }), 'key is not a private key');
   assert.match(refusal({ key: from.key + ' '.repeat(8192) }), 'longer than 8192');
 });
 
 s('a key of another kind is refused', () => {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-  assert.match(refusal({ key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString() }), 'key is not that');
+  assert.match(refusal({ key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString() }), 'key does not match');
 });
 
 s('the name of the other side has to be a DNS name', () => {
   for (const peer of ['', '127.0.0.1', 'a b', 'x\nverify none', '-a.b', 'a..b', `${'a'.repeat(64)}.b`, '"', '*.b']) {
-    assert.match(refusal({ peer }), 'peer is no DNS name');
+    assert.match(refusal({ peer }), 'peer is not a DNS name');
   }
   assert.is(parseCredentials({ ...from, peer: 'gw-2.example.org' }).peer, 'gw-2.example.org');
 });

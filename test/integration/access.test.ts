@@ -216,7 +216,7 @@ s('no token shows in a log or an error, also when the call fails', async () => {
     server.log.lines.some(({ message }) => message === 'stream requested'),
     'the log was captured',
   );
-  assert.ok(server.log.lines.some(({ message }) => message === 'call refused'));
+  assert.ok(server.log.lines.some(({ message }) => message === 'call rejected'));
   assert.not.match(server.log.text, /-secret|xxxx/i);
   assert.not.match(messages.join('\n'), /-secret|xxxx/i);
   for (const token of Object.values(TOKENS)) assert.not.match(server.log.text, sha256(token));

@@ -114,7 +114,7 @@ s('a proxy is not asked for what it cannot do, before ports are taken', async ()
   for (const [capabilities, request, message] of [
     [{ tls: false }, { transport: 'tcp', tls }, 'cannot encrypt TCP'],
     [{}, { transport: 'udp', tls }, 'cannot encrypt UDP'],
-    [{ plain: false }, { transport: 'tcp' }, 'carries encrypted streams only'],
+    [{ plain: false }, { transport: 'tcp' }, 'carries only encrypted streams'],
     [{ udp: false }, { transport: 'udp' }, 'cannot carry UDP'],
   ] as const) {
     await using gateway = await gatewayWith(capabilities);

@@ -89,7 +89,10 @@ s('a label means the gateways that have it; a gateway is drained by its name alo
   await peer.streams.drainGateway({ name: 'b', drained: true });
   assert.match(await refused(place(peer, { gateway: '100g' }), 'SCI_NO_RESOURCE'), 'b is drained');
   assert.is(await placed('dtn'), 'a');
-  assert.match(await refused(place(peer, { gateway: '10g' }), 'SCI_NAME_INVALID'), 'There is no gateway "10g" here');
+  assert.match(
+    await refused(place(peer, { gateway: '10g' }), 'SCI_NAME_INVALID'),
+    'The control server has no gateway "10g"',
+  );
   await refused(peer.streams.drainGateway({ name: 'dtn', drained: true }), 'SCI_NAME_INVALID');
 });
 

@@ -190,7 +190,7 @@ s('that cannot be renewed or trusted any more has to be repeated', async () => {
   await logInWithBrowser(world);
   const { refreshToken } = await stored();
   await chmod(file, 0o644);
-  assert.match((await refused(client.whoAmI('aps'), 'SCI_LOGIN_REQUIRED')).message, /Others may read/);
+  assert.match((await refused(client.whoAmI('aps'), 'SCI_LOGIN_REQUIRED')).message, /Other users can read/);
   await chmod(file, 0o600);
   await store({ issuer: 'https://elsewhere.example' });
   await refused(client.whoAmI('aps'), 'SCI_LOGIN_REQUIRED');
