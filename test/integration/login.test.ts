@@ -181,7 +181,7 @@ s('whose directory cannot be used says so at once', async () => {
   await using world = await open();
   await writeFile(join(world.file, '..', '..', 'logins'), 'a file');
   const error = await refused(logInWithBrowser(world), 'SCI_LOGIN_FAILED');
-  assert.match(error.message, /cannot be kept: EEXIST/);
+  assert.match(error.message, /Cannot store the login .*: EEXIST/);
 });
 
 s('that cannot be renewed or trusted any more has to be repeated', async () => {

@@ -398,9 +398,7 @@ export class StreamMachine {
 
   #expire(): void {
     this.parts.log.info({ uid: this.#record.uid }, 'lifetime expired');
-    void this.#fail(
-      new SciStreamError('SCI_STREAM_RELEASED', `The lifetime of stream ${this.#record.uid} has expired.`),
-    );
+    void this.#fail(new SciStreamError('SCI_STREAM_RELEASED', `The lifetime of stream ${this.#record.uid} expired.`));
   }
 
   async #change(change: Partial<StreamRecord>, event?: StreamEvent, options?: StoreOptions): Promise<void> {
