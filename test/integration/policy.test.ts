@@ -111,7 +111,7 @@ const reqOf = (peer: Peer, more: object = {}): Promise<unknown> =>
 s('whoever has no rule gets nothing, and nothing is allocated', async () => {
   await using ruled = await RuledServer.start([BEAMLINE]);
   const eve = await ruled.as('eve');
-  assert.match(await refused(reqOf(eve), 'SCI_FORBIDDEN'), /No rule is about token:eve/);
+  assert.match(await refused(reqOf(eve), 'SCI_FORBIDDEN'), /No rule applies to token:eve/);
   assert.is(await ruled.portsInUse(), 0);
   assert.equal((await (await ruled.as('root')).streams.list({ ended: true })).streams, []);
   assert.equal(await ruled.decisions(), ['token:eve request refused ']);
@@ -252,7 +252,7 @@ s('a name that means something else the second time is looked up once, and what 
     assert.is(looked, 1);
     const again = alice.control.update({ uid, remoteListeners: [`rebind.test:${good.port}`] });
     assert.match(await refused(again, 'SCI_FORBIDDEN'), /rebind\.test:\d+ resolves to an address/);
-    assert.match(await readFile(ruled.audit, 'utf8'), /which means 127\.0\.0\.6 here/);
+    assert.match(await readFile(ruled.audit, 'utf8'), /resolves to 127\.0\.0\.6/);
     assert.is(await read(entry), '127.0.0.5');
   } finally {
     good.server.close();
