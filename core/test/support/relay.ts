@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { eventually, freeRange } from '@scistream/core/testing';
 
-const WORKER = fileURLToPath(new URL('data/relay/worker.js', import.meta.resolve('@scistream/core')));
+const WORKER = fileURLToPath(new URL('relay/worker.js', import.meta.resolve('@scistream/core')));
 const cleanups: (() => void)[] = [];
 
 export interface Address {
