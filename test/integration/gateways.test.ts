@@ -64,7 +64,10 @@ s('a stream goes where most bandwidth is free, then where most ports are, or whe
   assert.is((await place(peer, { gateway: 'b' })).gateway, 'b');
   assert.is((await place(peer)).gateway, 'a', 'b has one port less');
   const text = await refused(place(peer, { bitsPerSecond: BigInt(6e9) }), 'SCI_NO_RESOURCE');
-  assert.match(text, 'No eligible gateway has 6 Gb/s available: a has 5 Gb/s of 10 Gb/s free, b has 5 Gb/s of 20 Gb/s free');
+  assert.match(
+    text,
+    'No eligible gateway has 6 Gb/s available: a has 5 Gb/s of 10 Gb/s free, b has 5 Gb/s of 20 Gb/s free',
+  );
   assert.match(text, /expires at 20\d\d-.*Z\./);
   await peer.control.release({ uid: first.uid });
   assert.is((await place(peer, { bitsPerSecond: BigInt(6e9) })).gateway, 'b');
