@@ -76,7 +76,7 @@ s('show reports problems and exits with 1', async ({ home }) => {
   assert.is(exitCode, 0, stdout);
   assert.match(stdout, /names \(SAN\) {2}a\.example/);
   for (const [args, says] of [
-    [['certs/server.crt', '--host', 'b.example'], /not for b\.example/],
+    [['certs/server.crt', '--host', 'b.example'], /does not cover b\.example/],
     [['certs/ca.crt', '--as', 'server'], /It is a CA certificate/],
     [['certs/alice.crt', '--as', 'server'], /no alternative names/],
   ] as const) {
