@@ -14,7 +14,7 @@ const CHECKED: readonly RegExp[] = [
   /^docs\//,
   /^examples\/.*\.(?:md|conf|service)$/,
   /^templates\//,
-  /^cli\/(?:bin|test)\//,
+  /^cli\//,
   /^core\/src\/contracts\/errors\.ts$/,
   /^test\/(?:command-)?reference\.js$/,
 ];

@@ -40,8 +40,8 @@ listen: 127.0.0.1:5000              # configure auth before you open this to oth
 
 gateways:
   - name: dtn1
-    wan: 127.0.0.1                  # inbound (PROD) listeners bind here: the address other facilities reach
-    lan: 127.0.0.1                  # outbound (CONS) listeners bind here: the address applications reach
+    wan: 127.0.0.1                  # inbound listeners bind here: the address that other facilities reach
+    lan: 127.0.0.1                  # outbound listeners bind here: the address that applications reach
     ports: 5100-5200
     proxy: relay                    # see: scistream proxies
     runtime: process                # see: scistream runtimes
@@ -55,8 +55,8 @@ gateways:
 name: dtn1
 listen: unix:/run/scistream/s2ds.sock          # the s2cs configuration names the same path under gateways
 # state: /var/lib/scistream-s2ds
-wan: 127.0.0.1                      # inbound (PROD) listeners bind here: the address other facilities reach
-lan: 127.0.0.1                      # outbound (CONS) listeners bind here: the address applications reach
+wan: 127.0.0.1                      # inbound listeners bind here: the address that other facilities reach
+lan: 127.0.0.1                      # outbound listeners bind here: the address that applications reach
 ports: 5100-5200
 proxy: relay                        # see: scistream proxies
 runtime: process                    # see: scistream runtimes

@@ -14,6 +14,7 @@ import {
   type Identity,
   type StreamEvent,
   type StreamRecord,
+  type StreamSpec,
 } from '@scistream/core';
 import { loadConfig } from '@scistream/core/config';
 import {
@@ -25,9 +26,8 @@ import {
   registerServer,
   TOKENS,
   StreamController,
-  type StreamWish,
 } from '@scistream/core/internal';
-import { eventually, exchange, named, tcpServer, temporaryDirectory } from '@scistream/core/testing';
+import { eventually, exchange, named, tcpServer, temporaryDirectory, testSpec } from '@scistream/core/testing';
 
 const machine = suite('stream machine');
 
@@ -125,20 +125,7 @@ async function fixture(): Promise<Fixture> {
   return { controller, gateway, store, policy, [Symbol.asyncDispose]: dispose };
 }
 
-const wish = (uid: string, more: Partial<StreamWish> = {}): StreamWish => ({
-  uid,
-  role: 'PROD',
-  connections: 1,
-  legacyRate: 0,
-  name: '',
-  bitsPerSecond: 0,
-  lifetimeMs: 0,
-  proxy: '',
-  runtime: '',
-  gateway: '',
-  transport: '',
-  ...more,
-});
+const SPEC: StreamSpec = { ...testSpec, lifetimeMs: 0 };
 
 machine('goes through its states, one stored version for each', async () => {
   await using made = await fixture();
@@ -154,7 +141,7 @@ machine('goes through its states, one stored version for each', async () => {
       await next;
     }
   };
-  const req = controller.request(wish(uid), ALICE, present());
+  const req = controller.request(uid, SPEC, undefined, ALICE, present());
   await eventually(async () => assert.is((await controller.get(uid, ALICE)).record.state, 'waiting'));
   const looking = look();
   await controller.hello(uid, ['10.0.0.1:5001'], ALICE);
@@ -176,7 +163,7 @@ machine('counts what lives and what waits', async () => {
   await using made = await fixture();
   const { controller } = made;
   const [a, b] = [randomUUID(), randomUUID()];
-  const requests = [a, b].map((uid) => controller.request(wish(uid), ALICE, present()).catch(String));
+  const requests = [a, b].map((uid) => controller.request(uid, SPEC, undefined, ALICE, present()).catch(String));
   await eventually(() => assert.equal(controller.counts(), { streams: 2, waiting: 2 }));
   await controller.hello(a, [], ALICE);
   assert.equal(controller.counts(), { streams: 2, waiting: 1 });
@@ -188,7 +175,7 @@ machine('counts what lives and what waits', async () => {
 machine('two requests with one uid at the same moment: one is refused', async () => {
   await using made = await fixture();
   const uid = randomUUID();
-  const results = [1, 2].map(() => made.controller.request(wish(uid), ALICE, present()));
+  const results = [1, 2].map(() => made.controller.request(uid, SPEC, undefined, ALICE, present()));
   const [, second] = results;
   await refusal(second ?? Promise.resolve(), 'SCI_STREAM_EXISTS');
   const greeted = made.controller.hello(uid, [], ALICE);
@@ -202,7 +189,7 @@ machine('a stream that is not written yet is known to its owner, and to nobody e
   const uid = randomUUID();
   let write: () => void = () => undefined;
   store.beforeCreate = () => new Promise((resolve) => (write = resolve));
-  const req = refusal(controller.request(wish(uid), ALICE, present()), 'SCI_STREAM_RELEASED');
+  const req = refusal(controller.request(uid, SPEC, undefined, ALICE, present()), 'SCI_STREAM_RELEASED');
   await eventually(() => assert.is(controller.counts().waiting, 1));
   assert.is((await controller.get(uid, ALICE)).record.state, 'reserving');
   await refusal(controller.release(uid, { ...ALICE, subject: 'bob' }), 'SCI_STREAM_NOT_FOUND');
@@ -218,11 +205,11 @@ machine('a stream that cannot be written is refused, and leaves nothing behind',
   const { controller, store } = made;
   const uid = randomUUID();
   store.beforeCreate = () => Promise.reject(new SciStreamError('SCI_STATE_WRITE', 'The disk is full.'));
-  await refusal(controller.request(wish(uid), ALICE, present()), 'SCI_STATE_WRITE');
+  await refusal(controller.request(uid, SPEC, undefined, ALICE, present()), 'SCI_STATE_WRITE');
   assert.equal(controller.counts(), { streams: 0, waiting: 0 });
   assert.is((await made.gateway.describe()).portsInUse, 0);
   store.beforeCreate = () => Promise.resolve();
-  const req = controller.request(wish(uid), ALICE, present());
+  const req = controller.request(uid, SPEC, undefined, ALICE, present());
   await controller.hello(uid, [], ALICE);
   assert.is((await req).state, 'provisioned');
 });
@@ -233,7 +220,7 @@ machine('an update that cannot be written down is taken back at the gateway, too
   await using one = await tcpServer(named('a'));
   await using two = await tcpServer(named('b'));
   const uid = randomUUID();
-  const req = controller.request(wish(uid), ALICE, present());
+  const req = controller.request(uid, SPEC, undefined, ALICE, present());
   await controller.hello(uid, [], ALICE);
   const [entry] = (await req).listeners;
   if (!entry) return assert.unreachable('no listener');
@@ -254,7 +241,7 @@ machine('a release that failed is made again, and the first reason stays the rea
   const { controller, gateway } = made;
   const uid = randomUUID();
   gateway.beforeRelease = () => Promise.reject(new SciStreamError('SCI_RUNTIME_UNREACHABLE', 'It is away.'));
-  await refusal(controller.request(wish(uid), ALICE, AbortSignal.abort()), 'SCI_CLIENT_GONE');
+  await refusal(controller.request(uid, SPEC, undefined, ALICE, AbortSignal.abort()), 'SCI_CLIENT_GONE');
   assert.is((await controller.get(uid, ALICE)).record.state, 'releasing');
   await refusal(controller.release(uid, ALICE), 'SCI_RUNTIME_UNREACHABLE');
   gateway.beforeRelease = () => Promise.resolve();
@@ -269,7 +256,7 @@ machine('what was allowed for a stream is not done to the next one of that uid',
   const { controller, policy } = made;
   const uid = randomUUID();
   const up = async (who: Identity): Promise<void> => {
-    const req = controller.request(wish(uid), who, present());
+    const req = controller.request(uid, SPEC, undefined, who, present());
     await controller.hello(uid, [], who);
     await req;
   };
@@ -296,7 +283,7 @@ machine('what was allowed for a stream is not done to the next one of that uid',
 machine('a client that is gone already does not keep its stream', async () => {
   await using made = await fixture();
   const uid = randomUUID();
-  await refusal(made.controller.request(wish(uid), ALICE, AbortSignal.abort()), 'SCI_CLIENT_GONE');
+  await refusal(made.controller.request(uid, SPEC, undefined, ALICE, AbortSignal.abort()), 'SCI_CLIENT_GONE');
   assert.equal(made.controller.counts(), { streams: 0, waiting: 0 });
   const { record } = await made.controller.get(uid, ALICE);
   assert.equal([record.state, record.error?.code], ['failed', 'SCI_CLIENT_GONE']);
@@ -312,7 +299,7 @@ machine('RELEASE between the start of the proxy and the answer to HELLO refuses 
     // It waits behind HELLO, and has aborted it as soon as its own checks are done.
     await eventually(() => assert.ok(signal.aborted));
   };
-  const req = refusal(controller.request(wish(uid), ALICE, present()), 'SCI_STREAM_RELEASED');
+  const req = refusal(controller.request(uid, SPEC, undefined, ALICE, present()), 'SCI_STREAM_RELEASED');
   await refusal(controller.hello(uid, [], ALICE), 'SCI_STREAM_RELEASED');
   await Promise.all([req, release]);
   assert.equal([controller.counts().streams, (await gateway.describe()).portsInUse], [0, 0]);
@@ -322,19 +309,19 @@ machine('close refuses what is new and ends what waits, more than once', async (
   await using made = await fixture();
   const { controller } = made;
   const uid = randomUUID();
-  const req = refusal(controller.request(wish(uid), ALICE, present()), 'SCI_SHUTTING_DOWN');
+  const req = refusal(controller.request(uid, SPEC, undefined, ALICE, present()), 'SCI_SHUTTING_DOWN');
   await eventually(async () => assert.is((await controller.get(uid, ALICE)).record.state, 'waiting'));
   await controller.close(true);
   await controller.close(true);
   await req;
-  await refusal(controller.request(wish(randomUUID()), ALICE, present()), 'SCI_SHUTTING_DOWN');
+  await refusal(controller.request(randomUUID(), SPEC, undefined, ALICE, present()), 'SCI_SHUTTING_DOWN');
   assert.is((await controller.get(uid, ALICE)).record.error?.code, 'SCI_SHUTTING_DOWN');
 });
 
 machine('who waits for a change can stop waiting', async () => {
   await using made = await fixture();
   const uid = randomUUID();
-  const req = made.controller.request(wish(uid), ALICE, present()).catch(String);
+  const req = made.controller.request(uid, SPEC, undefined, ALICE, present()).catch(String);
   await eventually(async () => assert.is((await made.controller.get(uid, ALICE)).record.state, 'waiting'));
   const stop = new AbortController();
   const change = made.controller.changed(uid, stop.signal);

@@ -54,7 +54,7 @@ s('carries its program with it, follows new targets by signal, and restarts with
   const [a, b] = [await target('a'), await target('b')];
   const address = listeners[0]?.address ?? a.address;
   try {
-    await relay.start({ uid, role: 'PROD', transport: 'tcp', listeners });
+    await relay.start({ uid, role: 'inbound', transport: 'tcp', listeners });
     const early = ask(address);
     await relay.updateTargets(uid, [a.address]);
     assert.is(await early, 'a');
@@ -96,8 +96,8 @@ s('says why it does not follow', async () => {
   const allocator = new RangePortAllocator(await freeRange(4));
   const listeners = await allocator.allocate({ uid, host: '127.0.0.1', transport: 'tcp', count: 1 });
   try {
-    const { PROD: tls } = await testCredentials();
-    await relay.start({ uid, role: 'PROD', transport: 'tcp', listeners, tls });
+    const { inbound: tls } = await testCredentials();
+    await relay.start({ uid, role: 'inbound', transport: 'tcp', listeners, tls });
     const [{ name = '', pid = 0 } = {}] = await runtime.list({});
     process.kill(pid, 'SIGSTOP');
     const error = await relay.updateTargets(uid, [{ host: '127.0.0.1', port: 9 }]).then(

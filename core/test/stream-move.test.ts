@@ -25,7 +25,15 @@ import {
   TOKENS,
   StreamController,
 } from '@scistream/core/internal';
-import { eventually, exchange, freeRange, named, tcpServer, temporaryDirectory } from '@scistream/core/testing';
+import {
+  eventually,
+  exchange,
+  freeRange,
+  named,
+  tcpServer,
+  temporaryDirectory,
+  testSpec,
+} from '@scistream/core/testing';
 
 const s = suite('stream move');
 
@@ -133,12 +141,9 @@ async function fixture(): Promise<Fixture> {
 /** A movable stream on a. */
 async function setUp(controller: StreamController, target: string): Promise<string> {
   const uid = randomUUID();
-  const wish = {
-    ...{ uid, role: 'PROD', connections: 1, legacyRate: 0, name: '', bitsPerSecond: 0, lifetimeMs: 0 },
-    ...{ proxy: '', runtime: '', gateway: 'a', transport: '', movable: true },
-  };
+  const spec = { ...testSpec, lifetimeMs: 0, gateway: 'a', movable: true };
   await Promise.all([
-    controller.request(wish, OPERATOR, new AbortController().signal),
+    controller.request(uid, spec, undefined, OPERATOR, new AbortController().signal),
     controller.hello(uid, [], OPERATOR),
   ]);
   await controller.update(uid, [target], OPERATOR);

@@ -85,7 +85,7 @@ export class Gateway implements Forwarder, AsyncDisposable {
   }
 
   async start(targets: readonly Address[]): Promise<Running> {
-    return await this.#run({ targets: targets.map(formatAddress), role: 'PROD' });
+    return await this.#run({ targets: targets.map(formatAddress), role: 'inbound' });
   }
 
   /** Streams of one side, and encrypted ones. */

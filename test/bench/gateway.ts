@@ -8,6 +8,7 @@ import { randomUUID } from 'node:crypto';
 import { createInterface } from 'node:readline';
 import { formatAddress, parseAddress, silentLogger, type PortRange, type Role, type StreamTls } from '@scistream/core';
 import { BUILT_INS, LocalGateway, Providers } from '@scistream/core/internal';
+import { testSpec } from '@scistream/core/testing';
 import docker from '@scistream/plugin-dockersock';
 import haproxy from '@scistream/plugin-haproxy';
 import nginx from '@scistream/plugin-nginx';
@@ -73,9 +74,10 @@ const { signal } = new AbortController();
 
 async function start({ targets, role, tls }: GatewayWish): Promise<StreamStarted> {
   const uid = randomUUID();
-  const wish = { uid, role, transport: 'tcp', count: targets.length, proxy: '', runtime: '' } as const;
+  const encryption = tls ? ('tls' as const) : ('none' as const);
+  const spec = { ...testSpec, role, connections: targets.length, encryption };
   const begun = performance.now();
-  const { listeners } = await gateway.reserve({ ...wish, bitsPerSecond: 0, ...(tls ? { tls } : {}) });
+  const { listeners } = await gateway.reserve(uid, spec, tls);
   await gateway.start(uid, signal);
   const startMs = performance.now() - begun;
   await update(uid, targets);

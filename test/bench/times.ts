@@ -116,7 +116,7 @@ async function measure(
 }
 
 async function measureOnce(gateway: Gateway, one: Address, two: Address): Promise<Sample> {
-  const [stream] = await gateway.startAll([{ targets: [formatAddress(one)], role: 'PROD' }]);
+  const [stream] = await gateway.startAll([{ targets: [formatAddress(one)], role: 'inbound' }]);
   const entry = parseAddress(stream?.entries[0] ?? '');
   const uid = stream?.uid ?? '';
   if ((await firstByte(entry)) !== '1') throw new Error(`${gateway.name} does not lead to its first target`);

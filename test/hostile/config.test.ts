@@ -46,7 +46,7 @@ const RULES = {
       name: 'r',
       who: { identities: ['token:alice'], groups: ['beam'], issuers: ['token'] },
       actions: [...RULED_ACTIONS],
-      roles: ['PROD'],
+      roles: ['inbound', 'CONS'],
       proxies: ['relay'],
       runtimes: ['process'],
       gateways: ['dtn1'],

@@ -31,7 +31,7 @@ const daemon = new GatewayDaemon({ listen: `unix:${socket}`, state }, gateway, l
 await daemon.start();
 const client = await RawClient.open('http://localhost', { createConnection: () => connect(socket) });
 const uid = 'a-stream-of-ours';
-const { PROD: tls } = await testCredentials();
+const { inbound: tls } = await testCredentials();
 const JSON_CALL = {
   'content-type': 'application/json',
   'connect-protocol-version': '1',
@@ -46,7 +46,7 @@ async function command(name: string, message: object): Promise<{ readonly state?
 }
 /** Makes the stream, if it is not there. */
 async function setUp(): Promise<void> {
-  await command('Reserve', { uid, role: 'PROD', transport: 'tcp', count: 1 });
+  await command('Reserve', { uid, spec: { role: 'PROD', transport: 'tcp', connections: 1, encryption: 'none' } });
   await command('Start', { uid });
   await command('SetTargets', { uid, targets: ['127.0.0.1:9'] });
 }
@@ -66,9 +66,7 @@ const ELSEWHERE = new Set(['Release', ...WAITING]);
 const GOOD: Readonly<Record<string, unknown>> = {
   uid,
   uids: [uid],
-  role: 'PROD',
-  transport: 'tcp',
-  count: 1,
+  spec: { role: 'PROD', transport: 'tcp', connections: 1, encryption: 'tls', sources: ['10.0.0.0/8'] },
   targets: ['127.0.0.1:9'],
   address: '127.0.0.1:9',
   challenge: '0'.repeat(64),

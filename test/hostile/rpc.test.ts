@@ -24,7 +24,7 @@ const client = await RawClient.open(`${server.listening.scheme}://${server.liste
 let uid = '';
 // A machine may be so busy that HELLO comes too late.
 await eventually(async () => void ({ uid } = await server.setUp({ targets: ['127.0.0.1:9'] })), 60_000);
-const { PROD: tls } = await testCredentials();
+const { inbound: tls } = await testCredentials();
 s.after(async () => {
   client.close();
   await server[Symbol.asyncDispose]();

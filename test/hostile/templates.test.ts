@@ -15,14 +15,14 @@ import { hostileText, hunt, nearly, refusalOf } from './hunt.js';
 
 const s = hunt('templates');
 
-const { PROD: TLS, other: OTHER } = await testCredentials();
+const { inbound: TLS, other: OTHER } = await testCredentials();
 const UID = '6f1c2a3e-0b57-4c7e-9d6b-2f1f0e7a9b10';
 const RUNTIME = { inheritSockets: false, dial: true, images: false, hostNetwork: true };
 
 /** What a peer says of a stream; most of it is bad. */
 const wishes = fc.record({
   uid: fc.oneof(fc.constant(UID), hostileText([UID])),
-  role: fc.constantFrom('PROD', 'CONS'),
+  role: fc.constantFrom('inbound', 'outbound'),
   transport: fc.constantFrom('tcp', 'udp'),
   targets: fc.array(
     fc.oneof(fc.constant('10.0.0.1:1'), hostileText(['198.51.100.7:7000', '[2001:db8::5]:1', 'a.b:1'])),
@@ -92,7 +92,7 @@ const haproxyRenderer = renderer('haproxy');
 const haproxyOptions = HaproxyOptions.parse({});
 s('template: haproxy', wishes, (wish) =>
   check(wish, (view) =>
-    haproxy(haproxyRenderer, view, haproxyOptions, view.role === 'PROD' ? 'runtime-socket' : 'master-worker'),
+    haproxy(haproxyRenderer, view, haproxyOptions, view.role === 'inbound' ? 'runtime-socket' : 'master-worker'),
   ),
 );
 
@@ -106,7 +106,7 @@ const stunnelOptions = StunnelOptions.parse({});
 s('template: stunnel', wishes, (wish) => check(wish, (view) => stunnel(stunnelRenderer, view, stunnelOptions, PSK)));
 
 s.test('the check finds a line that was put in', () => {
-  const view = viewOf({ uid: UID, role: 'PROD', transport: 'tcp', targets: ['10.0.0.1:1'], peer: null });
+  const view = viewOf({ uid: UID, role: 'inbound', transport: 'tcp', targets: ['10.0.0.1:1'], peer: null });
   if (!view) throw new Error('refused');
   const evil = { ...view, targets: [{ host: '10.0.0.1:1\n  server s9 198.51.100.66', port: 1 }] };
   const [made, usual] = [evil, plain(view)].map((one) =>

@@ -9,12 +9,19 @@ import {
   parseDuration,
   parsePort,
   parseRate,
-  parseRole,
   parseUid,
   quote,
 } from '@scistream/core';
 import { parseFingerprint, parsePortRange } from '@scistream/core/config';
-import { contains, parseHostPattern, parseIp, parseNetwork, parseName, specialOf } from '@scistream/core/internal';
+import {
+  contains,
+  parseHostPattern,
+  parseIp,
+  parseNetwork,
+  parseName,
+  parseRole,
+  specialOf,
+} from '@scistream/core/internal';
 import { hostileText, hunt, nearly, refusalOf } from './hunt.js';
 
 const s = hunt('texts');

@@ -16,7 +16,7 @@ import {
 } from '@scistream/core';
 import { makeCredentials, S2UC } from '@scistream/core/client';
 import { BUILT_INS, LocalGateway, Providers } from '@scistream/core/internal';
-import { temporaryDirectory } from '@scistream/core/testing';
+import { temporaryDirectory, testSpec } from '@scistream/core/testing';
 import { Control } from '@scistream/core/wire';
 import { refused } from '../support/clients.js';
 import { NOTHING } from '../support/leftovers.js';
@@ -109,16 +109,17 @@ async function gatewayWith(capabilities: Partial<S2DSCapabilities>) {
 }
 
 s('a proxy is not asked for what it cannot do, before ports are taken', async () => {
-  const wish = { uid: randomUUID(), role: 'PROD', count: 1, proxy: '', runtime: '', bitsPerSecond: 0 } as const;
   const tls = credentials().from;
-  for (const [capabilities, request, message] of [
-    [{ tls: false }, { transport: 'tcp', tls }, 'cannot encrypt TCP'],
-    [{}, { transport: 'udp', tls }, 'cannot encrypt UDP'],
+  for (const [capabilities, wanted, message] of [
+    [{ tls: false }, { transport: 'tcp', encryption: 'tls' }, 'cannot encrypt TCP'],
+    [{}, { transport: 'udp', encryption: 'tls' }, 'cannot encrypt UDP'],
     [{ plain: false }, { transport: 'tcp' }, 'carries only encrypted streams'],
     [{ udp: false }, { transport: 'udp' }, 'cannot carry UDP'],
   ] as const) {
     await using gateway = await gatewayWith(capabilities);
-    const error: unknown = await gateway.server.reserve({ ...wish, ...request }).catch((thrown: unknown) => thrown);
+    const spec = { ...testSpec, ...wanted };
+    const reserved = gateway.server.reserve(randomUUID(), spec, spec.encryption === 'tls' ? tls : undefined);
+    const error: unknown = await reserved.catch((thrown: unknown) => thrown);
     if (!(error instanceof S2DSException)) throw error;
     assert.is(error.code, 'SCI_PROXY_UNSUPPORTED');
     assert.match(error.message, message);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { formatAddress, silentLogger } from '@scistream/core';
 import { createProviders, LocalGateway } from '@scistream/core/internal';
-import { eventually, exchange, named, tcpServer, temporaryDirectory } from '@scistream/core/testing';
+import { eventually, exchange, named, tcpServer, temporaryDirectory, testSpec } from '@scistream/core/testing';
 import { refused, type Peer } from '../support/clients.js';
 import { startGateway, PORTS, type GatewaySite } from '../support/gateways.js';
 import { NOTHING } from '../support/leftovers.js';
@@ -224,7 +224,7 @@ s('whoever the rules refuse hears just that, whether there is room or not', asyn
     // An admin without a rule.
     told.add(await refused(ask(admin, wish), 'SCI_FORBIDDEN'));
   }
-  assert.equal([...told].sort(), ['No rule applies to token:admin.', 'Rule rules.1 does not allow role PROD.']);
+  assert.equal([...told].sort(), ['No rule applies to token:admin.', 'Rule rules.1 does not allow role inbound.']);
 });
 
 s('the same reservation again gets the same answer, and another one of that uid none', async () => {
@@ -233,16 +233,16 @@ s('the same reservation again gets the same answer, and another one of that uid 
   const providers = createProviders([], { proxies: {}, runtimes: {}, plugins: [] });
   const gateway = new LocalGateway(settings, providers, silentLogger, directory.path);
   await gateway.open();
-  const request = { role: 'PROD', transport: 'tcp', count: 2, proxy: '', runtime: '', bitsPerSecond: 0 } as const;
+  const spec = { ...testSpec, connections: 2 };
   const uid = randomUUID();
-  const [one, two] = await Promise.all([gateway.reserve({ uid, ...request }), gateway.reserve({ uid, ...request })]);
+  const [one, two] = await Promise.all([gateway.reserve(uid, spec), gateway.reserve(uid, spec)]);
   assert.equal(one, two);
-  assert.equal(await gateway.reserve({ uid, ...request }), one);
+  assert.equal(await gateway.reserve(uid, spec), one);
   assert.is((await gateway.describe()).portsInUse, 2);
-  const other = await failure(gateway.reserve({ uid, ...request, count: 1 }));
+  const other = await failure(gateway.reserve(uid, testSpec));
   assert.match(other, `a different stream ${uid}`);
   // The answer was lost, and its release comes before it is complete.
-  const late = gateway.reserve({ uid: randomUUID(), ...request, count: 1 });
+  const late = gateway.reserve(randomUUID(), testSpec);
   await gateway.release(uid);
   await late;
   assert.is((await gateway.describe()).portsInUse, 1);

@@ -7,7 +7,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import * as assert from 'uvu/assert';
 import { LevelStreamStore, RemoteGateway } from '@scistream/core/internal';
-import { eventually, temporaryDirectory, testRecord } from '@scistream/core/testing';
+import { eventually, temporaryDirectory, testRecord, testSpec } from '@scistream/core/testing';
 import { startGateway } from '../support/gateways.js';
 import { NOTHING } from '../support/leftovers.js';
 import { TestServer } from '../support/server.js';
@@ -133,16 +133,7 @@ s('a control server that comes and goes leaves nothing in a data server', async 
   const first = commander();
   const uids = Array.from({ length: STREAMS }, (_, i) => `stream-number-${i}`);
   for (const uid of uids) {
-    const request = {
-      uid,
-      role: 'PROD',
-      transport: 'tcp',
-      count: 1,
-      bitsPerSecond: 0,
-      proxy: '',
-      runtime: '',
-    } as const;
-    await first.reserve(request);
+    await first.reserve(uid, testSpec);
     await first.start(uid, new AbortController().signal);
   }
   const visits = async (times: number): Promise<number> => {

@@ -42,7 +42,7 @@ async function request(runtime: JanusRuntime): Promise<{ stream: S2DSRequest; ad
   const { node, wan } = await runtime.place(uid);
   const listeners = await ports.allocate({ uid, host: wan, transport: 'tcp', count: 1, remote: true });
   const address = listeners[0]?.address ?? { host: wan, port: 0 };
-  return { stream: { uid, role: 'PROD', transport: 'tcp', listeners, node }, address };
+  return { stream: { uid, role: 'inbound', transport: 'tcp', listeners, node }, address };
 }
 
 test('bytes flow both ways, unharmed, also while Janus says nothing', async (site) => {

@@ -1,4 +1,5 @@
 import { SciStreamError } from '../contracts/errors.js';
+import { ROLE_CODES } from '../contracts/stream.js';
 import { fromErrorInfo, printableLine } from '../wire/errors.js';
 import type { ErrorInfo, Gateway, StreamMove as MoveMessage } from '../wire/gen/scistream/v1/streams_pb.js';
 
@@ -40,7 +41,7 @@ export function streamMove({ uid, name, role, from, to, listeners, error }: Move
   return {
     uid: printableLine(uid),
     name: printableLine(name),
-    side: role === 'PROD' ? 'from' : 'to',
+    side: role === ROLE_CODES.inbound ? 'from' : 'to',
     from: printableLine(from),
     ...(to !== '' && { to: printableLine(to) }),
     listeners: listeners.map(printableLine),

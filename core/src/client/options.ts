@@ -24,8 +24,6 @@ export interface SideOptions {
   readonly connections?: number | undefined;
   /** bit/s, or text such as `20Gbps`. */
   readonly rate?: number | string | undefined;
-  /** The `rate` of old clients, in whatever unit; recorded, not enforced. */
-  readonly legacyRate?: number | undefined;
   /** ms, or text such as `8h`; default: what the control server allows. */
   readonly lifetime?: number | string | undefined;
   /** Default: what the gateway prefers. */
@@ -71,8 +69,8 @@ export type InboundSide = Pick<Ticket, 'listeners'> & Partial<Ticket>;
 type GatewayOptions = Pick<InboundOptions, 'fromGateway'> & Pick<OutboundOptions, 'toGateway'>;
 
 const gatewaysOf = ({ fromGateway = '', toGateway = '' }: GatewayOptions): Plan['gateways'] => ({
-  PROD: fromGateway,
-  CONS: toGateway,
+  inbound: fromGateway,
+  outbound: toGateway,
 });
 
 /**
@@ -98,7 +96,6 @@ export function toPlan(options: SideOptions & GatewayOptions, producers: readonl
     producer,
     connections,
     bitsPerSecond: options.rate === undefined ? 0 : parseRate(String(options.rate)),
-    legacyRate: options.legacyRate ?? 0,
     lifetimeMs: options.lifetime === undefined ? 0 : milliseconds(options.lifetime),
     proxy: options.proxy ?? '',
     runtime: options.runtime ?? '',

@@ -90,8 +90,8 @@ export class S2UC implements AsyncDisposable {
     const plan = toPlan(options, options.producer);
     needsProducer(plan);
     const credentials = credentialsFor(plan);
-    const from = this.#side('PROD', options.from, credentials?.from);
-    const to = this.#side('CONS', options.to, credentials?.to);
+    const from = this.#side('inbound', options.from, credentials?.from);
+    const to = this.#side('outbound', options.to, credentials?.to);
     mustDiffer(from.client.endpoint.address, to.client.endpoint.address);
     const parts = {
       from: from.client,
@@ -115,7 +115,7 @@ export class S2UC implements AsyncDisposable {
     const plan = toPlan(options, options.producer);
     needsProducer(plan);
     const credentials = credentialsFor(plan);
-    const from = this.#side('PROD', options.from, credentials?.from);
+    const from = this.#side('inbound', options.from, credentials?.from);
     const parts = { from: from.client, verify: options.verify !== false, fresh: options.uid === undefined };
     const { handle, listeners } = await this.#maker.make([from], plan, parts, started, signal);
     try {
@@ -138,7 +138,7 @@ export class S2UC implements AsyncDisposable {
     const given = options.uid ?? known.uid;
     const plan = toPlan({ ...fromTicket(known), ...defined(options), uid: given });
     mustAgree(plan, known);
-    const to = this.#side('CONS', options.to, known.tls);
+    const to = this.#side('outbound', options.to, known.tls);
     if (known.s2cs) mustDiffer(known.s2cs, to.client.endpoint.address);
     const peer = known.s2cs && this.#client(peerEndpoint(known.s2cs, known.fingerprint, this.#options.trust));
     const parts = { to: to.client, peer, verify: options.verify !== false, fresh: given === undefined };

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
 import { formatAddress, parseAddress, type Address, type Transport } from '../contracts/address.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../contracts/errors.js';
-import type { Role, StreamTls } from '../contracts/stream.js';
+import { type Role, type StreamTls, ROLE_CODES } from '../contracts/stream.js';
 import { StreamSchema, type Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { Response } from '../wire/gen/scistream_pb.js';
 import type { ControlClient } from './control-client.js';
@@ -28,7 +28,7 @@ export interface Side {
 }
 
 /** What a side is called where people see both. */
-export const sideName = ({ role }: Side): 'from' | 'to' => (role === 'PROD' ? 'from' : 'to');
+export const sideName = ({ role }: Side): 'from' | 'to' => (role === 'inbound' ? 'from' : 'to');
 
 /** What to ask the control servers for; the same for both sides. */
 export interface Plan {
@@ -38,8 +38,6 @@ export interface Plan {
   readonly connections: number;
   /** bit/s; 0 for none. */
   readonly bitsPerSecond: number;
-  /** `rate` of the old message, whose unit was never settled (protocol.md §2). */
-  readonly legacyRate: number;
   /** ms; 0 for the control server's limit. */
   readonly lifetimeMs: number;
   /** Empty for the gateway's default. */
@@ -60,7 +58,7 @@ export interface Plan {
 /** A side whose listeners accept. */
 export interface Reserved extends Omit<Side, 'tls'> {
   readonly listeners: readonly Address[];
-  /** Where the producer listens, as HELLO said; on the CONS side empty. */
+  /** Where the producer listens, as HELLO said; on the outbound side empty. */
   readonly announced: readonly Address[];
   /** What the control server says of it. */
   readonly stream: Stream;
@@ -78,9 +76,8 @@ export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal
   const byController = plan.hello === 'controller';
   const request = {
     uid,
-    role,
+    role: ROLE_CODES[role],
     numConn: plan.connections,
-    rate: plan.legacyRate,
     name,
     bitsPerSecond: BigInt(plan.bitsPerSecond),
     lifetimeMs: BigInt(plan.lifetimeMs),
@@ -123,11 +120,11 @@ async function sayHello(
   signal: AbortSignal,
 ): Promise<void> {
   const { uid, producer, waitMs } = plan;
-  const prodListeners = role === 'PROD' ? producer.map(formatAddress) : [];
+  const prodListeners = role === 'inbound' ? producer.map(formatAddress) : [];
   const deadline = performance.now() + waitMs;
   for (let deadlineMs = waitMs; ; deadlineMs = deadline - performance.now()) {
     try {
-      await client.hello({ uid, role, prodListeners }, { deadlineMs, signal });
+      await client.hello({ uid, role: ROLE_CODES[role], prodListeners }, { deadlineMs, signal });
       return;
     } catch (error) {
       if (!isUnknown(error) || !pending() || deadline - performance.now() <= HELLO_AGAIN_MS) throw error;
@@ -149,12 +146,13 @@ function mustEncrypt({ encryption }: Stream): void {
 }
 
 /**
- * The connection map (protocol.md §4): PROD forwards to the producer, CONS to the listeners of PROD.
- * @param inbound Listeners of PROD.
+ * The connection map (protocol.md §4): the inbound side forwards to the producer, the outbound side to the
+ * listeners of the inbound side.
+ * @param inbound Listeners of the inbound side.
  * @throws SCI_TARGETS_INVALID when nobody said where the producer listens.
  */
 function targetsOf(side: Reserved, plan: Plan, inbound: readonly Address[]): readonly Address[] {
-  if (side.role === 'CONS') return inbound;
+  if (side.role === 'outbound') return inbound;
   const producer = plan.hello === 'controller' && side.announced.length > 0 ? side.announced : plan.producer;
   if (producer.length > 0) return producer;
   throw new SciStreamError('SCI_TARGETS_INVALID', 'The address of the producer is unknown.', {
@@ -197,12 +195,15 @@ export function setTargets(
   targets: readonly Address[],
   signal?: AbortSignal,
 ): Promise<Response> {
-  return client.update(uid, role, targets.map(formatAddress), { deadlineMs: UPDATE_MS, signal });
+  return client.update(uid, ROLE_CODES[role], targets.map(formatAddress), { deadlineMs: UPDATE_MS, signal });
 }
 
 /** The stream as an answer tells it; an older control server tells only its listeners and targets. */
 function streamOf({ stream, listeners, prodListeners }: Response, { uid, name }: Plan, role: Role): Stream {
-  return stream ?? create(StreamSchema, { uid, name, role, state: 'ready', listeners, targets: prodListeners });
+  return (
+    stream ??
+    create(StreamSchema, { uid, name, role: ROLE_CODES[role], state: 'ready', listeners, targets: prodListeners })
+  );
 }
 
 /**
@@ -237,7 +238,7 @@ export async function onEverySide<S extends Side, T>(
 /** The same error, saying on which side it happened. */
 export function naming({ role, client }: Side, error: unknown): SciStreamError {
   const { code, message, suggestions } = toSciStreamError(error);
-  const side = role === 'PROD' ? 'Inbound' : 'Outbound';
+  const side = role === 'inbound' ? 'Inbound' : 'Outbound';
   return new SciStreamError(code, `${side} side ${client.endpoint.facility}: ${message}`, {
     suggestions,
     cause: error,

@@ -134,7 +134,7 @@ export class StreamHandle implements AsyncDisposable {
       targets,
       (to?.listeners ?? []).map((text) => parseAddress(text)),
     );
-    await this.#setTargets({ role: 'PROD', client: from }, targets, signal);
+    await this.#setTargets({ role: 'inbound', client: from }, targets, signal);
     return await this.#alive(signal);
   }
 
@@ -173,7 +173,7 @@ export class StreamHandle implements AsyncDisposable {
       });
     }
     const found = listeners.length > 0 ? listeners : ((await inbound?.get(uid, { signal }))?.listeners ?? []);
-    await this.#setTargets({ role: 'CONS', client: to }, addresses(found, 'Listener'), signal);
+    await this.#setTargets({ role: 'outbound', client: to }, addresses(found, 'Listener'), signal);
     return await this.#alive(signal);
   }
 
@@ -201,8 +201,8 @@ export class StreamHandle implements AsyncDisposable {
   #sides(): readonly Side[] {
     const { from, to } = this.#parts;
     return [
-      ...(from ? [{ role: 'PROD', client: from } as const] : []),
-      ...(to ? [{ role: 'CONS', client: to } as const] : []),
+      ...(from ? [{ role: 'inbound', client: from } as const] : []),
+      ...(to ? [{ role: 'outbound', client: to } as const] : []),
     ];
   }
 

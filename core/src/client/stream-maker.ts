@@ -94,8 +94,8 @@ export class StreamMaker {
       this.#onProgress?.({ kind: 'uid', uid });
       const reserved = await onEverySide(sides, (side, stop) => this.#reserve(side, plan, outcomes, stop), signal);
       if (plan.encryption === 'tls') this.#onProgress?.({ kind: 'encrypted' });
-      const listeners = inboundListeners ?? reserved.find(({ role }) => role === 'PROD')?.listeners ?? [];
-      refuseLoop(plan.producer, reserved.find(({ role }) => role === 'CONS')?.listeners ?? []);
+      const listeners = inboundListeners ?? reserved.find(({ role }) => role === 'inbound')?.listeners ?? [];
+      refuseLoop(plan.producer, reserved.find(({ role }) => role === 'outbound')?.listeners ?? []);
       const connected = await onEverySide(reserved, (side, stop) => connectSide(side, plan, listeners, stop), signal);
       if (verify) {
         const asked = { uid, from: clients.from ?? clients.peer, to: clients.to, borrowed: !clients.from };
@@ -150,7 +150,7 @@ function statusOf(uid: string, sides: readonly Reserved[]): StreamStatus {
     const side = sides.find((one) => one.role === role);
     return side && { endpoint: side.client.endpoint, stream: side.stream };
   };
-  return mergeStatus(uid, answer('PROD'), answer('CONS'));
+  return mergeStatus(uid, answer('inbound'), answer('outbound'));
 }
 
 const elapsed = (since: number): number => Number((performance.now() - since).toFixed(1));

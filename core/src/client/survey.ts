@@ -1,5 +1,6 @@
 import { formatAddress } from '../contracts/address.js';
 import { toSciStreamError, type SciStreamError } from '../contracts/errors.js';
+import { ROLE_CODES } from '../contracts/stream.js';
 import type { ControlClient } from './control-client.js';
 import type { Endpoint } from './endpoint.js';
 import type { Journal, JournalEntry } from './journal.js';
@@ -157,7 +158,7 @@ async function listServers(
       uid,
       name: known?.name || name,
       ...known,
-      [role === 'PROD' ? 'from' : 'to']: { endpoint, stream },
+      [role === ROLE_CODES.inbound ? 'from' : 'to']: { endpoint, stream },
     });
   }
   return { found: [...byUid.values()], silent: answers.flatMap(({ failed }) => failed ?? []) };

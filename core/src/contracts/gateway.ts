@@ -1,7 +1,7 @@
-import type { Address, Transport } from './address.js';
+import type { Address } from './address.js';
 import type { S2DSException, SciStreamError } from './errors.js';
 import type { PortRange } from './port-allocator.js';
-import type { ListenerStatistics, Restarts, S2DSStatus, Role, StreamTls } from './stream.js';
+import type { ListenerStatistics, Restarts, S2DSStatus, StreamSpec, StreamTls } from './stream.js';
 
 /** The keys of the same names in the configuration of a gateway. */
 export interface GatewaySettings {
@@ -12,24 +12,6 @@ export interface GatewaySettings {
   /** Defaults for streams that name none. */
   readonly proxy: string;
   readonly runtime: string;
-}
-
-/** What a control server wants of a gateway for one side of a stream. */
-export interface ReserveRequest {
-  readonly uid: string;
-  readonly role: Role;
-  readonly transport: Transport;
-  /** Number of listeners. */
-  readonly count: number;
-  /** Empty: the gateway's default. */
-  readonly proxy: string;
-  readonly runtime: string;
-  /** bit/s; 0 when none was asked for. */
-  readonly bitsPerSecond: number;
-  /** Absent: not encrypted. */
-  readonly tls?: StreamTls;
-  /** From where connections are accepted, as in `S2DSRequest`; absent: from everywhere. */
-  readonly sources?: readonly string[];
 }
 
 /** What the gateway has set aside. */
@@ -89,21 +71,23 @@ export interface Gateway {
   keep(uids: readonly string[]): Promise<void>;
   describe(): Promise<GatewayDescription>;
   /**
-   * Finds the proxy and leases ports, all of them bound, without starting anything: a stream that waits for HELLO costs
-   * memory and sockets only. The same request again gets the same reservation, for its answer may have been lost.
-   * @throws SCI_STREAM_EXISTS for another request of that uid, SCI_PROXY_UNKNOWN, SCI_RUNTIME_UNKNOWN, SCI_PROXY_UNSUPPORTED, SCI_PORTS_EXHAUSTED …
+   * Resolves the proxy and leases ports, all of them bound, without starting anything: a stream that waits for HELLO costs only
+   * memory and sockets. The same request again gets the same reservation, because its answer may have been lost.
+   * @param tls Credentials, where `spec.encryption` is `tls`.
+   * @throws SCI_STREAM_EXISTS for a different request with this uid, SCI_PROXY_UNKNOWN, SCI_RUNTIME_UNKNOWN,
+   * SCI_PROXY_UNSUPPORTED, SCI_PORTS_EXHAUSTED …
    */
-  reserve(request: ReserveRequest): Promise<Reservation>;
+  reserve(uid: string, spec: StreamSpec, tls?: StreamTls): Promise<Reservation>;
   /** Starts the proxy of a reserved stream; its listeners accept when this returns. Idempotent. */
   start(uid: string, signal: AbortSignal): Promise<void>;
   updateTargets(uid: string, targets: readonly Address[], signal: AbortSignal): Promise<void>;
   /** Ends the stream, gives everything back, and tells the last counters. Idempotent. */
   release(uid: string): Promise<readonly ListenerStatistics[]>;
   /**
-   * What was asked for at `reserve`, with the credentials, so that another gateway can carry the stream.
-   * @throws SCI_STREAM_NOT_FOUND; SCI_STATE_DAMAGED without its credentials
+   * The credentials of a stream, which the control server does not keep, so that another gateway can carry the stream.
+   * @throws SCI_STREAM_NOT_FOUND; SCI_STATE_DAMAGED when they are lost
    */
-  handover(uid: string): Promise<ReserveRequest>;
+  handover(uid: string): Promise<StreamTls | undefined>;
   status(uid: string): Promise<S2DSStatus>;
   /** Settles when a started stream ends: with the error when it failed by itself. */
   ended(uid: string): Promise<S2DSException | undefined>;

@@ -15,9 +15,6 @@ export type Action =
       readonly kind: 'request';
       /** As it would be made; nothing of it exists yet. */
       readonly stream: StreamRecord;
-      readonly connections: number;
-      /** ms; 0 for the most that is allowed. */
-      readonly lifetimeMs: number;
       readonly usage: Usage;
     }
   /** `list` is a `view` among many, which is not worth a line in an audit log. */

@@ -1,16 +1,14 @@
 import type { Address, Transport } from './address.js';
 import { quote, SciStreamError, type ErrorCode, type S2DSException } from './errors.js';
 
-/** PROD: the application behind the gateway listens (inbound proxy). CONS: it connects (outbound proxy). protocol.md §1. */
-export type Role = 'PROD' | 'CONS';
+/**
+ * The side of a stream that a gateway carries. `inbound`: the gateway of the producer, where connections from the other
+ * facility come in. `outbound`: the gateway of the consumer, from where connections leave to the other facility.
+ */
+export type Role = 'inbound' | 'outbound';
 
-/** @throws SCI_ROLE_INVALID unless it is exactly PROD or CONS (protocol.md §2). */
-export function parseRole(text: string): Role {
-  if (text === 'PROD' || text === 'CONS') return text;
-  throw new SciStreamError('SCI_ROLE_INVALID', `Role ${quote(text)} is neither PROD nor CONS.`, {
-    suggestions: ['Use PROD on the side of the producer, CONS on the side of the consumer.'],
-  });
-}
+/** What the protocol and the labels of instances call the roles (protocol.md §1). */
+export const ROLE_CODES = { inbound: 'PROD', outbound: 'CONS' } as const satisfies Readonly<Record<Role, string>>;
 
 /** @throws SCI_UID_INVALID unless it is 8 to 64 characters of A-Z, a-z, 0-9 and `-` (protocol.md §2). */
 export function parseUid(text: string): string {
@@ -21,8 +19,8 @@ export function parseUid(text: string): string {
 }
 
 /**
- * Credentials of one side of one stream: mutual TLS 1.3 between the two gateways and nowhere else. On the PROD side the
- * *listeners* are TLS servers, on the CONS side the connections to the *targets* are those of a TLS client. Both demand
+ * Credentials of one side of one stream: mutual TLS 1.3 between the two gateways and nowhere else. On the inbound side
+ * the *listeners* are TLS servers, on the outbound side the connections to the *targets* are those of a TLS client. Both demand
  * and verify a certificate that `ca` has signed, which signs for this stream alone.
  */
 export interface StreamTls {
@@ -85,47 +83,66 @@ export interface Restarts {
 export type StreamState =
   'reserving' | 'waiting' | 'provisioned' | 'updating' | 'active' | 'releasing' | 'failed' | 'released';
 
-/** All that a control server knows of one side of a stream. Times are ISO 8601 UTC. */
-export interface StreamRecord {
-  readonly uid: string;
-  /** Raised by one with every change. */
-  readonly version: number;
+/**
+ * One side of a stream as the control server accepted it: parsed once at the door, completed by the policy, and the same in the
+ * records of the control server, on the way to the gateway, and in the records of the gateway. It never changes.
+ */
+export interface StreamSpec {
+  /** Chosen by the user; may be empty. */
   readonly name: string;
   readonly role: Role;
-  readonly state: StreamState;
-  /** Who asked for it: `issuer` and `subject` of the `Identity`, with a colon between. */
-  readonly owner: string;
+  readonly transport: Transport;
+  /** Number of listeners. */
+  readonly connections: number;
+  /** Requested rate of the whole stream in bit/s; 0: none. */
+  readonly bitsPerSecond: number;
+  /** ms; 0 in a request: the longest that the control server allows. */
+  readonly lifetimeMs: number;
+  /** Of the data between the gateways. The credentials are in no record. */
+  readonly encryption: 'tls' | 'none';
+  /** Requested placement: name or label of a gateway; empty: any. */
   readonly gateway: string;
+  /** Empty: the default of the gateway. */
+  readonly proxy: string;
+  /** Empty: the default of the gateway. */
+  readonly runtime: string;
+  /** Networks from which the listeners accept connections, as the policy granted; absent: from everywhere. */
+  readonly sources?: readonly string[];
+  /** Whether the stream may move to another gateway, which changes its listeners. */
+  readonly movable?: boolean;
+}
+
+/** What a control server knows about one side of a stream. Times are ISO 8601 UTC. */
+export interface StreamRecord {
+  readonly uid: string;
+  /** Incremented with every change. */
+  readonly version: number;
+  readonly spec: StreamSpec;
+  readonly state: StreamState;
+  /** The identity that requested the stream, as `ownerOf` writes it. */
+  readonly owner: string;
+  /** The gateway that carries the stream. */
+  readonly gateway: string;
+  /** Id of the proxy; until the gateway has reserved listeners, the name in `spec`. Likewise `runtime`. */
   readonly proxy: string;
   readonly runtime: string;
-  readonly transport: Transport;
-  /** Of the data between the gateways. The credentials themselves are in no record. */
-  readonly encryption: 'tls' | 'none';
-  /** Networks from which its listeners accept connections, as the policy had it; absent: from everywhere. */
-  readonly sources?: readonly string[];
-  /** Whether its listeners may change, so that it may go to another gateway. */
-  readonly movable?: boolean;
-  /** The gateway it has left, which carries earlier connections until then at the latest. */
+  /** The gateway that the stream left, and when its remaining connections end at the latest. */
   readonly leaving?: { readonly gateway: string; readonly until: string } | undefined;
   readonly listeners: readonly Address[];
-  /** What HELLO announced: where the producer application listens. */
+  /** The addresses that HELLO announced: where the producer application listens. */
   readonly announced: readonly Address[];
   /** Targets in force, one per listener. */
   readonly targets: readonly Address[];
-  /** What the update that is under way asks for, state `updating`; otherwise of no meaning. */
+  /** Targets of the update in progress (state `updating`); meaningless in other states. */
   readonly asked?: readonly Address[];
-  /** How often its proxies on this gateway ended by themselves and were started again, as far as its events tell. */
+  /** How often proxies on this gateway were restarted, as far as the events say. */
   readonly restarts?: number;
-  /** Wanted rate in bit/s; 0 when none was asked for. */
-  readonly bitsPerSecond: number;
-  /** Whether the proxy enforces `bitsPerSecond`. */
+  /** Whether the proxy enforces `spec.bitsPerSecond`. */
   readonly rateEnforced: boolean;
-  /** `rate` of the old message, whose unit was never settled; recorded, not enforced (protocol.md §2). */
-  readonly legacyRate: number;
   readonly createdAt: string;
   readonly expiresAt: string;
   readonly error?: { readonly code: ErrorCode; readonly message: string; readonly suggestions: readonly string[] };
-  /** Counters at the moment of release. */
+  /** Counters at the time of release. */
   readonly final?: readonly ListenerStatistics[];
 }
 

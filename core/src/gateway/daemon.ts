@@ -22,7 +22,7 @@ import { Health } from '../serving/health.js';
 import { lockState } from '../serving/state-lock.js';
 import { GatewayService } from '../wire/gen/scistream/v1/gateway_pb.js';
 import { connectResultsMessage, microseconds, statisticsMessage, statusMessage } from '../wire/messages.js';
-import { fromReserveMessage, reserveMessage } from '../wire/reserve-request.js';
+import { fromReserveMessage } from '../wire/stream-spec.js';
 import { listenOn, mutualTls, mutualTlsServer, type DaemonTls } from './daemon-tls.js';
 import { enrolment } from './enrolment.js';
 import type { LocalGateway } from './local-gateway.js';
@@ -183,7 +183,8 @@ function routes(router: ConnectRouter, gateway: LocalGateway): void {
       return {};
     },
     async reserve(request) {
-      const reservation = await gateway.reserve(fromReserveMessage(request));
+      const { uid, spec, tls } = fromReserveMessage(request);
+      const reservation = await gateway.reserve(uid, spec, tls);
       return { ...reservation, listeners: reservation.listeners.map(formatAddress) };
     },
     async start({ uid }, { signal }) {
@@ -215,7 +216,10 @@ function routes(router: ConnectRouter, gateway: LocalGateway): void {
       const restarts = await gateway.restarted(uid, seen, signal).catch(unlessGone(signal));
       return { count: restarts?.count ?? 0, last: [...(restarts?.last ?? [])] };
     },
-    handover: async ({ uid }) => reserveMessage(await gateway.handover(uid)),
+    async handover({ uid }) {
+      const tls = await gateway.handover(uid);
+      return tls ? { tls } : {};
+    },
     async openProbe({ uid }) {
       const { address, challenge, expiresMs } = await gateway.openProbe(uid);
       return { address: formatAddress(address), challenge, expiresMs: BigInt(expiresMs) };

@@ -4,10 +4,10 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Address } from '../contracts/address.js';
 import { S2DSException, SciStreamError } from '../contracts/errors.js';
 import { writeAtomically } from '../contracts/files.js';
-import type { Reservation, ReserveRequest } from '../contracts/gateway.js';
+import type { Reservation } from '../contracts/gateway.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
 import type { S2DSRequest } from '../contracts/s2ds.js';
-import type { Restart, Restarts, StreamTls } from '../contracts/stream.js';
+import type { Restart, Restarts, StreamSpec, StreamTls } from '../contracts/stream.js';
 import { StateDatabase, type WriteOptions } from '../store/state-database.js';
 import { CredentialsFile, GatewayRow, whole } from '../store/stored.js';
 
@@ -17,8 +17,10 @@ const RESTARTS = 10;
 
 /** What a gateway has promised for one stream: enough to take charge of it again. Holds its credentials. */
 export interface GatewayStream {
-  readonly request: ReserveRequest;
-  /** Ids behind the names in the request. */
+  readonly spec: StreamSpec;
+  /** Credentials; present where `spec.encryption` is `tls`. */
+  readonly tls?: StreamTls;
+  /** Ids of the proxy and runtime that `spec` names. */
   readonly proxy: string;
   readonly runtime: string;
   readonly listeners: readonly Address[];
@@ -34,12 +36,8 @@ export interface GatewayStream {
   readonly restarts?: Restarts;
 }
 
-/** As the database has it. */
-type Stored = Omit<GatewayStream, 'request'> & {
-  readonly request: Omit<ReserveRequest, 'tls'>;
-  /** Whether there are credentials; a stream that has lost them must not go on without. */
-  readonly encrypted: boolean;
-};
+/** As the database has it: without the credentials, which are a file. */
+type Stored = Omit<GatewayStream, 'tls'>;
 
 /**
  * What a gateway remembers beyond the life of its process. Calls for one uid come one after another. Credentials are
@@ -75,9 +73,9 @@ export class GatewayStore {
   async #read(): Promise<void> {
     await mkdir(this.credentials, { recursive: true, mode: 0o700 });
     for (const [uid, value] of await this.database.entries(STREAMS)) {
-      const { request, encrypted, ...rest } = whole<Stored>(GatewayRow, STREAMS, uid, value);
-      this.#streams.set(uid, { ...rest, request });
-      if (encrypted) this.#incomplete.add(uid);
+      const stream = whole<Stored>(GatewayRow, STREAMS, uid, value);
+      this.#streams.set(uid, stream);
+      if (stream.spec.encryption === 'tls') this.#incomplete.add(uid);
     }
     // One that fails concerns one stream, and whoever wants that will hear of it.
     await Promise.allSettled([...this.#incomplete].map((uid) => this.complete(uid)));
@@ -88,7 +86,7 @@ export class GatewayStore {
 
   /** What is stored, without the credentials. */
   exported(): readonly object[] {
-    return this.entries().map(([uid, stream]) => ({ uid, ...this.#stored(uid, stream) }));
+    return this.entries().map(([uid, stream]) => ({ uid, ...stored(stream) }));
   }
 
   /**
@@ -98,7 +96,7 @@ export class GatewayStore {
   async complete(uid: string): Promise<GatewayStream | undefined> {
     const stream = this.#streams.get(uid);
     if (!stream || !this.#incomplete.has(uid)) return stream;
-    const found = { ...stream, request: { ...stream.request, tls: await this.#readCredentials(uid) } };
+    const found = { ...stream, tls: await this.#readCredentials(uid) };
     this.#streams.set(uid, found);
     this.#incomplete.delete(uid);
     return found;
@@ -118,10 +116,10 @@ export class GatewayStore {
 
   /** Returns when it is on the disk, unless told otherwise. @throws SCI_STATE_WRITE, and then nothing has changed */
   async put(uid: string, stream: GatewayStream, options?: WriteOptions): Promise<void> {
-    const { tls } = stream.request;
+    const { tls } = stream;
     // They never change, and come before the record that needs them.
     if (tls && !this.has(uid)) await writeAtomically(this.#file(uid), JSON.stringify(tls));
-    await this.database.write([{ type: 'put', table: STREAMS, key: uid, value: this.#stored(uid, stream) }], options);
+    await this.database.write([{ type: 'put', table: STREAMS, key: uid, value: stored(stream) }], options);
     this.#streams.set(uid, stream);
   }
 
@@ -142,10 +140,6 @@ export class GatewayStore {
     return join(this.credentials, `${uid}.json`);
   }
 
-  #stored(uid: string, { request: { tls, ...request }, ...rest }: GatewayStream): Stored {
-    return { ...rest, request, encrypted: tls !== undefined || this.#incomplete.has(uid) };
-  }
-
   /** @throws SCI_STATE_DAMAGED */
   async #readCredentials(uid: string): Promise<StreamTls> {
     try {
@@ -159,28 +153,35 @@ export class GatewayStore {
   }
 }
 
-/** What was answered before. @throws SCI_STREAM_EXISTS unless the request is the same */
+const stored = ({ tls: _secret, ...rest }: GatewayStream): Stored => rest;
+
+/** The earlier answer to a repeated request. @throws SCI_STREAM_EXISTS unless the request is the same */
 export function repeated(
   gateway: string,
-  request: ReserveRequest,
+  uid: string,
+  asked: Pick<GatewayStream, 'spec' | 'tls'>,
   kept: GatewayStream,
 ): Omit<Reservation, 'rateEnforced'> {
-  if (!isDeepStrictEqual(request, kept.request)) {
-    throw new S2DSException('SCI_STREAM_EXISTS', `Gateway ${gateway} already has a different stream ${request.uid}.`);
+  const { spec, tls, proxy, runtime, listeners } = kept;
+  if (!isDeepStrictEqual([asked.spec, asked.tls], [spec, tls])) {
+    throw new S2DSException('SCI_STREAM_EXISTS', `Gateway ${gateway} already has a different stream ${uid}.`);
   }
-  const { proxy, runtime, listeners } = kept;
   return { gateway, proxy, runtime, listeners };
 }
 
-/** One restart more, of which the last ten are remembered. */
+/** Adds one restart; the last ten are kept. */
 export const restartedOnce = ({ count, last }: Restarts = { count: 0, last: [] }, restart: Restart): Restarts => ({
   count: count + 1,
   last: [...last, restart].slice(-RESTARTS),
 });
 
-/** What a data server (S2DS) is asked for it. */
-export function requestOf({ request, node }: GatewayStream, listeners: readonly ReservedListener[]): S2DSRequest {
-  const { uid, role, transport, bitsPerSecond, tls, sources } = request;
+/** What the data server (S2DS) is asked to set up. */
+export function requestOf(
+  uid: string,
+  { spec, tls, node }: GatewayStream,
+  listeners: readonly ReservedListener[],
+): S2DSRequest {
+  const { role, transport, bitsPerSecond, sources } = spec;
   return {
     uid,
     role,

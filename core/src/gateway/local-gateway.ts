@@ -10,12 +10,11 @@ import type {
   GatewaySettings,
   ProbeOffer,
   Reservation,
-  ReserveRequest,
 } from '../contracts/gateway.js';
 import type { Logger } from '../contracts/logger.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
 import type { S2DS } from '../contracts/s2ds.js';
-import type { ListenerStatistics, Restarts, S2DSStatus } from '../contracts/stream.js';
+import type { ListenerStatistics, Restarts, S2DSStatus, StreamSpec, StreamTls } from '../contracts/stream.js';
 import { KeyedLock } from '../contracts/wait.js';
 import type { Providers } from '../plugins/index.js';
 import { mustSupport } from '../proxy/capabilities.js';
@@ -91,8 +90,8 @@ export class LocalGateway implements Gateway {
     this.#opened = await GatewayStore.open(join(this.state, 'gateway'));
     const left = this.#store.entries();
     // All of them before anything is awaited: from now on nobody else gets these ports.
-    const ports = left.map(([uid, { request, listeners, node }]) =>
-      this.#ports.adopt({ uid, transport: request.transport, addresses: listeners, remote: node !== undefined }),
+    const ports = left.map(([uid, { spec, listeners, node }]) =>
+      this.#ports.adopt({ uid, transport: spec.transport, addresses: listeners, remote: node !== undefined }),
     );
     const adoptions = left.map(([uid], i) => {
       const adopt = (): Promise<void> => this.#commands.run(uid, () => this.#adopt(uid, ports[i] ?? []));
@@ -123,8 +122,8 @@ export class LocalGateway implements Gateway {
     return { name, wan, lan, proxy, runtime, ports: range, portsInUse: this.#ports.inUse().length };
   }
 
-  reserve(request: ReserveRequest): Promise<Reservation> {
-    return this.#lock.run(request.uid, () => this.#reserve(request));
+  reserve(uid: string, spec: StreamSpec, tls?: StreamTls): Promise<Reservation> {
+    return this.#lock.run(uid, () => this.#reserve(uid, { spec, ...(tls && { tls }) }));
   }
 
   async start(uid: string, signal: AbortSignal): Promise<void> {
@@ -134,7 +133,7 @@ export class LocalGateway implements Gateway {
       await this.#keep(uid, { state: 'starting' });
       await this.#starts(async () => {
         until.throwIfAborted();
-        await stream.s2ds.start(requestOf(stream.kept, stream.listeners), until);
+        await stream.s2ds.start(requestOf(uid, stream.kept, stream.listeners), until);
       });
       // Not by the signal of the caller: it runs, whether anybody still waits for that or not.
       stream.released.signal.throwIfAborted();
@@ -183,8 +182,8 @@ export class LocalGateway implements Gateway {
     });
   }
 
-  async handover(uid: string): Promise<ReserveRequest> {
-    return this.#stream(uid).kept.request;
+  async handover(uid: string): Promise<StreamTls | undefined> {
+    return this.#stream(uid).kept.tls;
   }
 
   async status(uid: string): Promise<S2DSStatus> {
@@ -259,24 +258,22 @@ export class LocalGateway implements Gateway {
     throw new S2DSException('SCI_STREAM_NOT_FOUND', `Gateway ${this.name} has no stream ${quote(uid)}.`);
   }
 
-  async #reserve(request: ReserveRequest): Promise<Reservation> {
-    const known = this.#orphans.has(request.uid) ? this.#stream(request.uid) : this.#streams.get(request.uid);
-    if (known) return { ...repeated(this.name, request, known.kept), rateEnforced: known.s2ds.supports.rateLimit };
-    const found = this.providers.resolve(
-      request.proxy || this.settings.proxy,
-      request.runtime || this.settings.runtime,
-    );
+  async #reserve(uid: string, asked: Pick<GatewayStream, 'spec' | 'tls'>): Promise<Reservation> {
+    const known = this.#orphans.has(uid) ? this.#stream(uid) : this.#streams.get(uid);
+    if (known) return { ...repeated(this.name, uid, asked, known.kept), rateEnforced: known.s2ds.supports.rateLimit };
+    const { spec, tls } = asked;
+    const found = this.providers.resolve(spec.proxy || this.settings.proxy, spec.runtime || this.settings.runtime);
     const s2ds = await this.#plugins.s2ds(found.proxy, found.runtime);
     const runtime = await this.#plugins.runtime(found.runtime);
-    mustSupport(found.proxy, s2ds.supports, request);
-    const { uid, transport, count } = request;
+    mustSupport(found.proxy, s2ds.supports, { ...spec, tls });
     const placement = await runtime.place?.(uid);
     const { wan, lan } = placement ?? this.settings;
-    const host = request.role === 'PROD' ? wan : lan;
+    const host = spec.role === 'inbound' ? wan : lan;
+    const { transport, connections: count } = spec;
     const listeners = await this.#ports.allocate({ uid, host, transport, count, remote: placement !== undefined });
     const addresses = listeners.map(({ address }) => address);
     const node = placement ? { node: placement.node } : {};
-    const kept: GatewayStream = { request, ...found, listeners: addresses, ...node, state: 'reserved', targets: [] };
+    const kept: GatewayStream = { ...asked, ...found, listeners: addresses, ...node, state: 'reserved', targets: [] };
     await this.#store.put(uid, kept).catch(async (error: unknown) => {
       await this.#ports.release(uid);
       throw error;
@@ -360,7 +357,7 @@ export class LocalGateway implements Gateway {
     const kept = await this.#store.complete(uid);
     if (!kept) return;
     const s2ds = await this.#plugins.s2ds(kept.proxy, kept.runtime);
-    const request = requestOf(kept, listeners);
+    const request = requestOf(uid, kept, listeners);
     const host = kept.listeners[0]?.host ?? this.settings.wan;
     const running = await s2ds.adopt(request, kept.targets);
     this.#charge(uid, s2ds, listeners, host, kept);

@@ -212,11 +212,9 @@ function entryOf(identity: Identity, action: Action): object {
     action: action.kind,
   };
   if (action.kind === 'drain') return { ...head, gateway: action.gateway };
-  const { uid, role } = action.stream;
+  const { uid, spec } = action.stream;
+  const { role, connections, encryption } = spec;
   const targets = 'targets' in action ? { targets: action.targets.map(formatAddress) } : {};
-  const request =
-    action.kind === 'request'
-      ? { connections: action.connections, encryption: action.stream.encryption, proxy: action.stream.proxy }
-      : {};
+  const request = action.kind === 'request' ? { connections, encryption, proxy: action.stream.proxy } : {};
   return { ...head, uid, role, ...request, ...targets };
 }

@@ -37,7 +37,7 @@ export class OwnerPolicy implements Policy {
     if (action.stream.owner !== ownerOf(identity)) throw unknownStream(action.stream.uid);
   }
 
-  #mustEncrypt({ encryption, transport }: StreamRecord): void {
+  #mustEncrypt({ spec: { encryption, transport } }: StreamRecord): void {
     if (encryption === 'tls' || this.encryption === 'optional') return;
     const what = transport === 'udp' ? 'of UDP, which cannot be encrypted' : 'without encryption';
     throw new SciStreamError('SCI_ENCRYPTION_REQUIRED', `This facility does not allow streams ${what}.`, {

@@ -59,7 +59,7 @@ export class RuleSet {
       });
     }
     const [what, instead] = explain(furthest, closest.config, action);
-    const open = furthest === ENCRYPTION && action.kind === 'request' && action.stream.encryption === 'none';
+    const open = furthest === ENCRYPTION && action.kind === 'request' && action.stream.spec.encryption === 'none';
     throw new Refusal(`Rule ${closest.name} does not allow ${what}.`, {
       suggestion: `The rule allows ${instead}.`,
       rule: closest.name,

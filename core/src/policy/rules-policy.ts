@@ -50,7 +50,7 @@ export class RulesPolicy implements Policy {
         throw error;
       });
       const [rule] = rules.allowing(identity, { ...action, stream: { ...action.stream, ...placed } });
-      const most = action.lifetimeMs === 0 ? rule?.config.limits.lifetime : undefined;
+      const most = action.stream.spec.lifetimeMs === 0 ? rule?.config.limits.lifetime : undefined;
       const sources = rule?.config.sources?.map(formatNetwork);
       return {
         ...named(rule),

@@ -6,7 +6,7 @@ import type { StreamTls } from '../contracts/stream.js';
 /** What a stream needs of a proxy. */
 interface Needs {
   readonly transport: Transport;
-  readonly tls?: StreamTls;
+  readonly tls?: StreamTls | undefined;
   readonly sources?: readonly string[];
 }
 

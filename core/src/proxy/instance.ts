@@ -11,6 +11,7 @@ import { messageOf, S2DSException } from '../contracts/errors.js';
 import type { PluginContext } from '../contracts/plugin.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
 import type { S2DSRequest } from '../contracts/s2ds.js';
+import { ROLE_CODES } from '../contracts/stream.js';
 import { poll } from '../contracts/wait.js';
 import { instanceName } from './shards.js';
 import type { ProxyDescription, ProxyInstance, ProxyView } from './view.js';
@@ -56,7 +57,7 @@ export function viewOf(
 export function specHash(proxy: string, request: S2DSRequest, listeners: readonly ReservedListener[]): string {
   const { role, transport, tls, node, sources } = request;
   const addresses = listeners.map(({ address }) => formatAddress(address));
-  const parts = [proxy, role, transport, addresses, tls?.certificate, node, ...(sources ? [sources] : [])];
+  const parts = [proxy, ROLE_CODES[role], transport, addresses, tls?.certificate, node, ...(sources ? [sources] : [])];
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 16);
 }
 
@@ -75,7 +76,7 @@ export function specOf(
     [LABELS.gateway]: context.gateway,
     [LABELS.owner]: context.owner,
     [LABELS.uid]: uid,
-    [LABELS.role]: role,
+    [LABELS.role]: ROLE_CODES[role],
     [LABELS.proxy]: proxy,
     [LABELS.specHash]: specHash(proxy, request, listeners),
   };

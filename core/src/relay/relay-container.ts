@@ -92,7 +92,7 @@ export class RelayContainer extends ProxyContainer {
       udpSessionMs: this.options.udpSession,
       ...(view.tls && {
         tls: {
-          leg: view.role === 'PROD' ? 'listeners' : 'targets',
+          leg: view.role === 'inbound' ? 'listeners' : 'targets',
           peer: view.tls.peer,
           handshakeMs: HANDSHAKE_TIMEOUT_MS,
         },

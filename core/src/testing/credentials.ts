@@ -3,14 +3,14 @@ import { certify, hostName, keyPem, newKeys, type Purpose } from '../pki/certify
 
 const HOUR_MS = 3_600_000;
 
-const NAMES: Readonly<Record<Role, string>> = { PROD: 'prod.scistream.invalid', CONS: 'cons.scistream.invalid' };
+const NAMES: Readonly<Record<Role, string>> = { inbound: 'prod.scistream.invalid', outbound: 'cons.scistream.invalid' };
 
 /** Credentials of both sides of a stream. */
 export interface TestCredentials {
   /** Of the inbound side, the TLS server. */
-  readonly PROD: StreamTls;
+  readonly inbound: StreamTls;
   /** Of the outbound side, the TLS client. */
-  readonly CONS: StreamTls;
+  readonly outbound: StreamTls;
   /** Of a server that the same authority knows, by another name: not the other side of this stream. */
   readonly other: StreamTls;
 }
@@ -30,8 +30,8 @@ export async function testCredentials(): Promise<TestCredentials> {
     return { certificate, key: keyPem(keys), ca, peer };
   };
   return {
-    PROD: issue(NAMES.PROD, NAMES.CONS, 'server'),
-    CONS: issue(NAMES.CONS, NAMES.PROD, 'client'),
-    other: issue(`other.${NAMES.PROD}`, NAMES.CONS, 'server'),
+    inbound: issue(NAMES.inbound, NAMES.outbound, 'server'),
+    outbound: issue(NAMES.outbound, NAMES.inbound, 'client'),
+    other: issue(`other.${NAMES.inbound}`, NAMES.outbound, 'server'),
   };
 }

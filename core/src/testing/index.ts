@@ -25,7 +25,7 @@ export type { RuntimeContract, TestProgram } from './runtime-contract.js';
 export type { RuntimeCases } from './runtime-environment.js';
 export { listeningOf, processFixture } from './runtime-fixture.js';
 export type { OpenRuntime, RuntimeFixture, TestHosts } from './runtime-fixture.js';
-export { storeContract, testRecord } from './store-contract.js';
+export { storeContract, testRecord, testSpec } from './store-contract.js';
 export type { StoreContract } from './store-contract.js';
 export { eventually, temporaryDirectory, testContext } from './support.js';
 export type { TemporaryDirectory, TestContext } from './support.js';

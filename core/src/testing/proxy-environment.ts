@@ -131,7 +131,7 @@ export class ProxyEnvironment {
     const where = placement ? { host: placement.wan, remote: true } : { host };
     const listeners = await this.#allocator.allocate({ uid, transport, count, ...where });
     const node = placement ? { node: placement.node } : {};
-    const request: S2DSRequest = { uid, role: 'PROD', transport, listeners, ...node };
+    const request: S2DSRequest = { uid, role: 'inbound', transport, listeners, ...node };
     this.#requests.push(request);
     return request;
   }
@@ -242,8 +242,8 @@ export class ProxyEnvironment {
     const { host } = listener(request);
     const far = await this.reserve({ uid: `${request.uid}-far`, count: listeners.length, host, transport });
     return {
-      near: { ...request, role: 'CONS', tls: credentials.CONS },
-      far: { ...far, role: 'PROD', tls: credentials.PROD },
+      near: { ...request, role: 'outbound', tls: credentials.outbound },
+      far: { ...far, role: 'inbound', tls: credentials.inbound },
       credentials,
       through: await Promise.all(far.listeners.map(({ address }) => this.between(address))),
     };

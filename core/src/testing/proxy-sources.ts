@@ -95,15 +95,15 @@ export const tlsSourceCases: ProxyCases = {
     assert.ok(env.s2ds instanceof PairedS2DS);
     const { far } = env.s2ds;
     const credentials = await testCredentials();
-    const request = { ...(await env.reserve()), tls: credentials.PROD, sources: SOURCES };
+    const request = { ...(await env.reserve()), tls: credentials.inbound, sources: SOURCES };
     if (!far.supports.sources) return await expectCode('SCI_PROXY_UNSUPPORTED', far.start(request));
     await far.start(request);
     try {
       const target = await Target.listen(env, 'a');
       await far.updateTargets(request.uid, [target.address]);
       const address = listener(request);
-      assert.equal(await secureHello(address, STRANGER, credentials.CONS), 'cut');
-      assert.equal(await secureHello(address, FRIEND, credentials.CONS), 'a');
+      assert.equal(await secureHello(address, STRANGER, credentials.outbound), 'cut');
+      assert.equal(await secureHello(address, FRIEND, credentials.outbound), 'a');
       assert.equal(target.accepted, 1, 'the target saw a stranger');
     } finally {
       await far.release(request.uid);

@@ -41,12 +41,12 @@ export const tlsSafetyCases: ProxyCases = {
     const target = await env.server((socket) => socket.on('data', (chunk) => (heard += chunk.length)).write('secret'));
     const { uid, address } = await env.startTo(target);
     const far = listener(env.pair(uid).far);
-    const foreign = (await testCredentials()).CONS;
+    const foreign = (await testCredentials()).outbound;
     for (const credentials of [undefined, foreign, 'plain'] as const) {
       assert.equal(await strangerHears(far, credentials), '');
     }
     assert.equal(heard, 0, 'bytes of a stranger reached the target');
-    assert.match(await strangerHears(far, env.pair(uid).credentials.CONS), /^secret/);
+    assert.match(await strangerHears(far, env.pair(uid).credentials.outbound), /^secret/);
     (await env.dial(address)).write('x');
     await eventually(() => assert.ok(heard > 0, 'the target would have told'));
   },
@@ -54,9 +54,9 @@ export const tlsSafetyCases: ProxyCases = {
   'over TLS: speaks TLS 1.3 and nothing older': async (env) => {
     const { uid } = await env.startTo(await env.server(named('a')));
     const { far, credentials } = env.pair(uid);
-    const old = secure(listener(far), credentials.CONS, 'TLSv1.2');
+    const old = secure(listener(far), credentials.outbound, 'TLSv1.2');
     await assert.rejects(once(old, 'secureConnect')).finally(() => old.destroy());
-    const socket = secure(listener(far), credentials.CONS);
+    const socket = secure(listener(far), credentials.outbound);
     await once(socket, 'secureConnect');
     assert.equal(socket.getProtocol(), 'TLSv1.3');
     assert.equal(socket.getCipher().standardName, 'TLS_AES_128_GCM_SHA256');
@@ -69,7 +69,7 @@ export const tlsSafetyCases: ProxyCases = {
       env.between = () => Promise.resolve(impostor.address);
       const request = await env.start();
       const { credentials } = env.pair(request.uid);
-      impostor.use(pretends === 'other name' ? credentials.other : (await testCredentials()).PROD);
+      impostor.use(pretends === 'other name' ? credentials.other : (await testCredentials()).inbound);
       await env.s2ds.updateTargets(request.uid, [await env.server(named('a'))]);
       const client = await env.dial(listener(request));
       client.write('secret');

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { StreamStore } from '../contracts/stream-store.js';
-import type { StreamEvent, StreamRecord, StreamState } from '../contracts/stream.js';
+import type { StreamEvent, StreamRecord, StreamSpec, StreamState } from '../contracts/stream.js';
 import { expectCode } from './proxy-environment.js';
 
 /** What {@link storeContract} needs to know of a store and of the test runner. */
@@ -13,25 +13,34 @@ export interface StoreContract {
   readonly open: () => Promise<{ readonly store: StreamStore; readonly again?: () => Promise<StreamStore> }>;
 }
 
+/** The spec of {@link testRecord}. */
+export const testSpec: StreamSpec = {
+  name: '',
+  role: 'inbound',
+  transport: 'tcp',
+  connections: 1,
+  bitsPerSecond: 0,
+  lifetimeMs: 86_400_000,
+  encryption: 'none',
+  gateway: '',
+  proxy: '',
+  runtime: '',
+};
+
 /** A record as a store may be given it; for tests. */
 export const testRecord = (uid: string, state: StreamState = 'reserving'): StreamRecord => ({
   uid,
   version: 1,
-  name: '',
-  role: 'PROD',
+  spec: testSpec,
   state,
   owner: 'none:anonymous',
   gateway: 'g',
   proxy: 'relay',
   runtime: 'process',
-  transport: 'tcp',
-  encryption: 'none',
   listeners: [{ host: '::1', port: 5100 }],
   announced: [],
   targets: [],
-  bitsPerSecond: 0,
   rateEnforced: false,
-  legacyRate: 0,
   createdAt: '2026-01-01T00:00:00.000Z',
   expiresAt: '2026-01-02T00:00:00.000Z',
 });

@@ -2,7 +2,14 @@ import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { formatAddress, parseAddress } from '../contracts/address.js';
 import { S2DSException } from '../contracts/errors.js';
 import type { ConnectResult, GatewayStatus } from '../contracts/gateway.js';
-import type { ListenerStatistics, S2DSStatus, StreamRecord, StreamMoved, StreamSnapshot } from '../contracts/stream.js';
+import {
+  ROLE_CODES,
+  type ListenerStatistics,
+  type S2DSStatus,
+  type StreamMoved,
+  type StreamRecord,
+  type StreamSnapshot,
+} from '../contracts/stream.js';
 import { errorInfo, fromErrorInfo } from './errors.js';
 import { GatewayStreamStatusSchema, type GatewayStreamStatus } from './gen/scistream/v1/gateway_pb.js';
 import {
@@ -18,32 +25,30 @@ import {
 
 /** A record and its live counters as the message of our own service. */
 export function toMessage({ record, status, error: unknown }: StreamSnapshot, facility: string): Stream {
-  const { uid, name, role, owner, gateway, proxy, runtime, transport, legacyRate, rateEnforced, createdAt, expiresAt } =
-    record;
+  const { uid, spec, owner, gateway, proxy, runtime, rateEnforced, createdAt, expiresAt } = record;
   const error = record.error ?? status?.error ?? unknown;
   return create(StreamSchema, {
     uid,
-    name,
-    role,
+    name: spec.name,
+    role: ROLE_CODES[spec.role],
     state: userState(record, status),
     owner,
     facility,
     gateway,
     proxy,
     runtime,
-    transport,
+    transport: spec.transport,
     listeners: record.listeners.map(formatAddress),
     announced: record.announced.map(formatAddress),
     targets: record.targets.map(formatAddress),
-    bitsPerSecond: BigInt(record.bitsPerSecond),
+    bitsPerSecond: BigInt(spec.bitsPerSecond),
     rateEnforced,
-    legacyRate,
     createdAt,
     expiresAt,
-    encryption: record.encryption,
+    encryption: spec.encryption,
     restarts: status?.restarts ?? record.restarts ?? 0,
-    sources: [...(record.sources ?? [])],
-    movable: record.movable ?? false,
+    sources: [...(spec.sources ?? [])],
+    movable: spec.movable ?? false,
     leaving: record.leaving?.gateway ?? '',
     statistics: (record.final ?? status?.listeners ?? []).map(statisticsMessage),
     ...(error ? { error: errorInfo(error) } : {}),
@@ -72,11 +77,11 @@ export function gatewayMessage({
 
 /** What became of a stream that should leave its gateway as a message. */
 export function moveMessage({ record, from, moved, error }: StreamMoved): MessageInitShape<typeof StreamMoveSchema> {
-  const { uid, name, role, gateway, listeners } = record;
+  const { uid, spec, gateway, listeners } = record;
   return {
     uid,
-    name,
-    role,
+    name: spec.name,
+    role: ROLE_CODES[spec.role],
     from,
     to: moved ? gateway : '',
     listeners: listeners.map(formatAddress),

@@ -17,9 +17,10 @@ import {
   type ProxyDescription,
   type ProxyInstance,
   type ProxyView,
+  type StreamSpec,
 } from '@scistream/core';
 import { LocalGateway, GatewayStore, Providers, type GatewayStream } from '@scistream/core/internal';
-import { FakeRuntime, temporaryDirectory } from '@scistream/core/testing';
+import { FakeRuntime, temporaryDirectory, testSpec } from '@scistream/core/testing';
 
 const RANGE = { first: 21_100, last: 21_107 };
 const HOST = `127.78.${(process.pid >> 8) & 255}.${process.pid & 255}`;
@@ -134,7 +135,7 @@ export class Site {
   async inherit(between: () => void): Promise<{ uid: string; gateway: LocalGateway }> {
     const first = await this.open();
     const uid = randomUUID();
-    await first.reserve(request(uid));
+    await first.reserve(uid, SPEC);
     await first.start(uid, new AbortController().signal);
     await first.close();
     between();
@@ -142,8 +143,7 @@ export class Site {
   }
 }
 
-export const request = (uid: string) =>
-  ({ uid, role: 'PROD', transport: 'tcp', count: 2, proxy: 'tiny', runtime: 'shaky', bitsPerSecond: 0 }) as const;
+export const SPEC: StreamSpec = { ...testSpec, connections: 2, proxy: 'tiny', runtime: 'shaky' };
 
 export const portsOf = async (gateway: LocalGateway): Promise<number> => (await gateway.describe()).portsInUse;
 

@@ -8,6 +8,8 @@ import {
   type Granted,
   type Identity,
   type StreamRecord,
+  type StreamSpec,
+  type Usage,
 } from '@scistream/core';
 import { NameLookups, RulesPolicy, type Placing, type Resolver } from '@scistream/core/internal';
 import { temporaryDirectory } from '@scistream/core/testing';
@@ -16,38 +18,43 @@ export const ALICE: Identity = { issuer: 'token', subject: 'alice', admin: false
 export const BOB: Identity = { issuer: 'token', subject: 'bob', admin: false };
 export const ROOT: Identity = { issuer: 'token', subject: 'root', admin: true };
 
+export const SPEC: StreamSpec = {
+  name: '',
+  role: 'inbound',
+  transport: 'tcp',
+  connections: 1,
+  bitsPerSecond: 0,
+  lifetimeMs: 0,
+  encryption: 'tls',
+  gateway: 'dtn1',
+  proxy: '',
+  runtime: '',
+};
+
 export const STREAM: StreamRecord = {
   uid: 'stream-0001',
   version: 1,
-  name: '',
-  role: 'PROD',
+  spec: SPEC,
   state: 'reserving',
   owner: 'token:alice',
   gateway: 'dtn1',
   proxy: '',
   runtime: '',
-  transport: 'tcp',
-  encryption: 'tls',
   listeners: [],
   announced: [],
   targets: [],
-  bitsPerSecond: 0,
   rateEnforced: false,
-  legacyRate: 0,
   createdAt: '2026-01-01T00:00:00.000Z',
   expiresAt: '2026-01-02T00:00:00.000Z',
 };
 
-type Request = Extract<Action, { kind: 'request' }>;
+const NO_USAGE: Usage = { streams: 0, bitsPerSecond: 0 };
 
-export const request = (stream: Partial<StreamRecord> = {}, more: Partial<Request> = {}): Action => ({
-  kind: 'request',
-  stream: { ...STREAM, ...stream },
-  connections: 1,
-  lifetimeMs: 0,
-  usage: { streams: 0, bitsPerSecond: 0 },
-  ...more,
-});
+/** The request for a stream with this spec. */
+export const request = (spec: Partial<StreamSpec> = {}, usage = NO_USAGE): Action => {
+  const { gateway = STREAM.gateway, proxy = '', runtime = '' } = spec;
+  return { kind: 'request', stream: { ...STREAM, gateway, proxy, runtime, spec: { ...SPEC, ...spec } }, usage };
+};
 
 export const PLACED = { proxy: 'relay', runtime: 'process' };
 export const update = (...targets: string[]): Action => ({

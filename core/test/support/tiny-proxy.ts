@@ -126,7 +126,7 @@ export class Fixture<P extends Tiny> {
       hold: step('hold'),
       letGo: step('letGo'),
     };
-    this.request = { uid, role: 'PROD', transport: 'tcp', listeners: [listener] };
+    this.request = { uid, role: 'inbound', transport: 'tcp', listeners: [listener] };
   }
 
   /** A proxy of this or another kind on the same machine. */

@@ -110,8 +110,8 @@ s('an old worker lives exactly as long as its connections', () =>
 s('an encrypted stream keeps its connections over a reload', async () => {
   const credentials = await testCredentials();
   await inProxyEnvironment({ create: create(false), holds: false }, async (env) => {
-    const inbound = await startSide(env, 'PROD', credentials.PROD);
-    const outbound = await startSide(env, 'CONS', credentials.CONS);
+    const inbound = await startSide(env, 'inbound', credentials.inbound);
+    const outbound = await startSide(env, 'outbound', credentials.outbound);
     await env.s2ds.updateTargets(inbound.uid, [await env.server(named('a'))]);
     await env.s2ds.updateTargets(outbound.uid, [inbound.address]);
     const old = await env.dial(outbound.address);

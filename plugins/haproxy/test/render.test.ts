@@ -14,7 +14,7 @@ const options = HaproxyOptions.parse({});
 
 const view: ProxyView = {
   uid: '6f1c2a3e-0b57-4c7e-9d6b-2f1f0e7a9b10',
-  role: 'PROD',
+  role: 'inbound',
   transport: 'tcp',
   listeners: [
     { address: { host: '192.0.2.10', port: 5100 }, fd: 3 },
@@ -39,7 +39,7 @@ s('own sockets, IPv4 and IPv6 targets', async () => {
     { host: '2001:db8:1::5', port: 7000 },
     { host: '198.51.100.7', port: 7001 },
   ];
-  const text = renderConfig(renderer, { ...view, role: 'CONS', listeners, targets }, options, 'runtime-socket');
+  const text = renderConfig(renderer, { ...view, role: 'outbound', listeners, targets }, options, 'runtime-socket');
   assert.fixture(text, await packageFile('test/golden/bound-with-targets.cfg'));
 });
 
@@ -64,7 +64,13 @@ s('a TLS server on inherited sockets', async () => {
 
 s('a TLS client', async () => {
   const targets = [{ host: '198.51.100.7', port: 5100 }];
-  const client = { ...view, role: 'CONS', listeners: everywhere, targets, tls: { ...tls, peer: 'prod.x' } } as const;
+  const client = {
+    ...view,
+    role: 'outbound',
+    listeners: everywhere,
+    targets,
+    tls: { ...tls, peer: 'prod.x' },
+  } as const;
   assert.fixture(
     renderConfig(renderer, client, options, 'runtime-socket'),
     await packageFile('test/golden/tls-client.cfg'),

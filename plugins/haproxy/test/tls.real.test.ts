@@ -44,8 +44,8 @@ function test(name: string, run: (both: Both, credentials: TestCredentials) => P
     inProxyEnvironment(
       { create: (context) => new HaproxyContainer(context, HaproxyOptions.parse({})) },
       async (env) => {
-        const inbound = await startSide(env, 'PROD', credentials.PROD);
-        const outbound = await startSide(env, 'CONS', credentials.CONS);
+        const inbound = await startSide(env, 'inbound', credentials.inbound);
+        const outbound = await startSide(env, 'outbound', credentials.outbound);
         await env.s2ds.updateTargets(outbound.uid, [inbound.address]);
         await run({ env, inbound, outbound }, credentials);
       },
@@ -103,17 +103,17 @@ s('a stranger is refused before the application hears of it', async ({ credentia
     async (env) => {
       let accepted = 0;
       const target = await env.server((socket) => void ((accepted += 1), named('a')(socket)));
-      const { uid, address } = await startSide(env, 'PROD', credentials.PROD);
+      const { uid, address } = await startSide(env, 'inbound', credentials.inbound);
       await env.s2ds.updateTargets(uid, [target]);
       assert.is(await knock(address, {}), 'cut off', 'without a certificate');
-      assert.is(await knock(address, identity(foreign.CONS)), 'cut off', 'with a foreign certificate');
-      const old = { ...identity(credentials.CONS), maxVersion: 'TLSv1.2' } as const;
+      assert.is(await knock(address, identity(foreign.outbound)), 'cut off', 'with a foreign certificate');
+      const old = { ...identity(credentials.outbound), maxVersion: 'TLSv1.2' } as const;
       assert.is(await knock(address, old), 'cut off', 'with TLS 1.2');
       const plain = connectPlain(address).on('error', () => undefined);
       plain.end('no TLS at all');
       await once(plain.resume(), 'close');
       assert.is(accepted, 0);
-      assert.is(await knock(address, identity(credentials.CONS)), 'a');
+      assert.is(await knock(address, identity(credentials.outbound)), 'a');
       assert.is(accepted, 1);
       const counted = (await env.s2ds.status(uid)).listeners[0];
       assert.is(counted?.connections, 1);
@@ -123,8 +123,8 @@ s('a stranger is refused before the application hears of it', async ({ credentia
 
 s('nothing is sent to a gateway that is not the one expected', async ({ credentials, foreign }) => {
   const cases = [
-    { server: foreign.PROD, client: credentials.CONS },
-    { server: credentials.other, client: credentials.CONS },
+    { server: foreign.inbound, client: credentials.outbound },
+    { server: credentials.other, client: credentials.outbound },
   ];
   for (const { server: own, client } of cases) {
     await inProxyEnvironment(
@@ -139,7 +139,7 @@ s('nothing is sent to a gateway that is not the one expected', async ({ credenti
         await once(other, 'listening');
         try {
           const bound = other.address();
-          const { uid, address } = await startSide(env, 'CONS', client);
+          const { uid, address } = await startSide(env, 'outbound', client);
           await env.s2ds.updateTargets(uid, [
             { host: '127.0.0.1', port: typeof bound === 'object' && bound ? bound.port : 0 },
           ]);
@@ -154,12 +154,17 @@ s('nothing is sent to a gateway that is not the one expected', async ({ credenti
   }
 });
 
-test('TLS 1.3 with AES-128-GCM, and no session is ever resumed', async ({ env, inbound }, { CONS }) => {
+test('TLS 1.3 with AES-128-GCM, and no session is ever resumed', async ({ env, inbound }, { outbound }) => {
   await env.s2ds.updateTargets(inbound.uid, [await env.server(named('a'))]);
   let last: Buffer | undefined;
   for (let i = 0; i < 3; i += 1) {
     const session = last ? { session: last } : {};
-    const socket: TLSSocket = connect({ ...inbound.address, ...identity(CONS), servername: CONS.peer, ...session });
+    const socket: TLSSocket = connect({
+      ...inbound.address,
+      ...identity(outbound),
+      servername: outbound.peer,
+      ...session,
+    });
     socket.on('session', (offered: Buffer) => (last = offered)).on('error', () => undefined);
     assert.is(await read(socket, 1), 'a');
     assert.is(socket.authorized, true);
@@ -170,8 +175,10 @@ test('TLS 1.3 with AES-128-GCM, and no session is ever resumed', async ({ env, i
   }
 });
 
-test('early connections are held on either side until the targets are known', async ({ env, inbound }, { CONS }) => {
-  const later = await startSide(env, 'CONS', CONS);
+test('early connections are held on either side until the targets are known', async ({ env, inbound }, {
+  outbound,
+}) => {
+  const later = await startSide(env, 'outbound', outbound);
   const early = await env.dial(later.address);
   early.write('early');
   await env.s2ds.updateTargets(later.uid, [inbound.address]);
@@ -201,14 +208,14 @@ test('new targets under load refuse, cut and lose nothing', async ({ env, inboun
   assert.is(await exchange(outbound.address, '!'), 'b!');
 });
 
-test('the key is in a file that nobody else can read, and in no argument', async ({ env }, { PROD, CONS }) => {
+test('the key is in a file that nobody else can read, and in no argument', async ({ env }, { inbound, outbound }) => {
   const instances = await env.runtime.list({});
   assert.is(instances.length, 2);
   for (const { name, pid } of instances) {
     const path = join(env.directory.path, 'instances', name);
     for (const file of await readdir(path)) assert.is((await stat(join(path, file))).mode & 0o777, 0o600, file);
     const pem = await readFile(join(path, 'tls.pem'), 'utf8');
-    assert.ok([PROD, CONS].some(({ key }) => pem.includes(key.trim())));
+    assert.ok([inbound, outbound].some(({ key }) => pem.includes(key.trim())));
     assert.not.match(await readFile(`/proc/${pid}/cmdline`, 'utf8'), 'PRIVATE KEY');
     assert.not.match(await readFile(join(path, '.instance.json'), 'utf8'), 'PRIVATE KEY');
   }

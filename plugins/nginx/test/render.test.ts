@@ -16,7 +16,7 @@ const IMAGES = { inheritSockets: false, dial: false, images: true, hostNetwork: 
 
 const view: ProxyView = {
   uid: '6f1c2a3e-0b57-4c7e-9d6b-2f1f0e7a9b10',
-  role: 'PROD',
+  role: 'inbound',
   transport: 'tcp',
   listeners: [
     { address: { host: '192.0.2.10', port: 5100 }, fd: 3 },
@@ -39,7 +39,7 @@ const golden = (name: string, stream: ProxyView, runtime = PROCESS, chosen = opt
   });
 
 golden('no-targets', view);
-golden('targets-image', { ...view, role: 'CONS', targets }, IMAGES, NginxOptions.parse({ workers: 2 }));
+golden('targets-image', { ...view, role: 'outbound', targets }, IMAGES, NginxOptions.parse({ workers: 2 }));
 golden('udp', {
   ...view,
   transport: 'udp',
@@ -47,7 +47,7 @@ golden('udp', {
   targets: targets.slice(0, 1),
 });
 golden('tls-server', { ...view, targets, tls });
-golden('tls-client', { ...view, role: 'CONS', targets, tls });
+golden('tls-client', { ...view, role: 'outbound', targets, tls });
 
 s('the name of a peer cannot bring directives along', () => {
   const render = (peer: string): string => renderConfig(renderer, { ...view, tls: { ...tls, peer } }, options, PROCESS);

@@ -166,7 +166,7 @@ export function renderConfig(
     uid: view.uid,
     role: view.role,
     logErrors,
-    client: view.role === 'CONS',
+    client: view.role === 'outbound',
     compatibility: !view.tls && psk?.compatibility === true,
     ciphersuites: (view.tls ? CIPHERSUITES : PSK_CIPHERSUITES).join(':'),
     tls: view.tls ? { certificate: CERTIFICATE, key: KEY, ca: CA, peer: view.tls.peer } : false,

@@ -21,7 +21,7 @@ export async function startSide(
   return request;
 }
 
-/** Consumer → CONS → PROD → target. @param credentials Absent: by a shared key. */
+/** Consumer → outbound → inbound → target. @param credentials Absent: by a shared key. */
 export async function startPair(
   env: ProxyEnvironment,
   target: Address,
@@ -29,9 +29,9 @@ export async function startPair(
   shape: StreamShape = {},
 ): Promise<Pair> {
   const { uid, ...rest } = shape;
-  const prod = await startSide(env, 'PROD', credentials?.PROD, { ...rest, ...(uid ? { uid } : {}) });
+  const prod = await startSide(env, 'inbound', credentials?.inbound, { ...rest, ...(uid ? { uid } : {}) });
   await env.s2ds.updateTargets(prod.uid, [target]);
-  const cons = await startSide(env, 'CONS', credentials?.CONS, rest);
+  const cons = await startSide(env, 'outbound', credentials?.outbound, rest);
   await env.s2ds.updateTargets(cons.uid, [listener(prod)]);
   return { prod, cons, address: listener(cons) };
 }

@@ -16,7 +16,7 @@ const options = StunnelOptions.parse({});
 
 const view: ProxyView = {
   uid: '6f1c2a3e-0b57-4c7e-9d6b-2f1f0e7a9b10',
-  role: 'PROD',
+  role: 'inbound',
   transport: 'tcp',
   listeners: [
     { address: { host: '192.0.2.10', port: 5100 }, fd: 3 },
@@ -41,13 +41,13 @@ s('server side with certificates, targets not known yet', async () => {
 });
 
 s('client side with certificates, IPv4 and IPv6', async () => {
-  const text = renderConfig(renderer, { ...view, role: 'CONS', targets, tls }, options);
+  const text = renderConfig(renderer, { ...view, role: 'outbound', targets, tls }, options);
   assert.fixture(text, await packageFile('test/golden/cons-with-targets.conf'));
 });
 
 s('shared key', async () => {
   const psk = { identity: 'site-a', compatibility: false };
-  const text = renderConfig(renderer, { ...view, role: 'CONS', targets }, options, psk);
+  const text = renderConfig(renderer, { ...view, role: 'outbound', targets }, options, psk);
   assert.fixture(text, await packageFile('test/golden/cons-shared-key.conf'));
 });
 

@@ -102,12 +102,12 @@ async function secretsFile(directory: string, lines: Record<string, Buffer>): Pr
 s('a stranger never reaches the target, and whoever has the certificate does', () =>
   withStunnel({}, async (env) => {
     const { target, count } = await counting(env);
-    const prod = await startSide(env, 'PROD', credentials.PROD);
+    const prod = await startSide(env, 'inbound', credentials.inbound);
     await env.s2ds.updateTargets(prod.uid, [target]);
     const address = listener(prod);
-    const own = { cert: credentials.CONS.certificate, key: credentials.CONS.key };
-    const strange = { cert: foreign.CONS.certificate, key: foreign.CONS.key };
-    const reflected = { cert: credentials.PROD.certificate, key: credentials.PROD.key };
+    const own = { cert: credentials.outbound.certificate, key: credentials.outbound.key };
+    const strange = { cert: foreign.outbound.certificate, key: foreign.outbound.key };
+    const reflected = { cert: credentials.inbound.certificate, key: credentials.inbound.key };
     for (const options of [{}, strange, reflected, { ...own, maxVersion: 'TLSv1.2' as const }]) {
       assert.is(await visit(address, options), '');
     }
@@ -121,18 +121,18 @@ s('a stranger never reaches the target, and whoever has the certificate does', (
 s('the consumer side sends nothing to a server it cannot trust', () =>
   withStunnel({}, async (env) => {
     const { target, count } = await counting(env);
-    const genuine = credentials.PROD;
-    const servers = [{ ...foreign.PROD, ca: credentials.CONS.ca }, credentials.other];
+    const genuine = credentials.inbound;
+    const servers = [{ ...foreign.inbound, ca: credentials.outbound.ca }, credentials.other];
     for (const tls of servers) {
-      const prod = await startSide(env, 'PROD', tls);
+      const prod = await startSide(env, 'inbound', tls);
       await env.s2ds.updateTargets(prod.uid, [target]);
-      const cons = await startSide(env, 'CONS', credentials.CONS);
+      const cons = await startSide(env, 'outbound', credentials.outbound);
       await env.s2ds.updateTargets(cons.uid, [listener(prod)]);
       const refused = await exchange(listener(cons), 'x').catch(() => 'refused');
       assert.is(refused, 'refused');
     }
     assert.is(count(), 0);
-    const { address } = await startPair(env, target, { ...credentials, PROD: genuine });
+    const { address } = await startPair(env, target, { ...credentials, inbound: genuine });
     assert.is(await exchange(address, '1'), 'a1');
   }),
 );
@@ -193,9 +193,9 @@ s('sides with different shared keys exchange nothing', async () => {
   await withStunnel(mine, async (near) => {
     await withStunnel(theirs, async (far) => {
       const { target, count } = await counting(far);
-      const prod = await startSide(far, 'PROD', undefined);
+      const prod = await startSide(far, 'inbound', undefined);
       await far.s2ds.updateTargets(prod.uid, [target]);
-      const cons = await startSide(near, 'CONS', undefined);
+      const cons = await startSide(near, 'outbound', undefined);
       await near.s2ds.updateTargets(cons.uid, [listener(prod)]);
       assert.is(await exchange(listener(cons), 'x').catch(() => 'refused'), 'refused');
       assert.is(count(), 0);
@@ -208,7 +208,7 @@ s('a key that is too short is refused without being shown', async () => {
   const secrets = join(scratch.path, 'secrets');
   await writeFile(secrets, 'site:fifteen-letter\n', { mode: 0o600 });
   await withStunnel({ psk: { secrets, identity: 'site' } }, async (env) => {
-    const error: unknown = await startSide(env, 'PROD', undefined).catch((reason: unknown) => reason);
+    const error: unknown = await startSide(env, 'inbound', undefined).catch((reason: unknown) => reason);
     assert.ok(SciStreamError.is(error));
     assert.is(error.code, 'SCI_PROXY_CONFIG_INVALID');
     assert.not.match(JSON.stringify(error), 'fifteen');
@@ -221,16 +221,16 @@ s('tunnels of the Python program work where that is asked for, with a warning at
   await withStunnel(
     { psk: { compatibility: true } },
     async (env) => {
-      const prod = await startSide(env, 'PROD', undefined, { uid: UID });
+      const prod = await startSide(env, 'inbound', undefined, { uid: UID });
       await env.s2ds.updateTargets(prod.uid, [await env.server(echo)]);
-      assert.equal(warnings, [{ uid: UID, role: 'PROD' }]);
+      assert.equal(warnings, [{ uid: UID, role: 'inbound' }]);
       const key = Buffer.from(UID.replaceAll('-', ''), 'hex');
       for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
         assert.is(await visit(listener(prod), psk(key, 'client1', version)), 'hello', version);
         assert.is(await visit(listener(prod), psk(OTHER_KEY, 'client1', version)), '', version);
         assert.is(await visit(listener(prod), { maxVersion: version }), '', version);
       }
-      const cons = await startSide(env, 'CONS', undefined);
+      const cons = await startSide(env, 'outbound', undefined);
       await env.s2ds.updateTargets(cons.uid, [listener(prod)]);
       assert.is(await exchange(listener(cons), 'x').catch(() => 'refused'), 'refused', 'another uid, another key');
     },
@@ -245,7 +245,7 @@ s('no secret is in the arguments or the log', () =>
     const [state] = await env.runtime.list({ [LABELS.uid]: prod.uid });
     assert.ok(state?.pid);
     const seen = [await readFile(`/proc/${state.pid}/cmdline`, 'utf8'), await env.runtime.logs(state, 1_000)];
-    const secret = credentials.PROD.key.split('\n')[1] ?? '';
+    const secret = credentials.inbound.key.split('\n')[1] ?? '';
     assert.ok(secret.length > 20);
     for (const text of seen) assert.not.ok(text.includes(secret));
   }),
@@ -281,7 +281,7 @@ s('where programs come out of images, one must be configured', () =>
   withStunnel(
     {},
     async (env) => {
-      await expectCode('SCI_IMAGE_NOT_FOUND', startSide(env, 'PROD', credentials.PROD));
+      await expectCode('SCI_IMAGE_NOT_FOUND', startSide(env, 'inbound', credentials.inbound));
       await eventually(() => env.expectNothingLeft());
     },
     (context) => ({ ...context, runtime: limited(context.runtime, { images: true }) }),

@@ -127,7 +127,7 @@ test('makes a fast sender wait for a slow reader', async (env) => {
 test('new targets on either side refuse nobody and leave connections and listeners alone', async (env) => {
   const [a, b] = await Promise.all([env.server(named('a')), env.server(named('b'))]);
   const { prod, cons, address } = await startPair(env, a, credentials);
-  const other = await startSide(env, 'PROD', credentials.PROD);
+  const other = await startSide(env, 'inbound', credentials.inbound);
   await env.s2ds.updateTargets(other.uid, [a]);
   const old = await env.dial(address);
   assert.is(await read(old, 1), 'a');
@@ -156,9 +156,9 @@ test('new targets on either side refuse nobody and leave connections and listene
 test('forwards several listeners each to its own target, over IPv6 too', async (env) => {
   const targets = await Promise.all([env.server(named('a')), env.server(named('b'), '::1'), env.server(named('c'))]);
   const shape = { count: 3, host: '::1' };
-  const prod = await startSide(env, 'PROD', credentials.PROD, shape);
+  const prod = await startSide(env, 'inbound', credentials.inbound, shape);
   await env.s2ds.updateTargets(prod.uid, targets);
-  const cons = await startSide(env, 'CONS', credentials.CONS, { count: 3 });
+  const cons = await startSide(env, 'outbound', credentials.outbound, { count: 3 });
   await env.s2ds.updateTargets(
     cons.uid,
     prod.listeners.map(({ address }) => address),
@@ -170,8 +170,8 @@ test('forwards several listeners each to its own target, over IPv6 too', async (
 });
 
 test('a connection that comes before its target ends at once', async (env) => {
-  const prod = await startSide(env, 'PROD', credentials.PROD);
-  const cons = await startSide(env, 'CONS', credentials.CONS);
+  const prod = await startSide(env, 'inbound', credentials.inbound);
+  const cons = await startSide(env, 'outbound', credentials.outbound);
   // It ends, or breaks, maybe before it was noticed to be open.
   const comesEarly = (): Promise<unknown> =>
     env
@@ -216,19 +216,19 @@ test('listens nowhere else, sets keepalive, and keeps files from others', async 
 test(
   'a program that is not there is named',
   async (env) => {
-    await expectCode('SCI_EXECUTABLE_NOT_FOUND', startSide(env, 'PROD', credentials.PROD));
+    await expectCode('SCI_EXECUTABLE_NOT_FOUND', startSide(env, 'inbound', credentials.inbound));
     await env.expectNothingLeft();
   },
   { executable: 'stunnel-that-is-not-installed' },
 );
 
 test('a stream without encryption is refused', async (env) => {
-  await expectCode('SCI_PROXY_UNSUPPORTED', startSide(env, 'PROD', undefined));
+  await expectCode('SCI_PROXY_UNSUPPORTED', startSide(env, 'inbound', undefined));
   await env.expectNothingLeft();
 });
 
 test('credentials that stunnel refuses are reported in its words before anything runs', async (env) => {
-  const request = startSide(env, 'PROD', { ...credentials.PROD, key: credentials.CONS.key });
+  const request = startSide(env, 'inbound', { ...credentials.inbound, key: credentials.outbound.key });
   const error = await request.then(
     () => undefined,
     (reason: unknown) => reason,

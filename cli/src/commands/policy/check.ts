@@ -9,7 +9,7 @@ export default class PolicyCheck extends BaseCommand {
   static override description =
     'Evaluates the configuration without a running control server; host names are resolved on this machine. A request with --target checks the request and the update that follows it. Exits with 0 when the action is allowed, with 6 when it is denied.';
   static override examples = [
-    '<%= config.bin %> <%= command.id %> --config s2cs.conf --as token:alice --role PROD --target detector.example:5001',
+    '<%= config.bin %> <%= command.id %> --config s2cs.conf --as token:alice --role inbound --target detector.example:5001',
     '<%= config.bin %> <%= command.id %> --config s2cs.conf --as token:alice --encryption none --json',
   ];
   static override flags = {
@@ -18,8 +18,8 @@ export default class PolicyCheck extends BaseCommand {
     admin: Flags.boolean({ summary: 'treat the caller as an admin' }),
     action: Flags.option({ options: ACTIONS, default: 'request' as const, summary: 'action to check' })(),
     role: Flags.option({
-      options: ['PROD', 'CONS'] as const,
-      default: 'PROD' as const,
+      options: ['inbound', 'outbound', 'PROD', 'CONS'] as const,
+      default: 'inbound' as const,
       summary: 'side of the stream',
     })(),
     gateway: Flags.string({ summary: 'gateway; default: the first configured gateway' }),

@@ -5,7 +5,7 @@ import type { Identity } from '../../contracts/authenticator.js';
 import { SciStreamError } from '../../contracts/errors.js';
 import type { Gateway } from '../../contracts/gateway.js';
 import type { ProviderKind } from '../../contracts/plugin.js';
-import { isFinal, type StreamRecord } from '../../contracts/stream.js';
+import { isFinal, ROLE_CODES, type StreamRecord } from '../../contracts/stream.js';
 import { VERSION } from '../../contracts/version.js';
 import type { Providers } from '../../plugins/index.js';
 import { Streams, type Stream } from '../../wire/gen/scistream/v1/streams_pb.js';
@@ -16,6 +16,7 @@ import type { WatchLimits, Limits } from '../parts/settings.js';
 import type { StreamController } from '../streams/controller.js';
 import type { Admitted } from './admission.js';
 import { Places } from './places.js';
+import { parseRequest } from './request.js';
 
 /** Set by the authentication interceptor before any handler runs. */
 export const CALLER = createContextKey<Admitted | undefined>(undefined);
@@ -41,7 +42,7 @@ function admitted(context: HandlerContext): Admitted {
 const caller = (context: HandlerContext): Identity => admitted(context).identity;
 
 /** The protocol of existing clients (protocol.md §2): thin translation to {@link StreamController}. */
-export function controlService(router: ConnectRouter, { facility, controller }: ServiceParts): void {
+export function controlService(router: ConnectRouter, { facility, controller, limits }: ServiceParts): void {
   const response = (record: StreamRecord, others: readonly string[]): Response =>
     create(ResponseSchema, {
       listeners: record.listeners.map(formatAddress),
@@ -51,17 +52,14 @@ export function controlService(router: ConnectRouter, { facility, controller }: 
 
   router.service(Control, {
     async req(request, context) {
-      const { uid, role, numConn, rate, name, bitsPerSecond, lifetimeMs, proxy, runtime, gateway, transport } = request;
-      const { tls, movable } = request;
-      const names = { uid, role, name, proxy, runtime, gateway, transport };
-      const wish = { ...names, connections: numConn, legacyRate: rate, tls, movable };
-      const numbers = { bitsPerSecond: Number(bitsPerSecond), lifetimeMs: Number(lifetimeMs) };
-      const record = await controller.request({ ...wish, ...numbers }, caller(context), context.signal);
-      return response(record, record.role === 'PROD' ? record.announced.map(formatAddress) : []);
+      const { uid, spec, tls } = parseRequest(request, limits);
+      const record = await controller.request(uid, spec, tls, caller(context), context.signal);
+      return response(record, spec.role === 'inbound' ? record.announced.map(formatAddress) : []);
     },
     async hello({ uid, prodListeners }, context) {
-      const { role, listeners } = await controller.hello(uid, prodListeners, caller(context));
-      return { message: `HELLO from ${role} accepted`, listeners: role === 'CONS' ? listeners.map(formatAddress) : [] };
+      const { spec, listeners } = await controller.hello(uid, prodListeners, caller(context));
+      const message = `HELLO from ${ROLE_CODES[spec.role]} accepted`;
+      return { message, listeners: spec.role === 'outbound' ? listeners.map(formatAddress) : [] };
     },
     async update({ uid, remoteListeners }, context) {
       const record = await controller.update(uid, remoteListeners, caller(context));

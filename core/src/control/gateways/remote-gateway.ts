@@ -4,20 +4,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ConnectError, createClient, type Client, type Interceptor } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { formatAddress, parseAddress, type Address } from '../../contracts/address.js';
+import { parseCredentials } from '../../contracts/credentials.js';
 import { S2DSException, SciStreamError } from '../../contracts/errors.js';
-import type {
-  ConnectResult,
-  Gateway,
-  GatewayDescription,
-  ProbeOffer,
-  Reservation,
-  ReserveRequest,
-} from '../../contracts/gateway.js';
+import type { ConnectResult, Gateway, GatewayDescription, ProbeOffer, Reservation } from '../../contracts/gateway.js';
 import type { ListenerStatistics, Restarts, S2DSStatus } from '../../contracts/stream.js';
+import type { StreamSpec, StreamTls } from '../../contracts/stream.js';
 import { fromConnectError, S2CS_KEY } from '../../wire/errors.js';
 import { GatewayService } from '../../wire/gen/scistream/v1/gateway_pb.js';
 import { fromConnectResults, fromStatistics, fromStatus } from '../../wire/messages.js';
-import { fromReserveMessage, reserveMessage } from '../../wire/reserve-request.js';
+import { reserveMessage } from '../../wire/stream-spec.js';
 import { checkLinkTls, connectLink, reasonOf, type LinkTls } from './link-tls.js';
 
 const CALL_TIMEOUT_MS = 60_000;
@@ -89,9 +84,9 @@ export class RemoteGateway implements Gateway {
     return { name, wan, lan, ports, proxy, runtime, portsInUse };
   }
 
-  async reserve(request: ReserveRequest): Promise<Reservation> {
+  async reserve(uid: string, spec: StreamSpec, tls?: StreamTls): Promise<Reservation> {
     const { gateway, proxy, runtime, listeners, rateEnforced } = await this.#repeat(() =>
-      this.#client.reserve(reserveMessage(request)),
+      this.#client.reserve(reserveMessage(uid, spec, tls)),
     );
     return { gateway, proxy, runtime, rateEnforced, listeners: listeners.map((text) => parseAddress(text)) };
   }
@@ -109,8 +104,9 @@ export class RemoteGateway implements Gateway {
     return (await this.#repeat(() => this.#client.release({ uid }))).statistics.map(fromStatistics);
   }
 
-  async handover(uid: string): Promise<ReserveRequest> {
-    return fromReserveMessage(await this.#call(() => this.#client.handover({ uid })));
+  async handover(uid: string): Promise<StreamTls | undefined> {
+    const { tls } = await this.#call(() => this.#client.handover({ uid }));
+    return tls && parseCredentials(tls);
   }
 
   async status(uid: string): Promise<S2DSStatus> {

@@ -4,7 +4,6 @@ import pLimit from 'p-limit';
 import { inject, injectable } from 'tsyringe';
 import { parseAddress, type Address } from '../../contracts/address.js';
 import { type Identity, ownerOf } from '../../contracts/authenticator.js';
-import { parseCredentials } from '../../contracts/credentials.js';
 import { SciStreamError, toSciStreamError } from '../../contracts/errors.js';
 import type { GatewayStatus } from '../../contracts/gateway.js';
 import type { Logger } from '../../contracts/logger.js';
@@ -13,6 +12,7 @@ import type { StreamStore } from '../../contracts/stream-store.js';
 import {
   type StreamSnapshot,
   parseUid,
+  type StreamSpec,
   type StreamTls,
   isFinal,
   type StreamEvent,
@@ -26,7 +26,6 @@ import { TOKENS } from '../parts/tokens.js';
 import { ended, released } from './errors.js';
 import { StreamMachine } from './machine.js';
 import { moveAll } from './move-all.js';
-import { parseWish, type StreamWish } from './wish.js';
 
 /** How long a HELLO that overtook its `req` waits for it (protocol.md §2). */
 const EARLY_HELLO_MS = 2_000;
@@ -71,47 +70,58 @@ export class StreamController {
     if (left.length > 0) this.log.info({ streams: left.length }, 'streams recovered');
   }
 
-  /** REQ: reserves listeners and waits for HELLO. @param client Aborts when the client went away. */
-  async request(wish: StreamWish, identity: Identity, client: AbortSignal): Promise<StreamRecord> {
-    const tls = wish.tls && parseCredentials(wish.tls);
-    const asked = { ...parseWish(wish, ownerOf(identity), this.limits), gateway: this.gateways.parse(wish.gateway) };
-    // One after another, so that two requests at once cannot both get what only one can have.
+  /**
+   * REQ: reserves listeners and waits for HELLO.
+   * @param tls Credentials, where `spec.encryption` is `tls`.
+   * @param client Aborts when the client is gone.
+   */
+  async request(
+    uid: string,
+    spec: StreamSpec,
+    tls: StreamTls | undefined,
+    identity: Identity,
+    client: AbortSignal,
+  ): Promise<StreamRecord> {
+    const asked = { ...spec, gateway: this.gateways.parse(spec.gateway) };
+    // One request at a time: two must not both be granted what is left for one.
     const machine = await this.#admissions(async () => {
-      const known: Placement | undefined = this.#live.get(asked.uid)?.record;
-      const { gateway, refusal } = known ?? this.gateways.place({ ...asked, ports: wish.connections });
-      const record = await this.#permitted({ ...asked, gateway }, wish, identity);
+      const known: Placement | undefined = this.#live.get(uid)?.record;
+      const { connections, bitsPerSecond } = asked;
+      const { gateway, refusal } =
+        known ?? this.gateways.place({ gateway: asked.gateway, ports: connections, bitsPerSecond });
+      const record = await this.#permitted(newRecord(uid, asked, gateway, identity, this.limits), identity);
       if (refusal) throw refusal;
-      const resumed = this.#repeated(record, wish.connections);
+      const resumed = this.#repeated(record);
       if (resumed) return resumed;
       this.#admit(record);
-      return this.#begin(record, wish.connections, tls);
+      return this.#begin(record, tls);
     });
     return await machine.untilHello(client);
   }
 
-  #begin(record: StreamRecord, count: number, tls: StreamTls | undefined): StreamMachine {
-    const { uid, owner, role, gateway, proxy, runtime, transport, bitsPerSecond, sources } = record;
+  #begin(record: StreamRecord, tls: StreamTls | undefined): StreamMachine {
+    const { uid, owner, gateway, spec } = record;
     const machine = this.#machine(record);
-    const who = sources ? { sources } : {};
-    machine.begin({ uid, role, transport, count, proxy, runtime, bitsPerSecond, ...(tls ? { tls } : {}), ...who });
+    machine.begin(tls);
     this.#arrivals.emit(uid);
-    this.log.info({ uid, role, owner, connections: count, gateway }, 'stream requested');
+    const { role, connections } = spec;
+    this.log.info({ uid, role, owner, connections, gateway }, 'stream requested');
     return machine;
   }
 
   /** The record as the policy grants it. @throws SCI_FORBIDDEN */
-  async #permitted(asked: StreamRecord, wish: StreamWish, identity: Identity): Promise<StreamRecord> {
+  async #permitted(asked: StreamRecord, identity: Identity): Promise<StreamRecord> {
     const own = [...this.#live.values()]
       .map(({ record }) => record)
       .filter(({ uid, owner }) => owner === asked.owner && uid !== asked.uid);
-    const bitsPerSecond = own.reduce((sum, record) => sum + record.bitsPerSecond, 0);
+    const bitsPerSecond = own.reduce((sum, { spec }) => sum + spec.bitsPerSecond, 0);
     const usage = { streams: own.length, bitsPerSecond };
-    const { connections, lifetimeMs: wanted } = wish;
-    const action = { kind: 'request', stream: asked, connections, lifetimeMs: wanted, usage } as const;
-    const granted = await this.policy.check(identity, action);
-    const { proxy = asked.proxy, runtime = asked.runtime, lifetimeMs = Infinity, sources } = granted;
-    const expires = Math.min(Date.parse(asked.expiresAt), Date.parse(asked.createdAt) + lifetimeMs);
-    return { ...asked, proxy, runtime, ...(sources ? { sources } : {}), expiresAt: new Date(expires).toISOString() };
+    const granted = await this.policy.check(identity, { kind: 'request', stream: asked, usage });
+    const { proxy = asked.proxy, runtime = asked.runtime, lifetimeMs: most = Infinity, sources } = granted;
+    const created = Date.parse(asked.createdAt);
+    const lifetimeMs = Math.min(Date.parse(asked.expiresAt) - created, most);
+    const spec = { ...asked.spec, proxy, runtime, lifetimeMs, ...(sources ? { sources } : {}) };
+    return { ...asked, spec, proxy, runtime, expiresAt: new Date(created + lifetimeMs).toISOString() };
   }
 
   /** HELLO: the role that counts is the one of the request (protocol.md §2). */
@@ -269,17 +279,18 @@ export class StreamController {
   }
 
   /**
-   * The stream of a request that a client repeats because this control server was restarted before it answered. Not an
-   * encrypted one: whether the credentials are the same only the data server could tell.
+   * The stream of a request that a client repeats because this control server restarted before it answered. Not an encrypted
+   * one: only the gateway could tell whether the credentials are the same.
    */
-  #repeated({ uid, owner, role, transport, encryption }: StreamRecord, connections: number): StreamMachine | undefined {
+  #repeated({ uid, owner, spec }: StreamRecord): StreamMachine | undefined {
     const machine = this.#live.get(uid);
     if (!machine?.lostRequest) return undefined;
     const { record } = machine;
-    const same = record.owner === owner && record.role === role && record.transport === transport;
-    if (encryption === 'tls' || record.encryption === 'tls') return undefined;
+    if (spec.encryption === 'tls' || record.spec.encryption === 'tls') return undefined;
+    const { role, transport, connections } = record.spec;
+    const same = record.owner === owner && role === spec.role && transport === spec.transport;
     const open = record.state === 'waiting' || record.state === 'provisioned';
-    return same && open && record.listeners.length === connections && record.targets.length === 0 ? machine : undefined;
+    return same && open && connections === spec.connections && record.targets.length === 0 ? machine : undefined;
   }
 
   async #arrival(uid: string): Promise<StreamMachine> {
@@ -351,3 +362,24 @@ export class StreamController {
 
 /** Whether a `req` still waits for HELLO. */
 const waits = ({ state }: StreamRecord): boolean => state === 'reserving' || state === 'waiting';
+
+/** The record of a request before the policy and the gateway have answered: nothing is granted or reserved. */
+function newRecord(uid: string, spec: StreamSpec, gateway: string, identity: Identity, limits: Limits): StreamRecord {
+  const now = Date.now();
+  return {
+    uid,
+    version: 1,
+    spec,
+    state: 'reserving',
+    owner: ownerOf(identity),
+    gateway,
+    proxy: spec.proxy,
+    runtime: spec.runtime,
+    listeners: [],
+    announced: [],
+    targets: [],
+    rateEnforced: false,
+    createdAt: new Date(now).toISOString(),
+    expiresAt: new Date(now + (spec.lifetimeMs || limits.lifetimeMs)).toISOString(),
+  };
+}

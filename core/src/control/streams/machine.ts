@@ -1,10 +1,10 @@
 import { EventEmitter, once } from 'node:events';
 import { formatAddress, type Address } from '../../contracts/address.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../../contracts/errors.js';
-import type { Gateway, ReserveRequest } from '../../contracts/gateway.js';
+import type { Gateway } from '../../contracts/gateway.js';
 import type { Logger } from '../../contracts/logger.js';
 import type { StoreOptions, StreamStore } from '../../contracts/stream-store.js';
-import { isFinal, type StreamEvent, type StreamRecord } from '../../contracts/stream.js';
+import { isFinal, type StreamEvent, type StreamRecord, type StreamTls } from '../../contracts/stream.js';
 import { KeyedLock, within } from '../../contracts/wait.js';
 import type { GatewayLoad } from '../gateways/pool.js';
 import { helloTimeout, released, wrongState } from './errors.js';
@@ -55,8 +55,6 @@ export class StreamMachine {
   #resumed = false;
   /** Whether the store has the record. */
   #stored = false;
-  /** Listeners asked for. */
-  #count = 0;
   /** The daemon ends, and the stream goes on without it. */
   #detached = false;
   readonly #lifetime = new StreamTimer();
@@ -89,9 +87,8 @@ export class StreamMachine {
   }
 
   /** Stores the record and reserves listeners. Called once, or `resume` is. */
-  begin(request: ReserveRequest): void {
-    this.#count = request.count;
-    this.#reserved = this.#serial(() => this.#reserve(request));
+  begin(tls: StreamTls | undefined): void {
+    this.#reserved = this.#serial(() => this.#reserve(tls));
     this.#reserved.catch(() => undefined);
   }
 
@@ -142,8 +139,8 @@ export class StreamMachine {
 
   /** What it takes of its gateway, also while that has not answered yet; and of the one it goes to, or has left. */
   get loads(): readonly GatewayLoad[] {
-    const { uid, gateway, listeners, bitsPerSecond, expiresAt } = this.#record;
-    const here = { uid, gateway, ports: listeners.length || this.#count, bitsPerSecond, expiresAt };
+    const { uid, gateway, spec, expiresAt } = this.#record;
+    const here = { uid, gateway, ports: spec.connections, bitsPerSecond: spec.bitsPerSecond, expiresAt };
     return [here, ...this.#moves.gateways.map((other) => ({ ...here, gateway: other }))];
   }
 
@@ -331,10 +328,10 @@ export class StreamMachine {
     }
   }
 
-  async #reserve(request: ReserveRequest): Promise<void> {
+  async #reserve(tls: StreamTls | undefined): Promise<void> {
     await this.parts.store.create(this.#record, happened('requested', this.#record.owner));
     this.#stored = true;
-    const reservation = await this.#gateway.reserve(request);
+    const reservation = await this.#gateway.reserve(this.#record.uid, this.#record.spec, tls);
     const detail = reservation.listeners.map(formatAddress).join(' ');
     await this.#change({ state: 'waiting', ...reservation }, happened('reserved', undefined, detail));
   }

@@ -22,8 +22,9 @@ export async function* moveAll(
 ): AsyncGenerator<StreamMoved> {
   const limit = pLimit(CONCURRENT_MOVES);
   const one = async (machine: StreamMachine): Promise<StreamMoved> => {
-    const { gateway: from, movable, listeners, bitsPerSecond } = machine.record;
-    const wish = { gateway: '', ports: listeners.length, bitsPerSecond };
+    const { gateway: from, spec } = machine.record;
+    const { movable, connections, bitsPerSecond } = spec;
+    const wish = { gateway: '', ports: connections, bitsPerSecond };
     if (!movable) return { record: machine.record, from, moved: false };
     try {
       return { record: await machine.move((take) => place(wish, take), graceMs, by), from, moved: true };

@@ -1,8 +1,14 @@
 import { formatAddress, type Address } from '../../contracts/address.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../../contracts/errors.js';
-import type { Gateway, Reservation, ReserveRequest } from '../../contracts/gateway.js';
+import type { Gateway, Reservation } from '../../contracts/gateway.js';
 import type { Logger } from '../../contracts/logger.js';
-import { isFinal, type StreamEvent, type StreamRecord } from '../../contracts/stream.js';
+import {
+  isFinal,
+  type StreamEvent,
+  type StreamRecord,
+  type StreamSpec,
+  type StreamTls,
+} from '../../contracts/stream.js';
 import { within } from '../../contracts/wait.js';
 import { wrongState } from './errors.js';
 import { happened } from './events.js';
@@ -108,15 +114,17 @@ export class StreamMover {
 
   async #swap(place: Placing, graceMs: number, by: string): Promise<void> {
     const { interruptible, log } = this.stream;
-    const { uid, gateway, proxy, runtime, targets } = this.#record;
+    const { uid, gateway, proxy, runtime, targets, spec } = this.#record;
     const here = this.stream.gatewayOf(gateway);
-    const request = { ...(await here.handover(uid)), uid, proxy, runtime };
+    const tls = await here.handover(uid);
     await place((name) => (this.#there = name));
     const there = this.stream.gatewayOf(this.#there ?? gateway);
     // It was undrained meanwhile.
     if (there === here) throw wrongState(this.#record, 'a move', `scistream gateway drain ${gateway} --move`);
     try {
-      const reservation = await interruptible((signal) => setUp(there, request, targets, signal));
+      const reservation = await interruptible((signal) =>
+        setUp(there, uid, { ...spec, proxy, runtime }, tls, targets, signal),
+      );
       const leaving = { gateway, until: new Date(Date.now() + graceMs).toISOString() };
       const detail = `${gateway} → ${reservation.gateway}: ${reservation.listeners.map(formatAddress).join(' ')}`;
       await this.stream.change({ ...reservation, restarts: 0, leaving }, happened('moved', by, detail));
@@ -182,7 +190,7 @@ export class StreamMover {
 }
 
 /** @throws SCI_STREAM_STATE when the stream cannot leave its gateway, or not now */
-function mustMove({ uid, state, movable, leaving }: StreamRecord): void {
+function mustMove({ uid, state, spec: { movable }, leaving }: StreamRecord): void {
   const refuse = (why: string, suggestion: string): never => {
     throw new SciStreamError('SCI_STREAM_STATE', `Stream ${uid} ${why}.`, { suggestions: [suggestion] });
   };
@@ -194,13 +202,15 @@ function mustMove({ uid, state, movable, leaving }: StreamRecord): void {
 /** When this returns the stream accepts and forwards there as it does here. */
 async function setUp(
   there: Gateway,
-  request: ReserveRequest,
+  uid: string,
+  spec: StreamSpec,
+  tls: StreamTls | undefined,
   targets: StreamRecord['targets'],
   signal: AbortSignal,
 ): Promise<Reservation> {
-  const reservation = await there.reserve(request);
-  await there.start(request.uid, signal);
-  if (targets.length > 0) await there.updateTargets(request.uid, targets, signal);
+  const reservation = await there.reserve(uid, spec, tls);
+  await there.start(uid, signal);
+  if (targets.length > 0) await there.updateTargets(uid, targets, signal);
   signal.throwIfAborted();
   return reservation;
 }

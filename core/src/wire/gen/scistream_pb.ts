@@ -5,22 +5,26 @@
 // @generated from file scistream.proto (package scistream, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Stream, StreamTls } from "./scistream/v1/streams_pb.js";
-import { file_scistream_v1_streams } from "./scistream/v1/streams_pb.js";
-import type { Message } from "@bufbuild/protobuf";
+import type { GenFile, GenMessage, GenService } from '@bufbuild/protobuf/codegenv2';
+import { fileDesc, messageDesc, serviceDesc } from '@bufbuild/protobuf/codegenv2';
+import type { Stream, StreamTls } from './scistream/v1/streams_pb.js';
+import { file_scistream_v1_streams } from './scistream/v1/streams_pb.js';
+import type { Message } from '@bufbuild/protobuf';
 
 /**
  * Describes the file scistream.proto.
  */
-export const file_scistream: GenFile = /*@__PURE__*/
-  fileDesc("Cg9zY2lzdHJlYW0ucHJvdG8SCXNjaXN0cmVhbSL7AQoHUmVxdWVzdBILCgN1aWQYASABKAkSDAoEcm9sZRgCIAEoCRIQCghudW1fY29ubhgDIAEoBRIMCgRyYXRlGAQgASgFEgwKBG5hbWUYZCABKAkSFwoPYml0c19wZXJfc2Vjb25kGGUgASgEEhMKC2xpZmV0aW1lX21zGGYgASgEEg0KBXByb3h5GGcgASgJEg8KB3J1bnRpbWUYaCABKAkSDwoHZ2F0ZXdheRhpIAEoCRIRCgl0cmFuc3BvcnQYaiABKAkSJAoDdGxzGGsgASgLMhcuc2Npc3RyZWFtLnYxLlN0cmVhbVRscxIPCgdtb3ZhYmxlGGwgASgIIjoKBUhlbGxvEgsKA3VpZBgBIAEoCRIWCg5wcm9kX2xpc3RlbmVycxgCIAMoCRIMCgRyb2xlGAMgASgJIjEKC0FwcFJlc3BvbnNlEg8KB21lc3NhZ2UYASABKAkSEQoJbGlzdGVuZXJzGAIgAygJIkQKDVVwZGF0ZVRhcmdldHMSCwoDdWlkGAEgASgJEhgKEHJlbW90ZV9saXN0ZW5lcnMYAiADKAkSDAoEcm9sZRgDIAEoCSIWCgdSZWxlYXNlEgsKA3VpZBgBIAEoCSJbCghSZXNwb25zZRIRCglsaXN0ZW5lcnMYASADKAkSFgoOcHJvZF9saXN0ZW5lcnMYAiADKAkSJAoGc3RyZWFtGGQgASgLMhQuc2Npc3RyZWFtLnYxLlN0cmVhbTLZAQoHQ29udHJvbBIuCgNyZXESEi5zY2lzdHJlYW0uUmVxdWVzdBoTLnNjaXN0cmVhbS5SZXNwb25zZRIxCgVoZWxsbxIQLnNjaXN0cmVhbS5IZWxsbxoWLnNjaXN0cmVhbS5BcHBSZXNwb25zZRI3CgZ1cGRhdGUSGC5zY2lzdHJlYW0uVXBkYXRlVGFyZ2V0cxoTLnNjaXN0cmVhbS5SZXNwb25zZRIyCgdyZWxlYXNlEhIuc2Npc3RyZWFtLlJlbGVhc2UaEy5zY2lzdHJlYW0uUmVzcG9uc2ViBnByb3RvMw", [file_scistream_v1_streams]);
+export const file_scistream: GenFile =
+  /*@__PURE__*/
+  fileDesc(
+    'Cg9zY2lzdHJlYW0ucHJvdG8SCXNjaXN0cmVhbSL7AQoHUmVxdWVzdBILCgN1aWQYASABKAkSDAoEcm9sZRgCIAEoCRIQCghudW1fY29ubhgDIAEoBRIMCgRyYXRlGAQgASgFEgwKBG5hbWUYZCABKAkSFwoPYml0c19wZXJfc2Vjb25kGGUgASgEEhMKC2xpZmV0aW1lX21zGGYgASgEEg0KBXByb3h5GGcgASgJEg8KB3J1bnRpbWUYaCABKAkSDwoHZ2F0ZXdheRhpIAEoCRIRCgl0cmFuc3BvcnQYaiABKAkSJAoDdGxzGGsgASgLMhcuc2Npc3RyZWFtLnYxLlN0cmVhbVRscxIPCgdtb3ZhYmxlGGwgASgIIjoKBUhlbGxvEgsKA3VpZBgBIAEoCRIWCg5wcm9kX2xpc3RlbmVycxgCIAMoCRIMCgRyb2xlGAMgASgJIjEKC0FwcFJlc3BvbnNlEg8KB21lc3NhZ2UYASABKAkSEQoJbGlzdGVuZXJzGAIgAygJIkQKDVVwZGF0ZVRhcmdldHMSCwoDdWlkGAEgASgJEhgKEHJlbW90ZV9saXN0ZW5lcnMYAiADKAkSDAoEcm9sZRgDIAEoCSIWCgdSZWxlYXNlEgsKA3VpZBgBIAEoCSJbCghSZXNwb25zZRIRCglsaXN0ZW5lcnMYASADKAkSFgoOcHJvZF9saXN0ZW5lcnMYAiADKAkSJAoGc3RyZWFtGGQgASgLMhQuc2Npc3RyZWFtLnYxLlN0cmVhbTLZAQoHQ29udHJvbBIuCgNyZXESEi5zY2lzdHJlYW0uUmVxdWVzdBoTLnNjaXN0cmVhbS5SZXNwb25zZRIxCgVoZWxsbxIQLnNjaXN0cmVhbS5IZWxsbxoWLnNjaXN0cmVhbS5BcHBSZXNwb25zZRI3CgZ1cGRhdGUSGC5zY2lzdHJlYW0uVXBkYXRlVGFyZ2V0cxoTLnNjaXN0cmVhbS5SZXNwb25zZRIyCgdyZWxlYXNlEhIuc2Npc3RyZWFtLlJlbGVhc2UaEy5zY2lzdHJlYW0uUmVzcG9uc2ViBnByb3RvMw',
+    [file_scistream_v1_streams],
+  );
 
 /**
  * @generated from message scistream.Request
  */
-export type Request = Message<"scistream.Request"> & {
+export type Request = Message<'scistream.Request'> & {
   /**
    * @generated from field: string uid = 1;
    */
@@ -41,7 +45,7 @@ export type Request = Message<"scistream.Request"> & {
   numConn: number;
 
   /**
-   * Unit never settled; recorded, not enforced.
+   * Ignored: its unit was never settled. Use bits_per_second.
    *
    * @generated from field: int32 rate = 4;
    */
@@ -111,13 +115,12 @@ export type Request = Message<"scistream.Request"> & {
  * Describes the message scistream.Request.
  * Use `create(RequestSchema)` to create a new message.
  */
-export const RequestSchema: GenMessage<Request> = /*@__PURE__*/
-  messageDesc(file_scistream, 0);
+export const RequestSchema: GenMessage<Request> = /*@__PURE__*/ messageDesc(file_scistream, 0);
 
 /**
  * @generated from message scistream.Hello
  */
-export type Hello = Message<"scistream.Hello"> & {
+export type Hello = Message<'scistream.Hello'> & {
   /**
    * @generated from field: string uid = 1;
    */
@@ -142,13 +145,12 @@ export type Hello = Message<"scistream.Hello"> & {
  * Describes the message scistream.Hello.
  * Use `create(HelloSchema)` to create a new message.
  */
-export const HelloSchema: GenMessage<Hello> = /*@__PURE__*/
-  messageDesc(file_scistream, 1);
+export const HelloSchema: GenMessage<Hello> = /*@__PURE__*/ messageDesc(file_scistream, 1);
 
 /**
  * @generated from message scistream.AppResponse
  */
-export type AppResponse = Message<"scistream.AppResponse"> & {
+export type AppResponse = Message<'scistream.AppResponse'> & {
   /**
    * @generated from field: string message = 1;
    */
@@ -164,13 +166,12 @@ export type AppResponse = Message<"scistream.AppResponse"> & {
  * Describes the message scistream.AppResponse.
  * Use `create(AppResponseSchema)` to create a new message.
  */
-export const AppResponseSchema: GenMessage<AppResponse> = /*@__PURE__*/
-  messageDesc(file_scistream, 2);
+export const AppResponseSchema: GenMessage<AppResponse> = /*@__PURE__*/ messageDesc(file_scistream, 2);
 
 /**
  * @generated from message scistream.UpdateTargets
  */
-export type UpdateTargets = Message<"scistream.UpdateTargets"> & {
+export type UpdateTargets = Message<'scistream.UpdateTargets'> & {
   /**
    * @generated from field: string uid = 1;
    */
@@ -195,13 +196,12 @@ export type UpdateTargets = Message<"scistream.UpdateTargets"> & {
  * Describes the message scistream.UpdateTargets.
  * Use `create(UpdateTargetsSchema)` to create a new message.
  */
-export const UpdateTargetsSchema: GenMessage<UpdateTargets> = /*@__PURE__*/
-  messageDesc(file_scistream, 3);
+export const UpdateTargetsSchema: GenMessage<UpdateTargets> = /*@__PURE__*/ messageDesc(file_scistream, 3);
 
 /**
  * @generated from message scistream.Release
  */
-export type Release = Message<"scistream.Release"> & {
+export type Release = Message<'scistream.Release'> & {
   /**
    * @generated from field: string uid = 1;
    */
@@ -212,13 +212,12 @@ export type Release = Message<"scistream.Release"> & {
  * Describes the message scistream.Release.
  * Use `create(ReleaseSchema)` to create a new message.
  */
-export const ReleaseSchema: GenMessage<Release> = /*@__PURE__*/
-  messageDesc(file_scistream, 4);
+export const ReleaseSchema: GenMessage<Release> = /*@__PURE__*/ messageDesc(file_scistream, 4);
 
 /**
  * @generated from message scistream.Response
  */
-export type Response = Message<"scistream.Response"> & {
+export type Response = Message<'scistream.Response'> & {
   /**
    * @generated from field: repeated string listeners = 1;
    */
@@ -243,8 +242,7 @@ export type Response = Message<"scistream.Response"> & {
  * Describes the message scistream.Response.
  * Use `create(ResponseSchema)` to create a new message.
  */
-export const ResponseSchema: GenMessage<Response> = /*@__PURE__*/
-  messageDesc(file_scistream, 5);
+export const ResponseSchema: GenMessage<Response> = /*@__PURE__*/ messageDesc(file_scistream, 5);
 
 /**
  * What S2UC and application controllers ask of a control server (S2CS). All calls are unary. The metadata key
@@ -260,40 +258,38 @@ export const Control: GenService<{
    * @generated from rpc scistream.Control.req
    */
   req: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof RequestSchema;
     output: typeof ResponseSchema;
-  },
+  };
   /**
    * Says that the application is there; ends the wait of `req`. A HELLO that overtakes its `req` waits for it.
    *
    * @generated from rpc scistream.Control.hello
    */
   hello: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof HelloSchema;
     output: typeof AppResponseSchema;
-  },
+  };
   /**
    * Sets the targets; listener i forwards to target i mod count. May be repeated at any time.
    *
    * @generated from rpc scistream.Control.update
    */
   update: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof UpdateTargetsSchema;
     output: typeof ResponseSchema;
-  },
+  };
   /**
    * Ends the stream and gives everything back.
    *
    * @generated from rpc scistream.Control.release
    */
   release: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof ReleaseSchema;
     output: typeof ResponseSchema;
-  },
-}> = /*@__PURE__*/
-  serviceDesc(file_scistream, 0);
-
+  };
+}> = /*@__PURE__*/ serviceDesc(file_scistream, 0);

@@ -6,35 +6,50 @@
 // @generated from file scistream/v1/gateway.proto (package scistream.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { ConnectListenerRequestSchema, ConnectResultsSchema, ErrorInfo, GatewaySchema, ListenerStatistics, ProbeResultSchema, ProbeSchema, RunProbeRequestSchema, StreamRefSchema, StreamTls } from "./streams_pb.js";
-import { file_scistream_v1_streams } from "./streams_pb.js";
-import type { Message } from "@bufbuild/protobuf";
+import type { GenFile, GenMessage, GenService } from '@bufbuild/protobuf/codegenv2';
+import { fileDesc, messageDesc, serviceDesc } from '@bufbuild/protobuf/codegenv2';
+import type {
+  ConnectListenerRequestSchema,
+  ConnectResultsSchema,
+  ErrorInfo,
+  GatewaySchema,
+  ListenerStatistics,
+  ProbeResultSchema,
+  ProbeSchema,
+  RunProbeRequestSchema,
+  StreamRefSchema,
+  StreamTls,
+} from './streams_pb.js';
+import { file_scistream_v1_streams } from './streams_pb.js';
+import type { Message } from '@bufbuild/protobuf';
 
 /**
  * Describes the file scistream/v1/gateway.proto.
  */
-export const file_scistream_v1_gateway: GenFile = /*@__PURE__*/
-  fileDesc("ChpzY2lzdHJlYW0vdjEvZ2F0ZXdheS5wcm90bxIMc2Npc3RyZWFtLnYxIhgKFkRlc2NyaWJlR2F0ZXdheVJlcXVlc3QiGwoLS2VlcFJlcXVlc3QSDAoEdWlkcxgBIAMoCSIOCgxLZWVwUmVzcG9uc2UivQEKDlJlc2VydmVSZXF1ZXN0EgsKA3VpZBgBIAEoCRIMCgRyb2xlGAIgASgJEhEKCXRyYW5zcG9ydBgDIAEoCRINCgVjb3VudBgEIAEoDRINCgVwcm94eRgFIAEoCRIPCgdydW50aW1lGAYgASgJEhcKD2JpdHNfcGVyX3NlY29uZBgHIAEoBBIkCgN0bHMYCCABKAsyFy5zY2lzdHJlYW0udjEuU3RyZWFtVGxzEg8KB3NvdXJjZXMYCSADKAkiaAoLUmVzZXJ2YXRpb24SDwoHZ2F0ZXdheRgBIAEoCRINCgVwcm94eRgCIAEoCRIPCgdydW50aW1lGAMgASgJEhEKCWxpc3RlbmVycxgEIAMoCRIVCg1yYXRlX2VuZm9yY2VkGAUgASgIIg8KDVN0YXJ0UmVzcG9uc2UiMQoRU2V0VGFyZ2V0c1JlcXVlc3QSCwoDdWlkGAEgASgJEg8KB3RhcmdldHMYAiADKAkiFAoSU2V0VGFyZ2V0c1Jlc3BvbnNlIjAKE0F3YWl0UmVzdGFydFJlcXVlc3QSCwoDdWlkGAEgASgJEgwKBHNlZW4YAiABKA0iJQoHUmVzdGFydBIKCgJhdBgBIAEoCRIOCgZyZWFzb24YAiABKAkiPgoIUmVzdGFydHMSDQoFY291bnQYASABKA0SIwoEbGFzdBgCIAMoCzIVLnNjaXN0cmVhbS52MS5SZXN0YXJ0IpoBChNHYXRld2F5U3RyZWFtU3RhdHVzEg0KBXN0YXRlGAQgASgJEhAKCHJlc3RhcnRzGAUgASgNEjQKCnN0YXRpc3RpY3MYAiADKAsyIC5zY2lzdHJlYW0udjEuTGlzdGVuZXJTdGF0aXN0aWNzEiYKBWVycm9yGAMgASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mb0oECAEQAjLwBwoOR2F0ZXdheVNlcnZpY2USRwoIRGVzY3JpYmUSJC5zY2lzdHJlYW0udjEuRGVzY3JpYmVHYXRld2F5UmVxdWVzdBoVLnNjaXN0cmVhbS52MS5HYXRld2F5Ej0KBEtlZXASGS5zY2lzdHJlYW0udjEuS2VlcFJlcXVlc3QaGi5zY2lzdHJlYW0udjEuS2VlcFJlc3BvbnNlEkIKB1Jlc2VydmUSHC5zY2lzdHJlYW0udjEuUmVzZXJ2ZVJlcXVlc3QaGS5zY2lzdHJlYW0udjEuUmVzZXJ2YXRpb24SPQoFU3RhcnQSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhsuc2Npc3RyZWFtLnYxLlN0YXJ0UmVzcG9uc2USTwoKU2V0VGFyZ2V0cxIfLnNjaXN0cmVhbS52MS5TZXRUYXJnZXRzUmVxdWVzdBogLnNjaXN0cmVhbS52MS5TZXRUYXJnZXRzUmVzcG9uc2USRQoHUmVsZWFzZRIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaIS5zY2lzdHJlYW0udjEuR2F0ZXdheVN0cmVhbVN0YXR1cxJECgZTdGF0dXMSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGiEuc2Npc3RyZWFtLnYxLkdhdGV3YXlTdHJlYW1TdGF0dXMSRgoIQXdhaXRFbmQSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGiEuc2Npc3RyZWFtLnYxLkdhdGV3YXlTdHJlYW1TdGF0dXMSSQoMQXdhaXRSZXN0YXJ0EiEuc2Npc3RyZWFtLnYxLkF3YWl0UmVzdGFydFJlcXVlc3QaFi5zY2lzdHJlYW0udjEuUmVzdGFydHMSQQoISGFuZG92ZXISFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhwuc2Npc3RyZWFtLnYxLlJlc2VydmVSZXF1ZXN0EjkKCU9wZW5Qcm9iZRIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaEy5zY2lzdHJlYW0udjEuUHJvYmUSRAoIUnVuUHJvYmUSHS5zY2lzdHJlYW0udjEuUnVuUHJvYmVSZXF1ZXN0Ghkuc2Npc3RyZWFtLnYxLlByb2JlUmVzdWx0EkcKDkNvbm5lY3RUYXJnZXRzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0cxJVCg9Db25uZWN0TGlzdGVuZXISJC5zY2lzdHJlYW0udjEuQ29ubmVjdExpc3RlbmVyUmVxdWVzdBocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0c2IGcHJvdG8z", [file_scistream_v1_streams]);
+export const file_scistream_v1_gateway: GenFile =
+  /*@__PURE__*/
+  fileDesc(
+    'ChpzY2lzdHJlYW0vdjEvZ2F0ZXdheS5wcm90bxIMc2Npc3RyZWFtLnYxIhgKFkRlc2NyaWJlR2F0ZXdheVJlcXVlc3QiGwoLS2VlcFJlcXVlc3QSDAoEdWlkcxgBIAMoCSIOCgxLZWVwUmVzcG9uc2Ui5QEKClN0cmVhbVNwZWMSDAoEbmFtZRgBIAEoCRIMCgRyb2xlGAIgASgJEhEKCXRyYW5zcG9ydBgDIAEoCRITCgtjb25uZWN0aW9ucxgEIAEoDRIXCg9iaXRzX3Blcl9zZWNvbmQYBSABKAQSEwoLbGlmZXRpbWVfbXMYBiABKAQSEgoKZW5jcnlwdGlvbhgHIAEoCRIPCgdnYXRld2F5GAggASgJEg0KBXByb3h5GAkgASgJEg8KB3J1bnRpbWUYCiABKAkSDwoHc291cmNlcxgLIAMoCRIPCgdtb3ZhYmxlGAwgASgIImsKDlJlc2VydmVSZXF1ZXN0EgsKA3VpZBgBIAEoCRImCgRzcGVjGAIgASgLMhguc2Npc3RyZWFtLnYxLlN0cmVhbVNwZWMSJAoDdGxzGAMgASgLMhcuc2Npc3RyZWFtLnYxLlN0cmVhbVRscyI4ChBIYW5kb3ZlclJlc3BvbnNlEiQKA3RscxgBIAEoCzIXLnNjaXN0cmVhbS52MS5TdHJlYW1UbHMiaAoLUmVzZXJ2YXRpb24SDwoHZ2F0ZXdheRgBIAEoCRINCgVwcm94eRgCIAEoCRIPCgdydW50aW1lGAMgASgJEhEKCWxpc3RlbmVycxgEIAMoCRIVCg1yYXRlX2VuZm9yY2VkGAUgASgIIg8KDVN0YXJ0UmVzcG9uc2UiMQoRU2V0VGFyZ2V0c1JlcXVlc3QSCwoDdWlkGAEgASgJEg8KB3RhcmdldHMYAiADKAkiFAoSU2V0VGFyZ2V0c1Jlc3BvbnNlIjAKE0F3YWl0UmVzdGFydFJlcXVlc3QSCwoDdWlkGAEgASgJEgwKBHNlZW4YAiABKA0iJQoHUmVzdGFydBIKCgJhdBgBIAEoCRIOCgZyZWFzb24YAiABKAkiPgoIUmVzdGFydHMSDQoFY291bnQYASABKA0SIwoEbGFzdBgCIAMoCzIVLnNjaXN0cmVhbS52MS5SZXN0YXJ0IpoBChNHYXRld2F5U3RyZWFtU3RhdHVzEg0KBXN0YXRlGAQgASgJEhAKCHJlc3RhcnRzGAUgASgNEjQKCnN0YXRpc3RpY3MYAiADKAsyIC5zY2lzdHJlYW0udjEuTGlzdGVuZXJTdGF0aXN0aWNzEiYKBWVycm9yGAMgASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mb0oECAEQAjLyBwoOR2F0ZXdheVNlcnZpY2USRwoIRGVzY3JpYmUSJC5zY2lzdHJlYW0udjEuRGVzY3JpYmVHYXRld2F5UmVxdWVzdBoVLnNjaXN0cmVhbS52MS5HYXRld2F5Ej0KBEtlZXASGS5zY2lzdHJlYW0udjEuS2VlcFJlcXVlc3QaGi5zY2lzdHJlYW0udjEuS2VlcFJlc3BvbnNlEkIKB1Jlc2VydmUSHC5zY2lzdHJlYW0udjEuUmVzZXJ2ZVJlcXVlc3QaGS5zY2lzdHJlYW0udjEuUmVzZXJ2YXRpb24SPQoFU3RhcnQSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhsuc2Npc3RyZWFtLnYxLlN0YXJ0UmVzcG9uc2USTwoKU2V0VGFyZ2V0cxIfLnNjaXN0cmVhbS52MS5TZXRUYXJnZXRzUmVxdWVzdBogLnNjaXN0cmVhbS52MS5TZXRUYXJnZXRzUmVzcG9uc2USRQoHUmVsZWFzZRIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaIS5zY2lzdHJlYW0udjEuR2F0ZXdheVN0cmVhbVN0YXR1cxJECgZTdGF0dXMSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGiEuc2Npc3RyZWFtLnYxLkdhdGV3YXlTdHJlYW1TdGF0dXMSRgoIQXdhaXRFbmQSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGiEuc2Npc3RyZWFtLnYxLkdhdGV3YXlTdHJlYW1TdGF0dXMSSQoMQXdhaXRSZXN0YXJ0EiEuc2Npc3RyZWFtLnYxLkF3YWl0UmVzdGFydFJlcXVlc3QaFi5zY2lzdHJlYW0udjEuUmVzdGFydHMSQwoISGFuZG92ZXISFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGh4uc2Npc3RyZWFtLnYxLkhhbmRvdmVyUmVzcG9uc2USOQoJT3BlblByb2JlEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoTLnNjaXN0cmVhbS52MS5Qcm9iZRJECghSdW5Qcm9iZRIdLnNjaXN0cmVhbS52MS5SdW5Qcm9iZVJlcXVlc3QaGS5zY2lzdHJlYW0udjEuUHJvYmVSZXN1bHQSRwoOQ29ubmVjdFRhcmdldHMSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzElUKD0Nvbm5lY3RMaXN0ZW5lchIkLnNjaXN0cmVhbS52MS5Db25uZWN0TGlzdGVuZXJSZXF1ZXN0Ghwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzYgZwcm90bzM',
+    [file_scistream_v1_streams],
+  );
 
 /**
  * @generated from message scistream.v1.DescribeGatewayRequest
  */
-export type DescribeGatewayRequest = Message<"scistream.v1.DescribeGatewayRequest"> & {
-};
+export type DescribeGatewayRequest = Message<'scistream.v1.DescribeGatewayRequest'> & {};
 
 /**
  * Describes the message scistream.v1.DescribeGatewayRequest.
  * Use `create(DescribeGatewayRequestSchema)` to create a new message.
  */
-export const DescribeGatewayRequestSchema: GenMessage<DescribeGatewayRequest> = /*@__PURE__*/
+export const DescribeGatewayRequestSchema: GenMessage<DescribeGatewayRequest> =
+  /*@__PURE__*/
   messageDesc(file_scistream_v1_gateway, 0);
 
 /**
  * @generated from message scistream.v1.KeepRequest
  */
-export type KeepRequest = Message<"scistream.v1.KeepRequest"> & {
+export type KeepRequest = Message<'scistream.v1.KeepRequest'> & {
   /**
    * @generated from field: repeated string uids = 1;
    */
@@ -45,87 +60,158 @@ export type KeepRequest = Message<"scistream.v1.KeepRequest"> & {
  * Describes the message scistream.v1.KeepRequest.
  * Use `create(KeepRequestSchema)` to create a new message.
  */
-export const KeepRequestSchema: GenMessage<KeepRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_gateway, 1);
+export const KeepRequestSchema: GenMessage<KeepRequest> = /*@__PURE__*/ messageDesc(file_scistream_v1_gateway, 1);
 
 /**
  * @generated from message scistream.v1.KeepResponse
  */
-export type KeepResponse = Message<"scistream.v1.KeepResponse"> & {
-};
+export type KeepResponse = Message<'scistream.v1.KeepResponse'> & {};
 
 /**
  * Describes the message scistream.v1.KeepResponse.
  * Use `create(KeepResponseSchema)` to create a new message.
  */
-export const KeepResponseSchema: GenMessage<KeepResponse> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_gateway, 2);
+export const KeepResponseSchema: GenMessage<KeepResponse> = /*@__PURE__*/ messageDesc(file_scistream_v1_gateway, 2);
+
+/**
+ * What was asked for one side of a stream, as the control server accepted it.
+ *
+ * @generated from message scistream.v1.StreamSpec
+ */
+export type StreamSpec = Message<'scistream.v1.StreamSpec'> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * PROD or CONS.
+   *
+   * @generated from field: string role = 2;
+   */
+  role: string;
+
+  /**
+   * tcp or udp.
+   *
+   * @generated from field: string transport = 3;
+   */
+  transport: string;
+
+  /**
+   * Number of listeners.
+   *
+   * @generated from field: uint32 connections = 4;
+   */
+  connections: number;
+
+  /**
+   * 0: none requested.
+   *
+   * @generated from field: uint64 bits_per_second = 5;
+   */
+  bitsPerSecond: bigint;
+
+  /**
+   * @generated from field: uint64 lifetime_ms = 6;
+   */
+  lifetimeMs: bigint;
+
+  /**
+   * tls or none, between the gateways.
+   *
+   * @generated from field: string encryption = 7;
+   */
+  encryption: string;
+
+  /**
+   * Requested placement; empty: any, or the default of the gateway.
+   *
+   * @generated from field: string gateway = 8;
+   */
+  gateway: string;
+
+  /**
+   * @generated from field: string proxy = 9;
+   */
+  proxy: string;
+
+  /**
+   * @generated from field: string runtime = 10;
+   */
+  runtime: string;
+
+  /**
+   * Networks (CIDR) from which connections are accepted; none: from everywhere.
+   *
+   * @generated from field: repeated string sources = 11;
+   */
+  sources: string[];
+
+  /**
+   * @generated from field: bool movable = 12;
+   */
+  movable: boolean;
+};
+
+/**
+ * Describes the message scistream.v1.StreamSpec.
+ * Use `create(StreamSpecSchema)` to create a new message.
+ */
+export const StreamSpecSchema: GenMessage<StreamSpec> = /*@__PURE__*/ messageDesc(file_scistream_v1_gateway, 3);
 
 /**
  * @generated from message scistream.v1.ReserveRequest
  */
-export type ReserveRequest = Message<"scistream.v1.ReserveRequest"> & {
+export type ReserveRequest = Message<'scistream.v1.ReserveRequest'> & {
   /**
    * @generated from field: string uid = 1;
    */
   uid: string;
 
   /**
-   * @generated from field: string role = 2;
+   * @generated from field: scistream.v1.StreamSpec spec = 2;
    */
-  role: string;
+  spec?: StreamSpec | undefined;
 
   /**
-   * @generated from field: string transport = 3;
-   */
-  transport: string;
-
-  /**
-   * @generated from field: uint32 count = 4;
-   */
-  count: number;
-
-  /**
-   * @generated from field: string proxy = 5;
-   */
-  proxy: string;
-
-  /**
-   * @generated from field: string runtime = 6;
-   */
-  runtime: string;
-
-  /**
-   * @generated from field: uint64 bits_per_second = 7;
-   */
-  bitsPerSecond: bigint;
-
-  /**
-   * Absent: not encrypted.
+   * Present where the encryption of the spec is tls.
    *
-   * @generated from field: scistream.v1.StreamTls tls = 8;
+   * @generated from field: scistream.v1.StreamTls tls = 3;
    */
   tls?: StreamTls | undefined;
-
-  /**
-   * Networks (CIDR) from which connections are accepted; none: from everywhere.
-   *
-   * @generated from field: repeated string sources = 9;
-   */
-  sources: string[];
 };
 
 /**
  * Describes the message scistream.v1.ReserveRequest.
  * Use `create(ReserveRequestSchema)` to create a new message.
  */
-export const ReserveRequestSchema: GenMessage<ReserveRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_gateway, 3);
+export const ReserveRequestSchema: GenMessage<ReserveRequest> = /*@__PURE__*/ messageDesc(file_scistream_v1_gateway, 4);
+
+/**
+ * @generated from message scistream.v1.HandoverResponse
+ */
+export type HandoverResponse = Message<'scistream.v1.HandoverResponse'> & {
+  /**
+   * Absent where the stream is not encrypted.
+   *
+   * @generated from field: scistream.v1.StreamTls tls = 1;
+   */
+  tls?: StreamTls | undefined;
+};
+
+/**
+ * Describes the message scistream.v1.HandoverResponse.
+ * Use `create(HandoverResponseSchema)` to create a new message.
+ */
+export const HandoverResponseSchema: GenMessage<HandoverResponse> =
+  /*@__PURE__*/
+  messageDesc(file_scistream_v1_gateway, 5);
 
 /**
  * @generated from message scistream.v1.Reservation
  */
-export type Reservation = Message<"scistream.v1.Reservation"> & {
+export type Reservation = Message<'scistream.v1.Reservation'> & {
   /**
    * @generated from field: string gateway = 1;
    */
@@ -156,26 +242,23 @@ export type Reservation = Message<"scistream.v1.Reservation"> & {
  * Describes the message scistream.v1.Reservation.
  * Use `create(ReservationSchema)` to create a new message.
  */
-export const ReservationSchema: GenMessage<Reservation> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_gateway, 4);
+export const ReservationSchema: GenMessage<Reservation> = /*@__PURE__*/ messageDesc(file_scistream_v1_gateway, 6);
 
 /**
  * @generated from message scistream.v1.StartResponse
  */
-export type StartResponse = Message<"scistream.v1.StartResponse"> & {
-};
+export type StartResponse = Message<'scistream.v1.StartResponse'> & {};
 
 /**
  * Describes the message scistream.v1.StartResponse.
  * Use `create(StartResponseSchema)` to create a new message.
  */
-export const StartResponseSchema: GenMessage<StartResponse> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_gateway, 5);
+export const StartResponseSchema: GenMessage<StartResponse> = /*@__PURE__*/ messageDesc(file_scistream_v1_gateway, 7);
 
 /**
  * @generated from message scistream.v1.SetTargetsRequest
  */
-export type SetTargetsRequest = Message<"scistream.v1.SetTargetsRequest"> & {
+export type SetTargetsRequest = Message<'scistream.v1.SetTargetsRequest'> & {
   /**
    * @generated from field: string uid = 1;
    */
@@ -191,26 +274,27 @@ export type SetTargetsRequest = Message<"scistream.v1.SetTargetsRequest"> & {
  * Describes the message scistream.v1.SetTargetsRequest.
  * Use `create(SetTargetsRequestSchema)` to create a new message.
  */
-export const SetTargetsRequestSchema: GenMessage<SetTargetsRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_gateway, 6);
+export const SetTargetsRequestSchema: GenMessage<SetTargetsRequest> =
+  /*@__PURE__*/
+  messageDesc(file_scistream_v1_gateway, 8);
 
 /**
  * @generated from message scistream.v1.SetTargetsResponse
  */
-export type SetTargetsResponse = Message<"scistream.v1.SetTargetsResponse"> & {
-};
+export type SetTargetsResponse = Message<'scistream.v1.SetTargetsResponse'> & {};
 
 /**
  * Describes the message scistream.v1.SetTargetsResponse.
  * Use `create(SetTargetsResponseSchema)` to create a new message.
  */
-export const SetTargetsResponseSchema: GenMessage<SetTargetsResponse> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_gateway, 7);
+export const SetTargetsResponseSchema: GenMessage<SetTargetsResponse> =
+  /*@__PURE__*/
+  messageDesc(file_scistream_v1_gateway, 9);
 
 /**
  * @generated from message scistream.v1.AwaitRestartRequest
  */
-export type AwaitRestartRequest = Message<"scistream.v1.AwaitRestartRequest"> & {
+export type AwaitRestartRequest = Message<'scistream.v1.AwaitRestartRequest'> & {
   /**
    * @generated from field: string uid = 1;
    */
@@ -226,15 +310,16 @@ export type AwaitRestartRequest = Message<"scistream.v1.AwaitRestartRequest"> & 
  * Describes the message scistream.v1.AwaitRestartRequest.
  * Use `create(AwaitRestartRequestSchema)` to create a new message.
  */
-export const AwaitRestartRequestSchema: GenMessage<AwaitRestartRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_gateway, 8);
+export const AwaitRestartRequestSchema: GenMessage<AwaitRestartRequest> =
+  /*@__PURE__*/
+  messageDesc(file_scistream_v1_gateway, 10);
 
 /**
  * Of a proxy that ended by itself. `reason`: how it ended, and the last lines of its log. `at`: ISO 8601 UTC.
  *
  * @generated from message scistream.v1.Restart
  */
-export type Restart = Message<"scistream.v1.Restart"> & {
+export type Restart = Message<'scistream.v1.Restart'> & {
   /**
    * @generated from field: string at = 1;
    */
@@ -250,13 +335,12 @@ export type Restart = Message<"scistream.v1.Restart"> & {
  * Describes the message scistream.v1.Restart.
  * Use `create(RestartSchema)` to create a new message.
  */
-export const RestartSchema: GenMessage<Restart> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_gateway, 9);
+export const RestartSchema: GenMessage<Restart> = /*@__PURE__*/ messageDesc(file_scistream_v1_gateway, 11);
 
 /**
  * @generated from message scistream.v1.Restarts
  */
-export type Restarts = Message<"scistream.v1.Restarts"> & {
+export type Restarts = Message<'scistream.v1.Restarts'> & {
   /**
    * All there were.
    *
@@ -276,13 +360,12 @@ export type Restarts = Message<"scistream.v1.Restarts"> & {
  * Describes the message scistream.v1.Restarts.
  * Use `create(RestartsSchema)` to create a new message.
  */
-export const RestartsSchema: GenMessage<Restarts> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_gateway, 10);
+export const RestartsSchema: GenMessage<Restarts> = /*@__PURE__*/ messageDesc(file_scistream_v1_gateway, 12);
 
 /**
  * @generated from message scistream.v1.GatewayStreamStatus
  */
-export type GatewayStreamStatus = Message<"scistream.v1.GatewayStreamStatus"> & {
+export type GatewayStreamStatus = Message<'scistream.v1.GatewayStreamStatus'> & {
   /**
    * running, restarting or failed.
    *
@@ -310,8 +393,9 @@ export type GatewayStreamStatus = Message<"scistream.v1.GatewayStreamStatus"> & 
  * Describes the message scistream.v1.GatewayStreamStatus.
  * Use `create(GatewayStreamStatusSchema)` to create a new message.
  */
-export const GatewayStreamStatusSchema: GenMessage<GatewayStreamStatus> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_gateway, 11);
+export const GatewayStreamStatusSchema: GenMessage<GatewayStreamStatus> =
+  /*@__PURE__*/
+  messageDesc(file_scistream_v1_gateway, 13);
 
 /**
  * @generated from service scistream.v1.GatewayService
@@ -321,126 +405,124 @@ export const GatewayService: GenService<{
    * @generated from rpc scistream.v1.GatewayService.Describe
    */
   describe: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof DescribeGatewayRequestSchema;
     output: typeof GatewaySchema;
-  },
+  };
   /**
    * Releases every stream but these: said by a control server that starts.
    *
    * @generated from rpc scistream.v1.GatewayService.Keep
    */
   keep: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof KeepRequestSchema;
     output: typeof KeepResponseSchema;
-  },
+  };
   /**
    * Leases ports; nothing runs yet. The same request again gets the same answer.
    *
    * @generated from rpc scistream.v1.GatewayService.Reserve
    */
   reserve: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof ReserveRequestSchema;
     output: typeof ReservationSchema;
-  },
+  };
   /**
    * Starts the proxy; its listeners accept when this answers.
    *
    * @generated from rpc scistream.v1.GatewayService.Start
    */
   start: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof StreamRefSchema;
     output: typeof StartResponseSchema;
-  },
+  };
   /**
    * @generated from rpc scistream.v1.GatewayService.SetTargets
    */
   setTargets: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof SetTargetsRequestSchema;
     output: typeof SetTargetsResponseSchema;
-  },
+  };
   /**
    * @generated from rpc scistream.v1.GatewayService.Release
    */
   release: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof StreamRefSchema;
     output: typeof GatewayStreamStatusSchema;
-  },
+  };
   /**
    * @generated from rpc scistream.v1.GatewayService.Status
    */
   status: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof StreamRefSchema;
     output: typeof GatewayStreamStatusSchema;
-  },
+  };
   /**
    * Answers when the stream has ended: with an error in the status when it failed by itself.
    *
    * @generated from rpc scistream.v1.GatewayService.AwaitEnd
    */
   awaitEnd: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof StreamRefSchema;
     output: typeof GatewayStreamStatusSchema;
-  },
+  };
   /**
    * Answers when proxies of the stream were started again more than `seen` times; with none when the stream has ended.
    *
    * @generated from rpc scistream.v1.GatewayService.AwaitRestart
    */
   awaitRestart: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof AwaitRestartRequestSchema;
     output: typeof RestartsSchema;
-  },
+  };
   /**
-   * What was reserved, with the credentials, which the control server does not keep: for another gateway.
+   * The credentials of a stream, which the control server does not keep, for another gateway.
    *
    * @generated from rpc scistream.v1.GatewayService.Handover
    */
   handover: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof StreamRefSchema;
-    output: typeof ReserveRequestSchema;
-  },
+    output: typeof HandoverResponseSchema;
+  };
   /**
    * @generated from rpc scistream.v1.GatewayService.OpenProbe
    */
   openProbe: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof StreamRefSchema;
     output: typeof ProbeSchema;
-  },
+  };
   /**
    * @generated from rpc scistream.v1.GatewayService.RunProbe
    */
   runProbe: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof RunProbeRequestSchema;
     output: typeof ProbeResultSchema;
-  },
+  };
   /**
    * @generated from rpc scistream.v1.GatewayService.ConnectTargets
    */
   connectTargets: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof StreamRefSchema;
     output: typeof ConnectResultsSchema;
-  },
+  };
   /**
    * @generated from rpc scistream.v1.GatewayService.ConnectListener
    */
   connectListener: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof ConnectListenerRequestSchema;
     output: typeof ConnectResultsSchema;
-  },
-}> = /*@__PURE__*/
-  serviceDesc(file_scistream_v1_gateway, 0);
-
+  };
+}> = /*@__PURE__*/ serviceDesc(file_scistream_v1_gateway, 0);

@@ -4,46 +4,47 @@
 // @generated from file scistream/v1/streams.proto (package scistream.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Message } from "@bufbuild/protobuf";
+import type { GenFile, GenMessage, GenService } from '@bufbuild/protobuf/codegenv2';
+import { fileDesc, messageDesc, serviceDesc } from '@bufbuild/protobuf/codegenv2';
+import type { Message } from '@bufbuild/protobuf';
 
 /**
  * Describes the file scistream/v1/streams.proto.
  */
-export const file_scistream_v1_streams: GenFile = /*@__PURE__*/
-  fileDesc("ChpzY2lzdHJlYW0vdjEvc3RyZWFtcy5wcm90bxIMc2Npc3RyZWFtLnYxIhcKFURlc2NyaWJlU2VydmVyUmVxdWVzdCIPCg1XaG9BbUlSZXF1ZXN0IlwKBkNhbGxlchIPCgdzdWJqZWN0GAEgASgJEg4KBmlzc3VlchgCIAEoCRINCgVhZG1pbhgDIAEoCBIOCgZncm91cHMYBCADKAkSEgoKZXhwaXJlc19hdBgFIAEoCSIYCglTdHJlYW1SZWYSCwoDdWlkGAEgASgJIhwKC0xpc3RSZXF1ZXN0Eg0KBWVuZGVkGAEgASgIIjMKClN0cmVhbUxpc3QSJQoHc3RyZWFtcxgBIAMoCzIULnNjaXN0cmVhbS52MS5TdHJlYW0iNgoJRXZlbnRMaXN0EikKBmV2ZW50cxgBIAMoCzIZLnNjaXN0cmVhbS52MS5TdHJlYW1FdmVudCJDCgtTdHJlYW1FdmVudBIKCgJhdBgBIAEoCRIMCgR3aGF0GAIgASgJEgoKAmJ5GAMgASgJEg4KBmRldGFpbBgEIAEoCSLWAQoRU2VydmVyRGVzY3JpcHRpb24SEAoIZmFjaWxpdHkYASABKAkSDwoHdmVyc2lvbhgCIAEoCRInCghnYXRld2F5cxgDIAMoCzIVLnNjaXN0cmVhbS52MS5HYXRld2F5Eg8KB3Byb3hpZXMYBCADKAkSEAoIcnVudGltZXMYBSADKAkSDwoHc3RyZWFtcxgGIAEoDRIPCgd3YWl0aW5nGAcgASgNEhcKD21heF9saWZldGltZV9tcxgIIAEoBBIXCg9tYXhfY29ubmVjdGlvbnMYCSABKA0iNAoTRHJhaW5HYXRld2F5UmVxdWVzdBIMCgRuYW1lGAEgASgJEg8KB2RyYWluZWQYAiABKAgiNwoSTW92ZVN0cmVhbXNSZXF1ZXN0Eg8KB2dhdGV3YXkYASABKAkSEAoIZ3JhY2VfbXMYAiABKAQiigEKClN0cmVhbU1vdmUSCwoDdWlkGAEgASgJEgwKBG5hbWUYAiABKAkSDAoEcm9sZRgDIAEoCRIMCgRmcm9tGAQgASgJEgoKAnRvGAUgASgJEhEKCWxpc3RlbmVycxgGIAMoCRImCgVlcnJvchgHIAEoCzIXLnNjaXN0cmVhbS52MS5FcnJvckluZm8inAIKB0dhdGV3YXkSDAoEbmFtZRgBIAEoCRILCgN3YW4YAiABKAkSCwoDbGFuGAMgASgJEg0KBXBvcnRzGAQgASgJEg0KBXByb3h5GAUgASgJEg8KB3J1bnRpbWUYBiABKAkSFAoMcG9ydHNfaW5fdXNlGAcgASgNEgoKAnVwGAggASgIEg8KB2RyYWluZWQYCSABKAgSDwoHc3RyZWFtcxgKIAEoDRITCgtwb3J0c190b3RhbBgLIAEoDRIQCghjYXBhY2l0eRgMIAEoBBIXCg9jYXBhY2l0eV9pbl91c2UYDSABKAQSDgoGbGFiZWxzGA4gAygJEiYKBWVycm9yGA8gASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbyKABAoGU3RyZWFtEgsKA3VpZBgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHJvbGUYAyABKAkSDQoFc3RhdGUYBCABKAkSDQoFb3duZXIYBSABKAkSEAoIZmFjaWxpdHkYBiABKAkSDwoHZ2F0ZXdheRgHIAEoCRINCgVwcm94eRgIIAEoCRIPCgdydW50aW1lGAkgASgJEhEKCXRyYW5zcG9ydBgKIAEoCRIRCglsaXN0ZW5lcnMYCyADKAkSEQoJYW5ub3VuY2VkGAwgAygJEg8KB3RhcmdldHMYDSADKAkSFwoPYml0c19wZXJfc2Vjb25kGA4gASgEEhUKDXJhdGVfZW5mb3JjZWQYDyABKAgSEwoLbGVnYWN5X3JhdGUYECABKAUSEgoKY3JlYXRlZF9hdBgRIAEoCRISCgpleHBpcmVzX2F0GBIgASgJEjQKCnN0YXRpc3RpY3MYEyADKAsyIC5zY2lzdHJlYW0udjEuTGlzdGVuZXJTdGF0aXN0aWNzEiYKBWVycm9yGBQgASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbxISCgplbmNyeXB0aW9uGBUgASgJEhAKCHJlc3RhcnRzGBYgASgNEg8KB3NvdXJjZXMYFyADKAkSDwoHbW92YWJsZRgYIAEoCBIPCgdsZWF2aW5nGBkgASgJIkcKCVN0cmVhbVRscxITCgtjZXJ0aWZpY2F0ZRgBIAEoCRILCgNrZXkYAiABKAkSCgoCY2EYAyABKAkSDAoEcGVlchgEIAEoCSJ9ChJMaXN0ZW5lclN0YXRpc3RpY3MSEwoLY29ubmVjdGlvbnMYASABKAQSDAoEb3BlbhgCIAEoBBIQCghieXRlc19pbhgDIAEoBBIRCglieXRlc19vdXQYBCABKAQSDgoGZXJyb3JzGAUgASgEEg8KB3JlZnVzZWQYBiABKAQiPwoJRXJyb3JJbmZvEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRITCgtzdWdnZXN0aW9ucxgDIAMoCSI/CgVQcm9iZRIPCgdhZGRyZXNzGAEgASgJEhEKCWNoYWxsZW5nZRgCIAEoCRISCgpleHBpcmVzX21zGAMgASgEIkIKD1J1blByb2JlUmVxdWVzdBILCgN1aWQYASABKAkSDwoHYWRkcmVzcxgCIAEoCRIRCgljaGFsbGVuZ2UYAyABKAkiJAoLUHJvYmVSZXN1bHQSFQoNcm91bmRfdHJpcF91cxgBIAEoBCI2ChZDb25uZWN0TGlzdGVuZXJSZXF1ZXN0EgsKA3VpZBgBIAEoCRIPCgdob2xkX21zGAIgASgEIj4KDkNvbm5lY3RSZXN1bHRzEiwKB3Jlc3VsdHMYASADKAsyGy5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdCJZCg1Db25uZWN0UmVzdWx0Eg8KB2FkZHJlc3MYASABKAkSEQoJY29ubmVjdGVkGAIgASgIEhUKDXJvdW5kX3RyaXBfdXMYAyABKAQSDQoFZXJyb3IYBCABKAkyvwYKB1N0cmVhbXMSVgoORGVzY3JpYmVTZXJ2ZXISIy5zY2lzdHJlYW0udjEuRGVzY3JpYmVTZXJ2ZXJSZXF1ZXN0Gh8uc2Npc3RyZWFtLnYxLlNlcnZlckRlc2NyaXB0aW9uEjQKA0dldBIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFC5zY2lzdHJlYW0udjEuU3RyZWFtEjsKBExpc3QSGS5zY2lzdHJlYW0udjEuTGlzdFJlcXVlc3QaGC5zY2lzdHJlYW0udjEuU3RyZWFtTGlzdBI4CgVXYXRjaBIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFC5zY2lzdHJlYW0udjEuU3RyZWFtMAESOgoGRXZlbnRzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoXLnNjaXN0cmVhbS52MS5FdmVudExpc3QSOQoJT3BlblByb2JlEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoTLnNjaXN0cmVhbS52MS5Qcm9iZRJECghSdW5Qcm9iZRIdLnNjaXN0cmVhbS52MS5SdW5Qcm9iZVJlcXVlc3QaGS5zY2lzdHJlYW0udjEuUHJvYmVSZXN1bHQSRwoOQ29ubmVjdFRhcmdldHMSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzElUKD0Nvbm5lY3RMaXN0ZW5lchIkLnNjaXN0cmVhbS52MS5Db25uZWN0TGlzdGVuZXJSZXF1ZXN0Ghwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzEkgKDERyYWluR2F0ZXdheRIhLnNjaXN0cmVhbS52MS5EcmFpbkdhdGV3YXlSZXF1ZXN0GhUuc2Npc3RyZWFtLnYxLkdhdGV3YXkSSwoLTW92ZVN0cmVhbXMSIC5zY2lzdHJlYW0udjEuTW92ZVN0cmVhbXNSZXF1ZXN0Ghguc2Npc3RyZWFtLnYxLlN0cmVhbU1vdmUwARI7CgZXaG9BbUkSGy5zY2lzdHJlYW0udjEuV2hvQW1JUmVxdWVzdBoULnNjaXN0cmVhbS52MS5DYWxsZXJiBnByb3RvMw");
+export const file_scistream_v1_streams: GenFile =
+  /*@__PURE__*/
+  fileDesc(
+    'ChpzY2lzdHJlYW0vdjEvc3RyZWFtcy5wcm90bxIMc2Npc3RyZWFtLnYxIhcKFURlc2NyaWJlU2VydmVyUmVxdWVzdCIPCg1XaG9BbUlSZXF1ZXN0IlwKBkNhbGxlchIPCgdzdWJqZWN0GAEgASgJEg4KBmlzc3VlchgCIAEoCRINCgVhZG1pbhgDIAEoCBIOCgZncm91cHMYBCADKAkSEgoKZXhwaXJlc19hdBgFIAEoCSIYCglTdHJlYW1SZWYSCwoDdWlkGAEgASgJIhwKC0xpc3RSZXF1ZXN0Eg0KBWVuZGVkGAEgASgIIjMKClN0cmVhbUxpc3QSJQoHc3RyZWFtcxgBIAMoCzIULnNjaXN0cmVhbS52MS5TdHJlYW0iNgoJRXZlbnRMaXN0EikKBmV2ZW50cxgBIAMoCzIZLnNjaXN0cmVhbS52MS5TdHJlYW1FdmVudCJDCgtTdHJlYW1FdmVudBIKCgJhdBgBIAEoCRIMCgR3aGF0GAIgASgJEgoKAmJ5GAMgASgJEg4KBmRldGFpbBgEIAEoCSLWAQoRU2VydmVyRGVzY3JpcHRpb24SEAoIZmFjaWxpdHkYASABKAkSDwoHdmVyc2lvbhgCIAEoCRInCghnYXRld2F5cxgDIAMoCzIVLnNjaXN0cmVhbS52MS5HYXRld2F5Eg8KB3Byb3hpZXMYBCADKAkSEAoIcnVudGltZXMYBSADKAkSDwoHc3RyZWFtcxgGIAEoDRIPCgd3YWl0aW5nGAcgASgNEhcKD21heF9saWZldGltZV9tcxgIIAEoBBIXCg9tYXhfY29ubmVjdGlvbnMYCSABKA0iNAoTRHJhaW5HYXRld2F5UmVxdWVzdBIMCgRuYW1lGAEgASgJEg8KB2RyYWluZWQYAiABKAgiNwoSTW92ZVN0cmVhbXNSZXF1ZXN0Eg8KB2dhdGV3YXkYASABKAkSEAoIZ3JhY2VfbXMYAiABKAQiigEKClN0cmVhbU1vdmUSCwoDdWlkGAEgASgJEgwKBG5hbWUYAiABKAkSDAoEcm9sZRgDIAEoCRIMCgRmcm9tGAQgASgJEgoKAnRvGAUgASgJEhEKCWxpc3RlbmVycxgGIAMoCRImCgVlcnJvchgHIAEoCzIXLnNjaXN0cmVhbS52MS5FcnJvckluZm8inAIKB0dhdGV3YXkSDAoEbmFtZRgBIAEoCRILCgN3YW4YAiABKAkSCwoDbGFuGAMgASgJEg0KBXBvcnRzGAQgASgJEg0KBXByb3h5GAUgASgJEg8KB3J1bnRpbWUYBiABKAkSFAoMcG9ydHNfaW5fdXNlGAcgASgNEgoKAnVwGAggASgIEg8KB2RyYWluZWQYCSABKAgSDwoHc3RyZWFtcxgKIAEoDRITCgtwb3J0c190b3RhbBgLIAEoDRIQCghjYXBhY2l0eRgMIAEoBBIXCg9jYXBhY2l0eV9pbl91c2UYDSABKAQSDgoGbGFiZWxzGA4gAygJEiYKBWVycm9yGA8gASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbyLxAwoGU3RyZWFtEgsKA3VpZBgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHJvbGUYAyABKAkSDQoFc3RhdGUYBCABKAkSDQoFb3duZXIYBSABKAkSEAoIZmFjaWxpdHkYBiABKAkSDwoHZ2F0ZXdheRgHIAEoCRINCgVwcm94eRgIIAEoCRIPCgdydW50aW1lGAkgASgJEhEKCXRyYW5zcG9ydBgKIAEoCRIRCglsaXN0ZW5lcnMYCyADKAkSEQoJYW5ub3VuY2VkGAwgAygJEg8KB3RhcmdldHMYDSADKAkSFwoPYml0c19wZXJfc2Vjb25kGA4gASgEEhUKDXJhdGVfZW5mb3JjZWQYDyABKAgSEgoKY3JlYXRlZF9hdBgRIAEoCRISCgpleHBpcmVzX2F0GBIgASgJEjQKCnN0YXRpc3RpY3MYEyADKAsyIC5zY2lzdHJlYW0udjEuTGlzdGVuZXJTdGF0aXN0aWNzEiYKBWVycm9yGBQgASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbxISCgplbmNyeXB0aW9uGBUgASgJEhAKCHJlc3RhcnRzGBYgASgNEg8KB3NvdXJjZXMYFyADKAkSDwoHbW92YWJsZRgYIAEoCBIPCgdsZWF2aW5nGBkgASgJSgQIEBARIkcKCVN0cmVhbVRscxITCgtjZXJ0aWZpY2F0ZRgBIAEoCRILCgNrZXkYAiABKAkSCgoCY2EYAyABKAkSDAoEcGVlchgEIAEoCSJ9ChJMaXN0ZW5lclN0YXRpc3RpY3MSEwoLY29ubmVjdGlvbnMYASABKAQSDAoEb3BlbhgCIAEoBBIQCghieXRlc19pbhgDIAEoBBIRCglieXRlc19vdXQYBCABKAQSDgoGZXJyb3JzGAUgASgEEg8KB3JlZnVzZWQYBiABKAQiPwoJRXJyb3JJbmZvEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRITCgtzdWdnZXN0aW9ucxgDIAMoCSI/CgVQcm9iZRIPCgdhZGRyZXNzGAEgASgJEhEKCWNoYWxsZW5nZRgCIAEoCRISCgpleHBpcmVzX21zGAMgASgEIkIKD1J1blByb2JlUmVxdWVzdBILCgN1aWQYASABKAkSDwoHYWRkcmVzcxgCIAEoCRIRCgljaGFsbGVuZ2UYAyABKAkiJAoLUHJvYmVSZXN1bHQSFQoNcm91bmRfdHJpcF91cxgBIAEoBCI2ChZDb25uZWN0TGlzdGVuZXJSZXF1ZXN0EgsKA3VpZBgBIAEoCRIPCgdob2xkX21zGAIgASgEIj4KDkNvbm5lY3RSZXN1bHRzEiwKB3Jlc3VsdHMYASADKAsyGy5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdCJZCg1Db25uZWN0UmVzdWx0Eg8KB2FkZHJlc3MYASABKAkSEQoJY29ubmVjdGVkGAIgASgIEhUKDXJvdW5kX3RyaXBfdXMYAyABKAQSDQoFZXJyb3IYBCABKAkyvwYKB1N0cmVhbXMSVgoORGVzY3JpYmVTZXJ2ZXISIy5zY2lzdHJlYW0udjEuRGVzY3JpYmVTZXJ2ZXJSZXF1ZXN0Gh8uc2Npc3RyZWFtLnYxLlNlcnZlckRlc2NyaXB0aW9uEjQKA0dldBIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFC5zY2lzdHJlYW0udjEuU3RyZWFtEjsKBExpc3QSGS5zY2lzdHJlYW0udjEuTGlzdFJlcXVlc3QaGC5zY2lzdHJlYW0udjEuU3RyZWFtTGlzdBI4CgVXYXRjaBIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFC5zY2lzdHJlYW0udjEuU3RyZWFtMAESOgoGRXZlbnRzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoXLnNjaXN0cmVhbS52MS5FdmVudExpc3QSOQoJT3BlblByb2JlEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoTLnNjaXN0cmVhbS52MS5Qcm9iZRJECghSdW5Qcm9iZRIdLnNjaXN0cmVhbS52MS5SdW5Qcm9iZVJlcXVlc3QaGS5zY2lzdHJlYW0udjEuUHJvYmVSZXN1bHQSRwoOQ29ubmVjdFRhcmdldHMSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzElUKD0Nvbm5lY3RMaXN0ZW5lchIkLnNjaXN0cmVhbS52MS5Db25uZWN0TGlzdGVuZXJSZXF1ZXN0Ghwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzEkgKDERyYWluR2F0ZXdheRIhLnNjaXN0cmVhbS52MS5EcmFpbkdhdGV3YXlSZXF1ZXN0GhUuc2Npc3RyZWFtLnYxLkdhdGV3YXkSSwoLTW92ZVN0cmVhbXMSIC5zY2lzdHJlYW0udjEuTW92ZVN0cmVhbXNSZXF1ZXN0Ghguc2Npc3RyZWFtLnYxLlN0cmVhbU1vdmUwARI7CgZXaG9BbUkSGy5zY2lzdHJlYW0udjEuV2hvQW1JUmVxdWVzdBoULnNjaXN0cmVhbS52MS5DYWxsZXJiBnByb3RvMw',
+  );
 
 /**
  * @generated from message scistream.v1.DescribeServerRequest
  */
-export type DescribeServerRequest = Message<"scistream.v1.DescribeServerRequest"> & {
-};
+export type DescribeServerRequest = Message<'scistream.v1.DescribeServerRequest'> & {};
 
 /**
  * Describes the message scistream.v1.DescribeServerRequest.
  * Use `create(DescribeServerRequestSchema)` to create a new message.
  */
-export const DescribeServerRequestSchema: GenMessage<DescribeServerRequest> = /*@__PURE__*/
+export const DescribeServerRequestSchema: GenMessage<DescribeServerRequest> =
+  /*@__PURE__*/
   messageDesc(file_scistream_v1_streams, 0);
 
 /**
  * @generated from message scistream.v1.WhoAmIRequest
  */
-export type WhoAmIRequest = Message<"scistream.v1.WhoAmIRequest"> & {
-};
+export type WhoAmIRequest = Message<'scistream.v1.WhoAmIRequest'> & {};
 
 /**
  * Describes the message scistream.v1.WhoAmIRequest.
  * Use `create(WhoAmIRequestSchema)` to create a new message.
  */
-export const WhoAmIRequestSchema: GenMessage<WhoAmIRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 1);
+export const WhoAmIRequestSchema: GenMessage<WhoAmIRequest> = /*@__PURE__*/ messageDesc(file_scistream_v1_streams, 1);
 
 /**
  * @generated from message scistream.v1.Caller
  */
-export type Caller = Message<"scistream.v1.Caller"> & {
+export type Caller = Message<'scistream.v1.Caller'> & {
   /**
    * @generated from field: string subject = 1;
    */
@@ -78,13 +79,12 @@ export type Caller = Message<"scistream.v1.Caller"> & {
  * Describes the message scistream.v1.Caller.
  * Use `create(CallerSchema)` to create a new message.
  */
-export const CallerSchema: GenMessage<Caller> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 2);
+export const CallerSchema: GenMessage<Caller> = /*@__PURE__*/ messageDesc(file_scistream_v1_streams, 2);
 
 /**
  * @generated from message scistream.v1.StreamRef
  */
-export type StreamRef = Message<"scistream.v1.StreamRef"> & {
+export type StreamRef = Message<'scistream.v1.StreamRef'> & {
   /**
    * @generated from field: string uid = 1;
    */
@@ -95,13 +95,12 @@ export type StreamRef = Message<"scistream.v1.StreamRef"> & {
  * Describes the message scistream.v1.StreamRef.
  * Use `create(StreamRefSchema)` to create a new message.
  */
-export const StreamRefSchema: GenMessage<StreamRef> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 3);
+export const StreamRefSchema: GenMessage<StreamRef> = /*@__PURE__*/ messageDesc(file_scistream_v1_streams, 3);
 
 /**
  * @generated from message scistream.v1.ListRequest
  */
-export type ListRequest = Message<"scistream.v1.ListRequest"> & {
+export type ListRequest = Message<'scistream.v1.ListRequest'> & {
   /**
    * Also streams that are released or have failed, as far as they are remembered.
    *
@@ -114,13 +113,12 @@ export type ListRequest = Message<"scistream.v1.ListRequest"> & {
  * Describes the message scistream.v1.ListRequest.
  * Use `create(ListRequestSchema)` to create a new message.
  */
-export const ListRequestSchema: GenMessage<ListRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 4);
+export const ListRequestSchema: GenMessage<ListRequest> = /*@__PURE__*/ messageDesc(file_scistream_v1_streams, 4);
 
 /**
  * @generated from message scistream.v1.StreamList
  */
-export type StreamList = Message<"scistream.v1.StreamList"> & {
+export type StreamList = Message<'scistream.v1.StreamList'> & {
   /**
    * @generated from field: repeated scistream.v1.Stream streams = 1;
    */
@@ -131,13 +129,12 @@ export type StreamList = Message<"scistream.v1.StreamList"> & {
  * Describes the message scistream.v1.StreamList.
  * Use `create(StreamListSchema)` to create a new message.
  */
-export const StreamListSchema: GenMessage<StreamList> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 5);
+export const StreamListSchema: GenMessage<StreamList> = /*@__PURE__*/ messageDesc(file_scistream_v1_streams, 5);
 
 /**
  * @generated from message scistream.v1.EventList
  */
-export type EventList = Message<"scistream.v1.EventList"> & {
+export type EventList = Message<'scistream.v1.EventList'> & {
   /**
    * @generated from field: repeated scistream.v1.StreamEvent events = 1;
    */
@@ -148,13 +145,12 @@ export type EventList = Message<"scistream.v1.EventList"> & {
  * Describes the message scistream.v1.EventList.
  * Use `create(EventListSchema)` to create a new message.
  */
-export const EventListSchema: GenMessage<EventList> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 6);
+export const EventListSchema: GenMessage<EventList> = /*@__PURE__*/ messageDesc(file_scistream_v1_streams, 6);
 
 /**
  * @generated from message scistream.v1.StreamEvent
  */
-export type StreamEvent = Message<"scistream.v1.StreamEvent"> & {
+export type StreamEvent = Message<'scistream.v1.StreamEvent'> & {
   /**
    * ISO 8601 UTC.
    *
@@ -188,13 +184,12 @@ export type StreamEvent = Message<"scistream.v1.StreamEvent"> & {
  * Describes the message scistream.v1.StreamEvent.
  * Use `create(StreamEventSchema)` to create a new message.
  */
-export const StreamEventSchema: GenMessage<StreamEvent> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 7);
+export const StreamEventSchema: GenMessage<StreamEvent> = /*@__PURE__*/ messageDesc(file_scistream_v1_streams, 7);
 
 /**
  * @generated from message scistream.v1.ServerDescription
  */
-export type ServerDescription = Message<"scistream.v1.ServerDescription"> & {
+export type ServerDescription = Message<'scistream.v1.ServerDescription'> & {
   /**
    * @generated from field: string facility = 1;
    */
@@ -247,13 +242,14 @@ export type ServerDescription = Message<"scistream.v1.ServerDescription"> & {
  * Describes the message scistream.v1.ServerDescription.
  * Use `create(ServerDescriptionSchema)` to create a new message.
  */
-export const ServerDescriptionSchema: GenMessage<ServerDescription> = /*@__PURE__*/
+export const ServerDescriptionSchema: GenMessage<ServerDescription> =
+  /*@__PURE__*/
   messageDesc(file_scistream_v1_streams, 8);
 
 /**
  * @generated from message scistream.v1.DrainGatewayRequest
  */
-export type DrainGatewayRequest = Message<"scistream.v1.DrainGatewayRequest"> & {
+export type DrainGatewayRequest = Message<'scistream.v1.DrainGatewayRequest'> & {
   /**
    * @generated from field: string name = 1;
    */
@@ -271,13 +267,14 @@ export type DrainGatewayRequest = Message<"scistream.v1.DrainGatewayRequest"> & 
  * Describes the message scistream.v1.DrainGatewayRequest.
  * Use `create(DrainGatewayRequestSchema)` to create a new message.
  */
-export const DrainGatewayRequestSchema: GenMessage<DrainGatewayRequest> = /*@__PURE__*/
+export const DrainGatewayRequestSchema: GenMessage<DrainGatewayRequest> =
+  /*@__PURE__*/
   messageDesc(file_scistream_v1_streams, 9);
 
 /**
  * @generated from message scistream.v1.MoveStreamsRequest
  */
-export type MoveStreamsRequest = Message<"scistream.v1.MoveStreamsRequest"> & {
+export type MoveStreamsRequest = Message<'scistream.v1.MoveStreamsRequest'> & {
   /**
    * The gateway to leave.
    *
@@ -297,7 +294,8 @@ export type MoveStreamsRequest = Message<"scistream.v1.MoveStreamsRequest"> & {
  * Describes the message scistream.v1.MoveStreamsRequest.
  * Use `create(MoveStreamsRequestSchema)` to create a new message.
  */
-export const MoveStreamsRequestSchema: GenMessage<MoveStreamsRequest> = /*@__PURE__*/
+export const MoveStreamsRequestSchema: GenMessage<MoveStreamsRequest> =
+  /*@__PURE__*/
   messageDesc(file_scistream_v1_streams, 10);
 
 /**
@@ -305,7 +303,7 @@ export const MoveStreamsRequestSchema: GenMessage<MoveStreamsRequest> = /*@__PUR
  *
  * @generated from message scistream.v1.StreamMove
  */
-export type StreamMove = Message<"scistream.v1.StreamMove"> & {
+export type StreamMove = Message<'scistream.v1.StreamMove'> & {
   /**
    * @generated from field: string uid = 1;
    */
@@ -354,15 +352,14 @@ export type StreamMove = Message<"scistream.v1.StreamMove"> & {
  * Describes the message scistream.v1.StreamMove.
  * Use `create(StreamMoveSchema)` to create a new message.
  */
-export const StreamMoveSchema: GenMessage<StreamMove> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 11);
+export const StreamMoveSchema: GenMessage<StreamMove> = /*@__PURE__*/ messageDesc(file_scistream_v1_streams, 11);
 
 /**
  * What is known of a gateway; where it is down, what it last told. A data server leaves out everything from `up` on.
  *
  * @generated from message scistream.v1.Gateway
  */
-export type Gateway = Message<"scistream.v1.Gateway"> & {
+export type Gateway = Message<'scistream.v1.Gateway'> & {
   /**
    * @generated from field: string name = 1;
    */
@@ -457,15 +454,14 @@ export type Gateway = Message<"scistream.v1.Gateway"> & {
  * Describes the message scistream.v1.Gateway.
  * Use `create(GatewaySchema)` to create a new message.
  */
-export const GatewaySchema: GenMessage<Gateway> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 12);
+export const GatewaySchema: GenMessage<Gateway> = /*@__PURE__*/ messageDesc(file_scistream_v1_streams, 12);
 
 /**
  * One side of a stream.
  *
  * @generated from message scistream.v1.Stream
  */
-export type Stream = Message<"scistream.v1.Stream"> & {
+export type Stream = Message<'scistream.v1.Stream'> & {
   /**
    * @generated from field: string uid = 1;
    */
@@ -550,11 +546,6 @@ export type Stream = Message<"scistream.v1.Stream"> & {
   rateEnforced: boolean;
 
   /**
-   * @generated from field: int32 legacy_rate = 16;
-   */
-  legacyRate: number;
-
-  /**
    * ISO 8601 UTC.
    *
    * @generated from field: string created_at = 17;
@@ -618,15 +609,14 @@ export type Stream = Message<"scistream.v1.Stream"> & {
  * Describes the message scistream.v1.Stream.
  * Use `create(StreamSchema)` to create a new message.
  */
-export const StreamSchema: GenMessage<Stream> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 13);
+export const StreamSchema: GenMessage<Stream> = /*@__PURE__*/ messageDesc(file_scistream_v1_streams, 13);
 
 /**
  * Credentials of one side of one stream: mutual TLS 1.3 between the two gateways.
  *
  * @generated from message scistream.v1.StreamTls
  */
-export type StreamTls = Message<"scistream.v1.StreamTls"> & {
+export type StreamTls = Message<'scistream.v1.StreamTls'> & {
   /**
    * PEM.
    *
@@ -660,13 +650,12 @@ export type StreamTls = Message<"scistream.v1.StreamTls"> & {
  * Describes the message scistream.v1.StreamTls.
  * Use `create(StreamTlsSchema)` to create a new message.
  */
-export const StreamTlsSchema: GenMessage<StreamTls> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 14);
+export const StreamTlsSchema: GenMessage<StreamTls> = /*@__PURE__*/ messageDesc(file_scistream_v1_streams, 14);
 
 /**
  * @generated from message scistream.v1.ListenerStatistics
  */
-export type ListenerStatistics = Message<"scistream.v1.ListenerStatistics"> & {
+export type ListenerStatistics = Message<'scistream.v1.ListenerStatistics'> & {
   /**
    * @generated from field: uint64 connections = 1;
    */
@@ -704,7 +693,8 @@ export type ListenerStatistics = Message<"scistream.v1.ListenerStatistics"> & {
  * Describes the message scistream.v1.ListenerStatistics.
  * Use `create(ListenerStatisticsSchema)` to create a new message.
  */
-export const ListenerStatisticsSchema: GenMessage<ListenerStatistics> = /*@__PURE__*/
+export const ListenerStatisticsSchema: GenMessage<ListenerStatistics> =
+  /*@__PURE__*/
   messageDesc(file_scistream_v1_streams, 15);
 
 /**
@@ -712,7 +702,7 @@ export const ListenerStatisticsSchema: GenMessage<ListenerStatistics> = /*@__PUR
  *
  * @generated from message scistream.v1.ErrorInfo
  */
-export type ErrorInfo = Message<"scistream.v1.ErrorInfo"> & {
+export type ErrorInfo = Message<'scistream.v1.ErrorInfo'> & {
   /**
    * Stable code, also in the trailing metadata key scistream-code.
    *
@@ -735,13 +725,12 @@ export type ErrorInfo = Message<"scistream.v1.ErrorInfo"> & {
  * Describes the message scistream.v1.ErrorInfo.
  * Use `create(ErrorInfoSchema)` to create a new message.
  */
-export const ErrorInfoSchema: GenMessage<ErrorInfo> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 16);
+export const ErrorInfoSchema: GenMessage<ErrorInfo> = /*@__PURE__*/ messageDesc(file_scistream_v1_streams, 16);
 
 /**
  * @generated from message scistream.v1.Probe
  */
-export type Probe = Message<"scistream.v1.Probe"> & {
+export type Probe = Message<'scistream.v1.Probe'> & {
   /**
    * @generated from field: string address = 1;
    */
@@ -764,13 +753,12 @@ export type Probe = Message<"scistream.v1.Probe"> & {
  * Describes the message scistream.v1.Probe.
  * Use `create(ProbeSchema)` to create a new message.
  */
-export const ProbeSchema: GenMessage<Probe> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 17);
+export const ProbeSchema: GenMessage<Probe> = /*@__PURE__*/ messageDesc(file_scistream_v1_streams, 17);
 
 /**
  * @generated from message scistream.v1.RunProbeRequest
  */
-export type RunProbeRequest = Message<"scistream.v1.RunProbeRequest"> & {
+export type RunProbeRequest = Message<'scistream.v1.RunProbeRequest'> & {
   /**
    * @generated from field: string uid = 1;
    */
@@ -791,13 +779,14 @@ export type RunProbeRequest = Message<"scistream.v1.RunProbeRequest"> & {
  * Describes the message scistream.v1.RunProbeRequest.
  * Use `create(RunProbeRequestSchema)` to create a new message.
  */
-export const RunProbeRequestSchema: GenMessage<RunProbeRequest> = /*@__PURE__*/
+export const RunProbeRequestSchema: GenMessage<RunProbeRequest> =
+  /*@__PURE__*/
   messageDesc(file_scistream_v1_streams, 18);
 
 /**
  * @generated from message scistream.v1.ProbeResult
  */
-export type ProbeResult = Message<"scistream.v1.ProbeResult"> & {
+export type ProbeResult = Message<'scistream.v1.ProbeResult'> & {
   /**
    * One message there and back.
    *
@@ -810,13 +799,12 @@ export type ProbeResult = Message<"scistream.v1.ProbeResult"> & {
  * Describes the message scistream.v1.ProbeResult.
  * Use `create(ProbeResultSchema)` to create a new message.
  */
-export const ProbeResultSchema: GenMessage<ProbeResult> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 19);
+export const ProbeResultSchema: GenMessage<ProbeResult> = /*@__PURE__*/ messageDesc(file_scistream_v1_streams, 19);
 
 /**
  * @generated from message scistream.v1.ConnectListenerRequest
  */
-export type ConnectListenerRequest = Message<"scistream.v1.ConnectListenerRequest"> & {
+export type ConnectListenerRequest = Message<'scistream.v1.ConnectListenerRequest'> & {
   /**
    * @generated from field: string uid = 1;
    */
@@ -834,13 +822,14 @@ export type ConnectListenerRequest = Message<"scistream.v1.ConnectListenerReques
  * Describes the message scistream.v1.ConnectListenerRequest.
  * Use `create(ConnectListenerRequestSchema)` to create a new message.
  */
-export const ConnectListenerRequestSchema: GenMessage<ConnectListenerRequest> = /*@__PURE__*/
+export const ConnectListenerRequestSchema: GenMessage<ConnectListenerRequest> =
+  /*@__PURE__*/
   messageDesc(file_scistream_v1_streams, 20);
 
 /**
  * @generated from message scistream.v1.ConnectResults
  */
-export type ConnectResults = Message<"scistream.v1.ConnectResults"> & {
+export type ConnectResults = Message<'scistream.v1.ConnectResults'> & {
   /**
    * @generated from field: repeated scistream.v1.ConnectResult results = 1;
    */
@@ -851,13 +840,14 @@ export type ConnectResults = Message<"scistream.v1.ConnectResults"> & {
  * Describes the message scistream.v1.ConnectResults.
  * Use `create(ConnectResultsSchema)` to create a new message.
  */
-export const ConnectResultsSchema: GenMessage<ConnectResults> = /*@__PURE__*/
+export const ConnectResultsSchema: GenMessage<ConnectResults> =
+  /*@__PURE__*/
   messageDesc(file_scistream_v1_streams, 21);
 
 /**
  * @generated from message scistream.v1.ConnectResult
  */
-export type ConnectResult = Message<"scistream.v1.ConnectResult"> & {
+export type ConnectResult = Message<'scistream.v1.ConnectResult'> & {
   /**
    * @generated from field: string address = 1;
    */
@@ -887,8 +877,7 @@ export type ConnectResult = Message<"scistream.v1.ConnectResult"> & {
  * Describes the message scistream.v1.ConnectResult.
  * Use `create(ConnectResultSchema)` to create a new message.
  */
-export const ConnectResultSchema: GenMessage<ConnectResult> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 22);
+export const ConnectResultSchema: GenMessage<ConnectResult> = /*@__PURE__*/ messageDesc(file_scistream_v1_streams, 22);
 
 /**
  * Every call needs the same authorization as scistream.Control; a caller sees its own streams, an admin all.
@@ -902,50 +891,50 @@ export const Streams: GenService<{
    * @generated from rpc scistream.v1.Streams.DescribeServer
    */
   describeServer: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof DescribeServerRequestSchema;
     output: typeof ServerDescriptionSchema;
-  },
+  };
   /**
    * One stream with live counters.
    *
    * @generated from rpc scistream.v1.Streams.Get
    */
   get: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof StreamRefSchema;
     output: typeof StreamSchema;
-  },
+  };
   /**
    * All streams of the caller, oldest first, with live counters.
    *
    * @generated from rpc scistream.v1.Streams.List
    */
   list: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof ListRequestSchema;
     output: typeof StreamListSchema;
-  },
+  };
   /**
    * The stream now and after every change of state, until it is released or has failed.
    *
    * @generated from rpc scistream.v1.Streams.Watch
    */
   watch: {
-    methodKind: "server_streaming";
+    methodKind: 'server_streaming';
     input: typeof StreamRefSchema;
     output: typeof StreamSchema;
-  },
+  };
   /**
    * What happened to a stream, oldest first.
    *
    * @generated from rpc scistream.v1.Streams.Events
    */
   events: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof StreamRefSchema;
     output: typeof EventListSchema;
-  },
+  };
   /**
    * Opens a port beside the stream's listeners that answers one probe and nothing else, so that the way between two
    * gateways can be proven without a connection arriving at the producer.
@@ -953,50 +942,50 @@ export const Streams: GenService<{
    * @generated from rpc scistream.v1.Streams.OpenProbe
    */
   openProbe: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof StreamRefSchema;
     output: typeof ProbeSchema;
-  },
+  };
   /**
    * Connects from this stream's gateway to a probe of the other gateway.
    *
    * @generated from rpc scistream.v1.Streams.RunProbe
    */
   runProbe: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof RunProbeRequestSchema;
     output: typeof ProbeResultSchema;
-  },
+  };
   /**
    * Connects from this stream's gateway to every target and closes again: an application behind it sees a connection.
    *
    * @generated from rpc scistream.v1.Streams.ConnectTargets
    */
   connectTargets: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof StreamRefSchema;
     output: typeof ConnectResultsSchema;
-  },
+  };
   /**
    * Connects to the stream's first listener and holds the connection for a while: it travels all the way to the producer.
    *
    * @generated from rpc scistream.v1.Streams.ConnectListener
    */
   connectListener: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof ConnectListenerRequestSchema;
     output: typeof ConnectResultsSchema;
-  },
+  };
   /**
    * Lets a gateway take no new streams, or take them again. For admins; may be repeated.
    *
    * @generated from rpc scistream.v1.Streams.DrainGateway
    */
   drainGateway: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof DrainGatewayRequestSchema;
     output: typeof GatewaySchema;
-  },
+  };
   /**
    * Drains a gateway and moves its movable streams to others: one answer for each of its streams, also for those that stay.
    * For admins; may be repeated.
@@ -1004,20 +993,18 @@ export const Streams: GenService<{
    * @generated from rpc scistream.v1.Streams.MoveStreams
    */
   moveStreams: {
-    methodKind: "server_streaming";
+    methodKind: 'server_streaming';
     input: typeof MoveStreamsRequestSchema;
     output: typeof StreamMoveSchema;
-  },
+  };
   /**
    * Who the server takes the caller for.
    *
    * @generated from rpc scistream.v1.Streams.WhoAmI
    */
   whoAmI: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof WhoAmIRequestSchema;
     output: typeof CallerSchema;
-  },
-}> = /*@__PURE__*/
-  serviceDesc(file_scistream_v1_streams, 0);
-
+  };
+}> = /*@__PURE__*/ serviceDesc(file_scistream_v1_streams, 0);
