@@ -15,8 +15,12 @@ const CHECKED: readonly RegExp[] = [
   /^examples\/.*\.(?:md|conf|service)$/,
   /^templates\//,
   /^cli\//,
-  /^core\/src\/contracts\/errors\.ts$/,
   /^test\/(?:command-)?reference\.js$/,
+  /^core\/proto\//,
+  /^core\/(?:src|test)\/(?:client|serving)\//,
+  /^core\/src\/wire\//,
+  /^core\/src\/(?:index\.ts|contracts\/(?!gateway|stream)|proxy\/|relay\/)/,
+  /^core\/test\/(?:contracts|proxy|relay|testing)\//,
 ];
 
 /**
@@ -28,7 +32,7 @@ const NOT_CHECKED: readonly RegExp[] = [
   /^docs\/reference\/faults\.md$/,
   /^docs\/style\.md$/,
   /^test\/language(?:-words|\.test)\.ts$/,
-  /^core\/src\/gen\//,
+  /^core\/src\/wire\/gen\//,
 ];
 
 const TEXT = /\.(?:md|ts|js|proto|njk|conf|cfg|service|yaml|yml|py|sh)$/;

@@ -1,16 +1,6 @@
-import {
-  parseAddress,
-  parseDuration,
-  parseRate,
-  SciStreamError,
-  type Action,
-  type Identity,
-  type Role,
-  type StreamRecord,
-  type StreamSpec,
-} from '@scistream/core';
+import { parseAddress, parseDuration, parseRate, SciStreamError, type Identity, type Role } from '@scistream/core';
 import type { S2csConfig } from '@scistream/core/config';
-import { parseSources } from '@scistream/core/server';
+import { parseSources, type Action, type StreamRecord, type StreamSpec } from '@scistream/core/server';
 
 /** The action to check, as given by the flags of `policy check`. */
 export interface Question {

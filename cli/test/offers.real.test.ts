@@ -1,3 +1,4 @@
+// suite: full
 /** How `proxies`, `runtimes` and `doctor` report missing and broken parts. */
 import { once } from 'node:events';
 import { chmod, mkdir, rename, writeFile } from 'node:fs/promises';

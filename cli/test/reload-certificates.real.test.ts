@@ -1,3 +1,4 @@
+// suite: full
 /** SIGHUP with client certificates: a new CA and revoked certificates. Streams are not affected. */
 import { randomUUID } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';

@@ -1,3 +1,4 @@
+// suite: full
 /** SIGHUP to running daemons: a reload applies all changes or none, without disturbing callers and streams. */
 import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';

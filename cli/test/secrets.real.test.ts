@@ -1,3 +1,4 @@
+// suite: full
 /** Searches for the keys of an encrypted stream everywhere except in the files of the proxies. */
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';

@@ -1,3 +1,4 @@
+// suite: full
 /** Commands that read the stored state of a stopped daemon. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

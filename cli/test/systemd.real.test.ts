@@ -1,4 +1,5 @@
 // needs: systemd-notify
+// suite: full
 /** Notifications to the service manager, received by a stand-in that listens on NOTIFY_SOCKET. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,4 +1,5 @@
 // needs: docker, root, haproxy, nginx
+// suite: full
 /** Two streams of one proxy on one gateway: operations on the second do not affect the first. */
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';

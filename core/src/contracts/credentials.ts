@@ -2,14 +2,14 @@ import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto';
 import { quote, SciStreamError } from './errors.js';
 import type { StreamTls } from './stream.js';
 
-/** Longest PEM text, characters. */
+/** Maximum length of a PEM text, characters. */
 const MAX_PEM = 8192;
 const SUGGESTIONS = ['Create the credentials with scistream stream up, and check the clock of that machine.'];
 
 /**
- * Parses the credentials of one side as a client sent them. What comes back is written anew from what was understood, so
- * that a file of a proxy holds nothing else.
- * @throws SCI_CREDENTIALS_INVALID when a part is damaged or too long, they do not belong together, or it is not their time
+ * Parses the credentials of one side as a client sent them. The result is serialized from the parsed objects, so that
+ * the files of a proxy contain nothing else that the client sent.
+ * @throws SCI_CREDENTIALS_INVALID if a part is damaged or too long, the parts do not match, or they are not valid now
  */
 export function parseCredentials({ certificate, key, ca, peer }: StreamTls, now: Date = new Date()): StreamTls {
   const own = parseCertificate('certificate', certificate);
@@ -27,14 +27,14 @@ export function parseCredentials({ certificate, key, ca, peer }: StreamTls, now:
   };
 }
 
-/** One block and nothing around it. */
+/** Requires exactly one PEM block and no other text. */
 function mustBePem(field: string, text: string, label: string): void {
   if (text.length > MAX_PEM) throw invalid(`${field} is longer than ${MAX_PEM} characters`);
   const block = new RegExp(`^-----BEGIN ${label}-----\\r?\\n(?:[A-Za-z0-9+/=]+\\r?\\n)+-----END ${label}-----\\s*$`);
   if (!block.test(text)) throw invalid(`${field} is not one PEM block ${label}`);
 }
 
-/** Errors have no cause: nothing of what was read may get into a log. */
+/** Its errors have no cause, so that no part of the input reaches a log. */
 function parseCertificate(field: string, text: string): X509Certificate {
   mustBePem(field, text, 'CERTIFICATE');
   try {
@@ -55,10 +55,10 @@ function parseKey(text: string): KeyObject {
 
 function mustBeValid({ validFrom, validTo }: X509Certificate, now: Date): void {
   if (Date.parse(validFrom) <= now.getTime() && now.getTime() < Date.parse(validTo)) return;
-  throw invalid(`valid from ${validFrom} to ${validTo}, but it is ${now.toISOString()} here`);
+  throw invalid(`valid from ${validFrom} to ${validTo}, but the time of this machine is ${now.toISOString()}`);
 }
 
-/** @throws SCI_CREDENTIALS_INVALID unless it is a DNS name (RFC 1123 section 2.1) */
+/** @throws SCI_CREDENTIALS_INVALID unless the text is a DNS name (RFC 1123 §2.1) */
 function parsePeer(text: string): string {
   const label = '[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?';
   if (text.length <= 253 && new RegExp(`^(?:${label}\\.)*(?!\\d+$)${label}$`).test(text)) return text;

@@ -133,9 +133,9 @@ export const ERROR_CODES = {
 /** A code of the table. */
 export type ErrorCode = keyof typeof ERROR_CODES;
 
-/** Details of an error besides its code and message. */
+/** Optional parts of an error. */
 export interface ErrorDetails {
-  /** Suggested actions, each an imperative sentence or an exact command. */
+  /** Actions, each with an exact command or configuration key. */
   readonly suggestions?: readonly string[];
   /** The error that caused this one. */
   readonly cause?: unknown;
@@ -143,60 +143,68 @@ export interface ErrorDetails {
 
 const brand = Symbol.for('scistream.error');
 
-/** The section of the reference that describes a code. */
+/** Path of the section in the reference that describes a code. */
 export const errorReference = (code: ErrorCode): string => `docs/reference/errors.md#${code.toLowerCase()}`;
 
 /**
- * The type of every error that a public function of SciStream throws. Test for it with {@link SciStreamError.is} instead
- * of `instanceof`, because a plugin may bring its own copy of the package.
+ * The error of all public functions of SciStream. Test for it with {@link SciStreamError.is}, not with `instanceof`: a
+ * plugin may load its own copy of this package.
  */
 export class SciStreamError extends Error {
   readonly code: ErrorCode;
+  /** Actions, each with an exact command or configuration key. */
   readonly suggestions: readonly string[];
-  /** Reference section of the code. */
+  /** Path of the section in the reference that describes the code. */
   readonly ref: string;
-  /** Exit code for oclif. */
+  /** Exit code, in the form that oclif reads. */
   readonly oclif: { readonly exit: number };
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
-    super(harmless(message), details.cause === undefined ? undefined : { cause: details.cause });
+    super(printable(message), details.cause === undefined ? undefined : { cause: details.cause });
     this.name = new.target.name;
     this.code = code;
-    this.suggestions = (details.suggestions ?? []).map(harmless);
+    this.suggestions = (details.suggestions ?? []).map(printable);
     this.ref = errorReference(code);
     this.oclif = { exit: ERROR_CODES[code].exit };
     Object.defineProperty(this, brand, { value: true });
   }
 
-  /** Whether a value is a SciStreamError, also of another copy of the package. */
+  /** Returns true for an error of this class, from this or another copy of the package. */
   static is(error: unknown): error is SciStreamError {
     return typeof error === 'object' && error !== null && (error as Record<symbol, unknown>)[brand] === true;
   }
 
-  /** The form of errors in `--json` output and in stored records. */
+  /** The form of an error in the output of `--json` and in stored records. */
   toJSON(): { code: ErrorCode; message: string; suggestions: readonly string[]; ref: string } {
     return { code: this.code, message: this.message, suggestions: this.suggestions, ref: this.ref };
   }
 }
 
-/** An error of a data server (S2DS). */
+/** An error of a data server, a proxy or a runtime. */
 export class S2DSException extends SciStreamError {}
 
 /**
- * Converts a thrown value to a {@link SciStreamError}. Other errors become SCI_BUG with the original as the cause. Only
- * for the outermost callers (RPC handlers, commands).
+ * Converts any thrown value into a {@link SciStreamError}. Other values become SCI_BUG with the original as the cause.
+ * Only for the outermost callers: RPC handlers and commands.
  */
 export function toSciStreamError(error: unknown): SciStreamError {
   if (SciStreamError.is(error)) return error;
   return new SciStreamError('SCI_BUG', `Unexpected error: ${messageOf(error)}`, {
     cause: error,
-    suggestions: ['Report this bug with the log of the command or daemon.'],
+    suggestions: ['Report this defect with the log of the command or daemon.'],
   });
 }
 
-/** The message of a thrown value. */
+/** Returns the message of any thrown value. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+/** The text of the innermost cause: libraries wrap the error of the network or the disk in one of their own. */
+export function reasonOf(error: unknown): string {
+  let innermost = error;
+  while (innermost instanceof Error && innermost.cause instanceof Error) innermost = innermost.cause;
+  return messageOf(innermost);
 }
 
 /** The `code` of a Node.js system error such as ENOENT, if it has one. */
@@ -205,17 +213,23 @@ export function systemCode(error: unknown): string | undefined {
   return typeof error.code === 'string' ? error.code : undefined;
 }
 
-/** Shortens and escapes an untrusted value for use in a message. */
+/** Quotes an untrusted value for a message: at most 80 characters, without control characters. */
 export function quote(value: unknown): string {
   // JSON does not escape C1 controls and bidirectional marks, which can control a terminal.
-  const text = harmless(json(value));
+  const text = printable(json(value));
   return text.length > 80 ? `${text.slice(0, 77)}…"` : text;
 }
 
-/** Escapes control characters that could affect a terminal or a log line; keeps line breaks. */
-function harmless(text: string): string {
+/**
+ * Escapes control and format characters, which could control a terminal or forge a line of a log; keeps line breaks.
+ * Every {@link SciStreamError} applies it to its message and suggestions.
+ */
+export function printable(text: string): string {
   return text.replace(/(?!\n)[\p{Cc}\p{Cf}\u2028\u2029]/gu, (one) => `\\u{${one.codePointAt(0)?.toString(16)}}`);
 }
+
+/** {@link printable} on one line, for names and other short fields. */
+export const printableLine = (text: string): string => printable(text.replaceAll('\n', ' '));
 
 /** The value as JSON, or its JavaScript type if JSON cannot represent it (bigint, cycle). */
 function json(value: unknown): string {

@@ -3,14 +3,18 @@ import { S2DSException } from '../contracts/errors.js';
 import type { S2DSCapabilities } from '../contracts/s2ds.js';
 import type { StreamTls } from '../contracts/stream.js';
 
-/** What a stream needs of a proxy. */
+/** The part of a request that depends on the features of a proxy. */
 interface Needs {
   readonly transport: Transport;
   readonly tls?: StreamTls | undefined;
   readonly sources?: readonly string[];
 }
 
-/** @param proxy Its name. @throws SCI_PROXY_UNSUPPORTED when the proxy cannot carry such a stream */
+/**
+ * Checks a stream against the capabilities of a proxy.
+ * @param proxy Name of the proxy, for the message.
+ * @throws SCI_PROXY_UNSUPPORTED with the missing feature
+ */
 export function mustSupport(proxy: string, supports: S2DSCapabilities, { transport, tls, sources }: Needs): void {
   const unsupported = (what: string, suggestion: string): S2DSException =>
     new S2DSException('SCI_PROXY_UNSUPPORTED', `Proxy ${proxy} ${what}.`, { suggestions: [suggestion] });

@@ -16,7 +16,7 @@ export interface KeyPair {
   readonly key: string;
 }
 
-/** Reads a certificate and its key and makes sure that TLS takes them. @throws SCI_CONFIG_INVALID naming the file */
+/** Reads a certificate and its key, and checks that TLS accepts them. @throws SCI_CONFIG_INVALID naming the file */
 export async function readKeyPair(files: { readonly cert: string; readonly key: string }): Promise<KeyPair> {
   const read = (key: 'cert' | 'key'): Promise<string> =>
     readFile(files[key], 'utf8').catch((error: unknown) => {
@@ -32,7 +32,7 @@ export async function readKeyPair(files: { readonly cert: string; readonly key: 
   }
   if (!belongsTogether(pair)) {
     throw new SciStreamError('SCI_CONFIG_INVALID', `tls.key: ${files.key} is not the key of ${files.cert}.`, {
-      suggestions: ['Give the unencrypted PEM key of the certificate.'],
+      suggestions: ['Use the unencrypted PEM key of this certificate.'],
     });
   }
   try {
@@ -40,7 +40,7 @@ export async function readKeyPair(files: { readonly cert: string; readonly key: 
   } catch (error) {
     throw new SciStreamError('SCI_CONFIG_INVALID', `tls.cert: ${files.cert} is not usable: ${messageOf(error)}.`, {
       cause: error,
-      suggestions: ['Remove the key tls to use a self-signed certificate; its fingerprint is printed at startup.'],
+      suggestions: ['Remove tls to use a self-signed certificate, whose fingerprint is printed at the start.'],
     });
   }
   return pair;
@@ -55,8 +55,9 @@ function belongsTogether({ cert, key }: KeyPair): boolean {
 }
 
 /**
- * The certificate of a server for which none was configured: made once, kept in `directory` (key 0600), valid for ten
- * years, for all addresses and names of this machine. Clients trust it by fingerprint or by its file.
+ * Returns the certificate of a server without a configured one. It is created once and stored in `directory` (key
+ * 0600). It is valid for ten years, and for all addresses and names of this host. Clients trust its fingerprint or its
+ * file.
  */
 export async function selfSigned(directory: string, host: string): Promise<KeyPair> {
   const files = { cert: join(directory, 'server.crt'), key: join(directory, 'server.key') };
@@ -67,7 +68,7 @@ export async function selfSigned(directory: string, host: string): Promise<KeyPa
     if (systemCode(error) !== 'ENOENT') {
       throw new SciStreamError('SCI_CONFIG_INVALID', `${files.cert} is not usable: ${messageOf(error)}.`, {
         cause: error,
-        suggestions: [`Remove ${directory} to create a new certificate; its fingerprint changes.`],
+        suggestions: [`Remove ${directory} to create a new certificate, which has another fingerprint.`],
       });
     }
   }
@@ -79,7 +80,7 @@ export async function selfSigned(directory: string, host: string): Promise<KeyPa
   return made;
 }
 
-/** Authority and server at once, because clients of the existing kind trust it as a root. */
+/** The certificate is a CA and a server certificate, because existing clients trust it as a root. */
 function make(host: string): KeyPair {
   const keys = newKeys();
   const cert = certify({

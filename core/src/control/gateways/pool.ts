@@ -198,7 +198,7 @@ export class GatewayPool {
     if (this.#drained.has(name)) return `${name} is drained`;
     // A stream that asks for no bandwidth fits in, however full it is.
     if (bitsPerSecond <= 0 || bitsPerSecond <= free) return undefined;
-    return `${name} has ${formatRate(Math.max(0, free))} of ${formatRate(capacity ?? 0)} available`;
+    return `${name} has ${formatRate(Math.max(0, free))} of ${formatRate(capacity ?? 0)} free`;
   }
 
   #noRoom(rooms: readonly Room[], wish: GatewayWish): SciStreamError {
