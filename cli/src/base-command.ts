@@ -3,42 +3,43 @@ import type { ConfigKind, LoadedConfig } from '@scistream/core/config';
 import { printJson, reportError } from './output.js';
 import { createProgress, type Progress } from './progress.js';
 
-/** What `this.parse` returns in `flags`, as far as the base command is concerned. */
+/** The part of the parsed flags that the base command uses. */
 export interface CommonFlags {
   readonly config?: string | undefined;
   readonly [flag: string]: unknown;
 }
 
 /**
- * Base of every command: the four common flags, configuration on demand, output and errors as experience.md says. A
- * command returns its result from `run` (printed with `--json`) and prints the human form with `this.log`, which is
- * silent with `--json`. Everything heavy is imported inside `run`, so that help and version are there at once.
+ * Base class of every command: the common flags, configuration loading, output and error reporting. A command returns
+ * its result from `run` (printed with `--json`) and prints the human form with `this.log`, which is silent with
+ * `--json`. Heavy modules are imported inside `run`, so that `--help` and `--version` start fast.
  */
 export abstract class BaseCommand extends Command {
   static override enableJsonFlag = true;
 
   static override baseFlags = {
     config: Flags.string({
-      summary: 'configuration file to use, and no other',
+      summary: 'use this configuration file instead of searching for one',
       helpValue: 'F',
       env: 'SCISTREAM_CONFIG',
       helpGroup: 'GLOBAL',
     }),
-    quiet: Flags.boolean({ summary: 'no progress, hints and warnings', helpGroup: 'GLOBAL' }),
-    verbose: Flags.boolean({ summary: 'say more; stack traces of errors', helpGroup: 'GLOBAL' }),
+    json: Flags.boolean({ summary: 'print the result as JSON', helpGroup: 'GLOBAL' }),
+    quiet: Flags.boolean({ summary: 'hide progress, hints and warnings', helpGroup: 'GLOBAL' }),
+    verbose: Flags.boolean({ summary: 'print debug messages and stack traces', helpGroup: 'GLOBAL' }),
   };
 
   #progress: Progress | undefined;
 
-  /** Progress on stderr, silent with `--quiet` and where stderr is no terminal. */
+  /** Progress on stderr; silent with `--quiet` and when stderr is not a terminal. */
   protected get progress(): Progress {
     return (this.#progress ??= createProgress(this.argv.includes('--quiet')));
   }
 
   /**
-   * Loads the configuration of a kind from `--config`, or from where it is found without.
-   * @param flags All flags of the command: those that stand for a key of the configuration override it.
-   * @throws what `loadConfig` of @scistream/core/config throws
+   * Loads the configuration of a kind from `--config`, or from the default locations.
+   * @param flags All flags of the command; a flag that names a configuration key overrides that key.
+   * @throws the errors of `loadConfig` of @scistream/core/config
    */
   protected async loadConfig<Kind extends ConfigKind>(kind: Kind, flags: CommonFlags): Promise<LoadedConfig<Kind>> {
     const { loadConfig } = await import('@scistream/core/config');

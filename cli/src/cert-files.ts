@@ -10,47 +10,51 @@ export interface PairFiles {
   readonly key: string;
 }
 
-/** The files of a certificate called so: `x.crt` and `x.key`. */
+/** The files of the certificate `base`: `base.crt` and `base.key`. */
 export const pairFiles = (base: string): PairFiles => ({ certificate: `${base}.crt`, key: `${base}.key` });
 
-/** The files that belong to a certificate: the key has the same name and ends with `.key`. */
+/** A certificate file and its key file, which has the same name with the extension `.key`. */
 export const pairOf = (file: string): PairFiles => ({ certificate: file, key: file.replace(/\.[^./]*$/, '') + '.key' });
 
-/** @throws SCI_CERTIFICATE_INVALID */
+/** Reads a PEM file. @throws SCI_CERTIFICATE_INVALID */
 export async function readPem(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (cause) {
-    throw new SciStreamError('SCI_CERTIFICATE_INVALID', `${file} cannot be read (${systemCode(cause) ?? 'unknown'}).`, {
-      cause,
-    });
+    throw new SciStreamError(
+      'SCI_CERTIFICATE_INVALID',
+      `Cannot read ${file} (${systemCode(cause) ?? 'unknown error'}).`,
+      {
+        cause,
+      },
+    );
   }
 }
 
-/** @throws SCI_CERTIFICATE_INVALID */
+/** Reads a certificate and its key. @throws SCI_CERTIFICATE_INVALID */
 export async function readPair({ certificate, key }: PairFiles): Promise<Issued> {
   return { certificate: await readPem(certificate), key: await readPem(key) };
 }
 
-/** Whether there is a file, or directory, of this name. */
+/** Whether a file or directory of this name exists. */
 export const exists = (file: string): Promise<boolean> =>
   stat(file).then(
     () => true,
     () => false,
   );
 
-/** Writes a new certificate (0644) and its key (0600); a directory that has to be made is 0700. @throws SCI_USAGE */
+/** Writes a certificate (mode 0644) and its key (0600); creates missing directories with 0700. @throws SCI_USAGE */
 export async function writePair(files: PairFiles, { certificate, key }: Issued): Promise<void> {
   try {
     await mkdir(dirname(files.key), { recursive: true, mode: 0o700 });
     await replace(files.key, key, 0o600);
     await replace(files.certificate, certificate, 0o644);
   } catch (cause) {
-    throw new SciStreamError('SCI_USAGE', `${files.certificate} cannot be written: ${messageOf(cause)}.`, { cause });
+    throw new SciStreamError('SCI_USAGE', `Cannot write ${files.certificate}: ${messageOf(cause)}.`, { cause });
   }
 }
 
-/** Replaces a file as a whole; one that is there keeps its owner, or the daemon could not read it any more. */
+/** Replaces a file atomically. An existing file keeps its owner, so that the daemon can still read it. */
 async function replace(file: string, content: string, mode: number): Promise<void> {
   const old = await stat(file).catch(() => undefined);
   const temporary = `${file}.tmp`;
@@ -62,15 +66,15 @@ async function replace(file: string, content: string, mode: number): Promise<voi
   await rename(temporary, file);
 }
 
-/** A name for a server certificate, and why it is in it. */
+/** A name in a server certificate and the reason it is included. */
 export interface NamedHost {
   readonly name: AlternativeName;
   readonly why: 'given' | 'name of this machine' | 'address of this machine';
 }
 
 /**
- * The names a server certificate gets: those that were given and the name of this machine; without any given, also the
- * addresses of this machine that others can reach.
+ * The names for a server certificate: the given names and the host name of this machine. Without given names, also the
+ * addresses at which other machines can reach this one.
  * @throws SCI_USAGE
  */
 export function serverNames(given: readonly string[]): readonly NamedHost[] {
@@ -81,7 +85,7 @@ export function serverNames(given: readonly string[]): readonly NamedHost[] {
   try {
     hosts.push({ name: parseHostName(own), why: 'name of this machine' });
   } catch (error) {
-    // A machine may be called what no client can type.
+    // The host name may not be a valid DNS name.
     if (!SciStreamError.is(error)) throw error;
   }
   if (given.length === 0) {
@@ -92,9 +96,9 @@ export function serverNames(given: readonly string[]): readonly NamedHost[] {
   return hosts.filter(({ name }, i) => hosts.findIndex((other) => other.name.value === name.value) === i);
 }
 
-/** Names in one line, each with the reason where it is known. */
+/** The names in one line, each with its reason. */
 export const namesText = (names: readonly NamedHost[]): string =>
   names.map(({ name, why }) => `${name.value} (${why})`).join(', ');
 
-/** The day a certificate ends. */
+/** The date in ISO form, for the expiry of a certificate. */
 export const day = (date: Date): string => date.toISOString().slice(0, 10);

@@ -13,10 +13,10 @@ import {
 } from '@scistream/core/pki';
 import { day, exists, namesText, pairFiles, readPair, serverNames, writePair, type NamedHost } from './cert-files.js';
 
-/** What `cert init` was asked for. */
+/** The arguments of `cert init`. */
 export interface InitWish {
   readonly dir: string;
-  /** How the files of the server are called. */
+  /** Base name of the server's files. */
   readonly server: string;
   readonly names: readonly string[];
   readonly clients: readonly string[];
@@ -28,16 +28,16 @@ interface Made {
   readonly kind: 'ca' | 'server' | 'client';
   readonly certificate: string;
   readonly key: string;
-  /** Whether it was made now. */
+  /** Whether this run created it. */
   readonly made: boolean;
   readonly names: readonly string[];
   readonly validTo: Date;
   readonly fingerprint: string;
 }
 
-/** Makes what is not there yet. @returns what there is then, and that in words. @throws SCI_USAGE, SCI_CERTIFICATE_INVALID */
+/** Creates the missing certificates. @returns all certificates, as text and JSON. @throws SCI_USAGE, SCI_CERTIFICATE_INVALID */
 export async function initialise(wish: InitWish): Promise<{ readonly text: string; readonly result: object }> {
-  // First of all, so that a mistake in them leaves nothing behind.
+  // Parse the names first: a mistake in them must not leave files behind.
   const hosts = serverNames(wish.names);
   await mkdir(wish.dir, { recursive: true, mode: 0o700 });
   const signer = await authority(wish.dir);
@@ -52,7 +52,7 @@ export async function initialise(wish: InitWish): Promise<{ readonly text: strin
 async function authority(dir: string): Promise<{ readonly pair: Issued; readonly made: Made }> {
   const files = pairFiles(join(dir, 'ca'));
   const known = await exists(files.certificate);
-  // Two authorities of the same name would be taken for each other.
+  // Clients confuse two authorities of the same name.
   const name = `SciStream CA ${hostname().slice(0, 40)} ${randomBytes(3).toString('hex')}`;
   const pair = known ? await readPair(files) : makeAuthority(name);
   if (!known) await writePair(files, pair);
@@ -72,13 +72,13 @@ async function server(
     if (names.length === 0 || missing.length === 0) return made;
     throw new SciStreamError(
       'SCI_USAGE',
-      `${files.certificate} is there already and is not for ${missing.map(({ name }) => name.value).join(', ')}.`,
-      { suggestions: [`rm ${files.certificate} ${files.key}`, 'Or make another one beside it: --server NAME'] },
+      `${files.certificate} already exists and does not cover ${missing.map(({ name }) => name.value).join(', ')}.`,
+      { suggestions: [`rm ${files.certificate} ${files.key}`, 'Or create a second server certificate: --server NAME'] },
     );
   }
   const [name] = alternativeNames;
   if (!name) {
-    throw new SciStreamError('SCI_USAGE', 'The certificate of a server needs a name that clients use for it.', {
+    throw new SciStreamError('SCI_USAGE', 'A server certificate needs at least one DNS name or IP address.', {
       suggestions: ['scistream cert init s2cs.aps.example 203.0.113.10'],
     });
   }
@@ -109,19 +109,19 @@ function facts(kind: Made['kind'], files: ReturnType<typeof pairFiles>, pair: Is
 }
 
 function line({ kind, certificate, made, names, validTo }: Made, hosts: readonly NamedHost[]): string {
-  const until = `until ${day(validTo)}${made ? '' : ', kept as it was'}`;
+  const until = `valid until ${day(validTo)}${made ? '' : ', unchanged'}`;
   if (kind === 'ca') return `${certificate}  CA ${names.join('')}, ${until}`;
   if (kind === 'client') return `${certificate}  client ${names.join('')}, ${until}`;
   const reasons = made ? namesText(hosts) : names.join(', ');
-  return `${certificate}  server, for ${reasons}; ${until}`;
+  return `${certificate}  server for ${reasons}; ${until}`;
 }
 
 function advice(ca: Made, { certificate, key, names }: Made): readonly string[] {
   return [
     '',
-    `Clients accept the server under these names and no other: ${names.join(', ')}.`,
+    `Clients accept the server only under these names: ${names.join(', ')}.`,
     `On the server:  tls: { cert: ${certificate}, key: ${key} }`,
     `Users:          facilities.NAME.ca: a copy of ${ca.certificate}`,
-    `${ca.key} can make anybody a server or client: keep it where only you can read it, best on another machine.`,
+    `${ca.key} can sign certificates for any server or client. Keep it private, preferably on another machine.`,
   ];
 }

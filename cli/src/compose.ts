@@ -21,13 +21,13 @@ import {
 import { container as root } from 'tsyringe';
 import { installedPlugins } from './installed-plugins.js';
 
-/** Installed plugins with their manifests checked; a broken one carries its error. Runs none of their code. */
+/** The installed plugins with checked manifests; a broken plugin carries its error. Runs no plugin code. */
 export function loadedPlugins(config: Interfaces.Config): Promise<readonly FoundPlugin[]> {
   const taken = BUILT_INS.map(({ provider }) => provider);
   return findPlugins(installedPlugins(config), taken);
 }
 
-/** The control server of this process, with everything it needs; the one place where its parts are put together. */
+/** Composes the control server of this process: the composition root of `s2cs`. */
 export function composeControlServer(
   config: S2csConfig,
   logger: Logger,
@@ -45,7 +45,7 @@ export function composeS2ds(config: S2dsConfig, logger: Logger, plugins: readonl
   return container.resolve(GatewayDaemon);
 }
 
-/** The decisions of a control server with this configuration, for somebody who has nothing running. */
+/** The policy of a control server with this configuration, without running the server. */
 export function policyOf(config: S2csConfig, plugins: readonly FoundPlugin[]): Policy {
   const providers = createProviders(plugins, config);
   const placing: Placing = async ({ gateway, proxy, runtime }) => {
@@ -56,8 +56,8 @@ export function policyOf(config: S2csConfig, plugins: readonly FoundPlugin[]): P
 }
 
 /**
- * Checks what a schema cannot: that everything the configuration names is installed and accepts its options, and that
- * certificate and key can be used.
+ * Checks what a schema cannot: that all named plugins are installed and accept their options, and that the certificate
+ * and key are usable.
  * @throws SCI_PROXY_UNKNOWN, SCI_RUNTIME_UNKNOWN, SCI_PLUGIN_*, SCI_CONFIG_INVALID for certificate and key
  */
 export async function checkDaemonConfig(
@@ -70,7 +70,7 @@ export async function checkDaemonConfig(
     await providers.proxy(proxy);
     await providers.runtime(runtime);
   }
-  // Also those that are not the defaults: any stream may ask for them.
+  // Also non-default plugins: any stream may request them.
   for (const id of Object.keys(config.proxies)) mustBeId('proxies', id, await providers.proxy(id));
   for (const id of Object.keys(config.runtimes)) mustBeId('runtimes', id, await providers.runtime(id));
   if (config.tls) {
@@ -84,10 +84,10 @@ export async function checkDaemonConfig(
   await policyOf(config, plugins).load?.();
 }
 
-/** Names are found in any letter case, options only under the id itself. @throws SCI_CONFIG_INVALID */
+/** Names are looked up in any letter case, options only by the exact id. @throws SCI_CONFIG_INVALID */
 function mustBeId(key: string, name: string, { id }: { readonly id: string }): void {
   if (name === id) return;
-  throw new SciStreamError('SCI_CONFIG_INVALID', `${key}.${name} says nothing of any stream: the id is ${id}.`, {
-    suggestions: [`Write ${key}.${id}.`],
+  throw new SciStreamError('SCI_CONFIG_INVALID', `${key}.${name} has no effect: the id is ${id}.`, {
+    suggestions: [`Rename the key to ${key}.${id}.`],
   });
 }

@@ -3,14 +3,14 @@ import { pino, type LoggerOptions } from 'pino';
 
 const LEVELS = { debug: 20, info: 30, warn: 40, error: 50 } as const;
 
-/** The log of a daemon: JSON lines on stderr. */
+/** A daemon log: JSON lines on stderr. */
 export interface DaemonLog {
   readonly log: Logger;
-  /** Applies to everything that logs from now on. @param level Key `log` of the configuration; absent: `info`. */
+  /** Changes the level of all loggers. @param level Key `log` of the configuration; default `info`. */
   readonly setLevel: (level: keyof typeof LEVELS | undefined) => void;
 }
 
-/** With the flag `quiet` warnings, with `verbose` everything, whatever the configuration says. */
+/** Creates the log. `quiet` (warnings and errors) and `verbose` (everything) override the configured level. */
 export function createLog(flags: { readonly quiet: boolean; readonly verbose: boolean }): DaemonLog {
   let least: number = LEVELS.info;
   const setLevel: DaemonLog['setLevel'] = (level = 'info') => {
@@ -22,7 +22,7 @@ export function createLog(flags: { readonly quiet: boolean; readonly verbose: bo
       if (level >= least) method.apply(this, args);
     },
   };
-  // Filtered here and not by pino's own level, which a child copies when it is made.
+  // Filter here instead of using pino's level: a child logger copies the level when it is created.
   const log = pino({ level: 'debug', hooks }, pino.destination({ dest: 2, sync: true }));
   return { log, setLevel };
 }

@@ -2,35 +2,35 @@ import { closeSync, constants, openSync, readFileSync } from 'node:fs';
 import { SciStreamError, within, type Logger } from '@scistream/core';
 import { serviceManager, type ServiceManager } from './systemd.js';
 
-/** Whether the end of a daemon is the end of its streams. */
+/** Whether a daemon releases its streams when it stops. */
 export interface StopOptions {
   readonly release: boolean;
 }
 
-/** How a daemon is run. */
+/** Options of {@link runDaemon}. */
 export interface RunOptions extends StopOptions {
-  /** What SIGHUP asks for; called only while the daemon runs, and may be called often. Never rejects. */
+  /** Handles SIGHUP. Called only while the daemon runs, possibly often. Never rejects. */
   readonly reload: () => Promise<void>;
   readonly log: Logger;
 }
 
-/** Something that is started once and stopped once. */
+/** A program that starts once and stops once. */
 export interface Daemon<Started> {
   start(): Promise<Started>;
   stop(options: StopOptions): Promise<void>;
-  /** Rejects when the daemon could not do its work. Called between start and stop, again and again. */
+  /** Health check; rejects when the daemon cannot work. Called periodically between start and stop. */
   check(): Promise<void>;
 }
 
-/** How long stopping may take, ms. Something that hangs, such as the code of a plugin, must not keep the process. */
+/** Deadline for stopping, ms. Code that hangs, such as a plugin, must not keep the process alive. */
 const STOP_MS = 60_000;
 /** Bit of SIGHUP in the signal masks of proc(5). */
 const SIGHUP_BIT = 1n;
 
 /**
- * Runs a daemon until SIGINT, SIGTERM or the end of its terminal, then stops it. A second signal ends the process at
- * once. SIGHUP without the end of the terminal reloads. The service manager, if there is one, is told of all of it.
- * @param onStarted Called once with what `start` returned.
+ * Runs a daemon until SIGINT, SIGTERM or a terminal hangup, then stops it. A second signal ends the process immediately.
+ * SIGHUP without a terminal hangup reloads the configuration. Notifies the service manager, if there is one.
+ * @param onStarted Called once with the result of `start`.
  */
 export async function runDaemon<Started>(
   daemon: Daemon<Started>,
@@ -48,7 +48,7 @@ export async function runDaemon<Started>(
   const stopped = within(
     daemon.stop({ release }),
     STOP_MS,
-    () => new SciStreamError('SCI_DEADLINE', `Stopping took over ${STOP_MS} ms.`),
+    () => new SciStreamError('SCI_DEADLINE', `The daemon did not stop within ${STOP_MS / 1000} s.`),
   );
   await Promise.all([stopped, manager.stopping()]);
 }
@@ -59,13 +59,13 @@ async function reloading(manager: ServiceManager, reload: () => Promise<void>): 
   await manager.reloaded();
 }
 
-/** Whether the process was started under nohup(1), whose wish a handler would override. */
+/** Whether the process ignores SIGHUP, as under nohup(1). Installing a handler would override that. */
 function ignoresHangup(): boolean {
   const mask = /^SigIgn:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0';
   return (BigInt(`0x${mask}`) & SIGHUP_BIT) !== 0n;
 }
 
-/** Whether there is a terminal that would end the process with itself; tty(4) has none once it was hung up. */
+/** Whether the process has a controlling terminal; tty(4) fails to open after a hangup. */
 function hasTerminal(): boolean {
   try {
     closeSync(openSync('/dev/tty', constants.O_RDONLY | constants.O_NOCTTY | constants.O_NONBLOCK));
@@ -76,9 +76,9 @@ function hasTerminal(): boolean {
 }
 
 /**
- * Tells the two meanings of SIGHUP apart.
- * @param end Called when the terminal of the process has ended.
- * @returns What takes the handler of the other meaning, and calls it at once if it was missed.
+ * Distinguishes the two meanings of SIGHUP: terminal hangup and reload.
+ * @param end Called on a terminal hangup.
+ * @returns A function that sets the reload handler and calls it immediately if a signal arrived earlier.
  */
 function hangups(end: () => void): (handler: () => Promise<void>) => void {
   const ignored = ignoresHangup();

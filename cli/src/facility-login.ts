@@ -3,8 +3,8 @@ import type { S2ucConfig } from '@scistream/core/config';
 import { loginOf, resolveEndpoint, type ServerLogin, type Whoami } from '@scistream/core/client';
 
 /**
- * How the user logs in for a facility of the configuration.
- * @param name Default: the only facility that one can log in for.
+ * The login settings of a configured facility.
+ * @param name Default: the only facility that has the key `auth`.
  * @throws SCI_FACILITY_UNKNOWN, SCI_USAGE
  */
 export function facilityLogin({ facilities }: S2ucConfig, name: string | undefined): ServerLogin {
@@ -13,7 +13,9 @@ export function facilityLogin({ facilities }: S2ucConfig, name: string | undefin
   const chosen = name ?? (names.length === 1 ? names[0] : undefined);
   if (chosen === undefined) {
     const none = names.length === 0;
-    const which = none ? 'No facility of the configuration has the key auth.' : `Which facility: ${names.join(', ')}?`;
+    const which = none
+      ? 'No facility in the configuration has the key auth.'
+      : `Name one of the facilities: ${names.join(', ')}.`;
     throw new SciStreamError('SCI_USAGE', which, {
       suggestions: none ? [AUTH_KEY] : names.map((known) => `scistream login ${known}`),
     });
@@ -22,17 +24,17 @@ export function facilityLogin({ facilities }: S2ucConfig, name: string | undefin
   const login = facility && loginOf(resolveEndpoint(chosen, facilities));
   if (login) return login;
   throw facility
-    ? new SciStreamError('SCI_USAGE', `Facility ${chosen} has no key auth, so there is nothing to log in for.`, {
+    ? new SciStreamError('SCI_USAGE', `Facility ${chosen} has no key auth in the configuration.`, {
         suggestions: [AUTH_KEY],
       })
-    : new SciStreamError('SCI_FACILITY_UNKNOWN', `${quote(chosen)} is no facility of the configuration.`, {
-        suggestions: names.length > 0 ? [`Facilities to log in for: ${names.join(', ')}.`] : [AUTH_KEY],
+    : new SciStreamError('SCI_FACILITY_UNKNOWN', `The configuration has no facility ${quote(chosen)}.`, {
+        suggestions: names.length > 0 ? [`Use ${names.join(' or ')}.`] : [AUTH_KEY],
       });
 }
 
-const AUTH_KEY = 'facilities.<name>.auth: { use: oidc, issuer: https://…, client: … } in the configuration';
+const AUTH_KEY = 'Set facilities.<name>.auth: { use: oidc, issuer: https://…, client: … } in the configuration.';
 
-/** Whom a facility takes the user for, in one line. */
+/** The identity of the user at a facility, in one line. */
 export function whoamiText({ facility, subject, issuer, admin, groups, expiresAt }: Whoami): string {
   const parts = [
     `${facility}: ${subject} of ${issuer}`,

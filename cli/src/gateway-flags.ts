@@ -1,16 +1,16 @@
 import { Flags } from '@oclif/core';
 
-/** Flag of both daemons about their end. */
+/** Flag of both daemons. */
 export const releaseFlag = Flags.boolean({
-  summary: 'release every stream at the end; without it they go on, and the next start takes charge of them',
+  summary: 'release all streams on exit; default: streams keep running and the next start recovers them',
 });
 
-/** Flags of both daemons that override the keys of the gateway. */
+/** Flags of both daemons that override keys of the gateway configuration. */
 export const gatewayFlags = {
-  wan: Flags.string({ summary: 'address inbound (PROD) listeners bind', helpValue: 'IP' }),
-  lan: Flags.string({ summary: 'address outbound (CONS) listeners bind', helpValue: 'IP' }),
-  ports: Flags.string({ summary: 'ports for listeners', helpValue: 'first-last' }),
-  proxy: Flags.string({ summary: 'proxy of streams that ask for none; see `scistream proxies`' }),
-  runtime: Flags.string({ summary: 'where proxies run; see `scistream runtimes`' }),
-  state: Flags.string({ summary: 'directory of the daemon', helpValue: 'DIR' }),
+  wan: Flags.string({ summary: 'bind address of inbound listeners', helpValue: 'IP' }),
+  lan: Flags.string({ summary: 'bind address of outbound listeners', helpValue: 'IP' }),
+  ports: Flags.string({ summary: 'port range of listeners', helpValue: 'first-last' }),
+  proxy: Flags.string({ summary: 'default proxy; see `scistream proxies`' }),
+  runtime: Flags.string({ summary: 'default runtime; see `scistream runtimes`' }),
+  state: Flags.string({ summary: 'state directory of the daemon', helpValue: 'DIR' }),
 };

@@ -1,12 +1,12 @@
 import type { Interfaces } from '@oclif/core';
 import type { PluginSource } from '@scistream/core/server';
 
-/** A SciStream plugin as the host found it; `manifest` is what its package.json says, unchecked. */
+/** An installed SciStream plugin; `manifest` comes from its package.json, unchecked. */
 export interface InstalledPlugin extends PluginSource {
   readonly manifest: unknown;
 }
 
-/** The plugins that came with SciStream, were installed, or are linked. Runs none of their code. */
+/** The bundled, installed and linked plugins. Runs no plugin code. */
 export function installedPlugins(config: Interfaces.Config): readonly InstalledPlugin[] {
   return config.getPluginsList().flatMap(({ name, version, root, type, pjson }) => {
     const manifest: unknown = Reflect.get(pjson, 'scistream');

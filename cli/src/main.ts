@@ -4,16 +4,15 @@ import { quote, SciStreamError, systemCode } from '@scistream/core';
 import { reportError } from './output.js';
 
 /**
- * Runs one command line and ends the process with the exit code of experience.md when it failed. Called once, by the
- * programs in `bin`.
+ * Runs one command line; on an error, exits with the exit code of its area. Called once, by the programs in `bin`.
  * @param root `import.meta.url` of the program.
- * @param args What was typed, a leading command name included.
+ * @param args The command line, including the name of the command.
  */
 export async function main(root: string, args: readonly string[]): Promise<void> {
   const asked = args[1] === '--version' ? ['--version'] : [...args];
   const own = args.slice(0, args.includes('--') ? args.indexOf('--') : undefined);
   const reporting = { json: own.includes('--json'), verbose: own.includes('--verbose'), command: '' };
-  // `scistream … | head` is no defect. Said twice, because oclif would go on without a reader of stdout.
+  // `scistream … | head` is not an error. Handled in both places, because oclif ignores a closed stdout.
   process.stdout.on('error', exitUnread);
   process.on('uncaughtException', (error) => {
     exitUnread(error);
@@ -38,7 +37,7 @@ function isExit(error: unknown): error is { oclif: { exit: number } } {
   return typeof error === 'object' && error !== null && 'code' in error && error.code === 'EEXIT';
 }
 
-/** The error for a command there is not, with the one that was probably meant. */
+/** The error for an unknown command, with the closest known command as a suggestion. */
 async function unknownCommand(error: unknown): Promise<SciStreamError | undefined> {
   const typed = error instanceof Error ? /^command (.+) not found$/.exec(error.message)?.[1] : undefined;
   if (typed === undefined) return undefined;
@@ -48,12 +47,12 @@ async function unknownCommand(error: unknown): Promise<SciStreamError | undefine
   ]);
   const name = typed.replaceAll(':', ' ');
   const names = Object.keys(COMMANDS).map((id) => id.replaceAll(':', ' '));
-  // Where the topic is right only the rest is compared, or a word in it that means nothing would be near to `stream down`.
+  // After a known topic only the rest is compared; otherwise any mistyped word resembles another command of the topic.
   const topic = `${name.split(' ', 1)[0] ?? ''} `;
   const known = names.some((one) => one.startsWith(topic)) ? topic : '';
   const below = names.flatMap((one) => (one.startsWith(known) ? [one.slice(known.length)] : []));
   const meant = nearest(name.slice(known.length), below);
-  return new SciStreamError('SCI_USAGE', `There is no command ${quote(name)}.`, {
+  return new SciStreamError('SCI_USAGE', `Unknown command ${quote(name)}.`, {
     suggestions: [`scistream ${known}${meant ?? '--help'}`],
   });
 }

@@ -7,13 +7,13 @@ import type { S2csConfig, S2dsConfig } from '@scistream/core/config';
 import type { Offer, Providers } from '@scistream/core/server';
 import { table } from './output.js';
 
-/** How long a runtime may take to say that it is there, ms. */
+/** Deadline for the answer of a runtime, ms. */
 const PING_MS = 5_000;
 
-/** The parts of a daemon's configuration that proxies and runtimes get their options from. */
+/** The part of a daemon's configuration with the options of proxies and runtimes. */
 export type PluginConfig = Pick<S2csConfig | S2dsConfig, 'proxies' | 'runtimes' | 'plugins'>;
 
-/** Something that cannot be used here, and how to change that. */
+/** The reason why something is unusable here, and suggestions to fix it. */
 export interface Missing {
   readonly what: string;
   readonly how: readonly string[];
@@ -25,8 +25,8 @@ interface Listed extends Omit<Offer, 'kind' | 'error' | 'program'> {
 }
 
 /**
- * What of a kind there is, what of it can be used on this machine, and how to get the rest; as JSON and as a table.
- * A proxy is asked for its program, which runtimes with images do not need; a runtime is tried.
+ * The available proxies or runtimes, whether each is usable on this machine, and what is missing; as JSON and as a table.
+ * Checks the program of each proxy (not needed by runtimes with images) and pings each runtime.
  */
 export async function offers(
   config: Interfaces.Config,
@@ -46,13 +46,13 @@ export async function offers(
     }),
   );
   const rows = json.flatMap(({ id, source, summary, missing }) => [
-    [id, source, missing ? `not usable here: ${missing.what}` : summary],
+    [id, source, missing ? `unusable here: ${missing.what}` : summary],
     ...(missing?.how ?? []).map((how) => ['', '', `  try: ${how}`]),
   ]);
   return { json, text: table(['NAME', 'FROM', ''], rows) };
 }
 
-/** Whether a proxy accepts its options and has its program, which the option `executable` may name. */
+/** Checks the options of a proxy and its program, which the option `executable` may name. */
 async function tryProxy(providers: Providers, offer: Offer, options: PluginConfig): Promise<Missing | undefined> {
   try {
     await providers.proxy(offer.id);
@@ -61,11 +61,11 @@ async function tryProxy(providers: Providers, offer: Offer, options: PluginConfi
   }
   const missing = await missingProgram(offer, options);
   if (!missing) return undefined;
-  const what = `${missing.what} (runtimes with images bring their own)`;
-  return { what, how: [...missing.how, 'or use --runtime docker'] };
+  const what = `${missing.what} (not needed with a container runtime)`;
+  return { what, how: [...missing.how, 'Or use a container runtime: --runtime docker'] };
 }
 
-/** The program of a proxy, where it is not found as the process runtime would look for it. */
+/** The missing program of a proxy, searched as the process runtime does; undefined when it is installed. */
 export async function missingProgram(
   { id, program }: Pick<Offer, 'id' | 'program'>,
   { proxies }: Pick<PluginConfig, 'proxies'>,
@@ -86,8 +86,8 @@ const ping = async (providers: Providers, id: string): Promise<Missing | undefin
   );
 
 /**
- * Uses a runtime that answers, for as long as `use` takes.
- * @throws SCI_RUNTIME_UNREACHABLE, also when no answer comes for 5 s; SCI_PLUGIN_OPTIONS_INVALID, SCI_PLUGIN_*
+ * Pings a runtime, calls `use` with it, and closes it afterwards.
+ * @throws SCI_RUNTIME_UNREACHABLE, also without an answer within 5 s; SCI_PLUGIN_OPTIONS_INVALID, SCI_PLUGIN_*
  */
 export async function withRuntime<T>(
   providers: Providers,
@@ -100,8 +100,8 @@ export async function withRuntime<T>(
   try {
     const runtime = (await providers.runtime(id)).create(await host.context(id));
     const late = (): SciStreamError =>
-      new SciStreamError('SCI_RUNTIME_UNREACHABLE', `The runtime ${id} has not answered for ${PING_MS / 1000} s.`, {
-        suggestions: ['Look at the log of the engine or controller, or try again when it is less busy.'],
+      new SciStreamError('SCI_RUNTIME_UNREACHABLE', `Runtime ${id} did not answer within ${PING_MS / 1000} s.`, {
+        suggestions: ['Check the log of the container engine or controller, or retry later.'],
       });
     await within(runtime.ping(), PING_MS, late);
     return await use(runtime);

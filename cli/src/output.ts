@@ -3,27 +3,27 @@ import { styleText } from 'node:util';
 
 type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
 
-/** Whether colour and progress make sense on a stream: a terminal, and nobody asked for none (https://no-color.org). */
+/** Whether a stream is a terminal that shows colour and progress (https://no-color.org). */
 function isFancy(stream: NodeJS.WriteStream): boolean {
   return stream.isTTY && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
 }
 
-/** Colours text for a stream, or leaves it alone where colour does not belong. */
+/** Colours text for a stream, if the stream shows colour. */
 export function paint(style: Style, text: string, stream: NodeJS.WriteStream): string {
   return isFancy(stream) ? styleText(style, text) : text;
 }
 
-/** Prints one JSON document (or one of several lines) on stdout. */
+/** Prints a JSON document on stdout, on one line unless `pretty`. */
 export function printJson(document: unknown, pretty = true): void {
   process.stdout.write(`${JSON.stringify(document, undefined, pretty ? 2 : undefined)}\n`);
 }
 
-/** What turns up instead of an answer when a command line is wrong. */
+/** Converts an oclif usage error. */
 function usageError(message: string, command: string): SciStreamError {
   const text = message
     .replace(/\nSee more help with --help$/, '')
     .replace(/^The following errors? occurred:/, '')
-    // Says that --s2cs takes all that follows it, which `multipleNonGreedy` has changed.
+    // Remove a note about greedy flags, which is wrong with `multipleNonGreedy`.
     .replace(/\n\s*Note: --.* allows? multiple values.*/s, '')
     .replace(/\s*\n\s*/g, ' ')
     .trim();
@@ -35,18 +35,18 @@ function usageError(message: string, command: string): SciStreamError {
 interface Reporting {
   readonly json: boolean;
   readonly verbose: boolean;
-  /** Id of the command, for the usage suggestion. */
+  /** Words of the command, for the `--help` suggestion. */
   readonly command: string;
 }
 
 /**
- * Prints an error as experience.md "Output" says and sets the exit code of the process: one sentence with the code in
- * brackets and `Try:` lines on stderr, or one JSON document on stdout.
+ * Prints an error and sets the exit code of the process: on stderr one sentence with the code in brackets, then `Try:`
+ * lines; with `json` one JSON document on stdout.
  */
 export function reportError(thrown: unknown, { json, verbose, command }: Reporting): void {
   const error = isUsage(thrown) ? usageError(thrown.message, command) : toSciStreamError(thrown);
   process.exitCode = error.oclif.exit;
-  // One line, also where it ends a command that prints one document per line.
+  // One line, because some commands print one document per line.
   if (json) printJson({ error }, false);
   else process.stderr.write(describe(error));
   if (verbose) process.stderr.write(`${stacks(SciStreamError.is(thrown) ? error : thrown)}\n`);
@@ -63,14 +63,14 @@ function stacks(thrown: unknown): string {
   return thrown.cause === undefined ? own : `${own}\nCaused by: ${stacks(thrown.cause)}`;
 }
 
-/** Whether oclif refused the command line: its errors carry an exit code and, being expected, no other meaning. */
+/** Whether oclif rejected the command line; its errors carry an exit code. */
 function isUsage(error: unknown): error is Error {
   if (!(error instanceof Error) || SciStreamError.is(error)) return false;
   if (!('oclif' in error) || typeof error.oclif !== 'object' || error.oclif === null) return false;
   return 'exit' in error.oclif && typeof error.oclif.exit === 'number' && error.oclif.exit !== 0;
 }
 
-/** Text in columns, headings first; an empty last column leaves no trailing blanks. */
+/** Formats rows in columns below their headings, without trailing spaces. */
 export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = headings.map((heading, i) => Math.max(heading.length, ...rows.map((row) => row[i]?.length ?? 0)));
   const line = (row: readonly string[]): string =>

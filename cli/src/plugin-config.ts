@@ -3,8 +3,8 @@ import type { PluginConfig } from './offers.js';
 const NONE: PluginConfig = { proxies: {}, runtimes: {}, plugins: [] };
 
 /**
- * The options of proxies and runtimes in a daemon's configuration; none without a file, and in that of a user.
- * @throws what `loadConfig` of @scistream/core/config throws
+ * The options of proxies and runtimes in a daemon's configuration; empty without a file or for a user's file.
+ * @throws the errors of `loadConfig` of @scistream/core/config
  */
 export async function pluginConfig(file: string | undefined): Promise<PluginConfig> {
   if (file === undefined) return NONE;

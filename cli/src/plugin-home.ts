@@ -17,18 +17,18 @@ interface Output {
   readonly output: string;
 }
 
-/** The part of the data folder's package.json that matters here. */
+/** The fields used from the data folder's package.json. */
 interface HomePackage {
   readonly dependencies?: Readonly<Record<string, string>>;
   readonly oclif?: { readonly plugins?: readonly ({ readonly name: string } | string)[] };
 }
 
 /**
- * The folder in which npm keeps installed plugins (oclif's data folder, `SCISTREAM_DATA_DIR`). Plugins there share the
- * host's @scistream/core through a link, so that both sides speak of the same classes. One change at a time.
+ * The folder in which npm keeps installed plugins (oclif's data folder, `SCISTREAM_DATA_DIR`). Its plugins share the
+ * host's @scistream/core through a link, so that both use the same classes. Not safe for concurrent changes.
  */
 export class PluginHome {
-  /** @param directory Made when needed. */
+  /** @param directory Created when needed. */
   constructor(
     private readonly directory: string,
     /** Folder of the CLI's package.json. */
@@ -37,14 +37,14 @@ export class PluginHome {
 
   /**
    * Installs a plugin with npm.
-   * @param what A name of the registry, perhaps with `@version`; a folder; a `.tgz` file; a git or https address.
-   * @param accept Looks at the installed package's folder and throws what is wrong with it.
+   * @param what A package name, optionally with `@version`; a folder; a `.tgz` file; a git or https address.
+   * @param accept Checks the folder of the installed package; throws to reject it.
    * @returns Name of the package.
-   * @throws SCI_PLUGIN_INSTALL_FAILED, SCI_PLUGIN_NOT_FOUND, what `accept` throws. Nothing of it stays behind then.
+   * @throws SCI_PLUGIN_INSTALL_FAILED, SCI_PLUGIN_NOT_FOUND, the errors of `accept`. The folder is restored then.
    */
   async install(what: string, accept: (root: string) => Promise<void>): Promise<string> {
     const before = await this.#snapshot();
-    // Ctrl-C ends npm, which is a failed install like any other: what it did has to be undone.
+    // Ctrl-C ends npm; the failed install must still be undone here.
     const ignore = (): void => undefined;
     process.on('SIGINT', ignore);
     try {
@@ -57,7 +57,7 @@ export class PluginHome {
       return name;
     } catch (error) {
       await this.#restore(before);
-      throw SciStreamError.is(error) ? error : failed(`${what} could not be installed`, messageOf(error));
+      throw SciStreamError.is(error) ? error : failed(`Cannot install ${what}`, messageOf(error));
     } finally {
       await this.#removeStrayPackages();
       process.off('SIGINT', ignore);
@@ -76,11 +76,11 @@ export class PluginHome {
       });
     }
     const { ok, output } = await this.#plugins('uninstall', name);
-    if (!ok) throw failed(`${name} could not be removed`, output);
+    if (!ok) throw failed(`Cannot remove ${name}`, output);
     await this.#removeStrayPackages();
   }
 
-  /** Lets npm link the host's own copy of core, which it keeps through later installs (a bare symlink it would prune). */
+  /** Makes npm link the host's copy of core. npm would prune a plain symlink on the next install. */
   async #shareCore(): Promise<void> {
     await mkdir(this.directory, { recursive: true, mode: 0o700 });
     const core = await realpath(dirname(require.resolve('@scistream/core/package.json')));
@@ -91,13 +91,13 @@ export class PluginHome {
     await writeFile(this.#path('package.json'), `${JSON.stringify(content, undefined, 2)}\n`);
   }
 
-  /** What to hand to npm. Files and folders become a tarball of ours, so that it does not matter what happens to them. */
+  /** The argument for npm. Files and folders are copied to a tarball, so that the originals may change or vanish. */
   async #target(what: string): Promise<string> {
     const path = resolve(what.replace(/^file:/, ''));
     const found = /^(file:|\.{0,2}\/|~\/)|\.tgz$/.test(what) ? await stat(path).catch(() => undefined) : undefined;
     if (!found) {
       if (/^(file:|\.{1,2}\/|\/)|^[^:]*\.tgz$/.test(what)) {
-        throw new SciStreamError('SCI_PLUGIN_NOT_FOUND', `There is no file or folder ${quote(path)}.`);
+        throw new SciStreamError('SCI_PLUGIN_NOT_FOUND', `No file or folder ${quote(path)} exists.`);
       }
       return what;
     }
@@ -118,7 +118,7 @@ export class PluginHome {
     const args = ['pack', folder, '--pack-destination', this.#path(PACKAGES), '--loglevel=error'];
     const { ok, output } = await this.#npm(args);
     const file = output.trim().split('\n').at(-1) ?? '';
-    if (!ok || !file.endsWith('.tgz')) throw failed(`${folder} could not be packed`, output);
+    if (!ok || !file.endsWith('.tgz')) throw failed(`Cannot pack ${folder}`, output);
     return file;
   }
 
@@ -135,7 +135,7 @@ export class PluginHome {
     );
   }
 
-  /** Removes tarballs that no installed plugin came from, and their folder with the last one. */
+  /** Removes tarballs that no installed plugin uses, and their folder when it is empty. */
   async #removeStrayPackages(): Promise<void> {
     const files = await readdir(this.#path(PACKAGES)).catch(() => undefined);
     if (files === undefined) return;
@@ -203,30 +203,33 @@ function parseHome(content: string): HomePackage {
 
 function installError(what: string, output: string): SciStreamError {
   if (/does not exist in the registry|E404/.test(output)) {
-    return new SciStreamError('SCI_PLUGIN_NOT_FOUND', `There is no package ${quote(what)} in the npm registry.`, {
-      suggestions: ['npm search scistream-plugin', 'For a file or folder write its path, for example ./plugin.tgz'],
+    return new SciStreamError('SCI_PLUGIN_NOT_FOUND', `The npm registry has no package ${quote(what)}.`, {
+      suggestions: [
+        'npm search scistream-plugin',
+        'For a file or folder, give its path: scistream plugin install ./plugin.tgz',
+      ],
     });
   }
   if (/plugin is invalid/.test(output)) {
-    return new SciStreamError('SCI_PLUGIN_MANIFEST_INVALID', `${what} lacks the key "oclif" in its package.json.`, {
-      suggestions: ['Its author has to add "oclif": {} to package.json.'],
+    return new SciStreamError('SCI_PLUGIN_MANIFEST_INVALID', `The package.json of ${what} has no key "oclif".`, {
+      suggestions: ['Ask the author of the plugin to add "oclif": {} to package.json.'],
     });
   }
   if (/ERESOLVE/.test(output) && output.includes('@scistream/core')) {
-    const message = `${what} is made for another version of @scistream/core than ${VERSION}.`;
+    const message = `${what} requires a version of @scistream/core other than ${VERSION}.`;
     return new SciStreamError('SCI_PLUGIN_CORE_MISMATCH', message, {
-      suggestions: [`Look for a version of it that fits: npm view ${what} versions`],
+      suggestions: [`Choose a compatible version: npm view ${what} versions`],
     });
   }
-  return failed(`${what} could not be installed`, output);
+  return failed(`Cannot install ${what}`, output);
 }
 
-/** What npm says about a failure, without its decoration and the pointer to its log. */
+/** Extracts the reason from the output of npm. */
 function failed(what: string, output: string): SciStreamError {
   const lines = output.split('\n').map((line) => line.replace(/^npm (error|ERR!) ?/, '').trim());
   const said = lines.filter((line) => line !== '' && !/complete log|exited with code|^npm warn/i.test(line));
   const reason = said.slice(0, 8).join('; ') || 'npm gave no reason';
   return new SciStreamError('SCI_PLUGIN_INSTALL_FAILED', `${what}: ${reason}`.replace(/([^.])$/, '$1.'), {
-    suggestions: ['Look whether the npm registry can be reached: npm ping'],
+    suggestions: ['Check that the npm registry is reachable: npm ping'],
   });
 }

@@ -2,7 +2,7 @@ import { parseAddress, parseDuration, parseRate, SciStreamError, type Identity, 
 import type { S2csConfig } from '@scistream/core/config';
 import { parseSources, type Action, type StreamRecord, type StreamSpec } from '@scistream/core/server';
 
-/** What somebody asks a policy, as the flags of `policy check` say it. */
+/** The action to check, as given by the flags of `policy check`. */
 export interface Question {
   readonly as: string;
   readonly group?: readonly string[] | undefined;
@@ -19,13 +19,14 @@ export interface Question {
   readonly lifetime?: string | undefined;
   readonly streams: number;
   readonly target?: readonly string[] | undefined;
-  /** Of a stream that is updated: the networks from which it accepts connections. */
+  /** For an update: the networks from which the stream accepts connections. */
   readonly source?: readonly string[] | undefined;
 }
 
 /**
- * @param as `issuer:subject`. Both may have colons: the issuer is the longest that an authenticator of the configuration
- * has; without any such it ends before the first colon.
+ * Parses the identity of a caller.
+ * @param as `issuer:subject`. Both may contain colons: the longest issuer of a configured authenticator wins; without a
+ * match the issuer ends at the first colon.
  * @throws SCI_USAGE
  */
 export function identityOf(
@@ -36,28 +37,28 @@ export function identityOf(
   const fits = known.filter((issuer) => as.startsWith(`${issuer}:`)).map(({ length }) => length);
   const at = fits.length > 0 ? Math.max(...fits) : as.indexOf(':');
   if (at < 1 || at === as.length - 1) {
-    throw new SciStreamError('SCI_USAGE', `--as ${as} is not issuer:subject.`, {
-      suggestions: ['Write for example --as token:alice.'],
+    throw new SciStreamError('SCI_USAGE', `--as ${as} is not of the form issuer:subject.`, {
+      suggestions: ['Write it like --as token:alice.'],
     });
   }
   return { issuer: as.slice(0, at), subject: as.slice(at + 1), admin, ...(group && { groups: group }) };
 }
 
 /**
- * The action on a stream of the caller's own.
- * @throws SCI_ADDRESS_INVALID, SCI_RATE_INVALID, SCI_DURATION_INVALID; SCI_CONFIG_INVALID for what is no network
+ * The policy action for a stream that the caller owns.
+ * @throws SCI_ADDRESS_INVALID, SCI_RATE_INVALID, SCI_DURATION_INVALID; SCI_CONFIG_INVALID for an invalid network
  */
 export function actionOf(question: Question, { gateways, limits }: S2csConfig): Action {
   const { action, role, proxy = '', runtime = '', encryption, connections, streams, target = [], source } = question;
   const gateway = gateways.find(({ name }) => question.gateway === undefined || name === question.gateway);
   if (!gateway) {
-    throw new SciStreamError('SCI_NAME_INVALID', `There is no gateway ${question.gateway} in the configuration.`, {
+    throw new SciStreamError('SCI_NAME_INVALID', `The configuration has no gateway ${question.gateway}.`, {
       suggestions: [`Use ${gateways.map(({ name }) => name).join(' or ')}.`],
     });
   }
   if (source && action !== 'update') {
-    throw new SciStreamError('SCI_USAGE', '--source is about a stream that is updated.', {
-      suggestions: ['Add --action update, or leave it out: a stream that is asked for gets the sources of the rule.'],
+    throw new SciStreamError('SCI_USAGE', '--source is valid only with --action update.', {
+      suggestions: ['Add --action update, or remove --source: a new stream gets the sources of the rule.'],
     });
   }
   const lifetimeMs = question.lifetime === undefined ? 0 : parseDuration(question.lifetime);

@@ -3,21 +3,21 @@ import { paint } from './output.js';
 
 const SPINNER_AFTER_MS = 1000;
 
-/** Tells a person at a terminal what is going on; says nothing elsewhere. */
+/** Progress for a person at a terminal; silent elsewhere. */
 export interface Progress {
-  /** A step is done: `✔ text`. */
+  /** Prints a finished step: `✔ text`. */
   done(text: string): void;
-  /** A hint or a warning. */
+  /** Prints a hint or a warning. */
   note(text: string): void;
-  /** Something takes time: a spinner with this text after a second, until the next call of any method. */
+  /** Shows a spinner with this text after one second, until the next call of any method. */
   busy(text: string): void;
-  /** Nothing is going on any more. */
+  /** Stops the spinner. */
   idle(): void;
 }
 
 const silent: Progress = { done: () => undefined, note: () => undefined, busy: () => undefined, idle: () => undefined };
 
-/** Progress on stderr, silent when stderr is no terminal or `quiet` is set. */
+/** Progress on stderr; silent when stderr is not a terminal or `quiet` is set. */
 export function createProgress(quiet: boolean): Progress {
   if (quiet || !process.stderr.isTTY) return silent;
   let waiting: NodeJS.Timeout | undefined;

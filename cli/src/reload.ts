@@ -1,23 +1,23 @@
 import { SciStreamError, toSciStreamError, type Logger } from '@scistream/core';
 import type { ConfigKind, Configs, LoadedConfig } from '@scistream/core/config';
 
-/** What a daemon does when it is told to read its configuration anew. */
+/** The steps of a configuration reload. */
 export interface ReloadSteps<Kind extends ConfigKind> {
-  /** Keys that may change, each with all below it. */
+  /** Keys that may change while the daemon runs, each including its subkeys. */
   readonly changeable: readonly string[];
-  /** Reads the configuration from where the first one came from. */
+  /** Reads the configuration from the same sources as at the start. */
   readonly load: () => Promise<LoadedConfig<Kind>>;
-  /** Checks what a schema cannot, as `config check` does. */
+  /** Checks what a schema cannot, like `config check`. */
   readonly check: (config: Configs[Kind]) => Promise<void>;
-  /** Puts it in force, all of it or nothing. @returns what to log about it */
+  /** Applies the configuration, all of it or nothing. @returns fields for the log */
   readonly apply: (config: Configs[Kind]) => Promise<object>;
   readonly log: Logger;
 }
 
 /**
- * Makes the function that reads the configuration anew: all of what it says comes into force, or nothing changes and the
- * log says why. It never rejects; when it is called while it runs, it runs once more afterwards.
- * @param first What is in force.
+ * Creates the function that reloads the configuration. A reload applies all changes, or none and logs the reason. The
+ * function never rejects; calls during a reload are queued.
+ * @param first The configuration in force.
  */
 export function reloader<Kind extends ConfigKind>(
   first: LoadedConfig<Kind>,
@@ -30,16 +30,16 @@ export function reloader<Kind extends ConfigKind>(
       const fixed = changed(first, next).filter((key) => !changeable.some((one) => `${key}.`.startsWith(`${one}.`)));
       if (fixed.length > 0) throw cannotChange(fixed);
       await check(next.config);
-      log.info(await apply(next.config), 'configuration was read anew and is in force');
+      log.info(await apply(next.config), 'configuration reloaded');
     } catch (error) {
       const { code, message } = toSciStreamError(error);
-      log.error({ code, error: message }, 'configuration was read anew but not taken over; nothing has changed');
+      log.error({ code, error: message }, 'configuration reload rejected');
     }
   };
   return () => (last = last.then(reload));
 }
 
-/** Keys of the leaves that differ, as people write them. */
+/** The keys of all leaves that differ. */
 function changed(before: Pick<LoadedConfig<ConfigKind>, 'values'>, after: typeof before): readonly string[] {
   const texts = ({ values }: typeof before): Map<string, string> =>
     new Map(values.map(({ key, value }) => [key, JSON.stringify(value)]));
@@ -48,8 +48,8 @@ function changed(before: Pick<LoadedConfig<ConfigKind>, 'values'>, after: typeof
 }
 
 function cannotChange(keys: readonly string[]): SciStreamError {
-  const what = keys.length === 1 ? 'key that cannot' : 'keys that cannot';
-  return new SciStreamError('SCI_CONFIG_FIXED', `Changed ${what} change while the daemon runs: ${keys.join(', ')}.`, {
-    suggestions: ['Restart the daemon, which leaves its streams running, or undo these changes.'],
+  const what = keys.length === 1 ? 'This key' : 'These keys';
+  return new SciStreamError('SCI_CONFIG_FIXED', `${what} cannot change while the daemon runs: ${keys.join(', ')}.`, {
+    suggestions: ['Restart the daemon (streams keep running), or undo the change.'],
   });
 }

@@ -1,24 +1,24 @@
-/** What `scistream config init` writes; every key that is commented out shows its default or an example. */
+/** The files written by `scistream config init`; commented keys show their default or an example. */
 export const STARTERS = {
   s2uc: `# Configuration of a SciStream user. Check it with: scistream config check --config FILE
-# Facilities you use, by the names you like.
+# Facilities that you use, under names of your choice.
 facilities:
   aps:
     s2cs: s2cs.aps.example:5000     # address of the control server
-    # ca: aps-ca.crt                # trust this authority (default: those of the system)
-    # fingerprint: "sha256:…"       # or trust exactly this certificate, as the control server prints it
+    # ca: aps-ca.crt                # CA to trust (default: the system's CAs)
+    # fingerprint: "sha256:…"       # or trust exactly this certificate; the control server prints it
     # token: { file: aps.token }    # or { env: APS_TOKEN }
     # cert: alice.crt               # client certificate, with key: alice.key
     # auth: { use: oidc, issuer: https://login.aps.example, client: scistream }   # then: scistream login aps
   alcf:
     s2cs: gw.alcf.example:5000
 
-# Streams you make again and again: scistream stream up tomo
+# Stream documents, used as: scistream stream up tomo
 streams:
   tomo:
-    from: aps                       # where data is produced (inbound side)
-    to: alcf                        # where consumers connect (outbound side)
-    producer: [10.0.1.5:5001]       # where the producer listens
+    from: aps                       # facility of the producer (inbound side)
+    to: alcf                        # facility of the consumers (outbound side)
+    producer: [10.0.1.5:5001]       # address of the producer
     connections: 1
     # rate: 20Gbps
     # lifetime: 8h
@@ -26,22 +26,22 @@ streams:
 `,
   s2cs: `# Configuration of a SciStream control server. Check it with: s2cs --config FILE --check
 facility: aps
-listen: 127.0.0.1:5000              # set auth before other machines can reach it
-# tls: { cert: server.crt, key: server.key }   # default: self-signed, its fingerprint is printed at the start
+listen: 127.0.0.1:5000              # configure auth before you open this to other machines
+# tls: { cert: server.crt, key: server.key }   # default: self-signed; the fingerprint is printed at startup
 # state: /var/lib/scistream
 # auth:
-#   - use: token                    # scistream keeps only hashes: printf %s TOKEN | sha256sum
+#   - use: token                    # only hashes are stored: printf %s TOKEN | sha256sum
 #     tokens: [{ subject: alice, sha256: "…" }]
-#   - use: oidc                     # tokens of an issuer; users run: scistream login
+#   - use: oidc                     # OpenID Connect tokens; users run: scistream login
 #     issuer: https://login.aps.example
 #     audience: https://stream.aps.example
 # limits: { streams: 1000, waiting: 1000, connections: 1024, helloTimeout: 180s, lifetime: 24h }
-# encryption: optional              # also serve streams that are not encrypted between the gateways (default: required)
+# encryption: optional              # also allow streams without encryption between the gateways (default: required)
 
 gateways:
   - name: dtn1
-    wan: 127.0.0.1                  # inbound (PROD) listeners bind here: the address other facilities reach
-    lan: 127.0.0.1                  # outbound (CONS) listeners bind here: the address applications reach
+    wan: 127.0.0.1                  # inbound listeners bind here: the address that other facilities reach
+    lan: 127.0.0.1                  # outbound listeners bind here: the address that applications reach
     ports: 5100-5200
     proxy: relay                    # see: scistream proxies
     runtime: process                # see: scistream runtimes
@@ -49,14 +49,14 @@ gateways:
     # capacity: 100Gbps
 
 # proxies: { haproxy: { processes: 2 } }       # options of proxies
-# plugins: ["@scistream/plugin-haproxy"]       # must be installed; others are not used then
+# plugins: ["@scistream/plugin-haproxy"]       # use only these installed plugins
 `,
-  s2ds: `# Configuration of a SciStream data server on a gateway node. Check it with: s2ds --config FILE --check
+  s2ds: `# Configuration of the SciStream data server on a gateway node. Check it with: s2ds --config FILE --check
 name: dtn1
-listen: unix:/run/scistream/s2ds.sock          # the same path stands in the s2cs configuration under gateways
+listen: unix:/run/scistream/s2ds.sock          # the s2cs configuration names the same path under gateways
 # state: /var/lib/scistream-s2ds
-wan: 127.0.0.1                      # inbound (PROD) listeners bind here: the address other facilities reach
-lan: 127.0.0.1                      # outbound (CONS) listeners bind here: the address applications reach
+wan: 127.0.0.1                      # inbound listeners bind here: the address that other facilities reach
+lan: 127.0.0.1                      # outbound listeners bind here: the address that applications reach
 ports: 5100-5200
 proxy: relay                        # see: scistream proxies
 runtime: process                    # see: scistream runtimes
@@ -64,5 +64,5 @@ runtime: process                    # see: scistream runtimes
 `,
 } as const;
 
-/** Where it goes unless told otherwise. */
+/** The default file names. */
 export const STARTER_FILES = { s2uc: 'scistream.config.yaml', s2cs: 's2cs.conf', s2ds: 's2ds.conf' } as const;

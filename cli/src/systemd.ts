@@ -3,15 +3,15 @@ import { promisify } from 'node:util';
 import { messageOf, systemCode, type Logger } from '@scistream/core';
 
 const PROGRAM = 'systemd-notify';
-/** The program itself waits 5 s at most until what it said was read. */
+/** systemd-notify itself waits at most 5 s until its message is read. */
 const TIMEOUT_MS = 10_000;
 
-/** A service manager that is told how a daemon does, as sd_notify(3) describes it. */
+/** Notifications to the service manager, as in sd_notify(3). */
 export interface ServiceManager {
-  /** The daemon serves. From now on `check` is asked again and again, and as long as it succeeds the watchdog is fed. */
+  /** The daemon serves. Starts the watchdog: each successful `check` sends a keep-alive. */
   ready(): Promise<void>;
   reloading(): Promise<void>;
-  /** Of a reload, whatever became of it. */
+  /** A reload has finished, successfully or not. */
   reloaded(): Promise<void>;
   stopping(): Promise<void>;
 }
@@ -24,11 +24,11 @@ const NOBODY: ServiceManager = {
 };
 
 /**
- * The service manager that started this process, by NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID of its environment;
- * without the first, one that nothing is said to. The variables are taken out of the environment, because the programs
- * started by the daemon, of which HAProxy knows them, must not speak for it. Node.js has no datagram sockets in the file
- * system, so the program systemd-notify does the talking: the unit needs `NotifyAccess=all`. Nothing here rejects.
- * @param check Rejects when the daemon could not do its work.
+ * The service manager that started this process, from NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID of the environment.
+ * Without NOTIFY_SOCKET all notifications do nothing. Removes the variables from the environment, because child programs
+ * such as HAProxy would use them. Node.js has no Unix datagram sockets, so `systemd-notify` sends the messages: the unit
+ * needs `NotifyAccess=all`. Notifications never reject.
+ * @param check Rejects when the daemon cannot work.
  */
 export function serviceManager(check: () => Promise<void>, log: Logger): ServiceManager {
   const { NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID, ...others } = process.env;
@@ -55,7 +55,7 @@ export function serviceManager(check: () => Promise<void>, log: Logger): Service
 
 type Notify = (...assignments: readonly string[]) => Promise<void>;
 
-/** Says one thing after another, in the order asked for. */
+/** Sends notifications one after another, in order. */
 function notifier(env: NodeJS.ProcessEnv, log: Logger): Notify {
   const run = promisify(execFile);
   let last = Promise.resolve();
@@ -66,7 +66,7 @@ function notifier(env: NodeJS.ProcessEnv, log: Logger): Notify {
       failing = false;
     } catch (error) {
       const missing = systemCode(error) === 'ENOENT' ? `${PROGRAM} is not installed` : messageOf(error);
-      if (!failing) log.error({ error: missing }, 'the service manager cannot be told how this daemon does');
+      if (!failing) log.error({ error: missing }, 'service manager notification failed');
       failing = true;
     }
   };
@@ -74,8 +74,8 @@ function notifier(env: NodeJS.ProcessEnv, log: Logger): Notify {
 }
 
 /**
- * Beats for as long as checks succeed; one that hangs ends the beats as well.
- * @returns what stops it
+ * Sends keep-alives while checks succeed; a check that hangs stops them too.
+ * @returns a function that stops the watchdog
  */
 function watchdog(periodMs: number, check: () => Promise<void>, notify: Notify, log: Logger): () => void {
   let busy = false;
@@ -90,7 +90,7 @@ function watchdog(periodMs: number, check: () => Promise<void>, notify: Notify, 
       if (!stopped) await notify('WATCHDOG=1');
     } catch (error) {
       const news = !failing && !stopped;
-      if (news) log.error({ error: messageOf(error) }, 'the watchdog is not fed: the daemon cannot do its work');
+      if (news) log.error({ error: messageOf(error) }, 'health check failed, watchdog keep-alive withheld');
       failing = true;
     } finally {
       busy = false;

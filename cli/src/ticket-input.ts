@@ -2,14 +2,14 @@ import { createInterface } from 'node:readline';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 
-/** More than any ticket has, characters. */
+/** Limit of the input in characters; tickets are shorter. */
 const MAX_INPUT = 65_536;
 
 /**
- * The ticket that is meant by the value of `--outbound`: `-` reads it from standard input, a line from a terminal and of
- * anything else the lines that are one, or all of it. A ticket among the arguments could be read there by others on this
- * machine, so it is blotted out.
- * @param ask Called before somebody has to type.
+ * The ticket given with `--outbound`. `-` reads it from standard input: one line from a terminal, otherwise the lines of
+ * the ticket within the input. A ticket in the arguments is visible to other users of this machine, so the process title
+ * is overwritten.
+ * @param ask Called before the user has to type.
  */
 export async function readTicket(value: string, ask: () => void): Promise<string> {
   if (value !== '-') {
@@ -24,7 +24,7 @@ export async function readTicket(value: string, ask: () => void): Promise<string
   return line;
 }
 
-/** Somebody may have redirected all that `stream up --inbound` prints, and a mail may have broken the ticket into lines. */
+/** Finds a ticket in the complete output of `stream up --inbound`; a mail program may have broken it into lines. */
 const ticketIn = (text: string): string => /^scistream\d+\.\S*(?:\s+[\w.-]+[ \t\r]*$)*/m.exec(text)?.[0] ?? text;
 
 async function readAll(input: Readable): Promise<string> {

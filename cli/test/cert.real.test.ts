@@ -27,10 +27,10 @@ const init = async (home: Home, ...args: readonly string[]): Promise<readonly Ma
 const read = (home: Home, ...names: readonly string[]): Promise<readonly string[]> =>
   Promise.all(names.map((name) => readFile(join(home.path, 'certs', name), 'utf8')));
 
-/** Whether all of it fits together. */
+/** Whether the certificates and keys match. */
 const FITS = 'cert show certs/server.crt --ca certs/ca.crt --key certs/server.key --host a.example'.split(' ');
 
-s('init makes what is not there, for the names given and this machine, and keys for nobody else', async ({ home }) => {
+s('init creates missing certificates for the given names and this machine, with private keys', async ({ home }) => {
   const made = await init(home, 's2cs.aps.example', '2001:DB8::7', '--client', 'alice');
   const [, server] = made;
   const own = hostname().toLowerCase();
@@ -56,7 +56,7 @@ s('init makes what is not there, for the names given and this machine, and keys 
   assert.match(stdout, /gw\.example \(given\).*\(name of this machine\)/);
 });
 
-s('init leaves nothing behind when it is asked for nonsense', async ({ home }) => {
+s('init with invalid arguments leaves no files behind', async ({ home }) => {
   for (const args of [
     ['https://a'],
     ['a.example', '--client', '../x'],
@@ -71,7 +71,7 @@ s('init leaves nothing behind when it is asked for nonsense', async ({ home }) =
   );
 });
 
-s('show says what is wrong, and ends with 1 then', async ({ home }) => {
+s('show reports problems and exits with 1', async ({ home }) => {
   await init(home, 'a.example', '--client', 'alice');
   const { exitCode, stdout } = await home.run(FITS);
   assert.is(exitCode, 0, stdout);
@@ -91,7 +91,7 @@ s('show says what is wrong, and ends with 1 then', async ({ home }) => {
   assert.not.match(JSON.stringify(failure), /SECRET/);
 });
 
-s('renew keeps the names, and the key unless asked', async ({ home }) => {
+s('renew keeps the names, and the key unless --new-key is given', async ({ home }) => {
   await init(home, 'a.example', '--days', '5');
   const [first, key] = await read(home, 'server.crt', 'server.key');
   const { stdout } = await home.run(['cert', 'renew', 'certs/server.crt']);

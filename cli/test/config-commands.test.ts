@@ -29,13 +29,13 @@ for (const [file, kind] of [
   ['s2cs-alcf.conf', 's2cs'],
   ['s2uc.conf', 's2uc'],
 ] as const) {
-  s(`the sample ${file}, which the documentation shows, is right`, async ({ home }) => {
+  s(`the sample ${file} in the documentation is valid`, async ({ home }) => {
     const path = resolve('examples/two-hosts', file);
     assert.equal(await home.json('config', 'check', path), { valid: true, kind, file: path });
   });
 }
 
-s('init does not replace a file unless forced', async ({ home }) => {
+s('init overwrites an existing file only with --force', async ({ home }) => {
   const file = join(home.path, 'my.conf');
   await writeFile(file, 'precious', { mode: 0o644 });
   const { exitCode, code } = await home.failure('config', 'init', 'my.conf');
@@ -54,7 +54,7 @@ s('check prints all problems, one sentence each, and fails', async ({ home }) =>
   assert.match(stderr, /gateways\.0\.ports: "9-1" [^]*\[SCI_CONFIG_INVALID\]\nTry: /);
 });
 
-s('check looks for what the configuration names, not only at its form', async ({ home }) => {
+s('check also looks up the plugins and files that the configuration names', async ({ home }) => {
   const check = async (content: string): Promise<string> => {
     await writeFile(join(home.path, 's2cs.conf'), `facility: aps\n${content}\n`);
     return (await home.failure('config', 'check', '--config', 's2cs.conf')).code;
@@ -71,7 +71,7 @@ s('check looks for what the configuration names, not only at its form', async ({
   assert.is(await check('tls: { cert: a, key: b }'), 'SCI_CONFIG_INVALID');
 });
 
-s('show says where each value came from', async ({ home }) => {
+s('show prints the origin of each value', async ({ home }) => {
   await writeFile(join(home.path, 's2cs.conf'), 'facility: aps\nauth: [{ use: other, clientSecret: hush }]\n');
   const { exitCode, stdout } = await home.run(['config', 'show', '--config', 's2cs.conf'], {
     SCISTREAM_WAN: '10.0.0.1',
@@ -83,7 +83,7 @@ s('show says where each value came from', async ({ home }) => {
   assert.not.match(stdout, 'hush');
 });
 
-s('the file can be given in the environment, or lie in the configuration directory', async ({ home }) => {
+s('the file can come from the environment or the configuration directory', async ({ home }) => {
   await mkdir(join(home.path, 'config'));
   await writeFile(join(home.path, 'config', 'scistream.config.yaml'), 'facility: found\n');
   await writeFile(join(home.path, 'named.conf'), 'facility: named\n');

@@ -14,7 +14,7 @@ s.before.each(async (context) => {
 });
 s.after.each(({ home }) => home.remove());
 
-/** A port nobody uses at the moment. */
+/** A currently free port. */
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -29,7 +29,7 @@ for (const [signal, bin, args] of [
   ['SIGINT', 'run.js', ['s2cs']],
   ['SIGTERM', 's2cs.js', []],
 ] as const) {
-  s(`s2cs (${bin}) says where it listens, and ends at ${signal} with exit code 0`, async ({ home }) => {
+  s(`s2cs (${bin}) prints its listen address and exits with 0 on ${signal}`, async ({ home }) => {
     const listen = `127.0.0.1:${await freePort()}`;
     const daemon = home.start(bin, [...args, '--facility', 'aps', '--listen', listen, '--state', 's2cs']);
     const result = resultOf(daemon);
@@ -59,7 +59,7 @@ s('s2cs prints one JSON document with --json, and its log as JSON lines on stder
   for (const line of stderr.split('\n').filter(Boolean)) assert.type(JSON.parse(line), 'object');
 });
 
-s('a second s2cs with the same state directory is refused', async ({ home }) => {
+s('a second s2cs with the same state directory is rejected', async ({ home }) => {
   const args = ['--facility', 'aps', '--state', 's2cs', '--insecure', '--listen'];
   const daemon = home.start('s2cs.js', [...args, `127.0.0.1:${await freePort()}`]);
   const result = resultOf(daemon);
@@ -70,7 +70,7 @@ s('a second s2cs with the same state directory is refused', async ({ home }) => 
   assert.is((await result).exitCode, 0);
 });
 
-s('s2ds listens on a socket for its user only, and ends at SIGTERM with exit code 0', async ({ home }) => {
+s('s2ds listens on a private socket and exits with 0 on SIGTERM', async ({ home }) => {
   const path = join(home.path, 'run', 's2ds.sock');
   const daemon = home.start('s2ds.js', ['--name', 'dtn1', '--listen', `unix:${path}`, '--state', 's2ds', '--json']);
   const result = resultOf(daemon);
@@ -84,7 +84,7 @@ for (const [kind, needed] of [
   ['s2cs', 'insecure: true'],
   ['s2ds', 'name: dtn1'],
 ] as const) {
-  s(`${kind} does not start with what its next SIGHUP would refuse`, async ({ home }) => {
+  s(`${kind} does not start with a configuration that SIGHUP would reject`, async ({ home }) => {
     await writeFile(join(home.path, 'daemon.conf'), `${needed}\nstate: state\nproxies: { haprxy: {} }\n`);
     const { exitCode, code } = await home.failure(kind, '--config', 'daemon.conf');
     assert.equal([exitCode, code], [5, 'SCI_PROXY_UNKNOWN']);
@@ -92,10 +92,10 @@ for (const [kind, needed] of [
   });
 }
 
-s('--check says that a configuration can be used, and starts nothing', async ({ home }) => {
+s('--check reports a valid configuration and starts nothing', async ({ home }) => {
   const { exitCode, stdout } = await home.run(['s2ds', '--check', '--name', 'dtn1']);
   assert.is(exitCode, 0);
-  assert.match(stdout, /^s2ds dtn1 can run with this configuration, on unix:/);
+  assert.match(stdout, /^The configuration of s2ds dtn1 on unix:.* is valid\./);
   assert.equal(await home.json('s2cs', '--check', '--facility', 'aps'), {
     valid: true,
     facility: 'aps',
@@ -103,7 +103,7 @@ s('--check says that a configuration can be used, and starts nothing', async ({ 
   });
 });
 
-s('the bins of the daemons know their version', async ({ home }) => {
+s('the daemon programs print their version', async ({ home }) => {
   for (const bin of ['s2cs.js', 's2ds.js']) {
     const { exitCode, stdout } = await resultOf(home.start(bin, ['--version']));
     assert.is(exitCode, 0);

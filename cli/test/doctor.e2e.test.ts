@@ -5,23 +5,23 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { scistream, startFacilities, type Facilities } from './support/facilities.js';
 
-const s = suite<{ facilities: Facilities }>('doctor, with facilities that run');
+const s = suite<{ facilities: Facilities }>('doctor with running facilities');
 
 s.before(async (context) => {
   context.facilities = await startFacilities();
 });
 s.after(({ facilities }) => facilities.stop());
 
-s('facilities that answer and are trusted are well, and their clocks are compared', async ({ facilities }) => {
+s('reachable, trusted facilities are ok, and their clocks are compared', async ({ facilities }) => {
   const { code, stdout } = await scistream(facilities, 'doctor');
   assert.is(code, 0, stdout);
   for (const name of ['aps', 'alcf']) {
     assert.match(stdout, new RegExp(`^ok +${name}: \\S+ answers: ${name}, version .*, relay in process\\.$`, 'm'));
-    assert.match(stdout, new RegExp(`^ok +${name}: Its clock and this one agree\\.$`, 'm'));
+    assert.match(stdout, new RegExp(`^ok +${name}: The clocks agree\\.$`, 'm'));
   }
 });
 
-s('a certificate that is another one is a problem', async ({ facilities }) => {
+s('an unexpected certificate is a problem', async ({ facilities }) => {
   const config = JSON.parse(await readFile(facilities.config, 'utf8')) as { facilities: { aps: object } };
   const file = join(facilities.dir, 'wrong.yaml');
   const fingerprint = `sha256:${'ab'.repeat(32)}`;

@@ -11,7 +11,7 @@ interface Failure {
   readonly error: { readonly code: string };
 }
 
-const s = suite<{ facilities: Facilities; producer: Producer }>('encryption, as users see it');
+const s = suite<{ facilities: Facilities; producer: Producer }>('encryption of streams');
 
 s.before(async (context) => {
   context.facilities = await startFacilities();
@@ -22,7 +22,7 @@ s.after(async ({ facilities, producer }) => {
   await facilities.stop();
 });
 
-s('a stream without encryption says so, and its sides cannot differ', async ({ facilities, producer }) => {
+s('a stream without encryption is marked, and both sides must agree', async ({ facilities, producer }) => {
   const plain = ['--encryption', 'none'];
   const made = await scistream(facilities, 'stream', 'up', 'tomo', '--producer', producer.address, ...plain);
   assert.match(made.stdout, 'Data between the gateways is not encrypted.');
@@ -35,7 +35,7 @@ s('a stream without encryption says so, and its sides cannot differ', async ({ f
   const outbound = (ticket = ''): string[] => ['stream', 'up', '--to', 'alcf', '--outbound', ticket];
   const open = await json<Up>(facilities, 0, ...inbound, ...plain);
   const other = await json<Failure>(facilities, 2, ...outbound(open.ticket));
-  assert.is(other.error.code, 'SCI_USAGE', 'both sides have to ask for it');
+  assert.is(other.error.code, 'SCI_USAGE', 'both sides must request it');
   assert.is((await json<Up>(facilities, 0, ...outbound(open.ticket), ...plain)).encryption, 'none');
   await json(facilities, 0, 'stream', 'down', open.uid);
 
@@ -44,14 +44,14 @@ s('a stream without encryption says so, and its sides cannot differ', async ({ f
   await json(facilities, 0, 'stream', 'down', secret.uid);
 });
 
-s('nobody without the credentials gets through the inbound gateway', async ({ facilities, producer }) => {
+s('the inbound gateway rejects connections without the credentials', async ({ facilities, producer }) => {
   const inbound = ['stream', 'up', '--inbound', '--from', 'aps', '--producer', producer.address];
   const { uid, from } = await json<StreamStatus>(facilities, 0, ...inbound);
   const before = producer.connections;
   const got = await greeting(from?.listeners[0] ?? '', 'GET / HTTP/1.0\r\n\r\n').catch(() => undefined);
   assert.not.match(got?.text ?? '', 'data');
   got?.socket.destroy();
-  assert.is(producer.connections, before, 'the producer never hears of it');
+  assert.is(producer.connections, before, 'nothing reaches the producer');
   await json(facilities, 0, 'stream', 'down', uid);
 });
 

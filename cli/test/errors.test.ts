@@ -12,13 +12,13 @@ s.before.each(async (context) => {
 });
 s.after.each(({ home }) => home.remove());
 
-s('an error is one sentence with its code, then what to try, on stderr', async ({ home }) => {
+s('an error is one sentence with its code, then suggestions, on stderr', async ({ home }) => {
   const { exitCode, stdout, stderr } = await home.run(['s2cs', '--check', '--ports', '9-1']);
   assert.is(exitCode, 2);
   assert.is(stdout, '');
   assert.is(
     stderr,
-    'Error: Configuration of s2cs: gateways.0.ports: "9-1" is not a range of ports: it is reversed. [SCI_PORT_RANGE_INVALID]\nTry: Write 1-9.\n',
+    'Error: Configuration of s2cs: gateways.0.ports: "9-1" is not a port range: it is reversed. [SCI_PORT_RANGE_INVALID]\nTry: Write 1-9.\n',
   );
 });
 
@@ -42,7 +42,7 @@ const misused: readonly [what: string, args: string[], text: RegExp, suggestion:
   ['a mistyped command of a topic', ['stream', 'statsu'], /"stream statsu"/, 'scistream stream status'],
 ];
 for (const [what, args, text, suggestion] of misused) {
-  s(`${what} is a usage error that says how to do better`, async ({ home }) => {
+  s(`${what} is a usage error with a suggestion`, async ({ home }) => {
     const { exitCode, code, message, suggestions } = await home.failure(...args);
     assert.equal([exitCode, code], [2, 'SCI_USAGE']);
     assert.match(message, text);
@@ -51,7 +51,7 @@ for (const [what, args, text, suggestion] of misused) {
   });
 }
 
-/** The exit code of a command whose output nobody reads. */
+/** The exit code of a command whose stdout is closed. */
 async function exitUnread(home: Home, args: readonly string[]): Promise<unknown> {
   const child = home.start('run.js', args);
   child.stdout?.destroy();
@@ -59,14 +59,14 @@ async function exitUnread(home: Home, args: readonly string[]): Promise<unknown>
   return exitCode;
 }
 
-s('a reader that has had enough is no error', async ({ home }) => {
+s('a closed stdout is not an error', async ({ home }) => {
   for (const args of [['proxies'], ['stream', 'ls', '--json'], ['stream', 'up', '--help'], []]) {
     assert.is(await exitUnread(home, args), 0, args.join(' '));
   }
   assert.is(await exitUnread(home, ['stream', 'status', '--json']), 2);
 });
 
-s('many streams on one command line are no reason for warnings of Node.js', async ({ home }) => {
+s('many streams on one command line cause no warnings of Node.js', async ({ home }) => {
   await writeFile(join(home.path, 's2uc.conf'), 'facilities: { aps: { s2cs: "127.0.0.1:1", insecure: true } }');
   const refs = Array.from({ length: 12 }, (_, i) => `tomo${i}`);
   const { exitCode, stderr } = await home.run(['stream', 'down', ...refs, '--config', 's2uc.conf']);
@@ -74,7 +74,7 @@ s('many streams on one command line are no reason for warnings of Node.js', asyn
   assert.match(stderr, /^Error: No stream has the uid or name "tomo0" /);
 });
 
-s('a stack trace comes with --verbose only', async ({ home }) => {
+s('stack traces are printed only with --verbose', async ({ home }) => {
   const args = ['s2cs', '--check', '--config', 'absent.conf'];
   assert.not.match((await home.run(args)).stderr, '    at ');
   const { exitCode, stderr } = await home.run([...args, '--verbose']);
@@ -83,7 +83,7 @@ s('a stack trace comes with --verbose only', async ({ home }) => {
   assert.match(stderr, /    at .*\nCaused by: .*ENOENT/s);
 });
 
-s('what nobody foresaw is SCI_BUG with exit code 70', async ({ home }) => {
+s('an unexpected error is SCI_BUG with exit code 70', async ({ home }) => {
   const broken = 'globalThis.structuredClone = () => { throw new TypeError("no such luck"); };';
   const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(broken)}` };
   const { exitCode, stderr } = await home.run(['s2cs', '--check'], env);
@@ -91,7 +91,7 @@ s('what nobody foresaw is SCI_BUG with exit code 70', async ({ home }) => {
   assert.match(stderr, /^Error: .*no such luck.*\[SCI_BUG\]\nTry: /);
 });
 
-s('what is thrown outside of any command is SCI_BUG too', async ({ home }) => {
+s('an error outside a command is SCI_BUG too', async ({ home }) => {
   const broken = `const wait = () => {
     if (process.listenerCount("uncaughtException") > 0) throw new TypeError("out of the blue");
     setImmediate(wait);
@@ -103,14 +103,14 @@ s('what is thrown outside of any command is SCI_BUG too', async ({ home }) => {
   assert.match(stderr, /out of the blue.*\[SCI_BUG\]/);
 });
 
-s('no colour and no progress where there is no terminal', async ({ home }) => {
+s('no colour and no progress without a terminal', async ({ home }) => {
   const { stdout, stderr } = await home.run(['proxies']);
   assert.match(stdout, /^relay +built-in +/m);
   assert.not.match(stdout, '\u001b');
   assert.is(stderr, '');
 });
 
-s('version and help print and succeed, every command explains its common flags', async ({ home }) => {
+s('version and help succeed, and every command documents its common flags', async ({ home }) => {
   assert.match((await home.run(['--version'])).stdout, /^@scistream\/cli\/\d/);
   for (const args of [['config', 'show'], ['plugin', 'install'], ['s2cs'], ['proxies']]) {
     const { exitCode, stdout } = await home.run([...args, '--help']);
@@ -119,10 +119,10 @@ s('version and help print and succeed, every command explains its common flags',
   }
 });
 
-s('proxies and runtimes list what is there', async ({ home }) => {
+s('proxies and runtimes list the built-in ones', async ({ home }) => {
   const ids = async (command: string): Promise<(readonly [string, boolean])[]> =>
     ((await home.json(command)) as { id: string; usable: boolean }[]).map(({ id, usable }) => [id, usable]);
-  // Whether a machine that runs the fast tests has HAProxy nobody knows; offers.real.test looks at that.
+  // HAProxy may be missing on a machine that runs only the fast tests; offers.real.test checks it.
   const [relay, haproxy] = await ids('proxies');
   assert.equal([relay, haproxy?.[0]], [['relay', true], 'haproxy']);
   assert.equal((await ids('runtimes')).slice(0, 1), [['process', true]]);

@@ -1,5 +1,5 @@
 // suite: full
-/** `scistream login | whoami | check-auth | logout` as a person uses them, with a real issuer. */
+/** `scistream login | whoami | check-auth | logout` as a user runs them, with a real issuer. */
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -33,11 +33,11 @@ s.after(async ({ issuer, facilities, home }) => {
 
 const stored = async (home: Home): Promise<string> => readFile(join(home.path, 'config', 'logins', 'aps.json'), 'utf8');
 
-/** Logs in as the command asks for. */
+/** Follows the instructions of the command. */
 async function logIn(home: Home, ...flags: readonly string[]): Promise<Result> {
   const child = home.start('run.js', ['login', ...flags, '--json']);
   const result = resultOf(child);
-  if (!child.stderr) throw new Error('stderr has to be a pipe');
+  if (!child.stderr) throw new Error('stderr is not a pipe');
   for await (const line of createInterface(child.stderr)) {
     const [url] = /https?:\S+/.exec(line) ?? [];
     if (url !== undefined) await new Browser().open(url);
@@ -45,7 +45,7 @@ async function logIn(home: Home, ...flags: readonly string[]): Promise<Result> {
   return await result;
 }
 
-s('nobody gets in without', async ({ home, issuer }) => {
+s('calls without a login are rejected', async ({ home, issuer }) => {
   const { exitCode, code, suggestions } = await home.failure('whoami', 'aps');
   assert.equal([exitCode, code, suggestions], [6, 'SCI_LOGIN_REQUIRED', ['scistream login aps']]);
   const checked = await home.run(['check-auth']);
@@ -59,7 +59,7 @@ s('nobody gets in without', async ({ home, issuer }) => {
   assert.is(issuer.tokenRequests, 0);
 });
 
-s('login lets in, and logout ends it', async ({ home, issuer, facilities }) => {
+s('login gives access and logout ends it', async ({ home, issuer, facilities }) => {
   const { exitCode, stdout } = await logIn(home);
   assert.is(exitCode, 0, stdout);
   const result = JSON.parse(stdout) as Record<string, unknown>;
@@ -78,11 +78,11 @@ s('login lets in, and logout ends it', async ({ home, issuer, facilities }) => {
   assert.match((await home.run(['logout'])).stdout, /^logged out of aps\n$/);
   assert.not(await issuer.redeems(tokens.refreshToken));
   assert.equal(await readdir(join(home.path, 'config', 'logins')), []);
-  assert.match((await home.run(['logout'])).stdout, /^was not logged in for aps\n$/);
+  assert.match((await home.run(['logout'])).stdout, /^not logged in to aps\n$/);
   assert.is((await home.failure('whoami', 'aps')).code, 'SCI_LOGIN_REQUIRED');
 });
 
-s('several commands at once renew the tokens once', async ({ home, issuer }) => {
+s('concurrent commands renew the tokens only once', async ({ home, issuer }) => {
   assert.is((await logIn(home, '--browser')).exitCode, 0);
   const old = JSON.parse(await stored(home)) as object;
   const past = new Date(Date.now() - 60_000).toISOString();
@@ -96,7 +96,7 @@ s('several commands at once renew the tokens once', async ({ home, issuer }) => 
   assert.is(asS2uc.exitCode, 0, asS2uc.stderr);
 });
 
-s('a user who refuses is not logged in', async ({ home, issuer }) => {
+s('a user who denies the request is not logged in', async ({ home, issuer }) => {
   issuer.denies = true;
   await home.run(['logout']);
   const { exitCode, stdout } = await logIn(home);

@@ -1,5 +1,5 @@
 // suite: full
-/** What `proxies`, `runtimes` and `doctor` say of what is missing, wrong or not there. */
+/** How `proxies`, `runtimes` and `doctor` report missing and broken parts. */
 import { once } from 'node:events';
 import { chmod, mkdir, rename, writeFile } from 'node:fs/promises';
 import { createServer as createHttps } from 'node:https';
@@ -22,14 +22,14 @@ interface Diagnosis {
   readonly findings: readonly { check: string; level: string; message: string; suggestions: readonly string[] }[];
 }
 
-const s = suite<{ home: Home }>('what can be used here');
+const s = suite<{ home: Home }>('usable proxies and runtimes');
 
 s.before.each(async (context) => {
   context.home = await Home.create();
 });
 s.after.each(({ home }) => home.remove());
 
-/** Writes a configuration of a control server. @returns Its path. */
+/** Writes a control server configuration. @returns its path */
 async function configure(home: Home, config: object): Promise<string> {
   const file = join(home.path, 's2cs.conf');
   await writeFile(file, JSON.stringify({ facility: 'aps', gateways: [{}], ...config }));
@@ -44,7 +44,7 @@ async function listed(home: Home, command: 'proxies' | 'runtimes', id: string, c
   return found;
 }
 
-s('a proxy whose program is not installed is listed with how to get it', async ({ home }) => {
+s('a proxy without its program is listed with an install command', async ({ home }) => {
   const { exitCode, stdout } = await home.run(['proxies', '--json'], { PATH: '/nonexistent' });
   assert.is(exitCode, 0);
   const proxies = JSON.parse(stdout) as Listed[];
@@ -59,12 +59,15 @@ s('a proxy whose program is not installed is listed with how to get it', async (
   );
   const nginx = proxies.find(({ id }) => id === 'nginx');
   assert.match(nginx?.missing?.what ?? '', 'program nginx is not installed');
-  assert.equal(nginx?.missing?.how, ['apt-get install nginx libnginx-mod-stream', 'or use --runtime docker']);
+  assert.equal(nginx?.missing?.how, [
+    'apt-get install nginx libnginx-mod-stream',
+    'Or use a container runtime: --runtime docker',
+  ]);
   const text = await home.run(['proxies'], { PATH: '/nonexistent' });
-  assert.match(text.stdout, /^nginx +\S+ +not usable here: .*\n +try: apt-get install nginx/m);
+  assert.match(text.stdout, /^nginx +\S+ +unusable here: .*\n +try: apt-get install nginx/m);
 });
 
-s('a proxy is looked for where the configuration says it is, and its options are checked', async ({ home }) => {
+s('the program of a proxy is searched at the configured path, and its options are checked', async ({ home }) => {
   const own = join(home.path, 'my-haproxy');
   await writeFile(own, '#!/bin/sh\n');
   await chmod(own, 0o755);
@@ -77,29 +80,29 @@ s('a proxy is looked for where the configuration says it is, and its options are
   assert.match(wrong.missing?.what ?? '', 'proxies.haproxy.processes');
 });
 
-s('of an engine it is said whether there is no socket, nobody listens, or no answer comes', async ({ home }) => {
+s('engine errors distinguish a missing socket, no listener, and no answer', async ({ home }) => {
   const socket = join(home.path, 'engine.sock');
   const options = { runtimes: { dockersock: { socket } } };
   assert.match((await listed(home, 'runtimes', 'dockersock', options)).missing?.what ?? '', 'does not exist');
 
-  // Somebody who listens and says nothing: the command must not wait for long, nor stay when it has given up.
+  // A server that accepts and never answers: the command must give up soon and exit.
   const silent = createServer((connection) => connection.on('error', () => undefined).resume()).listen(
     `${socket}.silent`,
   );
   await once(silent, 'listening');
   const mute = { runtimes: { dockersock: { socket: `${socket}.silent` } } };
   const { missing } = await listed(home, 'runtimes', 'dockersock', mute);
-  assert.match(missing?.what ?? '', 'has not answered');
+  assert.match(missing?.what ?? '', 'did not answer');
   assert.ok((missing?.how.length ?? 0) > 0);
 
-  // A socket that is closed is removed by its name, so under another one it stays.
+  // Closing a socket removes its original name, so a renamed socket stays.
   await rename(`${socket}.silent`, socket);
   silent.close();
   await once(silent, 'close');
   assert.match((await listed(home, 'runtimes', 'dockersock', options)).missing?.what ?? '', 'does not listen');
 });
 
-s('of Janus it is said whether it is not configured, not there, or does not take the password', async ({ home }) => {
+s('Janus errors distinguish a missing configuration, no server, and a wrong password', async ({ home }) => {
   const bare = await listed(home, 'runtimes', 'janus');
   assert.match(bare.missing?.what ?? '', 'runtimes.janus.url');
 
@@ -123,7 +126,7 @@ s('of Janus it is said whether it is not configured, not there, or does not take
   assert.not.equal(absent.missing?.what, refused.missing?.what);
 });
 
-s('doctor finds nothing wrong with a daemon that can run', async ({ home }) => {
+s('doctor reports no problem for a working daemon', async ({ home }) => {
   const { first, last } = await freeRange(4);
   await mkdir(join(home.path, 's2cs'), { mode: 0o700 });
   const file = await configure(home, { state: join(home.path, 's2cs'), gateways: [{ ports: `${first}-${last}` }] });
@@ -132,10 +135,10 @@ s('doctor finds nothing wrong with a daemon that can run', async ({ home }) => {
   const levels = Object.fromEntries(findings.map(({ check, level }) => [check, level]));
   for (const check of ['Node.js', 'configuration', 'state', 'runtime', 'proxy', 'port range', 'open files', 'ports'])
     assert.is(levels[check], 'ok', check);
-  assert.is(levels['wan and lan'], 'warning', 'only this machine reaches it');
+  assert.is(levels['wan and lan'], 'warning', 'reachable only from this machine');
 });
 
-s('doctor says what is wrong, what to do, and ends with 1', async ({ home }) => {
+s('doctor reports problems with suggestions and exits with 1', async ({ home }) => {
   const { first } = await freeRange(1);
   const taken = createServer().listen(first, '127.0.0.1');
   await once(taken, 'listening');
@@ -156,7 +159,7 @@ s('doctor says what is wrong, what to do, and ends with 1', async ({ home }) => 
   for (const { suggestions, level } of findings) if (level !== 'ok') assert.ok(suggestions.length > 0);
 });
 
-s('doctor says of a facility that nobody is there', async ({ home }) => {
+s('doctor reports an unreachable facility', async ({ home }) => {
   const { first } = await freeRange(1);
   const file = join(home.path, 's2uc.yaml');
   await writeFile(file, JSON.stringify({ facilities: { aps: { s2cs: `127.0.0.1:${first}`, insecure: true } } }));

@@ -23,14 +23,14 @@ s.before.each(async (context) => {
 });
 s.after.each(({ home }) => home.remove());
 
-/** Packs the example as its author would publish it. */
+/** Packs the example like its published package. */
 async function tarball(home: Home): Promise<string> {
   const { exitCode, stderr } = await resultOf(spawn('npm', ['pack', EXAMPLE], { cwd: home.path }));
   if (exitCode !== 0) throw new Error(stderr);
   return `./${NAME}-1.0.0.tgz`;
 }
 
-/** Makes a package, of the example's kind unless said otherwise. */
+/** Creates a package, by default of the same kind as the example. */
 async function folder(home: Home, content: object, code = 'export default {};'): Promise<string> {
   await mkdir(join(home.path, 'made'), { recursive: true });
   const usual = { name: 'made', version: '1.0.0', type: 'module', exports: './index.js', oclif: {} };
@@ -46,7 +46,7 @@ const provides = (id: string): object => ({
 
 const listed = async (home: Home): Promise<Listed[]> => (await home.json('plugin', 'ls')) as Listed[];
 
-s('lists the plugins that came with SciStream', async ({ home }) => {
+s('lists the bundled plugins', async ({ home }) => {
   const haproxy = (await listed(home)).find(({ name }) => name === '@scistream/plugin-haproxy');
   assert.is(haproxy?.type, 'core');
   assert.equal(
@@ -79,7 +79,7 @@ s('a packed third-party plugin is installed, used, inspected and removed without
   assert.is((await home.failure('s2cs', '--check', '--proxy', 'forward')).code, 'SCI_PROXY_UNKNOWN');
 });
 
-s('a folder is installed as it is now: what happens to it later does not matter', async ({ home }) => {
+s('a folder is installed as a copy: later changes have no effect', async ({ home }) => {
   await home.json('plugin', 'install', await folder(home, { scistream: provides('made') }));
   await folder(home, { scistream: {} });
   const made = (await listed(home)).find(({ name }) => name === 'made');
@@ -90,7 +90,7 @@ const refused: readonly [what: string, content: object, code: string][] = [
   ['without manifest', {}, 'SCI_PLUGIN_NO_MANIFEST'],
   ['with a wrong manifest', { scistream: { apiVersion: 1, provides: [] } }, 'SCI_PLUGIN_MANIFEST_INVALID'],
   ['for a later interface', { scistream: { apiVersion: 2, provides: [] } }, 'SCI_PLUGIN_API_UNSUPPORTED'],
-  ['that provides what there is', { scistream: provides('relay') }, 'SCI_PLUGIN_DUPLICATE'],
+  ['that provides an existing name', { scistream: provides('relay') }, 'SCI_PLUGIN_DUPLICATE'],
   ['that oclif would not load', { oclif: undefined, scistream: provides('made') }, 'SCI_PLUGIN_MANIFEST_INVALID'],
   [
     'for another core',
@@ -99,14 +99,14 @@ const refused: readonly [what: string, content: object, code: string][] = [
   ],
 ];
 for (const [what, content, expected] of refused) {
-  s(`a package ${what} is refused and leaves nothing behind`, async ({ home }) => {
+  s(`a package ${what} is rejected and leaves nothing behind`, async ({ home }) => {
     const { exitCode, code } = await home.failure('plugin', 'install', await folder(home, content));
     assert.equal([exitCode, code], [3, expected]);
     assert.equal(await readdir(home.data), []);
   });
 }
 
-s('a refused package leaves what was installed before as it was', async ({ home }) => {
+s('a rejected package does not change the installed plugins', async ({ home }) => {
   await home.json('plugin', 'install', await folder(home, { scistream: provides('made') }));
   const { code } = await home.failure('plugin', 'install', await folder(home, { version: '2.0.0' }));
   assert.is(code, 'SCI_PLUGIN_NO_MANIFEST');
@@ -114,7 +114,7 @@ s('a refused package leaves what was installed before as it was', async ({ home 
   assert.equal([made?.state, made?.provides.map(({ id }) => id)], ['ok', ['made']]);
 });
 
-s('a plugin whose code is broken is shown as that, and disturbs nobody who does not ask for it', async ({ home }) => {
+s('a plugin with broken code is shown as broken and does not affect other plugins', async ({ home }) => {
   const made = await folder(home, { scistream: provides('made') }, 'throw new Error("no luck");');
   await home.json('plugin', 'install', made);
   const { exitCode, stdout } = await home.run(['plugin', 'inspect', 'made', '--json']);
@@ -124,7 +124,7 @@ s('a plugin whose code is broken is shown as that, and disturbs nobody who does 
   assert.is((await home.failure('s2cs', '--check', '--proxy', 'made')).code, 'SCI_PLUGIN_LOAD_FAILED');
 });
 
-s('says what is not there, and what stays', async ({ home }) => {
+s('unknown plugins and bundled plugins are rejected', async ({ home }) => {
   assert.is((await home.failure('plugin', 'install', './absent.tgz')).code, 'SCI_PLUGIN_NOT_FOUND');
   assert.is((await home.failure('plugin', 'inspect', 'absent')).code, 'SCI_PLUGIN_NOT_FOUND');
   assert.is((await home.failure('plugin', 'uninstall', 'absent')).code, 'SCI_PLUGIN_NOT_FOUND');

@@ -1,11 +1,11 @@
 // needs: docker, root, haproxy, nginx, stunnel
 // suite: full
-/** Every proxy and every runtime as users meet them: by the commands, with the example's producer and consumer. */
+/** Every proxy in every runtime, used through the commands with the example's producer and consumer. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Site } from './support/site.js';
 
-const s = suite<{ site: Site }>('proxies and runtimes, as users see them');
+const s = suite<{ site: Site }>('proxies and runtimes through the commands');
 
 s.before(async (context) => {
   const aps = { proxy: 'haproxy', runtime: 'docker' };

@@ -1,5 +1,5 @@
 // suite: full
-/** SIGHUP where callers are known by certificates: another CA, and certificates that are revoked. Streams do not notice. */
+/** SIGHUP with client certificates: a new CA and revoked certificates. Streams are not affected. */
 import { randomUUID } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ import { freeRange } from '../../test/support/ports.js';
 import { Home, nextLine } from './support/cli.js';
 import { IN_FORCE, NOTHING_CHANGED, Running } from './support/running.js';
 
-const s = suite<{ home: Home }>('reload of what is said of client certificates');
+const s = suite<{ home: Home }>('reload of client certificate settings');
 
 s.before.each(async (context) => {
   context.home = await Home.create();
@@ -23,7 +23,7 @@ s.after.each(({ home }) => home.remove());
 const HOST = '127.0.0.1';
 const LIMITS = { deadlineMs: 60_000 };
 
-/** A daemon with a CA for its clients, the certificates of two of them, and a stream of one through which data flows. */
+/** A daemon with a client CA, two client certificates, and a stream of one client that carries data. */
 class Site implements AsyncDisposable {
   readonly #clients: ControlClient[] = [];
 
@@ -56,7 +56,7 @@ class Site implements AsyncDisposable {
     return new Site(home, ca, alice, bob, config, daemon);
   }
 
-  /** A client with a connection of its own. */
+  /** A client with its own connection. */
   client(certificate: CertificateFiles): ControlClient {
     const client = new ControlClient(resolveEndpoint(this.config.listen, {}, { ca: this.ca.file, ...certificate }));
     this.#clients.push(client);
@@ -69,7 +69,7 @@ class Site implements AsyncDisposable {
     return await this.daemon.reload(expected);
   }
 
-  /** With which codes callers were refused by the daemon before anything else. */
+  /** The codes with which the daemon rejected callers during authentication. */
   async refusals(): Promise<ReadonlySet<string>> {
     const lines = (await readFile(join(this.home.path, 'audit.jsonl'), 'utf8')).trim().split('\n');
     const told = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
@@ -83,7 +83,7 @@ class Site implements AsyncDisposable {
   }
 }
 
-/** A stream whose data comes back, and a connection through it. */
+/** A stream to an echo server and a connection through it. */
 async function flow(client: ControlClient, target: string) {
   const uid = randomUUID();
   const [{ listeners }] = await Promise.all([
@@ -99,7 +99,7 @@ async function flow(client: ControlClient, target: string) {
   return { uid, data, watch };
 }
 
-/** What a call is refused with; empty when it is served. */
+/** The error code of a call; empty on success. */
 async function codeOf(call: Promise<unknown>): Promise<string> {
   try {
     await call;
@@ -110,56 +110,56 @@ async function codeOf(call: Promise<unknown>): Promise<string> {
   }
 }
 
-s('only certificates of the new CA let in, on connections of before as well, and data flows on', async ({ home }) => {
-  await using site = await Site.start(home);
-  await using sink = await tcpServer(named('a'));
-  const before = site.client(site.alice);
-  const { uid, data, watch } = await flow(before, formatAddress(sink.address));
-  const next = await TestAuthority.make(home.path, 'next');
-  const renewed = await next.issue('alice');
-  assert.is(await codeOf(site.client(renewed).whoAmI(LIMITS)), 'SCI_CERTIFICATE_UNTRUSTED');
-
-  await site.reload(IN_FORCE, { tls: { clientCa: next.file } });
-  assert.is(await codeOf(site.client(site.alice).whoAmI(LIMITS)), 'SCI_CERTIFICATE_UNTRUSTED');
-  assert.is(await codeOf(before.release(uid, LIMITS)), 'SCI_CERTIFICATE_UNTRUSTED');
-  const after = site.client(renewed);
-  assert.is((await after.get(uid, LIMITS)).owner, 'aps:alice');
-  data.write('2');
-  assert.is(await read(data, 1), '2');
-  assert.is(site.daemon.child.exitCode, null);
-  const [end] = await Promise.all([watch.next(), after.release(uid, LIMITS)]);
-  assert.not(end.done, 'what was watched before tells of the end');
-  data.destroy();
-  assert.equal([...(await site.refusals())], ['refused SCI_CERTIFICATE_UNTRUSTED']);
-});
-
 s(
-  'a certificate that is revoked lets nobody in any more and has nothing allocated; others notice nothing',
+  'only certificates of the new CA are accepted, also on existing connections, and data keeps flowing',
   async ({ home }) => {
     await using site = await Site.start(home);
     await using sink = await tcpServer(named('a'));
-    const alice = site.client(site.alice);
-    const bob = site.client(site.bob);
-    const { uid, data } = await flow(alice, formatAddress(sink.address));
-    const shown = (await home.json('cert', 'show', site.alice.cert)) as { readonly fingerprint: string };
-    const auth = [{ use: 'certificate', issuer: 'aps', admins: ['bob'], revoked: [shown.fingerprint] }];
-    assert.match(await site.reload(NOTHING_CHANGED, { auth: [{ ...auth[0], revoked: ['alice'] }] }), /revoked/);
-    assert.is(await codeOf(alice.get(uid, LIMITS)), '');
+    const before = site.client(site.alice);
+    const { uid, data, watch } = await flow(before, formatAddress(sink.address));
+    const next = await TestAuthority.make(home.path, 'next');
+    const renewed = await next.issue('alice');
+    assert.is(await codeOf(site.client(renewed).whoAmI(LIMITS)), 'SCI_CERTIFICATE_UNTRUSTED');
 
-    await site.reload(IN_FORCE, { auth });
-    const request = { uid: randomUUID(), role: 'PROD', numConn: 1 };
-    assert.is(await codeOf(alice.req(request, LIMITS)), 'SCI_CERTIFICATE_REVOKED');
-    assert.is(await codeOf(site.client(site.alice).release(uid, LIMITS)), 'SCI_CERTIFICATE_REVOKED');
-    const { streams, gateways } = await bob.describe(LIMITS);
-    assert.equal([streams, gateways[0]?.portsInUse], [1, 1], 'only the stream of before');
+    await site.reload(IN_FORCE, { tls: { clientCa: next.file } });
+    assert.is(await codeOf(site.client(site.alice).whoAmI(LIMITS)), 'SCI_CERTIFICATE_UNTRUSTED');
+    assert.is(await codeOf(before.release(uid, LIMITS)), 'SCI_CERTIFICATE_UNTRUSTED');
+    const after = site.client(renewed);
+    assert.is((await after.get(uid, LIMITS)).owner, 'aps:alice');
     data.write('2');
     assert.is(await read(data, 1), '2');
-    assert.equal([...(await site.refusals())], ['refused SCI_CERTIFICATE_REVOKED']);
-    await bob.release(uid, LIMITS);
+    assert.is(site.daemon.child.exitCode, null);
+    const [end] = await Promise.all([watch.next(), after.release(uid, LIMITS)]);
+    assert.not(end.done, 'the open watch reports the end');
     data.destroy();
-    await site.reload(IN_FORCE, {});
-    assert.is(await codeOf(alice.get(uid, LIMITS)), '');
+    assert.equal([...(await site.refusals())], ['refused SCI_CERTIFICATE_UNTRUSTED']);
   },
 );
+
+s('a revoked certificate is rejected and allocates nothing; other callers are not affected', async ({ home }) => {
+  await using site = await Site.start(home);
+  await using sink = await tcpServer(named('a'));
+  const alice = site.client(site.alice);
+  const bob = site.client(site.bob);
+  const { uid, data } = await flow(alice, formatAddress(sink.address));
+  const shown = (await home.json('cert', 'show', site.alice.cert)) as { readonly fingerprint: string };
+  const auth = [{ use: 'certificate', issuer: 'aps', admins: ['bob'], revoked: [shown.fingerprint] }];
+  assert.match(await site.reload(NOTHING_CHANGED, { auth: [{ ...auth[0], revoked: ['alice'] }] }), /revoked/);
+  assert.is(await codeOf(alice.get(uid, LIMITS)), '');
+
+  await site.reload(IN_FORCE, { auth });
+  const request = { uid: randomUUID(), role: 'PROD', numConn: 1 };
+  assert.is(await codeOf(alice.req(request, LIMITS)), 'SCI_CERTIFICATE_REVOKED');
+  assert.is(await codeOf(site.client(site.alice).release(uid, LIMITS)), 'SCI_CERTIFICATE_REVOKED');
+  const { streams, gateways } = await bob.describe(LIMITS);
+  assert.equal([streams, gateways[0]?.portsInUse], [1, 1], 'only the existing stream');
+  data.write('2');
+  assert.is(await read(data, 1), '2');
+  assert.equal([...(await site.refusals())], ['refused SCI_CERTIFICATE_REVOKED']);
+  await bob.release(uid, LIMITS);
+  data.destroy();
+  await site.reload(IN_FORCE, {});
+  assert.is(await codeOf(alice.get(uid, LIMITS)), '');
+});
 
 s.run();

@@ -1,5 +1,5 @@
 // suite: full
-/** SIGHUP to daemons as operators run them: all of the configuration comes into force or nothing, and nobody notices. */
+/** SIGHUP to running daemons: a reload applies all changes or none, without disturbing callers and streams. */
 import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -26,7 +26,7 @@ const tokens = (...subjects: string[]) => [
   { use: 'token', tokens: subjects.map((subject) => ({ subject, sha256: hash(subject) })) },
 ];
 
-/** The fingerprint that a new connection sees. */
+/** The certificate fingerprint of a new connection. */
 async function fingerprint(address: string): Promise<string> {
   const { host, port } = parseAddress(address);
   const socket = connectTls({ host, port, rejectUnauthorized: false, ALPNProtocols: ['h2'] });
@@ -72,7 +72,7 @@ class Site {
     return await connectPeer({ url: `https://${this.config.listen}`, certificate, authorization });
   }
 
-  /** Writes a certificate of a new authority to the files that `tls` names. */
+  /** Writes a certificate of a new CA to the files of `tls`. */
   async newCertificate(): Promise<{ cert: string; key: string }> {
     const { certificate, key } = (await testCredentials()).inbound;
     const files = { cert: join(this.home.path, 'tls', 'cert.pem'), key: join(this.home.path, 'tls', 'key.pem') };
@@ -83,7 +83,7 @@ class Site {
   }
 }
 
-s('a new certificate, other tokens and limits come into force; calls and data that flow go on', async ({ home }) => {
+s('a new certificate, tokens and limits take effect; calls and data flows continue', async ({ home }) => {
   const site = await Site.create(home);
   await using daemon = await site.start();
   const { listen } = site.config;
@@ -114,7 +114,7 @@ s('a new certificate, other tokens and limits come into force; calls and data th
   assert.is.not(third, second);
   assert.match(daemon.log, third);
 
-  // The connection of before lives on, and its calls obey what is in force now.
+  // The existing connection stays open, and its calls use the new configuration.
   await refused(alice.streams.get({ uid }), 'SCI_UNAUTHENTICATED');
   data.write('2');
   assert.is(await read(data, 1), '2');
@@ -122,12 +122,12 @@ s('a new certificate, other tokens and limits come into force; calls and data th
   await daemon.reload(IN_FORCE);
   assert.is((await alice.streams.describeServer({})).maxConnections, 1024);
   const [next] = await Promise.all([watch.next(), alice.control.release({ uid })]);
-  assert.not(next.done, 'the watch that was open tells of the end');
+  assert.not(next.done, 'the open watch reports the end');
   data.destroy();
   alice.cut();
 });
 
-s('what is wrong, or cannot change, changes nothing at all, and the log names it', async ({ home }) => {
+s('an invalid or unchangeable value rejects the whole reload, and the log names it', async ({ home }) => {
   const site = await Site.create(home);
   await using daemon = await site.start();
   const { listen } = site.config;
@@ -144,7 +144,7 @@ s('what is wrong, or cannot change, changes nothing at all, and the log names it
     [{ insecure: true }, /insecure\.$/],
     [{ proxies: { relay: { processes: 1 } } }, /proxies\.relay\.processes\.$/],
     [{ policy: 'missing.yaml' }, /missing\.yaml/],
-    [{ audit }, /audit log cannot be written/],
+    [{ audit }, /Cannot write the audit log/],
     [{ auth: [{ use: 'nothing-here' }] }, /nothing-here/],
     [{ tls: { ...tls, key: tls.cert } }, /tls\.key/],
   ] as const) {
@@ -162,7 +162,7 @@ s('what is wrong, or cannot change, changes nothing at all, and the log names it
   alice.cut();
 });
 
-s('the level of the log follows the configuration', async ({ home }) => {
+s('a reload changes the log level', async ({ home }) => {
   const site = await Site.create(home);
   await using daemon = await site.start();
   const alice = await site.peer('alice');
@@ -175,7 +175,7 @@ s('the level of the log follows the configuration', async ({ home }) => {
   alice.cut();
 });
 
-s('s2ds reads its configuration anew as well; only the log can change', async ({ home }) => {
+s('s2ds reloads its configuration too; only the log level can change', async ({ home }) => {
   const { first, last } = await freeRange(16);
   const file = join(home.path, 's2ds.conf');
   const listen = `unix:${join(home.path, 's2ds.sock')}`;

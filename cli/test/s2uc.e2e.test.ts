@@ -26,7 +26,7 @@ interface Context {
   producer: Producer;
 }
 
-const s = suite<Context>('s2uc under its old names');
+const s = suite<Context>('legacy commands of s2uc');
 /** Adds a test that must release every stream it makes. */
 const test = (name: string, run: (context: Context) => Promise<void>): void => s(name, leavesNothing(run));
 
@@ -41,7 +41,7 @@ s.after.each(({ producer }) => producer.stop());
 
 const s2uc = (facilities: Facilities, ...args: string[]): Promise<Outcome> => start(facilities, 's2uc', args).outcome;
 
-/** The certificate a control server shows, as a PEM file. */
+/** The certificate of a control server, as a PEM file. */
 async function certificate({ dir }: Facilities, address: string): Promise<string> {
   const [host, port] = address.split(':');
   const socket = connect({ host, port: Number(port), rejectUnauthorized: false });
@@ -53,7 +53,7 @@ async function certificate({ dir }: Facilities, address: string): Promise<string
   return file;
 }
 
-test('inbound-request, outbound-request and release do what they always did', async ({ facilities, producer }) => {
+test('inbound-request, outbound-request and release work as in the legacy client', async ({ facilities, producer }) => {
   const { aps, alcf } = facilities;
   const [ip, port] = producer.address.split(':') as [string, string];
   const apsCert = await certificate(facilities, aps.address);
@@ -83,7 +83,7 @@ test('inbound-request, outbound-request and release do what they always did', as
   assert.is((await s2uc(facilities, 'release', ...both, uid)).code, 0);
 });
 
-test('outbound-request without a uid makes one', async ({ facilities, producer }) => {
+test('outbound-request without a uid creates one', async ({ facilities, producer }) => {
   const { alcf } = facilities;
   const server = ['--s2cs', `${alcf.address}#${alcf.fingerprint}`, '--num-conn', '1'];
   const made = await s2uc(facilities, 'outbound-request', ...server, '--json', producer.address);
@@ -96,7 +96,7 @@ test('outbound-request without a uid makes one', async ({ facilities, producer }
   assert.is((await s2uc(facilities, 'release', uid, ...server.slice(0, 2))).code, 0);
 });
 
-test('failures do not end with 0', async ({ facilities }) => {
+test('failures exit with a non-zero code', async ({ facilities }) => {
   const { aps } = facilities;
   const server = ['--s2cs', `${aps.address}#${aps.fingerprint}`];
   const cases: [number, string[]][] = [
@@ -116,7 +116,7 @@ test('failures do not end with 0', async ({ facilities }) => {
   }
 });
 
-test('is all of stream without that word', async ({ facilities, producer }) => {
+test('s2uc runs the commands of stream', async ({ facilities, producer }) => {
   const args = ['tomo', '--producer', producer.address, '--config', facilities.config, '--json'];
   const made = await s2uc(facilities, 'up', ...args);
   assert.is(made.code, 0, made.stdout);

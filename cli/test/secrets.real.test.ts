@@ -1,5 +1,5 @@
 // suite: full
-/** Hunts for the keys of an encrypted stream everywhere but in the files of the proxies. */
+/** Searches for the keys of an encrypted stream everywhere except in the files of the proxies. */
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { readdir, readFile, stat } from 'node:fs/promises';
@@ -14,7 +14,7 @@ import { greeting, json, Producer, scistream, start, startFacilities, type Facil
 
 const s = suite<{ facilities: Facilities; producer: Producer; seen: Map<string, string> }>('secrets of a stream');
 
-/** A place where text was found, and the text. */
+/** A place and its text. */
 type Findings = Map<string, string>;
 
 s.before(async (context) => {
@@ -27,7 +27,7 @@ s.after(async ({ facilities, producer }) => {
   await facilities.stop();
 });
 
-/** Every file below the directory of the test, by its path there. */
+/** Every file below the directory of the test, by its relative path. */
 async function files({ dir }: Facilities): Promise<Findings> {
   const found: Findings = new Map();
   for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
@@ -37,7 +37,7 @@ async function files({ dir }: Facilities): Promise<Findings> {
   return found;
 }
 
-/** Arguments and environment of every process that this one may look at. */
+/** Arguments and environment of every readable process. */
 async function processes(): Promise<Findings> {
   const found: Findings = new Map();
   for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
@@ -49,7 +49,7 @@ async function processes(): Promise<Findings> {
   return found;
 }
 
-/** All forms in which the private number in a PEM key might show: lines of the PEM, and its bytes alone. */
+/** All forms in which the private key of a PEM file may appear: its lines and its raw bytes. */
 function needles(pem: string): readonly string[] {
   const [first = '', second = ''] = pem.split(/\r?\n/).slice(1);
   const der = Buffer.from(first + second, 'base64');
@@ -65,13 +65,13 @@ const keysIn = (text: string): readonly string[] =>
     pem.replaceAll('\\n', '\n'),
   );
 
-/** Where one of the needles is. */
+/** The places that contain one of the needles. */
 const where = (haystack: Findings, wanted: readonly string[]): readonly string[] =>
   [...haystack].flatMap(([place, text]) => (wanted.some((needle) => text.includes(needle)) ? [place] : []));
 
 const isKeyOfControlServer = (path: string): boolean => path.endsWith('/tls/server.key');
 
-s('are found by this hunt, where they may be', async ({ facilities, producer, seen }) => {
+s('are found only where they may be', async ({ facilities, producer, seen }) => {
   const up = ['stream', 'up', 'tomo', '--producer', producer.address, '--verbose', '--json'];
   const made = await scistream(facilities, ...up);
   assert.is(made.code, 0, made.stdout + made.stderr);
@@ -84,14 +84,14 @@ s('are found by this hunt, where they may be', async ({ facilities, producer, se
 
   const stored = await files(facilities);
   const holders = [...stored].filter(([path, content]) => !isKeyOfControlServer(path) && keysIn(content).length > 0);
-  assert.ok(holders.length >= 2, 'each gateway has a key of its own');
+  assert.ok(holders.length >= 2, 'each gateway has its own key');
   for (const [path] of holders) assert.is((await stat(path)).mode & 0o777, 0o600, path);
   const keys = new Set(holders.flatMap(([, content]) => keysIn(content)));
   assert.is(keys.size, 2, 'one key per side');
   const wanted = [...keys].flatMap(needles);
   const instances = new Set(holders.map(([path]) => path));
   const elsewhere = where(stored, wanted).filter((path) => !instances.has(path));
-  assert.equal(elsewhere, [], 'no other file has them: no record, no event, no journal');
+  assert.equal(elsewhere, [], 'no other file contains them: no record, event or journal');
 
   const looks = [
     ['status', uid],
@@ -108,15 +108,15 @@ s('are found by this hunt, where they may be', async ({ facilities, producer, se
   );
   const watching = start(facilities, 'run', ['stream', 'watch', uid, '--json', '--config', facilities.config]);
   await new Promise((resolve) => watching.lines.once('line', resolve));
-  assert.equal(where(await processes(), wanted), [], 'no process has them in its arguments or its environment');
+  assert.equal(where(await processes(), wanted), [], 'no process has them in its arguments or environment');
   const down = await scistream(facilities, 'stream', 'down', uid, '--json', '--verbose');
   seen.set('output of down', down.stdout + down.stderr);
   seen.set('output of watch', (await watching.outcome).stdout);
   seen.set('log of aps', facilities.aps.logged());
   seen.set('log of alcf', facilities.alcf.logged());
-  assert.match(facilities.aps.logged(), uid, 'the log is the whole one');
+  assert.match(facilities.aps.logged(), uid, 'the log is complete');
   assert.equal(where(seen, wanted), []);
-  assert.equal(where(await files(facilities), wanted), [], 'with the stream go its keys');
+  assert.equal(where(await files(facilities), wanted), [], 'the keys are removed with the stream');
   const names = uid.replaceAll('-', '');
   for (const key of keys) {
     const hex = Buffer.from(key.replace(/-----[^-]+-----|\s/g, ''), 'base64').toString('hex');
@@ -124,13 +124,13 @@ s('are found by this hunt, where they may be', async ({ facilities, producer, se
   }
 });
 
-s('travel in a ticket, and nobody but its reader sees them', async ({ facilities, producer }) => {
+s('are in a ticket and visible only to its reader', async ({ facilities, producer }) => {
   const inbound = ['stream', 'up', '--inbound', '--from', 'aps', '--producer', producer.address, '--name', 'shared'];
   const { ticket, uid } = await json<StreamStatus & { ticket: string }>(facilities, 0, ...inbound);
   const tls = parseTicket(ticket).tls;
   if (!tls) throw new Error('the ticket has no credentials');
   const wanted = [...needles(tls.key), ticket];
-  assert.equal(where(await files(facilities), wanted), [], 'the journal of who made it does not keep it');
+  assert.equal(where(await files(facilities), wanted), [], 'the journal of the creator does not keep it');
   assert.not.match((await scistream(facilities, 'stream', 'status', uid, '--json')).stdout, ticket.slice(20, 60));
 
   const outbound = ['stream', 'up', '--outbound', '-', '--to', 'alcf', '--verbose', '--json'];
@@ -161,8 +161,8 @@ s('travel in a ticket, and nobody but its reader sees them', async ({ facilities
   assert.equal(where(await files(facilities), wanted), []);
 });
 
-s('are blotted out of the arguments, if somebody has put them there', async ({ facilities }) => {
-  // Takes connections and says nothing, so that the commands go on.
+s('are removed from the process arguments', async ({ facilities }) => {
+  // Accepts connections and never answers, so that the commands keep running.
   const silent = createServer().listen(0, facilities.host);
   await once(silent, 'listening');
   const { port } = silent.address() as AddressInfo;

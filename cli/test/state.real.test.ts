@@ -1,5 +1,5 @@
 // suite: full
-/** What an operator can find out of the state of a daemon that does not run. */
+/** Commands that read the stored state of a stopped daemon. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -17,7 +17,7 @@ s.before.each(async (context) => {
 });
 s.after.each(({ home }) => home.remove());
 
-s('tell what is stored, refuse what a daemon has open, and say so when there is nothing', async ({ home, config }) => {
+s('read the stored state; fail on a state in use and on an empty directory', async ({ home, config }) => {
   assert.is((await home.failure('state', 'check', '--config', config)).code, 'SCI_CONFIG_INVALID');
   const store = new LevelStreamStore(join(home.path, 'stored'));
   await store.open();

@@ -47,7 +47,10 @@ const list = (facilities: Facilities): Promise<StreamList> => json(facilities, 0
 const up = (facilities: Facilities, producer: Producer, ...more: string[]): Promise<Up> =>
   json(facilities, 0, 'stream', 'up', 'tomo', '--producer', producer.address, ...more);
 
-test('up makes a stream that carries data, and its result has the promised shape', async ({ facilities, producer }) => {
+test('up creates a stream that carries data, and its result has the documented shape', async ({
+  facilities,
+  producer,
+}) => {
   const stream = await up(facilities, producer, '--rate', '20Gbps', '--lifetime', '1h');
   const keys = 'connect,createdAt,encryption,expiresAt,from,name,rate,setupMs,state,to,uid';
   assert.is(Object.keys(stream).sort().join(), keys);
@@ -72,7 +75,7 @@ test('up makes a stream that carries data, and its result has the promised shape
   assert.equal(stream.connect, stream.to?.listeners);
   assert.equal(stream.to?.targets, stream.from?.listeners);
   assert.equal(stream.from?.targets, [producer.address, producer.address]);
-  assert.is(producer.connections, 0, 'making a stream does not touch the producer');
+  assert.is(producer.connections, 0, 'creating a stream does not contact the producer');
 
   for (const address of stream.connect) {
     const { text, socket } = await greeting(address);
@@ -106,7 +109,7 @@ test('ls, status, verify, update and down work by name, uid and prefix', async (
   assert.is(fresh.text, 'second');
   held.socket.write('still here');
   const [echo] = await new Promise<Buffer[]>((resolve) => held.socket.once('data', (data: Buffer) => resolve([data])));
-  assert.is(String(echo), 'still here', 'the connection in flight stays where it is');
+  assert.is(String(echo), 'still here', 'the established connection stays open');
   held.socket.destroy();
   fresh.socket.destroy();
   await second.stop();
@@ -124,7 +127,7 @@ test('ls, status, verify, update and down work by name, uid and prefix', async (
   assert.is((await json<Failure>(facilities, 4, 'stream', 'down', 'tomo')).error.code, 'SCI_STREAM_NOT_FOUND');
 });
 
-test('verify leaves the producer alone, --full does not', async ({ facilities, producer }) => {
+test('verify contacts the producer only with --full', async ({ facilities, producer }) => {
   await up(facilities, producer);
   const plain = await json<VerifyResult>(facilities, 0, 'stream', 'verify', 'tomo');
   assert.is(plain.ok, true);
@@ -140,7 +143,7 @@ test('verify leaves the producer alone, --full does not', async ({ facilities, p
     full.hops.map(({ checked, ok }) => checked && ok),
     [true, true, true, true, true],
   );
-  // One to the target of both listeners, and one through the whole chain. `verify` ends when the inbound gateway has
+  // One connection to the target of both listeners, and one through the whole stream. `verify` ends when the inbound gateway has
   // accepted the second one, which arrives at the producer some time after that.
   await eventually(async () => assert.is(producer.connections, 2));
 
@@ -149,11 +152,11 @@ test('verify leaves the producer alone, --full does not', async ({ facilities, p
   assert.is(error.code, 'SCI_VERIFY_FAILED');
   assert.match(error.message, 'inbound gateway to producer');
   assert.match(error.message, 'ECONNREFUSED');
-  assert.is((await json<VerifyResult>(facilities, 0, 'stream', 'verify', 'tomo')).ok, true, 'the gateways are well');
+  assert.is((await json<VerifyResult>(facilities, 0, 'stream', 'verify', 'tomo')).ok, true, 'the gateways work');
   await json(facilities, 0, 'stream', 'down', 'tomo');
 });
 
-test('a producer that takes one connection keeps it for its consumer', async ({ facilities, producer }) => {
+test('a producer that accepts one connection keeps it for its consumer', async ({ facilities, producer }) => {
   const { connect } = await up(facilities, producer, '--connections', '1');
   await json(facilities, 0, 'stream', 'verify', 'tomo');
   const { text, socket } = await greeting(connect[0] ?? '');
@@ -163,7 +166,7 @@ test('a producer that takes one connection keeps it for its consumer', async ({ 
   await json(facilities, 0, 'stream', 'down', 'tomo');
 });
 
-test('two sides made one after another with a ticket are one stream', async ({ facilities, producer }) => {
+test('two sides created one after the other with a ticket form one stream', async ({ facilities, producer }) => {
   const inbound = await json<Up>(
     facilities,
     0,
@@ -189,7 +192,7 @@ test('two sides made one after another with a ticket are one stream', async ({ f
   socket.destroy();
 
   const again = await json<Failure>(facilities, 4, 'stream', 'up', '--outbound', inbound.ticket ?? '', '--to', 'alcf');
-  assert.is(again.error.code, 'SCI_STREAM_EXISTS', 'a second use of the ticket leaves the first one alone');
+  assert.is(again.error.code, 'SCI_STREAM_EXISTS', 'a second use of the ticket does not affect the first');
   assert.is((await json<StreamStatus>(facilities, 0, 'stream', 'status', 'tick')).to?.facility, 'alcf');
   const cut = await json<Failure>(
     facilities,
@@ -205,7 +208,7 @@ test('two sides made one after another with a ticket are one stream', async ({ f
   await json(facilities, 0, 'stream', 'down', 'tick');
 });
 
-test('when one side fails the other one is released', async ({ facilities, producer }) => {
+test('when one side fails, the other side is released', async ({ facilities, producer }) => {
   const held = await json<Up>(
     facilities,
     0,
@@ -245,10 +248,7 @@ test('when one side fails the other one is released', async ({ facilities, produ
 
 const trusting = ({ address, fingerprint }: Facilities['aps']): string[] => ['--from', `${address}#${fingerprint}`];
 
-test('a certificate that is not the expected one is refused, with the one that was seen', async ({
-  facilities,
-  producer,
-}) => {
+test('an unexpected certificate is rejected, and the error shows its fingerprint', async ({ facilities, producer }) => {
   const { aps, alcf } = facilities;
   const common = ['stream', 'up', '--to', alcf.address, '--producer', producer.address];
   for (const from of [aps.address, `${aps.address}#${alcf.fingerprint}`]) {
@@ -260,7 +260,7 @@ test('a certificate that is not the expected one is refused, with the one that w
   assert.is(system.error.code, 'SCI_TLS_UNTRUSTED', 'a self-signed certificate is not trusted by default');
 });
 
-test('Ctrl-C while HELLO is awaited releases both sides', async ({ facilities, producer }) => {
+test('Ctrl-C during the wait for HELLO releases both sides', async ({ facilities, producer }) => {
   const uid = 'interrupted-0001';
   const args = ['stream', 'up', 'tomo', '--producer', producer.address, '--await-hello', '--uid', uid, '--json'];
   const running = start(facilities, 'run', [...args, '--config', facilities.config]);
@@ -275,7 +275,7 @@ test('Ctrl-C while HELLO is awaited releases both sides', async ({ facilities, p
   assert.is((JSON.parse(stdout) as Failure).error.code, 'SCI_CLIENT_GONE');
 });
 
-test('a document of its own, ambiguous names, and mistakes', async ({ facilities, producer }) => {
+test('stream document files, ambiguous names, and wrong arguments', async ({ facilities, producer }) => {
   const file = join(facilities.dir, 'doc.yaml');
   await writeFile(file, `{ from: aps, to: alcf, name: twin, producer: ["${producer.address}"] }`);
   const one = await json<Up>(facilities, 0, 'stream', 'up', file);
@@ -300,7 +300,7 @@ test('a document of its own, ambiguous names, and mistakes', async ({ facilities
   }
 });
 
-test('watch prints every change as a line, until the end or Ctrl-C', async ({ facilities, producer }) => {
+test('watch prints every change as a line until the stream ends or Ctrl-C', async ({ facilities, producer }) => {
   const { uid } = await up(facilities, producer);
   const watch = () => start(facilities, 'run', ['stream', 'watch', uid, '--json', '--config', facilities.config]);
   const [watching, interrupted] = [watch(), watch()];
@@ -319,7 +319,7 @@ test('watch prints every change as a line, until the end or Ctrl-C', async ({ fa
   assert.is(states.at(-1), 'released');
 });
 
-test('people get text: results on stdout, nothing on stderr that is no terminal', async ({ facilities, producer }) => {
+test('text output goes to stdout, and stderr stays empty without a terminal', async ({ facilities, producer }) => {
   const made = await scistream(facilities, 'stream', 'up', 'tomo', '--producer', producer.address);
   assert.is(made.code, 0);
   assert.is(made.stderr, '');
@@ -330,7 +330,7 @@ test('people get text: results on stdout, nothing on stderr that is no terminal'
   assert.match(shown.stdout, 'no consumer has connected yet');
   assert.match(shown.stdout, 'encryption  TLS 1.3');
   assert.match((await scistream(facilities, 'stream', 'verify', 'tomo')).stdout, 'not checked');
-  assert.match((await scistream(facilities, 'stream', 'down', 'tomo')).stdout, /^tomo .* is released/);
+  assert.match((await scistream(facilities, 'stream', 'down', 'tomo')).stdout, /^Released tomo /);
   const failed = await scistream(facilities, 'stream', 'down', 'tomo');
   assert.is(failed.stdout, '');
   assert.match(failed.stderr, /\[SCI_STREAM_NOT_FOUND\]\nTry: /);

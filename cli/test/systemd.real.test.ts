@@ -1,6 +1,6 @@
 // needs: systemd-notify
 // suite: full
-/** What the service manager is told, by a stand-in for it that listens where NOTIFY_SOCKET says. */
+/** Notifications to the service manager, received by a stand-in that listens on NOTIFY_SOCKET. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
@@ -49,7 +49,7 @@ class Manager implements AsyncDisposable {
     return manager;
   }
 
-  /** What a daemon that it starts has in its environment. */
+  /** The environment of a daemon that it starts. */
   environment(watchdogMs?: number): NodeJS.ProcessEnv {
     return { NOTIFY_SOCKET: this.path, ...(watchdogMs && { WATCHDOG_USEC: String(watchdogMs * 1000) }) };
   }
@@ -62,7 +62,7 @@ class Manager implements AsyncDisposable {
     await eventually(() => assert.ok(this.count(text) >= times, `${text} in ${this.#heard.join('; ')}`), PATIENCE_MS);
   }
 
-  /** What it was told, without what makes systemd-notify wait for it, and repetitions. */
+  /** The received notifications without barriers and repetitions. */
   get story(): readonly string[] {
     const firsts = this.#heard.flatMap((heard) => /^(\w+=1)$/m.exec(heard)?.[1] ?? []);
     const told = firsts.filter((word) => word !== 'BARRIER=1' && word !== 'WATCHDOG=1');
@@ -96,7 +96,7 @@ async function s2ds(home: Home, env: NodeJS.ProcessEnv): Promise<ChildProcess> {
   return home.start('s2ds.js', ['--config', file], env);
 }
 
-/** Remembers what a daemon logs from now on. @returns what waits for it */
+/** Collects the log of a daemon from now on. @returns a function that waits for a line */
 function listenTo({ stderr }: ChildProcess): (text: RegExp) => Promise<void> {
   if (!stderr) throw new Error('no stderr');
   let said = '';
@@ -108,7 +108,7 @@ for (const [name, start] of [
   ['s2cs', s2cs],
   ['s2ds', s2ds],
 ] as const) {
-  s(`${name} says when it is ready, reloads and stops, and that it lives`, async ({ home }) => {
+  s(`${name} notifies ready, reloading and stopping, and sends keep-alives`, async ({ home }) => {
     await using manager = await Manager.start(home);
     const daemon = await start(home, manager.environment(1_000));
     const result = resultOf(daemon);
@@ -125,17 +125,17 @@ for (const [name, start] of [
   });
 }
 
-s('a daemon whose store cannot be written is not said to live, and the log says so', async ({ home }) => {
+s('a daemon with an unwritable store sends no keep-alives and logs the reason', async ({ home }) => {
   await using manager = await Manager.start(home);
   const daemon = await s2cs(home, manager.environment(200));
   const logs = listenTo(daemon);
   const result = resultOf(daemon);
   await manager.hears('WATCHDOG=1', 2);
-  // As a full disk: from now on the process can make no file longer than it is.
+  // Like a full disk: from now on the process can extend no file.
   const limit = spawn('prlimit', ['--fsize=0:0', '--pid', String(daemon.pid)], { stdio: 'inherit' });
   assert.equal(await once(limit, 'exit'), [0, null]);
-  await logs(/the watchdog is not fed: the daemon cannot do its work/);
-  // What it says comes in order, so no beat of before is still on its way when this was heard.
+  await logs(/health check failed, watchdog keep-alive withheld/);
+  // Notifications arrive in order, so no earlier keep-alive is still on its way.
   daemon.kill('SIGHUP');
   await manager.hears('RELOADING=1');
   const beats = manager.count('WATCHDOG=1');
@@ -146,14 +146,14 @@ s('a daemon whose store cannot be written is not said to live, and the log says 
   assert.is(manager.count('WATCHDOG=1'), beats);
 });
 
-s('a manager that cannot be told is no reason not to run', async ({ home }) => {
+s('a daemon runs although it cannot reach the service manager', async ({ home }) => {
   const daemon = await s2ds(home, { NOTIFY_SOCKET: join(home.path, 'nobody') });
   const result = resultOf(daemon);
   await nextLine(daemon);
   daemon.kill('SIGTERM');
   const { exitCode, stderr } = await result;
   assert.is(exitCode, 0);
-  assert.match(stderr, /the service manager cannot be told how this daemon does/);
+  assert.match(stderr, /service manager notification failed/);
 });
 
 s.run();

@@ -28,46 +28,49 @@ s.after(async ({ facilities, producer }) => {
   await facilities.stop();
 });
 
-s('bob connects to what alice has opened, and each ends their own side', async ({ facilities, bob, producer }) => {
-  const { aps, alcf, dir } = facilities;
-  const inbound = ['stream', 'up', '--inbound', '--from', `${aps.address}#${aps.fingerprint}`, '--name', 'shared'];
-  const token = ['--token-file', join(dir, 'token'), '--producer', producer.address, '--verbose'];
-  const alice = await json<StreamStatus & { ticket: string }>(facilities, 0, ...inbound, ...token);
-  const to = ['--to', `${alcf.address}#${alcf.fingerprint}`];
-  const made = await json<StreamStatus>(bob, 0, 'stream', 'up', '--outbound', alice.ticket, ...to);
-  const { text, socket } = await greeting(made.connect[0] ?? '');
-  assert.is(text, 'data');
-  socket.destroy();
+s(
+  'bob connects to the inbound side of alice, and each releases their own side',
+  async ({ facilities, bob, producer }) => {
+    const { aps, alcf, dir } = facilities;
+    const inbound = ['stream', 'up', '--inbound', '--from', `${aps.address}#${aps.fingerprint}`, '--name', 'shared'];
+    const token = ['--token-file', join(dir, 'token'), '--producer', producer.address, '--verbose'];
+    const alice = await json<StreamStatus & { ticket: string }>(facilities, 0, ...inbound, ...token);
+    const to = ['--to', `${alcf.address}#${alcf.fingerprint}`];
+    const made = await json<StreamStatus>(bob, 0, 'stream', 'up', '--outbound', alice.ticket, ...to);
+    const { text, socket } = await greeting(made.connect[0] ?? '');
+    assert.is(text, 'data');
+    socket.destroy();
 
-  const checked = await json<VerifyResult>(bob, 0, 'stream', 'verify', 'shared');
-  assert.equal(
-    checked.hops.map((hop) => [hop.checked, hop.ok]),
-    [
-      [true, true],
-      [false, null],
-      [false, null],
-      [false, null],
-    ],
-    'what bob may not ask is shown as not checked',
-  );
-  assert.is(checked.hops[1]?.error?.code, 'SCI_UNAUTHENTICATED');
-  assert.is(
-    (await json<Failure>(bob, 2, 'stream', 'update', 'shared', '--producer', '127.0.0.1:1')).error.code,
-    'SCI_USAGE',
-  );
+    const checked = await json<VerifyResult>(bob, 0, 'stream', 'verify', 'shared');
+    assert.equal(
+      checked.hops.map((hop) => [hop.checked, hop.ok]),
+      [
+        [true, true],
+        [false, null],
+        [false, null],
+        [false, null],
+      ],
+      'what bob may not ask is shown as not checked',
+    );
+    assert.is(checked.hops[1]?.error?.code, 'SCI_UNAUTHENTICATED');
+    assert.is(
+      (await json<Failure>(bob, 2, 'stream', 'update', 'shared', '--producer', '127.0.0.1:1')).error.code,
+      'SCI_USAGE',
+    );
 
-  await json(bob, 0, 'stream', 'down', 'shared');
-  const left = await json<StreamStatus>(facilities, 0, 'stream', 'status', 'shared');
-  assert.is(left.from?.state, 'idle', 'the side of alice is still there');
-  for (const file of await readdir(dir, { recursive: true })) {
-    const path = join(dir, file);
-    if (file === 'token' || !(await stat(path)).isFile()) continue;
-    assert.not.match(await readFile(path, 'utf8'), TOKEN, `${file} holds the token`);
-  }
-  await json(facilities, 0, 'stream', 'down', 'shared');
-});
+    await json(bob, 0, 'stream', 'down', 'shared');
+    const left = await json<StreamStatus>(facilities, 0, 'stream', 'status', 'shared');
+    assert.is(left.from?.state, 'idle', 'the side of alice still exists');
+    for (const file of await readdir(dir, { recursive: true })) {
+      const path = join(dir, file);
+      if (file === 'token' || !(await stat(path)).isFile()) continue;
+      assert.not.match(await readFile(path, 'utf8'), TOKEN, `${file} contains the token`);
+    }
+    await json(facilities, 0, 'stream', 'down', 'shared');
+  },
+);
 
-s('all that stream up printed will do for the ticket in it', async ({ facilities, bob, producer }) => {
+s('the complete output of stream up is accepted as a ticket', async ({ facilities, bob, producer }) => {
   const { aps, alcf, dir } = facilities;
   const inbound = ['stream', 'up', '--inbound', '--from', `${aps.address}#${aps.fingerprint}`, '--name', 'piped'];
   const token = ['--token-file', join(dir, 'token')];
@@ -80,7 +83,7 @@ s('all that stream up printed will do for the ticket in it', async ({ facilities
   await json(facilities, 0, 'stream', 'down', 'piped');
 });
 
-s('without a valid token nothing is made and nothing is remembered', async ({ bob, producer }) => {
+s('without a valid token nothing is created and nothing is recorded', async ({ bob, producer }) => {
   const { aps, alcf, dir } = bob;
   const sides = ['--from', `${aps.address}#${aps.fingerprint}`, '--to', `${alcf.address}#${alcf.fingerprint}`];
   const up = ['stream', 'up', ...sides, '--producer', producer.address];
@@ -95,7 +98,7 @@ s('without a valid token nothing is made and nothing is remembered', async ({ bo
   assert.equal(await readdir(join(dir, 'bob', 'scistream', 'streams')), []);
 });
 
-s('old commands take their token from the environment', async ({ facilities, producer }) => {
+s('legacy commands read their token from the environment', async ({ facilities, producer }) => {
   const { aps, env } = facilities;
   const [ip, port] = producer.address.split(':') as [string, string];
   const server = ['--s2cs', `${aps.address}#${aps.fingerprint}`];

@@ -1,6 +1,6 @@
 // needs: docker, root, haproxy, nginx
 // suite: full
-/** Two streams of one proxy on one gateway: what is done with the second, the first never notices. */
+/** Two streams of one proxy on one gateway: operations on the second do not affect the first. */
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
@@ -16,7 +16,7 @@ interface Released {
   readonly released: readonly { readonly connections: number; readonly bytesToConsumer: number }[];
 }
 
-/** Enough to notice, and little enough for a machine that has much else to do. */
+/** Large enough to detect interruptions, small enough for a busy machine. */
 const BLOCK = 32 * 1024;
 const PACE_MS = 25;
 
@@ -27,7 +27,7 @@ s.before(async (context) => {
 });
 s.after(({ site }) => site[Symbol.asyncDispose]());
 
-/** A connection on which blocks go to an echo and come back, one after another, until it is told to end. */
+/** A connection that sends blocks to an echo server and receives them, one after another, until stopped. */
 class Pulse {
   blocks = 0;
   readonly #ended: Promise<void>;
@@ -48,7 +48,7 @@ class Pulse {
     return new Pulse(socket, name);
   }
 
-  /** Returns when at least one more block has gone and come, or rejects with what broke the connection. */
+  /** Resolves after at least one more round trip; rejects with the error of the connection. */
   async goesOn(): Promise<void> {
     const before = this.blocks;
     const more = eventually(() => Promise.resolve(assert.ok(this.blocks > before + 1)), 60_000);
@@ -56,7 +56,7 @@ class Pulse {
     await more;
   }
 
-  /** @returns Bytes that came, the greeting included. */
+  /** @returns received bytes, including the greeting */
   async end(): Promise<number> {
     this.#stop = true;
     await this.#ended;
@@ -99,7 +99,7 @@ async function expectGreeting(address: string, name: string): Promise<void> {
 const down = (facilities: Facilities, uid: string): Promise<Released> =>
   json<Released>(facilities, 0, 'stream', 'down', uid);
 
-/** What passes the gateway of the consumers. */
+/** Traffic at the gateway of the consumers. */
 async function hop(facilities: Facilities, uid: string): Promise<HopTraffic> {
   const { hops } = await json<StreamStatus>(facilities, 0, 'stream', 'status', uid);
   const [first] = hops;
@@ -110,38 +110,41 @@ async function hop(facilities: Facilities, uid: string): Promise<HopTraffic> {
 for (const proxy of ['haproxy', 'nginx']) {
   // Nginx does not count.
   const counts = proxy === 'haproxy';
-  s(`${proxy}: the second stream is made, retargeted and released while data flow in the first`, async ({ site }) => {
-    const { facilities } = site;
-    const named = (name: string): Promise<Producer> => Producer.start(facilities.host, name);
-    const [one, two, three] = await Promise.all([named('one'), named('two'), named('three')]);
-    try {
-      const flags = ['--proxy', proxy, '--runtime', 'docker'];
-      const first = await site.up(...flags, '--producer', one.address);
-      const pulse = await Pulse.start(first.connect[0] ?? '', 'one');
-      await pulse.goesOn();
-      const second = await site.up(...flags, '--producer', two.address);
-      assert.is((await site.containers()).length, 4, 'an instance for each side of each stream');
-      await expectGreeting(second.connect[0] ?? '', 'two');
-      await pulse.goesOn();
-      await json(facilities, 0, 'stream', 'update', second.uid, '--producer', three.address);
-      await expectGreeting(second.connect[0] ?? '', 'three');
-      await pulse.goesOn();
-      if (counts) assert.is((await hop(facilities, first.uid)).open, 1);
-      await down(facilities, second.uid);
-      await pulse.goesOn();
-      await expectGreeting(first.connect[0] ?? '', 'one');
-      const bytes = await pulse.end();
-      assert.is(one.connections, 2);
-      if (counts) await eventually(async () => assert.is((await hop(facilities, first.uid)).open, 0), 60_000);
-      const { released } = await down(facilities, first.uid);
-      const expected = { connections: 2, bytesToConsumer: bytes + 'one'.length };
-      const [counted] = released.map(({ connections, bytesToConsumer }) => ({ connections, bytesToConsumer }));
-      if (counts) assert.equal(counted, expected);
-      await site.expectNothingLeft();
-    } finally {
-      await Promise.all([one, two, three].map((producer) => producer.stop()));
-    }
-  });
+  s(
+    `${proxy}: the second stream is created, retargeted and released while data flows in the first`,
+    async ({ site }) => {
+      const { facilities } = site;
+      const named = (name: string): Promise<Producer> => Producer.start(facilities.host, name);
+      const [one, two, three] = await Promise.all([named('one'), named('two'), named('three')]);
+      try {
+        const flags = ['--proxy', proxy, '--runtime', 'docker'];
+        const first = await site.up(...flags, '--producer', one.address);
+        const pulse = await Pulse.start(first.connect[0] ?? '', 'one');
+        await pulse.goesOn();
+        const second = await site.up(...flags, '--producer', two.address);
+        assert.is((await site.containers()).length, 4, 'an instance for each side of each stream');
+        await expectGreeting(second.connect[0] ?? '', 'two');
+        await pulse.goesOn();
+        await json(facilities, 0, 'stream', 'update', second.uid, '--producer', three.address);
+        await expectGreeting(second.connect[0] ?? '', 'three');
+        await pulse.goesOn();
+        if (counts) assert.is((await hop(facilities, first.uid)).open, 1);
+        await down(facilities, second.uid);
+        await pulse.goesOn();
+        await expectGreeting(first.connect[0] ?? '', 'one');
+        const bytes = await pulse.end();
+        assert.is(one.connections, 2);
+        if (counts) await eventually(async () => assert.is((await hop(facilities, first.uid)).open, 0), 60_000);
+        const { released } = await down(facilities, first.uid);
+        const expected = { connections: 2, bytesToConsumer: bytes + 'one'.length };
+        const [counted] = released.map(({ connections, bytesToConsumer }) => ({ connections, bytesToConsumer }));
+        if (counts) assert.equal(counted, expected);
+        await site.expectNothingLeft();
+      } finally {
+        await Promise.all([one, two, three].map((producer) => producer.stop()));
+      }
+    },
+  );
 }
 
 s.run();

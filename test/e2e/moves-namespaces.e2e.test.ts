@@ -142,7 +142,10 @@ s('data flows before, during and after a move, intact; gateway ls shows it, and 
   const again = ['gateway', 'drain', now, '--s2cs', prod, '--token-file', token, '--move'];
   const refused = await user.made.run(again);
   assert.is(refused.exitCode, 4);
-  assert.match(refused.stdout, /not moved: No gateway takes new streams.*\[SCI_NO_RESOURCE\]\n.*1 stream lives/);
+  assert.match(
+    refused.stdout,
+    /not moved: No gateway accepts new streams.*\[SCI_NO_RESOURCE\]\n.*1 stream is still running/,
+  );
   await command('stream', 'down', uid);
   assert.equal([await first.leftovers(), await second.leftovers(), await to.leftovers()], [NOTHING, NOTHING, NOTHING]);
 });

@@ -219,7 +219,7 @@ s('impossible settings are rejected as configuration errors', async () => {
   assert.match(await start({ auth, tls: { ...pair, clientCa: '/nonexistent' } }), /^SCI_CONFIG_INVALID tls\.clientCa/);
   assert.match(
     await start({ auth, tls: { ...pair, clientCa: pair.cert } }),
-    /^SCI_CONFIG_INVALID.*not the certificate of a CA/,
+    /^SCI_CONFIG_INVALID.*not a CA certificate/,
   );
   assert.match(await start({ auth: [{ use: 'certificate', admin: [] }], tls: { ...pair, clientCa: ca } }), /admin/);
 });

@@ -153,7 +153,7 @@ export class TwoSites implements AsyncDisposable {
   /** Runs a command of a user, which must succeed. @returns Its output. */
   async as(user: string, ...args: readonly string[]): Promise<unknown> {
     const { exitCode, stdout, stderr } = await this.#run(user, args);
-    if (exitCode !== 0) throw new Error(`${args.join(' ')} ended with ${exitCode}: ${stdout}${stderr}`);
+    if (exitCode !== 0) throw new Error(`${args.join(' ')} exited with ${exitCode}: ${stdout}${stderr}`);
     return JSON.parse(stdout);
   }
 

@@ -8,12 +8,13 @@ type Checked =
   { readonly facility: string; readonly who: Whoami } | { readonly facility: string; readonly error: SciStreamError };
 
 export default class CheckAuth extends StreamCommand {
-  static override summary = 'check that facilities let you in; exit code 0 when all of them do';
+  static override summary = 'check that facilities accept your credentials';
+  static override description = 'Exits with 0 when all facilities accept you.';
   static override examples = ['<%= config.bin %> <%= command.id %>', '<%= config.bin %> <%= command.id %> aps alcf'];
   static override strict = false;
 
   static override args = {
-    facility: Args.string({ description: 'facilities of the configuration, or host:port; default: all facilities' }),
+    facility: Args.string({ description: 'configured facilities or host:port; default: all configured facilities' }),
   };
 
   async run(): Promise<object> {
@@ -42,4 +43,6 @@ const refusedText = ({ facility, error }: { readonly facility: string; readonly 
   [`${facility}: ${error.message} [${error.code}]`, ...error.suggestions.map((one) => `  try: ${one}`)].join('\n');
 
 const noFacilities = (): SciStreamError =>
-  new SciStreamError('SCI_USAGE', 'No facilities are configured.', { suggestions: ['scistream check-auth host:port'] });
+  new SciStreamError('SCI_USAGE', 'The configuration has no facilities.', {
+    suggestions: ['scistream check-auth host:port'],
+  });

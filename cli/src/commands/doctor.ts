@@ -3,16 +3,16 @@ import { chosenKind } from '../config-kind.js';
 import { findingsText } from '../doctor/finding.js';
 
 export default class Doctor extends BaseCommand {
-  static override summary = 'check what goes wrong before it goes wrong';
+  static override summary = 'find problems in the configuration and on this host';
   static override description =
-    'With the configuration of a daemon it looks at the machine as that daemon would use it: run it there, as its user. With that of a user it asks every facility.';
+    'With the configuration of a daemon, checks this host for that daemon: run it on the same host, as the user of the daemon. With the configuration of a user, contacts every facility. Exits with 1 when a check reports a problem.';
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --config s2cs.conf',
     '<%= config.bin %> <%= command.id %> --config s2ds.conf --json',
   ];
 
-  /** Exit code 1 where a check says `problem`. */
+  /** Sets exit code 1 when a check reports `problem`. */
   async run(): Promise<object> {
     const { flags } = await this.parse(Doctor);
     const [{ checkMachine }, { checkDaemon }, { checkFacilities }] = await Promise.all([

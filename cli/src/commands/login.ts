@@ -4,21 +4,21 @@ import { BaseCommand } from '../base-command.js';
 import { facilityLogin } from '../facility-login.js';
 
 export default class Login extends BaseCommand {
-  static override summary = 'log in for a facility';
+  static override summary = 'log in to a facility';
   static override description =
-    'The tokens are kept in the configuration directory for this user alone, renewed when they are near their end, and ' +
-    'used for every call to the facility.';
+    'Stores the tokens in the configuration directory, readable only by this user. They are renewed before they expire ' +
+    'and sent with every call to the facility.';
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> aps --browser',
   ];
 
   static override args = {
-    facility: Args.string({ description: 'facility of the configuration; default: the only one to log in for' }),
+    facility: Args.string({ description: 'configured facility; default: the only facility with the key auth' }),
   };
   static override flags = {
     device: Flags.boolean({
-      summary: 'log in with a browser on any machine; the default where the issuer offers it',
+      summary: 'log in with a browser on any machine; default if the issuer supports it',
       exclusive: ['browser'],
     }),
     browser: Flags.boolean({ summary: 'log in with a browser on this machine' }),
@@ -32,20 +32,19 @@ export default class Login extends BaseCommand {
     ]);
     const login = facilityLogin(config, args.facility);
     const interrupt = new AbortController();
-    const stop = (): void =>
-      interrupt.abort(new SciStreamError('SCI_LOGIN_FAILED', 'Interrupted; nobody is logged in.'));
+    const stop = (): void => interrupt.abort(new SciStreamError('SCI_LOGIN_FAILED', 'The login was interrupted.'));
     process.once('SIGINT', stop);
     const result = await logIn(login, {
       method: flags.device ? 'device' : flags.browser ? 'browser' : undefined,
       signal: interrupt.signal,
-      // Not progress: without it nobody can log in, whatever stderr is.
+      // Always print this, even when stderr is not a terminal: the user needs the address to log in.
       onPrompt: ({ url, code }) => {
         const compare = code === undefined ? 'on this machine' : `and compare the code ${code}`;
         process.stderr.write(`Open this address in a browser ${compare}:\n  ${url}\n`);
       },
     }).finally(() => process.off('SIGINT', stop));
     const ends = result.expiresAt === undefined ? '' : `, until ${result.expiresAt}`;
-    this.log(`logged in for ${result.facility}${result.renewable ? ', renewed by itself' : ends}`);
+    this.log(`logged in to ${result.facility}${result.renewable ? ', renewed automatically' : ends}`);
     return result;
   }
 }

@@ -7,7 +7,7 @@ export default class Logout extends BaseCommand {
   static override examples = ['<%= config.bin %> <%= command.id %>', '<%= config.bin %> <%= command.id %> aps'];
 
   static override args = {
-    facility: Args.string({ description: 'facility of the configuration; default: the only one to log in for' }),
+    facility: Args.string({ description: 'configured facility; default: the only facility with the key auth' }),
   };
 
   async run(): Promise<object> {
@@ -19,8 +19,9 @@ export default class Logout extends BaseCommand {
     const { facility, ...login } = facilityLogin(config, args.facility);
     const { existed, notRevoked } = await logOut({ facility, ...login });
     const revoked = existed && !notRevoked;
-    if (!existed) this.log(`was not logged in for ${facility}`);
-    else this.log(revoked ? `logged out of ${facility}` : `tokens for ${facility} removed here, but not revoked`);
+    if (!existed) this.log(`not logged in to ${facility}`);
+    else
+      this.log(revoked ? `logged out of ${facility}` : `removed the tokens of ${facility}, but could not revoke them`);
     if (notRevoked) this.log(notRevoked.message);
     return { facility, loggedOut: existed, revoked, ...(notRevoked && { error: notRevoked }) };
   }

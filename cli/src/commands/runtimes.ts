@@ -3,7 +3,7 @@ import { offers } from '../offers.js';
 import { pluginConfig } from '../plugin-config.js';
 
 export default class Runtimes extends BaseCommand {
-  static override summary = 'list the runtimes, which of them proxies can run in here, and what the others lack';
+  static override summary = 'list runtimes, whether they work on this host, and what is missing';
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --config s2cs.conf --json',
@@ -13,7 +13,7 @@ export default class Runtimes extends BaseCommand {
     const { flags } = await this.parse(Runtimes);
     const { json, text } = await offers(this.config, 'runtime', await pluginConfig(flags.config));
     this.log(text);
-    this.progress.note('More: npm search scistream-plugin, then scistream plugin install NAME');
+    this.progress.note('To find more: npm search scistream-plugin, then scistream plugin install NAME');
     return json;
   }
 }

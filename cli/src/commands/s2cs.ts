@@ -7,7 +7,7 @@ import { printJson } from '../output.js';
 export default class S2cs extends BaseCommand {
   static override summary = 'run the control server of a facility';
   static override description =
-    'Every flag but --check and --release-on-exit overrides a key of the configuration and can be given as SCISTREAM_ and its name.';
+    'Every flag except --check and --release-on-exit overrides a configuration key. It can also be set as an environment variable: SCISTREAM_ and the name of the flag.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> --config s2cs.conf',
     '<%= config.bin %> <%= command.id %> --config s2cs.conf --check',
@@ -17,15 +17,15 @@ export default class S2cs extends BaseCommand {
     check: Flags.boolean({ summary: 'validate the configuration and exit' }),
     'release-on-exit': releaseFlag,
     facility: Flags.string({ summary: 'name of the facility' }),
-    listen: Flags.string({ summary: 'where the control server listens', helpValue: 'host:port' }),
+    listen: Flags.string({ summary: 'listen address of the control server', helpValue: 'host:port' }),
     ...gatewayFlags,
-    insecure: Flags.boolean({ summary: 'speak plain text instead of TLS', allowNo: true }),
+    insecure: Flags.boolean({ summary: 'serve plain text instead of TLS', allowNo: true }),
     encryption: Flags.string({
-      summary: 'whether streams may do without, where there is no policy',
+      summary: 'whether streams must be encrypted when no policy is configured',
       helpValue: 'required|optional',
     }),
-    'tls-cert': Flags.string({ summary: 'certificate chain, PEM', helpValue: 'FILE' }),
-    'tls-key': Flags.string({ summary: 'key of the certificate, PEM', helpValue: 'FILE' }),
+    'tls-cert': Flags.string({ summary: 'certificate chain (PEM)', helpValue: 'FILE' }),
+    'tls-key': Flags.string({ summary: 'key of the certificate (PEM)', helpValue: 'FILE' }),
   };
 
   async run(): Promise<object | undefined> {
@@ -35,10 +35,10 @@ export default class S2cs extends BaseCommand {
     const { facility, insecure } = config;
     const { checkDaemonConfig, composeControlServer, loadedPlugins } = await import('../compose.js');
     const plugins = await loadedPlugins(this.config);
-    // Before a start, too: what the next SIGHUP would refuse must not come into force by a restart.
+    // Also before a start: a restart must not accept a configuration that SIGHUP rejects.
     await checkDaemonConfig(config, plugins);
     if (flags.check) {
-      this.log(`s2cs ${facility} can run with this configuration, on ${formatAddress(config.listen)}`);
+      this.log(`The configuration of s2cs ${facility} on ${formatAddress(config.listen)} is valid.`);
       return { valid: true, facility, listen: formatAddress(config.listen), ...(file !== undefined && { file }) };
     }
     const { createLog, reloader, runDaemon } = await import('../running.js');

@@ -4,9 +4,9 @@ import { gatewayFlags, releaseFlag } from '../gateway-flags.js';
 import { printJson } from '../output.js';
 
 export default class S2ds extends BaseCommand {
-  static override summary = 'run the data server of a gateway as a daemon of its own';
+  static override summary = 'run the data server of a gateway';
   static override description =
-    'Every flag but --check and --release-on-exit overrides a key of the configuration and can be given as SCISTREAM_ and its name.';
+    'Every flag except --check and --release-on-exit overrides a configuration key. It can also be set as an environment variable: SCISTREAM_ and the name of the flag.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> --config s2ds.conf',
     '<%= config.bin %> <%= command.id %> --config s2ds.conf --check',
@@ -15,7 +15,7 @@ export default class S2ds extends BaseCommand {
     check: Flags.boolean({ summary: 'validate the configuration and exit' }),
     'release-on-exit': releaseFlag,
     name: Flags.string({ summary: 'name of the gateway' }),
-    listen: Flags.string({ summary: 'where the control server reaches it', helpValue: 'unix:/path|host:port' }),
+    listen: Flags.string({ summary: 'listen address for the control server', helpValue: 'unix:/path|host:port' }),
     ...gatewayFlags,
   };
 
@@ -26,10 +26,10 @@ export default class S2ds extends BaseCommand {
     const { name, listen } = config;
     const { checkDaemonConfig, composeS2ds, loadedPlugins } = await import('../compose.js');
     const plugins = await loadedPlugins(this.config);
-    // Before a start, too: what the next SIGHUP would refuse must not come into force by a restart.
+    // Also before a start: a restart must not accept a configuration that SIGHUP rejects.
     await checkDaemonConfig(config, plugins);
     if (flags.check) {
-      this.log(`s2ds ${name} can run with this configuration, on ${listen}`);
+      this.log(`The configuration of s2ds ${name} on ${listen} is valid.`);
       return { valid: true, name, listen, ...(file !== undefined && { file }) };
     }
     const { createLog, reloader, runDaemon } = await import('../running.js');

@@ -4,11 +4,11 @@ import { whoamiText } from '../facility-login.js';
 import { StreamCommand } from './stream/stream-command.js';
 
 export default class Whoami extends StreamCommand {
-  static override summary = 'whom a facility takes you for';
+  static override summary = 'show who you are at a facility';
   static override examples = ['<%= config.bin %> <%= command.id %>', '<%= config.bin %> <%= command.id %> aps --json'];
 
   static override args = {
-    facility: Args.string({ description: 'facility of the configuration, or host:port; default: the only facility' }),
+    facility: Args.string({ description: 'configured facility or host:port; default: the only configured facility' }),
   };
 
   async run(): Promise<object> {
@@ -24,7 +24,12 @@ export default class Whoami extends StreamCommand {
 function onlyOf(names: readonly string[]): string {
   const [only] = names;
   if (only !== undefined && names.length === 1) return only;
-  throw new SciStreamError('SCI_USAGE', names.length === 0 ? 'No facilities are configured.' : 'Which facility?', {
-    suggestions: names.length === 0 ? ['scistream whoami host:port'] : names.map((name) => `scistream whoami ${name}`),
-  });
+  throw new SciStreamError(
+    'SCI_USAGE',
+    names.length === 0 ? 'The configuration has no facilities.' : 'The configuration has several facilities.',
+    {
+      suggestions:
+        names.length === 0 ? ['scistream whoami host:port'] : names.map((name) => `scistream whoami ${name}`),
+    },
+  );
 }

@@ -8,12 +8,12 @@ import { checkDaemonConfig, loadedPlugins } from '../compose.js';
 import { missingProgram, withRuntime } from '../offers.js';
 import { attempt, ok, problem, warning, type Finding } from './finding.js';
 
-/** Descriptors of a daemon besides those of its listeners: its database, log, connections of clients. */
+/** File descriptors of a daemon besides its listeners: database, log, client connections. */
 const OWN_FILES = 256;
 
 type Gateway = Omit<GatewayConfig, 's2ds' | 'capacity' | 'tls'>;
 
-/** What the daemon with this configuration would find on this machine. */
+/** Checks this host for the daemon with this configuration. */
 export async function checkDaemon(
   oclif: Interfaces.Config,
   config: S2csConfig | S2dsConfig,
@@ -21,7 +21,7 @@ export async function checkDaemon(
   const plugins = await loadedPlugins(oclif);
   const valid = await attempt('configuration', async () => {
     await checkDaemonConfig(config, plugins);
-    return ok('configuration', 'valid.');
+    return ok('configuration', 'The configuration is valid.');
   });
   const [gateway] = 'gateways' in config ? config.gateways : [config];
   const remote = gateway && 's2ds' in gateway && gateway.s2ds !== 'embedded' ? gateway.s2ds : undefined;
@@ -40,9 +40,9 @@ export async function checkDaemon(
       const missing = offer && !runtime.supports.images ? await missingProgram(offer, config) : undefined;
       const addresses = runtime.place ? [] : await checkAddresses(gateway);
       return [
-        ok('runtime', `${names.runtime} can be used.`),
+        ok('runtime', `${names.runtime} is usable.`),
         ...((await runtime.advise?.()) ?? []).map((advice) => ({ check: 'runtime', ...advice })),
-        missing ? problem('proxy', missing.what, ...missing.how) : ok('proxy', `${names.proxy} can be used.`),
+        missing ? problem('proxy', missing.what, ...missing.how) : ok('proxy', `${names.proxy} is usable.`),
         ...addresses,
       ];
     });
@@ -56,13 +56,17 @@ async function checkState(directory: string): Promise<Finding | readonly Finding
     () => true,
     () => false,
   );
-  if (!writable) return problem('state', `${directory} cannot be written.`, 'Run this as the user of the daemon.');
-  if (mode === undefined) return ok('state', `${directory} does not exist yet and can be made.`);
-  if ((mode & 0o077) === 0) return ok('state', `${directory} can be written, by nobody else.`);
-  return warning('state', `${directory} has mode ${(mode & 0o777).toString(8)}, not 700.`, `chmod 700 ${directory}`);
+  if (!writable) return problem('state', `${directory} is not writable.`, 'Run doctor as the user of the daemon.');
+  if (mode === undefined) return ok('state', `${directory} does not exist yet and can be created.`);
+  if ((mode & 0o077) === 0) return ok('state', `${directory} is writable only by this user.`);
+  return warning(
+    'state',
+    `${directory} has mode ${(mode & 0o777).toString(8)} instead of 700.`,
+    `chmod 700 ${directory}`,
+  );
 }
 
-/** The directory itself, or the nearest one above it that is there. */
+/** The directory itself, or its nearest existing ancestor. */
 async function existing(directory: string): Promise<string> {
   const there = await stat(directory).then(
     () => true,
@@ -71,11 +75,11 @@ async function existing(directory: string): Promise<string> {
   return there || directory === dirname(directory) ? directory : await existing(dirname(directory));
 }
 
-/** What will make clients refuse the certificate of a daemon. */
+/** Finds reasons why clients would reject the certificate of a daemon. */
 async function checkCertificate(file: string): Promise<readonly Finding[]> {
   const { flawsOf, parseCertificate } = await import('@scistream/core/pki');
   const flaws = flawsOf(parseCertificate(await readFile(file, 'utf8'), file), { use: 'server' });
-  if (flaws.length === 0) return [ok('certificate', `${file} can be used by a server.`)];
+  if (flaws.length === 0) return [ok('certificate', `${file} is a valid server certificate.`)];
   return flaws.map((flaw) => ({ check: 'certificate', ...flaw }));
 }
 
@@ -86,8 +90,7 @@ async function checkSocket(address: string): Promise<Finding> {
     const socket = connect(where, () => resolve(undefined)).once('error', resolve);
     socket.once('connect', () => socket.destroy());
   });
-  if (error === undefined)
-    return ok('data server', `${address} answers; look at its own configuration with doctor too.`);
+  if (error === undefined) return ok('data server', `${address} answers. Run doctor also with its own configuration.`);
   return problem('data server', `${address} does not answer: ${messageOf(error)}.`, 's2ds --config s2ds.conf');
 }
 
@@ -96,11 +99,13 @@ async function checkAddresses({ wan, lan, ports }: Gateway): Promise<readonly Fi
   for (const [key, host] of Object.entries(wan === lan ? { 'wan and lan': wan } : { wan, lan })) {
     const code = await bindError(host, 0);
     if (code !== undefined) {
-      findings.push(problem(key, `${host} is no address of this machine (${code}).`, 'ip -brief address shows them.'));
+      findings.push(problem(key, `${host} is not an address of this machine (${code}).`, 'ip -brief address'));
       continue;
     }
-    const only = `${host} is reached from this machine only.`;
-    findings.push(isLoopback(host) ? warning(key, only, `Set ${key} to an address others reach.`) : ok(key, host));
+    const only = `${host} is reachable only from this machine.`;
+    findings.push(
+      isLoopback(host) ? warning(key, only, `Set ${key} to an address that other machines can reach.`) : ok(key, host),
+    );
     findings.push(await checkPorts(key, host, ports));
   }
   return findings;
@@ -113,15 +118,15 @@ async function checkPorts(key: string, host: string, { first, last }: Gateway['p
     const code = await bindError(host, port);
     if (code !== undefined) refused.set(port, code);
   }
-  if (refused.size === 0) return ok('ports', `${what} are all free.`);
+  if (refused.size === 0) return ok('ports', `All ports ${what} are free.`);
   const [[port, code] = [first, '']] = refused;
-  const some = `${refused.size} of ${last - first + 1} cannot be bound, the first is ${port} (${code})`;
-  const who = `Streams that run have some; else see: ss -ltnp 'sport = ${port}'`;
+  const some = `${refused.size} of ${last - first + 1} ports are not free, the first is ${port} (${code})`;
+  const who = `If no stream uses it, find its owner: ss -ltnp 'sport = ${port}'`;
   if (refused.size <= last - first) return warning('ports', `${what}: ${some}.`, who);
   return problem('ports', `${what}: ${some}.`, code === 'EACCES' ? 'Use ports above 1023.' : who);
 }
 
-/** Why a port cannot be listened on; undefined if it can. */
+/** The error code of listening on a port; undefined on success. */
 function bindError(host: string, port: number): Promise<string | undefined> {
   return new Promise((resolve) => {
     const server = createServer().once('error', (error) => resolve(systemCode(error) ?? 'unknown'));
@@ -133,10 +138,11 @@ async function checkEphemeral({ ports: { first, last } }: Gateway): Promise<Find
   const [low = 32768, high = 60999] = (await kernel('ip_local_port_range')).split(/\s+/).map(Number);
   const reserved = (await kernel('ip_local_reserved_ports')).split(',').map((part) => part.split('-').map(Number));
   const covered = reserved.some(([from = 0, to = from]) => from <= Math.max(first, low) && to >= Math.min(last, high));
-  if (last < low || first > high || covered) return ok('port range', 'The kernel gives none of it to connections.');
+  if (last < low || first > high || covered)
+    return ok('port range', 'The range does not overlap the ephemeral ports of the kernel.');
   return warning(
     'port range',
-    `The kernel gives ${low}-${high} to outgoing connections, so that ports of ${first}-${last} may be taken.`,
+    `The range ${first}-${last} overlaps the ephemeral ports ${low}-${high} of the kernel, so outgoing connections may take its ports.`,
     `sysctl net.ipv4.ip_local_reserved_ports=${first}-${last}`,
   );
 }
@@ -144,11 +150,15 @@ async function checkEphemeral({ ports: { first, last } }: Gateway): Promise<Find
 const kernel = async (name: string): Promise<string> =>
   (await readFile(`/proc/sys/net/ipv4/${name}`, 'utf8').catch(() => '')).trim();
 
-/** Node.js raises its limit to the hard one, so that is what counts. */
+/** Compares with the hard limit, because Node.js raises its soft limit to it. */
 async function checkFiles({ ports: { first, last } }: Gateway): Promise<Finding> {
   const limits = await readFile('/proc/self/limits', 'utf8').catch(() => '');
   const hard = Number(/^Max open files\s+\S+\s+(\d+)/m.exec(limits)?.[1] ?? Number.POSITIVE_INFINITY);
   const needed = OWN_FILES + 4 * (last - first + 1);
-  if (hard >= needed) return ok('open files', `${hard} are allowed, ${needed} are enough.`);
-  return problem('open files', `${hard} are allowed, ${needed} may be needed.`, `LimitNOFILE=${needed} in the unit`);
+  if (hard >= needed) return ok('open files', `The limit of ${hard} is enough for ${needed} open files.`);
+  return problem(
+    'open files',
+    `The limit of ${hard} is too low for ${needed} open files.`,
+    `Set LimitNOFILE=${needed} in the systemd unit.`,
+  );
 }

@@ -3,16 +3,16 @@ import { ControlClient, resolveEndpoint } from '@scistream/core/client';
 import type { S2ucConfig } from '@scistream/core/config';
 import { attempt, ok, problem, warning, type Finding } from './finding.js';
 
-/** Certificates and tickets stand this difference of clocks, ms. */
+/** Clock differences that certificates and tickets tolerate, ms. */
 const CLOCK_WARNING_MS = 10_000;
 const CLOCK_PROBLEM_MS = 300_000;
 
-/** Whether every facility answers, is trusted, takes the token, and has the same time as this machine. */
+/** Checks that every facility answers, is trusted, accepts the token, and agrees with the clock of this machine. */
 export async function checkFacilities({ facilities }: S2ucConfig): Promise<readonly Finding[]> {
   const names = Object.keys(facilities);
   if (names.length === 0) {
-    const write = 'Write one with: scistream config init, and name it with --config';
-    return [warning('facilities', 'The configuration has none.', write)];
+    const write = 'Create a configuration with: scistream config init, then pass it with --config';
+    return [warning('facilities', 'The configuration has no facilities.', write)];
   }
   const found = await Promise.all(names.map((name) => attempt(name, () => checkFacility(name, facilities))));
   return found.flat();
@@ -26,7 +26,11 @@ async function checkFacility(name: string, facilities: S2ucConfig['facilities'])
     const { version, facility, gateways } = description;
     const what = gateways.map(({ proxy, runtime }) => `${proxy} in ${runtime}`).join(', ');
     const there = ok(name, `${formatAddress(endpoint.address)} answers: ${facility}, version ${version}, ${what}.`);
-    const renamed = warning(name, `It calls itself ${facility}.`, 'Check that s2cs is the address you mean.');
+    const renamed = warning(
+      name,
+      `The control server reports the name ${facility}.`,
+      `Check the address in facilities.${name}.s2cs.`,
+    );
     return [
       there,
       ...(facility === name ? [] : [renamed]),
@@ -40,15 +44,15 @@ async function checkFacility(name: string, facilities: S2ucConfig['facilities'])
 
 function trust(name: string, kind: string): readonly Finding[] {
   if (kind !== 'plain') return [];
-  return [warning(name, 'It is asked in plain text.', `Set facilities.${name}.fingerprint instead of insecure.`)];
+  return [warning(name, 'The connection is not encrypted.', `Set facilities.${name}.fingerprint instead of insecure.`)];
 }
 
-/** @param aheadMs Of the facility. */
+/** Compares the clocks. @param aheadMs How far the clock of the facility is ahead of this machine's, ms. */
 export function clock(name: string, aheadMs: number | undefined): Finding {
-  if (aheadMs === undefined) return ok(name, 'It does not tell its time.');
+  if (aheadMs === undefined) return ok(name, 'The control server does not report its time.');
   const seconds = Math.round(Math.abs(aheadMs) / 1000);
-  if (Math.abs(aheadMs) < CLOCK_WARNING_MS) return ok(name, 'Its clock and this one agree.');
-  const differ = `Its clock is ${seconds} s ${aheadMs > 0 ? 'ahead of' : 'behind'} this one.`;
-  const set = 'timedatectl set-ntp true, on the machine that is wrong';
+  if (Math.abs(aheadMs) < CLOCK_WARNING_MS) return ok(name, 'The clocks agree.');
+  const differ = `The clock of the facility is ${seconds} s ${aheadMs > 0 ? 'ahead of' : 'behind'} this machine's.`;
+  const set = 'On the machine with the wrong clock: timedatectl set-ntp true';
   return (Math.abs(aheadMs) < CLOCK_PROBLEM_MS ? warning : problem)(name, differ, set);
 }

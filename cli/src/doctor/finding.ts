@@ -1,15 +1,15 @@
 import { toSciStreamError, type Advice } from '@scistream/core';
 import { paint } from '../output.js';
 
-/** What a check found. */
+/** The result of a check. */
 export interface Finding extends Advice {
-  /** What was looked at, in a word or two. */
+  /** The subject of the check, in one or two words. */
   readonly check: string;
 }
 
 export const ok = (check: string, message: string): Finding => ({ check, level: 'ok', message, suggestions: [] });
 
-/** Something that works now, and may not later or not for everybody. */
+/** A finding that may cause failures later, or for some users. */
 export const warning = (check: string, message: string, ...suggestions: readonly string[]): Finding => ({
   check,
   level: 'warning',
@@ -17,7 +17,7 @@ export const warning = (check: string, message: string, ...suggestions: readonly
   suggestions,
 });
 
-/** Something because of which streams or the daemon will fail. */
+/** A finding that makes streams or the daemon fail. */
 export const problem = (check: string, message: string, ...suggestions: readonly string[]): Finding => ({
   check,
   level: 'problem',
@@ -25,7 +25,7 @@ export const problem = (check: string, message: string, ...suggestions: readonly
   suggestions,
 });
 
-/** What `look` found; what it throws is a problem. */
+/** Runs a check; an error that it throws becomes a problem. */
 export async function attempt(
   check: string,
   look: () => Promise<Finding | readonly Finding[]>,
@@ -41,7 +41,7 @@ export async function attempt(
 
 const STYLES = { ok: 'green', warning: 'yellow', problem: 'red' } as const;
 
-/** One line per finding, and what to do below it. */
+/** Formats one line per finding, followed by its suggestions. */
 export function findingsText(findings: readonly Finding[]): string {
   const lines = findings.flatMap(({ check, level, message, suggestions }) => [
     `${paint(STYLES[level], level.padEnd(7), process.stdout)}  ${check}: ${message}`,

@@ -3,7 +3,7 @@ import type { GatewayState, StreamMove } from '@scistream/core/client';
 import { table } from '../output.js';
 import { listenersText, titleOf } from './text.js';
 
-/** What `gateway ls` prints for people. */
+/** The human-readable output of `gateway ls`. */
 export function gatewaysText(gateways: readonly GatewayState[]): string {
   const rows = gateways.map(({ name, up, drained, streams, ports, capacity, labels }) => [
     name,
@@ -17,9 +17,11 @@ export function gatewaysText(gateways: readonly GatewayState[]): string {
   return [table(['GATEWAY', 'STATE', 'STREAMS', 'PORTS', 'CAPACITY', 'LABELS'], rows), ...errors].join('\n');
 }
 
-/** What `gateway drain --move` prints of one stream. */
+/** One line of `gateway drain --move`, for one stream. */
 export function moveLine({ from, to, side, listeners, error, ...stream }: StreamMove): string {
   const what = `${titleOf(stream)} (${side})`;
   if (to !== undefined) return `${what}  ${from} → ${to}  ${listenersText(listeners)}`;
-  return error ? `${what}  not moved: ${error.message} [${error.code}]` : `${what}  stays: it is not movable`;
+  return error
+    ? `${what}  not moved: ${error.message} [${error.code}]`
+    : `${what}  not moved: the stream is not movable`;
 }

@@ -3,7 +3,7 @@ import type { StreamList } from '@scistream/core/client';
 import { table } from '../output.js';
 import { listenersText, untilText } from './text.js';
 
-/** What `stream ls` prints for people. */
+/** The human-readable output of `stream ls`. */
 export function listText({ streams, unreachable }: StreamList): string {
   const rows = streams.map(({ uid, name, state, from, to, connect, encryption, rate, expiresAt }) => [
     name || '-',
@@ -20,6 +20,6 @@ export function listText({ streams, unreachable }: StreamList): string {
     rows.length > 0
       ? table(['NAME', 'UID', 'STATE', 'FROM', 'TO', 'CONNECT TO', 'ENCRYPTION', 'RATE', 'UNTIL'], rows)
       : 'No streams.';
-  const silent = unreachable.map(({ error }) => `Not asked: ${error.message} [${error.code}]`);
+  const silent = unreachable.map(({ error }) => `Unreachable: ${error.message} [${error.code}]`);
   return [shown, ...silent].join('\n');
 }

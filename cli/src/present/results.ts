@@ -1,11 +1,11 @@
 import type { SideStatus, StreamHandle, StreamStatus } from '@scistream/core/client';
 
-/** One side of a stream in the result of `stream up` (experience.md "Output"). */
+/** One side of a stream in the result of `stream up`. */
 export type UpSide = Pick<SideStatus, 'facility' | 'gateway' | 'proxy' | 'runtime' | 'listeners' | 'targets'>;
 
 /**
- * What `stream up --json` prints. A side that was not made here is absent; `ticket` comes with `--inbound`, and is a secret
- * where `encryption` is `tls`.
+ * The output of `stream up --json`. A side that the command did not create is absent. `ticket` is present with
+ * `--inbound`; it is a secret if `encryption` is `tls`.
  */
 export interface UpResult extends Omit<StreamStatus, 'from' | 'to' | 'owner' | 'restarts' | 'diagnosis' | 'hops'> {
   readonly from?: UpSide;
@@ -14,7 +14,7 @@ export interface UpResult extends Omit<StreamStatus, 'from' | 'to' | 'owner' | '
   readonly ticket?: string;
 }
 
-/** What `stream up` returns. @param ticket With `--inbound`. */
+/** The result of `stream up`. @param ticket Present with `--inbound`. */
 export function upResult({ initial, setupMs = 0 }: StreamHandle, ticket: string | undefined): UpResult {
   const { from, to, owner: _owner, restarts: _restarts, diagnosis: _diagnosis, hops: _hops, ...rest } = initial;
   return {
@@ -30,19 +30,19 @@ function upSide({ facility, gateway, proxy, runtime, listeners, targets }: SideS
   return { facility, gateway, proxy, runtime, listeners, targets };
 }
 
-/** One stream in what `stream down --json` prints; bytes as counted by the outbound gateway, or else by the inbound one. */
+/** One stream in the output of `stream down --json`. Bytes are counted at the outbound gateway, else at the inbound one. */
 export interface DownResult {
   readonly uid: string;
   readonly name: string;
   readonly state: 'released';
-  /** Whether any of its proxies has counted; the numbers mean nothing otherwise. */
+  /** Whether any proxy counted traffic; if false, the numbers are meaningless. */
   readonly counted: boolean;
   readonly connections: number;
   readonly bytesToProducer: number;
   readonly bytesToConsumer: number;
 }
 
-/** What `stream down` returns for one stream. @param last Its last status, where a control server remembers it. */
+/** The result of `stream down` for one stream. @param last Its last status, if a control server still has it. */
 export function downResult(uid: string, name: string, last: StreamStatus | undefined): DownResult {
   const hop = last?.hops.find(({ counted }) => counted);
   const { connections = 0, bytesToProducer = 0, bytesToConsumer = 0 } = hop ?? {};

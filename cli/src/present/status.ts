@@ -3,7 +3,7 @@ import type { HopTraffic, SideStatus, StreamStatus } from '@scistream/core/clien
 import type { DownResult } from './results.js';
 import { listenersText, titleOf, untilText } from './text.js';
 
-/** What `stream status` prints for people. */
+/** The human-readable output of `stream status`. */
 export function statusText(status: StreamStatus): string {
   const { state, from, to, rate, encryption, restarts, expiresAt, diagnosis, hops, connect } = status;
   const wanted =
@@ -23,7 +23,7 @@ export function statusText(status: StreamStatus): string {
   ].join('\n');
 }
 
-/** One line of `stream watch` for people. */
+/** One human-readable line of `stream watch`. */
 export function watchLine(status: StreamStatus, now: Date): string {
   const { state, diagnosis, hops, from, to } = status;
   const where = (gateway: string): string =>
@@ -36,12 +36,12 @@ export function watchLine(status: StreamStatus, now: Date): string {
   return `${now.toISOString()}  ${state.padEnd(9)}  ${carried}  ${diagnosis}`;
 }
 
-/** What `stream down` prints for people. */
+/** The human-readable output of `stream down`. */
 export function downText(result: DownResult): string {
   const { counted, connections, bytesToProducer, bytesToConsumer } = result;
-  if (!counted) return `${titleOf(result)} is released.`;
+  if (!counted) return `Released ${titleOf(result)}.`;
   const carried = `${formatBytes(bytesToConsumer)} to the consumer, ${formatBytes(bytesToProducer)} to the producer`;
-  return `${titleOf(result)} is released; ${connections} connections carried ${carried}.`;
+  return `Released ${titleOf(result)}; ${connections} connections carried ${carried}.`;
 }
 
 const movableText = ({ from, to }: StreamStatus): string =>
@@ -51,14 +51,13 @@ function sideLine(
   name: string,
   { facility, state, gateway, proxy, runtime, listeners, targets, s2cs, error }: SideStatus,
 ): string {
-  if (state === 'unreachable')
-    return `  ${name.padEnd(11)} ${facility} (${s2cs}) cannot be asked: ${error?.message ?? ''}`;
+  if (state === 'unreachable') return `  ${name.padEnd(11)} ${facility} (${s2cs}) unreachable: ${error?.message ?? ''}`;
   const how = `${facility} ${gateway}  ${proxy} · ${runtime}`;
   return `  ${name.padEnd(11)} ${how}  ${state}  ${listenersText(listeners)} → ${listenersText([...new Set(targets)]) || '-'}`;
 }
 
 function hopLine({ gateway, counted, connections, open, ...hop }: HopTraffic): string {
-  if (!counted) return `  ${gateway.padEnd(11)} nothing is counted there`;
+  if (!counted) return `  ${gateway.padEnd(11)} traffic not counted`;
   const way = (bytes: number, rate: number | undefined): string =>
     `${formatBytes(bytes)}${rate === undefined ? '' : ` (${formatRate(rate)})`}`;
   const toConsumer = way(hop.bytesToConsumer, hop.bitsPerSecondToConsumer);

@@ -1,4 +1,4 @@
-/** The last moment of a stream for people: time of day when it is today, else the date too. Local time. */
+/** The expiry of a stream in local time; with the date unless it is today. */
 export function untilText(iso: string, now: Date = new Date()): string {
   const end = new Date(iso);
   if (Number.isNaN(end.getTime())) return 'unknown';
@@ -8,11 +8,11 @@ export function untilText(iso: string, now: Date = new Date()): string {
   return `${end.getFullYear()}-${pad(end.getMonth() + 1)}-${pad(end.getDate())} ${time}`;
 }
 
-/** `tomo (9f3c2a…)`, or the uid where there is no name. */
+/** `tomo (9f3c2a…)`, or the uid of a stream without a name. */
 export const titleOf = ({ uid, name }: { readonly uid: string; readonly name: string }): string =>
   name ? `${name} (${uid.slice(0, 6)}…)` : uid;
 
-/** `203.0.113.10:5100-5103` where ports follow each other, else all of them. */
+/** `203.0.113.10:5100-5103` for consecutive ports, else all listeners. */
 export function listenersText(listeners: readonly string[]): string {
   const parts = listeners
     .map((text) => /^(.*):(\d+)$/.exec(text))
@@ -23,10 +23,10 @@ export function listenersText(listeners: readonly string[]): string {
   return `${first.host ?? ''}:${first.port}-${first.port + parts.length - 1}`;
 }
 
-/** A duration for people. */
+/** A duration in seconds or minutes. */
 export function elapsedText(ms: number): string {
   return ms < 100_000 ? `${Number((ms / 1000).toPrecision(2))} s` : `${Math.round(ms / 60_000)} min`;
 }
 
-/** A round trip for people. */
+/** A round-trip time in milliseconds. */
 export const roundTripText = (ms: number): string => `${Number(ms.toPrecision(2))} ms`;

@@ -3,7 +3,7 @@ import type { ProgressEvent, SideStatus, VerifyResult } from '@scistream/core/cl
 import type { UpResult } from './results.js';
 import { elapsedText, listenersText, roundTripText, titleOf, untilText } from './text.js';
 
-/** Lines for a step of `stream up`, without the tick. */
+/** The lines for a step of `stream up`, without the check mark. */
 export function progressLines(event: ProgressEvent): readonly string[] {
   switch (event.kind) {
     case 'uid':
@@ -30,27 +30,30 @@ function verifiedLine({ hops, roundTripMs }: VerifyResult): string {
   const time = roundTripMs === undefined ? '' : `  round trip ${roundTripText(roundTripMs)}`;
   const producer =
     between?.checked === false
-      ? 'way to the inbound gateway not checked'
-      : 'producer not touched; `stream verify --full` does';
+      ? 'path to the inbound gateway not checked'
+      : 'producer not checked; use `stream verify --full`';
   return `verified   ${where}${time}      (${producer})`;
 }
 
-/** What `stream up` prints for people. */
+/** The human-readable output of `stream up`. */
 export function upText({ ticket, connect, rate, setupMs, encryption, ...stream }: UpResult): string {
   const until = `until ${untilText(stream.expiresAt)}`;
   const notEnforced =
     rate.bitsPerSecond > 0 && !rate.enforced
-      ? [`The rate of ${formatRate(rate.bitsPerSecond)} is noted, not enforced.`]
+      ? [`The rate of ${formatRate(rate.bitsPerSecond)} is reserved but not enforced.`]
       : [];
   const notes = [...notEnforced, ...(encryption === 'tls' ? [] : ['Data between the gateways is not encrypted.'])];
   const head = `${titleOf(stream)} is ready after ${elapsedText(setupMs)}, ${until}.`;
   if (ticket) {
     const command = 'scistream stream up --to FACILITY --outbound -';
     const secret =
-      encryption === 'tls' ? ['The ticket is a secret, like a password: send it only where it stays one.'] : [];
-    return [`${head} Whoever opens the outbound side runs ${command} and pastes:`, ticket, ...secret, ...notes].join(
-      '\n',
-    );
+      encryption === 'tls' ? ['The ticket is a secret, like a password. Send it only through a private channel.'] : [];
+    return [
+      `${head} To open the outbound side, run ${command} and paste this ticket:`,
+      ticket,
+      ...secret,
+      ...notes,
+    ].join('\n');
   }
   const lines = Array.from(
     { length: Math.ceil(connect.length / 4) },

@@ -1,7 +1,7 @@
 import type { Hop, VerifyResult } from '@scistream/core/client';
 import { roundTripText } from './text.js';
 
-/** What `stream verify` prints for people: one line per hop, from the consumer to the producer. */
+/** The human-readable output of `stream verify`: one line per hop, from the consumer to the producer. */
 export function verifyText({ hops, roundTripMs }: VerifyResult): string {
   const total = roundTripMs === undefined ? [] : [`round trip ${roundTripText(roundTripMs)}`];
   return [...hops.map(hopLine), ...total].join('\n');

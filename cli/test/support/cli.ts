@@ -6,20 +6,20 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { temporaryDirectory } from '@scistream/core/testing';
 
-/** Root of the repository, seen from `.build/cli/test/support`. */
+/** Root of the repository, relative to `.build/cli/test/support`. */
 export const REPOSITORY = fileURLToPath(new URL('../../../../', import.meta.url));
 
-/** What a command printed and how it ended. */
+/** Output and exit code of a command. */
 export interface Result {
   readonly exitCode: number | null;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** A home of its own for commands, with nothing in it; remove it at the end. */
+/** An empty home directory for commands; call `remove` at the end. */
 export class Home {
   private constructor(
-    /** Working directory of the commands, with all their folders below it. */
+    /** Working directory of the commands; all their folders are below it. */
     readonly path: string,
     readonly remove: () => Promise<void>,
     private readonly prefix: readonly string[] = [],
@@ -30,7 +30,7 @@ export class Home {
     return new Home(directory.path, () => directory.remove());
   }
 
-  /** The same home for commands that run elsewhere, such as in a network namespace. @param prefix Command to do that */
+  /** The same home for commands that run elsewhere, such as in a network namespace. @param prefix Wrapper command */
   in(prefix: readonly string[]): Home {
     return new Home(this.path, this.remove, prefix);
   }
@@ -58,19 +58,19 @@ export class Home {
     });
   }
 
-  /** Runs `scistream` with these arguments to its end. */
+  /** Runs `scistream` with these arguments until it exits. */
   run(args: readonly string[], env?: NodeJS.ProcessEnv): Promise<Result> {
     return resultOf(this.start('run.js', args, env));
   }
 
-  /** Runs a command with `--json`, which has to succeed, and parses what it prints. */
+  /** Runs a command with `--json` that must succeed, and parses its output. */
   async json(...args: readonly string[]): Promise<unknown> {
     const { exitCode, stdout, stderr } = await this.run([...args, '--json']);
-    if (exitCode !== 0) throw new Error(`${args.join(' ')} ended with ${exitCode}: ${stdout}${stderr}`);
+    if (exitCode !== 0) throw new Error(`${args.join(' ')} exited with ${exitCode}: ${stdout}${stderr}`);
     return JSON.parse(stdout);
   }
 
-  /** Runs a command with `--json`, which has to fail. */
+  /** Runs a command with `--json` that must fail. */
   async failure(
     ...args: readonly string[]
   ): Promise<{ exitCode: number | null; code: string; message: string; suggestions: string[] }> {
@@ -80,9 +80,9 @@ export class Home {
   }
 }
 
-/** Waits for the end of a program and collects what it printed. */
+/** Waits for the exit of a program and collects its output. */
 export async function resultOf(child: ChildProcess): Promise<Result> {
-  if (!child.stdout || !child.stderr) throw new Error('stdout and stderr have to be pipes');
+  if (!child.stdout || !child.stderr) throw new Error('stdout and stderr are not pipes');
   const ended = once(child, 'close') as Promise<[number | null]>;
   const [stdout, stderr, [exitCode]] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
   return { exitCode, stdout, stderr };
@@ -90,7 +90,7 @@ export async function resultOf(child: ChildProcess): Promise<Result> {
 
 /** The next line a program prints on stdout. */
 export async function nextLine(child: ChildProcess): Promise<string> {
-  if (!child.stdout) throw new Error('stdout is no pipe');
+  if (!child.stdout) throw new Error('stdout is not a pipe');
   const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
   return line;
 }

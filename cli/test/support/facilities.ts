@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 
 const BIN = fileURLToPath(new URL('../../../../cli/bin/', import.meta.url));
 
-/** How a command ended. */
+/** Exit code and output of a command. */
 export interface Outcome {
   readonly code: number | null;
   readonly stdout: string;
@@ -21,14 +21,14 @@ export interface Daemon {
   /** host:port */
   readonly address: string;
   readonly fingerprint: string;
-  /** What it has logged so far; empty unless `verbose` was asked for, then with everything. */
+  /** The log so far; empty without `verbose`. */
   logged(): string;
   stop(): Promise<void>;
 }
 
-/** What a test sets besides; `net` is where the addresses of the facilities begin, `127.x.y`. */
+/** Options of a test; `net` is the prefix of the facilities' addresses, `127.x.y`. */
 export interface Setting {
-  /** Key `auth` of the configuration of aps; default everybody. */
+  /** Key `auth` of the configuration of aps; default: anyone. */
   readonly auth?: readonly object[];
   /** Whether the control servers log everything. */
   readonly verbose?: boolean;
@@ -41,7 +41,7 @@ export interface Setting {
   readonly env?: NodeJS.ProcessEnv;
 }
 
-/** Two control servers on loopback addresses of their own, and a home for the client. */
+/** Two control servers on separate loopback addresses, and a home for the client. */
 export interface Facilities {
   readonly aps: Daemon;
   readonly alcf: Daemon;
@@ -53,7 +53,7 @@ export interface Facilities {
   stop(): Promise<void>;
 }
 
-/** Ten listeners each; every address is unlikely to be used by anybody else on this machine. */
+/** Ten listeners each, on addresses that other programs are unlikely to use. */
 export async function startFacilities(setting: Setting = {}): Promise<Facilities> {
   const dir = await mkdtemp(join(tmpdir(), 'stream-e2e-'));
   const at = (name: string): string => join(dir, name);
@@ -138,7 +138,7 @@ export const scistream = (facilities: Facilities, ...args: string[]): Promise<Ou
 /** Runs a command with `--json`. @returns The document on stdout. */
 export async function json<T>(facilities: Facilities, expected: number, ...args: string[]): Promise<T> {
   const { code, stdout, stderr } = await scistream(facilities, ...args, '--json');
-  if (code !== expected) throw new Error(`${args.join(' ')} ended with ${code}, not ${expected}: ${stdout}${stderr}`);
+  if (code !== expected) throw new Error(`${args.join(' ')} exited with ${code}, not ${expected}: ${stdout}${stderr}`);
   return JSON.parse(stdout) as T;
 }
 
@@ -164,7 +164,7 @@ export async function cleanUp(facilities: Facilities): Promise<readonly string[]
   return [...uids, ...journal];
 }
 
-/** A producer that greets every connection with its name and echoes what comes. */
+/** A producer that greets every connection with its name and echoes all data. */
 export class Producer {
   connections = 0;
   readonly #server: Server;
@@ -190,7 +190,7 @@ export class Producer {
   /** host:port */
   get address(): string {
     const bound = this.#server.address();
-    if (typeof bound !== 'object' || bound === null) throw new Error('the producer does not listen');
+    if (typeof bound !== 'object' || bound === null) throw new Error('the producer is not listening');
     return `${bound.address}:${bound.port}`;
   }
 
@@ -203,7 +203,7 @@ export class Producer {
   }
 }
 
-/** Connects as a consumer, says `say`, and reads the greeting of the producer; fails when the connection ends without one. */
+/** Connects as a consumer, sends `say`, and reads the greeting of the producer; fails if the connection ends without one. */
 export async function greeting(address: string, say = ''): Promise<{ readonly text: string; readonly socket: Socket }> {
   const [host, port] = address.split(':');
   const socket = connect({ host, port: Number(port) });

@@ -6,11 +6,11 @@ import { eventually } from '@scistream/core/testing';
 
 const PATIENCE_MS = 60_000;
 
-/** What the log says of a reload. */
-export const IN_FORCE = /configuration was read anew and is in force/;
-export const NOTHING_CHANGED = /not taken over; nothing has changed/;
+/** Log messages of a reload. */
+export const IN_FORCE = /configuration reloaded/;
+export const NOTHING_CHANGED = /configuration reload rejected/;
 
-/** A daemon whose log can be waited for. */
+/** A daemon with a log that tests can wait for. */
 export class Running implements AsyncDisposable {
   readonly #lines: string[] = [];
 
@@ -23,7 +23,7 @@ export class Running implements AsyncDisposable {
     return this.#lines.join('\n');
   }
 
-  /** Sends SIGHUP and waits until the log says `text` once more. @returns the `error` of that line */
+  /** Sends SIGHUP and waits for another log line that matches `text`. @returns the `error` of that line */
   async reload(text: RegExp): Promise<string> {
     const before = this.#lines.filter((line) => text.test(line)).length;
     this.child.kill('SIGHUP');

@@ -63,7 +63,7 @@ export class Site implements AsyncDisposable {
     return new Site(engine, emulator, directory, facilities);
   }
 
-  /** Sends frames from the example's producer to its consumer through a stream that is made, used and released. */
+  /** Creates a stream, sends frames from the example's producer to its consumer, and releases the stream. */
   async carry(...flags: readonly string[]): Promise<{ readonly sides: string; readonly encryption: string }> {
     const producer = example('producer', '--listen', `${this.facilities.host}:0`, '--count', `${FRAMES}`, '--json');
     try {
@@ -90,7 +90,7 @@ export class Site implements AsyncDisposable {
     return [...managed.map(({ Names }) => Names.join()), ...(await this.emulator.backend.containers())];
   }
 
-  /** That of all streams nothing is left: processes, ports, files, containers, sessions and profiles. */
+  /** Asserts that all streams are gone: processes, ports, files, containers, sessions and profiles. */
   async expectNothingLeft(): Promise<void> {
     const { dir, aps, alcf } = this.facilities;
     await eventually(async () => {
@@ -113,7 +113,7 @@ export class Site implements AsyncDisposable {
   }
 }
 
-/** What `stream up --json` prints, as far as it is used here. */
+/** The used part of the output of `stream up --json`. */
 export interface Up {
   readonly uid: string;
   readonly connect: readonly string[];
@@ -122,10 +122,10 @@ export interface Up {
   readonly to?: { readonly proxy: string; readonly runtime: string };
 }
 
-/** The consumer has to receive everything from all addresses, unharmed. */
+/** The consumer must receive all data from all addresses, intact. */
 async function consume(connect: readonly string[]): Promise<void> {
   const { exitCode, stdout, stderr } = await example('consumer', '--connect', connect.join(), '--json').result;
-  if (exitCode !== 0) throw new Error(`the consumer ended with ${exitCode}: ${stdout}${stderr}`);
+  if (exitCode !== 0) throw new Error(`the consumer exited with ${exitCode}: ${stdout}${stderr}`);
   const { frames, sha256Match } = JSON.parse(stdout) as { frames: number; sha256Match: boolean };
   assert.equal({ frames, sha256Match }, { frames: FRAMES * connect.length, sha256Match: true });
 }

@@ -17,7 +17,7 @@ export function readClientCertificate({ cert, key }: ClientCertificate): {
     try {
       return readFileSync(file, 'utf8');
     } catch (cause) {
-      throw invalid(`${file} cannot be read (${systemCode(cause) ?? messageOf(cause)})`, cause);
+      throw invalid(`cannot read ${file} (${systemCode(cause) ?? messageOf(cause)})`, cause);
     }
   };
   const pair = { cert: read(cert), key: read(key) };

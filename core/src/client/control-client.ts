@@ -289,7 +289,7 @@ async function readTokenFile(file: string): Promise<string> {
   } catch (cause) {
     throw new SciStreamError(
       'SCI_UNAUTHENTICATED',
-      `The token file ${file} cannot be read (${systemCode(cause) ?? 'unknown'}).`,
+      `Cannot read the token file ${file} (${systemCode(cause) ?? 'unknown error'}).`,
       { cause },
     );
   }

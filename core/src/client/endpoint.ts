@@ -65,7 +65,7 @@ function addressOf(hostPort: string, text: string, names: readonly string[]): Ad
   } catch (cause) {
     const known =
       names.length > 0
-        ? `Known facilities: ${names.join(', ')}.`
+        ? `Use a configured facility: ${names.join(', ')}.`
         : 'No facilities are configured. Add them to the configuration, or select another file with --config.';
     throw new SciStreamError(
       'SCI_FACILITY_UNKNOWN',

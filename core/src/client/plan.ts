@@ -97,7 +97,7 @@ export function toPlan(requested: Requested): Plan {
   const { connections = Math.max(1, producer.length), bitsPerSecond, lifetimeMs } = plan;
   if (plan.encryption === 'tls' && plan.transport === 'udp') throw noEncryption();
   if (!Number.isSafeInteger(connections) || connections < 1) {
-    throw new SciStreamError('SCI_CONNECTIONS_INVALID', `${connections} is not a number of connections.`, {
+    throw new SciStreamError('SCI_CONNECTIONS_INVALID', `${connections} is not a valid number of connections.`, {
       suggestions: ['Use a whole number from 1.'],
     });
   }
@@ -123,7 +123,7 @@ const noEncryption = (): SciStreamError =>
 export function needsProducer({ producer, hello }: Plan): void {
   if (producer.length > 0 || hello === 'controller') return;
   throw new SciStreamError('SCI_TARGETS_INVALID', 'The stream has no producer.', {
-    suggestions: ['Add --producer host:port as the inbound gateway reaches it, or --await-hello.'],
+    suggestions: ['Add --producer host:port (reachable from the inbound gateway) or --await-hello.'],
   });
 }
 

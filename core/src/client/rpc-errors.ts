@@ -48,10 +48,14 @@ function wrapped(error: ConnectError): SciStreamError | undefined {
 function guessed(error: ConnectError, { endpoint, rpc, deadlineMs }: FailedCall): SciStreamError {
   const where = formatAddress(endpoint.address);
   if (error.code === Code.DeadlineExceeded) {
-    return new SciStreamError('SCI_DEADLINE', `Control server ${where} did not answer ${rpc} in ${deadlineMs} ms.`, {
-      cause: error,
-      suggestions: ['Try again, or increase --wait.'],
-    });
+    return new SciStreamError(
+      'SCI_DEADLINE',
+      `Control server ${where} did not answer ${rpc} within ${deadlineMs} ms.`,
+      {
+        cause: error,
+        suggestions: ['Try again, or increase --wait.'],
+      },
+    );
   }
   if (error.code === Code.Unimplemented) {
     return new SciStreamError(

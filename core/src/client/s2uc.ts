@@ -255,7 +255,7 @@ export class S2UC implements AsyncDisposable {
 function mustDiffer(from: Address, to: Address): void {
   const where = formatAddress(from);
   if (where !== formatAddress(to)) return;
-  throw new SciStreamError('SCI_USAGE', `Both sides of the stream have the same control server, ${where}.`, {
+  throw new SciStreamError('SCI_USAGE', `Both sides of the stream use the same control server, ${where}.`, {
     suggestions: ['Run one control server for each side. A uid can exist only once on a control server.'],
   });
 }

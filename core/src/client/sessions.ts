@@ -128,7 +128,7 @@ export class VerifiedSessions {
 }
 
 const closed = (): SciStreamError =>
-  new SciStreamError('SCI_BUG', 'The connection to the control server was closed by this program.');
+  new SciStreamError('SCI_BUG', 'This program closed the connection to the control server.');
 
 /** The session manager requests a connection, and no verified socket is ready. */
 class NoSocket extends Error {}
@@ -139,7 +139,7 @@ function readCa(file: string): Buffer {
   } catch (cause) {
     throw new SciStreamError(
       'SCI_CONFIG_NOT_FOUND',
-      `The CA file ${file} cannot be read (${systemCode(cause) ?? messageOf(cause)}).`,
+      `Cannot read the CA file ${file} (${systemCode(cause) ?? messageOf(cause)}).`,
       {
         cause,
         suggestions: ['Use the PEM file of the CA, or trust one certificate with --fingerprint sha256:…'],
@@ -182,7 +182,7 @@ async function established(socket: Socket, event: 'connect' | 'secureConnect', e
   }
 }
 
-const late = (): Error => Object.assign(new Error(`no answer in ${CONNECT_TIMEOUT_MS} ms`), { code: 'ETIMEDOUT' });
+const late = (): Error => Object.assign(new Error(`no answer within ${CONNECT_TIMEOUT_MS} ms`), { code: 'ETIMEDOUT' });
 
 /** Converts a failed handshake into an error that a user can act on. */
 async function connectionError(error: unknown, endpoint: Endpoint): Promise<SciStreamError> {
@@ -226,7 +226,7 @@ const WHY: Readonly<Record<string, string>> = {
   EAI_AGAIN: 'the name server does not answer',
   EHOSTUNREACH: 'no route to the host',
   ENETUNREACH: 'no route to the network',
-  ETIMEDOUT: `no answer in ${CONNECT_TIMEOUT_MS} ms`,
+  ETIMEDOUT: `no answer within ${CONNECT_TIMEOUT_MS} ms`,
 };
 
 function untrusted(endpoint: Endpoint, why: string, seen: string | undefined, cause?: unknown): SciStreamError {

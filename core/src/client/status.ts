@@ -233,7 +233,7 @@ const DIAGNOSES: Readonly<Record<UserState, string>> = {
   failed: 'The stream has failed.',
   releasing: 'The stream is being released.',
   reserving: 'Listeners are being reserved.',
-  waiting: 'The stream waits for HELLO.',
+  waiting: 'The stream is waiting for HELLO.',
   streaming: 'Connections are open.',
   idle: 'No connection is open; earlier connections have ended.',
   ready: 'Ready; no consumer has connected yet.',

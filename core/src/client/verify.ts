@@ -223,7 +223,8 @@ async function chainHop(uid: string, from: ControlClient, to: ControlClient, sig
     const seen = poll(
       async () => ((await arrived(uid, from, signal)) ?? 0) > before || undefined,
       { timeoutMs: ARRIVAL_MS, signal: ended },
-      () => new SciStreamError('SCI_VERIFY_FAILED', `No connection reached the inbound gateway in ${ARRIVAL_MS} ms.`),
+      () =>
+        new SciStreamError('SCI_VERIFY_FAILED', `No connection reached the inbound gateway within ${ARRIVAL_MS} ms.`),
     ).then(() => undefined);
     const error = await Promise.race([seen, refusal.then((refused) => refused ?? seen)]).finally(() => {
       hangUp.abort();

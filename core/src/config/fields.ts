@@ -35,9 +35,11 @@ export function parsePortRange(value: string): PortRange {
   if (first !== undefined && last !== undefined && !reversed && more.length === 0) return { first, last };
   throw new SciStreamError(
     'SCI_PORT_RANGE_INVALID',
-    `${quote(value)} is not a range of ports${reversed ? ': it is reversed' : ''}.`,
+    `${quote(value)} is not a port range${reversed ? ': it is reversed' : ''}.`,
     {
-      suggestions: [reversed ? `Write ${last}-${first}.` : 'Write first-last, both 1 to 65535, for example 5100-5200.'],
+      suggestions: [
+        reversed ? `Write ${last}-${first}.` : 'Write first-last, both from 1 to 65535, for example 5100-5200.',
+      ],
     },
   );
 }
@@ -63,7 +65,7 @@ function parseGatewayIp(value: string): string {
 
 function parseUnixPath(value: string): string {
   if (/^unix:\/./.test(value)) return value;
-  throw invalid(`${quote(value)} is not unix:/path.`, 'Write for example unix:/run/scistream/s2ds.sock.');
+  throw invalid(`${quote(value)} is not unix:/path.`, 'Write it like unix:/run/scistream/s2ds.sock.');
 }
 
 function parseS2dsAddress(value: string): string {

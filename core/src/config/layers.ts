@@ -106,7 +106,7 @@ function typed(setting: Setting, value: string | boolean, source: string): strin
   if (setting.type === 'text' || typeof value === 'boolean') return value;
   if (/^(true|1|yes)$/i.test(value)) return true;
   if (/^(false|0|no|)$/i.test(value)) return false;
-  throw new SciStreamError('SCI_CONFIG_INVALID', `${source} is ${quote(value)}, neither true nor false.`, {
+  throw new SciStreamError('SCI_CONFIG_INVALID', `${source} is ${quote(value)}; it must be true or false.`, {
     suggestions: [`Write ${source}=true or ${source}=false.`],
   });
 }

@@ -195,7 +195,7 @@ const empty = (path: string): SciStreamError =>
   });
 
 function notFound(file: string, cause: unknown): SciStreamError {
-  const reason = systemCode(cause) === 'ENOENT' ? 'does not exist' : `cannot be read: ${messageOf(cause)}`;
+  const reason = systemCode(cause) === 'ENOENT' ? 'does not exist' : `is not readable: ${messageOf(cause)}`;
   return new SciStreamError('SCI_CONFIG_NOT_FOUND', `Configuration file ${quote(file)} ${reason}.`, {
     cause,
     suggestions: ['Check the path, or create a file with: scistream config init'],

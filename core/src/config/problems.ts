@@ -49,7 +49,8 @@ function unknownKey(path: readonly PropertyKey[], key: string, shape: Shape): Pr
   const known = Object.keys(path.reduce<Shape | undefined>(shapeBelow, shape)?.properties ?? {});
   const meant = nearest(key, known);
   const full = [...path, key].join('.');
-  const hint = meant === undefined ? `Known keys there: ${known.join(', ')}.` : `Write ${[...path, meant].join('.')}.`;
+  const hint =
+    meant === undefined ? `Use one of the known keys: ${known.join(', ')}.` : `Write ${[...path, meant].join('.')}.`;
   const message = `${full} is not a known key${meant === undefined ? '' : `, did you mean ${meant}?`}`;
   return { code: 'SCI_CONFIG_INVALID', message: message.replace(/([^?])$/, '$1.'), suggestions: [hint] };
 }
@@ -77,6 +78,6 @@ function suggestionsOf(issue: z.core.$ZodIssue): string[] {
 
 /** The error for a document that is not a mapping. */
 export const notAMapping = (source: string, document: unknown): SciStreamError =>
-  new SciStreamError('SCI_CONFIG_INVALID', `${source} is ${quote(document)}, not keys and values.`, {
+  new SciStreamError('SCI_CONFIG_INVALID', `${source} is ${quote(document)} instead of keys and values.`, {
     suggestions: ['Start from: scistream config init --kind s2uc'],
   });

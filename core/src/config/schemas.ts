@@ -96,7 +96,7 @@ export function s2csSchema(around: Surroundings) {
       .prefault({}),
     gateways: z
       .array(gateway)
-      .min(1, 'needs one gateway')
+      .min(1, 'needs at least one gateway')
       .superRefine(mustBeDistinct)
       .superRefine(mustNotBeNames)
       .prefault([{}]),
@@ -209,7 +209,7 @@ export function s2ucSchema({ directory }: Pick<Surroundings, 'directory'>) {
       file: path.optional(),
       env: z
         .string()
-        .regex(/^[A-Za-z_]\w*$/, 'is not the name of a variable')
+        .regex(/^[A-Za-z_]\w*$/, 'is not the name of an environment variable')
         .optional(),
     })
     .refine(({ file, env }) => (file === undefined) !== (env === undefined), 'needs either file or env');

@@ -213,7 +213,7 @@ export class ControlServer {
     });
     server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
       const why = socket.authorizationError ?? messageOf(error);
-      this.log.debug({ peer: socket.remoteAddress, error: String(why) }, 'handshake failed');
+      this.log.debug({ peer: socket.remoteAddress, error: String(why) }, 'TLS handshake failed');
     });
     server.on('sessionError', (error: unknown) => this.log.debug({ error: messageOf(error) }, 'session failed'));
     await this.#listen(server);

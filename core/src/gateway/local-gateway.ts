@@ -82,7 +82,7 @@ export class LocalGateway implements Gateway {
   async keep(uids: readonly string[]): Promise<void> {
     const strays = this.#parts.store.entries().filter(([uid]) => !uids.includes(uid));
     for (const [uid] of strays) {
-      this.log.warn({ uid }, 'releasing a stream that the control server does not know');
+      this.log.warn({ uid }, 'releasing a stream unknown to the control server');
       await this.release(uid).catch((error: unknown) => {
         this.log.error({ uid, error: messageOf(error) }, 'stream not released; retrying at the next start');
       });

@@ -128,7 +128,7 @@ export class RangePortAllocator implements PortAllocator {
       {
         suggestions: [
           'Release streams that are no longer needed: scistream stream ls',
-          'Widen the range: key gateways[].ports',
+          'Extend the port range: key gateways[].ports',
         ],
       },
     );

@@ -45,7 +45,7 @@ function identityOf(
   const { certificate, refusal } = shown;
   // A long connection may outlive its certificate.
   if (refusal === 'CERT_HAS_EXPIRED' || Date.parse(certificate.validTo) < Date.now()) throw expired(certificate);
-  if (refusal !== undefined) throw untrusted(`not accepted (${refusal})`);
+  if (refusal !== undefined) throw untrusted(`not trusted (${refusal})`);
   if (revoked.includes(fingerprintOf(certificate))) throw withdrawn();
   const subject = subjectOf(certificate, where);
   if (subject === undefined || !SUBJECT.test(subject)) throw untrusted(`without a usable ${where ?? 'name'}`);

@@ -94,7 +94,7 @@ export const notForAccess = (why: string): SciStreamError =>
   );
 
 export const NOT_YET = 'The token is not valid yet.';
-export const CLOCKS = 'Compare the clock of the control server with that of the issuer: timedatectl';
+export const CLOCKS = 'Check the clocks of the control server and the issuer: timedatectl';
 
 export const wrongIssuer = (found: unknown, wanted: string): SciStreamError =>
   refusal('SCI_TOKEN_ISSUER', `The issuer of the token is ${quote(found)}, but this facility trusts ${wanted}.`);

@@ -121,7 +121,7 @@ export class Issuer {
       const response = await fetch(url, { redirect: 'error', signal: AbortSignal.timeout(timeout) });
       if (response.status !== 200) throw new Error(`${url} answered ${response.status}`);
       const metadata = Metadata.parse(await response.json());
-      if (metadata.issuer !== issuer) throw new Error(`${url} calls itself ${metadata.issuer}`);
+      if (metadata.issuer !== issuer) throw new Error(`${url} reports the issuer ${metadata.issuer}`);
       return metadata;
     } catch (error) {
       throw this.unreachable(error);

@@ -25,7 +25,7 @@ export function mustNameApart(auth: S2csConfig['auth']): void {
     for (const other of all) {
       if (one.issuer === other.issuer && one.use !== other.use) throw wrong(one, `is also the issuer of ${other.key}`);
       if (one.issuer.startsWith(`${other.issuer}:`)) {
-        throw wrong(one, `begins with ${quote(`${other.issuer}:`)}, as the names of callers of ${other.key} do`);
+        throw wrong(one, `begins with ${quote(`${other.issuer}:`)}, like the names of callers of ${other.key}`);
       }
     }
   }

@@ -19,7 +19,7 @@ const introspection = z
     secretFile: z.string().min(1).optional(),
     secretEnv: z
       .string()
-      .regex(/^[A-Za-z_]\w*$/, 'is not the name of a variable')
+      .regex(/^[A-Za-z_]\w*$/, 'is not the name of an environment variable')
       .optional(),
     endpoint: z.string().refine(isSafeUrl, 'is not an https URL').optional(),
     cache: duration.prefault('1m'),

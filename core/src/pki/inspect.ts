@@ -145,13 +145,13 @@ const warning = (message: string, ...suggestions: string[]): CertificateFlaw => 
 });
 
 function validity({ validFrom, validTo }: CertificateFacts, now: Date): readonly CertificateFlaw[] {
-  if (validTo < now) return [problem(`It expired ${validTo.toISOString()}.`, 'scistream cert renew FILE')];
+  if (validTo < now) return [problem(`It expired at ${validTo.toISOString()}.`, 'scistream cert renew FILE')];
   if (validFrom > now) {
     return [problem(`It is not valid before ${validFrom.toISOString()}.`, 'Check the clock of this machine.')];
   }
   const days = Math.floor((validTo.getTime() - now.getTime()) / DAY_MS);
   if (days >= SOON_DAYS) return [];
-  return [warning(`It expires in ${days} days, ${validTo.toISOString()}.`, 'scistream cert renew FILE')];
+  return [warning(`It expires in ${days} days, at ${validTo.toISOString()}.`, 'scistream cert renew FILE')];
 }
 
 const authorityFlaws = ({ authority }: CertificateFacts): readonly CertificateFlaw[] =>

@@ -83,7 +83,7 @@ export async function importPlugin({ name, root, manifest }: PluginPackage): Pro
 
 async function load(name: string, root: string): Promise<unknown> {
   const failed = (why: string, cause?: unknown): SciStreamError =>
-    new SciStreamError('SCI_PLUGIN_LOAD_FAILED', `${name} could not be loaded: ${why}.`, {
+    new SciStreamError('SCI_PLUGIN_LOAD_FAILED', `Cannot load ${name}: ${why}.`, {
       cause,
       suggestions: [`scistream plugin inspect ${name}`, `scistream plugin install ${name}`],
     });
@@ -97,6 +97,6 @@ async function load(name: string, root: string): Promise<unknown> {
 }
 
 const shape = (name: string, why: string): SciStreamError =>
-  new SciStreamError('SCI_PLUGIN_SHAPE', `${name} cannot be used: ${why}.`, {
+  new SciStreamError('SCI_PLUGIN_SHAPE', `Plugin ${name} is not usable: ${why}.`, {
     suggestions: [`Report this to the authors of ${name}.`],
   });

@@ -77,7 +77,7 @@ async function readPackage(root: string): Promise<z.output<typeof packageSchema>
   try {
     return packageSchema.parse(JSON.parse(await readFile(file, 'utf8')));
   } catch (error) {
-    const reason = systemCode(error) === 'ENOENT' ? 'does not exist' : `cannot be used: ${messageOf(error)}`;
+    const reason = systemCode(error) === 'ENOENT' ? 'does not exist' : `is not usable: ${messageOf(error)}`;
     throw new SciStreamError('SCI_PLUGIN_NOT_FOUND', `${file} ${reason}.`, { cause: error });
   }
 }

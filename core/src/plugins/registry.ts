@@ -191,7 +191,7 @@ export class Providers {
       {
         suggestions: [
           ...hints,
-          `Available: ${ids.join(', ') || 'none'}.`,
+          `Use one of: ${ids.join(', ') || 'none available'}.`,
           elsewhere
             ? `Add ${elsewhere.name} to the key plugins in the configuration of the control server.`
             : `Install a plugin that provides it, for example: scistream plugin install @scistream/plugin-${wanted}`,

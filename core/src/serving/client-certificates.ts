@@ -72,7 +72,7 @@ async function readAuthority(file: string, key: string): Promise<string> {
   } catch (cause) {
     throw new SciStreamError('SCI_CONFIG_INVALID', `${key}: ${file} is not a PEM certificate.`, { cause });
   }
-  throw new SciStreamError('SCI_CONFIG_INVALID', `${key}: ${file} is not the certificate of a CA.`, {
+  throw new SciStreamError('SCI_CONFIG_INVALID', `${key}: ${file} is not a CA certificate.`, {
     suggestions: ['Use the CA that signs client certificates. scistream cert init creates one as ca.crt.'],
   });
 }

@@ -202,7 +202,7 @@ s('an unknown runtime suggests a similar one', async () => {
   const error = await failure(providers([]).runtime('proces'));
   assert.is(error.code, 'SCI_RUNTIME_UNKNOWN');
   assert.match(error.message, 'did you mean process?');
-  assert.match(error.suggestions.join(), 'Available: process');
+  assert.match(error.suggestions.join(), 'Use one of: process');
 });
 
 s('resolves aliases in any letter case, and the runtime of an alias', async ({ directory }) => {

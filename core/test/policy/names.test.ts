@@ -110,7 +110,7 @@ lookups('the audit log contains the address of a name, the answer to the caller 
     reasons[0] ?? '',
     /secret-db\.corp\.internal:5432, which resolves to 10\.77\.3\.14 here, is not allowed by rule r/,
   );
-  assert.match(reasons[1] ?? '', /169\.254\.169\.254 here.*metadata/);
+  assert.match(reasons[1] ?? '', /169\.254\.169\.254.*metadata/);
 });
 
 lookups('rejects names in a probe, because the gateway would resolve them again', async () => {

@@ -2,28 +2,28 @@ import { Args, Flags } from '@oclif/core';
 import { SciStreamError } from '@scistream/core';
 import { BaseCommand } from '../../base-command.js';
 
-/** Of a client: it becomes the name of a file and a subject in rules. */
+/** A client name; it becomes a file name and the subject in policy rules. */
 const CLIENT = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$/;
 
 export default class CertInit extends BaseCommand {
-  static override summary = 'make a small private CA, the certificate of a server, and certificates of clients';
+  static override summary = 'create a private CA, a server certificate and client certificates';
   static override description =
-    'Clients accept a server only under the names in its certificate: give every DNS name and IP address they use for it. The name of this machine is added; without any, its addresses too. What is in the directory already is kept, so that the same command with --server or --client adds to it.';
+    'Clients accept a server only under the names in its certificate: give every DNS name and IP address that they use. The host name of this machine is always included; without NAMES, its addresses too. Existing files are kept, so you can run the command again with --server or --client to add certificates.';
   static override args = {
     names: Args.string({ description: 'DNS names and IP addresses of the server', helpValue: 'NAMES...' }),
   };
   static override strict = false;
   static override flags = {
-    dir: Flags.string({ summary: 'directory of the files, made with mode 700', helpValue: 'DIR', default: 'certs' }),
-    server: Flags.string({ summary: 'how the files of the server are called', helpValue: 'NAME', default: 'server' }),
+    dir: Flags.string({ summary: 'directory of the files, created with mode 700', helpValue: 'DIR', default: 'certs' }),
+    server: Flags.string({ summary: 'base name of the server files', helpValue: 'NAME', default: 'server' }),
     client: Flags.string({
-      summary: 'make a certificate for this client, too; may be repeated',
+      summary: 'create a certificate for this client; may be repeated',
       helpValue: 'NAME',
       multiple: true,
       multipleNonGreedy: true,
     }),
     days: Flags.integer({
-      summary: 'how long they are valid, at most as long as the CA (ten years)',
+      summary: 'validity in days, limited by the CA (ten years)',
       min: 1,
       max: 3650,
     }),
@@ -49,12 +49,12 @@ export default class CertInit extends BaseCommand {
 
 function mustBeFileName(name: string): void {
   if (CLIENT.test(name) && name !== 'ca') return;
-  throw new SciStreamError('SCI_USAGE', `${JSON.stringify(name)} cannot be the name of a client or of files.`, {
-    suggestions: ['Use letters, digits, ".", "_", "@" and "-", and not ca.'],
+  throw new SciStreamError('SCI_USAGE', `${JSON.stringify(name)} is not a valid client or file name.`, {
+    suggestions: ['Use letters, digits, ".", "_", "@" and "-". The name ca is reserved.'],
   });
 }
 
 const alike = (name: string): SciStreamError =>
-  new SciStreamError('SCI_USAGE', `The server and a client cannot both be called ${name}.`, {
-    suggestions: ['Name the files of the server otherwise: --server NAME'],
+  new SciStreamError('SCI_USAGE', `The server and a client have the same name ${name}.`, {
+    suggestions: ['Choose another name for the server files: --server NAME'],
   });

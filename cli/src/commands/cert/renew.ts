@@ -3,19 +3,22 @@ import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
 
 export default class CertRenew extends BaseCommand {
-  static override summary = 'make a certificate anew, with the same names, by the same CA';
+  static override summary = 'renew a certificate with the same names and CA';
   static override description =
-    'The key stays the same unless --new-key is given. An authority signs for itself; what it has signed stays valid.';
-  static override args = { file: Args.string({ description: 'certificate, PEM; it is replaced', required: true }) };
+    'The key stays the same unless --new-key is given. A CA certificate is self-signed; certificates signed by it stay valid.';
+  static override args = { file: Args.string({ description: 'certificate to replace (PEM)', required: true }) };
   static override flags = {
-    key: Flags.string({ summary: 'its key; default: the file beside it that ends with .key', helpValue: 'FILE' }),
-    ca: Flags.string({ summary: 'the CA; default: ca.crt beside it', helpValue: 'FILE' }),
-    'ca-key': Flags.string({
-      summary: 'key of the CA; default: the file beside it that ends with .key',
+    key: Flags.string({
+      summary: 'key of the certificate; default: the file of the same name with .key',
       helpValue: 'FILE',
     }),
-    'new-key': Flags.boolean({ summary: 'make a new key, too' }),
-    days: Flags.integer({ summary: 'how long it is valid, at most as long as the CA', min: 1, max: 3650 }),
+    ca: Flags.string({ summary: 'certificate of the CA; default: ca.crt in the same directory', helpValue: 'FILE' }),
+    'ca-key': Flags.string({
+      summary: 'key of the CA; default: the file of the same name with .key',
+      helpValue: 'FILE',
+    }),
+    'new-key': Flags.boolean({ summary: 'also create a new key' }),
+    days: Flags.integer({ summary: 'validity in days, limited by the CA', min: 1, max: 3650 }),
   };
   static override examples = [
     '<%= config.bin %> <%= command.id %> certs/server.crt',
@@ -37,9 +40,9 @@ export default class CertRenew extends BaseCommand {
     await writePair(files, made);
     const { validTo, fingerprint, purposes } = describeCertificate(parseCertificate(made.certificate, args.file));
     const lines = before.authority
-      ? ['Give the new file to everybody who trusts it as a CA; the old one serves until it ends.']
-      : [`Have the daemon that uses it read it again: kill -HUP PID, or systemctl reload. Streams go on.`];
-    if (purposes.includes('server')) lines.push(`Who has pinned its fingerprint has to pin ${fingerprint} now.`);
+      ? ['Distribute the new CA certificate to everyone who trusts it. The old one stays valid until it expires.']
+      : ['Reload the daemon that uses it: kill -HUP PID, or systemctl reload. Streams keep running.'];
+    if (purposes.includes('server')) lines.push(`Clients that pin the fingerprint must change it to ${fingerprint}.`);
     this.log([`${args.file} is valid until ${day(validTo)}.`, ...lines].join('\n'));
     return { ...files, newKey: flags['new-key'], validTo, fingerprint, previous: before.fingerprint };
   }

@@ -2,17 +2,17 @@ import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
 
 export default class CertShow extends BaseCommand {
-  static override summary = 'say what a certificate is for, and what is wrong with it';
-  static override description = 'Ends with 1 where something is wrong with it.';
-  static override args = { file: Args.string({ description: 'certificate, PEM', required: true }) };
+  static override summary = 'show a certificate and report problems with it';
+  static override description = 'Exits with 1 when the certificate has a problem.';
+  static override args = { file: Args.string({ description: 'certificate (PEM)', required: true }) };
   static override flags = {
     as: Flags.option({
       options: ['server', 'client', 'authority'] as const,
-      summary: 'what it is to be used as; default: what it says itself',
+      summary: 'intended use; default: the use stated in the certificate',
     })(),
-    host: Flags.string({ summary: 'whether it is for this DNS name or IP address', helpValue: 'NAME' }),
-    ca: Flags.string({ summary: 'whether this CA has signed it', helpValue: 'FILE' }),
-    key: Flags.string({ summary: 'whether this is its key', helpValue: 'FILE' }),
+    host: Flags.string({ summary: 'check that it covers this DNS name or IP address', helpValue: 'NAME' }),
+    ca: Flags.string({ summary: 'check that this CA signed it', helpValue: 'FILE' }),
+    key: Flags.string({ summary: 'check that this key belongs to it', helpValue: 'FILE' }),
   };
   static override examples = [
     '<%= config.bin %> <%= command.id %> certs/server.crt',
@@ -41,7 +41,7 @@ export default class CertShow extends BaseCommand {
       [
         `subject      ${subject}`,
         `names (SAN)  ${names}`,
-        `for          ${use.join(', ') || 'nothing here'}`,
+        `for          ${use.join(', ') || 'no known use'}`,
         `signed by    ${issuer === subject ? 'itself' : issuer}`,
         `valid        ${validFrom.toISOString()} to ${validTo.toISOString()}`,
         `fingerprint  ${fingerprint}`,

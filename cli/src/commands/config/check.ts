@@ -3,8 +3,8 @@ import { BaseCommand } from '../../base-command.js';
 import { chosenKind, kindFlag } from '../../config-kind.js';
 
 export default class ConfigCheck extends BaseCommand {
-  static override summary = 'say whether a configuration is right, and if not, all that is wrong';
-  static override args = { file: Args.string({ description: 'the file; the same as --config' }) };
+  static override summary = 'check a configuration file and report all errors';
+  static override args = { file: Args.string({ description: 'configuration file; same as --config' }) };
   static override flags = { kind: kindFlag() };
   static override examples = ['<%= config.bin %> <%= command.id %>', '<%= config.bin %> <%= command.id %> s2cs.conf'];
 
@@ -18,7 +18,9 @@ export default class ConfigCheck extends BaseCommand {
       await checkDaemonConfig(parsed, await loadedPlugins(this.config));
     }
     this.log(
-      file === null ? 'No file was found; the defaults are valid.' : `${file} is a valid configuration of ${kind}.`,
+      file === null
+        ? 'No configuration file was found. The defaults are valid.'
+        : `${file} is a valid configuration of ${kind}.`,
     );
     return { valid: true, kind, file };
   }

@@ -3,17 +3,17 @@ import { SciStreamError, systemCode } from '@scistream/core';
 import { BaseCommand } from '../../base-command.js';
 
 export default class ConfigInit extends BaseCommand {
-  static override summary = 'write a commented configuration file to start from';
+  static override summary = 'write a commented starter configuration';
   static override args = {
-    file: Args.string({ description: 'where to; default scistream.config.yaml, s2cs.conf or s2ds.conf' }),
+    file: Args.string({ description: 'file to write; default: scistream.config.yaml, s2cs.conf or s2ds.conf' }),
   };
   static override flags = {
     kind: Flags.option({
       options: ['s2uc', 's2cs', 's2ds'] as const,
       default: 's2uc' as const,
-      summary: 'whose configuration',
+      summary: 'kind of configuration',
     })(),
-    force: Flags.boolean({ summary: 'replace a file that is there' }),
+    force: Flags.boolean({ summary: 'overwrite an existing file' }),
   };
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
@@ -31,16 +31,18 @@ export default class ConfigInit extends BaseCommand {
     } catch (error) {
       throw notWritten(file, error);
     }
-    this.log(`${file} is written. Edit it, then run: scistream config check --config ${file}`);
+    this.log(`Wrote ${file}. Edit it, then run: scistream config check --config ${file}`);
     return { file, kind: flags.kind };
   }
 }
 
 function notWritten(file: string, error: unknown): SciStreamError {
   const exists = systemCode(error) === 'EEXIST';
-  const why = exists ? 'exists already' : `cannot be written (${systemCode(error) ?? String(error)})`;
-  return new SciStreamError('SCI_USAGE', `${file} ${why}.`, {
+  const why = exists ? `${file} already exists.` : `Cannot write ${file} (${systemCode(error) ?? String(error)}).`;
+  return new SciStreamError('SCI_USAGE', why, {
     cause: error,
-    suggestions: exists ? [`scistream config init --force ${file}`] : ['Give another path as the argument.'],
+    suggestions: exists
+      ? [`scistream config init --force ${file}`]
+      : ['Choose another path: scistream config init FILE'],
   });
 }

@@ -6,8 +6,8 @@ import { table } from '../../output.js';
 const SECRET = /(secret|password|passphrase|psk|token|sha256)$/i;
 
 export default class ConfigShow extends BaseCommand {
-  static override summary = 'print each value of the configuration with where it came from';
-  static override args = { file: Args.string({ description: 'the file; the same as --config' }) };
+  static override summary = 'show all configuration values and their origin';
+  static override args = { file: Args.string({ description: 'configuration file; same as --config' }) };
   static override flags = { kind: kindFlag() };
   static override examples = [
     '<%= config.bin %> <%= command.id %>',

@@ -6,9 +6,9 @@ import { StreamCommand } from '../stream/stream-command.js';
 import { drainedText, gatewayArgument, ofServer } from './gateway-command.js';
 
 export default class GatewayDrain extends StreamCommand {
-  static override summary = 'let a gateway take no new streams; those it has live on, or are moved away';
+  static override summary = 'stop placing new streams on a gateway';
   static override description =
-    'Needs an identity with admin: true. Survives restarts of the control server. With --move, streams that were made with --movable go to other gateways, where they have other listeners; the exit code is not 0 when one of them could not.';
+    'Existing streams keep running. With --move, streams created with --movable move to other gateways, where they get new listeners; the exit code is not 0 when a move fails. Requires an identity with admin: true. The drain state survives restarts of the control server.';
 
   static override examples = [
     '<%= config.bin %> <%= command.id %> dtn1 --s2cs aps',
@@ -18,9 +18,9 @@ export default class GatewayDrain extends StreamCommand {
   static override args = gatewayArgument;
   static override flags = {
     ...ofServer,
-    move: Flags.boolean({ summary: 'move its movable streams to other gateways' }),
+    move: Flags.boolean({ summary: 'move movable streams to other gateways' }),
     grace: Flags.string({
-      summary: 'how long connections may stay on the old listeners at most; default 60s',
+      summary: 'maximum time for connections to finish on the old listeners; default: 60s',
       dependsOn: ['move'],
     }),
   };

@@ -1,21 +1,21 @@
 import { Args, Flags } from '@oclif/core';
 import type { GatewayState } from '@scistream/core/client';
 
-/** Which control server is meant. */
+/** Flag that selects the control server. */
 export const ofServer = {
   s2cs: Flags.string({
-    summary: 'control server of the gateways: a configured facility, or its address',
+    summary: 'control server of the gateway: a configured facility or an address',
     helpValue: 'NAME|host:port[#sha256:…]',
     required: true,
   }),
 };
 
-/** Which gateway is meant. */
+/** Argument that selects the gateway. */
 export const gatewayArgument = { name: Args.string({ description: 'name of the gateway', required: true }) };
 
-/** What `drain` and `undrain` print for people. */
+/** The human-readable output of `drain` and `undrain`. */
 export function drainedText({ name, drained, streams }: GatewayState): string {
-  if (!drained) return `${name} takes new streams again`;
-  const left = streams === 1 ? '1 stream lives' : `${streams} streams live`;
-  return `${name} takes no new streams; ${left} on there`;
+  if (!drained) return `${name} accepts new streams`;
+  const left = streams === 1 ? '1 stream is' : `${streams} streams are`;
+  return `${name} is drained; ${left} still running`;
 }

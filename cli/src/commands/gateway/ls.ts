@@ -3,7 +3,7 @@ import { StreamCommand } from '../stream/stream-command.js';
 import { ofServer } from './gateway-command.js';
 
 export default class GatewayLs extends StreamCommand {
-  static override summary = 'list the gateways of a control server and what is free on them';
+  static override summary = 'list the gateways of a control server and their free resources';
   static override examples = [
     '<%= config.bin %> <%= command.id %> --s2cs aps',
     '<%= config.bin %> <%= command.id %> --s2cs gw.aps.example:5000 --json',

@@ -2,8 +2,9 @@ import { StreamCommand } from '../stream/stream-command.js';
 import { drainedText, gatewayArgument, ofServer } from './gateway-command.js';
 
 export default class GatewayUndrain extends StreamCommand {
-  static override summary = 'let a drained gateway take new streams again';
-  static override description = 'Needs an identity with admin: true. Survives restarts of the control server.';
+  static override summary = 'allow new streams on a drained gateway';
+  static override description =
+    'Requires an identity with admin: true. The drain state survives restarts of the control server.';
   static override examples = ['<%= config.bin %> <%= command.id %> dtn1 --s2cs aps'];
   static override args = gatewayArgument;
   static override flags = ofServer;

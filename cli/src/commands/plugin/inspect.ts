@@ -4,7 +4,7 @@ import { BaseCommand } from '../../base-command.js';
 import type { FoundPlugin } from '@scistream/core/server';
 
 export default class PluginInspect extends BaseCommand {
-  static override summary = 'show what a plugin provides, and whether its code and its examples work';
+  static override summary = 'show what a plugin provides and check its code and examples';
   static override args = { plugin: Args.string({ required: true, description: 'name of the package' }) };
   static override examples = ['<%= config.bin %> <%= command.id %> @scistream/plugin-haproxy'];
 
@@ -23,14 +23,16 @@ export default class PluginInspect extends BaseCommand {
     if (error) process.exitCode = error.oclif.exit;
     this.log(`${name} ${version} (${type})\n${root}`);
     for (const { kind, id, summary, example } of manifest?.provides ?? []) {
-      this.log(`  ${kind} ${id}: ${summary}${example ? `\n    options that work: ${JSON.stringify(example)}` : ''}`);
+      this.log(`  ${kind} ${id}: ${summary}${example ? `\n    example options: ${JSON.stringify(example)}` : ''}`);
     }
-    this.log(error ? `broken: ${error.message} [${error.code}]` : 'its code loads, its examples are accepted');
+    this.log(
+      error ? `broken: ${error.message} [${error.code}]` : 'ok: the code loads and the example options are valid',
+    );
     return { name, version, type, root, manifest, state: error ? 'broken' : 'ok', ...(error && { error }) };
   }
 }
 
-/** Loads the code and tries the examples of the manifest. */
+/** Loads the code and validates the example options of the manifest. */
 async function codeError(plugin: FoundPlugin): Promise<SciStreamError | undefined> {
   const { checkOptions, importPlugin } = await import('@scistream/core/server');
   if (plugin.error) return plugin.error;

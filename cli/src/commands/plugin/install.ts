@@ -3,8 +3,10 @@ import { BaseCommand } from '../../base-command.js';
 import { installedPlugins } from '../../installed-plugins.js';
 
 export default class PluginInstall extends BaseCommand {
-  static override summary = 'install a plugin: a name of the npm registry, a folder, a .tgz file or an address';
-  static override args = { plugin: Args.string({ required: true, description: 'what to install' }) };
+  static override summary = 'install a plugin';
+  static override args = {
+    plugin: Args.string({ required: true, description: 'npm package, folder, .tgz file or URL' }),
+  };
   static override examples = [
     '<%= config.bin %> <%= command.id %> haproxy',
     '<%= config.bin %> <%= command.id %> scistream-plugin-forward@1.2.0',
@@ -29,7 +31,7 @@ export default class PluginInstall extends BaseCommand {
     const { version, manifest } = await readPlugin(`${this.config.dataDir}/node_modules/${name}`);
     const provides = manifest.provides.map(({ kind, id }) => ({ kind, id }));
     this.progress.idle();
-    this.log(`${name} ${version} is installed: ${provides.map(({ kind, id }) => `${kind} ${id}`).join(', ')}`);
+    this.log(`installed ${name} ${version}: ${provides.map(({ kind, id }) => `${kind} ${id}`).join(', ')}`);
     return { name, version, provides };
   }
 }

@@ -2,7 +2,7 @@ import { BaseCommand } from '../../base-command.js';
 import { table } from '../../output.js';
 
 export default class PluginLs extends BaseCommand {
-  static override summary = 'list the plugins that came with SciStream, are installed or linked';
+  static override summary = 'list bundled, installed and linked plugins';
   static override examples = ['<%= config.bin %> <%= command.id %>', '<%= config.bin %> <%= command.id %> --json'];
 
   async run(): Promise<object> {

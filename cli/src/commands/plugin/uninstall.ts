@@ -13,14 +13,20 @@ export default class PluginUninstall extends BaseCommand {
     const { PluginHome } = await import('../../plugin-home.js');
     const plugin = installedPlugins(this.config).find(({ name }) => name === args.plugin);
     if (plugin?.type === 'core') {
-      throw new SciStreamError('SCI_USAGE', `Plugin ${quote(args.plugin)} is a part of SciStream and stays.`, {
-        suggestions: ['Name the plugins to be used under plugins in the configuration of the control server.'],
-      });
+      throw new SciStreamError(
+        'SCI_USAGE',
+        `Plugin ${quote(args.plugin)} is part of SciStream and cannot be removed.`,
+        {
+          suggestions: [
+            'To disable it, list only the wanted plugins under the key plugins of the control server configuration.',
+          ],
+        },
+      );
     }
     this.progress.busy(`removing ${args.plugin}`);
     await new PluginHome(this.config.dataDir, this.config.root).uninstall(args.plugin);
     this.progress.idle();
-    this.log(`${args.plugin} is removed`);
+    this.log(`removed ${args.plugin}`);
     return { name: args.plugin, removed: true };
   }
 }

@@ -6,41 +6,41 @@ import { BaseCommand } from '../../base-command.js';
 const ACTIONS = ['request', 'hello', 'update', 'release', 'view'] as const;
 
 export default class PolicyCheck extends BaseCommand {
-  static override summary = 'say what the rules of a control server decide, and which of them';
+  static override summary = 'show what the policy of a control server decides and by which rules';
   static override description =
-    'Nothing is asked of a running control server; names are resolved on this machine. A request with --target is the request and the update that would follow it. Ends with 0 when it is allowed, 6 when not.';
+    'Evaluates the configuration without a running control server; host names are resolved on this machine. A request with --target checks the request and the update that follows it. Exits with 0 when the action is allowed, with 6 when it is denied.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> --config s2cs.conf --as token:alice --role inbound --target detector.example:5001',
     '<%= config.bin %> <%= command.id %> --config s2cs.conf --as token:alice --encryption none --json',
   ];
   static override flags = {
-    as: Flags.string({ summary: 'who asks', helpValue: 'issuer:subject', required: true }),
-    group: Flags.string({ summary: 'a group of the caller; may be repeated', multiple: true }),
-    admin: Flags.boolean({ summary: 'the caller is an admin' }),
-    action: Flags.option({ options: ACTIONS, default: 'request' as const, summary: 'what is asked for' })(),
+    as: Flags.string({ summary: 'identity of the caller', helpValue: 'issuer:subject', required: true }),
+    group: Flags.string({ summary: 'group of the caller; may be repeated', multiple: true }),
+    admin: Flags.boolean({ summary: 'treat the caller as an admin' }),
+    action: Flags.option({ options: ACTIONS, default: 'request' as const, summary: 'action to check' })(),
     role: Flags.option({
       options: ['inbound', 'outbound', 'PROD', 'CONS'] as const,
       default: 'inbound' as const,
       summary: 'side of the stream',
     })(),
-    gateway: Flags.string({ summary: 'gateway; default: the first of the configuration' }),
-    proxy: Flags.string({ summary: 'proxy; default: that of the gateway' }),
-    runtime: Flags.string({ summary: 'runtime; default: that of the gateway' }),
+    gateway: Flags.string({ summary: 'gateway; default: the first configured gateway' }),
+    proxy: Flags.string({ summary: 'proxy; default: the proxy of the gateway' }),
+    runtime: Flags.string({ summary: 'runtime; default: the runtime of the gateway' }),
     encryption: Flags.option({
       options: ['tls', 'none'] as const,
       default: 'tls' as const,
-      summary: 'of the stream',
+      summary: 'encryption of the stream',
     })(),
-    connections: Flags.integer({ summary: 'how many connections', default: 1, min: 1 }),
+    connections: Flags.integer({ summary: 'number of connections', default: 1, min: 1 }),
     rate: Flags.string({ summary: 'rate, for example 20Gbps' }),
     lifetime: Flags.string({ summary: 'lifetime, for example 8h' }),
-    streams: Flags.integer({ summary: 'streams the caller has already', default: 0, min: 0 }),
+    streams: Flags.integer({ summary: 'number of streams the caller already has', default: 0, min: 0 }),
     source: Flags.string({
-      summary: 'with --action update: network from which the stream accepts connections; may be repeated',
+      summary: 'with --action update: source network of the stream; may be repeated',
       helpValue: 'network',
       multiple: true,
     }),
-    target: Flags.string({ summary: 'a target; may be repeated', helpValue: 'host:port', multiple: true }),
+    target: Flags.string({ summary: 'target of the stream; may be repeated', helpValue: 'host:port', multiple: true }),
   };
 
   async run(): Promise<object> {
@@ -60,18 +60,18 @@ export default class PolicyCheck extends BaseCommand {
     const targets = ((then ?? first).targets ?? []).map(formatAddress);
     this.log(
       rules.length > 0
-        ? `${flags.as} may: allowed by ${rules.join(', ')}.`
-        : `${flags.as} may: ${config.policy === undefined ? 'there is no policy' : 'admins may see and release all'}.`,
+        ? `${flags.as} is allowed by ${rules.join(', ')}.`
+        : `${flags.as} is allowed: ${config.policy === undefined ? 'there is no policy' : 'admins may view and release all streams'}.`,
     );
-    if (targets.length > 0) this.log(`In force would be ${targets.join(', ')}.`);
+    if (targets.length > 0) this.log(`Resulting targets: ${targets.join(', ')}.`);
     const { lifetimeMs, sources } = first;
-    if (sources) this.log(`Connections would be accepted from ${sources.join(', ')}.`);
+    if (sources) this.log(`Connections are accepted from ${sources.join(', ')}.`);
     const more = { ...(lifetimeMs && { lifetimeMs }), ...(sources && { sources }) };
     return { allowed: true, as: flags.as, action: flags.action, rules, targets, ...more };
   }
 }
 
-/** With all that only the operator is told, who asks here. */
+/** Evaluates the policy. Errors include the details for operators that callers do not see. */
 async function decision(policy: Policy, identity: Identity, action: Action): Promise<Granted> {
   const { Refusal } = await import('@scistream/core/server');
   return await policy.check(identity, action).catch((error: unknown) => {
@@ -79,7 +79,7 @@ async function decision(policy: Policy, identity: Identity, action: Action): Pro
   });
 }
 
-/** The record of a stream has what was granted. */
+/** The values that a grant adds to the record of the stream. */
 const made = ({ proxy, runtime, lifetimeMs, sources }: Granted) => ({
   ...(proxy !== undefined && { proxy }),
   ...(runtime !== undefined && { runtime }),

@@ -1,11 +1,12 @@
-/** Commands of the older client that stand for themselves; everything else is a command of `stream`. */
+/** Commands of the legacy client. Everything else is a command of `stream`. */
 const OLD = new Set(['inbound-request', 'outbound-request', 'release']);
-/** Commands that have the same name here and there. */
+/** Commands with the same name in `s2uc` and `scistream`. */
 const SAME = new Set(['login', 'logout', 'whoami', 'check-auth']);
 
 /**
- * What `s2uc` means in terms of `scistream`: its old commands under their old names, and all of `stream` without that word.
- * @returns Command lines to run one after another.
+ * Translates a command line of `s2uc` into command lines of `scistream`: the legacy commands, and all commands of
+ * `stream` without that word.
+ * @returns command lines to run one after another
  */
 export function s2ucArguments(typed: readonly string[]): readonly (readonly string[])[] {
   const [first, ...rest] = typed;

@@ -2,9 +2,9 @@ import { Flags } from '@oclif/core';
 import { LegacyCommand, producersOf, sideFlags } from './legacy-command.js';
 
 export default class InboundRequest extends LegacyCommand {
-  static override summary = 'make the inbound side of a stream, as the older client does';
+  static override summary = 'create the inbound side of a stream (legacy)';
   static override description =
-    'Says HELLO for the producer. Data between the gateways is not encrypted unless --encryption tls is given; then a ticket for `s2uc up --outbound -` is printed. `stream up` makes both sides in one step.';
+    'Sends the HELLO of the producer. Data between the gateways is not encrypted unless --encryption tls is given; then the command prints a ticket for `s2uc up --outbound -`. To create both sides in one step, use `stream up`.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> --s2cs gw.aps.example:5000 --server-cert aps.crt --remote-ip 10.0.1.5 --receiver-ports 5001,5002 --num-conn 2',
   ];
@@ -14,7 +14,7 @@ export default class InboundRequest extends LegacyCommand {
     'remote-ip': Flags.string({ aliases: ['remote_ip'], summary: 'IP address of the producer', required: true }),
     'receiver-ports': Flags.string({
       aliases: ['receiver_ports'],
-      summary: 'ports on which the producer listens',
+      summary: 'ports of the producer',
       multiple: true,
       multipleNonGreedy: true,
       delimiter: ',',
@@ -23,7 +23,7 @@ export default class InboundRequest extends LegacyCommand {
     uid: Flags.string({ summary: 'use this uid instead of a new one' }),
     encryption: Flags.option({
       options: ['tls', 'none'] as const,
-      summary: 'of the data between the gateways',
+      summary: 'encryption between the gateways',
       default: 'none',
     })(),
   };

@@ -3,9 +3,9 @@ import { parseAddress, SciStreamError } from '@scistream/core';
 import { LegacyCommand, producersOf, sideFlags } from './legacy-command.js';
 
 export default class OutboundRequest extends LegacyCommand {
-  static override summary = 'make the outbound side of a stream, as the older client does';
+  static override summary = 'create the outbound side of a stream (legacy)';
   static override description =
-    'Says HELLO for the consumer. The listeners of the inbound side are given after the uid, or with --remote-ip and --receiver-ports. Data between the gateways is not encrypted; for an inbound side with a ticket there is `s2uc up --outbound -`.';
+    'Sends the HELLO of the consumer. Give the listeners of the inbound side after the uid, or with --remote-ip and --receiver-ports. Data between the gateways is not encrypted; for an inbound side with a ticket, use `s2uc up --outbound -`.';
 
   static override examples = [
     '<%= config.bin %> <%= command.id %> --s2cs gw.alcf.example:5000 --server-cert alcf.crt 9f3c2a10-5d5e-4a6c-9d1c-0c8a4a1f2b33 203.0.113.10:5100,203.0.113.10:5101',
@@ -13,7 +13,7 @@ export default class OutboundRequest extends LegacyCommand {
   ];
 
   static override args = {
-    uid: Args.string({ description: 'uid of the inbound side; without it a new one' }),
+    uid: Args.string({ description: 'uid of the inbound side; default: a new uid' }),
     listeners: Args.string({ description: 'listeners of the inbound side, host:port[,…]' }),
   };
 
@@ -26,7 +26,7 @@ export default class OutboundRequest extends LegacyCommand {
     }),
     'receiver-ports': Flags.string({
       aliases: ['receiver_ports'],
-      summary: 'ports of the listeners of the inbound side',
+      summary: 'ports of the inbound listeners',
       multiple: true,
       multipleNonGreedy: true,
       delimiter: ',',
@@ -42,8 +42,8 @@ export default class OutboundRequest extends LegacyCommand {
       positional?.split(',').map((text) => parseAddress(text.trim(), 'Listener')) ??
       (ip && ports ? producersOf(ip, ports) : []);
     if (listeners.length === 0) {
-      throw new SciStreamError('SCI_TARGETS_INVALID', 'There is no listener of an inbound side to connect to.', {
-        suggestions: ['Give what inbound-request printed: s2uc outbound-request UID host:port,host:port'],
+      throw new SciStreamError('SCI_TARGETS_INVALID', 'No listeners of the inbound side are given.', {
+        suggestions: ['Give the output of inbound-request: s2uc outbound-request UID host:port,host:port'],
       });
     }
     return await this.withClient(this.trusting(flags), async (client, _config, signal) => {
@@ -53,7 +53,7 @@ export default class OutboundRequest extends LegacyCommand {
   }
 }
 
-/** A single argument with a colon is the listeners, for a uid has none. */
+/** A single argument with a colon is a list of listeners, because a uid has no colon. */
 function positionals(first: string | undefined, second: string | undefined) {
   return second === undefined && first?.includes(':') ? { positional: first } : { uid: first, positional: second };
 }

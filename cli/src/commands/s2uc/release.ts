@@ -2,7 +2,7 @@ import { Args, Flags } from '@oclif/core';
 import { LegacyCommand, legacyFlags } from './legacy-command.js';
 
 export default class Release extends LegacyCommand {
-  static override summary = 'end a stream at one control server or several, as the older client does';
+  static override summary = 'release a stream at one or more control servers (legacy)';
   static override examples = [
     '<%= config.bin %> <%= command.id %> 9f3c2a10-5d5e-4a6c-9d1c-0c8a4a1f2b33 --s2cs gw.aps.example:5000 --server-cert aps.crt',
     '<%= config.bin %> <%= command.id %> 9f3c2a10-5d5e-4a6c-9d1c-0c8a4a1f2b33 --s2cs gw.aps.example:5000 --s2cs gw.alcf.example:5000',

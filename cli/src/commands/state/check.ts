@@ -3,7 +3,7 @@ import { daemonKind } from '../../config-kind.js';
 import { readState } from '../../stored-state.js';
 
 export default class StateCheck extends BaseCommand {
-  static override summary = 'say whether what a daemon has stored can be read, and how much it is';
+  static override summary = 'check that the stored state of a daemon is readable and count its records';
   static override examples = ['<%= config.bin %> <%= command.id %> --config s2cs.conf'];
 
   async run(): Promise<object> {
@@ -12,7 +12,7 @@ export default class StateCheck extends BaseCommand {
     const { state, streams, gateway } = await readState(config.state);
     const live = streams.filter((stream) => stream.state !== 'failed' && stream.state !== 'released').length;
     this.log(
-      `${state} is in order: ${streams.length} streams, ${live} of them live; ${gateway.length} on the gateway.`,
+      `${state} is readable: ${streams.length} streams, ${live} of them live; ${gateway.length} on the gateway.`,
     );
     return { state, streams: streams.length, live, gateway: gateway.length };
   }

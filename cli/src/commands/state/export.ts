@@ -3,7 +3,7 @@ import { daemonKind } from '../../config-kind.js';
 import { readState, type StoredState } from '../../stored-state.js';
 
 export default class StateExport extends BaseCommand {
-  static override summary = 'print what a daemon has stored as JSON, without secrets';
+  static override summary = 'print the stored state of a daemon as JSON, without secrets';
   static override examples = ['<%= config.bin %> <%= command.id %> --config s2cs.conf > state.json'];
 
   async run(): Promise<StoredState> {

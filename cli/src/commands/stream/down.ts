@@ -5,18 +5,18 @@ import { downText } from '../../present/status.js';
 import { serverFlag, StreamCommand } from './stream-command.js';
 
 export default class StreamDown extends StreamCommand {
-  static override summary = 'end streams and give everything back';
+  static override summary = 'release streams and all their resources';
   static override examples = [
     '<%= config.bin %> <%= command.id %> tomo',
     '<%= config.bin %> <%= command.id %> 9f3c2a 51b0d7 --json',
   ];
   static override strict = false;
   static override args = {
-    ref: Args.string({ description: 'uid, beginning of a uid, or name; may be repeated', required: true }),
+    ref: Args.string({ description: 'uid, prefix of a uid, or name; may be repeated', required: true }),
   };
   static override flags = serverFlag;
 
-  /** Every stream is tried; the first error is the command's. */
+  /** Tries every stream, then fails with the first error. */
   async run(): Promise<object> {
     const { argv, flags } = await this.parse(StreamDown);
     const refs = argv.map(String);
@@ -31,7 +31,7 @@ export default class StreamDown extends StreamCommand {
   }
 }
 
-/** A stream that has been found is released whatever the signal says; half of it would be worse. */
+/** Releases one stream. Ignores the signal once the stream is found, so that no half of it remains. */
 async function bringDown(client: S2UC, ref: string, where: SearchOptions): Promise<DownResult> {
   const stream = await client.find(ref, where);
   return downResult(stream.uid, stream.name, await stream.down());

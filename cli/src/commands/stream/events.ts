@@ -3,12 +3,12 @@ import { table } from '../../output.js';
 import { serverFlag, StreamCommand } from './stream-command.js';
 
 export default class StreamEvents extends StreamCommand {
-  static override summary = 'show what happened to a stream: requests, targets, restarts, errors, and whose they were';
+  static override summary = 'show the history of a stream and the callers that acted on it';
   static override examples = [
     '<%= config.bin %> <%= command.id %> tomo',
     '<%= config.bin %> <%= command.id %> 9f3c2a --json',
   ];
-  static override args = { ref: Args.string({ description: 'uid, beginning of a uid, or name', required: true }) };
+  static override args = { ref: Args.string({ description: 'uid, prefix of a uid, or name', required: true }) };
   static override flags = serverFlag;
 
   async run(): Promise<readonly object[]> {

@@ -12,7 +12,7 @@ export default class StreamLs extends StreamCommand {
 
   static override flags = {
     ...serverFlag,
-    all: Flags.boolean({ summary: 'also streams that are over, as far as they are remembered' }),
+    all: Flags.boolean({ summary: 'include ended streams that are still on record' }),
   };
 
   async run(): Promise<object> {

@@ -2,7 +2,7 @@ import { Args } from '@oclif/core';
 import { statusText } from '../../present/status.js';
 import { serverFlag, StreamCommand } from './stream-command.js';
 
-/** Over how long rates of a stream that carries data are measured, ms. */
+/** Time over which the rates of an active stream are measured, ms. */
 const SAMPLE_MS = 300;
 
 export default class StreamStatus extends StreamCommand {
@@ -11,7 +11,7 @@ export default class StreamStatus extends StreamCommand {
     '<%= config.bin %> <%= command.id %> tomo',
     '<%= config.bin %> <%= command.id %> 9f3c2a --json',
   ];
-  static override args = { ref: Args.string({ description: 'uid, beginning of a uid, or name', required: true }) };
+  static override args = { ref: Args.string({ description: 'uid, prefix of a uid, or name', required: true }) };
   static override flags = serverFlag;
 
   async run(): Promise<object> {

@@ -6,16 +6,16 @@ import type { S2ucConfig } from '@scistream/core/config';
 import type { ProgressEvent, S2UC, TrustSettings } from '@scistream/core/client';
 import { BaseCommand, type CommonFlags } from '../../base-command.js';
 
-/** What a shell expects of a program that a signal has ended. */
+/** Exit codes that shells expect after a signal. */
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 };
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** The same, of a command that makes something. */
-export const MADE_INTERRUPTED = 'Interrupted; what was begun has been released.';
+/** The interruption message of commands that create streams. */
+export const MADE_INTERRUPTED = 'Interrupted; the partial stream was released.';
 
-const TRUST = 'TRUST OF SERVERS GIVEN AS HOST:PORT';
+const TRUST = 'HOST:PORT SERVER';
 
-/** The flags that say how control servers given as host:port are trusted. */
+/** Trust settings for control servers given as host:port. */
 interface TrustFlags extends CommonFlags {
   readonly ca?: string | undefined;
   readonly fingerprint?: string | undefined;
@@ -23,21 +23,21 @@ interface TrustFlags extends CommonFlags {
   readonly cert?: string | undefined;
   readonly key?: string | undefined;
   readonly 'token-file'?: string | undefined;
-  /** Name of a variable; only commands of the older client set it. */
+  /** Name of an environment variable; set only by legacy commands. */
   readonly 'token-env'?: string | undefined;
 }
 
-/** For commands that look a stream up: control servers to ask besides those of the configuration and the journal. */
+/** Flag for commands that look up a stream: control servers besides those of the configuration and the journal. */
 export const serverFlag = {
   s2cs: Flags.string({
-    summary: 'also ask this control server; may be repeated',
+    summary: 'also query this control server; may be repeated',
     helpValue: 'host:port[#sha256:…]',
     multiple: true,
     multipleNonGreedy: true,
   }),
 };
 
-/** What every command shares that talks to control servers. */
+/** Base class of the commands that talk to control servers. */
 export abstract class StreamCommand extends BaseCommand {
   static override baseFlags = {
     ...BaseCommand.baseFlags,
@@ -48,13 +48,13 @@ export abstract class StreamCommand extends BaseCommand {
       env: 'SCISTREAM_CA',
     }),
     fingerprint: Flags.string({
-      summary: 'trust exactly the certificate with this SHA-256',
+      summary: 'trust only the certificate with this SHA-256 fingerprint',
       helpValue: 'sha256:…',
       helpGroup: TRUST,
     }),
-    insecure: Flags.boolean({ summary: 'plain text without TLS', helpGroup: TRUST }),
-    cert: Flags.string({ summary: 'client certificate, PEM; with --key', helpValue: 'FILE', helpGroup: TRUST }),
-    key: Flags.string({ summary: 'key of the client certificate, PEM', helpValue: 'FILE', helpGroup: TRUST }),
+    insecure: Flags.boolean({ summary: 'use plain text without TLS', helpGroup: TRUST }),
+    cert: Flags.string({ summary: 'client certificate (PEM); requires --key', helpValue: 'FILE', helpGroup: TRUST }),
+    key: Flags.string({ summary: 'key of the client certificate (PEM)', helpValue: 'FILE', helpGroup: TRUST }),
     'token-file': Flags.string({
       summary: 'file with the access token',
       helpValue: 'FILE',
@@ -63,13 +63,13 @@ export abstract class StreamCommand extends BaseCommand {
     }),
   };
 
-  /** What a command that was interrupted says: those that make something have more to tell, some nothing. */
+  /** The error message after an interruption; undefined: the command ends without an error. */
   protected readonly interruption: string | undefined = 'Interrupted.';
   #interrupted: number | undefined;
 
   /**
-   * Runs `work` with a client that knows the configured facilities, and closes it. Ctrl-C aborts the signal; then the
-   * command fails with what `work` threw, and exit code 130.
+   * Runs `work` with a client that knows the configured facilities, then closes the client. Ctrl-C aborts the signal;
+   * the command then fails with the error of `work` and exit code 130.
    */
   protected async withClient<T>(
     flags: TrustFlags,
@@ -81,12 +81,12 @@ export abstract class StreamCommand extends BaseCommand {
       this.loadConfig('s2uc', { config: flags.config }),
     ]);
     const interrupt = new AbortController();
-    // Many streams are looked at together.
+    // One signal serves requests for many streams.
     setMaxListeners(0, interrupt.signal);
     const onInterrupt = (name: keyof typeof EXIT_CODES): void => {
       if (this.#interrupted !== undefined) process.exit(EXIT_CODES[name]);
       this.#interrupted = EXIT_CODES[name];
-      this.progress.note('Interrupted; what was begun is being ended. Press Ctrl-C again to leave it behind.');
+      this.progress.note('Interrupted, cleaning up. Press Ctrl-C again to exit immediately.');
       interrupt.abort(new SciStreamError('SCI_CLIENT_GONE', this.interruption ?? 'Interrupted.'));
     };
     for (const name of SIGNALS) process.on(name, onInterrupt);
@@ -109,7 +109,7 @@ export abstract class StreamCommand extends BaseCommand {
     if (this.#interrupted !== undefined) process.exitCode = this.#interrupted;
   }
 
-  /** Warnings as notes; with `--verbose` also what is of use only when something does not work. */
+  /** Prints warnings and errors as notes; with `--verbose` also info and debug messages. */
   #logger(verbose: boolean): Logger {
     const note = (fields: object, message: string): void => this.progress.note(`${message} ${JSON.stringify(fields)}`);
     return { ...silentLogger, warn: note, error: note, ...(verbose && { debug: note, info: note }) };

@@ -9,13 +9,13 @@ import { upResult } from '../../present/results.js';
 import { readTicket } from '../../ticket-input.js';
 import { MADE_INTERRUPTED, StreamCommand } from './stream-command.js';
 
-/** What the command line and the stream document say together. */
+/** The options of the command line and the stream document. */
 type Wanted = Partial<StreamPlan>;
 
 export default class StreamUp extends StreamCommand {
-  static override summary = 'make a stream and wait until it is ready';
+  static override summary = 'create a stream and wait until it is ready';
   static override description =
-    'Reserves listeners at both facilities, connects them, and proves the way between the gateways. On any error, and on Ctrl-C, both sides are released. The data between the gateways is encrypted unless --encryption none is given.';
+    'Reserves listeners at both facilities, connects them, and verifies the path between the gateways. On an error or Ctrl-C, both sides are released. Data between the gateways is encrypted unless --encryption none is given.';
 
   static override examples = [
     '<%= config.bin %> <%= command.id %> tomo',
@@ -26,68 +26,70 @@ export default class StreamUp extends StreamCommand {
 
   static override args = {
     name: Args.string({
-      description: 'stream document: its name in the configuration, or a YAML or JSON file',
-      // What comes there is a ticket.
+      description: 'stream document: a name in the configuration, or a YAML or JSON file',
+      // Standard input carries the ticket.
       ignoreStdin: true,
     }),
   };
 
   static override flags = {
     from: Flags.string({
-      summary: 'facility where data is produced, or its control server',
+      summary: 'facility of the producer, or its control server',
       helpValue: 'FACILITY|host:port[#sha256:…]',
     }),
     to: Flags.string({
-      summary: 'facility where consumers connect, or its control server',
+      summary: 'facility of the consumers, or its control server',
       helpValue: 'FACILITY|host:port[#sha256:…]',
     }),
     'from-gateway': Flags.string({
-      summary: 'gateway there, or a label of those to choose from; default any',
+      summary: 'inbound gateway, or a label of eligible gateways; default: any',
       helpValue: 'NAME|LABEL',
       exclusive: ['outbound'],
     }),
     'to-gateway': Flags.string({
-      summary: 'the same where consumers connect',
+      summary: 'outbound gateway, or a label of eligible gateways; default: any',
       helpValue: 'NAME|LABEL',
       exclusive: ['inbound'],
     }),
     producer: Flags.string({
-      summary: 'where the producer listens, as the inbound gateway reaches it',
+      summary: 'address of the producer, reachable from the inbound gateway',
       helpValue: 'host:port[,…]',
       multiple: true,
       multipleNonGreedy: true,
       delimiter: ',',
     }),
     connections: Flags.integer({
-      summary: 'how many listeners; default one per producer address',
+      summary: 'number of listeners; default: one per producer address',
       min: 1,
       helpValue: 'N',
     }),
-    rate: Flags.string({ summary: 'wanted rate of the whole stream, for example 20Gbps' }),
-    proxy: Flags.string({ summary: "what forwards; default the gateway's" }),
-    runtime: Flags.string({ summary: "where it runs; default the gateway's" }),
-    name: Flags.string({ summary: 'name to find the stream by' }),
-    lifetime: Flags.string({ summary: 'how long the stream may exist, for example 8h' }),
+    rate: Flags.string({ summary: 'rate to reserve for the whole stream, for example 20Gbps' }),
+    proxy: Flags.string({ summary: 'proxy; default: the proxy of the gateway' }),
+    runtime: Flags.string({ summary: 'runtime; default: the runtime of the gateway' }),
+    name: Flags.string({ summary: 'name of the stream' }),
+    lifetime: Flags.string({ summary: 'maximum lifetime of the stream, for example 8h' }),
     encryption: Flags.option({
       options: ['tls', 'none'] as const,
-      summary: 'of the data between the gateways; default tls',
+      summary: 'encryption between the gateways; default: tls',
     })(),
-    transport: Flags.option({ options: ['tcp', 'udp'] as const, summary: 'what the applications speak' })(),
+    transport: Flags.option({ options: ['tcp', 'udp'] as const, summary: 'transport protocol of the applications' })(),
     movable: Flags.boolean({
-      summary: 'its listeners may change: an operator may move it to another gateway',
+      summary: 'allow operators to move the stream to another gateway, which changes its listeners',
     }),
-    wait: Flags.string({ summary: 'how long the stream may take to become ready; default 30s' }),
+    wait: Flags.string({ summary: 'maximum time until the stream is ready; default: 30s' }),
     inbound: Flags.boolean({
-      summary: 'make the inbound side only and print a ticket for the other one, a secret like a password',
+      summary: 'create only the inbound side and print a ticket for the outbound side; keep the ticket secret',
       exclusive: ['outbound', 'to'],
     }),
     outbound: Flags.string({
-      summary: 'make the outbound side of a ticket; - reads the ticket from standard input, where nobody else sees it',
+      summary: 'create the outbound side of a ticket; - reads the ticket from standard input, invisible to other users',
       helpValue: 'TICKET|-',
       exclusive: ['from', 'producer'],
     }),
     uid: Flags.string({ summary: 'use this uid instead of a new one' }),
-    'await-hello': Flags.boolean({ summary: 'let application controllers say HELLO instead of doing it' }),
+    'await-hello': Flags.boolean({
+      summary: 'wait for the HELLO of the application controllers instead of sending it',
+    }),
   };
 
   protected override readonly interruption = MADE_INTERRUPTED;
@@ -123,7 +125,7 @@ export default class StreamUp extends StreamCommand {
       waitMs: wait === undefined ? undefined : parseDuration(wait),
     };
     const typed: Wanted = defined({ ...where, ...what, ...numbers, uid, hello });
-    this.progress.busy(awaitHello ? 'waiting for HELLO of the applications' : 'making the stream');
+    this.progress.busy(awaitHello ? 'waiting for the HELLO of the applications' : 'creating the stream');
     const onProgress = (event: ProgressEvent): void => progressLines(event).forEach((line) => this.progress.done(line));
     const make = async (client: S2UC, config: S2ucConfig, signal: AbortSignal): Promise<object> => {
       const wanted = { ...(await this.#document(args.name, config, typed)), ...typed };
@@ -135,7 +137,7 @@ export default class StreamUp extends StreamCommand {
     return await this.withClient(flags, make, onProgress);
   }
 
-  /** What the stream document says; its name is the default of the stream's. */
+  /** The options of the stream document; its name is the default name of the stream. */
   async #document(name: string | undefined, { streams }: S2ucConfig, typed: Wanted): Promise<Wanted> {
     if (name === undefined) return {};
     const known = Object.hasOwn(streams, name) ? streams[name] : undefined;
@@ -146,16 +148,16 @@ export default class StreamUp extends StreamCommand {
     }
     if (typed.from ?? typed.to) return { name };
     const names = Object.keys(streams).join(', ');
-    throw new SciStreamError('SCI_USAGE', `There is no stream document ${JSON.stringify(name)}.`, {
+    throw new SciStreamError('SCI_USAGE', `The configuration has no stream document ${JSON.stringify(name)}.`, {
       suggestions: [
-        names ? `The configuration has: ${names}` : 'Add it to the key streams of the configuration.',
+        names ? `Use one of the configured streams: ${names}` : 'Add it under the key streams of the configuration.',
         `scistream stream up ${name} --from FACILITY --to FACILITY --producer host:port`,
       ],
     });
   }
 }
 
-/** Both sides, or the one that is asked for. */
+/** Creates both sides, or only the requested side. */
 async function makeSides(
   client: S2UC,
   wanted: Wanted,
@@ -173,11 +175,11 @@ async function makeSides(
 
 function required<T>(value: T | undefined, flag: string): T {
   if (value !== undefined) return value;
-  throw new SciStreamError('SCI_USAGE', `The stream has no --${flag}.`, {
-    suggestions: [`Add --${flag} FACILITY or --${flag} host:port, or name a stream document that has it.`],
+  throw new SciStreamError('SCI_USAGE', `The flag --${flag} is missing.`, {
+    suggestions: [`Add --${flag} FACILITY or --${flag} host:port, or use a stream document with the key ${flag}.`],
   });
 }
 
-/** Without the keys that are there but undefined, which would hide what a weaker source says. */
+/** Removes keys with the value undefined, which would hide values of the stream document. */
 const defined = <T extends object>(options: T): Partial<T> =>
   Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;

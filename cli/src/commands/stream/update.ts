@@ -3,26 +3,25 @@ import { statusText } from '../../present/status.js';
 import { serverFlag, StreamCommand } from './stream-command.js';
 
 export default class StreamUpdate extends StreamCommand {
-  static override summary =
-    'send new connections of a stream to another producer, or to an inbound side that was moved';
+  static override summary = 'change the producer of a stream, or reconnect to a moved inbound side';
   static override description =
-    'Without --producer the outbound side follows the inbound one, whose gateway may have changed. Connections in flight stay where they are, and so do the listeners.';
+    'Only new connections use the new target; established connections and the listeners stay. Without --producer, the outbound side connects to the current listeners of the inbound side, for example after a move to another gateway.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> tomo --producer 10.0.1.6:5001,10.0.1.6:5002',
     '<%= config.bin %> <%= command.id %> tomo',
   ];
-  static override args = { ref: Args.string({ description: 'uid, beginning of a uid, or name', required: true }) };
+  static override args = { ref: Args.string({ description: 'uid, prefix of a uid, or name', required: true }) };
   static override flags = {
     ...serverFlag,
     producer: Flags.string({
-      summary: 'where the producer listens from now on, as the inbound gateway reaches it',
+      summary: 'new address of the producer, reachable from the inbound gateway',
       helpValue: 'host:port[,…]',
       multiple: true,
       multipleNonGreedy: true,
       delimiter: ',',
     }),
     inbound: Flags.string({
-      summary: 'listeners of the inbound side, where its control server does not tell them',
+      summary: 'listeners of the inbound side, if its control server does not report them',
       helpValue: 'host:port[,…]',
       multiple: true,
       multipleNonGreedy: true,

@@ -3,18 +3,18 @@ import { verifyText } from '../../present/verify.js';
 import { serverFlag, StreamCommand } from './stream-command.js';
 
 export default class StreamVerify extends StreamCommand {
-  static override summary = 'prove hop by hop that a stream works';
+  static override summary = 'verify every hop of a stream';
   static override description =
-    'Without --full nothing reaches the producer: a probe travels between the gateways beside the stream. With --full the producer sees connections that are closed at once.';
+    'By default a probe checks the path between the gateways and does not contact the producer. With --full the producer sees connections that close immediately.';
 
   static override examples = [
     '<%= config.bin %> <%= command.id %> tomo',
     '<%= config.bin %> <%= command.id %> tomo --full --json',
   ];
-  static override args = { ref: Args.string({ description: 'uid, beginning of a uid, or name', required: true }) };
+  static override args = { ref: Args.string({ description: 'uid, prefix of a uid, or name', required: true }) };
   static override flags = {
     ...serverFlag,
-    full: Flags.boolean({ summary: 'also connect to the producer, and once through the whole chain' }),
+    full: Flags.boolean({ summary: 'also connect to the producer, directly and through the whole stream' }),
   };
 
   async run(): Promise<object> {

@@ -4,18 +4,18 @@ import { watchLine } from '../../present/status.js';
 import { serverFlag, StreamCommand } from './stream-command.js';
 
 export default class StreamWatch extends StreamCommand {
-  static override summary = 'print the status of a stream now and after every change, until it is over';
+  static override summary = 'print the status of a stream now and after every change, until it ends';
   static override examples = [
     '<%= config.bin %> <%= command.id %> tomo',
     '<%= config.bin %> <%= command.id %> tomo --json',
   ];
-  static override args = { ref: Args.string({ description: 'uid, beginning of a uid, or name', required: true }) };
+  static override args = { ref: Args.string({ description: 'uid, prefix of a uid, or name', required: true }) };
   static override flags = serverFlag;
 
-  /** Ctrl-C is how one stops watching, and no error. */
+  /** Ctrl-C is the normal way to stop watching, not an error. */
   protected override readonly interruption = undefined;
 
-  /** With `--json` one document per line; nothing is returned, for that would be printed as one more. */
+  /** Prints one document per line with `--json`. Returns nothing, because a result would be printed as another document. */
   async run(): Promise<void> {
     const { args, flags } = await this.parse(StreamWatch);
     await this.withClient(flags, async (client, _config, signal) => {

@@ -32,7 +32,7 @@ export async function accessToken(login: ServerLogin, store = new LoginStore(log
 async function existing(store: LoginStore): Promise<StoredTokens> {
   const { login } = store;
   const tokens = await store.read();
-  if (!tokens) throw loginRequired(login, `You are not logged in for ${login.facility}.`);
+  if (!tokens) throw loginRequired(login, `You are not logged in to ${login.facility}.`);
   if (tokens.server === login.server) return tokens;
   const bound = tokens.server === undefined ? 'names no control server' : `is for ${tokens.server}`;
   throw loginRequired(login, `The login for ${login.facility} ${bound}; the configuration has ${login.server}.`);

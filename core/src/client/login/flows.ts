@@ -209,6 +209,6 @@ const timedOut = ({ facility }: Login): SciStreamError =>
   });
 
 const noDeviceFlow = ({ issuer, facility }: Login): SciStreamError =>
-  new SciStreamError('SCI_LOGIN_FAILED', `The issuer ${issuer} does not offer the device flow.`, {
+  new SciStreamError('SCI_LOGIN_FAILED', `Issuer ${issuer} does not support the device flow.`, {
     suggestions: [`scistream login ${facility} --browser`],
   });

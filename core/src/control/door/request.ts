@@ -71,7 +71,7 @@ function parseLifetime(lifetimeMs: number, most: number): number {
 /** Names are shown, logged and typed again: letters, digits, dot, dash and underscore; empty for none. @throws SCI_NAME_INVALID */
 export function parseName(text: string): string {
   if (/^[A-Za-z0-9][\w.-]{0,63}$|^$/.test(text)) return text;
-  throw new SciStreamError('SCI_NAME_INVALID', `${quote(text)} is not a name.`, {
+  throw new SciStreamError('SCI_NAME_INVALID', `${quote(text)} is not a valid stream name.`, {
     suggestions: ['Use up to 64 letters, digits, ".", "-" and "_", beginning with a letter or digit.'],
   });
 }

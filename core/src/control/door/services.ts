@@ -186,5 +186,5 @@ const tooManyWatches = (most: number): SciStreamError =>
 
 function parseChallenge(text: string): string {
   if (/^[0-9a-f]{64}$/.test(text)) return text;
-  throw new SciStreamError('SCI_USAGE', 'A challenge is 64 hexadecimal digits.');
+  throw new SciStreamError('SCI_USAGE', 'The challenge is not 64 hexadecimal digits.');
 }

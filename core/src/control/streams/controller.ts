@@ -129,7 +129,7 @@ export class StreamController {
     // Before the lookup: the answer to other callers must not depend on whether the stream exists.
     const addresses = this.#addresses(targets, 'Target');
     if (addresses.length === 0) {
-      throw new SciStreamError('SCI_TARGETS_INVALID', `UPDATE of stream ${uid} names no target.`, {
+      throw new SciStreamError('SCI_TARGETS_INVALID', `The UPDATE of stream ${uid} has no targets.`, {
         suggestions: ['Give at least one host:port.'],
       });
     }
@@ -272,7 +272,7 @@ export class StreamController {
 
   #addresses(texts: readonly string[], field: string): readonly Address[] {
     if (texts.length > MAX_TARGETS)
-      throw new SciStreamError('SCI_TARGETS_INVALID', `${texts.length} addresses are too many.`);
+      throw new SciStreamError('SCI_TARGETS_INVALID', `${texts.length} addresses exceed the limit.`);
     return texts.map((text) => parseAddress(text, field));
   }
 
