@@ -35,54 +35,24 @@ interface Border {
 
 const BORDERS: readonly Border[] = [
   {
-    from: 'core/src/s2ds.ts',
-    banned: [
-      'tsyringe',
-      'reflect-metadata',
-      '@oclif/core',
-      'dockerode',
-      'zod',
-      '@connectrpc/connect',
-      '@scistream/core',
-      './server/index.js',
-      './data/relay/protocol.js',
-      './client/index.js',
-      './config/index.js',
-      './gen/scistream_pb.js',
-    ],
-    allowed: ['./errors.js', 'node:net', 'nunjucks'],
+    from: 'core/src/contracts/s2ds.ts',
+    banned: ['@oclif/core', 'dockerode', '@scistream/core'],
+    allowed: ['./errors.js', 'node:net'],
   },
   {
-    from: 'core/src/server/control-server.ts',
+    from: 'core/src/control/control-server.ts',
     banned: ['@oclif/core', 'dockerode', '@scistream/core', '@scistream/plugin-haproxy', '@scistream/cli'],
-    allowed: [
-      'tsyringe',
-      'zod',
-      '@connectrpc/connect-node',
-      '../s2ds.js',
-      '../plugins/index.js',
-      '../data/data-server.js',
-    ],
-  },
-  {
-    from: 'core/src/client/s2uc.ts',
-    banned: ['../server/index.js', '../data/data-server.js', '@oclif/core', '@scistream/core'],
-    allowed: ['../errors.js', '../gen/scistream_pb.js', './ticket.js', '@connectrpc/connect', 'zod'],
-  },
-  {
-    from: 'core/src/client/parts/deep.ts',
-    banned: ['../../server/index.js', '../../data/data-server.js'],
-    allowed: ['../../errors.js', '../data.js'],
+    allowed: ['tsyringe', 'zod', '@connectrpc/connect-node', '../contracts/s2ds.js'],
   },
   {
     from: 'plugins/haproxy/src/index.ts',
     banned: [
-      '@scistream/core/server',
+      '@scistream/core/internal',
       '@scistream/core/client',
       '@scistream/core/config',
       '@scistream/plugin-nginx',
       '@scistream/cli',
-      '../../../core/src/errors.js',
+      '../../../core/src/contracts/errors.js',
       '../../nginx/dist/index.js',
     ],
     allowed: ['@scistream/core', '@scistream/templates', 'zod', './options.js'],
@@ -94,7 +64,12 @@ const BORDERS: readonly Border[] = [
   },
   {
     from: 'cli/src/commands/stream/up.ts',
-    banned: ['@scistream/plugin-haproxy', '@scistream/cli', '../../../../core/src/index.js'],
+    banned: [
+      '@scistream/plugin-haproxy',
+      '@scistream/cli',
+      '@scistream/core/internal',
+      '../../../../core/src/index.js',
+    ],
     allowed: [
       '@scistream/core',
       '@scistream/core/server',
@@ -105,13 +80,13 @@ const BORDERS: readonly Border[] = [
   },
   {
     from: 'cli/src/compose.ts',
-    banned: ['@scistream/plugin-haproxy', '@scistream/cli'],
+    banned: ['@scistream/plugin-haproxy', '@scistream/cli', '@scistream/core/internal'],
     allowed: ['@scistream/core/server', 'tsyringe', 'reflect-metadata'],
   },
   {
     from: 'test/e2e/two.e2e.test.ts',
     banned: ['@scistream/cli', 'fs', 'fs/promises'],
-    allowed: ['@scistream/core/server'],
+    allowed: ['@scistream/core/internal'],
   },
 ];
 
@@ -135,7 +110,7 @@ for (const { from, banned, allowed } of BORDERS) {
 
 borders.run();
 
-const SERVER = 'core/src/server/service.ts';
+const SERVER = 'core/src/control/service.ts';
 const COMPOSE = 'cli/src/compose.ts';
 
 const injection = suite('lint: tsyringe');
@@ -181,7 +156,7 @@ const house = suite('lint: house rules');
 
 house('console is for the command line, examples and tests', async () => {
   const text = `console.log('x');\n`;
-  assert.equal(await broken('core/src/wait.ts', text), ['no-console']);
+  assert.equal(await broken('core/src/contracts/wait.ts', text), ['no-console']);
   assert.equal(await broken('plugins/haproxy/src/index.ts', text), ['no-console']);
   for (const file of ['cli/src/a.ts', 'examples/demo.js', 'test/run.js']) assert.equal(await broken(file, text), []);
 });
@@ -191,7 +166,7 @@ house('a program in bin/ starts what was compiled beside it', async () => {
 });
 
 house('a lint comment switches nothing off', async () => {
-  const rules = await broken('core/src/wait.ts', '// eslint-disable-next-line no-console\nconsole.log(1);\n');
+  const rules = await broken('core/src/contracts/wait.ts', '// eslint-disable-next-line no-console\nconsole.log(1);\n');
   assert.ok(rules.includes('no-console'));
 });
 
@@ -202,10 +177,10 @@ house('tests are neither skipped nor singled out', async () => {
 });
 
 house('any and the non-null assertion are refused', async () => {
-  assert.equal(await broken('core/src/wait.ts', 'export const f = (x: any) => x;\n'), [
+  assert.equal(await broken('core/src/contracts/wait.ts', 'export const f = (x: any) => x;\n'), [
     '@typescript-eslint/no-explicit-any',
   ]);
-  assert.equal(await broken('core/src/wait.ts', 'export const f = (x?: { y: 1 }) => x!.y;\n'), [
+  assert.equal(await broken('core/src/contracts/wait.ts', 'export const f = (x?: { y: 1 }) => x!.y;\n'), [
     '@typescript-eslint/no-non-null-assertion',
   ]);
 });

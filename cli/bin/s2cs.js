@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import '../dist/small-heap.js';
 import { main } from '../dist/main.js';
 
 await main(import.meta.url, ['s2cs', ...process.argv.slice(2)]);

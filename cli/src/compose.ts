@@ -1,22 +1,22 @@
 import 'reflect-metadata';
 import type { Interfaces } from '@oclif/core';
-import { SciStreamError, type Logger, type Policy } from '@scistream/core';
+import { SciStreamError, type Logger } from '@scistream/core';
 import type { S2csConfig, S2dsConfig } from '@scistream/core/config';
 import {
   BUILT_INS,
   clientTrust,
   createProviders,
-  DataServerDaemon,
+  GatewayDaemon,
   decisionsOf,
-  EmbeddedDataServer,
+  LocalGateway,
   findPlugins,
   readKeyPair,
   registerServer,
   requireAuth,
-  TOKENS,
-  type ControlServer,
+  ControlServer,
   type FoundPlugin,
   type Placing,
+  type Policy,
 } from '@scistream/core/server';
 import { container as root } from 'tsyringe';
 import { installedPlugins } from './installed-plugins.js';
@@ -35,18 +35,14 @@ export function composeControlServer(
 ): ControlServer {
   const container = root.createChildContainer();
   registerServer(container, { config, logger, plugins });
-  return container.resolve(TOKENS.ControlServer);
+  return container.resolve(ControlServer);
 }
 
 /** A data server daemon and its one gateway, put together as {@link composeControlServer} does. */
-export function composeDataServer(
-  config: S2dsConfig,
-  logger: Logger,
-  plugins: readonly FoundPlugin[],
-): DataServerDaemon {
+export function composeS2ds(config: S2dsConfig, logger: Logger, plugins: readonly FoundPlugin[]): GatewayDaemon {
   const log = logger.child({ gateway: config.name });
-  const gateway = new EmbeddedDataServer(config, createProviders(plugins, config), log, config.state);
-  return new DataServerDaemon(config, gateway, log);
+  const gateway = new LocalGateway(config, createProviders(plugins, config), log, config.state);
+  return new GatewayDaemon(config, gateway, log);
 }
 
 /** The decisions of a control server with this configuration, for somebody who has nothing running. */

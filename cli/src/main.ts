@@ -1,4 +1,3 @@
-import '@scistream/core/small-heap';
 import { run } from '@oclif/core/run';
 import { flush } from '@oclif/core/flush';
 import { quote, SciStreamError, systemCode } from '@scistream/core';

@@ -1,6 +1,6 @@
-import { parseAddress, parseDuration, parseRate, SciStreamError, type Action, type Identity } from '@scistream/core';
+import { parseAddress, parseDuration, parseRate, SciStreamError, type Identity, type Role } from '@scistream/core';
 import type { S2csConfig } from '@scistream/core/config';
-import { parseSources } from '@scistream/core/server';
+import { parseSources, type Action, type StreamRecord, type StreamSpec } from '@scistream/core/server';
 
 /** What somebody asks a policy, as the flags of `policy check` say it. */
 export interface Question {
@@ -8,7 +8,8 @@ export interface Question {
   readonly group?: readonly string[] | undefined;
   readonly admin: boolean;
   readonly action: 'request' | 'hello' | 'update' | 'release' | 'view';
-  readonly role: 'PROD' | 'CONS';
+  /** `PROD` and `CONS` are what the protocol calls the sides. */
+  readonly role: Role | 'PROD' | 'CONS';
   readonly gateway?: string | undefined;
   readonly proxy?: string | undefined;
   readonly runtime?: string | undefined;
@@ -62,33 +63,38 @@ export function actionOf(question: Question, { gateways, limits }: S2csConfig): 
   const lifetimeMs = question.lifetime === undefined ? 0 : parseDuration(question.lifetime);
   const now = Date.now();
   const asks = action === 'request';
-  const stream = {
+  const spec: StreamSpec = {
+    name: '',
+    role: role === 'inbound' || role === 'PROD' ? 'inbound' : 'outbound',
+    transport: 'tcp',
+    connections,
+    bitsPerSecond: question.rate === undefined ? 0 : parseRate(question.rate),
+    // A stream that exists has the lifetime that was granted.
+    lifetimeMs: lifetimeMs || (asks ? 0 : limits.lifetimeMs),
+    encryption,
+    gateway: gateway.name,
+    proxy,
+    runtime,
+    ...(source && { sources: parseSources(source) }),
+  };
+  const stream: StreamRecord = {
     uid: '00000000-0000-0000-0000-000000000000',
     version: 1,
-    name: '',
-    role,
+    spec,
     state: 'reserving',
     owner: question.as,
     gateway: gateway.name,
-    // Of a stream that exists, the record says what it got.
+    // The record of a stream that exists names the ids of its proxy and runtime.
     proxy: proxy || (asks ? '' : gateway.proxy),
     runtime: runtime || (asks ? '' : gateway.runtime),
-    transport: 'tcp',
-    encryption,
-    // Only how many there are counts.
-    listeners: asks
-      ? []
-      : Array.from({ length: connections }, () => ({ host: gateway.wan, port: gateway.ports.first })),
+    listeners: [],
     announced: [],
     targets: [],
-    bitsPerSecond: question.rate === undefined ? 0 : parseRate(question.rate),
     rateEnforced: false,
-    legacyRate: 0,
-    ...(source && { sources: parseSources(source) }),
     createdAt: new Date(now).toISOString(),
     expiresAt: new Date(now + (lifetimeMs || limits.lifetimeMs)).toISOString(),
-  } as const;
-  if (asks) return { kind: action, stream, connections, lifetimeMs, usage: { streams, bitsPerSecond: 0 } };
+  };
+  if (asks) return { kind: action, stream, usage: { streams, bitsPerSecond: 0 } };
   if (action !== 'update') return { kind: action, stream };
   return { kind: action, stream, targets: target.map((text) => parseAddress(text, 'Target')) };
 }

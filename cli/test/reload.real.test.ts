@@ -74,7 +74,7 @@ class Site {
 
   /** Writes a certificate of a new authority to the files that `tls` names. */
   async newCertificate(): Promise<{ cert: string; key: string }> {
-    const { certificate, key } = (await testCredentials()).PROD;
+    const { certificate, key } = (await testCredentials()).inbound;
     const files = { cert: join(this.home.path, 'tls', 'cert.pem'), key: join(this.home.path, 'tls', 'key.pem') };
     await mkdir(join(this.home.path, 'tls'), { recursive: true });
     await writeFile(files.cert, certificate);

@@ -4,7 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { LevelStreamStore } from '@scistream/core/server';
+import { LevelStreamStore } from '@scistream/core/internal';
 import { testRecord } from '@scistream/core/testing';
 import { Home } from './support/cli.js';
 

@@ -7,7 +7,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { LABELS } from '@scistream/core';
 import { eventually, expectCode } from '@scistream/core/testing';
-import { portsOf, request, TARGET, withSite } from './support/gateway-site.js';
+import { portsOf, SPEC, TARGET, withSite } from './support/gateway-site.js';
 
 const s = suite('embedded data server');
 
@@ -15,7 +15,7 @@ s('a release that comes during the reservation leaves nothing of it', () =>
   withSite(async (site) => {
     const gateway = await site.open();
     const uid = randomUUID();
-    await Promise.all([gateway.reserve(request(uid)), gateway.release(uid)]);
+    await Promise.all([gateway.reserve(uid, SPEC), gateway.release(uid)]);
     assert.is(await portsOf(gateway), 0);
     await gateway.close();
   }),
@@ -62,7 +62,7 @@ s('one whose runtime is not known any more can be released, and is cleared away 
     assert.is((await site.runtime.list({})).length, 1);
     site.extras = extras;
     const next = await site.open();
-    await next.reserve(request(randomUUID()));
+    await next.reserve(randomUUID(), SPEC);
     assert.equal(await site.runtime.list({}), []);
     await next.close();
   }),
@@ -72,7 +72,7 @@ s('what runs with its targets in force is taken charge of without touching it', 
   withSite(async (site) => {
     const first = await site.open();
     const uid = randomUUID();
-    await first.reserve(request(uid));
+    await first.reserve(uid, SPEC);
     await first.start(uid, new AbortController().signal);
     await first.updateTargets(uid, [TARGET], new AbortController().signal);
     await first.close();
@@ -106,7 +106,7 @@ s('a proxy that ended by itself is counted and explained, also in the next proce
     for (const instance of await site.runtime.list({})) site.runtime.kill(instance);
     const restarts = await told;
     assert.is(restarts?.count, 1);
-    assert.match(restarts?.last[0]?.reason ?? '', /tiny ended by itself \(signal SIGKILL\)/);
+    assert.match(restarts?.last[0]?.reason ?? '', /tiny exited unexpectedly \(signal SIGKILL\)/);
     await gateway.close();
 
     const next = await site.open();
@@ -125,7 +125,7 @@ s('one whose credentials are lost or damaged disturbs no other, and can be relea
     const [lost, damaged, whole] = [randomUUID(), randomUUID(), randomUUID()];
     const tls = { certificate: 'C', key: 'K', ca: 'A', peer: 'p' };
     for (const uid of [lost, damaged, whole]) {
-      await first.reserve({ ...request(uid), tls });
+      await first.reserve(uid, { ...SPEC, encryption: 'tls' }, tls);
       await first.start(uid, new AbortController().signal);
     }
     await first.close();
@@ -145,7 +145,7 @@ s('one whose credentials are lost or damaged disturbs no other, and can be relea
     await writeFile(file(lost), before);
     await eventually(async () => assert.is((await next.status(lost)).state, 'running'), 60_000);
     await next.close();
-    assert.ok((await site.kept(lost))?.request.tls);
+    assert.ok((await site.kept(lost))?.tls);
   }),
 );
 
@@ -153,7 +153,7 @@ s('a left-over that cannot be removed keeps nobody from anything, and is removed
   withSite(async (site) => {
     const { uid, gateway } = await site.inherit(() => undefined);
     const lost = randomUUID();
-    await gateway.reserve(request(lost));
+    await gateway.reserve(lost, SPEC);
     await gateway.start(lost, new AbortController().signal);
     await gateway.close();
     await site.forget(lost);
@@ -166,7 +166,7 @@ s('a left-over that cannot be removed keeps nobody from anything, and is removed
     assert.equal(await left(), [site.runtime.stuck]);
     const use = async (): Promise<void> => {
       const another = randomUUID();
-      await next.reserve(request(another));
+      await next.reserve(another, SPEC);
       await next.release(another);
     };
     await use();
@@ -184,10 +184,10 @@ s('a default runtime that is away does not keep the gateway from its streams, a 
   withSite(async (site) => {
     site.runtime.away = true;
     const gateway = await site.open('shaky');
-    await gateway.reserve({ ...request(randomUUID()), runtime: 'steady' });
-    await expectCode('SCI_RUNTIME_UNREACHABLE', gateway.reserve(request(randomUUID())));
+    await gateway.reserve(randomUUID(), { ...SPEC, runtime: 'steady' });
+    await expectCode('SCI_RUNTIME_UNREACHABLE', gateway.reserve(randomUUID(), SPEC));
     site.runtime.away = false;
-    await gateway.reserve(request(randomUUID()));
+    await gateway.reserve(randomUUID(), SPEC);
     await gateway.close();
     await expectCode('SCI_RUNTIME_UNKNOWN', site.open('no-such-runtime'));
     await expectCode('SCI_PROXY_UNKNOWN', site.open('steady', 'no-such-proxy'));

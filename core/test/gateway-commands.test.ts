@@ -5,7 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { SciStreamError } from '@scistream/core';
 import { eventually, expectCode } from '@scistream/core/testing';
-import { portsOf, request, withSite } from './support/gateway-site.js';
+import { portsOf, SPEC, withSite } from './support/gateway-site.js';
 
 const s = suite('commands to a gateway');
 
@@ -29,7 +29,7 @@ s('a start that is repeated while the first one runs is answered like it', () =>
   withSite(async (site) => {
     const gateway = await site.open('shaky');
     const uid = randomUUID();
-    await gateway.reserve(request(uid));
+    await gateway.reserve(uid, SPEC);
     const slow = gate();
     site.runtime.started = () => slow.opened;
     const lost = new AbortController();
@@ -51,11 +51,11 @@ s('of updates that overlap the last one counts, in the proxy and on record', () 
   withSite(async (site) => {
     const gateway = await site.open('shaky');
     const uid = randomUUID();
-    await gateway.reserve(request(uid));
+    await gateway.reserve(uid, SPEC);
     await gateway.start(uid, NEVER);
     await gateway.updateTargets(uid, to(1), NEVER);
     const slow = gate();
-    site.beforeTelling = (port) => (port === 2 ? slow.opened : Promise.resolve());
+    site.beforeRetarget = (port) => (port === 2 ? slow.opened : Promise.resolve());
     const first = gateway.updateTargets(uid, to(2), NEVER);
     // Two that their caller gives up while they wait, and the one that takes them back.
     const abort = [new AbortController(), new AbortController()];
@@ -64,7 +64,7 @@ s('of updates that overlap the last one counts, in the proxy and on record', () 
     for (const each of abort) each.abort();
     slow.open();
     await Promise.all([first, last, ...givenUp]);
-    assert.equal(site.told, [1, 2, 5]);
+    assert.equal(site.retargeted, [1, 2, 5]);
     await gateway.close();
     const { targets, inForce } = (await site.kept(uid)) ?? {};
     assert.equal([targets, inForce], [to(5), true]);
@@ -75,15 +75,15 @@ s('targets that the proxy refuses are not on record', () =>
   withSite(async (site) => {
     const gateway = await site.open('shaky');
     const uid = randomUUID();
-    await gateway.reserve(request(uid));
+    await gateway.reserve(uid, SPEC);
     await gateway.start(uid, NEVER);
     await gateway.updateTargets(uid, to(1), NEVER);
-    site.beforeTelling = (port) => (port === 2 ? Promise.reject(new Error('it will not have it')) : Promise.resolve());
+    site.beforeRetarget = (port) => (port === 2 ? Promise.reject(new Error('target rejected')) : Promise.resolve());
     await gateway.updateTargets(uid, to(2), NEVER).then(
       () => assert.unreachable('it was refused'),
-      (error: unknown) => assert.match(String(error), /it will not have it/),
+      (error: unknown) => assert.match(String(error), /target rejected/),
     );
-    assert.is(site.told.at(-1), 1);
+    assert.is(site.retargeted.at(-1), 1);
     await gateway.close();
     assert.equal((await site.kept(uid))?.targets, to(1));
   }),
@@ -93,7 +93,7 @@ s('a release waits for no command that runs or waits, and ends it', () =>
   withSite(async (site) => {
     const gateway = await site.open('shaky');
     const uid = randomUUID();
-    await gateway.reserve(request(uid));
+    await gateway.reserve(uid, SPEC);
     const slow = gate();
     site.runtime.started = () => slow.opened;
     const commands = [gateway.start(uid, NEVER), gateway.start(uid, NEVER), gateway.updateTargets(uid, to(1), NEVER)];
@@ -107,7 +107,7 @@ s('a release waits for no command that runs or waits, and ends it', () =>
     assert.equal(await site.runtime.list({}), []);
 
     // What waited for the old stream is nothing to a new one of the same uid.
-    await gateway.reserve(request(uid));
+    await gateway.reserve(uid, SPEC);
     await expectCode('SCI_STREAM_NOT_FOUND', gateway.status(uid));
     await gateway.start(uid, NEVER);
     assert.is((await gateway.status(uid)).state, 'running');

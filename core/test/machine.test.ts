@@ -4,30 +4,24 @@ import { randomUUID } from 'node:crypto';
 import { container } from 'tsyringe';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import {
-  formatAddress,
-  SciStreamError,
-  silentLogger,
-  type Action,
-  type ErrorCode,
-  type Granted,
-  type Identity,
-  type StreamEvent,
-  type StreamRecord,
-} from '@scistream/core';
+import { formatAddress, SciStreamError, silentLogger, type ErrorCode, type Identity } from '@scistream/core';
 import { loadConfig } from '@scistream/core/config';
 import {
-  EmbeddedDataServer,
+  LocalGateway,
   GatewayLink,
   GatewayPool,
   LevelStreamStore,
   OwnerPolicy,
   registerServer,
   TOKENS,
-  type StreamController,
-  type StreamWish,
-} from '@scistream/core/server';
-import { eventually, exchange, named, tcpServer, temporaryDirectory } from '@scistream/core/testing';
+  StreamController,
+  type Action,
+  type Granted,
+  type StreamEvent,
+  type StreamRecord,
+  type StreamSpec,
+} from '@scistream/core/internal';
+import { eventually, exchange, named, tcpServer, temporaryDirectory, testSpec } from '@scistream/core/testing';
 
 const machine = suite('stream machine');
 
@@ -48,11 +42,11 @@ async function refusal(promise: Promise<unknown>, code: ErrorCode): Promise<SciS
 const failure = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'none', String);
 
 /** A real gateway, with a way in between "the proxy runs" and "the control server knows". */
-class InterruptibleGateway extends EmbeddedDataServer {
+class InterruptibleGateway extends LocalGateway {
   afterStart: (signal: AbortSignal) => Promise<void> = () => Promise.resolve();
   beforeRelease: () => Promise<void> = () => Promise.resolve();
 
-  override async release(uid: string): ReturnType<EmbeddedDataServer['release']> {
+  override async release(uid: string): ReturnType<LocalGateway['release']> {
     await this.beforeRelease();
     return await super.release(uid);
   }
@@ -111,12 +105,12 @@ async function fixture(): Promise<Fixture> {
   registerServer(own, { config, logger: silentLogger, plugins: [] });
   const gateway = new InterruptibleGateway(settings, own.resolve(TOKENS.Providers), silentLogger, directory.path);
   const link = new GatewayLink(settings, gateway, silentLogger);
-  own.register(TOKENS.Gateways, { useValue: new GatewayPool([link], directory.path) });
+  own.register(GatewayPool, { useValue: new GatewayPool([link], directory.path) });
   const store = new InterruptibleStore(directory.path);
   own.register(TOKENS.StreamStore, { useValue: store });
   const policy = new InterruptiblePolicy('optional');
   own.register(TOKENS.Policy, { useValue: policy });
-  const controller = own.resolve(TOKENS.StreamController);
+  const controller = own.resolve(StreamController);
   await controller.open();
   const dispose = async (): Promise<void> => {
     await controller.close(true);
@@ -125,20 +119,7 @@ async function fixture(): Promise<Fixture> {
   return { controller, gateway, store, policy, [Symbol.asyncDispose]: dispose };
 }
 
-const wish = (uid: string, more: Partial<StreamWish> = {}): StreamWish => ({
-  uid,
-  role: 'PROD',
-  connections: 1,
-  legacyRate: 0,
-  name: '',
-  bitsPerSecond: 0,
-  lifetimeMs: 0,
-  proxy: '',
-  runtime: '',
-  gateway: '',
-  transport: '',
-  ...more,
-});
+const SPEC: StreamSpec = { ...testSpec, lifetimeMs: 0 };
 
 machine('goes through its states, one stored version for each', async () => {
   await using made = await fixture();
@@ -154,7 +135,7 @@ machine('goes through its states, one stored version for each', async () => {
       await next;
     }
   };
-  const req = controller.request(wish(uid), ALICE, present());
+  const req = controller.request(uid, SPEC, undefined, ALICE, present());
   await eventually(async () => assert.is((await controller.get(uid, ALICE)).record.state, 'waiting'));
   const looking = look();
   await controller.hello(uid, ['10.0.0.1:5001'], ALICE);
@@ -176,7 +157,7 @@ machine('counts what lives and what waits', async () => {
   await using made = await fixture();
   const { controller } = made;
   const [a, b] = [randomUUID(), randomUUID()];
-  const requests = [a, b].map((uid) => controller.request(wish(uid), ALICE, present()).catch(String));
+  const requests = [a, b].map((uid) => controller.request(uid, SPEC, undefined, ALICE, present()).catch(String));
   await eventually(() => assert.equal(controller.counts(), { streams: 2, waiting: 2 }));
   await controller.hello(a, [], ALICE);
   assert.equal(controller.counts(), { streams: 2, waiting: 1 });
@@ -188,7 +169,7 @@ machine('counts what lives and what waits', async () => {
 machine('two requests with one uid at the same moment: one is refused', async () => {
   await using made = await fixture();
   const uid = randomUUID();
-  const results = [1, 2].map(() => made.controller.request(wish(uid), ALICE, present()));
+  const results = [1, 2].map(() => made.controller.request(uid, SPEC, undefined, ALICE, present()));
   const [, second] = results;
   await refusal(second ?? Promise.resolve(), 'SCI_STREAM_EXISTS');
   const greeted = made.controller.hello(uid, [], ALICE);
@@ -202,7 +183,7 @@ machine('a stream that is not written yet is known to its owner, and to nobody e
   const uid = randomUUID();
   let write: () => void = () => undefined;
   store.beforeCreate = () => new Promise((resolve) => (write = resolve));
-  const req = refusal(controller.request(wish(uid), ALICE, present()), 'SCI_STREAM_RELEASED');
+  const req = refusal(controller.request(uid, SPEC, undefined, ALICE, present()), 'SCI_STREAM_RELEASED');
   await eventually(() => assert.is(controller.counts().waiting, 1));
   assert.is((await controller.get(uid, ALICE)).record.state, 'reserving');
   await refusal(controller.release(uid, { ...ALICE, subject: 'bob' }), 'SCI_STREAM_NOT_FOUND');
@@ -218,11 +199,11 @@ machine('a stream that cannot be written is refused, and leaves nothing behind',
   const { controller, store } = made;
   const uid = randomUUID();
   store.beforeCreate = () => Promise.reject(new SciStreamError('SCI_STATE_WRITE', 'The disk is full.'));
-  await refusal(controller.request(wish(uid), ALICE, present()), 'SCI_STATE_WRITE');
+  await refusal(controller.request(uid, SPEC, undefined, ALICE, present()), 'SCI_STATE_WRITE');
   assert.equal(controller.counts(), { streams: 0, waiting: 0 });
   assert.is((await made.gateway.describe()).portsInUse, 0);
   store.beforeCreate = () => Promise.resolve();
-  const req = controller.request(wish(uid), ALICE, present());
+  const req = controller.request(uid, SPEC, undefined, ALICE, present());
   await controller.hello(uid, [], ALICE);
   assert.is((await req).state, 'provisioned');
 });
@@ -233,7 +214,7 @@ machine('an update that cannot be written down is taken back at the gateway, too
   await using one = await tcpServer(named('a'));
   await using two = await tcpServer(named('b'));
   const uid = randomUUID();
-  const req = controller.request(wish(uid), ALICE, present());
+  const req = controller.request(uid, SPEC, undefined, ALICE, present());
   await controller.hello(uid, [], ALICE);
   const [entry] = (await req).listeners;
   if (!entry) return assert.unreachable('no listener');
@@ -254,7 +235,7 @@ machine('a release that failed is made again, and the first reason stays the rea
   const { controller, gateway } = made;
   const uid = randomUUID();
   gateway.beforeRelease = () => Promise.reject(new SciStreamError('SCI_RUNTIME_UNREACHABLE', 'It is away.'));
-  await refusal(controller.request(wish(uid), ALICE, AbortSignal.abort()), 'SCI_CLIENT_GONE');
+  await refusal(controller.request(uid, SPEC, undefined, ALICE, AbortSignal.abort()), 'SCI_CLIENT_GONE');
   assert.is((await controller.get(uid, ALICE)).record.state, 'releasing');
   await refusal(controller.release(uid, ALICE), 'SCI_RUNTIME_UNREACHABLE');
   gateway.beforeRelease = () => Promise.resolve();
@@ -269,7 +250,7 @@ machine('what was allowed for a stream is not done to the next one of that uid',
   const { controller, policy } = made;
   const uid = randomUUID();
   const up = async (who: Identity): Promise<void> => {
-    const req = controller.request(wish(uid), who, present());
+    const req = controller.request(uid, SPEC, undefined, who, present());
     await controller.hello(uid, [], who);
     await req;
   };
@@ -296,7 +277,7 @@ machine('what was allowed for a stream is not done to the next one of that uid',
 machine('a client that is gone already does not keep its stream', async () => {
   await using made = await fixture();
   const uid = randomUUID();
-  await refusal(made.controller.request(wish(uid), ALICE, AbortSignal.abort()), 'SCI_CLIENT_GONE');
+  await refusal(made.controller.request(uid, SPEC, undefined, ALICE, AbortSignal.abort()), 'SCI_CLIENT_GONE');
   assert.equal(made.controller.counts(), { streams: 0, waiting: 0 });
   const { record } = await made.controller.get(uid, ALICE);
   assert.equal([record.state, record.error?.code], ['failed', 'SCI_CLIENT_GONE']);
@@ -312,7 +293,7 @@ machine('RELEASE between the start of the proxy and the answer to HELLO refuses 
     // It waits behind HELLO, and has aborted it as soon as its own checks are done.
     await eventually(() => assert.ok(signal.aborted));
   };
-  const req = refusal(controller.request(wish(uid), ALICE, present()), 'SCI_STREAM_RELEASED');
+  const req = refusal(controller.request(uid, SPEC, undefined, ALICE, present()), 'SCI_STREAM_RELEASED');
   await refusal(controller.hello(uid, [], ALICE), 'SCI_STREAM_RELEASED');
   await Promise.all([req, release]);
   assert.equal([controller.counts().streams, (await gateway.describe()).portsInUse], [0, 0]);
@@ -322,19 +303,19 @@ machine('close refuses what is new and ends what waits, more than once', async (
   await using made = await fixture();
   const { controller } = made;
   const uid = randomUUID();
-  const req = refusal(controller.request(wish(uid), ALICE, present()), 'SCI_SHUTTING_DOWN');
+  const req = refusal(controller.request(uid, SPEC, undefined, ALICE, present()), 'SCI_SHUTTING_DOWN');
   await eventually(async () => assert.is((await controller.get(uid, ALICE)).record.state, 'waiting'));
   await controller.close(true);
   await controller.close(true);
   await req;
-  await refusal(controller.request(wish(randomUUID()), ALICE, present()), 'SCI_SHUTTING_DOWN');
+  await refusal(controller.request(randomUUID(), SPEC, undefined, ALICE, present()), 'SCI_SHUTTING_DOWN');
   assert.is((await controller.get(uid, ALICE)).record.error?.code, 'SCI_SHUTTING_DOWN');
 });
 
 machine('who waits for a change can stop waiting', async () => {
   await using made = await fixture();
   const uid = randomUUID();
-  const req = made.controller.request(wish(uid), ALICE, present()).catch(String);
+  const req = made.controller.request(uid, SPEC, undefined, ALICE, present()).catch(String);
   await eventually(async () => assert.is((await made.controller.get(uid, ALICE)).record.state, 'waiting'));
   const stop = new AbortController();
   const change = made.controller.changed(uid, stop.signal);

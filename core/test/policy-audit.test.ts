@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { silentLogger, SciStreamError, type Authenticator } from '@scistream/core';
-import { AuditedAuthenticator, AuditedPolicy, AuditLog, OwnerPolicy } from '@scistream/core/server';
+import { AuditedAuthenticator, AuditedPolicy, AuditLog, OwnerPolicy } from '@scistream/core/internal';
 import { temporaryDirectory } from '@scistream/core/testing';
 import { ALICE, answer, BOB, policyOf, request, STREAM, update } from './support/policy.js';
 

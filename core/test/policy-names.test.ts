@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseAddress, type Identity } from '@scistream/core';
-import { AuditedPolicy, AuditLog, NameLookups, type Resolver } from '@scistream/core/server';
+import { AuditedPolicy, AuditLog, NameLookups, type Resolver } from '@scistream/core/internal';
 import { temporaryDirectory } from '@scistream/core/testing';
 import { ALICE, answer, names, policyOf, STREAM, update } from './support/policy.js';
 

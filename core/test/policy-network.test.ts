@@ -3,7 +3,7 @@ import 'reflect-metadata';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { SciStreamError } from '@scistream/core';
-import { contains, parseIp, parseNetwork, specialOf } from '@scistream/core/server';
+import { contains, parseIp, parseNetwork, specialOf } from '@scistream/core/internal';
 
 const networks = suite('networks');
 

@@ -2,8 +2,9 @@
 import 'reflect-metadata';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parseAddress, type Action, type StreamRecord } from '@scistream/core';
-import { ALICE, answer, PLACED, policyOf, request, STREAM } from './support/policy.js';
+import { parseAddress } from '@scistream/core';
+import type { Action, StreamRecord, StreamSpec } from '@scistream/core/internal';
+import { ALICE, answer, PLACED, policyOf, request, SPEC, STREAM } from './support/policy.js';
 
 const streams = suite('rules about streams that exist');
 
@@ -15,22 +16,21 @@ const OPEN = { name: 'open', who, targets: { networks: ['192.0.2.80'] } };
 const MADE: StreamRecord = {
   ...STREAM,
   ...PLACED,
+  spec: { ...SPEC, connections: 2, bitsPerSecond: 1e9, lifetimeMs: 3_600_000 },
   state: 'provisioned',
-  bitsPerSecond: 1e9,
   listeners: [5100, 5101].map((port) => ({ host: '203.0.113.1', port })),
   expiresAt: '2026-01-01T01:00:00.000Z',
 };
 
-const retarget = (stream: Partial<StreamRecord>, target: string, kind: 'update' | 'probe' = 'update'): Action => ({
+const retarget = (spec: Partial<StreamSpec>, target: string, kind: 'update' | 'probe' = 'update'): Action => ({
   kind,
-  stream: { ...MADE, ...stream },
+  stream: { ...MADE, spec: { ...MADE.spec, ...spec } },
   targets: [parseAddress(target)],
 });
 
 for (const [title, lab, stream, expected] of [
   ['as many connections', { limits: { connections: 2 } }, {}, /^yes/],
   ['more connections', { limits: { connections: 1 } }, {}, /Rule lab .* not 2 connections.*connections: at most 1/],
-  ['listeners that nobody has counted yet', { limits: { connections: 9 } }, { listeners: [] }, /not .*connections/],
   ['as much bandwidth', { limits: { bandwidth: '1Gbps', totalBandwidth: '1Gbps' } }, {}, /^yes/],
   ['more bandwidth', { limits: { bandwidth: '1Gbps' } }, { bitsPerSecond: 2e9 }, /not 2 Gb\/s bandwidth/],
   ['bandwidth without end', { limits: { bandwidth: '1Gbps' } }, { bitsPerSecond: 0 }, /not unlimited bandwidth/],
@@ -68,17 +68,16 @@ streams('each target has a rule that has nothing against the stream', async () =
   const targets = ['192.0.2.80:22', '10.0.1.5:22'].map((text) => parseAddress(text));
   const both = (stream: StreamRecord): Action => ({ kind: 'update', stream, targets });
   assert.match(await answer(policy.check(ALICE, both(MADE))), /^SCI_FORBIDDEN: Rule lab/);
-  const narrow = { ...MADE, sources: ['198.51.100.7/32'] };
+  const narrow = { ...MADE, spec: { ...MADE.spec, sources: ['198.51.100.7/32'] } };
   assert.is((await policy.check(ALICE, both(narrow))).rule, 'open,lab');
 });
 
 streams('what a rule itself granted has it against nothing', async () => {
   const limits = { connections: 2, lifetime: '90m', bandwidth: '1Gbps', totalBandwidth: '1Gbps', streams: 1 };
   const policy = await policyOf([{ ...LAB, limits, sources: ['198.51.100.7', '::ffff:10.0.0.0/104'] }]);
-  const asked = request({ bitsPerSecond: 1e9 }, { connections: 2 });
+  const asked = request({ bitsPerSecond: 1e9, connections: 2 });
   const { lifetimeMs = 0, sources = [] } = await policy.check(ALICE, asked);
-  const expiresAt = new Date(Date.parse(MADE.createdAt) + lifetimeMs).toISOString();
-  assert.is(await answer(policy.check(ALICE, retarget({ expiresAt, sources }, '10.0.1.5:22'))), 'yes');
+  assert.is(await answer(policy.check(ALICE, retarget({ lifetimeMs, sources }, '10.0.1.5:22'))), 'yes');
 });
 
 streams('seeing and ending a stream are no question of its limits', async () => {

@@ -7,7 +7,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { silentLogger, within } from '@scistream/core';
-import { ProcessRuntime } from '@scistream/core/server';
+import { ProcessRuntime } from '@scistream/core/internal';
 import { Fixture, READY, REF, refusal, specOf } from './support/process.js';
 
 const s = suite('process runtime in trouble');

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { silentLogger } from '@scistream/core';
-import { ProcessRuntime } from '@scistream/core/server';
+import { ProcessRuntime } from '@scistream/core/internal';
 import { eventually, temporaryDirectory } from '@scistream/core/testing';
 import { CHILD, Fixture, LABELS, READY, REF, refusal, specOf, STUBBORN } from './support/process.js';
 

@@ -6,7 +6,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ClassicLevel } from 'classic-level';
 import { expectCode, storeContract, temporaryDirectory, testRecord } from '@scistream/core/testing';
-import { LevelStreamStore, MemoryStreamStore } from '@scistream/core/server';
+import { LevelStreamStore, MemoryStreamStore } from '@scistream/core/internal';
 
 const s = suite('stream stores');
 
@@ -65,7 +65,7 @@ s('a state that is damaged, or of a newer layout, is refused and left as it is',
 /** What a process has answered for must be there after it was killed in that moment. */
 s('a record is on the disk when create returns', async () => {
   const path = await stateDirectory();
-  const server = import.meta.resolve('@scistream/core/server');
+  const server = import.meta.resolve('@scistream/core/internal');
   const script = `
     import { LevelStreamStore } from '${server}';
     const store = new LevelStreamStore(process.argv[1]);

@@ -7,25 +7,27 @@ import { join } from 'node:path';
 import { container } from 'tsyringe';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import {
-  S2DSException,
-  SciStreamError,
-  silentLogger,
-  type Address,
-  type Identity,
-  type StreamRecord,
-} from '@scistream/core';
+import { S2DSException, SciStreamError, silentLogger, type Address, type Identity } from '@scistream/core';
 import { loadConfig } from '@scistream/core/config';
 import {
-  EmbeddedDataServer,
+  LocalGateway,
   GatewayLink,
   GatewayPool,
   MemoryStreamStore,
   registerServer,
   TOKENS,
-  type StreamController,
-} from '@scistream/core/server';
-import { eventually, exchange, freeRange, named, tcpServer, temporaryDirectory } from '@scistream/core/testing';
+  StreamController,
+  type StreamRecord,
+} from '@scistream/core/internal';
+import {
+  eventually,
+  exchange,
+  freeRange,
+  named,
+  tcpServer,
+  temporaryDirectory,
+  testSpec,
+} from '@scistream/core/testing';
 
 const s = suite('stream move');
 
@@ -46,14 +48,14 @@ class Sabotage {
   }
 }
 
-class Gateway extends EmbeddedDataServer {
+class Gateway extends LocalGateway {
   sabotage = new Sabotage();
 
   #at(step: Step): void {
     if (this.name === this.sabotage.gateway || step === 'handover') this.sabotage.at(step);
   }
 
-  override async handover(...args: Parameters<EmbeddedDataServer['handover']>) {
+  override async handover(...args: Parameters<LocalGateway['handover']>) {
     this.#at('handover');
     return await super.handover(...args);
   }
@@ -63,18 +65,18 @@ class Gateway extends EmbeddedDataServer {
     return await Promise.race([super.ended(uid), death]);
   }
 
-  override async reserve(...args: Parameters<EmbeddedDataServer['reserve']>) {
+  override async reserve(...args: Parameters<LocalGateway['reserve']>) {
     const made = await super.reserve(...args);
     this.#at('reserve');
     return made;
   }
 
-  override async start(...args: Parameters<EmbeddedDataServer['start']>): Promise<void> {
+  override async start(...args: Parameters<LocalGateway['start']>): Promise<void> {
     await super.start(...args);
     this.#at('start');
   }
 
-  override async updateTargets(...args: Parameters<EmbeddedDataServer['updateTargets']>): Promise<void> {
+  override async updateTargets(...args: Parameters<LocalGateway['updateTargets']>): Promise<void> {
     await super.updateTargets(...args);
     this.#at('updateTargets');
   }
@@ -117,9 +119,9 @@ async function fixture(): Promise<Fixture> {
   });
   for (const { state } of gateways) await mkdir(state, { mode: 0o700 });
   const links = gateways.map(({ settings, gateway }) => new GatewayLink(settings, gateway, silentLogger));
-  own.register(TOKENS.Gateways, { useValue: new GatewayPool(links, directory.path) });
+  own.register(GatewayPool, { useValue: new GatewayPool(links, directory.path) });
   own.register(TOKENS.StreamStore, { useValue: new Store(sabotage) });
-  const controller = own.resolve(TOKENS.StreamController);
+  const controller = own.resolve(StreamController);
   await controller.open();
   const dispose = async (): Promise<void> => {
     sabotage.step = 'none';
@@ -133,12 +135,9 @@ async function fixture(): Promise<Fixture> {
 /** A movable stream on a. */
 async function setUp(controller: StreamController, target: string): Promise<string> {
   const uid = randomUUID();
-  const wish = {
-    ...{ uid, role: 'PROD', connections: 1, legacyRate: 0, name: '', bitsPerSecond: 0, lifetimeMs: 0 },
-    ...{ proxy: '', runtime: '', gateway: 'a', transport: '', movable: true },
-  };
+  const spec = { ...testSpec, lifetimeMs: 0, gateway: 'a', movable: true };
   await Promise.all([
-    controller.request(wish, OPERATOR, new AbortController().signal),
+    controller.request(uid, spec, undefined, OPERATOR, new AbortController().signal),
     controller.hello(uid, [], OPERATOR),
   ]);
   await controller.update(uid, [target], OPERATOR);

@@ -1,7 +1,7 @@
 /** How writes are gathered, what a disk that is full changes, and what is owed. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { WriteQueue, type Write } from '@scistream/core/server';
+import { WriteQueue, type Write } from '@scistream/core/internal';
 import { eventually } from '@scistream/core/testing';
 
 const s = suite('write queue');

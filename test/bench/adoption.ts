@@ -73,7 +73,7 @@ async function measure(bench: Bench, proxy: Adoption['proxy'], streams: number):
   for (let made = 0; made < streams; made += BATCH) {
     bench.signal.throwIfAborted();
     const count = Math.min(BATCH, streams - made);
-    await gateway.startAll(Array.from({ length: count }, () => ({ targets, role: 'PROD' as const })));
+    await gateway.startAll(Array.from({ length: count }, () => ({ targets, role: 'inbound' as const })));
   }
   const before = await processesBelow(gateway.state);
   const bytes = before.reduce((sum, pid) => sum + residentBytes(pid), 0);

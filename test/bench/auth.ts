@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { silentLogger, type Authenticator } from '@scistream/core';
-import { createProviders, PluginHost } from '@scistream/core/server';
+import { createProviders, PluginHost } from '@scistream/core/internal';
 import { JWT_RESOURCE, OPAQUE_RESOURCE, ROBOT, TestIssuer, type IssuerOptions } from '../support/issuer.js';
 import { newDirectory, type Bench, type Part } from './bench.js';
 import { number } from './format.js';

@@ -17,7 +17,7 @@ export async function dockerPart(bench: Bench): Promise<Part> {
   for (const proxy of usable(bench)) {
     await using process = await Gateway.open(bench, `${proxy} process`, proxy);
     await using container = await engine.gateway(bench, proxy);
-    const control = { ...process.hop('PROD'), name: `${process.name}, again` };
+    const control = { ...process.hop('inbound'), name: `${process.name}, again` };
     const contest = { contenders: [process, container, control], baselines: [process], producers: producers.addresses };
     const throughput: Throughput[] = [];
     for (const load of LOADS) throughput.push(...(await measureThroughput(bench, contest, load)));

@@ -2,16 +2,15 @@
  * `node crowd-server.js JSON`: a control server with a gateway whose proxies only sleep. A machine has room for a thousand
  * of them, so that the benchmark measures the server. Prints its address first. Releases everything on SIGTERM.
  */
-import '@scistream/core/small-heap';
-import type { ProxyDescription, StreamView } from '@scistream/core';
-import type { PortRange } from '@scistream/core/server';
+import type { ProxyDescription, ProxyView } from '@scistream/core';
+import type { PortRange } from '@scistream/core/internal';
 
 // As the command does: modules are loaded before the server starts.
 await import('reflect-metadata');
 const { container } = await import('tsyringe');
 const { z } = await import('zod');
 const { formatAddress, ProxyContainer, proxyProvider, silentLogger } = await import('@scistream/core');
-const { BUILT_INS, Providers, registerServer, TOKENS } = await import('@scistream/core/server');
+const { ControlServer, BUILT_INS, Providers, registerServer, TOKENS } = await import('@scistream/core/internal');
 
 /** The argument of the program. */
 export interface CrowdStart {
@@ -28,7 +27,7 @@ export interface CrowdListening {
 class Sleeper extends ProxyContainer {
   readonly supports = { tcp: true, udp: false, tls: false, rateLimit: false, liveRetarget: true, statistics: false };
 
-  protected override describe({ targets }: StreamView): ProxyDescription {
+  protected override describe({ targets }: ProxyView): ProxyDescription {
     const files = { 'targets.txt': targets.map(formatAddress).join('\n') };
     return { image: 'none:1', executable: 'sleep', args: ['infinity'], config: 'targets.txt', files };
   }
@@ -73,7 +72,7 @@ const own = container.createChildContainer();
 registerServer(own, { config, logger: silentLogger, plugins: [] });
 const builtIns = [...BUILT_INS, { provider: sleeper, summary: '' }];
 own.register(TOKENS.Providers, { useValue: new Providers({ builtIns, plugins: [], config }) });
-const server = own.resolve(TOKENS.ControlServer);
+const server = own.resolve(ControlServer);
 process.on('SIGTERM', () => void server.stop({ release: true }).finally(() => process.exit(0)));
 const { address, scheme } = await server.start();
 process.stdout.write(`${JSON.stringify({ url: `${scheme}://${address}` } satisfies CrowdListening)}\n`);

@@ -10,6 +10,8 @@ import { Program, residentBytes } from './process.js';
 import { ratios, spread } from './statistics.js';
 
 const PROGRAM = fileURLToPath(new URL('crowd-server.js', import.meta.url));
+/** The flags with which the daemons run (cli/src/small-heap.ts). */
+const SMALL_HEAP = ['--optimize-for-size', '--semi-space-growth-factor=1'];
 const STREAMS = 1_000;
 const QUICK_STREAMS = 100;
 const TIMES = 60;
@@ -29,7 +31,9 @@ class Crowd implements AsyncDisposable {
   static async start(bench: Bench, ports: number): Promise<Crowd> {
     const state = await newDirectory(bench, 'crowd');
     const argument: CrowdStart = { state, ports: await freeRange(ports) };
-    const program = new Program([process.execPath, PROGRAM, JSON.stringify(argument)], { name: 'control server' });
+    const program = new Program([process.execPath, ...SMALL_HEAP, PROGRAM, JSON.stringify(argument)], {
+      name: 'control server',
+    });
     try {
       const { url } = JSON.parse(await program.line()) as CrowdListening;
       const options = { url, certificate: join(state, 'tls', 'server.crt'), authorization: 'INVALID_TOKEN' };

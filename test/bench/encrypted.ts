@@ -62,8 +62,8 @@ async function compare(
   const end = (encrypted: Encrypted): Forwarder =>
     proxy === 'relay' ? barePipe(bench, encrypted) : handTuned(bench, proxy, encrypted);
   const byHand = chain('by hand, TLS', end({ end: 'client', tls: to }), end({ end: 'server', tls: from }));
-  const secure = chain(`${proxy}, TLS`, gateway.hop('CONS', to), gateway.hop('PROD', from));
-  const plain = chain(`${proxy}, plain`, gateway.hop('CONS'), gateway.hop('PROD'));
+  const secure = chain(`${proxy}, TLS`, gateway.hop('outbound', to), gateway.hop('inbound', from));
+  const plain = chain(`${proxy}, plain`, gateway.hop('outbound'), gateway.hop('inbound'));
   const baselines = proxy === 'stunnel' ? [byHand] : [byHand, plain];
   // The same measurement again: its ratio to the first shows the smallest difference that this machine can show.
   const control = { ...byHand, name: 'by hand, again' };

@@ -7,7 +7,8 @@
 import { randomUUID } from 'node:crypto';
 import { createInterface } from 'node:readline';
 import { formatAddress, parseAddress, silentLogger, type Role, type StreamTls } from '@scistream/core';
-import { BUILT_INS, EmbeddedDataServer, Providers, type PortRange } from '@scistream/core/server';
+import { BUILT_INS, LocalGateway, Providers, type PortRange } from '@scistream/core/internal';
+import { testSpec } from '@scistream/core/testing';
 import docker from '@scistream/plugin-dockersock';
 import haproxy from '@scistream/plugin-haproxy';
 import nginx from '@scistream/plugin-nginx';
@@ -68,14 +69,15 @@ const providers = new Providers({
   config: { proxies: { [proxy]: options.proxy }, runtimes: { [runtime]: options.runtime }, plugins: [] },
 });
 const settings = { name: 'bench', wan: host, lan: host, ports, proxy, runtime };
-const gateway = new EmbeddedDataServer(settings, providers, silentLogger, state);
+const gateway = new LocalGateway(settings, providers, silentLogger, state);
 const { signal } = new AbortController();
 
 async function start({ targets, role, tls }: GatewayWish): Promise<StreamStarted> {
   const uid = randomUUID();
-  const wish = { uid, role, transport: 'tcp', count: targets.length, proxy: '', runtime: '' } as const;
+  const encryption = tls ? ('tls' as const) : ('none' as const);
+  const spec = { ...testSpec, role, connections: targets.length, encryption };
   const begun = performance.now();
-  const { listeners } = await gateway.reserve({ ...wish, bitsPerSecond: 0, ...(tls ? { tls } : {}) });
+  const { listeners } = await gateway.reserve(uid, spec, tls);
   await gateway.start(uid, signal);
   const startMs = performance.now() - begun;
   await update(uid, targets);

@@ -83,7 +83,9 @@ async function upAndDown(
   const before = await holding(engine, gateway);
   bench.say(`many: ${streams} × ${gateway.name}`);
   const begun = performance.now();
-  const started = await gateway.startAll(Array.from({ length: streams }, () => ({ targets, role: 'PROD' as const })));
+  const started = await gateway.startAll(
+    Array.from({ length: streams }, () => ({ targets, role: 'inbound' as const })),
+  );
   const upMs = performance.now() - begun;
   const entries = started.flatMap(({ entries: [entry] }) => (entry === undefined ? [] : parseAddress(entry)));
   const answers = await Promise.allSettled(

@@ -1,8 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseAddress, SciStreamError, type Action, type Identity } from '@scistream/core';
-import { RulesPolicy } from '@scistream/core/server';
-import { testRecord } from '@scistream/core/testing';
+import { parseAddress, SciStreamError, type Identity } from '@scistream/core';
+import { RulesPolicy, type Action } from '@scistream/core/internal';
+import { testRecord, testSpec } from '@scistream/core/testing';
 import { newDirectory, type Bench, type Goal, type Part } from './bench.js';
 import { number } from './format.js';
 import { quantile } from './statistics.js';
@@ -16,16 +16,14 @@ const QUICK_DECISIONS = 1_000;
 const CALLER: Identity = { issuer: 'token', subject: 'alice', admin: false };
 const STREAM = {
   ...testRecord('policy-bench-0001'),
+  spec: { ...testSpec, lifetimeMs: 0, encryption: 'tls' as const },
   owner: 'token:alice',
   gateway: 'dtn1',
-  encryption: 'tls' as const,
 };
 
 const request = (connections: number): Action => ({
   kind: 'request',
-  stream: STREAM,
-  connections,
-  lifetimeMs: 0,
+  stream: { ...STREAM, spec: { ...STREAM.spec, connections } },
   usage: { streams: 0, bitsPerSecond: 0 },
 });
 const update = (target: string): Action => ({ kind: 'update', stream: STREAM, targets: [parseAddress(target)] });

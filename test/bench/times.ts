@@ -124,7 +124,7 @@ async function measure(
 }
 
 async function measureOnce(gateway: Gateway, one: Address, two: Address, runtime: Times['runtime']): Promise<Sample> {
-  const [stream] = await gateway.startAll([{ targets: [formatAddress(one)], role: 'PROD' }]);
+  const [stream] = await gateway.startAll([{ targets: [formatAddress(one)], role: 'inbound' }]);
   const entry = parseAddress(stream?.entries[0] ?? '');
   const uid = stream?.uid ?? '';
   if ((await firstByte(entry)) !== '1') throw new Error(`${gateway.name} does not lead to its first target`);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { loadConfig, loadStream, toJsonSchema, type ConfigKind } from '@scistream/core/config';
-import { readRules, RULED_ACTIONS } from '@scistream/core/server';
+import { readRules, RULED_ACTIONS } from '@scistream/core/internal';
 import { temporaryDirectory } from '@scistream/core/testing';
 import { hostileValue, hunt, nearly, refusalOfAsync } from './hunt.js';
 
@@ -46,7 +46,7 @@ const RULES = {
       name: 'r',
       who: { identities: ['token:alice'], groups: ['beam'], issuers: ['token'] },
       actions: [...RULED_ACTIONS],
-      roles: ['PROD'],
+      roles: ['inbound', 'CONS'],
       proxies: ['relay'],
       runtimes: ['process'],
       gateways: ['dtn1'],

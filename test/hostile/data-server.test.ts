@@ -4,9 +4,9 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { createProviders, DataServerDaemon, EmbeddedDataServer } from '@scistream/core/server';
+import { createProviders, GatewayDaemon, LocalGateway } from '@scistream/core/internal';
 import { eventually, temporaryDirectory, testCredentials } from '@scistream/core/testing';
-import { DataServer } from '@scistream/core/wire';
+import { GatewayService } from '@scistream/core/wire';
 import { leftovers, NOTHING } from '../support/leftovers.js';
 import { CapturedLog } from '../support/logs.js';
 import { freeRange } from '../support/ports.js';
@@ -26,12 +26,12 @@ const ports = await freeRange(16);
 const settings = { name: 'dtn1', wan: WAN, lan: LAN, ports, proxy: 'relay', runtime: 'process' };
 const providers = createProviders([], { proxies: { relay: { processes: 1 } }, runtimes: {}, plugins: [] });
 const log = new CapturedLog();
-const gateway = new EmbeddedDataServer(settings, providers, log, state);
-const daemon = new DataServerDaemon({ listen: `unix:${socket}`, state }, gateway, log);
+const gateway = new LocalGateway(settings, providers, log, state);
+const daemon = new GatewayDaemon({ listen: `unix:${socket}`, state }, gateway, log);
 await daemon.start();
 const client = await RawClient.open('http://localhost', { createConnection: () => connect(socket) });
 const uid = 'a-stream-of-ours';
-const { PROD: tls } = await testCredentials();
+const { inbound: tls } = await testCredentials();
 const JSON_CALL = {
   'content-type': 'application/json',
   'connect-protocol-version': '1',
@@ -40,13 +40,13 @@ const JSON_CALL = {
 
 /** Headers as its control server sends them. */
 async function command(name: string, message: object): Promise<{ readonly state?: string }> {
-  const { status, body } = await client.call(`${DataServer.typeName}/${name}`, JSON_CALL, JSON.stringify(message));
+  const { status, body } = await client.call(`${GatewayService.typeName}/${name}`, JSON_CALL, JSON.stringify(message));
   assert.is(status, 200, body.toString());
   return JSON.parse(body.toString()) as { readonly state?: string };
 }
 /** Makes the stream if it does not exist. */
 async function setUp(): Promise<void> {
-  await command('Reserve', { uid, role: 'PROD', transport: 'tcp', count: 1 });
+  await command('Reserve', { uid, spec: { role: 'PROD', transport: 'tcp', connections: 1, encryption: 'none' } });
   await command('Start', { uid });
   await command('SetTargets', { uid, targets: ['127.0.0.1:9'] });
 }
@@ -66,9 +66,7 @@ const ELSEWHERE = new Set(['Release', ...WAITING]);
 const GOOD: Readonly<Record<string, unknown>> = {
   uid,
   uids: [uid],
-  role: 'PROD',
-  transport: 'tcp',
-  count: 1,
+  spec: { role: 'PROD', transport: 'tcp', connections: 1, encryption: 'tls', sources: ['10.0.0.0/8'] },
   targets: ['127.0.0.1:9'],
   address: '127.0.0.1:9',
   challenge: '0'.repeat(64),
@@ -76,7 +74,7 @@ const GOOD: Readonly<Record<string, unknown>> = {
   tls,
 };
 const SAMPLES = [uid, 'PROD', 'tcp', '127.0.0.1:9', 'relay', 'process', '10.0.0.0/8', tls.peer, '0'.repeat(64)];
-const METHODS = DataServer.methods;
+const METHODS = GatewayService.methods;
 const { anyMethod, changes, messages, framed, bodies } = hostileCalls({
   methods: METHODS,
   samples: SAMPLES,
@@ -126,7 +124,7 @@ const heads = fc
   // Clients cannot send values that are not allowed in a header.
   .map(([head, caller]) => ({ ...head, 'scistream-s2cs': caller.replace(/[^\x20-\x7e]/g, '') }));
 
-const places = fc.constantFrom('', '/', '..', '//', '%', '%00', 'http://[', `${DataServer.typeName}/__proto__`);
+const places = fc.constantFrom('', '/', '..', '//', '%', '%00', 'http://[', `${GatewayService.typeName}/__proto__`);
 const authorities = fc.constantFrom('localhost', '%', '::1:5000');
 
 s(
@@ -143,7 +141,7 @@ s(
 s.test('afterwards there is the one stream and, when it has ended, nothing; no defect in the log', async () => {
   await command('Keep', { uids: [uid] });
   assert.is((await command('Status', { uid })).state, 'running');
-  const defects = log.lines.filter(({ level, message }) => level === 'error' || message === 'defect');
+  const defects = log.lines.filter(({ level, message }) => level === 'error' || message === 'internal error');
   assert.equal(defects, []);
   assert.equal((await readdir(directory.path)).sort(), ['outside', 's.sock', 'state']);
   assert.is(await readFile(join(directory.path, 'outside'), 'utf8'), 'untouched');

@@ -3,7 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { readPlugin } from '@scistream/core/server';
+import { readPlugin } from '@scistream/core/internal';
 import { temporaryDirectory } from '@scistream/core/testing';
 import { hostileValue, hunt, nearly, refusalOfAsync } from './hunt.js';
 

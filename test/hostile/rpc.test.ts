@@ -24,7 +24,7 @@ const client = await RawClient.open(`${server.listening.scheme}://${server.liste
 let uid = '';
 // On a busy machine HELLO may arrive too late.
 await eventually(async () => void ({ uid } = await server.setUp({ targets: ['127.0.0.1:9'] })), 60_000);
-const { PROD: tls } = await testCredentials();
+const { inbound: tls } = await testCredentials();
 s.after(async () => {
   client.close();
   await server[Symbol.asyncDispose]();
@@ -126,7 +126,7 @@ s.test(
       streams.map((one) => one.uid).filter((one) => one === uid),
       [uid],
     );
-    const defects = server.log.lines.filter(({ level, message }) => level === 'error' || message === 'defect');
+    const defects = server.log.lines.filter(({ level, message }) => level === 'error' || message === 'internal error');
     assert.equal(defects, []);
     assert.equal((await readdir(directory.path)).sort(), ['outside', 'state']);
     assert.is(await readFile(join(directory.path, 'outside'), 'utf8'), 'untouched');

@@ -3,7 +3,7 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { GatewayPool, GatewayStore, LevelStreamStore, StateDatabase } from '@scistream/core/server';
+import { GatewayPool, GatewayStore, LevelStreamStore, StateDatabase } from '@scistream/core/internal';
 import { temporaryDirectory, testRecord } from '@scistream/core/testing';
 import { hostileText, hostileValue, hunt, refusalOfAsync } from './hunt.js';
 

@@ -4,25 +4,28 @@
  */
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { createRenderer, parseAddress, parseUid, type Address, type StreamTls, type StreamView } from '@scistream/core';
-import { parseCredentials } from '@scistream/core/server';
+import { createRenderer, parseAddress, type Address, type StreamTls, type ProxyView } from '@scistream/core';
+import { parseCredentials, parseUid } from '@scistream/core/internal';
 import { testCredentials } from '@scistream/core/testing';
-import { HaproxyOptions, renderConfig as haproxy } from '@scistream/plugin-haproxy';
-import { NginxOptions, renderConfig as nginx } from '@scistream/plugin-nginx';
-import { renderConfig as stunnel, StunnelOptions } from '@scistream/plugin-stunnel';
+import { HaproxyOptions } from '@scistream/plugin-haproxy';
+import { renderConfig as haproxy } from '@scistream/plugin-haproxy/internal';
+import { NginxOptions } from '@scistream/plugin-nginx';
+import { renderConfig as nginx } from '@scistream/plugin-nginx/internal';
+import { StunnelOptions } from '@scistream/plugin-stunnel';
+import { renderConfig as stunnel } from '@scistream/plugin-stunnel/internal';
 import { templateDirectory } from '@scistream/templates';
 import { hostileText, hunt, nearly, refusalOf } from './hunt.js';
 
 const s = hunt('templates');
 
-const { PROD: TLS, other: OTHER } = await testCredentials();
+const { inbound: TLS, other: OTHER } = await testCredentials();
 const UID = '6f1c2a3e-0b57-4c7e-9d6b-2f1f0e7a9b10';
 const RUNTIME = { inheritSockets: false, dial: true, images: false, hostNetwork: true };
 
 /** A peer's description of a stream; most are bad. */
 const wishes = fc.record({
   uid: fc.oneof(fc.constant(UID), hostileText([UID])),
-  role: fc.constantFrom('PROD', 'CONS'),
+  role: fc.constantFrom('inbound', 'outbound'),
   transport: fc.constantFrom('tcp', 'udp'),
   targets: fc.array(
     fc.oneof(fc.constant('10.0.0.1:1'), hostileText(['198.51.100.7:7000', '[2001:db8::5]:1', 'a.b:1'])),
@@ -38,7 +41,7 @@ type Wish = typeof wishes extends fc.Arbitrary<infer T> ? T : never;
 const listeners = [{ address: { host: '192.0.2.10', port: 5100 } }, { address: { host: '2001:db8::10', port: 5101 } }];
 
 /** The description after the control server's parser; undefined if it is rejected. */
-function viewOf({ uid, role, transport, targets, peer }: Wish): StreamView | undefined {
+function viewOf({ uid, role, transport, targets, peer }: Wish): ProxyView | undefined {
   const parsed = refusalOf(() => ({
     uid: parseUid(uid),
     targets: targets.map((text) => parseAddress(text)),
@@ -51,7 +54,7 @@ function viewOf({ uid, role, transport, targets, peer }: Wish): StreamView | und
 }
 
 /** The same stream with ordinary values. A template must give all streams its structure. */
-function plain(view: StreamView): StreamView {
+function plain(view: ProxyView): ProxyView {
   const target: Address = { host: '10.0.0.1', port: 1 };
   return {
     ...view,
@@ -62,7 +65,7 @@ function plain(view: StreamView): StreamView {
 }
 
 /** A text in which values from outside, each a single word, are replaced by their positions. */
-function structure(text: string, { uid, targets, tls }: StreamView): string {
+function structure(text: string, { uid, targets, tls }: ProxyView): string {
   const values = [
     uid,
     ...targets.flatMap(({ host, port }) => [`[${host}]:${port}`, `${host}:${port}`]),
@@ -77,7 +80,7 @@ function structure(text: string, { uid, targets, tls }: StreamView): string {
 const between = (value: string): RegExp =>
   new RegExp(`(?<![\\w.:-])${value.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}(?![\\w.:-])`, 'g');
 
-function check(wish: Wish, render: (view: StreamView) => string): void {
+function check(wish: Wish, render: (view: ProxyView) => string): void {
   const view = viewOf(wish);
   if (!view) return;
   const made = refusalOf(() => render(view));
@@ -92,7 +95,7 @@ const haproxyRenderer = renderer('haproxy');
 const haproxyOptions = HaproxyOptions.parse({});
 s('template: haproxy', wishes, (wish) =>
   check(wish, (view) =>
-    haproxy(haproxyRenderer, view, haproxyOptions, view.role === 'PROD' ? 'runtime-socket' : 'master-worker'),
+    haproxy(haproxyRenderer, view, haproxyOptions, view.role === 'inbound' ? 'runtime-socket' : 'master-worker'),
   ),
 );
 
@@ -106,7 +109,7 @@ const stunnelOptions = StunnelOptions.parse({});
 s('template: stunnel', wishes, (wish) => check(wish, (view) => stunnel(stunnelRenderer, view, stunnelOptions, PSK)));
 
 s.test('the check finds a line that was put in', () => {
-  const view = viewOf({ uid: UID, role: 'PROD', transport: 'tcp', targets: ['10.0.0.1:1'], peer: null });
+  const view = viewOf({ uid: UID, role: 'inbound', transport: 'tcp', targets: ['10.0.0.1:1'], peer: null });
   if (!view) throw new Error('refused');
   const evil = { ...view, targets: [{ host: '10.0.0.1:1\n  server s9 198.51.100.66', port: 1 }] };
   const [made, usual] = [evil, plain(view)].map((one) =>

@@ -1,20 +1,19 @@
 /** Texts of people and peers: each is understood exactly or rejected. */
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import {
-  formatAddress,
-  isHost,
-  isLoopback,
-  parseAddress,
-  parseDuration,
-  parsePort,
-  parseRate,
-  parseRole,
-  parseUid,
-  quote,
-} from '@scistream/core';
+import { formatAddress, isLoopback, parseAddress, parseDuration, parsePort, parseRate, quote } from '@scistream/core';
 import { parseFingerprint, parsePortRange } from '@scistream/core/config';
-import { contains, parseHostPattern, parseIp, parseNetwork, parseName, specialOf } from '@scistream/core/server';
+import {
+  contains,
+  parseHostPattern,
+  parseIp,
+  parseNetwork,
+  parseName,
+  parseRole,
+  specialOf,
+  isHost,
+  parseUid,
+} from '@scistream/core/internal';
 import { hostileText, hunt, nearly, refusalOf } from './hunt.js';
 
 const s = hunt('texts');

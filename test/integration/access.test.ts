@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { ConnectError } from '@connectrpc/connect';
 import { toSciStreamError } from '@scistream/core';
-import { requireAuth } from '@scistream/core/server';
+import { requireAuth } from '@scistream/core/internal';
 import { eventually, temporaryDirectory } from '@scistream/core/testing';
 import { refused, type Peer } from '../support/clients.js';
 import { TestServer, type ServerOptions } from '../support/server.js';
@@ -216,7 +216,7 @@ s('no token appears in a log or an error, even if the call fails', async () => {
     server.log.lines.some(({ message }) => message === 'stream requested'),
     'the log was captured',
   );
-  assert.ok(server.log.lines.some(({ message }) => message === 'call refused'));
+  assert.ok(server.log.lines.some(({ message }) => message === 'call rejected'));
   assert.not.match(server.log.text, /-secret|xxxx/i);
   assert.not.match(messages.join('\n'), /-secret|xxxx/i);
   for (const token of Object.values(TOKENS)) assert.not.match(server.log.text, sha256(token));

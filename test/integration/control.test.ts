@@ -40,9 +40,9 @@ s('PROD: req waits for HELLO, answers both lists, forwards after UPDATE, and REL
   const updated = await control.update({ uid, role: 'PROD', remoteListeners: [target] });
   assert.equal([updated.listeners, updated.prodListeners], [reply.listeners, [target, target]]);
   const stream = await streams.get({ uid });
-  const { name, role, state, facility, gateway, proxy, runtime, transport, owner, legacyRate } = stream;
+  const { name, role, state, facility, gateway, proxy, runtime, transport, owner } = stream;
   assert.equal(
-    { name, role, state, facility, gateway, proxy, runtime, transport, owner, legacyRate },
+    { name, role, state, facility, gateway, proxy, runtime, transport, owner },
     {
       name: 'tomo',
       role: 'PROD',
@@ -53,7 +53,6 @@ s('PROD: req waits for HELLO, answers both lists, forwards after UPDATE, and REL
       runtime: 'process',
       transport: 'tcp',
       owner: 'none:anonymous',
-      legacyRate: 10_000,
     },
   );
   assert.equal([stream.listeners, stream.announced, stream.targets], [reply.listeners, announced, [target, target]]);

@@ -15,8 +15,8 @@ import {
   type S2DSCapabilities,
 } from '@scistream/core';
 import { makeCredentials, S2UC } from '@scistream/core/client';
-import { BUILT_INS, EmbeddedDataServer, Providers } from '@scistream/core/server';
-import { temporaryDirectory } from '@scistream/core/testing';
+import { BUILT_INS, LocalGateway, Providers } from '@scistream/core/internal';
+import { temporaryDirectory, testSpec } from '@scistream/core/testing';
 import { Control } from '@scistream/core/wire';
 import { refused } from '../support/clients.js';
 import { NOTHING } from '../support/leftovers.js';
@@ -101,21 +101,22 @@ async function gatewayWith(capabilities: Partial<S2DSCapabilities>) {
   const directory = await temporaryDirectory();
   const ports = await freeRange(1);
   const settings = { name: 'gw', wan: '127.0.0.1', lan: '127.0.0.1', ports, proxy: 'fixture', runtime: 'process' };
-  const server = new EmbeddedDataServer(settings, providers, silentLogger, directory.path);
+  const server = new LocalGateway(settings, providers, silentLogger, directory.path);
   return { server, [Symbol.asyncDispose]: () => directory.remove() };
 }
 
 s('a proxy without the required ability is rejected before ports are taken', async () => {
-  const wish = { uid: randomUUID(), role: 'PROD', count: 1, proxy: '', runtime: '', bitsPerSecond: 0 } as const;
   const tls = credentials().from;
-  for (const [capabilities, request, message] of [
-    [{ tls: false }, { transport: 'tcp', tls }, 'cannot encrypt TCP'],
-    [{}, { transport: 'udp', tls }, 'cannot encrypt UDP'],
-    [{ plain: false }, { transport: 'tcp' }, 'carries encrypted streams only'],
+  for (const [capabilities, wanted, message] of [
+    [{ tls: false }, { transport: 'tcp', encryption: 'tls' }, 'cannot encrypt TCP'],
+    [{}, { transport: 'udp', encryption: 'tls' }, 'cannot encrypt UDP'],
+    [{ plain: false }, { transport: 'tcp' }, 'carries only encrypted streams'],
     [{ udp: false }, { transport: 'udp' }, 'cannot carry UDP'],
   ] as const) {
     await using gateway = await gatewayWith(capabilities);
-    const error: unknown = await gateway.server.reserve({ ...wish, ...request }).catch((thrown: unknown) => thrown);
+    const spec = { ...testSpec, ...wanted };
+    const reserved = gateway.server.reserve(randomUUID(), spec, spec.encryption === 'tls' ? tls : undefined);
+    const error: unknown = await reserved.catch((thrown: unknown) => thrown);
     if (!(error instanceof S2DSException)) throw error;
     assert.is(error.code, 'SCI_PROXY_UNSUPPORTED');
     assert.match(error.message, message);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { SciStreamError } from '@scistream/core';
 import { fingerprintOf, parseCertificate } from '@scistream/core/pki';
-import { createProviders, DataServerDaemon, EmbeddedDataServer } from '@scistream/core/server';
+import { createProviders, GatewayDaemon, LocalGateway } from '@scistream/core/internal';
 import { eventually, exchange, named, tcpServer, temporaryDirectory } from '@scistream/core/testing';
 import { TestAuthority, type CertificateFiles } from '../support/authority.js';
 import { refused } from '../support/clients.js';
@@ -40,9 +40,9 @@ async function startDaemon(only?: string) {
     s2cs: { fingerprint: fingerprintOf(parseCertificate(await readFile(cert, 'utf8'), cert)) },
   });
   const chosen = await ca.issue(only ?? 's2cs');
-  const daemon = new DataServerDaemon(
+  const daemon = new GatewayDaemon(
     { listen: `${HOST}:${last}`, state, tls, ...(only !== undefined && (await pin(chosen))) },
-    new EmbeddedDataServer(settings, providers, log, state),
+    new LocalGateway(settings, providers, log, state),
     log,
   );
   await daemon.start();

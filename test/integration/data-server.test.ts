@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { SciStreamError, silentLogger } from '@scistream/core';
-import { createProviders, DataServerDaemon, EmbeddedDataServer } from '@scistream/core/server';
+import { createProviders, GatewayDaemon, LocalGateway } from '@scistream/core/internal';
 import { eventually, exchange, named, tcpServer, temporaryDirectory } from '@scistream/core/testing';
 import { leftovers, NOTHING } from '../support/leftovers.js';
 import { freeRange } from '../support/ports.js';
@@ -19,8 +19,8 @@ async function startDaemon() {
   const ports = await freeRange(16);
   const settings = { name: GATEWAY, wan: WAN, lan: LAN, ports, proxy: 'relay', runtime: 'process' };
   const providers = createProviders([], { proxies: { relay: { processes: 1 } }, runtimes: {}, plugins: [] });
-  const gateway = new EmbeddedDataServer(settings, providers, silentLogger, state);
-  const daemon = new DataServerDaemon({ listen: s2ds, state }, gateway, silentLogger);
+  const gateway = new LocalGateway(settings, providers, silentLogger, state);
+  const daemon = new GatewayDaemon({ listen: s2ds, state }, gateway, silentLogger);
   await daemon.start();
   const close = async (): Promise<void> => {
     await daemon.stop();

@@ -4,10 +4,10 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { formatAddress, silentLogger } from '@scistream/core';
-import { createProviders, EmbeddedDataServer } from '@scistream/core/server';
-import { eventually, exchange, named, tcpServer, temporaryDirectory } from '@scistream/core/testing';
+import { createProviders, LocalGateway } from '@scistream/core/internal';
+import { eventually, exchange, named, tcpServer, temporaryDirectory, testSpec } from '@scistream/core/testing';
 import { refused, type Peer } from '../support/clients.js';
-import { dataServer, PORTS, type DataServerSite } from '../support/data-servers.js';
+import { startGateway, PORTS, type GatewaySite } from '../support/gateways.js';
 import { NOTHING } from '../support/leftovers.js';
 import { freeRange } from '../support/ports.js';
 import { LAN, TestServer, WAN, type ServerOptions } from '../support/server.js';
@@ -28,7 +28,7 @@ const AUTH = [
   },
 ];
 
-const serve = (sites: readonly DataServerSite[], options: ServerOptions = {}): Promise<TestServer> =>
+const serve = (sites: readonly GatewaySite[], options: ServerOptions = {}): Promise<TestServer> =>
   TestServer.start({ gateways: sites.map(({ entry }) => entry), ...options });
 
 /** REQ and HELLO. @returns The name of the gateway. */
@@ -52,8 +52,8 @@ const seen = async ({ streams }: Peer) =>
   ]);
 
 s('a stream is placed where most bandwidth is free, then where most ports are, or as requested', async () => {
-  await using a = await dataServer('a', { capacity: 10e9, labels: ['dtn', '100g'] });
-  await using b = await dataServer('b', { capacity: 20e9 });
+  await using a = await startGateway('a', { capacity: 10e9, labels: ['dtn', '100g'] });
+  await using b = await startGateway('b', { capacity: 20e9 });
   await Promise.all([a.start(), b.start()]);
   await using server = await serve([a, b]);
   const { peer } = server;
@@ -78,9 +78,9 @@ s('a stream is placed where most bandwidth is free, then where most ports are, o
 });
 
 s('a label selects all gateways that have it; only a name selects a gateway to drain', async () => {
-  await using a = await dataServer('a', { labels: ['dtn'] });
-  await using b = await dataServer('b', { labels: ['dtn', '100g'] });
-  await using c = await dataServer('c');
+  await using a = await startGateway('a', { labels: ['dtn'] });
+  await using b = await startGateway('b', { labels: ['dtn', '100g'] });
+  await using c = await startGateway('c');
   await Promise.all([a.start(), b.start(), c.start()]);
   await using server = await serve([a, b, c], { auth: AUTH });
   const peer = await server.connect(TOKENS.admin);
@@ -94,8 +94,8 @@ s('a label selects all gateways that have it; only a name selects a gateway to d
 });
 
 s('concurrent requests fill all gateways, and no more than their ports', async () => {
-  await using a = await dataServer('a');
-  await using b = await dataServer('b');
+  await using a = await startGateway('a');
+  await using b = await startGateway('b');
   await Promise.all([a.start(), b.start()]);
   await using server = await serve([a, b]);
   const made = await Promise.all(Array.from({ length: 2 * PORTS }, () => place(server.peer)));
@@ -106,8 +106,8 @@ s('concurrent requests fill all gateways, and no more than their ports', async (
 });
 
 s('a drained gateway takes no new streams, even after a restart; only admins drain', async () => {
-  await using a = await dataServer('a');
-  await using b = await dataServer('b');
+  await using a = await startGateway('a');
+  await using b = await startGateway('b');
   await Promise.all([a.start(), b.start()]);
   await using directory = await temporaryDirectory();
   const options = { state: directory.path, auth: AUTH };
@@ -139,8 +139,8 @@ s('a drained gateway takes no new streams, even after a restart; only admins dra
 });
 
 s('a data server may be down at the start and later; its streams stay', async () => {
-  await using a = await dataServer('a');
-  await using b = await dataServer('b');
+  await using a = await startGateway('a');
+  await using b = await startGateway('b');
   await b.start();
   await using server = await serve([a, b]);
   const { peer } = server;
@@ -176,7 +176,7 @@ s('a data server may be down at the start and later; its streams stay', async ()
 });
 
 s('a data server accepts the control server that came first, until it is told to forget it', async () => {
-  await using a = await dataServer('a');
+  await using a = await startGateway('a');
   await a.start();
   await using first = await serve([a]);
   const { uid } = await first.setUp();
@@ -193,8 +193,8 @@ s('a data server accepts the control server that came first, until it is told to
 });
 
 s('policy refusals are returned before capacity is checked', async () => {
-  await using a = await dataServer('a', { capacity: 1e9 });
-  await using away = await dataServer('away');
+  await using a = await startGateway('a', { capacity: 1e9 });
+  await using away = await startGateway('away');
   await a.start();
   await using directory = await temporaryDirectory();
   const policy = join(directory.path, 'policy.yaml');
@@ -218,25 +218,25 @@ s('policy refusals are returned before capacity is checked', async () => {
     // An admin without a rule.
     told.add(await refused(ask(admin, wish), 'SCI_FORBIDDEN'));
   }
-  assert.equal([...told].sort(), ['No rule is about token:admin.', 'Rule rules.1 does not allow role PROD.']);
+  assert.equal([...told].sort(), ['No rule is about token:admin.', 'Rule rules.1 does not allow role inbound.']);
 });
 
 s('a repeated reservation gets the same answer, a different one with the same uid is rejected', async () => {
   await using directory = await temporaryDirectory();
   const settings = { name: 'a', wan: WAN, lan: LAN, ports: await freeRange(PORTS), proxy: 'relay', runtime: 'process' };
   const providers = createProviders([], { proxies: {}, runtimes: {}, plugins: [] });
-  const gateway = new EmbeddedDataServer(settings, providers, silentLogger, directory.path);
+  const gateway = new LocalGateway(settings, providers, silentLogger, directory.path);
   await gateway.open();
-  const request = { role: 'PROD', transport: 'tcp', count: 2, proxy: '', runtime: '', bitsPerSecond: 0 } as const;
+  const spec = { ...testSpec, connections: 2 };
   const uid = randomUUID();
-  const [one, two] = await Promise.all([gateway.reserve({ uid, ...request }), gateway.reserve({ uid, ...request })]);
+  const [one, two] = await Promise.all([gateway.reserve(uid, spec), gateway.reserve(uid, spec)]);
   assert.equal(one, two);
-  assert.equal(await gateway.reserve({ uid, ...request }), one);
+  assert.equal(await gateway.reserve(uid, spec), one);
   assert.is((await gateway.describe()).portsInUse, 2);
-  const other = await failure(gateway.reserve({ uid, ...request, count: 1 }));
+  const other = await failure(gateway.reserve(uid, testSpec));
   assert.match(other, `another stream ${uid}`);
   // The answer was lost, and its release arrives before it is complete.
-  const late = gateway.reserve({ uid: randomUUID(), ...request, count: 1 });
+  const late = gateway.reserve(randomUUID(), testSpec);
   await gateway.release(uid);
   await late;
   assert.is((await gateway.describe()).portsInUse, 1);
@@ -245,9 +245,9 @@ s('a repeated reservation gets the same answer, a different one with the same ui
 });
 
 s('removing a gateway from the configuration must not lose its streams', async () => {
-  await using a = await dataServer('a');
-  await using b = await dataServer('b');
-  await using c = await dataServer('c');
+  await using a = await startGateway('a');
+  await using b = await startGateway('b');
+  await using c = await startGateway('c');
   await Promise.all([a.start(), b.start(), c.start()]);
   await using directory = await temporaryDirectory();
   const options = { state: directory.path };

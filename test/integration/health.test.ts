@@ -11,7 +11,7 @@ import { container } from 'tsyringe';
 import * as assert from 'uvu/assert';
 import { silentLogger } from '@scistream/core';
 import { loadConfig } from '@scistream/core/config';
-import { MemoryStreamStore, registerServer, TOKENS, type ControlServer } from '@scistream/core/server';
+import { MemoryStreamStore, registerServer, TOKENS, ControlServer } from '@scistream/core/internal';
 import { eventually, temporaryDirectory } from '@scistream/core/testing';
 import { Health, HealthCheckResponse_ServingStatus as Serving } from '@scistream/core/wire';
 import { freeRange } from '../support/ports.js';
@@ -175,7 +175,7 @@ async function compose(state: string, store: MemoryStreamStore): Promise<{ serve
   const own = container.createChildContainer();
   registerServer(own, { config: { ...config, gateways }, logger: silentLogger, plugins: [] });
   own.register(TOKENS.StreamStore, { useValue: store });
-  return { server: own.resolve(TOKENS.ControlServer), url: `https://127.0.0.1:${last}` };
+  return { server: own.resolve(ControlServer), url: `https://127.0.0.1:${last}` };
 }
 
 s.run();

@@ -181,7 +181,7 @@ s('an unusable directory is reported immediately', async () => {
   await using world = await open();
   await writeFile(join(world.file, '..', '..', 'logins'), 'a file');
   const error = await refused(logInWithBrowser(world), 'SCI_LOGIN_FAILED');
-  assert.match(error.message, /cannot be kept: EEXIST/);
+  assert.match(error.message, /cannot be stored: EEXIST/);
 });
 
 s('a login must be repeated if it cannot be renewed or is no longer trusted', async () => {
@@ -190,7 +190,7 @@ s('a login must be repeated if it cannot be renewed or is no longer trusted', as
   await logInWithBrowser(world);
   const { refreshToken } = await stored();
   await chmod(file, 0o644);
-  assert.match((await refused(client.whoAmI('aps'), 'SCI_LOGIN_REQUIRED')).message, /Others may read/);
+  assert.match((await refused(client.whoAmI('aps'), 'SCI_LOGIN_REQUIRED')).message, /Other users can read/);
   await chmod(file, 0o600);
   await store({ issuer: 'https://elsewhere.example' });
   await refused(client.whoAmI('aps'), 'SCI_LOGIN_REQUIRED');

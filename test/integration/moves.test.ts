@@ -7,7 +7,7 @@ import { formatAddress, SciStreamError, type Address } from '@scistream/core';
 import { S2UC, type StreamHandle, type StreamMove } from '@scistream/core/client';
 import { dial, eventually, exchange, named, read, tcpServer, temporaryDirectory } from '@scistream/core/testing';
 import { refused } from '../support/clients.js';
-import { dataServer, PORTS, type DataServerSite } from '../support/data-servers.js';
+import { startGateway, PORTS, type GatewaySite } from '../support/gateways.js';
 import { leftovers, NOTHING } from '../support/leftovers.js';
 import { freeRange } from '../support/ports.js';
 import { LAN, TestServer, toAddress, WAN } from '../support/server.js';
@@ -41,7 +41,7 @@ async function site(which: 'inbound' | 'outbound') {
     made.unshift(one);
     return one;
   };
-  const b = use(await dataServer('b'));
+  const b = use(await startGateway('b'));
   await b.start();
   const a = await embedded('a');
   const two = { gateways: [a, b.entry], auth };
@@ -246,11 +246,11 @@ async function drainOver(answers: AsyncIterable<unknown>): Promise<void> {
 }
 
 s('a restart during the grace period changes nothing; afterwards the old gateway has nothing left', async () => {
-  await using a = await dataServer('a');
-  await using b = await dataServer('b');
+  await using a = await startGateway('a');
+  await using b = await startGateway('b');
   await Promise.all([a.start(), b.start()]);
   await using directory = await temporaryDirectory();
-  const serve = (sites: readonly DataServerSite[]): Promise<TestServer> =>
+  const serve = (sites: readonly GatewaySite[]): Promise<TestServer> =>
     TestServer.start({ gateways: sites.map(({ entry }) => entry), state: directory.path, auth });
   await using target = await tcpServer(named('p'));
   const first = await serve([a, b]);

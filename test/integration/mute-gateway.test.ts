@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import * as assert from 'uvu/assert';
-import { LevelStreamStore, RemoteDataServer } from '@scistream/core/server';
-import { eventually, temporaryDirectory, testRecord } from '@scistream/core/testing';
-import { dataServer } from '../support/data-servers.js';
+import { LevelStreamStore, RemoteGateway } from '@scistream/core/internal';
+import { eventually, temporaryDirectory, testRecord, testSpec } from '@scistream/core/testing';
+import { startGateway } from '../support/gateways.js';
 import { NOTHING } from '../support/leftovers.js';
 import { TestServer } from '../support/server.js';
 import { suite } from '../support/suite.js';
@@ -68,7 +68,7 @@ for (const state of ['updating', 'releasing'] as const) {
   s(`a start with a stream that is ${state} on a mute gateway serves the other gateways soon`, async () => {
     await using directory = await temporaryDirectory();
     await using mute = await line(undefined);
-    await using well = await dataServer('a');
+    await using well = await startGateway('a');
     await well.start();
     const store = new LevelStreamStore(directory.path);
     await store.open();
@@ -90,8 +90,8 @@ for (const state of ['updating', 'releasing'] as const) {
 }
 
 s('a stream that has left a mute gateway can be controlled as before', async () => {
-  await using old = await dataServer('a');
-  await using next = await dataServer('b');
+  await using old = await startGateway('a');
+  await using next = await startGateway('b');
   await Promise.all([old.start(), next.start()]);
   await using way = await line(old.entry.s2ds);
   await using server = await TestServer.start({
@@ -113,7 +113,7 @@ s('a stream that has left a mute gateway can be controlled as before', async () 
 });
 
 s('a connection that was lost silently is replaced', async () => {
-  await using site = await dataServer('a');
+  await using site = await startGateway('a');
   await site.start();
   await using way = await line(site.entry.s2ds);
   await using server = await TestServer.start({ gateways: [{ ...site.entry, s2ds: way.s2ds }] });
@@ -128,22 +128,13 @@ s('a connection that was lost silently is replaced', async () => {
 s('a control server that connects and disconnects leaves nothing in a data server', async () => {
   const STREAMS = 4;
   const TIMES = 50;
-  await using site = await dataServer('a');
+  await using site = await startGateway('a');
   await site.start();
-  const commander = (): RemoteDataServer => new RemoteDataServer('a', site.entry.s2ds, async () => 'a-control-server');
+  const commander = (): RemoteGateway => new RemoteGateway('a', site.entry.s2ds, async () => 'a-control-server');
   const first = commander();
   const uids = Array.from({ length: STREAMS }, (_, i) => `stream-number-${i}`);
   for (const uid of uids) {
-    const request = {
-      uid,
-      role: 'PROD',
-      transport: 'tcp',
-      count: 1,
-      bitsPerSecond: 0,
-      proxy: '',
-      runtime: '',
-    } as const;
-    await first.reserve(request);
+    await first.reserve(uid, testSpec);
     await first.start(uid, new AbortController().signal);
   }
   const visits = async (times: number): Promise<number> => {

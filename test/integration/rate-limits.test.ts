@@ -5,10 +5,10 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { container } from 'tsyringe';
 import * as assert from 'uvu/assert';
-import { formatAddress, SciStreamError, type Policy } from '@scistream/core';
+import { formatAddress, SciStreamError } from '@scistream/core';
 import { ControlClient, resolveEndpoint, S2UC } from '@scistream/core/client';
 import { loadConfig } from '@scistream/core/config';
-import { registerServer, TOKENS } from '@scistream/core/server';
+import { ControlServer, registerServer, TOKENS, type Policy } from '@scistream/core/internal';
 import { eventually, exchange, named, tcpServer, temporaryDirectory } from '@scistream/core/testing';
 import { NOTHING } from '../support/leftovers.js';
 import { CapturedLog } from '../support/logs.js';
@@ -41,7 +41,7 @@ s('a caller without requests left makes, views and ends a stream', async () => {
     from: endpointOf(inbound),
     to: endpointOf(outbound),
     producer: [formatAddress(target.address)],
-    wait: '60s',
+    waitMs: 60_000,
   });
   assert.is(await exchange(toAddress(stream.connect[0] ?? ''), 'x'), 'tx');
   await Promise.all([useUp(inbound), useUp(outbound)]);
@@ -74,12 +74,12 @@ s('HELLO is retried if REQ arrives so late that HELLO was rejected', async () =>
     },
   };
   own.register(TOKENS.Policy, { useValue: late });
-  const server = own.resolve(TOKENS.ControlServer);
+  const server = own.resolve(ControlServer);
   const { address, fingerprint = '' } = await server.start();
   try {
     await using client = new S2UC({}, { stateDir: directory.path });
     const from = resolveEndpoint(address, {}, { fingerprint });
-    const { handle } = await client.inbound({ from, producer: ['127.0.0.1:9'], wait: '60s', verify: false });
+    const { handle } = await client.inbound({ from, producer: ['127.0.0.1:9'], waitMs: 60_000, verify: false });
     assert.is((await handle.status()).state, 'ready');
   } finally {
     await server.stop({ release: true });

@@ -4,7 +4,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { formatAddress } from '@scistream/core';
-import { GatewayStore, LevelStreamStore } from '@scistream/core/server';
+import { GatewayStore, LevelStreamStore } from '@scistream/core/internal';
 import { dial, eventually, exchange, named, read, tcpServer, temporaryDirectory } from '@scistream/core/testing';
 import { refused } from '../support/clients.js';
 import { NOTHING, processesBelow } from '../support/leftovers.js';
@@ -155,7 +155,7 @@ s('proxies that died are restarted individually; the others keep their connectio
   assert.equal(echoes.sort(), ['cut', 'still'], 'one of them used the dead proxy');
   for (const connection of open) connection.destroy();
   const { events } = await second.peer.streams.events({ uid });
-  assert.match(events.find(({ what }) => what === 'restarted')?.detail ?? '', /relay did not run any more/);
+  assert.match(events.find(({ what }) => what === 'restarted')?.detail ?? '', /relay was not running/);
   await second.peer.control.release({ uid });
   assert.equal(await second.leftovers(), NOTHING);
 });

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { temporaryDirectory } from '@scistream/core/testing';
-import type { Resolver } from '@scistream/core/server';
+import type { Resolver } from '@scistream/core/internal';
 import { refused } from '../support/clients.js';
 import { TestServer, type ServerOptions } from '../support/server.js';
 import { suite } from '../support/suite.js';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { container } from 'tsyringe';
 import type { Address } from '@scistream/core';
 import type { S2csConfig } from '@scistream/core/config';
-import { registerServer, TOKENS, type ControlServer, type Listening, type Resolver } from '@scistream/core/server';
+import { registerServer, TOKENS, ControlServer, type Listening, type Resolver } from '@scistream/core/internal';
 import { temporaryDirectory } from '@scistream/core/testing';
 import type { AppResponse, Response } from '@scistream/core/wire';
 import { connectPeer, type Peer, type PeerOptions } from './clients.js';
@@ -161,7 +161,7 @@ function compose(config: S2csConfig, logger: CapturedLog, resolver?: Resolver): 
   const own = container.createChildContainer();
   registerServer(own, { config, logger, plugins: [] });
   if (resolver) own.register(TOKENS.Resolver, { useValue: resolver });
-  return own.resolve(TOKENS.ControlServer);
+  return own.resolve(ControlServer);
 }
 
 const peerOptions = ({ state }: S2csConfig, { address, scheme }: Listening): PeerOptions => ({

@@ -24,7 +24,7 @@ export default class S2ds extends BaseCommand {
     const loaded = await this.loadConfig('s2ds', flags);
     const { config, file } = loaded;
     const { name, listen } = config;
-    const { checkDaemonConfig, composeDataServer, loadedPlugins } = await import('../compose.js');
+    const { checkDaemonConfig, composeS2ds, loadedPlugins } = await import('../compose.js');
     const plugins = await loadedPlugins(this.config);
     // Before a start, too: what the next SIGHUP would refuse must not come into force by a restart.
     await checkDaemonConfig(config, plugins);
@@ -35,7 +35,7 @@ export default class S2ds extends BaseCommand {
     const { createLog, reloader, runDaemon } = await import('../running.js');
     const { log, setLevel } = createLog(flags);
     setLevel(config.log);
-    const server = composeDataServer(config, log, plugins);
+    const server = composeS2ds(config, log, plugins);
     const reload = reloader(loaded, {
       changeable: ['log', 's2cs', 'tls'],
       load: () => this.loadConfig('s2ds', { ...flags, config: file ?? flags.config }),

@@ -1,16 +1,11 @@
+import { isIP } from 'node:net';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { isIP } from 'node:net';
 import { z } from 'zod';
-import { formatAddress, parseAddress, parsePort, type Address } from '../address.js';
-import { quote, SciStreamError, toSciStreamError } from '../errors.js';
-import { parseDuration, parseRate } from '../units.js';
-
-/** A range of ports, both ends included, 1 to 65535. */
-export interface PortRange {
-  readonly first: number;
-  readonly last: number;
-}
+import { formatAddress, parseAddress, parsePort, type Address } from '../contracts/address.js';
+import { quote, SciStreamError, toSciStreamError } from '../contracts/errors.js';
+import type { PortRange } from '../contracts/port-allocator.js';
+import { parseDuration, parseRate } from '../contracts/units.js';
 
 /**
  * A field written as text (YAML may have made a number of it) and parsed into a type. What the parser throws becomes
@@ -71,7 +66,7 @@ function parseUnixPath(value: string): string {
   throw invalid(`${quote(value)} is not unix:/path.`, 'Write for example unix:/run/scistream/s2ds.sock.');
 }
 
-function parseDataServer(value: string): string {
+function parseS2dsAddress(value: string): string {
   if (value === 'embedded') return value;
   if (value.startsWith('unix:')) return parseUnixPath(value);
   try {
@@ -116,7 +111,7 @@ export const fingerprint = text(parseFingerprint);
 /** unix:/path or host:port */
 export const dataListen = text(parseDataListen);
 /** `embedded`, unix:/path or host:port */
-export const dataServer = text(parseDataServer);
+export const s2dsAddress = text(parseS2dsAddress);
 /** 1.2 or 1.3; as Node.js names it. */
 export const tlsVersion = text(parseTlsVersion);
 /** How many of something. */

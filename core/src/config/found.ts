@@ -1,6 +1,6 @@
 import { lstat, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { SciStreamError } from '../errors.js';
+import { SciStreamError } from '../contracts/errors.js';
 
 /** Who may write. */
 const GROUP_WRITE = 0o020;

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { quote, SciStreamError } from '../errors.js';
+import { quote, SciStreamError } from '../contracts/errors.js';
 import type { ConfigKind } from './schemas.js';
 import { isDocument, shapeBelow, type Document, type Shape } from './shape.js';
 

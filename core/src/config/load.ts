@@ -1,10 +1,10 @@
+import { createRequire } from 'node:module';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { createRequire } from 'node:module';
 import type { CosmiconfigResult, Loader, Options, PublicExplorer } from 'cosmiconfig';
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
-import { messageOf, quote, SciStreamError, systemCode } from '../errors.js';
+import { messageOf, quote, SciStreamError, systemCode } from '../contracts/errors.js';
 import { mustBeOwn } from './found.js';
 import { Layers, SETTINGS, variableOf, type ConfigValue } from './layers.js';
 import { configError, notAMapping } from './problems.js';

@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { ERROR_CODES, quote, SciStreamError, type ErrorCode } from '../errors.js';
+import { ERROR_CODES, quote, SciStreamError, type ErrorCode } from '../contracts/errors.js';
 import { nearest, shapeBelow, type Shape } from './shape.js';
 
 /** More of them at once nobody reads. */

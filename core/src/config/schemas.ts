@@ -1,9 +1,9 @@
 import { homedir, hostname } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { parseIssuer } from '../auth/issuer-url.js';
-import { quote } from '../errors.js';
+import { quote } from '../contracts/errors.js';
 import * as field from './fields.js';
+import { parseIssuer } from './issuer-url.js';
 
 /** What a schema needs to know besides the document. */
 export interface Surroundings {
@@ -58,7 +58,7 @@ export function s2csSchema(around: Surroundings) {
   const gateway = z
     .strictObject({
       ...gatewayShape(around),
-      s2ds: field.dataServer.prefault('embedded'),
+      s2ds: field.s2dsAddress.prefault('embedded'),
       tls: z.strictObject({ ca: path, cert: path, key: path }).optional(),
       capacity: field.rate.optional(),
       labels: z.array(field.name).optional(),

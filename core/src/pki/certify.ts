@@ -9,7 +9,7 @@ import {
   type KeyObject,
 } from 'node:crypto';
 import { isIP, SocketAddress } from 'node:net';
-import { parseIp } from '../policy/network.js';
+import { parseIp } from '../contracts/network.js';
 import { bits, boolean, explicit, implicit, integer, octets, oid, sequence, set, time, utf8 } from './der.js';
 
 /** Key usages (RFC 5280 section 4.2.1.3): digitalSignature is bit 0, keyCertSign is bit 5. */

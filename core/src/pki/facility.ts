@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
-import { messageOf, quote, SciStreamError } from '../errors.js';
+import { messageOf, quote, SciStreamError } from '../contracts/errors.js';
 import {
   certify,
   hostName,

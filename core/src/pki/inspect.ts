@@ -1,6 +1,6 @@
 import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
-import { SciStreamError } from '../errors.js';
+import { SciStreamError } from '../contracts/errors.js';
 import { hostName, type AlternativeName, type Purpose } from './certify.js';
 
 const DAY_MS = 86_400_000;

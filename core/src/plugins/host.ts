@@ -1,10 +1,10 @@
 import { setMaxListeners } from 'node:events';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { messageOf, SciStreamError } from '../errors.js';
-import type { Logger } from '../logger.js';
-import { PLUGIN_API_VERSION, type HostContext } from '../plugin.js';
-import { VERSION } from '../version.js';
+import { messageOf, SciStreamError } from '../contracts/errors.js';
+import type { Logger } from '../contracts/logger.js';
+import { PLUGIN_API_VERSION, type HostContext } from '../contracts/plugin.js';
+import { VERSION } from '../contracts/version.js';
 
 /** Gives plugins their contexts and ends them with the process. One per gateway and one per control server. */
 export class PluginHost {

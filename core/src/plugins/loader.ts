@@ -1,9 +1,9 @@
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { messageOf, SciStreamError, toSciStreamError } from '../errors.js';
-import { isPluginDefinition, type ManifestEntry, type PluginDefinition } from '../plugin.js';
-import { within } from '../wait.js';
+import { messageOf, SciStreamError, toSciStreamError } from '../contracts/errors.js';
+import { isPluginDefinition, type ManifestEntry, type PluginDefinition } from '../contracts/plugin.js';
+import { within } from '../contracts/wait.js';
 import { readPlugin, type PluginPackage } from './manifest.js';
 
 const IMPORT_TIMEOUT_MS = 10_000;

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { messageOf, quote, SciStreamError, systemCode } from '../errors.js';
-import { PLUGIN_API_VERSION, type PluginManifest } from '../plugin.js';
-import { VERSION } from '../version.js';
+import { messageOf, quote, SciStreamError, systemCode } from '../contracts/errors.js';
+import { PLUGIN_API_VERSION, type PluginManifest } from '../contracts/plugin.js';
+import { VERSION } from '../contracts/version.js';
 import { satisfies } from './range.js';
 
 const ID = /^[a-z0-9][a-z0-9-]{0,30}$/;

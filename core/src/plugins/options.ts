@@ -1,5 +1,5 @@
-import { SciStreamError } from '../errors.js';
-import type { OptionsSchema, SchemaResult } from '../plugin.js';
+import { SciStreamError } from '../contracts/errors.js';
+import type { OptionsSchema, SchemaResult } from '../contracts/plugin.js';
 
 /** Options as the configuration has them, unchecked. */
 export type Options = Readonly<Record<string, unknown>>;

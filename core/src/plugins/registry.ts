@@ -1,7 +1,7 @@
 import { nearest } from '../config/shape.js';
-import { quote, SciStreamError } from '../errors.js';
-import type { Authenticator } from '../authenticator.js';
-import type { ContainerRuntime } from '../container-runtime.js';
+import type { Authenticator } from '../contracts/authenticator.js';
+import type { ContainerRuntime } from '../contracts/container-runtime.js';
+import { quote, SciStreamError } from '../contracts/errors.js';
 import type {
   Alias,
   AnyProvider,
@@ -10,8 +10,8 @@ import type {
   PluginContext,
   PluginDefinition,
   ProviderKind,
-} from '../plugin.js';
-import type { S2DS } from '../s2ds.js';
+} from '../contracts/plugin.js';
+import type { S2DS } from '../contracts/s2ds.js';
 import { importPlugin, type FoundPlugin } from './loader.js';
 import { checkOptions, type Options } from './options.js';
 

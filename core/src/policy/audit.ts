@@ -9,11 +9,10 @@ import {
   rmSync,
   writeSync,
 } from 'node:fs';
-import { formatAddress } from '../address.js';
-import type { Identity } from '../authenticator.js';
-import { ownerOf } from '../auth/owner-policy.js';
-import { SciStreamError, systemCode, toSciStreamError } from '../errors.js';
-import type { Action, Granted, Policy } from '../policy.js';
+import { formatAddress } from '../contracts/address.js';
+import { type Identity, ownerOf } from '../contracts/authenticator.js';
+import { SciStreamError, systemCode, toSciStreamError } from '../contracts/errors.js';
+import type { Action, Granted, Policy } from '../contracts/policy.js';
 import { Refusal } from './refusal.js';
 
 /** Key `audit` of the configuration. */
@@ -209,11 +208,9 @@ function entryOf(identity: Identity, action: Action): object {
     action: action.kind,
   };
   if (action.kind === 'drain') return { ...head, gateway: action.gateway };
-  const { uid, role } = action.stream;
+  const { uid, spec } = action.stream;
+  const { role, connections, encryption } = spec;
   const targets = 'targets' in action ? { targets: action.targets.map(formatAddress) } : {};
-  const request =
-    action.kind === 'request'
-      ? { connections: action.connections, encryption: action.stream.encryption, proxy: action.stream.proxy }
-      : {};
+  const request = action.kind === 'request' ? { connections, encryption, proxy: action.stream.proxy } : {};
   return { ...head, uid, role, ...request, ...targets };
 }

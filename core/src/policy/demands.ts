@@ -1,12 +1,12 @@
-import type { Action as AnyAction } from '../policy.js';
-import { formatRate } from '../units.js';
-import { formatNetwork, isWithin, parseNetwork, type Network } from './network.js';
+import { formatNetwork, isWithin, parseNetwork, type Network } from '../contracts/network.js';
+import type { Action as AnyAction } from '../contracts/policy.js';
+import { formatRate } from '../contracts/units.js';
 import { RULED_ACTIONS, type RuleConfig } from './schema.js';
 
 /** What rules are about: something with a stream. */
 export type Action = Exclude<AnyAction, { kind: 'drain' }>;
 
-const ROLES = ['PROD', 'CONS'] as const;
+const ROLES = ['inbound', 'outbound'] as const;
 const ENCRYPTIONS = ['tls', 'none'] as const;
 
 /**
@@ -67,7 +67,8 @@ export function demandsOf(rule: RuleConfig): Demands {
 
 /** Made once for each decision. */
 export function factsOf(action: Action): Facts {
-  const { gateway, proxy, runtime, role, encryption } = action.stream;
+  const { gateway, proxy, runtime, spec } = action.stream;
+  const { role, encryption } = spec;
   return {
     actions: bits<string>(RULED_ACTIONS, [ruled(action.kind)]),
     roles: bits<string>(ROLES, [role]),
@@ -85,22 +86,22 @@ const NOTHING: Size = { connections: 0, bandwidth: 0, lifetime: 0, streams: 0, t
 
 function sizeOf(action: Action): Size {
   const { stream } = action;
-  const bandwidth = rateOf(stream);
+  const { connections, lifetimeMs: lifetime } = stream.spec;
+  const bandwidth = rateOf(stream.spec);
   if (action.kind === 'request') {
-    const { connections, lifetimeMs: lifetime, usage } = action;
+    const { usage } = action;
     const totalBandwidth = bandwidth + usage.bitsPerSecond;
     return { connections, bandwidth, lifetime, streams: usage.streams + 1, totalBandwidth, sources: undefined };
   }
   if (action.kind !== 'update' && action.kind !== 'probe') return NOTHING;
   return {
-    // Nobody knows how many it will be while they are being reserved, when an update would only be early.
-    connections: stream.listeners.length || Infinity,
+    connections,
     bandwidth,
-    lifetime: Date.parse(stream.expiresAt) - Date.parse(stream.createdAt),
+    lifetime,
     // What else the caller has counts when it asks for a stream.
     streams: 1,
     totalBandwidth: bandwidth,
-    sources: stream.sources?.map(parseNetwork) ?? EVERYWHERE,
+    sources: stream.spec.sources?.map(parseNetwork) ?? EVERYWHERE,
   };
 }
 
@@ -136,7 +137,7 @@ export function explain(failure: number, rule: RuleConfig, action: Action): read
     case 0:
       return listed('action', ruled(action.kind), 'actions', rule.actions);
     case 1:
-      return listed('role', stream.role, 'roles', rule.roles);
+      return listed('role', stream.spec.role, 'roles', rule.roles);
     case 2:
       return listed('gateway', stream.gateway, 'gateways', rule.gateways);
     case 3:
@@ -144,11 +145,9 @@ export function explain(failure: number, rule: RuleConfig, action: Action): read
     case 4:
       return listed('runtime', stream.runtime, 'runtimes', rule.runtimes);
     case ENCRYPTION:
-      return listed('encryption', stream.encryption, 'encryption', rule.encryption);
+      return listed('encryption', stream.spec.encryption, 'encryption', rule.encryption);
     case 6:
-      return Number.isFinite(connections)
-        ? limited(connections, 'connections', 'connections', limits.connections, String)
-        : ['a stream whose connections are not reserved yet', `connections: at most ${limits.connections}`];
+      return limited(connections, 'connections', 'connections', limits.connections, String);
     case 7:
       return limited(bandwidth, 'bandwidth', 'bandwidth', limits.bandwidth, formatRate);
     case 8:
@@ -157,7 +156,7 @@ export function explain(failure: number, rule: RuleConfig, action: Action): read
       return limited(streams, 'streams at once', 'streams', limits.streams, String);
     case SOURCES:
       return [
-        `connections from ${stream.sources?.join(', ') ?? 'everywhere'}`,
+        `connections from ${stream.spec.sources?.join(', ') ?? 'everywhere'}`,
         `sources: ${(rule.sources ?? EVERYWHERE).map(formatNetwork).join(', ')}`,
       ];
     default:

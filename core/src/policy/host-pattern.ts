@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
-import { isHost } from '../address.js';
-import { quote, SciStreamError } from '../errors.js';
+import { isHost } from '../contracts/address.js';
+import { quote, SciStreamError } from '../contracts/errors.js';
 
 /** `detector.example`, `*.example` (every name below it, not itself) or `*`; lower case. */
 export type HostPattern = string;

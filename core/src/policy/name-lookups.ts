@@ -1,12 +1,11 @@
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import pLimit from 'p-limit';
-import { formatAddress, type Address } from '../address.js';
-import { ownerOf } from '../auth/owner-policy.js';
-import type { Identity } from '../authenticator.js';
-import { SciStreamError } from '../errors.js';
-import type { Action } from '../policy.js';
-import { KeyedLock, within } from '../wait.js';
+import { formatAddress, type Address } from '../contracts/address.js';
+import { ownerOf, type Identity } from '../contracts/authenticator.js';
+import { SciStreamError } from '../contracts/errors.js';
+import type { Action } from '../contracts/policy.js';
+import { KeyedLock, within } from '../contracts/wait.js';
 import { Refusal } from './refusal.js';
 
 /** All addresses of a host name, the preferred one first. Rejects when there are none. */

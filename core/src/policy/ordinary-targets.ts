@@ -1,8 +1,8 @@
 import { isIP } from 'node:net';
-import { formatAddress, type Address } from '../address.js';
-import type { Identity } from '../authenticator.js';
+import { formatAddress, type Address } from '../contracts/address.js';
+import type { Identity } from '../contracts/authenticator.js';
+import { parseIp, specialOf } from '../contracts/network.js';
 import type { NameLookups, Targeting } from './name-lookups.js';
-import { parseIp, specialOf } from './network.js';
 import { Refusal } from './refusal.js';
 
 /**

@@ -1,4 +1,4 @@
-import { SciStreamError, type ErrorCode } from '../errors.js';
+import { SciStreamError, type ErrorCode } from '../contracts/errors.js';
 
 /** What a refusal says besides its message. */
 export interface RefusalDetails {

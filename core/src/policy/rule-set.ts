@@ -1,10 +1,9 @@
-import { formatAddress, type Address } from '../address.js';
-import type { Identity } from '../authenticator.js';
-import { ownerOf } from '../auth/owner-policy.js';
+import { formatAddress, type Address } from '../contracts/address.js';
+import { type Identity, ownerOf } from '../contracts/authenticator.js';
+import { NetworkTable } from '../contracts/network-table.js';
+import { contains, isWithin, parseIp, specialOf, type Ip } from '../contracts/network.js';
 import { demandsOf, ENCRYPTION, explain, factsOf, firstFailure, type Action, type Demands } from './demands.js';
 import { matchesHost } from './host-pattern.js';
-import { NetworkTable } from './network-table.js';
-import { contains, isWithin, parseIp, specialOf, type Ip } from './network.js';
 import { Refusal } from './refusal.js';
 import type { RuleConfig } from './schema.js';
 
@@ -60,7 +59,7 @@ export class RuleSet {
       });
     }
     const [what, instead] = explain(furthest, closest.config, action);
-    const open = furthest === ENCRYPTION && action.kind === 'request' && action.stream.encryption === 'none';
+    const open = furthest === ENCRYPTION && action.kind === 'request' && action.stream.spec.encryption === 'none';
     throw new Refusal(`Rule ${closest.name} does not allow ${what}.`, {
       suggestion: `It allows ${instead}.`,
       rule: closest.name,

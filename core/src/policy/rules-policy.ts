@@ -1,11 +1,11 @@
-import type { Identity } from '../authenticator.js';
-import { OwnerPolicy } from '../auth/owner-policy.js';
-import { SciStreamError } from '../errors.js';
-import type { Action, Granted, Policy } from '../policy.js';
-import type { StreamRecord } from '../stream-store.js';
+import type { Identity } from '../contracts/authenticator.js';
+import { SciStreamError } from '../contracts/errors.js';
+import { formatNetwork } from '../contracts/network.js';
+import type { Action, Granted, Policy } from '../contracts/policy.js';
+import type { StreamRecord } from '../contracts/stream.js';
 import { factsOf } from './demands.js';
 import { NameLookups } from './name-lookups.js';
-import { formatNetwork } from './network.js';
+import { OwnerPolicy } from './owner-policy.js';
 import { RuleSet, type Rule } from './rule-set.js';
 import { readRules } from './schema.js';
 import { TargetJudge } from './target-judge.js';
@@ -50,7 +50,7 @@ export class RulesPolicy implements Policy {
         throw error;
       });
       const [rule] = rules.allowing(identity, { ...action, stream: { ...action.stream, ...placed } });
-      const most = action.lifetimeMs === 0 ? rule?.config.limits.lifetime : undefined;
+      const most = action.stream.spec.lifetimeMs === 0 ? rule?.config.limits.lifetime : undefined;
       const sources = rule?.config.sources?.map(formatNetwork);
       return {
         ...named(rule),

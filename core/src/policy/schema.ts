@@ -1,10 +1,11 @@
 import { z } from 'zod';
 import * as field from '../config/fields.js';
-import { configError } from '../config/problems.js';
 import { readDocument } from '../config/load.js';
+import { configError } from '../config/problems.js';
 import type { Shape } from '../config/shape.js';
+import { parseNetwork } from '../contracts/network.js';
+import { ROLE_CODES, type Role } from '../contracts/stream.js';
 import { parseHostPattern } from './host-pattern.js';
-import { parseNetwork } from './network.js';
 
 /** What a rule can allow; `list` of an action counts as `view`, `probe` as `update`. */
 export const RULED_ACTIONS = ['request', 'hello', 'update', 'release', 'view'] as const;
@@ -12,6 +13,11 @@ export const RULED_ACTIONS = ['request', 'hello', 'update', 'release', 'view'] a
 const identity = z
   .string()
   .regex(/^(\*|[^*]+:[^*]+)$/, 'is not an identity: write issuer:subject, such as token:alice, or "*" for everybody');
+/** A role; PROD and CONS are what the protocol calls them. */
+const role = z
+  .enum(['inbound', 'outbound', ROLE_CODES.inbound, ROLE_CODES.outbound])
+  .transform((name): Role => (name === 'inbound' || name === ROLE_CODES.inbound ? 'inbound' : 'outbound'));
+
 const some = <T extends z.ZodType>(item: T) => z.array(item).min(1, 'needs an entry; leave the key out for no limit');
 
 const rule = z.strictObject({
@@ -32,7 +38,7 @@ const rule = z.strictObject({
       context.addIssue({ code: 'custom', message });
     }),
   actions: some(z.enum(RULED_ACTIONS)).optional(),
-  roles: some(z.enum(['PROD', 'CONS'])).optional(),
+  roles: some(role).optional(),
   proxies: some(field.name).optional(),
   runtimes: some(field.name).optional(),
   gateways: some(field.name).optional(),

@@ -1,8 +1,8 @@
 import { isIP } from 'node:net';
-import { formatAddress, type Address } from '../address.js';
-import type { Identity } from '../authenticator.js';
+import { formatAddress, type Address } from '../contracts/address.js';
+import type { Identity } from '../contracts/authenticator.js';
+import { parseIp, specialOf, type Ip } from '../contracts/network.js';
 import type { NameLookups, Targeting } from './name-lookups.js';
-import { parseIp, specialOf, type Ip } from './network.js';
 import type { Refusal } from './refusal.js';
 import { allowsAddress, allowsName, targetRefusal, type AskedIp, type Rule, type RuleSet } from './rule-set.js';
 

@@ -1,5 +1,6 @@
-import { SciStreamError } from '../errors.js';
-import type { StoreOptions, StreamRecord } from '../stream-store.js';
+import { SciStreamError } from '../contracts/errors.js';
+import type { StoreOptions } from '../contracts/stream-store.js';
+import type { StreamRecord } from '../contracts/stream.js';
 import { MemoryStreamStore, type NumberedEvent, type StoreChange } from './memory-stream-store.js';
 import { StateDatabase, type Write } from './state-database.js';
 import { EventRow, StreamRow, whole } from './stored.js';

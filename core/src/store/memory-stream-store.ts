@@ -1,6 +1,7 @@
-import { SciStreamError } from '../errors.js';
-import { isFinal, type StoreOptions, type StreamEvent, type StreamRecord, type StreamStore } from '../stream-store.js';
-import { KeyedLock } from '../wait.js';
+import { SciStreamError } from '../contracts/errors.js';
+import type { StoreOptions, StreamStore } from '../contracts/stream-store.js';
+import { isFinal, type StreamEvent, type StreamRecord } from '../contracts/stream.js';
+import { KeyedLock } from '../contracts/wait.js';
 
 /** Records of ended streams that are remembered for `status` and `ls`; the oldest go first. */
 const REMEMBERED = 1000;

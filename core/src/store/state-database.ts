@@ -1,13 +1,14 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
-import { messageOf, SciStreamError, systemCode } from '../errors.js';
+import { reasonOf, SciStreamError, systemCode } from '../contracts/errors.js';
+import { EARLIER_LAYOUT, MIGRATIONS } from './migrations.js';
 import { WriteQueue, type Write, type WriteOptions } from './write-queue.js';
 
 export type { Write, WriteOptions } from './write-queue.js';
 
 /** Layout of what is stored; raised when an older SciStream could not read it any more. */
-const SCHEMA = 1;
+const SCHEMA = 2;
 const SCHEMA_KEY = 'schema';
 /** Bytes. Records are small, and read once; LevelDB would fill 8 MiB with what was read and up to 8 MiB with what was written. */
 const SMALL = { cacheSize: 512 * 1024, writeBufferSize: 512 * 1024 };
@@ -34,6 +35,7 @@ export class StateDatabase {
       await level.open();
       const found = await level.get(SCHEMA_KEY);
       if (found === undefined) await level.put(SCHEMA_KEY, SCHEMA, { sync: true });
+      else if (found === EARLIER_LAYOUT) await migrate(level);
       else if (found !== SCHEMA) throw newer(directory, found);
     } catch (error) {
       await level.close();
@@ -106,13 +108,21 @@ export class StateDatabase {
   }
 }
 
+/** Rewrites the rows of an earlier layout, all of them or none. */
+async function migrate(level: ClassicLevel<string, unknown>): Promise<void> {
+  const changes = await Promise.all(
+    Object.entries(MIGRATIONS).map(async ([name, migrated]) => {
+      const sublevel = tableOf(level, name);
+      const rows = await sublevel.iterator().all();
+      return rows.map(([key, row]) => ({ type: 'put' as const, sublevel, key, value: migrated(row) }));
+    }),
+  );
+  await level.batch([...changes.flat(), { type: 'put', key: SCHEMA_KEY, value: SCHEMA }], { sync: true });
+}
+
 /** A part with keys of its own, values as JSON. */
 const tableOf = (level: ClassicLevel<string, unknown>, name: string) =>
   level.sublevel<string, unknown>(name, { valueEncoding: 'json' });
-
-/** What the library says lies one level deeper. */
-const reasonOf = (error: unknown): string =>
-  error instanceof Error && error.cause ? messageOf(error.cause) : messageOf(error);
 
 function openError(directory: string, error: unknown): SciStreamError {
   const cause = error instanceof Error ? error.cause : undefined;

@@ -1,32 +1,37 @@
 import { z } from 'zod';
-import { isHost } from '../address.js';
-import { quote, SciStreamError } from '../errors.js';
+import { isHost } from '../contracts/address.js';
+import { quote, SciStreamError } from '../contracts/errors.js';
 
 /** Of what is stored under a uid: also a file name that leaves no directory. */
 const uid = z.string().regex(/^[A-Za-z0-9-]{1,64}$/);
 const addresses = z.array(z.looseObject({ host: z.string().refine(isHost), port: z.int().min(0).max(65535) }));
-const what = {
-  uid,
-  role: z.enum(['PROD', 'CONS']),
+const spec = z.looseObject({
+  name: z.string(),
+  role: z.enum(['inbound', 'outbound']),
   transport: z.enum(['tcp', 'udp']),
+  connections: z.int().min(1),
+  bitsPerSecond: z.number().min(0),
+  lifetimeMs: z.number().min(0),
+  encryption: z.enum(['tls', 'none']),
+  gateway: z.string(),
   proxy: z.string(),
   runtime: z.string(),
-  bitsPerSecond: z.number().min(0),
-};
+  movable: z.boolean().optional(),
+});
 const time = z.string().refine((text) => Number.isFinite(Date.parse(text)));
 
 /** A row of the table of streams. What an older or newer version added beside this is left alone. */
 export const StreamRow = z.looseObject({
   order: z.number(),
   record: z.looseObject({
-    ...what,
+    uid,
     version: z.int().min(1),
-    name: z.string(),
+    spec,
     state: z.string(),
     owner: z.string(),
     gateway: z.string(),
-    encryption: z.enum(['tls', 'none']),
-    movable: z.boolean().optional(),
+    proxy: z.string(),
+    runtime: z.string(),
     leaving: z.looseObject({ gateway: z.string(), until: time }).optional(),
     listeners: addresses,
     announced: addresses,
@@ -41,8 +46,7 @@ export const EventRow = z.looseObject({ number: z.int().min(1), at: z.string(), 
 
 /** A row of what a gateway has promised. */
 export const GatewayRow = z.looseObject({
-  request: z.looseObject({ ...what, count: z.int().min(1) }),
-  encrypted: z.boolean(),
+  spec,
   proxy: z.string(),
   runtime: z.string(),
   listeners: addresses,

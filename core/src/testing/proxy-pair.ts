@@ -1,35 +1,37 @@
-import { formatAddress, type Address } from '../address.js';
-import type { S2DSException } from '../errors.js';
-import type { S2DS, S2DSCapabilities, S2DSStatus, StreamRequest } from '../s2ds.js';
+import { formatAddress, type Address } from '../contracts/address.js';
+import type { S2DSException } from '../contracts/errors.js';
+import type { S2DS, S2DSCapabilities, S2DSRequest } from '../contracts/s2ds.js';
+import type { S2DSStatus } from '../contracts/stream.js';
 import type { TestCredentials } from './credentials.js';
 
 /** The two streams of a pair. */
 export interface Pair {
-  /** CONS: plain listeners, encrypted towards the targets. */
-  readonly near: StreamRequest;
-  /** PROD: encrypted listeners, plain towards the targets. */
-  readonly far: StreamRequest;
+  /** Outbound: plain listeners, encrypted connections to the targets. */
+  readonly near: S2DSRequest;
+  /** Inbound: encrypted listeners, plain connections to the targets. */
+  readonly far: S2DSRequest;
   readonly credentials: TestCredentials;
-  /** Targets of `near`: the listeners of `far`, or what a test has put in front of them. */
+  /** Targets of `near`: the listeners of `far`, or a stand-in that a test inserted. */
   readonly through: readonly Address[];
 }
 
 /**
- * Two streams that are encrypted between each other, seen as one that is not: clients → CONS stream → PROD stream →
- * targets. So every case of the contract runs over an encrypted leg. It is the near stream that a test kills and asks.
+ * Two streams with an encrypted leg that behave like one plain stream: clients → outbound stream → inbound stream →
+ * targets. Every case of the contract thus runs over an encrypted leg. Kills and status queries apply to the near
+ * stream.
  */
 export class PairedS2DS implements S2DS {
   readonly supports: S2DSCapabilities;
 
   /**
-   * @param pairs By uid; shared with the object that adopts what this one has started.
-   * @param make Reserves the ports of the far stream and makes credentials.
+   * @param pairs Pairs by uid; shared with the object that adopts them.
+   * @param make Reserves the ports of the far stream and creates credentials.
    */
   constructor(
     readonly near: S2DS,
     readonly far: S2DS,
     private readonly pairs: Map<string, Pair>,
-    private readonly make: (request: StreamRequest) => Promise<Pair>,
+    private readonly make: (request: S2DSRequest) => Promise<Pair>,
   ) {
     this.supports = {
       ...near.supports,
@@ -38,7 +40,7 @@ export class PairedS2DS implements S2DS {
     };
   }
 
-  async start(request: StreamRequest, signal?: AbortSignal): Promise<void> {
+  async start(request: S2DSRequest, signal?: AbortSignal): Promise<void> {
     const known = this.pairs.get(request.uid);
     const pair = known ?? (await this.make(request));
     await this.far.start(pair.far, signal);
@@ -54,7 +56,7 @@ export class PairedS2DS implements S2DS {
   async updateTargets(uid: string, targets: readonly Address[], signal?: AbortSignal): Promise<void> {
     const pair = this.pairs.get(uid);
     if (!pair) return await this.near.updateTargets(uid, targets, signal);
-    // A loop back to the stream, which must be refused, stays one.
+    // A target that loops back to the stream must still loop back.
     const own = pair.near.listeners.map(({ address }) => formatAddress(address));
     const loop = (target: Address): Address =>
       pair.far.listeners[own.indexOf(formatAddress(target))]?.address ?? target;
@@ -62,7 +64,7 @@ export class PairedS2DS implements S2DS {
     await this.near.updateTargets(uid, pair.through, signal);
   }
 
-  async adopt(request: StreamRequest, targets: readonly Address[]): Promise<boolean> {
+  async adopt(request: S2DSRequest, targets: readonly Address[]): Promise<boolean> {
     const pair = this.pairs.get(request.uid) ?? (await this.make(request));
     this.pairs.set(request.uid, pair);
     const near = { ...pair.near, listeners: request.listeners };

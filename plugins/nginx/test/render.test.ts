@@ -1,9 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { createRenderer, S2DSException, type StreamView } from '@scistream/core';
-import { pluginContract } from '@scistream/core/testing';
-import plugin, { NginxOptions, renderConfig } from '@scistream/plugin-nginx';
+import { createRenderer, S2DSException, type ProxyView } from '@scistream/core';
+import { pluginContract, testView } from '@scistream/core/testing';
+import plugin, { NginxOptions } from '@scistream/plugin-nginx';
+import { renderConfig } from '@scistream/plugin-nginx/internal';
 import { templateDirectory } from '@scistream/templates';
 
 const packageFile = (name: string): Promise<string> =>
@@ -14,17 +15,7 @@ const options = NginxOptions.parse({ workers: 2, module: '/usr/lib/nginx/modules
 const PROCESS = { inheritSockets: true, dial: true, images: false, hostNetwork: true };
 const IMAGES = { inheritSockets: false, dial: false, images: true, hostNetwork: false };
 
-const view: StreamView = {
-  uid: '6f1c2a3e-0b57-4c7e-9d6b-2f1f0e7a9b10',
-  role: 'PROD',
-  transport: 'tcp',
-  listeners: [
-    { address: { host: '192.0.2.10', port: 5100 }, fd: 3 },
-    { address: { host: '192.0.2.10', port: 5101 }, fd: 4 },
-  ],
-  targets: [],
-  bitsPerSecond: undefined,
-};
+const view = testView();
 const targets = [
   { host: '2001:db8:1::5', port: 7000 },
   { host: '198.51.100.7', port: 7001 },
@@ -33,13 +24,13 @@ const tls = { certificate: 'CERTIFICATE', key: 'KEY', ca: 'CA', peer: 'peer.exam
 
 const s = suite('render');
 
-const golden = (name: string, stream: StreamView, runtime = PROCESS, chosen = options): void =>
+const golden = (name: string, stream: ProxyView, runtime = PROCESS, chosen = options): void =>
   s(name, async () => {
     assert.fixture(renderConfig(renderer, stream, chosen, runtime), await packageFile(`test/golden/${name}.conf`));
   });
 
 golden('no-targets', view);
-golden('targets-image', { ...view, role: 'CONS', targets }, IMAGES, NginxOptions.parse({ workers: 2 }));
+golden('targets-image', { ...view, role: 'outbound', targets }, IMAGES, NginxOptions.parse({ workers: 2 }));
 golden('udp', {
   ...view,
   transport: 'udp',
@@ -47,9 +38,9 @@ golden('udp', {
   targets: targets.slice(0, 1),
 });
 golden('tls-server', { ...view, targets, tls });
-golden('tls-client', { ...view, role: 'CONS', targets, tls });
+golden('tls-client', { ...view, role: 'outbound', targets, tls });
 
-s('the name of a peer cannot bring directives along', () => {
+s('the name of a peer cannot inject directives', () => {
   const render = (peer: string): string => renderConfig(renderer, { ...view, tls: { ...tls, peer } }, options, PROCESS);
   for (const peer of ['a;load_module /x.so', 'a b', '', '$pid']) {
     assert.throws(
@@ -66,7 +57,7 @@ pluginContract({
   packageJson: import.meta.resolve('@scistream/plugin-nginx/package.json'),
 });
 
-s('an option that does not exist or that could bring directives along is refused', () => {
+s('invalid options and options that could inject directives are rejected', () => {
   const wrong = [
     { workers: 0 },
     { worker_processes: 2 },

@@ -20,7 +20,7 @@ import {
   testCredentials,
   type Flow,
 } from '@scistream/core/testing';
-import { childrenOf, onlyInstance, startWith, withNginx } from './support.js';
+import { childrenOf, onlyInstance, withNginx } from './support.js';
 
 const MIB = 1024 * 1024;
 
@@ -30,21 +30,24 @@ const s = suite('tls');
 
 const test = (name: string, run: (env: ProxyEnvironment) => Promise<void>): void => s(name, () => withNginx({}, run));
 
-/** Starts one side; returns where it listens. */
-async function side(env: ProxyEnvironment, role: 'PROD' | 'CONS', target: Address, tls = ours[role]): Promise<Address> {
-  const request = await startWith(env, { role, tls });
-  await env.s2ds.updateTargets(request.uid, [target]);
-  return listener(request);
+/** Starts one side and returns its address. */
+async function side(
+  env: ProxyEnvironment,
+  role: 'inbound' | 'outbound',
+  target: Address,
+  tls = ours[role],
+): Promise<Address> {
+  return (await env.startTo(target, { role, tls })).address;
 }
 
-/** Both sides of a stream to a target; returns where consumers connect. */
+/** Starts both sides of a stream to a target and returns the address for consumers. */
 const pair = async (env: ProxyEnvironment, target: Address): Promise<Address> =>
-  side(env, 'CONS', await side(env, 'PROD', target));
+  side(env, 'outbound', await side(env, 'inbound', target));
 
-/** Speaks TLS and says hello; resolves with what came back before the connection ended. */
+/** Connects with TLS and sends hello; resolves with the bytes received until the connection ended. */
 function speak({ host, port }: Address, options: ConnectionOptions): Promise<string> {
   return new Promise((resolve) => {
-    const socket = connect({ host, port, servername: ours.CONS.peer, ca: ours.CONS.ca, ...options });
+    const socket = connect({ host, port, servername: ours.outbound.peer, ca: ours.outbound.ca, ...options });
     socket.on('secureConnect', () => socket.write('hello'));
     socket.on('data', (data) => {
       resolve(String(data));
@@ -57,7 +60,7 @@ function speak({ host, port }: Address, options: ConnectionOptions): Promise<str
 
 const identity = ({ certificate, key }: StreamTls): ConnectionOptions => ({ cert: certificate, key });
 
-test('carries what two sides say to each other, unchanged', async (env) => {
+test('carries data both ways unchanged', async (env) => {
   const far: Promise<[Flow, Flow]>[] = [];
   const target = await env.server((socket) =>
     far.push(Promise.all([sendRandom(socket, 16 * MIB), receiveAll(socket)])),
@@ -86,21 +89,31 @@ test('passes the end of one direction on and keeps the other open', async (env) 
   assert.equal(await Promise.all(heard), [sent]);
 });
 
-test('speaks TLS 1.3 only, with the cipher that is preferred, and to whom the authority knows', async (env) => {
+test('accepts only TLS 1.3 with the preferred cipher and certificates of the authority', async (env) => {
   let reached = 0;
   const target = await env.server((socket) => void ((reached += 1), echo(socket)));
-  const address = await side(env, 'PROD', target);
-  const strangers: ConnectionOptions[] = [{}, identity(others.CONS), { ...identity(ours.CONS), maxVersion: 'TLSv1.2' }];
+  const address = await side(env, 'inbound', target);
+  const strangers: ConnectionOptions[] = [
+    {},
+    identity(others.outbound),
+    { ...identity(ours.outbound), maxVersion: 'TLSv1.2' },
+  ];
   for (const stranger of strangers) assert.is(await speak(address, stranger), 'refused');
   const plain = await env.dial(address);
   plain.write('hello, in the clear\n');
   assert.is(await read(plain, 1).catch(() => 'refused'), 'refused');
   assert.is(reached, 0);
 
-  assert.is(await speak(address, identity(ours.CONS)), 'hello');
+  assert.is(await speak(address, identity(ours.outbound)), 'hello');
   assert.is(reached, 1);
   const { host, port } = address;
-  const socket = connect({ host, port, servername: ours.CONS.peer, ca: ours.CONS.ca, ...identity(ours.CONS) });
+  const socket = connect({
+    host,
+    port,
+    servername: ours.outbound.peer,
+    ca: ours.outbound.ca,
+    ...identity(ours.outbound),
+  });
   try {
     await once(socket, 'secureConnect');
     assert.is(socket.getProtocol(), 'TLSv1.3');
@@ -110,42 +123,45 @@ test('speaks TLS 1.3 only, with the cipher that is preferred, and to whom the au
   }
 });
 
-test('connects to nobody but the other side of its stream', async (env) => {
+test('connects only to the other side of its stream', async (env) => {
   const accepted: TLSSocket[] = [];
-  const impostor = createServer({ cert: ours.PROD.certificate, key: ours.PROD.key, ca: ours.PROD.ca }, (socket) => {
-    accepted.push(socket.on('error', () => socket.destroy()));
-    socket.pipe(socket);
-  });
+  const impostor = createServer(
+    { cert: ours.inbound.certificate, key: ours.inbound.key, ca: ours.inbound.ca },
+    (socket) => {
+      accepted.push(socket.on('error', () => socket.destroy()));
+      socket.pipe(socket);
+    },
+  );
   impostor.listen(0, '127.0.0.1');
   await once(impostor, 'listening');
   const bound = impostor.address();
   const target = { host: '127.0.0.1', port: typeof bound === 'object' && bound ? bound.port : 0 };
   const reply = async (tls: StreamTls): Promise<string> => {
-    const socket = await env.dial(await side(env, 'CONS', target, tls));
+    const socket = await env.dial(await side(env, 'outbound', target, tls));
     socket.write('hello');
     return await read(socket, 5).catch(() => 'refused');
   };
   try {
-    assert.is(await reply(ours.CONS), 'hello');
-    assert.is(await reply({ ...ours.CONS, peer: 'another.test' }), 'refused');
-    assert.is(await reply({ ...ours.CONS, ca: others.CONS.ca }), 'refused');
-    assert.is(await reply({ ...ours.CONS, peer: ours.CONS.peer.slice(1) }), 'refused');
+    assert.is(await reply(ours.outbound), 'hello');
+    assert.is(await reply({ ...ours.outbound, peer: 'another.test' }), 'refused');
+    assert.is(await reply({ ...ours.outbound, ca: others.outbound.ca }), 'refused');
+    assert.is(await reply({ ...ours.outbound, peer: ours.outbound.peer.slice(1) }), 'refused');
   } finally {
     for (const socket of accepted) socket.destroy();
     impostor.close();
   }
 });
 
-test('an update changes the target and keeps connections, and credentials are for the proxy alone', async (env) => {
+test('an update changes the target and keeps connections, and credentials are private', async (env) => {
   const [a, b] = [await env.server(named('a')), await env.server(named('b'))];
-  const request = await startWith(env, { role: 'PROD', tls: ours.PROD });
+  const request = await env.start({ tls: ours.inbound });
   const { path, pid } = await onlyInstance(env);
   for (const name of ['certificate.pem', 'key.pem', 'ca.pem']) {
     assert.is((await stat(join(path, name))).mode & 0o777, 0o600);
   }
   assert.not.match(await readFile(`/proc/${pid}/cmdline`, 'utf8'), 'PRIVATE');
   await env.s2ds.updateTargets(request.uid, [a]);
-  const address = await side(env, 'CONS', listener(request));
+  const address = await side(env, 'outbound', listener(request));
   const old = await env.dial(address);
   assert.is(await read(old, 1), 'a');
   await env.s2ds.updateTargets(request.uid, [b]);

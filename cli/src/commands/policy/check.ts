@@ -1,5 +1,6 @@
 import { Flags } from '@oclif/core';
-import { formatAddress, type Action, type Granted, type Identity, type Policy } from '@scistream/core';
+import { formatAddress, type Identity } from '@scistream/core';
+import type { Action, Granted, Policy } from '@scistream/core/server';
 import { BaseCommand } from '../../base-command.js';
 
 const ACTIONS = ['request', 'hello', 'update', 'release', 'view'] as const;
@@ -9,7 +10,7 @@ export default class PolicyCheck extends BaseCommand {
   static override description =
     'Nothing is asked of a running control server; names are resolved on this machine. A request with --target is the request and the update that would follow it. Ends with 0 when it is allowed, 6 when not.';
   static override examples = [
-    '<%= config.bin %> <%= command.id %> --config s2cs.conf --as token:alice --role PROD --target detector.example:5001',
+    '<%= config.bin %> <%= command.id %> --config s2cs.conf --as token:alice --role inbound --target detector.example:5001',
     '<%= config.bin %> <%= command.id %> --config s2cs.conf --as token:alice --encryption none --json',
   ];
   static override flags = {
@@ -18,8 +19,8 @@ export default class PolicyCheck extends BaseCommand {
     admin: Flags.boolean({ summary: 'the caller is an admin' }),
     action: Flags.option({ options: ACTIONS, default: 'request' as const, summary: 'what is asked for' })(),
     role: Flags.option({
-      options: ['PROD', 'CONS'] as const,
-      default: 'PROD' as const,
+      options: ['inbound', 'outbound', 'PROD', 'CONS'] as const,
+      default: 'inbound' as const,
       summary: 'side of the stream',
     })(),
     gateway: Flags.string({ summary: 'gateway; default: the first of the configuration' }),

@@ -36,7 +36,7 @@ export default class OutboundRequest extends LegacyCommand {
 
   async run(): Promise<object> {
     const { args, flags } = await this.parse(OutboundRequest);
-    const { s2cs, rate, 'num-conn': connections, 'remote-ip': ip, 'receiver-ports': ports } = flags;
+    const { s2cs, 'num-conn': connections, 'remote-ip': ip, 'receiver-ports': ports } = flags;
     const { uid, positional } = positionals(args.uid, args.listeners);
     const listeners =
       positional?.split(',').map((text) => parseAddress(text.trim(), 'Listener')) ??
@@ -47,7 +47,7 @@ export default class OutboundRequest extends LegacyCommand {
       });
     }
     return await this.withClient(this.trusting(flags), async (client, _config, signal) => {
-      const options = { to: s2cs, connections, legacyRate: rate, encryption: 'none', verify: false } as const;
+      const options = { to: s2cs, connections, encryption: 'none', verify: false } as const;
       return this.report(await client.outbound({ uid, listeners }, options, signal));
     });
   }

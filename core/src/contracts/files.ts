@@ -1,0 +1,53 @@
+import { mkdir, open, rename, stat, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { systemCode } from './errors.js';
+
+/**
+ * Creates a directory and its missing parents, mode 0700. Replaces `mkdir` with `recursive`, which never returns where
+ * mkdir(2) fails with ENOENT in a directory that exists, as below /proc.
+ * @throws the system error
+ */
+export async function makeDirectory(path: string): Promise<void> {
+  const make = (): Promise<void> => mkdir(path, { mode: 0o700 });
+  try {
+    await make();
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === 'EEXIST' && (await isDirectory(path))) return;
+    const parent = dirname(path);
+    if (code !== 'ENOENT' || parent === path || (await isDirectory(parent))) throw error;
+    await makeDirectory(parent);
+    // Another process may have created it since.
+    await make().catch(async (late: unknown) => {
+      if (systemCode(late) !== 'EEXIST' || !(await isDirectory(path))) throw late;
+    });
+  }
+}
+
+/** Also false if nothing exists at the path, or stat(2) fails. */
+const isDirectory = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+
+/** Replaces a file atomically, mode 0600: readers see the old or the new content. One writer per path at a time. */
+export async function writeAtomically(path: string, content: string): Promise<void> {
+  const temporary = `${path}.tmp`;
+  // Without the flush, a power loss after the rename may leave an empty file.
+  await writeFile(temporary, content, { mode: 0o600, flush: true });
+  await rename(temporary, path);
+}
+
+/** Reads the last `bytes` bytes of a file as UTF-8. */
+export async function readTail(path: string, bytes: number): Promise<string> {
+  const file = await open(path, 'r');
+  try {
+    const { size } = await file.stat();
+    const tail = Buffer.alloc(Math.min(size, bytes));
+    const { bytesRead } = await file.read(tail, 0, tail.length, size - tail.length);
+    return tail.toString('utf8', 0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,145 @@
+import type { Address } from './address.js';
+import type { S2DSException, SciStreamError } from './errors.js';
+import type { PortRange } from './port-allocator.js';
+import type { ListenerStatistics, Restarts, S2DSStatus, StreamSpec, StreamTls } from './stream.js';
+
+/** Settings of a gateway, with the names of the keys in its configuration. */
+export interface GatewaySettings {
+  readonly name: string;
+  /** Address for the listeners of the inbound side. */
+  readonly wan: string;
+  /** Address for the listeners of the outbound side. */
+  readonly lan: string;
+  readonly ports: PortRange;
+  /** Default proxy. */
+  readonly proxy: string;
+  /** Default runtime. */
+  readonly runtime: string;
+}
+
+/** The result of a reservation. */
+export interface Reservation {
+  readonly gateway: string;
+  readonly proxy: string;
+  readonly runtime: string;
+  readonly listeners: readonly Address[];
+  /** True if the proxy enforces the reserved rate. */
+  readonly rateEnforced: boolean;
+}
+
+/** A port that answers one probe of the other gateway before it expires. */
+export interface ProbeOffer {
+  readonly address: Address;
+  /** Text that the probe has to send. */
+  readonly challenge: string;
+  readonly expiresMs: number;
+}
+
+/** The result of one attempt to connect. */
+export interface ConnectResult {
+  readonly address: Address;
+  /** Time to connect, ms. */
+  readonly roundTripMs: number;
+  /** Absent if the connection succeeded. */
+  readonly error?: string;
+}
+
+/** The description that a gateway gives of itself. */
+export interface GatewayDescription {
+  readonly name: string;
+  readonly wan: string;
+  readonly lan: string;
+  /** Range as `first-last`. */
+  readonly ports: string;
+  readonly proxy: string;
+  readonly runtime: string;
+  readonly portsInUse: number;
+}
+
+/**
+ * One gateway, in this process or remote. Only its control server calls it. Calls for one uid take effect one after
+ * another, including a call that is repeated after a lost connection while the first still runs. `release` does not
+ * wait for other calls of the uid: it cancels them. All methods throw SCI_S2DS_UNREACHABLE if a remote gateway does not
+ * answer.
+ */
+export interface Gateway {
+  /** Name of the gateway. */
+  readonly name: string;
+  /**
+   * Registers a function that is called after each loss of the connection. Only for remote gateways. Called at most
+   * once.
+   */
+  onLost?(listener: () => void): void;
+  /**
+   * Recovers the streams of the previous process: adopts those that run, restarts their proxies that died, and removes
+   * instances without a record. Called once, first. Succeeds if a runtime is unreachable, and retries its part later.
+   */
+  open(): Promise<void>;
+  /** Releases all streams except these. A control server calls it when it starts, because its records may be older. */
+  keep(uids: readonly string[]): Promise<void>;
+  /** Returns the current description. */
+  describe(): Promise<GatewayDescription>;
+  /**
+   * Selects the proxy and leases bound ports, without a start: a stream that waits for HELLO costs only memory and
+   * sockets. A repeated call with the same request returns the same reservation.
+   * @param tls Credentials if `spec.encryption` is `tls`.
+   * @throws SCI_STREAM_EXISTS for another request with this uid, SCI_PROXY_UNKNOWN, SCI_RUNTIME_UNKNOWN,
+   * SCI_PROXY_UNSUPPORTED, SCI_PORTS_EXHAUSTED, SCI_LISTENER_ADDRESS, SCI_STATE_WRITE
+   */
+  reserve(uid: string, spec: StreamSpec, tls?: StreamTls): Promise<Reservation>;
+  /**
+   * Starts the proxy of a reserved stream. Returns when its listeners accept connections. Idempotent.
+   * @throws as `S2DS.start`
+   */
+  start(uid: string, signal: AbortSignal): Promise<void>;
+  /** Sets the targets of a started stream. @throws as `S2DS.updateTargets` */
+  updateTargets(uid: string, targets: readonly Address[], signal: AbortSignal): Promise<void>;
+  /** Stops the stream, frees its ports and returns its last counters. Idempotent. */
+  release(uid: string): Promise<readonly ListenerStatistics[]>;
+  /**
+   * Returns the credentials of a stream for a move to another gateway, because the control server does not store them.
+   * Undefined if the stream is not encrypted.
+   * @throws SCI_STREAM_NOT_FOUND; SCI_STATE_DAMAGED if the credentials are lost
+   */
+  handover(uid: string): Promise<StreamTls | undefined>;
+  /** Returns the state and the counters of a stream. @throws SCI_STREAM_NOT_FOUND */
+  status(uid: string): Promise<S2DSStatus>;
+  /** Resolves when a started stream has ended: with the error if it failed, with undefined if it was released. */
+  ended(uid: string): Promise<S2DSException | undefined>;
+  /**
+   * Resolves when the proxies of a stream have had more than `seen` restarts, or with undefined when the stream has
+   * ended. The count survives a restart of the gateway.
+   */
+  restarted(uid: string, seen: number): Promise<Restarts | undefined>;
+  /** Opens a probe port beside the listeners of the stream. */
+  openProbe(uid: string): Promise<ProbeOffer>;
+  /**
+   * Connects to the probe port of another gateway. Rejects a host that is not a target of the stream.
+   * @returns the round trip, ms
+   */
+  runProbe(uid: string, address: Address, challenge: string): Promise<number>;
+  /** Connects to each target once. */
+  connectTargets(uid: string): Promise<readonly ConnectResult[]>;
+  /** Connects to the first listener and holds the connection for `holdMs`, or until `signal` aborts. */
+  connectListener(uid: string, holdMs: number, signal: AbortSignal): Promise<readonly ConnectResult[]>;
+  /** Closes the gateway. Its proxies keep running. Called once, last. */
+  close(): Promise<void>;
+}
+
+/** The state of a gateway in its control server. */
+export interface GatewayStatus {
+  /** Last known description. Only the name if the gateway has never been reachable. */
+  readonly description: Partial<GatewayDescription> & Pick<GatewayDescription, 'name'>;
+  readonly drained: boolean;
+  readonly labels: readonly string[];
+  /** Number of streams. */
+  readonly streams: number;
+  /** Number of ports in the range. */
+  readonly portsTotal: number;
+  /** Configured capacity, bit/s. 0: none. */
+  readonly capacity: number;
+  /** Sum of the reserved rates, bit/s. */
+  readonly capacityInUse: number;
+  /** Why the gateway is down. Absent while it is up. */
+  readonly error?: SciStreamError;
+}

@@ -1,0 +1,91 @@
+import type { Address, Transport } from './address.js';
+import type { S2DSException } from './errors.js';
+import type { ReservedListener } from './port-allocator.js';
+import type { Role, S2DSStatus, StreamTls } from './stream.js';
+
+/** A stream that a data server starts or adopts. */
+export interface S2DSRequest {
+  readonly uid: string;
+  readonly role: Role;
+  readonly transport: Transport;
+  /** Reserved listeners. The data server passes their sockets to the proxy, or closes them. */
+  readonly listeners: readonly ReservedListener[];
+  /** Reserved rate of the stream, bit/s. Enforced only where `supports.rateLimit`. */
+  readonly bitsPerSecond?: number;
+  /** Credentials of this side. Absent: not encrypted. Only where `supports.tls`. */
+  readonly tls?: StreamTls;
+  /**
+   * Networks in CIDR notation from which the listeners accept connections. Others are closed before any data is read.
+   * Absent: all. Constant for the life of a stream. Only where `supports.sources`.
+   */
+  readonly sources?: readonly string[];
+  /** Node that `place` of the runtime chose. */
+  readonly node?: string;
+}
+
+/** Features of a kind of data server. The gateway checks them at admission; the contract kit tests them. */
+export interface S2DSCapabilities {
+  /** Carries TCP streams. */
+  readonly tcp: boolean;
+  /** Carries UDP streams. */
+  readonly udp: boolean;
+  /** Encrypts the leg to the other gateway; see {@link StreamTls}. */
+  readonly tls: boolean;
+  /** Carries streams without encryption. Absent: true. */
+  readonly plain?: boolean;
+  /** Enforces `S2DSRequest.sources`. Absent: false. */
+  readonly sources?: boolean;
+  /** Enforces `bitsPerSecond`. */
+  readonly rateLimit: boolean;
+  /** A change of targets closes neither a listener nor an open connection. */
+  readonly liveRetarget: boolean;
+  /** Counts bytes per listener. */
+  readonly statistics: boolean;
+}
+
+/**
+ * A data server of one kind: carries streams with one proxy in one runtime. Only the gateway calls it. The
+ * implementation serializes calls for one uid. Calls for different uids run concurrently and are independent.
+ */
+export interface S2DS {
+  readonly supports: S2DSCapabilities;
+
+  /**
+   * Starts the proxy of a stream, without targets. Returns when the listeners accept connections. A proxy that supports
+   * it holds early connections until a target is set. On failure, no instance, file or socket remains.
+   * @throws S2DSException with SCI_STREAM_EXISTS, SCI_PROXY_UNSUPPORTED, SCI_EXECUTABLE_NOT_FOUND, SCI_IMAGE_NOT_FOUND,
+   * SCI_PROXY_CONFIG_INVALID, SCI_PROXY_NOT_READY, SCI_PORT_TAKEN or a code of the runtime; the reason of `signal`
+   */
+  start(request: S2DSRequest, signal?: AbortSignal): Promise<void>;
+
+  /**
+   * Sets the targets: listener i forwards to `targets[i mod targets.length]`. May be called repeatedly. If it throws,
+   * the previous targets remain in effect. Each call resolves host names once. An instance that is restarting gets the
+   * new targets when it starts.
+   * @throws S2DSException with SCI_STREAM_NOT_FOUND, SCI_TARGETS_INVALID, SCI_TARGET_UNRESOLVED, SCI_ADDRESS_INVALID,
+   * SCI_PROXY_CONFIG_INVALID, SCI_PROXY_COMMAND_FAILED, SCI_PROXY_DIED or a code of the runtime; the reason of `signal`
+   */
+  updateTargets(uid: string, targets: readonly Address[], signal?: AbortSignal): Promise<void>;
+
+  /**
+   * Adopts a running stream that a previous process of this data server started. Its listeners, targets and connections
+   * stay unchanged. If only some of its instances run, the others are restarted in the background.
+   * @param request The request that started the stream. This process does not hold its sockets.
+   * @param targets The current targets.
+   * @returns false if no instance matches the request; every trace of the stream is then removed, and `start` recreates
+   * it
+   */
+  adopt(request: S2DSRequest, targets: readonly Address[]): Promise<boolean>;
+
+  /** Stops a stream and removes all its instances and files. Idempotent; an unknown uid is not an error. */
+  release(uid: string): Promise<void>;
+
+  /** Returns the state and the counters of a stream. @throws S2DSException with SCI_STREAM_NOT_FOUND */
+  status(uid: string): Promise<S2DSStatus>;
+
+  /**
+   * Resolves when the stream has ended: with the error if it failed, with undefined if it was released.
+   * @throws S2DSException with SCI_STREAM_NOT_FOUND
+   */
+  ended(uid: string): Promise<S2DSException | undefined>;
+}

@@ -1,0 +1,200 @@
+import type { Address, Transport } from './address.js';
+import { quote, SciStreamError, type ErrorCode, type S2DSException } from './errors.js';
+
+/**
+ * The side of a stream that a gateway carries. `inbound`: the gateway of the producer, which accepts connections from
+ * the other facility. `outbound`: the gateway of the consumers, which connects to the other facility.
+ */
+export type Role = 'inbound' | 'outbound';
+
+/** Names of the roles in the protocol (protocol.md §1) and in the labels of instances. */
+export const ROLE_CODES = { inbound: 'PROD', outbound: 'CONS' } as const satisfies Readonly<Record<Role, string>>;
+
+/**
+ * Parses a uid: 8 to 64 characters of A-Z, a-z, 0-9 and `-` (protocol.md §2).
+ * @throws SCI_UID_INVALID for any other text
+ */
+export function parseUid(text: string): string {
+  if (/^[A-Za-z0-9-]{8,64}$/.test(text)) return text;
+  throw new SciStreamError('SCI_UID_INVALID', `${quote(text)} is not a uid.`, {
+    suggestions: ['Use 8 to 64 characters of A-Z, a-z, 0-9 and "-", for example a UUID.'],
+  });
+}
+
+/**
+ * Credentials of one side of one stream, for mutual TLS 1.3 between the two gateways. The inbound side is the TLS
+ * server, on its listeners. The outbound side is the TLS client, on its connections to the targets. Both require and
+ * verify a certificate that `ca` has signed. Each stream has its own CA.
+ */
+export interface StreamTls {
+  /** Certificate of this side, PEM. */
+  readonly certificate: string;
+  /** Private key, PEM, PKCS #8. Secret: never part of arguments, labels, logs, errors or responses. */
+  readonly key: string;
+  /** Certificate of the only trusted CA, PEM. */
+  readonly ca: string;
+  /** DNS name in the certificate of the other side. */
+  readonly peer: string;
+}
+
+/** Counters of one listener since the proxy started. Bytes are payload, without protocol overhead. */
+export interface ListenerStatistics {
+  /** Accepted connections (UDP: sessions). */
+  readonly connections: number;
+  /** Open connections (UDP: sessions). */
+  readonly open: number;
+  /** Bytes from the clients of the listener to the target. */
+  readonly bytesIn: number;
+  /** Bytes from the target to the clients. */
+  readonly bytesOut: number;
+  /** Connections that failed to reach the target, or broke. */
+  readonly errors: number;
+  /**
+   * Connections (UDP: datagrams) rejected because of `S2DSRequest.sources`; no other counter includes them. Absent:
+   * none.
+   */
+  readonly refused?: number;
+}
+
+/** State and counters of a stream on its data server. */
+export interface S2DSStatus {
+  /** `restarting`: the proxy ended unexpectedly and is not running yet. `failed`: it was restarted too often. */
+  readonly state: 'running' | 'restarting' | 'failed';
+  /** Number of restarts of the proxy after it ended unexpectedly. */
+  readonly restarts: number;
+  /** One entry per listener, in the order of the request. Empty unless `supports.statistics` and state `running`. */
+  readonly listeners: readonly ListenerStatistics[];
+  /** The reason of state `failed`. */
+  readonly error?: S2DSException;
+}
+
+/** One restart of a proxy that ended unexpectedly. */
+export interface Restart {
+  /** ISO 8601 UTC. */
+  readonly at: string;
+  /** How the proxy ended, and the last lines of its log. */
+  readonly reason: string;
+}
+
+/** The restarts of the proxies of one stream. */
+export interface Restarts {
+  /** Number of all restarts. */
+  readonly count: number;
+  /** The most recent restarts, oldest first. */
+  readonly last: readonly Restart[];
+}
+
+/**
+ * State of a stream on one control server (protocol.md §3). `waiting`: listeners are reserved, and HELLO has not
+ * arrived. `provisioned`: the proxy runs without targets. `active`: targets are set. `failed` and `released` are final.
+ */
+export type StreamState =
+  'reserving' | 'waiting' | 'provisioned' | 'updating' | 'active' | 'releasing' | 'failed' | 'released';
+
+/**
+ * The accepted request for one side of a stream. The control server parses it once, and the policy completes it. The
+ * records of the control server and of the gateway, and the messages between them, contain it unchanged. It is
+ * immutable.
+ */
+export interface StreamSpec {
+  /** Name that the user chose. May be empty. */
+  readonly name: string;
+  readonly role: Role;
+  readonly transport: Transport;
+  /** Number of listeners. */
+  readonly connections: number;
+  /** Reserved rate of the whole stream, bit/s. 0: none. */
+  readonly bitsPerSecond: number;
+  /** Lifetime, ms. 0 in a request: the maximum that the control server allows. */
+  readonly lifetimeMs: number;
+  /** Encryption between the gateways. Records do not contain the credentials. */
+  readonly encryption: 'tls' | 'none';
+  /** Requested gateway or label. Empty: any gateway. */
+  readonly gateway: string;
+  /** Requested proxy. Empty: the default of the gateway. */
+  readonly proxy: string;
+  /** Requested runtime. Empty: the default of the gateway. */
+  readonly runtime: string;
+  /** Networks from which the listeners accept connections, as the policy granted. Absent: all. */
+  readonly sources?: readonly string[];
+  /** True if the stream may move to another gateway, which changes its listeners. */
+  readonly movable?: boolean;
+}
+
+/** The record of one side of a stream in the store of a control server. Times are ISO 8601 UTC. */
+export interface StreamRecord {
+  readonly uid: string;
+  /** Incremented with every change. */
+  readonly version: number;
+  readonly spec: StreamSpec;
+  readonly state: StreamState;
+  /** The identity that requested the stream, as `ownerOf` writes it. */
+  readonly owner: string;
+  /** Gateway that carries the stream. */
+  readonly gateway: string;
+  /** Id of the proxy. In state `reserving`: the name in `spec`. */
+  readonly proxy: string;
+  /** Id of the runtime. In state `reserving`: the name in `spec`. */
+  readonly runtime: string;
+  /** Previous gateway of a moved stream, and the latest time at which its remaining connections end. */
+  readonly leaving?: { readonly gateway: string; readonly until: string } | undefined;
+  readonly listeners: readonly Address[];
+  /** Addresses of the producer, as HELLO announced them. */
+  readonly announced: readonly Address[];
+  /** Current targets, one per listener. */
+  readonly targets: readonly Address[];
+  /** Targets of the update in progress. Meaningful only in state `updating`. */
+  readonly asked?: readonly Address[];
+  /** Number of restarts of the proxies on this gateway that the events contain. */
+  readonly restarts?: number;
+  /** True if the proxy enforces `spec.bitsPerSecond`. */
+  readonly rateEnforced: boolean;
+  readonly createdAt: string;
+  readonly expiresAt: string;
+  /** The reason of state `failed`. */
+  readonly error?: { readonly code: ErrorCode; readonly message: string; readonly suggestions: readonly string[] };
+  /** Counters at the release. */
+  readonly final?: readonly ListenerStatistics[];
+}
+
+/** One entry in the history of a stream. */
+export interface StreamEvent {
+  /** ISO 8601 UTC. */
+  readonly at: string;
+  readonly what:
+    'requested' | 'reserved' | 'hello' | 'targets' | 'adopted' | 'restarted' | 'moved' | 'left' | 'failed' | 'released';
+  /** Identity of the caller, as in `StreamRecord.owner`. Absent if no call caused the event. */
+  readonly by?: string;
+  /** Additional text for the operator. */
+  readonly detail?: string;
+}
+
+/** Returns true for the states that a stream never leaves. */
+export const isFinal = (state: StreamState): boolean => state === 'failed' || state === 'released';
+
+/** A stream and its current status. */
+export interface StreamSnapshot {
+  readonly record: StreamRecord;
+  /** Absent if no proxy runs, or if `error` is present. */
+  readonly status?: S2DSStatus;
+  /** Why the status is unknown. The stream itself may work. */
+  readonly error?: SciStreamError;
+}
+
+/** The result of a move for one stream of a drained gateway. */
+export interface StreamMoved {
+  /** The record after the move. */
+  readonly record: StreamRecord;
+  /** Name of the drained gateway. */
+  readonly from: string;
+  /** True if another gateway carries the stream now. */
+  readonly moved: boolean;
+  /** Why the move failed. Absent for a stream that is not movable. */
+  readonly error?: SciStreamError;
+}
+
+/** The error for an unknown stream. Callers that may not see an existing stream get the same text. */
+export const unknownStream = (uid: string): SciStreamError =>
+  new SciStreamError('SCI_STREAM_NOT_FOUND', `You have no stream ${uid} here.`, {
+    suggestions: ['List the streams of all configured facilities: scistream stream ls'],
+  });

@@ -1,0 +1,68 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** Timing of {@link poll}. */
+export interface PollOptions {
+  /** Time until the start of the last attempt, ms. The first attempt is always made. */
+  readonly timeoutMs: number;
+  /** Pause between two attempts, ms; default 10. */
+  readonly intervalMs?: number;
+  /** Rejects with its reason before the next attempt. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Calls `attempt` until it returns a value other than undefined. An error counts as undefined. After the timeout it
+ * throws the result of `onTimeout`, which gets the error of the last attempt, if any. It does not interrupt an attempt.
+ */
+export async function poll<T>(
+  attempt: () => Promise<T | undefined> | T | undefined,
+  options: PollOptions,
+  onTimeout: (lastError: unknown) => Error,
+): Promise<T> {
+  const deadline = performance.now() + options.timeoutMs;
+  for (;;) {
+    options.signal?.throwIfAborted();
+    let lastError: unknown;
+    try {
+      const result = await attempt();
+      if (result !== undefined) return result;
+    } catch (error) {
+      lastError = error;
+    }
+    if (performance.now() >= deadline) throw onTimeout(lastError);
+    await sleep(options.intervalMs ?? 10);
+  }
+}
+
+/** Waits for a promise for at most `timeoutMs`, then throws the result of `onTimeout`. Does not cancel the promise. */
+export async function within<T>(promise: Promise<T>, timeoutMs: number, onTimeout: () => Error): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(onTimeout()), timeoutMs);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Runs functions with the same key one after another. Different keys are independent. Idle keys use no memory. */
+export class KeyedLock {
+  readonly #tails = new Map<string, Promise<unknown>>();
+
+  async run<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#tails.get(key) ?? Promise.resolve();
+    const result = before.then(work, work);
+    const tail = result.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#tails.set(key, tail);
+    try {
+      return await result;
+    } finally {
+      if (this.#tails.get(key) === tail) this.#tails.delete(key);
+    }
+  }
+}

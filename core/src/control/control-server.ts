@@ -1,0 +1,278 @@
+import { X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
+import {
+  createSecureServer,
+  createServer,
+  type Http2SecureServer,
+  type Http2Server,
+  type ServerHttp2Session,
+} from 'node:http2';
+import type { Socket } from 'node:net';
+import { join } from 'node:path';
+import type { TlsOptions, TLSSocket } from 'node:tls';
+import { createContextValues } from '@connectrpc/connect';
+import { connectNodeAdapter } from '@connectrpc/connect-node';
+import { inject, injectable } from 'tsyringe';
+import type { S2csConfig } from '../config/index.js';
+import { formatAddress, isLoopback, type Address } from '../contracts/address.js';
+import { messageOf, SciStreamError, systemCode } from '../contracts/errors.js';
+import type { Logger } from '../contracts/logger.js';
+import { within } from '../contracts/wait.js';
+import { fingerprintOf } from '../pki/inspect.js';
+import type { Providers } from '../plugins/index.js';
+import { answer, type Decide, type Request, type Response } from '../serving/answer.js';
+import { readKeyPair, selfSigned, type KeyPair } from '../serving/certificate.js';
+import { clientTrust, mustAskAlike } from '../serving/client-certificates.js';
+import { errorStatus, PEER } from '../serving/error-status.js';
+import { Health } from '../serving/health.js';
+import { lockState } from '../serving/state-lock.js';
+import { Streams } from '../wire/gen/scistream/v1/streams_pb.js';
+import { Control } from '../wire/gen/scistream_pb.js';
+import { Admission, endOf } from './door/admission.js';
+import { authentication, VERDICT } from './door/authentication.js';
+import { controlService, streamsService, type ServiceParts } from './door/services.js';
+import { GatewayPool } from './gateways/pool.js';
+import { AuthenticatorInForce } from './in-force.js';
+import type { ControlServerSettings, OpenAuthenticator, Prepare } from './parts/settings.js';
+import { TOKENS } from './parts/tokens.js';
+import { StreamController } from './streams/controller.js';
+
+const MAX_MESSAGE_BYTES = 1024 * 1024;
+/** Of one call: names and values, with 32 bytes for each as HTTP/2 counts. */
+const MAX_HEADER_BYTES = 32 * 1024;
+/** Calls of one connection at a time; many may wait for HELLO, or watch. */
+const MAX_CALLS = 2_000;
+/** What a peer may get wrong on a connection before it is cut; resets in rapid succession nghttp2 limits itself. */
+const MAX_FAULTS = 100;
+const HANDSHAKE_MS = 10_000;
+const CLOSE_GRACE_MS = 2_000;
+/** A peer that vanished without a word would otherwise hold a Watch, which may be silent for hours, for good. */
+const KEEPALIVE_MS = 30_000;
+
+const HTTP = {
+  maxHeaderSize: MAX_HEADER_BYTES,
+  handshakeTimeout: HANDSHAKE_MS,
+  maxSessionInvalidFrames: MAX_FAULTS,
+  maxSessionRejectedStreams: MAX_FAULTS,
+  settings: { maxConcurrentStreams: MAX_CALLS, maxHeaderListSize: MAX_HEADER_BYTES },
+} as const;
+
+/** Where a started server can be reached. */
+export interface Listening {
+  readonly address: string;
+  readonly scheme: 'https' | 'http';
+  /** `sha256:` and 64 hexadecimal digits; absent without TLS. */
+  readonly fingerprint?: string;
+}
+
+/**
+ * The network side of a control server: gRPC, gRPC-Web and Connect (JSON) for both services on one TLS port. Start it
+ * once and stop it once.
+ */
+@injectable()
+export class ControlServer {
+  readonly #sessions = new Set<ServerHttp2Session>();
+  readonly #sockets = new Set<Socket>();
+  readonly #health: Health;
+  #server: Http2SecureServer | Http2Server | undefined;
+  #authenticator: AuthenticatorInForce | undefined;
+  /** PEM of the CA that vouches for clients now. */
+  #clientCa: TlsOptions['ca'];
+  #unlock: () => Promise<void> = () => Promise.resolve();
+  /** Calls can be served; until then they are refused. */
+  #opened = false;
+
+  constructor(
+    @inject(TOKENS.Settings) private readonly settings: ControlServerSettings,
+    @inject(StreamController) private readonly controller: StreamController,
+    @inject(GatewayPool) private readonly gateways: GatewayPool,
+    @inject(TOKENS.Providers) private readonly providers: Providers,
+    @inject(TOKENS.Authenticator) private readonly authenticator: () => Promise<OpenAuthenticator>,
+    @inject(TOKENS.Prepare) private readonly prepare: Prepare,
+    @inject(TOKENS.Logger) private readonly log: Logger,
+  ) {
+    const names = [Control.typeName, Streams.typeName];
+    this.#health = new Health(names, () => gateways.degraded);
+  }
+
+  /**
+   * Takes the state directory, opens the gateway, and listens.
+   * @throws SCI_STATE_LOCKED, SCI_LISTEN_FAILED, SCI_CONFIG_INVALID, and what opening the gateway raises.
+   */
+  async start(): Promise<Listening> {
+    this.#unlock = await lockState(this.settings.state);
+    try {
+      return await this.#open();
+    } catch (error) {
+      await this.stop().catch((failure: unknown) => this.log.error({ error: messageOf(failure) }, 'cannot clean up'));
+      throw error;
+    }
+  }
+
+  /**
+   * Refuses new calls, ends waiting ones, finishes those in progress, and frees the state directory. Idempotent.
+   * @param options.release Whether to release every stream, too; otherwise they go on, and the next start finds them.
+   * @throws The first thing that went wrong, after everything else was ended.
+   */
+  async stop({ release = false } = {}): Promise<void> {
+    this.#health.stage = 'stopping';
+    const server = this.#server;
+    this.#server = undefined;
+    const closed = server && once(server, 'close');
+    server?.close();
+    const failures: unknown[] = [];
+    await this.controller.close(release).catch((error: unknown) => failures.push(error));
+    for (const session of this.#sessions) session.close();
+    if (closed) await within(closed, CLOSE_GRACE_MS, () => new Error('late')).catch(() => this.#cutSockets());
+    await this.#authenticator?.close().catch((error: unknown) => failures.push(error));
+    await this.#unlock();
+    if (failures.length > 0) throw failures[0];
+  }
+
+  /**
+   * Puts in force what of a configuration can change while calls are served: `auth`, `policy`, `audit`, `limits`, `tls`,
+   * `minTls`.
+   * The files that these keys name are read anew. All of it or nothing; calls and streams that exist do not notice. Not to
+   * be called while an earlier call goes on.
+   * @returns The fingerprint of the certificate that new connections see; undefined without TLS.
+   * @throws what is wrong with it
+   */
+  async reload(config: S2csConfig): Promise<string | undefined> {
+    mustAskAlike(this.settings.tls, config.tls);
+    const pair = await this.#secure(config);
+    const prepared = await this.prepare(config);
+    const server = this.#server;
+    if (!server || !this.#authenticator) {
+      await prepared.discard();
+      throw new SciStreamError('SCI_SHUTTING_DOWN', 'The control server is not running.');
+    }
+    if (pair && 'setSecureContext' in server) server.setSecureContext(pair);
+    if (pair?.ca !== this.#clientCa) this.#distrust();
+    this.#clientCa = pair?.ca;
+    this.#authenticator.replace(prepared.authenticator);
+    prepared.commit();
+    // Of these the HTTP server keeps a copy of its own; it closes no connection that is there.
+    server.maxConnections = config.limits.clients;
+    this.#warnIfOpen(prepared.authenticator);
+    return pair && fingerprintOf(new X509Certificate(pair.cert));
+  }
+
+  /** Makes sure that a stream could be recorded. @throws SCI_STATE_WRITE */
+  check(): Promise<void> {
+    return this.controller.check();
+  }
+
+  #warnIfOpen({ authenticator }: OpenAuthenticator): void {
+    const { listen } = this.settings;
+    if (!authenticator.letsAnybodyIn || isLoopback(listen.host)) return;
+    this.log.warn({ listen: formatAddress(listen) }, 'authentication is off: anybody who reaches this port may use it');
+  }
+
+  async #open(): Promise<Listening> {
+    const opened = await this.authenticator();
+    const authenticator = new AuthenticatorInForce(opened);
+    this.#authenticator = authenticator;
+    this.#warnIfOpen(opened);
+    const admission = new Admission(authenticator, this.settings.limits, this.log);
+    const { controller, gateways, providers } = this;
+    const { facility, limits } = this.settings;
+    const parts: ServiceParts = { facility, limits, controller, gateways, providers };
+    const services = connectNodeAdapter({
+      routes: (router) => {
+        controlService(router, parts);
+        streamsService(router, parts);
+      },
+      interceptors: [errorStatus(this.log), authentication],
+      contextValues: (request) =>
+        createContextValues()
+          .set(PEER, request.socket.remoteAddress ?? '')
+          .set(VERDICT, admission.verdictOf(request)),
+      readMaxBytes: MAX_MESSAGE_BYTES,
+    });
+    const decide: Decide = (request, response) => admission.decide(request, response);
+    const handler = (request: Request, response: Response): void =>
+      answer(this.#health, services, this.#opened ? decide : undefined, request, response);
+    const pair = await this.#secure(this.settings);
+    this.#clientCa = pair?.ca;
+    const server = pair
+      ? createSecureServer({ ...HTTP, ...pair, allowHTTP1: true }, handler)
+      : createServer(HTTP, handler);
+    server.maxConnections = this.settings.limits.clients;
+    this.#server = server;
+    server.on('session', (session: ServerHttp2Session) => {
+      this.#sessions.add(session);
+      session.once('close', () => this.#sessions.delete(session));
+    });
+    server.on('connection', (socket: Socket) => {
+      socket.setKeepAlive(true, KEEPALIVE_MS);
+      admission.connected(socket);
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
+    server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
+      const why = socket.authorizationError ?? messageOf(error);
+      this.log.debug({ peer: socket.remoteAddress, error: String(why) }, 'handshake failed');
+    });
+    server.on('sessionError', (error: unknown) => this.log.debug({ error: messageOf(error) }, 'session broke'));
+    await this.#listen(server);
+    // Not before the address is ours: a second server started by mistake must not disturb what the first one runs.
+    await this.controller.open();
+    this.#opened = true;
+    this.#health.stage = 'serving';
+    // A failed accept (EMFILE) concerns one caller; without a listener it would end the process.
+    server.on('error', (error: unknown) => this.log.warn({ error: messageOf(error) }, 'a connection was not accepted'));
+    return {
+      address: formatAddress(addressOf(server, this.settings.listen)),
+      scheme: pair ? 'https' : 'http',
+      ...(pair ? { fingerprint: fingerprintOf(new X509Certificate(pair.cert)) } : {}),
+    };
+  }
+
+  async #listen(server: Http2SecureServer | Http2Server): Promise<void> {
+    const { listen } = this.settings;
+    server.listen({ host: listen.host, port: listen.port, exclusive: true });
+    await once(server, 'listening').catch((error: unknown) => {
+      const where = formatAddress(listen);
+      const suggestions =
+        systemCode(error) === 'EADDRINUSE'
+          ? [`Find who listens there: ss -ltnp 'sport = :${listen.port}'`, 'Or choose another port: --listen HOST:PORT']
+          : ['Set listen to an address of this machine.'];
+      throw new SciStreamError('SCI_LISTEN_FAILED', `Cannot listen on ${where}: ${messageOf(error)}.`, {
+        cause: error,
+        suggestions,
+      });
+    });
+  }
+
+  /** All that depends on the files of `tls`, at the start and whenever they are read again. */
+  async #secure({
+    tls,
+    minTls,
+  }: Pick<ControlServerSettings, 'tls' | 'minTls'>): Promise<(KeyPair & TlsOptions) | undefined> {
+    const { insecure, state, listen } = this.settings;
+    if (insecure) return undefined;
+    const pair = await (tls ? readKeyPair(tls) : selfSigned(join(state, 'tls'), listen.host));
+    return { ...(await clientTrust(tls, minTls)), ...pair };
+  }
+
+  /**
+   * Another CA vouches for clients now: connections of before take no new calls. Those in progress go on, except over
+   * HTTP/1.1, where the connection is cut.
+   */
+  #distrust(): void {
+    const sessions = [...this.#sessions].filter(({ destroyed }) => !destroyed);
+    const ends = new Set(sessions.map(({ socket }) => endOf(socket)));
+    for (const socket of this.#sockets) if (!ends.has(endOf(socket))) socket.destroy();
+    for (const session of sessions) session.close();
+  }
+
+  /** Ends clients that keep their connection open although they were asked to go. */
+  #cutSockets(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+}
+
+function addressOf(server: Http2SecureServer | Http2Server, asked: Address): Address {
+  const bound = server.address();
+  return typeof bound === 'object' && bound ? { host: asked.host, port: bound.port } : asked;
+}

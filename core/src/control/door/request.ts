@@ -1,0 +1,77 @@
+import { parseTransport } from '../../contracts/address.js';
+import { parseCredentials } from '../../contracts/credentials.js';
+import { quote, SciStreamError } from '../../contracts/errors.js';
+import { parseUid, type StreamSpec, type StreamTls } from '../../contracts/stream.js';
+import type { Request } from '../../wire/gen/scistream_pb.js';
+import { parseRole } from '../../wire/stream-spec.js';
+import type { Limits } from '../parts/settings.js';
+
+/** The highest rate that `parseRate` accepts; also exact as a JSON number. */
+const MAX_BITS_PER_SECOND = 1e15;
+
+/** A `req` after parsing. */
+export interface StreamRequest {
+  readonly uid: string;
+  readonly spec: StreamSpec;
+  /** Credentials of this side; absent: not encrypted. Secret. */
+  readonly tls?: StreamTls;
+}
+
+/**
+ * Parses a `req`.
+ * @param limits Read at this moment, because they may change.
+ * @throws SCI_UID_INVALID, SCI_NAME_INVALID, SCI_ROLE_INVALID, SCI_CONNECTIONS_INVALID, SCI_RATE_INVALID,
+ * SCI_LIFETIME_INVALID, SCI_CREDENTIALS_INVALID, SCI_USAGE
+ */
+export function parseRequest(request: Request, limits: Pick<Limits, 'connections' | 'lifetimeMs'>): StreamRequest {
+  const { uid, role, numConn, name, bitsPerSecond, lifetimeMs, proxy, runtime, gateway, transport, tls, movable } =
+    request;
+  const credentials = tls && parseCredentials(tls);
+  const spec: StreamSpec = {
+    connections: parseConnections(numConn, limits.connections),
+    bitsPerSecond: parseBitsPerSecond(Number(bitsPerSecond)),
+    name: parseName(name),
+    role: parseRole(role),
+    transport: parseTransport(transport),
+    lifetimeMs: parseLifetime(Number(lifetimeMs), limits.lifetimeMs),
+    encryption: tls ? 'tls' : 'none',
+    gateway,
+    proxy: parseName(proxy),
+    runtime: parseName(runtime),
+    ...(movable && { movable }),
+  };
+  return { uid: parseUid(uid), spec, ...(credentials && { tls: credentials }) };
+}
+
+function parseConnections(connections: number, most: number): number {
+  if (connections >= 1 && connections <= most) return connections;
+  throw new SciStreamError(
+    'SCI_CONNECTIONS_INVALID',
+    `${connections} connections (num_conn) are outside the range of 1 to ${most}.`,
+    { suggestions: [`Request 1 to ${most}.`] },
+  );
+}
+
+function parseBitsPerSecond(bitsPerSecond: number): number {
+  if (bitsPerSecond <= MAX_BITS_PER_SECOND) return bitsPerSecond;
+  throw new SciStreamError('SCI_RATE_INVALID', `${bitsPerSecond} bit/s is more than any gateway has.`, {
+    suggestions: [`Request at most ${MAX_BITS_PER_SECOND} bit/s.`],
+  });
+}
+
+function parseLifetime(lifetimeMs: number, most: number): number {
+  if (lifetimeMs <= most) return lifetimeMs;
+  throw new SciStreamError(
+    'SCI_LIFETIME_INVALID',
+    `A lifetime of ${lifetimeMs} ms is longer than the limit of ${most} ms.`,
+    { suggestions: [`Request at most ${most / 3_600_000}h.`] },
+  );
+}
+
+/** Names are shown, logged and typed again: letters, digits, dot, dash and underscore; empty for none. @throws SCI_NAME_INVALID */
+export function parseName(text: string): string {
+  if (/^[A-Za-z0-9][\w.-]{0,63}$|^$/.test(text)) return text;
+  throw new SciStreamError('SCI_NAME_INVALID', `${quote(text)} is not a name.`, {
+    suggestions: ['Use up to 64 letters, digits, ".", "-" and "_", beginning with a letter or digit.'],
+  });
+}

@@ -1,0 +1,190 @@
+import { create } from '@bufbuild/protobuf';
+import { createContextKey, type ConnectRouter, type HandlerContext } from '@connectrpc/connect';
+import { formatAddress, parseAddress } from '../../contracts/address.js';
+import type { Identity } from '../../contracts/authenticator.js';
+import { SciStreamError } from '../../contracts/errors.js';
+import type { Gateway } from '../../contracts/gateway.js';
+import type { ProviderKind } from '../../contracts/plugin.js';
+import { isFinal, ROLE_CODES, type StreamRecord } from '../../contracts/stream.js';
+import { VERSION } from '../../contracts/version.js';
+import type { Providers } from '../../plugins/index.js';
+import { Streams, type Stream } from '../../wire/gen/scistream/v1/streams_pb.js';
+import { Control, ResponseSchema, type Response } from '../../wire/gen/scistream_pb.js';
+import { connectResultsMessage, gatewayMessage, microseconds, moveMessage, toMessage } from '../../wire/messages.js';
+import type { GatewayPool } from '../gateways/pool.js';
+import type { WatchLimits, Limits } from '../parts/settings.js';
+import type { StreamController } from '../streams/controller.js';
+import type { Admitted } from './admission.js';
+import { Places } from './places.js';
+import { parseRequest } from './request.js';
+
+/** Set by the authentication interceptor before any handler runs. */
+export const CALLER = createContextKey<Admitted | undefined>(undefined);
+
+/** `Watch` looks this often whether data began or ceased to flow, which is no change of the record, in ms. */
+const WATCH_INTERVAL_MS = 1_000;
+
+/** What the services speak for. */
+export interface ServiceParts {
+  readonly facility: string;
+  readonly limits: Pick<Limits & WatchLimits, 'lifetimeMs' | 'connections' | 'watchesPerIdentity'>;
+  readonly controller: StreamController;
+  readonly gateways: GatewayPool;
+  readonly providers: Providers;
+}
+
+function admitted(context: HandlerContext): Admitted {
+  const found = context.values.get(CALLER);
+  if (!found) throw new SciStreamError('SCI_BUG', 'A call reached its handler without an identity.');
+  return found;
+}
+
+const caller = (context: HandlerContext): Identity => admitted(context).identity;
+
+/** The protocol of existing clients (protocol.md §2): thin translation to {@link StreamController}. */
+export function controlService(router: ConnectRouter, { facility, controller, limits }: ServiceParts): void {
+  const response = (record: StreamRecord, others: readonly string[]): Response =>
+    create(ResponseSchema, {
+      listeners: record.listeners.map(formatAddress),
+      prodListeners: [...others],
+      stream: toMessage({ record }, facility),
+    });
+
+  router.service(Control, {
+    async req(request, context) {
+      const { uid, spec, tls } = parseRequest(request, limits);
+      const record = await controller.request(uid, spec, tls, caller(context), context.signal);
+      return response(record, spec.role === 'inbound' ? record.announced.map(formatAddress) : []);
+    },
+    async hello({ uid, prodListeners }, context) {
+      const { spec, listeners } = await controller.hello(uid, prodListeners, caller(context));
+      const message = `HELLO from ${ROLE_CODES[spec.role]} accepted`;
+      return { message, listeners: spec.role === 'outbound' ? listeners.map(formatAddress) : [] };
+    },
+    async update({ uid, remoteListeners }, context) {
+      const record = await controller.update(uid, remoteListeners, caller(context));
+      return response(record, record.targets.map(formatAddress));
+    },
+    async release({ uid }, context) {
+      await controller.release(uid, caller(context));
+      return {};
+    },
+  });
+}
+
+/** What we offer beside it: seeing, watching and proving streams. */
+export function streamsService(router: ConnectRouter, parts: ServiceParts): void {
+  const { facility, limits, controller, gateways, providers } = parts;
+  const get = async (uid: string, context: HandlerContext): Promise<Stream> =>
+    toMessage(await controller.get(uid, caller(context)), facility);
+  /** What commands a stream that the caller may see. */
+  const gatewayOf = async (uid: string, context: HandlerContext): Promise<Gateway> =>
+    gateways.of((await get(uid, context)).gateway);
+  const watches = new Places();
+
+  router.service(Streams, {
+    async describeServer() {
+      const { streams, waiting } = controller.counts();
+      const names = (kind: ProviderKind): string[] =>
+        providers.list(kind).flatMap(({ id, error }) => (error ? [] : [id]));
+      return {
+        facility,
+        version: VERSION,
+        gateways: (await gateways.overview()).map(gatewayMessage),
+        proxies: names('proxy'),
+        runtimes: names('runtime'),
+        streams,
+        waiting,
+        maxLifetimeMs: BigInt(limits.lifetimeMs),
+        maxConnections: limits.connections,
+      };
+    },
+    get: ({ uid }, context) => get(uid, context),
+    async list({ ended }, context) {
+      const views = await controller.list(ended, caller(context));
+      return { streams: views.map((view) => toMessage(view, facility)) };
+    },
+    async events({ uid }, context) {
+      const events = await controller.events(uid, caller(context));
+      return { events: events.map(({ at, what, by = '', detail = '' }) => ({ at, what, by, detail })) };
+    },
+    async *watch({ uid }, context) {
+      const leave = watches.take(admitted(context).account, limits.watchesPerIdentity);
+      if (!leave) throw tooManyWatches(limits.watchesPerIdentity);
+      // However it ends: nobody asks a call whose caller is gone for its end.
+      context.signal.addEventListener('abort', leave, { once: true });
+      try {
+        yield* follow(uid, parts, admitted(context), context.signal);
+      } finally {
+        leave();
+      }
+    },
+    async openProbe({ uid }, context) {
+      const { address, challenge, expiresMs } = await (await gatewayOf(uid, context)).openProbe(uid);
+      return { address: formatAddress(address), challenge, expiresMs: BigInt(expiresMs) };
+    },
+    async runProbe({ uid, address, challenge }, context) {
+      const target = parseAddress(address, 'Probe');
+      const ms = await controller.probe(uid, target, parseChallenge(challenge), caller(context));
+      return { roundTripUs: microseconds(ms) };
+    },
+    async connectTargets({ uid }, context) {
+      return connectResultsMessage(await (await gatewayOf(uid, context)).connectTargets(uid));
+    },
+    async connectListener({ uid, holdMs }, context) {
+      const gateway = await gatewayOf(uid, context);
+      return connectResultsMessage(await gateway.connectListener(uid, Number(holdMs), context.signal));
+    },
+    drainGateway: async ({ name, drained }, context) =>
+      gatewayMessage(await controller.drain(name, drained, caller(context))),
+    async *moveStreams({ gateway, graceMs }, context) {
+      for await (const one of controller.move(gateway, Number(graceMs), caller(context))) yield moveMessage(one);
+    },
+    async whoAmI(_request, context) {
+      const { subject, issuer, admin, groups = [], expiresAt = '' } = caller(context);
+      return { subject, issuer, admin, groups: [...groups], expiresAt };
+    },
+  });
+}
+
+/** The stream now and after every change that its caller may see, until it is over or the caller is not let in any more. */
+async function* follow(
+  uid: string,
+  { facility, controller }: ServiceParts,
+  { identity, again }: Admitted,
+  signal: AbortSignal,
+): AsyncGenerator<Stream> {
+  let who = identity;
+  let last = '';
+  let kind: 'view' | 'list' = 'view';
+  for (;;) {
+    // Listened for before the look, so that no change falls between the two.
+    const tick = AbortSignal.timeout(WATCH_INTERVAL_MS);
+    const changed = controller.changed(uid, AbortSignal.any([tick, signal])).catch(() => undefined);
+    const view = await controller.get(uid, who, kind);
+    kind = 'list';
+    const message = toMessage(view, facility);
+    const { state, restarts, targets, listeners, leaving } = message;
+    const now = JSON.stringify([state, restarts, targets, message.gateway, listeners, leaving]);
+    if (now !== last) yield message;
+    last = now;
+    if (isFinal(view.record.state)) return;
+    await changed;
+    if (signal.aborted) return;
+    who = await again();
+  }
+}
+
+const tooManyWatches = (most: number): SciStreamError =>
+  new SciStreamError(
+    'SCI_LIMIT_REACHED',
+    `${most} of ${most} are taken: limits.watchesPerIdentity of this control server.`,
+    {
+      suggestions: ['End watches that are no longer needed, or look again now and then: scistream stream ls'],
+    },
+  );
+
+function parseChallenge(text: string): string {
+  if (/^[0-9a-f]{64}$/.test(text)) return text;
+  throw new SciStreamError('SCI_USAGE', 'A challenge is 64 hexadecimal digits.');
+}

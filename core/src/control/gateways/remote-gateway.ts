@@ -1,0 +1,218 @@
+import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ConnectError, createClient, type Client, type Interceptor } from '@connectrpc/connect';
+import { createGrpcTransport } from '@connectrpc/connect-node';
+import { formatAddress, parseAddress, type Address } from '../../contracts/address.js';
+import { parseCredentials } from '../../contracts/credentials.js';
+import { reasonOf, S2DSException, SciStreamError } from '../../contracts/errors.js';
+import type { ConnectResult, Gateway, GatewayDescription, ProbeOffer, Reservation } from '../../contracts/gateway.js';
+import type { ListenerStatistics, Restarts, S2DSStatus } from '../../contracts/stream.js';
+import type { StreamSpec, StreamTls } from '../../contracts/stream.js';
+import { fromConnectError, S2CS_KEY } from '../../wire/errors.js';
+import { GatewayService } from '../../wire/gen/scistream/v1/gateway_pb.js';
+import { GuardedSessions } from '../../wire/guarded-sessions.js';
+import { fromConnectResults, fromStatistics, fromStatus } from '../../wire/messages.js';
+import { reserveMessage } from '../../wire/stream-spec.js';
+import { checkLinkTls, connectLink, type LinkTls } from './link-tls.js';
+
+const CALL_TIMEOUT_MS = 60_000;
+const RETRY_MS = 1_000;
+/** For a call that is answered at once by a daemon that is well. */
+const DESCRIBE_TIMEOUT_MS = 5_000;
+/** A connection may be forgotten by what is between, without a word; TCP itself would take a quarter of an hour to notice. */
+const SIGNS_OF_LIFE = { pingIntervalMs: 10_000, pingTimeoutMs: 10_000 } as const;
+/** Pauses before a call is repeated whose answer was lost, such as by a restart of the daemon. */
+const REPEATS_MS = [250, 1_000];
+
+/** A gateway whose data server is a daemon of its own, commanded through its unix socket, or its port (data_server.proto). */
+export class RemoteGateway implements Gateway {
+  readonly #sessions: GuardedSessions;
+  readonly #client: Client<typeof GatewayService>;
+  readonly #closed = new AbortController();
+  #lost: () => void = () => undefined;
+
+  /**
+   * @param socket `unix:/path` of the daemon, or host:port.
+   * @param id Tells the id of the control server that commands it.
+   * @param tls How the two recognise each other; for host:port only.
+   */
+  constructor(
+    readonly name: string,
+    private readonly socket: string,
+    id: () => Promise<string>,
+    private readonly tls?: LinkTls,
+  ) {
+    const origin = tls ? `https://${socket}` : 'http://localhost';
+    this.#sessions = new GuardedSessions(origin, SIGNS_OF_LIFE, { createConnection: () => this.#connect() });
+    const transport = createGrpcTransport({
+      baseUrl: this.#sessions.authority,
+      defaultTimeoutMs: CALL_TIMEOUT_MS,
+      sessionManager: this.#sessions,
+      interceptors: [introduction(id)],
+    });
+    this.#client = createClient(GatewayService, transport);
+  }
+
+  onLost(listener: () => void): void {
+    this.#lost = listener;
+  }
+
+  async open(): Promise<void> {
+    if (this.tls) await checkLinkTls(this.name, this.tls);
+    const { name } = await this.describe();
+    if (name !== this.name) {
+      throw new SciStreamError(
+        'SCI_CONFIG_INVALID',
+        `gateways: ${this.socket} belongs to gateway ${name}, not ${this.name}.`,
+        { suggestions: [`Write name: ${name} there, or name: ${this.name} in the configuration of the data server.`] },
+      );
+    }
+  }
+
+  async keep(uids: readonly string[]): Promise<void> {
+    await this.#call(() => this.#client.keep({ uids: [...uids] }));
+  }
+
+  async describe(): Promise<GatewayDescription> {
+    const told = await this.#call(() => this.#client.describe({}, { timeoutMs: DESCRIBE_TIMEOUT_MS }));
+    // Not the message itself: it has fields that a data server does not fill.
+    const { name, wan, lan, ports, proxy, runtime, portsInUse } = told;
+    return { name, wan, lan, ports, proxy, runtime, portsInUse };
+  }
+
+  async reserve(uid: string, spec: StreamSpec, tls?: StreamTls): Promise<Reservation> {
+    const { gateway, proxy, runtime, listeners, rateEnforced } = await this.#repeat(() =>
+      this.#client.reserve(reserveMessage(uid, spec, tls)),
+    );
+    return { gateway, proxy, runtime, rateEnforced, listeners: listeners.map((text) => parseAddress(text)) };
+  }
+
+  async start(uid: string, signal: AbortSignal): Promise<void> {
+    await this.#repeat(() => this.#client.start({ uid }, { signal }), signal);
+  }
+
+  async updateTargets(uid: string, targets: readonly Address[], signal: AbortSignal): Promise<void> {
+    const request = { uid, targets: targets.map(formatAddress) };
+    await this.#repeat(() => this.#client.setTargets(request, { signal }), signal);
+  }
+
+  async release(uid: string): Promise<readonly ListenerStatistics[]> {
+    return (await this.#repeat(() => this.#client.release({ uid }))).statistics.map(fromStatistics);
+  }
+
+  async handover(uid: string): Promise<StreamTls | undefined> {
+    const { tls } = await this.#call(() => this.#client.handover({ uid }));
+    return tls && parseCredentials(tls);
+  }
+
+  async status(uid: string): Promise<S2DSStatus> {
+    return fromStatus(await this.#call(() => this.#client.status({ uid }, { timeoutMs: DESCRIBE_TIMEOUT_MS })));
+  }
+
+  async ended(uid: string): Promise<S2DSException | undefined> {
+    try {
+      const status = await this.#patiently(() => this.#client.awaitEnd({ uid }, { timeoutMs: 0 }));
+      return status && fromStatus(status).error;
+    } catch (error) {
+      return error as S2DSException;
+    }
+  }
+
+  async restarted(uid: string, seen: number): Promise<Restarts | undefined> {
+    const told = await this.#patiently(() => this.#client.awaitRestart({ uid, seen }, { timeoutMs: 0 }));
+    if (!told || told.count === 0) return undefined;
+    return { count: told.count, last: told.last.map(({ at, reason }) => ({ at, reason })) };
+  }
+
+  async openProbe(uid: string): Promise<ProbeOffer> {
+    const { address, challenge, expiresMs } = await this.#call(() => this.#client.openProbe({ uid }));
+    return { address: parseAddress(address), challenge, expiresMs: Number(expiresMs) };
+  }
+
+  async runProbe(uid: string, address: Address, challenge: string): Promise<number> {
+    const request = { uid, address: formatAddress(address), challenge };
+    return Number((await this.#call(() => this.#client.runProbe(request))).roundTripUs) / 1000;
+  }
+
+  async connectTargets(uid: string): Promise<readonly ConnectResult[]> {
+    return fromConnectResults(await this.#call(() => this.#client.connectTargets({ uid })));
+  }
+
+  async connectListener(uid: string, holdMs: number, signal: AbortSignal): Promise<readonly ConnectResult[]> {
+    const request = { uid, holdMs: BigInt(holdMs) };
+    return fromConnectResults(await this.#call(() => this.#client.connectListener(request, { signal }), signal));
+  }
+
+  /** Lets the daemon go on; its streams were released one by one before. */
+  async close(): Promise<void> {
+    this.#closed.abort();
+    this.#sessions.abort();
+  }
+
+  #connect(): Socket {
+    const socket = this.tls ? connectLink(this.socket, this.tls) : connect(this.socket.replace(/^unix:/, ''));
+    socket.once('connect', () => socket.once('close', () => this.#lost()));
+    return socket;
+  }
+
+  /**
+   * For calls that wait for something to happen. While the daemon cannot be reached its proxies forward as before; when it
+   * is back it knows what became of them. So do they when it takes no orders from here any more.
+   * @returns undefined when this object was closed
+   */
+  async #patiently<T>(call: () => Promise<T>): Promise<T | undefined> {
+    for (;;) {
+      try {
+        return await this.#call(call);
+      } catch (error) {
+        if (this.#closed.signal.aborted) return undefined;
+        if (!S2DSException.is(error) || !['SCI_S2DS_UNREACHABLE', 'SCI_FORBIDDEN'].includes(error.code)) throw error;
+        await sleep(RETRY_MS, undefined, { ref: false });
+      }
+    }
+  }
+
+  /** For calls that may be repeated, which is all that change something. */
+  async #repeat<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    for (const pause of REPEATS_MS) {
+      try {
+        return await this.#call(call, signal);
+      } catch (error) {
+        if (this.#closed.signal.aborted || !S2DSException.is(error) || error.code !== 'SCI_S2DS_UNREACHABLE')
+          throw error;
+      }
+      // Aborted meanwhile: the next attempt says so.
+      await sleep(pause, undefined, { ref: false, ...(signal && { signal }) }).catch(() => undefined);
+    }
+    return await this.#call(call, signal);
+  }
+
+  async #call<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    try {
+      return await call();
+    } catch (error) {
+      if (signal?.aborted) throw signal.reason;
+      const theirs = error instanceof ConnectError ? fromConnectError(error) : undefined;
+      if (theirs)
+        throw new S2DSException(theirs.code, theirs.message, { suggestions: theirs.suggestions, cause: error });
+      const why = this.tls ? `: ${reasonOf(error)}` : '';
+      throw new S2DSException('SCI_S2DS_UNREACHABLE', `The data server at ${this.socket} does not answer${why}.`, {
+        cause: error,
+        suggestions: [
+          'Start it: scistream s2ds --config s2ds.conf',
+          'Compare gateways[].s2ds with its key listen.',
+          ...(this.tls ? ['Compare gateways[].tls with its key tls.'] : []),
+        ],
+      });
+    }
+  }
+}
+
+/** Says with every call which control server it comes from. */
+const introduction =
+  (id: () => Promise<string>): Interceptor =>
+  (next) =>
+  async (request) => {
+    request.header.set(S2CS_KEY, await id());
+    return await next(request);
+  };

@@ -1,0 +1,39 @@
+import type { Transport } from '../contracts/address.js';
+import { S2DSException } from '../contracts/errors.js';
+import type { S2DSCapabilities } from '../contracts/s2ds.js';
+import type { StreamTls } from '../contracts/stream.js';
+
+/** The part of a request that depends on the features of a proxy. */
+interface Needs {
+  readonly transport: Transport;
+  readonly tls?: StreamTls | undefined;
+  readonly sources?: readonly string[];
+}
+
+/**
+ * Checks a stream against the capabilities of a proxy.
+ * @param proxy Name of the proxy, for the message.
+ * @throws SCI_PROXY_UNSUPPORTED with the missing feature
+ */
+export function mustSupport(proxy: string, supports: S2DSCapabilities, { transport, tls, sources }: Needs): void {
+  const unsupported = (what: string, suggestion: string): S2DSException =>
+    new S2DSException('SCI_PROXY_UNSUPPORTED', `Proxy ${proxy} ${what}.`, { suggestions: [suggestion] });
+  if (!supports[transport]) {
+    throw unsupported(`cannot carry ${transport.toUpperCase()}`, 'Use --proxy relay, which carries TCP and UDP.');
+  }
+  if (tls && (!supports.tls || transport === 'udp')) {
+    throw unsupported(
+      `cannot encrypt ${transport.toUpperCase()}`,
+      'Use --encryption none, if both facilities allow it.',
+    );
+  }
+  if (sources && !supports.sources) {
+    throw unsupported(
+      `cannot restrict connections to ${sources.join(', ')}`,
+      'The policy of this facility requires it: use --proxy relay, haproxy or nginx in a runtime with host networking.',
+    );
+  }
+  if (!tls && supports.plain === false) {
+    throw unsupported('carries only encrypted streams', 'Use --encryption tls, or another proxy.');
+  }
+}

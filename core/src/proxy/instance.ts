@@ -1,0 +1,128 @@
+import { createHash } from 'node:crypto';
+import { formatAddress, type Address } from '../contracts/address.js';
+import { LABELS, type ContainerRuntime, type ContainerSpec } from '../contracts/container-runtime.js';
+import type { PluginContext } from '../contracts/plugin.js';
+import type { ReservedListener } from '../contracts/port-allocator.js';
+import type { S2DSRequest } from '../contracts/s2ds.js';
+import { ROLE_CODES } from '../contracts/stream.js';
+import type { ProxyDescription, ProxyInstance, ProxyView } from './view.js';
+
+/** One instance of a stream. Several instances may share the listeners of a stream. */
+export interface Instance extends ProxyInstance {
+  /** Number of the instance within the stream, from 0. */
+  readonly index: number;
+  readonly listeners: readonly ReservedListener[];
+  readonly description: ProxyDescription;
+}
+
+/** Returns true if the program inherits its listening sockets from this process. */
+export const inherits = ({ supports }: ContainerRuntime, { transport }: S2DSRequest): boolean =>
+  supports.inheritSockets && transport === 'tcp';
+
+/**
+ * Builds the view of one instance.
+ * @param targets One per listener of the instance, or none.
+ */
+export function viewOf(
+  runtime: ContainerRuntime,
+  request: S2DSRequest,
+  listeners: readonly ReservedListener[],
+  targets: readonly Address[],
+): ProxyView {
+  const { uid, role, transport, bitsPerSecond, tls, sources } = request;
+  const inherited = inherits(runtime, request);
+  const bound = ({ host, port }: Address): Address =>
+    runtime.supports.hostNetwork ? { host, port } : { host: host.includes(':') ? '::' : '0.0.0.0', port };
+  return {
+    uid,
+    role,
+    transport,
+    listeners: listeners.map(({ address }, i) => ({ address: bound(address), ...(inherited ? { fd: 3 + i } : {}) })),
+    targets,
+    bitsPerSecond,
+    ...(tls ? { tls } : {}),
+    ...(sources ? { sources } : {}),
+  };
+}
+
+/** Hashes the part of a request that cannot change while an instance runs; targets can, so they are not part of it. */
+export function specHash(proxy: string, request: S2DSRequest, listeners: readonly ReservedListener[]): string {
+  const { role, transport, tls, node, sources } = request;
+  const addresses = listeners.map(({ address }) => formatAddress(address));
+  const parts = [proxy, ROLE_CODES[role], transport, addresses, tls?.certificate, node, ...(sources ? [sources] : [])];
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 16);
+}
+
+/**
+ * Builds the spec of one instance.
+ * @param proxy Name of the proxy.
+ * @param sockets Descriptors that the program inherits.
+ */
+export function specOf(
+  context: PluginContext,
+  proxy: string,
+  request: S2DSRequest,
+  { index, listeners, description }: Pick<Instance, 'index' | 'listeners' | 'description'>,
+  sockets: readonly number[],
+): ContainerSpec {
+  const { image, executable, args, files, stopSignal = 'SIGTERM' } = description;
+  const { uid, role, transport, node } = request;
+  const labels = {
+    [LABELS.managed]: 'true',
+    [LABELS.gateway]: context.gateway,
+    [LABELS.owner]: context.owner,
+    [LABELS.uid]: uid,
+    [LABELS.role]: ROLE_CODES[role],
+    [LABELS.proxy]: proxy,
+    [LABELS.specHash]: specHash(proxy, request, listeners),
+  };
+  return {
+    name: instanceName(context.owner, uid, index),
+    image,
+    executable,
+    args,
+    files,
+    labels,
+    sockets,
+    stopSignal,
+    listeners: listeners.map(({ address }) => address),
+    transport,
+    ...(node === undefined ? {} : { node }),
+  };
+}
+
+/**
+ * Returns the name of an instance: short, and with the first letters of the uid for the operator.
+ * @param owner Id of the data server. Both sides of a stream may share a container engine.
+ */
+export function instanceName(owner: string, uid: string, index: number): string {
+  const hash = createHash('sha256').update(`${owner} ${uid}`).digest('hex').slice(0, 8);
+  return `scistream-${uid.slice(0, 8).toLowerCase()}-${hash}-${index}`;
+}
+
+/** Distributes the listeners of a stream to `count` instances: listener i belongs to instance i mod count. */
+export function split<T>(items: readonly T[], count: number): T[][] {
+  const shards: T[][] = Array.from({ length: Math.min(count, items.length) }, () => []);
+  items.forEach((item, i) => shards[i % shards.length]?.push(item));
+  return shards;
+}
+
+/** Joins values per listener of all instances in the order of the listeners. Inverse of {@link split}. */
+export function join<T>(shards: readonly (readonly T[])[]): T[] {
+  const longest = Math.max(0, ...shards.map((shard) => shard.length));
+  return Array.from({ length: longest }, (_, i) => shards.flatMap((shard) => shard.slice(i, i + 1))).flat();
+}
+
+/**
+ * Selects the targets of one instance.
+ * @param shard Listeners of the instance.
+ * @param all One target per listener of the stream, or none.
+ */
+export function targetsOf(
+  { listeners }: S2DSRequest,
+  shard: readonly ReservedListener[],
+  all: readonly Address[],
+): readonly Address[] {
+  const addresses = listeners.map(({ address }) => formatAddress(address));
+  return shard.flatMap(({ address }) => all[addresses.indexOf(formatAddress(address))] ?? []);
+}

@@ -1,0 +1,116 @@
+/**
+ * The protocol between the relay worker and its parent: the start file `relay.json` and JSON lines on the unix socket
+ * `control.sock`, both in the private working directory of the worker (mode 0700). {@link RelayConfig.revision}
+ * describes a worker without a control socket. Each request line gets one reply line, in order. Requests do not affect
+ * connections that already have a target.
+ */
+
+/** Path of the control socket in the working directory. It exists when all listeners accept connections. */
+export const CONTROL_SOCKET = 'control.sock';
+
+/** Names of the PEM files in the working directory if {@link RelayConfig.tls} is present, mode 0600. */
+export const TLS_FILES = { certificate: 'tls.crt', key: 'tls.key', ca: 'ca.crt' } as const;
+
+/** Maximum length of a request line, bytes. A longer line closes the control connection. */
+export const MAX_LINE_BYTES = 1024 * 1024;
+
+/** An IPv4 or IPv6 literal and a port, 1 to 65535. */
+export interface RelayAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Address of a listener. `fd` is an inherited TCP socket that already listens on `host:port`. */
+export interface RelayListener extends RelayAddress {
+  readonly fd?: number;
+}
+
+/**
+ * The encrypted leg of TCP connections. `listeners`: the worker is the TLS server of its clients. `targets`: the worker
+ * is a TLS client, and the certificate of the target must contain the DNS name `peer`.
+ */
+export interface RelayTls {
+  readonly leg: 'listeners' | 'targets';
+  readonly peer: string;
+  /** Maximum time from the accept of a client to the end of its handshake, ms. */
+  readonly handshakeMs: number;
+}
+
+/** Content of `relay.json`. The parent writes it (mode 0600) before it starts the worker. Fields `…Ms` are in ms. */
+export interface RelayConfig {
+  readonly transport: 'tcp' | 'udp';
+  readonly listeners: readonly RelayListener[];
+  /** `targets[i]` belongs to `listeners[i]`. Empty while no targets are set. */
+  readonly targets: readonly RelayAddress[];
+  /** TCP: maximum time from the accept of a client to a connection to its target. */
+  readonly holdMs: number;
+  /** TCP: maximum time of one attempt to connect to the target. Checked every `retryMs`. */
+  readonly connectTimeoutMs: number;
+  /** TCP: interval of the attempts for a held client. */
+  readonly retryMs: number;
+  /** UDP: idle time after which a session is closed. */
+  readonly udpSessionMs: number;
+  /** Absent: not encrypted. */
+  readonly tls?: RelayTls;
+  /** Networks in CIDR notation from which the listeners accept clients. Absent: all. */
+  readonly sources?: readonly string[];
+  /**
+   * Present if the parent cannot reach a socket of the worker. The worker then has no control socket. On SIGHUP it
+   * reads this file again and uses only its `targets`. It logs {@link inForce} with the revision after each reload, and
+   * at the start when all listeners accept connections.
+   */
+  readonly revision?: string;
+}
+
+/** Log line of a worker without control socket when it uses this revision of `relay.json`. */
+export const inForce = (revision: string): string => `revision ${revision} is in force`;
+
+/** Finds the revision in the last such line of a log. */
+export const revisionIn = (log: string): string | undefined =>
+  [...log.matchAll(/\brevision (\S+) is in force$/gm)].at(-1)?.[1];
+
+/** A line from the parent. `targets` is as in {@link RelayConfig.targets}. An empty list holds new clients. */
+export type ControlRequest =
+  { readonly cmd: 'status' } | { readonly cmd: 'targets'; readonly targets: readonly RelayAddress[] };
+
+/** Counters of one listener since the start of the worker, including open connections. Bytes are payload. */
+export interface ListenerStatus {
+  /** Accepted TCP connections, before any handshake. UDP: opened sessions. */
+  readonly connections: number;
+  /** Open connections (sessions), including held ones. */
+  readonly open: number;
+  /** Connections (sessions) that were connected to the target. */
+  readonly established: number;
+  /** Bytes received from clients. */
+  readonly bytesIn: number;
+  /** Bytes received from the target. */
+  readonly bytesOut: number;
+  /**
+   * TCP: broken connections, expired holds, failed handshakes and failed accepts. UDP: dropped datagrams and ICMP
+   * errors.
+   */
+  readonly errors: number;
+  /** Connections reset (TCP) or datagrams dropped (UDP) because of {@link RelayConfig.sources}. */
+  readonly refused: number;
+}
+
+/** Reply to `status`; `listeners[i]` belongs to `RelayConfig.listeners[i]`. */
+export interface StatusReply {
+  readonly ok: true;
+  readonly pid: number;
+  readonly listeners: readonly ListenerStatus[];
+}
+
+/** Reply to `targets`. New clients use the new target, and held clients connect to it immediately. */
+export interface TargetsReply {
+  readonly ok: true;
+}
+
+/** Reply to an invalid request. The connection stays open, and nothing changes. */
+export interface ErrorReply {
+  readonly ok: false;
+  readonly error: string;
+}
+
+/** A line from the worker. */
+export type ControlReply = StatusReply | TargetsReply | ErrorReply;

@@ -1,0 +1,115 @@
+import { constants } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import { connect, createSecureContext, createServer } from 'node:tls';
+import type { SecureContext, SecureContextOptions, Server, TLSSocket } from 'node:tls';
+import { TLS_FILES } from './protocol.js';
+
+/**
+ * Reads the credentials once, for mutual TLS 1.3 on all connections of the worker. AES-128-GCM is first because it is
+ * the fastest on processors with AES instructions. Sessions are never resumed: with SSL_OP_NO_TICKET a ticket only
+ * refers to the session cache, which is empty.
+ */
+function credentials(): SecureContextOptions {
+  return {
+    cert: readFileSync(TLS_FILES.certificate),
+    key: readFileSync(TLS_FILES.key),
+    ca: readFileSync(TLS_FILES.ca),
+    minVersion: 'TLSv1.3',
+    maxVersion: 'TLSv1.3',
+    ciphers: 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256',
+    secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_CIPHER_SERVER_PREFERENCE,
+  };
+}
+
+/** TLS client for connections to the gateway of the other side, whose certificate must contain the name `peer`. */
+export class TlsClient {
+  readonly #peer: string;
+  readonly #context: SecureContext;
+
+  /**
+   * Reads {@link TLS_FILES} in the working directory.
+   * @param peer DNS name in the certificate of the other side.
+   */
+  constructor(peer: string) {
+    this.#peer = peer;
+    this.#context = createSecureContext(credentials());
+  }
+
+  /** Starts TLS on a connecting socket. The result emits `secureConnect` when the peer is verified. */
+  secure(wire: Socket): TLSSocket {
+    return connect({
+      socket: wire,
+      secureContext: this.#context,
+      servername: this.#peer,
+      rejectUnauthorized: true,
+    });
+  }
+}
+
+/**
+ * TLS server for connections from the gateway of the other side. It rejects all certificates that `ca` has not signed,
+ * or whose extended key usage, if present, does not include client authentication.
+ */
+export class TlsServer {
+  /** Does not listen. It gets accepted sockets as `connection` events, which Node.js documents. */
+  readonly #server: Server;
+  readonly #pending = new Map<string, (secured: TLSSocket) => void>();
+  readonly #handshakeMs: number;
+
+  /**
+   * Reads {@link TLS_FILES} in the working directory.
+   * @param handshakeMs Maximum time from the accept to the end of the handshake, ms.
+   */
+  constructor(handshakeMs: number) {
+    this.#handshakeMs = handshakeMs;
+    this.#server = createServer({
+      ...credentials(),
+      requestCert: true,
+      rejectUnauthorized: true,
+      handshakeTimeout: handshakeMs,
+    });
+    this.#server.on('secureConnection', (socket) => {
+      socket.allowHalfOpen = true;
+      const done = this.#pending.get(nameOf(socket));
+      if (done) done(socket);
+      // The peer has just closed the connection, so the socket has no remote address.
+      else socket.destroy();
+    });
+  }
+
+  /**
+   * Starts TLS on an accepted socket without `allowHalfOpen`. Calls `secured` or `refused` once.
+   * @param refused Called with false if the peer closed the connection before it sent any byte, otherwise with true.
+   */
+  secure(wire: Socket, secured: (socket: TLSSocket) => void, refused: (wrong: boolean) => void): void {
+    const name = nameOf(wire);
+    let late = false;
+    // The timeout of Node.js restarts with every byte.
+    const deadline = setTimeout(() => {
+      late = true;
+      wire.destroy();
+    }, this.#handshakeMs);
+    const failed = (): void => {
+      settle();
+      refused(late || wire.bytesRead > 0);
+    };
+    const settle = (): void => {
+      clearTimeout(deadline);
+      wire.off('close', failed);
+      this.#pending.delete(name);
+    };
+    const done = (socket: TLSSocket): void => {
+      settle();
+      secured(socket);
+    };
+    wire.once('close', failed);
+    this.#pending.set(name, done);
+    this.#server.emit('connection', wire);
+  }
+}
+
+/** Identifies one of the open connections. */
+function nameOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
+  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
+}

@@ -1,0 +1,252 @@
+import { connect, createServer } from 'node:net';
+import type { Server, Socket } from 'node:net';
+import { Flow } from './flow.js';
+import { newCounters, sameAddress, type Listener } from './listener.js';
+import type { RelayAddress, RelayConfig, RelayListener } from './protocol.js';
+import type { TlsClient, TlsServer } from './secure.js';
+import { adopt, adoptStream, isSelfConnected, reset, type Leg } from './sockets.js';
+import type { Sources } from './sources.js';
+
+const KEEPALIVE_MS = 30_000;
+const BACKLOG = 511;
+const NOTHING = Buffer.alloc(0);
+
+/** Times of TCP connections, ms. */
+export type TcpTimes = Pick<RelayConfig, 'holdMs' | 'connectTimeoutMs' | 'retryMs'>;
+
+/** The encrypted leg of the connections, if any. */
+export interface TcpSecurity {
+  readonly listeners?: TlsServer;
+  readonly targets?: TlsClient;
+}
+
+/** Accepts TCP clients on one address and connects each of them to the current target. */
+export class TcpListener implements Listener {
+  readonly counters = newCounters();
+  /** Clients that are not connected to a target yet. */
+  readonly waiting = new Set<TcpConnection>();
+  readonly times: TcpTimes;
+  readonly security: TcpSecurity;
+  readonly #address: RelayListener;
+  #target: RelayAddress | undefined;
+
+  /** @param sources Networks of the accepted clients. Absent: all. */
+  constructor(
+    address: RelayListener,
+    times: TcpTimes,
+    security: TcpSecurity = {},
+    private readonly sources?: Sources,
+  ) {
+    this.#address = address;
+    this.times = times;
+    this.security = security;
+  }
+
+  /** Target of new connections. Undefined holds them. */
+  get target(): RelayAddress | undefined {
+    return this.#target;
+  }
+
+  listen(): Promise<void> {
+    // A client that ends during the handshake is closed. After it, TlsServer sets allowHalfOpen.
+    const allowHalfOpen = this.security.listeners === undefined;
+    const server: Server = createServer({ allowHalfOpen, pauseOnConnect: true }, (socket) => this.#accepted(socket));
+    const { fd, host, port } = this.#address;
+    return new Promise((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(fd === undefined ? { host, port, backlog: BACKLOG, exclusive: true } : { fd }, () => {
+        server.off('error', reject);
+        // A failed accept (EMFILE, ECONNABORTED) affects one client, which libuv has already closed.
+        server.on('error', () => (this.counters.errors += 1));
+        resolve();
+      });
+    });
+  }
+
+  retarget(target: RelayAddress | undefined): void {
+    if (sameAddress(target, this.#target)) return;
+    this.#target = target;
+    for (const connection of this.waiting) connection.retarget();
+  }
+
+  #accepted(wire: Socket): void {
+    const { counters, security } = this;
+    if (this.sources?.allow(wire.remoteAddress) === false) {
+      counters.refused += 1;
+      wire.on('error', () => undefined).resetAndDestroy();
+      return;
+    }
+    counters.connections += 1;
+    counters.open += 1;
+    const start = (accept: (up: Flow) => Leg): void => new TcpConnection(accept, this).start();
+    if (security.listeners === undefined) {
+      start((up) => adopt(wire, up));
+      return;
+    }
+    wire.setNoDelay(true);
+    wire.setKeepAlive(true, KEEPALIVE_MS);
+    security.listeners.secure(
+      wire,
+      (socket) => start((up) => adoptStream({ socket, wire }, up)),
+      (wrong) => {
+        counters.open -= 1;
+        if (wrong) counters.errors += 1;
+      },
+    );
+  }
+}
+
+/**
+ * One client and its connection to the target. States: waiting → established → closed. While it waits, it attempts to
+ * connect immediately and every `retryMs`, for at most `holdMs`. An error on one leg resets the other leg, so that no
+ * peer takes a broken stream for a complete one. A connection counts at most one error.
+ */
+class TcpConnection {
+  readonly #listener: TcpListener;
+  readonly #client: Leg;
+  readonly #up: Flow;
+  #target: Leg | undefined;
+  #attemptedAt = 0;
+  #established = false;
+  /** True after the first attempt failed. A client that then closes without sending data is dropped. */
+  #held = false;
+  #over = false;
+  #retry: NodeJS.Timeout | undefined;
+  #deadline: NodeJS.Timeout | undefined;
+
+  /** @param accept Creates the leg of the client, which reads through the given flow. */
+  constructor(accept: (up: Flow) => Leg, listener: TcpListener) {
+    this.#listener = listener;
+    this.#up = new Flow((bytes) => (listener.counters.bytesIn += bytes));
+    this.#client = accept(this.#up);
+  }
+
+  /** Makes the first attempt. Call it once. */
+  start(): void {
+    const { counters, times, waiting } = this.#listener;
+    const { socket, wire } = this.#client;
+    waiting.add(this);
+    wire.setNoDelay(true);
+    wire.setKeepAlive(true, KEEPALIVE_MS);
+    socket.on('error', () => this.#fail());
+    socket.once('end', () => this.#leaveIfGone());
+    socket.once('close', () => {
+      counters.open -= 1;
+      this.#stopWaiting();
+      if (!socket.readableEnded) this.#fail();
+    });
+    this.#retry = setInterval(() => this.#tick(), times.retryMs);
+    this.#deadline = setTimeout(() => this.#fail(), times.holdMs);
+    this.#held = this.#listener.target === undefined;
+    this.#attempt();
+  }
+
+  /** Cancels an attempt in progress and connects to the new target of the listener. Only while waiting. */
+  retarget(): void {
+    this.#giveUpAttempt();
+    this.#attemptIfPresent();
+  }
+
+  #tick(): void {
+    const attempting = this.#target !== undefined;
+    // A slow attempt does not mean that the target is absent, so it does not make the client a held one.
+    if (attempting && performance.now() - this.#attemptedAt < this.#listener.times.connectTimeoutMs) return;
+    this.#giveUpAttempt();
+    this.#held = true;
+    if (!this.#leaveIfGone()) this.#attemptIfPresent();
+  }
+
+  /**
+   * Attempts to connect unless the client has closed. `setImmediate` first processes a FIN or RST that has arrived. The
+   * empty write detects a reset of a client that is not read because its hold buffer is full.
+   */
+  #attemptIfPresent(): void {
+    setImmediate(() => {
+      if (this.#over || this.#client.socket.destroyed) return;
+      this.#client.socket.write(NOTHING, (error) => {
+        if (!error) this.#attempt();
+      });
+    });
+  }
+
+  #attempt(): void {
+    const { counters, target, security } = this.#listener;
+    if (target === undefined || this.#target !== undefined || this.#over || this.#client.socket.destroyed) return;
+    const down = new Flow((bytes) => (counters.bytesOut += bytes));
+    const wire = connect({
+      host: target.host,
+      port: target.port,
+      allowHalfOpen: true,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: KEEPALIVE_MS,
+      ...(security.targets ? {} : { onread: down.onread }),
+    });
+    const leg = { wire, socket: security.targets?.secure(wire) ?? wire };
+    this.#target = leg;
+    this.#attemptedAt = performance.now();
+    if (security.targets) adoptStream(leg, down);
+    else down.from(leg);
+    leg.socket.on('error', () => this.#targetFailed(leg));
+    leg.socket.once('close', () => leg.socket.readableEnded || this.#targetFailed(leg));
+    leg.socket.once(security.targets ? 'secureConnect' : 'connect', () => {
+      if (isSelfConnected(leg)) {
+        wire.destroy();
+        this.#targetFailed(leg);
+      } else {
+        this.#establish(leg, down);
+      }
+    });
+  }
+
+  #establish(target: Leg, down: Flow): void {
+    this.#established = true;
+    this.#listener.counters.established += 1;
+    this.#stopWaiting();
+    down.to(this.#client.socket);
+    this.#up.to(target.socket);
+  }
+
+  #targetFailed(leg: Leg): void {
+    if (leg !== this.#target) return;
+    if (this.#established) {
+      this.#fail();
+      return;
+    }
+    this.#target = undefined;
+    this.#held = true;
+    this.#leaveIfGone();
+  }
+
+  #giveUpAttempt(): void {
+    const attempt = this.#target;
+    this.#target = undefined;
+    attempt?.wire.destroy();
+  }
+
+  /** Drops a held client that closed without sending data, because it cannot use a connection any longer. */
+  #leaveIfGone(): boolean {
+    if (this.#established || !this.#held || !this.#up.endedEmpty) return false;
+    this.#over = true;
+    this.#stopWaiting();
+    this.#giveUpAttempt();
+    this.#client.socket.destroy();
+    return true;
+  }
+
+  /** Fails the connection: a leg broke, or the hold time expired. */
+  #fail(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#listener.counters.errors += 1;
+    this.#stopWaiting();
+    reset(this.#client);
+    if (this.#target !== undefined) reset(this.#target);
+  }
+
+  #stopWaiting(): void {
+    this.#listener.waiting.delete(this);
+    clearInterval(this.#retry);
+    clearTimeout(this.#deadline);
+  }
+}

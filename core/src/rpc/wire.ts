@@ -1,5 +1,0 @@
-/** The generated messages and services, for programs that speak the protocol themselves. */
-export * from '../gen/scistream_pb.js';
-export { Health, HealthCheckResponse_ServingStatus } from '../gen/grpc/health/v1/health_pb.js';
-export { DataServer } from '../gen/scistream/v1/data_server_pb.js';
-export * as v1 from '../gen/scistream/v1/streams_pb.js';

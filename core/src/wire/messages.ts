@@ -1,0 +1,185 @@
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { formatAddress, parseAddress } from '../contracts/address.js';
+import { S2DSException } from '../contracts/errors.js';
+import type { ConnectResult, GatewayStatus } from '../contracts/gateway.js';
+import {
+  ROLE_CODES,
+  type ListenerStatistics,
+  type S2DSStatus,
+  type StreamMoved,
+  type StreamRecord,
+  type StreamSnapshot,
+} from '../contracts/stream.js';
+import { errorInfo, fromErrorInfo } from './errors.js';
+import { GatewayStreamStatusSchema, type GatewayStreamStatus } from './gen/scistream/v1/gateway_pb.js';
+import {
+  StreamSchema,
+  type GatewaySchema,
+  type ConnectResults,
+  type ConnectResultsSchema,
+  type ListenerStatistics as StatisticsMessage,
+  type ListenerStatisticsSchema,
+  type Stream,
+  type StreamMoveSchema,
+} from './gen/scistream/v1/streams_pb.js';
+
+/** A record and its live counters as a message of the service `Streams`. */
+export function toMessage({ record, status, error: unknown }: StreamSnapshot, facility: string): Stream {
+  const { uid, spec, owner, gateway, proxy, runtime, rateEnforced, createdAt, expiresAt } = record;
+  const error = record.error ?? status?.error ?? unknown;
+  return create(StreamSchema, {
+    uid,
+    name: spec.name,
+    role: ROLE_CODES[spec.role],
+    state: userState(record, status),
+    owner,
+    facility,
+    gateway,
+    proxy,
+    runtime,
+    transport: spec.transport,
+    listeners: record.listeners.map(formatAddress),
+    announced: record.announced.map(formatAddress),
+    targets: record.targets.map(formatAddress),
+    bitsPerSecond: BigInt(spec.bitsPerSecond),
+    rateEnforced,
+    createdAt,
+    expiresAt,
+    encryption: spec.encryption,
+    restarts: status?.restarts ?? record.restarts ?? 0,
+    sources: [...(spec.sources ?? [])],
+    movable: spec.movable ?? false,
+    leaving: record.leaving?.gateway ?? '',
+    statistics: (record.final ?? status?.listeners ?? []).map(statisticsMessage),
+    ...(error ? { error: errorInfo(error) } : {}),
+  });
+}
+
+/** A gateway and its usage as a message. */
+export function gatewayMessage({
+  description,
+  error,
+  ...status
+}: GatewayStatus): MessageInitShape<typeof GatewaySchema> {
+  const { drained, labels, streams, portsTotal, capacity, capacityInUse } = status;
+  return {
+    ...description,
+    up: !error,
+    drained,
+    labels: [...labels],
+    streams,
+    portsTotal,
+    capacity: BigInt(capacity),
+    capacityInUse: BigInt(capacityInUse),
+    ...(error ? { error: errorInfo(error) } : {}),
+  };
+}
+
+/** The result of a move as a message. */
+export function moveMessage({ record, from, moved, error }: StreamMoved): MessageInitShape<typeof StreamMoveSchema> {
+  const { uid, spec, gateway, listeners } = record;
+  return {
+    uid,
+    name: spec.name,
+    role: ROLE_CODES[spec.role],
+    from,
+    to: moved ? gateway : '',
+    listeners: listeners.map(formatAddress),
+    ...(error && { error: errorInfo(error) }),
+  };
+}
+
+/** Counters as a message. */
+export function statisticsMessage(counters: ListenerStatistics): MessageInitShape<typeof ListenerStatisticsSchema> {
+  const { connections, open, bytesIn, bytesOut, errors, refused } = counters;
+  return {
+    connections: BigInt(connections),
+    open: BigInt(open),
+    bytesIn: BigInt(bytesIn),
+    bytesOut: BigInt(bytesOut),
+    errors: BigInt(errors),
+    refused: BigInt(refused ?? 0),
+  };
+}
+
+/** The inverse of {@link statisticsMessage}. */
+export function fromStatistics({
+  connections,
+  open,
+  bytesIn,
+  bytesOut,
+  errors,
+  refused,
+}: StatisticsMessage): ListenerStatistics {
+  return {
+    connections: Number(connections),
+    open: Number(open),
+    bytesIn: Number(bytesIn),
+    bytesOut: Number(bytesOut),
+    errors: Number(errors),
+    ...(refused > 0n ? { refused: Number(refused) } : {}),
+  };
+}
+
+/** A data server's status as a message. */
+export function statusMessage({ state, restarts, listeners, error }: S2DSStatus): GatewayStreamStatus {
+  return create(GatewayStreamStatusSchema, {
+    state,
+    restarts,
+    statistics: listeners.map(statisticsMessage),
+    ...(error ? { error: errorInfo(error) } : {}),
+  });
+}
+
+/** The inverse of {@link statusMessage}. */
+export function fromStatus({ state, restarts, statistics, error }: GatewayStreamStatus): S2DSStatus {
+  const listeners = statistics.map(fromStatistics);
+  if (state !== 'failed') return { state: state === 'restarting' ? state : 'running', restarts, listeners };
+  const { code, message, suggestions } = fromErrorInfo(error);
+  return { state: 'failed', restarts, listeners, error: new S2DSException(code, message, { suggestions }) };
+}
+
+/** Milliseconds as whole microseconds. */
+export const microseconds = (ms: number): bigint => BigInt(Math.round(ms * 1000));
+
+/** Results of connections as a message. */
+export function connectResultsMessage(
+  results: readonly ConnectResult[],
+): MessageInitShape<typeof ConnectResultsSchema> {
+  return {
+    results: results.map(({ address, roundTripMs, error }) => ({
+      address: formatAddress(address),
+      connected: error === undefined,
+      roundTripUs: microseconds(roundTripMs),
+      error: error ?? '',
+    })),
+  };
+}
+
+/** The inverse of {@link connectResultsMessage}. */
+export function fromConnectResults({ results }: ConnectResults): readonly ConnectResult[] {
+  return results.map(({ address, connected, roundTripUs, error }) => ({
+    address: parseAddress(address),
+    roundTripMs: Number(roundTripUs) / 1000,
+    ...(connected ? {} : { error }),
+  }));
+}
+
+/** The state in output: ready until the first connection, streaming while one is open, then idle. */
+function userState({ state, targets }: StreamRecord, status: S2DSStatus | undefined): string {
+  if (status?.state === 'failed') return 'failed';
+  // The first UPDATE is in progress, so no data can pass yet.
+  if (state === 'updating' && targets.length === 0) return 'waiting';
+  switch (state) {
+    case 'provisioned':
+      return 'waiting';
+    case 'updating':
+    case 'active': {
+      const counters = status?.listeners ?? [];
+      if (counters.some(({ open }) => open > 0)) return 'streaming';
+      return counters.some(({ connections }) => connections > 0) ? 'idle' : 'ready';
+    }
+    default:
+      return state;
+  }
+}
