@@ -234,7 +234,7 @@ s('a repeated reservation gets the same answer, a different one with the same ui
   assert.equal(await gateway.reserve(uid, spec), one);
   assert.is((await gateway.describe()).portsInUse, 2);
   const other = await failure(gateway.reserve(uid, testSpec));
-  assert.match(other, `another stream ${uid}`);
+  assert.match(other, `a different stream ${uid}`);
   // The answer was lost, and its release arrives before it is complete.
   const late = gateway.reserve(randomUUID(), testSpec);
   await gateway.release(uid);
