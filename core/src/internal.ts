@@ -1,14 +1,29 @@
 /** Parts of the servers for the tests and the benchmark of this repository. Not part of the published package. */
 export * from './server.js';
 
+export { isHost } from './contracts/address.js';
 export { parseCredentials } from './contracts/credentials.js';
 export { contains, formatNetwork, parseIp, parseNetwork, specialOf } from './contracts/network.js';
+export type { AnyProvider } from './contracts/plugin.js';
+export type { PortRange, PortRequest } from './contracts/port-allocator.js';
+export { parseUid, type StreamState } from './contracts/stream.js';
+export { KeyedLock } from './contracts/wait.js';
 export type { Listening } from './control/control-server.js';
 export { GatewayLink } from './control/gateways/link.js';
 export { GatewayPool } from './control/gateways/pool.js';
 export { RemoteGateway } from './control/gateways/remote-gateway.js';
 export { StreamController } from './control/streams/controller.js';
 export { parseName, parseRequest } from './control/door/request.js';
+export {
+  ACTIONS,
+  EVENTS,
+  LIFE,
+  next,
+  STATES,
+  type Cell,
+  type LifeEvent,
+  type LifeTable,
+} from './control/streams/life.js';
 export { parseRole } from './wire/stream-spec.js';
 export type { GatewayStream } from './gateway/store.js';
 export { RangePortAllocator } from './gateway/ports.js';

@@ -55,7 +55,7 @@ s('after updates that overlap, the proxy and the record have the last targets', 
     await gateway.start(uid, NEVER);
     await gateway.updateTargets(uid, to(1), NEVER);
     const slow = gate();
-    site.beforeTelling = (port) => (port === 2 ? slow.opened : Promise.resolve());
+    site.beforeRetarget = (port) => (port === 2 ? slow.opened : Promise.resolve());
     const first = gateway.updateTargets(uid, to(2), NEVER);
     // Two updates that their caller aborts while they wait, and the last one.
     const abort = [new AbortController(), new AbortController()];
@@ -64,7 +64,7 @@ s('after updates that overlap, the proxy and the record have the last targets', 
     for (const each of abort) each.abort();
     slow.open();
     await Promise.all([first, last, ...givenUp]);
-    assert.equal(site.told, [1, 2, 5]);
+    assert.equal(site.retargeted, [1, 2, 5]);
     await gateway.close();
     const { targets, inForce } = (await site.kept(uid)) ?? {};
     assert.equal([targets, inForce], [to(5), true]);
@@ -78,12 +78,12 @@ s('targets that the proxy rejects are not stored', () =>
     await gateway.reserve(uid, SPEC);
     await gateway.start(uid, NEVER);
     await gateway.updateTargets(uid, to(1), NEVER);
-    site.beforeTelling = (port) => (port === 2 ? Promise.reject(new Error('it will not have it')) : Promise.resolve());
+    site.beforeRetarget = (port) => (port === 2 ? Promise.reject(new Error('target rejected')) : Promise.resolve());
     await gateway.updateTargets(uid, to(2), NEVER).then(
-      () => assert.unreachable('the update succeeded'),
-      (error: unknown) => assert.match(String(error), /it will not have it/),
+      () => assert.unreachable('it was refused'),
+      (error: unknown) => assert.match(String(error), /target rejected/),
     );
-    assert.is(site.told.at(-1), 1);
+    assert.is(site.retargeted.at(-1), 1);
     await gateway.close();
     assert.equal((await site.kept(uid))?.targets, to(1));
   }),

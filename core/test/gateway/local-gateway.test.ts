@@ -108,7 +108,7 @@ s('a restart is counted with its reason, also in the next process', () =>
     for (const instance of await site.runtime.list({})) site.runtime.kill(instance);
     const restarts = await told;
     assert.is(restarts?.count, 1);
-    assert.match(restarts?.last[0]?.reason ?? '', /tiny ended by itself \(signal SIGKILL\)/);
+    assert.match(restarts?.last[0]?.reason ?? '', /tiny exited unexpectedly \(signal SIGKILL\)/);
     await gateway.close();
 
     const next = await site.open();

@@ -14,11 +14,11 @@ export const TOKENS = {
   Settings: token<ControlServerSettings>('Settings'),
   StreamStore: token<StreamStore>('StreamStore'),
   Policy: token<Policy>('Policy'),
-  /** Resolves the host names of targets where the control server decides about their addresses. */
+  /** Resolves the host names of targets, for rules about their addresses. */
   Resolver: token<Resolver>('Resolver'),
   Providers,
   /** Opens the authenticators when the server starts, because they may come from plugins. */
   Authenticator: token<() => Promise<OpenAuthenticator>>('Authenticator'),
-  /** Prepares the parts of a new configuration that a running control server can adopt. */
+  /** Prepares the parts of a new configuration that a running control server can apply. */
   Prepare: token<Prepare>('Prepare'),
 } as const;
