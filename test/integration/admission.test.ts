@@ -105,7 +105,7 @@ s('a range with too few ports reports what is taken and by whom, and returns wha
     const { control } = server.peer;
     const message = await refused(control.req({ uid: randomUUID(), role: 'PROD', numConn: 4 }), 'SCI_PORTS_EXHAUSTED');
     assert.match(message, /^4 ports /);
-    assert.ok(message.includes(`${first}-${last} 2 are leased to streams and 1 are used by other programs.`), message);
+    assert.ok(message.includes(`${first}-${last}, streams lease 2 and other programs use 1.`), message);
     const rest = await server.setUp({ count: 3, role: 'CONS' });
     const ports = [...listeners, ...rest.listeners].map(({ port }) => port).sort();
     assert.equal(

@@ -120,13 +120,13 @@ s('all or nothing: a failed request returns its ports and explains the failure',
   await occupy(21_002);
   await occupy(21_004, '0.0.0.0');
   const { message, suggestions } = await refusal(allocator.allocate(request('a', 5)), 'SCI_PORTS_EXHAUSTED');
-  assert.match(message, /^5 ports .* 21000-21005 0 are leased to streams and 2 are used by other programs\.$/);
+  assert.match(message, /^5 ports .* 21000-21005, streams lease 0 and other programs use 2\.$/);
   assert.ok(suggestions.some((text) => text.includes('gateways[].ports')));
   assert.equal(allocator.inUse(), []);
   const all = await allocator.allocate(request('a', 4));
   assert.equal(ports(all).sort(), [21_000, 21_001, 21_003, 21_005]);
   const again = await refusal(allocator.allocate(request('b', 1)), 'SCI_PORTS_EXHAUSTED');
-  assert.match(again.message, /4 are leased to streams and 2 are used by other programs/);
+  assert.match(again.message, /streams lease 4 and other programs use 2/);
   await allocator.release('a');
 });
 
