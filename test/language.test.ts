@@ -16,6 +16,8 @@ const CHECKED: readonly RegExp[] = [
   /^core\/proto\//,
   /^core\/(?:src|test)\/(?:client|serving)\//,
   /^core\/src\/wire\//,
+  /^core\/src\/(?:index\.ts|contracts\/(?!errors|gateway|stream)|proxy\/|relay\/)/,
+  /^core\/test\/(?:contracts|proxy|relay|testing)\//,
 ];
 
 /**

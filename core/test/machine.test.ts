@@ -2,7 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SciStreamError, type Identity, type StreamSpec } from '@scistream/core';
+import { SciStreamError, type Identity } from '@scistream/core';
+import type { StreamSpec } from '@scistream/core/internal';
 import { eventually, testSpec } from '@scistream/core/testing';
 import { ALICE, fixture, present, refusal } from './support/controller.js';
 

@@ -2,8 +2,8 @@
 import 'reflect-metadata';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SciStreamError, type StreamState } from '@scistream/core';
-import { EVENTS, LIFE, next, STATES, type LifeEvent, type LifeTable } from '@scistream/core/internal';
+import { SciStreamError } from '@scistream/core';
+import { EVENTS, LIFE, next, STATES, type LifeEvent, type LifeTable, type StreamState } from '@scistream/core/internal';
 
 const s = suite('stream life');
 

@@ -2,7 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { formatAddress, SciStreamError, type ErrorCode, type StreamSpec } from '@scistream/core';
+import { formatAddress, SciStreamError, type ErrorCode } from '@scistream/core';
+import type { StreamSpec } from '@scistream/core/internal';
 import { eventually, exchange, named, tcpServer, testSpec } from '@scistream/core/testing';
 import { ALICE, fixture, present, refusal } from './support/controller.js';
 

@@ -3,7 +3,7 @@
  * of them, so that the benchmark measures the server. Prints its address first. Releases everything on SIGTERM.
  */
 import type { ProxyDescription, ProxyView } from '@scistream/core';
-import type { PortRange } from '@scistream/core';
+import type { PortRange } from '@scistream/core/internal';
 
 // As the command does: modules are loaded before the server starts.
 await import('reflect-metadata');

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { StreamRecord } from '@scistream/core';
-import { LevelStreamStore } from '@scistream/core/internal';
+import { LevelStreamStore, type StreamRecord } from '@scistream/core/internal';
 import { testRecord } from '@scistream/core/testing';
 import { newDirectory, type Bench, type Part } from './bench.js';
 import { Facilities } from './control-servers.js';

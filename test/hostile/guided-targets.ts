@@ -25,7 +25,7 @@ export const TARGETS: Readonly<Record<string, Target>> = {
       Buffer.from(text),
     ),
     words: ['[', ']', ':', '::', '.', '%', '0', '65536', 'xn--', '/', '\0', '-', '::ffff:1.2.3.4'],
-    code: /core\/dist\/address\.js$/,
+    code: /core\/dist\/contracts\/address\.js$/,
     take: (input) =>
       refuses(() => {
         const address = parseAddress(input.toString(), 'Address');
@@ -36,7 +36,7 @@ export const TARGETS: Readonly<Record<string, Target>> = {
   ticket: {
     seeds: [inflateRawSync(Buffer.from(body, 'base64url'))],
     words: ['"', ':', ',', '{', '}', '[', ']', 'null', '-1', '1e999', '"__proto__":', '\\u0000', '"uid"', '"tls"'],
-    code: /core\/dist\/(client\/.*ticket|address|units).*\.js$/,
+    code: /core\/dist\/(client\/.*ticket|contracts\/address|contracts\/units).*\.js$/,
     take: (input) =>
       refuses(() => {
         const packed = deflateRawSync(input).toString('base64url');

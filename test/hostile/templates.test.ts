@@ -4,8 +4,8 @@
  */
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { createRenderer, parseAddress, parseUid, type Address, type StreamTls, type ProxyView } from '@scistream/core';
-import { parseCredentials } from '@scistream/core/internal';
+import { createRenderer, parseAddress, type Address, type StreamTls, type ProxyView } from '@scistream/core';
+import { parseCredentials, parseUid } from '@scistream/core/internal';
 import { testCredentials } from '@scistream/core/testing';
 import { HaproxyOptions, renderConfig as haproxy } from '@scistream/plugin-haproxy';
 import { NginxOptions, renderConfig as nginx } from '@scistream/plugin-nginx';

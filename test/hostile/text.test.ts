@@ -1,17 +1,7 @@
 /** Texts of people and peers: each is understood exactly or rejected. */
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import {
-  formatAddress,
-  isHost,
-  isLoopback,
-  parseAddress,
-  parseDuration,
-  parsePort,
-  parseRate,
-  parseUid,
-  quote,
-} from '@scistream/core';
+import { formatAddress, isLoopback, parseAddress, parseDuration, parsePort, parseRate, quote } from '@scistream/core';
 import { parseFingerprint, parsePortRange } from '@scistream/core/config';
 import {
   contains,
@@ -21,6 +11,8 @@ import {
   parseName,
   parseRole,
   specialOf,
+  isHost,
+  parseUid,
 } from '@scistream/core/internal';
 import { hostileText, hunt, nearly, refusalOf } from './hunt.js';
 

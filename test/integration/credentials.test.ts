@@ -110,7 +110,7 @@ s('a proxy without the required ability is rejected before ports are taken', asy
   for (const [capabilities, wanted, message] of [
     [{ tls: false }, { transport: 'tcp', encryption: 'tls' }, 'cannot encrypt TCP'],
     [{}, { transport: 'udp', encryption: 'tls' }, 'cannot encrypt UDP'],
-    [{ plain: false }, { transport: 'tcp' }, 'carries encrypted streams only'],
+    [{ plain: false }, { transport: 'tcp' }, 'carries only encrypted streams'],
     [{ udp: false }, { transport: 'udp' }, 'cannot carry UDP'],
   ] as const) {
     await using gateway = await gatewayWith(capabilities);

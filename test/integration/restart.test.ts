@@ -155,7 +155,7 @@ s('proxies that died are restarted individually; the others keep their connectio
   assert.equal(echoes.sort(), ['cut', 'still'], 'one of them used the dead proxy');
   for (const connection of open) connection.destroy();
   const { events } = await second.peer.streams.events({ uid });
-  assert.match(events.find(({ what }) => what === 'restarted')?.detail ?? '', /relay did not run any more/);
+  assert.match(events.find(({ what }) => what === 'restarted')?.detail ?? '', /relay was not running/);
   await second.peer.control.release({ uid });
   assert.equal(await second.leftovers(), NOTHING);
 });

@@ -1,12 +1,12 @@
 import { contains, type Ip, type Network } from './network.js';
 
-/** The networks of many rules, laid out so that asking which of them contain an address takes a few microseconds. */
+/** Finds the rules whose networks contain an address: in a few microseconds for 1000 rules. */
 export class NetworkTable {
-  /** IPv4: network, mask and rule, three numbers each, in the order of the rules. */
+  /** IPv4 entries in the order of the rules, three numbers each: network, mask, index of the rule. */
   readonly #four: Int32Array;
   readonly #six: readonly (readonly [network: Network, rule: number])[];
 
-  /** @param rules The networks of each rule. */
+  /** @param rules The networks of each rule, by index. */
   constructor(rules: readonly (readonly Network[])[]) {
     const all = rules.flatMap((networks, rule) => networks.map((network) => [network, rule] as const));
     const four = all.filter(([{ four }]) => four);
@@ -14,7 +14,7 @@ export class NetworkTable {
     this.#six = all.filter(([{ four }]) => !four);
   }
 
-  /** @returns places of the rules, ascending; one with several such networks more than once */
+  /** Returns the indexes of the rules, ascending. A rule appears once for each of its networks that contains `ip`. */
   rulesWith(ip: Ip): readonly number[] {
     if (!ip.four) return this.#six.flatMap(([network, rule]) => (contains(network, ip) ? [rule] : []));
     const found: number[] = [];

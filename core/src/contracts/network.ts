@@ -2,37 +2,37 @@ import { isIP, isIPv4 } from 'node:net';
 import { quote, SciStreamError } from './errors.js';
 
 /**
- * An IP address as four words of 32 bits. IPv4 is kept as ::ffff:a.b.c.d (RFC 4291 §2.5.5.2), because a socket treats
- * the two alike: whoever writes one form must not get what the other is refused.
+ * An IP address as four words of 32 bits. IPv4 is stored as ::ffff:a.b.c.d (RFC 4291 §2.5.5.2). A socket treats both
+ * forms alike, so a rule must too: otherwise the other form would bypass it.
  */
 export interface Ip {
   readonly four: boolean;
   readonly words: readonly number[];
 }
 
-/** All addresses that begin alike. */
+/** An IP network: all addresses with the same prefix. */
 export interface Network extends Ip {
   readonly masks: readonly number[];
-  /** Of 128 bits. */
+  /** Length of the prefix in bits, 0 to 128; 96 more than written for IPv4. */
   readonly prefix: number;
-  /** As it was written. */
+  /** The text that was parsed. */
   readonly text: string;
 }
 
-/** @returns undefined unless it is an IP literal without brackets and zone */
+/** Parses an IP literal without brackets and zone. Returns undefined for any other text. */
 export function parseIp(text: string): Ip | undefined {
   if (isIP(text) === 0 || text.includes('%')) return undefined;
   const words = isIPv4(text) ? [0, 0, 0xffff, wordOf(text)] : wordsOf(text);
   return { four: words[0] === 0 && words[1] === 0 && words[2] === 0xffff, words };
 }
 
-/** Parses `10.0.0.0/8`, `2001:db8::/32` or a single address. @throws SCI_CONFIG_INVALID, also for bits behind the prefix */
+/** Parses `10.0.0.0/8`, `2001:db8::/32` or a single address. @throws SCI_CONFIG_INVALID, also if host bits are set */
 export function parseNetwork(text: string): Network {
   const [, host = '', length] = /^([^/]*)(?:\/(0|[1-9]\d{0,2}))?$/.exec(text) ?? [];
   const ip = parseIp(host);
   const bits = isIPv4(host) ? 32 : 128;
   const own = length === undefined ? bits : Number(length);
-  if (!ip || own > bits) throw invalid(text, 'is not a network', 'Write for example 10.0.1.0/24, 2001:db8::/32.');
+  if (!ip || own > bits) throw invalid(text, 'is not a network', 'Write it like 10.0.1.0/24 or 2001:db8::/32.');
   const prefix = own + 128 - bits;
   const masks = [0, 1, 2, 3].map((i) => mask(Math.min(32, Math.max(0, prefix - 32 * i))));
   const four = ip.four && prefix >= 96;
@@ -41,15 +41,15 @@ export function parseNetwork(text: string): Network {
     throw invalid(
       text,
       `has bits behind its prefix of ${own}`,
-      `Write the address of the network, or ${host}/${bits}.`,
+      `Write the first address of the network, or ${host}/${bits} for one address.`,
     );
   }
   return network;
 }
 
 /**
- * A network as every program understands it: IPv4 dotted, IPv6 in hexadecimal, always with a prefix.
- * What `parseNetwork` makes of it is the same network.
+ * Formats a network in the form that every proxy reads: dotted IPv4 or hexadecimal IPv6, always with a prefix.
+ * Inverse of {@link parseNetwork}.
  */
 export function formatNetwork({ four, words, prefix }: Network): string {
   const last = words[3] ?? 0;
@@ -57,25 +57,31 @@ export function formatNetwork({ four, words, prefix }: Network): string {
   return `${words.map(hex).join(':')}/${prefix}`;
 }
 
-/** @returns canonical (`formatNetwork`), as streams carry them @throws SCI_CONFIG_INVALID */
+/**
+ * Parses networks and returns them in the form of {@link formatNetwork}, as in `sources` of a stream.
+ * @throws SCI_CONFIG_INVALID
+ */
 export const parseSources = (texts: readonly string[]): readonly string[] =>
   texts.map((text) => formatNetwork(parseNetwork(text)));
 
-/** Whether an address is in a network. A network of IPv6 addresses, such as ::/0, contains no IPv4 address. */
+/** Returns true if the network contains the address. An IPv6 network, such as ::/0, contains no IPv4 address. */
 export function contains({ four, words, masks }: Network, ip: Ip): boolean {
   if (four !== ip.four) return false;
-  // The first three words of every IPv4 address are the same.
+  // The first three words of all IPv4 addresses are equal.
   for (let i = four ? 3 : 0; i < 4; i += 1) {
     if (((ip.words[i] ?? 0) & (masks[i] ?? 0)) >>> 0 !== words[i]) return false;
   }
   return true;
 }
 
-/** Addresses that a wide network does not mean, because they lead back into this machine or its surroundings. */
+/**
+ * Addresses of this machine and its immediate environment. A rule has to name them; a wide network does not include
+ * them.
+ */
 const SPECIAL: readonly (readonly [string, readonly Network[]])[] = (
   [
     ['a metadata service', ['169.254.169.254', 'fd00:ec2::254', 'fd20:ce::254', 'fd00:42::42']],
-    // Of Alibaba, Azure and Oracle: outside of what is link-local.
+    // Alibaba, Azure and Oracle, which do not use link-local addresses.
     ['a metadata service', ['100.100.100.200', '168.63.129.16', '192.0.0.192']],
     ['an unspecified address', ['0.0.0.0/8', '::']],
     ['a loopback address', ['127.0.0.0/8', '::1']],
@@ -84,24 +90,30 @@ const SPECIAL: readonly (readonly [string, readonly Network[]])[] = (
   ] as const
 ).map(([what, networks]) => [what, networks.map(parseNetwork)]);
 
-/** Where the four octets stand when the prefix has 48, 56, 64 or 96 bits (RFC 6052 §2.2; octet 8 is none of them). */
+/** Positions of the four IPv4 octets after a prefix of 48, 56, 64 or 96 bits (RFC 6052 §2.2 reserves octet 8). */
 const AFTER_48 = [6, 7, 9, 10];
 const AFTER_56 = [7, 9, 10, 11];
 const AFTER_64 = [9, 10, 11, 12];
 const AFTER_96 = [12, 13, 14, 15];
 
-/** IPv6 networks whose addresses carry an IPv4 address that a translator or tunnel may send to, and where it may stand. */
+/**
+ * IPv6 networks whose addresses embed an IPv4 address that a translator or tunnel sends to, with its possible
+ * positions.
+ */
 const CARRIERS: readonly (readonly [Network, readonly (readonly number[])[]])[] = (
   [
     ['::/96', [AFTER_96]], // RFC 4291 §2.5.5.1
     ['::ffff:0:0:0/96', [AFTER_96]], // RFC 2765 §2.1
     ['64:ff9b::/96', [AFTER_96]], // RFC 6052 §2.1
-    ['64:ff9b:1::/48', [AFTER_48, AFTER_56, AFTER_64, AFTER_96]], // RFC 8215: with any prefix that a site chooses in it
+    ['64:ff9b:1::/48', [AFTER_48, AFTER_56, AFTER_64, AFTER_96]], // RFC 8215: a site chooses the prefix length
     ['2002::/16', [[2, 3, 4, 5]]], // RFC 3056 §2
   ] as const
 ).map(([network, places]) => [parseNetwork(network), places]);
 
-/** What is special about an address, in words, and the networks that name it; undefined for an ordinary one. */
+/**
+ * Returns the kind of a special address, such as `a loopback address`, and the networks of that kind. Otherwise
+ * undefined.
+ */
 export function specialOf(ip: Ip): { readonly what: string; readonly networks: readonly Network[] } | undefined {
   for (const [what, networks] of SPECIAL)
     if (networks.some((network) => contains(network, ip))) return { what, networks };
@@ -112,13 +124,13 @@ export function specialOf(ip: Ip): { readonly what: string; readonly networks: r
   return undefined;
 }
 
-/** The IPv4 addresses that an IPv6 address may carry. */
+/** Returns the IPv4 addresses that an IPv6 address may embed. */
 function carriedBy(ip: Ip): readonly Ip[] {
   const places = CARRIERS.find(([network]) => contains(network, ip))?.[1] ?? [];
   if (places.length === 0) return [];
   const octets = ip.words.flatMap((word) => [24, 16, 8, 0].map((bits) => (word >>> bits) & 255));
   const read = (place: readonly number[]): number => place.reduce((word, i) => word * 256 + (octets[i] ?? 0), 0);
-  // Where the place is not known: behind the address there are zeros, and it is not all zeros itself.
+  // If several positions are possible: the embedded address is not 0.0.0.0, and only zeros follow it.
   const likely = places.filter(
     (place) => read(place) !== 0 && octets.slice((place[3] ?? 15) + 1).every((one) => one === 0),
   );
@@ -126,7 +138,7 @@ function carriedBy(ip: Ip): readonly Ip[] {
   return chosen.map((place) => ({ four: true, words: [0, 0, 0xffff, read(place)] }));
 }
 
-/** Whether all of `inner` is in one of the networks. */
+/** Returns true if one of the networks contains all of `inner`. */
 export const isWithin = (inner: Network, networks: readonly Network[]): boolean =>
   networks.some((outer) => inner.prefix >= outer.prefix && contains(outer, inner));
 

@@ -2,16 +2,7 @@
 import 'reflect-metadata';
 import { container } from 'tsyringe';
 import * as assert from 'uvu/assert';
-import {
-  SciStreamError,
-  silentLogger,
-  type Action,
-  type ErrorCode,
-  type Granted,
-  type Identity,
-  type StreamEvent,
-  type StreamRecord,
-} from '@scistream/core';
+import { SciStreamError, silentLogger, type ErrorCode, type Identity } from '@scistream/core';
 import { loadConfig } from '@scistream/core/config';
 import {
   GatewayLink,
@@ -22,6 +13,10 @@ import {
   registerServer,
   StreamController,
   TOKENS,
+  type Action,
+  type Granted,
+  type StreamEvent,
+  type StreamRecord,
 } from '@scistream/core/internal';
 import { temporaryDirectory } from '@scistream/core/testing';
 
