@@ -25,8 +25,8 @@ export {
   type LifeTable,
 } from './control/streams/life.js';
 export { parseRole } from './wire/stream-spec.js';
-export type { GatewayStream } from './gateway/gateway-store.js';
-export { RangePortAllocator } from './gateway/range-port-allocator.js';
+export type { GatewayStream } from './gateway/store.js';
+export { RangePortAllocator } from './gateway/ports.js';
 export { Providers } from './plugins/index.js';
 export { AuditLog, AuditedPolicy } from './policy/audit.js';
 export { AuditedAuthenticator } from './policy/audited-authenticator.js';

@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import type { Duplex } from 'node:stream';
 import type { Address, Transport } from './address.js';
 
@@ -34,6 +35,12 @@ export interface ContainerSpec {
 /** Reference to an instance, as `create` returns it. */
 export interface ContainerRef {
   readonly name: string;
+}
+
+/** How a program ended, from an exit code as shells and container engines report it: 128 plus the number of a signal. */
+export function exitOf(code: number): string {
+  const [signal] = Object.entries(constants.signals).find(([, number]) => number === code - 128) ?? [];
+  return signal === undefined ? `exit code ${code}` : `signal ${signal}`;
 }
 
 /** Current state of an instance. */
@@ -90,8 +97,11 @@ export interface Advice {
 export const LABELS = {
   managed: 'org.scistream.managed',
   gateway: 'org.scistream.gateway',
-  /** Id of the data server of the instance. Data servers that share a runtime only touch their own instances. */
-  owner: 'org.scistream.owner',
+  /**
+   * Id of the daemon of the instance. Daemons that share a runtime only touch their own instances. The text says `owner`
+   * because earlier versions wrote it on instances that may still run.
+   */
+  serverId: 'org.scistream.owner',
   uid: 'org.scistream.uid',
   role: 'org.scistream.role',
   proxy: 'org.scistream.proxy',

@@ -3,47 +3,53 @@ import type { S2DSException, SciStreamError } from './errors.js';
 import type { PortRange } from './port-allocator.js';
 import type { ListenerStatistics, Restarts, S2DSStatus, StreamSpec, StreamTls } from './stream.js';
 
-/** The keys of the same names in the configuration of a gateway. */
+/** Settings of a gateway, with the names of the keys in its configuration. */
 export interface GatewaySettings {
   readonly name: string;
+  /** Address for the listeners of the inbound side. */
   readonly wan: string;
+  /** Address for the listeners of the outbound side. */
   readonly lan: string;
   readonly ports: PortRange;
-  /** Defaults for streams that name none. */
+  /** Default proxy. */
   readonly proxy: string;
+  /** Default runtime. */
   readonly runtime: string;
 }
 
-/** What the gateway has set aside. */
+/** The result of a reservation. */
 export interface Reservation {
   readonly gateway: string;
   readonly proxy: string;
   readonly runtime: string;
   readonly listeners: readonly Address[];
+  /** True if the proxy enforces the reserved rate. */
   readonly rateEnforced: boolean;
 }
 
-/** A port that answers one probe of the other gateway. */
+/** A port that answers one probe of the other gateway before it expires. */
 export interface ProbeOffer {
   readonly address: Address;
+  /** Text that the probe has to send. */
   readonly challenge: string;
   readonly expiresMs: number;
 }
 
-/** How a TCP connection went. */
+/** The result of one attempt to connect. */
 export interface ConnectResult {
   readonly address: Address;
+  /** Time to connect, ms. */
   readonly roundTripMs: number;
-  /** Absent when it was connected. */
+  /** Absent if the connection succeeded. */
   readonly error?: string;
 }
 
-/** A gateway as it presents itself. */
+/** The description that a gateway gives of itself. */
 export interface GatewayDescription {
   readonly name: string;
   readonly wan: string;
   readonly lan: string;
-  /** first-last */
+  /** Range as `first-last`. */
   readonly ports: string;
   readonly proxy: string;
   readonly runtime: string;
@@ -51,75 +57,89 @@ export interface GatewayDescription {
 }
 
 /**
- * One gateway as its control server commands it. Calls for one uid take effect one after another, also when one is repeated
- * while the first still runs, because its caller lost the connection. `release` waits for no other: it ends them.
+ * One gateway, in this process or remote. Only its control server calls it. Calls for one uid take effect one after
+ * another, including a call that is repeated after a lost connection while the first still runs. `release` does not
+ * wait for other calls of the uid: it cancels them. All methods throw SCI_S2DS_UNREACHABLE if a remote gateway does not
+ * answer.
  */
 export interface Gateway {
   /** Name of the gateway. */
   readonly name: string;
   /**
-   * Only where the gateway may be away, for it is a daemon of its own: calls `listener` whenever a connection to it broke.
-   * Called at most once.
+   * Registers a function that is called after each loss of the connection. Only for remote gateways. Called at most
+   * once.
    */
   onLost?(listener: () => void): void;
   /**
-   * Gets ready: takes charge of the streams of an earlier process that still run, repairs those that do not, and removes
-   * what nobody knows. Called once, first. A runtime that does not answer does not keep it from that.
+   * Recovers the streams of the previous process: adopts those that run, restarts their proxies that died, and removes
+   * instances without a record. Called once, first. Succeeds if a runtime is unreachable, and retries its part later.
    */
   open(): Promise<void>;
-  /** Releases every stream but these: what a control server says when it starts, for it may have lost some. */
+  /** Releases all streams except these. A control server calls it when it starts, because its records may be older. */
   keep(uids: readonly string[]): Promise<void>;
+  /** Returns the current description. */
   describe(): Promise<GatewayDescription>;
   /**
-   * Resolves the proxy and leases ports, all of them bound, without starting anything: a stream that waits for HELLO costs only
-   * memory and sockets. The same request again gets the same reservation, because its answer may have been lost.
-   * @param tls Credentials, where `spec.encryption` is `tls`.
-   * @throws SCI_STREAM_EXISTS for a different request with this uid, SCI_PROXY_UNKNOWN, SCI_RUNTIME_UNKNOWN,
-   * SCI_PROXY_UNSUPPORTED, SCI_PORTS_EXHAUSTED …
+   * Selects the proxy and leases bound ports, without a start: a stream that waits for HELLO costs only memory and
+   * sockets. A repeated call with the same request returns the same reservation.
+   * @param tls Credentials if `spec.encryption` is `tls`.
+   * @throws SCI_STREAM_EXISTS for another request with this uid, SCI_PROXY_UNKNOWN, SCI_RUNTIME_UNKNOWN,
+   * SCI_PROXY_UNSUPPORTED, SCI_PORTS_EXHAUSTED, SCI_LISTENER_ADDRESS, SCI_STATE_WRITE
    */
   reserve(uid: string, spec: StreamSpec, tls?: StreamTls): Promise<Reservation>;
-  /** Starts the proxy of a reserved stream; its listeners accept when this returns. Idempotent. */
+  /**
+   * Starts the proxy of a reserved stream. Returns when its listeners accept connections. Idempotent.
+   * @throws as `S2DS.start`
+   */
   start(uid: string, signal: AbortSignal): Promise<void>;
+  /** Sets the targets of a started stream. @throws as `S2DS.updateTargets` */
   updateTargets(uid: string, targets: readonly Address[], signal: AbortSignal): Promise<void>;
-  /** Ends the stream, gives everything back, and tells the last counters. Idempotent. */
+  /** Stops the stream, frees its ports and returns its last counters. Idempotent. */
   release(uid: string): Promise<readonly ListenerStatistics[]>;
   /**
-   * The credentials of a stream, which the control server does not keep, so that another gateway can carry the stream.
-   * @throws SCI_STREAM_NOT_FOUND; SCI_STATE_DAMAGED when they are lost
+   * Returns the credentials of a stream for a move to another gateway, because the control server does not store them.
+   * Undefined if the stream is not encrypted.
+   * @throws SCI_STREAM_NOT_FOUND; SCI_STATE_DAMAGED if the credentials are lost
    */
   handover(uid: string): Promise<StreamTls | undefined>;
+  /** Returns the state and the counters of a stream. @throws SCI_STREAM_NOT_FOUND */
   status(uid: string): Promise<S2DSStatus>;
-  /** Settles when a started stream ends: with the error when it failed by itself. */
+  /** Resolves when a started stream has ended: with the error if it failed, with undefined if it was released. */
   ended(uid: string): Promise<S2DSException | undefined>;
   /**
-   * Settles when the proxies of a stream were started again more than `seen` times in all, or with undefined when the
-   * stream has ended. The count survives the process.
+   * Resolves when the proxies of a stream have had more than `seen` restarts, or with undefined when the stream has
+   * ended. The count survives a restart of the gateway.
    */
   restarted(uid: string, seen: number): Promise<Restarts | undefined>;
   /** Opens a probe port beside the listeners of the stream. */
   openProbe(uid: string): Promise<ProbeOffer>;
-  /** Connects to the probe port of another gateway; only to a host that is a target of the stream. @returns ms */
+  /**
+   * Connects to the probe port of another gateway. Rejects a host that is not a target of the stream.
+   * @returns the round trip, ms
+   */
   runProbe(uid: string, address: Address, challenge: string): Promise<number>;
   /** Connects to each target once. */
   connectTargets(uid: string): Promise<readonly ConnectResult[]>;
   /** Connects to the first listener and holds the connection for `holdMs`, or until `signal` aborts. */
   connectListener(uid: string, holdMs: number, signal: AbortSignal): Promise<readonly ConnectResult[]>;
-  /** Lets go of the gateway; its streams run on. Called once, last. */
+  /** Closes the gateway. Its proxies keep running. Called once, last. */
   close(): Promise<void>;
 }
 
-/** A gateway as its control server sees it. */
+/** The state of a gateway in its control server. */
 export interface GatewayStatus {
-  /** What it told last; only the name when it was never up. */
+  /** Last known description. Only the name if the gateway has never been reachable. */
   readonly description: Partial<GatewayDescription> & Pick<GatewayDescription, 'name'>;
   readonly drained: boolean;
   readonly labels: readonly string[];
+  /** Number of streams. */
   readonly streams: number;
+  /** Number of ports in the range. */
   readonly portsTotal: number;
-  /** bit/s; 0 when the configuration names none. */
+  /** Configured capacity, bit/s. 0: none. */
   readonly capacity: number;
-  /** bit/s that its streams asked for. */
+  /** Sum of the reserved rates, bit/s. */
   readonly capacityInUse: number;
-  /** Why it is down; absent while it is up. */
+  /** Why the gateway is down. Absent while it is up. */
   readonly error?: SciStreamError;
 }

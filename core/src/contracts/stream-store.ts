@@ -1,27 +1,32 @@
 import type { StreamEvent, StreamRecord } from './stream.js';
 
-/** How a change is stored. */
+/** Options of one write. */
 export interface StoreOptions {
   /**
-   * The change has happened, whatever becomes of its record: where it cannot be stored now, it is stored as soon as it
-   * can. Only for the end of a stream, so that a full disk does not keep what it has.
+   * The change has already happened. If the write fails, the store keeps the change in memory and retries until it
+   * succeeds. Only for the end of a stream, so that a full disk does not prevent a release.
    */
   readonly owed?: boolean;
 }
 
 /**
- * Keeps the records of one control server, and of each stream what happened to it. A change and its event are stored
- * together or not at all, and an answer leaves only after the change it speaks of is stored. Calls may overlap.
+ * Stores the records and events of one control server. A change and its event are stored atomically. A method returns
+ * after the change is on disk, so that a response never precedes its record. Calls may overlap.
  */
 export interface StreamStore {
-  /** Called once, first. @throws SCI_STATE_LOCKED, SCI_STATE_DAMAGED, SCI_STATE_NEWER */
+  /** Opens the store. Called once, first. @throws SCI_STATE_LOCKED, SCI_STATE_DAMAGED, SCI_STATE_NEWER */
   open(): Promise<void>;
-  /** @throws SCI_STREAM_EXISTS when the uid has a record that is not final (`failed`, `released`). */
+  /**
+   * Adds a record. Replaces a record in a final state.
+   * @throws SCI_STREAM_EXISTS if the uid has another record; SCI_STATE_WRITE
+   */
   create(record: StreamRecord, event?: StreamEvent): Promise<void>;
+  /** Returns the record of a uid, or undefined. */
   get(uid: string): Promise<StreamRecord | undefined>;
   /**
-   * Applies a change to the record of that version.
-   * @throws SCI_STREAM_CONFLICT, SCI_STREAM_NOT_FOUND; SCI_STATE_WRITE unless it may be owed
+   * Applies a change to a record and increments its version.
+   * @param version Version that the caller has read.
+   * @throws SCI_STREAM_CONFLICT if the record has another version, SCI_STREAM_NOT_FOUND; SCI_STATE_WRITE unless `owed`
    */
   update(
     uid: string,
@@ -30,15 +35,16 @@ export interface StreamStore {
     event?: StreamEvent,
     options?: StoreOptions,
   ): Promise<StreamRecord>;
-  /** Adds an event to a stream whose record does not change. @throws SCI_STREAM_NOT_FOUND */
+  /** Adds an event without a change of the record. @throws SCI_STREAM_NOT_FOUND */
   note(uid: string, event: StreamEvent): Promise<void>;
-  /** What happened to a stream, oldest first; of very many the last 200. */
+  /** Returns the last 200 events of a stream, oldest first. */
   events(uid: string): Promise<readonly StreamEvent[]>;
+  /** Removes a record and its events. */
   delete(uid: string): Promise<void>;
-  /** All records, oldest first. */
+  /** Returns all records, oldest first. */
   list(): Promise<readonly StreamRecord[]>;
-  /** Makes sure that a change could be stored. @throws SCI_STATE_WRITE */
+  /** Tests that a change can be stored. @throws SCI_STATE_WRITE */
   check?(): Promise<void>;
-  /** Called once, last. */
+  /** Closes the store. Called once, last. */
   close(): Promise<void>;
 }

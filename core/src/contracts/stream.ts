@@ -2,117 +2,126 @@ import type { Address, Transport } from './address.js';
 import { quote, SciStreamError, type ErrorCode, type S2DSException } from './errors.js';
 
 /**
- * The side of a stream that a gateway carries. `inbound`: the gateway of the producer, where connections from the other
- * facility come in. `outbound`: the gateway of the consumer, from where connections leave to the other facility.
+ * The side of a stream that a gateway carries. `inbound`: the gateway of the producer, which accepts connections from
+ * the other facility. `outbound`: the gateway of the consumers, which connects to the other facility.
  */
 export type Role = 'inbound' | 'outbound';
 
-/** What the protocol and the labels of instances call the roles (protocol.md §1). */
+/** Names of the roles in the protocol (protocol.md §1) and in the labels of instances. */
 export const ROLE_CODES = { inbound: 'PROD', outbound: 'CONS' } as const satisfies Readonly<Record<Role, string>>;
 
-/** @throws SCI_UID_INVALID unless it is 8 to 64 characters of A-Z, a-z, 0-9 and `-` (protocol.md §2). */
+/**
+ * Parses a uid: 8 to 64 characters of A-Z, a-z, 0-9 and `-` (protocol.md §2).
+ * @throws SCI_UID_INVALID for any other text
+ */
 export function parseUid(text: string): string {
   if (/^[A-Za-z0-9-]{8,64}$/.test(text)) return text;
   throw new SciStreamError('SCI_UID_INVALID', `${quote(text)} is not a uid.`, {
-    suggestions: ['A uid is 8 to 64 characters of A-Z, a-z, 0-9 and "-", for example a UUID.'],
+    suggestions: ['Use 8 to 64 characters of A-Z, a-z, 0-9 and "-", for example a UUID.'],
   });
 }
 
 /**
- * Credentials of one side of one stream: mutual TLS 1.3 between the two gateways and nowhere else. On the inbound side
- * the *listeners* are TLS servers, on the outbound side the connections to the *targets* are those of a TLS client. Both demand
- * and verify a certificate that `ca` has signed, which signs for this stream alone.
+ * Credentials of one side of one stream, for mutual TLS 1.3 between the two gateways. The inbound side is the TLS
+ * server, on its listeners. The outbound side is the TLS client, on its connections to the targets. Both require and
+ * verify a certificate that `ca` has signed. Each stream has its own CA.
  */
 export interface StreamTls {
-  /** PEM. */
+  /** Certificate of this side, PEM. */
   readonly certificate: string;
-  /** PEM, PKCS #8. Secret: never in arguments, labels, logs, errors or answers. */
+  /** Private key, PEM, PKCS #8. Secret: never part of arguments, labels, logs, errors or responses. */
   readonly key: string;
-  /** PEM: the only authority to trust. */
+  /** Certificate of the only trusted CA, PEM. */
   readonly ca: string;
   /** DNS name in the certificate of the other side. */
   readonly peer: string;
 }
 
-/** Counters of one listener since the stream started. Bytes are those of the payload, not of the wire. */
+/** Counters of one listener since the proxy started. Bytes are payload, without protocol overhead. */
 export interface ListenerStatistics {
-  /** Connections (UDP: sessions) accepted so far. */
+  /** Accepted connections (UDP: sessions). */
   readonly connections: number;
-  /** Connections open now. */
+  /** Open connections (UDP: sessions). */
   readonly open: number;
-  /** Bytes from the side that connected to the listener towards the target. */
+  /** Bytes from the clients of the listener to the target. */
   readonly bytesIn: number;
-  /** Bytes from the target back. */
+  /** Bytes from the target to the clients. */
   readonly bytesOut: number;
-  /** Connections that could not be carried to the target or broke. */
+  /** Connections that failed to reach the target, or broke. */
   readonly errors: number;
-  /** Connections (UDP: datagrams) cut because of `S2DSRequest.sources`, which count nowhere else. Absent when there were none. */
+  /**
+   * Connections (UDP: datagrams) rejected because of `S2DSRequest.sources`; no other counter includes them. Absent:
+   * none.
+   */
   readonly refused?: number;
 }
 
-/** How a stream does on its data server. */
+/** State and counters of a stream on its data server. */
 export interface S2DSStatus {
-  /** `restarting`: the proxy ended by itself and is being started again. */
+  /** `restarting`: the proxy ended unexpectedly and is not running yet. `failed`: it was restarted too often. */
   readonly state: 'running' | 'restarting' | 'failed';
-  /** How often the proxy ended by itself and was started again. */
+  /** Number of restarts of the proxy after it ended unexpectedly. */
   readonly restarts: number;
-  /** One entry per listener, in the order of the request; empty where `supports.statistics` is false. */
+  /** One entry per listener, in the order of the request. Empty unless `supports.statistics` and state `running`. */
   readonly listeners: readonly ListenerStatistics[];
+  /** The reason of state `failed`. */
   readonly error?: S2DSException;
 }
 
-/** A proxy that ended by itself and was started again. */
+/** One restart of a proxy that ended unexpectedly. */
 export interface Restart {
   /** ISO 8601 UTC. */
   readonly at: string;
-  /** How it ended, and the last lines of its log. */
+  /** How the proxy ended, and the last lines of its log. */
   readonly reason: string;
 }
 
-/** All restarts of a stream's proxies. */
+/** The restarts of the proxies of one stream. */
 export interface Restarts {
+  /** Number of all restarts. */
   readonly count: number;
-  /** The last of them, oldest first. */
+  /** The most recent restarts, oldest first. */
   readonly last: readonly Restart[];
 }
 
 /**
- * Where a stream stands on one control server (protocol.md §3). `waiting`: listeners are reserved, HELLO has not come.
- * `provisioned`: HELLO came, no targets yet. `active`: targets are set. `failed` and `released` are final.
+ * State of a stream on one control server (protocol.md §3). `waiting`: listeners are reserved, and HELLO has not
+ * arrived. `provisioned`: the proxy runs without targets. `active`: targets are set. `failed` and `released` are final.
  */
 export type StreamState =
   'reserving' | 'waiting' | 'provisioned' | 'updating' | 'active' | 'releasing' | 'failed' | 'released';
 
 /**
- * One side of a stream as the control server accepted it: parsed once at the door, completed by the policy, and the same in the
- * records of the control server, on the way to the gateway, and in the records of the gateway. It never changes.
+ * The accepted request for one side of a stream. The control server parses it once, and the policy completes it. The
+ * records of the control server and of the gateway, and the messages between them, contain it unchanged. It is
+ * immutable.
  */
 export interface StreamSpec {
-  /** Chosen by the user; may be empty. */
+  /** Name that the user chose. May be empty. */
   readonly name: string;
   readonly role: Role;
   readonly transport: Transport;
   /** Number of listeners. */
   readonly connections: number;
-  /** Requested rate of the whole stream in bit/s; 0: none. */
+  /** Reserved rate of the whole stream, bit/s. 0: none. */
   readonly bitsPerSecond: number;
-  /** ms; 0 in a request: the longest that the control server allows. */
+  /** Lifetime, ms. 0 in a request: the maximum that the control server allows. */
   readonly lifetimeMs: number;
-  /** Of the data between the gateways. The credentials are in no record. */
+  /** Encryption between the gateways. Records do not contain the credentials. */
   readonly encryption: 'tls' | 'none';
-  /** Requested placement: name or label of a gateway; empty: any. */
+  /** Requested gateway or label. Empty: any gateway. */
   readonly gateway: string;
-  /** Empty: the default of the gateway. */
+  /** Requested proxy. Empty: the default of the gateway. */
   readonly proxy: string;
-  /** Empty: the default of the gateway. */
+  /** Requested runtime. Empty: the default of the gateway. */
   readonly runtime: string;
-  /** Networks from which the listeners accept connections, as the policy granted; absent: from everywhere. */
+  /** Networks from which the listeners accept connections, as the policy granted. Absent: all. */
   readonly sources?: readonly string[];
-  /** Whether the stream may move to another gateway, which changes its listeners. */
+  /** True if the stream may move to another gateway, which changes its listeners. */
   readonly movable?: boolean;
 }
 
-/** What a control server knows about one side of a stream. Times are ISO 8601 UTC. */
+/** The record of one side of a stream in the store of a control server. Times are ISO 8601 UTC. */
 export interface StreamRecord {
   readonly uid: string;
   /** Incremented with every change. */
@@ -121,68 +130,71 @@ export interface StreamRecord {
   readonly state: StreamState;
   /** The identity that requested the stream, as `ownerOf` writes it. */
   readonly owner: string;
-  /** The gateway that carries the stream. */
+  /** Gateway that carries the stream. */
   readonly gateway: string;
-  /** Id of the proxy; until the gateway has reserved listeners, the name in `spec`. Likewise `runtime`. */
+  /** Id of the proxy. In state `reserving`: the name in `spec`. */
   readonly proxy: string;
+  /** Id of the runtime. In state `reserving`: the name in `spec`. */
   readonly runtime: string;
-  /** The gateway that the stream left, and when its remaining connections end at the latest. */
+  /** Previous gateway of a moved stream, and the latest time at which its remaining connections end. */
   readonly leaving?: { readonly gateway: string; readonly until: string } | undefined;
   readonly listeners: readonly Address[];
-  /** The addresses that HELLO announced: where the producer application listens. */
+  /** Addresses of the producer, as HELLO announced them. */
   readonly announced: readonly Address[];
-  /** Targets in force, one per listener. */
+  /** Current targets, one per listener. */
   readonly targets: readonly Address[];
-  /** Targets of the update in progress (state `updating`); meaningless in other states. */
+  /** Targets of the update in progress. Meaningful only in state `updating`. */
   readonly asked?: readonly Address[];
-  /** How often proxies on this gateway were restarted, as far as the events say. */
+  /** Number of restarts of the proxies on this gateway that the events contain. */
   readonly restarts?: number;
-  /** Whether the proxy enforces `spec.bitsPerSecond`. */
+  /** True if the proxy enforces `spec.bitsPerSecond`. */
   readonly rateEnforced: boolean;
   readonly createdAt: string;
   readonly expiresAt: string;
+  /** The reason of state `failed`. */
   readonly error?: { readonly code: ErrorCode; readonly message: string; readonly suggestions: readonly string[] };
-  /** Counters at the time of release. */
+  /** Counters at the release. */
   readonly final?: readonly ListenerStatistics[];
 }
 
-/** One thing that happened to a stream. */
+/** One entry in the history of a stream. */
 export interface StreamEvent {
   /** ISO 8601 UTC. */
   readonly at: string;
   readonly what:
     'requested' | 'reserved' | 'hello' | 'targets' | 'adopted' | 'restarted' | 'moved' | 'left' | 'failed' | 'released';
-  /** Whose call it was, as `StreamRecord.owner` writes it; absent when nobody asked for it. */
+  /** Identity of the caller, as in `StreamRecord.owner`. Absent if no call caused the event. */
   readonly by?: string;
-  /** In words. */
+  /** Additional text for the operator. */
   readonly detail?: string;
 }
 
-/** Whether nothing can happen to the stream any more. */
+/** Returns true for the states that a stream never leaves. */
 export const isFinal = (state: StreamState): boolean => state === 'failed' || state === 'released';
 
-/** A stream and how it does just now. */
+/** A stream and its current status. */
 export interface StreamSnapshot {
   readonly record: StreamRecord;
-  /** Absent while no proxy runs. */
+  /** Absent if no proxy runs, or if `error` is present. */
   readonly status?: S2DSStatus;
-  /** Why the data server could not tell the status. The stream may be well. */
+  /** Why the status is unknown. The stream itself may work. */
   readonly error?: SciStreamError;
 }
 
-/** What became of a stream of a gateway that should be left. */
+/** The result of a move for one stream of a drained gateway. */
 export interface StreamMoved {
-  /** As it is now. */
+  /** The record after the move. */
   readonly record: StreamRecord;
+  /** Name of the drained gateway. */
   readonly from: string;
-  /** Whether it is somewhere else now. */
+  /** True if another gateway carries the stream now. */
   readonly moved: boolean;
-  /** Why it could not be moved; a stream that is not movable stays without one. */
+  /** Why the move failed. Absent for a stream that is not movable. */
   readonly error?: SciStreamError;
 }
 
-/** The error for a stream that does not exist. Callers that may not see an existing stream get the same words. */
+/** The error for an unknown stream. Callers that may not see an existing stream get the same text. */
 export const unknownStream = (uid: string): SciStreamError =>
-  new SciStreamError('SCI_STREAM_NOT_FOUND', `There is no stream ${uid} of yours here.`, {
-    suggestions: ['scistream stream ls shows the streams of all configured facilities.'],
+  new SciStreamError('SCI_STREAM_NOT_FOUND', `You have no stream ${uid} here.`, {
+    suggestions: ['List the streams of all configured facilities: scistream stream ls'],
   });

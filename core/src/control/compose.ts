@@ -7,7 +7,7 @@ import { SciStreamError } from '../contracts/errors.js';
 import type { Logger } from '../contracts/logger.js';
 import type { Policy } from '../contracts/policy.js';
 import { LocalGateway } from '../gateway/local-gateway.js';
-import { ownerId } from '../gateway/server-id.js';
+import { serverId } from '../gateway/server-id.js';
 import { AuthenticatorChain, noneProvider, tokenProvider } from '../identity/authenticators.js';
 import { certificateProvider } from '../identity/certificate.js';
 import { mustNameApart } from '../identity/issuers.js';
@@ -89,7 +89,7 @@ export function registerServer(container: DependencyContainer, { config, logger,
         const carrier =
           s2ds === 'embedded'
             ? new LocalGateway(gateway, c.resolve(TOKENS.Providers), log, state)
-            : new RemoteGateway(name, s2ds, () => (id ??= ownerId(state)), link);
+            : new RemoteGateway(name, s2ds, () => (id ??= serverId(state)), link);
         return new GatewayLink(gateway, carrier, log);
       });
       return new GatewayPool(links, state);

@@ -40,12 +40,12 @@ export async function findPlugins(
   const order = ['core', 'user', 'link'];
   const sorted = [...sources].sort((a, b) => order.indexOf(a.type) - order.indexOf(b.type));
   const read = await Promise.all(sorted.map(readSource));
-  const owners = new Map(taken.map((entry) => [key(entry), 'SciStream itself']));
+  const known = new Map(taken.map((entry) => [key(entry), 'SciStream itself']));
   return read.map((plugin) => {
     if (plugin.error) return plugin;
-    const clash = plugin.manifest.provides.find((entry) => owners.has(key(entry)));
-    if (clash) return { ...plugin, error: duplicate(plugin, clash, owners.get(key(clash)) ?? '') };
-    for (const entry of plugin.manifest.provides) owners.set(key(entry), `${plugin.name} (${plugin.root})`);
+    const clash = plugin.manifest.provides.find((entry) => known.has(key(entry)));
+    if (clash) return { ...plugin, error: duplicate(plugin, clash, known.get(key(clash)) ?? '') };
+    for (const entry of plugin.manifest.provides) known.set(key(entry), `${plugin.name} (${plugin.root})`);
     return plugin;
   });
 }
@@ -58,8 +58,8 @@ async function readSource(source: PluginSource): Promise<FoundPlugin> {
   }
 }
 
-function duplicate(plugin: PluginSource, { kind, id }: ManifestEntry, owner: string): SciStreamError {
-  const message = `${plugin.name} (${plugin.root}) provides ${kind} ${id}, but so does ${owner}.`;
+function duplicate(plugin: PluginSource, { kind, id }: ManifestEntry, other: string): SciStreamError {
+  const message = `${plugin.name} (${plugin.root}) provides ${kind} ${id}, but so does ${other}.`;
   return new SciStreamError('SCI_PLUGIN_DUPLICATE', message, {
     suggestions: [`scistream plugin uninstall ${plugin.name}`],
   });

@@ -1,4 +1,4 @@
-/** What the process runtime makes of a machine that fails under it, and of what a killed daemon has left. */
+/** The process runtime on a machine without free descriptors, and after a daemon was killed. */
 import { execFileSync } from 'node:child_process';
 import { closeSync, openSync, readdirSync } from 'node:fs';
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
@@ -8,14 +8,14 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { silentLogger, within } from '@scistream/core';
 import { ProcessRuntime } from '@scistream/core/internal';
-import { Fixture, READY, REF, refusal, specOf } from './support/process.js';
+import { Fixture, READY, REF, refusal, specOf } from '../support/process.js';
 
-const s = suite('process runtime in trouble');
+const s = suite('process runtime under faults');
 
-/** Takes all descriptors that this process may have but `free`, until it is told to give them back. */
+/** Opens all descriptors that this process may have except `free`, until the returned function closes them. */
 function takeDescriptors(free = 0): () => void {
   const limit = (soft: string): Buffer => execFileSync('prlimit', ['--pid', `${process.pid}`, `--nofile=${soft}:`]);
-  // So that it is a matter of hundreds on every machine.
+  // Limits the number to some hundreds on every machine.
   limit('512');
   const taken: number[] = [];
   try {
@@ -29,13 +29,13 @@ function takeDescriptors(free = 0): () => void {
   };
 }
 
-s('a program that cannot be looked at for want of descriptors has not ended, and its end is seen later', async () => {
+s('a program that cannot be inspected without descriptors has not ended; its end is detected later', async () => {
   await using fixture = await Fixture.make();
   const pid = await fixture.run(READY);
   const heir = new ProcessRuntime({ directory: fixture.directory, log: silentLogger });
   const giveBack = takeDescriptors();
   try {
-    // Meanwhile the heir, whose child it is not, has looked several times.
+    // By now the other runtime, whose child it is not, has checked several times.
     await heir.exited(REF, AbortSignal.timeout(1_500)).then(
       () => assert.unreachable('it still runs'),
       (error: unknown) => assert.is((error as Error).name, 'TimeoutError', String(error)),
@@ -50,7 +50,7 @@ s('a program that cannot be looked at for want of descriptors has not ended, and
   assert.is((await exited).status, 'exited');
 });
 
-s('one who watches when there are no descriptors goes on when there are', async () => {
+s('a watch that begins without free descriptors works when some are free', async () => {
   await using fixture = await Fixture.make();
   const pid = await fixture.run(READY);
   const heir = new ProcessRuntime({ directory: fixture.directory, log: silentLogger });
@@ -61,12 +61,12 @@ s('one who watches when there are no descriptors goes on when there are', async 
   assert.is((await watching).status, 'exited');
 });
 
-s('every question is answered, whatever descriptors are left', async () => {
+s('every call settles, however few descriptors are free', async () => {
   await using fixture = await Fixture.make();
   await fixture.run(READY);
   const answers: Promise<string>[] = [];
   for (let round = 0; round < 20; round += 1) {
-    // With few of them free the record can often be read, and then the process cannot be looked at.
+    // With few free descriptors, often the record can be read and the process cannot be inspected.
     const giveBack = takeDescriptors(1 + (round % 4));
     const asked = Array.from({ length: 10 }, () => fixture.runtime.inspect(REF));
     const told = asked.map((state) => state.then(({ status }) => status, String));
@@ -86,7 +86,7 @@ function namesIn(directory: string): string[] {
   }
 }
 
-s('what a daemon has left that was killed while it made an instance is in the way of nobody', async () => {
+s('create replaces the directory of a daemon that was killed while it created the instance', async () => {
   await using fixture = await Fixture.make();
   await mkdir(fixture.path(), { recursive: true, mode: 0o700 });
   await writeFile(fixture.path('key.pem'), 'secret');
@@ -95,7 +95,7 @@ s('what a daemon has left that was killed while it made an instance is in the wa
   assert.equal((await readdir(fixture.path())).sort(), ['.instance.json', 'log', 'main.cjs']);
 });
 
-s('a directory in which an instance still works is not taken for one that was left', async () => {
+s('a directory with a running process is not abandoned', async () => {
   await using fixture = await Fixture.make();
   const pid = await fixture.run(READY);
   try {
@@ -107,12 +107,12 @@ s('a directory in which an instance still works is not taken for one that was le
     );
     assert.ok((await readdir(fixture.path())).includes('main.cjs'));
   } finally {
-    // It lives until now.
+    // Fails if the process has ended before.
     process.kill(pid, 'SIGKILL');
   }
 });
 
-s('the first use removes what was left of instances, and nothing else', async () => {
+s('the first use removes abandoned directories and nothing else', async () => {
   await using fixture = await Fixture.make();
   const [left, whole] = ['scistream-aaaaaaaa-0123abcd-0', 'scistream-bbbbbbbb-0123abcd-1'];
   await fixture.runtime.create(specOf(READY, { name: whole }));
@@ -124,13 +124,13 @@ s('the first use removes what was left of instances, and nothing else', async ()
   assert.equal((await readdir(fixture.directory)).sort(), ['notes-of-the-operator', whole]);
 });
 
-s('an instance can be found as long as anything is left of it', async () => {
+s('an instance keeps its record until its other files are removed', async () => {
   await using fixture = await Fixture.make();
   const files = Object.fromEntries(Array.from({ length: 500 }, (_, i) => [`key${i}.pem`, 'secret']));
   await fixture.runtime.create(specOf(READY, { files }));
   const left: string[][] = [];
   const removed = fixture.runtime.remove(REF).then(() => true);
-  // Synchronous, for the threads that remove them would read the directory after that only.
+  // Synchronous: an asynchronous read would queue behind the removals in the thread pool.
   for (let done = false; !done; done = await Promise.race([removed, nextTurn(false)]))
     left.push(namesIn(fixture.path()));
   const partly = left.filter(({ length }) => length > 0 && length < 501);

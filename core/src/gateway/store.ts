@@ -7,15 +7,13 @@ import { writeAtomically } from '../contracts/files.js';
 import type { Reservation } from '../contracts/gateway.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
 import type { S2DSRequest } from '../contracts/s2ds.js';
-import type { Restart, Restarts, StreamSpec, StreamTls } from '../contracts/stream.js';
+import type { Restarts, StreamSpec, StreamTls } from '../contracts/stream.js';
 import { StateDatabase, type WriteOptions } from '../store/state-database.js';
 import { CredentialsFile, GatewayRow, whole } from '../store/stored.js';
 
 const STREAMS = 'gateway';
-/** Restarts that are remembered of one stream. */
-const RESTARTS = 10;
 
-/** What a gateway has promised for one stream: enough to take charge of it again. Holds its credentials. */
+/** The record of one stream on a gateway, enough to recover it. Contains its credentials. */
 export interface GatewayStream {
   readonly spec: StreamSpec;
   /** Credentials; present where `spec.encryption` is `tls`. */
@@ -24,28 +22,28 @@ export interface GatewayStream {
   readonly proxy: string;
   readonly runtime: string;
   readonly listeners: readonly Address[];
-  /** Where the runtime placed it, if it has several machines. */
+  /** The machine that the runtime chose, if it has several. */
   readonly node?: string;
-  /** Written before the step that it names is taken, so that a process that dies in it leaves a trace. */
+  /** Stored before the step that it names begins, so that the record shows a step during which the process died. */
   readonly state: 'reserved' | 'starting' | 'running' | 'releasing';
-  /** As asked for; names are not resolved. */
+  /** The requested targets; host names are not resolved. */
   readonly targets: readonly Address[];
-  /** Whether `targets` are in force for certain; a process that dies while it sets them leaves it false. */
+  /** Whether the proxy uses `targets` for certain; false if the process died while it set them. */
   readonly inForce?: boolean;
-  /** Since it was reserved, whichever process it was. */
+  /** Restarts since the reservation, in every process. */
   readonly restarts?: Restarts;
 }
 
-/** As the database has it: without the credentials, which are a file. */
+/** The row in the database: without the credentials, which are in a file. */
 type Stored = Omit<GatewayStream, 'tls'>;
 
 /**
- * What a gateway remembers beyond the life of its process. Calls for one uid come one after another. Credentials are
- * files of their own (0600): a database goes on holding what was deleted from it for a while.
+ * The records of a gateway, which survive its process. Calls for one uid must not overlap. Credentials are in separate
+ * files (0600), because a database keeps deleted values for a while.
  */
 export class GatewayStore {
   readonly #streams = new Map<string, GatewayStream>();
-  /** Streams without the credentials that they need. */
+  /** Encrypted streams whose credentials could not be read. */
   readonly #incomplete = new Set<string>();
 
   private constructor(
@@ -53,7 +51,7 @@ export class GatewayStore {
     private readonly credentials: string,
   ) {}
 
-  /** Makes sure that a promise could be stored. @throws SCI_STATE_WRITE */
+  /** Checks that a record could be stored. @throws SCI_STATE_WRITE */
   check(): Promise<void> {
     return this.database.check();
   }
@@ -77,20 +75,20 @@ export class GatewayStore {
       this.#streams.set(uid, stream);
       if (stream.spec.encryption === 'tls') this.#incomplete.add(uid);
     }
-    // One that fails concerns one stream, and whoever wants that will hear of it.
+    // A failure concerns one stream only: calls for that stream report it.
     await Promise.allSettled([...this.#incomplete].map((uid) => this.complete(uid)));
     const known = new Set([...this.#streams.keys()].map((uid) => `${uid}.json`));
     const strays = (await readdir(this.credentials)).filter((file) => !known.has(file));
     for (const file of strays) await rm(join(this.credentials, file), { force: true });
   }
 
-  /** What is stored, without the credentials. */
+  /** The stored records without their credentials. */
   exported(): readonly object[] {
     return this.entries().map(([uid, stream]) => ({ uid, ...stored(stream) }));
   }
 
   /**
-   * A stream with its credentials, which are read again where they could not be read before.
+   * Returns a record with its credentials, and reads them again if an earlier attempt failed.
    * @throws SCI_STATE_DAMAGED
    */
   async complete(uid: string): Promise<GatewayStream | undefined> {
@@ -114,16 +112,16 @@ export class GatewayStore {
     return [...this.#streams];
   }
 
-  /** Returns when it is on the disk, unless told otherwise. @throws SCI_STATE_WRITE, and then nothing has changed */
+  /** Stores a record. Without options, returns when it is on the disk. @throws SCI_STATE_WRITE; nothing has changed then */
   async put(uid: string, stream: GatewayStream, options?: WriteOptions): Promise<void> {
     const { tls } = stream;
-    // They never change, and come before the record that needs them.
+    // Credentials never change. They are written before the record that needs them.
     if (tls && !this.has(uid)) await writeAtomically(this.#file(uid), JSON.stringify(tls));
     await this.database.write([{ type: 'put', table: STREAMS, key: uid, value: stored(stream) }], options);
     this.#streams.set(uid, stream);
   }
 
-  /** Forgets a stream of which nothing is left; a disk that is full hears of it later. */
+  /** Removes the record of a stream that has ended. If the disk is full, the removal is written later. */
   async delete(uid: string): Promise<void> {
     await this.database.write([{ type: 'del', table: STREAMS, key: uid }], { owed: true });
     this.#streams.delete(uid);
@@ -135,7 +133,7 @@ export class GatewayStore {
     await this.database.close();
   }
 
-  /** @param uid Checked by everybody who makes one: a file name that leaves no directory. */
+  /** @param uid Validated by every caller (`parseUid`), so that the path stays in the directory. */
   #file(uid: string): string {
     return join(this.credentials, `${uid}.json`);
   }
@@ -145,9 +143,9 @@ export class GatewayStore {
     try {
       return CredentialsFile.parse(JSON.parse(await readFile(this.#file(uid), 'utf8')));
     } catch {
-      // Without the reason: what a parser says may quote what it has read.
+      // Without the cause: the message of a parser may quote the credentials.
       throw new SciStreamError('SCI_STATE_DAMAGED', `The credentials of stream ${uid} are lost or damaged.`, {
-        suggestions: [`Bring the file back: ${this.#file(uid)}`, `Or release the stream: scistream stream down ${uid}`],
+        suggestions: [`Restore the file ${this.#file(uid)}`, `Or release the stream: scistream stream down ${uid}`],
       });
     }
   }
@@ -155,7 +153,7 @@ export class GatewayStore {
 
 const stored = ({ tls: _secret, ...rest }: GatewayStream): Stored => rest;
 
-/** The earlier answer to a repeated request. @throws SCI_STREAM_EXISTS unless the request is the same */
+/** Answers a repeated request as the first one. @throws SCI_STREAM_EXISTS for a different request */
 export function repeated(
   gateway: string,
   uid: string,
@@ -164,18 +162,12 @@ export function repeated(
 ): Omit<Reservation, 'rateEnforced'> {
   const { spec, tls, proxy, runtime, listeners } = kept;
   if (!isDeepStrictEqual([asked.spec, asked.tls], [spec, tls])) {
-    throw new S2DSException('SCI_STREAM_EXISTS', `Gateway ${gateway} has another stream ${uid}.`);
+    throw new S2DSException('SCI_STREAM_EXISTS', `Gateway ${gateway} has a different stream ${uid}.`);
   }
   return { gateway, proxy, runtime, listeners };
 }
 
-/** Adds one restart; the last ten are kept. */
-export const restartedOnce = ({ count, last }: Restarts = { count: 0, last: [] }, restart: Restart): Restarts => ({
-  count: count + 1,
-  last: [...last, restart].slice(-RESTARTS),
-});
-
-/** What the data server (S2DS) is asked to set up. */
+/** Makes the request to a data server (S2DS). */
 export function requestOf(
   uid: string,
   { spec, tls, node }: GatewayStream,

@@ -9,7 +9,7 @@ import { RangePortAllocator, type PortRequest } from '@scistream/core/internal';
 
 const s = suite('port allocator');
 
-/** An address of this file alone, so that no other test can use its ports. */
+/** An address that no other test file uses. */
 const HOST = `127.77.${(process.pid >> 8) & 255}.${process.pid & 255}`;
 const RANGE = { first: 21_000, last: 21_005 };
 const open: Server[] = [];
@@ -32,7 +32,7 @@ async function occupy(port: number, host = HOST): Promise<Server> {
   return server;
 }
 
-/** Whether a port can be bound, which is what it means to be free. */
+/** Whether a port can be bound. */
 const isFree = (port: number): Promise<boolean> =>
   occupy(port).then(
     async (server) => {
@@ -57,7 +57,7 @@ s.after.each(async () => {
   for (const server of open.splice(0)) server.close();
 });
 
-s('what it leases is bound, listens, and has a descriptor to pass on', async () => {
+s('a leased port is bound, listens, and has a descriptor to pass on', async () => {
   const allocator = new RangePortAllocator(RANGE);
   const listeners = await allocator.allocate(request('a', 3));
   assert.equal(ports(listeners), [21_000, 21_001, 21_002]);
@@ -78,19 +78,19 @@ s('what it leases is bound, listens, and has a descriptor to pass on', async () 
   for (const port of ports(listeners)) assert.ok(await isFree(port));
 });
 
-s('a port whose socket was handed over stays leased', async () => {
+s('a port stays leased after its socket was handed over', async () => {
   const allocator = new RangePortAllocator({ first: 21_000, last: 21_000 });
   const [listener] = await allocator.allocate(request('a', 1));
   await listener?.letGo();
   await listener?.letGo();
-  assert.ok(await isFree(21_000), 'nobody holds it now');
+  assert.ok(await isFree(21_000), 'no program holds the port now');
   await refusal(allocator.allocate(request('b', 1)), 'SCI_PORTS_EXHAUSTED');
   await allocator.release('a');
   assert.equal(ports(await allocator.allocate(request('b', 1))), [21_000]);
   await allocator.release('b');
 });
 
-s('the same uid again gets the same ports, also while they are being leased', async () => {
+s('a repeated request gets the same ports, also while they are being leased', async () => {
   const allocator = new RangePortAllocator(RANGE);
   const [first, second] = await Promise.all([allocator.allocate(request('a', 2)), allocator.allocate(request('a', 2))]);
   assert.is(first, second);
@@ -99,7 +99,7 @@ s('the same uid again gets the same ports, also while they are being leased', as
   await allocator.release('a');
 });
 
-s('release is idempotent, waits for an allocation under way, and touches nobody else', async () => {
+s('release is idempotent, waits for a running allocation, and affects no other stream', async () => {
   const allocator = new RangePortAllocator(RANGE);
   await allocator.release('nobody');
   await allocator.allocate(request('b', 1));
@@ -115,7 +115,7 @@ s('release is idempotent, waits for an allocation under way, and touches nobody 
   await allocator.release('b');
 });
 
-s('all or nothing: a failed request gives back what it had, and says what is wrong', async () => {
+s('all or nothing: a failed request returns its ports and explains the failure', async () => {
   const allocator = new RangePortAllocator(RANGE);
   await occupy(21_002);
   await occupy(21_004, '0.0.0.0');
@@ -130,7 +130,7 @@ s('all or nothing: a failed request gives back what it had, and says what is wro
   await allocator.release('a');
 });
 
-s('of requests that together ask for too much, as many are served as fit', async () => {
+s('of requests that together need too many ports, as many succeed as fit', async () => {
   const allocator = new RangePortAllocator(RANGE);
   const results = await Promise.allSettled(['a', 'b', 'c'].map((uid) => allocator.allocate(request(uid, 4))));
   assert.equal(
@@ -151,7 +151,7 @@ s('concurrent requests get disjoint ports', async () => {
   for (const uid of uids) await allocator.release(uid);
 });
 
-s('a port that was just given back is the last to be used again', async () => {
+s('a released port is reused last', async () => {
   const allocator = new RangePortAllocator({ first: 21_000, last: 21_002 });
   const seen: number[] = [];
   for (let i = 0; i < 6; i += 1) {
@@ -173,7 +173,7 @@ s('UDP: bound, without a descriptor, not shared with TCP', async () => {
   await allocator.release('b');
 });
 
-s('UDP: ports of others cost no descriptor', async () => {
+s('UDP: ports of other programs cost no descriptor', async () => {
   const allocator = new RangePortAllocator({ first: 21_000, last: 21_000 });
   const other = createSocket('udp4').bind({ address: HOST, port: 21_000, exclusive: true });
   await once(other, 'listening');
@@ -187,7 +187,7 @@ s('UDP: ports of others cost no descriptor', async () => {
   other.close();
 });
 
-s('an address that is not this machine’s is an error of its own, and leases nothing', async () => {
+s('an address of another machine fails with its own error, and leases nothing', async () => {
   const allocator = new RangePortAllocator(RANGE);
   const { message } = await refusal(
     allocator.allocate(request('a', 2, { host: '203.0.113.77' })),
@@ -195,7 +195,7 @@ s('an address that is not this machine’s is an error of its own, and leases no
   );
   assert.match(message, /203\.0\.113\.77 port 21000: EADDRNOTAVAIL/);
   assert.equal(allocator.inUse(), []);
-  assert.is((await allocator.allocate(request('a', 6))).length, 6, 'the uid may try again');
+  assert.is((await allocator.allocate(request('a', 6))).length, 6, 'the request can be repeated');
   await allocator.release('a');
 });
 

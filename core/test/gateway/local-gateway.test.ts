@@ -1,4 +1,4 @@
-/** What a gateway does for streams that an earlier process has left and that nobody can take charge of. In memory. */
+/** How a gateway recovers the streams of an earlier process, and what it does until it can. In memory. */
 import 'reflect-metadata';
 import { randomUUID } from 'node:crypto';
 import { readFile, rm, writeFile } from 'node:fs/promises';
@@ -7,11 +7,11 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { LABELS } from '@scistream/core';
 import { eventually, expectCode } from '@scistream/core/testing';
-import { portsOf, SPEC, TARGET, withSite } from './support/gateway-site.js';
+import { portsOf, SPEC, TARGET, withSite } from '../support/gateway-site.js';
 
-const s = suite('embedded data server');
+const s = suite('local gateway');
 
-s('a release that comes during the reservation leaves nothing of it', () =>
+s('a release during the reservation leaves nothing of the stream', () =>
   withSite(async (site) => {
     const gateway = await site.open();
     const uid = randomUUID();
@@ -21,7 +21,7 @@ s('a release that comes during the reservation leaves nothing of it', () =>
   }),
 );
 
-s('a stream whose runtime does not answer is taken charge of when it does', () =>
+s('a stream is recovered when its runtime answers again', () =>
   withSite(async (site) => {
     const { uid, gateway } = await site.inherit(() => (site.runtime.away = true));
     await expectCode('SCI_RUNTIME_UNREACHABLE', gateway.status(uid));
@@ -33,7 +33,7 @@ s('a stream whose runtime does not answer is taken charge of when it does', () =
   }),
 );
 
-s('one that was released while its runtime did not answer ends when it does, also in another process', () =>
+s('a stream released while its runtime is down ends when the runtime answers, also in another process', () =>
   withSite(async (site) => {
     const { uid, gateway } = await site.inherit(() => (site.runtime.away = true));
     await expectCode('SCI_RUNTIME_UNREACHABLE', gateway.release(uid));
@@ -50,25 +50,27 @@ s('one that was released while its runtime did not answer ends when it does, als
   }),
 );
 
-s('one whose runtime is not known any more can be released, and is cleared away should it come back', () =>
-  withSite(async (site) => {
-    const { extras } = site;
-    const { uid, gateway } = await site.inherit(() => (site.extras = []));
-    await expectCode('SCI_RUNTIME_UNREACHABLE', gateway.status(uid));
-    assert.equal(await gateway.release(uid), []);
-    assert.is(await portsOf(gateway), 0);
-    await gateway.close();
+s(
+  'a stream whose runtime is no longer configured can be released; its instances are removed if the runtime returns',
+  () =>
+    withSite(async (site) => {
+      const { extras } = site;
+      const { uid, gateway } = await site.inherit(() => (site.extras = []));
+      await expectCode('SCI_RUNTIME_UNREACHABLE', gateway.status(uid));
+      assert.equal(await gateway.release(uid), []);
+      assert.is(await portsOf(gateway), 0);
+      await gateway.close();
 
-    assert.is((await site.runtime.list({})).length, 1);
-    site.extras = extras;
-    const next = await site.open();
-    await next.reserve(randomUUID(), SPEC);
-    assert.equal(await site.runtime.list({}), []);
-    await next.close();
-  }),
+      assert.is((await site.runtime.list({})).length, 1);
+      site.extras = extras;
+      const next = await site.open();
+      await next.reserve(randomUUID(), SPEC);
+      assert.equal(await site.runtime.list({}), []);
+      await next.close();
+    }),
 );
 
-s('what runs with its targets in force is taken charge of without touching it', () =>
+s('a running stream with its targets set is adopted without a change', () =>
   withSite(async (site) => {
     const first = await site.open();
     const uid = randomUUID();
@@ -85,7 +87,7 @@ s('what runs with its targets in force is taken charge of without touching it', 
   }),
 );
 
-s('targets that an earlier process may not have set are set', () =>
+s('targets that an earlier process may not have set are set again', () =>
   withSite(async (site) => {
     const { uid, gateway } = await site.inherit(() => undefined);
     await gateway.close();
@@ -99,7 +101,7 @@ s('targets that an earlier process may not have set are set', () =>
   }),
 );
 
-s('a proxy that ended by itself is counted and explained, also in the next process', () =>
+s('a restart is counted with its reason, also in the next process', () =>
   withSite(async (site) => {
     const { uid, gateway } = await site.inherit(() => undefined);
     const told = gateway.restarted(uid, 0);
@@ -119,7 +121,7 @@ s('a proxy that ended by itself is counted and explained, also in the next proce
   }),
 );
 
-s('one whose credentials are lost or damaged disturbs no other, and can be released or repaired', () =>
+s('a stream with lost or damaged credentials affects no other stream, and can be released or repaired', () =>
   withSite(async (site) => {
     const first = await site.open();
     const [lost, damaged, whole] = [randomUUID(), randomUUID(), randomUUID()];
@@ -149,7 +151,7 @@ s('one whose credentials are lost or damaged disturbs no other, and can be relea
   }),
 );
 
-s('a left-over that cannot be removed keeps nobody from anything, and is removed when it can be', () =>
+s('a leftover instance that cannot be removed blocks no stream, and is removed later', () =>
   withSite(async (site) => {
     const { uid, gateway } = await site.inherit(() => undefined);
     const lost = randomUUID();
@@ -180,7 +182,7 @@ s('a left-over that cannot be removed keeps nobody from anything, and is removed
   }),
 );
 
-s('a default runtime that is away does not keep the gateway from its streams, a wrong name does', () =>
+s('a gateway opens without its default runtime, but not with an unknown one', () =>
   withSite(async (site) => {
     site.runtime.away = true;
     const gateway = await site.open('shaky');
@@ -194,7 +196,7 @@ s('a default runtime that is away does not keep the gateway from its streams, a 
   }),
 );
 
-s('the end of the process is not the end of a stream that nobody has charge of', () =>
+s('closing the gateway does not end a stream that is not recovered', () =>
   withSite(async (site) => {
     const { uid, gateway } = await site.inherit(() => (site.runtime.away = true));
     const told = gateway.ended(uid).then(

@@ -10,9 +10,9 @@ import type {
   PortRequest,
   ReservedListener,
 } from '../contracts/port-allocator.js';
-import { KeyedLock } from '../contracts/wait.js';
+import { Queue } from './queue.js';
 
-/** Connections that may wait in the kernel until the proxy accepts them; the kernel caps it at net.core.somaxconn. */
+/** Connections that the kernel queues until the proxy accepts them; net.core.somaxconn limits this. */
 const BACKLOG = 1024;
 
 interface Lease extends PortLease {
@@ -20,14 +20,14 @@ interface Lease extends PortLease {
 }
 
 /**
- * Leases ports of one range. Every port is proven free by an exclusive bind (no SO_REUSEPORT), and the bound socket is
- * what a local proxy inherits, so that no port is ever handed on while somebody else listens there (peers.md §1.17).
- * Walks round the range, so a port that was just given back is the last to be used again.
+ * Leases ports from one range. An exclusive bind (no SO_REUSEPORT) proves that a port is free, and a local proxy inherits
+ * the bound socket. So no stream gets a port on which another program listens (peers.md §1.17). The search goes round the
+ * range, so that a released port is reused last.
  */
 export class RangePortAllocator implements PortAllocator {
   readonly #leases = new Map<number, Lease>();
   readonly #inProgress = new Map<string, Promise<readonly ReservedListener[]>>();
-  readonly #lock = new KeyedLock();
+  readonly #queue = new Queue();
   #next: number;
 
   constructor(readonly range: PortRange) {
@@ -37,9 +37,9 @@ export class RangePortAllocator implements PortAllocator {
   allocate(request: PortRequest): Promise<readonly ReservedListener[]> {
     const known = this.#inProgress.get(request.uid);
     if (known) return known;
-    // One after another: two that each hold half of what is left would both be refused.
-    const leasing = this.#lock
-      .run('', () => this.#allocate(request))
+    // One at a time: two requests that each hold half of the free ports would both fail.
+    const leasing = this.#queue
+      .run(() => this.#allocate(request))
       .catch((error: unknown) => {
         this.#inProgress.delete(request.uid);
         throw error;
@@ -88,7 +88,7 @@ export class RangePortAllocator implements PortAllocator {
     }
   }
 
-  /** Undefined when somebody else uses the port. */
+  /** Leases a port; undefined when another program uses it. */
   async #lease({ uid, host, transport, remote }: PortRequest, port: number): Promise<Lease | undefined> {
     const listener = remote ? new RemoteListener({ host, port }) : new LocalListener({ host, port }, transport);
     try {
@@ -124,7 +124,7 @@ export class RangePortAllocator implements PortAllocator {
     const leased = this.#leases.size - got;
     return new S2DSException(
       'SCI_PORTS_EXHAUSTED',
-      `${count} ports were asked for, but of the ${this.#size} ports ${first}-${last} ${leased} are leased to streams and ${taken} are used by others.`,
+      `${count} ports requested, but of the ${this.#size} ports ${first}-${last}, streams lease ${leased} and other programs use ${taken}.`,
       {
         suggestions: [
           'Release streams that are no longer needed: scistream stream ls',
@@ -135,9 +135,9 @@ export class RangePortAllocator implements PortAllocator {
   }
 }
 
-/** A port of this machine: bound, or let go to a proxy. */
+/** A port of this machine: bound, or handed to a proxy. */
 class LocalListener implements ReservedListener {
-  /** While it is bound: what closes it, and its descriptor. */
+  /** The socket while the port is bound. */
   #socket: Promise<Bound> | undefined;
   fd?: number;
 
@@ -155,10 +155,10 @@ class LocalListener implements ReservedListener {
     } catch (cause) {
       this.#socket = undefined;
       if (systemCode(cause) !== 'EADDRINUSE') throw bindError(host, port, cause);
-      const message = `Port ${port} of ${host} is used by somebody else now.`;
+      const message = `Another program uses port ${port} on ${host}.`;
       throw new S2DSException('SCI_PORT_TAKEN', message, {
         cause,
-        suggestions: ['Release the stream and make it again.'],
+        suggestions: ['Release the stream and create it again.'],
       });
     }
   }
@@ -193,7 +193,7 @@ function bindError(host: string, port: number, error: unknown): S2DSException {
   const code = systemCode(error) ?? 'unknown error';
   const suggestions =
     code === 'EACCES'
-      ? ['Use ports from 1024 up: key gateways[].ports']
+      ? ['Use ports above 1023: key gateways[].ports']
       : ['Set wan and lan of the gateway to addresses of this machine (ip address show lists them).'];
   return new S2DSException('SCI_LISTENER_ADDRESS', `Cannot listen on ${host} port ${port}: ${code}.`, {
     suggestions,
@@ -203,11 +203,11 @@ function bindError(host: string, port: number, error: unknown): S2DSException {
 
 function bindTcp({ host, port }: Address): Promise<Bound> {
   return new Promise((resolve, reject) => {
-    // Nobody knows the port before the proxy has taken the socket over; who connects before that is a stranger.
+    // No client knows the port before the proxy accepts on it; closes connections from scanners.
     const server = createServer((stranger) => stranger.destroy());
     server.once('error', reject);
     server.listen({ host, port, exclusive: true, backlog: BACKLOG }, () => {
-      // A failed accept (EMFILE) concerns one stranger; without a listener the second would end the process.
+      // A failed accept (EMFILE) affects one connection; without this handler it would end the process.
       server.on('error', () => undefined);
       const close = (): Promise<void> => new Promise((done) => void server.close(() => done()));
       const fd = descriptorOf(server);
@@ -220,7 +220,7 @@ function bindUdp({ host, port }: Address): Promise<Bound> {
   return new Promise((resolve, reject) => {
     const socket = createSocket(isIPv6(host) ? 'udp6' : 'udp4');
     socket.once('error', (error) => {
-      // Unlike a server it stays open.
+      // Unlike a server, the socket stays open after an error.
       socket.close();
       reject(error);
     });
@@ -230,7 +230,7 @@ function bindUdp({ host, port }: Address): Promise<Bound> {
   });
 }
 
-/** Node.js has no public way to the descriptor of a server; without it a proxy binds the port itself. */
+/** Node.js has no public API for the descriptor of a server. Without a descriptor, the proxy binds the port. */
 function descriptorOf(server: object): number | undefined {
   const fd = (server as { _handle?: { fd?: number } })._handle?.fd;
   return fd !== undefined && fd >= 0 ? fd : undefined;

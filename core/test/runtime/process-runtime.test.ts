@@ -8,7 +8,7 @@ import * as assert from 'uvu/assert';
 import { silentLogger } from '@scistream/core';
 import { ProcessRuntime } from '@scistream/core/internal';
 import { eventually, temporaryDirectory } from '@scistream/core/testing';
-import { CHILD, Fixture, LABELS, READY, REF, refusal, specOf, STUBBORN } from './support/process.js';
+import { CHILD, Fixture, LABELS, READY, REF, refusal, specOf, STUBBORN } from '../support/process.js';
 
 const s = suite('process runtime');
 
@@ -19,7 +19,7 @@ async function workingIn(directory: string): Promise<number[]> {
   return pids.filter((_, i) => found[i] === directory).map(Number);
 }
 
-s('create, start, inspect, stop, remove, each of which may be repeated', async () => {
+s('create, start, inspect, stop and remove can each be repeated', async () => {
   await using fixture = await Fixture.make();
   const { runtime } = fixture;
   const spec = specOf(READY);
@@ -44,20 +44,20 @@ s('create, start, inspect, stop, remove, each of which may be repeated', async (
   );
 });
 
-s('stop kills a program that ignores its signal, and its children too', async () => {
+s('stop kills a program that ignores its signal, and its children', async () => {
   await using fixture = await Fixture.make();
   await fixture.run(CHILD + STUBBORN);
   const directory = fixture.path().replace(/\/$/, '');
   await eventually(async () => assert.is((await workingIn(directory)).length, 2));
   const begun = performance.now();
   await fixture.runtime.stop(REF, 100);
-  assert.ok(performance.now() - begun >= 100, 'it had the time it was given');
+  assert.ok(performance.now() - begun >= 100, 'the program had the grace period');
   assert.equal(await workingIn(directory), []);
   assert.match(await fixture.runtime.logs(REF, 100), /asked/);
   assert.is((await fixture.runtime.inspect(REF)).exit, 'signal SIGKILL');
 });
 
-s('stop finds children also when their parent ended long ago', async () => {
+s('stop finds children whose parent ended earlier', async () => {
   await using fixture = await Fixture.make();
   const spec = specOf(CHILD);
   await fixture.runtime.create(spec);
@@ -70,7 +70,7 @@ s('stop finds children also when their parent ended long ago', async () => {
   assert.equal(await workingIn(directory), []);
 });
 
-s('stop finds children below a directory that is reached through a symbolic link', async () => {
+s('stop finds children in a directory behind a symbolic link', async () => {
   await using real = await temporaryDirectory();
   await using links = await temporaryDirectory();
   const link = join(links.path, 'state');
@@ -87,7 +87,7 @@ s('stop finds children below a directory that is reached through a symbolic link
   assert.equal(left, []);
 });
 
-s('stop leaves a stranger alone who looks around in the directory of the instance', async () => {
+s('stop does not kill an unrelated shell in the directory of the instance', async () => {
   await using fixture = await Fixture.make();
   await fixture.run(READY);
   const stranger = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], {
@@ -103,7 +103,7 @@ s('stop leaves a stranger alone who looks around in the directory of the instanc
   }
 });
 
-s('another runtime on the same directory finds, watches and stops what runs', async () => {
+s('another runtime on the same directory finds, watches and stops running instances', async () => {
   await using fixture = await Fixture.make();
   const pid = await fixture.run(READY);
   const other = new ProcessRuntime({ directory: fixture.directory, log: silentLogger });
@@ -117,7 +117,7 @@ s('another runtime on the same directory finds, watches and stops what runs', as
   assert.equal(await workingIn(fixture.path().replace(/\/$/, '')), []);
 });
 
-s('a process that has the pid of one that ended is left alone', async () => {
+s('a later process with the same pid is not touched', async () => {
   await using fixture = await Fixture.make();
   await fixture.run(READY);
   const file = fixture.path('.instance.json');
@@ -129,10 +129,10 @@ s('a process that has the pid of one that ended is left alone', async () => {
   assert.is((await later.inspect(REF)).status, 'exited', 'this process is not the instance');
   await refusal(later.signal(REF, 'SIGKILL'), 'SCI_PROXY_DIED');
   await later.stop(REF, 100);
-  assert.equal(await workingIn(fixture.path().replace(/\/$/, '')), [], 'what works in its directory is its own');
+  assert.equal(await workingIn(fixture.path().replace(/\/$/, '')), [], 'a process in its directory belongs to it');
 });
 
-s('a name that is in use is refused and its files are not touched', async () => {
+s('a name in use is rejected and its files are not touched', async () => {
   await using fixture = await Fixture.make();
   await fixture.runtime.create(specOf('1'));
   const { message } = await refusal(fixture.runtime.create(specOf('2')), 'SCI_CONTAINER_CONFLICT');
@@ -140,7 +140,7 @@ s('a name that is in use is refused and its files are not touched', async () => 
   assert.is(await readFile(fixture.path('main.cjs'), 'utf8'), '1');
 });
 
-s('a program that is not installed, or not executable, is named', async () => {
+s('the error names a program that is not installed or not executable', async () => {
   await using fixture = await Fixture.make();
   const spec = specOf('', { executable: 'no-such-proxy-7' });
   await fixture.runtime.create(spec);
@@ -190,7 +190,7 @@ s('the environment of the daemon does not reach the program', async () => {
   }
 });
 
-s('exec runs beside the program, in its directory, and tells exit code and output', async () => {
+s('exec runs beside the program, in its directory, and returns exit code and output', async () => {
   await using fixture = await Fixture.make();
   await fixture.runtime.create(specOf(READY));
   const script = 'console.log(process.cwd()); console.error("bad"); process.exit(3)';
@@ -211,14 +211,14 @@ s('passes sockets on as descriptors from 3', async () => {
   assert.ok((await fixture.runtime.logs(REF, 10)).startsWith(`ready ${inode} argument`));
 });
 
-s('tells how a program ended, to everybody who waits', async () => {
+s('every waiting caller receives how a program ended', async () => {
   await using fixture = await Fixture.make();
   const spec = specOf('console.error("last words"); process.exitCode = 7;');
   await fixture.runtime.create(spec);
   await fixture.runtime.start(REF, spec);
   const never = new AbortController();
   const watching = Promise.all([1, 2].map(() => fixture.runtime.exited(REF, never.signal)));
-  // Watching an instance keeps no process alive, so this one looks for itself too.
+  // A watch does not keep this process alive, so the test polls as well.
   await eventually(async () => assert.is((await fixture.runtime.inspect(REF)).status, 'exited'));
   const ends = await watching;
   assert.equal(
@@ -231,7 +231,7 @@ s('tells how a program ended, to everybody who waits', async () => {
   assert.is(await fixture.runtime.logs(REF, 1), 'last words');
 });
 
-s('stops waiting for the end when told to', async () => {
+s('a wait for the end stops when its signal aborts', async () => {
   await using fixture = await Fixture.make();
   await fixture.run(READY);
   const stop = new AbortController();
@@ -243,13 +243,13 @@ s('stops waiting for the end when told to', async () => {
   );
 });
 
-s('gives the last lines of the log, also of a long one', async () => {
+s('returns the last lines of the log, also of a long one', async () => {
   await using fixture = await Fixture.make();
   await fixture.run(`for (let i = 0; i < 20000; i += 1) console.log('line', i); ${READY}`);
   assert.equal((await fixture.runtime.logs(REF, 3)).split('\n'), ['line 19998', 'line 19999', 'ready']);
 });
 
-s('reaches a unix socket of the program however deep its directory is', async () => {
+s('connects to a unix socket of the program, however deep its directory is', async () => {
   const deep = Array.from({ length: 12 }, () => 'a-directory-name').join('/');
   await using fixture = await Fixture.make(deep);
   const script = `require('node:net').createServer((c) => c.end('hello')).listen('x.sock', () => console.log('ready'));`;
@@ -259,7 +259,7 @@ s('reaches a unix socket of the program however deep its directory is', async ()
   assert.is(text, 'hello');
 });
 
-s('a program that outlives its daemon goes on when the terminal or the parent is gone', async () => {
+s('a program keeps running without the daemon and its terminal', async () => {
   await using fixture = await Fixture.make();
   const pid = await fixture.run(READY);
   const stat_ = await readFile(`/proc/${pid}/stat`, 'utf8');
