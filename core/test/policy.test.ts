@@ -280,31 +280,4 @@ rules('a file that has become wrong changes nothing; one that is right changes a
   await directory.remove();
 });
 
-rules('a decision among 1000 rules takes microseconds', async () => {
-  const many = (subject: (i: number) => string): object[] =>
-    Array.from({ length: 1000 }, (_, i) => ({
-      who: { identities: [subject(i)] },
-      roles: ['inbound'],
-      targets: { networks: [`10.${i >> 8}.${i & 255}.0/24`] },
-    }));
-  const cases = {
-    'a rule for each caller': await policyOf(many((i) => (i === 999 ? 'token:alice' : `token:user${i}`))),
-    'all rules about everybody': await policyOf(many(() => '*')),
-  };
-  for (const [title, policy] of Object.entries(cases)) {
-    const action = update('10.3.231.1:5000');
-    for (let i = 0; i < 300; i += 1) await policy.check(ALICE, action);
-    const took: number[] = [];
-    for (let round = 0; round < 20; round += 1) {
-      const begun = performance.now();
-      for (let i = 0; i < 50; i += 1) await policy.check(ALICE, action);
-      took.push(((performance.now() - begun) / 50) * 1000);
-    }
-    const best = Math.min(...took);
-    process.stdout.write(`${title}: ${best.toFixed(1)} us a decision\n`);
-    // Wide, for busy machines: what it must catch is a decision that reads or compiles rules again.
-    assert.ok(best < 2_000, `${best} us`);
-  }
-});
-
 rules.run();

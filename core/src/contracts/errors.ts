@@ -158,10 +158,10 @@ export class SciStreamError extends Error {
   readonly oclif: { readonly exit: number };
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
-    super(harmless(message), details.cause === undefined ? undefined : { cause: details.cause });
+    super(printable(message), details.cause === undefined ? undefined : { cause: details.cause });
     this.name = new.target.name;
     this.code = code;
-    this.suggestions = (details.suggestions ?? []).map(harmless);
+    this.suggestions = (details.suggestions ?? []).map(printable);
     this.ref = errorReference(code);
     this.oclif = { exit: ERROR_CODES[code].exit };
     Object.defineProperty(this, brand, { value: true });
@@ -198,7 +198,14 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Returns the `code` of a Node.js system error, such as ENOENT, or undefined. */
+/** The text of the innermost cause: libraries wrap the error of the network or the disk in one of their own. */
+export function reasonOf(error: unknown): string {
+  let innermost = error;
+  while (innermost instanceof Error && innermost.cause instanceof Error) innermost = innermost.cause;
+  return messageOf(innermost);
+}
+
+/** The `code` of a Node.js system error such as ENOENT, if it has one. */
 export function systemCode(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
   return typeof error.code === 'string' ? error.code : undefined;
@@ -206,17 +213,23 @@ export function systemCode(error: unknown): string | undefined {
 
 /** Quotes an untrusted value for a message: at most 80 characters, without control characters. */
 export function quote(value: unknown): string {
-  // JSON does not escape C1 controls and bidirectional marks, which affect terminals.
-  const text = harmless(json(value));
+  // JSON leaves some of what steers a terminal as it is: C1 controls, and marks that turn the direction around.
+  const text = printable(json(value));
   return text.length > 80 ? `${text.slice(0, 77)}…"` : text;
 }
 
-/** Escapes characters that control a terminal or separate lines. Line feeds stay. */
-function harmless(text: string): string {
+/**
+ * Escapes control and format characters, which could control a terminal or forge a line of a log; keeps line breaks.
+ * Every {@link SciStreamError} applies it to its message and suggestions.
+ */
+export function printable(text: string): string {
   return text.replace(/(?!\n)[\p{Cc}\p{Cf}\u2028\u2029]/gu, (one) => `\\u{${one.codePointAt(0)?.toString(16)}}`);
 }
 
-/** Falls back to the type of values that JSON cannot express: a bigint, a cyclic object. */
+/** {@link printable} on one line, for names and other short fields. */
+export const printableLine = (text: string): string => printable(text.replaceAll('\n', ' '));
+
+/** What JSON cannot say (a bigint, a circle) in the words of JavaScript. */
 function json(value: unknown): string {
   try {
     return JSON.stringify(value ?? null) ?? typeof value;

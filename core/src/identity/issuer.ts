@@ -9,7 +9,7 @@ import {
 } from 'jose';
 import { z } from 'zod';
 import { isSafeUrl } from '../config/issuer-url.js';
-import { messageOf, SciStreamError } from '../contracts/errors.js';
+import { reasonOf, SciStreamError } from '../contracts/errors.js';
 
 /** How an issuer is asked. */
 export interface IssuerSettings {
@@ -134,10 +134,3 @@ const isKeyProblem = (error: unknown): boolean =>
   [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported].some(
     (kind) => error instanceof kind,
   );
-
-/** What went wrong with an issuer, for the log of the operator: the innermost reason, without secrets. */
-export function reasonOf(error: unknown): string {
-  let reason: unknown = error;
-  while (reason instanceof Error && reason.cause !== undefined) reason = reason.cause;
-  return messageOf(reason);
-}

@@ -2,12 +2,12 @@ import { z } from 'zod';
 import { duration, text } from '../config/fields.js';
 import { isSafeUrl, parseIssuer } from '../config/issuer-url.js';
 import type { Authenticator, Credentials, Identity } from '../contracts/authenticator.js';
-import { SciStreamError } from '../contracts/errors.js';
+import { reasonOf, SciStreamError } from '../contracts/errors.js';
 import type { Logger } from '../contracts/logger.js';
 import { authenticatorProvider } from '../contracts/plugin.js';
 import { checkClaims, identityFrom, mustBeForBearer, refusal } from './claims.js';
 import { Introspector } from './introspection.js';
-import { Issuer, reasonOf } from './issuer.js';
+import { Issuer } from './issuer.js';
 import { ALGORITHMS, JwtVerifier } from './jwt.js';
 
 const name = z.string().min(1).max(200);

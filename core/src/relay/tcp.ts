@@ -148,13 +148,12 @@ class TcpConnection {
   }
 
   #tick(): void {
+    const attempting = this.#target !== undefined;
+    // A slow attempt does not mean that the target is absent, so it does not make the client a held one.
+    if (attempting && performance.now() - this.#attemptedAt < this.#listener.times.connectTimeoutMs) return;
+    this.#giveUpAttempt();
     this.#held = true;
-    if (this.#leaveIfGone()) return;
-    if (this.#target !== undefined) {
-      if (performance.now() - this.#attemptedAt < this.#listener.times.connectTimeoutMs) return;
-      this.#giveUpAttempt();
-    }
-    this.#attemptIfPresent();
+    if (!this.#leaveIfGone()) this.#attemptIfPresent();
   }
 
   /**

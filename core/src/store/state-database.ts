@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
-import { messageOf, SciStreamError, systemCode } from '../contracts/errors.js';
+import { reasonOf, SciStreamError, systemCode } from '../contracts/errors.js';
 import { EARLIER_LAYOUT, MIGRATIONS } from './migrations.js';
 import { WriteQueue, type Write, type WriteOptions } from './write-queue.js';
 
@@ -123,10 +123,6 @@ async function migrate(level: ClassicLevel<string, unknown>): Promise<void> {
 /** A part with keys of its own, values as JSON. */
 const tableOf = (level: ClassicLevel<string, unknown>, name: string) =>
   level.sublevel<string, unknown>(name, { valueEncoding: 'json' });
-
-/** What the library says lies one level deeper. */
-const reasonOf = (error: unknown): string =>
-  error instanceof Error && error.cause ? messageOf(error.cause) : messageOf(error);
 
 function openError(directory: string, error: unknown): SciStreamError {
   const cause = error instanceof Error ? error.cause : undefined;

@@ -318,6 +318,16 @@ s('retries a target whose handshake fails', async () => {
   assert.equal([(await near.status()).errors, (await far.status()).errors], [0, 0]);
 });
 
+s('carries a client that leaves while the handshake takes longer than a retry interval', async () => {
+  const target = new Target();
+  const far = await inbound([await target.listen()]);
+  const near = await outbound([addressOf(far)], { retryMs: 1, connectTimeoutMs: 20_000 });
+  const clients = Array.from({ length: 20 }, () => near.dial());
+  for (const client of clients) client.once('connect', () => client.end());
+  await until('all arrived', () => target.accepted.length === clients.length);
+  assert.equal([(await near.status()).errors, (await far.status()).errors], [0, 0]);
+});
+
 s('serves 32 encrypted connections concurrently', async () => {
   const target = new Target((socket) => socket.pipe(socket));
   const { near } = await pair([await target.listen()]);

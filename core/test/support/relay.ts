@@ -35,6 +35,7 @@ export interface RelayOptions {
   listeners?: Address[];
   targets?: Address[];
   holdMs?: number;
+  connectTimeoutMs?: number;
   retryMs?: number;
   udpSessionMs?: number;
   sources?: string[];

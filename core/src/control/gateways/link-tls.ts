@@ -48,10 +48,3 @@ export function connectLink(where: string, { ca, cert, key }: LinkTls): TLSSocke
   });
   return socket.setKeepAlive(true, KEEPALIVE_MS);
 }
-
-/** What a failed call says of its connection. */
-export function reasonOf(error: unknown): string {
-  let innermost = error;
-  while (innermost instanceof Error && innermost.cause instanceof Error) innermost = innermost.cause;
-  return messageOf(innermost);
-}
