@@ -12,12 +12,14 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const CHECKED: readonly RegExp[] = [
   /^(?:README|SECURITY|CHANGELOG|UPGRADING)\.md$/,
   /^docs\//,
-  /^examples\/.*\.(?:md|conf|service)$/,
   /^core\/proto\//,
   /^core\/(?:src|test)\/(?:client|serving)\//,
   /^core\/src\/wire\//,
   /^core\/src\/(?:index\.ts|contracts\/(?!errors)|proxy\/|relay\/)/,
   /^core\/test\/(?:contracts|proxy|relay|testing)\//,
+  /^(?:examples|plugins|templates)\//,
+  /^core\/test\/support\//,
+  /^core\/src\/testing\//,
 ];
 
 /**

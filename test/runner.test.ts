@@ -123,8 +123,8 @@ counting('prints the results of the contract kit as a table, followed by failed 
     '| --- | --- |',
     '| a → b | 1/1 |',
     '',
-    '- carries: not tried, it is slow (haproxy on docker, relay on janus)',
-    '- carries: within limits, it loses bytes (a → b on process)',
+    '- carries: not run, it is slow (haproxy on docker, relay on janus)',
+    '- carries: weaker conditions, it loses bytes (a → b on process)',
     '',
     '- failed: relay on process: carries',
   ]);

@@ -7,7 +7,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { makeCertificate } from '../../test/janus/certificate.js';
+import { makeCertificate } from '../../plugins/janus/test/emulator/certificate.js';
 import { freeRange } from '../../test/support/ports.js';
 import { Home } from './support/cli.js';
 
@@ -80,7 +80,7 @@ s('a proxy is looked for where the configuration says it is, and its options are
 s('of an engine it is said whether there is no socket, nobody listens, or no answer comes', async ({ home }) => {
   const socket = join(home.path, 'engine.sock');
   const options = { runtimes: { dockersock: { socket } } };
-  assert.match((await listed(home, 'runtimes', 'dockersock', options)).missing?.what ?? '', 'There is no socket');
+  assert.match((await listed(home, 'runtimes', 'dockersock', options)).missing?.what ?? '', 'does not exist');
 
   // Somebody who listens and says nothing: the command must not wait for long, nor stay when it has given up.
   const silent = createServer((connection) => connection.on('error', () => undefined).resume()).listen(
@@ -96,7 +96,7 @@ s('of an engine it is said whether there is no socket, nobody listens, or no ans
   await rename(`${socket}.silent`, socket);
   silent.close();
   await once(silent, 'close');
-  assert.match((await listed(home, 'runtimes', 'dockersock', options)).missing?.what ?? '', 'Nobody listens');
+  assert.match((await listed(home, 'runtimes', 'dockersock', options)).missing?.what ?? '', 'does not listen');
 });
 
 s('of Janus it is said whether it is not configured, not there, or does not take the password', async ({ home }) => {

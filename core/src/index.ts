@@ -12,6 +12,7 @@ export {
 } from './contracts/address.js';
 export type { Authenticator, Credentials, Identity, ShownCertificate } from './contracts/authenticator.js';
 export {
+  exitOf,
   LABELS,
   type Advice,
   type ContainerRef,

@@ -55,7 +55,7 @@ s('of updates that overlap the last one counts, in the proxy and on record', () 
     await gateway.start(uid, NEVER);
     await gateway.updateTargets(uid, to(1), NEVER);
     const slow = gate();
-    site.beforeTelling = (port) => (port === 2 ? slow.opened : Promise.resolve());
+    site.beforeRetarget = (port) => (port === 2 ? slow.opened : Promise.resolve());
     const first = gateway.updateTargets(uid, to(2), NEVER);
     // Two that their caller gives up while they wait, and the one that takes them back.
     const abort = [new AbortController(), new AbortController()];
@@ -64,7 +64,7 @@ s('of updates that overlap the last one counts, in the proxy and on record', () 
     for (const each of abort) each.abort();
     slow.open();
     await Promise.all([first, last, ...givenUp]);
-    assert.equal(site.told, [1, 2, 5]);
+    assert.equal(site.retargeted, [1, 2, 5]);
     await gateway.close();
     const { targets, inForce } = (await site.kept(uid)) ?? {};
     assert.equal([targets, inForce], [to(5), true]);
@@ -78,12 +78,12 @@ s('targets that the proxy refuses are not on record', () =>
     await gateway.reserve(uid, SPEC);
     await gateway.start(uid, NEVER);
     await gateway.updateTargets(uid, to(1), NEVER);
-    site.beforeTelling = (port) => (port === 2 ? Promise.reject(new Error('it will not have it')) : Promise.resolve());
+    site.beforeRetarget = (port) => (port === 2 ? Promise.reject(new Error('target rejected')) : Promise.resolve());
     await gateway.updateTargets(uid, to(2), NEVER).then(
       () => assert.unreachable('it was refused'),
-      (error: unknown) => assert.match(String(error), /it will not have it/),
+      (error: unknown) => assert.match(String(error), /target rejected/),
     );
-    assert.is(site.told.at(-1), 1);
+    assert.is(site.retargeted.at(-1), 1);
     await gateway.close();
     assert.equal((await site.kept(uid))?.targets, to(1));
   }),

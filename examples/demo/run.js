@@ -1,4 +1,4 @@
-/** `npm run demo` on a bare clone: installs and builds what is missing, then runs the demo itself. */
+/** `npm run demo` on a bare clone: installs and builds what is missing, then runs the demo. */
 import { ensureBuilt, ensureInstalled, provision, searchPath, SetupError } from '../../test/setup.js';
 
 try {

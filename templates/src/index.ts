@@ -1,8 +1,9 @@
 import { fileURLToPath } from 'node:url';
 
 /**
- * Absolute path of the folder that holds the templates of one official proxy, for `createRenderer` of @scistream/core.
- * @param name Name of the proxy, a constant of the caller such as `haproxy`: it becomes part of the path unchecked.
+ * Absolute path of the directory with the templates of an official proxy, for `createRenderer` of @scistream/core.
+ * @param name Name of the proxy, such as `haproxy`. It must be a constant, because it becomes part of the path
+ * unchecked.
  */
 export function templateDirectory(name: string): string {
   return fileURLToPath(new URL(`../${name}`, import.meta.url));

@@ -10,10 +10,10 @@ import {
   findEndpoint,
   socketEndpoint,
 } from '@scistream/plugin-dockersock';
-import { JanusSite } from '../janus/support.js';
+import { JanusSite } from '../../plugins/janus/test/support.js';
 import { engines, testEngine, type EngineInUse } from '../support/engine.js';
 
-/** The image of containers. */
+/** The image with the programs of containers. */
 export const IMAGE = process.env.SCISTREAM_TEST_IMAGE ?? engines.IMAGE;
 
 let engine: Promise<EngineInUse> | undefined;
@@ -21,14 +21,16 @@ let engine: Promise<EngineInUse> | undefined;
 /** The engine of this file, started on first use. */
 const engineOfFile = (): Promise<EngineInUse> => (engine ??= testEngine());
 
-/** Call this when all tests of a file are done. */
+/** Stops the engine; to be called after all tests of a file. */
 export async function closeEngine(): Promise<void> {
   await (await engine)?.[Symbol.asyncDispose]();
 }
 
 const pathOf = (host: string): string => host.slice('unix://'.length);
 
-/** Containers on a local engine. @param make Makes the runtime for instances below a directory. */
+/**
+ * A runtime fixture with containers of a local engine. @param make Creates a runtime with instances below a directory
+ */
 function ofEngine(id: string, make: (host: string, directory: string) => DockerRuntime): RuntimeFixture {
   const open = async (directory: string): Promise<OpenRuntime> => {
     const { host } = await engineOfFile();
@@ -53,20 +55,20 @@ function ofEngine(id: string, make: (host: string, directory: string) => DockerR
   return { id, open };
 }
 
-/** The engine that the configuration names as in DOCKER_HOST. */
+/** The runtime `docker`, with the engine in the option `host`. */
 export const dockerFixture = ofEngine('docker', (host, dataDir) => {
   const options = DockerOptions.parse({ host });
   return new DockerRuntime({ id: 'docker', find: () => findEndpoint(options), log: silentLogger, dataDir }, options);
 });
 
-/** The engine whose socket the configuration names. */
+/** The runtime `dockersock`, with the engine's socket in its options. */
 export const dockersockFixture = ofEngine('dockersock', (host, dataDir) => {
   const options = DockersockOptions.parse({ socket: pathOf(host) });
   const find = (): ReturnType<typeof socketEndpoint> => socketEndpoint(options.socket);
   return new DockerRuntime({ id: 'dockersock', find, log: silentLogger, dataDir }, options);
 });
 
-/** Sessions of an emulated Janus controller whose nodes are one engine. */
+/** The runtime `janus`, with an emulated controller whose nodes share one engine. */
 export const janusFixture: RuntimeFixture = {
   id: 'janus',
   open: async () => {
@@ -76,7 +78,7 @@ export const janusFixture: RuntimeFixture = {
       const sessions = [...controller.sessions.values()];
       const services = sessions.flatMap((session) => Object.values(session.services).flat());
       const id = services.find(({ profile }) => profile === name)?.container_id;
-      if (!id) throw new Error(`Janus has no container of ${name}`);
+      if (!id) throw new Error(`Janus has no container for ${name}`);
       return id;
     };
     const runtime = site.runtime();

@@ -1,4 +1,4 @@
-/** The tests of every runtime. One small file per runtime, as for the cells of the matrix. */
+/** Tests of one runtime without proxies. Each runtime has its own small file, like the cells of the matrix. */
 import { runtimeContract, type RuntimeFixture } from '@scistream/core/testing';
 import { suite } from 'uvu';
 import { closeEngine, IMAGE } from './engines.js';

@@ -14,7 +14,7 @@ import {
   proxyContract,
   tlsTrafficCases,
   type CreateS2DS,
-  type NotDemanded,
+  type SkippedCase,
   type ProxySetup,
   type RuntimeFixture,
   type TlsEnd,
@@ -27,26 +27,26 @@ import { closeEngine, dockerFixture, dockersockFixture, IMAGE, janusFixture } fr
 
 interface ProxyEntry {
   readonly create: CreateS2DS;
-  /** Whether early connections are held, if this differs from the default of the runtime. */
+  /** Whether early connections are held, if that depends on the runtime. */
   readonly holds?: (runtime: RuntimeId) => boolean;
   /** See `ProxyContract.endsInTurn`. */
   readonly endsInTurn?: string;
-  /** Cases that need not pass, with the reason. */
-  readonly except?: (runtime: RuntimeId) => readonly NotDemanded[];
+  /** Cases that are skipped, and why. */
+  readonly except?: (runtime: RuntimeId) => readonly SkippedCase[];
 }
 
-/** Path of the stream module in Debian's Nginx, which is in the image. */
+/** Path of the stream module of Debian's Nginx, which the image contains. */
 const NGINX_STREAM = '/usr/lib/nginx/modules/ngx_stream_module.so';
 
 const moduleOf = ({ runtime }: PluginContext): object => (runtime.supports.images ? { module: NGINX_STREAM } : {});
 
 const STUNNEL_LOSES_BYTES =
-  'stunnel loses the last bytes of a direction that ends while it is blocked and the other one has ended ' +
-  '(github.com/mtrojnar/stunnel/pull/23), so everybody waits with the end until all has arrived';
+  'stunnel loses the last bytes of a direction that ends while blocked after the other one has ended ' +
+  '(github.com/mtrojnar/stunnel/pull/23), so senders end only after all bytes have arrived';
 
-const STUNNEL_BINDS_ANEW: NotDemanded = {
-  title: 'updates under load refuse no connection, and where supports.liveRetarget neither cut one nor lose a byte',
-  reason: 'stunnel closes its listeners for a moment when it reads new targets, where it cannot inherit them',
+const STUNNEL_REBINDS: SkippedCase = {
+  title: 'updates under load refuse no connection, and with supports.liveRetarget close none and lose no byte',
+  reason: 'stunnel briefly closes its listeners during a reload if it cannot inherit them',
 };
 
 /** Rows. */
@@ -54,7 +54,7 @@ const PROXIES = {
   relay: { create: (context) => new RelayContainer(context, relayOptions.parse({ image: IMAGE, processes: 2 })) },
   haproxy: {
     create: (context) => new HaproxyContainer(context, HaproxyOptions.parse({ image: IMAGE })),
-    // Only its runtime socket can set a target without a reload.
+    // Only the runtime socket can set a target without a reload.
     holds: (runtime) => runtime !== 'janus',
   },
   nginx: {
@@ -65,7 +65,7 @@ const PROXIES = {
     create: (context) => new StunnelContainer(context, StunnelOptions.parse({ image: IMAGE })),
     holds: () => false,
     endsInTurn: STUNNEL_LOSES_BYTES,
-    except: (runtime) => (runtime === 'process' ? [] : [STUNNEL_BINDS_ANEW]),
+    except: (runtime) => (runtime === 'process' ? [] : [STUNNEL_REBINDS]),
   },
 } as const satisfies Readonly<Record<string, ProxyEntry>>;
 
@@ -80,15 +80,15 @@ const RUNTIMES = {
 export type ProxyId = keyof typeof PROXIES;
 export type RuntimeId = keyof typeof RUNTIMES;
 
-/** Cases that would only take time again: another column runs the same programs on the same path. */
-const SLOW: readonly NotDemanded[] = [
-  { title: 'carries 1 GiB unchanged', reason: 'takes long, and is tried on process and docker' },
+/** Slow cases whose programs and data path are already covered by another column. */
+const SLOW: readonly SkippedCase[] = [
+  { title: 'carries 1 GiB unchanged', reason: 'slow; it runs on process and docker' },
 ];
-const SLOW_OVER_TLS: readonly NotDemanded[] = Object.keys(tlsTrafficCases)
+const SLOW_OVER_TLS: readonly SkippedCase[] = Object.keys(tlsTrafficCases)
   .filter((title) => !/passes the end|64 connections/.test(title))
-  .map((title) => ({ title, reason: 'takes long, and is tried on process; without TLS it is tried here, too' }));
+  .map((title) => ({ title, reason: 'slow; it runs on process, and here without TLS' }));
 
-function exceptions(proxy: ProxyId, runtime: RuntimeId): readonly NotDemanded[] {
+function exceptions(proxy: ProxyId, runtime: RuntimeId): readonly SkippedCase[] {
   const { except }: ProxyEntry = PROXIES[proxy];
   return [
     ...(except?.(runtime) ?? []),
@@ -98,7 +98,7 @@ function exceptions(proxy: ProxyId, runtime: RuntimeId): readonly NotDemanded[] 
   ];
 }
 
-/** Makes an environment like that of a cell. */
+/** Setup of a cell, for tests that create its environment themselves. */
 export function setupOf(proxy: ProxyId, runtime: RuntimeId): Omit<ProxySetup, 'paired'> {
   const { create, holds, endsInTurn }: ProxyEntry = PROXIES[proxy];
   return { create, holds: holds?.(runtime), endsInTurn, runtime: RUNTIMES[runtime] };

@@ -15,13 +15,13 @@ tlsPairs({
       server: 'nginx',
       client: 'stunnel',
       title: 'passes the end',
-      reason: 'nginx takes the close_notify of stunnel, which ends one direction, for the end of both',
+      reason: 'nginx treats the close_notify of stunnel, which ends one direction, as the end of both',
     },
     {
       server: 'stunnel',
       client: 'nginx',
       title: 'passes the end',
-      reason: 'nginx ends a direction by a bare FIN, which stunnel sometimes takes for a connection that broke',
+      reason: 'nginx ends a direction with a bare FIN, which stunnel sometimes treats as a broken connection',
     },
   ],
 });

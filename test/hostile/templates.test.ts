@@ -7,9 +7,12 @@ import * as assert from 'uvu/assert';
 import { createRenderer, parseAddress, type Address, type StreamTls, type ProxyView } from '@scistream/core';
 import { parseCredentials, parseUid } from '@scistream/core/internal';
 import { testCredentials } from '@scistream/core/testing';
-import { HaproxyOptions, renderConfig as haproxy } from '@scistream/plugin-haproxy';
-import { NginxOptions, renderConfig as nginx } from '@scistream/plugin-nginx';
-import { renderConfig as stunnel, StunnelOptions } from '@scistream/plugin-stunnel';
+import { HaproxyOptions } from '@scistream/plugin-haproxy';
+import { renderConfig as haproxy } from '@scistream/plugin-haproxy/internal';
+import { NginxOptions } from '@scistream/plugin-nginx';
+import { renderConfig as nginx } from '@scistream/plugin-nginx/internal';
+import { StunnelOptions } from '@scistream/plugin-stunnel';
+import { renderConfig as stunnel } from '@scistream/plugin-stunnel/internal';
 import { templateDirectory } from '@scistream/templates';
 import { hostileText, hunt, nearly, refusalOf } from './hunt.js';
 

@@ -2,13 +2,13 @@
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Name of the folder in the home of a run to which SCISTREAM_CONTRACT_REPORT points. */
+/** Folder in the home of a run that SCISTREAM_CONTRACT_REPORT names. */
 export const REPORT_FOLDER = 'contract';
 
 /**
  * Reads the results of all runs.
  * @param {string} homes  folder with one folder per run
- * @returns {{ proxy: string, runtime: string, case: string, ok?: boolean, reason?: string }[]}  without `ok`: not tried
+ * @returns {{ proxy: string, runtime: string, case: string, ok?: boolean, reason?: string }[]}  no `ok`: not run
  */
 export function readResults(homes) {
   const folders = readdirSync(homes).map((home) => join(homes, home, REPORT_FOLDER));
@@ -22,8 +22,8 @@ export function readResults(homes) {
 }
 
 /**
- * A Markdown table with `passed/total` in each cell and `–` where nothing ran, followed by the failed cases. Pairs of
- * proxies (`client → server`) have their own table. Reasons for reduced requirements follow the tables, too.
+ * A Markdown table with `passed/total` in each cell and `–` where nothing ran, followed by the failures. Pairs of
+ * proxies (`client → server`) have a separate table. Reasons for skipped or weaker cases follow.
  * @param {ReturnType<typeof readResults>} results
  * @returns {string[]} lines; none without results
  */
@@ -48,12 +48,12 @@ function tableOf(results) {
   ];
 }
 
-/** Cases with reduced requirements, grouped by case and reason. */
+/** Reasons for skipped or weaker cases, grouped by case and reason. */
 function reasonsOf(results) {
   const groups = new Map();
   for (const { proxy, runtime, case: title, ok, reason } of results) {
     if (reason === undefined) continue;
-    const head = `${title}: ${ok === undefined ? 'not tried' : 'within limits'}, ${reason}`;
+    const head = `${title}: ${ok === undefined ? 'not run' : 'weaker conditions'}, ${reason}`;
     groups.set(head, [...(groups.get(head) ?? []), `${proxy} on ${runtime}`]);
   }
   const lines = [...groups].map(([head, cells]) => `- ${head} (${cells.join(', ')})`);

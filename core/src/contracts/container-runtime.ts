@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import type { Duplex } from 'node:stream';
 import type { Address, Transport } from './address.js';
 
@@ -34,6 +35,12 @@ export interface ContainerSpec {
 /** Reference to an instance, as `create` returns it. */
 export interface ContainerRef {
   readonly name: string;
+}
+
+/** Describes an exit code of a shell or a container engine, where 128 plus n stands for signal n: `signal SIGKILL`. */
+export function exitOf(code: number): string {
+  const [signal] = Object.entries(constants.signals).find(([, number]) => number === code - 128) ?? [];
+  return signal === undefined ? `exit code ${code}` : `signal ${signal}`;
 }
 
 /** Current state of an instance. */

@@ -11,13 +11,14 @@ export interface Renderer {
 }
 
 /**
- * Creates a renderer that searches a template in each directory in turn. It escapes nothing, because configuration
- * files are not HTML: every value of a view must be parsed first. An undefined name is an error, not an empty text.
+ * Creates a renderer that searches the directories in order and skips undefined entries. It escapes nothing, because
+ * configuration files are not HTML: every value of a view must be parsed first. An undefined name is an error, not an
+ * empty text.
  */
-export function createRenderer(directories: readonly string[]): Renderer {
+export function createRenderer(directories: readonly (string | undefined)[]): Renderer {
   // Loaded on first use: every command imports this module, and loading Nunjucks takes 25 ms.
   const { Environment, FileSystemLoader } = createRequire(import.meta.url)('nunjucks') as typeof nunjucks;
-  const environment = new Environment(new FileSystemLoader([...directories]), {
+  const environment = new Environment(new FileSystemLoader(directories.filter((path) => path !== undefined)), {
     autoescape: false,
     throwOnUndefined: true,
     trimBlocks: true,

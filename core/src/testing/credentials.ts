@@ -5,22 +5,22 @@ const HOUR_MS = 3_600_000;
 
 const NAMES: Readonly<Record<Role, string>> = { inbound: 'prod.scistream.invalid', outbound: 'cons.scistream.invalid' };
 
-/** Credentials of both sides of a stream. */
+/** TLS credentials of both sides of a stream. */
 export interface TestCredentials {
-  /** Of the inbound side, the TLS server. */
+  /** Inbound side, the TLS server. */
   readonly inbound: StreamTls;
-  /** Of the outbound side, the TLS client. */
+  /** Outbound side, the TLS client. */
   readonly outbound: StreamTls;
-  /** Of a server that the same authority knows, by another name: not the other side of this stream. */
+  /** A server with a certificate of the same authority but another name, so not a side of this stream. */
   readonly other: StreamTls;
 }
 
 /**
- * Makes an authority of its own and a certificate for each side of a stream, ECDSA P-256, valid for an hour: what the
- * user client makes for a real stream. Two calls give credentials that do not trust each other.
+ * Creates an authority and a certificate for each side of a stream: ECDSA P-256, valid for one hour, as the user client
+ * creates for a real stream. The credentials of two calls do not trust each other.
  */
 export async function testCredentials(): Promise<TestCredentials> {
-  const authority = { name: 'authority of a test', keys: newKeys() };
+  const authority = { name: 'test authority', keys: newKeys() };
   const validity = { notBefore: new Date(Date.now() - HOUR_MS), notAfter: new Date(Date.now() + HOUR_MS) };
   const ca = certify({ ...authority, ...validity, authority: true });
   const issue = (name: string, peer: string, purpose: Purpose): StreamTls => {

@@ -13,15 +13,15 @@ import { S2DSException, type ErrorCode } from '../contracts/errors.js';
 const NAME = /^[\w-]+$/;
 const FILE = /^[\w-][\w.-]*$/;
 
-/** What a {@link FakeProgram} sees of the world. */
+/** The interface of a {@link FakeProgram} to its instance. */
 export interface FakeSelf {
   readonly name: string;
   readonly args: readonly string[];
-  /** The files of the instance as they are now. */
+  /** The current files of the instance. */
   files(): InstanceFiles;
   /** Writes a line to the log. */
   say(line: string): void;
-  /** Handles a signal; without that it ends the program, and SIGKILL always does. */
+  /** Handles a signal. Without a handler a signal ends the program; SIGKILL always does. */
   on(signal: NodeJS.Signals, handler: () => void): void;
   /** Serves a unix socket in the directory of the instance. */
   serve(socketName: string, connected: (socket: Duplex) => void): void;
@@ -29,17 +29,17 @@ export interface FakeSelf {
   exit(code: number): void;
 }
 
-/** A program: runs when it is started, and ends by `self.exit`, by a signal, or never. */
+/** A program. It runs when it is started, and ends by `self.exit`, by a signal, or never. */
 export type FakeProgram = (self: FakeSelf) => void;
 
-/** A command that `exec` runs; undefined says that it never ends. */
+/** A command that `exec` runs; undefined means that it never ends. */
 export type FakeCommand = (command: readonly string[], files: InstanceFiles) => Partial<ExecResult> | undefined;
 
-/** What there is to run in a {@link FakeRuntime}. */
+/** The programs and commands of a {@link FakeRuntime}. */
 export interface FakeMachine {
   /** Programs by `ContainerSpec.executable`. */
   readonly programs?: Readonly<Record<string, FakeProgram>>;
-  /** Commands by their first word; those of programs included. */
+  /** Commands by their first word, including those of programs. */
   readonly commands?: Readonly<Record<string, FakeCommand>>;
   readonly supports?: Partial<RuntimeCapabilities>;
 }
@@ -56,31 +56,34 @@ interface FakeInstance {
 }
 
 /**
- * A runtime in memory, whose programs are functions of the test: what a proxy does with its instances shows in
- * milliseconds, without a process. It is strict where a real one may be lenient: what makes no sense throws SCI_RUNTIME_FAILED.
+ * A runtime in memory, whose programs are functions of the test. It shows in milliseconds, without processes, what a
+ * proxy does with its instances. It is strict where a real runtime may be lenient: invalid calls throw
+ * SCI_RUNTIME_FAILED.
  */
 export class FakeRuntime implements ContainerRuntime {
   readonly id = 'fake';
   readonly supports: RuntimeCapabilities;
-  /** Calls that change something, and commands, in order: `create a`, `exec a checker -c x`, `put a x`, `start a` … */
+  /**
+   * Calls that change something and commands, oldest first: `create a`, `exec a checker -c x`, `put a x`, `start a` …
+   */
   readonly calls: string[] = [];
   readonly #instances: Map<string, FakeInstance>;
 
   constructor(
     private readonly machine: FakeMachine = {},
-    /** Another object over the same instances, as a daemon that was restarted has. */
+    /** Shares the instances of another object, as a restarted daemon does. */
     same?: FakeRuntime,
   ) {
     this.supports = { inheritSockets: false, dial: true, images: false, hostNetwork: true, ...machine.supports };
     this.#instances = same ? same.#instances : new Map<string, FakeInstance>();
   }
 
-  /** A second object over the same instances. */
+  /** Returns a second object for the same instances. */
   another(): FakeRuntime {
     return new FakeRuntime(this.machine, this);
   }
 
-  /** Ends a program from outside. */
+  /** Kills a program from outside. */
   kill({ name }: ContainerRef): void {
     const instance = this.#running(name);
     end(instance, 'signal SIGKILL');
@@ -93,8 +96,8 @@ export class FakeRuntime implements ContainerRuntime {
   async create(spec: ContainerSpec): Promise<ContainerRef> {
     const { name, files } = spec;
     this.#call('create', name);
-    if (!NAME.test(name)) throw failed(`${name} is no name of an instance`);
-    if (this.#instances.has(name)) throw failed(`An instance ${name} exists already`, 'SCI_CONTAINER_CONFLICT');
+    if (!NAME.test(name)) throw failed(`${name} is not a valid instance name`);
+    if (this.#instances.has(name)) throw failed(`Instance ${name} already exists`, 'SCI_CONTAINER_CONFLICT');
     checkNames(files);
     this.#instances.set(name, {
       spec,
@@ -220,7 +223,7 @@ const failed = (message: string, code: ErrorCode = 'SCI_RUNTIME_FAILED'): S2DSEx
 
 function checkNames(files: InstanceFiles): void {
   const wrong = Object.keys(files).find((name) => !FILE.test(name));
-  if (wrong !== undefined) throw failed(`${wrong} is no name of a file`);
+  if (wrong !== undefined) throw failed(`${wrong} is not a valid file name`);
 }
 
 function stateOf(name: string, instance: FakeInstance | undefined): ContainerState {

@@ -1,6 +1,6 @@
 /**
- * What tests of SciStream and of its plugins build on: the contracts of plugins, proxies, runtimes and stores as tests for
- * any runner, and helpers. Uses nothing but Node.js, so a plugin needs no particular test framework.
+ * Test support for SciStream and its plugins: the contracts of plugins, proxies, runtimes and stores as tests for any
+ * runner, and helpers. It depends only on Node.js, so a plugin can use any test framework.
  */
 export { testCredentials } from './credentials.js';
 export type { TestCredentials } from './credentials.js';
@@ -19,7 +19,7 @@ export { expectCode, inProxyEnvironment, listener, ProxyEnvironment } from './pr
 export type { CreateS2DS, ProxySetup, StreamShape } from './proxy-environment.js';
 export { PairedS2DS } from './proxy-pair.js';
 export type { Pair } from './proxy-pair.js';
-export type { NotDemanded, TestFunction } from './report.js';
+export type { SkippedCase, TestFunction } from './report.js';
 export { RUNTIME_SCRIPTS, runtimeContract } from './runtime-contract.js';
 export type { RuntimeContract, TestProgram } from './runtime-contract.js';
 export type { RuntimeCases } from './runtime-environment.js';
@@ -27,8 +27,9 @@ export { listeningOf, processFixture } from './runtime-fixture.js';
 export type { OpenRuntime, RuntimeFixture, TestHosts } from './runtime-fixture.js';
 export { storeContract, testRecord, testSpec } from './store-contract.js';
 export type { StoreContract } from './store-contract.js';
-export { eventually, temporaryDirectory, testContext } from './support.js';
+export { eventually, temporaryDirectory, testContext, withSupports } from './support.js';
 export type { TemporaryDirectory, TestContext } from './support.js';
+export { testView } from './render.js';
 export { tlsTrafficCases } from './proxy-tls.js';
 export { tlsPairs } from './tls-pairs.js';
 export type { KnownFailure, TlsEnd, TlsPairs } from './tls-pairs.js';

@@ -3,13 +3,13 @@ import type { ContainerRef, ContainerRuntime } from '../contracts/container-runt
 type Method = (...args: readonly unknown[]) => Promise<unknown>;
 
 /**
- * A runtime with two levers for tests: one between "the program was started" and "it is ready", and one that cuts the
- * caller off for good, as if its process had died.
+ * A runtime that a test can interrupt: between the start of a program and its readiness, or permanently, as if the
+ * calling process had died.
  */
 export class Interruptible {
-  /** Called when a program was started. */
+  /** Called after a program was started. */
   afterStart: (ref: ContainerRef) => Promise<void> = () => Promise.resolve();
-  /** To be used instead of the runtime it was made of. */
+  /** The runtime to use instead of the original one. */
   readonly runtime: ContainerRuntime;
   readonly #cut = new AbortController();
 
@@ -17,7 +17,7 @@ export class Interruptible {
     this.runtime = new Proxy(real, { get: (target, key) => this.#property(target, key) });
   }
 
-  /** From now on no call returns, not even those that are under way. */
+  /** From now on no call returns, including pending ones. */
   sever(): void {
     this.#cut.abort();
   }

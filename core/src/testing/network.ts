@@ -9,18 +9,19 @@ const BLOCK_BYTES = 1024 * 1024;
 const SMALL_BLOCK_BYTES = 32 * 1024;
 const SMALL_BLOCK_PAUSE_MS = 2;
 
-/** A TCP server of a test. */
+/** A TCP server for tests. */
 export interface TestServer extends AsyncDisposable {
   readonly address: Address;
-  /** Connections accepted so far. */
+  /** Number of connections accepted so far. */
   readonly accepted: number;
   /** Closes the listener and every connection. Idempotent. */
   close(): Promise<void>;
 }
 
 /**
- * Listens on a free port and gives every connection to `handler`. Either side may end first (`allowHalfOpen`), so the
- * handler must end its own side. Errors of a connection are left to the handler: tests break connections on purpose.
+ * Listens on a free port and passes every connection to `handler`. Connections are half-open capable (`allowHalfOpen`),
+ * so the handler must end its own side. Errors of a connection destroy its socket, because tests break connections on
+ * purpose.
  * @param host IP literal, default 127.0.0.1.
  */
 export async function tcpServer(handler: (socket: Socket) => void, host = '127.0.0.1'): Promise<TestServer> {
@@ -50,10 +51,10 @@ export async function tcpServer(handler: (socket: Socket) => void, host = '127.0
   };
 }
 
-/** A handler that sends everything back. */
+/** A handler that sends all bytes back. */
 export const echo = (socket: Socket): void => void socket.pipe(socket);
 
-/** A handler that says `name` first (one letter, for `exchange`) and then sends everything back. */
+/** A handler that sends `name` (one letter, for `exchange`) and then sends all bytes back. */
 export const named =
   (name: string) =>
   (socket: Socket): void => {
@@ -61,24 +62,25 @@ export const named =
     echo(socket);
   };
 
-/** Connects; either side may end first. Rejects with the error of the connection. */
+/** Connects with `allowHalfOpen`. Rejects with the error of the connection. */
 export async function dial({ host, port }: Address): Promise<Socket> {
   const socket = connect({ host, port, allowHalfOpen: true, noDelay: true });
   await once(socket, 'connect');
-  // From here on a broken connection shows in what is read; without a listener it would end the process.
+  // A broken connection shows when it is read; without a listener the error would end the process.
   socket.on('error', () => socket.destroy());
   return socket;
 }
 
-/** Reads exactly `length` bytes as text and leaves what follows. @throws when the connection ends before */
+/** Reads exactly `length` bytes as text and leaves the rest in the socket. @throws if the connection ends earlier */
 export async function read(socket: Socket, length: number): Promise<string> {
   let got = Buffer.alloc(0);
   for (;;) {
-    // All there is: as long as something stays in the buffer, "readable" would be announced again and again.
+    // Read everything: "readable" is emitted repeatedly while bytes stay in the buffer.
     const chunk = socket.read() as Buffer | null;
     if (chunk) got = Buffer.concat([got, chunk]);
     if (got.length >= length) break;
-    if (socket.readableEnded || socket.destroyed) throw new Error(`The connection ended before ${length} bytes came.`);
+    if (socket.readableEnded || socket.destroyed)
+      throw new Error(`The connection ended before ${length} bytes arrived.`);
     const settled = new AbortController();
     const events = ['readable', 'close'].map((event) => once(socket, event, { signal: settled.signal }));
     await Promise.race(events).finally(() => settled.abort());
@@ -87,7 +89,7 @@ export async function read(socket: Socket, length: number): Promise<string> {
   return got.toString('utf8', 0, length);
 }
 
-/** Opens a connection to a {@link named} server, sends `text`, and returns the name and what came back. */
+/** Connects to a {@link named} server, sends `text`, and returns the name and the echoed text. */
 export async function exchange(address: Address, text: string): Promise<string> {
   const socket = await dial(address);
   try {
@@ -98,18 +100,18 @@ export async function exchange(address: Address, text: string): Promise<string> 
   }
 }
 
-/** What went over one direction of a connection. */
+/** Bytes transferred in one direction of a connection. */
 export interface Flow {
   readonly bytes: number;
   readonly sha256: string;
 }
 
-/** What a sender waits for when everything is written, before it ends its side. @param sent In bytes */
+/** Awaited after everything is written, before the sender ends its side. @param sent Number of bytes */
 export type BeforeEnd = (sent: number) => Promise<unknown>;
 
 /**
- * Sends random blocks, never faster than the socket takes them, and ends the sending side.
- * @param onBlock Told after each block how many bytes were taken; false ends the sending before its time.
+ * Sends random blocks with backpressure and ends the sending side.
+ * @param onBlock Receives the number of bytes sent after each block; returning false ends the sending early.
  */
 export function sendRandom(
   socket: Socket,
@@ -121,15 +123,15 @@ export function sendRandom(
 }
 
 /**
- * Sends random blocks as long as `going` says so, and ends the sending side: some 10 MB/s, so that several such
- * connections leave the machine some time for what is to be tested meanwhile.
+ * Sends random blocks while `going` returns true, and ends the sending side. The rate is about 10 MB/s, so that several
+ * such connections do not saturate the machine.
  */
 export function sendWhile(socket: Socket, going: () => boolean, beforeEnd?: BeforeEnd): Promise<Flow> {
   const pause = (): Promise<void> => sleep(SMALL_BLOCK_PAUSE_MS);
   return send(socket, () => (going() ? SMALL_BLOCK_BYTES : 0), pause, beforeEnd);
 }
 
-/** @param next How long the next block is; 0 ends the sending side. */
+/** @param next Returns the size of the next block; 0 ends the sending side. */
 async function send(
   socket: Socket,
   next: (sent: number) => number,
@@ -140,7 +142,7 @@ async function send(
   const random = randomBytes(BLOCK_BYTES);
   let sent = 0;
   for (let length = next(0); length > 0; length = next(sent)) {
-    // Numbered, so that blocks which change places change the hash.
+    // Numbered, so that reordered blocks change the hash.
     const block = Buffer.from(random.subarray(0, length));
     if (length >= Float64Array.BYTES_PER_ELEMENT) block.writeDoubleBE(sent);
     hash.update(block);
@@ -153,16 +155,16 @@ async function send(
   return { bytes: sent, sha256: hash.digest('hex') };
 }
 
-/** @throws when the connection closes before what was written could go */
+/** @throws if the connection closes before the buffer drained */
 async function drained(socket: Socket): Promise<void> {
   const settled = new AbortController();
   const closed = once(socket, 'close', { signal: settled.signal }).then(() => {
-    throw new Error('The connection closed while it was written to.');
+    throw new Error('The connection closed during a write.');
   });
   await Promise.race([once(socket, 'drain', { signal: settled.signal }), closed]).finally(() => settled.abort());
 }
 
-/** Reads until the other side ends. @throws when the connection breaks before */
+/** Reads until the other side ends. @throws if the connection breaks earlier */
 export async function receiveAll(socket: Socket): Promise<Flow> {
   const hash = createHash('sha256');
   let bytes = 0;

@@ -5,9 +5,9 @@ import { createServer } from 'node:net';
 import { poll } from '../contracts/wait.js';
 
 /**
- * Below the ports the kernel gives to clients (net.ipv4.ip_local_port_range, 32768 and up), dealt out in blocks. Who uses
- * a block holds a UDP socket on its first port at an address nobody else uses, so that test files that run at the same
- * time keep apart; the kernel gives it back when the process ends.
+ * Ports for tests are below the kernel's ephemeral ports (net.ipv4.ip_local_port_range, 32768 and up) and are allocated
+ * in blocks. The owner of a block holds a UDP socket on its first port at a reserved address, so that concurrent test
+ * files do not collide. The kernel frees the block when the process ends.
  */
 const FIRST = 16_384;
 const BLOCKS = 512;
@@ -21,8 +21,8 @@ export interface FreeRange {
 }
 
 /**
- * A range that is this process's own until it ends, of which every TCP port can be bound on every address. For tests:
- * only processes that ask here keep apart.
+ * Allocates a range of TCP ports that can be bound on every address, until the process ends. Only processes that use
+ * this function are kept apart.
  */
 export function freeRange(size: number): Promise<FreeRange> {
   const blocks = Math.ceil(size / BLOCK);

@@ -4,9 +4,9 @@ import { exchange, named, read } from './network.js';
 import type { ProxyCases } from './proxy-environment.js';
 import { eventually } from './support.js';
 
-/** What a data server does with streams that run already when it comes. */
+/** Adoption of streams that a previous data server started. */
 export const adoptionCases: ProxyCases = {
-  'takes charge of what an earlier one has started, without a break': async (env) => {
+  'adopts a running stream without interrupting it': async (env) => {
     const target = await env.server(named('a'));
     const { uid, address, request } = await env.startTo(target);
     const open = await env.dial(address);
@@ -18,9 +18,9 @@ export const adoptionCases: ProxyCases = {
     const expected = env.s2ds.supports.statistics ? [{ connections: 1, open: 1 }] : [];
     await eventually(async () => assert.deepEqual(await counted(), expected));
 
-    env.succeed();
+    env.restart();
     assert.equal(await env.s2ds.adopt(request, [target]), true);
-    assert.equal(await env.s2ds.adopt(request, [target]), true, 'adopting twice is fine');
+    assert.equal(await env.s2ds.adopt(request, [target]), true, 'adopting is idempotent');
     open.write('still here');
     assert.equal(await read(open, 10), 'still here');
     await eventually(async () => assert.deepEqual(await counted(), expected));
@@ -35,20 +35,20 @@ export const adoptionCases: ProxyCases = {
     await env.expectNothingLeft();
   },
 
-  'starts a program again that is killed after it was adopted': async (env) => {
+  'restarts a program that is killed after its adoption': async (env) => {
     const target = await env.server(named('a'));
     const { uid, address, request } = await env.startTo(target);
-    env.succeed();
+    env.restart();
     assert.equal(await env.s2ds.adopt(request, [target]), true);
     await env.kill(uid);
     await eventually(async () => assert.equal((await env.s2ds.status(uid)).restarts, 1), 20_000);
     assert.equal(await exchange(address, '1'), 'a1');
   },
 
-  'adopts nothing that does not run, and leaves nothing of it': async (env) => {
+  'does not adopt a stream whose program has exited, and removes it': async (env) => {
     const target = await env.server(named('a'));
     const { uid, request } = await env.startTo(target);
-    env.succeed();
+    env.restart();
     await env.kill(uid);
     await eventually(async () => {
       const states = await env.runtime.list({ [LABELS.uid]: uid });
@@ -65,11 +65,11 @@ export const adoptionCases: ProxyCases = {
     await env.expectNothingLeft();
   },
 
-  'adopts nothing that listens elsewhere, and leaves nothing of it': async (env) => {
+  'does not adopt a stream with other listeners, and removes it': async (env) => {
     const target = await env.server(named('a'));
     const { request } = await env.startTo(target);
     const elsewhere = await env.reserve();
-    env.succeed();
+    env.restart();
     assert.equal(await env.s2ds.adopt({ ...request, listeners: elsewhere.listeners }, [target]), false);
     await env.expectNothingLeft();
   },

@@ -6,7 +6,7 @@ import { eventually } from './support.js';
 
 const MIB = 1024 * 1024;
 
-/** How many bytes and connections travel through a stream. */
+/** Volume: many bytes and many connections. */
 export const bulkCases: ProxyCases = {
   'carries 64 MiB each way unchanged': async (env) => {
     const far: Promise<[Flow, Flow]>[] = [];
@@ -49,7 +49,7 @@ export const bulkCases: ProxyCases = {
     assert.equal(received.bytes, 0);
   },
 
-  'makes a fast sender wait for a slow reader, and nobody else': async (env) => {
+  'makes a fast sender wait for a slow reader, and no other connection': async (env) => {
     const offered = 128 * MIB;
     let sent = 0;
     const flows: Promise<Flow>[] = [];
@@ -63,9 +63,9 @@ export const bulkCases: ProxyCases = {
       await delay(100);
       const grown = sent - before;
       before = sent;
-      assert.ok(sent > 0 && grown === 0, `${sent} bytes were taken, ${grown} of them just now`);
+      assert.ok(sent > 0 && grown === 0, `${sent} bytes were accepted, ${grown} of them just now`);
     });
-    assert.ok(sent < offered, `all ${offered} bytes were taken though nobody read`);
+    assert.ok(sent < offered, `all ${offered} bytes were accepted without a reader`);
     assert.equal(await exchange(listener(request, 1), 'quick'), 'equick');
     const received = await receiveAll(slow);
     assert.deepEqual([received], await Promise.all(flows));

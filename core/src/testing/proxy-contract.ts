@@ -10,41 +10,44 @@ import { targetCases } from './proxy-targets.js';
 import { tlsCases, tlsSafetyCases } from './proxy-tls.js';
 import { ipv6Cases, trafficCases } from './proxy-traffic.js';
 import { udpCases } from './proxy-udp.js';
-import { notDemanded, reported, type NotDemanded, type TestFunction } from './report.js';
+import { reportSkipped, reported, type SkippedCase, type TestFunction } from './report.js';
 import { processFixture, type RuntimeFixture } from './runtime-fixture.js';
 import { testContext } from './support.js';
 
-/** What {@link proxyContract} needs to know of a proxy and of the test runner. */
+/** Parameters of {@link proxyContract}. */
 export interface ProxyContract {
-  /** Put before the name of each test, and the row of the result table. */
+  /** Prefix of the test names, and the row of the result table. */
   readonly name: string;
-  /** Registers a test with any runner: uvu's, node:test's, vitest's, mocha's. Called while `proxyContract` runs. */
+  /** Registers a test with any runner: uvu, node:test, vitest, mocha. Called while `proxyContract` runs. */
   readonly test: TestFunction;
   /**
-   * Makes the data server under test; called once for each test, twice where the test lets it die, and once more
-   * beforehand to read `supports`.
+   * Creates the data server under test. Called once for each test, again where a test restarts it, and once in advance
+   * to read `supports`.
    */
   readonly create: CreateS2DS;
-  /** Whether the proxy holds connections that come before their target, default true. Otherwise it must end them at once. */
+  /**
+   * Whether the proxy holds connections that arrive before a target is set, default true. Otherwise it must end them
+   * immediately.
+   */
   readonly holds?: boolean | undefined;
   /**
-   * Why a connection may not end one direction while the other still carries much, for a proxy that loses bytes then:
-   * whoever ends its side waits until the other side has heard everything. Stands below the table of results.
+   * For a proxy that loses bytes if one direction ends while the other still sends: the reason. Senders then wait until
+   * everything has arrived before they end their side. Listed below the result table.
    */
   readonly endsInTurn?: string | undefined;
-  /** Cases that are not tried, each for a reason outside the proxy's control. A title that is no case is a mistake. */
-  readonly except?: readonly NotDemanded[] | undefined;
-  /** Where the proxy runs, default local processes. */
+  /** Cases that are not run, each for a reason outside the proxy's control. An unknown title is an error. */
+  readonly except?: readonly SkippedCase[] | undefined;
+  /** Runtime of the proxy, default local processes. */
   readonly runtime?: RuntimeFixture | undefined;
-  /** Makes the data server at the PROD end of encrypted streams, default `create`. */
+  /** Creates the data server at the inbound end of encrypted streams, default `create`. */
   readonly peer?: CreateS2DS | undefined;
 }
 
 /**
- * Registers the tests that every data server must pass, with real programs, sockets and files. What is demanded follows
- * `supports`: one that carries plain streams is tested with those, and where it can encrypt also with pairs of streams
- * that are encrypted between each other; one that only encrypts is tested with pairs throughout. Each test has a gateway
- * of its own, must end within two minutes, and fails when a process, a port or a file of it is left at its end.
+ * Registers the tests that every data server must pass, with real programs, sockets and files. The cases depend on
+ * `supports`. A proxy that carries plain streams is tested with those, and also with encrypted pairs if it supports
+ * TLS. A proxy that only encrypts is tested with encrypted pairs throughout. Each test has its own gateway, a limit of
+ * two minutes, and fails if it leaves a process, a port or a file behind.
  */
 export function proxyContract(contract: ProxyContract): void {
   const { name, test, create, holds, endsInTurn, except = [], runtime = processFixture, peer = create } = contract;
@@ -57,7 +60,7 @@ export function proxyContract(contract: ProxyContract): void {
       const check = (): Promise<void> => inProxyEnvironment(setup, run);
       const reason = endsInTurn !== undefined && ENDING.test(title) ? endsInTurn : undefined;
       test(excepted ? `${name}: not ${title}: ${excepted.reason}` : `${name}: ${title}`, () =>
-        excepted ? notDemanded(by, excepted) : reported(by, title, check, reason),
+        excepted ? reportSkipped(by, excepted) : reported(by, title, check, reason),
       );
     }
   };
@@ -72,11 +75,11 @@ export function proxyContract(contract: ProxyContract): void {
     ...adoptionCases,
     ...sourceCases,
   };
-  // What pairs must carry is in `all`, where that runs over pairs.
+  // `all` includes the traffic between pairs if it runs over pairs.
   const encrypted = { ...(plain ? tlsCases : tlsSafetyCases), ...tlsSourceCases };
   const titles = Object.keys(tls ? { ...all, ...encrypted } : all);
   const unknown = except.find(({ title }) => !titles.includes(title));
-  if (unknown) throw new TypeError(`There is no case "${unknown.title}" to except.`);
+  if (unknown) throw new TypeError(`except names "${unknown.title}", which is not a case.`);
   register(all, plain ? undefined : { far: peer });
   if (tls) register(encrypted, { far: peer });
 }

@@ -23,37 +23,37 @@ const PORTS = 64;
 let ports: Promise<FreeRange> | undefined;
 
 const LIMIT_MS = 120_000;
-/** Less than a test may take, so that it says what did not arrive. */
+/** Shorter than the limit of a test, so that the error names the missing bytes. */
 const ARRIVAL_MS = 100_000;
 const LOCAL_HOSTS: TestHosts = { v4: '127.0.0.1', v6: '::1', name: 'localhost' };
 
-/** Makes a data server; see `ProxyContract.create`. */
+/** Creates a data server; see `ProxyContract.create`. */
 export type CreateS2DS = (context: PluginContext) => S2DS;
 
-/** What a {@link ProxyEnvironment} is made of. */
+/** Configuration of a {@link ProxyEnvironment}. */
 export interface ProxySetup {
   readonly create: CreateS2DS;
   /** See `ProxyContract.holds`, default true. */
   readonly holds?: boolean | undefined;
   /** See `ProxyContract.endsInTurn`. */
   readonly endsInTurn?: string | undefined;
-  /** Where the proxies run, default `processFixture`. */
+  /** Runtime of the proxies, default `processFixture`. */
   readonly runtime?: RuntimeFixture | undefined;
-  /** Makes every stream a pair that is encrypted between its two halves; `far` makes the data server of the PROD half. */
+  /** Makes every stream an encrypted pair; `far` creates the data server of the inbound half. */
   readonly paired?: { readonly far: CreateS2DS } | undefined;
 }
 
-/** What a test asks a stream to be; one TCP listener on 127.0.0.1 when it does not say. */
-export interface StreamShape {
+/** Properties of a stream; default is one plain TCP listener on 127.0.0.1 with the role inbound. */
+export interface StreamShape extends Partial<Pick<S2DSRequest, 'role' | 'tls' | 'sources'>> {
   readonly uid?: string;
   readonly count?: number;
   readonly host?: string;
   readonly transport?: Transport;
 }
 
-/** A gateway of one test: an S2DS with a runtime, ports and a directory that nobody else uses. */
+/** A gateway for one test: an S2DS with its own runtime, ports and directory. */
 export class ProxyEnvironment {
-  /** Where a test puts something between the two halves of a pair: gets a far listener, returns what near connects to. */
+  /** Inserts something between the halves of a pair: receives a far listener, returns the target of the near half. */
   between: (far: Address) => Promise<Address> = (far) => Promise.resolve(far);
   #interruptible: Interruptible;
   #s2ds: S2DS;
@@ -75,7 +75,7 @@ export class ProxyEnvironment {
     this.#s2ds = this.#create();
   }
 
-  /** Whoever opens an environment closes it; `inProxyEnvironment` does both. */
+  /** The caller must close the environment; `inProxyEnvironment` does both. */
   static async open(setup: ProxySetup): Promise<ProxyEnvironment> {
     const directory = await temporaryDirectory();
     await mkdir(join(directory.path, 'data'), { mode: 0o700 });
@@ -84,7 +84,7 @@ export class ProxyEnvironment {
     return new ProxyEnvironment(directory, await fixture.open(join(directory.path, 'instances')), setup, range);
   }
 
-  /** The data server under test, or two of them as one; see `ProxySetup.paired`. */
+  /** The data server under test, or a pair of them; see `ProxySetup.paired`. */
   get s2ds(): S2DS {
     return this.#s2ds;
   }
@@ -93,15 +93,15 @@ export class ProxyEnvironment {
     return this.#interruptible.runtime;
   }
 
-  /** Whether connections that come before their target are held. */
+  /** Whether connections that arrive before a target is set are held. */
   get holds(): boolean {
     return this.setup.holds ?? true;
   }
 
   /**
-   * What a sender does before it ends its side: nothing, or, where a proxy demands `endsInTurn`, it waits until the other
-   * side has heard everything.
-   * @param heard Bytes the other side has heard so far.
+   * Awaited by a sender before it ends its side: waits until the other side has received everything if the proxy needs
+   * `endsInTurn`.
+   * @param heard Number of bytes that the other side has received so far.
    */
   beforeEnd(heard: () => number): BeforeEnd | undefined {
     if (this.setup.endsInTurn === undefined) return undefined;
@@ -112,26 +112,26 @@ export class ProxyEnvironment {
     return this.open.hosts ?? LOCAL_HOSTS;
   }
 
-  /** Calls `work` whenever a program was started, before anybody asks whether it is ready. */
+  /** Calls `work` whenever a program was started, before its readiness is checked. */
   afterStart(work: (ref: ContainerRef) => Promise<void>): void {
     this.#interruptible.afterStart = work;
   }
 
-  /** The two streams behind one that was started as a pair. */
+  /** The two streams behind a stream that was started as a pair. */
   pair(uid: string): Pair {
     const pair = this.#pairs.get(uid);
-    assert.ok(pair, `stream ${uid} is no pair`);
+    assert.ok(pair, `stream ${uid} is not a pair`);
     return pair;
   }
 
-  /** Reserves ports for a stream that has not been started. */
+  /** Reserves ports for a stream without starting it. */
   async reserve(shape: StreamShape = {}): Promise<S2DSRequest> {
-    const { uid = randomUUID(), count = 1, host = this.hosts.v4, transport = 'tcp' } = shape;
+    const { uid = randomUUID(), count = 1, host = this.hosts.v4, transport = 'tcp', role = 'inbound', ...rest } = shape;
     const placement = await this.runtime.place?.(uid);
     const where = placement ? { host: placement.wan, remote: true } : { host };
     const listeners = await this.#allocator.allocate({ uid, transport, count, ...where });
     const node = placement ? { node: placement.node } : {};
-    const request: S2DSRequest = { uid, role: 'inbound', transport, listeners, ...node };
+    const request: S2DSRequest = { uid, role, transport, listeners, ...node, ...rest };
     this.#requests.push(request);
     return request;
   }
@@ -143,7 +143,7 @@ export class ProxyEnvironment {
     return request;
   }
 
-  /** Starts a stream of one listener with a target. Returns its uid and where to connect. */
+  /** Starts a stream of one listener with a target. Returns its uid, its listener and its request. */
   async startTo(
     target: Address,
     shape: StreamShape = {},
@@ -159,10 +159,10 @@ export class ProxyEnvironment {
     return server.address;
   }
 
-  /** Connects and hangs up, which succeeds when somebody listens there, also one that hangs up first. */
+  /** Connects and disconnects. Succeeds if something listens there, even if it closes the connection first. */
   async knock(address: Address): Promise<void> {
     const socket = await dial(address).catch((error: unknown) => {
-      // The answer of a proxy without a target may be there before anybody could say that the connection was made.
+      // A proxy without a target may reset the connection before `connect` is emitted.
       if (this.holds || systemCode(error) !== 'ECONNRESET') throw error;
     });
     socket?.destroy();
@@ -181,24 +181,24 @@ export class ProxyEnvironment {
     );
   }
 
-  /** Kills the programs of a stream the hard way, as an operator or the kernel would. */
+  /** Kills the programs of a stream, as an operator or the kernel would. */
   async kill(uid: string): Promise<void> {
     const states = await this.open.another().list({ [LABELS.uid]: uid });
-    assert.notEqual(states.length, 0, 'no instance carries the label of the stream');
+    assert.notEqual(states.length, 0, 'no instance has the label of the stream');
     await Promise.all(states.map((state) => this.open.kill(state)));
   }
 
   /**
-   * The process of the data server dies and a new one comes: what was under test until now does nothing any more, and
-   * `s2ds` and `runtime` are new objects that know nothing yet.
+   * Simulates a restart of the daemon. The previous data server no longer does anything; `s2ds` and `runtime` are new
+   * objects without state.
    */
-  succeed(): void {
+  restart(): void {
     this.#interruptible.sever();
     this.#interruptible = new Interruptible(this.open.another());
     this.#s2ds = this.#create();
   }
 
-  /** That nothing of any stream is left, and no port once the allocator gave it back. */
+  /** Asserts that no stream left anything behind, and that released ports are free. */
   async expectNothingLeft(): Promise<void> {
     assert.deepEqual(await this.open.leftovers(), [], 'something is left');
     assert.deepEqual(await this.runtime.list({ [LABELS.owner]: 'test' }), [], 'instances are left');
@@ -209,7 +209,7 @@ export class ProxyEnvironment {
     }
   }
 
-  /** Releases every stream, checks that nothing is left, and removes the environment in any case. */
+  /** Releases every stream, checks for leftovers, and always removes the environment. */
   async close(): Promise<void> {
     try {
       for (const { uid } of [...this.#requests]) await this.s2ds.release(uid);
@@ -219,7 +219,7 @@ export class ProxyEnvironment {
     } finally {
       for (const socket of this.#clients) socket.destroy();
       await this.open.close();
-      // After a failure ports may still be open here, and would keep the process that runs the tests from ending.
+      // After a failure, open ports would keep the test process alive.
       await Promise.all(this.#allocator.inUse().map(({ uid }) => this.#allocator.release(uid)));
       await Promise.all(this.#servers.map((server) => server.close()));
       await this.directory.remove();
@@ -251,8 +251,8 @@ export class ProxyEnvironment {
 }
 
 /**
- * Runs one test with a gateway of its own. Rejects with what the test threw, when it takes longer than two minutes, and when
- * a process, a file or a port is left at its end.
+ * Runs one test with its own gateway. Rejects with the error of the test, after two minutes, or if a process, a file or
+ * a port is left behind.
  */
 export async function inProxyEnvironment(
   setup: ProxySetup,
@@ -273,17 +273,19 @@ export function listener(request: S2DSRequest, i = 0): Address {
   return found.address;
 }
 
-/** Asserts that work fails with the given code. */
-export async function expectCode(code: ErrorCode, work: Promise<unknown>): Promise<void> {
-  await assert.rejects(work, (error) => {
-    assert.ok(SciStreamError.is(error), `${String(error)} is not a SciStreamError`);
-    assert.equal(error.code, code, error.message);
-    return true;
-  });
+/** Asserts that work fails with this code. @returns the error */
+export async function expectCode(code: ErrorCode, work: Promise<unknown>): Promise<SciStreamError> {
+  const error: unknown = await work.then(
+    () => assert.fail(`expected ${code}`),
+    (thrown: unknown) => thrown,
+  );
+  assert.ok(SciStreamError.is(error), `${String(error)} is not a SciStreamError`);
+  assert.equal(error.code, code, error.message);
+  return error;
 }
 
-/** Behaviour every data server must have, in words, and how to see it. */
+/** Cases that a data server must pass: a title and a test. */
 export type ProxyCases = Readonly<Record<string, (env: ProxyEnvironment) => Promise<void>>>;
 
-/** Cases in which sides end while the other one still carries, where `endsInTurn` makes a difference. */
+/** Cases in which one side ends while the other still sends, so that `endsInTurn` matters. */
 export const ENDING = /carries 6|passes the end|updates under load/;

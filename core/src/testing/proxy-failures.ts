@@ -4,11 +4,11 @@ import { exchange, named, read, receiveAll } from './network.js';
 import { type ProxyCases, expectCode, type ProxyEnvironment } from './proxy-environment.js';
 import { eventually } from './support.js';
 
-/** More often than this in a minute a program is not started again. */
+/** A program that ends more often than this per minute is not restarted. */
 const DEATHS_FORGIVEN = 5;
 const RESTART_LIMIT_MS = 20_000;
 
-/** Waits until the program of a stream has been started again so many times and serves. */
+/** Waits until the program of a stream has been restarted this many times and serves. */
 async function expectRestarted(env: ProxyEnvironment, uid: string, restarts: number): Promise<void> {
   await eventually(async () => {
     const status = await env.s2ds.status(uid);
@@ -17,9 +17,9 @@ async function expectRestarted(env: ProxyEnvironment, uid: string, restarts: num
   }, RESTART_LIMIT_MS);
 }
 
-/** What happens when programs fail. */
+/** Recovery from failures of programs. */
 export const failureCases: ProxyCases = {
-  'starts a killed program again, with its addresses and targets': async (env) => {
+  'restarts a killed program with its addresses and targets': async (env) => {
     const target = await env.server(named('a'));
     const { uid, address } = await env.startTo(target);
     const other = await env.startTo(target);
@@ -34,7 +34,7 @@ export const failureCases: ProxyCases = {
     assert.equal((await env.s2ds.status(other.uid)).restarts, 0);
   },
 
-  'gives a program up that ends again and again': async (env) => {
+  'fails a stream whose program keeps ending': async (env) => {
     const target = await env.server(named('a'));
     const { uid, address, request } = await env.startTo(target);
     const other = await env.startTo(target);
@@ -58,7 +58,7 @@ export const failureCases: ProxyCases = {
     await env.expectNothingLeft();
   },
 
-  'ends a connection that was open when its program is killed': async (env) => {
+  'ends open connections when their program is killed': async (env) => {
     const { uid, address } = await env.startTo(await env.server(named('a')));
     const open = await env.dial(address);
     assert.equal(await read(open, 1), 'a');
@@ -67,7 +67,7 @@ export const failureCases: ProxyCases = {
     assert.ok(open.readableEnded || open.destroyed);
   },
 
-  'leaves nothing when its program ends while it starts': async (env) => {
+  'leaves nothing behind when its program ends during the start': async (env) => {
     const request = await env.reserve({ count: 2 });
     env.afterStart(async (ref) => {
       await env.runtime.signal(ref, 'SIGKILL');
@@ -78,7 +78,7 @@ export const failureCases: ProxyCases = {
     await env.expectNothingLeft();
   },
 
-  'leaves nothing when the start is aborted': async (env) => {
+  'leaves nothing behind when the start is aborted': async (env) => {
     await assert.rejects(env.s2ds.start(await env.reserve(), AbortSignal.abort()), { name: 'AbortError' });
     await env.expectNothingLeft();
 

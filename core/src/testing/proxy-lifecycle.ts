@@ -3,16 +3,16 @@ import { once } from 'node:events';
 import { dial, exchange, named, read } from './network.js';
 import { type ProxyCases, expectCode, listener } from './proxy-environment.js';
 
-/** How streams begin and end, alone and beside each other. */
+/** Start and release of streams, alone and concurrently. */
 export const lifecycleCases: ProxyCases = {
-  'refuses to start a uid twice': async (env) => {
+  'rejects a second start of a uid': async (env) => {
     const request = await env.start();
     await expectCode('SCI_STREAM_EXISTS', env.s2ds.start(request));
     await env.s2ds.updateTargets(request.uid, [await env.server(named('a'))]);
     assert.equal(await exchange(listener(request), '1'), 'a1');
   },
 
-  'knows no stream that was never started': async (env) => {
+  'reports a stream that was never started as not found': async (env) => {
     const target = { host: '127.0.0.1', port: 9 };
     await expectCode('SCI_STREAM_NOT_FOUND', env.s2ds.updateTargets('unknown-uid', [target]));
     await expectCode('SCI_STREAM_NOT_FOUND', env.s2ds.status('unknown-uid'));
@@ -20,7 +20,7 @@ export const lifecycleCases: ProxyCases = {
     await env.s2ds.release('unknown-uid');
   },
 
-  'release closes everything, may be repeated, and the uid can be used again': async (env) => {
+  'release closes everything, is idempotent and frees the uid': async (env) => {
     const target = await env.server(named('a'));
     const { uid, address } = await env.startTo(target);
     const open = await env.dial(address);
@@ -39,7 +39,7 @@ export const lifecycleCases: ProxyCases = {
     assert.equal(await exchange(again.address, '1'), 'a1');
   },
 
-  'carries two streams that do not disturb each other': async (env) => {
+  'carries two independent streams': async (env) => {
     const [a, b] = await Promise.all([env.server(named('a')), env.server(named('b'))]);
     const [first, second] = await Promise.all([env.start(), env.start()]);
     await Promise.all([env.s2ds.updateTargets(first.uid, [a]), env.s2ds.updateTargets(second.uid, [b])]);
@@ -56,7 +56,7 @@ export const lifecycleCases: ProxyCases = {
     await assert.rejects(dial(listener(first)), { code: 'ECONNREFUSED' });
   },
 
-  'ends released when updates and a release of one uid overlap': async (env) => {
+  'a stream is released when updates and a release overlap': async (env) => {
     const target = await env.server(named('a'));
     const { uid } = await env.startTo(target);
     const update = (): Promise<void> => env.s2ds.updateTargets(uid, [target]);

@@ -6,25 +6,26 @@ import type { TestCredentials } from './credentials.js';
 
 /** The two streams of a pair. */
 export interface Pair {
-  /** CONS: plain listeners, encrypted towards the targets. */
+  /** Outbound: plain listeners, encrypted connections to the targets. */
   readonly near: S2DSRequest;
-  /** PROD: encrypted listeners, plain towards the targets. */
+  /** Inbound: encrypted listeners, plain connections to the targets. */
   readonly far: S2DSRequest;
   readonly credentials: TestCredentials;
-  /** Targets of `near`: the listeners of `far`, or what a test has put in front of them. */
+  /** Targets of `near`: the listeners of `far`, or a stand-in that a test inserted. */
   readonly through: readonly Address[];
 }
 
 /**
- * Two streams that are encrypted between each other, seen as one that is not: clients → CONS stream → PROD stream →
- * targets. So every case of the contract runs over an encrypted leg. It is the near stream that a test kills and asks.
+ * Two streams with an encrypted leg that behave like one plain stream: clients → outbound stream → inbound stream →
+ * targets. Every case of the contract thus runs over an encrypted leg. Kills and status queries apply to the near
+ * stream.
  */
 export class PairedS2DS implements S2DS {
   readonly supports: S2DSCapabilities;
 
   /**
-   * @param pairs By uid; shared with the object that adopts what this one has started.
-   * @param make Reserves the ports of the far stream and makes credentials.
+   * @param pairs Pairs by uid; shared with the object that adopts them.
+   * @param make Reserves the ports of the far stream and creates credentials.
    */
   constructor(
     readonly near: S2DS,
@@ -55,7 +56,7 @@ export class PairedS2DS implements S2DS {
   async updateTargets(uid: string, targets: readonly Address[], signal?: AbortSignal): Promise<void> {
     const pair = this.pairs.get(uid);
     if (!pair) return await this.near.updateTargets(uid, targets, signal);
-    // A loop back to the stream, which must be refused, stays one.
+    // A target that loops back to the stream must still loop back.
     const own = pair.near.listeners.map(({ address }) => formatAddress(address));
     const loop = (target: Address): Address =>
       pair.far.listeners[own.indexOf(formatAddress(target))]?.address ?? target;

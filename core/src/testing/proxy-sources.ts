@@ -14,53 +14,53 @@ import { type ProxyCases, expectCode, listener, type ProxyEnvironment } from './
 import { PairedS2DS } from './proxy-pair.js';
 import { eventually } from './support.js';
 
-/** This machine under two names, so that connections come from two addresses. */
-const FRIEND = '127.0.0.1';
-const STRANGER = '127.0.0.2';
-/** Networks of the friend and of nobody here, none of which the stranger is in. */
-const SOURCES = ['192.0.2.0/24', '2001:db8::/32', `${FRIEND}/32`];
+/** Two addresses of this machine, so that connections have two sources. */
+const ALLOWED = '127.0.0.1';
+const DENIED = '127.0.0.2';
+/** The network of ALLOWED and two unused ones. DENIED is in none of them. */
+const SOURCES = ['192.0.2.0/24', '2001:db8::/32', `${ALLOWED}/32`];
 const DEADLINE_MS = 30_000;
 
-/** Who may connect: `supports.sources`, or the refusal. */
+/** Source networks of a stream: `supports.sources`, or an error. */
 export const sourceCases: ProxyCases = {
-  'lets in who comes from a network on the list, and cuts all others at the listener': async (env) => {
+  'accepts connections from listed networks and closes all others at the listener': async (env) => {
     const target = await Target.listen(env, 'a');
     const request = await started(env);
     if (!request) return;
     const address = listener(request);
-    if (env.holds) await expectCut(address);
+    if (env.holds) await expectClosed(address);
     await env.s2ds.updateTargets(request.uid, [target.address]);
-    await expectCut(address);
-    assert.equal(await hello(address, FRIEND), 'ahello');
+    await expectClosed(address);
+    assert.equal(await hello(address, ALLOWED), 'ahello');
 
     const second = await Target.listen(env, 'b');
     await env.s2ds.updateTargets(request.uid, [second.address]);
-    await expectCut(address);
-    assert.equal(await hello(address, FRIEND), 'bhello');
+    await expectClosed(address);
+    assert.equal(await hello(address, ALLOWED), 'bhello');
 
-    env.succeed();
+    env.restart();
     assert.equal(await env.s2ds.adopt(request, [second.address]), true);
-    await expectCut(address);
-    assert.equal(await hello(address, FRIEND), 'bhello');
-    assert.equal(target.accepted, 1, 'the target saw a stranger');
-    assert.equal(second.accepted, 2, 'the target saw a stranger');
+    await expectClosed(address);
+    assert.equal(await hello(address, ALLOWED), 'bhello');
+    assert.equal(target.accepted, 1, 'the target accepted a denied client');
+    assert.equal(second.accepted, 2, 'the target accepted a denied client');
     if (!env.s2ds.supports.statistics) return;
     await eventually(async () => {
       const [counted] = (await env.s2ds.status(request.uid)).listeners;
-      assert.ok((counted?.refused ?? 0) >= 3, 'cut connections are not counted');
-      assert.equal(counted?.connections, 3, 'cut connections count as accepted');
+      assert.ok((counted?.refused ?? 0) >= 3, 'closed connections are not counted');
+      assert.equal(counted?.connections, 3, 'closed connections count as accepted');
     }, DEADLINE_MS);
   },
 
-  'adopts nothing that lets other networks in': async (env) => {
+  'does not adopt a stream with other source networks': async (env) => {
     const request = await started(env);
     if (!request) return;
-    env.succeed();
+    env.restart();
     assert.equal(await env.s2ds.adopt({ ...request, sources: ['192.0.2.0/24'] }, []), false);
     await env.expectNothingLeft();
   },
 
-  'drops datagrams from a network that is not on the list': async (env) => {
+  'drops datagrams from networks that are not listed': async (env) => {
     if (!env.s2ds.supports.udp) return;
     const request = await started(env, 'udp');
     if (!request) return;
@@ -70,50 +70,50 @@ export const sourceCases: ProxyCases = {
       heard.push(message.toString());
       server.send(message, from.port, from.address);
     });
-    const [friend, stranger] = [await datagrams(FRIEND), await datagrams(STRANGER)];
+    const [allowed, denied] = [await datagrams(ALLOWED), await datagrams(DENIED)];
     try {
       await env.s2ds.updateTargets(request.uid, [{ host: env.hosts.v4, port: server.address().port }]);
       let answers = 0;
-      friend.on('message', () => (answers += 1));
+      allowed.on('message', () => (answers += 1));
       const { host, port } = listener(request);
       await eventually(() => {
-        // Always the stranger first, so that what he said would have arrived before.
-        stranger.send('stranger', port, host);
-        friend.send('friend', port, host);
-        assert.ok(answers > 2, 'datagrams of a friend do not come back');
+        // The denied client sends first, so that its datagram would arrive earlier.
+        denied.send('denied', port, host);
+        allowed.send('allowed', port, host);
+        assert.ok(answers > 2, 'datagrams of the allowed client do not come back');
       }, DEADLINE_MS);
-      assert.ok(!heard.includes('stranger'), 'a datagram of a stranger arrived');
+      assert.ok(!heard.includes('denied'), 'a datagram of the denied client arrived');
     } finally {
-      for (const socket of [server, friend, stranger]) socket.close();
+      for (const socket of [server, allowed, denied]) socket.close();
     }
   },
 };
 
-/** The same for listeners that are servers of TLS. */
+/** Source networks of TLS listeners. */
 export const tlsSourceCases: ProxyCases = {
-  'over TLS: cuts who comes from elsewhere, whatever certificate he has': async (env) => {
+  'over TLS: closes connections from other networks despite a valid certificate': async (env) => {
     assert.ok(env.s2ds instanceof PairedS2DS);
     const { far } = env.s2ds;
     const credentials = await testCredentials();
-    const request = { ...(await env.reserve()), tls: credentials.inbound, sources: SOURCES };
-    if (!far.supports.sources) return await expectCode('SCI_PROXY_UNSUPPORTED', far.start(request));
+    const request = await env.reserve({ tls: credentials.inbound, sources: SOURCES });
+    if (!far.supports.sources) return void (await expectCode('SCI_PROXY_UNSUPPORTED', far.start(request)));
     await far.start(request);
     try {
       const target = await Target.listen(env, 'a');
       await far.updateTargets(request.uid, [target.address]);
       const address = listener(request);
-      assert.equal(await secureHello(address, STRANGER, credentials.outbound), 'cut');
-      assert.equal(await secureHello(address, FRIEND, credentials.outbound), 'a');
-      assert.equal(target.accepted, 1, 'the target saw a stranger');
+      assert.equal(await secureHello(address, DENIED, credentials.outbound), 'closed');
+      assert.equal(await secureHello(address, ALLOWED, credentials.outbound), 'a');
+      assert.equal(target.accepted, 1, 'the target accepted a denied client');
     } finally {
       await far.release(request.uid);
     }
   },
 };
 
-/** A stream that only the friend may use; undefined where the proxy cannot tell him from others, and has said so. */
+/** Starts a stream that accepts only ALLOWED; undefined if the proxy does not support sources and said so. */
 async function started(env: ProxyEnvironment, transport: 'tcp' | 'udp' = 'tcp'): Promise<S2DSRequest | undefined> {
-  const request = { ...(await env.reserve({ transport })), sources: SOURCES };
+  const request = await env.reserve({ transport, sources: SOURCES });
   if (env.s2ds.supports.sources) {
     await env.s2ds.start(request);
     return request;
@@ -123,7 +123,7 @@ async function started(env: ProxyEnvironment, transport: 'tcp' | 'udp' = 'tcp'):
   return undefined;
 }
 
-/** Counts who comes. */
+/** A target that counts connections. */
 class Target {
   accepted = 0;
 
@@ -154,10 +154,10 @@ async function hello(address: Address, who: string): Promise<string> {
   }
 }
 
-/** What the other end of an encrypted listener says first, to somebody with the certificate for it. */
+/** The first bytes that a TLS listener sends to a client with its certificate. */
 async function secureHello(address: Address, who: string, { certificate, key }: StreamTls): Promise<string> {
   const wire = from(who, address);
-  // Whom this client trusts is not what is tested.
+  // The test checks whether the server accepts this client, not the reverse.
   const socket = connectTls({ socket: wire, cert: certificate, key, minVersion: 'TLSv1.3', rejectUnauthorized: false });
   let heard = '';
   socket.on('error', () => socket.destroy());
@@ -167,12 +167,12 @@ async function secureHello(address: Address, who: string, { certificate, key }: 
     socket.destroy();
   });
   await closed(socket);
-  return heard || 'cut';
+  return heard || 'closed';
 }
 
-/** That a stranger hears nothing and is thrown out; the kernel may have accepted before the proxy could. */
-async function expectCut(address: Address): Promise<void> {
-  const socket = from(STRANGER, address);
+/** Asserts that a denied client receives nothing and is disconnected. The kernel may accept the connection first. */
+async function expectClosed(address: Address): Promise<void> {
+  const socket = from(DENIED, address);
   let heard = '';
   let why: unknown;
   socket.on('data', (chunk: Buffer) => (heard += chunk.toString()));
@@ -180,11 +180,11 @@ async function expectCut(address: Address): Promise<void> {
   socket.on('end', () => socket.destroy());
   socket.write('hello');
   await closed(socket);
-  assert.equal(heard, '', 'a stranger was answered');
-  assert.notEqual(why, 'ECONNREFUSED', 'nobody listens, so nothing was tested');
+  assert.equal(heard, '', 'a denied client received data');
+  assert.notEqual(why, 'ECONNREFUSED', 'nothing listens, so nothing was tested');
 }
 
-/** However it ends: being thrown out may look like an error. */
+/** Waits for the end of a connection, with or without an error. */
 async function closed(socket: Socket): Promise<void> {
   const close = new Promise<void>((resolve) => socket.once('close', () => resolve()));
   await within(close, DEADLINE_MS, () => new Error('the connection is still open'));

@@ -6,22 +6,22 @@ import { echo, exchange, named, read, receiveAll, sendWhile, type Flow } from '.
 import { type ProxyCases, expectCode, listener } from './proxy-environment.js';
 import { eventually } from './support.js';
 
-/** Connections that carry data without a pause while targets change. */
+/** Connections that send continuously while targets change. */
 const STREAMS = 4;
 
-/** Where a stream forwards to, and how that changes. */
+/** Targets of a stream and their updates. */
 export const targetCases: ProxyCases = {
-  'holds a connection that comes before its target, or refuses it at once': async (env) => {
+  'holds a connection that arrives before a target is set, or ends it immediately': async (env) => {
     const target = await env.server(echo);
     const request = await env.start();
     if (!env.holds) {
-      // It ends, or breaks where its words had come already and nobody read them, maybe before it was noticed to be open.
+      // The connection ends or is reset, possibly before `connect` is emitted.
       await assert.rejects(exchange(listener(request), 'early'), (error) => systemCode(error) !== 'ECONNREFUSED');
       return;
     }
     const early = await env.dial(listener(request));
     early.write('early');
-    // Were it closed instead of held, this second exchange with the proxy would see it.
+    // A proxy that closed the first connection would have done so by now.
     const alsoEarly = await env.dial(listener(request));
     await env.s2ds.updateTargets(request.uid, [target]);
     assert.equal(await read(early, 5), 'early');
@@ -57,7 +57,7 @@ export const targetCases: ProxyCases = {
     assert.deepEqual(replies, ['a1', 'b2', 'a2', 'a2', 'b2']);
   },
 
-  'updates under load refuse no connection, and where supports.liveRetarget neither cut one nor lose a byte': async (
+  'updates under load refuse no connection, and with supports.liveRetarget close none and lose no byte': async (
     env,
   ) => {
     const a = await env.server(named('a'));
@@ -79,7 +79,7 @@ export const targetCases: ProxyCases = {
       while (going) replies.push(await exchange(address, '!'));
       return replies;
     };
-    // Settled, because nobody waits for it when an update fails, which is then to be told.
+    // Settled, because the error of an update must be reported first.
     const visits = Promise.allSettled([visit()]);
     try {
       for (let i = 0; i < 10; i += 1) await env.s2ds.updateTargets(uid, [i % 2 ? a : b]);
@@ -101,7 +101,7 @@ export const targetCases: ProxyCases = {
     }
   },
 
-  'a refused update leaves the old targets in force': async (env) => {
+  'a rejected update keeps the old targets': async (env) => {
     const { uid, address } = await env.startTo(await env.server(named('a')));
     await expectCode('SCI_TARGETS_INVALID', env.s2ds.updateTargets(uid, [address]));
     await expectCode('SCI_TARGETS_INVALID', env.s2ds.updateTargets(uid, []));
@@ -109,14 +109,14 @@ export const targetCases: ProxyCases = {
     assert.equal((await env.s2ds.status(uid)).state, 'running');
   },
 
-  'an update that is aborted before it was made changes nothing': async (env) => {
+  'an aborted update changes nothing': async (env) => {
     const { uid, address } = await env.startTo(await env.server(named('a')));
     const b = await env.server(named('b'));
     await assert.rejects(env.s2ds.updateTargets(uid, [b], AbortSignal.abort()), { name: 'AbortError' });
     assert.equal(await exchange(address, '1'), 'a1');
   },
 
-  'counts connections and bytes, live and exactly': async (env) => {
+  'counts connections and bytes exactly while they flow': async (env) => {
     const { uid, address } = await env.startTo(await env.server(named('a')));
     if (!env.s2ds.supports.statistics) {
       assert.deepEqual((await env.s2ds.status(uid)).listeners, []);

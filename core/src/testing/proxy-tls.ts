@@ -14,44 +14,44 @@ import { targetCases } from './proxy-targets.js';
 import { trafficCases } from './proxy-traffic.js';
 import { eventually } from './support.js';
 
-/** Long and of no language, so that it stands in no ciphertext by chance. */
+/** Long and unique, so that it does not occur in ciphertext by chance. */
 const KNOWN_PLAINTEXT = 'known-plaintext-'.repeat(64);
 
-/** What pairs of any two proxies must carry between each other. */
+/** Traffic that must pass between any two proxies. */
 export const tlsTrafficCases: ProxyCases = Object.fromEntries(
   Object.entries({ ...trafficCases, ...bulkCases, ...targetCases })
     .filter(([title]) => /^(carries 6|passes the end|makes a fast|each update|updates under load|holds)/.test(title))
     .map(([title, run]) => [`over TLS: ${title}`, run]),
 );
 
-/** What an encrypted stream must keep out, and hide. */
+/** Confidentiality and authentication of encrypted streams. */
 export const tlsSafetyCases: ProxyCases = {
-  'over TLS: shows nothing of what it carries between the gateways': async (env) => {
+  'over TLS: shows no plaintext between the gateways': async (env) => {
     const tap = new Tap(env);
     env.between = (far) => tap.before(far);
     const { address } = await env.startTo(await env.server(named('a')));
     assert.equal(await exchange(address, KNOWN_PLAINTEXT), `a${KNOWN_PLAINTEXT}`);
     const seen = tap.seen();
-    assert.ok(seen.length > 2 * KNOWN_PLAINTEXT.length, 'the bytes went past the tap');
+    assert.ok(seen.length > 2 * KNOWN_PLAINTEXT.length, 'the bytes bypassed the tap');
     assert.ok(!seen.includes('known-plaintext-'), 'plaintext was seen between the gateways');
   },
 
-  'over TLS: lets nobody in who has no certificate of the stream': async (env) => {
+  'over TLS: rejects peers without a certificate of the stream': async (env) => {
     let heard = 0;
     const target = await env.server((socket) => socket.on('data', (chunk) => (heard += chunk.length)).write('secret'));
     const { uid, address } = await env.startTo(target);
     const far = listener(env.pair(uid).far);
     const foreign = (await testCredentials()).outbound;
     for (const credentials of [undefined, foreign, 'plain'] as const) {
-      assert.equal(await strangerHears(far, credentials), '');
+      assert.equal(await receivedBy(far, credentials), '');
     }
-    assert.equal(heard, 0, 'bytes of a stranger reached the target');
-    assert.match(await strangerHears(far, env.pair(uid).credentials.outbound), /^secret/);
+    assert.equal(heard, 0, 'bytes of an unauthenticated peer reached the target');
+    assert.match(await receivedBy(far, env.pair(uid).credentials.outbound), /^secret/);
     (await env.dial(address)).write('x');
-    await eventually(() => assert.ok(heard > 0, 'the target would have told'));
+    await eventually(() => assert.ok(heard > 0, 'the target receives bytes of a valid peer'));
   },
 
-  'over TLS: speaks TLS 1.3 and nothing older': async (env) => {
+  'over TLS: accepts only TLS 1.3': async (env) => {
     const { uid } = await env.startTo(await env.server(named('a')));
     const { far, credentials } = env.pair(uid);
     const old = secure(listener(far), credentials.outbound, 'TLSv1.2');
@@ -63,7 +63,7 @@ export const tlsSafetyCases: ProxyCases = {
     socket.destroy();
   },
 
-  'over TLS: tells nothing to a server that is not the other side of the stream': async (env) => {
+  'over TLS: sends nothing to a server that is not the other side of the stream': async (env) => {
     for (const pretends of ['foreign authority', 'other name'] as const) {
       await using impostor = await Impostor.listen(env.hosts.v4);
       env.between = () => Promise.resolve(impostor.address);
@@ -73,14 +73,14 @@ export const tlsSafetyCases: ProxyCases = {
       await env.s2ds.updateTargets(request.uid, [await env.server(named('a'))]);
       const client = await env.dial(listener(request));
       client.write('secret');
-      await eventually(() => assert.ok(impostor.refusals > 0, 'the impostor was never refused'), 20_000);
+      await eventually(() => assert.ok(impostor.refusals > 0, 'the impostor was never rejected'), 20_000);
       assert.equal(impostor.heard, '');
       client.destroy();
       await env.s2ds.release(request.uid);
     }
   },
 
-  'over TLS: holds a connection that comes to the far end before its target, or refuses it': async (env) => {
+  'over TLS: holds a connection that reaches the far end before a target is set, or ends it': async (env) => {
     const { s2ds } = env;
     assert.ok(s2ds instanceof PairedS2DS);
     const target = await env.server(named('a'));
@@ -98,7 +98,7 @@ export const tlsSafetyCases: ProxyCases = {
     assert.equal(await read(early, 6), 'aearly');
   },
 
-  'over TLS: goes on when the program at the far end was killed': async (env) => {
+  'over TLS: recovers after the program at the far end was killed': async (env) => {
     const { uid, address } = await env.startTo(await env.server(named('a')));
     await env.kill(env.pair(uid).far.uid);
     await eventually(async () => assert.equal(await exchange(address, '1'), 'a1'), 20_000);
@@ -106,31 +106,31 @@ export const tlsSafetyCases: ProxyCases = {
   },
 };
 
-/** Everything that a proxy must do which encrypts. */
+/** All cases of a proxy that encrypts. */
 export const tlsCases: ProxyCases = { ...tlsTrafficCases, ...tlsSafetyCases };
 
-/** A connection straight to an encrypted listener. */
+/** A direct connection to an encrypted listener. */
 function secure({ host, port }: Address, tls: Partial<StreamTls> | undefined, version?: 'TLSv1.2'): TLSSocket {
   return connectTls({
     host,
     port,
     cert: tls?.certificate,
     key: tls?.key,
-    // Whom a stranger trusts is its own business; here it is whether it is trusted.
+    // The test checks whether the server accepts this client, not the reverse.
     rejectUnauthorized: false,
     ...(version ? { minVersion: version, maxVersion: version } : { minVersion: 'TLSv1.3' }),
   });
 }
 
-/** What somebody gets to hear who connects to an encrypted listener and talks at once, until he is thrown out or hears it. */
-async function strangerHears(far: Address, who: StreamTls | 'plain' | undefined): Promise<string> {
+/** What a client receives that connects to an encrypted listener and sends immediately; empty if it is disconnected. */
+async function receivedBy(far: Address, who: StreamTls | 'plain' | undefined): Promise<string> {
   const socket = who === 'plain' ? await dial(far) : secure(far, who);
   let heard = '';
-  // Being thrown out may look like an error, which is as good as an end.
+  // A rejected connection may end with an error.
   socket.on('error', () => socket.destroy());
   socket.on('end', () => socket.destroy());
   socket.on('data', (chunk: Buffer) => {
-    // A plain stranger may hear an alert (RFC 8446 section 6), which is not what the target says.
+    // A plain client may receive a TLS alert (RFC 8446 section 6), which is not data of the target.
     heard += who === 'plain' && chunk[0] === 21 ? '' : chunk.toString();
     if (heard) socket.destroy();
   });
@@ -140,13 +140,13 @@ async function strangerHears(far: Address, who: StreamTls | 'plain' | undefined)
   return heard;
 }
 
-/** Listens to what two gateways say to each other. */
+/** Records the bytes between two gateways. */
 class Tap {
   readonly #chunks: Buffer[] = [];
 
   constructor(private readonly env: ProxyEnvironment) {}
 
-  /** Puts it in front of an address. */
+  /** Inserts the tap in front of an address. */
   before(far: Address): Promise<Address> {
     return this.env.server((near) => void this.#join(near, far));
   }
@@ -176,7 +176,7 @@ class Impostor implements AsyncDisposable {
   readonly #server = createTlsServer({ minVersion: 'TLSv1.3' }, (socket) => {
     socket.on('data', (chunk: Buffer) => (this.heard += chunk.toString()));
     socket.on('error', () => socket.destroy());
-    // Some verify only after the handshake, which then looks complete from here.
+    // Some clients verify only after the handshake, which then looks complete here.
     socket.once('close', () => (this.refusals += 1));
   });
 

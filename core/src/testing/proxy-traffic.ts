@@ -10,9 +10,9 @@ import { eventually } from './support.js';
 
 const MIB = 1024 * 1024;
 
-/** How bytes travel through a stream. */
+/** Transfer of bytes through a stream. */
 export const trafficCases: ProxyCases = {
-  'listens on exactly the addresses asked for when start returns': async (env) => {
+  'listens on exactly the requested addresses when start returns': async (env) => {
     const request = await env.start({ count: 3 });
     await Promise.all([0, 1, 2].map((i) => env.knock(listener(request, i))));
     assert.deepEqual(
@@ -50,8 +50,8 @@ export const trafficCases: ProxyCases = {
     assert.deepEqual(await Promise.all(heard), [sent]);
   },
 
-  // Real deployments are silent for hours. That needs no longer test: a proxy has no idle time-out at all, which its
-  // configuration shows; what is proven here is that none of a second or two is hidden in it.
+  // Real connections are silent for hours, and proxies have no idle timeout at all, as their configuration shows. This
+  // case only proves that there is no short one.
   'keeps a connection that is silent for 3 s': async (env) => {
     const { address } = await env.startTo(await env.server(named('a')));
     const silent = await env.dial(address);
@@ -62,20 +62,20 @@ export const trafficCases: ProxyCases = {
     assert.equal(await read(silent, 10), 'still here');
   },
 
-  'ends its side of a connection when the other side is gone': async (env) => {
+  'ends its side of a connection when the other side is closed': async (env) => {
     const accepted: Socket[] = [];
     const { address } = await env.startTo(await env.server((socket) => accepted.push(socket)));
     const near = await env.dial(address);
     near.write('x');
     await eventually(() => assert.equal(accepted.length, 1));
     for (const socket of accepted) socket.destroy();
-    // What the target had not read is a reset (RFC 1122 §4.2.2.13), which a proxy may pass on.
+    // Unread bytes of the target cause a reset (RFC 1122 §4.2.2.13), which a proxy may pass on.
     const end = await receiveAll(near).then(({ bytes }) => bytes, systemCode);
     assert.ok(end === 0 || end === 'ECONNRESET', `the connection ended with ${end}`);
   },
 };
 
-/** What needs a runtime whose programs have IPv6. */
+/** Cases for runtimes whose programs have IPv6. */
 export const ipv6Cases: ProxyCases = {
   'listens on and connects to IPv6': async (env) => {
     const { uid, address } = await env.startTo(await env.server(named('6'), env.hosts.v6), { host: env.hosts.v6 });

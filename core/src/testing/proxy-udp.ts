@@ -5,12 +5,12 @@ import type { Address } from '../contracts/address.js';
 import { type ProxyCases, expectCode, listener } from './proxy-environment.js';
 import { eventually } from './support.js';
 
-/** Up to what a frame of 9000 bytes holds besides the headers of IP and UDP. */
+/** Up to the payload of a 9000-byte frame without its IP and UDP headers. */
 const DATAGRAM_BYTES = [1, 512, 1472, 4096, 8972];
 
-/** Datagrams through a stream, or the refusal. */
+/** Datagrams through a stream, or an error. */
 export const udpCases: ProxyCases = {
-  'carries UDP or says that it does not': async (env) => {
+  'carries UDP or rejects it': async (env) => {
     const request = await env.reserve({ transport: 'udp' });
     if (!env.s2ds.supports.udp) {
       await expectCode('SCI_PROXY_UNSUPPORTED', env.s2ds.start(request));
@@ -34,14 +34,14 @@ export const udpCases: ProxyCases = {
   },
 };
 
-/** A client that sends datagrams of its own letter, one after another, and hears nothing but those. */
+/** A client that sends datagrams of one letter and records the answers. */
 class Client {
   readonly #heard: string[] = [];
   readonly #socket: Socket = createSocket('udp4').on('message', (message) => this.#heard.push(message.toString()));
 
   constructor(private readonly letter: string) {}
 
-  /** Sends until it comes back, because a datagram may be lost. */
+  /** Repeats the datagram until it comes back, because datagrams may be lost. */
   async exchange({ host, port }: Address, bytes: number): Promise<void> {
     const text = this.letter.repeat(bytes);
     await eventually(() => {
@@ -49,7 +49,7 @@ class Client {
       assert.ok(this.#heard.includes(text), `a datagram of ${bytes} bytes does not come back`);
     });
     const foreign = this.#heard.filter((message) => message !== this.letter.repeat(message.length));
-    assert.deepEqual(foreign, [], 'datagrams of somebody else arrived');
+    assert.deepEqual(foreign, [], 'datagrams of another client arrived');
   }
 
   close(): void {

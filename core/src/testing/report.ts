@@ -1,10 +1,10 @@
 import { appendFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** Registers a test with any runner: uvu's, node:test's, vitest's, mocha's. */
+/** Registers a test with any runner: uvu, node:test, vitest, mocha. */
 export type TestFunction = (name: string, run: () => Promise<void>) => void;
 
-/** Whose result a case is. */
+/** Labels of a result. */
 export interface ReportedBy {
   /** Row of the result table. */
   readonly proxy: string;
@@ -12,22 +12,22 @@ export interface ReportedBy {
   readonly runtime: string;
 }
 
-/** A case that a proxy need not pass, which stands below the table of results. */
-export interface NotDemanded {
+/** A case that is not run for a proxy. It is listed below the result table. */
+export interface SkippedCase {
   /** Title of the case. */
   readonly title: string;
   readonly reason: string;
 }
 
-/** Notes that a case was not tried, and why. */
-export async function notDemanded(by: ReportedBy, { title, reason }: NotDemanded): Promise<void> {
+/** Reports a case that was not run, and why. */
+export async function reportSkipped(by: ReportedBy, { title, reason }: SkippedCase): Promise<void> {
   await write({ ...by, case: title, reason });
 }
 
 /**
- * Runs a case and writes how it went, and how long that took, as one line of JSON to a file in the directory that SCISTREAM_CONTRACT_REPORT names,
- * if it names one. Who runs the tests can make a table of them all.
- * @param reason Why less was demanded than the case says, where that is so.
+ * Runs a case. If SCISTREAM_CONTRACT_REPORT names a directory, appends the result and its duration as one line of JSON
+ * to a file there. A test runner can build a table from all results.
+ * @param reason Why the case was run with weaker conditions, if it was.
  */
 export async function reported(
   by: ReportedBy,

@@ -8,7 +8,7 @@ const BIG_BYTES = 65_536;
 
 /** Files, commands, signals and sockets of instances. */
 export const commandCases: RuntimeCases = {
-  'files are there before the program starts, for it alone': async (env) => {
+  'files exist before the program starts and are private': async (env) => {
     const ref = await env.create(env.spec('reads'));
     const { stdout } = await env.runtime.exec(ref, env.shell('lists'), EXEC_MS);
     assert.match(stdout, /^-rw-------/);
@@ -24,7 +24,7 @@ export const commandCases: RuntimeCases = {
     assert.match((await env.runtime.exec(ref, env.shell('lists'), EXEC_MS)).stdout, /^-rw-------/);
   },
 
-  'a file that is replaced is whole at every moment': async (env) => {
+  'files are replaced atomically': async (env) => {
     const big = (letter: string): Record<string, string> => ({ 'big.cfg': letter.repeat(BIG_BYTES) });
     const ref = await env.run(env.spec('watches', { files: big('a'), stopSignal: 'SIGTERM' }));
     for (const letter of 'bcdefghijklmnopqrstu') await env.runtime.putFiles(ref, big(letter));
@@ -32,7 +32,7 @@ export const commandCases: RuntimeCases = {
     assert.equal((await env.runtime.inspect(ref)).status, 'running');
   },
 
-  'names of files and instances that lead elsewhere are refused': async (env) => {
+  'file and instance names that leave the directory are rejected': async (env) => {
     const ref = await env.create();
     for (const name of ['../a.cfg', 'a/b', '/a.cfg', '..', '']) {
       await assert.rejects(env.runtime.putFiles(ref, { [name]: 'x' }), Error, `file ${name}`);
@@ -40,7 +40,7 @@ export const commandCases: RuntimeCases = {
     }
   },
 
-  'commands run before and beside the program and tell how they ended': async (env) => {
+  'commands run before and beside the program and return their result': async (env) => {
     const spec = env.spec();
     const ref = await env.create(spec);
     const expected = { exitCode: 5, stdout: 'content of a', stderr: 'bad\n' };
@@ -59,20 +59,20 @@ export const commandCases: RuntimeCases = {
     assert.ok(failed);
   },
 
-  'a command that does not end is given up, and the program goes on': async (env) => {
+  'a command that does not end is aborted, and the program keeps running': async (env) => {
     const ref = await env.run();
     const begun = performance.now();
     await assert.rejects(env.runtime.exec(ref, env.shell('sleeps'), 500));
-    assert.ok(performance.now() - begun < 20_000, 'it was not waited for');
+    assert.ok(performance.now() - begun < 20_000, 'it was aborted in time');
     assert.equal((await env.runtime.inspect(ref)).status, 'running');
   },
 
-  'logs gives the last lines': async (env) => {
+  'logs returns the last lines': async (env) => {
     const ref = await env.run(env.spec('counts'));
     assert.deepEqual((await env.runtime.logs(ref, 3)).trimEnd().split('\n'), ['line 49', 'line 50', 'ready']);
   },
 
-  'a signal reaches the program, as long as it runs': async (env) => {
+  'a signal reaches the program while it runs': async (env) => {
     const ref = await env.run();
     await env.runtime.signal(ref, 'SIGUSR2');
     await env.expectLog(ref, /^told$/m);
@@ -81,7 +81,7 @@ export const commandCases: RuntimeCases = {
     await assert.rejects(env.runtime.signal(ref, 'SIGUSR2'));
   },
 
-  'unix sockets of the program are reached where supports.dial': async (env) => {
+  'dial reaches unix sockets of the program with supports.dial': async (env) => {
     if (!env.runtime.supports.dial) {
       const ref = await env.run();
       await assert.rejects(env.runtime.dial(ref, 'x.sock'));
@@ -98,7 +98,7 @@ export const commandCases: RuntimeCases = {
     await assert.rejects(env.runtime.dial(ref, 'y.sock'), { code: 'ENOENT' });
   },
 
-  'the program inherits listening sockets where supports.inheritSockets, and gets none elsewhere': async (env) => {
+  'the program inherits listening sockets only with supports.inheritSockets': async (env) => {
     const allocator = new RangePortAllocator({ first: 10_000, last: 29_999 });
     const [held] = await allocator.allocate({ uid: 'u', host: '127.0.0.1', transport: 'tcp', count: 1 });
     try {

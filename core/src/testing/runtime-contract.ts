@@ -7,9 +7,9 @@ import { instanceCases } from './runtime-instances.js';
 export { RUNTIME_SCRIPTS } from './runtime-environment.js';
 export type { TestProgram } from './runtime-environment.js';
 
-/** What {@link runtimeContract} needs to know. */
+/** Parameters of {@link runtimeContract}. */
 export interface RuntimeContract {
-  /** Put before the name of each test. */
+  /** Prefix of the test names. */
   readonly name: string;
   readonly test: TestFunction;
   readonly fixture: RuntimeFixture;
@@ -17,8 +17,8 @@ export interface RuntimeContract {
 }
 
 /**
- * Registers the tests that every runtime must pass, with shell scripts as programs. What is demanded follows `supports`.
- * Each test has a runtime of its own, must end within two minutes, and fails when something of it is left at its end.
+ * Registers the tests that every runtime must pass, with shell scripts as programs. The cases depend on `supports`.
+ * Each test has its own runtime, a limit of two minutes, and fails if it leaves something behind.
  */
 export function runtimeContract({ name, test, fixture, program }: RuntimeContract): void {
   for (const [title, run] of Object.entries({ ...instanceCases, ...commandCases })) {

@@ -12,48 +12,50 @@ import type { OpenRuntime, RuntimeFixture } from './runtime-fixture.js';
 import { eventually, temporaryDirectory } from './support.js';
 
 const LIMIT_MS = 120_000;
-/** A runtime that pulls an image or starts a machine may need a while. */
+/** A runtime may have to pull an image or boot a machine. */
 const READY_MS = 20_000;
 
-/** How to run a shell in a runtime. */
+/** A shell in a runtime. */
 export interface TestProgram {
-  /** For runtimes that have images: one with the programs below. */
+  /** For runtimes with images: an image that contains the programs below. */
   readonly image: string;
   /** A POSIX shell that takes `-c`, for example `sh`. */
   readonly executable: string;
-  /** What makes the unix socket `x.sock` and says `hello` to everybody who connects; needed where `supports.dial`. */
+  /** Serves the unix socket `x.sock` and sends `hello` to every client; required with `supports.dial`. */
   readonly server?: { readonly executable: string; readonly args: readonly string[] };
 }
 
-/** Keeps a shell busy without using the processor, and lets it notice signals soon. */
+/** Keeps a shell idle but responsive to signals. */
 const WAIT = 'while :; do sleep 0.05; done';
 
-/** The scripts of the contract, so that a runtime without a shell can tell them apart. They are part of no interface. */
+/**
+ * The scripts of the contract, exported so that a runtime without a shell can recognize them. Not a stable interface.
+ */
 export const RUNTIME_SCRIPTS = {
-  /** Ends with 3 on SIGUSR1, says `told` on SIGUSR2. */
+  /** Ends with 3 on SIGUSR1, prints `told` on SIGUSR2. */
   waits: `trap 'echo asked; exit 3' USR1; trap 'echo told' USR2; echo ready; ${WAIT}`,
-  /** Says `asked` on SIGUSR1 and goes on. */
+  /** Prints `asked` on SIGUSR1 and keeps running. */
   stubborn: `trap 'echo asked' USR1; echo ready; ${WAIT}`,
-  /** Ends with 7 by itself. */
+  /** Ends with 7. */
   fails: 'echo out; echo err >&2; exit 7',
   counts: `i=0; while [ $i -lt 50 ]; do i=$((i+1)); echo line $i; done; echo ready; ${WAIT}`,
-  /** Says what is in a.cfg. */
+  /** Prints a.cfg. */
   reads: `cat a.cfg; echo; echo ready; ${WAIT}`,
-  /** Says `torn` when big.cfg is not whole. */
+  /** Prints `torn` when big.cfg is incomplete. */
   watches: 'echo ready; while :; do n=$(wc -c < big.cfg); [ "$n" -eq 65536 ] || echo "torn $n"; done',
-  /** Says `inherited` when descriptor 3 is a socket. */
+  /** Prints `inherited` when descriptor 3 is a socket. */
   inherits: `[ -S /proc/$$/fd/3 ] && echo inherited; echo ready; ${WAIT}`,
-  /** For exec: says what is in a.cfg, complains, and ends with 5. */
+  /** For exec: prints a.cfg, writes to standard error, and ends with 5. */
   complains: 'cat a.cfg; echo bad >&2; exit 5',
-  /** For exec: long form of a.cfg. */
+  /** For exec: long listing of a.cfg. */
   lists: 'ls -l a.cfg',
-  /** For exec: does not end. */
+  /** For exec: does not end in time. */
   sleeps: 'sleep 30',
 } as const;
 
-/** A runtime of one test, and what the test started in it. */
+/** A runtime for one test, and the instances that the test created. */
 export class RuntimeEnvironment {
-  /** Label that all instances of this test carry, and no others. */
+  /** Label that all instances of this test have, and no others. */
   readonly label = { [LABELS.gateway]: randomUUID() };
   readonly #made: ContainerRef[] = [];
 
@@ -81,7 +83,7 @@ export class RuntimeEnvironment {
     return this.open.runtime;
   }
 
-  /** Something to run, by default until SIGUSR1 asks it to end. */
+  /** A program; by default it runs until SIGUSR1. */
   spec(script: keyof typeof RUNTIME_SCRIPTS = 'waits', more: Partial<ContainerSpec> = {}): ContainerSpec {
     const uid = randomUUID();
     const labels = {
@@ -108,7 +110,7 @@ export class RuntimeEnvironment {
     };
   }
 
-  /** What serves a unix socket. */
+  /** A program that serves a unix socket. */
   server(): ContainerSpec {
     const { server } = this.program;
     assert.ok(server, 'a runtime with supports.dial needs a program that serves a unix socket');
@@ -125,7 +127,7 @@ export class RuntimeEnvironment {
     return ref;
   }
 
-  /** Creates and starts it, and waits until it says that it is ready. */
+  /** Creates and starts an instance and waits until it is ready. */
   async run(spec = this.spec()): Promise<ContainerRef> {
     const ref = await this.create(spec);
     await this.runtime.start(ref, spec);
@@ -147,5 +149,5 @@ export class RuntimeEnvironment {
   }
 }
 
-/** Behaviour every runtime must have, in words, and how to see it. */
+/** Cases that a runtime must pass: a title and a test. */
 export type RuntimeCases = Readonly<Record<string, (env: RuntimeEnvironment) => Promise<void>>>;

@@ -4,24 +4,26 @@ import { silentLogger } from '../contracts/logger.js';
 import { ProcessRuntime } from '../runtime/process-runtime.js';
 import { descendants, kill, listeningAddresses, processesBelow } from './system.js';
 
-/** Addresses of the machine of the tests, as programs in the runtime and clients of theirs use them. */
+/** Addresses of the test machine, as programs in the runtime and their clients use them. */
 export interface TestHosts {
-  /** Where servers of a test listen and the listeners of its streams are. */
+  /** Address of the servers and listeners of a test. */
   readonly v4: string;
   readonly v6: string;
-  /** A name of `v4`, or of another such address. */
+  /** A host name that resolves to `v4` or to another such address. */
   readonly name: string;
 }
 
-/** How the contract kit makes a runtime of its own for each test; every runtime, also one of a third party, brings one. */
+/**
+ * Creates a runtime for each test of the contract kit. Every runtime needs one, including runtimes of third parties.
+ */
 export interface RuntimeFixture {
   /** Column of the result table. */
   readonly id: string;
-  /** Whether programs in it reach, and are reached at, IPv6 addresses; default true. */
+  /** Whether programs in the runtime can use IPv6; default true. */
   readonly ipv6?: boolean;
   /**
    * Called once for each test.
-   * @param directory Does not exist yet; of this test alone; removed after `close`.
+   * @param directory Does not exist yet; used by this test only; removed after `close`.
    */
   open(directory: string): Promise<OpenRuntime>;
 }
@@ -29,24 +31,24 @@ export interface RuntimeFixture {
 /** A runtime of one test. */
 export interface OpenRuntime {
   readonly runtime: ContainerRuntime;
-  /** Default 127.0.0.1, ::1 and localhost: programs that have the addresses of this machine. */
+  /** Default 127.0.0.1, ::1 and localhost: programs share the addresses of this machine. */
   readonly hosts?: TestHosts;
-  /** A second object over the same instances, as a daemon that was restarted has. */
+  /** Returns a second object for the same instances, as a restarted daemon has. */
   another(): ContainerRuntime;
-  /** Kills the program of an instance as an operator or the kernel would, behind the runtime's back. */
+  /** Kills the program of an instance without using the runtime, as an operator or the kernel would. */
   kill(ref: ContainerRef): Promise<void>;
   /**
-   * Addresses at which the world reaches the programs of these instances, as host:port, sorted; see `listeningOf` for
-   * programs that are processes of this machine.
+   * Addresses at which clients reach the programs of these instances, as host:port, sorted. Use `listeningOf` if the
+   * programs are processes of this machine.
    */
   listening(refs: readonly ContainerRef[]): Promise<readonly string[]>;
-  /** Everything that is left of the instances of this test, in words; empty when there is nothing. */
+  /** Descriptions of everything that is left of the instances of this test; empty if there is nothing. */
   leftovers(): Promise<readonly string[]>;
-  /** Removes what is left, and the runtime. */
+  /** Removes leftovers and the runtime. */
   close(): Promise<void>;
 }
 
-/** Addresses on which programs that are processes of this machine accept connections, as the kernel sees it. */
+/** Addresses on which local processes accept connections, according to the kernel. */
 export async function listeningOf(
   runtime: Pick<ContainerRuntime, 'inspect'>,
   refs: readonly ContainerRef[],
@@ -55,7 +57,7 @@ export async function listeningOf(
   return await listeningAddresses(await descendants(states.flatMap(({ pid }) => pid ?? [])));
 }
 
-/** Local processes, which every machine has. */
+/** Local processes, available on every machine. */
 export const processFixture: RuntimeFixture = {
   id: 'process',
   open: (directory) => {
@@ -66,7 +68,7 @@ export const processFixture: RuntimeFixture = {
       another: make,
       kill: async (ref) => {
         const { pid } = await runtime.inspect(ref);
-        if (pid === undefined) throw new Error(`${ref.name} does not run, so it cannot be killed`);
+        if (pid === undefined) throw new Error(`${ref.name} is not running and cannot be killed`);
         kill(pid);
       },
       listening: (refs) => listeningOf(runtime, refs),

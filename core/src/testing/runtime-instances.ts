@@ -7,9 +7,9 @@ import { eventually } from './support.js';
 
 const NEVER = new AbortController().signal;
 
-/** How instances come, end and go. */
+/** Creation, end and removal of instances. */
 export const instanceCases: RuntimeCases = {
-  'an instance is created, runs, is stopped and removed, and each may be repeated': async (env) => {
+  'create, start, stop and remove work and are idempotent': async (env) => {
     const { runtime } = env;
     await runtime.ping();
     const spec = env.spec();
@@ -30,7 +30,7 @@ export const instanceCases: RuntimeCases = {
     assert.deepEqual(await runtime.inspect(ref), { ...ref, status: 'absent', labels: {} });
     await runtime.stop(ref, 5_000);
     await env.create(spec);
-    assert.equal(await status(), 'created', 'the name can be used again');
+    assert.equal(await status(), 'created', 'the name can be reused');
   },
 
   'an instance that never ran can be stopped and removed': async (env) => {
@@ -40,7 +40,7 @@ export const instanceCases: RuntimeCases = {
     assert.equal((await env.runtime.inspect(ref)).status, 'absent');
   },
 
-  'list finds instances that carry all labels, and only those': async (env) => {
+  'list returns only instances with all labels': async (env) => {
     const [one, two] = [env.spec(), env.spec()];
     const [a, b] = [await env.run(one), await env.create(two)];
     const names = async (labels: Readonly<Record<string, string>>): Promise<string[]> =>
@@ -53,7 +53,7 @@ export const instanceCases: RuntimeCases = {
     for (const [key, value] of Object.entries(one.labels)) assert.equal(found.labels[key], value);
   },
 
-  'a name that is taken is refused, and who has it is not touched': async (env) => {
+  'create rejects a name in use and leaves its instance unchanged': async (env) => {
     const spec = env.spec('reads');
     const ref = await env.run(spec);
     await expectCode('SCI_CONTAINER_CONFLICT', env.runtime.create({ ...spec, files: { 'a.cfg': 'changed' } }));
@@ -61,7 +61,7 @@ export const instanceCases: RuntimeCases = {
     assert.match((await env.runtime.exec(ref, env.shell('complains'), 5_000)).stdout, /^content of a/);
   },
 
-  'a program that does not exist is refused by name': async (env) => {
+  'the error names a program that does not exist': async (env) => {
     const spec = env.spec('waits', { executable: 'no-such-program-7' });
     const ref = await env.create(spec);
     const started = env.runtime.start(ref, spec);
@@ -74,7 +74,7 @@ export const instanceCases: RuntimeCases = {
     assert.notEqual((await env.runtime.inspect(ref)).status, 'running');
   },
 
-  'two instances do not know of each other': async (env) => {
+  'two instances are independent': async (env) => {
     const one = await env.run(env.spec('reads', { files: { 'a.cfg': 'first' } }));
     const two = await env.run(env.spec('reads', { files: { 'a.cfg': 'second' } }));
     assert.match(await env.runtime.logs(one, 10), /^first$/m);
@@ -85,7 +85,7 @@ export const instanceCases: RuntimeCases = {
     assert.match((await env.runtime.exec(two, env.shell('complains'), 5_000)).stdout, /^second/);
   },
 
-  'stop asks with the signal of the program': async (env) => {
+  'stop sends the stop signal of the program': async (env) => {
     const ref = await env.run();
     await env.runtime.stop(ref, 20_000);
     const { status, exit } = await env.runtime.inspect(ref);
@@ -94,22 +94,22 @@ export const instanceCases: RuntimeCases = {
     assert.match(await env.runtime.logs(ref, 10), /^asked$/m);
   },
 
-  'stop waits as long as it was told and then ends the program by force': async (env) => {
+  'stop kills the program after the grace period': async (env) => {
     const ref = await env.run(env.spec('stubborn'));
     const begun = performance.now();
     await env.runtime.stop(ref, 1_000);
-    // Docker counts the grace in whole seconds; a timer may fire a moment early.
-    assert.ok(performance.now() - begun >= 990, 'it had the time it was given');
+    // Docker rounds the grace period to whole seconds; a timer may fire slightly early.
+    assert.ok(performance.now() - begun >= 990, 'it had the whole grace period');
     assert.equal((await env.runtime.inspect(ref)).status, 'exited');
     assert.match(await env.runtime.logs(ref, 10), /^asked$/m);
   },
 
-  'exited tells everybody how a program ended': async (env) => {
+  'exited tells every caller how a program ended': async (env) => {
     const spec = env.spec('fails');
     const ref = await env.create(spec);
     await env.runtime.start(ref, spec);
     const watching = [env.runtime, env.open.another()].map((runtime) => runtime.exited(ref, NEVER));
-    // Watching alone may keep nothing alive, so somebody has to look, too.
+    // A pending `exited` need not keep the process alive, so the test polls as well.
     await eventually(async () => assert.equal((await env.runtime.inspect(ref)).status, 'exited'), 20_000);
     const [own, another] = await Promise.all(watching);
     assert.deepEqual([own?.status, own?.exit], ['exited', 'exit code 7']);
@@ -118,7 +118,7 @@ export const instanceCases: RuntimeCases = {
     assert.match(await env.runtime.logs(ref, 10), /^err$/m);
   },
 
-  'exited tells that a program was killed': async (env) => {
+  'exited reports that a program was killed': async (env) => {
     const ref = await env.run();
     const watching = env.runtime.exited(ref, NEVER);
     await env.open.kill(ref);
@@ -126,7 +126,7 @@ export const instanceCases: RuntimeCases = {
     assert.match((await watching).exit ?? '', /^(signal SIGKILL|exit code 137)$/);
   },
 
-  'exited stops waiting when told to': async (env) => {
+  'exited stops waiting when it is aborted': async (env) => {
     const ref = await env.run();
     const enough = new AbortController();
     const waiting = env.runtime.exited(ref, enough.signal);
@@ -135,7 +135,7 @@ export const instanceCases: RuntimeCases = {
     assert.equal((await env.runtime.inspect(ref)).status, 'running');
   },
 
-  'another object finds, reads, stops and removes what runs': async (env) => {
+  'another object finds, reads, stops and removes a running instance': async (env) => {
     const ref = await env.run();
     const heir = env.open.another();
     const [found] = await heir.list(env.label);

@@ -3,13 +3,16 @@ import type { StreamStore } from '../contracts/stream-store.js';
 import type { StreamEvent, StreamRecord, StreamSpec, StreamState } from '../contracts/stream.js';
 import { expectCode } from './proxy-environment.js';
 
-/** What {@link storeContract} needs to know of a store and of the test runner. */
+/** Parameters of {@link storeContract}. */
 export interface StoreContract {
-  /** Put before the name of each test. */
+  /** Prefix of the test names. */
   readonly name: string;
   /** Registers a test with any runner. */
   readonly test: (name: string, run: () => Promise<void>) => void;
-  /** An empty store; `again` gives what the next process would find, once the first is closed, where records last. */
+  /**
+   * Opens an empty store. For persistent stores, `again` reopens it as the next process would, after the first is
+   * closed.
+   */
   readonly open: () => Promise<{ readonly store: StreamStore; readonly again?: () => Promise<StreamStore> }>;
 }
 
@@ -27,7 +30,7 @@ export const testSpec: StreamSpec = {
   runtime: '',
 };
 
-/** A record as a store may be given it; for tests. */
+/** A valid record for tests. */
 export const testRecord = (uid: string, state: StreamState = 'reserving'): StreamRecord => ({
   uid,
   version: 1,
@@ -57,7 +60,7 @@ const uidsOf = async (store: StreamStore): Promise<readonly string[]> => (await 
 type Case = (store: StreamStore, again: (() => Promise<StreamStore>) | undefined) => Promise<void>;
 
 const cases: Readonly<Record<string, Case>> = {
-  'keeps what it is given, by uid': async (store) => {
+  'stores records by uid': async (store) => {
     assert.equal(await store.get('a'), undefined);
     await store.create(testRecord('a'));
     await store.create(testRecord('b'));
@@ -68,7 +71,7 @@ const cases: Readonly<Record<string, Case>> = {
     assert.deepEqual(await uidsOf(store), ['b']);
   },
 
-  'raises the version with every change, and touches nothing but what changes': async (store) => {
+  'increments the version with every change and keeps other fields': async (store) => {
     await store.create(testRecord('a'));
     const waiting = await store.update('a', 1, { state: 'waiting' });
     assert.deepEqual(waiting, { ...testRecord('a'), state: 'waiting', version: 2 });
@@ -78,7 +81,7 @@ const cases: Readonly<Record<string, Case>> = {
     assert.deepEqual(await store.get('a'), active);
   },
 
-  'an update of an old version loses, and a change cannot rename or renumber a record': async (store) => {
+  'rejects an update of an old version, and never changes uid or version': async (store) => {
     await store.create(testRecord('a'));
     await Promise.all([
       store.update('a', 1, { state: 'waiting' }, event('reserved')),
@@ -91,10 +94,10 @@ const cases: Readonly<Record<string, Case>> = {
     );
     await store.update('a', 2, { uid: 'b', version: 99 });
     assert.deepEqual([(await store.get('a'))?.version, await store.get('b')], [3, undefined]);
-    await expectCode('SCI_STREAM_NOT_FOUND', store.update('nobody', 1, {}));
+    await expectCode('SCI_STREAM_NOT_FOUND', store.update('unknown', 1, {}));
   },
 
-  'a uid is taken until its stream has ended': async (store) => {
+  'rejects a uid until its stream has ended': async (store) => {
     const states: StreamState[] = ['reserving', 'waiting', 'provisioned', 'updating', 'active', 'releasing'];
     for (const state of states) {
       await store.create(testRecord(`u-${state}`, state));
@@ -108,14 +111,14 @@ const cases: Readonly<Record<string, Case>> = {
     assert.deepEqual(await store.events('a'), [event('requested')]);
   },
 
-  'keeps the events of each stream in order, and forgets them with it': async (store) => {
+  'keeps the events of each stream in order and removes them with it': async (store) => {
     await store.create(testRecord('a'), event('requested'));
     await store.create(testRecord('b'), event('requested', 'of b'));
     await store.update('a', 1, { state: 'waiting' }, event('reserved'));
     await store.note('a', event('adopted', 'once'));
     assert.deepEqual(await store.events('a'), [event('requested'), event('reserved'), event('adopted', 'once')]);
     assert.deepEqual(await store.events('b'), [event('requested', 'of b')]);
-    await expectCode('SCI_STREAM_NOT_FOUND', store.note('nobody', event('hello')));
+    await expectCode('SCI_STREAM_NOT_FOUND', store.note('unknown', event('hello')));
     await store.delete('a');
     assert.deepEqual(await store.events('a'), []);
   },
@@ -127,7 +130,7 @@ const cases: Readonly<Record<string, Case>> = {
     assert.deepEqual([details.length, details[0], details.at(-1)], [200, '10', '209']);
   },
 
-  'remembers the last 1000 streams that have ended, and every one that lives': async (store) => {
+  'keeps the last 1000 ended streams and every running one': async (store) => {
     await store.create(testRecord('alive'));
     for (let i = 0; i < 1_050; i += 1) {
       await store.create(testRecord(`s${i}`), event('requested'));
@@ -138,7 +141,7 @@ const cases: Readonly<Record<string, Case>> = {
     assert.deepEqual(await store.events('s49'), []);
   },
 
-  'the next process finds everything': async (store, again) => {
+  'the next process finds all records': async (store, again) => {
     await store.create(testRecord('z'), event('requested'));
     await store.create(testRecord('a'), event('requested'));
     await store.update('z', 1, { state: 'waiting' }, event('reserved'));

@@ -1,19 +1,19 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ContainerRuntime } from '../contracts/container-runtime.js';
+import type { ContainerRuntime, RuntimeCapabilities } from '../contracts/container-runtime.js';
 import { silentLogger, type Logger } from '../contracts/logger.js';
 import { PLUGIN_API_VERSION, type PluginContext } from '../contracts/plugin.js';
 import { VERSION } from '../contracts/version.js';
 import { poll } from '../contracts/wait.js';
 
-/** A directory of a test; `await using` removes it with all it holds. */
+/** A directory for a test; `await using` removes it with its contents. */
 export interface TemporaryDirectory extends AsyncDisposable {
   readonly path: string;
   remove(): Promise<void>;
 }
 
-/** Makes an empty directory, 0700, below the system's directory for temporary files. */
+/** Creates an empty directory with mode 0700 in the system's directory for temporary files. */
 export async function temporaryDirectory(): Promise<TemporaryDirectory> {
   const path = await mkdtemp(join(tmpdir(), 'scistream-'));
   const remove = (): Promise<void> => rm(path, { recursive: true, force: true });
@@ -21,8 +21,8 @@ export async function temporaryDirectory(): Promise<TemporaryDirectory> {
 }
 
 /**
- * Repeats `check` until it does not throw, which is how a test waits for something.
- * @param timeoutMs After that what `check` threw last is thrown; long, because machines that run tests are slow at times.
+ * Repeats `check` until it does not throw.
+ * @param timeoutMs Limit, ms; then the last error of `check` is thrown. Long, because test machines can be slow.
  */
 export async function eventually(check: () => Promise<void> | void, timeoutMs = 30_000): Promise<void> {
   const attempt = async (): Promise<true> => {
@@ -34,16 +34,16 @@ export async function eventually(check: () => Promise<void> | void, timeoutMs = 
   );
 }
 
-/** A plugin's context whose host can be stopped. */
+/** A plugin context whose host can be stopped. */
 export interface TestContext extends PluginContext {
-  /** Does what a stopping host does: aborts `signal` and calls the `onClose` functions in reverse order. */
+  /** Acts like a stopping host: aborts `signal` and calls the `onClose` functions in reverse order. */
   close(): Promise<void>;
 }
 
 /**
- * What a plugin gets from its host.
- * @param options.runtime Where the plugin's proxies run.
- * @param options.dataDir An existing directory for the plugin's own files.
+ * Creates the context that a host passes to a plugin.
+ * @param options.runtime Runtime of the plugin's proxies.
+ * @param options.dataDir An existing directory for the plugin's files.
  */
 export function testContext(options: {
   readonly runtime: ContainerRuntime;
@@ -68,4 +68,16 @@ export function testContext(options: {
       for (const close of closers.splice(0).reverse()) await close();
     },
   };
+}
+
+/** The same runtime with other capabilities, for example without `dial`, as for programs on another machine. */
+export function withSupports(runtime: ContainerRuntime, changes: Partial<RuntimeCapabilities>): ContainerRuntime {
+  const supports = { ...runtime.supports, ...changes };
+  return new Proxy(runtime, {
+    get(target, key) {
+      if (key === 'supports') return supports;
+      const value: unknown = Reflect.get(target, key, target);
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
+  });
 }

@@ -5,15 +5,15 @@ import { formatAddress, type Address, type Transport } from '../contracts/addres
 import { systemCode } from '../contracts/errors.js';
 import { dial } from './network.js';
 
-/** Pids of the living processes that work in `directory` or below it. */
+/** Pids of running processes whose working directory is `directory` or below it. */
 export async function processesBelow(directory: string): Promise<readonly number[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
-  // Neither a zombie nor another user's process shows its directory; neither can be one of ours that still works.
+  // Zombies and processes of other users do not show their directory, and are none of the test's processes.
   const directories = await Promise.all(pids.map((pid) => readlink(`/proc/${pid}/cwd`).catch(() => '')));
   return pids.filter((_, i) => `${directories[i]}/`.startsWith(`${directory}/`));
 }
 
-/** The given processes and all that descend from them. */
+/** The given processes and all their descendants. */
 export async function descendants(ancestors: readonly number[]): Promise<readonly number[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
   const parents = await Promise.all(pids.map(parentOf));
@@ -25,7 +25,7 @@ export async function descendants(ancestors: readonly number[]): Promise<readonl
   return [...found];
 }
 
-/** Field 4 of /proc/PID/stat (proc(5)); fields count from the last `)`, because a program's name may hold others. */
+/** Field 4 of /proc/PID/stat (proc(5)). Fields count from the last `)`, because a program name may contain others. */
 async function parentOf(pid: number): Promise<number> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
   return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1] ?? -1);
@@ -51,7 +51,9 @@ async function socketInodes(pid: number): Promise<string[]> {
   return links.flatMap((link) => /^socket:\[(\d+)\]$/.exec(link)?.[1] ?? []);
 }
 
-/** `0100007F:13EC`: 32-bit words in the byte order of the machine, here little endian, and the port in hexadecimal. */
+/**
+ * Parses `0100007F:13EC`: 32-bit words in the byte order of the machine, here little endian, and a hexadecimal port.
+ */
 function parseProcAddress(text: string): Address {
   const [hex = '', port = ''] = text.split(':');
   const words = hex.match(/.{8}/g) ?? [];
@@ -60,12 +62,12 @@ function parseProcAddress(text: string): Address {
   const groups = Array.from({ length: 8 }, (_, i) =>
     ((bytes[2 * i] ?? 0) * 256 + (bytes[2 * i + 1] ?? 0)).toString(16),
   );
-  // The URL parser writes an IPv6 address in its shortest form (RFC 5952), in brackets.
+  // The URL parser formats an IPv6 address in its shortest form (RFC 5952), in brackets.
   const host = new URL(`http://[${groups.join(':')}]/`).hostname.slice(1, -1);
   return { host, port: parseInt(port, 16) };
 }
 
-/** Resolves when the port can be bound exclusively, so nobody uses it. Rejects with EADDRINUSE otherwise. */
+/** Resolves if the port can be bound exclusively. Rejects with EADDRINUSE otherwise. */
 export async function expectFree({ host, port }: Address, transport: Transport): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     if (transport === 'tcp') {
@@ -78,7 +80,7 @@ export async function expectFree({ host, port }: Address, transport: Transport):
   });
 }
 
-/** SIGKILL. That the process ended a moment before is fine. */
+/** Sends SIGKILL. A process that has already ended is not an error. */
 export function kill(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL');
@@ -87,7 +89,7 @@ export function kill(pid: number): void {
   }
 }
 
-/** Resolves when nobody accepts TCP connections there; what a port of another machine can be asked. */
+/** Resolves if the address refuses TCP connections. Works for ports of other machines too. */
 export async function expectRefused(address: Address, transport: Transport): Promise<void> {
   if (transport === 'udp') return;
   const open = await dial(address).then(

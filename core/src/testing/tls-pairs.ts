@@ -1,6 +1,6 @@
 import { inProxyEnvironment, type CreateS2DS, ENDING } from './proxy-environment.js';
 import { tlsTrafficCases } from './proxy-tls.js';
-import { notDemanded, reported, type TestFunction } from './report.js';
+import { reportSkipped, reported, type TestFunction } from './report.js';
 import { processFixture, type RuntimeFixture } from './runtime-fixture.js';
 
 /** A proxy that can be an end of an encrypted stream. */
@@ -8,11 +8,11 @@ export interface TlsEnd {
   readonly create: CreateS2DS;
   /** See `ProxyContract.holds`, default true. */
   readonly holds?: boolean | undefined;
-  /** See `ProxyContract.endsInTurn`; of either end. */
+  /** See `ProxyContract.endsInTurn`; applies to either end. */
   readonly endsInTurn?: string | undefined;
 }
 
-/** What does not always work between two proxies, and why: it is not tried, and stands below the table of results. */
+/** A case that fails for a pair of proxies, and why. It is not run, and is listed below the result table. */
 export interface KnownFailure {
   readonly server: string;
   readonly client: string;
@@ -21,19 +21,19 @@ export interface KnownFailure {
   readonly reason: string;
 }
 
-/** What {@link tlsPairs} needs to know. */
+/** Parameters of {@link tlsPairs}. */
 export interface TlsPairs {
   readonly test: TestFunction;
-  /** By name; each is tested as server of each and as client of each, itself among them. */
+  /** Proxies by name. Each is tested as server and client of each, including itself. */
   readonly ends: Readonly<Record<string, TlsEnd>>;
   readonly known?: readonly KnownFailure[];
-  /** Where they run, default local processes. */
+  /** Runtime of the proxies, default local processes. */
   readonly runtime?: RuntimeFixture;
 }
 
 /**
- * Registers tests of encrypted streams whose two gateways run different proxies: the CONS side is the TLS client, the PROD
- * side the server.
+ * Registers tests of encrypted streams whose gateways run different proxies. The outbound side is the TLS client, the
+ * inbound side the TLS server.
  */
 export function tlsPairs({ test, ends, known = [], runtime = processFixture }: TlsPairs): void {
   for (const [server, far] of Object.entries(ends)) {
@@ -53,7 +53,7 @@ export function tlsPairs({ test, ends, known = [], runtime = processFixture }: T
         const reason = ENDING.test(title) ? endsInTurn : undefined;
         test(failure ? `${name}: not ${title}: ${failure.reason}` : `${name}: ${title}`, () =>
           failure
-            ? notDemanded(by, { title, reason: failure.reason })
+            ? reportSkipped(by, { title, reason: failure.reason })
             : reported(by, title, () => inProxyEnvironment(setup, run), reason),
         );
       }

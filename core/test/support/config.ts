@@ -4,7 +4,7 @@ import { SciStreamError } from '@scistream/core';
 import { loadConfig, type ConfigKind, type LoadedConfig } from '@scistream/core/config';
 import { temporaryDirectory } from '@scistream/core/testing';
 
-/** Writes a file in a directory of its own and loads it as the configuration of `kind`; rejects as loadConfig does. */
+/** Writes a configuration file and loads it as `kind`; rejects like loadConfig. */
 export async function load<Kind extends ConfigKind>(
   kind: Kind,
   content: string,
@@ -16,7 +16,7 @@ export async function load<Kind extends ConfigKind>(
   return await loadConfig(kind, { file, env: {}, ...more });
 }
 
-/** The error that work ends with; throws where it ends well or with something else. */
+/** The SciStreamError of rejected work; throws if the work succeeds or fails with another error. */
 export async function failure(work: Promise<unknown>): Promise<SciStreamError> {
   const error: unknown = await work.then(
     () => undefined,

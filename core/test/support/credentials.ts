@@ -3,20 +3,20 @@ import { issue, makeAuthority, parseHostName, type Issued } from '@scistream/cor
 const DAY_MS = 86_400_000;
 const BEFORE = (): Date => new Date(Date.now() - 2 * DAY_MS);
 
-/** PEM files of one side, by the names the relay worker reads. */
+/** PEM files of one side, by the names that the relay worker reads. */
 export interface Credentials {
   readonly 'tls.crt': string;
   readonly 'tls.key': string;
   readonly 'ca.crt': string;
 }
 
-/** What differs from the certificate of a gateway. */
+/** Differences from the certificate of a gateway. */
 interface Wish {
   readonly usage?: 'serverAuth' | 'clientAuth';
   readonly expired?: boolean;
 }
 
-/** A certificate authority of one stream. */
+/** The certificate authority of a stream. */
 export class Authority {
   private constructor(private readonly pair: Issued) {}
 

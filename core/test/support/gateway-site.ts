@@ -1,4 +1,4 @@
-/** Gateways in memory, whose runtime may be away or slow. */
+/** Gateways in memory with a runtime that may be unreachable or slow. */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -46,8 +46,8 @@ class Tiny extends ProxyContainer {
 
   protected override async retarget({ view }: ProxyInstance): Promise<boolean> {
     const port = view.targets[0]?.port ?? 0;
-    await this.site.beforeTelling(port);
-    this.site.told.push(port);
+    await this.site.beforeRetarget(port);
+    this.site.retargeted.push(port);
     return true;
   }
 
@@ -59,10 +59,10 @@ class Tiny extends ProxyContainer {
   }
 }
 
-/** A runtime that may be away. */
-class Shaky extends FakeRuntime {
+/** A runtime that may be unreachable. */
+class FaultyRuntime extends FakeRuntime {
   away = false;
-  /** Called when an instance was started. */
+  /** Called after an instance was started. */
   started: () => Promise<void> = () => Promise.resolve();
 
   override async start(ref: ContainerRef, spec: ContainerSpec): Promise<void> {
@@ -70,7 +70,7 @@ class Shaky extends FakeRuntime {
     await this.started();
   }
 
-  /** The instance that cannot be removed. */
+  /** Name of the instance that cannot be removed. */
   stuck = '';
 
   override remove(ref: ContainerRef): Promise<void> {
@@ -79,24 +79,26 @@ class Shaky extends FakeRuntime {
   }
 
   override ping(): Promise<void> {
-    return this.away ? Promise.reject(new S2DSException('SCI_RUNTIME_UNREACHABLE', 'It is away.')) : super.ping();
+    return this.away
+      ? Promise.reject(new S2DSException('SCI_RUNTIME_UNREACHABLE', 'The runtime is unreachable.'))
+      : super.ping();
   }
 }
 
-/** Gateways one after another, over one state directory and one runtime. */
+/** Successive gateways with one state directory and one runtime. */
 export class Site {
-  readonly runtime = new Shaky({ programs: { tiny: () => undefined } });
-  /** What comes with the gateway besides the runtime that it uses by default. */
+  readonly runtime = new FaultyRuntime({ programs: { tiny: () => undefined } });
+  /** Providers of the gateway besides the default ones. */
   extras: AnyProvider[] = [runtimeProvider({ id: 'shaky', options, create: () => this.runtime })];
 
-  /** Called before a proxy is told its targets, with the port of the first. */
-  beforeTelling: (port: number) => Promise<void> = () => Promise.resolve();
-  /** Ports of the first targets that the proxy was told. */
-  readonly told: number[] = [];
+  /** Called before a proxy receives its targets, with the port of the first. */
+  beforeRetarget: (port: number) => Promise<void> = () => Promise.resolve();
+  /** Ports of the first targets that the proxy received. */
+  readonly retargeted: number[] = [];
 
   constructor(readonly state: string) {}
 
-  /** As an earlier process may have left it. */
+  /** Changes a stored stream, as an earlier process may have left it. */
   async change(uid: string, change: Partial<GatewayStream>): Promise<void> {
     const store = await GatewayStore.open(join(this.state, 'gateway'));
     const kept = store.get(uid);
@@ -105,14 +107,14 @@ export class Site {
     await store.close();
   }
 
-  /** As the disk may have lost it. */
+  /** Deletes a stored stream, as if the disk had lost it. */
   async forget(uid: string): Promise<void> {
     const store = await GatewayStore.open(join(this.state, 'gateway'));
     await store.delete(uid);
     await store.close();
   }
 
-  /** What is on the disk. */
+  /** The stored stream. */
   async kept(uid: string): Promise<GatewayStream | undefined> {
     const store = await GatewayStore.open(join(this.state, 'gateway'));
     const kept = store.get(uid);
@@ -120,7 +122,7 @@ export class Site {
     return kept;
   }
 
-  /** @param proxy @param runtime Defaults of the gateway. */
+  /** @param runtime Default of the gateway. @param proxy Default of the gateway. */
   async open(runtime = 'steady', proxy = 'tiny'): Promise<LocalGateway> {
     const tiny = proxyProvider({ id: 'tiny', options, create: (context) => new Tiny(context, this) });
     const steady = runtimeProvider({ id: 'steady', options, create: () => new FakeRuntime() });
@@ -136,7 +138,9 @@ export class Site {
     return gateway;
   }
 
-  /** A stream that runs, and a gateway after the one that started it. @param between What happens meanwhile. */
+  /**
+   * A running stream, and the gateway after the one that started it. @param between Called between the two gateways.
+   */
   async inherit(between: () => void): Promise<{ uid: string; gateway: LocalGateway }> {
     const first = await this.open();
     const uid = randomUUID();

@@ -13,40 +13,22 @@ import {
   type StreamSpec,
   type Usage,
 } from '@scistream/core/internal';
-import { temporaryDirectory } from '@scistream/core/testing';
+import { temporaryDirectory, testRecord, testSpec } from '@scistream/core/testing';
 
 export const ALICE: Identity = { issuer: 'token', subject: 'alice', admin: false };
 export const BOB: Identity = { issuer: 'token', subject: 'bob', admin: false };
 export const ROOT: Identity = { issuer: 'token', subject: 'root', admin: true };
 
-export const SPEC: StreamSpec = {
-  name: '',
-  role: 'inbound',
-  transport: 'tcp',
-  connections: 1,
-  bitsPerSecond: 0,
-  lifetimeMs: 0,
-  encryption: 'tls',
-  gateway: 'dtn1',
-  proxy: '',
-  runtime: '',
-};
+export const SPEC: StreamSpec = { ...testSpec, lifetimeMs: 0, encryption: 'tls', gateway: 'dtn1' };
 
 export const STREAM: StreamRecord = {
-  uid: 'stream-0001',
-  version: 1,
+  ...testRecord('stream-0001'),
   spec: SPEC,
-  state: 'reserving',
   owner: 'token:alice',
   gateway: 'dtn1',
   proxy: '',
   runtime: '',
   listeners: [],
-  announced: [],
-  targets: [],
-  rateEnforced: false,
-  createdAt: '2026-01-01T00:00:00.000Z',
-  expiresAt: '2026-01-02T00:00:00.000Z',
 };
 
 const NO_USAGE: Usage = { streams: 0, bitsPerSecond: 0 };
@@ -73,7 +55,7 @@ export const names =
 export const placing: Placing = ({ proxy, runtime }) =>
   Promise.resolve({ proxy: proxy || 'relay', runtime: runtime || 'process' });
 
-/** A policy with these rules, as JSON, which YAML contains. */
+/** A policy with these rules, written as JSON, which is valid YAML. */
 export async function policyOf(rules: readonly object[], resolver: Resolver = noNames): Promise<RulesPolicy> {
   const directory = await temporaryDirectory();
   const file = join(directory.path, 'policy.yaml');
@@ -83,7 +65,7 @@ export async function policyOf(rules: readonly object[], resolver: Resolver = no
   return policy;
 }
 
-/** `yes`, or the code and all that is said. */
+/** `yes`, or the code, message and suggestions of the error. */
 export async function answer(check: Promise<Granted>): Promise<string> {
   try {
     await check;

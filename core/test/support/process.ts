@@ -1,14 +1,14 @@
-/** Instances of the process runtime that are Node.js programs. */
+/** Node.js programs as instances of the process runtime. */
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { SciStreamError, silentLogger, type ContainerSpec, type ErrorCode } from '@scistream/core';
+import { silentLogger, type ContainerSpec, type ErrorCode, type SciStreamError } from '@scistream/core';
 import { ProcessRuntime } from '@scistream/core/internal';
-import { eventually, temporaryDirectory } from '@scistream/core/testing';
+import { eventually, expectCode, temporaryDirectory } from '@scistream/core/testing';
 
 export const LABELS = { 'org.scistream.managed': 'true', 'org.scistream.uid': 'u' };
 export const REF = { name: 'one' };
 
-/** A Node.js program in a runtime of its own, in a directory that goes away with it. */
+/** A Node.js program in a runtime of its own, in a temporary directory. */
 export class Fixture implements AsyncDisposable {
   private constructor(
     readonly directory: string,
@@ -23,7 +23,7 @@ export class Fixture implements AsyncDisposable {
     return new Fixture(directory, runtime, () => temporary.remove());
   }
 
-  /** Creates and starts it, and waits until it has written `ready` to its log. */
+  /** Creates and starts an instance, and waits until it has written `ready` to its log. */
   async run(script: string, more: Partial<ContainerSpec> = {}): Promise<number> {
     const spec = specOf(script, more);
     await this.runtime.create(spec);
@@ -43,7 +43,7 @@ export class Fixture implements AsyncDisposable {
   }
 }
 
-/** A Node.js program. @param script Its text. */
+/** A Node.js program. @param script Its source text. */
 export const specOf = (script: string, more: Partial<ContainerSpec> = {}): ContainerSpec => ({
   name: REF.name,
   image: 'none:1',
@@ -58,20 +58,13 @@ export const specOf = (script: string, more: Partial<ContainerSpec> = {}): Conta
   ...more,
 });
 
-/** Says that it is ready, and waits. */
+/** Prints ready and waits. */
 export const READY = 'console.log("ready"); setInterval(() => {}, 1000);';
-/** Does not end when it is asked to. */
+/** Ignores SIGTERM. */
 export const STUBBORN = `process.on('SIGTERM', () => console.log('asked')); ${READY}`;
 /** Leaves such a program behind. */
 export const CHILD = `require('node:child_process').spawn(process.execPath, ['-e', ${JSON.stringify(STUBBORN)}], { stdio: 'inherit', detached: true }).unref();`;
 
-/** Waits for a refusal. */
-export async function refusal(promise: Promise<unknown>, code: ErrorCode): Promise<SciStreamError> {
-  const error: unknown = await promise.then(
-    () => assert.unreachable(`expected ${code}`),
-    (thrown: unknown) => thrown,
-  );
-  if (!SciStreamError.is(error)) throw error;
-  assert.is(error.code, code, error.message);
-  return error;
-}
+/** Asserts that a promise rejects with this code. @returns the error */
+export const refusal = (promise: Promise<unknown>, code: ErrorCode): Promise<SciStreamError> =>
+  expectCode(code, promise);

@@ -5,12 +5,12 @@ import { join } from 'node:path';
 const LISTEN = '0A';
 
 /**
- * What a control server keeps in its state directory when there is no stream: its certificate, what its gateway is known
- * by, and the records of both. Keys of streams are in none of these files.
+ * Files that a control server keeps in its state directory without streams: its certificate, its identity and its
+ * databases. None of them contains keys of streams.
  */
 const KEPT = /^(owner$|tls(\/|$)|(gateway\/)?db\/)/;
 
-/** Processes that work below a directory, listening ports of a range, and files of streams: all must be none. */
+/** Processes below the directories, listening ports of the ranges, and files of streams. The result must be empty. */
 export async function leftovers(
   stateDirectories: readonly string[],
   ports: readonly [number, number][],

@@ -1,7 +1,7 @@
 /**
- * Shows what SciStream does on one machine, with the programs a user has: two control servers (facilities `beamline` and
- * `cluster`) with a gateway each, a producer, a consumer, and the `scistream` command between them. While data flow, the
- * stream is retargeted to a second producer; the connection in flight goes on, the next one gets the second producer.
+ * Demonstrates SciStream on one machine with the programs of a user: two control servers (facilities `beamline` and
+ * `cluster`) with one gateway each, a producer, a consumer, and the `scistream` command. While data flows, the stream
+ * is retargeted to a second producer. The open connection continues; the next one reaches the second producer.
  */
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -19,7 +19,7 @@ interface Settings {
   readonly json: boolean;
 }
 
-/** The part of the consumer's summary that is used. */
+/** The fields of the consumer's summary that are used. */
 interface Received {
   readonly bytes: number;
   readonly frames: number;
@@ -52,7 +52,9 @@ interface Summary {
   readonly leftovers: number;
 }
 
-/** Frames (1 MiB) per second of the first producer, so that it is certain to be sending when the stream is retargeted. */
+/**
+ * Frames (1 MiB) per second of the first producer, slow enough that it is still sending when the stream is retargeted.
+ */
 const FIRST_RATE = 700;
 
 const SIDES = ['beamline', 'cluster'] as const;
@@ -78,7 +80,7 @@ async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-/** A range of ports below those that the kernel gives to outgoing connections, in which nobody listens. */
+/** A range of ports without listeners, below the ephemeral ports of the kernel. */
 async function freeRange(): Promise<[number, number]> {
   for (;;) {
     const first = 20_000 + 20 * Math.floor(Math.random() * 600);
@@ -134,9 +136,8 @@ class Demo {
     const inFlight = this.#consumer(stream);
     await inFlight.flowing;
     await this.#command('update', 'demo', '--config', config, '--producer', second);
-    if (inFlight.ended())
-      throw new Error('The first producer had sent everything before the retarget: give more --frames.');
-    this.#say('retargeted to the second producer while data flow from the first');
+    if (inFlight.ended()) throw new Error('The first producer finished before the retarget. Increase --frames.');
+    this.#say('retargeted to the second producer while data flows from the first');
     const received = await Promise.all([inFlight.received, this.#consumer(stream).received]);
     const flowed = (performance.now() - begun) / 1000;
 
@@ -151,7 +152,7 @@ class Demo {
     };
   }
 
-  /** Ends every program that still runs, the youngest first. */
+  /** Stops all running programs, the youngest first. */
   async stop(): Promise<void> {
     for (const program of this.#programs.splice(0).reverse()) await program.stop();
   }
@@ -206,7 +207,7 @@ class Demo {
     return (await producer.answer<{ listening: string[] }>()).listening.join();
   }
 
-  /** `flowing` settles after the first second of data, or when there was less. */
+  /** `flowing` settles after the first second of data, or when the consumer ends earlier. */
   #consumer({ connect }: StreamUp): Reception {
     let flows = (): void => undefined;
     const flowing = new Promise<void>((resolve) => (flows = resolve));

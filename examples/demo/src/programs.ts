@@ -10,7 +10,7 @@ const cli = (name: string): string =>
 const example = (name: string): string =>
   fileURLToPath(new URL(`./dist/${name}.js`, import.meta.resolve('@scistream/example-producer-consumer/package.json')));
 
-/** The programs the demo runs, each by the file that a user would start. */
+/** The programs of the demo, by the file that a user would start. */
 export const PROGRAMS = {
   s2cs: cli('s2cs.js'),
   scistream: cli('run.js'),
@@ -44,13 +44,13 @@ export class Program {
     this.#exit = once(this.#child, 'exit').then(([code]) => (typeof code === 'number' ? code : -1));
   }
 
-  /** The next line of stdout, parsed. @throws when the program ends, or does not answer in time */
+  /** Parses the next line of stdout. @throws if the program ends or does not answer in time */
   async answer<T>(): Promise<T> {
     const timeout = setTimeout(() => this.#child.kill('SIGKILL'), ANSWER_TIMEOUT_MS);
     try {
       const line = await this.#lines.next();
       const text = line.done ? '' : line.value;
-      // Errors are documents of several lines.
+      // Errors are JSON documents of several lines.
       if (!text.endsWith('}'))
         throw new Error(`${this.name} did not start:\n${readable(text + (await this.#rest()))}${this.#errors}`);
       return JSON.parse(text) as T;
@@ -59,7 +59,7 @@ export class Program {
     }
   }
 
-  /** All of stdout once the program has ended, parsed. @throws when it did not end with 0 */
+  /** Parses the whole stdout after the program has ended. @throws if its exit code is not 0 */
   async result<T>(): Promise<T> {
     const text = await this.#rest();
     const code = await this.#exit;
@@ -73,14 +73,14 @@ export class Program {
     return text;
   }
 
-  /** Asks it to end and waits for that. */
+  /** Sends SIGTERM and waits for the end. */
   async stop(): Promise<void> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) this.#child.kill('SIGTERM');
     await this.#exit;
   }
 }
 
-/** What a command says with `--json` when it fails, for people; anything else as it is. */
+/** The message and suggestions of a `--json` error; any other text unchanged. */
 function readable(text: string): string {
   try {
     const { error } = JSON.parse(text) as { error: { message: string; suggestions: readonly string[] } };

@@ -1,8 +1,8 @@
 import { UsageError } from './arguments.js';
 
 /**
- * What `parse` reads from the command line with Node's `parseArgs`; `--help` prints the text on stdout and ends the
- * program. @throws UsageError for an unknown flag, a missing value or a word that belongs to no flag.
+ * Reads the command line with Node's `parseArgs` in `parse`. `--help` prints the text on stdout and ends the program.
+ * @throws UsageError for an unknown flag, a missing value or an unexpected argument
  */
 export function readFlags<T>(parse: () => T, help: string): T {
   if (process.argv.includes('--help')) {
@@ -18,8 +18,8 @@ export function readFlags<T>(parse: () => T, help: string): T {
 }
 
 /**
- * Runs a program and sets the exit status: what `main` returns, 2 after a UsageError, 1 after any other error, each
- * with a sentence on stderr. The signal aborts on the first SIGINT or SIGTERM; a second one ends the process at once.
+ * Runs a program and sets the exit status: the result of `main`, 2 after a UsageError, 1 after any other error. Errors
+ * are printed on stderr. The signal aborts on the first SIGINT or SIGTERM; a second one ends the process immediately.
  */
 export async function runCommand(main: (signal: AbortSignal) => Promise<number>): Promise<void> {
   const interrupted = new AbortController();

@@ -4,18 +4,18 @@ import { parseAddresses, parseDuration, parseWhole } from './arguments.js';
 import { readFlags, runCommand } from './command.js';
 import { runConsumer, type Progress, type Summary } from './run-consumer.js';
 
-const HELP = `Receives the frames of a producer and checks every byte.
+const HELP = `Receives the frames of a producer and verifies every byte.
 
   consumer --connect host:port[,host:port…] [flags]
 
-  --connect host:port   repeatable or comma separated; all connections at the same time
+  --connect host:port   repeatable or comma-separated; all connections are concurrent
   --count N             frames expected in total
-  --timeout 30s         longest time without a byte: ms, s, m, h
-  --no-sha256           check only the checksums of the frames (faster)
+  --timeout 30s         maximum time without data: ms, s, m, h
+  --no-sha256           verify only the checksums of the frames (faster)
   --progress            one line per second on stderr
-  --json                the summary as JSON
+  --json                print the summary as JSON
 
-Status 0: every frame came once, in order and intact. 1: it did not, stderr tells what was wrong. 2: wrong flags.
+Status 0: every frame arrived once, in order and intact. 1: otherwise; see stderr. 2: invalid flags.
 `;
 
 await runCommand(async (signal) => {
@@ -57,6 +57,6 @@ function describe(summary: Summary): string {
   return (
     `${frames} frames, ${bytes} bytes in ${seconds.toFixed(2)} s (${gbps.toFixed(2)} Gb/s), ${connections} connections\n` +
     `${lost} lost, ${duplicated} duplicated, ${corrupt} corrupt, ${reordered} reordered; SHA-256 ${hash}\n` +
-    `latency ${latencyMs.p50} ms median, ${latencyMs.p99} ms 99th percentile, ${latencyMs.max} ms longest\n`
+    `latency ${latencyMs.p50} ms median, ${latencyMs.p99} ms 99th percentile, ${latencyMs.max} ms maximum\n`
   );
 }

@@ -9,17 +9,19 @@ import {
   type FrameHeader,
 } from './frame.js';
 
-/** What a {@link FrameParser} tells, synchronously from within `push`. */
+/** Events of a {@link FrameParser}, called synchronously by `push`. */
 export interface FrameEvents {
-  /** A piece of a data frame's payload. It points into the pushed chunk: use it now or copy it. */
+  /** A part of a data frame's payload. It points into the pushed chunk: use it immediately or copy it. */
   payload(piece: Buffer): void;
-  /** A data frame is complete; `intact` says whether its payload has the checksum its header promised. */
+  /** A data frame is complete. `intact` is whether its payload has the checksum of its header. */
   frame(header: FrameHeader, intact: boolean): void;
   /** The closing frame arrived intact. */
   closing(closing: Closing): void;
 }
 
-/** Takes a connection's bytes in pieces of any size and never joins a frame: memory does not depend on frame size. */
+/**
+ * Parses the bytes of a connection in chunks of any size without joining frames: memory does not depend on frame size.
+ */
 export class FrameParser {
   readonly #events: FrameEvents;
   readonly #headerBytes = Buffer.alloc(HEADER_BYTES);
@@ -35,8 +37,8 @@ export class FrameParser {
   }
 
   /**
-   * Reads the next bytes of the connection, in the order they came.
-   * @throws FrameError when they are no frame, the closing frame is damaged, or something follows it.
+   * Parses the next bytes of the connection.
+   * @throws FrameError if they are not a frame, the closing frame is damaged, or bytes follow it
    */
   push(chunk: Buffer): void {
     let at = 0;

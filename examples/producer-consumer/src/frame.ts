@@ -16,7 +16,7 @@ import { crc32 } from 'node:zlib';
  * |     32 |     4 | seed of the producer                                                        |
  * |     36 |     4 | CRC-32 of header bytes 0 to 35                                              |
  *
- * The closing frame of a connection has the flag `last`; its payload tells what the whole connection carried:
+ * The closing frame of a connection has the flag `last`; its payload describes the whole connection:
  *
  * | offset | bytes | field                                                                       |
  * |-------:|------:|-----------------------------------------------------------------------------|
@@ -24,7 +24,7 @@ import { crc32 } from 'node:zlib';
  * |      8 |     8 | number of data frames; the closing frame's own sequence is first + number   |
  * |     16 |    32 | SHA-256 over all data payloads in order; absent when the producer skips it  |
  *
- * So a consumer finds frames lost anywhere, also before the first and after the last one it saw.
+ * A consumer thus detects all lost frames, also before the first and after the last one that it received.
  */
 export interface FrameHeader {
   /** True for the closing frame. */
@@ -49,13 +49,13 @@ export interface Closing {
   readonly firstSequence: number;
   /** Data frames sent on the connection. */
   readonly frames: number;
-  /** SHA-256 over their payloads, 32 bytes; undefined when the producer did not compute it. */
+  /** SHA-256 of their payloads, 32 bytes; undefined if the producer did not compute it. */
   readonly sha256: Buffer | undefined;
 }
 
 /** Bytes of a frame header. */
 export const HEADER_BYTES = 40;
-/** Longest payload of a closing frame, bytes. */
+/** Maximum payload of a closing frame, bytes. */
 export const MAX_CLOSING_BYTES = 48;
 
 const CLOSING_BYTES_WITHOUT_HASH = 16;
@@ -64,12 +64,12 @@ const VERSION = 1;
 const FLAG_LAST = 1;
 const HEADER_CRC_AT = 36;
 
-/** The bytes are not a frame, so where the next one begins is unknown: the connection cannot be read further. */
+/** The bytes are not a frame. The start of the next one is unknown, so the rest of the connection is unreadable. */
 export class FrameError extends Error {
   override readonly name = 'FrameError';
 }
 
-/** Header as its 40 bytes, in a buffer of their own. */
+/** Encodes a header into a new buffer of 40 bytes. */
 export function encodeHeader(header: FrameHeader): Buffer {
   const bytes = Buffer.allocUnsafe(HEADER_BYTES);
   bytes.writeUInt32BE(MAGIC, 0);
@@ -85,7 +85,7 @@ export function encodeHeader(header: FrameHeader): Buffer {
   return bytes;
 }
 
-/** Header from the first 40 bytes. @throws FrameError for a wrong magic, version, flag, checksum or length. */
+/** Parses a header from the first 40 bytes. @throws FrameError for a wrong magic, version, flag, checksum or length */
 export function parseHeader(bytes: Buffer): FrameHeader {
   if (bytes.length < HEADER_BYTES) throw new FrameError(`A header has ${HEADER_BYTES} bytes, not ${bytes.length}`);
   const magic = bytes.readUInt32BE(0);
@@ -108,7 +108,7 @@ export function parseHeader(bytes: Buffer): FrameHeader {
   };
 }
 
-/** Payload of a closing frame: 48 bytes, or 16 without a hash. */
+/** Encodes the payload of a closing frame: 48 bytes, or 16 without a hash. */
 export function encodeClosing(closing: Closing): Buffer {
   const bytes = Buffer.alloc(CLOSING_BYTES_WITHOUT_HASH);
   writeSafeInteger(bytes, closing.firstSequence, 0);
@@ -116,7 +116,7 @@ export function encodeClosing(closing: Closing): Buffer {
   return closing.sha256 === undefined ? bytes : Buffer.concat([bytes, closing.sha256]);
 }
 
-/** Content of a closing frame's payload. @throws FrameError when it has neither 16 nor 48 bytes. */
+/** Parses the payload of a closing frame. @throws FrameError unless it has 16 or 48 bytes */
 export function parseClosing(payload: Buffer): Closing {
   if (payload.length !== CLOSING_BYTES_WITHOUT_HASH && payload.length !== MAX_CLOSING_BYTES) {
     throw new FrameError(`A closing frame has 16 or 48 bytes, not ${payload.length}`);
@@ -128,7 +128,7 @@ export function parseClosing(payload: Buffer): Closing {
   };
 }
 
-/** Now, ns since the epoch, from the clock the frames are stamped with (steps of about 250 ns). */
+/** Current time, ns since the epoch, for frames (resolution about 250 ns). */
 export function nowNs(): bigint {
   return BigInt(Math.round((performance.timeOrigin + performance.now()) * 1e6));
 }
@@ -140,6 +140,6 @@ function writeSafeInteger(bytes: Buffer, value: number, at: number): void {
 
 function readSafeInteger(bytes: Buffer, at: number): number {
   const value = bytes.readUInt32BE(at) * 2 ** 32 + bytes.readUInt32BE(at + 4);
-  if (!Number.isSafeInteger(value)) throw new FrameError(`${value} is above the largest number a frame may carry`);
+  if (!Number.isSafeInteger(value)) throw new FrameError(`${value} exceeds the largest number of a frame`);
   return value;
 }

@@ -3,20 +3,20 @@ import { crc32 } from 'node:zlib';
 const BLOCKS = 8;
 const STEP_BYTES = 64;
 
-/** A payload and its CRC-32, both computed beforehand. */
+/** A payload and its CRC-32, both precomputed. */
 export interface Payload {
   readonly bytes: Buffer;
   readonly crc: number;
 }
 
 /**
- * Pseudo-random payloads, the same for the same seed and size on every machine. They are eight overlapping windows,
- * 64 bytes apart, of one precomputed buffer: a frame costs nothing to make and neighbouring frames differ.
+ * Pseudo-random payloads, identical for the same seed and size on every machine. They are eight overlapping windows, 64
+ * bytes apart, of one precomputed buffer. Frames thus cost nothing to create, and adjacent frames differ.
  */
 export class PayloadPool {
   readonly #payloads: readonly Payload[];
 
-  /** @param seed 32 bits. @param payloadBytes size of each payload; the pool takes 448 bytes more than one. */
+  /** @param seed 32 bits. @param payloadBytes Size of each payload; the pool needs 448 bytes more than one payload. */
   constructor(seed: number, payloadBytes: number) {
     const noise = pseudoRandom(seed, payloadBytes + (BLOCKS - 1) * STEP_BYTES);
     this.#payloads = Array.from({ length: BLOCKS }, (_, block) => {
@@ -25,7 +25,7 @@ export class PayloadPool {
     });
   }
 
-  /** Payload of the frame with this sequence. Shared: only to be read. */
+  /** Payload of the frame with this sequence. Shared and read-only. */
   at(sequence: number): Payload {
     const payload = this.#payloads[sequence % BLOCKS];
     if (payload === undefined) throw new RangeError(`${sequence} is not a sequence number`);
@@ -33,7 +33,7 @@ export class PayloadPool {
   }
 }
 
-/** Bytes of the 32-bit generator "mulberry32" (a counter through a mixing function, so any seed will do). */
+/** Bytes of the 32-bit generator "mulberry32" (a counter and a mixing function, so any seed is valid). */
 function pseudoRandom(seed: number, length: number): Buffer {
   const words = Buffer.allocUnsafe(Math.ceil(length / 4) * 4);
   let counter = seed;

@@ -4,21 +4,21 @@ import { parseAddresses, parseRate, parseSize, parseWhole } from './arguments.js
 import { readFlags, runCommand } from './command.js';
 import { runProducer } from './run-producer.js';
 
-const HELP = `Sends detector-like frames to whoever connects.
+const HELP = `Sends detector-like frames to every client.
 
   producer --listen host:port[,host:port…] [flags]
 
-  --listen host:port    repeatable or comma separated; port 0 takes a free one
+  --listen host:port    repeatable or comma-separated; port 0 selects a free one
   --frame-size 1MiB     payload of a frame: B, kB, MB, GB, KiB, MiB, GiB
-  --rate 0              frames per second on each connection, 0 = as fast as it goes
-  --count 0             frames in total, shared between the listeners, 0 = until stopped
-  --seed 1              which pseudo-random payload
+  --rate 0              frames per second on each connection, 0 = unlimited
+  --count 0             total number of frames, split between the listeners, 0 = until stopped
+  --seed 1              seed of the pseudo-random payload
   --first-sequence 0    number of the first frame on each connection
-  --once                exit when every listener has served a client
-  --no-sha256           leave the SHA-256 out of the closing frame (faster)
-  --json                the summary at the end as JSON
+  --once                exit after every listener has served a client
+  --no-sha256           omit the SHA-256 of the closing frame (faster)
+  --json                print the summary as JSON
 
-The first line on stdout tells the real addresses: {"listening":["127.0.0.1:40001"]}
+The first line on stdout contains the actual addresses: {"listening":["127.0.0.1:40001"]}
 `;
 
 await runCommand(async (signal) => {

@@ -5,29 +5,29 @@ import { FrameParser } from './frame-parser.js';
 import { FrameError, nowNs, type Closing, type FrameHeader } from './frame.js';
 import { SequenceTracker } from './sequence-tracker.js';
 
-/** What one connection brought. */
+/** Result of one connection. */
 export interface ConnectionSummary {
-  /** Where the consumer connected to, `host:port`. */
+  /** Address of the connection, `host:port`. */
   readonly address: string;
-  /** Index of the producer's listener and its seed, from the first frame; undefined before one came. */
+  /** Listener index and seed of the producer, from the first frame; undefined before it. */
   readonly connection: number | undefined;
   readonly seed: number | undefined;
-  /** Payload bytes received, of whole and of cut frames. */
+  /** Payload bytes received, including those of truncated frames. */
   readonly bytes: number;
-  /** Data frames received whole, damaged and duplicated ones included. */
+  /** Complete data frames, including damaged and duplicated ones. */
   readonly frames: number;
   readonly lost: number;
   readonly duplicated: number;
-  /** Frames with a wrong checksum, plus one when the bytes stopped being frames at all. */
+  /** Frames with a wrong checksum, plus one if the bytes stopped being frames. */
   readonly corrupt: number;
   readonly reordered: number;
-  /** Whether the producer's SHA-256 is that of the bytes received; null when not checked by request. */
+  /** Whether the SHA-256 of the producer matches the received bytes; null if it is not checked. */
   readonly sha256Match: boolean | null;
 }
 
-/** Checks the bytes of one connection as they arrive. */
+/** Verifies the bytes of one connection as they arrive. */
 export class Reception {
-  /** Sentences about what went wrong with the connection itself, in order. */
+  /** Sentences about failures of the connection, oldest first. */
   readonly faults: string[] = [];
   readonly #name: string;
   readonly #latencyUs: RecordableHistogram;
@@ -42,7 +42,10 @@ export class Reception {
   #frames = 0;
   #corrupt = 0;
 
-  /** @param sha256 whether to compare the closing SHA-256. @param latencyUs takes µs from send to last byte, at least 1. */
+  /**
+   * @param sha256 Whether to verify the closing SHA-256. @param latencyUs Records µs from send to last byte, at least
+   * 1.
+   */
   constructor(address: Address, sha256: boolean, latencyUs: RecordableHistogram) {
     this.#name = formatAddress(address);
     this.#latencyUs = latencyUs;
@@ -58,7 +61,7 @@ export class Reception {
     });
   }
 
-  /** True once the closing frame arrived: nothing more can go wrong with the connection. */
+  /** True after the closing frame: the connection can no longer fail. */
   get complete(): boolean {
     return this.#complete;
   }
@@ -79,7 +82,7 @@ export class Reception {
     };
   }
 
-  /** Takes the next bytes. Returns false, with a fault noted, when the rest of the connection cannot be read. */
+  /** Verifies the next bytes. Returns false after a fault that makes the rest of the connection unreadable. */
   push(chunk: Buffer): boolean {
     try {
       this.#parser.push(chunk);
@@ -92,7 +95,7 @@ export class Reception {
     }
   }
 
-  /** Notes a fault: the sentence is `Connection to <address> <predicate>`. */
+  /** Records a fault as the sentence `Connection to <address> <predicate>`. */
   fault(predicate: string): void {
     this.faults.push(`Connection to ${this.#name} ${predicate}`);
   }
@@ -106,18 +109,19 @@ export class Reception {
       this.#mixed = true;
       this.fault(`carries frames of two streams: seed ${this.#first.seed}, then ${header.seed}`);
     }
-    // Clocks of two hosts may disagree by more than the frame travelled: then it counts as 1 µs.
+    // If the clocks of two hosts differ by more than the latency, it counts as 1 µs.
     this.#latencyUs.record(Math.max(1, Math.round(Number(nowNs() - header.sentNs) / 1000)));
   }
 
   #onClosing(closing: Closing): void {
     this.#complete = true;
     if (!this.#sequences.close(closing.firstSequence, closing.frames)) {
-      this.fault(`brought frames outside the ${closing.frames} its closing frame tells of`);
+      this.fault(`has frames beyond the ${closing.frames} of its closing frame`);
     }
     if (this.#hash === undefined) return;
     this.#sha256Match = closing.sha256?.equals(this.#hash.digest()) ?? false;
-    if (closing.sha256 === undefined) this.fault('has no SHA-256 in its closing frame; give --no-sha256 to go without');
-    else if (!this.#sha256Match) this.fault('brought other bytes than were sent: the SHA-256 differs');
+    if (closing.sha256 === undefined)
+      this.fault('has no SHA-256 in its closing frame; set --no-sha256 to skip the check');
+    else if (!this.#sha256Match) this.fault('received other bytes than were sent: the SHA-256 differs');
   }
 }

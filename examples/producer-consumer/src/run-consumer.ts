@@ -3,55 +3,55 @@ import { createHistogram } from 'node:perf_hooks';
 import type { Address } from './address.js';
 import { Reception, type ConnectionSummary } from './reception.js';
 
-/** Where a consumer connects and what it expects. */
+/** Connections of a consumer and its expectations. */
 export interface ConsumerOptions {
-  /** One connection each, all at the same time. */
+  /** One concurrent connection each. */
   readonly connect: readonly Address[];
-  /** Frames expected in total; undefined leaves it to the closing frames. */
+  /** Expected total number of frames; undefined relies on the closing frames. */
   readonly count?: number;
-  /** Longest time without a byte on any connection, from the start on, ms. Default 30000. */
+  /** Maximum time without a byte on any connection, including the start, ms. Default 30000. */
   readonly timeoutMs?: number;
-  /** False skips the SHA-256; checksums of frames are still checked. Default true. */
+  /** False skips the SHA-256; checksums of frames are always verified. Default true. */
   readonly sha256?: boolean;
   /** Ends the run early, which is a fault unless every connection is complete. */
   readonly signal?: AbortSignal;
-  /** Called once a second while connections are open. */
+  /** Called once per second while connections are open. */
   readonly onProgress?: (progress: Progress) => void;
 }
 
 /** State of a running consumer. */
 export interface Progress {
-  /** Since the start, s. */
+  /** Time since the start, s. */
   readonly seconds: number;
   /** Payload bytes so far. */
   readonly bytes: number;
-  /** Payload since the last call, 10^9 bit/s. */
+  /** Payload rate since the last call, 10^9 bit/s. */
   readonly gbps: number;
   readonly frames: number;
   readonly lost: number;
 }
 
-/** What a consumer received, summed over its connections. */
+/** Result of a consumer, summed over its connections. */
 export interface Summary extends Totals {
-  /** False if any connection's is false, null when not checked by request. */
+  /** False if it is false for any connection; null if it is not checked. */
   readonly sha256Match: boolean | null;
-  /** Payload, 10^9 bit/s over `seconds`. */
+  /** Payload rate over `seconds`, 10^9 bit/s. */
   readonly gbps: number;
-  /** From a frame's send time to its last byte, ms. Between hosts it contains the difference of their clocks. */
+  /** From the send time of a frame to its last byte, ms. Between hosts it includes the clock difference. */
   readonly latencyMs: { readonly p50: number; readonly p99: number; readonly max: number };
   /** From the first byte to the last one, s. */
   readonly seconds: number;
-  /** Number of connections asked for. */
+  /** Number of requested connections. */
   readonly connections: number;
   readonly perConnection: readonly ConnectionSummary[];
-  /** A sentence for everything that was wrong. Empty means every byte sent was received, once and in order. */
+  /** A sentence for every failure. Empty if every sent byte was received once and in order. */
   readonly faults: readonly string[];
 }
 
 interface Totals {
   readonly bytes: number;
   readonly frames: number;
-  /** Never received; with `count` at least the frames missing from it. */
+  /** Frames never received; with `count`, at least the difference to it. */
   readonly lost: number;
   readonly duplicated: number;
   readonly corrupt: number;
@@ -61,8 +61,8 @@ interface Totals {
 const RECEIVE_BUFFER_BYTES = 512 * 1024;
 
 /**
- * Connects everywhere, reads every connection to its end and checks what came. Never rejects for what the network
- * does: that is in `faults`. A connection that cannot be made ends the run, one that breaks later ends alone.
+ * Opens all connections, reads each to its end and verifies the data. Never rejects for network errors; those are in
+ * `faults`. A connection that cannot be opened ends the run; one that breaks later ends alone.
  */
 export async function runConsumer(options: ConsumerOptions): Promise<Summary> {
   const latencyUs = createHistogram();
@@ -70,7 +70,7 @@ export async function runConsumer(options: ConsumerOptions): Promise<Summary> {
   const span = { beganMs: 0, endedMs: 0 };
   const giveUp = new AbortController();
   const timeoutMs = options.timeoutMs ?? 30_000;
-  const idle = setTimeout(() => giveUp.abort(`was given up after ${timeoutMs} ms without a byte`), timeoutMs);
+  const idle = setTimeout(() => giveUp.abort(`timed out after ${timeoutMs} ms without a byte`), timeoutMs);
   const onStop = (): void => giveUp.abort('was stopped before its closing frame');
   options.signal?.addEventListener('abort', onStop);
   if (options.signal?.aborted === true) onStop();
@@ -93,7 +93,7 @@ export async function runConsumer(options: ConsumerOptions): Promise<Summary> {
   return summarize(receptions, options.count, (span.endedMs - span.beganMs) / 1000, latency);
 }
 
-/** Reads one connection into its reception; resolves when it is closed, whatever the reason. */
+/** Reads one connection into its reception; resolves when it is closed for any reason. */
 function receive(address: Address, reception: Reception, giveUp: AbortController, onBytes: () => void): Promise<void> {
   return new Promise((resolve) => {
     if (giveUp.signal.aborted) {
@@ -105,7 +105,8 @@ function receive(address: Address, reception: Reception, giveUp: AbortController
     let connected = false;
     let faulted = false;
     const fault = (predicate: string): void => {
-      // After the closing frame all is proven, and a gateway may reset the connection. After a fault, only echoes come.
+      // After the closing frame all data is verified, and a gateway may reset the connection. After a fault, errors are
+      // follow-ups.
       if (!reception.complete && !faulted) reception.fault(predicate);
       faulted = true;
     };
@@ -128,8 +129,8 @@ function receive(address: Address, reception: Reception, giveUp: AbortController
     socket.on('connect', () => (connected = true));
     socket.on('error', (error: NodeJS.ErrnoException) => {
       const code = error.code ?? error.message;
-      fault(connected ? `broke after ${reception.summary.frames} frames: ${code}` : `cannot be made: ${code}`);
-      if (!connected) giveUp.abort('was given up because another one cannot be made');
+      fault(connected ? `broke after ${reception.summary.frames} frames: ${code}` : `failed: ${code}`);
+      if (!connected) giveUp.abort('was aborted because another connection failed');
     });
     socket.on('close', () => {
       fault(`ended before its closing frame, after ${reception.summary.frames} frames`);
@@ -165,10 +166,10 @@ function summarize(
   const faults = receptions.flatMap((reception) => reception.faults);
   const { frames, duplicated, corrupt, reordered, bytes } = totals;
   if (lost > 0) faults.push(`${lost} frames were lost`);
-  if (duplicated > 0) faults.push(`${duplicated} frames came more than once`);
+  if (duplicated > 0) faults.push(`${duplicated} frames arrived more than once`);
   if (corrupt > 0) faults.push(`${corrupt} frames were corrupt`);
-  if (reordered > 0) faults.push(`${reordered} frames came out of order`);
-  if (missing < 0) faults.push(`${-missing} frames more came than the ${count} expected`);
+  if (reordered > 0) faults.push(`${reordered} frames arrived out of order`);
+  if (missing < 0) faults.push(`${-missing} more frames arrived than the expected ${count}`);
   const hashes = perConnection.map((connection) => connection.sha256Match);
   return {
     bytes,

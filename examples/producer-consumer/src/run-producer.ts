@@ -4,55 +4,55 @@ import { formatAddress, type Address } from './address.js';
 import { PayloadPool } from './payload-pool.js';
 import { sendStream, type Outcome } from './send-stream.js';
 
-/** What a producer sends and where it listens. */
+/** Data and listeners of a producer. */
 export interface ProducerOptions {
-  /** One listener each; port 0 takes a free one. Every client of a listener gets a stream of its own. */
+  /** One listener each; port 0 selects a free one. Every client of a listener gets its own stream. */
   readonly listen: readonly Address[];
   /** Payload of a frame, bytes, 1 to 2^30. Default 1 MiB. */
   readonly frameBytes?: number;
-  /** Frames per second on each connection, on average since it began; 0 (default) is as fast as it goes. */
+  /** Average frames per second of each connection; 0 (default) is unlimited. */
   readonly rate?: number;
   /**
-   * Frames in total when each listener has one client: listener k of n gives each of its clients N/n frames, the first
-   * N mod n listeners one more. 0 (default) is until stopped.
+   * Total number of frames if each listener has one client: listener k of n sends N/n frames to each client, the first
+   * N mod n listeners one more. 0 (default) sends until stopped.
    */
   readonly count?: number;
   /** Seed of the payloads, 32 bits. Default 1. */
   readonly seed?: number;
   /** Sequence of the first frame on every connection. Default 0. */
   readonly firstSequence?: number;
-  /** False leaves the SHA-256 out of the closing frames, for speed tests. Default true. */
+  /** False omits the SHA-256 of the closing frames, for speed tests. Default true. */
   readonly sha256?: boolean;
-  /** Stop when every listener has served one client to the end and no client is left. Default false. */
+  /** Stop after every listener has served one client completely and no client is left. Default false. */
   readonly once?: boolean;
-  /** Time clients get to take their closing frame after a stop, ms; then they are cut off. Default 5000. */
+  /** Time for clients to receive their closing frame after a stop, ms; then they are disconnected. Default 5000. */
   readonly graceMs?: number;
-  /** Called once, when all listeners accept, with their real addresses in the order of `listen`. */
+  /** Called once when all listeners accept, with their actual addresses in the order of `listen`. */
   readonly onListening?: (addresses: string[]) => void;
-  /** Called for each client that left before its closing frame, with a sentence about it. */
+  /** Called with a sentence for each client that disconnected before its closing frame. */
   readonly onClientLost?: (sentence: string) => void;
 }
 
-/** What a producer did. */
+/** Result of a producer. */
 export interface ProducerSummary {
-  /** Clients that took their stream up to the closing frame. */
+  /** Clients that received their stream including the closing frame. */
   readonly served: number;
-  /** Clients that left, or were cut off, before. */
+  /** Clients that disconnected or were disconnected earlier. */
   readonly lost: number;
   /** Data frames handed to the kernel. */
   readonly frames: number;
   /** Payload bytes of these frames. */
   readonly bytes: number;
-  /** From the first client's arrival to the last one's end, s. */
+  /** From the arrival of the first client to the end of the last one, s. */
   readonly seconds: number;
-  /** Payload, 10^9 bit/s over `seconds`. */
+  /** Payload rate over `seconds`, 10^9 bit/s. */
   readonly gbps: number;
 }
 
 /**
- * Listens and sends frames to whoever connects, until `signal` aborts or, with `once`, the first round is served.
- * A stop closes the listeners and ends every stream with its closing frame. Throws the system's error when an address
- * cannot be listened on; then nothing listens.
+ * Listens and sends frames to every client until `signal` aborts or, with `once`, the first round is served. A stop
+ * closes the listeners and ends every stream with its closing frame. If an address cannot be bound, throws the error of
+ * the system and closes all listeners.
  */
 export async function runProducer(options: ProducerOptions, signal?: AbortSignal): Promise<ProducerSummary> {
   const producer = new Producer(options, signal);
@@ -92,7 +92,7 @@ class Producer {
       if (bound === null || typeof bound === 'string') throw new Error('A TCP listener has no TCP address');
       return formatAddress({ host: bound.address, port: bound.port });
     });
-    // All of them settle before an error leaves, so that the caller's close finds every one that listens.
+    // Wait for all before an error is thrown, so that close() finds every open listener.
     await Promise.allSettled(starts);
     this.#options.onListening?.(await Promise.all(starts));
   }
@@ -110,7 +110,7 @@ class Producer {
     return { served, lost, frames, bytes, seconds, gbps: seconds === 0 ? 0 : (bytes * 8) / 1e9 / seconds };
   }
 
-  /** Stops listening; harmless when nothing listens. */
+  /** Stops listening. Idempotent. */
   close(): void {
     for (const server of this.#servers) if (server.listening) server.close();
   }
@@ -143,7 +143,9 @@ class Producer {
       this.#servedBy[index] = (this.#servedBy[index] ?? 0) + 1;
     } else {
       this.#totals.lost++;
-      this.#options.onClientLost?.(`Client ${peer} left after ${outcome.frames} frames: ${outcome.lostBecause}`);
+      this.#options.onClientLost?.(
+        `Client ${peer} disconnected after ${outcome.frames} frames: ${outcome.lostBecause}`,
+      );
     }
     const roundServed = this.#clients.size === 0 && this.#servedBy.every((clients) => clients > 0);
     if (this.#options.once === true && roundServed) this.#roundServed.abort();

@@ -5,12 +5,12 @@ import { crc32 } from 'node:zlib';
 import { encodeClosing, encodeHeader, nowNs } from './frame.js';
 import type { PayloadPool } from './payload-pool.js';
 
-/** One connection's share of the work. */
+/** Parameters of one connection's stream. */
 export interface OutgoingStream {
   readonly pool: PayloadPool;
-  /** Index of the listener, stamped into every header. */
+  /** Index of the listener, part of every header. */
   readonly connection: number;
-  /** Data frames to send, Infinity for no end. */
+  /** Number of data frames; Infinity for an endless stream. */
   readonly frames: number;
   /** Frames per second, 0 for no limit. */
   readonly rate: number;
@@ -19,22 +19,22 @@ export interface OutgoingStream {
   readonly sha256: boolean;
 }
 
-/** How a connection went. */
+/** Result of a connection. */
 export interface Outcome {
   /** Data frames handed to the kernel. */
   readonly frames: number;
   /** Their payload bytes. */
   readonly bytes: number;
-  /** Why the client missed its closing frame; undefined when it took the whole stream. */
+  /** Why the client missed its closing frame; undefined if it received the whole stream. */
   readonly lostBecause: string | undefined;
 }
 
-/** Small frames share a system call until this much is queued. Larger ones queue one at a time, so memory is bounded. */
+/** Small frames are batched up to this size. Larger ones are queued one at a time, so that memory is bounded. */
 const BATCH_BYTES = 256 * 1024;
 
 /**
- * Sends one stream and its closing frame, waiting whenever the socket is full, and resolves when the connection is
- * closed. `stop` ends the stream early, still with a closing frame. Never rejects: a broken connection is an outcome.
+ * Sends one stream and its closing frame with backpressure, and resolves when the connection is closed. `stop` ends the
+ * stream early, with a closing frame. Never rejects: a broken connection is an outcome.
  */
 export async function sendStream(socket: Socket, stream: OutgoingStream, stop: AbortSignal): Promise<Outcome> {
   let broken: NodeJS.ErrnoException | undefined;
@@ -43,7 +43,7 @@ export async function sendStream(socket: Socket, stream: OutgoingStream, stop: A
   socket.setNoDelay(true);
   socket.resume();
   const { frames, bytes, sha256 } = await sendFrames(socket, stream, stop);
-  // False once the client has closed its side or the connection broke: the closing frame cannot reach it any more.
+  // False after the client has closed its side or the connection broke, so that the closing frame cannot be sent.
   const listening = socket.writable;
   if (listening) {
     const { firstSequence } = stream;
@@ -87,7 +87,7 @@ function frameHeader(stream: OutgoingStream, sequence: number, length: number, c
   return encodeHeader({ last, connection, sequence, sentNs: nowNs(), payloadBytes: length, payloadCrc: crc, seed });
 }
 
-/** Waits for the next frame's time; a stop cuts the wait short and the caller looks at `stop` itself. */
+/** Waits for the time of the next frame. A stop ends the wait; the caller checks `stop`. */
 async function pause(waitMs: number, stop: AbortSignal): Promise<void> {
   if (waitMs <= 0 || stop.aborted) return;
   await delay(waitMs, undefined, { signal: stop }).catch((error: unknown) => {
@@ -95,7 +95,7 @@ async function pause(waitMs: number, stop: AbortSignal): Promise<void> {
   });
 }
 
-/** Resolves when the socket takes more, or is closed and never will. */
+/** Resolves when the socket accepts more data or is closed. */
 function drained(socket: Socket): Promise<void> {
   if (!socket.writableNeedDrain || socket.destroyed) return Promise.resolve();
   return new Promise((resolve) => {

@@ -1,20 +1,20 @@
-/** Finds lost, duplicated and reordered frames of one connection from their sequence numbers. */
+/** Detects lost, duplicated and reordered frames of one connection by their sequence numbers. */
 export class SequenceTracker {
-  /** Frames that came although their sequence had come before. */
+  /** Frames whose sequence had already arrived. */
   duplicated = 0;
-  /** Frames that came after one with a higher sequence, but for the first time. */
+  /** New frames that arrived after one with a higher sequence. */
   reordered = 0;
-  /** Ranges not seen yet, `to` excluded. Below `#lowest` nothing counts as lost. */
+  /** Ranges not received yet, `to` excluded. Nothing below `#lowest` counts as lost. */
   #gaps: { readonly from: number; readonly to: number }[] = [];
   #next = 0;
   #lowest = Number.POSITIVE_INFINITY;
 
-  /** Frames missing so far; those before the first frame seen count only after {@link close}. */
+  /** Missing frames so far; those before the first received frame count only after {@link close}. */
   get lost(): number {
     return this.#gaps.reduce((sum, gap) => sum + Math.max(0, gap.to - Math.max(gap.from, this.#lowest)), 0);
   }
 
-  /** Notes one frame, in order of arrival. */
+  /** Records one frame, in order of arrival. */
   see(sequence: number): void {
     if (sequence >= this.#next) {
       if (sequence > this.#next) this.#gaps.push({ from: this.#next, to: sequence });
@@ -25,7 +25,7 @@ export class SequenceTracker {
     this.#lowest = Math.min(this.#lowest, sequence);
   }
 
-  /** Notes what the closing frame says was sent. Returns false when frames came that were never sent. */
+  /** Records the content of the closing frame. Returns false if frames arrived that were never sent. */
   close(firstSequence: number, frames: number): boolean {
     const end = firstSequence + frames;
     const plausible = frames === 0 ? this.#next === 0 : this.#lowest >= firstSequence && this.#next <= end;

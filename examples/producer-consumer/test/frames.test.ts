@@ -46,7 +46,7 @@ function consume(ports: readonly number[], count: number): Promise<Summary> {
   return runConsumer({ connect: ports.map((port) => ({ host: LOOPBACK, port })), count, timeoutMs: 5000 });
 }
 
-/** Twenty frames of 1000 bytes through a middle-man that changes them. */
+/** Twenty frames of 1000 bytes through a proxy that changes them. */
 async function consumeChanged(change: Change, pieces?: readonly number[]): Promise<Summary> {
   const producer = await startProducer({ frameBytes: 1000, count: 20, firstSequence: 7 });
   const middleMan = await startMiddleMan(producer.ports[0] ?? 0, change, pieces);
@@ -73,7 +73,7 @@ async function run(program: 'producer' | 'consumer', args: readonly string[]) {
   return { status: await status, stdout, stderr };
 }
 
-s('reads back the header and the closing frame it wrote', () => {
+s('decodes the header and the closing frame that it encoded', () => {
   const header = {
     last: true,
     connection: 65535,
@@ -89,7 +89,7 @@ s('reads back the header and the closing frame it wrote', () => {
   assert.is(parseClosing(encodeClosing({ ...closing, sha256: undefined })).sha256, undefined);
 });
 
-s('refuses a header with any byte changed', () => {
+s('rejects a header with any changed byte', () => {
   const header = encodeHeader({
     last: false,
     connection: 0,
@@ -112,7 +112,7 @@ for (const [frameBytes, count] of [
   [1024, 2000],
   [2 ** 20 + 1, 20],
 ] as const) {
-  s(`brings every frame of ${frameBytes} bytes over three connections`, async () => {
+  s(`transfers every frame of ${frameBytes} bytes over three connections`, async () => {
     const producer = await startProducer({ frameBytes, count, seed: 0, once: true }, 3);
     const summary = await consume(producer.ports, count);
     assert.equal(summary.faults, []);
@@ -129,13 +129,13 @@ for (const [frameBytes, count] of [
   });
 }
 
-s('does not mind how the bytes are cut into reads', async () => {
+s('accepts any split of the bytes into reads', async () => {
   const summary = await consumeChanged((frames) => frames, [1, 39, 1, 40, 41, 7, 999, 3]);
   assert.equal(summary.faults, []);
   assert.is(summary.frames, 20);
 });
 
-s('counts a frame with one payload byte changed as corrupt', async () => {
+s('counts a frame with one changed payload byte as corrupt', async () => {
   const summary = await consumeChanged((frames) => frames.map((frame, i) => (i === 5 ? flipByte(frame, 700) : frame)));
   assert.is(summary.corrupt, 1);
   assert.is(summary.lost, 0);
@@ -150,7 +150,7 @@ s('stops reading at a damaged header', async () => {
 });
 
 for (const dropped of [0, 9, 19]) {
-  s(`misses frame ${dropped} of twenty when it is dropped`, async () => {
+  s(`detects that frame ${dropped} of twenty is dropped`, async () => {
     const summary = await consumeChanged((frames) => frames.filter((_, i) => i !== dropped));
     assert.is(summary.lost, 1);
     assert.is(summary.frames, 19);
@@ -158,14 +158,14 @@ for (const dropped of [0, 9, 19]) {
   });
 }
 
-s('finds a frame that comes twice', async () => {
+s('detects a duplicated frame', async () => {
   const summary = await consumeChanged((frames) => frames.flatMap((frame, i) => (i === 4 ? [frame, frame] : [frame])));
   assert.is(summary.duplicated, 1);
   assert.is(summary.lost, 0);
   assert.is(summary.sha256Match, false);
 });
 
-s('finds two frames that changed places', async () => {
+s('detects two swapped frames', async () => {
   const summary = await consumeChanged(([a, b, ...rest]) => [b, a, ...rest].filter((frame) => frame !== undefined));
   assert.is(summary.reordered, 1);
   assert.is(summary.lost, 0);
@@ -173,7 +173,7 @@ s('finds two frames that changed places', async () => {
   assert.is(summary.sha256Match, false);
 });
 
-s('finds a connection that ends early', async () => {
+s('detects a connection that ends early', async () => {
   const summary = await consumeChanged((frames) => [
     ...frames.slice(0, 8),
     Buffer.from(frames[8]?.subarray(0, 500) ?? []),
@@ -184,11 +184,11 @@ s('finds a connection that ends early', async () => {
   assert.match(summary.faults.join('\n'), 'ended before its closing frame');
 });
 
-s('gives up when no byte comes', async () => {
+s('times out without data', async () => {
   const producer = await startProducer({ frameBytes: 10, rate: 0.001 });
   const connect = producer.ports.map((port) => ({ host: LOOPBACK, port }));
   const summary = await runConsumer({ connect, timeoutMs: 200 });
-  assert.match(summary.faults.join('\n'), 'given up after 200 ms');
+  assert.match(summary.faults.join('\n'), 'timed out after 200 ms');
   assert.is((await producer.stop()).lost, 1);
 });
 
@@ -206,7 +206,7 @@ s('ends an endless stream with its closing frame when stopped', async () => {
   assert.ok(summary.frames > 100 && summary.frames < 400, `${summary.frames} frames in about one second`);
 });
 
-s('ends with status 0 when all is well and 1 when a byte was changed', async () => {
+s('exits with status 0 after success and 1 after a changed byte', async () => {
   const producer = await startProducer({ frameBytes: 1000, count: 20 });
   const port = producer.ports[0] ?? 0;
   const change: Change = (frames) => frames.map((frame, i) => (i === 0 ? flipByte(frame, 50) : frame));
@@ -224,7 +224,7 @@ s('ends with status 0 when all is well and 1 when a byte was changed', async () 
   assert.match(bad.stderr, '1 frames were corrupt');
 });
 
-s('ends with status 1 when the connection is refused', async () => {
+s('exits with status 1 when the connection is refused', async () => {
   const producer = await startProducer({ count: 1 });
   await producer.stop();
   const { status, stderr } = await run('consumer', ['--connect', `${LOOPBACK}:${producer.ports[0]}`]);
@@ -240,7 +240,7 @@ for (const [program, args, value] of [
   ['producer', ['--listen', '127.0.0.1:70000'], '70000'],
   ['producer', ['--listen', '127.0.0.1:0', '--frame-size', '3XB'], '3XB'],
 ] as const) {
-  s(`ends ${program} ${args.join(' ')} with status 2 and a sentence`, async () => {
+  s(`${program} ${args.join(' ')} exits with status 2 and an error`, async () => {
     const { status, stdout, stderr } = await run(program, args);
     assert.is(status, 2);
     assert.is(stdout, '');

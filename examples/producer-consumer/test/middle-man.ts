@@ -2,10 +2,10 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { HEADER_BYTES, parseHeader } from '@scistream/example-producer-consumer';
 
-/** Changes the list of frames of a whole stream, the closing frame last. */
+/** Changes the list of frames of a whole stream; the closing frame is last. */
 export type Change = (frames: Buffer[]) => Buffer[];
 
-/** A TCP relay that takes one whole stream from the producer and passes on what `change` makes of it, in `pieces`. */
+/** A TCP relay that reads a whole stream from the producer and forwards the result of `change` in `pieces`. */
 export async function startMiddleMan(producerPort: number, change: Change, pieces: readonly number[] = [65536]) {
   const server = createServer((client) => {
     client.on('error', () => client.destroy());
@@ -25,7 +25,7 @@ async function relay(client: Socket, port: number, change: Change, pieces: reado
   const bytes = Buffer.concat(change(splitFrames(Buffer.concat(chunks))));
   for (let at = 0, turn = 0; at < bytes.length && client.writable; turn++) {
     const size = pieces[turn % pieces.length] ?? bytes.length;
-    // Waiting for each write keeps the pieces apart on the wire.
+    // Awaiting each write keeps the pieces separate on the wire.
     await new Promise<void>((resolve) => client.write(bytes.subarray(at, at + size), () => resolve()));
     at += size;
   }

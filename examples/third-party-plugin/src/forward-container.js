@@ -5,12 +5,12 @@ const PROGRAM = 'forwarder.mjs';
 const CONFIG = 'forward.json';
 const RELOAD_TIMEOUT_MS = 5_000;
 
-/** The program that forwards. It travels with the configuration, so it runs wherever there is a Node.js. */
+/** The program that forwards. It is part of the instance's files, so it runs wherever Node.js is available. */
 const program = readFileSync(new URL('./forwarder.js', import.meta.url), 'utf8');
 
-/** One {@link program} per stream, started, watched and stopped by the base class. */
+/** One {@link program} per stream, started, supervised and stopped by the base class. */
 export class ForwardContainer extends ProxyContainer {
-  /** The host believes this, and the contract kit checks it. */
+  /** The host relies on these values, and the contract kit checks them. */
   supports = { tcp: true, udp: false, tls: false, rateLimit: false, liveRetarget: true, statistics: false };
 
   /** @type {import('./options.js').ForwardOptions} */
@@ -43,7 +43,7 @@ export class ForwardContainer extends ProxyContainer {
   }
 
   /**
-   * Without this the base class would connect to the listeners, which says little here: they are open already.
+   * The default of the base class connects to the listeners. That proves little here, because they are already open.
    * @override
    * @param {import('@scistream/core').ProxyInstance} instance
    */
@@ -52,7 +52,7 @@ export class ForwardContainer extends ProxyContainer {
   }
 
   /**
-   * The base class has replaced the file; tell the program, and wait until it says that it uses the new targets.
+   * The base class has replaced the file. Signal the program and wait until it reports the new targets.
    * @override
    * @param {import('@scistream/core').ProxyInstance} instance
    */
@@ -63,7 +63,7 @@ export class ForwardContainer extends ProxyContainer {
     await poll(
       async () => ((await runtime.logs(ref, 1)).trim() === wanted ? true : undefined),
       { timeoutMs: RELOAD_TIMEOUT_MS },
-      () => new S2DSException('SCI_PROXY_COMMAND_FAILED', `forward did not take over: ${wanted}.`),
+      () => new S2DSException('SCI_PROXY_COMMAND_FAILED', `The program did not apply ${wanted}.`),
     );
   }
 }

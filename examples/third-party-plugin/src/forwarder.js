@@ -2,13 +2,13 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 
-/** The program: node forwarder.mjs CONFIG. Reads its targets again on SIGHUP; connections in flight keep theirs. */
+/** The program: node forwarder.mjs CONFIG. Rereads its targets on SIGHUP; open connections keep theirs. */
 const [file = 'forward.json'] = process.argv.slice(2);
 const read = () => JSON.parse(readFileSync(file, 'utf8'));
 const { listeners, backlog, ...first } = read();
 let { targets } = first;
 
-/** The line the host waits for: the program does now what the file says. */
+/** Prints the line that the host waits for: the targets of the file are active. */
 function announce() {
   const names = targets.map(({ host, port }) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`));
   process.stdout.write(`targets ${names.join(' ')}\n`);

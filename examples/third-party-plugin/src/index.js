@@ -2,7 +2,7 @@ import { definePlugin, proxyProvider } from '@scistream/core';
 import { ForwardContainer } from './forward-container.js';
 import { forwardOptions } from './options.js';
 
-/** What the host loads. `providers` has to be what package.json promises under `scistream.provides`. */
+/** The export that the host loads. `providers` must match `scistream.provides` in package.json. */
 export default definePlugin({
   apiVersion: 1,
   providers: [

@@ -1,14 +1,14 @@
 /**
- * What people may write under `proxies.forward`.
+ * The options under `proxies.forward`.
  * @typedef {object} ForwardOptions
- * @property {number} backlog Connections the kernel keeps for the program while it is busy.
+ * @property {number} backlog Connections that the kernel queues while the program is busy.
  */
 
 const DEFAULTS = { backlog: 511 };
 
 /**
- * The schema of the options in the form of https://standardschema.dev. Written by hand to show that it needs no library;
- * a schema of zod, valibot or arktype can stand here as it is.
+ * The schema of the options in the form of https://standardschema.dev. It is written by hand to show that no library is
+ * needed; a schema of zod, valibot or arktype works as well.
  * @type {import('@scistream/core').OptionsSchema<ForwardOptions>}
  */
 export const forwardOptions = {

@@ -7,9 +7,9 @@ import * as assert from 'uvu/assert';
 
 const FOLDER = fileURLToPath(new URL('../../../../examples/third-party-plugin', import.meta.url));
 
-const s = suite('the example of a third-party plugin');
+const s = suite('example of a third-party plugin');
 
-s('passes its own tests, the contract of a proxy among them', () => {
+s('passes its own tests, including the contract of a proxy', () => {
   const env = { ...process.env, NODE_TEST_CONTEXT: undefined };
   const { status, stdout } = spawnSync(process.execPath, ['--test', 'test/forward.test.js'], {
     cwd: FOLDER,
@@ -21,7 +21,7 @@ s('passes its own tests, the contract of a proxy among them', () => {
   assert.ok(Number(/^# pass (\d+)$/m.exec(stdout)?.[1] ?? 0) > 20, stdout);
 });
 
-s('needs no build to be published: what package.json names is there', () => {
+s('needs no build: the files of package.json exist', () => {
   const { exports, files } = JSON.parse(readFileSync(`${FOLDER}/package.json`, 'utf8')) as {
     exports: Record<string, string>;
     files: string[];

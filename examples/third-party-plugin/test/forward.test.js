@@ -7,7 +7,7 @@ import { forwardOptions } from '../src/options.js';
 
 const validate = (value) => forwardOptions['~standard'].validate(value);
 
-// All that SciStream expects of a proxy, with real processes and sockets. Early connections are refused, not held.
+// The contract of a proxy, with real processes and sockets. Early connections are closed, not held.
 proxyContract({
   name: 'forward',
   test,
@@ -15,14 +15,14 @@ proxyContract({
   create: (context) => new ForwardContainer(context, { backlog: 511 }),
 });
 
-// What it expects of any plugin: that package.json and code agree, and that the options are checked.
+// The contract of a plugin: package.json matches the code, and options are validated.
 pluginContract({ name: 'forward', test, plugin, packageJson: new URL('../package.json', import.meta.url) });
 
-test('options are given as they are', () => {
+test('valid options are accepted', () => {
   assert.deepEqual(validate({ backlog: 128 }), { value: { backlog: 128 } });
 });
 
-test('wrong and unknown options are refused by name', () => {
+test('invalid and unknown options are rejected by name', () => {
   assert.deepEqual(
     validate({ backlog: 0 }).issues.map(({ path }) => path),
     [['backlog']],

@@ -9,10 +9,10 @@ import { failed, Late, reasonOf, statusOf } from './errors.js';
 import { collect, demultiplex } from './output.js';
 
 const OUTPUT_LIMIT = 1024 * 1024;
-/** What removing a container may take beyond the command itself, in ms. */
+/** Time to remove a container in addition to the command, ms. */
 const REMOVAL_MS = 120_000;
 
-/** Runs a command inside a container that runs. */
+/** Runs a command inside a running container. */
 export async function runInside(
   engine: Engine,
   log: Logger,
@@ -47,9 +47,10 @@ export async function runInside(
 }
 
 /**
- * The engine cannot end a command that it started, but tells its process, which may be one of this machine. On any other
- * the number is that of a stranger here, so it must be in the container's own pid namespace (pid_namespaces(7)).
- * @param first Pid of the container's first process, as the engine tells it.
+ * Kills a command that exceeded its deadline. The engine cannot do that, but it returns the pid of the command. The pid
+ * is valid here only if the engine runs on this machine, so the process must be in the container's pid namespace
+ * (pid_namespaces(7)).
+ * @param first Pid of the container's first process, from the engine.
  */
 async function endExec(
   engine: Engine,
@@ -62,19 +63,19 @@ async function endExec(
     const { Running, Pid } = await engine.call((_, abortSignal) => exec.inspect({ abortSignal }));
     if (!Running || Pid <= 0) return;
     const [its, ours, inside] = await Promise.all([Pid, 'self', first].map(pidNamespaceOf));
-    if (its !== inside || its === ours) throw new Error('its process is not on this machine');
+    if (its !== inside || its === ours) throw new Error('its process is on another machine');
     process.kill(Pid, 'SIGKILL');
   } catch (error) {
     if (systemCode(error) === 'ESRCH') return;
-    log.warn({ command: command[0], error: messageOf(error) }, 'command goes on, because it cannot be killed');
+    log.warn({ command: command[0], error: messageOf(error) }, 'command cannot be killed and keeps running');
   }
 }
 
 const pidNamespaceOf = (pid: number | string): Promise<string> => readlink(`/proc/${pid}/ns/pid`);
 
 /**
- * Runs a command in a container of its own, with the image, the files and the user of an instance that does not run and
- * in its network, without its ports. The container is gone afterwards, however it went.
+ * Runs a command in a temporary container with the image, files, user and network of an instance that does not run,
+ * without its ports. The container is always removed.
  */
 export async function runBeside(
   engine: Engine,
@@ -87,7 +88,7 @@ export async function runBeside(
 ): Promise<ExecResult> {
   const request = commandContainer(ref.name, image, command, setting);
   const name = request.name ?? '';
-  // What an earlier process may have left when it was killed; a stranger of this name makes the creation fail.
+  // Removes a leftover of a killed process. A foreign container of this name makes the creation fail.
   await removeCommand(engine, ref);
   const container = await engine.call((docker, abortSignal) => docker.createContainer({ ...request, abortSignal }));
   try {
@@ -103,12 +104,12 @@ export async function runBeside(
     throw error;
   } finally {
     await removeCommand(engine, ref).catch((error: unknown) => {
-      log.error({ container: name, error: messageOf(error) }, 'container of a command could not be removed');
+      log.error({ container: name, error: messageOf(error) }, 'container of a command cannot be removed');
     });
   }
 }
 
-/** Removes the container of a command beside an instance, if there is one. */
+/** Removes the container of a command beside an instance, if it exists. */
 export async function removeCommand(engine: Engine, { name }: ContainerRef): Promise<void> {
   const request = `${name}-check`;
   try {
@@ -122,7 +123,7 @@ export async function removeCommand(engine: Engine, { name }: ContainerRef): Pro
     );
   } catch (error) {
     const status = statusOf(error);
-    // Gone, or about to be: somebody else removes it at this moment.
+    // It is gone, or another process is removing it.
     if (status === 404 || (status === 409 && /in progress/.test(reasonOf(error)))) return;
     throw error;
   }
@@ -131,4 +132,4 @@ export async function removeCommand(engine: Engine, { name }: ContainerRef): Pro
 const isLate = (error: unknown): error is Error => error instanceof Error && error.cause instanceof Late;
 
 const tooLong = (command: readonly string[], timeoutMs: number, cause: Error) =>
-  failed(`${command.join(' ')} did not end within ${timeoutMs} ms`, new Error('it was ended', { cause }));
+  failed(`${command.join(' ')} did not end within ${timeoutMs} ms`, new Error('it was stopped', { cause }));

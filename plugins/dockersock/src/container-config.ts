@@ -3,36 +3,36 @@ import type { ContainerSpec } from '@scistream/core';
 import type { EngineFacts } from './engine.js';
 import type { EngineOptions } from './options.js';
 
-/** Where the directory of an instance is mounted in its container. */
+/** Mount point of the instance directory in its container. */
 export const MOUNT = '/scistream';
-/** In a volume a folder below it is used: the mount point itself belongs to root and cannot be given away. */
+/** Directory in a volume that holds the files. The mount point itself belongs to root and cannot be chowned. */
 export const FOLDER = 'instance';
 
-/** Marks the container of a command that runs before its program, and names the instance. */
+/** Label of a container that runs one command; its value is the name of the instance. */
 export const CHECK_LABEL = 'org.scistream.check-of';
 const LOWEST_FREE_PORT = 1024;
 const PROCESSES = 512;
 
-/** Whom a program runs as, in numbers. */
+/** Numeric user and group of a program. */
 export interface User {
   readonly uid: number;
   readonly gid: number;
 }
 
-/** What goes into a container besides the spec. */
+/** Properties of a container besides the spec. */
 export interface Setting {
   readonly options: EngineOptions;
   readonly facts: EngineFacts;
   readonly user: User;
-  /** Of a command: what the program of its instance may do. */
+  /** For commands: the capabilities of the program of the instance. */
   readonly capabilities?: string[] | undefined;
-  /** Of this machine, mounted as the instance's directory; otherwise there is a volume. */
+  /** A local directory that is mounted as the instance directory; otherwise a volume is used. */
   readonly directory?: string;
-  /** Name of the volume, once there is one. */
+  /** Name of the volume, if it exists. */
   readonly volume?: string;
 }
 
-/** Whether a program must be root to listen: the only thing for which it gets a capability. */
+/** Whether a program needs root to listen, the only reason for a capability. */
 const needsLowPort = ({ listeners }: ContainerSpec): boolean => listeners.some(({ port }) => port < LOWEST_FREE_PORT);
 
 export const parseUser = (text: string): User => {
@@ -41,8 +41,8 @@ export const parseUser = (text: string): User => {
 };
 
 /**
- * Whom the program of a spec runs as: the daemon's own user, who can then share files with it, or the one of the options
- * where the daemon is root. In a rootless engine the daemon's own user is called 0.
+ * User of a program: the daemon's own user, which can share files with it, or the option `user` if the daemon is root.
+ * In a rootless engine the daemon's user has the id 0.
  */
 export function userOf(spec: ContainerSpec, { user }: EngineOptions, { rootless }: EngineFacts): User {
   const own = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
@@ -74,7 +74,7 @@ export function instanceContainer(spec: ContainerSpec, setting: Setting): Contai
   };
 }
 
-/** The request that creates the container of one command beside an instance that does not run. */
+/** The request that creates the container of a command beside an instance that does not run. */
 export function commandContainer(
   name: string,
   image: string,
@@ -86,7 +86,7 @@ export function commandContainer(
     ...base,
     name: `${name}-check`,
     Labels: { [CHECK_LABEL]: name },
-    // Nginx binds its addresses when it checks a file, so they must be there.
+    // Nginx binds its addresses when it checks a configuration, so they must exist.
     HostConfig: {
       ...base.HostConfig,
       NetworkMode: setting.options.network,

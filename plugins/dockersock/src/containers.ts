@@ -5,12 +5,12 @@ import { failed, reasonOf, statusOf } from './errors.js';
 import type { Images } from './images.js';
 import { isSameInstance } from './verdicts.js';
 
-/** Making or starting a container, on an engine that is busy with many, in ms. */
+/** Limit of creating or starting a container on a busy engine, ms. */
 export const HEAVY_MS = 120_000;
-/** What stopping may take beyond the grace, and removing, in ms. */
+/** Limit of removing a container, and of stopping one in addition to the grace period, ms. */
 export const END_MS = 120_000;
 
-/** Makes, finds and removes containers. */
+/** Creates, finds and removes containers. */
 export class Containers {
   readonly #engine: Engine;
   readonly #images: Images;
@@ -20,7 +20,7 @@ export class Containers {
     this.#images = images;
   }
 
-  /** Makes a container, after fetching its image where that is missing; one that is there already is fine if it is ours. */
+  /** Creates a container and pulls its image if necessary. An existing container of the same instance is accepted. */
   async make(spec: ContainerSpec, request: Docker.ContainerCreateOptions): Promise<void> {
     const make = (): Promise<Docker.Container> =>
       this.#engine.call((docker, abortSignal) => docker.createContainer({ ...request, abortSignal }), HEAVY_MS);
@@ -37,7 +37,7 @@ export class Containers {
     }
   }
 
-  /** Removes one that does not run, with its volume. */
+  /** Removes a stopped container with its volume. */
   async remove(id: string): Promise<void> {
     try {
       await this.#engine.call(
@@ -49,26 +49,32 @@ export class Containers {
       if (statusOf(error) !== 409 || !/in progress/.test(reasonOf(error))) throw error;
     }
     const gone = async (): Promise<true | undefined> => ((await this.find(id)) ? undefined : true);
-    await poll(gone, { timeoutMs: END_MS, intervalMs: 20 }, (cause) => failed(`The container ${id} stays`, cause));
+    await poll(gone, { timeoutMs: END_MS, intervalMs: 20 }, (cause) =>
+      failed(`The container ${id} still exists`, cause),
+    );
   }
 
-  /** A container by name or id, whoever it belongs to. */
+  /** Finds a container by name or id, including containers of others. */
   async find(name: string): Promise<Docker.ContainerInspectInfo | undefined> {
     try {
       return await this.#engine.call((docker, abortSignal) => docker.getContainer(name).inspect({ abortSignal }));
     } catch (error) {
       if (statusOf(error) === 404) return undefined;
-      throw translate(`Cannot look at the container ${name}`, error);
+      throw translate(`Cannot inspect the container ${name}`, error);
     }
   }
 }
 
-/** The name belongs to somebody else's container. */
+/** The name belongs to another container. */
 export const taken = ({ name }: ContainerRef): S2DSException =>
-  new S2DSException('SCI_CONTAINER_CONFLICT', `A container ${name} exists already, and it is not for this stream.`, {
-    suggestions: [`Look who made it: docker inspect ${name}`, `If nobody needs it: docker rm -f ${name}`],
-  });
+  new S2DSException(
+    'SCI_CONTAINER_CONFLICT',
+    `A container ${name} already exists and does not belong to this stream.`,
+    {
+      suggestions: [`Find its owner: docker inspect ${name}`, `If it is unused: docker rm -f ${name}`],
+    },
+  );
 
-/** What the engine refused, as an error of ours. */
+/** Turns an error of the engine into a SciStreamError. */
 export const translate = (what: string, error: unknown): SciStreamError =>
   SciStreamError.is(error) ? error : failed(what, error);

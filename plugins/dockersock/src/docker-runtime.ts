@@ -30,26 +30,25 @@ import { Programs } from './programs.js';
 import { isFresh, isManaged, isRunning, stateOf } from './state.js';
 import { isSameInstance, startError } from './verdicts.js';
 
-/** The longest one question whether a program still runs stays open; then it is asked anew, in ms. */
+/** Limit of one wait request for the end of a program, ms. It is then repeated. */
 const WATCH_MS = 60_000;
 const RETRY_MS = 1_000;
 
-/** What a runtime gets: where the engine is, and what the host gives every provider. */
+/** The engine's location, and what the host gives every provider. */
 export interface DockerRuntimeContext {
   readonly id: string;
-  /** Looks up the engine; may throw SCI_RUNTIME_UNREACHABLE, and is then called again when it is needed. */
+  /** Finds the engine. May throw SCI_RUNTIME_UNREACHABLE; it is then called again when the engine is needed. */
   readonly find: () => Endpoint;
   readonly log: Logger;
-  /** Directories of instances are made below it. */
+  /** Parent of the instance directories. */
   readonly dataDir: string;
-  /** Aborts when the host stops, and with it what the engine has not answered. */
+  /** Aborts when the host stops, and with it pending calls to the engine. */
   readonly signal?: AbortSignal;
 }
 
 /**
- * Runs instances as containers of a Docker or Podman engine, with as few rights as a proxy can do with: no capability, a
- * read-only root, nobody's user. Containers that do not carry the labels of SciStream are never touched, whatever they
- * are called.
+ * Runs instances as containers of a Docker or Podman engine with minimal rights: no capabilities, a read-only root file
+ * system and an unprivileged user. Containers without the labels of SciStream are never touched, whatever their name.
  */
 export class DockerRuntime implements ContainerRuntime {
   readonly id: string;
@@ -98,7 +97,7 @@ export class DockerRuntime implements ContainerRuntime {
       await this.#store.fill(ref, user, spec.files);
     } catch (error) {
       await this.#undo(spec);
-      throw translate(`Cannot make the container ${ref.name}`, error);
+      throw translate(`Cannot create the container ${ref.name}`, error);
     }
     return ref;
   }
@@ -193,7 +192,7 @@ export class DockerRuntime implements ContainerRuntime {
         capabilities: (container.HostConfig.CapAdd as string[] | null) ?? undefined,
         ...this.#store.mounted(ref, container),
       };
-      // By its id: the tag may have moved to another image since.
+      // Use the image id: the tag may refer to another image by now.
       return await runBeside(this.#engine, this.#log, ref, container.Image, command, setting, timeoutMs);
     } catch (error) {
       throw translate(`Cannot run ${program} beside ${ref.name}`, error);
@@ -210,13 +209,13 @@ export class DockerRuntime implements ContainerRuntime {
 
   async signal(ref: ContainerRef, signal: NodeJS.Signals): Promise<void> {
     const died = (): S2DSException =>
-      new S2DSException('SCI_PROXY_DIED', `${ref.name} does not run, so ${signal} cannot reach it.`);
+      new S2DSException('SCI_PROXY_DIED', `${ref.name} is not running and cannot receive ${signal}.`);
     const container = await this.#findOwn(ref);
     if (!container || !isRunning(container)) throw died();
     try {
       await this.#engine.call((docker, abortSignal) => docker.getContainer(container.Id).kill({ signal, abortSignal }));
     } catch (error) {
-      // It ended a moment ago: 409 says Docker, 500 older ones.
+      // The program has just ended: Docker returns 409, older versions 500.
       if (statusOf(error) === 404 || statusOf(error) === 409 || /not running/.test(reasonOf(error))) throw died();
       throw translate(`Cannot send ${signal} to ${ref.name}`, error);
     }
@@ -225,7 +224,7 @@ export class DockerRuntime implements ContainerRuntime {
   async dial(ref: ContainerRef, socketName: string): Promise<Socket> {
     checkName(ref, { [socketName]: '' });
     if (this.#store instanceof BindStore) return await this.#store.directories.dial(ref, socketName);
-    throw failed(`No socket of ${ref.name} can be reached, because its files are in a volume`);
+    throw failed(`Sockets of ${ref.name} cannot be reached, because its files are in a volume`);
   }
 
   async exited(ref: ContainerRef, signal: AbortSignal): Promise<ContainerState> {
@@ -235,20 +234,20 @@ export class DockerRuntime implements ContainerRuntime {
       try {
         const state = await this.inspect(ref);
         if (state.status !== 'running') return state;
-        if (lost) this.#log.info({ instance: ref.name }, 'engine answers again, and the instance runs');
+        if (lost) this.#log.info({ instance: ref.name }, 'engine reachable again, instance running');
         lost = false;
         await this.#watch(ref, signal);
       } catch (error) {
         signal.throwIfAborted();
-        // Whether it runs cannot be known until the engine is back.
-        if (!lost) this.#log.warn({ instance: ref.name, error: messageOf(error) }, 'engine does not answer, waiting');
+        // The state is unknown until the engine is back.
+        if (!lost) this.#log.warn({ instance: ref.name, error: messageOf(error) }, 'engine unreachable, waiting');
         lost = true;
         await pause(RETRY_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
       }
     }
   }
 
-  /** Returns when the program has ended, or after a while. */
+  /** Returns when the program has ended, or after WATCH_MS. */
   async #watch({ name }: ContainerRef, signal: AbortSignal): Promise<void> {
     const enough = AbortSignal.any([signal, AbortSignal.timeout(WATCH_MS)]);
     await this.#engine
@@ -266,7 +265,7 @@ export class DockerRuntime implements ContainerRuntime {
       });
   }
 
-  /** After a failure, which is what the caller must hear of. */
+  /** Cleans up after a failure. Errors are logged, because the caller must receive the original one. */
   async #undo(spec: ContainerSpec): Promise<void> {
     try {
       const there = await this.#containers.find(spec.name);
@@ -286,16 +285,18 @@ export class DockerRuntime implements ContainerRuntime {
   async #mustFind(ref: ContainerRef): Promise<Docker.ContainerInspectInfo> {
     const container = await this.#findOwn(ref);
     if (container) return container;
-    throw failed(`The container ${ref.name} does not exist`, undefined, ['Somebody removed it: docker events tells.']);
+    throw failed(`The container ${ref.name} does not exist`, undefined, [
+      'It was removed outside SciStream: docker events shows when.',
+    ]);
   }
 }
 
-/** Whether the engine is behind a socket of this machine; false while that cannot be told. */
+/** Whether the engine is behind a local unix socket; false while that is unknown. */
 function isLocal(find: () => Endpoint): boolean {
   try {
     return find().transport === 'unix';
   } catch (error) {
-    // It is thrown again, and reported, at the first call.
+    // The first call throws it again and reports it.
     if (SciStreamError.is(error)) return false;
     throw error;
   }

@@ -4,14 +4,14 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { messageOf, quote, S2DSException } from '@scistream/core';
 
-/** Where an engine is, and how to get there. */
+/** Location of an engine and how to reach it. */
 export interface Endpoint {
-  /** As DOCKER_HOST has it, for messages. */
+  /** In the form of DOCKER_HOST, for messages. */
   readonly text: string;
-  /** What named it, for messages: an option, an environment variable, a context. */
+  /** Where the location was found, for messages: an option, a variable or a context. */
   readonly source: string;
   readonly transport: 'unix' | 'tcp' | 'ssh';
-  /** Of a unix socket. */
+  /** Path of a unix socket. */
   readonly path?: string;
   readonly host?: string;
   readonly port?: number;
@@ -26,7 +26,7 @@ export interface TlsFiles {
   readonly key: Buffer;
 }
 
-/** What can be set about the endpoint of the runtime `docker`. */
+/** Options of the runtime `docker` for its endpoint. */
 export interface EndpointOptions {
   readonly host?: string | undefined;
   readonly context?: string | undefined;
@@ -36,10 +36,10 @@ export interface EndpointOptions {
 const DEFAULT_HOST = 'unix:///var/run/docker.sock';
 
 /**
- * Finds the engine as the `docker` command does: the options, else DOCKER_HOST, else the context of DOCKER_CONTEXT or of
- * `config.json`, else the usual socket (https://docs.docker.com/engine/manage-resources/contexts/). Certificates of a
- * server are always verified.
- * @throws SCI_RUNTIME_UNREACHABLE where something named does not exist or is not understood
+ * Finds the engine like the `docker` command: the options, DOCKER_HOST, the context of DOCKER_CONTEXT or `config.json`,
+ * or the default socket (https://docs.docker.com/engine/manage-resources/contexts/). Server certificates are always
+ * verified.
+ * @throws SCI_RUNTIME_UNREACHABLE if the chosen location does not exist or is invalid
  */
 export function findEndpoint(options: EndpointOptions, env: NodeJS.ProcessEnv = process.env): Endpoint {
   const own = options.tls && readTls(options.tls, 'the option tls');
@@ -67,17 +67,17 @@ function parseHost(text: string, source: string, tls: TlsFiles | undefined): End
   const url = URL.parse(text.includes('://') ? text : `tcp://${text}`);
   const scheme = url?.protocol.slice(0, -1) ?? '';
   if (!url?.hostname || url.password || !['tcp', 'http', 'https', 'ssh'].includes(scheme)) {
-    throw unusable(
-      `${quote(text.replace(/:[^:@/]*@/, ':…@'))}, which ${source} gives, is no address of a Docker engine.`,
-      [`Write unix:///var/run/docker.sock, tcp://host:2376 or ssh://user@host.`],
-    );
+    throw unusable(`${quote(text.replace(/:[^:@/]*@/, ':…@'))} from ${source} is not an address of a Docker engine.`, [
+      `Write unix:///var/run/docker.sock, tcp://host:2376 or ssh://user@host.`,
+    ]);
   }
   const host = url.hostname.replace(/^\[|\]$/g, '');
   const common = { text, source, host };
   const port = url.port ? { port: Number(url.port) } : {};
   if (scheme === 'ssh') {
-    // ssh(1) would read such a name as an option.
-    if (host.startsWith('-') || url.username.startsWith('-')) throw unusable(`${quote(text)} is no host for ssh.`, []);
+    // ssh(1) would parse such a name as an option.
+    if (host.startsWith('-') || url.username.startsWith('-'))
+      throw unusable(`${quote(text)} is not a valid host for ssh.`, []);
     return {
       ...common,
       ...port,
@@ -86,7 +86,7 @@ function parseHost(text: string, source: string, tls: TlsFiles | undefined): End
     };
   }
   if (scheme === 'https' && !tls) {
-    throw unusable(`${text}, which ${source} gives, needs certificates.`, [
+    throw unusable(`${text} from ${source} needs certificates.`, [
       'Set runtimes.docker.tls to the files ca, cert and key, or DOCKER_CERT_PATH to their folder.',
     ]);
   }
@@ -94,7 +94,7 @@ function parseHost(text: string, source: string, tls: TlsFiles | undefined): End
   return { ...common, port: 2375, ...(secure ? { port: 2376, tls: secure } : {}), ...port, transport: 'tcp' };
 }
 
-/** The certificates the environment names; setting either variable asks for TLS. */
+/** The certificates named by the environment; either variable enables TLS. */
 function tlsOf(env: NodeJS.ProcessEnv): TlsFiles | undefined {
   if (!env.DOCKER_TLS_VERIFY && !env.DOCKER_CERT_PATH) return undefined;
   return readFolder(env.DOCKER_CERT_PATH || folderOf(env), 'DOCKER_CERT_PATH');
@@ -108,7 +108,7 @@ function readTls(paths: { ca: string; cert: string; key: string }, source: strin
     try {
       return readFileSync(path);
     } catch (cause) {
-      throw unusable(`Cannot read ${path}, which ${source} names: ${messageOf(cause)}.`, [], cause);
+      throw unusable(`Cannot read ${path} from ${source}: ${messageOf(cause)}.`, [], cause);
     }
   };
   return { ca: read(paths.ca), cert: read(paths.cert), key: read(paths.key) };
@@ -120,7 +120,7 @@ function currentContext(env: NodeJS.ProcessEnv): string | undefined {
   return typeof name === 'string' && name !== '' && name !== 'default' ? name : undefined;
 }
 
-/** A context lies in folders named after the digest of its name. */
+/** Reads a context from the folders named by the digest of its name. */
 function contextEndpoint(name: string, source: string, env: NodeJS.ProcessEnv, own: TlsFiles | undefined): Endpoint {
   if (name === 'default') return parseHost(env.DOCKER_HOST || DEFAULT_HOST, 'the context default', own ?? tlsOf(env));
   const folder = join(folderOf(env), 'contexts');
@@ -128,8 +128,8 @@ function contextEndpoint(name: string, source: string, env: NodeJS.ProcessEnv, o
   const meta = readJson(join(folder, 'meta', digest, 'meta.json'));
   const host = field(field(field(meta, 'Endpoints'), 'docker'), 'Host');
   if (typeof host !== 'string') {
-    throw unusable(`There is no context ${quote(name)} of Docker, which ${source} names.`, [
-      'docker context ls shows those there are.',
+    throw unusable(`The Docker context ${quote(name)} from ${source} does not exist.`, [
+      'List the contexts: docker context ls',
     ]);
   }
   const certificates = join(folder, 'tls', digest, 'docker');
@@ -137,7 +137,7 @@ function contextEndpoint(name: string, source: string, env: NodeJS.ProcessEnv, o
   return parseHost(host, `the context ${name}`, own ?? tls);
 }
 
-/** A JSON file that need not exist. */
+/** Reads an optional JSON file. */
 function readJson(path: string): unknown {
   if (!existsSync(path)) return undefined;
   try {

@@ -7,23 +7,23 @@ import type { Endpoint } from './endpoint.js';
 import { Late, notAnEngine, statusOf, unreachable } from './errors.js';
 import { SshAgent } from './ssh-agent.js';
 
-/** How long a call may take in which the engine has little to do, in ms. */
+/** Limit of a call that costs the engine little, ms. */
 const CALL_MS = 60_000;
-/** Of Docker 19.03; Podman says 1.40 or 1.41. */
+/** Docker 19.03; Podman reports 1.40 or 1.41. */
 const OLDEST_API = [1, 40] as const;
 
-/** What differs between engines. */
+/** Differences between engines. */
 export interface EngineFacts {
   readonly podman: boolean;
-  /** Runs in a user namespace, where the user of the daemon is called 0. */
+  /** Runs in a user namespace, in which the daemon's user has the id 0. */
   readonly rootless: boolean;
-  /** Has a small init, which passes signals on to programs and reaps what they leave. */
+  /** Has an init program, which forwards signals and reaps orphaned processes. */
   readonly init: boolean;
-  /** Containers go on while the engine is restarted. */
+  /** Containers keep running while the engine restarts. */
   readonly survivesRestart: boolean;
 }
 
-/** One engine behind Docker's interface. Calls fail with SCI_RUNTIME_UNREACHABLE, or as dockerode fails them. */
+/** A connection to an engine through the Docker API. Calls fail with SCI_RUNTIME_UNREACHABLE or a dockerode error. */
 export class Engine {
   readonly #find: () => Endpoint;
   readonly #log: Logger;
@@ -33,8 +33,8 @@ export class Engine {
   #warned = false;
 
   /**
-   * @param find Looks up where the engine is; called until it does not throw.
-   * @param stopped Ends the calls that an engine has not answered when it fires.
+   * @param find Finds the engine; called until it succeeds.
+   * @param stopped Aborts pending calls.
    */
   constructor(find: () => Endpoint, log: Logger, stopped?: AbortSignal) {
     this.#find = find;
@@ -42,7 +42,7 @@ export class Engine {
     this.#stopped = stopped;
   }
 
-  /** Calls the engine. After `limitMs` the call is given up, which `signal` tells `work`. */
+  /** Calls the engine. After `limitMs` the call fails and the signal of `work` is aborted. */
   async call<T>(work: (docker: Docker, signal: AbortSignal) => Promise<T>, limitMs = CALL_MS): Promise<T> {
     const { docker, endpoint } = this.#connect();
     const given = new AbortController();
@@ -63,7 +63,7 @@ export class Engine {
     }
   }
 
-  /** What kind of engine it is, asked once. */
+  /** Kind of engine; queried once. */
   async facts(): Promise<EngineFacts> {
     const facts = (this.#facts ??= this.#ask());
     try {
@@ -74,7 +74,9 @@ export class Engine {
     }
   }
 
-  /** Asks anew, and warns once of what the engine lacks. @throws SCI_RUNTIME_UNREACHABLE with what to do */
+  /**
+   * Queries the engine again, and warns once about missing features. @throws SCI_RUNTIME_UNREACHABLE with suggestions
+   */
   async ping(): Promise<void> {
     this.#facts = undefined;
     const facts = await this.facts();
@@ -90,13 +92,13 @@ export class Engine {
       return await Promise.all([asked.version({ abortSignal }), asked.info({ abortSignal })]);
     }).catch((error: unknown) => {
       if (statusOf(error) === undefined) throw error;
-      throw notAnEngine(endpoint, `What answers there is no engine that can be used: ${messageOf(error).trim()}`);
+      throw notAnEngine(endpoint, `The server is not a supported engine: ${messageOf(error).trim()}`);
     });
     const { ApiVersion: api } = version;
     if (typeof api !== 'string' || typeof info.ServerVersion !== 'string')
-      throw notAnEngine(endpoint, 'What answers there is no Docker engine');
+      throw notAnEngine(endpoint, 'The server is not a Docker engine');
     if (isOlder(api)) {
-      throw notAnEngine(endpoint, `The engine is too old: it speaks API ${api}, and ${OLDEST_API.join('.')} is needed`);
+      throw notAnEngine(endpoint, `The engine is too old: it has API ${api}, and ${OLDEST_API.join('.')} is required`);
     }
     const podman = version.Components?.some(({ Name }) => Name.startsWith('Podman')) ?? false;
     return {
@@ -118,7 +120,7 @@ export class Engine {
   }
 }
 
-/** As dockerode is, and not as its types are. */
+/** The calls as dockerode implements them; its types lack the options. */
 interface Asked {
   version(options: { readonly abortSignal: AbortSignal }): Promise<Partial<Docker.DockerVersion>>;
   info(options: { readonly abortSignal: AbortSignal }): Promise<Partial<Info>>;
@@ -131,7 +133,7 @@ interface Info {
   readonly LiveRestoreEnabled: boolean;
 }
 
-/** What an engine lacks that streams would do better with. */
+/** Missing features of an engine that affect streams. */
 export function adviceOn({ survivesRestart, init }: EngineFacts): readonly Advice[] {
   const restart: Advice = {
     level: 'warning',
@@ -140,8 +142,8 @@ export function adviceOn({ survivesRestart, init }: EngineFacts): readonly Advic
   };
   const reaper: Advice = {
     level: 'warning',
-    message: 'The engine has no docker-init, so proxies have to reap what they leave.',
-    suggestions: ['apt-get install tini'],
+    message: 'The engine has no docker-init, so orphaned processes of proxies are not reaped.',
+    suggestions: ['Install it: apt-get install tini'],
   };
   return [...(survivesRestart ? [] : [restart]), ...(init ? [] : [reaper])];
 }
@@ -151,20 +153,25 @@ function isOlder(api: string): boolean {
   return major < OLDEST_API[0] || (major === OLDEST_API[0] && minor < OLDEST_API[1]);
 }
 
-/** Every key is given, because what is missing dockerode takes from the environment. No connection is kept: an engine
- * that restarts would leave dead ones, and a request on one of them fails. */
+/**
+ * Sets every key, because dockerode takes missing ones from the environment. Connections are not kept alive: after a
+ * restart of the engine they would be dead, and requests on them would fail.
+ */
 function dockerOptions({ transport, path, host, port, tls, ...rest }: Endpoint): Docker.DockerOptions {
   const plain = brief(new Agent({ keepAlive: false }));
   const base = {
-    ...{
-      pathPrefix: '/',
-      username: undefined,
-      timeout: undefined,
-      sshOptions: {},
-      headers: {},
-      protocol: 'http' as 'http' | 'https',
-    },
-    ...{ host: undefined, port: undefined, socketPath: undefined, ca: undefined, cert: undefined, key: undefined },
+    pathPrefix: '/',
+    protocol: 'http' as 'http' | 'https',
+    headers: {},
+    sshOptions: {},
+    username: undefined,
+    timeout: undefined,
+    host: undefined,
+    port: undefined,
+    socketPath: undefined,
+    ca: undefined,
+    cert: undefined,
+    key: undefined,
   };
   if (transport === 'unix') return Object.assign(base, { socketPath: path, agent: plain });
   if (transport === 'ssh') {
@@ -177,7 +184,7 @@ function dockerOptions({ transport, path, host, port, tls, ...rest }: Endpoint):
 }
 
 /**
- * docker-modem 5.0 writes every request out for its log, whether anybody reads that or not, and comes from the agent to
- * all connections that are open: with fifty containers that is most of what a daemon does.
+ * docker-modem 5.0 formats every request for its debug log, even if that is off, and reaches all open connections
+ * through the agent. With fifty containers that dominates the CPU time of a daemon.
  */
 const brief = <A extends Agent>(agent: A): A => Object.assign(agent, { [inspect.custom]: () => 'Agent' });

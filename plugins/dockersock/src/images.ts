@@ -5,16 +5,16 @@ import { Late, reasonOf } from './errors.js';
 
 const REPORT_MS = 5_000;
 
-/** Throws unless an image is named so that it is the same tomorrow. @throws SCI_CONFIG_INVALID */
+/** Requires an image reference that does not change over time. @throws SCI_CONFIG_INVALID */
 export function mustBePinned(image: string): void {
   const tag = /:([^:/@]+)(?:@|$)/.exec(image)?.[1];
   if (/@sha256:[0-9a-f]{64}$/.test(image) || (tag !== undefined && tag !== 'latest' && !image.includes('@'))) return;
   throw new S2DSException('SCI_CONFIG_INVALID', `The image ${quote(image)} has no pinned tag or digest.`, {
-    suggestions: ['Name a version in the option image of the proxy, for example haproxy:3.0.11.'],
+    suggestions: ['Set a version in the option image of the proxy, for example haproxy:3.0.11.'],
   });
 }
 
-/** Fetches images, each once however many wait for it. */
+/** Pulls images. Concurrent requests for one image share one pull. */
 export class Images {
   readonly #engine: Engine;
   readonly #log: Logger;
@@ -43,14 +43,14 @@ export class Images {
         await this.#follow(image, events);
       }, this.#limitMs);
     } catch (error) {
-      // An engine that is gone is another matter than a registry that is.
+      // An unreachable engine is a different error from an unreachable registry.
       if (SciStreamError.is(error) && !(error.cause instanceof PullError || error.cause instanceof Late)) throw error;
       throw imageNotFound(image, SciStreamError.is(error) ? error.cause : error);
     }
     this.#log.info({ image, ms: Math.round(performance.now() - begun) }, 'image pulled');
   }
 
-  /** Reads what the engine says of the layers; an error comes as one of these lines. */
+  /** Reads the progress of the layers. An error arrives as one of these lines. */
   async #follow(image: string, events: Readable): Promise<void> {
     const layers = new Map<string, number>();
     let reported = performance.now();
@@ -79,19 +79,19 @@ interface PullEvent {
   readonly progressDetail?: { readonly current?: number };
 }
 
-/** What the engine says when a registry refuses. */
+/** The error of a registry, reported by the engine. */
 class PullError extends Error {}
 
 function imageNotFound(image: string, cause: unknown): S2DSException {
   return new S2DSException(
     'SCI_IMAGE_NOT_FOUND',
-    `The image ${image} is not on the machine and cannot be pulled: ${reasonOf(cause)}.`,
+    `The image ${image} is not available locally and cannot be pulled: ${reasonOf(cause)}.`,
     {
       cause,
       suggestions: [
-        `docker pull ${image}`,
-        `Without a registry: docker save ${image} elsewhere, docker load here.`,
-        'Or name another in the option image of the proxy.',
+        `Pull it: docker pull ${image}`,
+        `Without a registry: docker save ${image} on another machine, docker load on this one`,
+        'Or set another image in the option image of the proxy.',
       ],
     },
   );

@@ -4,13 +4,11 @@ import { findEndpoint, socketEndpoint } from './endpoint.js';
 import { DockerOptions, DockersockOptions } from './options.js';
 
 export { DockerRuntime } from './docker-runtime.js';
-export type { DockerRuntimeContext } from './docker-runtime.js';
 export { findEndpoint, socketEndpoint } from './endpoint.js';
-export type { Endpoint, EndpointOptions, TlsFiles } from './endpoint.js';
+export type { Endpoint, EndpointOptions } from './endpoint.js';
 export { DockerOptions, DockersockOptions } from './options.js';
-export type { EngineOptions } from './options.js';
 
-/** The runtimes `docker` and `dockersock`: the same, found in two ways. */
+/** The runtimes `docker` and `dockersock`. They differ only in how they find the engine. */
 export default definePlugin({
   apiVersion: PLUGIN_API_VERSION,
   providers: [

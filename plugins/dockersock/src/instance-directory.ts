@@ -9,14 +9,14 @@ const NAME = /^[\w-]+$/;
 const FILE = /^[\w.-]+$/;
 const isRoot = (): boolean => process.getuid?.() === 0;
 
-/** Throws unless a name is one that a container, a directory and a file may have. */
+/** Validates the names of an instance and its files. @throws SCI_RUNTIME_FAILED */
 export function checkName({ name }: ContainerRef, files: InstanceFiles = {}): void {
-  if (!NAME.test(name)) throw failed(`"${name}" is no name of an instance`);
+  if (!NAME.test(name)) throw failed(`"${name}" is not a valid instance name`);
   const wrong = Object.keys(files).find((file) => !FILE.test(file) || file === '.' || file === '..');
-  if (wrong !== undefined) throw failed(`"${wrong}" is no name of a file`);
+  if (wrong !== undefined) throw failed(`"${wrong}" is not a valid file name`);
 }
 
-/** The directories (0700) of instances on this machine, each owned by the user its program runs as. */
+/** Local directories (0700) of instances, each owned by the user of its program. */
 export class InstanceDirectories {
   readonly #root: string;
 
@@ -28,17 +28,17 @@ export class InstanceDirectories {
     return join(this.#root, name);
   }
 
-  /** Makes it where it does not exist yet. */
+  /** Creates the directory if it does not exist. */
   async make(ref: ContainerRef, { uid, gid }: User): Promise<void> {
     try {
       await mkdir(this.path(ref), { recursive: true, mode: 0o700 });
       if (isRoot()) await chown(this.path(ref), uid, gid);
     } catch (error) {
-      throw failed(`Cannot make the directory of ${ref.name}`, error);
+      throw failed(`Cannot create the directory of ${ref.name}`, error);
     }
   }
 
-  /** Writes files (0600), each as a whole: who reads one sees the old content or the new one. */
+  /** Writes files (0600), each atomically. */
   async write(ref: ContainerRef, files: InstanceFiles): Promise<void> {
     const { uid, gid } = await stat(this.path(ref)).catch((error: unknown) => {
       throw failed(`Cannot find the directory of ${ref.name}`, error);
@@ -58,7 +58,7 @@ export class InstanceDirectories {
     });
   }
 
-  /** Connects to a unix socket in it, however long its path is: sun_path holds 107 bytes (unix(7)). */
+  /** Connects to a unix socket in the directory, even if its path exceeds the 107 bytes of sun_path (unix(7)). */
   async dial(ref: ContainerRef, socketName: string): Promise<Socket> {
     const directory = await open(this.path(ref), 'r');
     try {
@@ -73,8 +73,8 @@ export class InstanceDirectories {
 }
 
 /**
- * The directory belongs to the program, which may have been broken into: were the file opened and not made, a link of
- * that name would lead a daemon that is root anywhere.
+ * Replaces a file atomically. The directory belongs to the program, which may be compromised. The file is therefore
+ * always created, never opened: a symbolic link of that name could redirect a daemon that runs as root.
  */
 async function replace(path: string, content: string, { uid, gid }: User): Promise<void> {
   const temporary = `${path}.tmp`;
@@ -83,7 +83,7 @@ async function replace(path: string, content: string, { uid, gid }: User): Promi
   try {
     if (isRoot()) await file.chown(uid, gid);
     await file.writeFile(content);
-    // Or a power loss after the renaming may leave an empty file.
+    // Without it, a power failure after the rename may leave an empty file.
     await file.sync();
   } catch (error) {
     await rm(temporary, { force: true });

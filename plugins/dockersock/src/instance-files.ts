@@ -9,20 +9,20 @@ import type { Programs } from './programs.js';
 import { isRunning } from './state.js';
 import { archive, NEXT } from './volume.js';
 
-/** How the files of an instance get to its program. */
+/** Delivery of an instance's files to its program. */
 export interface InstanceStore {
-  /** Before the container exists; returns what it is mounted from. */
+  /** Called before the container is created; returns its mount source. */
   prepare(ref: ContainerRef, user: User, files: InstanceFiles): Promise<Pick<Setting, 'directory'>>;
-  /** Right after the container was made. */
+  /** Called after the container was created. */
   fill(ref: ContainerRef, user: User, files: InstanceFiles): Promise<void>;
   put(ref: ContainerRef, container: Docker.ContainerInspectInfo, files: InstanceFiles): Promise<void>;
-  /** What a second container mounts to have the same files. */
+  /** The mount that gives a second container the same files. */
   mounted(ref: ContainerRef, container: Docker.ContainerInspectInfo): Pick<Setting, 'directory' | 'volume'>;
-  /** After the container is gone. */
+  /** Called after the container was removed. */
   remove(ref: ContainerRef): Promise<void>;
 }
 
-/** A directory of this machine, mounted. */
+/** Files in a mounted local directory. */
 export class BindStore implements InstanceStore {
   readonly directories: InstanceDirectories;
 
@@ -53,7 +53,7 @@ export class BindStore implements InstanceStore {
   }
 }
 
-/** An anonymous volume, filled through the engine; it goes with its container. */
+/** Files in an anonymous volume, written through the engine and removed with the container. */
 export class VolumeStore implements InstanceStore {
   readonly #engine: Engine;
   readonly #log: Logger;
@@ -74,8 +74,8 @@ export class VolumeStore implements InstanceStore {
   }
 
   /**
-   * The engine replaces a file by removing and making it, so a program that reads at that moment finds none, or half.
-   * Where the image has mv, files are sent to a folder beside and moved, which is atomic for each.
+   * Replaces files. The engine is not atomic: it removes a file before it creates the new one. If the image has mv,
+   * files are sent to a temporary folder and moved, which is atomic for each file.
    */
   async put(ref: ContainerRef, container: Docker.ContainerInspectInfo, files: InstanceFiles): Promise<void> {
     const user = parseUser(container.Config.User);

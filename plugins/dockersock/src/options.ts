@@ -3,16 +3,16 @@ import { z } from 'zod';
 
 const UNITS = { B: 1, KB: 1e3, MB: 1e6, GB: 1e9, KIB: 2 ** 10, MIB: 2 ** 20, GIB: 2 ** 30 } as const;
 
-/** Parses `512MB` or `1GiB` into bytes. Throws a RangeError that says what is expected. */
+/** Parses `512MB` or `1GiB` into bytes. @throws RangeError with the expected format */
 function parseBytes(text: string): number {
   const [, number = '', unit = ''] = /^(\d+(?:\.\d+)?)\s*([KMG]?I?B)$/i.exec(text.trim()) ?? [];
   const factor = UNITS[unit.toUpperCase() as keyof typeof UNITS];
   const bytes = Math.round(Number(number) * factor);
-  if (!Number.isSafeInteger(bytes) || bytes <= 0) throw new RangeError(`"${text}" is no size such as 512MB or 1GiB`);
+  if (!Number.isSafeInteger(bytes) || bytes <= 0) throw new RangeError(`"${text}" is not a size such as 512MB or 1GiB`);
   return bytes;
 }
 
-/** A field written as text and parsed; what the parser throws is the issue. */
+/** A text field with a parser. The parser's error becomes the validation error. */
 const text = (parse: (value: string) => number): z.ZodType<number, string> =>
   z.string().transform((value, context) => {
     try {
@@ -25,51 +25,51 @@ const text = (parse: (value: string) => number): z.ZodType<number, string> =>
 
 const common = {
   /**
-   * `host`: proxies have the network of their machine, and nothing is in the way of the data. Otherwise `bridge` or the
-   * name of a network of the engine: the ports of a stream are published there.
+   * Network of the proxies. `host`: the network of the machine, the fastest path for data. Otherwise `bridge` or the
+   * name of a network of the engine, in which the ports of a stream are published.
    */
   network: z.string().min(1).default('host'),
   /**
-   * How files get to a proxy. `bind`: a directory of this machine, mounted; proxies can then be retargeted without a
-   * reload. `volume`: sent through the engine, which may run on another machine. Default: bind at a unix socket.
+   * Delivery of files to a proxy. `bind`: a mounted local directory, which allows new targets without a reload.
+   * `volume`: through the engine, which may run on another machine. Default: bind for a unix socket, otherwise volume.
    */
   files: z.enum(['bind', 'volume']).optional(),
-  /** `uid:gid` of the programs where the daemon is root; otherwise they have the daemon's own. */
+  /** `uid:gid` of the programs if the daemon runs as root; otherwise they have the daemon's user. */
   user: z
     .string()
     .regex(/^\d+:\d+$/, 'must be uid:gid, in numbers')
     .default('65534:65534'),
-  /** Memory a proxy may use, such as 512MB. */
+  /** Memory limit of a proxy, such as 512MB. */
   memory: text(parseBytes).optional(),
-  /** Processors a proxy may use, such as 1.5. */
+  /** CPU limit of a proxy, such as 1.5. */
   cpus: z.number().positive().optional(),
-  /** Whether the engine starts programs again. SciStream does so itself, and knows more about them. */
+  /** Restart policy of the engine. SciStream restarts programs and knows more about them, so the default is `no`. */
   restart: z.enum(['no', 'on-failure', 'unless-stopped']).default('no'),
-  /** How long an image may take to arrive when it is not on the machine yet, such as 5m. */
+  /** Limit of an image pull, such as 5m. */
   pullTimeout: text(parseDuration).default(300_000),
 };
 
-/** Key `runtimes.docker` of the configuration. Without host and context the environment decides, as for `docker`. */
+/** Schema of the key `runtimes.docker`. Without host and context the environment decides, as for `docker`. */
 export const DockerOptions = z.strictObject({
   ...common,
-  /** As DOCKER_HOST has it: `unix:///path`, `tcp://host:2376`, `ssh://user@host`. */
+  /** In the form of DOCKER_HOST: `unix:///path`, `tcp://host:2376`, `ssh://user@host`. */
   host: z.string().min(1).optional(),
-  /** Name of a context, as `docker context ls` shows it. */
+  /** Name of a context, as listed by `docker context ls`. */
   context: z.string().min(1).optional(),
-  /** Files (PEM) of the certificates for a tcp host. */
+  /** PEM files for mutual TLS with a tcp host. */
   tls: z.strictObject({ ca: z.string().min(1), cert: z.string().min(1), key: z.string().min(1) }).optional(),
 });
 
-/** Key `runtimes.dockersock`. */
+/** Schema of the key `runtimes.dockersock`. */
 export const DockersockOptions = z.strictObject({
   ...common,
   /** Path of the socket of a Docker or Podman engine. */
   socket: z.string().startsWith('/', 'must be an absolute path').default('/run/docker.sock'),
 });
 
-/** The options of `docker`, checked. */
+/** The validated options of `docker`. */
 export type DockerOptions = z.output<typeof DockerOptions>;
-/** The options of `dockersock`, checked. */
+/** The validated options of `dockersock`. */
 export type DockersockOptions = z.output<typeof DockersockOptions>;
-/** What both have. */
+/** The options of both runtimes. */
 export type EngineOptions = Omit<DockersockOptions, 'socket'>;

@@ -3,7 +3,10 @@ import type { Readable } from 'node:stream';
 const HEADER = 8;
 const STDERR = 2;
 
-/** What a program wrote, as the engine sends it: frames with a header of 8 bytes, whose first tells the stream. */
+/**
+ * Splits the output of a program into its streams. The engine sends frames with a header of 8 bytes; its first byte
+ * identifies the stream.
+ */
 export function demultiplex(data: Buffer): { readonly stdout: string; readonly stderr: string; readonly all: string } {
   const stdout: Buffer[] = [];
   const stderr: Buffer[] = [];
@@ -19,7 +22,7 @@ export function demultiplex(data: Buffer): { readonly stdout: string; readonly s
   return { stdout: text(stdout), stderr: text(stderr), all: text(all) };
 }
 
-/** All of a stream up to `limit` bytes; the rest is read and forgotten. */
+/** Reads a stream completely and returns at most `limit` bytes. */
 export async function collect(stream: Readable, limit: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;

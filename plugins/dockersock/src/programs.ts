@@ -6,7 +6,7 @@ import { statusOf } from './errors.js';
 
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-/** Knows which programs images have. The engine itself says so only by a container that ends at once. */
+/** Checks which programs images have. The engine reports a missing one only as a container that exits immediately. */
 export class Programs {
   readonly #engine: Engine;
   /** Image id and program, for those that were found. */
@@ -16,7 +16,7 @@ export class Programs {
     this.#engine = engine;
   }
 
-  /** Whether the program is in the PATH of the container's image. One below the instance's directory is taken for granted. */
+  /** Whether the program is in the PATH of the container's image. Relative paths with a slash always pass. */
   async has({ Id, Image, Config }: Docker.ContainerInspectInfo, program: string): Promise<boolean> {
     const key = `${Image} ${program}`;
     if (this.#found.has(key) || (program.includes('/') && !program.startsWith('/'))) return true;
@@ -38,8 +38,8 @@ export class Programs {
     const image = container.Config.Image;
     throw new S2DSException('SCI_EXECUTABLE_NOT_FOUND', `The image ${image} has no program ${program}.`, {
       suggestions: [
-        `docker run --rm --entrypoint ${program} ${image}`,
-        'Name an image that has it in the option image of the proxy.',
+        `Check the image: docker run --rm --entrypoint ${program} ${image}`,
+        'Set the option image of the proxy to an image that has it.',
       ],
     });
   }

@@ -6,8 +6,9 @@ import type { Endpoint } from './endpoint.js';
 const CONNECT_SECONDS = 10;
 
 /**
- * Reaches an engine through ssh(1), as the `docker` command does: the user's ssh configuration, keys and known hosts
- * hold, and nothing is asked. `docker` must be installed over there. One ssh per call: for a gateway beside its engine.
+ * Reaches an engine through ssh(1), like the `docker` command. It uses the user's ssh configuration, keys and known
+ * hosts and never prompts. The remote host needs `docker`. Every call starts one ssh process, so the engine should be
+ * near.
  */
 export class SshAgent extends Agent {
   readonly #endpoint: Endpoint;

@@ -1,22 +1,18 @@
 import { readFile } from 'node:fs/promises';
-import { constants } from 'node:os';
 import type Docker from 'dockerode';
-import { LABELS, type ContainerState } from '@scistream/core';
+import { exitOf, LABELS, type ContainerState } from '@scistream/core';
 
-/** What shells and init programs add to the number of the signal that ended a program. */
-const SIGNALLED = 128;
-
-/** Whether a container is an instance of SciStream and not somebody else's of the same name. */
+/** Whether a container is an instance of SciStream. */
 export const isManaged = (labels: Readonly<Record<string, string>> | undefined): boolean =>
   labels?.[LABELS.managed] === 'true';
 
-/** Whether the program runs, or the engine is about to start it again. */
+/** Whether the program runs or the engine is restarting it. */
 export const isRunning = ({ State }: Docker.ContainerInspectInfo): boolean => State.Running || State.Restarting;
 
-/** Whether it was never started. */
+/** Whether the container was never started. */
 export const isFresh = ({ State }: Docker.ContainerInspectInfo): boolean => State.Status === 'created';
 
-/** @param local Whether the engine runs on this machine, so that its process ids mean something here. */
+/** @param local Whether the engine runs on this machine, so that its process ids are valid here. */
 export async function stateOf(container: Docker.ContainerInspectInfo, local: boolean): Promise<ContainerState> {
   const { State, Config, Name } = container;
   const state = { name: Name.replace(/^\//, ''), labels: Config.Labels };
@@ -25,17 +21,10 @@ export async function stateOf(container: Docker.ContainerInspectInfo, local: boo
     return { ...state, status: 'running', ...(pid === undefined ? {} : { pid }) };
   }
   if (isFresh(container)) return { ...state, status: 'created' };
-  return { ...state, status: 'exited', exit: exitOf(State) };
+  return { ...state, status: 'exited', exit: `${exitOf(State.ExitCode)}${State.OOMKilled ? ' (out of memory)' : ''}` };
 }
 
-function exitOf({ ExitCode, OOMKilled }: Docker.ContainerInspectInfo['State']): string {
-  const number = ExitCode - SIGNALLED;
-  const signal = Object.entries(constants.signals).find(([, value]) => value === number)?.[0];
-  if (signal === undefined) return `exit code ${ExitCode}`;
-  return `signal ${signal}${OOMKilled ? ' (out of memory)' : ''}`;
-}
-
-/** The process that the init of a container started, or the first process itself where there is no init. */
+/** Pid of the child of the container's init program, or of the first process without an init program. */
 async function programOf(pid: number): Promise<number | undefined> {
   const read = (file: string): Promise<string> => readFile(`/proc/${pid}/${file}`, 'utf8').catch(() => '');
   const name = (await read('comm')).trim();

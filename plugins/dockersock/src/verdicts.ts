@@ -4,8 +4,8 @@ import { failed, reasonOf } from './errors.js';
 import { isFresh } from './state.js';
 
 /**
- * Whether a container is the one that an earlier `create` of the same spec made, whose answer was lost: same owner, same
- * purpose, never started.
+ * Whether a container was created by an earlier `create` of the same spec whose answer was lost: same owner and
+ * purpose, and never started.
  */
 export function isSameInstance(container: Docker.ContainerInspectInfo, { labels }: ContainerSpec): boolean {
   const theirs = container.Config.Labels;
@@ -15,25 +15,25 @@ export function isSameInstance(container: Docker.ContainerInspectInfo, { labels 
   );
 }
 
-/** Why a container could not be started. */
+/** Translates the error of a failed start. */
 export function startError({ name, image, executable, listeners }: ContainerSpec, error: unknown): S2DSException {
   const reason = reasonOf(error);
   if (/port is already allocated|address already in use/.test(reason)) {
-    return new S2DSException('SCI_PORT_TAKEN', `A port of ${listeners.map(formatAddress).join(', ')} is taken.`, {
+    return new S2DSException('SCI_PORT_TAKEN', `A port of ${listeners.map(formatAddress).join(', ')} is in use.`, {
       cause: error,
-      suggestions: ['ss -tlnp shows who listens there.'],
+      suggestions: ['Find the process that listens on it: ss -tlnp'],
     });
   }
   if (/executable file not found|exec: .*(no such file|not found)/.test(reason)) {
     return new S2DSException('SCI_EXECUTABLE_NOT_FOUND', `The image ${image} has no program ${executable}.`, {
       cause: error,
-      suggestions: ['Name an image that has it in the option image of the proxy.'],
+      suggestions: ['Set the option image of the proxy to an image that has it.'],
     });
   }
   const elsewhere = /bind source path|no such file or directory|statfs/.test(reason);
   return failed(
     `Cannot start the container ${name}`,
     error,
-    elsewhere ? ['If the engine does not see the directories of this machine: set the option files to volume.'] : [],
+    elsewhere ? ['Set the option files to volume if the engine has no access to the directories of this machine.'] : [],
   );
 }

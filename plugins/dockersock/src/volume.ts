@@ -2,10 +2,10 @@ import { pack } from 'tar-stream';
 import type { InstanceFiles } from '@scistream/core';
 import { FOLDER, type User } from './container-config.js';
 
-/** Where files wait until they replace those of the same name: below the instance's directory. */
+/** Directory below the instance directory for files that replace existing ones. */
 export const NEXT = '.next';
 
-/** An archive with the instance's directory, or one below it, and files in it, as the engine unpacks it into a volume. */
+/** A tar archive of the instance directory, or of a directory below it, for the engine to extract into a volume. */
 export async function archive(files: InstanceFiles, { uid, gid }: User, below?: string): Promise<Buffer> {
   const tar = pack();
   const owner = { uid, gid };

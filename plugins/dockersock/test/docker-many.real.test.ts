@@ -8,7 +8,7 @@ import { Fixture, READY, specOf } from './support.js';
 
 const s = suite('docker runtime with many instances');
 
-s('25 instances at once', async () => {
+s('25 concurrent instances', async () => {
   await using engine = await testEngine();
   await using fixture = await Fixture.make(engine.host);
   const specs = Array.from({ length: 25 }, () => specOf(READY));

@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { LABELS } from '@scistream/core';
+import { expectCode } from '@scistream/core/testing';
 import { testEngine, type EngineInUse } from '../../../test/support/engine.js';
-import { Fixture, freshName, IMAGE, READY, refusal, specOf, until } from './support.js';
+import { Fixture, freshName, IMAGE, READY, specOf, until } from './support.js';
 
 const s = suite('docker runtime');
 
@@ -21,7 +22,7 @@ s.after(async () => {
 const never = new AbortController().signal;
 
 for (const files of ['bind', 'volume'] as const) {
-  s(`${files}: create, start, inspect, stop, remove, each of which may be repeated`, async () => {
+  s(`${files}: create, start, inspect, stop, remove, all idempotent`, async () => {
     await using fixture = await Fixture.make(engine.host, { files });
     const { runtime } = fixture;
     await runtime.ping();
@@ -39,8 +40,8 @@ for (const files of ['bind', 'volume'] as const) {
     const { status, pid = 0, labels } = await runtime.inspect(ref);
     assert.equal([status, labels], ['running', spec.labels]);
     assert.match(await readFile(`/proc/${pid}/cmdline`, 'utf8'), /^sh\0main\.sh/);
-    await refusal(runtime.create(spec), 'SCI_CONTAINER_CONFLICT');
-    await refusal(runtime.remove(ref), 'SCI_RUNTIME_FAILED');
+    await expectCode('SCI_CONTAINER_CONFLICT', runtime.create(spec));
+    await expectCode('SCI_RUNTIME_FAILED', runtime.remove(ref));
     assert.equal(
       (await runtime.list({ [LABELS.uid]: spec.name })).map(({ name, status, pid }) => [name, status, pid]),
       [[ref.name, 'running', pid]],
@@ -49,8 +50,8 @@ for (const files of ['bind', 'volume'] as const) {
     await runtime.stop(ref, 5_000);
     await runtime.stop(ref, 5_000);
     const { status: after, exit } = await runtime.inspect(ref);
-    assert.equal([after, exit], ['exited', 'signal SIGTERM'], 'the signal reached the program');
-    await refusal(runtime.signal(ref, 'SIGHUP'), 'SCI_PROXY_DIED');
+    assert.equal([after, exit], ['exited', 'signal SIGTERM'], 'the program receives the signal');
+    await expectCode('SCI_PROXY_DIED', runtime.signal(ref, 'SIGHUP'));
     await runtime.remove(ref);
     await runtime.remove(ref);
     assert.is((await runtime.inspect(ref)).status, 'absent');
@@ -58,7 +59,7 @@ for (const files of ['bind', 'volume'] as const) {
     assert.equal((await fixture.docker.listVolumes()).Volumes ?? [], []);
   });
 
-  s(`${files}: commands run beside the program before and after its start, and leave nothing`, async () => {
+  s(`${files}: commands run beside the program before and after its start and leave nothing behind`, async () => {
     await using fixture = await Fixture.make(engine.host, { files });
     const { runtime } = fixture;
     const spec = specOf(READY, { files: { 'main.sh': READY, 'a.cfg': 'one' } });
@@ -72,21 +73,21 @@ for (const files of ['bind', 'volume'] as const) {
       const [pwd, content, net] = stdout.split('\n');
       assert.equal([exitCode, pwd, content, stderr], [3, directory, 'one65534', 'bad\n']);
       networks.push(net);
-      await refusal(runtime.exec(ref, ['no-such-7'], 20_000), 'SCI_EXECUTABLE_NOT_FOUND');
+      await expectCode('SCI_EXECUTABLE_NOT_FOUND', runtime.exec(ref, ['no-such-7'], 20_000));
       const begun = performance.now();
-      await refusal(runtime.exec(ref, ['sleep', '347'], 1_000), 'SCI_RUNTIME_FAILED');
+      await expectCode('SCI_RUNTIME_FAILED', runtime.exec(ref, ['sleep', '347'], 1_000));
       assert.ok(performance.now() - begun < 15_000);
       assert.equal(
         (await fixture.names()).filter((name) => name.endsWith('-check')),
         [],
       );
-      assert.is(await sleepers(), 0, 'the command was ended');
+      assert.is(await sleepers(), 0, 'the command was stopped');
     }
-    // What checks a file sees the addresses that the program will have.
+    // A command that checks a configuration sees the addresses of the program.
     assert.is(networks[0], networks[1]);
   });
 
-  s(`${files}: files belong to the program alone and are replaced atomically while it runs`, async () => {
+  s(`${files}: files are private to the program and replaced atomically while it runs`, async () => {
     await using fixture = await Fixture.make(engine.host, { files });
     const { runtime } = fixture;
     const half = 'x'.repeat(20_000);
@@ -98,18 +99,18 @@ for (const files of ['bind', 'volume'] as const) {
     assert.match(stdout, /^7700 65534 \.\n600 65534 a\.cfg\n600 65534 b1\.cfg\n/);
     assert.not.match(await runtime.logs(ref, 1_000), /BAD/);
     for (const name of ['../evil', 'a/b', '/etc/x', 'a b', '', '..'])
-      await refusal(runtime.putFiles(ref, { [name]: 'x' }), 'SCI_RUNTIME_FAILED');
+      await expectCode('SCI_RUNTIME_FAILED', runtime.putFiles(ref, { [name]: 'x' }));
   });
 }
 
-/** How many processes of the long command of a test there are. */
+/** Number of processes of the long command of a test. */
 async function sleepers(): Promise<number> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const lines = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')));
   return lines.filter((line) => line === 'sleep\u0000347\u0000').length;
 }
 
-s('a program has no rights but its own', async () => {
+s('a program has minimal rights', async () => {
   await using fixture = await Fixture.make(engine.host, { memory: '64MiB', cpus: 0.5 });
   const spec = specOf(`touch /x 2>&1; ${READY}`);
   const ref = await fixture.run(spec);
@@ -142,13 +143,13 @@ s('a program has no rights but its own', async () => {
   assert.equal([mode & 0o777, uid], [0o700, 65534]);
 });
 
-s('a port below 1024 is the only reason for a capability', async () => {
+s('only a port below 1024 gives a capability', async () => {
   await using fixture = await Fixture.make(engine.host);
   const spec = specOf(READY, { listeners: [{ host: '127.0.0.1', port: 997 }] });
   const script = `require('node:net').createServer((c) => c.end('low')).listen(997, '127.0.0.1', () => console.log('ready'));`;
   const program = { ...spec, executable: 'node', args: ['m.cjs'], files: { 'm.cjs': script } };
   const ref = await fixture.create(program);
-  // Who checks a file may bind what it names.
+  // A command that checks a configuration can bind its addresses.
   const check = await fixture.runtime.exec(ref, ['cat', '/proc/self/status'], 60_000);
   assert.match(check.stdout, /CapEff:\t0000000000000400/);
   await fixture.run(program);
@@ -158,7 +159,7 @@ s('a port below 1024 is the only reason for a capability', async () => {
   assert.match(status, /CapBnd:\t0000000000000400/);
 });
 
-s('reaches a unix socket of the program, where there is a directory', async () => {
+s('dial reaches a unix socket of the program in a mounted directory', async () => {
   await using fixture = await Fixture.make(engine.host);
   const script = `require('node:net').createServer((c) => c.end('hello')).listen('x.sock', () => console.log('ready'));`;
   const ref = await fixture.run(specOf('', { executable: 'node', args: ['m.cjs'], files: { 'm.cjs': script } }));
@@ -172,7 +173,7 @@ s('reaches a unix socket of the program, where there is a directory', async () =
   assert.equal(modes, [true, false]);
 });
 
-s('signals reach the program', async () => {
+s('a signal reaches the program', async () => {
   await using fixture = await Fixture.make(engine.host);
   const ref = await fixture.run(specOf(`trap 'echo hup' HUP; trap 'echo usr2' USR2; ${READY}`));
   for (const [signal, word] of [
@@ -193,7 +194,7 @@ s('stop ends a program that ignores its signal, and its children', async () => {
   assert.is((await fixture.runtime.inspect(ref)).exit, 'signal SIGKILL');
 });
 
-s('tells how a program ended: by itself, killed, out of memory, removed by hand', async () => {
+s('reports how a program ended: exit, signal, out of memory, removal', async () => {
   await using fixture = await Fixture.make(engine.host, { memory: '16MiB' });
   const { runtime, docker } = fixture;
   const own = specOf('echo last words; exit 7');
@@ -214,8 +215,8 @@ s('tells how a program ended: by itself, killed, out of memory, removed by hand'
   await docker.getContainer(removed.name).remove({ force: true, v: true });
   assert.is((await gone).status === 'running', false);
   await until(async () => (await runtime.inspect(removed)).status === 'absent');
-  await refusal(runtime.signal(removed, 'SIGHUP'), 'SCI_PROXY_DIED');
-  await refusal(runtime.putFiles(removed, { a: 'b' }), 'SCI_RUNTIME_FAILED');
+  await expectCode('SCI_PROXY_DIED', runtime.signal(removed, 'SIGHUP'));
+  await expectCode('SCI_RUNTIME_FAILED', runtime.putFiles(removed, { a: 'b' }));
   await runtime.stop(removed, 0);
   await runtime.remove(removed);
   assert.ok(!(await readdir(fixture.directory)).includes(removed.name));
@@ -225,19 +226,19 @@ s('tells how a program ended: by itself, killed, out of memory, removed by hand'
   assert.match((await runtime.exited(hungry, never)).exit ?? '', /signal SIGKILL \(out of memory\)|exit code/);
 });
 
-s('stops waiting for the end when told to', async () => {
+s('an aborted wait for the end returns', async () => {
   await using fixture = await Fixture.make(engine.host);
   const ref = await fixture.run(specOf(READY));
   const enough = new AbortController();
   const waiting = fixture.runtime.exited(ref, enough.signal);
   enough.abort(new Error('enough'));
   await waiting.then(
-    () => assert.unreachable('it still runs'),
+    () => assert.unreachable('the wait did not reject'),
     (error: unknown) => assert.match(String(error), /enough/),
   );
 });
 
-s("a stranger's container of the same name is never touched", async () => {
+s('a foreign container of the same name is never touched', async () => {
   await using fixture = await Fixture.make(engine.host);
   const { runtime, docker } = fixture;
   const name = freshName();
@@ -246,13 +247,13 @@ s("a stranger's container of the same name is never touched", async () => {
   try {
     const before = (await stranger.inspect()).State;
     const spec = specOf(READY, { name });
-    const { message } = await refusal(runtime.create(spec), 'SCI_CONTAINER_CONFLICT');
+    const { message } = await expectCode('SCI_CONTAINER_CONFLICT', runtime.create(spec));
     assert.match(message, new RegExp(name));
     assert.is((await runtime.inspect(spec)).status, 'absent');
     await runtime.stop(spec, 0);
     await runtime.remove(spec);
-    await refusal(runtime.signal(spec, 'SIGKILL'), 'SCI_PROXY_DIED');
-    await refusal(runtime.exec(spec, ['true'], 5_000), 'SCI_RUNTIME_FAILED');
+    await expectCode('SCI_PROXY_DIED', runtime.signal(spec, 'SIGKILL'));
+    await expectCode('SCI_RUNTIME_FAILED', runtime.exec(spec, ['true'], 5_000));
     assert.equal((await stranger.inspect()).State, before);
     assert.equal(await readdir(fixture.directory), []);
   } finally {
@@ -260,33 +261,36 @@ s("a stranger's container of the same name is never touched", async () => {
   }
 });
 
-s('an instance of another owner, or of another purpose, is no answer that was lost', async () => {
+s('an instance of another owner or purpose is a conflict', async () => {
   await using fixture = await Fixture.make(engine.host);
   const spec = specOf(READY);
   await fixture.create(spec);
   const others: Record<string, string>[] = [{ [LABELS.owner]: 'other' }, { [LABELS.specHash]: 'two' }];
   for (const other of others)
-    await refusal(fixture.runtime.create({ ...spec, labels: { ...spec.labels, ...other } }), 'SCI_CONTAINER_CONFLICT');
+    await expectCode(
+      'SCI_CONTAINER_CONFLICT',
+      fixture.runtime.create({ ...spec, labels: { ...spec.labels, ...other } }),
+    );
   assert.is(await readFile(join(fixture.directory, spec.name, 'main.sh'), 'utf8'), READY);
 });
 
-s('an image that is not there, or not pinned, is named', async () => {
+s('the error names an image that is missing or not pinned', async () => {
   await using fixture = await Fixture.make(engine.host);
   const missing = specOf(READY, { image: '127.0.0.1:9/no-such-image:1' });
-  const { message, suggestions } = await refusal(fixture.create(missing), 'SCI_IMAGE_NOT_FOUND');
+  const { message, suggestions } = await expectCode('SCI_IMAGE_NOT_FOUND', fixture.create(missing));
   assert.match(message, /no-such-image:1/);
-  assert.ok(suggestions.includes('docker pull 127.0.0.1:9/no-such-image:1'));
+  assert.ok(suggestions.includes('Pull it: docker pull 127.0.0.1:9/no-such-image:1'));
   for (const image of ['haproxy', 'haproxy:latest', 'registry:5000/haproxy'])
-    await refusal(fixture.create(specOf(READY, { image })), 'SCI_CONFIG_INVALID');
+    await expectCode('SCI_CONFIG_INVALID', fixture.create(specOf(READY, { image })));
   assert.equal(await readdir(fixture.directory), [], 'nothing is left');
 });
 
-s('a program that the image lacks is named before it is started', async () => {
+s('the error names a program that the image lacks before the start', async () => {
   await using fixture = await Fixture.make(engine.host);
   for (const executable of ['no-such-proxy-7', '/bin/no-such-proxy-7']) {
     const spec = specOf(READY, { executable });
     await fixture.create(spec);
-    const { message } = await refusal(fixture.runtime.start(spec, spec), 'SCI_EXECUTABLE_NOT_FOUND');
+    const { message } = await expectCode('SCI_EXECUTABLE_NOT_FOUND', fixture.runtime.start(spec, spec));
     assert.match(message, new RegExp(executable));
     assert.is((await fixture.runtime.inspect(spec)).status, 'created');
   }

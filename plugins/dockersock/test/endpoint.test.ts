@@ -7,7 +7,7 @@ import { SciStreamError } from '@scistream/core';
 import { temporaryDirectory } from '@scistream/core/testing';
 import { findEndpoint, type Endpoint, type EndpointOptions } from '@scistream/plugin-dockersock';
 
-const s = suite('where the engine of docker is');
+const s = suite('endpoint of the docker runtime');
 
 const brief = ({ transport, path, host, port, user, tls }: Endpoint): unknown[] =>
   [transport, path, host, port, user, tls?.ca.toString()].filter((value) => value !== undefined);
@@ -25,7 +25,7 @@ function refused(options: EndpointOptions, env: NodeJS.ProcessEnv): SciStreamErr
   return found;
 }
 
-/** A home with contexts, as the docker command leaves them. */
+/** A home with contexts, as written by the docker command. */
 async function home(): Promise<{ env: NodeJS.ProcessEnv; folder: string } & AsyncDisposable> {
   const temporary = await temporaryDirectory();
   const folder = join(temporary.path, '.docker');
@@ -41,7 +41,7 @@ async function home(): Promise<{ env: NodeJS.ProcessEnv; folder: string } & Asyn
   return { env: { HOME: temporary.path }, folder, [Symbol.asyncDispose]: () => temporary.remove() };
 }
 
-s('hosts of every kind', async () => {
+s('all kinds of hosts', async () => {
   await using at = await home();
   const cases: [string, unknown[]][] = [
     ['unix:///x/y.sock', ['unix', '/x/y.sock']],
@@ -65,7 +65,7 @@ s('hosts of every kind', async () => {
   assert.not.match(refused({ host: 'ssh://me:secret@far' }, at.env).message, /secret/);
 });
 
-s('options come before DOCKER_HOST, that before contexts, those before the usual socket', async () => {
+s('options precede DOCKER_HOST, contexts and the default socket, in this order', async () => {
   await using at = await home();
   assert.equal(brief(findEndpoint({}, at.env)), ['unix', '/var/run/docker.sock']);
   const far = ['tcp', 'far.example', 2376, 'context ca'];
@@ -81,7 +81,7 @@ s('options come before DOCKER_HOST, that before contexts, those before the usual
   assert.equal(brief(findEndpoint({}, { HOME: '/nowhere', DOCKER_CONFIG: at.folder, DOCKER_CONTEXT: 'far' })), far);
 });
 
-s('certificates come from the options or the environment, and a missing one is named', async () => {
+s('certificates come from the options or the environment, and the error names a missing one', async () => {
   await using at = await home();
   const env = { ...at.env, DOCKER_HOST: 'tcp://far.example' };
   const secure = ['tcp', 'far.example', 2376, 'home ca'];
@@ -93,7 +93,7 @@ s('certificates come from the options or the environment, and a missing one is n
   refused({}, { ...at.env, DOCKER_HOST: 'https://far.example' });
 });
 
-s('a context that is not there, or a file that is damaged, is named', async () => {
+s('the error names a missing context or a damaged file', async () => {
   await using at = await home();
   assert.match(refused({ context: 'none' }, at.env).message, /none/);
   assert.match(refused({}, { ...at.env, DOCKER_CONTEXT: '../../x' }).message, /x/);

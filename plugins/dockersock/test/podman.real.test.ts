@@ -3,8 +3,9 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { LABELS } from '@scistream/core';
+import { expectCode } from '@scistream/core/testing';
 import { engines, type TestEngine } from '../../../test/support/engine.js';
-import { Fixture, READY, refusal, specOf, until } from './support.js';
+import { Fixture, READY, specOf, until } from './support.js';
 
 const s = suite('dockersock with podman');
 
@@ -26,7 +27,7 @@ for (const files of ['bind', 'volume'] as const) {
     const ref = await fixture.create(spec);
     const check = await runtime.exec(ref, ['sh', '-c', 'cat a.cfg; id -u; exit 3'], 60_000);
     assert.equal([check.exitCode, check.stdout], [3, 'one65534\n']);
-    await refusal(runtime.exec(ref, ['no-such-7'], 60_000), 'SCI_EXECUTABLE_NOT_FOUND');
+    await expectCode('SCI_EXECUTABLE_NOT_FOUND', runtime.exec(ref, ['no-such-7'], 60_000));
     await runtime.start(ref, spec);
     await until(async () => (await runtime.logs(ref, 5)) === 'ready');
     await runtime.putFiles(ref, { 'a.cfg': 'two' });
@@ -34,7 +35,7 @@ for (const files of ['bind', 'volume'] as const) {
     await runtime.signal(ref, 'SIGHUP');
     await until(async () => /hup/.test(await runtime.logs(ref, 5)));
     assert.is((await runtime.list({ [LABELS.uid]: spec.name })).length, 1);
-    await refusal(runtime.create(spec), 'SCI_CONTAINER_CONFLICT');
+    await expectCode('SCI_CONTAINER_CONFLICT', runtime.create(spec));
     const watching = runtime.exited(ref, new AbortController().signal);
     await runtime.stop(ref, 5_000);
     assert.is((await watching).exit, 'signal SIGTERM');
@@ -43,7 +44,7 @@ for (const files of ['bind', 'volume'] as const) {
   });
 }
 
-s('reaches a unix socket of the program', async () => {
+s('dial reaches a unix socket of the program', async () => {
   await using fixture = await Fixture.make(engine.host);
   const script = `require('node:net').createServer((c) => c.end('hello')).listen('x.sock', () => console.log('ready'));`;
   const ref = await fixture.run(specOf('', { executable: 'node', args: ['m.cjs'], files: { 'm.cjs': script } }));
@@ -52,9 +53,9 @@ s('reaches a unix socket of the program', async () => {
   assert.is(text, 'hello');
 });
 
-s('an image that is not there is named', async () => {
+s('the error names a missing image', async () => {
   await using fixture = await Fixture.make(engine.host);
-  await refusal(fixture.create(specOf(READY, { image: '127.0.0.1:9/none:1' })), 'SCI_IMAGE_NOT_FOUND');
+  await expectCode('SCI_IMAGE_NOT_FOUND', fixture.create(specOf(READY, { image: '127.0.0.1:9/none:1' })));
 });
 
 s.run();

@@ -1,15 +1,14 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import Docker from 'dockerode';
-import { LABELS, SciStreamError, silentLogger, type ContainerSpec, type ErrorCode, type Logger } from '@scistream/core';
-import { temporaryDirectory } from '@scistream/core/testing';
+import { LABELS, silentLogger, type ContainerSpec, type Logger } from '@scistream/core';
+import { eventually, temporaryDirectory } from '@scistream/core/testing';
 import { DockerRuntime, DockersockOptions, socketEndpoint } from '@scistream/plugin-dockersock';
 
 export const IMAGE = process.env.SCISTREAM_TEST_IMAGE ?? 'scistream-test:1';
 
 let instances = 0;
 
-/** A name nobody else has. */
+/** A unique name. */
 export const freshName = (): string => `sci-test-${process.pid}-${(instances += 1)}`;
 
 /** A small program in the shell of the image. */
@@ -30,10 +29,10 @@ export function specOf(script: string, more: Partial<ContainerSpec> = {}): Conta
   };
 }
 
-/** Says that it is there, and then nothing. */
+/** Prints ready and then sleeps. */
 export const READY = 'echo ready; while :; do sleep 1; done\n';
 
-/** A runtime in a directory of its own, and a client of the same engine to look from outside. */
+/** A runtime in its own directory, and a client of the same engine to look from outside. */
 export class Fixture implements AsyncDisposable {
   private readonly made = new Set<string>();
 
@@ -53,7 +52,7 @@ export class Fixture implements AsyncDisposable {
     return new Fixture(temporary.path, new DockerRuntime(context, parsed), docker, () => temporary.remove());
   }
 
-  /** Creates and starts it, and waits for a line of its log. */
+  /** Creates and starts an instance, and waits for a line of its log. */
   async run(spec: ContainerSpec, line = /ready/): Promise<{ readonly name: string }> {
     const ref = await this.create(spec);
     await this.runtime.start(ref, spec);
@@ -66,7 +65,7 @@ export class Fixture implements AsyncDisposable {
     return await this.runtime.create(spec);
   }
 
-  /** Of all containers of the engine. */
+  /** Names of all containers of the engine. */
   async names(): Promise<string[]> {
     const all = await this.docker.listContainers({ all: true });
     return all.flatMap(({ Names }) => Names.map((name) => name.slice(1)));
@@ -81,19 +80,6 @@ export class Fixture implements AsyncDisposable {
   }
 }
 
-/** Polls for 60 s, far longer than anything here takes on a machine that is not busy. */
-export async function until(done: () => Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + 60_000; !(await done()); await pause(20)) {
-    if (Date.now() > deadline) assert.unreachable('it did not become so within 60 s');
-  }
-}
-
-export async function refusal(promise: Promise<unknown>, code: ErrorCode): Promise<SciStreamError> {
-  const error: unknown = await promise.then(
-    () => assert.unreachable(`expected ${code}`),
-    (thrown: unknown) => thrown,
-  );
-  if (!SciStreamError.is(error)) throw error;
-  assert.is(error.code, code, error.message);
-  return error;
-}
+/** Polls for 60 s, far longer than anything takes here on an idle machine. */
+export const until = (done: () => Promise<boolean>): Promise<void> =>
+  eventually(async () => assert.ok(await done(), 'the condition did not become true'), 60_000);

@@ -12,20 +12,20 @@ import { LABELS, SciStreamError, silentLogger } from '@scistream/core';
 import { temporaryDirectory } from '@scistream/core/testing';
 import { DockerOptions, DockerRuntime, findEndpoint } from '@scistream/plugin-dockersock';
 
-const s = suite('an engine that cannot be used');
+const s = suite('an unusable engine');
 
-/** What `ping` of a runtime says. */
+/** The error of `ping`. */
 async function complaint(host: string, dataDir: string): Promise<SciStreamError> {
   const options = DockerOptions.parse({ host });
   const context = { id: 'docker', find: () => findEndpoint(options), log: silentLogger, dataDir };
   const error: unknown = await new DockerRuntime(context, options).ping().catch((thrown: unknown) => thrown);
-  if (!SciStreamError.is(error)) throw new Error(`not refused properly: ${String(error)}`);
+  if (!SciStreamError.is(error)) throw new Error(`not a SciStreamError: ${String(error)}`);
   assert.is(error.code, 'SCI_RUNTIME_UNREACHABLE');
   assert.ok(error.suggestions.length > 0);
   return error;
 }
 
-/** A server on a socket, for as long as somebody looks at it. */
+/** A server on a unix socket until it is disposed. */
 async function listening(server: Server, path: string): Promise<AsyncDisposable> {
   server.listen(path);
   await once(server, 'listening');
@@ -38,15 +38,15 @@ const saying = (version: object, info: object): Server =>
     response.end(JSON.stringify(request.url?.startsWith('/version') ? version : info));
   });
 
-s('says whether there is no socket, nobody listens, or it may not be used', async () => {
+s('distinguishes a missing socket, a refused connection and missing permission', async () => {
   await using at = await temporaryDirectory();
   const path = join(at.path, 'd.sock');
   const absent = await complaint(`unix://${path}`, at.path);
-  assert.match(absent.message, /no socket/);
+  assert.match(absent.message, /does not exist/);
   assert.match(absent.suggestions.join(), /docker\.io/);
   await writeFile(path, '');
   const refused = await complaint(`unix://${path}`, at.path);
-  assert.match(refused.message, /does not run/);
+  assert.match(refused.message, /does not listen/);
   if (process.getuid?.() === 0) return;
   await mkdir(join(at.path, 'closed'));
   await chmod(join(at.path, 'closed'), 0o000);
@@ -54,7 +54,7 @@ s('says whether there is no socket, nobody listens, or it may not be used', asyn
   assert.match(forbidden.suggestions.join(), /usermod -aG docker/);
 });
 
-s('says when what answers is no engine, or too old', async () => {
+s('reports a server that is not an engine or too old', async () => {
   await using at = await temporaryDirectory();
   const answers: [string, Server, RegExp][] = [
     [
@@ -66,11 +66,11 @@ s('says when what answers is no engine, or too old', async () => {
             .resume()
             .end('220 mail.example ESMTP\r\n'),
       ),
-      /no Docker engine/,
+      /not a Docker engine/,
     ],
-    ['web', httpServer((_, response) => void response.writeHead(404).end('<html>')), /no engine that can be used/],
-    ['other', saying({ hello: 1 }, {}), /no Docker engine/],
-    ['old', saying({ ApiVersion: '1.24' }, { ServerVersion: '1.12' }), /too old: it speaks API 1\.24/],
+    ['web', httpServer((_, response) => void response.writeHead(404).end('<html>')), /not a supported engine/],
+    ['other', saying({ hello: 1 }, {}), /not a Docker engine/],
+    ['old', saying({ ApiVersion: '1.24' }, { ServerVersion: '1.12' }), /too old: it has API 1\.24/],
   ];
   for (const [name, server, expected] of answers) {
     const path = join(at.path, `${name}.sock`);
@@ -79,16 +79,16 @@ s('says when what answers is no engine, or too old', async () => {
   }
 });
 
-s('says when a tcp host refuses, has no name, or ssh fails', async () => {
+s('reports a tcp host that refuses or has no address, and a failure of ssh', async () => {
   await using at = await temporaryDirectory();
-  assert.match((await complaint('tcp://127.0.0.1:9', at.path)).message, /connection refused/);
+  assert.match((await complaint('tcp://127.0.0.1:9', at.path)).message, /refused the connection/);
   assert.match((await complaint('tcp://no-such-host.invalid:2375', at.path)).message, /no-such-host\.invalid/);
   assert.match((await complaint('ssh://127.0.0.1:9', at.path)).message, /ssh/);
-  assert.match((await complaint('nonsense://x', at.path)).message, /no address/);
+  assert.match((await complaint('nonsense://x', at.path)).message, /not an address/);
 });
 
-/** docker-modem does that with every request: fifty containers at once took minutes. */
-s('writing a request out does not write out all that are open', async () => {
+/** docker-modem formats the agent with every request; with fifty containers that took minutes. */
+s('formatting a request does not format all open connections', async () => {
   await using at = await temporaryDirectory();
   const written: string[] = [];
   const note = (message: unknown): void => {
@@ -105,7 +105,7 @@ s('writing a request out does not write out all that are open', async () => {
   assert.equal([...new Set(written)], ['Agent']);
 });
 
-/** An engine whose commands never end, and have a pid on its machine that here is somebody else's. */
+/** An engine whose commands never end, and whose pids are those of foreign processes here. */
 const elsewhere = (pid: number): Server =>
   httpServer((request, response) => {
     response.setHeader('connection', 'close');
@@ -123,7 +123,7 @@ const elsewhere = (pid: number): Server =>
     response.end(JSON.stringify(url.includes('/exec') ? command : container));
   });
 
-s('a command that an engine elsewhere cannot end costs no process of this machine its life', async () => {
+s('a command on another machine that does not end kills no local process', async () => {
   await using at = await temporaryDirectory();
   const path = join(at.path, 'd.sock');
   const victim = spawn('sh', ['-c', 'read word; exit 7'], { stdio: ['pipe', 'ignore', 'ignore'] });

@@ -8,12 +8,12 @@ interface Traffic {
 }
 
 /**
- * Counters of the frontends f0, f1 … of one instance. Without `option contstats` the bytes of a connection enter
- * `show stat` when it ends, and until then `show sess all` has them: no byte is in both. A connection that ends between
- * the two commands is in neither, so `stat` must be asked first and the result never lie below `before`.
+ * Counters of the frontends f0, f1 … of one instance. Without `option contstats` the bytes of a connection appear in
+ * `show stat` only after it has ended; until then `show sess all` has them. No byte is in both. A connection that ends
+ * between the two commands is in neither, so `stat` must be read first, and counters never fall below `before`.
  * @param stat Reply to `show stat` (management guide §9.1).
- * @param sessions Reply to `show sess all`, asked for afterwards.
- * @param before What this function returned last for the same instance.
+ * @param sessions Reply to `show sess all`, read after `stat`.
+ * @param before The previous result for the same instance.
  */
 export function countersOf(
   stat: string,
@@ -33,7 +33,7 @@ export function countersOf(
       open: number(frontend, 'scur'),
       bytesIn: Math.max(number(frontend, 'bin') + (open?.bytesIn ?? 0), before[i]?.bytesIn ?? 0),
       bytesOut: Math.max(number(frontend, 'bout') + (open?.bytesOut ?? 0), before[i]?.bytesOut ?? 0),
-      // Resets by the target (srv_abrt) are part of eresp.
+      // eresp includes resets by the target (srv_abrt).
       errors: number(backend, 'econ') + number(backend, 'eresp') + number(backend, 'cli_abrt'),
       ...(refused > 0 ? { refused } : {}),
     };
@@ -49,7 +49,7 @@ function parseStat(csv: string): ReadonlyMap<string, Row> {
   );
 }
 
-/** Sums what the open connections of each frontend have carried so far. */
+/** Sums the bytes that the open connections of each frontend have carried so far. */
 function parseSessions(dump: string): ReadonlyMap<string, Traffic> {
   const sums = new Map<string, Traffic>();
   for (const session of dump.split(/^(?=0x)/m)) {

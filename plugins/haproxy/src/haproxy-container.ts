@@ -19,30 +19,32 @@ import type { HaproxyOptions } from './options.js';
 import { CHECK_CONFIG, CONFIG, NOWHERE, renderFiles, type Mode } from './render.js';
 import { ask, commandFailed, isRetargeted } from './runtime-socket.js';
 
-/** Lines at the end of a young instance's log among which its master says that the worker has been loaded. */
+/** Number of log lines of a new instance in which the master reports that the worker is loaded. */
 const FIRST_LINES = 50;
 
-/** Per stream, where the configuration does not say. */
+/** Default limit of processes per stream. */
 const MOST_PROCESSES = 4;
 
 /**
- * TCP over HAProxy, one instance or a few per stream, encrypted where asked. Neither a listener nor a connection in flight
- * is ever touched by new targets. Where the runtime reaches unix sockets, an instance is one process that is told its
- * targets through the runtime socket; the configuration file is rewritten too, so that it always says what runs. Elsewhere
- * it is a master that starts a new worker for them, while old ones serve what they have accepted; there are no statistics
- * then.
+ * TCP over HAProxy, with one or several instances per stream and optional TLS. New targets affect neither listeners nor
+ * open connections. If the runtime reaches unix sockets, an instance is one process that receives its targets through
+ * the runtime socket. The configuration file is rewritten as well, so that it matches the running state. Otherwise an
+ * instance is a master that starts a new worker for new targets, while old workers serve their connections. Statistics
+ * are then not available.
  *
- * With the runtime socket, clients that come before their target are held about 30 s (dataplane.md §0.6). One that leaves
- * meanwhile without having sent anything never reaches the target; one that has sent something may, because it looks
- * like one that has said all it wants to say and waits for the answer (`option abortonclose` would cut those too). A
- * worker would hold them for an address it is never told, so there they are closed at once.
+ * With the runtime socket, clients that connect before a target is set are held for about 30 s. A client that leaves
+ * during that time without sending data never reaches the target. A client that has sent data may, because it looks
+ * like one that half-closed its connection (`option abortonclose` would close those too). A worker cannot receive a
+ * target later, so without the runtime socket such clients are closed immediately.
  */
 export class HaproxyContainer extends ProxyContainer {
   readonly supports: S2DSCapabilities;
   readonly #mode: Mode;
   readonly #options: HaproxyOptions;
   readonly #renderer: Renderer;
-  /** What was counted last. Another ref is another program, or the same one after a restart of this process. */
+  /**
+   * The latest counters by ref. Another ref is another program, or the same program after a restart of this process.
+   */
   readonly #counters = new WeakMap<ContainerRef, readonly ListenerStatistics[]>();
 
   constructor(context: PluginContext, options: HaproxyOptions) {
@@ -59,13 +61,13 @@ export class HaproxyContainer extends ProxyContainer {
     };
     this.#mode = dial ? 'runtime-socket' : 'master-worker';
     this.#options = options;
-    this.#renderer = createRenderer([...(options.templates ? [options.templates] : []), templateDirectory('haproxy')]);
+    this.#renderer = createRenderer([options.templates, templateDirectory('haproxy')]);
   }
 
   /**
-   * Several, because each has one thread: HAProxy's select writes down what each thread polls in one place for all, so that
-   * with more of them a wake-up can get lost, and with it the rest of a connection (ev_select.c of 2.6.12; one connection of
-   * some 10000 under load).
+   * Several processes, because each has only one thread. The select poller of HAProxy shares one descriptor set between
+   * threads, so wake-ups can get lost, and with them the rest of a connection (ev_select.c of 2.6.12; about one
+   * connection in 10000 under load).
    */
   protected override instances(): number {
     const usual = this.context.runtime.supports.images ? 1 : Math.min(availableParallelism(), MOST_PROCESSES);
@@ -73,8 +75,8 @@ export class HaproxyContainer extends ProxyContainer {
   }
 
   /**
-   * The first process of a container never gets a signal it has no handler for (pid_namespaces(7)). Without a master
-   * HAProxy has none for SIGTERM; for SIGUSR1 it has, and the template makes that end it at once. A master has both.
+   * The first process of a container receives only signals that it handles (pid_namespaces(7)). Without a master,
+   * HAProxy handles SIGUSR1 but not SIGTERM; the template makes SIGUSR1 end it immediately. A master handles both.
    */
   protected override describe(view: ProxyView): ProxyDescription {
     const { image, executable } = this.#options;
@@ -90,14 +92,14 @@ export class HaproxyContainer extends ProxyContainer {
   }
 
   /**
-   * `-c` insists that the descriptor of `bind fd@N` is a socket, which it is only in the instance itself, so a file read
-   * before it tells the configuration to name the address instead. Without `-q`, which would also hide what is wrong.
+   * `-c` requires the descriptor of `bind fd@N` to be a socket, which is true only in the instance. A file that is read
+   * before the configuration therefore selects the address instead. No `-q`, which would hide the errors.
    */
   protected override check(config: string): readonly string[] {
     return [this.#options.executable, '-c', '-f', CHECK_CONFIG, '-f', config];
   }
 
-  /** HAProxy opens the runtime socket after all listeners, so an answer says that every one of them accepts. */
+  /** HAProxy opens the runtime socket after all listeners, so an answer proves that every listener accepts. */
   protected override async ready({ ref }: ProxyInstance): Promise<boolean> {
     const { runtime } = this.context;
     if (this.#mode === 'master-worker') return isLoaded(await runtime.logs(ref, FIRST_LINES));
@@ -110,7 +112,7 @@ export class HaproxyContainer extends ProxyContainer {
       const { host, port } = view.targets[i] ?? NOWHERE;
       const command = ['set', 'server', `b${i}/s${i}`, 'addr', host, 'port', String(port)];
       const reply = await ask(this.context.runtime, ref, command);
-      if (!isRetargeted(reply)) throw commandFailed(command, `it answered ${quote(reply)}`);
+      if (!isRetargeted(reply)) throw commandFailed(command, `the reply was ${quote(reply)}`);
     }
     return true;
   }

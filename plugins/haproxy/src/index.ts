@@ -2,12 +2,8 @@ import { definePlugin, PLUGIN_API_VERSION, proxyProvider } from '@scistream/core
 import { HaproxyContainer } from './haproxy-container.js';
 import { HaproxyOptions } from './options.js';
 
-export { countersOf } from './counters.js';
 export { HaproxyContainer } from './haproxy-container.js';
-export { progressOf } from './master.js';
 export { HaproxyOptions } from './options.js';
-export { renderConfig, renderFiles, type Mode } from './render.js';
-export { ask, isRetargeted, RUNTIME_SOCKET } from './runtime-socket.js';
 
 /** The proxy `haproxy`. */
 export default definePlugin({

@@ -2,33 +2,33 @@ import { formatAddress, type Address, type InstanceFiles, type Renderer, type Pr
 import type { HaproxyOptions } from './options.js';
 import { RUNTIME_SOCKET } from './runtime-socket.js';
 
-/** The configuration file in the directory of an instance. */
+/** Name of the configuration file in the directory of an instance. */
 export const CONFIG = 'haproxy.cfg';
 
-/** Read before the configuration when it is only checked; see `HaproxyContainer`. */
+/** File that is read before the configuration when it is only checked; see `HaproxyContainer`. */
 export const CHECK_CONFIG = 'check.cfg';
 
 const CHECK_VARIABLE = 'SCISTREAM_CHECK';
 
-/** AES-128-GCM first: the cheapest where processors have AES, and no suite is measurably slower. */
+/** AES-128-GCM first: the cheapest on processors with AES; no other suite is measurably faster. */
 const CIPHERS = 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256';
 
-/** Largest descriptor limit with which select(2) is used, whose sets hold 1024. */
+/** Largest descriptor limit for select(2), whose sets hold 1024. */
 const SELECT_LIMIT = 1000;
 
 /** Descriptors besides two per connection and one per listener: log, poller, timer and runtime socket. */
 const SPARE_DESCRIPTORS = 64;
 
 /**
- * Where clients are sent before the target is known: nobody listens there (binding it needs root), so each try fails at
- * once and the client is held. Never 0.0.0.0, which HAProxy takes for "the address the client asked for", itself.
+ * Target before a target is set. Nothing listens there (binding it needs root), so each attempt fails immediately and
+ * the client is held. Never 0.0.0.0, which HAProxy replaces by the address that the client connected to.
  */
 export const NOWHERE: Address = { host: '127.0.0.1', port: 1 };
 
-/** How an instance is told its targets: through the runtime socket, or by a new worker that its master starts. */
+/** How an instance receives new targets: through the runtime socket, or through a new worker of its master. */
 export type Mode = 'runtime-socket' | 'master-worker';
 
-/** The configuration file for a stream as it is now. Every value in `view` has been parsed into a type before. */
+/** Renders the configuration file for the current state of a stream. All values in `view` are parsed types. */
 export function renderConfig(renderer: Renderer, view: ProxyView, options: HaproxyOptions, mode: Mode): string {
   const { bufferSize, maxConnections } = options;
   const { uid, role, listeners, targets, tls, sources = [] } = view;
@@ -53,7 +53,7 @@ export function renderConfig(renderer: Renderer, view: ProxyView, options: Hapro
   });
 }
 
-/** Everything in the directory of an instance: the configuration, and what it names. */
+/** Renders all files of an instance: the configuration and the files that it names. */
 export function renderFiles(renderer: Renderer, view: ProxyView, options: HaproxyOptions, mode: Mode): InstanceFiles {
   const { tls } = view;
   return {

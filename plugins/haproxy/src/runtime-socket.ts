@@ -7,23 +7,23 @@ export const RUNTIME_SOCKET = 'haproxy.sock';
 
 const DEADLINE_MS = 10_000;
 
-/** What a word of a command may consist of: nothing that ends it or starts another one (management guide §9.3). */
+/** Allowed characters of a command word. They cannot end a command or start another one (management guide §9.3). */
 const WORD = /^[\w.:/@-]+$/;
 
 const CHANGE = "(IP|port) changed from '[^']+' to '[^']+'|no need to change the (addr|port)";
 const RETARGETED = new RegExp(`^(nothing changed|(${CHANGE})(, (${CHANGE}))?)( by '[^']+')?$`);
 
 /**
- * Whether HAProxy has obeyed `set server … addr … port …`. Version 2.6 speaks of address and port in any case, 3.0 only
- * of what has changed; anything else is an error, also after a first half that was fine.
+ * Whether HAProxy has executed `set server … addr … port …`. Version 2.6 always reports address and port, 3.0 only
+ * changes. Any other reply is an error, even after a successful first half.
  */
 export const isRetargeted = (reply: string): boolean => RETARGETED.test(reply);
 
 /**
- * Sends one command to the runtime API of an instance, on a connection of its own, and returns the whole reply. HAProxy
- * has no exit codes: the caller must match the text. Any number of calls may overlap (`stats maxconn` is 10; more wait).
- * @param words The command in words; a word that could smuggle in a second command is refused before anything is sent.
- * @throws S2DSException SCI_PROXY_COMMAND_FAILED also when there is no answer within 10 s.
+ * Sends one command to the runtime API of an instance on a new connection and returns the whole reply. HAProxy has no
+ * exit codes, so the caller must match the text. Calls may overlap (`stats maxconn` is 10; further ones wait).
+ * @param words The words of the command; a word that could inject a second command is rejected before anything is sent.
+ * @throws S2DSException SCI_PROXY_COMMAND_FAILED, also without a reply within 10 s
  */
 export async function ask(runtime: ContainerRuntime, ref: ContainerRef, words: readonly string[]): Promise<string> {
   const bad = words.find((word) => !WORD.test(word));
@@ -41,10 +41,14 @@ export async function ask(runtime: ContainerRuntime, ref: ContainerRef, words: r
   }
 }
 
-/** The error for a command that HAProxy refused, or that could not be sent. */
+/** The error for a command that failed or could not be sent. */
 export function commandFailed(words: readonly string[], why: string, cause?: unknown): S2DSException {
-  return new S2DSException('SCI_PROXY_COMMAND_FAILED', `HAProxy, asked ${quote(words.join(' '))}: ${why}.`, {
-    cause,
-    suggestions: ['Try again; if it stays, release the stream and make it again.'],
-  });
+  return new S2DSException(
+    'SCI_PROXY_COMMAND_FAILED',
+    `The HAProxy command ${quote(words.join(' '))} failed: ${why}.`,
+    {
+      cause,
+      suggestions: ['Retry the update. If it fails again, release the stream and create it again.'],
+    },
+  );
 }

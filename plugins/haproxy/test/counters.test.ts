@@ -1,8 +1,8 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { countersOf } from '@scistream/plugin-haproxy';
+import { countersOf } from '@scistream/plugin-haproxy/internal';
 
-/** What HAProxy 2.6.12 answers, shortened to the columns and lines that matter here. */
+/** Replies of HAProxy 2.6.12, reduced to the relevant columns and lines. */
 const stat = (bytesIn: number, bytesOut: number): string =>
   [
     '# pxname,svname,scur,stot,bin,bout,econ,eresp,cli_abrt,srv_abrt,',
@@ -26,7 +26,7 @@ const session = (
 
 const s = suite('counters');
 
-s('adds what open connections have carried to what finished ones have', () => {
+s('adds the bytes of open connections to those of finished ones', () => {
   const sessions = [session('GLOBAL', 999, 999), session('f0', 10, 1), session('f0', 20, 2)].join('');
   assert.equal(countersOf(stat(100, 200), sessions, 2), [
     { connections: 7, open: 2, bytesIn: 130, bytesOut: 203, errors: 7 },
@@ -34,7 +34,7 @@ s('adds what open connections have carried to what finished ones have', () => {
   ]);
 });
 
-s('never runs backwards when a connection ends between the two answers', () => {
+s('never decreases when a connection ends between the two replies', () => {
   const before = countersOf(stat(100, 200), session('f0', 10, 1), 1);
   assert.equal(countersOf(stat(100, 200), '', 1, before), before);
   assert.is(countersOf(stat(115, 200), '', 1, before)[0]?.bytesIn, 115);

@@ -21,7 +21,8 @@ import {
   temporaryDirectory,
   type Flow,
 } from '@scistream/core/testing';
-import { ask, HaproxyContainer, HaproxyOptions } from '@scistream/plugin-haproxy';
+import { HaproxyContainer, HaproxyOptions } from '@scistream/plugin-haproxy';
+import { ask } from '@scistream/plugin-haproxy/internal';
 
 type Options = Parameters<typeof HaproxyOptions.parse>[0];
 
@@ -30,7 +31,7 @@ const SIMULTANEOUS_ROUNDS = 40;
 
 const s = suite('haproxy');
 
-/** Runs HAProxy on a gateway of its own; fails when a process, a port or a file is left. */
+/** Runs HAProxy on its own gateway; fails if a process, a port or a file is left behind. */
 const withHaproxy = (options: Options, run: (env: ProxyEnvironment) => Promise<void>): Promise<void> =>
   inProxyEnvironment({ create: (context) => new HaproxyContainer(context, HaproxyOptions.parse(options)) }, run);
 
@@ -57,7 +58,7 @@ const counters = async (env: ProxyEnvironment, uid: string): Promise<ListenerSta
   (await env.s2ds.status(uid)).listeners[0];
 
 test(
-  'options that HAProxy refuses are reported in its own words before anything runs',
+  'options that HAProxy rejects are reported with its error before anything runs',
   async (env) => {
     const error: unknown = await env.start().catch((reason: unknown) => reason);
     assert.ok(SciStreamError.is(error));
@@ -68,7 +69,7 @@ test(
   { bufferSize: 2 ** 30 },
 );
 
-/** HAProxy 2.6 cut about one connection in eight of this kind short while it polled with epoll. */
+/** HAProxy 2.6 with epoll truncated about one in eight connections of this kind. */
 test('connections whose two directions end at the same time lose nothing', async (env) => {
   const far: Promise<[Flow, Flow]>[] = [];
   const target = await env.server((socket) =>
@@ -83,7 +84,7 @@ test('connections whose two directions end at the same time lose nothing', async
 });
 
 test(
-  'a missing program is named',
+  'the error names a missing program',
   async (env) => {
     await expectCode('SCI_EXECUTABLE_NOT_FOUND', env.start());
     await env.expectNothingLeft();
@@ -91,7 +92,7 @@ test(
   { executable: 'haproxy-that-is-not-installed' },
 );
 
-test('a command that hides another one never reaches the runtime socket', async (env) => {
+test('an injected command never reaches the runtime socket', async (env) => {
   await env.start();
   const ref = await instanceDirectory(env);
   for (const word of ['info;disable server b0/s0', 'info\ndisable server b0/s0', 'info\r', 'a b', '<<', '']) {
@@ -100,7 +101,7 @@ test('a command that hides another one never reaches the runtime socket', async 
   assert.match(await ask(env.runtime, ref, ['show', 'info']), /^Name: HAProxy$/m);
 });
 
-test('nothing but the given address is listened on, and nobody else can read the files', async (env) => {
+test('it listens only on the given address, and the files are private', async (env) => {
   const request = await env.start({ count: 2 });
   await env.s2ds.updateTargets(request.uid, [{ host: '127.0.0.1', port: 9 }]);
   assert.equal(await env.listening(), request.listeners.map(({ address }) => formatAddress(address)).sort());
@@ -115,7 +116,7 @@ test('nothing but the given address is listened on, and nobody else can read the
   }
 });
 
-test('the configuration file always says what runs', async (env) => {
+test('the configuration file always matches the running state', async (env) => {
   const target = await env.server(named('a'));
   const { uid } = await env.startTo({ host: '192.0.2.1', port: 9 });
   await env.s2ds.updateTargets(uid, [target]);
@@ -123,7 +124,7 @@ test('the configuration file always says what runs', async (env) => {
   assert.match(await readFile(join(path, 'haproxy.cfg'), 'utf8'), `server s0 ${formatAddress(target)}\n`);
 });
 
-test('an early client that goes away without a word never reaches the application', async (env) => {
+test('an early client that leaves without sending never reaches the application', async (env) => {
   const request = await env.start();
   const { uid } = request;
   const address = listener(request);
@@ -137,7 +138,7 @@ test('an early client that goes away without a word never reaches the applicatio
     (socket: Socket) => void socket.destroy(),
     (socket: Socket) => void socket.resetAndDestroy(),
   ];
-  // At once, and in the middle of HAProxy's pause of one second between two tries.
+  // First immediately, then within HAProxy's pause of one second between two attempts.
   await Promise.all([0, 1_400].flatMap((afterMs) => ways.map((go) => leave(go, afterMs))));
   await eventually(async () => {
     const counted = await counters(env, uid);
@@ -153,7 +154,7 @@ test('an early client that goes away without a word never reaches the applicatio
   await eventually(() => assert.equal(heard, ['I stay']));
 });
 
-test('an early client that has said everything is served when the target comes', async (env) => {
+test('an early client that has half-closed is served when the target is set', async (env) => {
   const request = await env.start();
   const early = await env.dial(listener(request));
   early.end('question');
@@ -164,7 +165,7 @@ test('an early client that has said everything is served when the target comes',
   assert.is(await read(early, 6), 'answer');
 });
 
-test('a client waits for an application that does not listen yet', async (env) => {
+test('a client is held until the application listens', async (env) => {
   const application = createServer((socket) => socket.end('at last')).listen({ host: '127.0.0.1', port: 0 });
   await once(application, 'listening');
   const bound = application.address();
@@ -180,7 +181,7 @@ test('a client waits for an application that does not listen yet', async (env) =
   }
 });
 
-test('a connection that the target resets counts as an error, once', async (env) => {
+test('a connection reset by the target counts as one error', async (env) => {
   const { uid, address } = await env.startTo(
     await env.server((socket) => socket.once('data', () => socket.resetAndDestroy())),
   );
@@ -193,7 +194,7 @@ test('a connection that the target resets counts as an error, once', async (env)
   });
 });
 
-test('counters never run backwards while connections come and go, and are exact in the end', async (env) => {
+test('counters never decrease while connections open and close, and are exact at the end', async (env) => {
   const { uid, address } = await env.startTo(await env.server(named('a')));
   const visits = Promise.all(
     Array.from({ length: 4 }, async () => {
@@ -217,7 +218,7 @@ test('counters never run backwards while connections come and go, and are exact 
   });
 });
 
-s('works where few files may be open', async () => {
+s('works with a low limit of open files', async () => {
   await using scratch = await temporaryDirectory();
   const executable = join(scratch.path, 'haproxy');
   await writeFile(executable, '#!/bin/sh\nulimit -n 300\nexec haproxy "$@"\n');
@@ -228,10 +229,10 @@ s('works where few files may be open', async () => {
   });
 });
 
-s("a site's own template is used, and a server it lacks is an error of the update", async () => {
+s('a custom template is used, and a server that it lacks is an error of the update', async () => {
   await using site = await temporaryDirectory();
   const lines = ['global', '  stats socket unix@{{ socket }} mode 600 level admin', 'listen mine', '  mode tcp'];
-  // As ours does it: the sockets are inherited, and `haproxy -c` runs without them.
+  // Like the standard template: the sockets are inherited, and `haproxy -c` runs without them.
   const bind = ['  .if !defined({{ checkVariable }})', '    bind fd@{{ listeners[0].fd }}', '  .endif'];
   await writeFile(join(site.path, 'haproxy.cfg.njk'), [...lines, ...bind, ''].join('\n'));
   await withHaproxy({ templates: site.path }, async (env) => {
@@ -243,7 +244,7 @@ s("a site's own template is used, and a server it lacks is an error of the updat
   });
 });
 
-test('a program that was killed counts anew, from nothing', async (env) => {
+test('a restarted program counts from zero', async (env) => {
   const { uid, address } = await env.startTo(await env.server(named('a')));
   assert.is(await exchange(address, 'four'), 'afour');
   await eventually(async () => assert.is((await counters(env, uid))?.bytesIn, 4));

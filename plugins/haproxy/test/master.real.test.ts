@@ -11,6 +11,7 @@ import {
   exchange,
   expectCode,
   inProxyEnvironment,
+  listener,
   named,
   proxyContract,
   read,
@@ -18,25 +19,25 @@ import {
   sendRandom,
   temporaryDirectory,
   testCredentials,
+  withSupports,
   type ProxyEnvironment,
 } from '@scistream/core/testing';
 import { HaproxyContainer, HaproxyOptions } from '@scistream/plugin-haproxy';
 import { templateDirectory } from '@scistream/templates';
-import { startSide, unreachable } from './support.js';
 
 const MIB = 1024 * 1024;
 const RELOADS = 20;
 
-const s = suite('master and workers');
+const s = suite('master-worker mode');
 
 type Create = (context: PluginContext) => HaproxyContainer;
 
-/** Where sockets are inherited nothing is ever refused; where they are not, workers hand them on. */
+/** HAProxy in master-worker mode, with or without inherited sockets. Without them, workers hand over their own. */
 const create =
   (inheritSockets: boolean, options: Parameters<typeof HaproxyOptions.parse>[0] = {}): Create =>
   (context) =>
     new HaproxyContainer(
-      { ...context, runtime: unreachable(context.runtime, inheritSockets) },
+      { ...context, runtime: withSupports(context.runtime, { dial: false, inheritSockets }) },
       HaproxyOptions.parse(options),
     );
 
@@ -45,7 +46,7 @@ for (const inherited of [true, false]) {
   proxyContract({ name, test: s, create: create(inherited), holds: false });
 }
 
-/** How many workers of the only instance there are, old ones included. */
+/** Number of workers of the only instance, including old ones. */
 async function workers(env: ProxyEnvironment): Promise<number> {
   const [instance] = await env.runtime.list({});
   assert.ok(instance?.pid);
@@ -55,7 +56,7 @@ async function workers(env: ProxyEnvironment): Promise<number> {
 
 for (const inherited of [true, false]) {
   const sockets = inherited ? 'inherited' : 'own';
-  s(`${RELOADS} reloads under load refuse, cut and lose nothing, ${sockets} sockets`, () =>
+  s(`${RELOADS} reloads under load refuse and close no connection and lose no byte, ${sockets} sockets`, () =>
     inProxyEnvironment({ create: create(inherited), holds: false }, async (env) => {
       const [a, b] = await Promise.all([env.server(named('a')), env.server(named('b'))]);
       const streams = await env.server(echo);
@@ -91,7 +92,7 @@ for (const inherited of [true, false]) {
   );
 }
 
-s('an old worker lives exactly as long as its connections', () =>
+s('an old worker ends with its last connection', () =>
   inProxyEnvironment({ create: create(false), holds: false }, async (env) => {
     const [a, b] = await Promise.all([env.server(named('a')), env.server(named('b'))]);
     const { uid, address } = await env.startTo(a);
@@ -111,24 +112,24 @@ s('an old worker lives exactly as long as its connections', () =>
 s('an encrypted stream keeps its connections over a reload', async () => {
   const credentials = await testCredentials();
   await inProxyEnvironment({ create: create(false), holds: false }, async (env) => {
-    const inbound = await startSide(env, 'inbound', credentials.inbound);
-    const outbound = await startSide(env, 'outbound', credentials.outbound);
+    const inbound = await env.start({ tls: credentials.inbound });
+    const outbound = await env.start({ role: 'outbound', tls: credentials.outbound });
     await env.s2ds.updateTargets(inbound.uid, [await env.server(named('a'))]);
-    await env.s2ds.updateTargets(outbound.uid, [inbound.address]);
-    const old = await env.dial(outbound.address);
+    await env.s2ds.updateTargets(outbound.uid, [listener(inbound)]);
+    const old = await env.dial(listener(outbound));
     assert.is(await read(old, 1), 'a');
     await env.s2ds.updateTargets(inbound.uid, [await env.server(named('b'))]);
-    await env.s2ds.updateTargets(outbound.uid, [inbound.address]);
-    assert.is(await exchange(outbound.address, '!'), 'b!');
+    await env.s2ds.updateTargets(outbound.uid, [listener(inbound)]);
+    assert.is(await exchange(listener(outbound), '!'), 'b!');
     const [sent, received] = await Promise.all([sendRandom(old, MIB), receiveAll(old)]);
     assert.equal(received, sent);
   });
 });
 
-s('a worker that cannot be loaded leaves the old one in charge, and the next update works', async () => {
+s('the old worker serves on if the new one cannot be loaded, and the next update works', async () => {
   await using site = await temporaryDirectory();
   const ours = await readFile(join(templateDirectory('haproxy'), 'haproxy.cfg.njk'), 'utf8');
-  // What the check does not see.
+  // An error that the check does not detect.
   const broken =
     '{% if listeners[0].target == "192.0.2.66:9" %}.if !defined(SCISTREAM_CHECK)\n nonsense\n.endif\n{% endif %}';
   await writeFile(join(site.path, 'haproxy.cfg.njk'), `${ours}\n${broken}\n`);

@@ -1,12 +1,12 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { progressOf } from '@scistream/plugin-haproxy';
+import { progressOf } from '@scistream/plugin-haproxy/internal';
 
 const s = suite('master');
 
 const started = ['[NOTICE]   (1) : New worker (8) forked', '[NOTICE]   (1) : Loading success.'];
 
-/** As HAProxy 2.6 and 3.0 write it, in this order. */
+/** The output of HAProxy 2.6 and 3.0, in this order. */
 const reload = (old: number, next: number): string[] => [
   '[NOTICE]   (1) : Reloading HAProxy',
   `[WARNING]  (${old}) : Proxy f0 stopped (cumulated conns: FE: 0, BE: 0).`,
@@ -16,17 +16,17 @@ const reload = (old: number, next: number): string[] => [
 ];
 const failed = ['[NOTICE]   (1) : Reloading HAProxy', '[WARNING]  (1) : Loading failure!'];
 
-/** A log as a runtime gives it: not more than its last lines. */
+/** The log as returned by a runtime: only its last lines. */
 const tail = (lines: readonly string[], count = 100): string => lines.slice(-count).join('\n');
 
-s('a reload has come as far as the log says', () => {
+s('the progress of a reload follows the log', () => {
   const before = tail(started);
   const lines = [...started, ...reload(8, 9)];
   const seen = lines.slice(1).map((_, i) => progressOf(before, tail(lines.slice(0, i + 2)), 2));
   assert.equal(seen, ['none', 'begun', 'begun', 'begun', 'begun', 'done']);
 });
 
-s('an old worker that still listens is waited for, and one that has gone is not', () => {
+s('a reload waits for an old worker that still listens, but not for one that has ended', () => {
   const before = tail(started);
   const lines = [...started, ...reload(8, 9)].filter((line) => !line.includes('Proxy f1'));
   assert.is(progressOf(before, tail(lines), 2), 'begun');
@@ -36,21 +36,21 @@ s('an old worker that still listens is waited for, and one that has gone is not'
   );
 });
 
-s('what an earlier reload has left in the log does not count', () => {
+s('messages of an earlier reload do not count', () => {
   const lines = [...started, ...failed, ...reload(8, 9)];
   assert.is(progressOf(tail(lines), tail(lines), 2), 'none');
   assert.is(progressOf(tail(lines), tail([...lines, ...failed]), 2), 'failed');
   assert.is(progressOf(tail(lines), tail([...lines, ...reload(9, 10)]), 2), 'done');
 });
 
-s('a reload that was still going on is not taken for the one asked for', () => {
+s('an earlier reload in progress is not mistaken for the requested one', () => {
   const first = [...started, ...reload(8, 9)];
   const before = tail(first.slice(0, -2));
   assert.is(progressOf(before, tail(first), 2), 'none');
   assert.is(progressOf(before, tail([...first, ...reload(9, 10)]), 2), 'done');
 });
 
-s('many reloads go by in a log that shows only its last lines', () => {
+s('many reloads are tracked in a log that shows only its last lines', () => {
   let lines = started;
   for (let worker = 8; worker < 40; worker += 1) {
     const before = tail(lines, 12);

@@ -10,14 +10,14 @@ import {
   inProxyEnvironment,
   listener,
   named,
+  withSupports,
   type ProxyEnvironment,
 } from '@scistream/core/testing';
 import { HaproxyContainer, HaproxyOptions } from '@scistream/plugin-haproxy';
-import { unreachable } from './support.js';
 
 type Options = Parameters<typeof HaproxyOptions.parse>[0];
 
-/** Not a multiple of the processes, so that they have different numbers of listeners. */
+/** Not a multiple of the number of processes, so that they have different numbers of listeners. */
 const LISTENERS = 5;
 const PROCESSES = 3;
 const PATIENCE_MS = 60_000;
@@ -32,21 +32,21 @@ const create =
 const processes = async (env: ProxyEnvironment): Promise<readonly number[]> =>
   (await env.runtime.list({})).flatMap(({ pid, status }) => (status === 'running' && pid !== undefined ? [pid] : []));
 
-/** Five servers, of which each says its name. */
+/** Five servers; each sends its name. */
 const servers = (env: ProxyEnvironment): Promise<readonly Address[]> =>
   Promise.all(Array.from({ length: LISTENERS }, (_, i) => env.server(named(`${i}`))));
 
-/** What is heard at each listener. */
+/** The name received at each listener. */
 const heard = (request: S2DSRequest): Promise<readonly string[]> =>
   Promise.all(request.listeners.map((_, i) => exchange(listener(request, i), 'x'.repeat(i + 1))));
 
 const expected = (names: readonly number[]): readonly string[] => names.map((name, i) => `${name}${'x'.repeat(i + 1)}`);
 
-/** Bytes that came in at each listener. */
+/** Bytes received at each listener. */
 const counted = async (env: ProxyEnvironment, { uid }: S2DSRequest): Promise<readonly number[]> =>
   (await env.s2ds.status(uid)).listeners.map(({ bytesIn }) => bytesIn);
 
-s('listeners keep their targets, counters and order, and the others theirs when one process ends', () =>
+s('listeners keep their targets, counters and order when one process ends', () =>
   inProxyEnvironment({ create: create({ processes: PROCESSES }) }, async (env) => {
     const targets = await servers(env);
     const request = await env.start({ count: LISTENERS });
@@ -61,12 +61,12 @@ s('listeners keep their targets, counters and order, and the others theirs when 
     assert.equal(await heard(request), expected([4, 3, 2, 1, 0]));
     await eventually(async () => assert.equal(await counted(env, request), [2, 4, 6, 8, 10]), PATIENCE_MS);
 
-    env.succeed();
+    env.restart();
     assert.is(await env.s2ds.adopt(request, turned), true);
     await env.s2ds.updateTargets(uid, turned);
     assert.equal(await counted(env, request), [2, 4, 6, 8, 10]);
 
-    // The first has listeners 0 and 3. The runtime lists instances by name, whose end is their number.
+    // The first has listeners 0 and 3. The runtime lists instances by name, which ends with their number.
     const states = await env.runtime.list({ [LABELS.uid]: uid });
     const first = states.find(({ name }) => name.endsWith('-0'));
     assert.ok(first?.pid);
@@ -78,7 +78,7 @@ s('listeners keep their targets, counters and order, and the others theirs when 
   }),
 );
 
-s('a stream whose processes all end twice is not given up: each has ended twice only', () =>
+s('restarts are limited per process, so a stream whose processes all end twice keeps running', () =>
   inProxyEnvironment({ create: create({ processes: PROCESSES }) }, async (env) => {
     const { uid } = await env.start({ count: LISTENERS });
     for (const restarts of [PROCESSES, 2 * PROCESSES]) {
@@ -91,7 +91,7 @@ s('a stream whose processes all end twice is not given up: each has ended twice 
   }),
 );
 
-s('what runs is adopted, though it would be started in another number by now', async () => {
+s('running processes are adopted even if the configured number has changed', async () => {
   let options: Options = { processes: PROCESSES };
   await inProxyEnvironment({ create: (context) => create(options)(context) }, async (env) => {
     const targets = await servers(env);
@@ -100,7 +100,7 @@ s('what runs is adopted, though it would be started in another number by now', a
     const before = await processes(env);
     for (const number of [1, LISTENERS]) {
       options = { processes: number };
-      env.succeed();
+      env.restart();
       assert.is(await env.s2ds.adopt(request, targets), true);
       assert.equal(await processes(env), before);
       assert.equal(await heard(request), expected([0, 1, 2, 3, 4]));
@@ -108,11 +108,14 @@ s('what runs is adopted, though it would be started in another number by now', a
   });
 });
 
-s('with a master each, all follow new targets', () =>
+s('all processes in master-worker mode apply new targets', () =>
   inProxyEnvironment(
     {
       create: (context) =>
-        create({ processes: PROCESSES })({ ...context, runtime: unreachable(context.runtime, true) }),
+        create({ processes: PROCESSES })({
+          ...context,
+          runtime: withSupports(context.runtime, { dial: false, inheritSockets: true }),
+        }),
       holds: false,
     },
     async (env) => {
@@ -126,7 +129,7 @@ s('with a master each, all follow new targets', () =>
   ),
 );
 
-s('there are never more than cores or listeners where nothing is said', async () => {
+s('the default number of processes exceeds neither cores nor listeners', async () => {
   for (const count of [1, LISTENERS])
     await inProxyEnvironment({ create: create({}) }, async (env) => {
       await env.start({ count });

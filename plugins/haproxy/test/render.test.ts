@@ -1,9 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { createRenderer, type ProxyView } from '@scistream/core';
-import { pluginContract } from '@scistream/core/testing';
-import plugin, { HaproxyOptions, renderConfig, renderFiles } from '@scistream/plugin-haproxy';
+import { createRenderer } from '@scistream/core';
+import { pluginContract, testView } from '@scistream/core/testing';
+import plugin, { HaproxyOptions } from '@scistream/plugin-haproxy';
+import { renderConfig, renderFiles } from '@scistream/plugin-haproxy/internal';
 import { templateDirectory } from '@scistream/templates';
 
 const packageFile = (name: string): Promise<string> =>
@@ -12,21 +13,11 @@ const packageFile = (name: string): Promise<string> =>
 const renderer = createRenderer([templateDirectory('haproxy')]);
 const options = HaproxyOptions.parse({});
 
-const view: ProxyView = {
-  uid: '6f1c2a3e-0b57-4c7e-9d6b-2f1f0e7a9b10',
-  role: 'inbound',
-  transport: 'tcp',
-  listeners: [
-    { address: { host: '192.0.2.10', port: 5100 }, fd: 3 },
-    { address: { host: '192.0.2.10', port: 5101 }, fd: 4 },
-  ],
-  targets: [],
-  bitsPerSecond: undefined,
-};
+const view = testView();
 
 const s = suite('render');
 
-s('inherited sockets, targets not known yet', async () => {
+s('inherited sockets without targets', async () => {
   assert.fixture(
     renderConfig(renderer, view, options, 'runtime-socket'),
     await packageFile('test/golden/inherited-no-targets.cfg'),
@@ -77,7 +68,7 @@ s('a TLS client', async () => {
   );
 });
 
-s('a master with workers, before and after its target is known', async () => {
+s('master-worker mode without and with targets', async () => {
   const before = renderConfig(renderer, { ...view, listeners: everywhere, tls }, options, 'master-worker');
   assert.fixture(before, await packageFile('test/golden/master-no-targets.cfg'));
   const targets = [{ host: '198.51.100.7', port: 7000 }];
@@ -85,7 +76,7 @@ s('a master with workers, before and after its target is known', async () => {
   assert.fixture(after, await packageFile('test/golden/master-with-targets.cfg'));
 });
 
-s('credentials are in files of their own, and nowhere else', () => {
+s('credentials are only in their own files', () => {
   const {
     'tls.pem': own,
     'ca.pem': ca,
@@ -104,7 +95,7 @@ pluginContract({
   packageJson: import.meta.resolve('@scistream/plugin-haproxy/package.json'),
 });
 
-s('an option that does not exist is refused', () => {
+s('invalid options are rejected', () => {
   assert.not.ok(HaproxyOptions.safeParse({ process: 2 }).success);
   assert.not.ok(HaproxyOptions.safeParse({ maxConnections: 0 }).success);
 });

@@ -1,10 +1,10 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { isRetargeted } from '@scistream/plugin-haproxy';
+import { isRetargeted } from '@scistream/plugin-haproxy/internal';
 
 const s = suite('runtime socket');
 
-s('knows what HAProxy answers when it has changed a server', () => {
+s('recognizes the replies of HAProxy to a changed server', () => {
   const replies = [
     // 2.6.12
     "IP changed from '127.0.0.1' to '::1', port changed from '1' to '7000' by 'stats socket command'",
@@ -19,7 +19,7 @@ s('knows what HAProxy answers when it has changed a server', () => {
   for (const reply of replies) assert.ok(isRetargeted(reply), reply);
 });
 
-s('takes everything else for a refusal', () => {
+s('any other reply is an error', () => {
   const replies = [
     '',
     'No such server.',

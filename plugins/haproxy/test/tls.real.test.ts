@@ -7,12 +7,13 @@ import { join } from 'node:path';
 import { connect, createServer, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Address, StreamTls } from '@scistream/core';
+import type { Address, S2DSRequest, StreamTls } from '@scistream/core';
 import {
   echo,
   eventually,
   exchange,
   inProxyEnvironment,
+  listener,
   named,
   read,
   receiveAll,
@@ -23,14 +24,13 @@ import {
   type TestCredentials,
 } from '@scistream/core/testing';
 import { HaproxyContainer, HaproxyOptions } from '@scistream/plugin-haproxy';
-import { startSide } from './support.js';
 
 const MIB = 1024 * 1024;
 
 interface Both {
   readonly env: ProxyEnvironment;
-  readonly inbound: { uid: string; address: Address };
-  readonly outbound: { uid: string; address: Address };
+  readonly inbound: S2DSRequest;
+  readonly outbound: S2DSRequest;
 }
 
 const s = suite<{ credentials: TestCredentials; foreign: TestCredentials }>('tls');
@@ -39,22 +39,22 @@ s.before(async (context) => {
   [context.credentials, context.foreign] = await Promise.all([testCredentials(), testCredentials()]);
 });
 
-/** Runs a test with both gateways of an encrypted stream; the outbound one forwards to the inbound one already. */
+/** Runs a test with both gateways of an encrypted stream. The outbound one already forwards to the inbound one. */
 function test(name: string, run: (both: Both, credentials: TestCredentials) => Promise<void>): void {
   s(name, ({ credentials }) =>
     inProxyEnvironment(
       { create: (context) => new HaproxyContainer(context, HaproxyOptions.parse({})) },
       async (env) => {
-        const inbound = await startSide(env, 'inbound', credentials.inbound);
-        const outbound = await startSide(env, 'outbound', credentials.outbound);
-        await env.s2ds.updateTargets(outbound.uid, [inbound.address]);
+        const inbound = await env.start({ tls: credentials.inbound });
+        const outbound = await env.start({ role: 'outbound', tls: credentials.outbound });
+        await env.s2ds.updateTargets(outbound.uid, [listener(inbound)]);
         await run({ env, inbound, outbound }, credentials);
       },
     ),
   );
 }
 
-/** What becomes of a TLS client: what it hears, or why it hears nothing. It is the server that refuses a certificate. */
+/** What a TLS client receives, or why it receives nothing. The server is the side that rejects certificates. */
 async function knock({ host, port }: Address, options: ConnectionOptions): Promise<string> {
   const socket = connect({ host, port, rejectUnauthorized: false, ...options });
   socket.on('error', () => socket.destroy());
@@ -64,14 +64,14 @@ async function knock({ host, port }: Address, options: ConnectionOptions): Promi
 
 const identity = ({ certificate, key, ca }: StreamTls): ConnectionOptions => ({ cert: certificate, key, ca });
 
-test('carries 16 MiB both ways at once unchanged, again and again', async ({ env, inbound, outbound }) => {
+test('repeatedly carries 16 MiB both ways at the same time unchanged', async ({ env, inbound, outbound }) => {
   const far: Promise<[Flow, Flow]>[] = [];
   const target = await env.server((socket) =>
     far.push(Promise.all([sendRandom(socket, 16 * MIB), receiveAll(socket)])),
   );
   await env.s2ds.updateTargets(inbound.uid, [target]);
   for (let round = 0; round < 8; round += 1) {
-    const near = await env.dial(outbound.address);
+    const near = await env.dial(listener(outbound));
     const [sent, received] = await Promise.all([sendRandom(near, 16 * MIB), receiveAll(near)]);
     assert.equal([received, sent], await far[round]);
   }
@@ -82,7 +82,7 @@ test('passes the end of one direction on and keeps the other open', async ({ env
     socket.resume().once('end', () => socket.end('answer'));
   });
   await env.s2ds.updateTargets(inbound.uid, [answers]);
-  const asking = await env.dial(outbound.address);
+  const asking = await env.dial(listener(outbound));
   asking.end('question');
   assert.is(await read(asking, 6), 'answer');
 
@@ -92,20 +92,19 @@ test('passes the end of one direction on and keeps the other open', async ({ env
     heard.push(receiveAll(socket));
   });
   await env.s2ds.updateTargets(inbound.uid, [endsAtOnce]);
-  const talking = await env.dial(outbound.address);
+  const talking = await env.dial(listener(outbound));
   assert.is((await receiveAll(talking)).bytes, 3);
   const sent = await sendRandom(talking, MIB);
   assert.equal(await Promise.all(heard), [sent]);
 });
 
-s('a stranger is refused before the application hears of it', async ({ credentials, foreign }) => {
+s('unauthenticated peers are rejected before the application sees them', async ({ credentials, foreign }) => {
   await inProxyEnvironment(
     { create: (context) => new HaproxyContainer(context, HaproxyOptions.parse({})) },
     async (env) => {
       let accepted = 0;
       const target = await env.server((socket) => void ((accepted += 1), named('a')(socket)));
-      const { uid, address } = await startSide(env, 'inbound', credentials.inbound);
-      await env.s2ds.updateTargets(uid, [target]);
+      const { uid, address } = await env.startTo(target, { tls: credentials.inbound });
       assert.is(await knock(address, {}), 'cut off', 'without a certificate');
       assert.is(await knock(address, identity(foreign.outbound)), 'cut off', 'with a foreign certificate');
       const old = { ...identity(credentials.outbound), maxVersion: 'TLSv1.2' } as const;
@@ -122,7 +121,7 @@ s('a stranger is refused before the application hears of it', async ({ credentia
   );
 });
 
-s('nothing is sent to a gateway that is not the one expected', async ({ credentials, foreign }) => {
+s('nothing is sent to a gateway with another identity', async ({ credentials, foreign }) => {
   const cases = [
     { server: foreign.inbound, client: credentials.outbound },
     { server: credentials.other, client: credentials.outbound },
@@ -140,10 +139,8 @@ s('nothing is sent to a gateway that is not the one expected', async ({ credenti
         await once(other, 'listening');
         try {
           const bound = other.address();
-          const { uid, address } = await startSide(env, 'outbound', client);
-          await env.s2ds.updateTargets(uid, [
-            { host: '127.0.0.1', port: typeof bound === 'object' && bound ? bound.port : 0 },
-          ]);
+          const target = { host: '127.0.0.1', port: typeof bound === 'object' && bound ? bound.port : 0 };
+          const { address } = await env.startTo(target, { role: 'outbound', tls: client });
           (await env.dial(address)).write('secret');
           await eventually(() => assert.ok(refused >= 1));
           assert.equal(heard, []);
@@ -155,13 +152,13 @@ s('nothing is sent to a gateway that is not the one expected', async ({ credenti
   }
 });
 
-test('TLS 1.3 with AES-128-GCM, and no session is ever resumed', async ({ env, inbound }, { outbound }) => {
+test('TLS 1.3 with AES-128-GCM, without session resumption', async ({ env, inbound }, { outbound }) => {
   await env.s2ds.updateTargets(inbound.uid, [await env.server(named('a'))]);
   let last: Buffer | undefined;
   for (let i = 0; i < 3; i += 1) {
     const session = last ? { session: last } : {};
     const socket: TLSSocket = connect({
-      ...inbound.address,
+      ...listener(inbound),
       ...identity(outbound),
       servername: outbound.peer,
       ...session,
@@ -176,27 +173,25 @@ test('TLS 1.3 with AES-128-GCM, and no session is ever resumed', async ({ env, i
   }
 });
 
-test('early connections are held on either side until the targets are known', async ({ env, inbound }, {
-  outbound,
-}) => {
-  const later = await startSide(env, 'outbound', outbound);
-  const early = await env.dial(later.address);
+test('early connections are held on both sides until the targets are set', async ({ env, inbound }, { outbound }) => {
+  const later = await env.start({ role: 'outbound', tls: outbound });
+  const early = await env.dial(listener(later));
   early.write('early');
-  await env.s2ds.updateTargets(later.uid, [inbound.address]);
+  await env.s2ds.updateTargets(later.uid, [listener(inbound)]);
   await eventually(async () => assert.is((await env.s2ds.status(inbound.uid)).listeners[0]?.open, 1));
   await env.s2ds.updateTargets(inbound.uid, [await env.server(echo)]);
   assert.is(await read(early, 5), 'early');
 });
 
-test('new targets under load refuse, cut and lose nothing', async ({ env, inbound, outbound }) => {
+test('new targets under load refuse and close no connection and lose no byte', async ({ env, inbound, outbound }) => {
   const [a, b] = await Promise.all([env.server(named('a')), env.server(named('b'))]);
   await env.s2ds.updateTargets(inbound.uid, [a]);
-  const old = await env.dial(outbound.address);
+  const old = await env.dial(listener(outbound));
   assert.is(await read(old, 1), 'a');
   let done = false;
   const visitors = (async () => {
     const replies: string[] = [];
-    while (!done) replies.push(await exchange(outbound.address, '!'));
+    while (!done) replies.push(await exchange(listener(outbound), '!'));
     return replies;
   })();
   const flow = Promise.all([sendRandom(old, 32 * MIB), receiveAll(old)]);
@@ -206,10 +201,10 @@ test('new targets under load refuse, cut and lose nothing', async ({ env, inboun
   done = true;
   for (const reply of await visitors) assert.match(reply, /^[ab]!$/);
   assert.equal(received, sent);
-  assert.is(await exchange(outbound.address, '!'), 'b!');
+  assert.is(await exchange(listener(outbound), '!'), 'b!');
 });
 
-test('the key is in a file that nobody else can read, and in no argument', async ({ env }, { inbound, outbound }) => {
+test('the key is in a private file and in no argument', async ({ env }, { inbound, outbound }) => {
   const instances = await env.runtime.list({});
   assert.is(instances.length, 2);
   for (const { name, pid } of instances) {

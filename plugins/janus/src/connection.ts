@@ -10,19 +10,21 @@ import { authorizationOf } from './credentials.js';
 import { failed, JanusRefusal, unreachable } from './failures.js';
 import type { JanusOptions } from './options.js';
 
-/** Janus runs with a few threads; more requests wait here. */
+/** Limit of concurrent connections. Janus has only a few worker threads; further requests wait here. */
 const MAX_CONNECTIONS = 8;
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
-/** What is asked for. */
+const CHECK_URL = 'Check that url is the address of the controller.';
+
+/** One request to the controller. */
 export interface JanusRequest {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
-  /** Below the base path, each part encoded, with a query if need be. */
+  /** Path below the base path, with encoded segments and an optional query. */
   readonly path: string;
   readonly body?: unknown;
-  /** Instead of the option `timeout`, ms. */
+  /** Overrides the option `timeout`, ms. */
   readonly timeoutMs?: number;
-  /** Instead of the option `retries`. */
+  /** Overrides the option `retries`. */
   readonly retries?: number;
   readonly signal?: AbortSignal;
 }
@@ -33,8 +35,9 @@ interface Answer {
 }
 
 /**
- * Talks to the controller: HTTPS with a server that has proven who it is before anything is sent, credentials read for
- * every request (so they can be replaced at any time), a deadline for each try, and further tries where they can help.
+ * Sends requests to the controller over HTTPS. The certificate is verified before anything is sent. Credentials are
+ * read for every request, so they can be rotated at any time. Each attempt has a deadline, and transient failures are
+ * retried.
  */
 export class JanusConnection {
   readonly #options: JanusOptions;
@@ -52,9 +55,11 @@ export class JanusConnection {
   }
 
   /**
-   * Sends a request, again after 5xx, broken connections and silence; so it must be one that may be carried out twice.
+   * Sends a request and retries it after 5xx, a broken connection or a timeout. The request must therefore be
+   * idempotent.
    * @returns the JSON of the answer, undefined for 204
-   * @throws JanusRefusal for 4xx (but 401, 403) and lasting 5xx; S2DSException SCI_RUNTIME_UNREACHABLE, SCI_RUNTIME_FAILED
+   * @throws JanusRefusal for 4xx (except 401 and 403) and persistent 5xx; S2DSException SCI_RUNTIME_UNREACHABLE,
+   * SCI_RUNTIME_FAILED
    */
   async call(request: JanusRequest): Promise<unknown> {
     const { retries = this.#options.retries, signal } = request;
@@ -64,8 +69,8 @@ export class JanusConnection {
         return this.#read(request, await this.#send(request));
       } catch (error) {
         signal?.throwIfAborted();
-        if (attempt >= retries || !mayPass(error)) throw this.#explain(error);
-        this.#log.debug({ path: request.path, attempt, error: messageOf(error) }, 'janus is asked again');
+        if (attempt >= retries || !isTransient(error)) throw this.#explain(error);
+        this.#log.debug({ path: request.path, attempt, error: messageOf(error) }, 'retrying janus request');
         await sleep(this.#pause(attempt), undefined, { signal });
       }
     }
@@ -88,9 +93,9 @@ export class JanusConnection {
       ...(text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }),
       ...(authorization === undefined ? {} : { authorization }),
     };
-    // By hand: AbortSignal.any would leave something behind in a signal that lives as long as a stream, at every call.
+    // AbortSignal.any would leak a listener per call on a signal that lives as long as a stream.
     const stop = new AbortController();
-    const late = setTimeout(() => stop.abort(new Silence(timeoutMs)), timeoutMs);
+    const late = setTimeout(() => stop.abort(new RequestTimeout(timeoutMs)), timeoutMs);
     const abort = (): void => stop.abort(signal?.reason);
     signal?.addEventListener('abort', abort, { once: true });
     try {
@@ -110,11 +115,14 @@ export class JanusConnection {
         let size = 0;
         response.on('data', (chunk: Buffer) => {
           size += chunk.length;
-          if (size > MAX_ANSWER_BYTES) response.destroy(failed(`Janus answers with too much`, 'Check the url.'));
+          if (size > MAX_ANSWER_BYTES)
+            response.destroy(failed(`Janus answers with more than ${MAX_ANSWER_BYTES} bytes`, CHECK_URL));
           chunks.push(chunk);
         });
         response.once('error', reject);
-        response.once('aborted', () => reject(new Broken('the connection broke in the middle of an answer')));
+        response.once('aborted', () =>
+          reject(new ConnectionLost('the connection broke while the answer was received')),
+        );
         response.once('end', () =>
           resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }),
         );
@@ -127,29 +135,27 @@ export class JanusConnection {
   #read({ method, path }: JanusRequest, { status, text }: Answer): unknown {
     const { url } = this.#options;
     if (status === 401 || status === 403) {
-      throw unreachable(url, `it does not accept the credentials (${status})`, 'Check auth in runtimes.janus.');
+      throw unreachable(url, `it rejects the credentials (${status})`, 'Check auth in runtimes.janus.');
     }
     if (status >= 400) throw new JanusRefusal(status, detailOf(text), `${method} ${path}`);
     if (status === 204) return undefined;
     if (status !== 200 && status !== 201) {
-      throw failed(`Janus answered ${method} ${path} with status ${status}`, 'Check the url: is it the controller?');
+      throw failed(`Janus answered ${method} ${path} with status ${status}`, CHECK_URL);
     }
     try {
       return JSON.parse(text) as unknown;
     } catch {
-      throw failed(
-        `Janus answered ${method} ${path} with something that is not JSON: ${quote(text)}`,
-        'Check the url: is it the controller, or something in front of it?',
-      );
+      throw failed(`Janus answered ${method} ${path} with text that is not JSON: ${quote(text)}`, CHECK_URL);
     }
   }
 
   #explain(error: unknown): unknown {
     const code = systemCode(error) ?? '';
     const { url } = this.#options;
-    if (error instanceof Silence) return unreachable(url, error.message, 'Is it overloaded? See timeout.', error);
+    if (error instanceof RequestTimeout)
+      return unreachable(url, error.message, 'Check its load, or raise timeout in runtimes.janus.', error);
     if (isUntrusted(error)) {
-      const pin = 'Trust its CA with ca, or this one certificate with fingerprint, in runtimes.janus.';
+      const pin = 'Set ca to its CA, or fingerprint to this certificate, in runtimes.janus.';
       return unreachable(url, `its certificate is not trusted: ${messageOf(error)}`, pin, error);
     }
     if (/^ERR_SSL|^EPROTO/.test(code)) return unreachable(url, 'it does not speak TLS', 'Check the port.', error);
@@ -158,19 +164,19 @@ export class JanusConnection {
   }
 }
 
-/** No answer in time. */
-class Silence extends Error {
+/** The request or the handshake exceeded its deadline. */
+class RequestTimeout extends Error {
   constructor(timeoutMs: number) {
     super(`no answer in ${timeoutMs} ms`);
   }
 }
 
-/** The connection ended too early. */
-class Broken extends Error {
+/** The connection ended before the answer was complete. */
+class ConnectionLost extends Error {
   readonly code = 'ECONNRESET';
 }
 
-/** Not the certificate that was pinned. */
+/** The certificate is not the pinned one. */
 class NotPinned extends Error {
   readonly code = 'CERT_NOT_PINNED';
 }
@@ -179,12 +185,12 @@ const isUntrusted = (error: unknown): boolean => /CERT|ISSUER|CRL|LEAF/.test(sys
 
 const isNetwork = (error: unknown): boolean => /^E(?!RR_)[A-Z_]+$/.test(systemCode(error) ?? '') && !isUntrusted(error);
 
-const mayPass = (error: unknown): boolean => {
+const isTransient = (error: unknown): boolean => {
   if (error instanceof JanusRefusal) return error.status >= 500 && !isGone(error);
-  return error instanceof Silence || (isNetwork(error) && !/^EPROTO/.test(systemCode(error) ?? ''));
+  return error instanceof RequestTimeout || (isNetwork(error) && !/^EPROTO/.test(systemCode(error) ?? ''));
 };
 
-/** Whether a refusal says that the container does not run, in the words of Docker and Kubernetes; it never will again. */
+/** Whether Docker or Kubernetes reports that the container does not run. It never runs again. */
 export function isGone(error: unknown): boolean {
   return (
     error instanceof JanusRefusal &&
@@ -192,28 +198,30 @@ export function isGone(error: unknown): boolean {
   );
 }
 
-/** `{"error": …}`, `{"message": …}`, a string, or whatever it is. */
+/** The text of an error answer: the field `error` or `message`, or the whole body. */
 function detailOf(text: string): string {
   try {
     const value = JSON.parse(text) as unknown;
-    if (typeof value === 'string') return quoteLong(value);
+    if (typeof value === 'string') return oneLine(value);
     if (typeof value === 'object' && value !== null) {
       const { error, message } = value as { error?: unknown; message?: unknown };
-      return quoteLong(error ?? message ?? value);
+      return oneLine(error ?? message ?? value);
     }
   } catch {
-    // Not JSON, so it is shown as it came.
+    // Not JSON: the body is shown unchanged.
   }
-  return quoteLong(text);
+  return oneLine(text);
 }
 
-function quoteLong(value: unknown): string {
+function oneLine(value: unknown): string {
   const text = typeof value === 'string' ? value : JSON.stringify(value);
   const line = text.replace(/[\s\p{Cc}]+/gu, ' ').trim();
   return line.length > 300 ? `${line.slice(0, 299)}…` : line;
 }
 
-/** Hands out connections only once the server has proven who it is: nothing is sent before, no credentials either. */
+/**
+ * Hands out a connection only after the server certificate is verified, so that no credentials reach another server.
+ */
 class VerifyingAgent extends Agent {
   readonly #pin: string | undefined;
   readonly #options: JanusOptions;
@@ -228,7 +236,7 @@ class VerifyingAgent extends Agent {
     options: RequestOptions,
     done: (error: Error | null, socket: Duplex) => void = () => undefined,
   ): undefined {
-    // IPv6 comes in the brackets of the URL.
+    // An IPv6 address has the brackets of the URL.
     const host = (options.host ?? '').replace(/^\[(.*)\]$/, '$1');
     const socket = connect({
       host,
@@ -239,7 +247,7 @@ class VerifyingAgent extends Agent {
       rejectUnauthorized: this.#pin === undefined,
     });
     const { timeout } = this.#options;
-    const timer = setTimeout(() => socket.destroy(new Silence(timeout)), timeout);
+    const timer = setTimeout(() => socket.destroy(new RequestTimeout(timeout)), timeout);
     const fail = (error: Error): void => done(error, socket);
     socket.once('close', () => clearTimeout(timer));
     socket.once('error', fail);
@@ -249,12 +257,12 @@ class VerifyingAgent extends Agent {
       const seen = `sha256:${createHash('sha256').update(socket.getPeerCertificate().raw).digest('hex')}`;
       if (this.#pin === undefined || seen === this.#pin) return done(null, socket);
       socket.destroy();
-      done(new NotPinned(`it shows ${seen}, not the expected ${this.#pin}`), socket);
+      done(new NotPinned(`it has the fingerprint ${seen} instead of ${this.#pin}`), socket);
     });
     return undefined;
   }
 
-  /** Read for every connection, so that the file can be replaced at any time. */
+  /** Reads the CA file for every connection, so that it can be rotated at any time. */
   #authority(): { ca?: Buffer } {
     const { ca, url } = this.#options;
     if (ca === undefined) return {};

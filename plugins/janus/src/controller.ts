@@ -13,8 +13,8 @@ const Nodes = z.array(z.looseObject({ name: z.string() }));
 const Created = z.record(z.string(), z.looseObject({ id: z.number() }));
 const Text = z.looseObject({ response: z.string() });
 
-/** What a session is made from. */
-export interface SessionWish {
+/** Parameters of a new session. */
+interface SessionWish {
   readonly node: string;
   readonly image: string;
   readonly profile: string;
@@ -24,37 +24,37 @@ export interface SessionWish {
 }
 
 /** Settings of a host profile. */
-export type ProfileSettings = Readonly<Record<string, unknown>>;
+type ProfileSettings = Readonly<Record<string, unknown>>;
 
 const part = encodeURIComponent;
 const profilePath = (name: string): string => `/profiles/host/${part(name)}`;
 
-/** The calls of the controller that are needed here, their answers checked (janus-api.md). */
+/** The calls of the controller that the runtime uses. All answers are validated. */
 export class JanusController {
   constructor(private readonly connection: JanusConnection) {}
 
-  /** Names of the nodes Janus knows. */
+  /** Names of the nodes that Janus knows. */
   async nodes(): Promise<readonly string[]> {
     const nodes = this.#ask({ method: 'GET', path: '/nodes' }, Nodes);
-    return (await clear(nodes, 'list the nodes')).map(({ name }) => name);
+    return (await orFailed(nodes, 'list the nodes')).map(({ name }) => name);
   }
 
-  /** Sessions that SciStream made, whichever data server. */
+  /** Sessions created by any SciStream gateway. */
   async sessions(): Promise<readonly Session[]> {
     const request = { method: 'GET', path: '/active' } as const;
-    const all = await clear(this.#ask(request, z.array(z.unknown())), 'list the sessions');
+    const all = await orFailed(this.#ask(request, z.array(z.unknown())), 'list the sessions');
     return all.filter(isOurs).map((record) => conform(request, SessionRecord, record));
   }
 
-  /** The sessions that were made from a profile: one, unless an answer came late. */
+  /** Sessions created from a profile: one, or several after a lost answer. */
   async sessionsOf(profile: string): Promise<readonly Session[]> {
     return (await this.sessions()).filter((session) => profileOf(session) === profile);
   }
 
-  /** Values of the environment in a host profile; undefined where there is no such profile. */
+  /** Variables of the environment in a host profile; undefined if the profile does not exist. */
   async environment(profile: string): Promise<Readonly<Record<string, string>> | undefined> {
     const asked = orAbsent(this.#ask({ method: 'GET', path: profilePath(profile) }, HostProfile));
-    const found = await clear(asked, `read the profile ${profile}`);
+    const found = await orFailed(asked, `read the profile ${profile}`);
     if (!found) return undefined;
     const pairs = (found.settings.environment ?? []).map((line) => {
       const at = line.indexOf('=');
@@ -63,7 +63,7 @@ export class JanusController {
     return Object.fromEntries(pairs);
   }
 
-  /** Makes a host profile, or gives one that exists these settings. */
+  /** Creates a host profile, or replaces the settings of an existing one. */
   async putProfile(name: string, settings: ProfileSettings): Promise<void> {
     const body = { settings };
     const path = profilePath(name);
@@ -72,18 +72,18 @@ export class JanusController {
       if (!exists) throw error;
       await this.#ask({ method: 'PUT', path, body }, HostProfile);
     });
-    await clear(put, `make the profile ${name}`);
+    await orFailed(put, `create the profile ${name}`);
   }
 
   async removeProfile(name: string): Promise<void> {
     const removed = orAbsent(this.connection.call({ method: 'DELETE', path: profilePath(name) }));
-    await clear(removed, `remove the profile ${name}`);
+    await orFailed(removed, `remove the profile ${name}`);
   }
 
   /**
-   * Makes a session. A request is only sent again once Janus has been asked whether the one before has done it; should it
-   * do so later still, there are two, of which only one is ever started, and both go together.
-   * @param attempts How often at most.
+   * Creates a session. Before each retry, Janus is asked whether the previous request created one. A request that Janus
+   * completes even later leaves a second session. Only one session is ever started, and both are removed together.
+   * @param attempts Maximum number of retries.
    * @throws SCI_IMAGE_NOT_FOUND, SCI_RUNTIME_FAILED, SCI_RUNTIME_UNREACHABLE
    */
   async create(wish: SessionWish, attempts: number, pause: (attempt: number) => Promise<void>): Promise<number> {
@@ -94,7 +94,7 @@ export class JanusController {
         const made = await this.#ask({ method: 'POST', path: '/create', body, retries: 0 }, Created);
         const [first] = Object.values(made);
         if (first) return first.id;
-        throw failed('Janus made a session and did not say which', 'Look at GET /active of Janus.');
+        throw failed('Janus created a session without returning its id', 'Look at GET /active of Janus.');
       } catch (error) {
         const final = error instanceof JanusRefusal && (error.status < 500 || lacksImage(error));
         if (final) throw refusedSession(error, wish);
@@ -107,29 +107,29 @@ export class JanusController {
   }
 
   async start(id: number): Promise<Session> {
-    return await clear(this.#ask({ method: 'PUT', path: `/start/${id}` }, SessionRecord), `start session ${id}`);
+    return await orFailed(this.#ask({ method: 'PUT', path: `/start/${id}` }, SessionRecord), `start session ${id}`);
   }
 
-  /** @returns undefined where there is no such session */
+  /** @returns undefined if the session does not exist */
   async stop(id: number): Promise<Session | undefined> {
     const stopped = orAbsent(this.#ask({ method: 'PUT', path: `/stop/${id}` }, SessionRecord));
-    return await clear(stopped, `stop session ${id}`);
+    return await orFailed(stopped, `stop session ${id}`);
   }
 
   async remove(id: number): Promise<void> {
     const removed = orAbsent(this.connection.call({ method: 'DELETE', path: `/active/${id}?force=true` }));
-    await clear(removed, `remove session ${id}`);
+    await orFailed(removed, `remove session ${id}`);
   }
 
   async logs(id: number, node: string, lines: number): Promise<string> {
     const path = `/active/${id}/logs/${part(node)}?tail=${lines}`;
-    return (await clear(this.#ask({ method: 'GET', path, retries: 1 }, Text), `read the log of session ${id}`))
+    return (await orFailed(this.#ask({ method: 'GET', path, retries: 1 }, Text), `read the log of session ${id}`))
       .response;
   }
 
   /**
-   * Runs a command in a container and returns what it wrote.
-   * @throws JanusRefusal, which is for the caller to judge, besides the errors of the connection
+   * Runs a command in a container and returns its output.
+   * @throws JanusRefusal, which the caller interprets, and the errors of the connection
    */
   async exec(
     node: string,
@@ -146,15 +146,15 @@ export class JanusController {
   }
 }
 
-/** Checks an answer. @throws SCI_RUNTIME_FAILED */
+/** Validates an answer. @throws SCI_RUNTIME_FAILED */
 function conform<T>({ method, path }: JanusRequest, schema: z.ZodType<T>, answer: unknown): T {
   const parsed = schema.safeParse(answer);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   const why = `${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`;
   throw failed(
-    `Janus answered ${method} ${path} with ${quote(answer)}, which is not what it should be (${why})`,
-    'This runtime is made for Janus 0.3.',
+    `Janus answered ${method} ${path} with ${quote(answer)}, which does not match the Janus API (${why})`,
+    'Use Janus 0.3, the version that this runtime supports.',
   );
 }
 
@@ -165,8 +165,8 @@ async function orAbsent<T>(work: Promise<T>): Promise<T | undefined> {
   });
 }
 
-/** Turns a refusal into what the callers of the runtime understand; other errors say it themselves. */
-async function clear<T>(work: Promise<T>, what: string): Promise<T> {
+/** Turns a refusal into SCI_RUNTIME_FAILED; other errors pass unchanged. */
+async function orFailed<T>(work: Promise<T>, what: string): Promise<T> {
   return await work.catch((error: unknown) => {
     throw error instanceof JanusRefusal ? failed(`Janus could not ${what}`, 'See the log of Janus.', error) : error;
   });
@@ -175,9 +175,9 @@ async function clear<T>(work: Promise<T>, what: string): Promise<T> {
 function refusedSession(error: unknown, { image, node }: SessionWish): unknown {
   if (!(error instanceof JanusRefusal)) return error;
   if (lacksImage(error)) return imageNotFound(image, error.detail);
-  return failed(`Janus could not make a session on node ${node}`, 'See the log of Janus.', error);
+  return failed(`Janus could not create a session on node ${node}`, 'See the log of Janus.', error);
 }
 
-/** In the words of Janus, and of Docker behind it. */
+/** Recognizes the error texts of Janus and of the Docker engine behind it. */
 const lacksImage = ({ detail }: JanusRefusal): boolean =>
   /image .*not found|no such image|pull access denied|manifest .*unknown/i.test(detail);

@@ -4,22 +4,22 @@ import { unreachable } from './failures.js';
 import type { JanusOptions } from './options.js';
 
 /**
- * The header `authorization` of a request, from a file or the environment as they are now, so that a secret can be
- * replaced at any time. It is kept nowhere and appears in no message.
+ * The `authorization` header of a request. The secret is read from its file or variable for every request, so it can be
+ * rotated at any time. It is never stored and appears in no message.
  * @returns undefined without the option `auth`
- * @throws SCI_RUNTIME_UNREACHABLE saying where no secret was found
+ * @throws SCI_RUNTIME_UNREACHABLE with the place that has no secret
  */
 export async function authorizationOf({ url, auth }: JanusOptions): Promise<string | undefined> {
   if (!auth) return undefined;
   const [secret, where] = await find(url, auth);
   if (secret === '') throw none(url, `${where} is empty`);
-  // A token stands in the header as it is.
+  // A token is sent unencoded.
   const wrong = 'user' in auth ? /\p{Cc}/u : /[^\x21-\x7e]/;
-  if (wrong.test(secret)) throw none(url, `${where} holds more than one line of text`);
+  if (wrong.test(secret)) throw none(url, `${where} has more than one line of text`);
   return 'user' in auth ? `Basic ${Buffer.from(`${auth.user}:${secret}`).toString('base64')}` : `Bearer ${secret}`;
 }
 
-/** A secret and where it was found. */
+/** A secret and its source. */
 async function find(url: string, auth: NonNullable<JanusOptions['auth']>): Promise<[string, string]> {
   if ('tokenEnv' in auth) return variable(auth.tokenEnv);
   if ('passwordEnv' in auth) return variable(auth.passwordEnv);
@@ -33,4 +33,4 @@ async function find(url: string, auth: NonNullable<JanusOptions['auth']>): Promi
 const variable = (name: string): [string, string] => [(process.env[name] ?? '').trim(), `the variable ${name}`];
 
 const none = (url: string, why: string): Error =>
-  unreachable(url, `there are no credentials, ${why}`, 'Check auth in runtimes.janus.');
+  unreachable(url, `credentials are missing: ${why}`, 'Check auth in runtimes.janus.');

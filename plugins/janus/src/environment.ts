@@ -3,42 +3,45 @@ import { z } from 'zod';
 import { failed } from './failures.js';
 import { ENTRY, VARIABLES } from './scripts.js';
 
-/** Linux takes no string of more than 128 KiB in an environment or among arguments (execve(2), MAX_ARG_STRLEN). */
+/**
+ * Size of a chunk, bytes. Linux limits a string in an environment or argument list to 128 KiB (execve(2),
+ * MAX_ARG_STRLEN).
+ */
 export const PART = 96 * 1024;
-/** All of them together must stay below a quarter of the stack, 2 MiB. */
+/** Limit of the whole environment, bytes. It must stay below a quarter of the stack, 2 MiB. */
 const MAX_TOTAL = 1024 * 1024;
 
 const NAME = /^[A-Za-z0-9][\w.-]*$/;
 const INSTANCE = /^[\w-]+$/;
 const Labels = z.record(z.string(), z.string());
 
-/** Text as base64. */
+/** Encodes text as base64. */
 export const encode = (text: string): string => Buffer.from(text, 'utf8').toString('base64');
 
-/** Cuts base64 into parts that fit into an environment or an argument. */
+/** Splits base64 into parts that fit into an environment variable or an argument. */
 export function parts(base64: string): readonly string[] {
   const count = Math.max(1, Math.ceil(base64.length / PART));
   return Array.from({ length: count }, (_, i) => base64.slice(i * PART, (i + 1) * PART));
 }
 
-/** @throws SCI_RUNTIME_FAILED for a name that is none of a file in the instance's directory */
+/** @throws SCI_RUNTIME_FAILED for a string that is not a file name in the instance's directory */
 export function checkName(name: string): string {
   if (NAME.test(name)) return name;
-  throw failed(`${quote(name)} is no name for a file of an instance`, 'Use letters, digits, ".", "_" and "-".');
+  throw failed(`${quote(name)} is not a valid name for an instance file`, 'Use letters, digits, ".", "_" and "-".');
 }
 
-/** A name that stands in addresses of the controller, or an error. */
+/** Validates the name of an instance, which is part of controller URLs. @throws SCI_RUNTIME_FAILED */
 export function checkInstance(name: string): string {
   if (INSTANCE.test(name)) return name;
-  throw failed(`${quote(name)} is no name for an instance`, 'Use letters, digits, "_" and "-".');
+  throw failed(`${quote(name)} is not a valid instance name`, 'Use letters, digits, "_" and "-".');
 }
 
 /**
- * The environment by which a container is told what it is: labels, files and the script that begins. The files, private
- * keys of streams among them, can be read there by whoever may read profiles, sessions or containers of the Janus account
- * and of its back-end, and by the administrators of the nodes; the programs inside do not inherit them. A key is worth
- * something only while its stream lives; the profile goes with it.
- * @throws SCI_RUNTIME_FAILED when it is too much for a process of Linux
+ * The environment of a container: labels, files and the entry script. The files include private keys of streams.
+ * Accounts that may read profiles, sessions or containers in Janus or its back end can read them, and so can node
+ * administrators. The programs in the container do not inherit them. A key is useful only while its stream exists, and
+ * the profile is removed with it.
+ * @throws SCI_RUNTIME_FAILED if the environment exceeds the limit of a Linux process
  */
 export function environmentOf(labels: Readonly<Record<string, string>>, files: InstanceFiles): readonly string[] {
   const encoded = Object.entries(files).map(([name, content]) => ({ name, parts: parts(encode(content)) }));
@@ -51,12 +54,12 @@ export function environmentOf(labels: Readonly<Record<string, string>>, files: I
   const total = lines.reduce((sum, { length }) => sum + length, 0);
   if (total <= MAX_TOTAL) return lines;
   throw failed(
-    `The files of an instance are ${total} bytes, too many for Janus`,
-    `At most ${MAX_TOTAL} bytes fit into an environment.`,
+    `The files of an instance have ${total} bytes, too many for Janus`,
+    `Reduce them to at most ${MAX_TOTAL} bytes, the size of an environment.`,
   );
 }
 
-/** The labels in an environment of {@link environmentOf}; none where it is of somebody else. */
+/** The labels in an environment from {@link environmentOf}; empty for any other environment. */
 export function labelsOf(environment: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
   const text = environment[VARIABLES.labels];
   if (text === undefined) return {};

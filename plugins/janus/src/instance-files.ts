@@ -3,18 +3,18 @@ import type { ExecResult, InstanceFiles } from '@scistream/core';
 import { checkName, encode, PART, parts } from './environment.js';
 import * as scripts from './scripts.js';
 
-/** Runs one of our scripts in the container of an instance. */
-export type RunScript = (script: string, args: readonly string[]) => Promise<ExecResult>;
+/** Runs a script in the container of an instance. */
+type RunScript = (script: string, args: readonly string[]) => Promise<ExecResult>;
 
 /**
- * Replaces files in containers, each atomically. Only what differs travels: the arguments of a command can be read by
- * everybody on the node for a moment, and keys never change during a stream's life.
+ * Replaces files in containers, each atomically. Only changed files are sent, because every user on the node can
+ * briefly read the arguments of a command. Keys never change during the life of a stream.
  */
 export class FileWriter {
-  /** Of files as they are in the containers: name of the instance, name of the file, SHA-256. */
+  /** SHA-256 of the files in the containers, by instance and file name. */
   readonly #hashes = new Map<string, Map<string, string>>();
 
-  /** The instance has these files, and no others. */
+  /** Records that the instance has exactly these files. */
   know(instance: string, files: InstanceFiles): void {
     this.#hashes.set(instance, new Map(Object.entries(files).map(([name, text]) => [name, hash(text)])));
   }
@@ -28,7 +28,7 @@ export class FileWriter {
     const known = this.#hashes.get(instance) ?? (await askHashes(names, run));
     this.#hashes.set(instance, known);
     const changed = Object.entries(files).filter(([name, content]) => known.get(name) !== hash(content));
-    // Should this fail in the middle, nobody knows which of them are there.
+    // After a failure in the middle, the state of these files is unknown.
     for (const [name] of changed) known.delete(name);
     await write(changed, run);
     for (const [name, content] of changed) known.set(name, hash(content));

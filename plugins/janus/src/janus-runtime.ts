@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
+  exitOf,
   LABELS,
   messageOf,
   S2DSException,
@@ -29,14 +30,14 @@ import { untilEnded } from './watch.js';
 const COMMAND_TIMEOUT_MS = 10_000;
 const LOG_LINES = 10;
 const GONE = 'its container does not run';
-const SEE_LOGS = 'See the log of Janus. The image must have sh, base64, timeout, sleep and sha256sum.';
+const SEE_LOGS = 'See the log of Janus. Use an image that has sh, base64, timeout, sleep and sha256sum.';
 type Labels = ContainerSpec['labels'];
 
 /**
- * Runs instances as sessions of an ESnet Janus controller, one session and one host profile per instance, both of its
- * name. The session is started by `create`: its first process writes the files and waits, so that commands work from then
- * on; `start` lets it run the program, and it tells how the program ended. Everything is found again by name, nothing is
- * kept here that could not be asked for, so any number of S2DS objects may come and go.
+ * Runs instances as sessions of an ESnet Janus controller. Each instance has one session and one host profile with its
+ * name. `create` starts the session: its first process writes the files and waits, so that commands work from then on.
+ * `start` lets that process run the program; it also records how the program ended. All state is found by name, so any
+ * number of S2DS objects can use the same sessions.
  */
 export class JanusRuntime implements ContainerRuntime {
   readonly id = 'janus';
@@ -50,7 +51,7 @@ export class JanusRuntime implements ContainerRuntime {
   readonly #files = new FileWriter();
   readonly #containers = new Map<string, Container>();
   readonly #labels = new Map<string, Labels>();
-  /** How programs ended that were stopped from here; their containers cannot be asked any more. */
+  /** Exit states of programs stopped by this object. Their containers no longer answer. */
   readonly #exits = new Map<string, string>();
 
   constructor(options: JanusOptions, log: Logger) {
@@ -62,7 +63,7 @@ export class JanusRuntime implements ContainerRuntime {
     this.#placements = new Placements(this.#controller, options.nodes);
   }
 
-  /** Closes the connections; nothing of an instance ends by it. */
+  /** Closes the connections. Instances keep running. */
   async close(): Promise<void> {
     this.#connection.close();
   }
@@ -117,7 +118,7 @@ export class JanusRuntime implements ContainerRuntime {
     const { name } = ref;
     for (const { id } of await this.#controller.sessionsOf(ref.name)) await this.#controller.remove(id);
     const labels = await this.#labelsOf(name);
-    // After the session: as long as there is one, its labels must be found.
+    // Remove the profile last: the labels of an existing session must be readable.
     await this.#controller.removeProfile(name);
     const container = this.#containers.get(name);
     if (container) this.#shell.forget(container);
@@ -166,11 +167,11 @@ export class JanusRuntime implements ContainerRuntime {
   async signal(ref: ContainerRef, signal: NodeJS.Signals): Promise<void> {
     const { exitCode } = await this.#script(ref, scripts.SIGNAL, [short(signal)]);
     if (exitCode === 0) return;
-    throw new S2DSException('SCI_PROXY_DIED', `${ref.name} does not run, so ${signal} cannot reach it.`);
+    throw new S2DSException('SCI_PROXY_DIED', `${ref.name} is not running and cannot receive ${signal}.`);
   }
 
   async dial(ref: ContainerRef): Promise<Duplex> {
-    throw failed(`No socket of ${ref.name} can be reached through Janus`, 'Use a proxy that can do without.');
+    throw failed(`Janus gives no access to sockets of ${ref.name}`, 'Use a proxy that works without a control socket.');
   }
 
   exited(ref: ContainerRef, signal: AbortSignal): Promise<ContainerState> {
@@ -178,11 +179,11 @@ export class JanusRuntime implements ContainerRuntime {
       () => this.#look(ref, signal),
       this.#options.heartbeat,
       signal,
-      (error) => this.#log.debug({ instance: ref.name, error: messageOf(error) }, 'cannot look at instance'),
+      (error) => this.#log.debug({ instance: ref.name, error: messageOf(error) }, 'cannot inspect instance'),
     );
   }
 
-  /** One look at a program; the session is only asked for when its container does not answer. */
+  /** Checks a program. The session is queried only if the container does not answer. */
   async #look(ref: ContainerRef, signal: AbortSignal): Promise<ContainerState> {
     const container = this.#containers.get(ref.name);
     const program = container && (await this.#shell.status(container, 0, signal).catch(() => undefined));
@@ -191,13 +192,13 @@ export class JanusRuntime implements ContainerRuntime {
 
   async #mustBeFree({ name, labels }: ContainerSpec): Promise<void> {
     const [made, profile] = await Promise.all([this.#controller.sessionsOf(name), this.#controller.environment(name)]);
-    // A profile without a session is what a crash in the middle of `create` leaves.
+    // A crash during `create` leaves a profile without a session.
     const owner = profile && labelsOf(profile)[LABELS.owner];
     if (made.length === 0 && (!profile || owner === labels[LABELS.owner])) return;
     throw conflict(name);
   }
 
-  /** Makes and starts the session and waits until its files are written. */
+  /** Creates and starts the session and waits until its files are written. */
   async #open({ name, image }: ContainerSpec, node: string): Promise<Container> {
     const { retries, backOff, maxBackOff } = this.#options;
     const wish = { node, image, profile: name, entrypoint: '/bin/sh', arguments: scripts.ENTRY_ARGUMENTS };
@@ -219,11 +220,12 @@ export class JanusRuntime implements ContainerRuntime {
     const asked = this.#shell.script(container, scripts.STOP, [tenths], graceMs + COMMAND_TIMEOUT_MS);
     const gone = await asked.then(
       ({ stdout }) => {
-        if (stdout.trim()) this.#exits.set(ref.name, sessions.exitOf(Number(stdout)));
+        if (stdout.trim()) this.#exits.set(ref.name, exitOf(Number(stdout)));
         return false;
       },
       (error: unknown) => {
-        if (!isGone(error)) this.#log.warn({ instance: ref.name, error: messageOf(error) }, 'instance cannot be asked');
+        if (!isGone(error))
+          this.#log.warn({ instance: ref.name, error: messageOf(error) }, 'cannot stop program of instance');
         return isGone(error);
       },
     );
@@ -231,7 +233,7 @@ export class JanusRuntime implements ContainerRuntime {
       if (after?.state === 'MIXED') throw sessions.unhealthy(after, '');
     });
     await stopped.catch((error: unknown) => {
-      // What does not run need not be stopped, and may be gone altogether.
+      // The container does not run and may no longer exist.
       if (!gone) throw error;
     });
   }
@@ -263,7 +265,7 @@ export class JanusRuntime implements ContainerRuntime {
 
   async #mustHave(ref: ContainerRef): Promise<Container> {
     const container = this.#containers.get(ref.name) ?? (await this.#find(ref));
-    if (!container) throw failed(`Janus has no session ${ref.name}`, 'Release the stream and make it again.');
+    if (!container) throw failed(`Janus has no session ${ref.name}`, 'Release the stream and create it again.');
     this.#containers.set(ref.name, container);
     return container;
   }
@@ -287,7 +289,7 @@ export class JanusRuntime implements ContainerRuntime {
     });
   }
 
-  /** What it means that a command could not be run. */
+  /** Explains why a command failed. */
   async #explain(ref: ContainerRef, error: unknown): Promise<unknown> {
     if (S2DSException.is(error)) return error;
     const words = sessions.lastWords(await this.logs(ref, LOG_LINES).catch(messageOf));
@@ -296,5 +298,5 @@ export class JanusRuntime implements ContainerRuntime {
   }
 }
 
-/** As kill(1) takes it. */
+/** The signal name as kill(1) expects it. */
 const short = (signal: NodeJS.Signals): string => signal.replace(/^SIG/, '');

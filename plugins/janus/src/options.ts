@@ -1,10 +1,12 @@
 import { z } from 'zod';
 
 const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'is not a name (letters, digits, ".", "_" and "-")');
-const ip = z.union([z.ipv4(), z.ipv6()]).refine((text) => !/^(0\.0\.0\.0|[0:]+)$/.test(text), 'names no one address');
+const ip = z
+  .union([z.ipv4(), z.ipv6()])
+  .refine((text) => !/^(0\.0\.0\.0|[0:]+)$/.test(text), 'is not a single address');
 const duration = z.int().positive();
 
-/** Path of the REST interface when `url` names none (janus-api.md). */
+/** Default path of the REST interface. */
 const BASE_PATH = '/api/janus/controller';
 
 const url = z
@@ -12,7 +14,7 @@ const url = z
   .transform((text) => new URL(text))
   .refine(
     ({ username, password, search, hash }) => !`${username}${password}${search}${hash}`,
-    'has no place for credentials or a query; see auth, user and group',
+    'must not contain credentials or a query; use auth, user and group',
   )
   .transform(({ origin, pathname }) => origin + (pathname === '/' ? BASE_PATH : pathname.replace(/\/+$/, '')));
 
@@ -24,7 +26,7 @@ const fingerprint = z
 const path = z.string().min(1);
 const variable = z.string().regex(/^[A-Za-z_]\w*$/, 'is not the name of a variable');
 
-/** Where a secret is found; the secret itself never stands in the configuration. */
+/** Source of a secret. The configuration never contains the secret. */
 const Auth = z.union([
   z.strictObject({ user: z.string().regex(/^[^:]+$/), passwordFile: path }),
   z.strictObject({ user: z.string().regex(/^[^:]+$/), passwordEnv: variable }),
@@ -32,9 +34,9 @@ const Auth = z.union([
   z.strictObject({ tokenEnv: variable }),
 ]);
 
-/** Settings of the host profile of every stream; what is left out stays as Janus' base profile has it. */
+/** Settings of the host profile of every stream. Omitted settings keep the values of Janus' base profile. */
 const Profile = z.strictObject({
-  /** "host": instances have the addresses of their node, and nothing else is possible for now. */
+  /** "host" gives instances the addresses of their node. No other value is supported. */
   mgmt_net: z.literal('host').default('host'),
   cpu: z.int().nonnegative().optional(),
   memory: z.int().nonnegative().optional(),
@@ -43,33 +45,33 @@ const Profile = z.strictObject({
   qos: z.string().min(1).optional(),
 });
 
-/** Key `runtimes.janus` of the configuration. */
+/** Schema of the key `runtimes.janus`. */
 export const JanusOptions = z
   .strictObject({
-    /** `https://host:port`, with another path than Janus' own where a proxy in front of it needs one. */
+    /** `https://host:port`, with a path if a reverse proxy in front of the controller needs one. */
     url,
-    /** PEM file of the CA that signed the controller's certificate, or of that certificate itself. */
+    /** PEM file of the CA that signed the controller's certificate, or of that certificate. */
     ca: path.optional(),
-    /** `sha256:…` of the controller's certificate, which is then trusted whoever signed it. */
+    /** `sha256:…` of the controller's certificate, which is then trusted regardless of its issuer. */
     fingerprint: fingerprint.optional(),
     auth: Auth.optional(),
-    /** For whom the account `admin` acts. */
+    /** The user on whose behalf the account `admin` acts. */
     user: z.string().min(1).optional(),
     group: z.string().min(1).optional(),
-    /** Gateway nodes by their names in Janus, with the addresses the world reaches them by. */
+    /** Gateway nodes by their Janus names, with their public addresses. */
     nodes: z
       .array(z.strictObject({ name, wan: ip, lan: ip }))
       .min(1)
-      .refine((nodes) => new Set(nodes.map((node) => node.name)).size === nodes.length, 'has a name twice'),
+      .refine((nodes) => new Set(nodes.map((node) => node.name)).size === nodes.length, 'has a duplicate name'),
     profile: Profile.default({ mgmt_net: 'host' }),
-    /** Until a request counts as failed, ms. */
+    /** Deadline of a request, ms. */
     timeout: duration.default(30_000),
-    /** How often a request is sent again after 5xx, a broken connection or silence. */
+    /** Number of retries after 5xx, a broken connection or a timeout. */
     retries: z.int().min(0).max(20).default(5),
-    /** Pause before the second try, ms; then twice as long each, at most `maxBackOff`, and up to half of it at random. */
+    /** Pause before the first retry, ms. It doubles up to `maxBackOff`, minus a random part of at most one half. */
     backOff: duration.default(200),
     maxBackOff: duration.default(10_000),
-    /** How often a program is looked at to notice that it has ended, ms. Each look is one command in its container. */
+    /** Interval between checks whether a program has ended, ms. Each check runs one command in its container. */
     heartbeat: duration.default(1_000),
   })
   .refine(({ ca, fingerprint: pin }) => !(ca && pin), {
@@ -77,5 +79,5 @@ export const JanusOptions = z
     path: ['fingerprint'],
   });
 
-/** The options, checked. */
+/** The validated options. */
 export type JanusOptions = z.output<typeof JanusOptions>;

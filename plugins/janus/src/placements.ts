@@ -4,10 +4,10 @@ import { failed } from './failures.js';
 import type { JanusOptions } from './options.js';
 import { nodeOf, type Session } from './sessions.js';
 
-/** A stream that was placed and never began does not count any longer after this, ms. */
+/** Age at which a placed stream that never started is no longer counted, ms. */
 const FORGOTTEN_AFTER_MS = 600_000;
 
-/** Chooses nodes: the one with the fewest streams, those included that have been placed and have not begun. */
+/** Chooses the node with the fewest streams. Placed streams that have not started are counted. */
 export class Placements {
   readonly #placed = new Map<string, { readonly node: string; readonly pendingSince?: number }>();
 
@@ -16,7 +16,7 @@ export class Placements {
     private readonly nodes: JanusOptions['nodes'],
   ) {}
 
-  /** @throws SCI_RUNTIME_FAILED when none of the configured nodes is there */
+  /** @throws SCI_RUNTIME_FAILED if Janus has none of the configured nodes */
   async place(uid: string, ofStream: (session: Session) => Promise<boolean>): Promise<Placement> {
     const [there, ours] = await Promise.all([this.controller.nodes(), this.controller.sessions()]);
     const known = this.#placed.get(uid)?.node ?? (await this.#nodeOf(ours, ofStream));
@@ -34,7 +34,7 @@ export class Placements {
     return { node: chosen.name, wan: chosen.wan, lan: chosen.lan };
   }
 
-  /** The stream has ended. */
+  /** Forgets a stream that has ended. */
   forget(uid: string): void {
     this.#placed.delete(uid);
   }
@@ -45,7 +45,7 @@ export class Placements {
   ): Promise<string | undefined> {
     for (const session of ours) {
       const node = nodeOf(session);
-      // Elsewhere the other gateway of the stream may have one for the same uid, if they share a controller.
+      // Both gateways of a stream may share a controller: a session on another node belongs to the other gateway.
       if (this.nodes.some(({ name }) => name === node) && (await ofStream(session))) return node;
     }
     return undefined;
@@ -63,7 +63,7 @@ export class Placements {
     return load;
   }
 
-  /** The stream has a session now, which counts by itself. */
+  /** Records that the stream has a session, which is then counted instead. */
   began(uid: string, node: string): void {
     this.#placed.set(uid, { node });
   }

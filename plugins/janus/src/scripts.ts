@@ -1,12 +1,12 @@
 /**
- * What runs inside a container, for any POSIX shell with `base64`, `timeout`, `sleep` and `sha256sum` (coreutils or
- * busybox), which every image of ours has.
+ * Scripts that run inside a container. They need a POSIX shell with `base64`, `timeout`, `sleep` and `sha256sum`, from
+ * coreutils or busybox.
  */
 
-/** Directory of the instance in its container: private, gone with the container. */
+/** Directory of the instance in its container. It is private and removed with the container. */
 const DIRECTORY = '/tmp/scistream';
 
-/** Names of the variables a container is told by. */
+/** Names of the environment variables of a container. */
 export const VARIABLES = {
   entry: 'SCISTREAM_ENTRY',
   labels: 'SCISTREAM_LABELS',
@@ -15,9 +15,9 @@ export const VARIABLES = {
 } as const;
 
 /**
- * First process of a container. It writes the files, waits until it is told what to run (`.go`), runs that as its child
- * (a first process would not see signals without handlers, not even SIGKILL), notes how it ended, and stays, so that
- * everything can still be asked and read. SIGTERM ends it, and with it all that runs in the container.
+ * First process of a container. It writes the files, waits for the command (`.go`), runs the command as its child and
+ * records the exit code. The program is a child because a first process ignores signals without handlers. The script
+ * then stays, so that the container still answers commands. SIGTERM ends it and everything else in the container.
  */
 export const ENTRY = `
 umask 077
@@ -48,7 +48,7 @@ echo $code > .exit.new && mv .exit.new .exit
 while :; do sleep 3600 & wait $!; done
 `;
 
-/** Arguments of \`sh\` that run {@link ENTRY}; without \`$(…)\`, which Kubernetes would take for a variable of its own. */
+/** Arguments of \`sh\` that run {@link ENTRY}. They avoid \`$(…)\`, which Kubernetes would expand. */
 export const ENTRY_ARGUMENTS = `-c 'entry=\`echo $${VARIABLES.entry} | base64 -d\`; eval "$entry"'`;
 
 const ENTER = `
@@ -63,8 +63,8 @@ umask 077
 `;
 
 /**
- * Runs a command once, however often it is asked for: \`sh -c RUN sh NONCE SECONDS OLD COMMAND…\`. Who comes later waits
- * for the one run and gets the same answer; OLD are nonces whose answers have arrived.
+ * Runs a command once, even if the request is repeated: \`sh -c RUN sh NONCE SECONDS OLD COMMAND…\`. A repeated request
+ * waits for the first one and returns the same answer. OLD are nonces whose answers have arrived.
  */
 export const RUN = `${ENTER}
 nonce=$1 seconds=$2
@@ -81,7 +81,7 @@ printf '\\nscistream:%s:%s:' "$nonce" "$(cat "$x/code")"
 base64 < "$x/out"; printf :; base64 < "$x/err"; printf ':end\\n'
 `;
 
-/** Tells what the program does: created, running, or exited with a code. \`sh -c STATUS sh NONCE\` */
+/** Prints the state of the program: created, running, or exited with a code. \`sh -c STATUS sh NONCE\` */
 export const STATUS = `${ENTER}
 s=created
 [ -e .go ] && s=running
@@ -89,7 +89,7 @@ s=created
 printf '\\nscistream:%s:%s:end\\n' "$1" "$s"
 `;
 
-/** Has {@link ENTRY} run the text \$2, if the program \$1 exists; the signal \$3 will ask it to end. */
+/** Makes {@link ENTRY} run the command line \$2 if the program \$1 exists. \$3 is the stop signal. */
 export const START = `
 command -v "$1" > /dev/null || exit 127
 printf %s "$3" > .stop
@@ -103,7 +103,7 @@ until [ -e .pid ]; do sleep 0.1; done
 kill "-$1" "$(cat .pid)"
 `;
 
-/** Asks the program to end, ends it by force after \$1 tenths of a second, and prints its exit code. */
+/** Sends the stop signal, kills the program after \$1 tenths of a second, and prints its exit code. */
 export const STOP = `
 [ -e .go ] || exit 0
 until [ -e .pid ]; do sleep 0.1; done
@@ -115,7 +115,7 @@ until [ -e .exit ]; do sleep 0.1; done
 cat .exit
 `;
 
-/** Writes files: names and contents (base64) by turns. */
+/** Writes files; the arguments are names and contents (base64) in turn. */
 export const PUT = `
 while [ $# -gt 1 ]; do
   printf %s "$2" | base64 -d > ".new-$1" && mv -f ".new-$1" "$1" || exit 1
@@ -126,14 +126,14 @@ done
 /** Empties the file \$1. */
 export const CLEAR = `: > "$1"`;
 
-/** Adds the text \$2 to the file \$1. */
+/** Appends the text \$2 to the file \$1. */
 export const APPEND = `printf %s "$2" >> "$1"`;
 
-/** Puts what {@link APPEND} has gathered in \$1 (base64) in place as \$2. */
+/** Decodes the file \$1 (base64) written by {@link APPEND} and moves it to \$2. */
 export const PUT_GATHERED = `base64 -d < "$1" > ".new-$2" && rm -f "$1" && mv -f ".new-$2" "$2"`;
 
-/** Prints hashes of files; those that do not exist are left out. */
+/** Prints the SHA-256 of files; missing files are omitted. */
 export const HASH = `sha256sum "$@" 2> /dev/null || :`;
 
-/** One word of a shell's command line. */
+/** Quotes one word of a shell command line. */
 export const word = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;

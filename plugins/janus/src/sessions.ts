@@ -1,10 +1,9 @@
-import { constants } from 'node:os';
-import { quote, S2DSException, type ContainerState } from '@scistream/core';
+import { exitOf, quote, S2DSException, type ContainerState } from '@scistream/core';
 import { z } from 'zod';
 import { failed } from './failures.js';
 import type { Container, ProgramStatus } from './shell.js';
 
-/** Names of our profiles begin with this, whichever data server made them; a session is known by its profile. */
+/** Prefix of profile names created by any SciStream gateway. A session is identified by its profile. */
 export const PREFIX = 'scistream-';
 
 /** A container of a session on one node. */
@@ -12,7 +11,7 @@ const Service = z.looseObject({ container_id: z.string().nullish(), errors: z.ar
 
 const Request = z.looseObject({ profile: z.string() });
 
-/** A session as GET /active/<id> shows it. */
+/** A session in the answer of GET /active/<id>. */
 export const SessionRecord = z.looseObject({
   id: z.number(),
   state: z.enum(['INITIALIZED', 'STARTED', 'STOPPED', 'MIXED', 'STALE']),
@@ -20,24 +19,24 @@ export const SessionRecord = z.looseObject({
   request: z.union([z.array(Request), Request.transform((one) => [one])]).default([]),
 });
 
-/** A session of Janus, as far as it matters here. */
+/** The fields of a Janus session that the runtime uses. */
 export type Session = z.output<typeof SessionRecord>;
 
-/** In a list, sessions of others may be in any state, also half made; only ours have to be as they should. */
+/** Whether a session was created by SciStream. Sessions of others may have any shape and are not validated. */
 export const isOurs = (record: unknown): boolean =>
   SessionRecord.pick({ request: true })
     .safeParse(record)
     .data?.request.some(({ profile }) => profile.startsWith(PREFIX)) ?? false;
 
-/** Name of the profile of a session of ours, which is the name of the instance. */
+/** Name of the profile of a SciStream session, which is the name of the instance. */
 export const profileOf = ({ request }: Session): string | undefined =>
   request.map(({ profile }) => profile).find((name) => name.startsWith(PREFIX));
 
-/** The one that works, where a lost answer has led to several of a name. */
+/** The usable session of several with one name, which a lost answer can cause. */
 export const bestOf = (sessions: readonly Session[]): Session | undefined =>
   sessions.find(({ state }) => state === 'STARTED') ?? sessions[0];
 
-/** Nodes of a session; ours have one. */
+/** The node of a session; a SciStream session has one. */
 export const nodeOf = ({ services }: Session): string | undefined => Object.keys(services)[0];
 
 /** The container of a session, if it has one. */
@@ -51,38 +50,32 @@ export function containerOf({ id, services }: Session): Container | undefined {
 const errorsOf = ({ services }: Session): readonly unknown[] =>
   Object.values(services).flatMap((all) => all.flatMap(({ errors }) => errors));
 
-/** Janus reports trouble with a container by the state MIXED and a list of errors, with HTTP 200 (janus-api.md). */
+/** Whether a session runs. Janus reports container failures with HTTP 200, the state MIXED and a list of errors. */
 export const isHealthy = (session: Session): boolean =>
   session.state === 'STARTED' && errorsOf(session).length === 0 && containerOf(session) !== undefined;
 
-/** The error for a session that is not healthy. @param log Last lines of its container. */
+/** The error for an unhealthy session. @param log Last lines of its container. */
 export function unhealthy(session: Session, log: string): S2DSException {
   const why = errorsOf(session)
     .map((error) => quote(error))
     .join(', ');
   return failed(
     `Janus session ${session.id} is ${session.state}: ${why || 'no reason given'}${lastWords(log)}`,
-    'See the node of the session, and the log of Janus.',
+    'See the log of Janus and of the node.',
   );
 }
 
-/** The end of a sentence: what a container wrote last, if anything. */
-export const lastWords = (log: string): string => (log.trim() ? `; its last words: ${log.trim()}` : '');
+/** The last output of a container as the end of a sentence; empty without output. */
+export const lastWords = (log: string): string => (log.trim() ? `; its last output: ${log.trim()}` : '');
 
-/** What a program's state is in the words of the runtimes. */
+/** Translates the state of a program into the state of a runtime. */
 export function stateFrom(program: ProgramStatus): Pick<ContainerState, 'status' | 'exit'> {
   if (program.status !== 'exited') return { status: program.status };
   return { status: 'exited', exit: exitOf(program.code) };
 }
 
-/** How a program ended, from the code a shell gives it. */
-export function exitOf(code: number): string {
-  const signal = Object.entries(constants.signals).find(([, number]) => number === code - 128)?.[0];
-  return signal === undefined ? `exit code ${code}` : `signal ${signal}`;
-}
-
-/** The error for a program that an image lacks. */
+/** The error for a program that is missing in an image. */
 export const notInImage = (executable: string): S2DSException =>
   new S2DSException('SCI_EXECUTABLE_NOT_FOUND', `The program ${executable} is not in the image.`, {
-    suggestions: ['Name an image that has it, under the key image of the proxy.'],
+    suggestions: ['Set the key image of the proxy to an image that contains it.'],
   });

@@ -4,33 +4,34 @@ import type { JanusController } from './controller.js';
 import { failed } from './failures.js';
 import { RUN, STATUS } from './scripts.js';
 
-/** A container as Janus addresses it. */
+/** The address of a container in Janus. */
 export interface Container {
   readonly session: number;
   readonly node: string;
   readonly id: string;
 }
 
-/** What the program of a container does. */
+/** State of the program in a container. */
 export type ProgramStatus =
   { readonly status: 'created' | 'running' } | { readonly status: 'exited'; readonly code: number };
 
-/** Exit code of a program that was ended by SIGKILL, as `timeout` does. */
+/** Exit code of a program killed by SIGKILL, also by `timeout`. */
 const KILLED = 137;
-/** Runs commands in containers, through POST /exec, which tells neither exit codes nor standard error apart. */
+
+/** Runs commands in containers through POST /exec, which returns neither exit codes nor a separate standard error. */
 export class Shell {
-  /** Runs whose answers have arrived, so that their traces in a container may go. */
+  /** Runs whose answers have arrived. Their files in the container can be removed. */
   readonly #finished = new Map<string, string[]>();
 
   constructor(
     private readonly controller: JanusController,
-    /** Until a request counts as failed, ms, besides what a command itself takes. */
+    /** Deadline of a request besides the duration of the command, ms. */
     private readonly timeoutMs: number,
   ) {}
 
   /**
-   * Runs a command in the instance's directory, exactly once whatever becomes of requests and answers.
-   * @throws JanusRefusal, and S2DSException SCI_RUNTIME_FAILED also when it did not end in time
+   * Runs a command in the instance's directory exactly once, even if requests or answers are lost.
+   * @throws JanusRefusal; S2DSException SCI_RUNTIME_FAILED, also if the command exceeds its deadline
    */
   async run(container: Container, command: readonly string[], timeoutMs: number): Promise<ExecResult> {
     const nonce = randomBytes(8).toString('hex');
@@ -43,21 +44,22 @@ export class Shell {
     const [code = '', stdout = '', stderr = ''] = answerIn(text, nonce).split(':');
     this.#finished.set(container.id, [...finished.filter((nonce) => !old.includes(nonce)), nonce]);
     const exitCode = Number(code);
-    if (exitCode === KILLED) throw failed(`${command[0]} was killed, or did not end in ${timeoutMs} ms`, 'Try again.');
+    if (exitCode === KILLED)
+      throw failed(`${command[0]} was killed or did not end within ${timeoutMs} ms`, 'Try again.');
     return { exitCode, stdout: decode(stdout), stderr: decode(stderr) };
   }
 
-  /** As {@link run}, for a script of ours that has no reason to fail. @throws SCI_RUNTIME_FAILED with what it wrote */
+  /** Like {@link run}, for the scripts of this plugin. @throws SCI_RUNTIME_FAILED with the output of a failed script */
   async script(container: Container, text: string, args: readonly string[], timeoutMs: number): Promise<ExecResult> {
     const result = await this.run(container, ['sh', '-c', text, 'sh', ...args], timeoutMs);
     if (result.exitCode === 0 || result.exitCode === 3 || result.exitCode === 127) return result;
     throw failed(
       `A command in a container on node ${container.node} failed: ${quote(result.stderr || result.stdout)}`,
-      'The image must have sh, base64, timeout, sleep and sha256sum.',
+      'Use an image that has sh, base64, timeout, sleep and sha256sum.',
     );
   }
 
-  /** Asks what the program does. Changes nothing, and is tried as often as `retries` says. */
+  /** Queries the state of the program. Changes nothing, and is retried as often as `retries` says. */
   async status(container: Container, retries?: number, signal?: AbortSignal): Promise<ProgramStatus> {
     const nonce = randomBytes(8).toString('hex');
     const text = await this.controller.exec(container.node, container.id, ['sh', '-c', STATUS, 'sh', nonce], {
@@ -71,15 +73,15 @@ export class Shell {
     throw unreadable(text);
   }
 
-  /** A container that is gone needs no more bookkeeping. */
+  /** Drops the records of a removed container. */
   forget(container: Container): void {
     this.#finished.delete(container.id);
   }
 }
 
 /**
- * The line that answers, out of all that came back. Without a terminal Docker puts 8 bytes before each piece (stream, 0, 0,
- * 0, length), which Janus passes on as if they were text; with one, lines end with CR LF.
+ * Extracts the answer from the output. Without a terminal, Docker prefixes each chunk with 8 bytes (stream, three
+ * zeros, length), and Janus passes them on as text. With a terminal, lines end with CR LF.
  */
 function answerIn(text: string, nonce: string): string {
   const plain = text.replace(FRAME, '');
@@ -92,7 +94,7 @@ const FRAME = new RegExp('[\\u0001\\u0002]\\u0000{3}[\\s\\S]{4}', 'g');
 
 const decode = (base64: string): string => Buffer.from(base64, 'base64').toString('utf8');
 
-/** What came back is not what our scripts print: the container ended meanwhile, or its image lacks a program. */
+/** The output is not that of the script: the container ended, or its image lacks a program. */
 class Unreadable extends Error {}
 
 const unreadable = (text: string): Error => new Unreadable(`a command in it answered ${quote(text)}`);

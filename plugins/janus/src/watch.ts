@@ -2,11 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContainerState } from '@scistream/core';
 
 /**
- * Looks at a program again and again until it has ended; Janus has no event for that. Trouble on the way to it says
- * nothing about the program, so it is looked at again.
- * @param look Asks for its state; may reject.
- * @param onTrouble Gets what `look` rejected with.
- * @returns its last state. Rejects only when `signal` aborts, and then at once.
+ * Polls a program until it has ended, because Janus has no event for that. Errors say nothing about the program, so
+ * polling continues.
+ * @param look Queries the state; may reject.
+ * @param onTrouble Receives the errors of `look`.
+ * @returns the last state. Rejects only when `signal` aborts, and then immediately.
  */
 export async function untilEnded(
   look: () => Promise<ContainerState>,
@@ -23,8 +23,8 @@ export async function untilEnded(
     for (;;) {
       signal.throwIfAborted();
       const state = await look().catch(onTrouble);
-      // Its container was started once more, by a node that came back: the program does not run in it.
-      if (state?.status === 'created') return { ...state, status: 'exited', exit: 'its container was started anew' };
+      // A rebooted node restarted the container, and the program does not run in it.
+      if (state?.status === 'created') return { ...state, status: 'exited', exit: 'its container was restarted' };
       if (state && state.status !== 'running') return state;
       await sleep(intervalMs, undefined, { signal });
     }

@@ -2,10 +2,8 @@ import { definePlugin, PLUGIN_API_VERSION, proxyProvider } from '@scistream/core
 import { NginxContainer } from './nginx-container.js';
 import { NginxOptions } from './options.js';
 
-export { NginxContainer, renderConfig } from './nginx-container.js';
+export { NginxContainer } from './nginx-container.js';
 export { NginxOptions } from './options.js';
-export { readLog, reloadState } from './worker-log.js';
-export type { WorkerLog } from './worker-log.js';
 
 /** The proxy `nginx`. */
 export default definePlugin({

@@ -23,37 +23,37 @@ import type { NginxOptions } from './options.js';
 import { readLog, reloadState } from './worker-log.js';
 
 const CONFIG = 'nginx.conf';
-/** Names of the files that hold the credentials of a stream. */
+/** Names of the files with the credentials of a stream. */
 const CREDENTIALS = { certificate: 'certificate.pem', key: 'key.pem', ca: 'ca.pem' } as const;
 const CONTROL_SOCKET = 'nginx.sock';
 
-/** Everything is found from the working directory, which is the instance's own; nothing outside it is written. */
+/** All paths are relative to the working directory, the directory of the instance. Nothing outside it is written. */
 const PLACES = ['-p', '.', '-e', 'stderr', '-c'];
 
-/** Where distributions put the stream module (Debian, Fedora); elsewhere it is built in. */
+/** Paths of the stream module in distributions (Debian, Fedora); elsewhere it is built in. */
 const MODULES = ['/usr/lib/nginx/modules/ngx_stream_module.so', '/usr/lib64/nginx/modules/ngx_stream_module.so'];
 
-/** Preferred first (dataplane.md §7). */
+/** In order of preference. */
 const CIPHERS = 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256';
 
-/** Workers per stream, where the configuration does not say. */
+/** Default limit of workers per stream. */
 const MOST_WORKERS = 4;
-/** What a connection needs: both legs. */
+/** Both legs of a connection. */
 const SLOTS_PER_CONNECTION = 2;
-/** Connections of Nginx for listeners, and for what it talks to itself about. */
+/** Connections of Nginx for listeners and internal channels. */
 const SPARE_SLOTS = 32;
 
-/** A reload takes 0.1 s on purpose (Nginx lets the new workers come up first), the rest is for a machine that is busy. */
+/** A reload takes 0.1 s by design, because Nginx lets the new workers start first. The rest is for busy machines. */
 const RELOAD_TIMEOUT_MS = 10_000;
-/** Enough for the notices of a reload (a dozen) and what else Nginx has to say meanwhile. */
+/** Enough for the notices of a reload (about twelve) and other messages during it. */
 const LOG_LINES = 1_000;
-/** Lines of the log that an error quotes. */
+/** Number of log lines that an error quotes. */
 const LAST_WORDS = 10;
 
 /**
- * TCP and UDP over the stream module of Nginx, one master per stream. New targets go into the file, and a reload puts them
- * in force: connections in flight stay with the old worker, which ends with its last one; sessions of UDP move to the new
- * target. A client that comes before the target is known is closed at once.
+ * TCP and UDP over the stream module of Nginx, with one master per stream. New targets are written to the file and
+ * applied by a reload. Open connections stay with the old worker, which ends with its last one; UDP sessions move to
+ * the new target. Clients that connect before a target is set are closed immediately.
  */
 export class NginxContainer extends ProxyContainer {
   readonly supports: S2DSCapabilities;
@@ -72,7 +72,7 @@ export class NginxContainer extends ProxyContainer {
       statistics: false,
     };
     this.#options = options;
-    this.#renderer = createRenderer([...(options.templates ? [options.templates] : []), templateDirectory('nginx')]);
+    this.#renderer = createRenderer([options.templates, templateDirectory('nginx')]);
   }
 
   protected override describe(view: ProxyView): ProxyDescription {
@@ -82,7 +82,7 @@ export class NginxContainer extends ProxyContainer {
     const descriptors = view.listeners.flatMap(({ fd }) => fd ?? []);
     return {
       image,
-      // Inherited sockets are named in the environment; env(1) becomes Nginx, so the pid stays.
+      // Inherited sockets are named in the environment. env(1) executes Nginx, so the pid stays the same.
       ...(descriptors.length > 0
         ? { executable: 'env', args: [`NGINX=${descriptors.map((fd) => `${fd};`).join('')}`, executable, ...args] }
         : { executable, args }),
@@ -95,16 +95,16 @@ export class NginxContainer extends ProxyContainer {
   }
 
   /**
-   * `-t` binds what the file listens on, and takes no offence at an address in use, be it by the data server that
-   * reserves it or by the instance itself. It touches neither the pid file nor the socket of an instance that runs.
+   * `-t` binds the addresses of the file and accepts addresses in use, whether by the data server that reserves them or
+   * by the instance. It touches neither the pid file nor the socket of a running instance.
    */
   protected override check(config: string): readonly string[] {
     return [this.#options.executable, '-t', ...PLACES, config];
   }
 
   /**
-   * Listeners are open before the first worker starts; where that can be asked, it says that it works, too. Workers
-   * survive a master that is killed, so the master is looked at as well.
+   * Listeners are open before the first worker starts. The worker must answer too, on the control socket or in the log.
+   * Workers survive a killed master, so the state of the master is checked as well.
    */
   protected override async ready({ ref }: ProxyInstance): Promise<boolean> {
     const { runtime } = this.context;
@@ -115,8 +115,8 @@ export class NginxContainer extends ProxyContainer {
   }
 
   /**
-   * Old and new workers accept side by side for about 0.1 s, so this waits until the old ones say that they have
-   * stopped. The configuration has been checked; it is refused only where the machine changed since.
+   * Old and new workers accept in parallel for about 0.1 s, so this waits until the old ones report that they have
+   * stopped. The configuration has already been checked and is rejected only if the machine has changed since.
    */
   protected override async reload({ ref }: ProxyInstance): Promise<void> {
     const { runtime } = this.context;
@@ -131,13 +131,13 @@ export class NginxContainer extends ProxyContainer {
         return reloadState(before, now);
       },
       { timeoutMs: RELOAD_TIMEOUT_MS, intervalMs: 5 },
-      (cause) => reloadFailed(`has not followed its new file in ${RELOAD_TIMEOUT_MS} ms`, log, cause),
+      (cause) => reloadFailed(`has not applied its new configuration within ${RELOAD_TIMEOUT_MS} ms`, log, cause),
     );
-    if (state === 'refused') throw reloadFailed('refused its new file', log);
+    if (state === 'refused') throw reloadFailed('rejected its new configuration', log);
   }
 }
 
-/** The configuration file for a stream as it is now. Every value in `view` has been parsed into a type before. */
+/** Renders the configuration file for the current state of a stream. All values in `view` are parsed types. */
 export function renderConfig(
   renderer: Renderer,
   view: ProxyView,
@@ -173,16 +173,16 @@ const credentialFiles = ({ certificate, key, ca }: StreamTls): InstanceFiles => 
   [CREDENTIALS.ca]: ca,
 });
 
-/** The name comes from the other facility and goes into a configuration file. */
+/** Validates the peer name, which comes from the other facility and goes into a configuration file. */
 function dnsName(name: string): string {
   if (/^[A-Za-z0-9.-]{1,253}$/.test(name)) return name;
-  throw new S2DSException('SCI_PROXY_CONFIG_INVALID', `${quote(name)} is no DNS name, so no peer can have it.`);
+  throw new S2DSException('SCI_PROXY_CONFIG_INVALID', `The peer name ${quote(name)} is not a DNS name.`);
 }
 
 function reloadFailed(what: string, log: string, cause?: unknown): S2DSException {
   const words = log.split('\n').slice(-LAST_WORDS).join('\n');
-  return new S2DSException('SCI_PROXY_COMMAND_FAILED', `Nginx ${what}. Its last words:\n${words}`, {
+  return new S2DSException('SCI_PROXY_COMMAND_FAILED', `Nginx ${what}. Its last output:\n${words}`, {
     cause,
-    suggestions: ['Try again; if it stays, release the stream and make it again.'],
+    suggestions: ['Retry the update. If it fails again, release the stream and create it again.'],
   });
 }

@@ -1,37 +1,40 @@
 import { z } from 'zod';
 
-/** Key `proxies.nginx` of the configuration. Whether Nginx accepts the numbers is for its own checker to say. */
+/** Schema of the key `proxies.nginx`. Nginx itself checks whether it accepts the numbers. */
 export const NginxOptions = z.strictObject({
-  /** Program, looked up in PATH by runtimes that have no images. */
+  /** Program, searched in PATH by runtimes without images. */
   executable: z.string().min(1).default('nginx'),
-  /** Image with a pinned tag and the stream module, for runtimes that have images. */
+  /** Image with a pinned tag and the stream module, for runtimes with images. */
   image: z.string().min(1).default('nginx:1.28.0'),
   /**
-   * Absolute path of the stream module where it is not built in. By default the one of this machine's distribution, if it
-   * is there; none in runtimes with images, because the official image has it built in.
+   * Absolute path of the stream module if it is not built in. Default: the path of the local distribution, if the file
+   * exists; none for runtimes with images, because the official image has it built in.
    */
   module: z
     .string()
     .regex(/^\/[\w./+-]+$/, 'an absolute path of letters, digits and _ . / + -')
     .optional(),
   /**
-   * `worker_processes` of a stream of TCP, which share its listeners. With every update each may leave an old one behind for
-   * as long as connections of it live. Default: one per listener, up to one per core and 4. UDP always has one, because a
-   * session must not be dealt out to several.
+   * `worker_processes` of a TCP stream; workers share its listeners. With every update each may leave an old worker
+   * behind until the connections of that worker end. Default: one per listener, up to one per core and 4. UDP always
+   * has one, because a session must not be split between workers.
    */
   workers: z.int().min(1).max(256).optional(),
-  /** `proxy_buffer_size` of TCP in bytes. A connection that is blocked holds one such buffer per direction. */
+  /** `proxy_buffer_size` of TCP in bytes. A blocked connection holds one such buffer per direction. */
   bufferSize: z.int().positive().default(524_288),
-  /** Connections (UDP: sessions) each worker can have at once; more are closed. Fewer where the limit of open files says so. */
+  /**
+   * Maximum number of connections (UDP: sessions) of each worker; further ones are closed. The limit of open files may
+   * lower it.
+   */
   maxConnections: z.int().positive().max(1_000_000).default(1_000),
-  /** Silence that ends a UDP session, in the notation of Nginx and of this configuration: `30s`, `2m`, `1h`. */
+  /** Idle time that ends a UDP session, in the notation of Nginx and of this configuration: `30s`, `2m`, `1h`. */
   udpTimeout: z
     .string()
     .regex(/^[1-9]\d{0,5}(ms|s|m|h|d)$/, 'a whole number and a unit of ms, s, m, h or d, for example 2m')
     .default('2m'),
-  /** Directory of the site whose `nginx.conf.njk` is used instead of ours. */
+  /** Directory with a custom `nginx.conf.njk` that replaces the standard template. */
   templates: z.string().min(1).optional(),
 });
 
-/** The options, checked. */
+/** The validated options. */
 export type NginxOptions = z.output<typeof NginxOptions>;

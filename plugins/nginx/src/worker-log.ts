@@ -1,18 +1,18 @@
-/** What the log of an instance tells about its workers: pids, each as text. */
+/** Workers according to the log of an instance; pids as text. */
 export interface WorkerLog {
   readonly started: ReadonlySet<string>;
-  /** Those that accept no connection any more: they are asked to end with their last connection, or have ended. */
+  /** Workers that no longer accept connections: they are shutting down or have ended. */
   readonly retired: ReadonlySet<string>;
-  /** Whole lines that say why a configuration was not taken over. */
+  /** Complete lines with the reasons for a rejected configuration. */
   readonly refusals: readonly string[];
 }
 
 const NOTHING: WorkerLog = { started: new Set(), retired: new Set(), refusals: [] };
 
 /**
- * Reads the notices that Nginx writes about its processes (level `notice`, src/os/unix/ngx_process_cycle.c).
- * `gracefully shutting down` is written by a worker that does nothing else before its listening sockets are closed.
- * @param earlier What was read before, which is kept: only the end of a log is ever read, and lines scroll out of it.
+ * Reads the notices of Nginx about its processes (level `notice`, src/os/unix/ngx_process_cycle.c). A worker writes
+ * `gracefully shutting down` immediately before it closes its listening sockets.
+ * @param earlier The previous result, which is extended: only the end of a log is read, and lines scroll out of it.
  */
 export function readLog(log: string, earlier = NOTHING): WorkerLog {
   const all = (pattern: RegExp): Set<string> => new Set([...log.matchAll(pattern)].flatMap(([, pid]) => pid ?? []));
@@ -26,10 +26,10 @@ export function readLog(log: string, earlier = NOTHING): WorkerLog {
 }
 
 /**
- * How a reload stands: `done` when as many workers have been started as have stopped accepting, `refused` when the
- * configuration was not taken over, undefined while it goes on.
- * @param before The log before it was asked for; it does not matter what has scrolled out of it.
- * @param now All that was seen since.
+ * State of a reload: `done` when as many workers have stopped accepting as have been started, `refused` when the
+ * configuration was rejected, undefined while it is in progress.
+ * @param before The log before the reload; scrolled-out lines do not matter.
+ * @param now Everything seen since.
  */
 export function reloadState(before: WorkerLog, now: WorkerLog): 'done' | 'refused' | undefined {
   const added = (from: ReadonlySet<string>, to: ReadonlySet<string>): number =>

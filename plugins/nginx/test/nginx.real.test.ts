@@ -28,7 +28,7 @@ function test(name: string, run: (env: ProxyEnvironment) => Promise<void>, optio
   s(name, () => withNginx(options, run));
 }
 
-/** That work fails with the code and in words that tell what is wrong. */
+/** Asserts that work fails with this code and a message that matches. */
 async function expectWords(code: ErrorCode, words: string, work: Promise<unknown>): Promise<void> {
   const error: unknown = await work.catch((reason: unknown) => reason);
   assert.ok(S2DSException.is(error), String(error));
@@ -38,7 +38,7 @@ async function expectWords(code: ErrorCode, words: string, work: Promise<unknown
 
 for (const transport of ['tcp', 'udp'] as const) {
   test(
-    `a missing program is named (${transport})`,
+    `the error names a missing program (${transport})`,
     async (env) => {
       const program = 'nginx-that-is-not-installed';
       await expectWords('SCI_EXECUTABLE_NOT_FOUND', program, env.start({ transport }));
@@ -49,7 +49,7 @@ for (const transport of ['tcp', 'udp'] as const) {
 }
 
 test(
-  'a missing module is named',
+  'the error names a missing module',
   async (env) => {
     await expectWords('SCI_PROXY_CONFIG_INVALID', '/nowhere/ngx_stream_module.so', env.start());
     await env.expectNothingLeft();
@@ -57,13 +57,13 @@ test(
   { module: '/nowhere/ngx_stream_module.so' },
 );
 
-test('nothing but the given address is listened on, and nobody else can read the files', async (env) => {
+test('it listens only on the given address, and the files are private', async (env) => {
   const request = await env.start({ count: 2 });
   await env.s2ds.updateTargets(request.uid, [NO_TARGET]);
   assert.equal(await env.listening(), request.listeners.map(({ address }) => formatAddress(address)).sort());
   const { path } = await onlyInstance(env);
   assert.is((await stat(path)).mode & 0o777, 0o700);
-  // What Nginx makes itself is readable in a directory that nobody else can enter.
+  // Files created by Nginx may be readable, because the directory is private.
   assert.equal(
     new Set(await readdir(path)),
     new Set(['.instance.json', 'log', 'nginx.conf', 'nginx.conf.next', 'nginx.pid', 'nginx.sock']),
@@ -71,7 +71,7 @@ test('nothing but the given address is listened on, and nobody else can read the
   assert.is((await stat(join(path, 'nginx.conf'))).mode & 0o777, 0o600);
 });
 
-test('updates leave no old worker without connections', async (env) => {
+test('an old worker without connections ends after an update', async (env) => {
   const target = await env.server(named('a'));
   const { uid, address } = await env.startTo(target);
   const { pid } = await onlyInstance(env);
@@ -80,7 +80,7 @@ test('updates leave no old worker without connections', async (env) => {
   assert.is(await exchange(address, '1'), 'a1');
 });
 
-test('an old worker stays as long as it has a connection, and release ends them all', async (env) => {
+test('an old worker ends with its last connection, and release ends all workers', async (env) => {
   const target = await env.server(named('a'));
   const { uid, address } = await env.startTo(target);
   const { pid } = await onlyInstance(env);
@@ -102,7 +102,7 @@ test('an old worker stays as long as it has a connection, and release ends them 
   await env.expectNothingLeft();
 });
 
-test('a master that is killed takes its workers along, and the stream goes on', async (env) => {
+test('the workers of a killed master end, and the stream recovers', async (env) => {
   const target = await env.server(named('a'));
   const { uid, address } = await env.startTo(target);
   const { pid } = await onlyInstance(env);
@@ -112,7 +112,7 @@ test('a master that is killed takes its workers along, and the stream goes on', 
   await env.kill(uid);
   await eventually(async () => assert.is((await env.s2ds.status(uid)).restarts, 1));
   assert.is((await env.s2ds.status(uid)).state, 'running');
-  // Empty when it is gone, and of a zombie.
+  // Empty for a process that is gone and for a zombie.
   assert.is(await readFile(`/proc/${worker}/cmdline`, 'utf8').catch(() => ''), '');
   assert.is(await exchange(address, '1'), 'a1');
   await env.s2ds.updateTargets(uid, [await env.server(named('b'))]);
@@ -130,11 +130,11 @@ test('a worker that is killed is replaced by its master', async (env) => {
   assert.is((await env.s2ds.status(uid)).restarts, 0);
 });
 
-test('a reload that Nginx refuses is told in its own words, and the old target stays', async (env) => {
+test('a reload that Nginx rejects is reported with its error, and the old target stays', async (env) => {
   const { uid, address } = await env.startTo(await env.server(named('a')));
   const { pid } = await onlyInstance(env);
   const signal = env.runtime.signal.bind(env.runtime);
-  // Once, as if the file had been damaged after it was checked.
+  // Once, as if the file had been damaged after the check.
   env.runtime.signal = async (ref, name) => {
     env.runtime.signal = signal;
     await env.runtime.putFiles(ref, { 'nginx.conf': 'nonsense;' });
@@ -146,7 +146,7 @@ test('a reload that Nginx refuses is told in its own words, and the old target s
   assert.is((await onlyInstance(env)).pid, pid);
 });
 
-test('clients that are turned away do not keep an update from being noticed', async (env) => {
+test('rejected clients do not hide an update', async (env) => {
   const { uid, address } = await env.startTo(NO_TARGET);
   const server = await env.server(named('b'));
   let done = false;
@@ -164,7 +164,7 @@ test('clients that are turned away do not keep an update from being noticed', as
   }
 });
 
-s('workers that share a listener all serve it, and all follow an update', () =>
+s('all workers of a shared listener serve it and apply updates', () =>
   withNginx({ workers: 3 }, async (env) => {
     const request = await env.start();
     const { pid } = await onlyInstance(env);
@@ -180,7 +180,7 @@ s('workers that share a listener all serve it, and all follow an update', () =>
   }),
 );
 
-/** A template of a site that Nginx accepts as long as there is no target. */
+/** A custom template that Nginx accepts only without a target. */
 const BROKEN_WITH_TARGET = `{% if listeners[0].target %}nonsense {{ listeners[0].target }};{% endif %}`;
 const template = (tail: string): string =>
   [
@@ -190,7 +190,7 @@ const template = (tail: string): string =>
     `server { listen {{ listeners[0].address }}; return 'site'; } ${tail} }`,
   ].join('\n');
 
-s("a site's own template is used, with more workers too, and what is wrong in it is told", async () => {
+s('a custom template is used, also with several workers, and its errors are reported', async () => {
   await using site = await temporaryDirectory();
   const file = join(site.path, 'nginx.conf.njk');
   await writeFile(file, template(BROKEN_WITH_TARGET));

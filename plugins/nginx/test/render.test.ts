@@ -2,8 +2,9 @@ import { readFile } from 'node:fs/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { createRenderer, S2DSException, type ProxyView } from '@scistream/core';
-import { pluginContract } from '@scistream/core/testing';
-import plugin, { NginxOptions, renderConfig } from '@scistream/plugin-nginx';
+import { pluginContract, testView } from '@scistream/core/testing';
+import plugin, { NginxOptions } from '@scistream/plugin-nginx';
+import { renderConfig } from '@scistream/plugin-nginx/internal';
 import { templateDirectory } from '@scistream/templates';
 
 const packageFile = (name: string): Promise<string> =>
@@ -14,17 +15,7 @@ const options = NginxOptions.parse({ workers: 2, module: '/usr/lib/nginx/modules
 const PROCESS = { inheritSockets: true, dial: true, images: false, hostNetwork: true };
 const IMAGES = { inheritSockets: false, dial: false, images: true, hostNetwork: false };
 
-const view: ProxyView = {
-  uid: '6f1c2a3e-0b57-4c7e-9d6b-2f1f0e7a9b10',
-  role: 'inbound',
-  transport: 'tcp',
-  listeners: [
-    { address: { host: '192.0.2.10', port: 5100 }, fd: 3 },
-    { address: { host: '192.0.2.10', port: 5101 }, fd: 4 },
-  ],
-  targets: [],
-  bitsPerSecond: undefined,
-};
+const view = testView();
 const targets = [
   { host: '2001:db8:1::5', port: 7000 },
   { host: '198.51.100.7', port: 7001 },
@@ -49,7 +40,7 @@ golden('udp', {
 golden('tls-server', { ...view, targets, tls });
 golden('tls-client', { ...view, role: 'outbound', targets, tls });
 
-s('the name of a peer cannot bring directives along', () => {
+s('the name of a peer cannot inject directives', () => {
   const render = (peer: string): string => renderConfig(renderer, { ...view, tls: { ...tls, peer } }, options, PROCESS);
   for (const peer of ['a;load_module /x.so', 'a b', '', '$pid']) {
     assert.throws(
@@ -66,7 +57,7 @@ pluginContract({
   packageJson: import.meta.resolve('@scistream/plugin-nginx/package.json'),
 });
 
-s('an option that does not exist or that could bring directives along is refused', () => {
+s('invalid options and options that could inject directives are rejected', () => {
   const wrong = [
     { workers: 0 },
     { worker_processes: 2 },

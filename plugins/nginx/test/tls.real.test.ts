@@ -20,7 +20,7 @@ import {
   testCredentials,
   type Flow,
 } from '@scistream/core/testing';
-import { childrenOf, onlyInstance, startWith, withNginx } from './support.js';
+import { childrenOf, onlyInstance, withNginx } from './support.js';
 
 const MIB = 1024 * 1024;
 
@@ -30,23 +30,21 @@ const s = suite('tls');
 
 const test = (name: string, run: (env: ProxyEnvironment) => Promise<void>): void => s(name, () => withNginx({}, run));
 
-/** Starts one side; returns where it listens. */
+/** Starts one side and returns its address. */
 async function side(
   env: ProxyEnvironment,
   role: 'inbound' | 'outbound',
   target: Address,
   tls = ours[role],
 ): Promise<Address> {
-  const request = await startWith(env, { role, tls });
-  await env.s2ds.updateTargets(request.uid, [target]);
-  return listener(request);
+  return (await env.startTo(target, { role, tls })).address;
 }
 
-/** Both sides of a stream to a target; returns where consumers connect. */
+/** Starts both sides of a stream to a target and returns the address for consumers. */
 const pair = async (env: ProxyEnvironment, target: Address): Promise<Address> =>
   side(env, 'outbound', await side(env, 'inbound', target));
 
-/** Speaks TLS and says hello; resolves with what came back before the connection ended. */
+/** Connects with TLS and sends hello; resolves with the bytes received until the connection ended. */
 function speak({ host, port }: Address, options: ConnectionOptions): Promise<string> {
   return new Promise((resolve) => {
     const socket = connect({ host, port, servername: ours.outbound.peer, ca: ours.outbound.ca, ...options });
@@ -62,7 +60,7 @@ function speak({ host, port }: Address, options: ConnectionOptions): Promise<str
 
 const identity = ({ certificate, key }: StreamTls): ConnectionOptions => ({ cert: certificate, key });
 
-test('carries what two sides say to each other, unchanged', async (env) => {
+test('carries data both ways unchanged', async (env) => {
   const far: Promise<[Flow, Flow]>[] = [];
   const target = await env.server((socket) =>
     far.push(Promise.all([sendRandom(socket, 16 * MIB), receiveAll(socket)])),
@@ -91,7 +89,7 @@ test('passes the end of one direction on and keeps the other open', async (env) 
   assert.equal(await Promise.all(heard), [sent]);
 });
 
-test('speaks TLS 1.3 only, with the cipher that is preferred, and to whom the authority knows', async (env) => {
+test('accepts only TLS 1.3 with the preferred cipher and certificates of the authority', async (env) => {
   let reached = 0;
   const target = await env.server((socket) => void ((reached += 1), echo(socket)));
   const address = await side(env, 'inbound', target);
@@ -125,7 +123,7 @@ test('speaks TLS 1.3 only, with the cipher that is preferred, and to whom the au
   }
 });
 
-test('connects to nobody but the other side of its stream', async (env) => {
+test('connects only to the other side of its stream', async (env) => {
   const accepted: TLSSocket[] = [];
   const impostor = createServer(
     { cert: ours.inbound.certificate, key: ours.inbound.key, ca: ours.inbound.ca },
@@ -154,9 +152,9 @@ test('connects to nobody but the other side of its stream', async (env) => {
   }
 });
 
-test('an update changes the target and keeps connections, and credentials are for the proxy alone', async (env) => {
+test('an update changes the target and keeps connections, and credentials are private', async (env) => {
   const [a, b] = [await env.server(named('a')), await env.server(named('b'))];
-  const request = await startWith(env, { role: 'inbound', tls: ours.inbound });
+  const request = await env.start({ tls: ours.inbound });
   const { path, pid } = await onlyInstance(env);
   for (const name of ['certificate.pem', 'key.pem', 'ca.pem']) {
     assert.is((await stat(join(path, name))).mode & 0o777, 0o600);

@@ -9,14 +9,14 @@ import type { Address } from '@scistream/core';
 import { eventually, listener } from '@scistream/core/testing';
 import { childrenOf, onlyInstance, withNginx } from './support.js';
 
-/** Largest payload of a datagram over IPv4. */
+/** Largest payload of an IPv4 datagram. */
 const LARGEST = 65_507;
-/** Until a message is sent again, long enough for a slow machine. */
+/** Interval of repeated messages, ms; long enough for a slow machine. */
 const REPEAT_MS = 2_000;
 
 const s = suite('udp');
 
-/** Answers every datagram with its name and what came. */
+/** Answers every datagram with its name and the received data. */
 async function udpServer(name: string): Promise<{ socket: Socket; address: Address; from: Set<number> }> {
   const socket = createSocket('udp4');
   const from = new Set<number>();
@@ -29,7 +29,7 @@ async function udpServer(name: string): Promise<{ socket: Socket; address: Addre
   return { socket, address: { host: '127.0.0.1', port: socket.address().port }, from };
 }
 
-/** Sends a message until the reply comes; a datagram may get lost. */
+/** Repeats a message until the reply arrives, because datagrams may be lost. */
 async function converse(
   socket: Socket,
   { host, port }: Address,
@@ -46,7 +46,7 @@ async function converse(
   }
 }
 
-s('each client has a session of its own, which follows the target, and datagrams of any size pass', async () => {
+s('each client has its own session, which follows the target, and datagrams of any size pass', async () => {
   const [a, b] = [await udpServer('a'), await udpServer('b')];
   const clients = [createSocket('udp4'), createSocket('udp4')];
   const [first, second] = clients as [Socket, Socket];
@@ -72,7 +72,7 @@ s('each client has a session of its own, which follows the target, and datagrams
   }
 });
 
-s('a session ends with silence', async () => {
+s('an idle session ends', async () => {
   const a = await udpServer('a');
   const client = createSocket('udp4');
   try {

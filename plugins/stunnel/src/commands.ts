@@ -1,18 +1,17 @@
 /**
- * stunnel finds inherited sockets as systemd passes them on (sd_listen_fds(3)): LISTEN_PID must be its own pid, which
- * only a shell that becomes it can know. It gives them to its services in their order, and a reload leaves them open.
- * The number of clients it allows follows from the limit of open files (`ulimit` may refuse to raise that).
- * Arguments: program, configuration, limit of open files, number of inherited sockets.
+ * Starts stunnel. It detects inherited sockets like systemd services do (sd_listen_fds(3)): LISTEN_PID must be its own
+ * pid, which only a shell that executes it can know. It assigns the sockets to its services in order, and a reload
+ * keeps them open. The maximum number of clients follows from the limit of open files, which `ulimit` may fail to
+ * raise. Arguments: program, configuration, limit of open files, number of inherited sockets.
  */
 const RUN = `ulimit -n "$3" 2>/dev/null
 if [ "$4" -gt 0 ]; then export LISTEN_PID=$$ LISTEN_FDS="$4"; fi
 exec "$1" "$2"`;
 
 /**
- * stunnel cannot check a file, but it reads all of it, with certificates and keys, before it binds anything. So it gets
- * something for a listening socket that is none, ends there, and its words before that are the answer. A stunnel without
- * systemd support ends when the port is in use, or after 5 s.
- * Arguments: program, configuration.
+ * Checks a configuration. stunnel has no check mode, but it reads the whole file, certificates and keys before it binds
+ * anything. It therefore gets an invalid listening socket, exits there, and its earlier output is the result. A stunnel
+ * without systemd support exits because the port is in use, or after 5 s. Arguments: program, configuration.
  */
 const CHECK = `words=$(timeout 5 sh -c 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$1" "$2" 3</dev/null' sh "$1" "$2" 2>&1)
 status=$?
@@ -21,7 +20,7 @@ printf '%s\\n' "$words" | grep -F '[!]' >&2 || printf '%s\\n' "$words" >&2
 [ "$status" -eq 127 ] && exit 127
 exit 1`;
 
-/** Arguments of `sh` that run a configuration. @param sockets How many listening sockets are inherited, as 3, 4 … */
+/** Arguments of `sh` that run a configuration. @param sockets Number of inherited listening sockets: 3, 4 … */
 export const runArguments = (
   executable: string,
   config: string,
@@ -29,7 +28,7 @@ export const runArguments = (
   sockets: number,
 ): readonly string[] => ['-c', RUN, 'stunnel', executable, config, String(fileLimit(maxConnections)), String(sockets)];
 
-/** The command that checks a configuration; exits with 127 when there is no such program. */
+/** The command that checks a configuration; exits with 127 if the program does not exist. */
 export const checkCommand = (executable: string, config: string): readonly string[] => [
   'sh',
   '-c',
@@ -39,5 +38,5 @@ export const checkCommand = (executable: string, config: string): readonly strin
   config,
 ];
 
-/** stunnel allows 125 clients for 256 open files, from 256 files on. */
+/** stunnel allows 125 clients per 256 open files, from 256 files on. */
 const fileLimit = (clients: number): number => Math.ceil((clients * 256) / 125);

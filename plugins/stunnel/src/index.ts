@@ -2,10 +2,8 @@ import { definePlugin, PLUGIN_API_VERSION, proxyProvider } from '@scistream/core
 import { StunnelOptions } from './options.js';
 import { StunnelContainer } from './stunnel-container.js';
 
-export { configState, type ConfigState } from './log.js';
 export { StunnelOptions } from './options.js';
-export { preSharedKey, type PreSharedKey } from './psk.js';
-export { renderConfig, StunnelContainer } from './stunnel-container.js';
+export { StunnelContainer } from './stunnel-container.js';
 
 /** The proxy `stunnel`. */
 export default definePlugin({

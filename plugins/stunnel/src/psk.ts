@@ -5,17 +5,17 @@ import type { StunnelOptions } from './options.js';
 /** A line of a `PSKsecrets` file. */
 export interface PreSharedKey {
   readonly identity: string;
-  /** Secret: for the file of the instance and nothing else. */
+  /** Secret: only for the file of the instance. */
   readonly line: string;
 }
 
-/** Identity that the Python program uses (protocol.md §2). */
+/** Identity of the Python program. */
 const LEGACY_IDENTITY = 'client1';
 
 /**
- * The key of a stream that has no certificates: the one line of the operators' file that is asked for, or what the Python
- * program makes of a uid.
- * @throws SCI_PLUGIN_OPTIONS_INVALID when the file cannot be used; never with anything of its content
+ * The key of a stream without certificates: the configured line of the operators' file, or the key that the Python
+ * program derives from the uid.
+ * @throws SCI_PLUGIN_OPTIONS_INVALID if the file is unusable; the error never contains its content
  */
 export function preSharedKey(psk: NonNullable<StunnelOptions['psk']>, uid: string): PreSharedKey {
   if ('compatibility' in psk) {
@@ -28,7 +28,7 @@ export function preSharedKey(psk: NonNullable<StunnelOptions['psk']>, uid: strin
   if (line === undefined) {
     throw unusable(`${secrets} has no line for the identity ${quote(identity)}.`, [
       `Add one to the file on both gateways: (printf '${identity}:'; openssl rand -hex 32) >> ${secrets}`,
-      'Or correct proxies.stunnel.psk.identity.',
+      'Or change proxies.stunnel.psk.identity.',
     ]);
   }
   return { identity, line: `${line}\n` };
@@ -36,11 +36,11 @@ export function preSharedKey(psk: NonNullable<StunnelOptions['psk']>, uid: strin
 
 function readSecrets(path: string): string {
   try {
-    if (statSync(path).mode & 0o077) throw unusable(`Others can read or write ${path}.`, [`chmod 600 ${path}`]);
+    if (statSync(path).mode & 0o077) throw unusable(`${path} is accessible to other users.`, [`chmod 600 ${path}`]);
     return readFileSync(path, 'utf8');
   } catch (cause) {
     if (S2DSException.is(cause)) throw cause;
-    throw unusable(`The keys cannot be read: ${messageOf(cause)}.`, ['Correct proxies.stunnel.psk.secrets.'], cause);
+    throw unusable(`The keys cannot be read: ${messageOf(cause)}.`, ['Check proxies.stunnel.psk.secrets.'], cause);
   }
 }
 

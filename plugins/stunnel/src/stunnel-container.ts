@@ -24,27 +24,27 @@ const CA = 'ca.pem';
 const SECRETS = 'psk.txt';
 
 const CIPHERSUITES = ['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256'];
-/** A pre-shared key is for one hash only, SHA-256 (RFC 8446 §4.2.11), so the suite with SHA-384 cannot be used. */
+/** A pre-shared key uses one hash, SHA-256 (RFC 8446 §4.2.11), so the suite with SHA-384 is excluded. */
 const PSK_CIPHERSUITES = CIPHERSUITES.filter((suite) => suite.endsWith('SHA256'));
 
-/** Where connections go before the target is known: nobody listens there (binding it needs root), so they end at once. */
+/** Target before a target is set. Nothing listens there (binding it needs root), so connections end immediately. */
 const NOWHERE: Address = { host: '127.0.0.1', port: 1 };
 
-/** Usually 5 ms. Under a flood of new connections 2.6 s were seen: the thread that accepts them also reads the file. */
+/** Usually 5 ms; 2.6 s were seen under a flood of new connections, because the accepting thread also reads the file. */
 const RELOAD_TIMEOUT_MS = 15_000;
 const RELOAD_INTERVAL_MS = 3;
-/** More than a reload writes; the runtime may give fewer. */
+/** More than a reload writes; the runtime may return fewer. */
 const LOG_LINES = 400;
 
 /**
- * Encrypted TCP over stunnel, one process per stream and one thread per connection. Encrypts the leg to the other gateway
- * with the certificates of the stream or, where the operators configured that, with a key they share; never in the clear.
- * New targets are a new file and SIGHUP, which leaves connections alone, and the listeners too where they are inherited
- * (elsewhere they are closed and opened again, and a connection in that moment is refused).
- * A connection that comes before its target ends at once.
- * stunnel up to 5.78 has a fault that no option avoids (github.com/mtrojnar/stunnel/pull/23): when one direction of a
- * connection has ended and the other ends while it is blocked, the last bytes of that are lost without a word. Programs
- * that end their sending side before they have read everything should use another proxy.
+ * Encrypted TCP over stunnel, with one process per stream and one thread per connection. It encrypts the leg to the
+ * other gateway with the certificates of the stream or, if configured, with a pre-shared key. New targets are a new
+ * file and SIGHUP, which does not affect connections. Inherited listeners stay open; others are closed and reopened,
+ * and connections during that moment are refused. Connections that arrive before a target is set end immediately.
+ *
+ * stunnel up to 5.78 has a defect without a workaround (github.com/mtrojnar/stunnel/pull/23). If one direction of a
+ * connection has ended and the other ends while it is blocked, its last bytes are lost silently. Use another proxy for
+ * programs that end their sending side before they have read everything.
  */
 export class StunnelContainer extends ProxyContainer {
   readonly supports: S2DSCapabilities;
@@ -63,7 +63,7 @@ export class StunnelContainer extends ProxyContainer {
       statistics: false,
     };
     this.#options = options;
-    this.#renderer = createRenderer([...(options.templates ? [options.templates] : []), templateDirectory('stunnel')]);
+    this.#renderer = createRenderer([options.templates, templateDirectory('stunnel')]);
   }
 
   protected override describe(view: ProxyView): ProxyDescription {
@@ -82,12 +82,12 @@ export class StunnelContainer extends ProxyContainer {
     return checkCommand(this.#options.executable, config);
   }
 
-  /** The kernel accepts on an inherited socket all the time, so the log is asked; nobody but stunnel writes there. */
+  /** Reads the log, because the kernel always accepts on an inherited socket. Only stunnel writes to this log. */
   protected override async ready(instance: ProxyInstance): Promise<boolean> {
-    return (await this.#state(instance)).state === 'in force';
+    return (await this.#state(instance)).state === 'active';
   }
 
-  /** stunnel keeps the old configuration when it refuses the new one, and says so nowhere but in its log. */
+  /** If stunnel rejects a new configuration, it keeps the old one and reports that only in its log. */
   protected override async reload(instance: ProxyInstance): Promise<void> {
     const { ref } = instance;
     const { runtime } = this.context;
@@ -97,9 +97,9 @@ export class StunnelContainer extends ProxyContainer {
     for (;;) {
       const log = await runtime.logs(ref, LOG_LINES);
       const now = log === before ? ({ state: 'reading' } as const) : configState(log, serviceNames(instance.view));
-      if (now.state === 'in force') return;
+      if (now.state === 'active') return;
       if (now.state === 'refused') throw refused(now.why);
-      if (performance.now() >= deadline) throw refused(`it did not read the file again in ${RELOAD_TIMEOUT_MS} ms`);
+      if (performance.now() >= deadline) throw refused(`it did not reload the file within ${RELOAD_TIMEOUT_MS} ms`);
       await sleep(RELOAD_INTERVAL_MS);
     }
   }
@@ -113,9 +113,9 @@ export class StunnelContainer extends ProxyContainer {
     if (image === undefined && this.context.runtime.supports.images) {
       throw new S2DSException(
         'SCI_IMAGE_NOT_FOUND',
-        'No image for stunnel is configured, and there is no official one.',
+        'No image is configured for stunnel, and there is no official one.',
         {
-          suggestions: ['Set proxies.stunnel.image to an image with stunnel in it, with a pinned tag.'],
+          suggestions: ['Set proxies.stunnel.image to an image that contains stunnel, with a pinned tag.'],
         },
       );
     }
@@ -134,14 +134,17 @@ export class StunnelContainer extends ProxyContainer {
   #withSharedKey(view: ProxyView): ProxyDescription['files'] {
     const { psk } = this.#options;
     if (!psk) {
-      throw new S2DSException('SCI_PROXY_UNSUPPORTED', 'Proxy stunnel carries encrypted streams only.', {
-        suggestions: ['Use --encryption tls, or another proxy.'],
+      throw new S2DSException('SCI_PROXY_UNSUPPORTED', 'The proxy stunnel carries only encrypted streams.', {
+        suggestions: ['Set --encryption tls, or use another proxy.'],
       });
     }
     const compatibility = 'compatibility' in psk;
     if (compatibility && view.targets.length === 0) {
       const { uid, role } = view;
-      this.context.log.warn({ uid, role }, 'psk.compatibility: the key is the uid, so this stream is not protected');
+      this.context.log.warn(
+        { uid, role },
+        'psk.compatibility is set: the key is the uid and does not protect this stream',
+      );
     }
     const key = preSharedKey(psk, view.uid);
     return {
@@ -152,8 +155,8 @@ export class StunnelContainer extends ProxyContainer {
 }
 
 /**
- * The configuration file for a stream as it is now. Every value in `view` has been parsed into a type before.
- * @param psk For streams without certificates; nothing of the key enters the file.
+ * Renders the configuration file for the current state of a stream. All values in `view` are parsed types.
+ * @param psk For streams without certificates; the file does not contain the key.
  */
 export function renderConfig(
   renderer: Renderer,
@@ -179,14 +182,14 @@ export function renderConfig(
   });
 }
 
-/** One per listener, different for different targets: the log names what is in force. */
+/** Service names: one per listener, and different for different targets, so that the log shows the active targets. */
 const serviceNames = ({ listeners, targets }: ProxyView): readonly string[] =>
   listeners.map((_, i) => `s${i} to ${written(targets[i] ?? NOWHERE)}`);
 
-/** stunnel takes what follows the last colon for the port and knows no brackets. */
+/** The address format of stunnel: the port follows the last colon, without brackets. */
 const written = ({ host, port }: Address): string => `${host}:${port}`;
 
 const refused = (why: string): S2DSException =>
-  new S2DSException('SCI_PROXY_CONFIG_INVALID', `stunnel did not take the new targets: ${why}`, {
+  new S2DSException('SCI_PROXY_CONFIG_INVALID', `stunnel rejected the new targets: ${why}`, {
     suggestions: ['Check the options under proxies.stunnel in the configuration of the gateway.'],
   });

@@ -2,9 +2,10 @@ import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { createRenderer, SciStreamError, type ProxyView } from '@scistream/core';
-import { pluginContract, temporaryDirectory } from '@scistream/core/testing';
-import plugin, { configState, preSharedKey, renderConfig, StunnelOptions } from '@scistream/plugin-stunnel';
+import { createRenderer, SciStreamError } from '@scistream/core';
+import { pluginContract, temporaryDirectory, testView } from '@scistream/core/testing';
+import plugin, { StunnelOptions } from '@scistream/plugin-stunnel';
+import { configState, preSharedKey, renderConfig } from '@scistream/plugin-stunnel/internal';
 import { templateDirectory } from '@scistream/templates';
 
 const packageFile = (name: string): Promise<string> =>
@@ -14,17 +15,7 @@ const renderer = createRenderer([templateDirectory('stunnel')]);
 
 const options = StunnelOptions.parse({});
 
-const view: ProxyView = {
-  uid: '6f1c2a3e-0b57-4c7e-9d6b-2f1f0e7a9b10',
-  role: 'inbound',
-  transport: 'tcp',
-  listeners: [
-    { address: { host: '192.0.2.10', port: 5100 }, fd: 3 },
-    { address: { host: '2001:db8::10', port: 5101 }, fd: 4 },
-  ],
-  targets: [],
-  bitsPerSecond: undefined,
-};
+const view = testView();
 const targets = [
   { host: '2001:db8:1::5', port: 7000 },
   { host: '198.51.100.7', port: 7001 },
@@ -33,7 +24,7 @@ const tls = { certificate: 'C', key: 'K', ca: 'A', peer: 'peer.test' };
 
 const s = suite('render');
 
-s('server side with certificates, targets not known yet', async () => {
+s('server side with certificates and without targets', async () => {
   assert.fixture(
     renderConfig(renderer, { ...view, tls }, options),
     await packageFile('test/golden/prod-no-targets.conf'),
@@ -57,7 +48,7 @@ s('tunnel of the Python program', async () => {
   assert.fixture(text, await packageFile('test/golden/prod-compatibility.conf'));
 });
 
-s('certificates win where both are there', () => {
+s('certificates take precedence over a pre-shared key', () => {
   const psk = { identity: 'client1', compatibility: true };
   const withTls = { ...view, targets, tls };
   assert.is(renderConfig(renderer, withTls, options, psk), renderConfig(renderer, withTls, options));
@@ -70,7 +61,7 @@ s('the key of the Python program is the uid without dashes', () => {
   });
 });
 
-s('of the keys of the operators only the one that is named is used', async () => {
+s('only the configured key line of the operators is used', async () => {
   await using scratch = await temporaryDirectory();
   const secrets = join(scratch.path, 'secrets');
   await writeFile(secrets, 'site-ab:KEY-OF-AB-0123456789\r\nsite-a:KEY-OF-A-0123456789\n', { mode: 0o600 });
@@ -83,7 +74,7 @@ s('of the keys of the operators only the one that is named is used', async () =>
       if (SciStreamError.is(error)) return error;
       throw error;
     }
-    throw new Error('the keys were taken');
+    throw new Error('the keys were accepted');
   };
   const unknown = refusal('site');
   assert.is(unknown.code, 'SCI_PLUGIN_OPTIONS_INVALID');
@@ -101,18 +92,18 @@ const READ = '2026.11.22 20:09:00 LOG5[ui]: Reading configuration from file /x/s
 const GOOD = '2026.11.22 20:09:00 LOG5[ui]: Configuration successful';
 const bound = (name: string): string => `2026.11.22 20:09:00 LOG6[ui]: Service [${name}] (FD=3) bound to ::1:47001`;
 
-s('the log tells which targets are in force', () => {
+s('the log shows the active targets', () => {
   const state = (...lines: string[]): string => configState(lines.join('\n'), ['s0 to a', 's1 to b']).state;
   assert.is(state(), 'reading');
   assert.is(state(READ, GOOD, bound('s0 to a')), 'reading');
-  assert.is(state(READ, GOOD, bound('s0 to a'), bound('s1 to b')), 'in force');
-  assert.is(state(GOOD, bound('s0 to a'), bound('s1 to b')), 'in force', 'the beginning was cut off');
+  assert.is(state(READ, GOOD, bound('s0 to a'), bound('s1 to b')), 'active');
+  assert.is(state(GOOD, bound('s0 to a'), bound('s1 to b')), 'active', 'without the beginning of the log');
   assert.is(state(READ, GOOD, bound('s0 to a'), bound('s1 to b'), READ), 'reading');
   assert.is(state(READ, GOOD, bound('s0 to a'), bound('s1 to b'), READ, GOOD, bound('s0 to a')), 'reading');
-  // Strangers choose what their certificates say.
+  // The subjects of certificates are chosen by the peers.
   const stranger = (words: string): string => `2026.11.22 20:09:00 LOG4[7]: Rejected by CERT at depth=0: CN=${words}`;
-  assert.is(state(READ, GOOD, bound('s0 to a'), bound('s1 to b'), stranger(READ)), 'in force');
-  assert.is(state(READ, GOOD, bound('s0 to a'), bound('s1 to b'), stranger(GOOD)), 'in force');
+  assert.is(state(READ, GOOD, bound('s0 to a'), bound('s1 to b'), stranger(READ)), 'active');
+  assert.is(state(READ, GOOD, bound('s0 to a'), bound('s1 to b'), stranger(GOOD)), 'active');
   assert.is(state(READ, GOOD, bound('s0 to a'), stranger(bound('s1 to b'))), 'reading');
   assert.is(state(READ, stranger('x LOG3[ui]: Configuration failed'), GOOD), 'reading');
   assert.equal(
@@ -131,7 +122,7 @@ pluginContract({
   packageJson: import.meta.resolve('@scistream/plugin-stunnel/package.json'),
 });
 
-s('options that make no sense are refused', () => {
+s('invalid options are rejected', () => {
   const refuses = (options: object): void => assert.not.ok(StunnelOptions.safeParse(options).success);
   refuses({ thread: 2 });
   refuses({ maxConnections: 0 });

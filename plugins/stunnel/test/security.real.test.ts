@@ -7,14 +7,7 @@ import { join } from 'node:path';
 import { connect, type ConnectionOptions } from 'node:tls';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import {
-  LABELS,
-  SciStreamError,
-  type Address,
-  type ContainerRuntime,
-  type Logger,
-  type PluginContext,
-} from '@scistream/core';
+import { LABELS, SciStreamError, type Address, type Logger, type PluginContext } from '@scistream/core';
 import {
   echo,
   eventually,
@@ -25,11 +18,12 @@ import {
   named,
   temporaryDirectory,
   testCredentials,
+  withSupports,
   type ProxyEnvironment,
   type TestCredentials,
 } from '@scistream/core/testing';
 import { StunnelContainer, StunnelOptions } from '@scistream/plugin-stunnel';
-import { startPair, startSide } from './pair.js';
+import { startPair } from './pair.js';
 
 const KEY = createHash('sha256').update('a key of this test').digest();
 const OTHER_KEY = createHash('sha256').update('another one').digest();
@@ -52,7 +46,7 @@ const withStunnel = (
   return inProxyEnvironment({ create, holds: false }, run);
 };
 
-/** What a TLS client gets to read until the connection ends: nothing when it is refused. */
+/** The bytes that a TLS client receives until the connection ends; empty if it is rejected. */
 async function visit({ host, port }: Address, options: ConnectionOptions, text = 'hello'): Promise<string> {
   const socket = connect({ ...options, host, port, rejectUnauthorized: false });
   let got = '';
@@ -67,7 +61,7 @@ async function visit({ host, port }: Address, options: ConnectionOptions, text =
   return got;
 }
 
-/** Connects without TLS and waits until that is refused. */
+/** Connects without TLS and waits until the connection is closed. */
 async function knock(address: Address): Promise<void> {
   const socket = connectTcp(address);
   socket.on('error', () => undefined).resume();
@@ -75,7 +69,7 @@ async function knock(address: Address): Promise<void> {
   await new Promise((done) => socket.once('close', done));
 }
 
-/** A target that counts who reaches it. */
+/** A target that counts connections. */
 async function counting(env: ProxyEnvironment): Promise<{ target: Address; count: () => number }> {
   let count = 0;
   const target = await env.server((socket) => {
@@ -100,10 +94,10 @@ async function secretsFile(directory: string, lines: Record<string, Buffer>): Pr
   return path;
 }
 
-s('a stranger never reaches the target, and whoever has the certificate does', () =>
+s('only peers with the certificate reach the target', () =>
   withStunnel({}, async (env) => {
     const { target, count } = await counting(env);
-    const prod = await startSide(env, 'inbound', credentials.inbound);
+    const prod = await env.start({ tls: credentials.inbound });
     await env.s2ds.updateTargets(prod.uid, [target]);
     const address = listener(prod);
     const own = { cert: credentials.outbound.certificate, key: credentials.outbound.key };
@@ -119,15 +113,15 @@ s('a stranger never reaches the target, and whoever has the certificate does', (
   }),
 );
 
-s('the consumer side sends nothing to a server it cannot trust', () =>
+s('the consumer side sends nothing to an untrusted server', () =>
   withStunnel({}, async (env) => {
     const { target, count } = await counting(env);
     const genuine = credentials.inbound;
     const servers = [{ ...foreign.inbound, ca: credentials.outbound.ca }, credentials.other];
     for (const tls of servers) {
-      const prod = await startSide(env, 'inbound', tls);
+      const prod = await env.start({ tls });
       await env.s2ds.updateTargets(prod.uid, [target]);
-      const cons = await startSide(env, 'outbound', credentials.outbound);
+      const cons = await env.start({ role: 'outbound', tls: credentials.outbound });
       await env.s2ds.updateTargets(cons.uid, [listener(prod)]);
       const refused = await exchange(listener(cons), 'x').catch(() => 'refused');
       assert.is(refused, 'refused');
@@ -139,7 +133,7 @@ s('the consumer side sends nothing to a server it cannot trust', () =>
 );
 
 for (const logErrors of [false, true]) {
-  s(`thousands of refused connections neither block it nor end a stream (logErrors: ${logErrors})`, () =>
+  s(`thousands of rejected connections neither block nor end a stream (logErrors: ${logErrors})`, () =>
     withStunnel({ logErrors }, async (env) => {
       const { prod, address } = await startPair(env, await env.server(named('a')), credentials);
       const lane = async (): Promise<void> => {
@@ -159,7 +153,7 @@ for (const logErrors of [false, true]) {
   );
 }
 
-s('a shared key encrypts streams without certificates, and only who has it gets in', async () => {
+s('a pre-shared key encrypts streams without certificates and is required', async () => {
   await using scratch = await temporaryDirectory();
   const secrets = await secretsFile(scratch.path, { 'other-site': OTHER_KEY, 'my-site': KEY });
   await withStunnel({ psk: { secrets, identity: 'my-site' } }, async (env) => {
@@ -171,20 +165,20 @@ s('a shared key encrypts streams without certificates, and only who has it gets 
     const strangers: ConnectionOptions[] = [
       {},
       psk(OTHER_KEY, 'my-site', 'TLSv1.3'),
-      // It stands in the file of the operators too, but is not the one this gateway was told to use.
+      // This key is in the operators' file, but is not the configured one.
       psk(OTHER_KEY, 'other-site', 'TLSv1.3'),
       psk(KEY, 'my-site', 'TLSv1.2'),
     ];
     for (const options of strangers) assert.is(await visit(listener(prod), options), '');
     assert.is(count(), 1);
-    // Credentials of a stream come before the shared key.
+    // Certificates of a stream take precedence over the pre-shared key.
     const encrypted = await startPair(env, target, credentials);
     assert.is(await visit(listener(encrypted.prod), psk(KEY, 'my-site', 'TLSv1.3')), '');
     assert.is(await exchange(encrypted.address, '1'), 'a1');
   });
 });
 
-s('sides with different shared keys exchange nothing', async () => {
+s('sides with different pre-shared keys exchange nothing', async () => {
   await using a = await temporaryDirectory();
   await using b = await temporaryDirectory();
   const options = async (directory: string, key: Buffer): Promise<object> => ({
@@ -194,9 +188,9 @@ s('sides with different shared keys exchange nothing', async () => {
   await withStunnel(mine, async (near) => {
     await withStunnel(theirs, async (far) => {
       const { target, count } = await counting(far);
-      const prod = await startSide(far, 'inbound', undefined);
+      const prod = await far.start();
       await far.s2ds.updateTargets(prod.uid, [target]);
-      const cons = await startSide(near, 'outbound', undefined);
+      const cons = await near.start({ role: 'outbound' });
       await near.s2ds.updateTargets(cons.uid, [listener(prod)]);
       assert.is(await exchange(listener(cons), 'x').catch(() => 'refused'), 'refused');
       assert.is(count(), 0);
@@ -204,25 +198,25 @@ s('sides with different shared keys exchange nothing', async () => {
   });
 });
 
-s('a key that is too short is refused without being shown', async () => {
+s('a short key is rejected without being shown', async () => {
   await using scratch = await temporaryDirectory();
   const secrets = join(scratch.path, 'secrets');
   await writeFile(secrets, 'site:fifteen-letter\n', { mode: 0o600 });
   await withStunnel({ psk: { secrets, identity: 'site' } }, async (env) => {
-    const error: unknown = await startSide(env, 'inbound', undefined).catch((reason: unknown) => reason);
+    const error: unknown = await env.start().catch((reason: unknown) => reason);
     assert.ok(SciStreamError.is(error));
     assert.is(error.code, 'SCI_PROXY_CONFIG_INVALID');
     assert.not.match(JSON.stringify(error), 'fifteen');
   });
 });
 
-s('tunnels of the Python program work where that is asked for, with a warning at every start', async () => {
+s('tunnels of the Python program work if configured, with a warning at every start', async () => {
   const warnings: unknown[] = [];
   const warned = (log: Logger): Logger => ({ ...log, warn: (fields: object) => void warnings.push(fields) });
   await withStunnel(
     { psk: { compatibility: true } },
     async (env) => {
-      const prod = await startSide(env, 'inbound', undefined, { uid: UID });
+      const prod = await env.start({ uid: UID });
       await env.s2ds.updateTargets(prod.uid, [await env.server(echo)]);
       assert.equal(warnings, [{ uid: UID, role: 'inbound' }]);
       const key = Buffer.from(UID.replaceAll('-', ''), 'hex');
@@ -231,7 +225,7 @@ s('tunnels of the Python program work where that is asked for, with a warning at
         assert.is(await visit(listener(prod), psk(OTHER_KEY, 'client1', version)), '', version);
         assert.is(await visit(listener(prod), { maxVersion: version }), '', version);
       }
-      const cons = await startSide(env, 'outbound', undefined);
+      const cons = await env.start({ role: 'outbound' });
       await env.s2ds.updateTargets(cons.uid, [listener(prod)]);
       assert.is(await exchange(listener(cons), 'x').catch(() => 'refused'), 'refused', 'another uid, another key');
     },
@@ -252,17 +246,7 @@ s('no secret is in the arguments or the log', () =>
   }),
 );
 
-/** The same runtime, from which less is expected: as one with containers. */
-const limited = (runtime: ContainerRuntime, supports: Partial<ContainerRuntime['supports']>): ContainerRuntime =>
-  new Proxy(runtime, {
-    get: (target, key) => {
-      if (key === 'supports') return { ...target.supports, ...supports };
-      const value: unknown = Reflect.get(target, key);
-      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
-    },
-  });
-
-s('where sockets cannot be inherited, targets change and connections stay, and nothing else is promised', () =>
+s('without inherited sockets, targets change and connections stay open', () =>
   withStunnel(
     {},
     async (env) => {
@@ -274,18 +258,18 @@ s('where sockets cannot be inherited, targets change and connections stay, and n
         assert.is(await exchange(address, '!'), i % 2 ? 'a!' : 'b!');
       }
     },
-    (context) => ({ ...context, runtime: limited(context.runtime, { inheritSockets: false }) }),
+    (context) => ({ ...context, runtime: withSupports(context.runtime, { inheritSockets: false }) }),
   ),
 );
 
-s('where programs come out of images, one must be configured', () =>
+s('runtimes with images need a configured image', () =>
   withStunnel(
     {},
     async (env) => {
-      await expectCode('SCI_IMAGE_NOT_FOUND', startSide(env, 'inbound', credentials.inbound));
+      await expectCode('SCI_IMAGE_NOT_FOUND', env.start({ tls: credentials.inbound }));
       await eventually(() => env.expectNothingLeft());
     },
-    (context) => ({ ...context, runtime: limited(context.runtime, { images: true }) }),
+    (context) => ({ ...context, runtime: withSupports(context.runtime, { images: true }) }),
   ),
 );
 

@@ -29,7 +29,7 @@ import {
   type TestCredentials,
 } from '@scistream/core/testing';
 import { StunnelContainer, StunnelOptions } from '@scistream/plugin-stunnel';
-import { startPair, startSide } from './pair.js';
+import { startPair } from './pair.js';
 
 const MIB = 1024 * 1024;
 
@@ -56,8 +56,8 @@ async function directoryOf(env: ProxyEnvironment, uid: string): Promise<string> 
 }
 
 /**
- * Sends random bytes to a server that sends them back, and ends only when all have come: stunnel up to 5.78 loses bytes
- * of a direction that ends while the other has ended before and it is blocked (github.com/mtrojnar/stunnel/pull/23).
+ * Sends random bytes to an echo server and ends only after all have returned. stunnel up to 5.78 loses bytes if a
+ * blocked direction ends after the other has ended (github.com/mtrojnar/stunnel/pull/23).
  */
 async function roundTrip(socket: Socket, bytes: number): Promise<void> {
   const data = randomBytes(bytes);
@@ -70,10 +70,10 @@ async function roundTrip(socket: Socket, bytes: number): Promise<void> {
   });
   socket.write(data);
   await finished(socket);
-  assert.ok(Buffer.concat(back).equals(data), `${length} of ${bytes} bytes came back, or others`);
+  assert.ok(Buffer.concat(back).equals(data), `${length} of ${bytes} bytes came back, or they differ`);
 }
 
-test('carries bytes both ways at the same time, unchanged', async (env) => {
+test('carries bytes both ways at the same time unchanged', async (env) => {
   const { address } = await startPair(env, await env.server(echo), credentials);
   await roundTrip(await env.dial(address), 24 * MIB);
 });
@@ -118,17 +118,17 @@ test('makes a fast sender wait for a slow reader', async (env) => {
     await delay(200);
     const grown = sent - before;
     before = sent;
-    assert.ok(sent > 0 && grown === 0, `${sent} bytes were taken, ${grown} of them just now`);
+    assert.ok(sent > 0 && grown === 0, `${sent} bytes were accepted, ${grown} of them just now`);
   });
   assert.ok(sent < offered);
   const received = await receiveAll(slow);
   assert.equal([received], await Promise.all(flows));
 });
 
-test('new targets on either side refuse nobody and leave connections and listeners alone', async (env) => {
+test('new targets on either side refuse no connection and keep connections and listeners', async (env) => {
   const [a, b] = await Promise.all([env.server(named('a')), env.server(named('b'))]);
   const { prod, cons, address } = await startPair(env, a, credentials);
-  const other = await startSide(env, 'inbound', credentials.inbound);
+  const other = await env.start({ tls: credentials.inbound });
   await env.s2ds.updateTargets(other.uid, [a]);
   const old = await env.dial(address);
   assert.is(await read(old, 1), 'a');
@@ -154,12 +154,12 @@ test('new targets on either side refuse nobody and leave connections and listene
   assert.is(await read(old, 8), 'same one');
 });
 
-test('forwards several listeners each to its own target, over IPv6 too', async (env) => {
+test('forwards each listener to its own target, over IPv6 too', async (env) => {
   const targets = await Promise.all([env.server(named('a')), env.server(named('b'), '::1'), env.server(named('c'))]);
   const shape = { count: 3, host: '::1' };
-  const prod = await startSide(env, 'inbound', credentials.inbound, shape);
+  const prod = await env.start({ ...shape, tls: credentials.inbound });
   await env.s2ds.updateTargets(prod.uid, targets);
-  const cons = await startSide(env, 'outbound', credentials.outbound, { count: 3 });
+  const cons = await env.start({ role: 'outbound', tls: credentials.outbound, count: 3 });
   await env.s2ds.updateTargets(
     cons.uid,
     prod.listeners.map(({ address }) => address),
@@ -170,10 +170,10 @@ test('forwards several listeners each to its own target, over IPv6 too', async (
   assert.equal(await env.listening(), expected);
 });
 
-test('a connection that comes before its target ends at once', async (env) => {
-  const prod = await startSide(env, 'inbound', credentials.inbound);
-  const cons = await startSide(env, 'outbound', credentials.outbound);
-  // It ends, or breaks, maybe before it was noticed to be open.
+test('a connection before the target is set ends immediately', async (env) => {
+  const prod = await env.start({ tls: credentials.inbound });
+  const cons = await env.start({ role: 'outbound', tls: credentials.outbound });
+  // The connection ends or is reset, possibly before `connect` is emitted.
   const comesEarly = (): Promise<unknown> =>
     env
       .dial(listener(cons))
@@ -186,7 +186,7 @@ test('a connection that comes before its target ends at once', async (env) => {
   assert.is(await exchange(listener(cons), '1'), 'a1');
 });
 
-test('is started again when it is killed, with its targets', async (env) => {
+test('is restarted with its targets after a kill', async (env) => {
   const { prod, cons, address } = await startPair(env, await env.server(named('a')), credentials);
   for (const { uid } of [prod, cons]) {
     await env.kill(uid);
@@ -198,7 +198,7 @@ test('is started again when it is killed, with its targets', async (env) => {
   }
 });
 
-test('listens nowhere else, sets keepalive, and keeps files from others', async (env) => {
+test('listens only on its address, sets keepalive and keeps its files private', async (env) => {
   const { prod, cons, address } = await startPair(env, await env.server(named('a')), credentials);
   const expected = [listener(prod), listener(cons)].map(formatAddress).sort();
   assert.equal(await env.listening(), expected);
@@ -215,21 +215,21 @@ test('listens nowhere else, sets keepalive, and keeps files from others', async 
 });
 
 test(
-  'a program that is not there is named',
+  'the error names a missing program',
   async (env) => {
-    await expectCode('SCI_EXECUTABLE_NOT_FOUND', startSide(env, 'inbound', credentials.inbound));
+    await expectCode('SCI_EXECUTABLE_NOT_FOUND', env.start({ tls: credentials.inbound }));
     await env.expectNothingLeft();
   },
   { executable: 'stunnel-that-is-not-installed' },
 );
 
-test('a stream without encryption is refused', async (env) => {
-  await expectCode('SCI_PROXY_UNSUPPORTED', startSide(env, 'inbound', undefined));
+test('a stream without encryption is rejected', async (env) => {
+  await expectCode('SCI_PROXY_UNSUPPORTED', env.start());
   await env.expectNothingLeft();
 });
 
-test('credentials that stunnel refuses are reported in its words before anything runs', async (env) => {
-  const request = startSide(env, 'inbound', { ...credentials.inbound, key: credentials.outbound.key });
+test('credentials that stunnel rejects are reported with its error before anything runs', async (env) => {
+  const request = env.start({ tls: { ...credentials.inbound, key: credentials.outbound.key } });
   const error = await request.then(
     () => undefined,
     (reason: unknown) => reason,
@@ -240,7 +240,7 @@ test('credentials that stunnel refuses are reported in its words before anything
 });
 
 test(
-  'serves as many connections as maxConnections says, and closes further ones',
+  'serves up to maxConnections connections and closes further ones',
   async (env) => {
     const { address } = await startPair(env, await env.server(named('a')), credentials);
     const open = async (): Promise<Socket> => {
@@ -257,7 +257,7 @@ test(
   { maxConnections: 200 },
 );
 
-s("a site's own template is used, and what stunnel dislikes in it is an error of the update", async () => {
+s('a custom template is used, and its errors are errors of the update', async () => {
   await using site = await temporaryDirectory();
   const template = await readFile(
     new URL('../stunnel/stunnel.conf.njk', import.meta.resolve('@scistream/templates')),

@@ -11,25 +11,25 @@ import { Reply } from './surface.js';
 
 const BASE = '/api/janus/controller';
 
-/** What goes wrong with the next requests that fit. */
+/** A failure of the next matching requests. */
 export interface Fault {
-  /** Of "METHOD /path" below the base path. */
+  /** Matches "METHOD /path" below the base path. */
   readonly on: RegExp;
-  /** Default: until it is taken back. */
+  /** Number of requests. Default: until the fault is removed. */
   times?: number;
   /**
-   * A status to answer with; something that is not JSON; JSON that is something else; silence; a connection that breaks
-   * before the request is carried out, or after it (the answer is lost).
+   * A status code; a text that is not JSON; JSON of another shape; no answer; a connection that breaks before the
+   * request is processed (`reset`) or after it (`lost`).
    */
   readonly what: number | 'garbage' | 'shape' | 'silence' | 'reset' | 'lost';
 }
 
-/** How to reach an emulator and whom it knows. */
+/** Access to an emulator. */
 export interface EmulatorSettings {
   readonly cert: string;
   readonly key: string;
   readonly password: string;
-  /** As DOCKER_HOST has it. */
+  /** Address of the engine as in DOCKER_HOST. */
   readonly engine: string;
   readonly nodes: readonly string[];
   readonly images: readonly string[];
@@ -38,13 +38,13 @@ export interface EmulatorSettings {
 type Handler = (call: Call, args: readonly string[]) => unknown;
 
 /**
- * The REST surface of a Janus controller, as strict as the real one or stricter: verbs, fields, types and status codes
- * that are not in its description are refused. Containers are real, on the local engine.
+ * The REST interface of a Janus controller, at least as strict as the real one: verbs, fields, types and status codes
+ * outside its description are rejected. Containers are real and run on the local engine.
  */
 export class JanusEmulator implements AsyncDisposable {
   readonly controller: EmulatedController;
   readonly backend: DockerBackend;
-  /** Requests so far, "METHOD /path", in the order they came. */
+  /** Requests so far as "METHOD /path", oldest first. */
   readonly seen: string[] = [];
   readonly #tokens = new Set<string>();
   readonly #faults = new Set<Fault>();
@@ -76,13 +76,13 @@ export class JanusEmulator implements AsyncDisposable {
     return `https://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** Lets things go wrong from now on. @returns what takes it back */
+  /** Injects a failure. @returns a function that removes it */
   fault(fault: Fault): () => void {
     this.#faults.add(fault);
     return () => void this.#faults.delete(fault);
   }
 
-  /** A token as POST /token gives it. */
+  /** Issues a token like POST /token. */
   token(): string {
     const token = randomBytes(16).toString('hex');
     this.#tokens.add(token);
@@ -105,7 +105,7 @@ export class JanusEmulator implements AsyncDisposable {
     const body = await text(request);
     if (fault?.what === 'silence') return;
     if (fault?.what === 'reset') return void request.socket.destroy();
-    if (typeof fault?.what === 'number') return send(response, fault.what, { error: 'Made up for a test' });
+    if (typeof fault?.what === 'number') return send(response, fault.what, { error: 'Injected by a test' });
     if (fault?.what === 'garbage') return void response.writeHead(200).end('<html>Bad gateway</html>');
     if (fault?.what === 'shape') return send(response, 200, { surprise: true });
     const reply = await this.#answer(request, path, url.searchParams, body);
@@ -178,7 +178,7 @@ function routesOf(janus: EmulatedController, issueToken: Handler): [RegExp, Read
   ];
 }
 
-/** The body of POST and PUT with JSON; PUT /start and /stop have none. */
+/** The JSON body of POST and PUT; undefined for PUT /start and /stop, which have none. */
 function parsed(request: IncomingMessage, body: string): unknown {
   if (body === '') return undefined;
   if (request.headers['content-type'] !== 'application/json') throw new Reply(415, { message: 'Not JSON' });

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
 import Docker from 'dockerode';
 
-/** What a session asks of a node. */
+/** Parameters of a container on a node. */
 export interface ContainerWish {
   readonly name: string;
   readonly hostName: string;
@@ -16,13 +16,13 @@ export interface ContainerWish {
 
 const LABEL = 'janus-emulator';
 
-/** The Docker engine behind the nodes of the emulator, used as Janus does it through Portainer. */
+/** The Docker engine behind the nodes of the emulator, used like Janus uses it through Portainer. */
 export class DockerBackend {
   readonly #docker: Docker;
 
   /**
-   * @param host As DOCKER_HOST has it, unix:// only.
-   * @param mark What tells the containers of this emulator from those of others on the same engine.
+   * @param host Address of the engine as in DOCKER_HOST; only unix://.
+   * @param mark Label value of the containers of this emulator.
    */
   constructor(
     host: string,
@@ -71,7 +71,7 @@ export class DockerBackend {
     return (await this.#docker.getContainer(id).exec(how)).id;
   }
 
-  /** Everything as it comes from the engine, with the heads of its frames where there is no terminal. */
+  /** The raw output of the engine, with frame headers if there is no terminal. */
   async run(exec: string): Promise<string> {
     const stream = await this.#docker.getExec(exec).start({ Detach: false });
     return (await buffer(stream)).toString('utf8');
@@ -81,25 +81,25 @@ export class DockerBackend {
     return (await this.#docker.getExec(exec).inspect()).Running;
   }
 
-  /** Containers of this emulator, whatever state they are in. */
+  /** Ids of the containers of this emulator in any state. */
   async containers(): Promise<readonly string[]> {
     const all = await this.#docker.listContainers({ all: true, filters: { label: [`${LABEL}=${this.mark}`] } });
     return all.map(({ Id }) => Id);
   }
 
-  /** Of the first process of a container, as this machine sees it. */
+  /** Host pid of the first process of a container. */
   async pidOf(id: string): Promise<number> {
     return (await this.#docker.getContainer(id).inspect()).State.Pid;
   }
 
-  /** Kills the children of the first process of a container, which stays. */
+  /** Kills the children of the first process of a container. The first process stays. */
   async killProgram(id: string): Promise<void> {
     const first = await this.pidOf(id);
     const children = await readFile(`/proc/${first}/task/${first}/children`, 'utf8');
     for (const pid of children.trim().split(' ')) process.kill(Number(pid), 'SIGKILL');
   }
 
-  /** Kills what runs in a container, as the kernel or an operator would, and with it all of the container. */
+  /** Kills a container, as the kernel or an operator would. */
   async kill(id: string): Promise<void> {
     await this.#docker.getContainer(id).kill();
   }

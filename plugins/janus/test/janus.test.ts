@@ -4,11 +4,12 @@ import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SciStreamError, silentLogger, type ErrorCode } from '@scistream/core';
+import { silentLogger } from '@scistream/core';
 import { pluginContract } from '@scistream/core/testing';
 import plugin, { JanusOptions, JanusRuntime } from '@scistream/plugin-janus';
-import { fingerprintOf, makeCertificate } from './certificate.js';
-import { splitLikeShell } from './surface.js';
+import { fingerprintOf, makeCertificate } from './emulator/certificate.js';
+import { splitLikeShell } from './emulator/surface.js';
+import { expectFailure } from './support.js';
 
 const s = suite('janus, without containers');
 
@@ -29,7 +30,7 @@ interface Asked {
   readonly body: string;
 }
 
-/** A controller that answers what it is told to, in this order; after that nothing at all. */
+/** A controller that gives these answers in order, and then no answer. */
 async function scripted(
   answers: readonly (readonly [number, string])[],
   use: (runtime: JanusRuntime, asked: readonly Asked[]) => Promise<void>,
@@ -60,17 +61,7 @@ async function scripted(
   }
 }
 
-async function expectFailure(code: ErrorCode, words: RegExp, work: Promise<unknown>): Promise<void> {
-  const error = await work.then(
-    () => new Error('it did not fail'),
-    (error: unknown) => error,
-  );
-  assert.ok(SciStreamError.is(error), String(error));
-  assert.is(error.code, code, error.message);
-  assert.match(error.message, words);
-}
-
-s('options have defaults, and a base path and a fingerprint in one form', () => {
+s('options have defaults, a base path and a normalized fingerprint', () => {
   const options = JanusOptions.parse({ ...OPTIONS, fingerprint: `sha256:${'AB:'.repeat(31)}CD` });
   assert.is(options.url, 'https://janus.example:5000/api/janus/controller');
   assert.is(options.fingerprint, `sha256:${'ab'.repeat(31)}cd`);
@@ -81,21 +72,21 @@ s('options have defaults, and a base path and a fingerprint in one form', () => 
 for (const [what, changes] of Object.entries({
   'HTTP without TLS': { url: 'http://janus.example:5000' },
   'a password in the URL': { url: 'https://admin:admin@janus.example:5000' },
-  'two kinds of trust': { ca: 'ca.crt', fingerprint: `sha256:${'00'.repeat(32)}` },
+  'a CA and a fingerprint': { ca: 'ca.crt', fingerprint: `sha256:${'00'.repeat(32)}` },
   'a password in the configuration': { auth: { user: 'admin', password: 'admin' } },
   'a token and a password': { auth: { tokenFile: 't', user: 'admin', passwordFile: 'p' } },
   'no node': { nodes: [] },
-  'a node twice': { nodes: [...NODES, ...NODES] },
-  'a node that listens everywhere': { nodes: [{ name: 'n1', wan: '0.0.0.0', lan: '10.0.1.254' }] },
-  'a network that is not of the node': { profile: { mgmt_net: 'bridge' } },
+  'a duplicate node': { nodes: [...NODES, ...NODES] },
+  'a wildcard address': { nodes: [{ name: 'n1', wan: '0.0.0.0', lan: '10.0.1.254' }] },
+  'a container network': { profile: { mgmt_net: 'bridge' } },
   'an unknown key': { verify: false },
 })) {
-  s(`options with ${what} are refused`, () =>
+  s(`options with ${what} are rejected`, () =>
     assert.is(JanusOptions.safeParse({ ...OPTIONS, ...changes }).success, false),
   );
 }
 
-s('a request goes to the base path, for the user it is made for, with credentials in a header only', async () => {
+s('a request has the base path, the user on whose behalf it is sent, and credentials only in a header', async () => {
   process.env.SCISTREAM_TEST_JANUS = 'secret';
   const changes = { auth: { tokenEnv: 'SCISTREAM_TEST_JANUS' }, user: 'alice', group: 'beamline' };
   await scripted(
@@ -109,7 +100,7 @@ s('a request goes to the base path, for the user it is made for, with credential
   ).finally(() => delete process.env.SCISTREAM_TEST_JANUS);
 });
 
-s('5xx is tried again as often as the options say', () =>
+s('5xx is retried as often as the options say', () =>
   scripted(
     [
       [503, '{}'],
@@ -123,7 +114,7 @@ s('5xx is tried again as often as the options say', () =>
   ),
 );
 
-s('5xx that stays is an error with what Janus says', () =>
+s('persistent 5xx is an error with the text of Janus', () =>
   scripted(
     Array.from({ length: 3 }, () => [500, '{"message":"backend\\n is away"}'] as const),
     async (runtime, asked) => {
@@ -134,11 +125,11 @@ s('5xx that stays is an error with what Janus says', () =>
   ),
 );
 
-s('401, nonsense and other shapes are errors at once', async () => {
+s('401, invalid JSON and other shapes fail without a retry', async () => {
   const cases = [
     [401, '{"error":"Unauthorized"}', 'SCI_RUNTIME_UNREACHABLE', /credentials \(401\)/],
     [200, '<html>', 'SCI_RUNTIME_FAILED', /not JSON: "<html>"/],
-    [200, '{"nodes":[]}', 'SCI_RUNTIME_FAILED', /not what it should be/],
+    [200, '{"nodes":[]}', 'SCI_RUNTIME_FAILED', /not match the Janus API/],
     [200, '[{"name":7}]', 'SCI_RUNTIME_FAILED', /0\.name/],
     [302, '', 'SCI_RUNTIME_FAILED', /status 302/],
   ] as const;
@@ -150,19 +141,19 @@ s('401, nonsense and other shapes are errors at once', async () => {
   }
 });
 
-s('silence is an error after the deadline', () =>
+s('a request without an answer fails at its deadline', () =>
   scripted([], (runtime) => expectFailure('SCI_RUNTIME_UNREACHABLE', /no answer in 100 ms/, runtime.ping()), {
     timeout: 100,
     retries: 1,
   }),
 );
 
-s('sessions of others may look like anything', () => {
+s('sessions of others may have any shape', () => {
   const strange = [{}, null, 7, { request: 'x' }, { id: 1, request: [{ profile: 'default' }], state: 'NEW' }];
   return scripted([[200, JSON.stringify(strange)]], async (runtime) => assert.equal(await runtime.list({}), []));
 });
 
-s('files that cannot be are refused before anything is asked', () =>
+s('invalid files are rejected before any request', () =>
   scripted([], async (runtime, asked) => {
     const spec = {
       name: 'scistream-x-0',
@@ -176,7 +167,7 @@ s('files that cannot be are refused before anything is asked', () =>
       transport: 'tcp',
       node: 'n1',
     } as const;
-    await expectFailure('SCI_RUNTIME_FAILED', /no name for a file/, runtime.create({ ...spec, files: { '../x': '' } }));
+    await expectFailure('SCI_RUNTIME_FAILED', /not a valid name/, runtime.create({ ...spec, files: { '../x': '' } }));
     const files = { big: 'x'.repeat(1024 * 1024) };
     await expectFailure('SCI_RUNTIME_FAILED', /too many for Janus/, runtime.create({ ...spec, files }));
     assert.equal(asked, []);

@@ -14,22 +14,22 @@ import {
   type SessionRecord,
 } from './surface.js';
 
-/** A request that has been authenticated. */
+/** An authenticated request. */
 export interface Call {
   readonly user: string;
   readonly query: URLSearchParams;
   readonly body: unknown;
 }
 
-/** What trouble containers are in, from a test. */
+/** Container failures that a test injects. */
 export interface ContainerFaults {
   /** Containers do not start: the next sessions are MIXED. */
   startFails: string | undefined;
-  /** Containers end as soon as they are started. */
+  /** Containers exit immediately after their start. */
   exitAtOnce: boolean;
 }
 
-/** What Janus remembers and does: sessions, profiles, images and nodes, all of them on one engine. */
+/** State and operations of Janus: sessions, profiles, images and nodes. All nodes share one engine. */
 export class EmulatedController {
   readonly sessions = new Map<number, SessionRecord>();
   readonly profiles = new Map<string, HostSettings>([['default', HostSettings.parse({})]]);

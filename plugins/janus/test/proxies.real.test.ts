@@ -23,7 +23,7 @@ import type { JanusRuntime } from '@scistream/plugin-janus';
 import { withSite, type JanusSite } from './support.js';
 
 const MIB = 1024 * 1024;
-/** Below the range of ephemeral ports, a block per process. */
+/** Below the range of ephemeral ports; each process has its own block. */
 const FIRST_PORT = 10_000 + (process.pid % 200) * 100;
 
 const s = suite('proxies that Janus placed');
@@ -37,7 +37,7 @@ const contextOf = (site: JanusSite, runtime: JanusRuntime): TestContext =>
 const haproxy = (site: JanusSite, runtime: JanusRuntime, context = contextOf(site, runtime)): HaproxyContainer =>
   new HaproxyContainer(context, HaproxyOptions.parse({ image: site.engine.image }));
 
-/** A stream placed by a runtime, as a data server asks for it. */
+/** A stream on a node that the runtime chose. */
 async function request(runtime: JanusRuntime): Promise<{ stream: S2DSRequest; address: Address }> {
   const uid = randomUUID();
   const { node, wan } = await runtime.place(uid);
@@ -46,7 +46,7 @@ async function request(runtime: JanusRuntime): Promise<{ stream: S2DSRequest; ad
   return { stream: { uid, role: 'inbound', transport: 'tcp', listeners, node }, address };
 }
 
-test('bytes flow both ways, unharmed, also while Janus says nothing', async (site) => {
+test('bytes flow both ways unchanged, also while Janus does not answer', async (site) => {
   await using target = await tcpServer(echo);
   const runtime = site.runtime({ timeout: 2_000 });
   const s2ds = haproxy(site, runtime);
@@ -63,7 +63,7 @@ test('bytes flow both ways, unharmed, also while Janus says nothing', async (sit
   await s2ds.release(stream.uid);
 });
 
-test('new targets leave connections alone; two streams run on two nodes and do not disturb each other', async (site) => {
+test('new targets do not affect connections, and streams on two nodes are independent', async (site) => {
   await using a = await tcpServer(named('a'));
   await using b = await tcpServer(named('b'));
   const runtime = site.runtime();
@@ -86,7 +86,7 @@ test('new targets leave connections alone; two streams run on two nodes and do n
   await s2ds.release(second.stream.uid);
 });
 
-test('a proxy whose container is killed is started again, with its targets', async (site) => {
+test('a proxy whose container is killed is restarted with its targets', async (site) => {
   await using target = await tcpServer(named('a'));
   const runtime = site.runtime();
   const s2ds = haproxy(site, runtime);
@@ -100,7 +100,7 @@ test('a proxy whose container is killed is started again, with its targets', asy
   await s2ds.release(stream.uid);
 });
 
-test('a later data server adopts a stream with its connections', async (site) => {
+test('a new S2DS adopts a stream with its connections', async (site) => {
   await using a = await tcpServer(named('a'));
   await using b = await tcpServer(named('b'));
   const earlier = site.runtime();
@@ -111,7 +111,7 @@ test('a later data server adopts a stream with its connections', async (site) =>
   await before.updateTargets(stream.uid, [a.address]);
   const old = await dial(address);
   assert.is(await read(old, 1), 'a');
-  // Or it would start again what the later one ends.
+  // The earlier one would restart the proxy that the new one stops.
   await context.close();
   await earlier.close();
   const s2ds = haproxy(site, site.runtime());

@@ -34,7 +34,7 @@ test('an instance is created, started, stopped and removed', async (site) => {
   assert.is((await runtime.inspect(ref)).status, 'absent');
 });
 
-test('commands run before and beside the program, in its directory, and tell how they ended', async (site) => {
+test('commands run before and beside the program, in its directory, and return their exit code', async (site) => {
   const runtime = site.runtime();
   const spec = site.spec({ files: { 'a.conf': 'first\n', b: 'ü\n'.repeat(60_000) } });
   const ref = await runtime.create(spec);
@@ -46,7 +46,7 @@ test('commands run before and beside the program, in its directory, and tell how
   await end(runtime, ref);
 });
 
-test('files are replaced, large ones too, and only what differs travels', async (site) => {
+test('small and large files are replaced, and only changed files are sent', async (site) => {
   const runtime = site.runtime();
   const large = 'large '.repeat(50_000);
   const spec = site.spec({ files: { 'a.conf': 'first\n', 'key.pem': 'a secret\n' } });
@@ -65,7 +65,7 @@ test('files are replaced, large ones too, and only what differs travels', async 
   await end(runtime, ref);
 });
 
-test('a signal reaches the program, and one that has ended is told apart', async (site) => {
+test('a signal reaches a running program and fails after its end', async (site) => {
   const runtime = site.runtime();
   const spec = site.spec({ args: ['-c', 'trap "echo got it" USR1; while [ ! -e end ]; do sleep 0.1; done; exit 3'] });
   const ref = await runtime.create(spec);
@@ -83,7 +83,7 @@ test('a signal reaches the program, and one that has ended is told apart', async
   await end(runtime, ref);
 });
 
-test('a program that does not end when asked is killed after the grace', async (site) => {
+test('a program that ignores the stop signal is killed after the grace period', async (site) => {
   const runtime = site.runtime();
   const spec = site.spec({ args: ['-c', 'trap "" TERM; while :; do sleep 0.1; done'] });
   const ref = await runtime.create(spec);
@@ -95,7 +95,7 @@ test('a program that does not end when asked is killed after the grace', async (
   await runtime.remove(ref);
 });
 
-test('a program that the image lacks is named', async (site) => {
+test('the error names a program that the image lacks', async (site) => {
   const runtime = site.runtime();
   const spec = site.spec({ executable: 'no-such-proxy' });
   const ref = await runtime.create(spec);
@@ -104,7 +104,7 @@ test('a program that the image lacks is named', async (site) => {
   await end(runtime, ref);
 });
 
-test('waiting for the end of a program ends at once when nobody wants to know any more', async (site) => {
+test('an aborted wait for the end of a program returns immediately', async (site) => {
   const runtime = site.runtime();
   const spec = site.spec();
   const ref = await runtime.create(spec);
@@ -116,7 +116,7 @@ test('waiting for the end of a program ends at once when nobody wants to know an
   await end(runtime, ref);
 });
 
-test('a killed container is noticed, and what is left of it goes', async (site) => {
+test('a killed container is detected and its session is removed', async (site) => {
   const runtime = site.runtime();
   const spec = site.spec();
   const ref = await runtime.create(spec);
@@ -128,7 +128,7 @@ test('a killed container is noticed, and what is left of it goes', async (site) 
   await end(runtime, ref);
 });
 
-test('streams go to the node with the fewest, stay there, and are counted once', async (site) => {
+test('streams go to the node with the fewest, stay there and are counted once', async (site) => {
   const runtime = site.runtime();
   const uids = ['aaaaaaaa-1', 'bbbbbbbb-2', 'cccccccc-3', 'dddddddd-4'];
   const nodes = (await Promise.all(uids.map((uid) => runtime.place(uid)))).map(({ node }) => node);
@@ -142,7 +142,7 @@ test('streams go to the node with the fewest, stay there, and are counted once',
   assert.is.not((await later.place('eeeeeeee-5')).node, nodes[0]);
   const other = nodes.find((node) => node !== nodes[0]) ?? '';
   const elsewhere = site.runtime({ nodes: [{ name: other, wan: '127.0.0.1', lan: '127.0.0.1' }] });
-  assert.is((await elsewhere.place('aaaaaaaa-1')).node, other, 'the other side of the stream is not its own');
+  assert.is((await elsewhere.place('aaaaaaaa-1')).node, other, 'the other side of the stream has its own node');
   await end(later, ref);
   await expectCode(
     'SCI_RUNTIME_FAILED',
@@ -150,7 +150,7 @@ test('streams go to the node with the fewest, stay there, and are counted once',
   );
 });
 
-test('a later runtime finds what an earlier one started, by labels, and takes charge of it', async (site) => {
+test('a new runtime finds the instances of an earlier one by label and controls them', async (site) => {
   const earlier = site.runtime();
   const spec = site.spec();
   const ref = await earlier.create(spec);
@@ -168,7 +168,7 @@ test('a later runtime finds what an earlier one started, by labels, and takes ch
   await end(later, otherRef);
 });
 
-test('nothing of a private key stands in the arguments of anything, and the program inherits none of it', async (site) => {
+test('the program does not inherit the environment of its container', async (site) => {
   const runtime = site.runtime();
   const args = ['-c', 'cat /proc/self/environ | tr "\\0" "\\n" | grep -c SCISTREAM; echo done; sleep 100'];
   const spec = site.spec({ args, files: { 'key.pem': 'a secret\n' } });

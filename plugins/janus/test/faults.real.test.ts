@@ -4,16 +4,16 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { LABELS, SciStreamError, type ContainerRef, type ContainerSpec, type ErrorCode } from '@scistream/core';
+import { LABELS, type ContainerRef, type ContainerSpec } from '@scistream/core';
 import { eventually } from '@scistream/core/testing';
 import type { JanusRuntime } from '@scistream/plugin-janus';
-import { makeCertificate } from './certificate.js';
-import { withSite, type JanusSite } from './support.js';
+import { makeCertificate } from './emulator/certificate.js';
+import { expectFailure, withSite, type JanusSite } from './support.js';
 
 const s = suite('faults');
 const test = withSite(s, s);
 
-/** What a life of an instance asks of Janus, from its profile to its end. */
+/** The requests of an instance's life, from its profile to its removal. */
 const STEPS = [
   /^POST \/profiles/,
   /^POST \/create/,
@@ -36,18 +36,7 @@ async function end(runtime: JanusRuntime, ref: ContainerRef): Promise<void> {
   await runtime.remove(ref);
 }
 
-async function expectFailure(code: ErrorCode, words: RegExp, work: Promise<unknown>): Promise<void> {
-  const error = await work.then(
-    () => new Error('it did not fail'),
-    (error: unknown) => error,
-  );
-  assert.ok(SciStreamError.is(error), String(error));
-  assert.is(error.code, code, error.message);
-  assert.match(error.message, words);
-  assert.not.match(JSON.stringify(error), 'a password');
-}
-
-async function livesThrough(site: JanusSite, what: 500 | 503 | 'reset' | 'lost', times: number): Promise<void> {
+async function survives(site: JanusSite, what: 500 | 503 | 'reset' | 'lost', times: number): Promise<void> {
   const runtime = site.runtime();
   for (const on of STEPS) site.emulator.fault({ on, times, what });
   const spec = site.spec();
@@ -58,11 +47,11 @@ async function livesThrough(site: JanusSite, what: 500 | 503 | 'reset' | 'lost',
   await end(runtime, ref);
 }
 
-test('two failures of Janus in every step are lived through', (site) => livesThrough(site, 500, 2));
-test('connections that break in every step are lived through', (site) => livesThrough(site, 'reset', 1));
-test('an answer lost in every step changes nothing: one session, none left', (site) => livesThrough(site, 'lost', 1));
+test('two failures in every step are retried', (site) => survives(site, 500, 2));
+test('a broken connection in every step is retried', (site) => survives(site, 'reset', 1));
+test('a lost answer in every step still gives one session and leaves none', (site) => survives(site, 'lost', 1));
 
-test('a command whose answer is lost has run once', async (site) => {
+test('a command whose answer is lost runs once', async (site) => {
   const runtime = site.runtime();
   const ref = await runtime.create(site.spec());
   site.emulator.fault({ on: /^POST \/exec/, times: 2, what: 'lost' });
@@ -71,14 +60,14 @@ test('a command whose answer is lost has run once', async (site) => {
   await end(runtime, ref);
 });
 
-test('a lasting failure, refusal or nonsense in a step of create is a clear error, and nothing stays', async (site) => {
+test('create reports a persistent failure, refusal or invalid answer and leaves nothing behind', async (site) => {
   const runtime = site.runtime({ retries: 1 });
   const cases = [
-    [401, 'SCI_RUNTIME_UNREACHABLE', /does not accept the credentials \(401\)/],
+    [401, 'SCI_RUNTIME_UNREACHABLE', /rejects the credentials \(401\)/],
     [404, 'SCI_RUNTIME_FAILED', /404|no session/],
-    [500, 'SCI_RUNTIME_FAILED', /500 \(Made up for a test\)|cannot be used/],
+    [500, 'SCI_RUNTIME_FAILED', /500 \(Injected by a test\)|cannot be used/],
     ['garbage', 'SCI_RUNTIME_FAILED', /not JSON: "<html>Bad gateway/],
-    ['shape', 'SCI_RUNTIME_FAILED', /surprise.*not what it should be/],
+    ['shape', 'SCI_RUNTIME_FAILED', /surprise.*not match the Janus API/],
   ] as const;
   for (const [what, code, words] of cases) {
     for (const on of [/^POST \/create/, /^PUT \/start/, /^POST \/exec/]) {
@@ -90,18 +79,18 @@ test('a lasting failure, refusal or nonsense in a step of create is a clear erro
   }
 });
 
-test('an instance that could not be cleared away is replaced by its owner later', async (site) => {
+test('the owner replaces an instance that could not be removed', async (site) => {
   const runtime = site.runtime({ retries: 0 });
   const spec = site.spec();
   const heal = site.emulator.fault({ on: /^(POST \/create|DELETE)/, what: 401 });
   await expectFailure('SCI_RUNTIME_UNREACHABLE', /credentials/, runtime.create(spec));
   heal();
   const stranger = { ...spec, labels: { ...spec.labels, [LABELS.owner]: 'somebody else' } };
-  await expectFailure('SCI_CONTAINER_CONFLICT', /exists in Janus already/, runtime.create(stranger));
+  await expectFailure('SCI_CONTAINER_CONFLICT', /already exists in Janus/, runtime.create(stranger));
   await end(runtime, await begin(runtime, spec));
 });
 
-test('silence is waited out, and an error when it lasts', async (site) => {
+test('a request without an answer is retried until the retries are exhausted', async (site) => {
   const runtime = site.runtime({ timeout: 1_500 });
   site.emulator.fault({ on: /^PUT \/start/, times: 2, what: 'silence' });
   const ref = await begin(runtime, site.spec());
@@ -113,7 +102,7 @@ test('silence is waited out, and an error when it lasts', async (site) => {
 });
 
 for (const what of [401, 404, 500, 'garbage', 'shape', 'silence', 'reset'] as const) {
-  test(`a program is not taken for dead while Janus answers with ${what}, and its end is seen afterwards`, async (site) => {
+  test(`a program counts as running while Janus fails with ${what}, and its end is seen later`, async (site) => {
     const runtime = site.runtime({ timeout: 1_500, retries: 1 });
     const ref = await begin(runtime, site.spec());
     let over = false;
@@ -133,41 +122,45 @@ for (const what of [401, 404, 500, 'garbage', 'shape', 'silence', 'reset'] as co
   });
 }
 
-test('an image that is not registered, or not there, is named', async (site) => {
+test('the error names an image that is not registered or not pulled', async (site) => {
   const runtime = site.runtime();
   await expectFailure('SCI_IMAGE_NOT_FOUND', /"unknown:1"/, runtime.create(site.spec({ image: 'unknown:1' })));
   const image = 'only-registered:1';
   await expectFailure('SCI_IMAGE_NOT_FOUND', /"only-registered:1"/, runtime.create(site.spec({ image })));
 });
 
-test('a session that is MIXED is a failure with its reason, though Janus says 200', async (site) => {
+test('a MIXED session is a failure with its reason, despite HTTP 200', async (site) => {
   const runtime = site.runtime();
   site.emulator.controller.faults.startFails = 'no space left on device';
   const words = /MIXED.*no space left on device/;
   await expectFailure('SCI_RUNTIME_FAILED', words, runtime.create(site.spec()));
 });
 
-test('a container that ends at once is a failure with its last words', async (site) => {
+test('a container that exits immediately is a failure with its last output', async (site) => {
   const runtime = site.runtime();
   site.emulator.controller.faults.exitAtOnce = true;
-  await expectFailure('SCI_RUNTIME_FAILED', /last words: cannot go on/, runtime.create(site.spec()));
+  await expectFailure('SCI_RUNTIME_FAILED', /last output: cannot go on/, runtime.create(site.spec()));
 });
 
-test('only a controller that proves who it is gets anything at all', async (site) => {
+test('requests reach only a controller with a trusted certificate', async (site) => {
   const file = join(site.directory.path, 'other.crt');
   await writeFile(file, (await makeCertificate()).cert);
   const untrusted = /certificate is not trusted/;
   await expectFailure('SCI_RUNTIME_UNREACHABLE', untrusted, site.runtime({ ca: file }).ping());
   await expectFailure('SCI_RUNTIME_UNREACHABLE', untrusted, site.runtime({ ca: undefined }).ping());
   const wrong = { ca: undefined, fingerprint: `sha256:${'0'.repeat(64)}` };
-  await expectFailure('SCI_RUNTIME_UNREACHABLE', /it shows sha256:[0-9a-f]{64}, not the/, site.runtime(wrong).ping());
+  await expectFailure(
+    'SCI_RUNTIME_UNREACHABLE',
+    /the fingerprint sha256:[0-9a-f]{64} instead of/,
+    site.runtime(wrong).ping(),
+  );
   const missing = site.runtime({ ca: join(site.directory.path, 'missing') });
   await expectFailure('SCI_RUNTIME_UNREACHABLE', /CA file .*missing cannot be read \(ENOENT\)/, missing.ping());
   assert.equal(site.emulator.seen, []);
   await site.runtime({ ca: undefined, fingerprint: site.fingerprint }).ping();
 });
 
-test('credentials come from a file or the environment, a token or a password, read for each request', async (site) => {
+test('a token or password is read from a file or variable for each request', async (site) => {
   const tokenFile = join(site.directory.path, 'token');
   const runtime = site.runtime({ auth: { tokenFile }, user: 'alice', group: 'g' });
   await expectFailure('SCI_RUNTIME_UNREACHABLE', /the file .*token cannot be read/, runtime.ping());

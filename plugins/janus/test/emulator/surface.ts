@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-/** Settings a host profile may have; Janus' own base profile knows these. */
+/** Settings of a host profile, as in Janus' base profile. */
 export const HostSettings = z.strictObject({
   mgmt_net: z.string().default('bridge'),
   data_net: z.string().nullable().default(null),
@@ -59,7 +59,7 @@ export interface Service {
   errors: { reason: string; response: string }[];
 }
 
-/** A session as GET /active shows it. */
+/** A session in the answer of GET /active. */
 export interface SessionRecord {
   readonly id: number;
   readonly uuid: string;
@@ -71,7 +71,7 @@ export interface SessionRecord {
   readonly groups: readonly string[];
 }
 
-/** What the emulator answers: a status and JSON. */
+/** An answer of the emulator: a status and JSON. */
 export class Reply extends Error {
   constructor(
     readonly status: number,
@@ -81,14 +81,14 @@ export class Reply extends Error {
   }
 }
 
-/** Checks a body as strictly as can be. @throws Reply 400 */
+/** Validates a body strictly. @throws Reply 400 */
 export function checked<T>(schema: z.ZodType<T>, body: unknown): T {
   const parsed = schema.safeParse(body);
   if (parsed.success) return parsed.data;
   throw new Reply(400, { error: z.prettifyError(parsed.error) });
 }
 
-/** Splits a line as a shell does: blanks, both kinds of quotes, backslashes. */
+/** Splits a line like a shell: blanks, both kinds of quotes, backslashes. */
 export function splitLikeShell(line: string): string[] {
   const words: string[] = [];
   const pattern = /\s+|((?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|[^\s'"\\])+)/gsy;

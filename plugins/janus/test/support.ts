@@ -1,16 +1,16 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { LABELS, silentLogger, type ContainerSpec } from '@scistream/core';
-import { temporaryDirectory, type TemporaryDirectory } from '@scistream/core/testing';
+import { LABELS, silentLogger, type ContainerSpec, type ErrorCode } from '@scistream/core';
+import { expectCode, temporaryDirectory, type TemporaryDirectory } from '@scistream/core/testing';
 import { JanusOptions, JanusRuntime } from '@scistream/plugin-janus';
 import * as assert from 'uvu/assert';
-import { testEngine, type EngineInUse } from '../support/engine.js';
-import { fingerprintOf, makeCertificate } from './certificate.js';
-import { JanusEmulator } from './emulator.js';
+import { testEngine, type EngineInUse } from '../../../test/support/engine.js';
+import { fingerprintOf, makeCertificate } from './emulator/certificate.js';
+import { JanusEmulator } from './emulator/emulator.js';
 
 const PASSWORD = 'a password';
 
-/** An emulated controller with nodes n1 and n2 on one engine, and runtimes that use it. */
+/** An emulated controller with the nodes n1 and n2 on one engine, and runtimes that use it. */
 export class JanusSite implements AsyncDisposable {
   readonly #runtimes: JanusRuntime[] = [];
 
@@ -34,7 +34,7 @@ export class JanusSite implements AsyncDisposable {
     return new JanusSite(directory, engine, emulator, ca, fingerprintOf(pair));
   }
 
-  /** A runtime of its own, as another S2DS or a later one would have it. Impatient, unless told otherwise. */
+  /** A new runtime of its own, with short intervals unless changed. */
   runtime(changes: Readonly<Record<string, unknown>> = {}): JanusRuntime {
     const options = JanusOptions.parse({
       url: this.emulator.url,
@@ -50,7 +50,7 @@ export class JanusSite implements AsyncDisposable {
     return runtime;
   }
 
-  /** Something to run that stays until it is told to end. */
+  /** A program that runs until it is stopped. */
   spec(changes: Partial<ContainerSpec> = {}): ContainerSpec {
     const name = changes.name ?? `scistream-test-${Math.random().toString(36).slice(2, 10)}-0`;
     return {
@@ -68,7 +68,7 @@ export class JanusSite implements AsyncDisposable {
     };
   }
 
-  /** That Janus has no session and no profile of ours and the engine no container. */
+  /** Asserts that Janus has no SciStream session or profile, and the engine no container. */
   async expectNothingLeft(): Promise<void> {
     assert.equal([...this.emulator.controller.sessions.keys()], [], 'sessions are left');
     assert.equal([...this.emulator.controller.profiles.keys()], ['default'], 'profiles are left');
@@ -82,7 +82,7 @@ export class JanusSite implements AsyncDisposable {
   }
 }
 
-/** Registers tests that each have a site of their own, on one engine, and leave nothing behind. */
+/** Registers tests that each get a site on one shared engine and must leave nothing behind. */
 export function withSite(
   add: (name: string, test: () => Promise<void>) => void,
   hooks: { readonly after: (hook: () => Promise<void>) => void },
@@ -96,4 +96,11 @@ export function withSite(
       await test(site);
       await site.expectNothingLeft();
     });
+}
+
+/** Asserts that work fails with a code and a message that fits, without the password in it. */
+export async function expectFailure(code: ErrorCode, words: RegExp, work: Promise<unknown>): Promise<void> {
+  const error = await expectCode(code, work);
+  assert.match(error.message, words);
+  assert.not.match(JSON.stringify(error), PASSWORD);
 }

@@ -3,13 +3,13 @@ import { certify, hostName, keyPem, newKeys } from '@scistream/core/pki';
 
 const DAY_MS = 86_400_000;
 
-/** A certificate in PEM that signs for itself, and its key. */
+/** A self-signed certificate and its key, as PEM. */
 export interface Certificate {
   readonly cert: string;
   readonly key: string;
 }
 
-/** Makes a certificate for 127.0.0.1. */
+/** Creates a certificate for 127.0.0.1. */
 export async function makeCertificate(): Promise<Certificate> {
   const keys = newKeys();
   const cert = certify({
@@ -24,6 +24,6 @@ export async function makeCertificate(): Promise<Certificate> {
   return { cert, key: keyPem(keys) };
 }
 
-/** SHA-256 of a certificate as the option `fingerprint` takes it. */
+/** SHA-256 of a certificate in the form of the option `fingerprint`. */
 export const fingerprintOf = ({ cert }: Certificate): string =>
   `sha256:${createHash('sha256').update(new X509Certificate(cert).raw).digest('hex')}`;
