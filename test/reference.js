@@ -7,8 +7,9 @@
  *
  * A code block of README.md or docs/ after `<!-- from: path -->` is that file, after `<!-- from: path#name -->` its
  * lines between `// region name` and `// endregion` (or `#`, as comments are in that file), without their indentation.
- * docs/reference/errors.md is the code table of core, docs/reference/commands.md the output of `--help`, and core/api.txt
- * the public interface of core. Needs a build, as it reads all three.
+ * docs/reference/errors.md is the code table of core, docs/reference/stream-states.md its table of stream states,
+ * docs/reference/commands.md the output of `--help`, and core/api.txt the public interface of core. Needs a build, as it
+ * reads all four.
  */
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
@@ -107,9 +108,11 @@ async function wanted(snippets) {
   const pages = new Map();
   if (snippets === undefined) {
     const { ERROR_CODES } = await import('@scistream/core');
+    const { streamStatesPage } = await import('./stream-states.js');
     pages.set(join(root, 'docs/reference/errors.md'), errorsPage(ERROR_CODES));
     pages.set(join(root, 'docs/reference/commands.md'), await commandsPage());
     pages.set(join(root, 'core/api.txt'), apiReport());
+    pages.set(join(root, 'docs/reference/stream-states.md'), streamStatesPage());
   }
   for (const path of markdownFiles(folder)) {
     if (pages.has(path)) continue;

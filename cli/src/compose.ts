@@ -8,9 +8,9 @@ import {
   createProviders,
   GatewayDaemon,
   decisionsOf,
-  LocalGateway,
   findPlugins,
   readKeyPair,
+  registerS2ds,
   registerServer,
   requireAuth,
   ControlServer,
@@ -38,11 +38,11 @@ export function composeControlServer(
   return container.resolve(ControlServer);
 }
 
-/** A data server daemon and its one gateway, put together as {@link composeControlServer} does. */
+/** The program `s2ds` of this process, composed as {@link composeControlServer} does. */
 export function composeS2ds(config: S2dsConfig, logger: Logger, plugins: readonly FoundPlugin[]): GatewayDaemon {
-  const log = logger.child({ gateway: config.name });
-  const gateway = new LocalGateway(config, createProviders(plugins, config), log, config.state);
-  return new GatewayDaemon(config, gateway, log);
+  const container = root.createChildContainer();
+  registerS2ds(container, { config, logger, providers: createProviders(plugins, config) });
+  return container.resolve(GatewayDaemon);
 }
 
 /** The decisions of a control server with this configuration, for somebody who has nothing running. */

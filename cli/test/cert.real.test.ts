@@ -77,7 +77,7 @@ s('show says what is wrong, and ends with 1 then', async ({ home }) => {
   assert.is(exitCode, 0, stdout);
   assert.match(stdout, /names \(SAN\) {2}a\.example/);
   for (const [args, says] of [
-    [['certs/server.crt', '--host', 'b.example'], /not for b\.example/],
+    [['certs/server.crt', '--host', 'b.example'], /not valid for b\.example/],
     [['certs/ca.crt', '--as', 'server'], /It is an authority/],
     [['certs/alice.crt', '--as', 'server'], /no alternative names/],
   ] as const) {

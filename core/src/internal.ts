@@ -6,7 +6,7 @@ export { parseCredentials } from './contracts/credentials.js';
 export { contains, formatNetwork, parseIp, parseNetwork, specialOf } from './contracts/network.js';
 export type { AnyProvider } from './contracts/plugin.js';
 export type { PortRange, PortRequest } from './contracts/port-allocator.js';
-export { parseUid } from './contracts/stream.js';
+export { parseUid, type StreamState } from './contracts/stream.js';
 export { KeyedLock } from './contracts/wait.js';
 export type { Listening } from './control/control-server.js';
 export { GatewayLink } from './control/gateways/link.js';
@@ -14,9 +14,19 @@ export { GatewayPool } from './control/gateways/pool.js';
 export { RemoteGateway } from './control/gateways/remote-gateway.js';
 export { StreamController } from './control/streams/controller.js';
 export { parseName, parseRequest } from './control/door/request.js';
+export {
+  ACTIONS,
+  EVENTS,
+  LIFE,
+  next,
+  STATES,
+  type Cell,
+  type LifeEvent,
+  type LifeTable,
+} from './control/streams/life.js';
 export { parseRole } from './wire/stream-spec.js';
-export type { GatewayStream } from './gateway/gateway-store.js';
-export { RangePortAllocator } from './gateway/range-port-allocator.js';
+export type { GatewayStream } from './gateway/store.js';
+export { RangePortAllocator } from './gateway/ports.js';
 export { Providers } from './plugins/index.js';
 export { AuditLog, AuditedPolicy } from './policy/audit.js';
 export { AuditedAuthenticator } from './policy/audited-authenticator.js';

@@ -8,8 +8,9 @@ export { parseSources } from './contracts/network.js';
 export type { Action, Granted, Policy, Usage } from './contracts/policy.js';
 export type { StreamEvent, StreamRecord, StreamSpec } from './contracts/stream.js';
 export { VERSION } from './contracts/version.js';
+export { registerS2ds } from './gateway/compose.js';
 export { GatewayDaemon } from './gateway/daemon.js';
-export { GatewayStore } from './gateway/gateway-store.js';
+export { GatewayStore } from './gateway/store.js';
 export { LocalGateway } from './gateway/local-gateway.js';
 export { PluginHost } from './plugins/host.js';
 export {

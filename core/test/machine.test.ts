@@ -1,123 +1,15 @@
 /** The state machine of a stream behind `StreamController`, with a real gateway and no network. */
-import 'reflect-metadata';
 import { randomUUID } from 'node:crypto';
-import { container } from 'tsyringe';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { formatAddress, SciStreamError, silentLogger, type ErrorCode, type Identity } from '@scistream/core';
-import { loadConfig } from '@scistream/core/config';
-import {
-  LocalGateway,
-  GatewayLink,
-  GatewayPool,
-  LevelStreamStore,
-  OwnerPolicy,
-  registerServer,
-  TOKENS,
-  StreamController,
-  type Action,
-  type Granted,
-  type StreamEvent,
-  type StreamRecord,
-  type StreamSpec,
-} from '@scistream/core/internal';
-import { eventually, exchange, named, tcpServer, temporaryDirectory, testSpec } from '@scistream/core/testing';
+import { SciStreamError, type Identity } from '@scistream/core';
+import type { StreamSpec } from '@scistream/core/internal';
+import { eventually, testSpec } from '@scistream/core/testing';
+import { ALICE, fixture, present, refusal } from './support/controller.js';
 
 const machine = suite('stream machine');
 
-const ALICE: Identity = { subject: 'alice', issuer: 'test', admin: false };
-/** The signal of a client that stays. */
-const present = (): AbortSignal => new AbortController().signal;
-
-async function refusal(promise: Promise<unknown>, code: ErrorCode): Promise<SciStreamError> {
-  const error: unknown = await promise.then(
-    () => assert.unreachable(`expected ${code}`),
-    (thrown: unknown) => thrown,
-  );
-  if (!SciStreamError.is(error)) throw error;
-  assert.is(error.code, code, error.message);
-  return error;
-}
-
 const failure = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'none', String);
-
-/** A real gateway, with a way in between "the proxy runs" and "the control server knows". */
-class InterruptibleGateway extends LocalGateway {
-  afterStart: (signal: AbortSignal) => Promise<void> = () => Promise.resolve();
-  beforeRelease: () => Promise<void> = () => Promise.resolve();
-
-  override async release(uid: string): ReturnType<LocalGateway['release']> {
-    await this.beforeRelease();
-    return await super.release(uid);
-  }
-
-  override async start(uid: string, signal: AbortSignal): Promise<void> {
-    await super.start(uid, signal);
-    await this.afterStart(signal);
-  }
-}
-
-/** A real store, with a way in before something is written. */
-class InterruptibleStore extends LevelStreamStore {
-  beforeCreate: () => Promise<void> = () => Promise.resolve();
-  beforeUpdate: (change: Partial<StreamRecord>) => Promise<void> = () => Promise.resolve();
-
-  override async update(...args: Parameters<LevelStreamStore['update']>): Promise<StreamRecord> {
-    await this.beforeUpdate(args[2]);
-    return await super.update(...args);
-  }
-
-  override async create(record: StreamRecord, event?: StreamEvent): Promise<void> {
-    await this.beforeCreate();
-    await super.create(record, event);
-  }
-}
-
-/** The policy where there are no rules, with a way in between what is asked and the answer. */
-class InterruptiblePolicy extends OwnerPolicy {
-  afterCheck: (action: Action) => Promise<void> = () => Promise.resolve();
-
-  override async check(identity: Identity, action: Action): Promise<Granted> {
-    const granted = await super.check(identity, action);
-    await this.afterCheck(action);
-    return granted;
-  }
-}
-
-interface Fixture extends AsyncDisposable {
-  readonly controller: StreamController;
-  readonly gateway: InterruptibleGateway;
-  readonly store: InterruptibleStore;
-  readonly policy: InterruptiblePolicy;
-}
-
-/** A controller on a gateway with eight ports at an address of this file alone. */
-async function fixture(): Promise<Fixture> {
-  const directory = await temporaryDirectory();
-  const host = `127.78.${(process.pid >> 8) & 255}.${process.pid & 255}`;
-  const { config } = await loadConfig('s2cs', {
-    env: {},
-    overrides: { state: directory.path, encryption: 'optional' },
-  });
-  const ports = { first: 22_000, last: 22_007 };
-  const settings = { name: 'gateway', wan: host, lan: host, ports, proxy: 'relay', runtime: 'process' };
-  const own = container.createChildContainer();
-  registerServer(own, { config, logger: silentLogger, plugins: [] });
-  const gateway = new InterruptibleGateway(settings, own.resolve(TOKENS.Providers), silentLogger, directory.path);
-  const link = new GatewayLink(settings, gateway, silentLogger);
-  own.register(GatewayPool, { useValue: new GatewayPool([link], directory.path) });
-  const store = new InterruptibleStore(directory.path);
-  own.register(TOKENS.StreamStore, { useValue: store });
-  const policy = new InterruptiblePolicy('optional');
-  own.register(TOKENS.Policy, { useValue: policy });
-  const controller = own.resolve(StreamController);
-  await controller.open();
-  const dispose = async (): Promise<void> => {
-    await controller.close(true);
-    await directory.remove();
-  };
-  return { controller, gateway, store, policy, [Symbol.asyncDispose]: dispose };
-}
 
 const SPEC: StreamSpec = { ...testSpec, lifetimeMs: 0 };
 
@@ -206,28 +98,6 @@ machine('a stream that cannot be written is refused, and leaves nothing behind',
   const req = controller.request(uid, SPEC, undefined, ALICE, present());
   await controller.hello(uid, [], ALICE);
   assert.is((await req).state, 'provisioned');
-});
-
-machine('an update that cannot be written down is taken back at the gateway, too', async () => {
-  await using made = await fixture();
-  const { controller, store } = made;
-  await using one = await tcpServer(named('a'));
-  await using two = await tcpServer(named('b'));
-  const uid = randomUUID();
-  const req = controller.request(uid, SPEC, undefined, ALICE, present());
-  await controller.hello(uid, [], ALICE);
-  const [entry] = (await req).listeners;
-  if (!entry) return assert.unreachable('no listener');
-  await controller.update(uid, [formatAddress(one.address)], ALICE);
-  store.beforeUpdate = async ({ state }) => {
-    if (state !== 'active') return;
-    store.beforeUpdate = () => Promise.resolve();
-    throw new SciStreamError('SCI_STATE_WRITE', 'The disk is full.');
-  };
-  await refusal(controller.update(uid, [formatAddress(two.address)], ALICE), 'SCI_STATE_WRITE');
-  await eventually(async () => assert.is((await controller.get(uid, ALICE)).record.state, 'active'), 30_000);
-  assert.equal((await controller.get(uid, ALICE)).record.targets, [one.address]);
-  assert.is(await exchange(entry, 'x'), 'ax');
 });
 
 machine('a release that failed is made again, and the first reason stays the reason', async () => {

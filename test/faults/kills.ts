@@ -66,9 +66,9 @@ function proxyKilled(proxy: Proxy): Fault {
       await using site = await Site.start();
       const peer = await site.connect();
       const steady = await site.flowing(peer, proxy);
-      const others = await processesBelow(site.owner.state);
+      const others = await processesBelow(site.carrier.state);
       const victim = await site.flowing(peer, proxy);
-      const processes = (await processesBelow(site.owner.state)).filter((pid) => !others.includes(pid));
+      const processes = (await processesBelow(site.carrier.state)).filter((pid) => !others.includes(pid));
       assert.ok(processes.length > 0, 'the proxy has no process');
       const begun = performance.now();
       for (const pid of processes) process.kill(pid, 'SIGKILL');
@@ -93,7 +93,7 @@ const unwatched: Fault = {
   async run() {
     await using site = await Site.start();
     const victim = await site.flowing(await site.connect());
-    const processes = await processesBelow(site.owner.state);
+    const processes = await processesBelow(site.carrier.state);
     await site.server.kill();
     await victim.flow.moves();
     for (const pid of processes) process.kill(pid, 'SIGKILL');
@@ -117,7 +117,7 @@ function restartTold(away: boolean): Fault {
     async run() {
       await using site = await Site.start({ separate: true });
       const { uid, entry, flow } = await site.flowing(await site.connect());
-      const processes = await processesBelow(site.owner.state);
+      const processes = await processesBelow(site.carrier.state);
       assert.ok(processes.length > 0, 'the proxy has no process');
       if (away) await site.server.kill();
       for (const pid of processes) process.kill(pid, 'SIGKILL');

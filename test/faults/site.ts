@@ -61,8 +61,8 @@ export class Site implements AsyncDisposable {
     }
   }
 
-  /** The daemon that owns the files and processes of the streams. */
-  get owner(): Daemon | GatewayDaemon {
+  /** The daemon that carries the streams; their files and processes belong to it. */
+  get carrier(): Daemon | GatewayDaemon {
     return this.gateway ?? this.server;
   }
 
@@ -112,7 +112,7 @@ export class Site implements AsyncDisposable {
   }
 
   leftovers(): Promise<Leftovers> {
-    return this.owner.leftovers();
+    return this.carrier.leftovers();
   }
 
   /** Waits until the leftovers are as `expected`. A process that was ended may take a moment to disappear. */
@@ -139,7 +139,7 @@ export class Site implements AsyncDisposable {
     // Also removes the streams' resources, unless the case failed while a daemon was dead.
     await this.server.stop();
     await this.gateway?.stop();
-    for (const pid of await processesBelow(this.owner.state)) process.kill(pid, 'SIGKILL');
+    for (const pid of await processesBelow(this.carrier.state)) process.kill(pid, 'SIGKILL');
     await this.server[Symbol.asyncDispose]();
     await this.gateway?.[Symbol.asyncDispose]();
     for (const server of [this.application, this.a, this.b]) await server[Symbol.asyncDispose]();

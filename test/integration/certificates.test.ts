@@ -117,7 +117,7 @@ s('if a certificate is required, clients get the same errors, and strangers get 
   }
   assert.equal(await knock(address, files.alice, 'TLSv1.2'), { bytes: 0, ended: true });
   assert.is((await knock(address, files.alice)).ended, false);
-  assert.not.match(server.log.text, /call rejected/, 'no call of a stranger was looked at');
+  assert.not.match(server.log.text, /call rejected/, 'no call of a stranger was processed');
 });
 
 s('TLS 1.2 is used if it is configured, at either end', async () => {

@@ -185,8 +185,8 @@ s('a rejected HELLO ends its req, too', async () => {
 s('a proxy that cannot be started ends HELLO and req with the reason', async () => {
   await using server = await TestServer.start();
   const uid = randomUUID();
-  const owner = await readFile(join(server.state, 'owner'), 'utf8');
-  const hash = createHash('sha256').update(`${owner} ${uid}`).digest('hex').slice(0, 8);
+  const serverId = await readFile(join(server.state, 'owner'), 'utf8');
+  const hash = createHash('sha256').update(`${serverId} ${uid}`).digest('hex').slice(0, 8);
   const stranger = join(server.state, 'process', `scistream-${uid.slice(0, 8)}-${hash}-0`);
   await mkdir(stranger, { recursive: true });
   // Its record exists: an instance without a record counts as a remnant of a killed daemon.

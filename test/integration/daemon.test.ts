@@ -187,9 +187,9 @@ s('instances of an earlier daemon are removed at the start', async () => {
   await using directory = await temporaryDirectory();
   const stray = join(directory.path, 'process', 'scistream-old-0');
   await mkdir(stray, { recursive: true });
-  const owner = 'earlier';
-  await writeFile(join(directory.path, 'owner'), owner);
-  const labels = { 'org.scistream.managed': 'true', 'org.scistream.gateway': 'dtn1', 'org.scistream.owner': owner };
+  const serverId = 'earlier';
+  await writeFile(join(directory.path, 'owner'), serverId);
+  const labels = { 'org.scistream.managed': 'true', 'org.scistream.gateway': 'dtn1', 'org.scistream.owner': serverId };
   await writeFile(join(stray, '.instance.json'), JSON.stringify({ labels, stopSignal: 'SIGTERM' }));
   await using server = await TestServer.start({ state: directory.path });
   assert.equal(await server.leftovers(), NOTHING);

@@ -64,7 +64,10 @@ s('a stream is placed where most bandwidth is free, then where most ports are, o
   assert.is((await place(peer, { gateway: 'b' })).gateway, 'b');
   assert.is((await place(peer)).gateway, 'a', 'b has one port less');
   const text = await refused(place(peer, { bitsPerSecond: BigInt(6e9) }), 'SCI_NO_RESOURCE');
-  assert.match(text, '6 Gb/s cannot be had: a has 5 Gb/s of 10 Gb/s free, b has 5 Gb/s of 20 Gb/s free');
+  assert.match(
+    text,
+    'No eligible gateway has 6 Gb/s available: a has 5 Gb/s of 10 Gb/s free, b has 5 Gb/s of 20 Gb/s free',
+  );
   assert.match(text, /ends at 20\d\d-.*Z at the latest/);
   await peer.control.release({ uid: first.uid });
   assert.is((await place(peer, { bitsPerSecond: BigInt(6e9) })).gateway, 'b');
@@ -89,7 +92,10 @@ s('a label selects all gateways that have it; only a name selects a gateway to d
   await peer.streams.drainGateway({ name: 'b', drained: true });
   assert.match(await refused(place(peer, { gateway: '100g' }), 'SCI_NO_RESOURCE'), 'b is drained');
   assert.is(await placed('dtn'), 'a');
-  assert.match(await refused(place(peer, { gateway: '10g' }), 'SCI_NAME_INVALID'), 'There is no gateway "10g" here');
+  assert.match(
+    await refused(place(peer, { gateway: '10g' }), 'SCI_NAME_INVALID'),
+    'No gateway has the name or label "10g"',
+  );
   await refused(peer.streams.drainGateway({ name: 'dtn', drained: true }), 'SCI_NAME_INVALID');
 });
 
@@ -218,7 +224,7 @@ s('policy refusals are returned before capacity is checked', async () => {
     // An admin without a rule.
     told.add(await refused(ask(admin, wish), 'SCI_FORBIDDEN'));
   }
-  assert.equal([...told].sort(), ['No rule is about token:admin.', 'Rule rules.1 does not allow role inbound.']);
+  assert.equal([...told].sort(), ['No rule applies to token:admin.', 'Rule rules.1 does not allow role inbound.']);
 });
 
 s('a repeated reservation gets the same answer, a different one with the same uid is rejected', async () => {
@@ -256,7 +262,7 @@ s('removing a gateway from the configuration must not lose its streams', async (
   await first.server.stop();
   first.peer.cut();
   const error = await failure(serve([b, c], options));
-  assert.match(error, 'there are streams on gateway a, which is missing');
+  assert.match(error, 'gateway a is missing but has streams');
   await using again = await serve([a, b], options);
   assert.equal((await seen(again.peer))[0], ['a', true, false, 1]);
 });

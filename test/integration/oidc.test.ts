@@ -206,7 +206,7 @@ s('expired keys are used while the issuer is unreachable, for a limited time', a
   await using server = await TestServer.start({ auth: [jwtAuth(issuer, { keys })] });
   await using strict = await TestServer.start({ auth: [jwtAuth(issuer, { keys: { ...keys, maxStale: '1ms' } })] });
   const token = await issuer.token();
-  const warnings = (): number => server.log.lines.filter(({ message }) => message.includes('keys of before')).length;
+  const warnings = (): number => server.log.lines.filter(({ message }) => message.includes('cached keys')).length;
   for (const each of [server, strict]) assert.is((await whoIs(each, token)).subject, ROBOT.id);
   issuer.stop();
   assert.is((await whoIs(server, token)).subject, ROBOT.id);

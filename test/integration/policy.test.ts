@@ -111,7 +111,7 @@ const reqOf = (peer: Peer, more: object = {}): Promise<unknown> =>
 s('a caller without a rule gets nothing, and nothing is allocated', async () => {
   await using ruled = await RuledServer.start([BEAMLINE]);
   const eve = await ruled.as('eve');
-  assert.match(await refused(reqOf(eve), 'SCI_FORBIDDEN'), /No rule is about token:eve/);
+  assert.match(await refused(reqOf(eve), 'SCI_FORBIDDEN'), /No rule applies to token:eve/);
   assert.is(await ruled.portsInUse(), 0);
   assert.equal((await (await ruled.as('root')).streams.list({ ended: true })).streams, []);
   assert.equal(await ruled.decisions(), ['token:eve request refused ']);
@@ -225,7 +225,10 @@ s('a forbidden target is rejected by name, by address and on the way back, and t
   }
   const hidden = await refused(update('mixed.test:9'), 'SCI_FORBIDDEN');
   assert.not.match(hidden, /169\.254|metadata/);
-  assert.match(await readFile(ruled.audit, 'utf8'), /mixed\.test:9, which means 169\.254\.169\.254 here.*metadata/);
+  assert.match(
+    await readFile(ruled.audit, 'utf8'),
+    /mixed\.test:9, which resolves to 169\.254\.169\.254 here.*metadata/,
+  );
   await refused(update('nowhere.test:9'), 'SCI_TARGET_UNRESOLVED');
   assert.equal((await alice.streams.get({ uid })).targets, ['127.0.0.5:9']);
   const probe = { uid, address: '127.0.0.1:9', challenge: '0'.repeat(64) };
@@ -251,8 +254,8 @@ s('a name is resolved once, so that a changed answer cannot replace the checked 
     );
     assert.is(looked, 1);
     const again = alice.control.update({ uid, remoteListeners: [`rebind.test:${good.port}`] });
-    assert.match(await refused(again, 'SCI_FORBIDDEN'), /rebind\.test:\d+ has an address here/);
-    assert.match(await readFile(ruled.audit, 'utf8'), /which means 127\.0\.0\.6 here/);
+    assert.match(await refused(again, 'SCI_FORBIDDEN'), /rebind\.test:\d+ resolves here to an address/);
+    assert.match(await readFile(ruled.audit, 'utf8'), /which resolves to 127\.0\.0\.6 here/);
     assert.is(await read(entry), '127.0.0.5');
   } finally {
     good.server.close();

@@ -49,7 +49,7 @@ for (const reached of [false, true]) {
     assert.equal([state, targets], ['ready', [formatAddress(a.address)]]);
     assert.is(await exchange(entry, 'x'), 'ax');
     const { events } = await second.peer.streams.events({ uid });
-    assert.match(events.find(({ what }) => what === 'targets')?.detail ?? '', 'was interrupted');
+    assert.match(events.find(({ what }) => what === 'targets')?.detail ?? '', 'interrupted update');
     await second.peer.control.release({ uid });
   });
 }

@@ -62,7 +62,7 @@ s('loopback, link-local and metadata addresses are rejected by address and by na
   assert.equal((await alice.streams.get({ uid })).targets, ['192.0.2.80:9']);
   assert.match(
     await readFile(file, 'utf8'),
-    /mixed\.test:80, which means 169\.254\.169\.254 here, is a metadata service/,
+    /mixed\.test:80, which resolves to 169\.254\.169\.254 here, is a metadata service/,
   );
   await directory.remove();
 });

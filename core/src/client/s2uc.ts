@@ -118,7 +118,7 @@ export class S2UC implements AsyncDisposable {
   }
 
   /**
-   * Creates the outbound side for an existing inbound side. The inbound control server is requested to open a probe. If
+   * Creates the outbound side for an existing inbound side. The inbound control server opens a probe. If
    * it rejects the request, because another user owns the inbound side, that hop counts as not checked.
    * @param inbound A ticket as pasted, or only the listeners.
    * @throws SCI_TICKET_INVALID; SCI_USAGE when only one side is encrypted; otherwise as {@link up}

@@ -8,8 +8,8 @@ import type { PortRange } from '../contracts/port-allocator.js';
 import { parseDuration, parseRate } from '../contracts/units.js';
 
 /**
- * A field written as text (YAML may have made a number of it) and parsed into a type. What the parser throws becomes
- * an issue that keeps the code and the suggestions.
+ * A field that is written as text, or as a number in YAML, and parsed. An error of the parser becomes an issue with the
+ * same code and suggestions.
  */
 export function text<T>(parse: (value: string) => T): z.ZodType<T, string | number> {
   return z.union([z.string(), z.number()]).transform((value, context) => {
@@ -48,7 +48,7 @@ export function parseFingerprint(value: string): string {
   if (hex !== undefined) return `sha256:${hex.replaceAll(':', '').toLowerCase()}`;
   throw invalid(
     `${quote(value)} is not a fingerprint.`,
-    'Write sha256: and 64 hex digits, as the control server prints at its start.',
+    'Write sha256: and 64 hex digits, as the control server prints when it starts.',
   );
 }
 
@@ -56,8 +56,8 @@ function parseGatewayIp(value: string): string {
   const wildcard = /^(0\.0\.0\.0|[0:]+)$/.test(value);
   if (isIP(value) !== 0 && !value.includes('%') && !wildcard) return value.toLowerCase();
   throw invalid(
-    wildcard ? `${quote(value)} stands for every address of the machine.` : `${quote(value)} is not an IP address.`,
-    'Write the one IP address of this gateway that listeners bind, for example 203.0.113.10.',
+    wildcard ? `${quote(value)} means every address of the host.` : `${quote(value)} is not an IP address.`,
+    'Write the IP address of this gateway on which streams listen, for example 203.0.113.10.',
   );
 }
 
@@ -73,13 +73,13 @@ function parseS2dsAddress(value: string): string {
     return formatAddress(parseAddress(value));
   } catch {
     const how = 'Write embedded, unix:/run/scistream/s2ds.sock or host:port, for example 10.0.1.20:5010.';
-    throw invalid(`${quote(value)} is neither embedded nor where a data server listens.`, how);
+    throw invalid(`${quote(value)} is neither embedded nor the address of a data server.`, how);
   }
 }
 
 function parseTlsVersion(value: string): 'TLSv1.2' | 'TLSv1.3' {
   if (value === '1.2' || value === '1.3') return `TLSv${value}`;
-  throw invalid(`${quote(value)} is no version of TLS that can be the least.`, 'Write 1.3, or 1.2 for old peers.');
+  throw invalid(`${quote(value)} is not a supported minimum version of TLS.`, 'Write 1.3, or 1.2 for old peers.');
 }
 
 function parseDataListen(value: string): string {
@@ -98,13 +98,13 @@ function parseLimitedDuration(value: string): number {
 export const address: z.ZodType<Address, string | number> = text((value) => parseAddress(value));
 /** host:port,host:port… */
 export const addresses = text((value) => value.split(',').map((part) => parseAddress(part.trim())));
-/** Of a gateway, literal and definite. */
+/** The IP address of a gateway: a literal, and not the unspecified address. */
 export const gatewayIp = text(parseGatewayIp);
 /** first-last */
 export const ports = text(parsePortRange);
 /** bit/s */
 export const rate = text(parseRate);
-/** ms, at most 20 days: what a timer of Node.js can hold (2^31 ms) with room to spare. */
+/** ms, at most 20 days: timers of Node.js are limited to 2^31 ms. */
 export const duration = text(parseLimitedDuration);
 /** sha256:… of a certificate. */
 export const fingerprint = text(parseFingerprint);
@@ -112,18 +112,18 @@ export const fingerprint = text(parseFingerprint);
 export const dataListen = text(parseDataListen);
 /** `embedded`, unix:/path or host:port */
 export const s2dsAddress = text(parseS2dsAddress);
-/** 1.2 or 1.3; as Node.js names it. */
+/** 1.2 or 1.3, parsed to the name in Node.js. */
 export const tlsVersion = text(parseTlsVersion);
-/** How many of something. */
+/** A number of things, at least 1. */
 export const count = z.int().min(1);
 /** The name of a facility, gateway, stream, proxy or runtime. */
 export const name = z
   .string()
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'is not a name (letters, digits, ".", "_" and "-")');
-/** Options that a plugin's own schema will check. */
+/** Options by id. The schema of the plugin checks them. */
 export const options = z.record(name, z.record(z.string(), z.unknown()));
 
-/** A path; `~/` is the home directory, anything else relative starts at `directory`. */
+/** A path. `~/` is the home directory; other relative paths start at `directory`. */
 export const path = (directory: string): z.ZodType<string, string> =>
   z
     .string()

@@ -1,7 +1,7 @@
-/** Configuration files of S2CS, S2DS and S2UC: found, read, checked and parsed into typed values. */
+/** Finds, reads, checks and parses the configuration files of S2CS, S2DS and S2UC. */
 export { parseFingerprint, parsePortRange } from './fields.js';
 export { SETTINGS, variableOf, type ConfigValue, type Origin, type Setting } from './layers.js';
-export { loadConfig, loadStream, readDocument, SEARCH_PLACES, type LoadedConfig, type LoadOptions } from './load.js';
+export { loadConfig, loadStream, readDocument, type LoadedConfig, type LoadOptions } from './load.js';
 export type {
   ConfigKind,
   Configs,

@@ -1,7 +1,7 @@
 import { isLoopback } from '../contracts/address.js';
 import { quote, SciStreamError } from '../contracts/errors.js';
 
-/** Whether tokens, keys and secrets may travel to this URL: https, or http on a loopback address, which is for tests. */
+/** Whether tokens, keys and secrets may be sent to this URL: https, or http to a loopback address for tests. */
 export function isSafeUrl(text: string): boolean {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (!url || url.username !== '' || url.password !== '') return false;
@@ -9,12 +9,14 @@ export function isSafeUrl(text: string): boolean {
 }
 
 /**
- * The URL of an OpenID Connect issuer, unchanged: it is compared with tokens character by character (OpenID Connect
- * Discovery section 4.3). @throws SCI_CONFIG_INVALID
+ * Checks the URL of an OpenID Connect issuer and returns it unchanged, because it is compared with tokens character by
+ * character (OpenID Connect Discovery section 4.3). @throws SCI_CONFIG_INVALID
  */
 export function parseIssuer(text: string): string {
   if (isSafeUrl(text) && !/[?#]/.test(text)) return text;
   throw new SciStreamError('SCI_CONFIG_INVALID', `${quote(text)} is not the URL of an issuer.`, {
-    suggestions: ['Write it as its tokens have it, for example https://login.example.org; http only on loopback.'],
+    suggestions: [
+      'Write it exactly as in its tokens, for example https://login.example.org. Use http only for loopback.',
+    ],
   });
 }

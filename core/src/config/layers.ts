@@ -3,10 +3,10 @@ import { quote, SciStreamError } from '../contracts/errors.js';
 import type { ConfigKind } from './schemas.js';
 import { isDocument, shapeBelow, type Document, type Shape } from './shape.js';
 
-/** Where a value came from, weakest first. */
+/** Origin of a value, from lowest to highest priority. */
 export type Origin = 'default' | 'file' | 'environment' | 'flag';
 
-/** One leaf of the effective configuration, as people write it. */
+/** One leaf of the effective configuration, as written. */
 export interface ConfigValue {
   /** Full path with dots, for example `gateways.0.wan`. */
   readonly key: string;
@@ -18,7 +18,7 @@ export interface ConfigValue {
 
 /** A key that a flag and an environment variable can set. */
 export interface Setting {
-  /** Without the dashes: `tls-cert` is `--tls-cert` and `SCISTREAM_TLS_CERT`. */
+  /** Name without dashes: `tls-cert` means `--tls-cert` and `SCISTREAM_TLS_CERT`. */
   readonly flag: string;
   readonly path: readonly (string | number)[];
   readonly type: 'text' | 'path' | 'boolean';
@@ -27,7 +27,7 @@ export interface Setting {
 const gatewayPaths = (prefix: readonly (string | number)[]): Setting[] =>
   ['wan', 'lan', 'ports', 'proxy', 'runtime'].map((flag) => ({ flag, path: [...prefix, flag], type: 'text' }));
 
-/** What flags and environment variables can set, per kind. */
+/** Keys that flags and environment variables can set, per kind. */
 export const SETTINGS: Readonly<Record<ConfigKind, readonly Setting[]>> = {
   s2cs: [
     { flag: 'facility', path: ['facility'], type: 'text' },
@@ -51,12 +51,12 @@ export const SETTINGS: Readonly<Record<ConfigKind, readonly Setting[]>> = {
 /** The environment variable of a setting. */
 export const variableOf = ({ flag }: Setting): string => `SCISTREAM_${flag.toUpperCase().replaceAll('-', '_')}`;
 
-/** Collects values from the strongest layer down and remembers where each came from. */
+/** Merges the layers of the configuration and records the origin of each value. */
 export class Layers {
   readonly document: Record<string, unknown>;
   readonly #sources = new Map<string, Pick<ConfigValue, 'origin' | 'source'>>();
 
-  /** Starts with what the file says. */
+  /** Starts with the contents of the file. */
   constructor(
     file: Document,
     private readonly fileName: string,
@@ -64,14 +64,14 @@ export class Layers {
     this.document = structuredClone(file);
   }
 
-  /** Puts a value over whatever the file says. Later calls win. @throws SCI_CONFIG_INVALID for a boolean that is none. */
+  /** Overrides a value of the file. Later calls win. @throws SCI_CONFIG_INVALID for an invalid boolean */
   override(setting: Setting, value: string | boolean, origin: 'environment' | 'flag'): void {
     const source = origin === 'flag' ? `--${setting.flag}` : variableOf(setting);
     this.#sources.set(setting.path.join('.'), { origin, source });
     set(this.document, setting.path, typed(setting, value, source));
   }
 
-  /** Adds the defaults of the schema where nothing is said, in place. */
+  /** Adds the defaults of the schema for missing keys, in place. */
   fill(shape: Shape): void {
     this.#fill(this.document, shape, []);
   }
@@ -111,7 +111,7 @@ function typed(setting: Setting, value: string | boolean, source: string): strin
   });
 }
 
-/** Sets a value at a path, making what is missing on the way; a scalar in the way stays, and validation names it. */
+/** Sets a value at a path and creates missing parents. A scalar parent stays and fails validation later. */
 function set(document: Record<string, unknown>, [key, ...rest]: readonly (string | number)[], value: unknown): void {
   if (key === undefined) return;
   if (rest.length === 0) {

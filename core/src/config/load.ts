@@ -11,25 +11,25 @@ import { configError, notAMapping } from './problems.js';
 import { SCHEMAS, streamSchema, surroundings, type ConfigKind, type Configs, type StreamConfig } from './schemas.js';
 import { configKind, isDocument, shapeOf, type Document, type Shape } from './shape.js';
 
-/** The file names that are looked for, in this order. */
-export const SEARCH_PLACES = ['scistream.config.yaml', 'scistream.config.yml', 'scistream.config.json'];
+/** File names of configuration files, in the order of the search. */
+const SEARCH_PLACES = ['scistream.config.yaml', 'scistream.config.yml', 'scistream.config.json'];
 
-/** Where configuration comes from besides its usual places. */
+/** Sources of the configuration. */
 export interface LoadOptions {
-  /** This file and no other. */
+  /** Read this file, without a search. */
   readonly file?: string | undefined;
-  /** Values of flags by the name of the flag; undefined ones are ignored. See {@link SETTINGS}. */
+  /** Values of flags by name. Undefined values are ignored. See {@link SETTINGS}. */
   readonly overrides?: Readonly<Record<string, string | boolean | undefined>>;
   /** Default `process.env`. */
   readonly env?: NodeJS.ProcessEnv;
 }
 
-/** A configuration, checked and parsed. */
+/** A checked and parsed configuration. */
 export interface LoadedConfig<Kind extends ConfigKind> {
   readonly config: Configs[Kind];
-  /** The file it was read from; absent when there was none and everything is default, environment or flag. */
+  /** The file that was read. Absent if there was none. */
   readonly file?: string;
-  /** Every leaf with where it came from, for `config show`. */
+  /** Every leaf with its origin, for `config show`. */
   readonly values: readonly ConfigValue[];
 }
 
@@ -39,12 +39,12 @@ interface Read {
 }
 
 /**
- * Reads the configuration of a kind: flags beat `SCISTREAM_…` variables, which beat the file, which beats defaults.
- * Without `file` the first document of this kind among {@link SEARCH_PLACES} in the working directory, the user's
- * configuration directory and /etc/scistream is taken, and none at all is fine; in the working directory, only one that
- * nobody but this user and root can have written. YAML and JSON only, never code.
- * @throws SCI_CONFIG_NOT_FOUND, SCI_CONFIG_EMPTY, SCI_CONFIG_SYNTAX (with the line), SCI_CONFIG_UNTRUSTED (found, not
- * named), SCI_CONFIG_INVALID, or the code of the one value that is wrong, such as SCI_PORT_RANGE_INVALID
+ * Reads the configuration of a kind. Flags override `SCISTREAM_…` variables, which override the file, which overrides
+ * defaults. Without `file`, reads the first document of this kind among {@link SEARCH_PLACES} in the working directory,
+ * the configuration directory of the user and /etc/scistream. No file is required. In the working directory, only this
+ * user and root may be able to write the file. Reads YAML and JSON and never runs code.
+ * @throws SCI_CONFIG_NOT_FOUND, SCI_CONFIG_EMPTY, SCI_CONFIG_SYNTAX (with the line), SCI_CONFIG_UNTRUSTED (for a file
+ * that was found, not given), SCI_CONFIG_INVALID, or the code of the only invalid value, such as SCI_PORT_RANGE_INVALID
  */
 export async function loadConfig<Kind extends ConfigKind>(
   kind: Kind,
@@ -74,8 +74,8 @@ export async function loadStream(file: string): Promise<StreamConfig> {
 }
 
 /**
- * Reads one YAML or JSON file, whatever its name.
- * @throws SCI_CONFIG_NOT_FOUND, SCI_CONFIG_EMPTY, SCI_CONFIG_SYNTAX, SCI_CONFIG_INVALID when it is no mapping
+ * Reads one YAML or JSON file with any name.
+ * @throws SCI_CONFIG_NOT_FOUND, SCI_CONFIG_EMPTY, SCI_CONFIG_SYNTAX, SCI_CONFIG_INVALID if it is not a mapping
  */
 export async function readDocument(file: string): Promise<Read> {
   const path = resolve(file);
@@ -95,9 +95,9 @@ const { Explorer } = createRequire(import.meta.url)('cosmiconfig/dist/Explorer.j
 };
 
 /**
- * cosmiconfig without its front door, which reads `.config/config.*` and package.json of the working directory and runs
- * `.config/config.js` it finds there; a daemon must never run code because of where it was started. Every file is YAML
- * (of which JSON is a part), whatever its name ends with.
+ * The explorer of cosmiconfig without its public entry point. The entry point reads `.config/config.*` and package.json of
+ * the working directory and runs `.config/config.js`, but a daemon must not run code from its working directory. Every
+ * file is read as YAML, which includes JSON, whatever its extension.
  */
 function newExplorer(): Pick<PublicExplorer, 'load' | 'search'> {
   return new Explorer({
@@ -141,11 +141,11 @@ const loadYaml: Loader = (path, content) => {
   });
 };
 
-/** The values of a document; references (`*name`) are followed only now. */
+/** The values of a document. Aliases (`*name`) are resolved here. */
 function values(path: string, parsed: ReturnType<typeof parseDocument>): unknown {
   try {
     const found: unknown = parsed.toJS();
-    // Fails where an alias stands inside of what it names: nothing that comes later would find an end.
+    // Fails for an alias within its own anchor, which would be an endless structure.
     JSON.stringify(found);
     return found ?? undefined;
   } catch (cause) {
@@ -164,8 +164,8 @@ function document(file: string, value: unknown): Read {
 function expectKind(kind: ConfigKind, { file, document: found }: Read): void {
   const actual = configKind(found);
   if (actual === undefined || actual === kind) return;
-  throw new SciStreamError('SCI_CONFIG_INVALID', `${file} is the configuration of ${actual}, not of ${kind}.`, {
-    suggestions: [`Give a file made by: scistream config init --kind ${kind}`],
+  throw new SciStreamError('SCI_CONFIG_INVALID', `${file} is a configuration of ${actual}, not of ${kind}.`, {
+    suggestions: [`Use a file created with: scistream config init --kind ${kind}`],
   });
 }
 
@@ -191,13 +191,13 @@ function parse<T>(schema: z.ZodType<T>, value: unknown, source: string, shape: S
 
 const empty = (path: string): SciStreamError =>
   new SciStreamError('SCI_CONFIG_EMPTY', `${path} is empty.`, {
-    suggestions: ['Write one with: scistream config init'],
+    suggestions: ['Create one with: scistream config init'],
   });
 
 function notFound(file: string, cause: unknown): SciStreamError {
   const reason = systemCode(cause) === 'ENOENT' ? 'does not exist' : `cannot be read: ${messageOf(cause)}`;
   return new SciStreamError('SCI_CONFIG_NOT_FOUND', `Configuration file ${quote(file)} ${reason}.`, {
     cause,
-    suggestions: [`Check the path, or write a new file with: scistream config init`],
+    suggestions: ['Check the path, or create a file with: scistream config init'],
   });
 }

@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import { ERROR_CODES, quote, SciStreamError, type ErrorCode } from '../contracts/errors.js';
 import { nearest, shapeBelow, type Shape } from './shape.js';
 
-/** More of them at once nobody reads. */
+/** Problems that an error shows. */
 const MAX_SHOWN = 20;
 
 interface Problem {
@@ -13,9 +13,9 @@ interface Problem {
 }
 
 /**
- * Turns what a schema found into one error with one sentence per problem. A single problem keeps its own code
- * (SCI_ADDRESS_INVALID, SCI_PORT_RANGE_INVALID …), several become SCI_CONFIG_INVALID.
- * @param source What the document is called: the file.
+ * Converts the issues of a schema to one error with one sentence per problem. A single problem keeps its own code
+ * (SCI_ADDRESS_INVALID, SCI_PORT_RANGE_INVALID …). Several problems become SCI_CONFIG_INVALID.
+ * @param source Name of the document: the file
  */
 export function configError(source: string, issues: readonly z.core.$ZodIssue[], shape: Shape): SciStreamError {
   const problems = issues.flatMap((issue) => problemsOf(issue, shape, []));
@@ -75,7 +75,7 @@ function suggestionsOf(issue: z.core.$ZodIssue): string[] {
   return Array.isArray(list) ? list.filter((item) => typeof item === 'string') : [];
 }
 
-/** The error for a document that is not a mapping at all. */
+/** The error for a document that is not a mapping. */
 export const notAMapping = (source: string, document: unknown): SciStreamError =>
   new SciStreamError('SCI_CONFIG_INVALID', `${source} is ${quote(document)}, not keys and values.`, {
     suggestions: ['Start from: scistream config init --kind s2uc'],

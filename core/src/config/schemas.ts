@@ -5,28 +5,28 @@ import { quote } from '../contracts/errors.js';
 import * as field from './fields.js';
 import { parseIssuer } from './issuer-url.js';
 
-/** What a schema needs to know besides the document. */
+/** The environment of a document that its schema depends on. */
 export interface Surroundings {
-  /** Where relative paths of the document start: the directory of its file. */
+  /** Base of relative paths: the directory of the file. */
   readonly directory: string;
-  /** Default of `facility` and of the gateway's name. */
+  /** Default of `facility` and of the name of the gateway. */
   readonly hostName: string;
-  /** Below it a daemon keeps its state unless told otherwise. */
+  /** Parent of the default state directories. */
   readonly stateHome: string;
 }
 
-/** The surroundings on this machine, for a document in `directory`. */
+/** The surroundings on this host, for a document in `directory`. */
 export function surroundings(directory: string, env: NodeJS.ProcessEnv): Surroundings {
   const own = env.XDG_STATE_HOME || join(homedir(), '.local', 'state');
   const short = (hostname().split('.')[0] ?? '').replace(/[^A-Za-z0-9_-]/g, '') || 'localhost';
   return { directory, hostName: short, stateHome: process.getuid?.() === 0 ? '/var/lib' : join(own, 'scistream') };
 }
 
-/** A directory of the daemon's own: /var/lib/scistream as root, ~/.local/state/scistream/s2cs otherwise. */
+/** A state directory: by default /var/lib/scistream for root, ~/.local/state/scistream/s2cs for other users. */
 const state = ({ directory, stateHome }: Surroundings, asRoot: string, asUser: string) =>
   field.path(directory).prefault(join(stateHome, stateHome === '/var/lib' ? asRoot : asUser));
 
-/** The least a line of the log has to matter; `--quiet` and `--verbose` are stronger. */
+/** Minimum level of log messages. The flags `--quiet` and `--verbose` override it. */
 const logLevel = z.enum(['error', 'warn', 'info', 'debug']).optional();
 
 const gatewayShape = ({ hostName }: Surroundings) => ({
@@ -65,7 +65,7 @@ export function s2csSchema(around: Surroundings) {
     })
     .refine(({ s2ds, tls }) => isAddress(s2ds) === (tls !== undefined), {
       path: ['tls'],
-      message: 'has to be there, with ca, cert and key, where s2ds is host:port, and only there',
+      message: 'is required, with ca, cert and key, if s2ds is host:port, and not allowed otherwise',
     });
   return z.strictObject({
     facility: field.name.prefault(around.hostName),
@@ -116,10 +116,10 @@ export function s2csSchema(around: Surroundings) {
   });
 }
 
-/** Whether a data server is neither in this process nor behind a socket of this machine. */
+/** Whether a data server is reached over the network. */
 const isAddress = (s2ds: string): boolean => s2ds !== 'embedded' && !s2ds.startsWith('unix:');
 
-/** Gateways are told apart by their names, and each has a data server of its own; only one can be in this process. */
+/** Gateways have distinct names and distinct data servers. Only one gateway can be embedded. */
 function mustBeDistinct(
   gateways: readonly { readonly name: string; readonly s2ds: string }[],
   context: z.RefinementCtx,
@@ -128,12 +128,12 @@ function mustBeDistinct(
     const values = gateways.map((gateway) => gateway[key]);
     const again = values.findIndex((value, i) => values.indexOf(value) < i);
     if (again === -1) continue;
-    const message = `is ${quote(values[again])} once more, but every gateway needs one of its own`;
+    const message = `is ${quote(values[again])}, which another gateway already uses`;
     context.addIssue({ code: 'custom', path: [again, key], message });
   }
 }
 
-/** A stream may ask for a gateway by its name, or for one with a label. */
+/** A request selects a gateway by name or by label, so no label may equal a name. */
 function mustNotBeNames(
   gateways: readonly { readonly name: string; readonly labels?: readonly string[] | undefined }[],
   context: z.RefinementCtx,
@@ -164,15 +164,15 @@ export function s2dsSchema(around: Surroundings) {
   return document
     .refine(({ listen, tls }) => listen.startsWith('unix:') === (tls === undefined), {
       path: ['tls'],
-      message: 'has to be there, with cert, key and clientCa, where listen is host:port, and only there',
+      message: 'is required, with cert, key and clientCa, if listen is host:port, and not allowed otherwise',
     })
     .refine(({ tls, s2cs }) => tls !== undefined || s2cs === undefined, {
       path: ['s2cs'],
-      message: 'is of use only where listen is host:port: nobody shows a certificate on a unix socket',
+      message: 'needs listen with host:port: unix sockets use no certificates',
     });
 }
 
-/** A stream document: everything is optional, flags add what is missing. */
+/** A stream document. All keys are optional, and flags override them. */
 export function streamSchema() {
   const list = z.union([z.array(field.address), field.addresses]);
   return z
@@ -233,28 +233,28 @@ export function s2ucSchema({ directory }: Pick<Surroundings, 'directory'>) {
       auth: auth.optional(),
     })
     .refine(({ cert, key }) => (cert === undefined) === (key === undefined), 'needs cert and key, or neither')
-    .refine(({ token, auth }) => !token || !auth, 'has both token and auth, but only one of them can hold');
+    .refine(({ token, auth }) => !token || !auth, 'has both token and auth, but allows only one of them');
   return z.strictObject({
     facilities: z.record(field.name, facility).prefault({}),
     streams: z.record(field.name, streamSchema()).prefault({}),
   });
 }
 
-/** Who makes the schema of each kind. */
+/** Schema of each kind. */
 export const SCHEMAS = { s2cs: s2csSchema, s2ds: s2dsSchema, s2uc: s2ucSchema } as const;
 
-/** Whose configuration a document is. */
+/** Kind of a configuration. */
 export type ConfigKind = keyof typeof SCHEMAS;
 
 /** Configuration of a control server, parsed: durations in ms (`…Ms`), `capacity` in bit/s, paths absolute. */
 export type S2csConfig = z.output<ReturnType<typeof s2csSchema>>;
 /** One entry of `gateways` in {@link S2csConfig}. */
 export type GatewayConfig = S2csConfig['gateways'][number];
-/** Configuration of a data server daemon, parsed; `listen` is `unix:/path` or host:port. */
+/** Configuration of a data server daemon, parsed. `listen` is `unix:/path` or host:port. */
 export type S2dsConfig = z.output<ReturnType<typeof s2dsSchema>>;
 /** Configuration of a user client, parsed. */
 export type S2ucConfig = z.output<ReturnType<typeof s2ucSchema>>;
-/** How a user client reaches and trusts one control server. */
+/** Configuration of one control server in a user client: address, trust and credentials. */
 export type FacilityConfig = S2ucConfig['facilities'][string];
 /** A stream document, parsed: `bitsPerSecond` (bit/s), `lifetimeMs` and `waitMs` (ms). */
 export type StreamConfig = z.output<ReturnType<typeof streamSchema>>;

@@ -2,10 +2,10 @@ import { distance } from 'fastest-levenshtein';
 import { z } from 'zod';
 import { SCHEMAS, type ConfigKind, type Surroundings } from './schemas.js';
 
-/** A JSON value that was read from a file, the environment or flags. */
+/** A mapping read from a file, the environment or flags. */
 export type Document = Readonly<Record<string, unknown>>;
 
-/** The parts of a JSON Schema that ours use. */
+/** The parts of JSON Schema that our schemas use. */
 export interface Shape {
   readonly properties?: Readonly<Record<string, Shape>>;
   readonly additionalProperties?: Shape | boolean;
@@ -18,20 +18,20 @@ export interface Shape {
 export const isDocument = (value: unknown): value is Document =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** The JSON Schema of a configuration as people write it, with the defaults of this machine. */
+/** The JSON Schema of a configuration as written, with the defaults of this host. */
 export const shapeOf = (kind: ConfigKind, around: Surroundings): Shape =>
   z.toJSONSchema(SCHEMAS[kind](around), { io: 'input' }) as Shape;
 
 /**
- * The JSON Schema (draft 2020-12) of a configuration file, for editors and the reference. The defaults in it are those
- * of a daemon that runs as root on a machine called `localhost`.
+ * The JSON Schema (draft 2020-12) of a configuration file, for editors and the reference. Its defaults are
+ * those of a daemon that runs as root on a host named `localhost`.
  */
 export function toJsonSchema(kind: ConfigKind): Record<string, unknown> {
   const around = { directory: '/', hostName: 'localhost', stateHome: '/var/lib' };
   return { ...shapeOf(kind, around), title: `Configuration of ${kind}` };
 }
 
-/** The shape below a key of an object or an index of an array. */
+/** The shape of a value in an object or array. */
 export function shapeBelow(shape: Shape | undefined, key: PropertyKey): Shape | undefined {
   if (!shape) return undefined;
   if (typeof key === 'number') return shape.items;
@@ -39,7 +39,7 @@ export function shapeBelow(shape: Shape | undefined, key: PropertyKey): Shape | 
   return shape.properties?.[String(key)] ?? (typeof other === 'object' ? other : undefined);
 }
 
-/** The candidate most like `word`, unless it is too different to have been meant. */
+/** The candidate most similar to `word`, or undefined if all differ too much. */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
   const lower = word.toLowerCase();
   const ranked = candidates
@@ -49,7 +49,7 @@ export function nearest(word: string, candidates: readonly string[]): string | u
   return best && best.far <= Math.max(2, Math.floor(word.length / 2)) ? best.candidate : undefined;
 }
 
-/** Whose configuration a document is, by the keys only one kind has; undefined when it could be any. */
+/** The kind of a configuration, from keys that only one kind has. Undefined if it is ambiguous. */
 export function configKind(document: unknown): ConfigKind | undefined {
   if (!isDocument(document)) return undefined;
   const has = (...keys: string[]): boolean => keys.some((key) => key in document);

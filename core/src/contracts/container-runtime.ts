@@ -97,8 +97,11 @@ export interface Advice {
 export const LABELS = {
   managed: 'org.scistream.managed',
   gateway: 'org.scistream.gateway',
-  /** Id of the data server of the instance. Data servers that share a runtime only touch their own instances. */
-  owner: 'org.scistream.owner',
+  /**
+   * Id of the daemon of the instance. Daemons that share a runtime only touch their own instances. The text says `owner`
+   * because earlier versions wrote it on instances that may still run.
+   */
+  serverId: 'org.scistream.owner',
   uid: 'org.scistream.uid',
   role: 'org.scistream.role',
   proxy: 'org.scistream.proxy',

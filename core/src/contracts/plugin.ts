@@ -70,8 +70,8 @@ export interface PluginContext extends HostContext {
   readonly runtime: ContainerRuntime;
   /** Name of the gateway, for the label `LABELS.gateway`. */
   readonly gateway: string;
-  /** Id of the data server, for the label `LABELS.owner`. */
-  readonly owner: string;
+  /** Id of the daemon, for the label `LABELS.serverId`. It survives a restart. */
+  readonly serverId: string;
   /** A proxy calls it after each restart of an instance that ended unexpectedly. `ProxyContainer` does so. */
   readonly onRestart?: (uid: string, reason: string) => void;
 }

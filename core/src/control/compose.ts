@@ -7,7 +7,7 @@ import { SciStreamError } from '../contracts/errors.js';
 import type { Logger } from '../contracts/logger.js';
 import type { Policy } from '../contracts/policy.js';
 import { LocalGateway } from '../gateway/local-gateway.js';
-import { ownerId } from '../gateway/server-id.js';
+import { serverId } from '../gateway/server-id.js';
 import { AuthenticatorChain, noneProvider, tokenProvider } from '../identity/authenticators.js';
 import { certificateProvider } from '../identity/certificate.js';
 import { mustNameApart } from '../identity/issuers.js';
@@ -31,29 +31,29 @@ import type { OpenAuthenticator, Prepared } from './parts/settings.js';
 import { TOKENS } from './parts/tokens.js';
 import { StreamController } from './streams/controller.js';
 
-/** What a control server is made of: its configuration and what the process around it found. */
+/** What a control server is composed of. */
 export interface ServerParts {
   readonly config: S2csConfig;
   readonly logger: Logger;
-  /** Installed plugins, found without running any of their code. */
+  /** Installed plugins. None of their code has run. */
   readonly plugins: readonly FoundPlugin[];
 }
 
-/** What needs no plugin. */
+/** The providers that need no plugin. */
 export const BUILT_INS: readonly BuiltIn[] = [
   {
     provider: relayProvider,
-    summary: 'buffer-and-forward subprocesses of our own, TCP and UDP, nothing to install',
+    summary: 'built-in buffer-and-forward proxy for TCP and UDP; nothing to install',
     aliases: [{ name: 'S2DS' }],
   },
   { provider: processRuntimeProvider, summary: 'detached local processes' },
-  { provider: noneProvider, summary: 'everybody is the same anonymous caller' },
+  { provider: noneProvider, summary: 'no authentication: all callers are one anonymous identity' },
   { provider: tokenProvider, summary: 'static bearer tokens, stored as hashes' },
-  { provider: oidcProvider, summary: 'tokens of an OpenID Connect issuer, checked by signature or by introspection' },
-  { provider: certificateProvider, summary: 'client certificates of a CA' },
+  { provider: oidcProvider, summary: 'tokens of an OpenID Connect issuer, verified by signature or by introspection' },
+  { provider: certificateProvider, summary: 'client certificates signed by a CA' },
 ];
 
-/** Everything that can be used here: what is built in and what plugins provide. Runs no plugin code. */
+/** All available providers, built in and from plugins. Runs no plugin code. */
 export function createProviders(
   plugins: readonly FoundPlugin[],
   config: Pick<S2csConfig, 'proxies' | 'runtimes' | 'plugins'>,
@@ -62,15 +62,15 @@ export function createProviders(
 }
 
 /**
- * Registers a whole control server on a container; `ControlServer` is what to resolve. For composition roots
- * only: one per process, on a child container of its own. Anything may be replaced by registering its token afterwards.
+ * Registers a whole control server on a container. Resolve `ControlServer` from it. For composition roots only: one per
+ * process, on its own child container. Register a token afterwards to replace what it stands for.
  */
 export function registerServer(container: DependencyContainer, { config, logger, plugins }: ServerParts): void {
   const { facility, gateways, state, listen, tls, minTls, insecure } = config;
   const audit = config.audit && new AuditLog(config.audit);
-  // One object for all who ask, so that a new configuration can change what is in it.
+  // One shared object, so that a new configuration can change its values.
   const limits = { ...config.limits };
-  // Of all policies that follow one another: what is under way goes on when a new one comes.
+  // Shared by the policies that replace each other, so that lookups in progress continue.
   const names = instanceCachingFactory((c) => new NameLookups(c.resolve(TOKENS.Resolver)));
   const policy = instanceCachingFactory((c) => new PolicyInForce(policyOf(config, c, names(c), audit)));
   container.register(TOKENS.Logger, { useValue: logger });
@@ -89,7 +89,7 @@ export function registerServer(container: DependencyContainer, { config, logger,
         const carrier =
           s2ds === 'embedded'
             ? new LocalGateway(gateway, c.resolve(TOKENS.Providers), log, state)
-            : new RemoteGateway(name, s2ds, () => (id ??= ownerId(state)), link);
+            : new RemoteGateway(name, s2ds, () => (id ??= serverId(state)), link);
         return new GatewayLink(gateway, carrier, log);
       });
       return new GatewayPool(links, state);
@@ -113,8 +113,8 @@ export function registerServer(container: DependencyContainer, { config, logger,
 }
 
 /**
- * Owners and admins only, and the rules of the file if there is one. Without rules, only a control server that nobody else
- * can call forwards into the gateway itself and its surroundings.
+ * The policy of a configuration: the rules of the policy file, or owners and admins only. Without rules, only a control
+ * server that listens on a loopback address allows targets on the gateway itself and in its local networks.
  */
 export function decisionsOf(
   { policy, encryption, listen }: Pick<S2csConfig, 'policy' | 'encryption' | 'listen'>,
@@ -125,7 +125,7 @@ export function decisionsOf(
   return new OwnerPolicy(encryption, isLoopback(listen.host) ? undefined : names);
 }
 
-/** The decisions of this control server; recorded if the configuration says so. */
+/** The policy of this control server, with an audit log if the configuration has one. */
 function policyOf(config: S2csConfig, c: DependencyContainer, names: NameLookups, audit: AuditLog | undefined): Policy {
   const placing: Placing = async ({ gateway, proxy, runtime }) => {
     const defaults = await c.resolve(GatewayPool).describe(gateway);
@@ -135,7 +135,7 @@ function policyOf(config: S2csConfig, c: DependencyContainer, names: NameLookups
   return audit ? new AuditedPolicy(decisions, audit) : decisions;
 }
 
-/** Reads all that calls depend on. @throws what is wrong with it; then nothing is left open. */
+/** Reads and checks a new configuration. @throws What is wrong with it; nothing stays open then */
 async function prepare(
   config: S2csConfig,
   c: DependencyContainer,
@@ -157,7 +157,7 @@ async function prepare(
   }
 }
 
-/** With contexts of its own for the plugins it may come from. */
+/** Opens the authenticator, with its own contexts for plugins. */
 async function openAuthenticator(
   config: S2csConfig,
   c: DependencyContainer,
@@ -166,7 +166,7 @@ async function openAuthenticator(
   const log = c.resolve(TOKENS.Logger);
   const host = new PluginHost(log, config.state);
   const close = async (): Promise<void> => {
-    // A refusal that came after the policy had closed it may have opened it once more.
+    // A rejection after the policy has closed the log may have opened it again.
     audit?.close();
     await host.close();
   };
@@ -180,8 +180,9 @@ async function openAuthenticator(
 }
 
 /**
- * @throws SCI_CONFIG_INVALID when other machines could use the control server and `auth` does not say who may, relies on
- * certificates that nobody is asked for, or could give two callers one name
+ * Checks `auth`.
+ * @throws SCI_CONFIG_INVALID if other machines can reach a control server without `auth`, if `auth` needs client certificates
+ * that `tls` does not request, or if two callers could get the same identity
  */
 export function requireAuth({
   auth,
@@ -191,24 +192,24 @@ export function requireAuth({
 }: Pick<S2csConfig, 'auth' | 'listen' | 'tls' | 'insecure'>): void {
   if (auth.some(({ use }) => use === 'certificate') && (insecure || !tls?.clientCa)) {
     throw new SciStreamError('SCI_CONFIG_INVALID', 'auth: use: certificate needs tls.clientCa.', {
-      suggestions: ['Set tls: { cert: FILE, key: FILE, clientCa: FILE }; scistream cert init makes them.'],
+      suggestions: ['Set tls: { cert: FILE, key: FILE, clientCa: FILE }. Create the files: scistream cert init'],
     });
   }
   mustNameApart(auth);
   if (auth.length > 0 || isLoopback(listen.host)) return;
   throw new SciStreamError(
     'SCI_CONFIG_INVALID',
-    `listen: other machines can reach ${formatAddress(listen)}, but auth does not say who may use it.`,
+    `listen: other machines can reach ${formatAddress(listen)}, but auth is not set.`,
     {
       suggestions: [
         'Set auth, for example auth: [{ use: token, tokens: [...] }]',
-        'Let anybody in on purpose: auth: [{ use: none }]',
+        'Turn authentication off on purpose: auth: [{ use: none }]',
       ],
     },
   );
 }
 
-/** Those the configuration names, in its order; without any, everybody, but only on a loopback address. */
+/** The authenticators of the configuration, in its order. Without any, all callers are accepted, on loopback addresses only. */
 async function authenticators(config: S2csConfig, providers: Providers, host: PluginHost): Promise<Authenticator> {
   requireAuth(config);
   const wanted = config.auth.length > 0 ? config.auth : [{ use: 'none' }];

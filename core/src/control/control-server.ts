@@ -38,15 +38,15 @@ import { TOKENS } from './parts/tokens.js';
 import { StreamController } from './streams/controller.js';
 
 const MAX_MESSAGE_BYTES = 1024 * 1024;
-/** Of one call: names and values, with 32 bytes for each as HTTP/2 counts. */
+/** All headers of one call: names and values, plus 32 bytes for each, as HTTP/2 counts. */
 const MAX_HEADER_BYTES = 32 * 1024;
-/** Calls of one connection at a time; many may wait for HELLO, or watch. */
+/** Concurrent calls of one connection; many may wait for HELLO, or watch. */
 const MAX_CALLS = 2_000;
-/** What a peer may get wrong on a connection before it is cut; resets in rapid succession nghttp2 limits itself. */
+/** Protocol errors of a peer before its connection is closed. nghttp2 limits rapid resets. */
 const MAX_FAULTS = 100;
 const HANDSHAKE_MS = 10_000;
 const CLOSE_GRACE_MS = 2_000;
-/** A peer that vanished without a word would otherwise hold a Watch, which may be silent for hours, for good. */
+/** Without it, a peer that disappears silently would hold a Watch without limit: it may send nothing for hours. */
 const KEEPALIVE_MS = 30_000;
 
 const HTTP = {
@@ -57,7 +57,7 @@ const HTTP = {
   settings: { maxConcurrentStreams: MAX_CALLS, maxHeaderListSize: MAX_HEADER_BYTES },
 } as const;
 
-/** Where a started server can be reached. */
+/** The address of a started server. */
 export interface Listening {
   readonly address: string;
   readonly scheme: 'https' | 'http';
@@ -66,8 +66,8 @@ export interface Listening {
 }
 
 /**
- * The network side of a control server: gRPC, gRPC-Web and Connect (JSON) for both services on one TLS port. Start it
- * once and stop it once.
+ * The network side of a control server: gRPC, gRPC-Web and Connect (JSON) for both services on one TLS port. Started once
+ * and stopped once.
  */
 @injectable()
 export class ControlServer {
@@ -76,10 +76,10 @@ export class ControlServer {
   readonly #health: Health;
   #server: Http2SecureServer | Http2Server | undefined;
   #authenticator: AuthenticatorInForce | undefined;
-  /** PEM of the CA that vouches for clients now. */
+  /** PEM of the CA for client certificates. */
   #clientCa: TlsOptions['ca'];
   #unlock: () => Promise<void> = () => Promise.resolve();
-  /** Calls can be served; until then they are refused. */
+  /** Whether calls are served. Until then they are rejected. */
   #opened = false;
 
   constructor(
@@ -96,23 +96,23 @@ export class ControlServer {
   }
 
   /**
-   * Takes the state directory, opens the gateway, and listens.
-   * @throws SCI_STATE_LOCKED, SCI_LISTEN_FAILED, SCI_CONFIG_INVALID, and what opening the gateway raises.
+   * Locks the state directory, listens, and opens the gateways.
+   * @throws SCI_STATE_LOCKED, SCI_LISTEN_FAILED, SCI_CONFIG_INVALID, and what opening a gateway raises
    */
   async start(): Promise<Listening> {
     this.#unlock = await lockState(this.settings.state);
     try {
       return await this.#open();
     } catch (error) {
-      await this.stop().catch((failure: unknown) => this.log.error({ error: messageOf(failure) }, 'cannot clean up'));
+      await this.stop().catch((failure: unknown) => this.log.error({ error: messageOf(failure) }, 'cleanup failed'));
       throw error;
     }
   }
 
   /**
-   * Refuses new calls, ends waiting ones, finishes those in progress, and frees the state directory. Idempotent.
-   * @param options.release Whether to release every stream, too; otherwise they go on, and the next start finds them.
-   * @throws The first thing that went wrong, after everything else was ended.
+   * Rejects new calls, ends waiting ones, finishes those in progress, and unlocks the state directory. Idempotent.
+   * @param options.release Whether to release every stream too. Otherwise they keep running for the next start.
+   * @throws The first error, after everything else was stopped
    */
   async stop({ release = false } = {}): Promise<void> {
     this.#health.stage = 'stopping';
@@ -123,19 +123,18 @@ export class ControlServer {
     const failures: unknown[] = [];
     await this.controller.close(release).catch((error: unknown) => failures.push(error));
     for (const session of this.#sessions) session.close();
-    if (closed) await within(closed, CLOSE_GRACE_MS, () => new Error('late')).catch(() => this.#cutSockets());
+    if (closed) await within(closed, CLOSE_GRACE_MS, () => new Error('late')).catch(() => this.#closeSockets());
     await this.#authenticator?.close().catch((error: unknown) => failures.push(error));
     await this.#unlock();
     if (failures.length > 0) throw failures[0];
   }
 
   /**
-   * Puts in force what of a configuration can change while calls are served: `auth`, `policy`, `audit`, `limits`, `tls`,
-   * `minTls`.
-   * The files that these keys name are read anew. All of it or nothing; calls and streams that exist do not notice. Not to
-   * be called while an earlier call goes on.
-   * @returns The fingerprint of the certificate that new connections see; undefined without TLS.
-   * @throws what is wrong with it
+   * Applies the keys of a configuration that can change while calls are served: `auth`, `policy`, `audit`, `limits`, `tls`,
+   * `minTls`. Reads the files that they name again. Applies all of them or nothing. Calls in progress and streams are not
+   * affected. Calls of this method must not overlap.
+   * @returns The fingerprint of the certificate for new connections; undefined without TLS.
+   * @throws What is wrong with the configuration
    */
   async reload(config: S2csConfig): Promise<string | undefined> {
     mustAskAlike(this.settings.tls, config.tls);
@@ -151,13 +150,13 @@ export class ControlServer {
     this.#clientCa = pair?.ca;
     this.#authenticator.replace(prepared.authenticator);
     prepared.commit();
-    // Of these the HTTP server keeps a copy of its own; it closes no connection that is there.
+    // The HTTP server has its own copy of this limit. It closes no open connection.
     server.maxConnections = config.limits.clients;
     this.#warnIfOpen(prepared.authenticator);
     return pair && fingerprintOf(new X509Certificate(pair.cert));
   }
 
-  /** Makes sure that a stream could be recorded. @throws SCI_STATE_WRITE */
+  /** Checks that a stream can be stored. @throws SCI_STATE_WRITE */
   check(): Promise<void> {
     return this.controller.check();
   }
@@ -165,7 +164,10 @@ export class ControlServer {
   #warnIfOpen({ authenticator }: OpenAuthenticator): void {
     const { listen } = this.settings;
     if (!authenticator.letsAnybodyIn || isLoopback(listen.host)) return;
-    this.log.warn({ listen: formatAddress(listen) }, 'authentication is off: anybody who reaches this port may use it');
+    this.log.warn(
+      { listen: formatAddress(listen) },
+      'authentication is off: all callers that reach this port are accepted',
+    );
   }
 
   async #open(): Promise<Listening> {
@@ -213,14 +215,14 @@ export class ControlServer {
       const why = socket.authorizationError ?? messageOf(error);
       this.log.debug({ peer: socket.remoteAddress, error: String(why) }, 'handshake failed');
     });
-    server.on('sessionError', (error: unknown) => this.log.debug({ error: messageOf(error) }, 'session broke'));
+    server.on('sessionError', (error: unknown) => this.log.debug({ error: messageOf(error) }, 'session failed'));
     await this.#listen(server);
-    // Not before the address is ours: a second server started by mistake must not disturb what the first one runs.
+    // After the address is bound: a second server started by mistake must not disturb the streams of the first one.
     await this.controller.open();
     this.#opened = true;
     this.#health.stage = 'serving';
-    // A failed accept (EMFILE) concerns one caller; without a listener it would end the process.
-    server.on('error', (error: unknown) => this.log.warn({ error: messageOf(error) }, 'a connection was not accepted'));
+    // A failed accept (EMFILE) concerns one caller. Without an error listener it would end the process.
+    server.on('error', (error: unknown) => this.log.warn({ error: messageOf(error) }, 'connection not accepted'));
     return {
       address: formatAddress(addressOf(server, this.settings.listen)),
       scheme: pair ? 'https' : 'http',
@@ -235,7 +237,10 @@ export class ControlServer {
       const where = formatAddress(listen);
       const suggestions =
         systemCode(error) === 'EADDRINUSE'
-          ? [`Find who listens there: ss -ltnp 'sport = :${listen.port}'`, 'Or choose another port: --listen HOST:PORT']
+          ? [
+              `Find the process that listens there: ss -ltnp 'sport = :${listen.port}'`,
+              'Or choose another port: --listen HOST:PORT',
+            ]
           : ['Set listen to an address of this machine.'];
       throw new SciStreamError('SCI_LISTEN_FAILED', `Cannot listen on ${where}: ${messageOf(error)}.`, {
         cause: error,
@@ -244,7 +249,7 @@ export class ControlServer {
     });
   }
 
-  /** All that depends on the files of `tls`, at the start and whenever they are read again. */
+  /** Reads the files of `tls`, at the start and on reload. */
   async #secure({
     tls,
     minTls,
@@ -256,8 +261,8 @@ export class ControlServer {
   }
 
   /**
-   * Another CA vouches for clients now: connections of before take no new calls. Those in progress go on, except over
-   * HTTP/1.1, where the connection is cut.
+   * Applies a new CA for client certificates to open connections. They accept no new calls. Calls in progress continue,
+   * except over HTTP/1.1, where the connection is closed.
    */
   #distrust(): void {
     const sessions = [...this.#sessions].filter(({ destroyed }) => !destroyed);
@@ -266,8 +271,8 @@ export class ControlServer {
     for (const session of sessions) session.close();
   }
 
-  /** Ends clients that keep their connection open although they were asked to go. */
-  #cutSockets(): void {
+  /** Closes the connections of clients that have not closed them in time. */
+  #closeSockets(): void {
     for (const socket of this.#sockets) socket.destroy();
   }
 }

@@ -2,14 +2,14 @@ import type { Authenticator, Credentials, Identity } from '../contracts/authenti
 import type { Action, Granted, Policy } from '../contracts/policy.js';
 import type { OpenAuthenticator } from './parts/settings.js';
 
-/** A value that is closed when it was replaced and its last use has ended. */
+/** A value that is closed when it has been replaced and its last use has ended. */
 interface Held<T> {
   readonly value: T;
   readonly close: () => Promise<void> | void;
   uses: number;
 }
 
-/** Something that calls use and that can be replaced meanwhile: each goes on to its end with what it began with. */
+/** A value that can be replaced while calls use it. Each call finishes with the value that it started with. */
 class InForce<T> {
   #now: Held<T>;
 
@@ -39,12 +39,12 @@ class InForce<T> {
   }
 }
 
-/** What fails here was of use to nobody any more, and concerns no call. */
+/** Closes a value without uses. Errors are ignored, because they concern no call. */
 const end = async <T>(held: Held<T>): Promise<void> => {
   if (held.uses === 0) await Promise.resolve(held.close()).catch(() => undefined);
 };
 
-/** A policy that can be replaced while it is asked. */
+/** A policy that can be replaced while it decides. */
 export class PolicyInForce implements Policy {
   readonly #policy: InForce<Policy>;
 
@@ -60,7 +60,7 @@ export class PolicyInForce implements Policy {
     return this.#policy.use((policy) => policy.check(identity, action));
   }
 
-  /** @param policy Loaded already. The earlier one is closed when its last question is answered. */
+  /** @param policy Already loaded. The previous one is closed after its last decision. */
   replace(policy: Policy): void {
     this.#policy.replace(policy, () => policy.close?.());
   }
@@ -70,7 +70,7 @@ export class PolicyInForce implements Policy {
   }
 }
 
-/** An authenticator that can be replaced while it is asked. */
+/** An authenticator that can be replaced while it authenticates. */
 export class AuthenticatorInForce implements Authenticator {
   readonly #authenticator: InForce<Authenticator>;
   readonly id: string = 'in-force';

@@ -1,5 +1,4 @@
 import { once } from 'node:events';
-import { chmod, lstat, mkdir, rm } from 'node:fs/promises';
 import {
   createServer,
   type Http2SecureServer,
@@ -8,12 +7,12 @@ import {
   type Http2ServerResponse,
   type ServerHttp2Session,
 } from 'node:http2';
-import { connect, type Socket } from 'node:net';
-import { dirname } from 'node:path';
+import type { Socket } from 'node:net';
 import { createContextValues, type ConnectRouter } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
+import { inject, injectable } from 'tsyringe';
 import { formatAddress, parseAddress } from '../contracts/address.js';
-import { messageOf, SciStreamError, systemCode } from '../contracts/errors.js';
+import { messageOf } from '../contracts/errors.js';
 import type { Logger } from '../contracts/logger.js';
 import { answer } from '../serving/answer.js';
 import { CERTIFICATE, shownCertificate } from '../serving/client-certificates.js';
@@ -23,43 +22,33 @@ import { lockState } from '../serving/state-lock.js';
 import { GatewayService } from '../wire/gen/scistream/v1/gateway_pb.js';
 import { connectResultsMessage, microseconds, statisticsMessage, statusMessage } from '../wire/messages.js';
 import { fromReserveMessage } from '../wire/stream-spec.js';
-import { listenOn, mutualTls, mutualTlsServer, type DaemonTls } from './daemon-tls.js';
 import { enrolment } from './enrolment.js';
-import type { LocalGateway } from './local-gateway.js';
+import { listenOn, listenOnSocket, mutualTls, mutualTlsServer } from './listen.js';
+import { LocalGateway } from './local-gateway.js';
+import { S2DS_TOKENS, type DaemonSettings } from './tokens.js';
 
-/** A control server that vanished without a word would otherwise hold what waits for its streams. */
+/** Detects a control server that vanished; otherwise its pending calls would stay open forever. */
 const KEEPALIVE_MS = 30_000;
 
-/** The keys of the same names in the configuration. */
-export interface DaemonSettings {
-  /** `unix:/path`; whoever may open the socket commands the data server, so it is made 0600. Or host:port, with `tls`. */
-  readonly listen: string;
-  readonly tls?: DaemonTls | undefined;
-  /** The certificate of the one control server that may command; absent: of the first that does. */
-  readonly s2cs?: { readonly fingerprint: string } | undefined;
-  readonly state: string;
-}
-
-/** A data server (S2DS) as a daemon of its own: one gateway behind a unix socket or a port. Start it once and stop it once. */
+/** The program `s2ds`: one gateway behind a unix socket or a port. Start it once and stop it once. */
+@injectable()
 export class GatewayDaemon {
-  readonly #path: string;
   readonly #sessions = new Set<ServerHttp2Session>();
   readonly #health = new Health([GatewayService.typeName]);
   #server: Http2Server | Http2SecureServer | undefined;
-  /** Fingerprint of the only certificate that may command, if there is one. */
+  /** Fingerprint of the only client certificate that is accepted; undefined: the first one enrols. */
   #pinned: string | undefined;
   #unlock: () => Promise<void> = () => Promise.resolve();
 
   constructor(
-    private readonly settings: DaemonSettings,
-    private readonly gateway: LocalGateway,
-    private readonly log: Logger,
+    @inject(S2DS_TOKENS.Settings) private readonly settings: DaemonSettings,
+    @inject(LocalGateway) private readonly gateway: LocalGateway,
+    @inject(S2DS_TOKENS.Logger) private readonly log: Logger,
   ) {
-    this.#path = settings.listen.replace(/^unix:/, '');
     this.#pinned = settings.s2cs?.fingerprint;
   }
 
-  /** @throws SCI_STATE_LOCKED, SCI_LISTEN_FAILED, and what opening the gateway raises. @returns where it listens */
+  /** Opens the gateway and listens. @throws SCI_STATE_LOCKED, SCI_LISTEN_FAILED, and as `LocalGateway.open` */
   async start(): Promise<{ readonly address: string }> {
     this.#unlock = await lockState(this.settings.state);
     try {
@@ -83,15 +72,15 @@ export class GatewayDaemon {
       await this.#listen(server);
       this.#health.stage = 'serving';
     } catch (error) {
-      await this.stop().catch((failure: unknown) => this.log.error({ error: messageOf(failure) }, 'cannot clean up'));
+      await this.stop().catch((failure: unknown) => this.log.error({ error: messageOf(failure) }, 'cleanup failed'));
       throw error;
     }
     return { address: this.settings.listen };
   }
 
   /**
-   * Gives the socket and the state directory back. Idempotent.
-   * @param options.release Whether to release every stream first; otherwise they go on.
+   * Closes the gateway, the socket and every connection, and unlocks the state directory. Idempotent.
+   * @param options.release Whether to release every stream first; otherwise the streams keep running.
    */
   async stop({ release = false } = {}): Promise<void> {
     this.#health.stage = 'stopping';
@@ -109,15 +98,15 @@ export class GatewayDaemon {
     }
   }
 
-  /** Makes sure that what the gateway promises could be stored. @throws SCI_STATE_WRITE */
+  /** Checks that a reservation could be stored. @throws SCI_STATE_WRITE */
   check(): Promise<void> {
     return this.gateway.check();
   }
 
   /**
-   * Reads certificate, key and CA anew, for connections from now on; those that are there live on. Which certificate may
-   * command counts for them, too. Without TLS it does nothing.
-   * @throws SCI_CONFIG_INVALID; then nothing has changed
+   * Reads certificate, key and CA again, for new connections; existing connections stay open. The pinned fingerprint
+   * also applies to existing connections. Without TLS, the files are ignored.
+   * @throws SCI_CONFIG_INVALID; nothing has changed then
    */
   async reload({ tls, s2cs }: Pick<DaemonSettings, 'tls' | 's2cs'>): Promise<void> {
     const options = tls && (await mutualTls(tls));
@@ -127,48 +116,13 @@ export class GatewayDaemon {
   }
 
   async #listen(server: Http2Server | Http2SecureServer): Promise<void> {
-    await (this.settings.tls ? listenOn(server, this.settings.listen) : this.#listenHere(server));
-    server.on('error', (error: unknown) => this.log.warn({ error: messageOf(error) }, 'a connection was not accepted'));
-  }
-
-  async #listenHere(server: Http2Server | Http2SecureServer): Promise<void> {
-    try {
-      await mkdir(dirname(this.#path), { recursive: true, mode: 0o700 });
-      await removeStale(this.#path);
-      // `listen` binds before it returns; a moment longer and files that others make would get this mask.
-      const before = process.umask(0o177);
-      try {
-        server.listen(this.#path);
-      } finally {
-        process.umask(before);
-      }
-      await once(server, 'listening');
-      await chmod(this.#path, 0o600);
-    } catch (error) {
-      throw new SciStreamError('SCI_LISTEN_FAILED', `Cannot listen on ${this.#path}: ${messageOf(error)}.`, {
-        cause: error,
-        suggestions: ['Set listen to unix:/PATH in a directory that you may write to.'],
-      });
-    }
+    const { listen, tls } = this.settings;
+    await (tls ? listenOn(server, listen) : listenOnSocket(server, listen.replace(/^unix:/, '')));
+    server.on('error', (error: unknown) => this.log.warn({ error: messageOf(error) }, 'connection not accepted'));
   }
 }
 
-/** Removes the socket file of a daemon that is gone. @throws when somebody listens there, or it is no socket */
-async function removeStale(path: string): Promise<void> {
-  const found = await lstat(path).catch((error: unknown) => {
-    if (systemCode(error) === 'ENOENT') return undefined;
-    throw error;
-  });
-  if (!found) return;
-  if (!found.isSocket()) throw new Error('there is a file that is no socket');
-  const socket = connect(path);
-  const answer = await once(socket, 'connect').catch(systemCode);
-  socket.destroy();
-  if (answer !== 'ECONNREFUSED') throw new Error('another program listens there');
-  await rm(path, { force: true });
-}
-
-/** Who is gone hears nothing any more. */
+/** Ignores an error after the caller has gone. */
 const unlessGone =
   (signal: AbortSignal) =>
   (error: unknown): undefined => {

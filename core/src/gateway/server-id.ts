@@ -4,17 +4,23 @@ import { join } from 'node:path';
 import { systemCode } from '../contracts/errors.js';
 import { writeAtomically } from '../contracts/files.js';
 
-/** Who a daemon is, made when it is first asked for: file `owner` of its state directory. One caller at a time. */
-export async function ownerId(state: string): Promise<string> {
-  const file = join(state, 'owner');
-  const known = (await readIfThere(file)).trim();
+/** The state file of the id. It is called owner because earlier versions wrote it under that name. */
+const FILE = 'owner';
+
+/**
+ * Id of a daemon, made at the first call and kept in its state directory. Calls must not overlap.
+ * @throws when the file exists and cannot be read: under a new id, no daemon would find the instances of the old one.
+ */
+export async function serverId(state: string): Promise<string> {
+  const file = join(state, FILE);
+  const known = (await readIfPresent(file)).trim();
   const id = known || randomUUID();
   if (!known) await writeAtomically(file, id);
   return id;
 }
 
-/** Only a file that is not there is none: another id would leave all that runs under this one to nobody. */
-async function readIfThere(file: string): Promise<string> {
+/** The text of a file; empty when it does not exist. */
+export async function readIfPresent(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {

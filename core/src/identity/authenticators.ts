@@ -4,13 +4,13 @@ import type { Authenticator, Credentials, Identity } from '../contracts/authenti
 import { SciStreamError } from '../contracts/errors.js';
 import { authenticatorProvider } from '../contracts/plugin.js';
 
-/** Says the same whatever was wrong, so that a stranger learns nothing. */
+/** The same error for every reason, so that strangers learn nothing. */
 export const unauthenticated = (): SciStreamError =>
-  new SciStreamError('SCI_UNAUTHENTICATED', 'No valid credentials came with the call.', {
-    suggestions: ['Give a token that this facility accepts: key facilities.<name>.token'],
+  new SciStreamError('SCI_UNAUTHENTICATED', 'The call has no valid credentials.', {
+    suggestions: ['Set a token that this facility accepts: key facilities.<name>.token'],
   });
 
-/** Everybody is the same anonymous caller; what the token says is ignored (protocol.md §2). */
+/** Accepts every caller as the same anonymous identity and ignores tokens (protocol.md §2). */
 export const noneProvider = authenticatorProvider({
   id: 'none',
   options: z.strictObject({}),
@@ -22,11 +22,11 @@ export const noneProvider = authenticatorProvider({
 });
 
 const sha256 = (text: string): Buffer => createHash('sha256').update(text).digest();
-/** What a pipe prints into which nothing came, and the token of everybody who has none. */
+/** The hash of an empty token. */
 const NOTHING = sha256('').toString('hex');
 
 const tokenOptions = z.strictObject({
-  /** Who may call, and the SHA-256 of the token of each, with or without `sha256:`: `printf %s TOKEN | sha256sum`. */
+  /** Callers and the SHA-256 of their tokens, with or without `sha256:`: `printf %s TOKEN | sha256sum`. */
   tokens: z
     .array(
       z.strictObject({
@@ -35,7 +35,7 @@ const tokenOptions = z.strictObject({
           .string()
           .regex(/^(sha256:)?[0-9a-f]{64}$/, 'must be 64 hexadecimal digits')
           .transform((hash) => hash.slice(-64))
-          .refine((hash) => hash !== NOTHING, 'is the hash of an empty token: there was nothing to hash'),
+          .refine((hash) => hash !== NOTHING, 'is the hash of an empty token'),
         admin: z.boolean().default(false),
         groups: z.array(z.string().min(1).max(200)).optional(),
       }),
@@ -43,7 +43,7 @@ const tokenOptions = z.strictObject({
     .min(1),
 });
 
-/** Static bearer tokens, of which the configuration holds hashes only. */
+/** Static bearer tokens. The configuration holds only their hashes. */
 export const tokenProvider = authenticatorProvider({
   id: 'token',
   options: tokenOptions,
@@ -59,7 +59,7 @@ export const tokenProvider = authenticatorProvider({
   }),
 });
 
-/** From what says the least to what says the most about a caller whom nobody knows. */
+/** Codes of refusals, from the least to the most informative. */
 const RANKS: readonly string[] = [
   'SCI_CERTIFICATE_MISSING',
   'SCI_TOKEN_MALFORMED',
@@ -70,13 +70,13 @@ const RANKS: readonly string[] = [
 const isRefusal = ({ code }: SciStreamError): boolean =>
   ['SCI_UNAUTHENTICATED', 'SCI_ISSUER_UNREACHABLE'].includes(code) || /^SCI_(TOKEN|CERTIFICATE)_/.test(code);
 
-/** What may pass by itself counts most: whoever tries again may be let in. */
+/** A temporary failure counts most, because a retry may succeed. */
 const rankOf = ({ code }: SciStreamError): number =>
   code === 'SCI_ISSUER_UNREACHABLE' ? Infinity : RANKS.includes(code) ? RANKS.indexOf(code) : RANKS.length;
 
 /**
- * Asks one authenticator after another; the first that knows the caller decides. They are asked in their order, but those
- * that show credentials to somebody else last, who would get to see what is none of its business.
+ * Tries authenticators in their order until one accepts the caller. Authenticators that send credentials to another
+ * service come last, so that the service sees only credentials that no other authenticator accepts.
  */
 export class AuthenticatorChain implements Authenticator {
   readonly id = 'chain';
@@ -84,7 +84,7 @@ export class AuthenticatorChain implements Authenticator {
   readonly #links: readonly Authenticator[];
 
   constructor(links: readonly Authenticator[]) {
-    // Nothing behind it is ever asked, so nothing of before may come to stand there.
+    // No authenticator after this one is ever tried, so none may move behind it.
     const end = links.findIndex(({ letsAnybodyIn }) => letsAnybodyIn);
     this.letsAnybodyIn = end !== -1;
     const asked = end === -1 ? links : links.slice(0, end);

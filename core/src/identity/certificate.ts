@@ -9,24 +9,24 @@ import { alternativeNamesOf, commonNameOf, fingerprintOf } from '../pki/inspect.
 const name = z.string().min(1).max(200);
 
 const options = z.strictObject({
-  /** The `issuer` of the identities, as rules name it. */
+  /** The `issuer` of the identities. Rules use this name. */
   issuer: name.default('certificate'),
-  /** Where in a certificate the subject stands; default: the first that is there. */
+  /** The field of the certificate that holds the subject. Default: the first one present. */
   subject: z.enum(['uri', 'dns', 'cn']).optional(),
-  /** Subjects that may see, change and release the streams of others. */
+  /** Subjects that may view, change and release the streams of other owners. */
   admins: z.array(name).default([]),
   /** Subjects of each group. */
   groups: z.record(name, z.array(name)).default({}),
-  /** Fingerprints (SHA-256) of certificates that let nobody in any more, until they expire. */
+  /** Fingerprints (SHA-256) of certificates that are rejected before they expire. */
   revoked: z.array(fingerprint).default([]),
 });
 
 type Options = z.output<typeof options>;
 
-/** What fits into a log and a rule. */
+/** Subjects that are safe in logs and rules. */
 const SUBJECT = /^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]{1,200}$/u;
 
-/** Certificates of clients that a CA of `tls.clientCa` vouches for. */
+/** Client certificates signed by a CA of `tls.clientCa`. */
 export const certificateProvider = authenticatorProvider({
   id: 'certificate',
   options,
@@ -43,12 +43,12 @@ function identityOf(
 ): Identity {
   if (!shown) throw missing();
   const { certificate, refusal } = shown;
-  // Expired since it was shown, too: a connection may last.
+  // A long connection may outlive its certificate.
   if (refusal === 'CERT_HAS_EXPIRED' || Date.parse(certificate.validTo) < Date.now()) throw expired(certificate);
   if (refusal !== undefined) throw untrusted(`not accepted (${refusal})`);
   if (revoked.includes(fingerprintOf(certificate))) throw withdrawn();
   const subject = subjectOf(certificate, where);
-  if (subject === undefined || !SUBJECT.test(subject)) throw untrusted(`without a ${where ?? 'name'} that can be used`);
+  if (subject === undefined || !SUBJECT.test(subject)) throw untrusted(`without a usable ${where ?? 'name'}`);
   const memberOf = Object.keys(groups).filter((group) => groups[group]?.includes(subject));
   return { subject, issuer, admin: admins.includes(subject), ...(memberOf.length > 0 && { groups: memberOf }) };
 }
@@ -61,21 +61,21 @@ function subjectOf(certificate: X509Certificate, where: Options['subject']): str
 }
 
 const missing = (): SciStreamError =>
-  new SciStreamError('SCI_CERTIFICATE_MISSING', 'No client certificate came with the connection.', {
+  new SciStreamError('SCI_CERTIFICATE_MISSING', 'The connection has no client certificate.', {
     suggestions: ['Set facilities.<name>.cert and .key, or give --cert FILE --key FILE.'],
   });
 
 const untrusted = (why: string): SciStreamError =>
   new SciStreamError('SCI_CERTIFICATE_UNTRUSTED', `The client certificate is ${why}.`, {
-    suggestions: ['Ask the operator of the control server which CA signs the certificates of clients.'],
+    suggestions: ['Ask the operator of the control server which CA signs client certificates.'],
   });
 
 const expired = ({ validTo }: X509Certificate): SciStreamError =>
-  new SciStreamError('SCI_CERTIFICATE_EXPIRED', `The client certificate ended ${new Date(validTo).toISOString()}.`, {
-    suggestions: ['Have it renewed by whoever made it: scistream cert renew FILE'],
+  new SciStreamError('SCI_CERTIFICATE_EXPIRED', `The client certificate expired ${new Date(validTo).toISOString()}.`, {
+    suggestions: ['Ask its issuer to renew it: scistream cert renew FILE'],
   });
 
 const withdrawn = (): SciStreamError =>
-  new SciStreamError('SCI_CERTIFICATE_REVOKED', 'The client certificate was revoked here.', {
-    suggestions: ['Ask the operator of the control server for another one, with a key of its own.'],
+  new SciStreamError('SCI_CERTIFICATE_REVOKED', 'This facility has revoked the client certificate.', {
+    suggestions: ['Ask the operator of the control server for a certificate with a new key.'],
   });

@@ -1,29 +1,29 @@
 import type { Identity } from '../contracts/authenticator.js';
 import { quote, SciStreamError, type ErrorCode } from '../contracts/errors.js';
 
-/** Whom a control server lets in with a token of an issuer. */
+/** Requirements that a control server has for the tokens of an issuer. */
 export interface ClaimRules {
   readonly issuer: string;
-  /** One of them has to be among the audiences of the token. */
+  /** The token must name one of these audiences. */
   readonly audience: readonly string[];
-  /** The token needs all of them. */
+  /** The token must have all of these scopes. */
   readonly scope: readonly string[];
-  /** How far the clocks may be apart, ms. */
+  /** Accepted difference between clocks, ms. */
   readonly clockSkew: number;
-  /** Name of the claim, or its path with dots. */
+  /** Name of a claim, or its path with dots. */
   readonly subjectClaim: string;
   readonly groupsClaim: string;
   readonly admins: readonly string[];
   readonly adminGroups: readonly string[];
 }
 
-/** The claims of a token, or what introspection says of it. */
+/** The claims of a token, from the token or from introspection. */
 export type Claims = Readonly<Record<string, unknown>>;
 
 const MAX_TEXT = 200;
 const MAX_GROUPS = 1000;
 
-/** Why a token is refused; never says anything of it that is secret. */
+/** The refusal of a token. Contains no secret of the token. */
 export const refusal = (code: ErrorCode, message: string, suggestion?: string, cause?: unknown): SciStreamError =>
   new SciStreamError(code, message, {
     cause,
@@ -31,7 +31,7 @@ export const refusal = (code: ErrorCode, message: string, suggestion?: string, c
   });
 
 /**
- * Who a token is about, once its issuer and its time have been checked.
+ * The identity that a token stands for. Its issuer and times must have been checked.
  * @throws SCI_TOKEN_SCOPE, SCI_TOKEN_MALFORMED (no usable subject)
  */
 export function identityFrom(claims: Claims, rules: ClaimRules): Identity {
@@ -39,7 +39,7 @@ export function identityFrom(claims: Claims, rules: ClaimRules): Identity {
   const missing = rules.scope.filter((one) => !scopes.has(one));
   if (missing.length > 0) {
     const need = `scope: ${rules.scope.join(' ')}`;
-    throw refusal('SCI_TOKEN_SCOPE', `The token lacks the scope ${missing.join(' ')}.`, `Log in with ${need}`);
+    throw refusal('SCI_TOKEN_SCOPE', `The token lacks the scope ${missing.join(' ')}.`, `Log in with ${need}.`);
   }
   const subject = valueAt(claims, rules.subjectClaim);
   if (typeof subject !== 'string' || !isName(subject)) {
@@ -58,7 +58,7 @@ export function identityFrom(claims: Claims, rules: ClaimRules): Identity {
 }
 
 /**
- * What jose checks of a JWT, for an answer of an introspection endpoint.
+ * Checks the answer of an introspection endpoint as jose checks a JWT.
  * @throws SCI_TOKEN_ISSUER, SCI_TOKEN_AUDIENCE, SCI_TOKEN_NOT_YET_VALID, SCI_TOKEN_EXPIRED
  */
 export function checkClaims(claims: Claims, { issuer, audience, clockSkew }: ClaimRules, now = Date.now()): void {
@@ -71,39 +71,42 @@ export function checkClaims(claims: Claims, { issuer, audience, clockSkew }: Cla
 }
 
 /**
- * An issuer signs more than access tokens, for the same audience perhaps, and some access tokens are of use only together
- * with a key, which nobody asks for here.
+ * Rejects tokens that are not bearer access tokens, although the same issuer signed them for the same audience.
  * @throws SCI_TOKEN_MALFORMED for ID tokens (OpenID Connect Core section 2), logout tokens and other security events
  * (RFC 8417), and tokens that are bound to a key (RFC 7800)
  */
 export function mustBeForBearer(claims: Claims): void {
   if (Object.hasOwn(claims, 'cnf')) {
     const message = 'The token is bound to a key or certificate (claim cnf), which is not checked here.';
-    throw refusal('SCI_TOKEN_MALFORMED', message, 'Have the issuer give bearer tokens for this facility.');
+    throw refusal('SCI_TOKEN_MALFORMED', message, 'Configure the issuer to give bearer tokens for this facility.');
   }
-  // A nonce alone tells nothing: some issuers put it into access tokens, too.
+  // A nonce proves nothing: some issuers put one into access tokens too.
   const other = ['at_hash', 'events'].find((name) => Object.hasOwn(claims, name));
   if (other !== undefined) throw notForAccess(`it has the claim ${other}`);
 }
 
-/** @param why How that shows. */
+/** The refusal of a token of another kind. @param why The property that shows the kind */
 export const notForAccess = (why: string): SciStreamError =>
-  refusal('SCI_TOKEN_MALFORMED', `The token is no access token: ${why}.`, 'Send the access token, not an ID token.');
+  refusal(
+    'SCI_TOKEN_MALFORMED',
+    `The token is not an access token: ${why}.`,
+    'Send the access token, not an ID token.',
+  );
 
 export const NOT_YET = 'The token is not valid yet.';
 export const CLOCKS = 'Compare the clock of the control server with that of the issuer: timedatectl';
 
 export const wrongIssuer = (found: unknown, wanted: string): SciStreamError =>
-  refusal('SCI_TOKEN_ISSUER', `The token is of the issuer ${quote(found)}; this facility trusts ${wanted}.`);
+  refusal('SCI_TOKEN_ISSUER', `The issuer of the token is ${quote(found)}, but this facility trusts ${wanted}.`);
 
 export const wrongAudience = (wanted: readonly string[]): SciStreamError =>
-  refusal('SCI_TOKEN_AUDIENCE', 'The token is meant for another audience.', `Ask for audience ${wanted.join(' or ')}`);
+  refusal('SCI_TOKEN_AUDIENCE', 'The token is for another audience.', `Request the audience ${wanted.join(' or ')}.`);
 
-/** NumericDate of RFC 7519 section 2. Out of the range of Date counts as absent. */
+/** A NumericDate of RFC 7519 section 2. Values out of the range of Date count as absent. */
 export const seconds = (value: unknown): number | undefined =>
   typeof value === 'number' && Math.abs(value) < 1e11 ? value : undefined;
 
-/** A claim by its name, or by its path with dots where there is none of that name. */
+/** A claim by its name or, if no claim has that name, by its path with dots. */
 function valueAt(claims: Claims, path: string): unknown {
   if (Object.hasOwn(claims, path)) return claims[path];
   let value: unknown = claims;
@@ -114,11 +117,11 @@ function valueAt(claims: Claims, path: string): unknown {
   return value;
 }
 
-/** A list, or text with blanks between (RFC 8693 section 4.2). */
+/** The entries of a list or of a text separated by blanks (RFC 8693 section 4.2). */
 function words(value: unknown): string[] {
   if (typeof value === 'string') return value.split(' ').filter(Boolean);
   return Array.isArray(value) ? value.filter((one) => typeof one === 'string') : [];
 }
 
-/** Something that can stand in a record, a rule and a log. */
+/** Whether a text is safe in records, rules and logs. */
 const isName = (text: string): boolean => text.length > 0 && text.length <= MAX_TEXT && !/[\p{Cc}\p{Cf}]/u.test(text);

@@ -1,37 +1,38 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { decodeJwt } from 'jose';
+import { LRUCache } from 'lru-cache';
 import { refusal, seconds, wrongIssuer, type Claims } from './claims.js';
 import type { Issuer } from './issuer.js';
 
 /** Key `introspection` of the options. */
 export interface IntrospectionSettings {
-  /** The control server, as the issuer knows it. */
+  /** Client id of the control server at the issuer. */
   readonly clientId: string;
   readonly secretFile?: string | undefined;
   readonly secretEnv?: string | undefined;
-  /** Default: what the metadata of the issuer names. */
+  /** Default: the endpoint in the metadata of the issuer. */
   readonly endpoint?: string | undefined;
-  /** For how long an answer holds, ms: a revoked token is refused that much later at most. */
+  /** How long an answer is cached, ms. A revoked token is accepted for at most this time. */
   readonly cache: number;
 }
 
+/** An answer of the issuer. */
 interface Answer {
-  /** ms since the epoch. */
-  readonly until: number;
-  /** Undefined: not active. */
+  /** Undefined for a token that is not active. */
   readonly claims: Claims | undefined;
+  /** How long the answer may be used, ms. */
+  readonly ttl: number;
 }
 
-/** How many answers are kept. */
 const MAX_ANSWERS = 10_000;
-/** How many questions may wait for the issuer, whoever sends tokens. */
+/** Introspection requests under way at a time. */
 const MAX_OPEN = 100;
 
-/** Asks the issuer what a token is worth (RFC 7662), and remembers the answer briefly. Calls may overlap. */
+/** Introspects tokens at the issuer (RFC 7662) and caches the answers briefly. Calls may overlap. */
 export class Introspector {
-  /** By the hash of the token, oldest first: tokens themselves are not kept. */
-  readonly #answers = new Map<string, Answer>();
+  /** By the hash of the token. Tokens themselves are not kept. */
+  readonly #answers = new LRUCache<string, Answer>({ max: MAX_ANSWERS });
   readonly #open = new Map<string, Promise<Answer>>();
 
   constructor(
@@ -45,12 +46,11 @@ export class Introspector {
     if (!/^[A-Za-z0-9._~+/-]+=*$/.test(token)) throw refusal('SCI_TOKEN_MALFORMED', 'The token is not a bearer token.');
     mustNotBeOfAnother(this.issuer.settings.issuer, token);
     const key = createHash('sha256').update(token).digest('base64');
-    const known = this.#answers.get(key);
-    const { claims } = known && known.until > Date.now() ? known : await this.#askOnce(key, token);
+    const { claims } = this.#answers.get(key) ?? (await this.#askOnce(key, token));
     if (claims) return claims;
     throw refusal(
       'SCI_TOKEN_INACTIVE',
-      'The issuer says that the token is not active: revoked, expired, or not its own.',
+      'The issuer reports that the token is not active: revoked, expired, or of another issuer.',
     );
   }
 
@@ -58,10 +58,12 @@ export class Introspector {
     const open = this.#open.get(key);
     if (open) return open;
     if (this.#open.size >= MAX_OPEN) {
-      return Promise.reject(this.issuer.unreachable(undefined, `${MAX_OPEN} tokens wait for the issuer already`));
+      return Promise.reject(
+        this.issuer.unreachable(undefined, `${MAX_OPEN} introspection requests are already under way`),
+      );
     }
     const asked = this.#ask(token).then((answer) => {
-      this.#keep(key, answer);
+      if (answer.ttl >= 1) this.#answers.set(key, answer, { ttl: answer.ttl });
       return answer;
     });
     this.#open.set(key, asked);
@@ -86,40 +88,32 @@ export class Introspector {
       if (response.status !== 200) throw new Error(`the introspection endpoint answered ${response.status}`);
       const claims = (await response.json()) as Claims | null;
       if (typeof claims !== 'object' || typeof claims?.['active'] !== 'boolean') throw new Error('no RFC 7662 answer');
-      if (!claims['active']) return { until: asked + this.settings.cache, claims: undefined };
+      const left = asked + this.settings.cache - Date.now();
+      if (!claims['active']) return { claims: undefined, ttl: left };
       const ends = seconds(claims['exp']) ?? Infinity;
-      return { until: Math.min(asked + this.settings.cache, ends * 1000), claims };
+      return { claims, ttl: Math.min(left, ends * 1000 - Date.now()) };
     } catch (error) {
       throw this.issuer.unreachable(error);
     }
   }
 
-  /** RFC 6749 section 2.3.1. Read for every question, so that a new secret is used at once. */
+  /** RFC 6749 section 2.3.1. Read for every request, so that a new secret takes effect immediately. */
   async #credentials(): Promise<string> {
     const { clientId, secretFile, secretEnv = '' } = this.settings;
     const secret = secretFile === undefined ? process.env[secretEnv] : (await readFile(secretFile, 'utf8')).trim();
-    if (!secret) throw new Error(`there is no secret in ${secretFile ?? `the variable ${secretEnv}`}`);
+    if (!secret) throw new Error(`${secretFile ?? `the variable ${secretEnv}`} contains no secret`);
     const encode = (text: string): string => encodeURIComponent(text).replaceAll('%20', '+');
     return Buffer.from(`${encode(clientId)}:${encode(secret)}`).toString('base64');
   }
-
-  #keep(key: string, answer: Answer): void {
-    this.#answers.delete(key);
-    this.#answers.set(key, answer);
-    for (const oldest of this.#answers.keys()) {
-      if (this.#answers.size <= MAX_ANSWERS) return;
-      this.#answers.delete(oldest);
-    }
-  }
 }
 
-/** A token that says whose it is must not be shown to anybody else. @throws SCI_TOKEN_ISSUER */
+/** A token that names its issuer must not be sent to another one. @throws SCI_TOKEN_ISSUER */
 function mustNotBeOfAnother(issuer: string, token: string): void {
   let iss: unknown;
   try {
     iss = decodeJwt(token).iss;
   } catch {
-    // No JWT that can be read here: only the issuer can say what it is.
+    // Not a readable JWT: only the issuer can check it.
     return;
   }
   if (iss !== undefined && iss !== issuer) throw wrongIssuer(iss, issuer);

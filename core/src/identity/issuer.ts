@@ -11,17 +11,17 @@ import { z } from 'zod';
 import { isSafeUrl } from '../config/issuer-url.js';
 import { reasonOf, SciStreamError } from '../contracts/errors.js';
 
-/** How an issuer is asked. */
+/** Settings for requests to an issuer. */
 export interface IssuerSettings {
   readonly issuer: string;
-  /** ms for one answer. */
+  /** Deadline of one request, ms. */
   readonly timeout: number;
   readonly keys: {
-    /** ms after which keys are fetched again. */
+    /** Age at which keys are fetched again, ms. */
     readonly maxAge: number;
-    /** ms after a fetch in which an unknown key does not lead to another one. */
+    /** Time after a fetch in which an unknown key causes no other fetch, ms. */
     readonly cooldown: number;
-    /** ms beyond `maxAge` that keys are used while they cannot be fetched again. */
+    /** How long after `maxAge` keys are used while the issuer is unreachable, ms. */
     readonly maxStale: number;
   };
 }
@@ -33,25 +33,25 @@ const Metadata = z.object({
   introspection_endpoint: endpoint.optional(),
 });
 
-/** What of the metadata of an issuer is used (OpenID Connect Discovery section 3, RFC 8414). */
+/** The metadata of an issuer that is used here (OpenID Connect Discovery section 3, RFC 8414). */
 export type IssuerMetadata = z.output<typeof Metadata>;
 
-/** An OpenID Connect issuer: its metadata, asked for at the first use and kept, and its keys. Calls may overlap. */
+/** An OpenID Connect issuer: its metadata, fetched at the first use and kept, and its keys. Calls may overlap. */
 export class Issuer {
   #metadata: Promise<IssuerMetadata> | undefined;
   #keys: JWTVerifyGetKey | undefined;
-  /** What was fetched last, and when (`uat`, ms since the epoch); jose keeps it up to date. */
+  /** The last fetched keys and their time (`uat`, ms since the epoch). jose updates them. */
   readonly #fetched: JWKSCacheInput = {};
-  /** The last time that keys could not be fetched, ms since the epoch, and why. */
+  /** The last failed fetch of keys: its time, ms since the epoch, and the reason. */
   #failure: { readonly at: number; readonly reason: unknown } | undefined;
 
-  /** @param onStale Called with the reason when old keys begin to be used, and again after each `cooldown` of it. */
+  /** @param onStale Called with the reason when stale keys are used, at most once per `cooldown` */
   constructor(
     readonly settings: IssuerSettings,
     private readonly onStale: (reason: string) => void,
   ) {}
 
-  /** @throws SCI_ISSUER_UNREACHABLE; the next call asks again. */
+  /** The metadata, fetched at the first call. @throws SCI_ISSUER_UNREACHABLE, then the next call retries */
   metadata(): Promise<IssuerMetadata> {
     this.#metadata ??= this.#discover().catch((error: unknown) => {
       this.#metadata = undefined;
@@ -61,8 +61,8 @@ export class Issuer {
   }
 
   /**
-   * Finds the key of a token, for jose: cached, and fetched again when they are old or a token names one that is new. While
-   * the issuer is away it is asked once in a `cooldown`, and old keys do for `maxStale`.
+   * Finds the key of a token, for jose. Keys are cached, and fetched again when they are old or a token names an unknown
+   * one. While the issuer is unreachable, one fetch per `cooldown` is tried and old keys are used for `maxStale`.
    * @throws SCI_ISSUER_UNREACHABLE
    */
   readonly key: JWTVerifyGetKey = async (header, token) => {
@@ -78,15 +78,15 @@ export class Issuer {
     const kept = this.#kept();
     if (!kept) throw this.unreachable(this.#failure?.reason);
     return await createLocalJWKSet(kept)(header, token).catch((error: unknown) => {
-      // It may be a new one.
+      // The token may have a new key.
       throw error instanceof errors.JWKSNoMatchingKey ? this.unreachable(this.#failure?.reason) : error;
     });
   };
 
-  unreachable(cause: unknown, what = `The issuer ${this.settings.issuer} does not answer as it should`) {
+  unreachable(cause: unknown, what = `The issuer ${this.settings.issuer} gave no valid answer`) {
     return new SciStreamError('SCI_ISSUER_UNREACHABLE', `${what}, so the token could not be checked.`, {
       cause,
-      suggestions: ['Try again in a moment.', 'The log of the control server says what went wrong.'],
+      suggestions: ['Retry in a moment.', 'See the log of the control server for the reason.'],
     });
   }
 
@@ -96,14 +96,14 @@ export class Issuer {
     return createRemoteJWKSet(new URL(uri), { ...times, [jwksCache]: this.#fetched });
   }
 
-  /** The keys that were fetched last, unless they are too old even for want of better ones. */
+  /** The last fetched keys, unless they are older than `maxAge` and `maxStale` together. */
   #kept(): JSONWebKeySet | undefined {
     const { maxAge, maxStale } = this.settings.keys;
     const { jwks, uat } = this.#fetched;
     return uat !== undefined && Date.now() < uat + maxAge + maxStale ? jwks : undefined;
   }
 
-  /** Whether it did not answer just now, and can be done without. */
+  /** Whether the last fetch failed less than a `cooldown` ago and cached keys can be used. */
   #isAway(): boolean {
     const { at = -Infinity } = this.#failure ?? {};
     return Date.now() < at + this.settings.keys.cooldown && this.#kept() !== undefined;
@@ -129,7 +129,7 @@ export class Issuer {
   }
 }
 
-/** What is wrong with the token rather than with the issuer. */
+/** Whether the error concerns the token and not the issuer. */
 const isKeyProblem = (error: unknown): boolean =>
   [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported].some(
     (kind) => error instanceof kind,

@@ -12,13 +12,13 @@ import {
 } from './claims.js';
 import type { Issuer } from './issuer.js';
 
-/** Signatures with a key that the issuer publishes; neither `none` nor shared secrets (RFC 8725 section 3.1). */
+/** Signature algorithms with public keys: neither `none` nor shared secrets (RFC 8725 section 3.1). */
 export const ALGORITHMS = [
   ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
   ...['ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'],
 ] as const;
 
-/** Header `typ` of access tokens (RFC 9068 section 4), and of tokens of issuers that tell no kinds apart. */
+/** Header `typ` of access tokens (RFC 9068 section 4), or of issuers that use one type for all tokens. */
 const ACCESS_TOKEN = /^(application\/)?(at\+)?jwt$/i;
 
 /** Checks JSON Web Tokens (RFC 7519, RFC 9068) with the keys of their issuer. Calls may overlap. */
@@ -30,11 +30,12 @@ export class JwtVerifier {
   ) {}
 
   /**
+   * Verifies a token and returns its claims.
    * @throws SCI_TOKEN_MALFORMED, SCI_TOKEN_ISSUER, SCI_TOKEN_SIGNATURE, SCI_TOKEN_AUDIENCE, SCI_TOKEN_NOT_YET_VALID,
    * SCI_TOKEN_EXPIRED, SCI_ISSUER_UNREACHABLE
    */
   async claims(token: string): Promise<Claims> {
-    this.#mayBeOurs(token);
+    this.#checkHeader(token);
     const { issuer, audience, clockSkew } = this.rules;
     try {
       const { payload } = await jwtVerify(token, this.issuer.key, {
@@ -50,8 +51,8 @@ export class JwtVerifier {
     }
   }
 
-  /** Before any key is asked for: whoever sends garbage must not make us send requests. */
-  #mayBeOurs(token: string): void {
+  /** Runs before any key is fetched, so that invalid tokens cause no requests to the issuer. */
+  #checkHeader(token: string): void {
     let alg: unknown;
     let typ: unknown;
     let iss: unknown;
@@ -62,15 +63,19 @@ export class JwtVerifier {
       throw malformed(error);
     }
     if (!this.algorithms.includes(String(alg))) {
-      const accepted = `Accepted are ${this.algorithms.join(', ')}.`;
-      throw refusal('SCI_TOKEN_SIGNATURE', `The token is signed with ${quote(alg)}, which is refused.`, accepted);
+      const accepted = `Accepted algorithms: ${this.algorithms.join(', ')}.`;
+      throw refusal(
+        'SCI_TOKEN_SIGNATURE',
+        `The signature algorithm ${quote(alg)} of the token is not accepted.`,
+        accepted,
+      );
     }
     if (iss !== this.rules.issuer) throw wrongIssuer(iss, this.rules.issuer);
     if (typ !== undefined && !(typeof typ === 'string' && ACCESS_TOKEN.test(typ)))
       throw notForAccess(`its type is ${quote(typ)}`);
   }
 
-  /** What is already ours passes; what jose says becomes one of our codes. */
+  /** Translates errors of jose into error codes. */
   #explain(error: unknown): SciStreamError {
     if (SciStreamError.is(error)) return error;
     if (error instanceof errors.JWTExpired) return refusal('SCI_TOKEN_EXPIRED', 'The token has expired.');
@@ -81,11 +86,11 @@ export class JwtVerifier {
     if (error instanceof errors.JWTClaimValidationFailed && error.claim === 'aud') {
       return wrongAudience(this.rules.audience);
     }
-    // What is not of jose comes from node:crypto: a key that cannot be used.
+    // Other errors come from node:crypto: the key cannot be used.
     if (!(error instanceof errors.JOSEError) || SIGNATURE_PROBLEMS.some((kind) => error instanceof kind)) {
       return refusal(
         'SCI_TOKEN_SIGNATURE',
-        'The signature of the token is wrong, or of an unknown key.',
+        'The signature of the token is invalid, or its key is unknown.',
         undefined,
         error,
       );
@@ -102,4 +107,9 @@ const SIGNATURE_PROBLEMS = [
 ];
 
 const malformed = (cause: unknown): SciStreamError =>
-  refusal('SCI_TOKEN_MALFORMED', 'The token is not a signed JSON Web Token with all it needs.', undefined, cause);
+  refusal(
+    'SCI_TOKEN_MALFORMED',
+    'The token is not a signed JSON Web Token with all required claims.',
+    undefined,
+    cause,
+  );

@@ -58,7 +58,7 @@ const oidcOptions = z.strictObject({
 
 type OidcOptions = z.output<typeof oidcOptions>;
 
-/** Tokens of an OpenID Connect issuer: JSON Web Tokens checked here, or any token that the issuer is asked about. */
+/** Tokens of an OpenID Connect issuer: JSON Web Tokens verified locally, or any tokens by introspection. */
 export const oidcProvider = authenticatorProvider({
   id: 'oidc',
   options: oidcOptions,
@@ -75,7 +75,7 @@ class OidcAuthenticator implements Authenticator {
     private readonly log: Logger,
   ) {
     const issuer = new Issuer(options, (reason) =>
-      log.warn({ issuer: options.issuer, reason }, 'the issuer cannot be reached: keys of before are used'),
+      log.warn({ issuer: options.issuer, reason }, 'issuer unreachable, using cached keys'),
     );
     this.asksOthers = options.introspection !== undefined;
     this.#verifier = options.introspection
@@ -84,7 +84,7 @@ class OidcAuthenticator implements Authenticator {
   }
 
   async authenticate({ token }: Credentials): Promise<Identity> {
-    if (token === '') throw refusal('SCI_TOKEN_MISSING', 'No token came with the call.');
+    if (token === '') throw refusal('SCI_TOKEN_MISSING', 'The call has no token.');
     try {
       const claims = await this.#verifier.claims(token);
       if (this.options.introspection) checkClaims(claims, this.options);
@@ -92,7 +92,10 @@ class OidcAuthenticator implements Authenticator {
       return identityFrom(claims, this.options);
     } catch (error) {
       if (SciStreamError.is(error) && error.code === 'SCI_ISSUER_UNREACHABLE') {
-        this.log.warn({ issuer: this.options.issuer, reason: reasonOf(error) }, 'a token could not be checked');
+        this.log.warn(
+          { issuer: this.options.issuer, reason: reasonOf(error) },
+          'token not checked, issuer unreachable',
+        );
       }
       throw error;
     }

@@ -24,7 +24,7 @@ export interface Keys {
   readonly spki: Buffer;
 }
 
-/** What a certificate serves for. */
+/** Use of a certificate. */
 export type Purpose = 'server' | 'client';
 
 /** A name beside the subject (RFC 5280 section 4.2.1.6). */
@@ -33,17 +33,17 @@ export interface AlternativeName {
   readonly value: string;
 }
 
-/** What a certificate says, and who signs it. */
+/** Contents of a certificate and its signer. */
 export interface CertificateWish {
-  /** Common name of the subject, and with `issuer` left out also of the issuer. */
+  /** Common name of the subject. Without `issuer`, also of the issuer. */
   readonly name: string;
-  /** Whose certificate it is. Of these keys only the public one gets into it. */
+  /** Keys of the subject. Only the public key becomes part of the certificate. */
   readonly keys: Keys;
-  /** Absent: it signs for itself. */
+  /** Absent: the certificate is self-signed. */
   readonly issuer?: { readonly name: string; readonly keys: Keys } | undefined;
-  /** May sign certificates of others, but none of authorities. */
+  /** May sign certificates, but not those of other authorities. */
   readonly authority?: boolean;
-  /** Default: none, as an authority has it. */
+  /** Default: none, as for an authority. */
   readonly purposes?: readonly Purpose[];
   readonly alternativeNames?: readonly AlternativeName[];
   readonly notBefore: Date;
@@ -56,18 +56,17 @@ export function newKeys(): Keys {
   return { key: privateKey, spki: publicKey.export({ type: 'spki', format: 'der' }) };
 }
 
-/** Keys from PEM. @throws what node:crypto throws for text that is no unencrypted key, Error for one of another kind */
+/** Keys from PEM. @throws an error of node:crypto unless the text is an unencrypted key; Error for other key types */
 export function keysOf(pem: string): Keys {
   const key = createPrivateKey(pem);
-  if (key.asymmetricKeyType !== 'ec')
-    throw new Error(`it is a key of type ${key.asymmetricKeyType ?? 'unknown'}, not EC`);
+  if (key.asymmetricKeyType !== 'ec') throw new Error(`its type is ${key.asymmetricKeyType ?? 'unknown'}, not EC`);
   return { key, spki: createPublicKey(key).export({ type: 'spki', format: 'der' }) };
 }
 
 /** A private key as PEM (PKCS #8). */
 export const keyPem = ({ key }: Keys): string => key.export({ type: 'pkcs8', format: 'pem' }).toString();
 
-/** A DNS name or an IP address, which gets its shortest form. */
+/** A DNS name, or an IP address in its shortest form. */
 export function hostName(value: string): AlternativeName {
   const version = isIP(value);
   if (version === 0) return { type: 'dns', value };
@@ -75,7 +74,7 @@ export function hostName(value: string): AlternativeName {
   return { type: 'ip', value: address };
 }
 
-/** Makes a certificate (RFC 5280 section 4.1), signed with ECDSA and SHA-256; below 1 ms. @returns PEM */
+/** Creates a certificate (RFC 5280 section 4.1), signed with ECDSA and SHA-256, in under 1 ms. @returns PEM */
 export function certify({
   name,
   keys,
@@ -105,7 +104,7 @@ function extensionsOf(
   const usage = authority ? SIGNS_CERTIFICATES : SIGNS_DATA;
   return [
     ...(authority ? [extension('2.5.29.19', sequence(boolean(true), integer(Buffer.of(0))), 'critical')] : []),
-    // What is authority and server at once says nothing of its usage: some programs take no server that signs certificates.
+    // A server that is also an authority has no key usage, because some programs reject servers that may sign.
     ...(authority && purposes.length > 0 ? [] : [extension('2.5.29.15', usage, 'critical')]),
     ...(purposes.length > 0 ? [extension('2.5.29.37', sequence(...purposes.map((purpose) => PURPOSES[purpose])))] : []),
     ...(alternativeNames.length > 0 ? [extension('2.5.29.17', sequence(...alternativeNames.map(generalName)))] : []),
@@ -114,7 +113,7 @@ function extensionsOf(
   ];
 }
 
-/** Any digest of the key will do (RFC 5280 section 4.2.1.2). */
+/** Key identifier: any digest of the key (RFC 5280 section 4.2.1.2). */
 const keyId = (spki: Buffer): Buffer => createHash('sha256').update(spki).digest().subarray(0, 20);
 
 function generalName({ type, value }: AlternativeName): Buffer {
@@ -125,7 +124,7 @@ function generalName({ type, value }: AlternativeName): Buffer {
 function ipOctets(value: string): Buffer {
   const { words = [] } = parseIp(value) ?? {};
   const octets = Buffer.alloc(16);
-  words.forEach((word, i) => octets.writeUInt32BE(word, 4 * i));
+  words.forEach((word, i) => octets.writeInt32BE(word, 4 * i));
   return isIP(value) === 4 ? octets.subarray(12) : octets;
 }
 

@@ -1,8 +1,8 @@
 import { Buffer } from 'node:buffer';
 
 /**
- * As much of DER (X.690) as our own certificates need, which a general library takes 150 ms to load for. Everything here
- * is encoded, nothing is parsed.
+ * The part of DER (X.690) that our certificates need. Encodes only. A general library would take 150 ms to load, which
+ * every `stream up` would pay.
  */
 function element(tag: number, ...content: readonly Uint8Array[]): Buffer {
   const { length } = Buffer.concat(content);
@@ -16,13 +16,13 @@ export const octets = (content: Uint8Array): Buffer => element(0x04, content);
 export const boolean = (value: boolean): Buffer => element(0x01, Buffer.of(value ? 0xff : 0));
 /** @param value Big-endian; its first bit is the sign. */
 export const integer = (value: Uint8Array): Buffer => element(0x02, value);
-/** @param unused How many bits at the end do not count. */
+/** @param unused Number of unused bits at the end */
 export const bits = (content: Uint8Array, unused = 0): Buffer => element(0x03, Buffer.of(unused), content);
 export const utf8 = (text: string): Buffer => element(0x0c, Buffer.from(text));
-/** `[number]` around whole elements. */
+/** Explicit tag `[number]` around complete elements. */
 export const explicit = (number: number, ...content: readonly Uint8Array[]): Buffer =>
   element(0xa0 | number, ...content);
-/** `[number]` in place of the tag of a string. */
+/** Implicit tag `[number]` instead of the tag of a string. */
 export const implicit = (number: number, content: Uint8Array): Buffer => element(0x80 | number, content);
 
 /** @param dotted Such as 2.5.29.17. */
@@ -37,7 +37,7 @@ function base128(number: number): readonly number[] {
   return digits;
 }
 
-/** Whole seconds; two digits of the year until 2049, as RFC 5280 section 4.1.2.5 demands. */
+/** Time in whole seconds, with a two-digit year until 2049 (RFC 5280 section 4.1.2.5). */
 export function time(date: Date): Buffer {
   const digits = date.toISOString().replace(/\.\d+|[-:T]/g, '');
   return date.getUTCFullYear() < 2050

@@ -1,6 +1,6 @@
-/** Certificates of a facility: a small private authority, what it signs, and what is wrong with any certificate. */
+/** Certificates of a facility: a small private authority, the certificates it signs, and checks of any certificate. */
 export { certify, hostName, keyPem, newKeys, type AlternativeName, type Purpose } from './certify.js';
-export { DEFAULT_DAYS, issue, makeAuthority, parseHostName, renew, type Issued, type IssueWish } from './facility.js';
+export { issue, makeAuthority, parseHostName, renew, type Issued, type IssueWish } from './facility.js';
 export {
   alternativeNamesOf,
   commonNameOf,

@@ -4,16 +4,16 @@ import { SciStreamError } from '../contracts/errors.js';
 import { hostName, type AlternativeName, type Purpose } from './certify.js';
 
 const DAY_MS = 86_400_000;
-/** A certificate that ends within this time is worth a word, days. */
+/** Certificates that expire within this time cause a warning, days. */
 const SOON_DAYS = 30;
 const MIN_RSA_BITS = 2048;
 /** RFC 5280 section 4.2.1.12; `anyExtendedKeyUsage` counts as both. */
 const PURPOSE_IDS: Readonly<Record<Purpose, string>> = { server: '1.3.6.1.5.5.7.3.1', client: '1.3.6.1.5.5.7.3.2' };
 const ANY_PURPOSE = '2.5.29.37.0';
 
-/** What a certificate says, in words. */
+/** Facts of a certificate for people. */
 export interface CertificateFacts {
-  /** Common name, or the whole subject where it has none. */
+  /** Common name, or the complete subject if it has no common name. */
   readonly subject: string;
   readonly issuer: string;
   readonly alternativeNames: readonly AlternativeName[];
@@ -22,38 +22,38 @@ export interface CertificateFacts {
   /** `sha256:` and 64 hexadecimal digits. */
   readonly fingerprint: string;
   readonly authority: boolean;
-  /** Both where the certificate does not say, unless it is an authority. */
+  /** Both if the certificate names none, unless it is an authority. */
   readonly purposes: readonly Purpose[];
 }
 
-/** Something that is wrong with a certificate, or will be. */
+/** A present or future problem of a certificate. */
 export interface CertificateFlaw {
   readonly level: 'problem' | 'warning';
   readonly message: string;
   readonly suggestions: readonly string[];
 }
 
-/** What a certificate is held against. */
+/** Requirements for a certificate. */
 export interface Expectations {
   readonly now?: Date;
-  /** Default: what the certificate says it is for. */
+  /** Default: the purpose of the certificate. */
   readonly use?: Purpose | 'authority' | undefined;
-  /** A name that clients type, without port. */
+  /** A name that clients use, without port. */
   readonly host?: string | undefined;
-  /** Of the authority that should have signed it. */
+  /** The authority that should have signed it. */
   readonly ca?: X509Certificate | undefined;
-  /** PEM of the key that should belong to it. */
+  /** PEM of its expected key. */
   readonly key?: string | undefined;
 }
 
-/** @param what Names the file in the error. @throws SCI_CERTIFICATE_INVALID */
+/** Parses a certificate in PEM. @param what Name of the file in the error @throws SCI_CERTIFICATE_INVALID */
 export function parseCertificate(pem: string, what: string): X509Certificate {
   try {
     return new X509Certificate(pem);
   } catch (cause) {
-    throw new SciStreamError('SCI_CERTIFICATE_INVALID', `${what} is no PEM certificate.`, {
+    throw new SciStreamError('SCI_CERTIFICATE_INVALID', `${what} is not a PEM certificate.`, {
       cause,
-      suggestions: ['It has to begin with -----BEGIN CERTIFICATE-----.'],
+      suggestions: ['The file must begin with -----BEGIN CERTIFICATE-----.'],
     });
   }
 }
@@ -69,8 +69,8 @@ export function commonNameOf(certificate: X509Certificate): string | undefined {
 }
 
 /**
- * The names beside the subject that are DNS names, IP addresses or URIs, in their order. Node.js puts values that
- * could be taken for more than one in quotes, as JSON (CVE-2021-44532).
+ * The alternative names that are DNS names, IP addresses or URIs, in their order. Node.js writes ambiguous values as
+ * JSON strings (CVE-2021-44532).
  */
 export function alternativeNamesOf({ subjectAltName = '' }: X509Certificate): readonly AlternativeName[] {
   const names: AlternativeName[] = [];
@@ -84,9 +84,9 @@ export function alternativeNamesOf({ subjectAltName = '' }: X509Certificate): re
   return names;
 }
 
-/** What a certificate says it is for. */
+/** Purposes named in a certificate. */
 function purposesOf(certificate: X509Certificate): readonly Purpose[] {
-  // What Node.js calls the key usage is the extended one: object identifiers.
+  // `keyUsage` of Node.js is the extended key usage: object identifiers.
   const ids = certificate.keyUsage as readonly string[] | undefined;
   if (!ids) return certificate.ca ? [] : ['server', 'client'];
   return (['server', 'client'] as const).filter((purpose) =>
@@ -94,7 +94,7 @@ function purposesOf(certificate: X509Certificate): readonly Purpose[] {
   );
 }
 
-/** Reads what people want to know of a certificate. */
+/** Describes a certificate for people. */
 export function describeCertificate(certificate: X509Certificate): CertificateFacts {
   return {
     subject: commonNameOf(certificate) ?? certificate.subject,
@@ -108,7 +108,7 @@ export function describeCertificate(certificate: X509Certificate): CertificateFa
   };
 }
 
-/** What is wrong with a certificate where it is to be used; empty when nothing is. */
+/** Flaws of a certificate for its intended use. Empty if it has none. */
 export function flawsOf(certificate: X509Certificate, expected: Expectations = {}): readonly CertificateFlaw[] {
   const facts = describeCertificate(certificate);
   const use = expected.use ?? (facts.purposes[0] || 'authority');
@@ -120,11 +120,11 @@ export function flawsOf(certificate: X509Certificate, expected: Expectations = {
     ...(expected.ca ? signature(certificate, expected.ca) : []),
     ...(expected.key === undefined || keyBelongs(certificate, expected.key)
       ? []
-      : [problem('The key is not the key of this certificate.', 'Give the unencrypted PEM key it was made with.')]),
+      : [problem('The key does not belong to this certificate.', 'Use the unencrypted PEM key of the certificate.')]),
   ];
 }
 
-/** Whether a PEM key is unencrypted and the one of the certificate. */
+/** Whether a PEM key is unencrypted and belongs to the certificate. */
 export function keyBelongs(certificate: X509Certificate, key: string): boolean {
   try {
     return certificate.checkPrivateKey(createPrivateKey(key));
@@ -155,19 +155,22 @@ function validity({ validFrom, validTo }: CertificateFacts, now: Date): readonly
 }
 
 const authorityFlaws = ({ authority }: CertificateFacts): readonly CertificateFlaw[] =>
-  authority ? [] : [problem('It is no authority: nothing it has signed is accepted.', 'Give the file of the CA.')];
+  authority
+    ? []
+    : [problem('It is not an authority, so the certificates it signed are rejected.', 'Use the file of the CA.')];
 
 function peerFlaws({ authority, purposes }: CertificateFacts, use: Purpose): readonly CertificateFlaw[] {
   if (authority && purposes.length === 0) {
-    const make = 'Make one that it signs: scistream cert init';
-    return [problem(`It is an authority and not the certificate of a ${use}.`, make)];
+    const make = 'Create a certificate signed by it: scistream cert init';
+    return [problem(`It is an authority, not a ${use} certificate.`, make)];
   }
-  const both = 'It is authority and server at once; whoever trusts it as a CA trusts all that its key ever signs.';
+  const both =
+    'It is both an authority and a server. Peers that trust it as a CA trust everything signed with its key.';
   return [
-    ...(authority ? [warning(both, 'Trust it by its fingerprint, or make a CA: scistream cert init')] : []),
+    ...(authority ? [warning(both, 'Trust it by its fingerprint, or create a CA: scistream cert init')] : []),
     ...(purposes.includes(use)
       ? []
-      : [problem(`It may not be used by a ${use}, only by a ${purposes.join(' or ') || 'program of another kind'}.`)]),
+      : [problem(`It is not valid for a ${use}, only for a ${purposes.join(' or ') || 'program of another kind'}.`)]),
   ];
 }
 
@@ -177,26 +180,28 @@ function serverFlaws(
   host: string | undefined,
 ): readonly CertificateFlaw[] {
   const hosts = alternativeNames.filter(({ type }) => type !== 'uri').map(({ value }) => value);
-  const make = 'Make one with the names that clients use: scistream cert init NAME ADDRESS';
+  const make = 'Create one with the names that clients use: scistream cert init NAME ADDRESS';
   if (hosts.length === 0) {
     return [
       problem(
-        'It has no alternative names (SAN), so clients accept it for no address; its subject does not count.',
+        'It has no alternative names (SAN), so clients reject it for every address. The subject does not count.',
         make,
       ),
     ];
   }
   const fits = host === undefined || (isIP(host) === 0 ? certificate.checkHost(host) : certificate.checkIP(host));
-  return fits ? [] : [problem(`It is not for ${host ?? ''}, only for ${hosts.join(', ')}.`, make)];
+  return fits ? [] : [problem(`It is not valid for ${host ?? ''}, only for ${hosts.join(', ')}.`, make)];
 }
 
 function strength({ publicKey }: X509Certificate): readonly CertificateFlaw[] {
   const { modulusLength } = publicKey.asymmetricKeyDetails ?? {};
   if (modulusLength === undefined || modulusLength >= MIN_RSA_BITS) return [];
-  return [problem(`Its RSA key of ${modulusLength} bits is too short.`, 'Make another: scistream cert init')];
+  return [
+    problem(`Its RSA key of ${modulusLength} bits is too short.`, 'Create a new certificate: scistream cert init'),
+  ];
 }
 
 function signature(certificate: X509Certificate, ca: X509Certificate): readonly CertificateFlaw[] {
   if (certificate.checkIssued(ca) && certificate.verify(ca.publicKey)) return [];
-  return [problem(`It was not signed by ${commonNameOf(ca) ?? 'this CA'}.`, 'Give the CA that signed it.')];
+  return [problem(`It was not signed by ${commonNameOf(ca) ?? 'this CA'}.`, 'Use the CA that signed it.')];
 }

@@ -6,30 +6,31 @@ import type { Logger } from '../contracts/logger.js';
 import { PLUGIN_API_VERSION, type HostContext } from '../contracts/plugin.js';
 import { VERSION } from '../contracts/version.js';
 
-/** Gives plugins their contexts and ends them with the process. One per gateway and one per control server. */
+/** Creates the contexts of plugins and closes them with the process. One per gateway and one per control server. */
 export class PluginHost {
   readonly #stopping = new AbortController();
   readonly #closers: (() => Promise<void>)[] = [];
 
   constructor(
     private readonly log: Logger,
-    /** Directory below which every provider gets one of its own. */
+    /** Directory with a subdirectory for every provider. */
     private readonly state: string,
   ) {
-    // A plugin may wait for its host's end in as many places as it has calls under way.
+    // A plugin may add a listener for every call under way.
     setMaxListeners(0, this.#stopping.signal);
   }
 
   /**
-   * @param name Of the provider, a relative path: its directory (made here, 0700) and the name in the log.
-   * @throws SCI_CONFIG_INVALID when the directory cannot be made
+   * Creates the context of a provider.
+   * @param name Relative path of its directory, created here with mode 0700, and its name in the log
+   * @throws SCI_CONFIG_INVALID if the directory cannot be created
    */
   async context(name: string): Promise<HostContext> {
     const dataDir = join(this.state, name);
     await mkdir(dataDir, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
-      throw new SciStreamError('SCI_CONFIG_INVALID', `state: cannot make ${dataDir}: ${messageOf(cause)}.`, {
+      throw new SciStreamError('SCI_CONFIG_INVALID', `state: cannot create ${dataDir}: ${messageOf(cause)}.`, {
         cause,
-        suggestions: ['Set the key state to a directory that the daemon may write to.'],
+        suggestions: ['Set the key state to a directory that the daemon can write to.'],
       });
     });
     return {
@@ -41,7 +42,7 @@ export class PluginHost {
     };
   }
 
-  /** Aborts the signal of every context and closes what plugins registered, the youngest first. Idempotent. */
+  /** Aborts the signal of every context and runs the registered close functions, the latest first. Idempotent. */
   async close(): Promise<void> {
     this.#stopping.abort();
     for (const close of this.#closers.splice(0).reverse()) await close();

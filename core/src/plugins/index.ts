@@ -1,4 +1,4 @@
-/** How a host finds, checks and loads plugins. For hosts only: plugins see nothing of it. */
+/** Finds, checks and loads plugins. For hosts only, not for plugins. */
 export { findPlugins, importPlugin, type FoundPlugin, type PluginSource } from './loader.js';
 export { readPlugin, type PluginPackage } from './manifest.js';
 export { checkOptions, type Options } from './options.js';

@@ -8,17 +8,17 @@ import { readPlugin, type PluginPackage } from './manifest.js';
 
 const IMPORT_TIMEOUT_MS = 10_000;
 
-/** Where a plugin is, as the host that installed it knows. */
+/** Location of an installed plugin. */
 export interface PluginSource {
   readonly name: string;
   readonly version: string;
   /** Its folder, absolute. */
   readonly root: string;
-  /** `core`: came with SciStream; `user`: installed; `link`: a folder being worked on. */
+  /** `core`: shipped with SciStream; `user`: installed; `link`: a linked folder under development. */
   readonly type: 'core' | 'user' | 'link';
 }
 
-/** What is known of an installed plugin before any of its code has run: usable, or broken and why. */
+/** An installed plugin before any of its code runs: usable, or broken with the error. */
 export type FoundPlugin = PluginSource &
   (
     | { readonly manifest: PluginPackage['manifest']; readonly error?: undefined }
@@ -28,10 +28,10 @@ export type FoundPlugin = PluginSource &
 const key = ({ kind, id }: Pick<ManifestEntry, 'kind' | 'id'>): string => `${kind} ${id}`;
 
 /**
- * Reads the manifests of installed plugins, without running their code. Never throws: a plugin that cannot be used
- * carries its error. Of two that provide the same, the first stays: what is built in, then plugins that
- * came with SciStream, then installed, then linked ones.
- * @param taken What is built in.
+ * Reads the manifests of installed plugins without running their code. Never throws: a broken plugin carries its error.
+ * If two provide the same id, the first one wins: built-in providers, then plugins of SciStream, installed plugins,
+ * linked plugins.
+ * @param taken Built-in providers
  */
 export async function findPlugins(
   sources: readonly PluginSource[],
@@ -40,12 +40,12 @@ export async function findPlugins(
   const order = ['core', 'user', 'link'];
   const sorted = [...sources].sort((a, b) => order.indexOf(a.type) - order.indexOf(b.type));
   const read = await Promise.all(sorted.map(readSource));
-  const owners = new Map(taken.map((entry) => [key(entry), 'SciStream itself']));
+  const known = new Map(taken.map((entry) => [key(entry), 'SciStream itself']));
   return read.map((plugin) => {
     if (plugin.error) return plugin;
-    const clash = plugin.manifest.provides.find((entry) => owners.has(key(entry)));
-    if (clash) return { ...plugin, error: duplicate(plugin, clash, owners.get(key(clash)) ?? '') };
-    for (const entry of plugin.manifest.provides) owners.set(key(entry), `${plugin.name} (${plugin.root})`);
+    const clash = plugin.manifest.provides.find((entry) => known.has(key(entry)));
+    if (clash) return { ...plugin, error: duplicate(plugin, clash, known.get(key(clash)) ?? '') };
+    for (const entry of plugin.manifest.provides) known.set(key(entry), `${plugin.name} (${plugin.root})`);
     return plugin;
   });
 }
@@ -58,26 +58,26 @@ async function readSource(source: PluginSource): Promise<FoundPlugin> {
   }
 }
 
-function duplicate(plugin: PluginSource, { kind, id }: ManifestEntry, owner: string): SciStreamError {
-  const message = `${plugin.name} (${plugin.root}) provides ${kind} ${id}, but so does ${owner}.`;
+function duplicate(plugin: PluginSource, { kind, id }: ManifestEntry, other: string): SciStreamError {
+  const message = `${plugin.name} (${plugin.root}) provides ${kind} ${id}, but so does ${other}.`;
   return new SciStreamError('SCI_PLUGIN_DUPLICATE', message, {
     suggestions: [`scistream plugin uninstall ${plugin.name}`],
   });
 }
 
 /**
- * Runs the code of a plugin and checks that its default export is what the manifest promises.
+ * Runs the code of a plugin and checks its default export against the manifest.
  * @throws SCI_PLUGIN_LOAD_FAILED with the cause, SCI_PLUGIN_SHAPE
  */
 export async function importPlugin({ name, root, manifest }: PluginPackage): Promise<PluginDefinition> {
   const module: unknown = await load(name, root);
   const definition: unknown =
     typeof module === 'object' && module !== null ? Reflect.get(module, 'default') : undefined;
-  if (!isPluginDefinition(definition)) throw shape(name, 'its default export does not come from definePlugin');
+  if (!isPluginDefinition(definition)) throw shape(name, 'its default export was not made with definePlugin');
   const promised = manifest.provides.map(key).sort().join(', ');
   const given = definition.providers.map(key).sort().join(', ');
   if (promised !== given)
-    throw shape(name, `its manifest promises ${promised}, its code provides ${given || 'nothing'}`);
+    throw shape(name, `its manifest lists ${promised}, but its code provides ${given || 'nothing'}`);
   return definition;
 }
 
@@ -89,7 +89,7 @@ async function load(name: string, root: string): Promise<unknown> {
     });
   try {
     const entry = createRequire(join(root, 'package.json')).resolve(name);
-    const late = (): SciStreamError => failed(`its code did not settle in ${IMPORT_TIMEOUT_MS / 1000} s`);
+    const late = (): SciStreamError => failed(`its code did not finish loading in ${IMPORT_TIMEOUT_MS / 1000} s`);
     return await within(import(pathToFileURL(entry).href) as Promise<unknown>, IMPORT_TIMEOUT_MS, late);
   } catch (error) {
     throw SciStreamError.is(error) ? error : failed(messageOf(error).split('\n')[0] ?? '', error);

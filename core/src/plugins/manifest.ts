@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import satisfies from 'semver/functions/satisfies.js';
 import { z } from 'zod';
 import { messageOf, quote, SciStreamError, systemCode } from '../contracts/errors.js';
 import { PLUGIN_API_VERSION, type PluginManifest } from '../contracts/plugin.js';
 import { VERSION } from '../contracts/version.js';
-import { satisfies } from './range.js';
 
 const ID = /^[a-z0-9][a-z0-9-]{0,30}$/;
 
@@ -35,7 +35,7 @@ const packageSchema = z.object({
   peerDependencies: z.record(z.string(), z.string()).optional(),
 });
 
-/** A plugin as its package.json describes it; none of its code has run. */
+/** A plugin as described by its package.json. */
 export interface PluginPackage {
   readonly name: string;
   readonly version: string;
@@ -45,8 +45,8 @@ export interface PluginPackage {
 }
 
 /**
- * Reads and checks the manifest of a plugin without running any of its code.
- * @param root Folder with its package.json.
+ * Reads and checks the manifest of a plugin without running its code.
+ * @param root Folder with its package.json
  * @throws SCI_PLUGIN_NOT_FOUND, SCI_PLUGIN_NO_MANIFEST, SCI_PLUGIN_MANIFEST_INVALID (with the path of the field),
  * SCI_PLUGIN_API_UNSUPPORTED, SCI_PLUGIN_CORE_MISMATCH
  */
@@ -54,20 +54,18 @@ export async function readPlugin(root: string): Promise<PluginPackage> {
   const { name, version, scistream, peerDependencies } = await readPackage(root);
   if (scistream === undefined) {
     throw new SciStreamError('SCI_PLUGIN_NO_MANIFEST', `${name} has no "scistream" key in its package.json.`, {
-      suggestions: ['Look for packages with the keyword "scistream-plugin": npm search scistream-plugin'],
+      suggestions: ['Find packages with the keyword "scistream-plugin": npm search scistream-plugin'],
     });
   }
   const manifest = parseManifest(name, scistream);
   const range = peerDependencies?.['@scistream/core'];
-  if (range !== undefined && !satisfies(VERSION, range)) {
+  // A pre-release of SciStream counts as the release.
+  if (range !== undefined && !satisfies(VERSION.replace(/-.*$/, ''), range)) {
     throw new SciStreamError(
       'SCI_PLUGIN_CORE_MISMATCH',
-      `${name} needs @scistream/core ${range}, this is ${VERSION}.`,
+      `${name} needs @scistream/core ${range}, but this is ${VERSION}.`,
       {
-        suggestions: [
-          `scistream plugin install ${name}@latest`,
-          'Or install the version of SciStream it was made for.',
-        ],
+        suggestions: [`scistream plugin install ${name}@latest`, 'Or install a version of SciStream in that range.'],
       },
     );
   }
@@ -112,7 +110,7 @@ function unsupported(name: string, wanted: number): SciStreamError {
   const newer = wanted > PLUGIN_API_VERSION;
   return new SciStreamError(
     'SCI_PLUGIN_API_UNSUPPORTED',
-    `${name} is made for plugin interface ${quote(wanted)}, this SciStream has ${PLUGIN_API_VERSION}.`,
+    `${name} needs plugin interface ${quote(wanted)}, but this SciStream has ${PLUGIN_API_VERSION}.`,
     { suggestions: [newer ? 'npm install -g @scistream/cli@latest' : `scistream plugin install ${name}@latest`] },
   );
 }

@@ -1,14 +1,14 @@
 import { SciStreamError } from '../contracts/errors.js';
 import type { OptionsSchema, SchemaResult } from '../contracts/plugin.js';
 
-/** Options as the configuration has them, unchecked. */
+/** Unchecked options from the configuration. */
 export type Options = Readonly<Record<string, unknown>>;
 
 type Issue = NonNullable<SchemaResult<unknown>['issues']>[number];
 
 /**
- * Checks options with the provider's own schema (Standard Schema v1).
- * @param where Where they stand in the configuration, for the message: `proxies.haproxy`.
+ * Checks options with the schema of the provider (Standard Schema v1).
+ * @param where Path of the options in the configuration, for the message: `proxies.haproxy`
  * @throws SCI_PLUGIN_OPTIONS_INVALID with one sentence per problem
  */
 export async function checkOptions<T>(schema: OptionsSchema<T>, raw: Options, where: string): Promise<T> {
@@ -20,7 +20,7 @@ export async function checkOptions<T>(schema: OptionsSchema<T>, raw: Options, wh
   });
 }
 
-/** A path segment is a key or an object that has one. */
+/** The keys of a path, whose segments are keys or objects with a key. */
 function keys({ path = [] }: Issue): string[] {
   return path.map((segment) =>
     typeof segment === 'object' && segment !== null && 'key' in segment ? String(segment.key) : String(segment),

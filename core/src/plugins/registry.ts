@@ -15,24 +15,24 @@ import type { S2DS } from '../contracts/s2ds.js';
 import { importPlugin, type FoundPlugin } from './loader.js';
 import { checkOptions, type Options } from './options.js';
 
-/** Something that comes with SciStream itself. */
+/** A provider that is built into SciStream. */
 export interface BuiltIn {
   readonly provider: AnyProvider;
   readonly summary: string;
   readonly aliases?: readonly Alias[];
 }
 
-/** What there is to choose from, and what the configuration says about it. */
+/** Available providers and their configuration. */
 export interface ProvidersInit {
   readonly builtIns: readonly BuiltIn[];
-  /** What `findPlugins` found. */
+  /** Plugins found by `findPlugins`. */
   readonly plugins: readonly FoundPlugin[];
-  /** The parts of the configuration that concern plugins. */
+  /** Keys of the configuration for plugins. */
   readonly config: {
-    /** Options by id, unchecked. */
+    /** Unchecked options by id. */
     readonly proxies: Readonly<Record<string, Options>>;
     readonly runtimes: Readonly<Record<string, Options>>;
-    /** Packages that must be there; when not empty, no others are offered. */
+    /** Packages that must be installed. If not empty, no other plugins are offered. */
     readonly plugins: readonly string[];
   };
 }
@@ -41,11 +41,11 @@ export interface ProvidersInit {
 export interface Offer extends Pick<ManifestEntry, 'kind' | 'id' | 'summary' | 'aliases' | 'program'> {
   /** `built-in` or the name of the package. */
   readonly source: string;
-  /** Why it cannot be used. */
+  /** The reason why it cannot be used. */
   readonly error?: SciStreamError;
 }
 
-/** Something that makes a thing, its options checked. */
+/** A provider with checked options. */
 export interface Ready<Context, Made> {
   readonly id: string;
   create(context: Context): Made;
@@ -58,21 +58,21 @@ const UNKNOWN = {
 } as const;
 
 /**
- * All proxies, runtimes and authenticators of this host by kind and id. The code of a plugin runs when something it
- * provides is asked for and not before; a broken plugin only fails who asks for it.
+ * All proxies, runtimes and authenticators of this host by kind and id. The code of a plugin runs when one of its providers
+ * is first used. A broken plugin fails only the calls that use it.
  */
 export class Providers {
   readonly #plugins: readonly FoundPlugin[];
   readonly #imported = new Map<string, Promise<PluginDefinition>>();
 
-  /** @throws SCI_PLUGIN_NOT_FOUND or the error of a plugin that the configuration names under `plugins` */
+  /** @throws SCI_PLUGIN_NOT_FOUND, or the error of a plugin listed in the key `plugins` of the configuration */
   constructor(private readonly init: ProvidersInit) {
     const wanted = init.config.plugins;
     for (const name of wanted) expectInstalled(name, init.plugins);
     this.#plugins = wanted.length > 0 ? init.plugins.filter(({ name }) => wanted.includes(name)) : init.plugins;
   }
 
-  /** What there is (of a kind), built-in first; broken plugins included, with their error. */
+  /** All providers, or those of one kind, built-in ones first. Includes those of broken plugins, with the error. */
   list(kind?: ProviderKind): readonly Offer[] {
     const builtIn = this.init.builtIns.map(({ provider: { kind: of, id }, summary, aliases }): Offer => ({
       kind: of,
@@ -96,10 +96,11 @@ export class Providers {
   }
 
   /**
-   * The ids behind names as people type them. What is exactly an id means that and nothing else; otherwise aliases come
-   * first, then ids, both in any letter case. So `haproxy` runs where it was asked to, while `Haproxy` and `HAPROXY` are
-   * the alias. Some aliases imply a runtime and then overrule `runtime`.
-   * @throws SCI_PROXY_UNKNOWN, SCI_RUNTIME_UNKNOWN with what is available and how to install more; or why it is broken
+   * Resolves the names of a proxy and a runtime to ids. An exact id means itself. Other names are compared with aliases
+   * and then with ids, ignoring case: `haproxy` is the id, while `Haproxy` and `HAPROXY` are the alias. An alias with a
+   * runtime overrides `runtime`.
+   * @throws SCI_PROXY_UNKNOWN, SCI_RUNTIME_UNKNOWN with the available ids and how to install more; the error of a broken
+   * plugin
    */
   resolve(proxy: string, runtime: string): { readonly proxy: string; readonly runtime: string } {
     const offers = this.list('proxy');
@@ -109,11 +110,11 @@ export class Providers {
       : named.find(({ name }) => name.toLowerCase() === proxy.toLowerCase());
     const { id } = this.#find('proxy', alias?.id ?? proxy);
     if (alias?.runtime === undefined) return { proxy: id, runtime: this.#find('runtime', runtime).id };
-    const plain = `${quote(proxy)} means proxy ${id} in runtime ${alias.runtime}. Use ${id} to run it in another.`;
+    const plain = `${quote(proxy)} means proxy ${id} in runtime ${alias.runtime}. Use ${id} to run it in another runtime.`;
     return { proxy: id, runtime: this.#find('runtime', alias.runtime, [plain]).id };
   }
 
-  /** A proxy with its options of `proxies.<id>`. @throws as {@link resolve}, SCI_PLUGIN_OPTIONS_INVALID, SCI_PLUGIN_* */
+  /** The proxy with the options of `proxies.<id>`. @throws as {@link resolve}, SCI_PLUGIN_OPTIONS_INVALID, SCI_PLUGIN_* */
   async proxy(id: string): Promise<Ready<PluginContext, S2DS>> {
     const provider = await this.#provider('proxy', id);
     if (provider.kind !== 'proxy') throw this.#unknown('proxy', id);
@@ -125,7 +126,7 @@ export class Providers {
     return { id: provider.id, create: (context) => provider.create(context, options) };
   }
 
-  /** A runtime with its options of `runtimes.<id>`. @throws as {@link proxy} */
+  /** The runtime with the options of `runtimes.<id>`. @throws as {@link proxy} */
   async runtime(id: string): Promise<Ready<HostContext, ContainerRuntime>> {
     const provider = await this.#provider('runtime', id);
     if (provider.kind !== 'runtime') throw this.#unknown('runtime', id);
@@ -138,8 +139,8 @@ export class Providers {
   }
 
   /**
-   * An authenticator with the options of its entry of `auth`, without `use`.
-   * @param where Path of the entry, for errors: `auth.0`.
+   * The authenticator with the options of its entry in `auth`, without `use`.
+   * @param where Path of the entry, for errors: `auth.0`
    * @throws SCI_PLUGIN_NOT_FOUND, SCI_PLUGIN_OPTIONS_INVALID, SCI_PLUGIN_*
    */
   async authenticator(id: string, raw: Options, where: string): Promise<Ready<HostContext, Authenticator>> {
@@ -167,7 +168,7 @@ export class Providers {
     return known;
   }
 
-  /** @param hints Put before the suggestions of the error that says that there is none. */
+  /** @param hints Additional first suggestions of an error */
   #find(kind: ProviderKind, name: string, hints: readonly string[] = []): Offer {
     const fits = this.list(kind).filter(({ id }) => id === name.toLowerCase());
     const found = fits.find(({ error }) => error === undefined) ?? fits[0];
@@ -186,15 +187,15 @@ export class Providers {
     const wanted = kind === 'runtime' && id === 'docker' ? 'dockersock' : id;
     return new SciStreamError(
       UNKNOWN[kind],
-      `There is no ${kind} ${quote(name)}${meant ? `, did you mean ${meant}?` : '.'}`,
+      `Unknown ${kind} ${quote(name)}${meant ? `, did you mean ${meant}?` : '.'}`,
       {
         suggestions: [
           ...hints,
           `Available: ${ids.join(', ') || 'none'}.`,
           elsewhere
-            ? `Add ${elsewhere.name} to plugins in the configuration of the control server.`
+            ? `Add ${elsewhere.name} to the key plugins in the configuration of the control server.`
             : `Install a plugin that provides it, for example: scistream plugin install @scistream/plugin-${wanted}`,
-          ...(elsewhere ? [] : ['Or find one: npm search scistream-plugin']),
+          ...(elsewhere ? [] : ['Or find a plugin: npm search scistream-plugin']),
         ],
       },
     );
@@ -205,7 +206,11 @@ function expectInstalled(name: string, installed: readonly FoundPlugin[]): void 
   const fits = installed.filter((plugin) => plugin.name === name);
   if (fits.some(({ error }) => error === undefined)) return;
   if (fits[0]?.error) throw fits[0].error;
-  throw new SciStreamError('SCI_PLUGIN_NOT_FOUND', `Plugin ${quote(name)} of the configuration is not installed.`, {
-    suggestions: [`scistream plugin install ${name}`],
-  });
+  throw new SciStreamError(
+    'SCI_PLUGIN_NOT_FOUND',
+    `Plugin ${quote(name)}, listed in the configuration, is not installed.`,
+    {
+      suggestions: [`scistream plugin install ${name}`],
+    },
+  );
 }

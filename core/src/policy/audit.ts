@@ -18,28 +18,28 @@ import { Refusal } from './refusal.js';
 /** Key `audit` of the configuration. */
 export interface AuditSettings {
   readonly file: string;
-  /** A file of more bytes than this becomes FILE.1, that one FILE.2 … */
+  /** Maximum size, bytes. A larger file is rotated to FILE.1, FILE.1 to FILE.2, and so on. */
   readonly size: number;
-  /** How many older files are kept. */
+  /** Number of rotated files to keep. */
   readonly keep: number;
 }
 
-/** What is said again and again in this time, ms, is one line and the number of those that were left out. */
+/** Entries with the same key in this time are combined: one line, then one line with their number, ms. */
 const REPEAT_MS = 60_000;
-/** Of how many things that is remembered; beyond, each is a line again. */
+/** Keys that are combined at a time. Entries with further keys are written individually. */
 const MOST_REPEATS = 10_000;
 
-/** Something that was written, and said again since. */
+/** An entry that was written and has been repeated since. */
 interface Repeat {
   last: object;
   again: number;
-  /** By `performance.now`, ms. */
+  /** Time of `performance.now`, ms. */
   since: number;
 }
 
 /**
- * A file of JSON lines, 0600. Lines are written before `append` returns, in one piece or not at all (a full disk leaves
- * no half line), but not forced to the disk.
+ * A file of JSON lines with mode 0600. `append` returns after it has written a complete line. A full disk leaves no
+ * partial line. Lines are not synced to disk.
  */
 export class AuditLog {
   #fd: number | undefined;
@@ -49,7 +49,7 @@ export class AuditLog {
 
   constructor(private readonly settings: AuditSettings) {}
 
-  /** Opens the file anew, so that other programs may move it away. @throws SCI_AUDIT_WRITE */
+  /** Opens the file, or reopens it after another program has moved it. @throws SCI_AUDIT_WRITE */
   open(): void {
     this.#try(() => {
       this.#closeFile();
@@ -57,12 +57,12 @@ export class AuditLog {
       this.#fd = fd;
       const found = fstatSync(fd);
       this.#size = found.isFile() ? found.size : 0;
-      // Not of a device such as /dev/stderr, which is not ours.
+      // The mode of a device such as /dev/stderr stays unchanged.
       if (found.isFile() && (found.mode & 0o077) !== 0) fchmodSync(fd, 0o600);
     });
   }
 
-  /** @throws SCI_AUDIT_WRITE */
+  /** Writes an entry as one line. @throws SCI_AUDIT_WRITE */
   append(entry: object): void {
     const line = Buffer.from(`${JSON.stringify(entry)}\n`);
     if (this.#fd === undefined) this.open();
@@ -71,9 +71,9 @@ export class AuditLog {
   }
 
   /**
-   * As `append`, for what a caller can make happen at will: with many such lines it could have the others rotated away. The
-   * first of its key is written, those of the minute after it are counted, and told as `repeated` of the last.
-   * @throws SCI_AUDIT_WRITE when it is the first
+   * Writes entries that a caller can cause at will and could use to rotate other entries away. The first entry of a key is
+   * written. Entries of the next minute are counted, and the last one is written with their number as `repeated`.
+   * @throws SCI_AUDIT_WRITE for the first entry of a key
    */
   appendSeldom(key: string, entry: object): void {
     const known = this.#repeats.get(key);
@@ -87,7 +87,7 @@ export class AuditLog {
     this.#tellingRepeats ??= setInterval(() => this.#tellRepeats(REPEAT_MS), REPEAT_MS / 4).unref();
   }
 
-  /** May be used again afterwards. */
+  /** Writes the counted entries and closes the file. The next `append` reopens it. */
   close(): void {
     this.#tellRepeats(0);
     clearInterval(this.#tellingRepeats);
@@ -95,7 +95,7 @@ export class AuditLog {
     this.#closeFile();
   }
 
-  /** Tells what was left out longer than that ago. What cannot be written now is told the next time. */
+  /** Writes the counted entries that are older than `ms`. If a write fails, the rest is retried later. */
   #tellRepeats(ms: number): void {
     const due = [...this.#repeats].filter(([, { since }]) => performance.now() - since >= ms);
     for (const [key, { last, again }] of due) {
@@ -146,15 +146,19 @@ export class AuditLog {
     } catch (cause) {
       const { file } = this.settings;
       const why = systemCode(cause) ?? 'unknown error';
-      throw new SciStreamError('SCI_AUDIT_WRITE', `The audit log cannot be written (${why}), so nothing was done.`, {
-        cause,
-        suggestions: [`The operator has to make room for, or give access to, ${file}.`],
-      });
+      throw new SciStreamError(
+        'SCI_AUDIT_WRITE',
+        `The audit log cannot be written (${why}), so the request was rejected.`,
+        {
+          cause,
+          suggestions: [`The operator must free disk space for ${file} or make it writable.`],
+        },
+      );
     }
   }
 }
 
-/** Records every decision of another policy before anybody acts on it; what cannot be recorded is refused. */
+/** Records every decision of another policy before it takes effect. Rejects actions that cannot be recorded. */
 export class AuditedPolicy implements Policy {
   constructor(
     private readonly policy: Policy,
@@ -194,10 +198,10 @@ export class AuditedPolicy implements Policy {
   }
 }
 
-/** Looks of one caller that are told together. */
+/** Key of the entries of one caller that are combined. */
 const keyOf = (identity: Identity, what: string): string => `${ownerOf(identity)} ${identity.peer ?? ''} ${what}`;
 
-/** Nothing of it is secret: neither tokens nor the credentials of streams are in identities and records. */
+/** An audit entry. It contains no secrets: identities and records contain neither tokens nor credentials of streams. */
 function entryOf(identity: Identity, action: Action): object {
   const { peer } = identity;
   const head = {

@@ -3,7 +3,7 @@ import { messageOf, toSciStreamError } from '../contracts/errors.js';
 import type { Logger } from '../contracts/logger.js';
 import type { AuditLog } from './audit.js';
 
-/** Records whom another authenticator refuses, and why. Whom it lets in shows in the decisions about them. */
+/** Records the callers that another authenticator rejects. Accepted callers appear in the decisions of the policy. */
 export class AuditedAuthenticator implements Authenticator {
   readonly id: string;
   readonly letsAnybodyIn: boolean;
@@ -26,7 +26,7 @@ export class AuditedAuthenticator implements Authenticator {
     }
   }
 
-  /** The caller is refused in any case; what is wrong with the log is none of its business. */
+  /** Never throws: the caller is rejected in any case and learns nothing about the log. */
   #record(peer: string, error: unknown): void {
     const { code, message } = toSciStreamError(error);
     const time = new Date().toISOString();
@@ -34,7 +34,7 @@ export class AuditedAuthenticator implements Authenticator {
       const line = { time, peer, action: 'authenticate', decision: 'refused', code, reason: message };
       this.audit.appendSeldom(`authenticate ${peer} ${code}`, line);
     } catch (failure) {
-      this.log.error({ peer, code, error: messageOf(failure) }, 'a refusal could not be recorded');
+      this.log.error({ peer, code, error: messageOf(failure) }, 'refusal not recorded');
     }
   }
 }

@@ -1,83 +1,59 @@
 import { formatNetwork, isWithin, parseNetwork, type Network } from '../contracts/network.js';
 import type { Action as AnyAction } from '../contracts/policy.js';
 import { formatRate } from '../contracts/units.js';
-import { RULED_ACTIONS, type RuleConfig } from './schema.js';
+import { type RULED_ACTIONS, type Rule } from './schema.js';
 
-/** What rules are about: something with a stream. */
+/** Actions that rules decide about: those on a stream. */
 export type Action = Exclude<AnyAction, { kind: 'drain' }>;
 
-const ROLES = ['inbound', 'outbound'] as const;
-const ENCRYPTIONS = ['tls', 'none'] as const;
+/** The demands of a rule in the order in which they are checked. `none` means that the action meets all of them. */
+export const DEMAND = {
+  action: 0,
+  role: 1,
+  gateway: 2,
+  proxy: 3,
+  runtime: 4,
+  encryption: 5,
+  connections: 6,
+  bandwidth: 7,
+  lifetime: 8,
+  streams: 9,
+  totalBandwidth: 10,
+  sources: 11,
+  none: 12,
+} as const;
 
-/**
- * What a rule demands of an action, flat and of one shape for all rules: sets are bits, what it does not limit is
- * infinite. A decision compares a thousand of them within microseconds, which it could not with a function for each key.
- */
-export interface Demands {
-  readonly actions: number;
-  readonly roles: number;
-  readonly gateways: readonly string[] | undefined;
-  readonly proxies: readonly string[] | undefined;
-  readonly runtimes: readonly string[] | undefined;
-  readonly encryption: number;
+/** A demand that an action does not meet, or `none`. */
+export type Demand = (typeof DEMAND)[keyof typeof DEMAND];
+
+/** An action in the terms of rules. Actions other than `request`, `update` and `probe` have the size 0. */
+export interface Facts {
+  readonly action: (typeof RULED_ACTIONS)[number];
+  readonly role: string;
+  readonly gateway: string;
+  /** Undefined while the proxy is not known: no rule rejects the action for it. */
+  readonly proxy: string | undefined;
+  readonly runtime: string | undefined;
+  readonly encryption: string;
   readonly connections: number;
+  /** bit/s; Infinity for a stream without a rate. */
   readonly bandwidth: number;
+  /** ms */
   readonly lifetime: number;
   readonly streams: number;
+  /** bit/s */
   readonly totalBandwidth: number;
   readonly sources: readonly Network[] | undefined;
 }
 
-/**
- * An action in the same form. `request`, `update` and `probe` count what the stream takes; what only sees or ends a stream
- * costs nothing.
- */
-export interface Facts extends Omit<Demands, 'gateways' | 'proxies' | 'runtimes'> {
-  readonly gateway: string;
-  /** Undefined as long as nobody can tell which it will be: no rule refuses for it. */
-  readonly proxy: string | undefined;
-  readonly runtime: string | undefined;
-}
-
-/** From where a stream without `sources` accepts connections. */
+/** Sources of a stream that accepts connections from everywhere. */
 const EVERYWHERE = ['0.0.0.0/0', '::/0'].map(parseNetwork);
 
-/** Where {@link firstFailure} stops for a stream that should be, or should not be, encrypted. */
-export const ENCRYPTION = 5;
-const SOURCES = 11;
-
-/** Made once for each rule. */
-export function demandsOf(rule: RuleConfig): Demands {
-  const { actions, roles, gateways, proxies, runtimes, encryption, limits } = rule;
-  return {
-    actions: bits<string>(RULED_ACTIONS, actions),
-    roles: bits<string>(ROLES, roles),
-    gateways,
-    proxies,
-    runtimes,
-    encryption: bits<string>(ENCRYPTIONS, encryption),
-    connections: limits.connections ?? Infinity,
-    bandwidth: limits.bandwidth ?? Infinity,
-    lifetime: limits.lifetime ?? Infinity,
-    streams: limits.streams ?? Infinity,
-    totalBandwidth: limits.totalBandwidth ?? Infinity,
-    sources: rule.sources,
-  };
-}
-
-/** Made once for each decision. */
+/** Facts of an action, made once per decision. */
 export function factsOf(action: Action): Facts {
   const { gateway, proxy, runtime, spec } = action.stream;
   const { role, encryption } = spec;
-  return {
-    actions: bits<string>(RULED_ACTIONS, [ruled(action.kind)]),
-    roles: bits<string>(ROLES, [role]),
-    gateway,
-    proxy,
-    runtime,
-    encryption: bits<string>(ENCRYPTIONS, [encryption]),
-    ...sizeOf(action),
-  };
+  return { action: ruled(action.kind), role, gateway, proxy, runtime, encryption, ...sizeOf(action) };
 }
 
 type Size = Pick<Facts, 'connections' | 'bandwidth' | 'lifetime' | 'streams' | 'totalBandwidth' | 'sources'>;
@@ -87,7 +63,7 @@ const NOTHING: Size = { connections: 0, bandwidth: 0, lifetime: 0, streams: 0, t
 function sizeOf(action: Action): Size {
   const { stream } = action;
   const { connections, lifetimeMs: lifetime } = stream.spec;
-  const bandwidth = rateOf(stream.spec);
+  const bandwidth = stream.spec.bitsPerSecond || Infinity;
   if (action.kind === 'request') {
     const { usage } = action;
     const totalBandwidth = bandwidth + usage.bitsPerSecond;
@@ -98,106 +74,93 @@ function sizeOf(action: Action): Size {
     connections,
     bandwidth,
     lifetime,
-    // What else the caller has counts when it asks for a stream.
+    // Other streams of the caller count only at a request.
     streams: 1,
     totalBandwidth: bandwidth,
     sources: stream.spec.sources?.map(parseNetwork) ?? EVERYWHERE,
   };
 }
 
-/** Which demand is not met first, in the order of {@link explain}; -1 when none. */
-export function firstFailure(demands: Demands, facts: Facts): number {
-  if ((demands.actions & facts.actions) === 0) return 0;
-  if ((demands.roles & facts.roles) === 0) return 1;
-  if (demands.gateways !== undefined && !demands.gateways.includes(facts.gateway)) return 2;
-  if (!has(demands.proxies, facts.proxy)) return 3;
-  if (!has(demands.runtimes, facts.runtime)) return 4;
-  if ((demands.encryption & facts.encryption) === 0) return ENCRYPTION;
-  if (facts.connections > demands.connections) return 6;
-  if (facts.bandwidth > demands.bandwidth) return 7;
-  if (facts.lifetime > demands.lifetime) return 8;
-  if (facts.streams > demands.streams) return 9;
-  if (facts.totalBandwidth > demands.totalBandwidth) return 10;
-  return accepts(demands.sources, facts.sources) ? -1 : SOURCES;
+/** The first demand that an action does not meet. */
+export function firstFailure(rule: Rule, facts: Facts): Demand {
+  if (!has(rule.actions, facts.action)) return DEMAND.action;
+  if (!has(rule.roles, facts.role)) return DEMAND.role;
+  if (!has(rule.gateways, facts.gateway)) return DEMAND.gateway;
+  if (!has(rule.proxies, facts.proxy)) return DEMAND.proxy;
+  if (!has(rule.runtimes, facts.runtime)) return DEMAND.runtime;
+  if (!has(rule.encryption, facts.encryption)) return DEMAND.encryption;
+  if (exceeds(facts.connections, rule.connections)) return DEMAND.connections;
+  if (exceeds(facts.bandwidth, rule.bandwidth)) return DEMAND.bandwidth;
+  if (exceeds(facts.lifetime, rule.lifetime)) return DEMAND.lifetime;
+  if (exceeds(facts.streams, rule.streams)) return DEMAND.streams;
+  if (exceeds(facts.totalBandwidth, rule.totalBandwidth)) return DEMAND.totalBandwidth;
+  return accepts(rule.sources, facts.sources) ? DEMAND.none : DEMAND.sources;
 }
 
-/** Whether a rule with these sources has nothing against a stream with those. */
+const has = (allowed: readonly string[] | undefined, one: string | undefined): boolean =>
+  allowed === undefined || one === undefined || allowed.some((item) => item === one);
+
+const exceeds = (value: number, most: number | undefined): boolean => most !== undefined && value > most;
+
 const accepts = (allowed: readonly Network[] | undefined, own: readonly Network[] | undefined): boolean =>
   !allowed || !own || own.every((network) => isWithin(network, allowed));
 
-const has = (allowed: readonly string[] | undefined, asked: string | undefined): boolean =>
-  allowed === undefined || asked === undefined || allowed.includes(asked);
-
-/** What the rule does not allow, and what it does. @param failure As {@link firstFailure} returned it */
-export function explain(failure: number, rule: RuleConfig, action: Action): readonly [string, string] {
-  const { stream } = action;
-  const { connections, bandwidth, lifetime, streams, totalBandwidth } = factsOf(action);
-  const { limits } = rule;
-  switch (failure) {
-    case 0:
-      return listed('action', ruled(action.kind), 'actions', rule.actions);
-    case 1:
-      return listed('role', stream.spec.role, 'roles', rule.roles);
-    case 2:
-      return listed('gateway', stream.gateway, 'gateways', rule.gateways);
-    case 3:
-      return listed('proxy', stream.proxy, 'proxies', rule.proxies);
-    case 4:
-      return listed('runtime', stream.runtime, 'runtimes', rule.runtimes);
-    case ENCRYPTION:
-      return listed('encryption', stream.spec.encryption, 'encryption', rule.encryption);
-    case 6:
-      return limited(connections, 'connections', 'connections', limits.connections, String);
-    case 7:
-      return limited(bandwidth, 'bandwidth', 'bandwidth', limits.bandwidth, formatRate);
-    case 8:
-      return limited(lifetime, 'lifetime', 'lifetime', limits.lifetime, hours);
-    case 9:
-      return limited(streams, 'streams at once', 'streams', limits.streams, String);
-    case SOURCES:
-      return [
-        `connections from ${stream.spec.sources?.join(', ') ?? 'everywhere'}`,
-        `sources: ${(rule.sources ?? EVERYWHERE).map(formatNetwork).join(', ')}`,
-      ];
+/** The property of the action that the rule rejects, and the values that the rule allows. */
+export function explain(failed: Demand, rule: Rule, facts: Facts): readonly [string, string] {
+  switch (failed) {
+    case DEMAND.action:
+      return listed('action', facts.action, 'actions', rule.actions);
+    case DEMAND.role:
+      return listed('role', facts.role, 'roles', rule.roles);
+    case DEMAND.gateway:
+      return listed('gateway', facts.gateway, 'gateways', rule.gateways);
+    case DEMAND.proxy:
+      return listed('proxy', facts.proxy, 'proxies', rule.proxies);
+    case DEMAND.runtime:
+      return listed('runtime', facts.runtime, 'runtimes', rule.runtimes);
+    case DEMAND.encryption:
+      return listed('encryption', facts.encryption, 'encryption', rule.encryption);
+    case DEMAND.connections:
+      return limited(facts.connections, 'connections', 'connections', rule.connections, String);
+    case DEMAND.bandwidth:
+      return limited(facts.bandwidth, 'bandwidth', 'bandwidth', rule.bandwidth, formatRate);
+    case DEMAND.lifetime:
+      return limited(facts.lifetime, 'lifetime', 'lifetime', rule.lifetime, hours);
+    case DEMAND.streams:
+      return limited(facts.streams, 'simultaneous streams', 'streams', rule.streams, String);
+    case DEMAND.totalBandwidth:
+      return limited(facts.totalBandwidth, 'total bandwidth', 'totalBandwidth', rule.totalBandwidth, formatRate);
     default:
-      return limited(
-        totalBandwidth,
-        'bandwidth of all streams together',
-        'totalBandwidth',
-        limits.totalBandwidth,
-        formatRate,
-      );
+      return [
+        `connections from ${listOf(facts.sources)}`,
+        `sources: ${(rule.sources ?? []).map(formatNetwork).join(', ')}`,
+      ];
   }
 }
 
+const listOf = (networks: readonly Network[] = EVERYWHERE): string =>
+  networks === EVERYWHERE ? 'everywhere' : networks.map(({ text }) => text).join(', ');
+
 const listed = (
   what: string,
-  asked: string,
+  value: string | undefined,
   key: string,
-  allowed: readonly string[] = ['all'],
-): readonly [string, string] => [`${what} ${asked}`, `${key}: ${allowed.join(', ')}`];
+  allowed: readonly string[] | undefined,
+): readonly [string, string] => [`${what} ${value}`, `${key}: ${allowed?.join(', ') ?? 'all'}`];
 
 const limited = (
-  asked: number,
+  value: number,
   what: string,
   key: string,
   most: number | undefined,
   text: (value: number) => string,
 ): readonly [string, string] => [
-  `${Number.isFinite(asked) ? text(asked) : 'unlimited'} ${what}`,
+  `${Number.isFinite(value) ? text(value) : 'unlimited'} ${what}`,
   `${key}: at most ${text(most ?? Infinity)}`,
 ];
 
-/** One bit for each item of the list; all of them without a list. */
-const bits = <T>(all: readonly T[], some: readonly T[] = all): number =>
-  some.reduce((sum, item) => sum | (1 << all.indexOf(item)), 0);
-
-/** A stream that asks for no rate may take all there is. */
-const rateOf = ({ bitsPerSecond }: { readonly bitsPerSecond: number }): number => bitsPerSecond || Infinity;
-
 const hours = (ms: number): string => `${Number((ms / 3_600_000).toPrecision(3))} h`;
 
-/** `list` of an action counts as `view`, `probe` as `update`. */
 function ruled(kind: Action['kind']): (typeof RULED_ACTIONS)[number] {
   if (kind === 'list') return 'view';
   return kind === 'probe' ? 'update' : kind;

@@ -8,43 +8,43 @@ import type { Action } from '../contracts/policy.js';
 import { KeyedLock, within } from '../contracts/wait.js';
 import { Refusal } from './refusal.js';
 
-/** All addresses of a host name, the preferred one first. Rejects when there are none. */
+/** Resolves a host name to all its addresses, the preferred one first. Rejects if there are none. */
 export type Resolver = (host: string) => Promise<readonly string[]>;
 
-/** As the system resolves names. */
+/** Resolves names with the resolver of the system. */
 export const systemResolver: Resolver = async (host) =>
   (await lookup(host, { all: true })).map(({ address }) => address);
 
-/** What goes somewhere. */
+/** Actions with targets. */
 export type Targeting = Extract<Action, { readonly targets: readonly Address[] }>;
 
 /** Distinct host names in one call. */
 const MOST_NAMES = 32;
 /**
- * Lookups under way at once. The system cannot end one that has begun, which may take a minute where nobody answers, and
- * libuv makes two at a time for the whole process: more would only stand in the way of those that fetch keys of issuers.
+ * Maximum number of parallel lookups. A lookup cannot be aborted and may take a minute without an answer. libuv runs two at
+ * a time for the whole process, so more of them would delay requests to issuers.
  */
 const MOST_AT_ONCE = 2;
 const TIMEOUT_MS = 5_000;
 
 /**
- * Looks the names of targets up: of each caller one at a time, so that nobody can stop it for everybody else with names
- * that have no answer. One object for all policies of a process, also those that SIGHUP makes.
+ * Resolves the names of targets. Each caller has one lookup at a time, so that names without an answer do not block other
+ * callers. All policies of a process share one object, including those loaded after SIGHUP.
  */
 export class NameLookups {
-  /** Of one caller, one after another. */
+  /** Serializes the lookups of each caller. */
   readonly #turns = new KeyedLock();
   readonly #all = pLimit(MOST_AT_ONCE);
 
-  /** @param timeoutMs For all names of one call. */
+  /** @param timeoutMs Deadline for all names of one call, ms */
   constructor(
     private readonly resolver: Resolver = systemResolver,
     private readonly timeoutMs = TIMEOUT_MS,
   ) {}
 
   /**
-   * The addresses of every host name among the targets, each looked up once, so that one name means one thing in one call.
-   * Nothing is begun any more when the call has ended.
+   * Resolves every host name among the targets once, so that a name has the same addresses throughout one call. Starts no
+   * lookup after the call has ended.
    * @throws SCI_TARGETS_INVALID for more than 32 names; SCI_TARGET_UNRESOLVED; SCI_FORBIDDEN for a name in a probe
    */
   async lookUp(identity: Identity, { kind, targets }: Targeting): Promise<ReadonlyMap<string, readonly string[]>> {
@@ -81,7 +81,7 @@ export class NameLookups {
   }
 }
 
-/** Where nobody has to say who it is, it is the address that counts. */
+/** The caller. Without authentication, callers are distinguished by address. */
 const callerOf = (identity: Identity): string =>
   identity.issuer === 'none' ? `none ${identity.peer ?? ''}` : ownerOf(identity);
 
@@ -89,16 +89,16 @@ const unresolved = (target: Address, how: string, cause?: unknown): SciStreamErr
   new SciStreamError(
     'SCI_TARGET_UNRESOLVED',
     `Host ${target.host} of target ${formatAddress(target)} cannot be resolved ${how}.`,
-    { cause, suggestions: ['Check the name, or give an IP address that the gateway can reach.'] },
+    { cause, suggestions: ['Check the name, or use an IP address that the gateway can reach.'] },
   );
 
 const tooMany = (count: number): SciStreamError =>
-  new SciStreamError('SCI_TARGETS_INVALID', `${count} host names are too many for one call.`, {
-    suggestions: [`Name at most ${MOST_NAMES} hosts, and give IP addresses for the others.`],
+  new SciStreamError('SCI_TARGETS_INVALID', `The call has ${count} host names, but the limit is ${MOST_NAMES}.`, {
+    suggestions: [`Use at most ${MOST_NAMES} host names, and IP addresses for the other targets.`],
   });
 
-/** The gateway would look it up once more when it connects. */
+/** The gateway would resolve the name again when it connects. */
 const probeOfName = (target: Address): Refusal =>
-  new Refusal(`A probe goes to an IP address, not to a name such as ${formatAddress(target)}.`, {
-    suggestion: 'Give the address that the other gateway has opened for it; scistream stream verify --full does.',
+  new Refusal(`A probe needs an IP address, not the name ${formatAddress(target)}.`, {
+    suggestion: 'Use the address of the listener on the other gateway, as scistream stream verify --full does.',
   });

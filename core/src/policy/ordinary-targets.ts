@@ -6,8 +6,8 @@ import type { NameLookups, Targeting } from './name-lookups.js';
 import { Refusal } from './refusal.js';
 
 /**
- * The targets of a call as IP literals, none of which leads back into the gateway or its surroundings: what a facility
- * gets that has no rules, which alone could name such addresses.
+ * Checks the targets of a call at a facility without rules, and returns them as IP literals. Addresses of the gateway
+ * itself or its surroundings are rejected, because only a rule can allow them.
  * @throws SCI_FORBIDDEN, SCI_TARGET_UNRESOLVED, SCI_TARGETS_INVALID
  */
 export async function ordinaryTargets(
@@ -25,24 +25,20 @@ export async function ordinaryTargets(
   });
 }
 
-/** @param address What the target means; one with a zone is of a link, and cannot be judged */
+/** Rejects special addresses, and addresses with a zone, which only have a meaning on one link. @param address An address of the target */
 function mustBeOrdinary(target: Address, address: string): void {
   const ip = parseIp(address);
   const what = ip ? specialOf(ip)?.what : 'an address with a zone';
   if (what === undefined) return;
   const text = formatAddress(target);
-  const byRule = 'for which this control server needs a rule';
+  const byRule = 'which needs a rule at this control server';
   if (address === target.host) {
     throw new Refusal(`Target ${text} is ${what}, ${byRule}.`, {
-      suggestion: `The operator can allow it: a rule with targets: { networks: ['${address}'] }, key policy (docs/guide/access.md).`,
+      suggestion: `The operator can allow it with a rule: targets: { networks: ['${address}'] }, key policy (docs/guide/access.md).`,
     });
   }
-  throw new Refusal(
-    `Target ${text} has an address here that leads back into the gateway or its surroundings, ${byRule}.`,
-    {
-      suggestion:
-        'Give the address at which other machines reach the application, or have the operator make a rule for it.',
-      reason: `Target ${text}, which means ${address} here, is ${what}, ${byRule}.`,
-    },
-  );
+  throw new Refusal(`Target ${text} resolves here to an address of the gateway or its surroundings, ${byRule}.`, {
+    suggestion: 'Use the address at which other hosts reach the application, or ask the operator for a rule.',
+    reason: `Target ${text}, which resolves to ${address} here, is ${what}, ${byRule}.`,
+  });
 }

@@ -6,14 +6,14 @@ import type { NameLookups } from './name-lookups.js';
 import { ordinaryTargets } from './ordinary-targets.js';
 
 /**
- * Anybody who is authenticated may make streams that are encrypted between the gateways; only the owner and admins may
- * touch them afterwards. Gateways are for admins.
+ * Allows every authenticated caller to create streams that are encrypted between the gateways. Only the owner and admins
+ * may use a stream afterwards. Only admins may drain gateways.
  */
 export class OwnerPolicy implements Policy {
   /**
    * @param encryption Key of the configuration: `optional` also allows streams that are not encrypted.
-   * @param names Given where others can call: then nobody, no admin either, reaches loopback, link-local, metadata and the
-   * like behind the gateway, and names are looked up here, so that the gateway gets the addresses that were judged.
+   * @param names Set if callers on other hosts are possible. Targets are then resolved and checked here, and nobody, not
+   * even an admin, reaches loopback, link-local, metadata and similar addresses behind the gateway.
    */
   constructor(
     private readonly encryption: 'required' | 'optional',
@@ -30,7 +30,7 @@ export class OwnerPolicy implements Policy {
   #mustOwn(identity: Identity, action: Action): void {
     if (action.kind === 'request' || identity.admin) return;
     if (action.kind === 'drain') {
-      throw new SciStreamError('SCI_FORBIDDEN', `${ownerOf(identity)} may not drain gateways.`, {
+      throw new SciStreamError('SCI_FORBIDDEN', `${ownerOf(identity)} is not allowed to drain gateways.`, {
         suggestions: ['Use an identity with admin: true; key auth of the control server.'],
       });
     }
@@ -39,10 +39,10 @@ export class OwnerPolicy implements Policy {
 
   #mustEncrypt({ spec: { encryption, transport } }: StreamRecord): void {
     if (encryption === 'tls' || this.encryption === 'optional') return;
-    const what = transport === 'udp' ? 'of UDP, which cannot be encrypted' : 'without encryption';
-    throw new SciStreamError('SCI_ENCRYPTION_REQUIRED', `This facility serves no streams ${what}.`, {
+    const what = transport === 'udp' ? 'UDP streams, which cannot be encrypted' : 'streams without encryption';
+    throw new SciStreamError('SCI_ENCRYPTION_REQUIRED', `This facility does not allow ${what}.`, {
       suggestions: [
-        'Make it with scistream stream up, or with inbound-request --encryption tls, over TCP.',
+        'Use TCP with scistream stream up, or with inbound-request --encryption tls.',
         'The operator can allow it: encryption: optional in the configuration of the control server, or a rule of its policy.',
       ],
     });

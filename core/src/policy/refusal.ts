@@ -1,20 +1,20 @@
 import { SciStreamError, type ErrorCode } from '../contracts/errors.js';
 
-/** What a refusal says besides its message. */
+/** Details of a refusal besides its message. */
 export interface RefusalDetails {
   readonly suggestion: string;
-  /** Which rule said no. */
+  /** The rule that decided. */
   readonly rule?: string | undefined;
   /** Default SCI_FORBIDDEN. */
   readonly code?: ErrorCode;
-  /** The same for the operator, with what is not the caller's business, such as the address that a name has here. */
+  /** The message for the operator, with details hidden from the caller, such as the address of a name. */
   readonly reason?: string | undefined;
 }
 
-/** Why a policy refuses. Its message is for the caller. */
+/** The refusal of a policy. Its message is for the caller. */
 export class Refusal extends SciStreamError {
   readonly rule: string | undefined;
-  /** For the audit log and the operator alone; no caller is told. */
+  /** Only for the audit log and the operator. */
   readonly reason: string;
 
   constructor(message: string, { suggestion, rule, code = 'SCI_FORBIDDEN', reason = message }: RefusalDetails) {
@@ -23,7 +23,7 @@ export class Refusal extends SciStreamError {
     this.reason = reason;
   }
 
-  /** As the operator may read it. */
+  /** The error with the message for the operator. */
   forOperator(): SciStreamError {
     return new SciStreamError(this.code, this.reason, { suggestions: this.suggestions });
   }

@@ -6,26 +6,26 @@ import type { StreamRecord } from '../contracts/stream.js';
 import { factsOf } from './demands.js';
 import { NameLookups } from './name-lookups.js';
 import { OwnerPolicy } from './owner-policy.js';
-import { RuleSet, type Rule } from './rule-set.js';
-import { readRules } from './schema.js';
-import { TargetJudge } from './target-judge.js';
+import { allowing } from './rules.js';
+import { readRules, type Rule } from './schema.js';
+import { TargetJudge } from './targets.js';
 
-/** The proxy and runtime that a stream will get; empty names stand for the defaults of its gateway. */
+/** Resolves the proxy and runtime of a stream. Empty names mean the defaults of its gateway. */
 export type Placing = (
   stream: Pick<StreamRecord, 'gateway' | 'proxy' | 'runtime'>,
 ) => Promise<Pick<StreamRecord, 'proxy' | 'runtime'>>;
 
 /**
- * The rules of a file, and on top of them that only the owner and admins see, update or release a stream. What no rule
- * allows is refused. Admins may view and release whatever the rules say, so that somebody always can end a stream, and they alone drain gateways.
+ * Applies the rules of a file, in addition to {@link OwnerPolicy}: only the owner and admins use a stream. Actions that no
+ * rule allows are rejected. Admins may view and release streams without a rule, so that every stream can be ended.
  *
- * The names of targets are resolved here, once: what is judged is handed on as IP literals, so that nobody on the way to
- * the proxy can look a name up again and get something else.
+ * Names of targets are resolved here once, and the checked IP literals are passed on. Nothing on the way to the proxy
+ * resolves a name again, which could give another address.
  */
 export class RulesPolicy implements Policy {
-  /** Whether streams may do without encryption is what rules say. */
+  /** Rules decide about encryption. */
   readonly #owner = new OwnerPolicy('optional');
-  #rules: RuleSet | undefined;
+  #rules: readonly Rule[] | undefined;
 
   constructor(
     private readonly file: string,
@@ -34,36 +34,33 @@ export class RulesPolicy implements Policy {
   ) {}
 
   async load(): Promise<void> {
-    this.#rules = new RuleSet(await readRules(this.file));
+    this.#rules = await readRules(this.file);
   }
 
   async check(identity: Identity, action: Action): Promise<Granted> {
     await this.#owner.check(identity, action);
-    if (!this.#rules) throw new SciStreamError('SCI_BUG', 'The policy is asked before it was read.');
+    if (!this.#rules) throw new SciStreamError('SCI_BUG', 'The policy was used before it was loaded.');
     if (action.kind === 'drain') return {};
     if (identity.admin && (action.kind === 'view' || action.kind === 'list' || action.kind === 'release')) return {};
     const rules = this.#rules;
     if (action.kind === 'request') {
       const placed = await this.placing(action.stream).catch((error: unknown) => {
-        // How the gateway does is not the business of those who are refused whatever it says.
-        rules.allowing(identity, action, { ...factsOf(action), proxy: undefined, runtime: undefined });
+        // Callers that the rules reject anyway learn nothing about the state of the gateway.
+        allowing(rules, identity, action, { ...factsOf(action), proxy: undefined, runtime: undefined });
         throw error;
       });
-      const [rule] = rules.allowing(identity, { ...action, stream: { ...action.stream, ...placed } });
-      const most = action.stream.spec.lifetimeMs === 0 ? rule?.config.limits.lifetime : undefined;
-      const sources = rule?.config.sources?.map(formatNetwork);
+      const [rule] = allowing(rules, identity, { ...action, stream: { ...action.stream, ...placed } });
+      const unset = action.stream.spec.lifetimeMs === 0 && rule.lifetime !== undefined;
       return {
-        ...named(rule),
+        rule: rule.name,
         ...placed,
-        ...(most === undefined ? {} : { lifetimeMs: most }),
-        ...(sources ? { sources } : {}),
+        ...(unset && { lifetimeMs: rule.lifetime }),
+        ...(rule.sources && { sources: rule.sources.map(formatNetwork) }),
       };
     }
-    if (action.kind !== 'update' && action.kind !== 'probe') return named(rules.allowing(identity, action)[0]);
+    if (action.kind !== 'update' && action.kind !== 'probe') return { rule: allowing(rules, identity, action)[0].name };
     const found = await new TargetJudge(rules, identity, action).judge(this.names);
     const deciding = [...new Set(found.map(({ rule }) => rule.name))];
     return { rule: deciding.join(','), targets: found.map(({ address }) => address) };
   }
 }
-
-const named = (rule: Rule | undefined): Granted => (rule ? { rule: rule.name } : {});

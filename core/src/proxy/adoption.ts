@@ -28,23 +28,23 @@ export async function findParts(
   request: S2DSRequest,
   likely: number,
 ): Promise<{ readonly parts: readonly Part[]; readonly strays: readonly ContainerRef[] }> {
-  const { owner, runtime } = context;
+  const { serverId, runtime } = context;
   let found = await inspectInOrder(context, request.uid);
-  let parts = partsOf(owner, proxy, request, found, likely);
+  let parts = partsOf(serverId, proxy, request, found, likely);
   if (!parts.every(serves)) {
     // Only a list finds instances after a missing one. It is slow on a gateway with many streams.
-    found = await runtime.list({ [LABELS.owner]: owner, [LABELS.uid]: request.uid });
-    parts = partsOf(owner, proxy, request, found, likely);
+    found = await runtime.list({ [LABELS.serverId]: serverId, [LABELS.uid]: request.uid });
+    parts = partsOf(serverId, proxy, request, found, likely);
   }
   if (!parts.some(serves)) parts = [];
   return { parts, strays: found.filter(({ name }) => !parts.some(({ ref }) => ref.name === name)) };
 }
 
 /** Inspects the instances 0, 1, 2 … up to the first that does not exist. */
-async function inspectInOrder({ owner, runtime }: PluginContext, uid: string): Promise<readonly ContainerState[]> {
+async function inspectInOrder({ serverId, runtime }: PluginContext, uid: string): Promise<readonly ContainerState[]> {
   const states: ContainerState[] = [];
   for (;;) {
-    const state = await runtime.inspect({ name: instanceName(owner, uid, states.length) });
+    const state = await runtime.inspect({ name: instanceName(serverId, uid, states.length) });
     if (state.status === 'absent') return states;
     states.push(state);
   }
@@ -55,7 +55,7 @@ async function inspectInOrder({ owner, runtime }: PluginContext, uid: string): P
  * number with the most matches wins, and `likely` if several numbers match equally.
  */
 function partsOf(
-  owner: string,
+  serverId: string,
   proxy: string,
   request: S2DSRequest,
   found: readonly ContainerState[],
@@ -64,10 +64,10 @@ function partsOf(
   const states = new Map(found.map((state) => [state.name, state]));
   const parts = (count: number): readonly Part[] =>
     split(request.listeners, count).map((listeners, index) => {
-      const name = instanceName(owner, request.uid, index);
+      const name = instanceName(serverId, request.uid, index);
       const state = states.get(name) ?? { name, status: 'absent', labels: {} };
       const hash = specHash(proxy, request, listeners);
-      const matches = state.labels[LABELS.owner] === owner && state.labels[LABELS.specHash] === hash;
+      const matches = state.labels[LABELS.serverId] === serverId && state.labels[LABELS.specHash] === hash;
       return { ref: { name }, index, listeners, state, matches };
     });
   const count = (all: readonly Part[]): number => all.filter(({ matches }) => matches).length;

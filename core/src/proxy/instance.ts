@@ -70,14 +70,14 @@ export function specOf(
   const labels = {
     [LABELS.managed]: 'true',
     [LABELS.gateway]: context.gateway,
-    [LABELS.owner]: context.owner,
+    [LABELS.serverId]: context.serverId,
     [LABELS.uid]: uid,
     [LABELS.role]: ROLE_CODES[role],
     [LABELS.proxy]: proxy,
     [LABELS.specHash]: specHash(proxy, request, listeners),
   };
   return {
-    name: instanceName(context.owner, uid, index),
+    name: instanceName(context.serverId, uid, index),
     image,
     executable,
     args,
@@ -93,10 +93,10 @@ export function specOf(
 
 /**
  * Returns the name of an instance: short, and with the first letters of the uid for the operator.
- * @param owner Id of the data server. Both sides of a stream may share a container engine.
+ * @param serverId Id of the daemon. Both sides of a stream may share a container engine.
  */
-export function instanceName(owner: string, uid: string, index: number): string {
-  const hash = createHash('sha256').update(`${owner} ${uid}`).digest('hex').slice(0, 8);
+export function instanceName(serverId: string, uid: string, index: number): string {
+  const hash = createHash('sha256').update(`${serverId} ${uid}`).digest('hex').slice(0, 8);
   return `scistream-${uid.slice(0, 8).toLowerCase()}-${hash}-${index}`;
 }
 

@@ -1,13 +1,13 @@
 import type { ChildProcess } from 'node:child_process';
 import { systemCode } from '../contracts/errors.js';
 
-/** All a proxy gets to see of the daemon's environment, which may hold tokens. */
+/** The variables that proxies get. The rest of the daemon's environment may contain tokens. */
 const ENVIRONMENT = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR'];
 
-/** Whether its end was told. */
+/** Whether the exit event of a child has arrived. */
 export const hasEnded = ({ exitCode, signalCode }: ChildProcess): boolean => exitCode !== null || signalCode !== null;
 
-/** Settles when a child has ended, or `signal` aborts. Leaves nothing behind at either, which would live as long as the other. */
+/** Settles when a child has ended or `signal` aborts. Removes its listeners from both, because either may last much longer. */
 export function ended(child: ChildProcess, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const settle = (): void => {
@@ -21,14 +21,14 @@ export function ended(child: ChildProcess, signal?: AbortSignal): Promise<void> 
   });
 }
 
-/** For a program and the commands beside it. */
+/** The environment of a program and of the commands that run beside it. */
 export function environment(): NodeJS.ProcessEnv {
   return Object.fromEntries(
     ENVIRONMENT.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])),
   );
 }
 
-/** Signals a process. It may have ended in this very moment, which is what the caller wants anyway. */
+/** Signals a process; does nothing if it has just ended. */
 export function kill(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);

@@ -1,23 +1,23 @@
 import { messageOf, S2DSException, systemCode } from '../contracts/errors.js';
 
-/** The runtime could not do what it was asked for. @param message A sentence without its full stop. */
+/** SCI_RUNTIME_FAILED. @param message A sentence without its full stop. */
 export function failed(message: string, cause?: unknown): S2DSException {
   const why = cause === undefined ? '' : `: ${messageOf(cause)}`;
   const suggestions =
     systemCode(cause) === 'ENOSPC'
-      ? ['Free some space on the disk that holds the key state.']
+      ? ['Free space on the disk of the state directory (key state).']
       : ['See the log of the daemon.'];
   return new S2DSException('SCI_RUNTIME_FAILED', `${message}${why}.`, { cause, suggestions });
 }
 
-/** Why a program could not be run. */
+/** The error for a program that cannot be run: SCI_EXECUTABLE_NOT_FOUND or SCI_RUNTIME_FAILED. */
 export function executableError(executable: string, error: unknown): S2DSException {
   if (systemCode(error) !== 'ENOENT') return failed(`Cannot run ${executable}`, error);
   return new S2DSException('SCI_EXECUTABLE_NOT_FOUND', `The program ${executable} is not installed on this gateway.`, {
     cause: error,
     suggestions: [
       `Install it, for example: apt-get install ${executable}`,
-      'Or use --proxy relay, which needs nothing installed.',
+      'Or use --proxy relay, which needs no other program.',
     ],
   });
 }

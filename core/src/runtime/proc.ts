@@ -2,21 +2,21 @@ import { readdir, readFile, readlink, realpath } from 'node:fs/promises';
 import { systemCode } from '../contracts/errors.js';
 import { gone, statFields } from '../contracts/process-identity.js';
 
-/** As {@link gone}, for what only its own user may read: that of others is none of ours. */
+/** As {@link gone}, for entries that only the user of the process can read: processes of other users are not ours. */
 const goneOrOthers = (error: unknown): '' => {
   const code = systemCode(error);
   return code === 'EACCES' || code === 'EPERM' ? '' : gone(error);
 };
 
 /**
- * Pids of the living processes of an instance: they work in its `directory` and either belong to the session of its first
- * process or carry its name in their environment. That leaves an operator's shell alone that happens to look around
- * there, and finds what a first process left behind that ended long ago.
- * @param session Pid of the first process, where it is known.
+ * Pids of the living processes of an instance. They work in its `directory`, and belong to the session of its first process
+ * or have its name in their environment. This excludes the shell of an operator in the directory, and includes children
+ * of a first process that has ended.
+ * @param session Pid of the first process, if known.
  * @throws as {@link identify}
  */
 export async function processesOf(directory: string, name: string, session?: number): Promise<readonly number[]> {
-  // The kernel tells the path without symbolic links; a directory that is gone has nobody in it.
+  // The kernel reports paths without symbolic links. A removed directory has no processes.
   const real = (await realpath(directory).catch(gone)) || directory;
   const pids = (await workers()).get(real) ?? [];
   const found = await Promise.all(
@@ -24,7 +24,7 @@ export async function processesOf(directory: string, name: string, session?: num
       if ((await sessionOf(pid)) === session) return true;
       const environment = await environmentOf(pid);
       if (environment.includes(`${INSTANCE}=${name}`)) return true;
-      // One that is just ending has lost its memory, with its environment, and still holds all else.
+      // A process that is ending has lost its environment, but still holds its descriptors.
       return environment.join('') === '' && (await directoryOf(pid)) === real;
     }),
   );
@@ -37,8 +37,8 @@ let reading: Promise<unknown> = Promise.resolve();
 let next: Promise<Workers> | undefined;
 
 /**
- * Who works in which directory. Whoever asks while this is read gets what is read afterwards, all of them the same: when
- * hundreds of instances end at once, each would otherwise look at all processes of the machine.
+ * Pids by working directory. Calls during a scan share the result of the next scan: otherwise, when hundreds of instances
+ * end at the same time, each would scan all processes of the machine.
  */
 function workers(): Promise<Workers> {
   next ??= reading.then(() => {
@@ -55,7 +55,7 @@ async function readWorkers(): Promise<Workers> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
   await Promise.all(
     pids.map(async (pid) => {
-      // A zombie has no working directory any more; other users' processes cannot be read and are not ours.
+      // A zombie has no working directory. Processes of other users cannot be read and are not ours.
       const directory = await directoryOf(pid);
       found.set(directory, [...(found.get(directory) ?? []), pid]);
     }),
@@ -63,10 +63,10 @@ async function readWorkers(): Promise<Workers> {
   return found;
 }
 
-/** Variable that names the instance a process belongs to. */
+/** The environment variable with the name of the instance. */
 export const INSTANCE = 'SCISTREAM_INSTANCE';
 
-/** Empty where it cannot be read, or there is no such process. */
+/** Empty if the process does not exist or belongs to another user. */
 const directoryOf = (pid: number): Promise<string> => readlink(`/proc/${pid}/cwd`).catch(goneOrOthers);
 
 async function sessionOf(pid: number): Promise<number> {

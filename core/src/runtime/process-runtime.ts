@@ -1,8 +1,7 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import type {
@@ -13,71 +12,58 @@ import type {
   ExecResult,
   InstanceFiles,
 } from '../contracts/container-runtime.js';
-import { messageOf, S2DSException, systemCode } from '../contracts/errors.js';
-import { makeDirectory, readTail, writeAtomically } from '../contracts/files.js';
+import { messageOf, S2DSException } from '../contracts/errors.js';
+import { readTail, writeAtomically } from '../contracts/files.js';
 import type { Logger } from '../contracts/logger.js';
 import { runtimeProvider } from '../contracts/plugin.js';
 import { identify, isAlive, type ProcessIdentity } from '../contracts/process-identity.js';
 import { poll } from '../contracts/wait.js';
 import { ended, environment, hasEnded, kill } from './child.js';
+import { InstanceDirectories } from './directories.js';
 import { executableError, failed } from './failures.js';
 import { INSTANCE, processesOf } from './proc.js';
 import { ProcessWatch } from './watch.js';
 
 const LOG = 'log';
-const NAME = /^[\w-]+$/;
-/** Of a stream; whatever else lies in the directory is somebody's. */
-const INSTANCE_NAME = /^scistream-[\w-]+-[0-9a-f]{8}-\d+$/;
-const RECORD = '.instance.json';
 const LOG_TAIL_BYTES = 16 * 1024;
 const KILL_TIMEOUT_MS = 5_000;
-/** How long the event may be on its way that tells how a dead child ended, ms. */
+/** The longest wait for the exit event of a dead child, ms. */
 const EXIT_TIMEOUT_MS = 5_000;
-/** Before an instance is watched again that could not be looked at, ms. */
+/** Pause before an instance is inspected again after a failure, ms. */
 const RETRY_MS = 500;
-interface Record {
-  readonly labels: ContainerSpec['labels'];
-  readonly stopSignal: NodeJS.Signals;
-  readonly process?: ProcessIdentity;
-}
 
 /**
- * Runs instances as local processes: detached, each with a session, a directory (0700) and a log file of its own, so that
- * they outlive this process and never write into a pipe that nobody reads. What runs is found again by pid *and* start
- * time, never by pid alone.
+ * Runs instances as detached local processes, each with its own session, directory (0700) and log file. So they outlive
+ * this process and never write into a pipe without a reader. A process is identified by pid *and* start time, never by
+ * pid only.
  */
 export class ProcessRuntime implements ContainerRuntime {
   readonly id = 'process';
   readonly supports = { inheritSockets: true, dial: true, images: false, hostNetwork: true };
-  readonly #directory: string;
+  readonly #directories: InstanceDirectories;
   readonly #log: Logger;
   readonly #watch = new ProcessWatch();
   readonly #children = new Map<string, ChildProcess>();
-  /** Settles when what earlier processes have left of instances is gone. */
+  /** Settles when the abandoned directories of earlier processes are removed. */
   #cleared: Promise<void> | undefined;
 
-  constructor(options: { readonly directory: string; readonly log: Logger }) {
-    this.#directory = options.directory;
-    this.#log = options.log;
+  constructor({ directory, log }: { readonly directory: string; readonly log: Logger }) {
+    this.#directories = new InstanceDirectories(directory, log);
+    this.#log = log;
   }
 
   async ping(): Promise<void> {
-    await makeDirectory(this.#directory).catch((error: unknown) => {
-      throw new S2DSException('SCI_RUNTIME_UNREACHABLE', `Cannot write to ${this.#directory}: ${messageOf(error)}`, {
-        cause: error,
-        suggestions: ['Set the key state to a directory that the daemon may write to.'],
-      });
-    });
-    await (this.#cleared ??= this.#clear());
+    await this.#directories.open();
+    await (this.#cleared ??= this.#directories.removeAbandoned());
   }
 
   async create(spec: ContainerSpec): Promise<ContainerRef> {
     await this.ping();
     const ref = { name: spec.name };
-    await this.#makeDirectory(ref);
+    await this.#directories.make(ref);
     try {
-      // The record first: should this process die now, the next one finds the instance by it.
-      await this.#writeRecord(ref, { labels: spec.labels, stopSignal: spec.stopSignal });
+      // The record first: if this process dies now, the next process finds the instance by its record.
+      await this.#directories.write(ref, { labels: spec.labels, stopSignal: spec.stopSignal });
       await this.putFiles(ref, spec.files);
     } catch (error) {
       await this.remove(ref);
@@ -103,13 +89,13 @@ export class ProcessRuntime implements ContainerRuntime {
       this.#children.set(ref.name, child);
       const { pid = 0 } = child;
       const found = await identify(pid).catch((error: unknown) => {
-        // Nobody would ever find it again.
+        // Without its identity, no later process would find it.
         child.kill('SIGKILL');
-        throw failed(`Cannot look at the process of ${ref.name}`, error);
+        throw failed(`Cannot identify the process of ${ref.name}`, error);
       });
-      // One that has ended already has no start time any more, but it was started.
+      // A process that has ended already has no start time. It was started nevertheless.
       const process = found ?? { pid, startTime: '' };
-      await this.#writeRecord(ref, { labels: spec.labels, stopSignal: spec.stopSignal, process });
+      await this.#directories.write(ref, { labels: spec.labels, stopSignal: spec.stopSignal, process });
       this.#log.debug({ instance: ref.name, pid, executable: spec.executable }, 'instance started');
     } finally {
       await log.close();
@@ -117,43 +103,31 @@ export class ProcessRuntime implements ContainerRuntime {
   }
 
   async stop(ref: ContainerRef, graceMs: number): Promise<void> {
-    const record = await this.#readRecord(ref);
+    const record = await this.#directories.read(ref);
     if (!record) return;
-    if (record.process) await this.#ask(ref, record.process, record.stopSignal, graceMs);
-    // Also without a known process: it may have been started just before this could be written down.
+    if (record.process) await this.#terminate(ref, record.process, record.stopSignal, graceMs);
+    // Also without a recorded process: the daemon may have died between the start and the record.
     await this.#killAll(ref, record.process);
-    await this.#howItEnded(ref);
+    await this.#exitOf(ref);
   }
 
   async remove(ref: ContainerRef): Promise<void> {
     this.#children.delete(ref.name);
-    const directory = this.#path(ref);
-    try {
-      // The record last: should this process die now, the next one finds by it what is left, keys among them.
-      const files = (await namesIn(directory)).filter((name) => name !== RECORD);
-      await Promise.all(files.map((name) => rm(join(directory, name), { recursive: true, force: true })));
-      await rm(directory, { recursive: true, force: true });
-    } catch (error) {
-      throw failed(`Cannot remove the directory of ${ref.name}`, error);
-    }
+    await this.#directories.remove(ref);
   }
 
   async inspect(ref: ContainerRef): Promise<ContainerState> {
-    const record = await this.#readRecord(ref);
+    const record = await this.#directories.read(ref);
     if (!record) return { ...ref, status: 'absent', labels: {} };
     const { labels, process } = record;
     if (!process) return { ...ref, status: 'created', labels };
     if (await this.#lives(ref, process)) return { ...ref, status: 'running', labels, pid: process.pid };
-    const exit = await this.#howItEnded(ref);
+    const exit = await this.#exitOf(ref);
     return { ...ref, status: 'exited', labels, ...(exit === undefined ? {} : { exit }) };
   }
 
   async list(labels: ContainerSpec['labels']): Promise<readonly ContainerState[]> {
-    const entries = await namesIn(this.#directory).catch((error: unknown) => {
-      throw failed(`Cannot list ${this.#directory}`, error);
-    });
-    // Something else may lie there, such as lost+found.
-    const names = entries.filter((name) => NAME.test(name));
+    const names = await this.#directories.names();
     const states = await Promise.all(names.map((name) => this.inspect({ name })));
     return states.filter((state) => Object.entries(labels).every(([key, value]) => state.labels[key] === value));
   }
@@ -169,7 +143,7 @@ export class ProcessRuntime implements ContainerRuntime {
       cwd: this.#path(ref),
       timeout: timeoutMs,
       killSignal: 'SIGKILL',
-      // By the name `stop` finds what a command that was given up has left behind.
+      // By this name, `stop` finds the processes that a command left behind when it timed out.
       env: { ...environment(), [INSTANCE]: ref.name },
       maxBuffer: 1024 * 1024,
     } as const;
@@ -193,20 +167,20 @@ export class ProcessRuntime implements ContainerRuntime {
   }
 
   async signal(ref: ContainerRef, signal: NodeJS.Signals): Promise<void> {
-    const record = await this.#readRecord(ref);
+    const record = await this.#directories.read(ref);
     if (!record?.process || !(await this.#lives(ref, record.process))) {
-      throw new S2DSException('SCI_PROXY_DIED', `${ref.name} does not run, so ${signal} cannot reach it.`);
+      throw new S2DSException('SCI_PROXY_DIED', `Cannot send ${signal}: ${ref.name} does not run.`);
     }
     process.kill(record.process.pid, signal);
   }
 
   async dial(ref: ContainerRef, socketName: string): Promise<Socket> {
-    // sun_path holds 107 bytes (unix(7)) and a state directory may be deep; through the descriptor any path is short.
+    // sun_path holds 107 bytes (unix(7)) and a state directory may be deep. A path through the descriptor is short.
     const directory = await open(this.#path(ref), 'r');
     try {
       const socket = connect(`/proc/self/fd/${directory.fd}/${socketName}`);
       await once(socket, 'connect');
-      // Who asked does not listen yet, and a program that dies right now must not take this process with it.
+      // If the program dies before the caller adds a handler, the error must not end this process.
       socket.on('error', () => socket.destroy());
       return socket;
     } finally {
@@ -224,81 +198,35 @@ export class ProcessRuntime implements ContainerRuntime {
         if (state.status !== 'running') return state;
       } catch (error) {
         signal.throwIfAborted();
-        this.#log.debug({ instance: ref.name, error: messageOf(error) }, 'cannot look at an instance, trying again');
+        this.#log.debug({ instance: ref.name, error: messageOf(error) }, 'instance cannot be inspected; retrying');
       }
       await sleep(RETRY_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
     }
   }
 
-  /** @throws SCI_RUNTIME_FAILED when the system does not tell */
+  /** @throws SCI_RUNTIME_FAILED when /proc cannot be read */
   #lives({ name }: ContainerRef, process: ProcessIdentity): Promise<boolean> {
     return isAlive(process).catch((error: unknown) => {
-      throw failed(`Cannot look at the process of ${name}`, error);
+      throw failed(`Cannot inspect the process of ${name}`, error);
     });
   }
 
-  /** @throws SCI_CONTAINER_CONFLICT */
-  async #makeDirectory(ref: ContainerRef): Promise<void> {
-    const make = (): Promise<void> => mkdir(this.#path(ref), { mode: 0o700 });
-    try {
-      await make().catch(async (error: unknown) => {
-        if (systemCode(error) !== 'EEXIST' || !(await this.#isAbandoned(ref))) throw error;
-        await this.remove(ref);
-        await make();
-      });
-    } catch (error) {
-      if (systemCode(error) !== 'EEXIST') throw failed(`Cannot make the directory of ${ref.name}`, error);
-      throw new S2DSException(
-        'SCI_CONTAINER_CONFLICT',
-        `An instance ${ref.name} exists already in ${this.#directory}.`,
-        {
-          suggestions: ['Release the stream it belongs to, or restart the daemon, which removes what nobody owns.'],
-        },
-      );
-    }
-  }
-
-  /** Whether a directory has neither a record nor a process: what is left of a daemon that was killed as it made or removed it. */
-  async #isAbandoned(ref: ContainerRef): Promise<boolean> {
-    return !(await this.#readRecord(ref)) && (await processesOf(this.#path(ref), ref.name)).length === 0;
-  }
-
-  /** Removes what `list` does not find. Never rejects. */
-  async #clear(): Promise<void> {
-    const names = await namesIn(this.#directory).catch(() => []);
-    for (const name of names.filter((each) => INSTANCE_NAME.test(each))) {
-      try {
-        if (!(await this.#isAbandoned({ name }))) continue;
-        this.#log.warn({ instance: name }, 'removing what is left of an instance');
-        await this.remove({ name });
-      } catch (error) {
-        this.#log.error({ instance: name, error: messageOf(error) }, 'what is left of an instance cannot be removed');
-      }
-    }
-  }
-
-  /** Asks a process to end and waits for that, at most `graceMs`. */
-  async #ask(ref: ContainerRef, process: ProcessIdentity, signal: NodeJS.Signals, graceMs: number): Promise<void> {
+  /** Sends `signal` and waits for the end of the process, at most `graceMs`. */
+  async #terminate(
+    ref: ContainerRef,
+    process: ProcessIdentity,
+    signal: NodeJS.Signals,
+    graceMs: number,
+  ): Promise<void> {
     const gone = async (): Promise<true | undefined> => ((await this.#lives(ref, process)) ? undefined : true);
     if (await gone()) return;
     kill(process.pid, signal);
     await poll(gone, { timeoutMs: graceMs, intervalMs: 5 }, () => new Error('still running')).catch(() => {
-      this.#log.warn({ instance: ref.name, graceMs }, 'instance did not end when asked, killing it');
+      this.#log.warn({ instance: ref.name, signal, graceMs }, 'instance did not end in time; killing it');
     });
   }
 
-  /** Of a child of ours that is dead; the event that tells may still be on its way. */
-  async #howItEnded({ name }: ContainerRef): Promise<string | undefined> {
-    const child = this.#children.get(name);
-    if (!child) return undefined;
-    // Nothing else may keep this process alive while it stops, and then it would end here, halfway.
-    child.ref();
-    await ended(child, AbortSignal.timeout(EXIT_TIMEOUT_MS));
-    if (!hasEnded(child)) return void child.unref();
-    return child.signalCode ? `signal ${child.signalCode}` : `exit code ${child.exitCode}`;
-  }
-
-  /** Ends whatever still works in the instance's directory: a program that does not end, or children it left behind. */
+  /** Kills every process that works in the instance's directory, including children that the program left behind. */
   async #killAll(ref: ContainerRef, first: ProcessIdentity | undefined): Promise<void> {
     const none = async (): Promise<true | undefined> => {
       const pids = await processesOf(this.#path(ref), ref.name, first?.pid);
@@ -306,51 +234,33 @@ export class ProcessRuntime implements ContainerRuntime {
       return (pids.length === 0 && !(first && (await isAlive(first)))) || undefined;
     };
     await poll(none, { timeoutMs: KILL_TIMEOUT_MS, intervalMs: 5 }, (cause) =>
-      failed(`Some process of ${ref.name} cannot be killed`, cause),
+      failed(`A process of ${ref.name} cannot be killed`, cause),
     );
   }
 
-  /** For a process that is not our child. */
+  /** How a dead child of this process ended; undefined for the child of an earlier process. */
+  async #exitOf({ name }: ContainerRef): Promise<string | undefined> {
+    const child = this.#children.get(name);
+    if (!child) return undefined;
+    // The exit event may be pending. While this process stops, nothing else may keep it alive until the event comes.
+    child.ref();
+    await ended(child, AbortSignal.timeout(EXIT_TIMEOUT_MS));
+    if (!hasEnded(child)) return void child.unref();
+    return child.signalCode ? `signal ${child.signalCode}` : `exit code ${child.exitCode}`;
+  }
+
+  /** Waits for the end of a process that an earlier daemon started. */
   async #gone(ref: ContainerRef, signal: AbortSignal): Promise<void> {
-    const process = (await this.#readRecord(ref))?.process;
+    const process = (await this.#directories.read(ref))?.process;
     if (process) await this.#watch.ended(process, signal);
   }
 
-  #path(ref: ContainerRef, file = '.'): string {
-    if (!NAME.test(ref.name) || !/^[\w.-]+$/.test(file))
-      throw failed(`${ref.name}/${file} is no name of an instance or file`);
-    return join(this.#directory, ref.name, file);
-  }
-
-  async #readRecord(ref: ContainerRef): Promise<Record | undefined> {
-    try {
-      return JSON.parse(await readFile(this.#path(ref, RECORD), 'utf8')) as Record;
-    } catch (error) {
-      if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return undefined;
-      if (error instanceof SyntaxError) {
-        this.#log.warn({ instance: ref.name }, 'record cannot be read; remove the directory of the instance by hand');
-        return undefined;
-      }
-      throw failed(`Cannot read the record of ${ref.name}`, error);
-    }
-  }
-
-  #writeRecord(ref: ContainerRef, record: Record): Promise<void> {
-    return writeAtomically(this.#path(ref, RECORD), JSON.stringify(record)).catch((error: unknown) => {
-      throw failed(`Cannot write the record of ${ref.name}`, error);
-    });
+  #path(ref: ContainerRef, file?: string): string {
+    return this.#directories.path(ref, file);
   }
 }
 
-/** Names in a directory; none when it does not exist. */
-async function namesIn(directory: string): Promise<string[]> {
-  return await readdir(directory).catch((error: unknown) => {
-    if (systemCode(error) === 'ENOENT') return [];
-    throw error;
-  });
-}
-
-/** The process runtime as a provider, registered by the server itself. */
+/** The built-in runtime `process`. */
 export const processRuntimeProvider = runtimeProvider({
   id: 'process',
   options: z.strictObject({}),

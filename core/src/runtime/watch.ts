@@ -8,14 +8,14 @@ interface Watched {
 }
 
 /**
- * Notices the end of processes that are nobody's children here, for which there is no event: all of them are looked at
- * together, twice a second, so that a thousand cost a look at /proc each and no timer.
+ * Detects the end of processes that are not children of this process and so have no exit event. One timer checks all of
+ * them in /proc, twice a second.
  */
 export class ProcessWatch {
   readonly #watched = new Set<Watched>();
   #timer: NodeJS.Timeout | undefined;
 
-  /** Settles when the process has ended, or `signal` aborts. */
+  /** Settles when the process has ended or `signal` aborts. */
   ended(process: ProcessIdentity, signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const ended = (): void => {
@@ -42,7 +42,7 @@ export class ProcessWatch {
   }
 
   async #look(): Promise<void> {
-    // One that cannot be looked at is looked at again: who is told that it has ended ends it.
+    // A failed check is repeated: the caller of `ended` would kill a process that still runs.
     const looks = [...this.#watched].map(async (one) => (await isAlive(one.process).catch(() => true)) || one.ended());
     await Promise.all(looks);
     this.#disarm();

@@ -38,11 +38,11 @@ export async function lockState(directory: string): Promise<() => Promise<void>>
  * Removes the lock of a dead process. A second lock file serialises this, and its holder checks the first one again.
  */
 async function removeIfStale(directory: string, path: string, own: string): Promise<void> {
-  const owner = await ownerOf(path);
-  if (owner && owner !== 'dead') {
+  const holder = await holderOf(path);
+  if (holder && holder !== 'dead') {
     throw new SciStreamError(
       'SCI_STATE_LOCKED',
-      `Process ${owner.pid} already uses the state directory ${directory}.`,
+      `Process ${holder.pid} already uses the state directory ${directory}.`,
       {
         suggestions: ['Stop that process, or use another directory: --state DIR'],
       },
@@ -50,11 +50,11 @@ async function removeIfStale(directory: string, path: string, own: string): Prom
   }
   const guard = `${path}.takeover`;
   if (!(await linked(own, guard))) {
-    if ((await ownerOf(guard)) === 'dead') await rm(guard, { force: true });
+    if ((await holderOf(guard)) === 'dead') await rm(guard, { force: true });
     return;
   }
   try {
-    if ((await ownerOf(path)) === 'dead') await rm(path, { force: true });
+    if ((await holderOf(path)) === 'dead') await rm(path, { force: true });
   } finally {
     await rm(guard, { force: true });
   }
@@ -72,7 +72,7 @@ async function linked(file: string, name: string): Promise<boolean> {
 }
 
 /** The process of a lock; undefined without a lock, `dead` when the process has ended or the file is invalid. */
-async function ownerOf(path: string): Promise<ProcessIdentity | 'dead' | undefined> {
+async function holderOf(path: string): Promise<ProcessIdentity | 'dead' | undefined> {
   let text: string;
   try {
     text = await readFile(path, 'utf8');
@@ -80,8 +80,8 @@ async function ownerOf(path: string): Promise<ProcessIdentity | 'dead' | undefin
     if (systemCode(error) === 'ENOENT') return undefined;
     throw error;
   }
-  const owner = parse(text);
-  return owner && (await isAlive(owner)) ? owner : 'dead';
+  const holder = parse(text);
+  return holder && (await isAlive(holder)) ? holder : 'dead';
 }
 
 function parse(text: string): ProcessIdentity | undefined {

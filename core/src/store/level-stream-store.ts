@@ -8,18 +8,18 @@ import { EventRow, StreamRow, whole } from './stored.js';
 const STREAMS = 'streams';
 const EVENTS = 'events';
 
-/** A record and its place among those that were created before and after it. */
+/** A record and its place in the order of creation. */
 interface Stored {
   readonly order: number;
   readonly record: StreamRecord;
 }
 
-/** Number with zeros in front, so that keys sort as numbers do. */
+/** The key of an event. Zeros before the number make keys sort as numbers. */
 const eventKey = (uid: string, number: number): string => `${uid}!${String(number).padStart(9, '0')}`;
 
-/** Keeps records on the disk; reads come from memory, a write returns when it is synced. */
+/** Keeps records on disk. Reads come from memory, and a write returns when it is synced. */
 export class LevelStreamStore extends MemoryStreamStore {
-  /** Records have no order of their own that two of one millisecond would keep. */
+  /** Place of each record in the order of creation: times are ambiguous within a millisecond. */
   readonly #order = new Map<string, number>();
   #created = 0;
 

@@ -3,17 +3,17 @@ import type { StoreOptions, StreamStore } from '../contracts/stream-store.js';
 import { isFinal, type StreamEvent, type StreamRecord } from '../contracts/stream.js';
 import { KeyedLock } from '../contracts/wait.js';
 
-/** Records of ended streams that are remembered for `status` and `ls`; the oldest go first. */
-const REMEMBERED = 1000;
-/** Events that are kept of one stream; the oldest go first. */
-const EVENTS = 200;
+/** Records of ended streams that are kept for `status` and `ls`. The oldest are removed first. */
+const MAX_ENDED = 1000;
+/** Events that are kept for one stream. The oldest are removed first. */
+const MAX_EVENTS = 200;
 
-/** An event with its place among those of its stream. */
+/** An event with its number within its stream. */
 export interface NumberedEvent extends StreamEvent {
   readonly number: number;
 }
 
-/** All that one call changes: made durable as a whole before any of it is seen. */
+/** All changes of one call. They become durable together before any of them is visible. */
 export interface StoreChange {
   readonly record?: StreamRecord;
   readonly event?: { readonly uid: string; readonly event: NumberedEvent };
@@ -23,19 +23,19 @@ export interface StoreChange {
   readonly outdated: readonly { readonly uid: string; readonly number: number }[];
 }
 
-/** Keeps records as long as the process lives; the base of stores that keep them longer. */
+/** Keeps records in memory. Base class of stores that keep them on disk. */
 export class MemoryStreamStore implements StreamStore {
   readonly #records = new Map<string, StreamRecord>();
   readonly #events = new Map<string, readonly NumberedEvent[]>();
   readonly #lock = new KeyedLock();
-  /** Streams on their way into the store: of one that had the uid before nothing may be forgotten any more. */
+  /** Uids being created. The earlier records of these uids must not be removed as outdated. */
   readonly #creating = new Set<string>();
 
   create(record: StreamRecord, event?: StreamEvent): Promise<void> {
     return this.#lock.run(record.uid, async () => {
       const known = this.#records.get(record.uid);
       if (known && !isFinal(known.state)) {
-        throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${record.uid} exists already.`, {
+        throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${record.uid} already exists.`, {
           suggestions: ['Use a new uid, or release the stream first.'],
         });
       }
@@ -98,32 +98,32 @@ export class MemoryStreamStore implements StreamStore {
     return Promise.resolve();
   }
 
-  /** Makes a change durable. When it rejects, nothing has changed; it does not where the change may be owed. */
+  /** Makes a change durable. If it rejects, nothing has changed. A change that may be owed never rejects. */
   protected persist(_change: StoreChange, _options?: StoreOptions): Promise<void> {
     return Promise.resolve();
   }
 
-  /** Takes over what an earlier process stored; called once, first. Records in the order in which they were created. */
+  /** Loads the records of an earlier process, in the order of creation. Called once, first. */
   protected load(records: Iterable<StreamRecord>, events: ReadonlyMap<string, readonly NumberedEvent[]>): void {
     for (const record of records) this.#records.set(record.uid, record);
     for (const [uid, list] of events) this.#events.set(uid, list);
   }
 
-  /** Numbers of the events that are kept of a stream. */
+  /** Numbers of the stored events of a stream. */
   protected numbersOf(uid: string): readonly number[] {
     return (this.#events.get(uid) ?? []).map(({ number }) => number);
   }
 
   #known(uid: string): StreamRecord {
     const known = this.#records.get(uid);
-    if (!known) throw new SciStreamError('SCI_STREAM_NOT_FOUND', `There is no record of stream ${uid}.`);
+    if (!known) throw new SciStreamError('SCI_STREAM_NOT_FOUND', `Stream ${uid} has no record.`);
     return known;
   }
 
   #change(uid: string, event: StreamEvent | undefined, record?: StreamRecord): StoreChange {
     const before = this.#events.get(uid) ?? [];
     const number = (before.at(-1)?.number ?? 0) + 1;
-    const outdated = event ? before.slice(0, Math.max(0, before.length + 1 - EVENTS)) : [];
+    const outdated = event ? before.slice(0, Math.max(0, before.length + 1 - MAX_EVENTS)) : [];
     return {
       ...(record ? { record } : {}),
       ...(event ? { event: { uid, event: { ...event, number } } } : {}),
@@ -146,11 +146,11 @@ export class MemoryStreamStore implements StreamStore {
     }
   }
 
-  /** Ended streams that are too many once `uid` has ended too. */
+  /** Ended streams to remove when `uid` ends too. */
   #tooOld(uid: string): string[] {
     const ended = [...this.#records.values()].filter(
       (one) => isFinal(one.state) && one.uid !== uid && !this.#creating.has(one.uid),
     );
-    return ended.slice(0, Math.max(0, ended.length + 1 - REMEMBERED)).map((one) => one.uid);
+    return ended.slice(0, Math.max(0, ended.length + 1 - MAX_ENDED)).map((one) => one.uid);
   }
 }

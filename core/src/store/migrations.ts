@@ -1,4 +1,4 @@
-/** How the rows of the earlier layout become those of the present one. */
+/** Migrates rows of the earlier layout. */
 
 type Row = Readonly<Record<string, unknown>>;
 
@@ -7,8 +7,8 @@ export const EARLIER_LAYOUT = 1;
 
 /**
  * Migrations of layout 1, in which a request had another shape in each table: the request fields of a stream record, and
- * `request` with `count` in the records of a gateway. A row that has not that shape stays as it is and is reported as damaged
- * when it is read.
+ * `request` with `count` in the records of a gateway. A row of another shape stays unchanged and is reported as
+ * damaged when it is read.
  */
 export const MIGRATIONS: Readonly<Record<string, (row: unknown) => unknown>> = {
   streams: (row) => (isRow(row) && isRow(row.record) ? { ...row, record: migrateRecord(row.record) } : row),

@@ -7,23 +7,23 @@ import { WriteQueue, type Write, type WriteOptions } from './write-queue.js';
 
 export type { Write, WriteOptions } from './write-queue.js';
 
-/** Layout of what is stored; raised when an older SciStream could not read it any more. */
+/** Version of the layout. Raised when an older SciStream could no longer read it. */
 const SCHEMA = 2;
 const SCHEMA_KEY = 'schema';
-/** Bytes. Records are small, and read once; LevelDB would fill 8 MiB with what was read and up to 8 MiB with what was written. */
+/** Sizes in bytes. Records are small and read once. The defaults of LevelDB would use up to 16 MiB. */
 const SMALL = { cacheSize: 512 * 1024, writeBufferSize: 512 * 1024 };
 
-/** Where a daemon keeps what must survive it: one directory (`db` of its state directory), which nobody else can open. */
+/** The durable state of a daemon in the directory `db` of its state directory. Only one process can open it. */
 export class StateDatabase {
   readonly #tables = new Map<string, ReturnType<typeof tableOf>>();
   readonly #queue = new WriteQueue((changes, sync) => this.#commit(changes, sync));
-  /** A write has failed since it was opened. */
+  /** Whether a write has failed since the database was opened. */
   #failed = false;
 
   private constructor(private readonly level: ClassicLevel<string, unknown>) {}
 
   /**
-   * Opens the database, or makes it.
+   * Opens the database, and creates it if it does not exist.
    * @param state The state directory.
    * @throws SCI_STATE_LOCKED while another process has it open; SCI_STATE_DAMAGED; SCI_STATE_NEWER
    */
@@ -50,14 +50,15 @@ export class StateDatabase {
   }
 
   /**
-   * Makes all changes or none, and returns when they are on the disk.
-   * @throws SCI_STATE_WRITE unless they may be owed: then it returns in any case, and makes them as soon as it can
+   * Applies all changes or none, and returns when they are on disk. Changes that may be owed never
+   * reject: they are retried until they are written.
+   * @throws SCI_STATE_WRITE unless the changes may be owed
    */
   write(changes: readonly Write[], options?: WriteOptions): Promise<void> {
     return this.#queue.add(changes, options);
   }
 
-  /** @throws SCI_STATE_WRITE when something that was owed could not be written; it is closed all the same */
+  /** Closes the database in any case. @throws SCI_STATE_WRITE if owed changes could not be written */
   async close(): Promise<void> {
     try {
       await this.#queue.close();
@@ -79,19 +80,19 @@ export class StateDatabase {
       this.#failed = true;
       throw new SciStreamError('SCI_STATE_WRITE', `Cannot write to ${this.level.location}: ${reasonOf(cause)}.`, {
         cause,
-        suggestions: ['Free some space on the disk that holds the key state, and see that it can be written.'],
+        suggestions: ['Free space on the disk of the state directory, and check that the directory is writable.'],
       });
     }
   }
 
-  /** Writes something of no meaning to the disk. @throws SCI_STATE_WRITE */
+  /** Checks that a write succeeds. @throws SCI_STATE_WRITE */
   async check(): Promise<void> {
     await this.write([{ type: 'put', table: 'check', key: 'last', value: new Date().toISOString() }]);
   }
 
   /**
-   * After a failed write LevelDB either refuses all others or goes on behind half an entry of its log, and what it reads
-   * from there at the next start is not what was written. Opened anew it keeps what was whole and begins another log.
+   * After a failed write, LevelDB either rejects all writes or appends to a log with a partial entry, which it cannot
+   * read at the next start. Reopening keeps the complete entries and starts a new log.
    */
   async #reopen(): Promise<void> {
     await this.level.close();
@@ -100,7 +101,7 @@ export class StateDatabase {
     this.#failed = false;
   }
 
-  /** Each is made once: the database holds on to every one until it is closed. */
+  /** The table with that name, created once: the database keeps every sublevel until it is closed. */
   #table(name: string): ReturnType<typeof tableOf> {
     const known = this.#tables.get(name) ?? tableOf(this.level, name);
     this.#tables.set(name, known);
@@ -120,30 +121,34 @@ async function migrate(level: ClassicLevel<string, unknown>): Promise<void> {
   await level.batch([...changes.flat(), { type: 'put', key: SCHEMA_KEY, value: SCHEMA }], { sync: true });
 }
 
-/** A part with keys of its own, values as JSON. */
+/** A part of the database with its own keys and JSON values. */
 const tableOf = (level: ClassicLevel<string, unknown>, name: string) =>
   level.sublevel<string, unknown>(name, { valueEncoding: 'json' });
 
 function openError(directory: string, error: unknown): SciStreamError {
   const cause = error instanceof Error ? error.cause : undefined;
   if (systemCode(cause) === 'LEVEL_LOCKED') {
-    return new SciStreamError('SCI_STATE_LOCKED', `Another process has ${directory} open.`, {
+    return new SciStreamError('SCI_STATE_LOCKED', `Another process uses ${directory}.`, {
       cause: error,
-      suggestions: ['Stop that daemon first, or give this one another directory: --state DIR'],
+      suggestions: ['Stop that daemon first, or use another directory: --state DIR'],
     });
   }
   return new SciStreamError('SCI_STATE_DAMAGED', `Cannot read ${directory}: ${reasonOf(error)}.`, {
     cause: error,
     suggestions: [
       'Check it: scistream state check --config FILE',
-      `Start without it, which ends the streams it knew of: mv ${directory} ${directory}.damaged`,
+      `Start without it, which ends its streams: mv ${directory} ${directory}.damaged`,
     ],
   });
 }
 
 const newer = (directory: string, found: unknown): SciStreamError =>
-  new SciStreamError('SCI_STATE_NEWER', `${directory} has layout ${String(found)}, this SciStream knows ${SCHEMA}.`, {
-    suggestions: [
-      'Install the version of SciStream that wrote it, or a newer one: npm install -g @scistream/cli@latest',
-    ],
-  });
+  new SciStreamError(
+    'SCI_STATE_NEWER',
+    `${directory} has layout ${String(found)}, but this SciStream supports layout ${SCHEMA}.`,
+    {
+      suggestions: [
+        'Install the version of SciStream that wrote it, or a newer version: npm install -g @scistream/cli@latest',
+      ],
+    },
+  );

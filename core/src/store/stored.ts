@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { isHost } from '../contracts/address.js';
 import { quote, SciStreamError } from '../contracts/errors.js';
 
-/** Of what is stored under a uid: also a file name that leaves no directory. */
+/** The uid of a stored record. Safe as a file name. */
 const uid = z.string().regex(/^[A-Za-z0-9-]{1,64}$/);
 const addresses = z.array(z.looseObject({ host: z.string().refine(isHost), port: z.int().min(0).max(65535) }));
 const spec = z.looseObject({
@@ -20,7 +20,7 @@ const spec = z.looseObject({
 });
 const time = z.string().refine((text) => Number.isFinite(Date.parse(text)));
 
-/** A row of the table of streams. What an older or newer version added beside this is left alone. */
+/** A row of the table of streams. Fields of other versions are kept unchanged. */
 export const StreamRow = z.looseObject({
   order: z.number(),
   record: z.looseObject({
@@ -44,7 +44,7 @@ export const StreamRow = z.looseObject({
 /** A row of the table of events. */
 export const EventRow = z.looseObject({ number: z.int().min(1), at: z.string(), what: z.string() });
 
-/** A row of what a gateway has promised. */
+/** A row of the streams of a gateway. */
 export const GatewayRow = z.looseObject({
   spec,
   proxy: z.string(),
@@ -63,19 +63,19 @@ export const CredentialsFile = z.strictObject({
 });
 
 /**
- * A row as it was written, if it is whole: a disk may be damaged, and what is not in it would be missed much later.
+ * Checks a stored row, because damage on the disk would otherwise show much later.
  * @param key Its key in the table; the uid before a `!`.
- * @throws SCI_STATE_DAMAGED without anything of the row
+ * @throws SCI_STATE_DAMAGED, without the contents of the row
  */
 export function whole<T>(schema: z.ZodType, table: string, key: string, value: unknown): T {
   const result = schema.safeParse(value, { reportInput: false });
   const [owner = ''] = key.split('!');
   if (result.success && uid.safeParse(owner).success) return value as T;
   const field = result.success ? 'key' : (result.error.issues[0]?.path.join('.') ?? '');
-  throw new SciStreamError('SCI_STATE_DAMAGED', `What is stored as ${quote(key)} in ${table} is damaged: ${field}.`, {
+  throw new SciStreamError('SCI_STATE_DAMAGED', `Record ${quote(key)} in table ${table} is damaged: ${field}.`, {
     suggestions: [
       'Check it: scistream state check --config FILE',
-      'Bring the state directory back from a copy, or start without it, which ends the streams it knew of.',
+      'Restore the state directory from a backup, or start without it, which ends its streams.',
     ],
   });
 }

@@ -3,13 +3,13 @@ export type Write =
   | { readonly type: 'put'; readonly table: string; readonly key: string; readonly value: unknown }
   | { readonly type: 'del'; readonly table: string; readonly key: string };
 
-/** How a write is made. */
+/** Options of a write. */
 export interface WriteOptions {
-  /** Whether it must be on the disk when it returns, default true. Otherwise it survives this process, not the machine. */
+  /** Whether the write is on disk when it returns (default). Otherwise it survives a crash of the process only. */
   readonly sync?: boolean;
   /**
-   * It tells of something that has happened and cannot be undone: when it cannot be made now, it is owed, and made as
-   * soon as that can be done, before anything younger.
+   * Whether the write records an event that cannot be undone. If it fails, it is owed: it is retried before all later
+   * writes until it succeeds.
    */
   readonly owed?: boolean;
 }
@@ -20,12 +20,12 @@ interface Waiting extends WriteOptions {
   readonly failed: (error: unknown) => void;
 }
 
-/** Between two attempts to write what is owed, ms. */
+/** Time between two attempts to write owed changes, ms. */
 const RETRY_MS = 2_000;
 
 /**
- * Makes many writes at once of few: what comes while a batch is being written goes into the next one together, in the
- * order in which it came, so that a thousand writes wait for a handful of flushes of the disk.
+ * Combines writes into batches. Writes that arrive while a batch is being written form the next batch, in their order, so
+ * that a thousand writes need only a few flushes of the disk.
  */
 export class WriteQueue {
   #waiting: Waiting[] = [];
@@ -34,10 +34,10 @@ export class WriteQueue {
   #retry: NodeJS.Timeout | undefined;
   #closed = false;
 
-  /** @param commit Makes all changes or none; never called twice at once. */
+  /** @param commit Applies all changes or none; calls never overlap */
   constructor(private readonly commit: (changes: readonly Write[], sync: boolean) => Promise<void>) {}
 
-  /** @throws what `commit` throws, unless the write may be owed */
+  /** Adds a write to the next batch. @throws the error of `commit`, unless the write may be owed */
   add(changes: readonly Write[], options: WriteOptions = {}): Promise<void> {
     return new Promise((done, failed) => {
       this.#waiting.push({ ...options, changes, done, failed });
@@ -45,7 +45,7 @@ export class WriteQueue {
     });
   }
 
-  /** Writes what is left, once. Nothing may be added afterwards. @throws what `commit` throws when something stays owed */
+  /** Tries once to write owed changes. No write may be added afterwards. @throws the error of `commit` */
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#retry);
@@ -54,7 +54,7 @@ export class WriteQueue {
   }
 
   async #run(): Promise<void> {
-    // What is added in the same turn goes along.
+    // Writes added in the same turn join the batch.
     await Promise.resolve();
     while (this.#waiting.length > 0) await this.#write(this.#waiting.splice(0));
     this.#running = undefined;

@@ -9,7 +9,7 @@ import { SciStreamError, systemCode, type ErrorCode } from '../contracts/errors.
 import type { PluginContext } from '../contracts/plugin.js';
 import type { S2DS, S2DSRequest } from '../contracts/s2ds.js';
 import { within } from '../contracts/wait.js';
-import { RangePortAllocator } from '../gateway/range-port-allocator.js';
+import { RangePortAllocator } from '../gateway/ports.js';
 import { testCredentials } from './credentials.js';
 import { Interruptible } from './interruptible.js';
 import { dial, tcpServer, type BeforeEnd, type TestServer } from './network.js';
@@ -177,7 +177,7 @@ export class ProxyEnvironment {
   /** Addresses at which the programs of a stream, or of all streams, accept connections. */
   async listening(uid?: string): Promise<readonly string[]> {
     return await this.open.listening(
-      await this.runtime.list({ [LABELS.owner]: 'test', ...(uid === undefined ? {} : { [LABELS.uid]: uid }) }),
+      await this.runtime.list({ [LABELS.serverId]: 'test', ...(uid === undefined ? {} : { [LABELS.uid]: uid }) }),
     );
   }
 
@@ -201,7 +201,7 @@ export class ProxyEnvironment {
   /** Asserts that no stream left anything behind, and that released ports are free. */
   async expectNothingLeft(): Promise<void> {
     assert.deepEqual(await this.open.leftovers(), [], 'something is left');
-    assert.deepEqual(await this.runtime.list({ [LABELS.owner]: 'test' }), [], 'instances are left');
+    assert.deepEqual(await this.runtime.list({ [LABELS.serverId]: 'test' }), [], 'instances are left');
     for (const { uid, listeners, transport, node } of this.#requests.splice(0)) {
       await this.#allocator.release(uid);
       const free = node === undefined ? expectFree : expectRefused;

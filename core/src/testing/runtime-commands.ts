@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { RangePortAllocator } from '../gateway/range-port-allocator.js';
+import { RangePortAllocator } from '../gateway/ports.js';
 import type { RuntimeCases } from './runtime-environment.js';
 import { eventually } from './support.js';
 

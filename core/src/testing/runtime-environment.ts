@@ -89,7 +89,7 @@ export class RuntimeEnvironment {
     const labels = {
       [LABELS.managed]: 'true',
       ...this.label,
-      [LABELS.owner]: 'test',
+      [LABELS.serverId]: 'test',
       [LABELS.uid]: uid,
       [LABELS.role]: 'PROD',
       [LABELS.proxy]: 'shell',

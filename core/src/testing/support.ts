@@ -58,7 +58,7 @@ export function testContext(options: {
     runtime,
     dataDir,
     gateway,
-    owner: 'test',
+    serverId: 'test',
     log,
     signal: stop.signal,
     host: { version: VERSION, apiVersion: PLUGIN_API_VERSION },

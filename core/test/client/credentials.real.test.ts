@@ -80,7 +80,10 @@ s('two streams share no serial number and no key', ({ one, other }) => {
   assert.is(from.ca, to.ca);
 });
 
-/** Opens a connection with mutual TLS 1.3. @returns The protocol and the data that the client receives, or an error code. */
+/**
+ * Opens a connection with mutual TLS 1.3.
+ * @returns The protocol and the data that the client receives, or an error code.
+ */
 async function connects(server: StreamTls, client: StreamTls): Promise<string> {
   const material = ({ certificate, key, ca }: StreamTls) => ({
     cert: certificate,

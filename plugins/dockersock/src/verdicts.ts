@@ -4,14 +4,14 @@ import { failed, reasonOf } from './errors.js';
 import { isFresh } from './state.js';
 
 /**
- * Whether a container was created by an earlier `create` of the same spec whose answer was lost: same owner and
+ * Whether a container was created by an earlier `create` of the same spec whose answer was lost: same daemon and
  * purpose, and never started.
  */
 export function isSameInstance(container: Docker.ContainerInspectInfo, { labels }: ContainerSpec): boolean {
   const theirs = container.Config.Labels;
-  const same = [LABELS.managed, LABELS.owner, LABELS.uid, LABELS.role, LABELS.specHash];
+  const same = [LABELS.managed, LABELS.serverId, LABELS.uid, LABELS.role, LABELS.specHash];
   return (
-    isFresh(container) && same.every((label) => theirs[label] === labels[label]) && labels[LABELS.owner] !== undefined
+    isFresh(container) && same.every((label) => theirs[label] === labels[label]) && labels[LABELS.serverId] !== undefined
   );
 }
 

@@ -16,11 +16,11 @@ s('25 concurrent instances', async () => {
   await Promise.all(specs.map((spec) => fixture.create(spec)));
   await Promise.all(specs.map((spec) => fixture.runtime.start(spec, spec)));
   const watching = specs.map((spec) => fixture.runtime.exited(spec, enough.signal));
-  assert.is((await fixture.runtime.list({ [LABELS.owner]: 'test' })).length, 25);
+  assert.is((await fixture.runtime.list({ [LABELS.serverId]: 'test' })).length, 25);
   await Promise.all(specs.map((spec) => fixture.runtime.stop(spec, 1_000)));
   assert.equal(new Set((await Promise.all(watching)).map(({ exit }) => exit)), new Set(['signal SIGTERM']));
   await Promise.all(specs.map((spec) => fixture.runtime.remove(spec)));
-  assert.equal(await fixture.runtime.list({ [LABELS.owner]: 'test' }), []);
+  assert.equal(await fixture.runtime.list({ [LABELS.serverId]: 'test' }), []);
 });
 
 s.run();

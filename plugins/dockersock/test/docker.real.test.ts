@@ -265,7 +265,7 @@ s('an instance of another owner or purpose is a conflict', async () => {
   await using fixture = await Fixture.make(engine.host);
   const spec = specOf(READY);
   await fixture.create(spec);
-  const others: Record<string, string>[] = [{ [LABELS.owner]: 'other' }, { [LABELS.specHash]: 'two' }];
+  const others: Record<string, string>[] = [{ [LABELS.serverId]: 'other' }, { [LABELS.specHash]: 'two' }];
   for (const other of others)
     await expectCode(
       'SCI_CONTAINER_CONFLICT',

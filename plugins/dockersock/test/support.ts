@@ -19,7 +19,7 @@ export function specOf(script: string, more: Partial<ContainerSpec> = {}): Conta
     executable: 'sh',
     args: ['main.sh'],
     files: { 'main.sh': script },
-    labels: { [LABELS.managed]: 'true', [LABELS.owner]: 'test', [LABELS.uid]: name, [LABELS.specHash]: 'one' },
+    labels: { [LABELS.managed]: 'true', [LABELS.serverId]: 'test', [LABELS.uid]: name, [LABELS.specHash]: 'one' },
     sockets: [],
     stopSignal: 'SIGTERM',
     listeners: [],

@@ -193,8 +193,8 @@ export class JanusRuntime implements ContainerRuntime {
   async #mustBeFree({ name, labels }: ContainerSpec): Promise<void> {
     const [made, profile] = await Promise.all([this.#controller.sessionsOf(name), this.#controller.environment(name)]);
     // A crash during `create` leaves a profile without a session.
-    const owner = profile && labelsOf(profile)[LABELS.owner];
-    if (made.length === 0 && (!profile || owner === labels[LABELS.owner])) return;
+    const serverId = profile && labelsOf(profile)[LABELS.serverId];
+    if (made.length === 0 && (!profile || serverId === labels[LABELS.serverId])) return;
     throw conflict(name);
   }
 

@@ -85,7 +85,7 @@ test('the owner replaces an instance that could not be removed', async (site) =>
   const heal = site.emulator.fault({ on: /^(POST \/create|DELETE)/, what: 401 });
   await expectFailure('SCI_RUNTIME_UNREACHABLE', /credentials/, runtime.create(spec));
   heal();
-  const stranger = { ...spec, labels: { ...spec.labels, [LABELS.owner]: 'somebody else' } };
+  const stranger = { ...spec, labels: { ...spec.labels, [LABELS.serverId]: 'somebody else' } };
   await expectFailure('SCI_CONTAINER_CONFLICT', /already exists in Janus/, runtime.create(stranger));
   await end(runtime, await begin(runtime, spec));
 });

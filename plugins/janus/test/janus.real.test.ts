@@ -134,7 +134,7 @@ test('streams go to the node with the fewest, stay there and are counted once', 
   const nodes = (await Promise.all(uids.map((uid) => runtime.place(uid)))).map(({ node }) => node);
   assert.equal([...nodes].sort(), ['n1', 'n1', 'n2', 'n2']);
   assert.is((await runtime.place('aaaaaaaa-1')).node, nodes[0]);
-  const labels = { [LABELS.owner]: 'test', [LABELS.uid]: 'aaaaaaaa-1' };
+  const labels = { [LABELS.serverId]: 'test', [LABELS.uid]: 'aaaaaaaa-1' };
   const spec = site.spec({ name: 'scistream-aaaaaaaa-1-0', labels, node: nodes[0] ?? '' });
   const ref = await runtime.create(spec);
   const later = site.runtime();
@@ -155,11 +155,11 @@ test('a new runtime finds the instances of an earlier one by label and controls 
   const spec = site.spec();
   const ref = await earlier.create(spec);
   await earlier.start(ref, spec);
-  const other = site.spec({ labels: { [LABELS.owner]: 'somebody else' } });
+  const other = site.spec({ labels: { [LABELS.serverId]: 'somebody else' } });
   const otherRef = await earlier.create(other);
   await earlier.close();
   const later = site.runtime();
-  assert.equal(await later.list({ [LABELS.owner]: 'test' }), [{ ...ref, status: 'running', labels: spec.labels }]);
+  assert.equal(await later.list({ [LABELS.serverId]: 'test' }), [{ ...ref, status: 'running', labels: spec.labels }]);
   await expectCode('SCI_CONTAINER_CONFLICT', later.create(spec));
   const exited = later.exited(ref, new AbortController().signal);
   await later.stop(ref, 1_000);

@@ -59,7 +59,7 @@ export class JanusSite implements AsyncDisposable {
       executable: 'sh',
       args: ['-c', 'trap "echo bye; exit 0" TERM; echo it runs in `pwd`; while :; do sleep 0.1; done'],
       files: { 'a.conf': 'first\n' },
-      labels: { [LABELS.owner]: 'test', [LABELS.uid]: `uid-of-${name}` },
+      labels: { [LABELS.serverId]: 'test', [LABELS.uid]: `uid-of-${name}` },
       sockets: [],
       stopSignal: 'SIGTERM',
       listeners: [],

@@ -10,33 +10,33 @@ import type { FloodLimits } from '../parts/settings.js';
 import { RateLimiter } from './rate-limiter.js';
 import { RecentCredentials } from './recent-credentials.js';
 
-/** Longest token that is looked at; the header list is limited anyway. */
+/** Longest token that is checked, in characters. The size of all headers is limited too. */
 const MAX_TOKEN = 16 * 1024;
 
-/** Who calls, or why the call is refused. */
+/** The identity of the caller, or why the call is rejected. */
 export type Verdict = Admitted | { readonly error: unknown };
 
-/** A call that may be served. */
+/** A call that is served. */
 export interface Admitted {
   readonly identity: Identity;
-  /** Under which name its limits are counted: who it is, or its address where nobody has to say. */
+  /** The key of the limits of the caller: its identity, or its address where authentication is off. */
   readonly account: string;
-  /** Who the caller is by now: a call may last, and what let it in may have expired or been revoked. @throws as for a new call */
+  /** Authenticates the caller again: a call may be long, and its credentials may expire. @throws as for a new call */
   readonly again: () => Promise<Identity>;
 }
 
 /**
- * Decides about connections and calls before anything of a message is read. A stranger costs a connection for a limited
- * time and a few refusals per second; of what it sends nothing but the headers is kept.
+ * Accepts or rejects connections and calls before any message is read. A caller without credentials can hold a connection
+ * for a limited time, and gets a few rejections per second. Only the headers of its calls are read.
  */
 export class Admission {
   readonly #callers: RateLimiter;
   readonly #strangers: RateLimiter;
   readonly #recent = new RecentCredentials();
   readonly #verdicts = new WeakMap<Request, Verdict>();
-  /** Connections by the address they come from. */
+  /** Number of connections by source address. */
   readonly #clients = new Map<string, number>();
-  /** Ends the connections on which nobody has said yet who it is, by their remote end. */
+  /** Timers that close connections without an authenticated call, by remote address and port. */
   readonly #unproven = new Map<string, NodeJS.Timeout>();
 
   constructor(
@@ -44,7 +44,7 @@ export class Admission {
     private readonly limits: FloodLimits,
     private readonly log: Logger,
   ) {
-    const tell = (from: string): void => this.log.warn({ from }, 'too many requests: some are refused');
+    const tell = (from: string): void => this.log.warn({ from }, 'too many requests, rejecting some');
     this.#callers = new RateLimiter(() => limits.requestsPerSecond, 'requests of this caller', tell);
     this.#strangers = new RateLimiter(
       () => limits.strangerRequestsPerSecond,
@@ -53,7 +53,7 @@ export class Admission {
     );
   }
 
-  /** Takes a new connection, or cuts it: before the TLS handshake. */
+  /** Accepts a new connection, or closes it before the TLS handshake. */
   connected(socket: Socket): void {
     const from = sourceOf(socket);
     const others = this.#clients.get(from) ?? 0;
@@ -72,9 +72,9 @@ export class Admission {
     });
   }
 
-  /** Finds out who calls. @returns false when the caller is gone meanwhile, and the call is not to be served */
+  /** Authenticates the caller. @returns false if the caller has disconnected, so that the call is not to be served */
   async decide(request: Request, response: Response): Promise<boolean> {
-    // Asked for now: a connection that is gone has none.
+    // Read now: a closed connection has no remote address.
     const end = endOf(request.socket);
     const gone = new AbortController();
     response.once('close', () => gone.abort());
@@ -89,7 +89,7 @@ export class Admission {
     return true;
   }
 
-  /** What was decided. */
+  /** The result of `decide`. */
   verdictOf(request: Request): Verdict | undefined {
     return this.#verdicts.get(request);
   }
@@ -107,7 +107,7 @@ export class Admission {
     try {
       const identity = await this.#identified(credentials, from, () => identify(signal));
       const { issuer, subject } = identity;
-      // Where nobody has to say who it is, the address tells callers apart.
+      // Where authentication is off, all callers have one identity and only addresses differ.
       const account = issuer === 'none' ? from : `${issuer}:${subject}`;
       this.#callers.take(account);
       return { identity, account, again: () => identify() };
@@ -116,10 +116,13 @@ export class Admission {
     }
   }
 
-  /** Those who were let in of late are no strangers: whoever shares their address, as on a login node, cannot keep them out. */
+  /**
+   * Callers with recently accepted credentials do not count as strangers. Otherwise another user of their address, for
+   * example on a login node, could lock them out.
+   */
   async #identified(credentials: Credentials, from: string, identify: () => Promise<Identity>): Promise<Identity> {
     const known = this.#recent.has(credentials);
-    // Counted first and given back later, so that many at once count, too.
+    // Counted before and given back after, so that concurrent calls count too.
     if (!known) this.#strangers.take(from);
     try {
       const identity = await identify();
@@ -138,37 +141,37 @@ export class Admission {
     this.#unproven.delete(end);
   }
 
-  /** Whoever sends its message a byte at a time would hold a call for as long as it likes. */
+  /** Limits the time in which the message has to arrive: a slow sender could hold a call without limit. */
   #mustEnd(request: Request, response: Response): void {
     const late = setTimeout(() => {
-      if (!request.complete) cut(request);
+      if (!request.complete) reset(request);
     }, this.limits.strangerTimeoutMs).unref();
     response.once('close', () => clearTimeout(late));
   }
 }
 
-/** Whether it is the caller's fault that it is not known. */
+/** Whether authentication failed because of the credentials, not because of the control server or the issuer. */
 const blames = (error: unknown): boolean =>
   SciStreamError.is(error) && /^SCI_(UNAUTHENTICATED$|TOKEN_|CERTIFICATE_)/.test(error.code);
 
-/** Whom a limit for addresses is about: with IPv6 a network, because a host has all addresses of one. */
+/** The source for limits by address: with IPv6 the /64 network, because one host can use all its addresses. */
 function sourceOf({ remoteAddress = '' }: Pick<Socket, 'remoteAddress'>): string {
   const ip = parseIp(remoteAddress);
-  return !ip || ip.four ? remoteAddress : `${ip.words[0]?.toString(16)}:${ip.words[1]?.toString(16)}/64`;
+  return !ip || ip.four ? remoteAddress : `${ip.words.slice(0, 2).join(':')}/64`;
 }
 
-/** Tells the connections of a server apart. */
+/** A key that identifies a connection of a server. */
 export const endOf = ({ remoteAddress, remotePort }: Pick<Socket, 'remoteAddress' | 'remotePort'>): string =>
   `${remoteAddress} ${remotePort}`;
 
-function cut(request: Request): void {
+function reset(request: Request): void {
   if ('stream' in request) request.stream.close(constants.NGHTTP2_CANCEL);
   else request.socket.destroy();
 }
 
 /**
- * Puts an empty message in the place of the one that the caller sends, so that the services refuse the call in the protocol
- * it came in, without having read it.
+ * Replaces the message of the caller with an empty one, so that the services reject the call in its own protocol without
+ * reading the message.
  */
 function leaveUnread(request: Request, response: Response): void {
   const { 'content-type': type = '' } = request.headers;
@@ -183,7 +186,7 @@ function leaveUnread(request: Request, response: Response): void {
   };
   Object.defineProperty(request, Symbol.asyncIterator, { value: read });
   if ('stream' in request) {
-    // RFC 9113 §8.1: an answer is complete, the rest of the request is not wanted.
+    // RFC 9113 §8.1: the response is complete, and the rest of the request is not needed.
     const { stream } = request;
     response.once('finish', () => stream.close(constants.NGHTTP2_NO_ERROR));
   } else if (!request.complete && !('stream' in response)) response.setHeader('connection', 'close');

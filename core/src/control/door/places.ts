@@ -1,8 +1,8 @@
-/** Counts how many things somebody has open at a time. */
+/** Limits how many things a caller has open at the same time. */
 export class Places {
   readonly #taken = new Map<string, number>();
 
-  /** @returns What gives the place back, however often it is called; undefined when `most` are taken */
+  /** @returns Frees the place; idempotent. Undefined if `most` places are taken. */
   take(key: string, most: number): (() => void) | undefined {
     const taken = this.#taken.get(key) ?? 0;
     if (taken >= most) return undefined;

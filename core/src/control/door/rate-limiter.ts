@@ -1,25 +1,25 @@
 import { RateLimited } from '../../serving/error-status.js';
 
-/** A caller who made no request for this long may make as many at once as it may in this time, s. */
+/** Time for which a caller may save unused requests, and then make all of them immediately, s. */
 const BURST_S = 10;
-/** Callers that are remembered; of more than this the one that is remembered longest is forgotten. */
+/** Most callers that are tracked; beyond that, the oldest one is dropped. */
 const MOST_KEYS = 10_000;
 
 interface Bucket {
   left: number;
-  /** Of `performance.now`. */
+  /** Time of the last update, from `performance.now`. */
   at: number;
   told: boolean;
 }
 
-/** Counts requests by who makes them: so many per second, and ten seconds' worth of them at once. */
+/** Limits the requests of each caller per second, with bursts of up to ten seconds' worth. */
 export class RateLimiter {
   readonly #buckets = new Map<string, Bucket>();
 
   /**
-   * @param perSecond Asked for each time, because it may change.
-   * @param what For the message: what of whom is limited.
-   * @param tell Called when somebody has to wait who did not have to before.
+   * @param perSecond Called for each request, because the limit may change.
+   * @param what For the error: the requests that are limited.
+   * @param tell Called when a caller exceeds the limit after a time in which it did not.
    */
   constructor(
     private readonly perSecond: () => number,
@@ -38,10 +38,10 @@ export class RateLimiter {
     if (!bucket.told) this.tell(key);
     bucket.told = true;
     const wait = ((1 - bucket.left) / this.perSecond()) * 1000;
-    throw new RateLimited(`There are more than ${this.perSecond()} ${this.what} per second.`, Math.ceil(wait));
+    throw new RateLimited(`More than ${this.perSecond()} ${this.what} per second.`, Math.ceil(wait));
   }
 
-  /** Takes back that a request was counted. */
+  /** Undoes the count of one request. */
   giveBack(key: string): void {
     const bucket = this.#buckets.get(key);
     if (bucket) bucket.left = Math.min(this.#most, bucket.left + 1);
@@ -65,7 +65,7 @@ export class RateLimiter {
     return made;
   }
 
-  /** Who made no request for so long that nothing is left to remember; if there is nobody, the oldest. */
+  /** Drops callers whose bucket is full again; if there are none, the oldest. */
   #forget(now: number): void {
     for (const [key, { at }] of this.#buckets) if (now - at > BURST_S * 1000) this.#buckets.delete(key);
     const [oldest] = this.#buckets.keys();

@@ -1,27 +1,21 @@
 import { createHash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
 import type { Credentials } from '../../contracts/authenticator.js';
 
-/** For how long credentials are known after they were accepted, ms. */
-const KNOWN_MS = 300_000;
-/** Credentials that are known at a time; of more than these, the one that was accepted longest ago is forgotten. */
-const MOST = 10_000;
+/** How long credentials count as recently accepted, ms. */
+const RECENT_MS = 300_000;
+const MAX_ENTRIES = 10_000;
 
-/** Which credentials were accepted of late, by a hash: of the credentials themselves nothing is kept. */
+/** Remembers recently accepted credentials by their hash. The credentials themselves are not kept. */
 export class RecentCredentials {
-  /** When each was accepted, by `performance.now`; oldest first. */
-  readonly #accepted = new Map<string, number>();
+  readonly #accepted = new LRUCache<string, true>({ max: MAX_ENTRIES, ttl: RECENT_MS });
 
   has(credentials: Credentials): boolean {
-    const at = this.#accepted.get(keyOf(credentials));
-    return at !== undefined && performance.now() - at < KNOWN_MS;
+    return this.#accepted.has(keyOf(credentials));
   }
 
   accepted(credentials: Credentials): void {
-    const key = keyOf(credentials);
-    this.#accepted.delete(key);
-    this.#accepted.set(key, performance.now());
-    const [oldest] = this.#accepted.keys();
-    if (this.#accepted.size > MOST && oldest !== undefined) this.#accepted.delete(oldest);
+    this.#accepted.set(keyOf(credentials), true);
   }
 
   refused(credentials: Credentials): void {
@@ -29,7 +23,7 @@ export class RecentCredentials {
   }
 }
 
-/** The same wherever they come from. */
+/** The same key for every address of the caller. */
 const keyOf = ({ token, certificate }: Credentials): string =>
   createHash('sha256')
     .update(`${certificate?.certificate.fingerprint256 ?? ''} ${token}`)

@@ -21,10 +21,10 @@ import { parseRequest } from './request.js';
 /** Set by the authentication interceptor before any handler runs. */
 export const CALLER = createContextKey<Admitted | undefined>(undefined);
 
-/** `Watch` looks this often whether data began or ceased to flow, which is no change of the record, in ms. */
+/** Interval at which `Watch` checks the state of the data path, which is not part of the record, ms. */
 const WATCH_INTERVAL_MS = 1_000;
 
-/** What the services speak for. */
+/** What the services need from their control server. */
 export interface ServiceParts {
   readonly facility: string;
   readonly limits: Pick<Limits & WatchLimits, 'lifetimeMs' | 'connections' | 'watchesPerIdentity'>;
@@ -41,7 +41,7 @@ function admitted(context: HandlerContext): Admitted {
 
 const caller = (context: HandlerContext): Identity => admitted(context).identity;
 
-/** The protocol of existing clients (protocol.md §2): thin translation to {@link StreamController}. */
+/** The protocol of existing clients (docs/reference/protocol.md): a thin translation to {@link StreamController}. */
 export function controlService(router: ConnectRouter, { facility, controller, limits }: ServiceParts): void {
   const response = (record: StreamRecord, others: readonly string[]): Response =>
     create(ResponseSchema, {
@@ -72,12 +72,12 @@ export function controlService(router: ConnectRouter, { facility, controller, li
   });
 }
 
-/** What we offer beside it: seeing, watching and proving streams. */
+/** The protocol of our own clients: lists, watches and verifies streams, and manages gateways. */
 export function streamsService(router: ConnectRouter, parts: ServiceParts): void {
   const { facility, limits, controller, gateways, providers } = parts;
   const get = async (uid: string, context: HandlerContext): Promise<Stream> =>
     toMessage(await controller.get(uid, caller(context)), facility);
-  /** What commands a stream that the caller may see. */
+  /** The gateway of a stream that the caller may see. */
   const gatewayOf = async (uid: string, context: HandlerContext): Promise<Gateway> =>
     gateways.of((await get(uid, context)).gateway);
   const watches = new Places();
@@ -111,7 +111,7 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
     async *watch({ uid }, context) {
       const leave = watches.take(admitted(context).account, limits.watchesPerIdentity);
       if (!leave) throw tooManyWatches(limits.watchesPerIdentity);
-      // However it ends: nobody asks a call whose caller is gone for its end.
+      // Needed as well: the generator of a caller that has disconnected is not always finished.
       context.signal.addEventListener('abort', leave, { once: true });
       try {
         yield* follow(uid, parts, admitted(context), context.signal);
@@ -147,7 +147,7 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
   });
 }
 
-/** The stream now and after every change that its caller may see, until it is over or the caller is not let in any more. */
+/** Yields the stream now and after every change, until it ends or the caller is no longer authenticated or allowed. */
 async function* follow(
   uid: string,
   { facility, controller }: ServiceParts,
@@ -158,7 +158,7 @@ async function* follow(
   let last = '';
   let kind: 'view' | 'list' = 'view';
   for (;;) {
-    // Listened for before the look, so that no change falls between the two.
+    // Started before the read, so that no change between the two is lost.
     const tick = AbortSignal.timeout(WATCH_INTERVAL_MS);
     const changed = controller.changed(uid, AbortSignal.any([tick, signal])).catch(() => undefined);
     const view = await controller.get(uid, who, kind);
@@ -178,9 +178,9 @@ async function* follow(
 const tooManyWatches = (most: number): SciStreamError =>
   new SciStreamError(
     'SCI_LIMIT_REACHED',
-    `${most} of ${most} are taken: limits.watchesPerIdentity of this control server.`,
+    `The caller has ${most} watches, the maximum of limits.watchesPerIdentity of this control server.`,
     {
-      suggestions: ['End watches that are no longer needed, or look again now and then: scistream stream ls'],
+      suggestions: ['End watches that are no longer needed, or poll instead: scistream stream ls'],
     },
   );
 

@@ -7,33 +7,41 @@ import { messageOf, SciStreamError } from '../../contracts/errors.js';
 
 const KEEPALIVE_MS = 30_000;
 
-/** PEM files by which a control server and a data server recognise each other. */
+/** PEM files with which a control server and a gateway authenticate each other. */
 export interface LinkTls {
-  /** Of the authority that has signed the data server's certificate. */
+  /** The authority that has signed the certificate of the gateway. */
   readonly ca: string;
-  /** Of the control server. */
+  /** The certificate of the control server. */
   readonly cert: string;
   readonly key: string;
 }
 
-/** @param gateway Named in errors. @throws SCI_CONFIG_INVALID when a file cannot be read or used */
+/**
+ * Checks the files before the first connection.
+ * @param gateway Its name, for errors.
+ * @throws SCI_CONFIG_INVALID if a file cannot be read or used
+ */
 export async function checkLinkTls(gateway: string, { ca, cert, key }: LinkTls): Promise<void> {
   try {
     const [authority, own, secret] = await Promise.all([ca, cert, key].map((file) => readFile(file)));
     createSecureContext({ ca: authority, cert: own, key: secret });
   } catch (cause) {
     const why = messageOf(cause);
-    throw new SciStreamError('SCI_CONFIG_INVALID', `gateways: tls of ${gateway} cannot be used: ${why}.`, {
-      cause,
-      suggestions: [`Look at them: scistream cert show ${cert} --as client --key ${key}`],
-    });
+    throw new SciStreamError(
+      'SCI_CONFIG_INVALID',
+      `gateways: the files in tls of gateway ${gateway} cannot be used: ${why}.`,
+      {
+        cause,
+        suggestions: [`Inspect them: scistream cert show ${cert} --as client --key ${key}`],
+      },
+    );
   }
 }
 
 /**
- * Connects to a data server with mutual TLS 1.3. The files are read for each connection, so that renewed ones are used.
- * @param where host:port; the certificate has to be for this host.
- * @throws what reading the files throws
+ * Connects to a gateway with mutual TLS 1.3. Reads the files for each connection, so that renewed ones are used.
+ * @param where host:port. The certificate of the gateway must be valid for this host.
+ * @throws The error of `node:fs` if a file cannot be read
  */
 export function connectLink(where: string, { ca, cert, key }: LinkTls): TLSSocket {
   const address = parseAddress(where);

@@ -2,31 +2,32 @@ import { SciStreamError, toSciStreamError } from '../../contracts/errors.js';
 import type { Gateway, GatewayDescription } from '../../contracts/gateway.js';
 import type { Logger } from '../../contracts/logger.js';
 
-/** A data server that is up is asked this often whether it still is, ms; a lost connection is noticed at once. */
+/** Interval of the health check of a gateway that is up, ms. A lost connection is noticed immediately. */
 const CHECK_MS = 5_000;
-/** Pauses between attempts to reach one that is down: doubled from the first to the last, ms. */
+/** Delay between attempts to reach a gateway that is down, ms. It doubles from the first to the last. */
 const FIRST_RETRY_MS = 250;
 const LAST_RETRY_MS = 10_000;
 
-/** What the configuration of a control server says of one of its gateways beside how to reach it. */
+/** The configuration of a gateway that concerns placement. */
 export interface GatewayFacts {
   readonly name: string;
-  /** bit/s; absent: as much as anybody asks for. */
+  /** bit/s; absent: not limited. */
   readonly capacity?: number | undefined;
   readonly labels?: readonly string[] | undefined;
 }
 
 /**
- * One gateway of a control server and whether its data server can be reached. An embedded one always can; a daemon may be
- * down when the control server starts, or later, and is told what to keep whenever it is back.
+ * One gateway of a control server, and whether it can be reached. A gateway in this process always can. A gateway daemon may
+ * be down at any time; when it comes back, it is told which streams to keep.
  */
 export class GatewayLink {
   #error: SciStreamError | undefined;
   #description: GatewayDescription | undefined;
-  /** Whether anything was logged about it: from then on only changes are. */
+  /** Whether its first state was logged. After that, only changes are logged. */
   #reported = false;
+  /** Whether the gateway has to be told again which streams to keep. */
   #lost = true;
-  /** Why it did not answer when it was opened. */
+  /** Why it did not answer to `open`. */
   #unanswered: SciStreamError | undefined;
   #closed = false;
   #wake: () => void = () => undefined;
@@ -37,25 +38,28 @@ export class GatewayLink {
     readonly gateway: Gateway,
     private readonly log: Logger,
   ) {
-    this.#error = new SciStreamError('SCI_S2DS_UNREACHABLE', `Gateway ${facts.name} was not asked yet.`);
+    this.#error = new SciStreamError('SCI_S2DS_UNREACHABLE', `Gateway ${facts.name} has not been contacted yet.`);
   }
 
-  /** Whether its data server is a daemon of its own. */
+  /** Whether the gateway is a daemon of its own. */
   get remote(): boolean {
     return this.gateway.onLost !== undefined;
   }
 
-  /** Why it is down; undefined while it is up. */
+  /** Why the gateway is down; undefined while it is up. */
   get error(): SciStreamError | undefined {
     return this.#error;
   }
 
-  /** What it last told of itself; undefined when it was never up. */
+  /** The latest description of the gateway; undefined if it was never up. */
   get description(): GatewayDescription | undefined {
     return this.#description;
   }
 
-  /** Called once, first. @throws what opening an embedded gateway raises; SCI_CONFIG_INVALID for a daemon of another name */
+  /**
+   * Called once, first.
+   * @throws What a gateway in this process raises; SCI_CONFIG_INVALID if the daemon has another name
+   */
   async open(): Promise<void> {
     try {
       await this.gateway.open();
@@ -65,11 +69,14 @@ export class GatewayLink {
     }
   }
 
-  /** Called once, after `open`; from then on it may be up. @param uids Tells its streams, now and whenever it comes back. */
+  /**
+   * Called once, after `open`: connects to the gateway and follows its state from then on.
+   * @param uids Returns the streams on the gateway. Called now and whenever the gateway comes back.
+   */
   async begin(uids: () => readonly string[]): Promise<void> {
     if (this.remote) {
       this.gateway.onLost?.(() => this.recheck());
-      // Not asked twice before the others are commanded.
+      // A second attempt would delay the start of the other gateways.
       if (this.#unanswered) this.#report(this.#unanswered);
       else await this.#check(uids);
       this.#following = this.#follow(uids);
@@ -80,24 +87,24 @@ export class GatewayLink {
     this.#error = undefined;
   }
 
-  /** Has it told once more which streams it has to keep. */
+  /** Tells the gateway again which streams to keep, as soon as it can be reached. */
   recheck(): void {
     this.#lost = true;
-    // While it is down the pauses must not be cut short, or a daemon that dies at once would be asked all the time.
+    // While it is down the delay stays, or a daemon that dies immediately would be called continuously.
     if (!this.#error) this.#wake();
   }
 
-  /** Asks it once more what it is; when it does not answer, what is known stays. */
+  /** Updates the description. Keeps the previous one if the gateway does not answer. */
   async refresh(): Promise<void> {
     if (this.#error) return;
     try {
       this.#description = await this.gateway.describe();
     } catch (error) {
-      this.log.debug({ error: toSciStreamError(error).message }, 'gateway did not describe itself');
+      this.log.debug({ error: toSciStreamError(error).message }, 'gateway description not updated');
     }
   }
 
-  /** Lets go of the gateway; its streams run on. Called once, last. */
+  /** Disconnects from the gateway. Its streams keep running. Called once, last. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#wake();
@@ -141,7 +148,7 @@ export class GatewayLink {
   }
 
   #pause(ms: number): Promise<void> {
-    // Lost between the check and this pause.
+    // The connection was lost between the check and this delay.
     if (this.#lost && !this.#error) return Promise.resolve();
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, ms).unref();

@@ -8,42 +8,42 @@ import { formatRate } from '../../contracts/units.js';
 import { KeyedLock } from '../../contracts/wait.js';
 import type { GatewayFacts, GatewayLink } from './link.js';
 
-/** What one stream takes of its gateway. */
+/** What one stream takes on its gateway. */
 export interface GatewayLoad {
   readonly uid: string;
   readonly gateway: string;
   readonly ports: number;
-  /** 0 when none were asked for. */
+  /** Requested rate; 0 if none. */
   readonly bitsPerSecond: number;
-  /** ISO 8601 UTC; it may end before. */
+  /** ISO 8601 UTC. The stream may end before. */
   readonly expiresAt: string;
 }
 
-/** What a new stream needs of a gateway. */
-export type GatewayWish = Pick<GatewayLoad, 'gateway' | 'ports' | 'bitsPerSecond'>;
+/** What a new stream needs on a gateway. `gateway` is a name, a label, or empty for any gateway. */
+export type PlacementRequest = Pick<GatewayLoad, 'gateway' | 'ports' | 'bitsPerSecond'>;
 
-/** Where a new stream goes. */
+/** The gateway for a new stream. */
 export interface Placement {
   readonly gateway: string;
   /**
-   * Why it cannot go there: SCI_S2DS_UNREACHABLE when what could take it is down, SCI_NO_RESOURCE. Only to be told to a
-   * caller who may have a stream there.
+   * Why the stream cannot go there: SCI_S2DS_UNREACHABLE if all eligible gateways are down, SCI_NO_RESOURCE. Returned only
+   * to callers that the policy allows to have a stream there.
    */
   readonly refusal?: SciStreamError;
 }
 
-/** A gateway and what is free on it. */
+/** A gateway and its free capacity. */
 interface Room {
   readonly link: GatewayLink;
   readonly loads: readonly GatewayLoad[];
-  /** bit/s, Infinity without a capacity. */
+  /** bit/s; Infinity if the gateway has no `capacity`. */
   readonly free: number;
   readonly freePorts: number;
 }
 
 const storedSchema = z.strictObject({ drained: z.array(z.string()) });
 
-/** The gateways of one control server: which there are, what they carry, and where a new stream goes. */
+/** The gateways of one control server: their state, their load, and the placement of new streams. */
 export class GatewayPool {
   readonly #drained = new Set<string>();
   readonly #lock = new KeyedLock();
@@ -59,81 +59,81 @@ export class GatewayPool {
   }
 
   /**
-   * Called once, first. @param inUse Names of the gateways that have streams.
-   * @throws SCI_CONFIG_INVALID when one of those is gone, SCI_STATE_DAMAGED, and what opening a gateway raises
+   * Called once, first.
+   * @param inUse Names of the gateways that have streams.
+   * @throws SCI_CONFIG_INVALID if one of those is not configured, SCI_STATE_DAMAGED, and what opening a gateway raises
    */
   async open(inUse: readonly string[]): Promise<void> {
     for (const name of inUse) this.of(name);
     for (const name of await this.#readDrained()) this.#drained.add(name);
-    // The embedded one first: it makes the id by which daemons know this control server.
+    // The gateway in this process first: it creates the id that identifies this control server to daemons.
     for (const link of this.links.filter(({ remote }) => !remote)) await link.open();
     await Promise.all(this.links.filter(({ remote }) => remote).map((link) => link.open()));
   }
 
-  /** Called once, second; gateways release what is not in `loads`. @param loads Tells all streams of the control server. */
+  /**
+   * Called once, second. Gateways release streams that are not in `loads`.
+   * @param loads Returns the load of all streams of the control server.
+   */
   async begin(loads: () => readonly GatewayLoad[]): Promise<void> {
     this.#loads = loads;
     await Promise.all(this.links.map((link) => link.begin(() => this.#loadsOf(link).map(({ uid }) => uid))));
   }
 
   /**
-   * Where the streams of a gateway are commanded. Where there is only one, its name does not matter.
-   * @throws SCI_CONFIG_INVALID when there is none of that name
+   * The gateway of that name. A single gateway is used whatever its name is.
+   * @throws SCI_CONFIG_INVALID if no gateway has that name
    */
   of(name: string): Gateway {
     const link = this.#link(name);
     if (link) return link.gateway;
-    throw new SciStreamError(
-      'SCI_CONFIG_INVALID',
-      `gateways: there are streams on gateway ${name}, which is missing.`,
-      {
-        suggestions: [`Put ${name} back; to remove a gateway, drain it first and let its streams end.`],
-      },
-    );
+    throw new SciStreamError('SCI_CONFIG_INVALID', `gateways: gateway ${name} is missing but has streams.`, {
+      suggestions: [`Add ${name} again. Before you remove a gateway, drain it and wait until its streams have ended.`],
+    });
   }
 
-  /** The same, for what is of no use later. @throws why it is down, at once */
+  /** The same, for calls that are not worth waiting for. @throws Immediately why the gateway is down */
   reachable(name: string): Gateway {
     const error = this.#link(name)?.error;
     if (error) throw error;
     return this.of(name);
   }
 
-  /** Has a gateway that is a daemon told once more which streams it has to keep. */
+  /** Tells a gateway daemon again which streams to keep. */
   recheck(name: string): void {
     this.#link(name)?.recheck();
   }
 
-  /** What a gateway told of itself last. @throws SCI_CONFIG_INVALID when there is none of that name */
+  /** The latest description of a gateway. @throws SCI_CONFIG_INVALID if no gateway has that name */
   async describe(name: string): Promise<GatewayDescription> {
     return this.#find(name)?.description ?? (await this.of(name).describe());
   }
 
-  /** Checks which gateways a client asks for: a name, a label, or empty for any. @throws SCI_NAME_INVALID */
+  /** Checks the gateway that a client requests: a name, a label, or empty for any. @throws SCI_NAME_INVALID */
   parse(wanted: string): string {
     if (this.#meant(wanted).length > 0) return wanted;
     throw this.#unknown(wanted, ({ name, labels = [] }) => [name, ...labels]);
   }
 
   /**
-   * Where a new stream goes: of the gateways it asks for to the one with the most free bandwidth, and of several to that
-   * with the most free ports. Ports are counted, not taken: when too few are left everywhere the gateway will say so.
+   * Chooses a gateway for a new stream: of the requested ones the one with the most free bandwidth, then the one with the
+   * most free ports. Ports are counted, not reserved: if all gateways have too few, `reserve` fails there.
    */
-  place(wish: GatewayWish): Placement {
-    const rooms = this.#meant(wish.gateway).map((link) => this.#room(link));
-    const fits = (room: Room): boolean => this.#obstacle(room, wish) === undefined;
+  place(request: PlacementRequest): Placement {
+    const rooms = this.#meant(request.gateway).map((link) => this.#room(link));
+    const fits = (room: Room): boolean => this.#obstacle(room, request) === undefined;
     const [best] = rooms.toSorted(
       (a, b) =>
         Number(fits(b)) - Number(fits(a)) ||
-        Number(b.freePorts >= wish.ports) - Number(a.freePorts >= wish.ports) ||
+        Number(b.freePorts >= request.ports) - Number(a.freePorts >= request.ports) ||
         compare(b.free, a.free) ||
         b.freePorts - a.freePorts,
     );
-    const gateway = best?.link.facts.name ?? wish.gateway;
-    return best && fits(best) ? { gateway } : { gateway, refusal: this.#noRoom(rooms, wish) };
+    const gateway = best?.link.facts.name ?? request.gateway;
+    return best && fits(best) ? { gateway } : { gateway, refusal: this.#noRoom(rooms, request) };
   }
 
-  /** Whether a gateway was down when it was last spoken to. */
+  /** Whether a gateway is down. */
   get degraded(): boolean {
     return this.links.some(({ error }) => error !== undefined);
   }
@@ -144,8 +144,8 @@ export class GatewayPool {
   }
 
   /**
-   * Lets a gateway take no new streams, or take them again; those it has live on. Survives a restart.
-   * @throws SCI_NAME_INVALID, SCI_STATE_WRITE (and then nothing has changed)
+   * Drains a gateway, so that no new streams are placed on it, or ends that. Its streams keep running. Survives a restart.
+   * @throws SCI_NAME_INVALID, SCI_STATE_WRITE; nothing has changed then
    */
   async drain(name: string, drained: boolean): Promise<GatewayStatus> {
     const link = this.#find(name);
@@ -158,7 +158,7 @@ export class GatewayPool {
     return await this.#status(link);
   }
 
-  /** Lets go of all gateways. Called once, last. */
+  /** Disconnects from all gateways. Called once, last. */
   async close(): Promise<void> {
     await Promise.all(this.links.map((link) => link.close()));
   }
@@ -170,12 +170,12 @@ export class GatewayPool {
 
   #unknown(name: string, known: (facts: GatewayFacts) => readonly string[]): SciStreamError {
     const names = new Set(this.links.flatMap(({ facts }) => known(facts)));
-    return new SciStreamError('SCI_NAME_INVALID', `There is no gateway ${quote(name)} here.`, {
+    return new SciStreamError('SCI_NAME_INVALID', `No gateway has the name or label ${quote(name)}.`, {
       suggestions: [`Use ${[...names].join(' or ')}.`],
     });
   }
 
-  /** Where there is only one, its name does not matter. */
+  /** A single gateway is used whatever its name is. */
   #link(name: string): GatewayLink | undefined {
     return this.links.length === 1 ? this.links[0] : this.#find(name);
   }
@@ -195,32 +195,35 @@ export class GatewayPool {
     return { link, loads, free: capacity - sum(loads, 'bitsPerSecond'), freePorts };
   }
 
-  /** Why a gateway cannot take a stream, in words. */
-  #obstacle({ link, free }: Room, { bitsPerSecond }: GatewayWish): string | undefined {
+  /** Why a gateway cannot take a stream, as text. */
+  #obstacle({ link, free }: Room, { bitsPerSecond }: PlacementRequest): string | undefined {
     const { name, capacity } = link.facts;
     if (link.error) return `${name} is down`;
     if (this.#drained.has(name)) return `${name} is drained`;
-    // A stream that asks for no bandwidth fits in, however full it is.
+    // A stream without a rate fits on any gateway.
     if (bitsPerSecond <= 0 || bitsPerSecond <= free) return undefined;
     return `${name} has ${formatRate(Math.max(0, free))} of ${formatRate(capacity ?? 0)} free`;
   }
 
-  #noRoom(rooms: readonly Room[], wish: GatewayWish): SciStreamError {
+  #noRoom(rooms: readonly Room[], request: PlacementRequest): SciStreamError {
     const down = rooms.find(({ link }) => link.error)?.link.error;
     if (down && rooms.every(({ link }) => link.error)) return down;
-    const { bitsPerSecond } = wish;
+    const { bitsPerSecond } = request;
     const [first] = rooms
       .filter(({ link }) => !link.error && !this.#drained.has(link.facts.name))
       .flatMap(({ loads }) => loads.filter((load) => load.bitsPerSecond > 0))
       .map(({ expiresAt }) => expiresAt)
       .sort();
-    const wanted = bitsPerSecond > 0 ? `${formatRate(bitsPerSecond)} cannot be had` : 'No gateway takes new streams';
-    const reasons = rooms.map((room) => this.#obstacle(room, wish) ?? room.link.facts.name).join(', ');
-    const until = first ? ` The first stream with bandwidth ends at ${first} at the latest.` : '';
+    const wanted =
+      bitsPerSecond > 0
+        ? `No eligible gateway has ${formatRate(bitsPerSecond)} available`
+        : 'No eligible gateway accepts new streams';
+    const reasons = rooms.map((room) => this.#obstacle(room, request) ?? room.link.facts.name).join(', ');
+    const until = first ? ` The first stream with a reserved rate ends at ${first} at the latest.` : '';
     return new SciStreamError('SCI_NO_RESOURCE', `${wanted}: ${reasons}.${until}`, {
       suggestions: [
-        ...(bitsPerSecond > 0 ? ['Ask for less, or try again later.'] : []),
-        'The operator can see all gateways: scistream gateway ls --s2cs SERVER',
+        ...(bitsPerSecond > 0 ? ['Request a lower rate, or retry later.'] : []),
+        'Operators can list the gateways: scistream gateway ls --s2cs SERVER',
       ],
     });
   }
@@ -246,9 +249,9 @@ export class GatewayPool {
       return storedSchema.parse(JSON.parse(await readFile(this.#file, 'utf8'))).drained;
     } catch (cause) {
       if (systemCode(cause) === 'ENOENT') return [];
-      throw new SciStreamError('SCI_STATE_DAMAGED', `Cannot read ${this.#file}, which says what is drained.`, {
+      throw new SciStreamError('SCI_STATE_DAMAGED', `Cannot read ${this.#file}, the list of drained gateways.`, {
         cause,
-        suggestions: [`Remove it and drain again: rm ${this.#file}`],
+        suggestions: [`Remove it and drain the gateways again: rm ${this.#file}`],
       });
     }
   }
@@ -259,19 +262,19 @@ export class GatewayPool {
     } catch (cause) {
       throw new SciStreamError('SCI_STATE_WRITE', `Cannot write ${this.#file}: ${messageOf(cause)}.`, {
         cause,
-        suggestions: ['Free some space on the disk that holds the key state, and see that it can be written.'],
+        suggestions: ['Free space on the disk of the directory in the key state, and check that it is writable.'],
       });
     }
   }
 }
 
-/** Infinity minus itself is no number. */
+/** Compares without a subtraction: Infinity minus Infinity is NaN. */
 const compare = (a: number, b: number): number => (a === b ? 0 : a - b);
 
 const sum = (loads: readonly GatewayLoad[], key: 'ports' | 'bitsPerSecond'): number =>
   loads.reduce((total, load) => total + load[key], 0);
 
-/** How many ports `first-last` is; 0 for a gateway that was never up. */
+/** Number of ports in `first-last`; 0 for a gateway that was never up. */
 function sizeOf(description: GatewayDescription | undefined): number {
   const [first, last] = (description?.ports ?? '').split('-').map(Number);
   return first !== undefined && last !== undefined ? last - first + 1 : 0;

@@ -16,15 +16,16 @@ import { reserveMessage } from '../../wire/stream-spec.js';
 import { checkLinkTls, connectLink, type LinkTls } from './link-tls.js';
 
 const CALL_TIMEOUT_MS = 60_000;
-const RETRY_MS = 1_000;
-/** For a call that is answered at once by a daemon that is well. */
+/** Delay before a call that waits for an event is retried, ms. */
+const WAIT_RETRY_MS = 1_000;
+/** Deadline for calls that a healthy daemon answers immediately, ms. */
 const DESCRIBE_TIMEOUT_MS = 5_000;
-/** A connection may be forgotten by what is between, without a word; TCP itself would take a quarter of an hour to notice. */
-const SIGNS_OF_LIFE = { pingIntervalMs: 10_000, pingTimeoutMs: 10_000 } as const;
-/** Pauses before a call is repeated whose answer was lost, such as by a restart of the daemon. */
-const REPEATS_MS = [250, 1_000];
+/** Detects a connection that a firewall has dropped silently; TCP would take a quarter of an hour. */
+const KEEPALIVE = { pingIntervalMs: 10_000, pingTimeoutMs: 10_000 } as const;
+/** Delays before a call is retried whose answer was lost, for example because the daemon restarted, ms. */
+const RETRIES_MS = [250, 1_000];
 
-/** A gateway whose data server is a daemon of its own, commanded through its unix socket, or its port (data_server.proto). */
+/** A gateway that is a daemon of its own (`s2ds`), commanded through its Unix socket or its port. */
 export class RemoteGateway implements Gateway {
   readonly #sessions: GuardedSessions;
   readonly #client: Client<typeof GatewayService>;
@@ -33,8 +34,8 @@ export class RemoteGateway implements Gateway {
 
   /**
    * @param socket `unix:/path` of the daemon, or host:port.
-   * @param id Tells the id of the control server that commands it.
-   * @param tls How the two recognise each other; for host:port only.
+   * @param id Returns the id of this control server.
+   * @param tls For mutual authentication; with host:port only.
    */
   constructor(
     readonly name: string,
@@ -43,12 +44,12 @@ export class RemoteGateway implements Gateway {
     private readonly tls?: LinkTls,
   ) {
     const origin = tls ? `https://${socket}` : 'http://localhost';
-    this.#sessions = new GuardedSessions(origin, SIGNS_OF_LIFE, { createConnection: () => this.#connect() });
+    this.#sessions = new GuardedSessions(origin, KEEPALIVE, { createConnection: () => this.#connect() });
     const transport = createGrpcTransport({
       baseUrl: this.#sessions.authority,
       defaultTimeoutMs: CALL_TIMEOUT_MS,
       sessionManager: this.#sessions,
-      interceptors: [introduction(id)],
+      interceptors: [identification(id)],
     });
     this.#client = createClient(GatewayService, transport);
   }
@@ -64,7 +65,7 @@ export class RemoteGateway implements Gateway {
       throw new SciStreamError(
         'SCI_CONFIG_INVALID',
         `gateways: ${this.socket} belongs to gateway ${name}, not ${this.name}.`,
-        { suggestions: [`Write name: ${name} there, or name: ${this.name} in the configuration of the data server.`] },
+        { suggestions: [`Set name: ${name} there, or name: ${this.name} in the configuration of s2ds.`] },
       );
     }
   }
@@ -75,29 +76,29 @@ export class RemoteGateway implements Gateway {
 
   async describe(): Promise<GatewayDescription> {
     const told = await this.#call(() => this.#client.describe({}, { timeoutMs: DESCRIBE_TIMEOUT_MS }));
-    // Not the message itself: it has fields that a data server does not fill.
+    // Copied: the message has fields that a gateway does not set.
     const { name, wan, lan, ports, proxy, runtime, portsInUse } = told;
     return { name, wan, lan, ports, proxy, runtime, portsInUse };
   }
 
   async reserve(uid: string, spec: StreamSpec, tls?: StreamTls): Promise<Reservation> {
-    const { gateway, proxy, runtime, listeners, rateEnforced } = await this.#repeat(() =>
+    const { gateway, proxy, runtime, listeners, rateEnforced } = await this.#retry(() =>
       this.#client.reserve(reserveMessage(uid, spec, tls)),
     );
     return { gateway, proxy, runtime, rateEnforced, listeners: listeners.map((text) => parseAddress(text)) };
   }
 
   async start(uid: string, signal: AbortSignal): Promise<void> {
-    await this.#repeat(() => this.#client.start({ uid }, { signal }), signal);
+    await this.#retry(() => this.#client.start({ uid }, { signal }), signal);
   }
 
   async updateTargets(uid: string, targets: readonly Address[], signal: AbortSignal): Promise<void> {
     const request = { uid, targets: targets.map(formatAddress) };
-    await this.#repeat(() => this.#client.setTargets(request, { signal }), signal);
+    await this.#retry(() => this.#client.setTargets(request, { signal }), signal);
   }
 
   async release(uid: string): Promise<readonly ListenerStatistics[]> {
-    return (await this.#repeat(() => this.#client.release({ uid }))).statistics.map(fromStatistics);
+    return (await this.#retry(() => this.#client.release({ uid }))).statistics.map(fromStatistics);
   }
 
   async handover(uid: string): Promise<StreamTls | undefined> {
@@ -111,7 +112,7 @@ export class RemoteGateway implements Gateway {
 
   async ended(uid: string): Promise<S2DSException | undefined> {
     try {
-      const status = await this.#patiently(() => this.#client.awaitEnd({ uid }, { timeoutMs: 0 }));
+      const status = await this.#await(() => this.#client.awaitEnd({ uid }, { timeoutMs: 0 }));
       return status && fromStatus(status).error;
     } catch (error) {
       return error as S2DSException;
@@ -119,7 +120,7 @@ export class RemoteGateway implements Gateway {
   }
 
   async restarted(uid: string, seen: number): Promise<Restarts | undefined> {
-    const told = await this.#patiently(() => this.#client.awaitRestart({ uid, seen }, { timeoutMs: 0 }));
+    const told = await this.#await(() => this.#client.awaitRestart({ uid, seen }, { timeoutMs: 0 }));
     if (!told || told.count === 0) return undefined;
     return { count: told.count, last: told.last.map(({ at, reason }) => ({ at, reason })) };
   }
@@ -143,7 +144,7 @@ export class RemoteGateway implements Gateway {
     return fromConnectResults(await this.#call(() => this.#client.connectListener(request, { signal }), signal));
   }
 
-  /** Lets the daemon go on; its streams were released one by one before. */
+  /** Disconnects. The streams of the daemon keep running. */
   async close(): Promise<void> {
     this.#closed.abort();
     this.#sessions.abort();
@@ -156,32 +157,32 @@ export class RemoteGateway implements Gateway {
   }
 
   /**
-   * For calls that wait for something to happen. While the daemon cannot be reached its proxies forward as before; when it
-   * is back it knows what became of them. So do they when it takes no orders from here any more.
-   * @returns undefined when this object was closed
+   * Makes a call that waits for an event, and retries it while the daemon is unreachable or rejects this control server: its
+   * proxies keep forwarding, and it reports their state when it is back.
+   * @returns undefined if this object was closed
    */
-  async #patiently<T>(call: () => Promise<T>): Promise<T | undefined> {
+  async #await<T>(call: () => Promise<T>): Promise<T | undefined> {
     for (;;) {
       try {
         return await this.#call(call);
       } catch (error) {
         if (this.#closed.signal.aborted) return undefined;
         if (!S2DSException.is(error) || !['SCI_S2DS_UNREACHABLE', 'SCI_FORBIDDEN'].includes(error.code)) throw error;
-        await sleep(RETRY_MS, undefined, { ref: false });
+        await sleep(WAIT_RETRY_MS, undefined, { ref: false });
       }
     }
   }
 
-  /** For calls that may be repeated, which is all that change something. */
-  async #repeat<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    for (const pause of REPEATS_MS) {
+  /** Makes a call and retries it if the answer is lost. All calls that change something are idempotent. */
+  async #retry<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    for (const pause of RETRIES_MS) {
       try {
         return await this.#call(call, signal);
       } catch (error) {
         if (this.#closed.signal.aborted || !S2DSException.is(error) || error.code !== 'SCI_S2DS_UNREACHABLE')
           throw error;
       }
-      // Aborted meanwhile: the next attempt says so.
+      // If the signal aborts during the delay, the next attempt throws its reason.
       await sleep(pause, undefined, { ref: false, ...(signal && { signal }) }).catch(() => undefined);
     }
     return await this.#call(call, signal);
@@ -196,20 +197,20 @@ export class RemoteGateway implements Gateway {
       if (theirs)
         throw new S2DSException(theirs.code, theirs.message, { suggestions: theirs.suggestions, cause: error });
       const why = this.tls ? `: ${reasonOf(error)}` : '';
-      throw new S2DSException('SCI_S2DS_UNREACHABLE', `The data server at ${this.socket} does not answer${why}.`, {
+      throw new S2DSException('SCI_S2DS_UNREACHABLE', `The gateway at ${this.socket} does not answer${why}.`, {
         cause: error,
         suggestions: [
           'Start it: scistream s2ds --config s2ds.conf',
-          'Compare gateways[].s2ds with its key listen.',
-          ...(this.tls ? ['Compare gateways[].tls with its key tls.'] : []),
+          'Check that gateways[].s2ds matches its key listen.',
+          ...(this.tls ? ['Check that gateways[].tls matches its key tls.'] : []),
         ],
       });
     }
   }
 }
 
-/** Says with every call which control server it comes from. */
-const introduction =
+/** Adds the id of this control server to every call. */
+const identification =
   (id: () => Promise<string>): Interceptor =>
   (next) =>
   async (request) => {

@@ -4,13 +4,13 @@ import type { Address } from '../../contracts/address.js';
 import type { Authenticator } from '../../contracts/authenticator.js';
 import type { ClientTrust } from '../../serving/client-certificates.js';
 
-/** What a control server grants at most: key `limits` of its configuration. To be looked up anew each time: it may change. */
+/** The key `limits` of the configuration of a control server. Read it each time: it may change on reload. */
 export interface Limits {
-  /** Streams that exist at once. */
+  /** Live streams. */
   readonly streams: number;
-  /** Of those, requests that wait for HELLO. */
+  /** Live streams that wait for HELLO. */
   readonly waiting: number;
-  /** Of those, of one identity. Where nobody has to say who it is, all are one, and only `waiting` counts. */
+  /** Live streams of one identity that wait for HELLO. Not applied where authentication is off. */
   readonly waitingPerIdentity: number;
   /** Listeners of one stream. */
   readonly connections: number;
@@ -18,7 +18,7 @@ export interface Limits {
   readonly lifetimeMs: number;
 }
 
-/** The keys of the same names below `limits` in the configuration; times in ms. */
+/** Keys of the same names below `limits` in the configuration. Times in ms. */
 export interface FloodLimits {
   readonly requestsPerSecond: number;
   readonly strangerRequestsPerSecond: number;
@@ -27,18 +27,18 @@ export interface FloodLimits {
   readonly clientsPerAddress: number;
 }
 
-/** The keys of the same names below `limits` in the configuration. */
+/** Keys of the same names below `limits` in the configuration. */
 export interface WatchLimits {
   readonly watchesPerIdentity: number;
 }
 
-/** The keys of the same names in the configuration. */
+/** Keys of the same names in the configuration. */
 export interface ControlServerSettings {
   readonly facility: string;
   readonly listen: Address;
   /** PEM files; absent: a self-signed certificate in the state directory. */
   readonly tls?: ({ readonly cert: string; readonly key: string } & ClientTrust) | undefined;
-  /** The least version of TLS. */
+  /** The lowest accepted version of TLS. */
   readonly minTls: SecureVersion;
   /** Plain text instead of TLS. */
   readonly insecure: boolean;
@@ -46,20 +46,20 @@ export interface ControlServerSettings {
   readonly limits: Limits & FloodLimits & WatchLimits;
 }
 
-/** An authenticator and what ends the plugins it came from. */
+/** An authenticator, and a function that closes the plugins behind it. */
 export interface OpenAuthenticator {
   readonly authenticator: Authenticator;
   readonly close: () => Promise<void>;
 }
 
-/** What of a configuration can be taken over by a running control server: read, checked and ready, but not in force. */
+/** The parts of a new configuration that a running control server can apply: read and checked, but not applied yet. */
 export interface Prepared {
   readonly authenticator: OpenAuthenticator;
-  /** Puts policy and limits in force. Cannot fail. */
+  /** Applies policy and limits. Cannot fail. */
   commit(): void;
-  /** Instead of {@link commit}. */
+  /** Closes what was opened, instead of {@link commit}. */
   discard(): Promise<void>;
 }
 
-/** @throws what is wrong with the configuration, or with a file it names */
+/** Prepares a new configuration. @throws What is wrong with the configuration or with a file that it names */
 export type Prepare = (config: S2csConfig) => Promise<Prepared>;

@@ -1,104 +1,88 @@
+import pLimit from 'p-limit';
 import { formatAddress, type Address } from '../../contracts/address.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../../contracts/errors.js';
 import type { Gateway, Reservation } from '../../contracts/gateway.js';
-import type { Logger } from '../../contracts/logger.js';
-import {
-  isFinal,
-  type StreamEvent,
-  type StreamRecord,
-  type StreamSpec,
-  type StreamTls,
-} from '../../contracts/stream.js';
+import type { StreamMoved, StreamRecord, StreamSpec, StreamTls } from '../../contracts/stream.js';
 import { within } from '../../contracts/wait.js';
-import { wrongState } from './errors.js';
-import { happened } from './events.js';
+import type { PlacementRequest } from '../gateways/pool.js';
+import { happened, StreamTimer, type LiveStream } from './live-stream.js';
 
-/** How often it is looked whether a gateway that the stream has left is still of use, ms. */
-const LOOK_MS = 2_000;
-/** What the gateway that a stream has left may take of the time of the stream, ms: it may be left because it is not well. */
-const LEFT_MS = 2_000;
+/** Streams that move at the same time: each starts a proxy. */
+const CONCURRENT_MOVES = 4;
+/** Interval of the check whether the previous gateway still carries connections, ms. */
+const CHECK_MS = 2_000;
+/** Longest time that a stream waits for its previous gateway, which may be out of order, ms. */
+const PREVIOUS_GATEWAY_MS = 2_000;
+/** Deadline for setting targets on the previous gateway, ms. */
+const RETARGET_MS = 20_000;
+/** Other gateways of a stream that does not move. Shared, because nearly every stream is one whenever a stream is placed. */
+const NONE: readonly string[] = [];
 
-/** How long telling it new targets may take, ms. */
-const TELL_MS = 20_000;
-
-/** Of a stream that is on one gateway, as nearly all are whenever one is placed. */
-const NOWHERE: readonly string[] = [];
-
-/** Chooses a gateway for a stream and tells it `take` before anything else is placed. @throws SCI_NO_RESOURCE … */
+/** Chooses a gateway for a stream and passes it to `take` before anything else is placed. @throws SCI_NO_RESOURCE … */
 export type Placing = (take: (gateway: string) => void) => Promise<void>;
 
-/** What a move needs of the machine of its stream. */
-export interface Moving {
-  readonly record: () => StreamRecord;
-  readonly gatewayOf: (name: string) => Gateway;
-  /** A gateway may have something of the stream for which nobody will ask again. */
-  readonly onStray: (gateway: string) => void;
-  readonly log: Logger;
-  /** Gives a call a signal that aborts when the stream ends. One at a time. */
-  readonly interruptible: <T>(call: (signal: AbortSignal) => Promise<T>) => Promise<T>;
-  readonly change: (change: Partial<StreamRecord>, event: StreamEvent) => Promise<void>;
-  /** Runs `work` while nothing else changes the stream. */
-  readonly serial: (work: () => Promise<void>) => Promise<void>;
-}
-
-/** How one stream goes from one gateway to another, and gives back what it had where it was. */
+/** Moves one stream from one gateway to another, and frees what it has on the previous one. */
 export class StreamMover {
-  /** The gateway on which it is being set up. */
+  /** The gateway on which the stream is being set up. */
   #there: string | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #timer = new StreamTimer();
   #stopped = false;
-  /** What the gateway of before has still to be told, and that it is being told. */
+  /** Targets that the previous gateway does not have yet, and the calls that set them. */
   #wanted: readonly Address[] | undefined;
-  #telling: Promise<void> | undefined;
+  #retargeting: Promise<void> | undefined;
 
-  constructor(private readonly stream: Moving) {}
+  /** @param watch Watches the proxy on the new gateway. */
+  constructor(
+    private readonly stream: LiveStream,
+    private readonly watch: () => void,
+  ) {}
 
-  /** Where it has something beside its gateway. */
+  /** The gateways that carry something of the stream, besides its own. */
   get gateways(): readonly string[] {
     const { leaving } = this.#record;
-    return this.#there || leaving ? [this.#there, leaving?.gateway].flatMap((name) => name ?? []) : NOWHERE;
+    return this.#there || leaving ? [this.#there, leaving?.gateway].flatMap((name) => name ?? []) : NONE;
   }
 
   /**
-   * One change of the record, once the stream forwards on the other gateway. Whatever fails before leaves it as it is. Only
-   * while nothing else changes the stream.
-   * @param graceMs How long what is open on the gateway of before may stay there.
+   * Moves the stream. The record changes once, when the stream forwards data on the new gateway; a failure before that
+   * leaves the stream as it is. Runs while nothing else changes the stream.
+   * @param graceMs How long open connections may stay on the previous gateway.
    * @throws SCI_STREAM_STATE, SCI_NO_RESOURCE, or what one of the gateways raised
    */
   async move(place: Placing, graceMs: number, by: string): Promise<void> {
-    mustMove(this.#record);
+    mustBeMovable(this.#record);
     try {
       await this.#swap(place, graceMs, by);
     } finally {
       this.#there = undefined;
     }
-    this.lookBack(Math.min(graceMs, LOOK_MS));
+    this.checkPrevious(Math.min(graceMs, CHECK_MS));
   }
 
-  /** Goes on with what is left to give back: as soon as that is of no use any more. */
-  lookBack(ms = LOOK_MS): void {
+  /** Frees the previous gateway as soon as it carries no connections, or when the grace period ends. */
+  checkPrevious(ms = CHECK_MS): void {
     if (this.#stopped || !this.#record.leaving) return;
-    this.#timer = setTimeout(() => void this.#look(), ms).unref();
+    this.#timer.after(ms, () => void this.#check());
   }
 
-  /** Has connections that still come to the gateway of before go where all others go, sooner or later. Never rejects. */
+  /** Sets the targets on the previous gateway too, where connections may still arrive. Retries later; never rejects. */
   async retarget(targets: readonly Address[]): Promise<void> {
     if (!this.#record.leaving) return;
     this.#wanted = targets;
-    this.#telling ??= this.#tell().finally(() => (this.#telling = undefined));
-    await within(this.#telling, LEFT_MS, () => new Error('late')).catch(() => undefined);
+    this.#retargeting ??= this.#retarget().finally(() => (this.#retargeting = undefined));
+    await within(this.#retargeting, PREVIOUS_GATEWAY_MS, () => new Error('late')).catch(() => undefined);
   }
 
   /**
-   * Gives back at once what it has on the gateway that it has left.
-   * @returns the name of that gateway where it did not answer, and has to be told once more when the stream is over
+   * Frees everything on the previous gateway immediately.
+   * @returns the name of that gateway if it did not answer; it has to be called again after the stream has ended
    */
   async release(): Promise<string | undefined> {
     const { leaving } = this.#record;
     const late = (): SciStreamError =>
       new SciStreamError('SCI_S2DS_UNREACHABLE', `Gateway ${leaving?.gateway ?? ''} does not answer.`);
     try {
-      await within(this.#releaseLeft(), LEFT_MS, late);
+      await within(this.#releasePrevious(), PREVIOUS_GATEWAY_MS, late);
       return undefined;
     } catch (error) {
       if (toSciStreamError(error).code !== 'SCI_S2DS_UNREACHABLE') throw error;
@@ -106,100 +90,143 @@ export class StreamMover {
     }
   }
 
-  /** Leaves everything as it is. */
+  /** Stops the checks and leaves everything as it is. */
   stop(): void {
     this.#stopped = true;
-    clearTimeout(this.#timer);
+    this.#timer.stop();
   }
 
   async #swap(place: Placing, graceMs: number, by: string): Promise<void> {
-    const { interruptible, log } = this.stream;
+    const { gatewayOf, log, onStray } = this.stream.parts;
     const { uid, gateway, proxy, runtime, targets, spec } = this.#record;
-    const here = this.stream.gatewayOf(gateway);
+    const here = gatewayOf(gateway);
     const tls = await here.handover(uid);
     await place((name) => (this.#there = name));
-    const there = this.stream.gatewayOf(this.#there ?? gateway);
-    // It was undrained meanwhile.
-    if (there === here) throw wrongState(this.#record, 'a move', `scistream gateway drain ${gateway} --move`);
+    const there = gatewayOf(this.#there ?? gateway);
+    // The gateway accepts streams again, so this one has been placed where it is.
+    if (there === here) rejectMove(uid, `is already on ${gateway}`, `Run: scistream gateway drain ${gateway} --move`);
     try {
-      const reservation = await interruptible((signal) =>
-        setUp(there, uid, { ...spec, proxy, runtime }, tls, targets, signal),
-      );
+      const same = { ...spec, proxy, runtime };
+      const reservation = await this.stream.interruptible((signal) => setUp(there, uid, same, tls, targets, signal));
       const leaving = { gateway, until: new Date(Date.now() + graceMs).toISOString() };
       const detail = `${gateway} → ${reservation.gateway}: ${reservation.listeners.map(formatAddress).join(' ')}`;
-      await this.stream.change({ ...reservation, restarts: 0, leaving }, happened('moved', by, detail));
+      const change = { ...reservation, restarts: 0, leaving };
+      await this.stream.apply('moved', { watch: this.watch }, { change, note: happened('moved', by, detail) });
     } catch (error) {
-      await within(there.release(uid), LEFT_MS, () => new Error('no answer')).catch((failure: unknown) => {
-        log.error({ uid, gateway: there.name, error: messageOf(failure) }, 'stays there until it is told once more');
-        this.stream.onStray(there.name);
+      await within(there.release(uid), PREVIOUS_GATEWAY_MS, () => new Error('no answer')).catch((failure: unknown) => {
+        log.error(
+          { uid, gateway: there.name, error: messageOf(failure) },
+          'failed move not undone on gateway, retrying',
+        );
+        onStray(there.name);
       });
       throw error;
     }
   }
 
   /** Never rejects. */
-  async #look(): Promise<void> {
-    const { gatewayOf, log } = this.stream;
+  async #check(): Promise<void> {
+    const { gatewayOf, log } = this.stream.parts;
     const { uid, gateway, leaving } = this.#record;
     if (!leaving) return;
     try {
       const over = Date.now() >= Date.parse(leaving.until);
       if (!over && (await isUsed(gatewayOf(leaving.gateway), gatewayOf(gateway), uid))) return;
-      // Not while it keeps the stream from being commanded: the gateway may not answer for minutes.
-      await this.#releaseLeft();
+      // Outside the queue of the stream: the gateway may not answer for minutes.
+      await this.#releasePrevious();
       await this.stream.serial(() => this.#left(leaving.gateway));
     } catch (error) {
-      log.debug({ uid, error: messageOf(error) }, 'the gateway that the stream has left cannot be asked');
+      log.debug({ uid, error: messageOf(error) }, 'previous gateway does not answer');
     } finally {
-      this.lookBack();
+      this.checkPrevious();
     }
   }
 
   async #left(gateway: string): Promise<void> {
-    const { leaving, state } = this.#record;
-    if (this.#stopped || leaving?.gateway !== gateway || isFinal(state)) return;
-    await this.stream.change({ leaving: undefined }, happened('left', undefined, gateway));
+    if (this.#stopped || this.#record.leaving?.gateway !== gateway) return;
+    await this.stream.apply('left', {}, { change: { leaving: undefined }, note: happened('left', undefined, gateway) });
   }
 
-  /** Tells the gateway of before what is wanted by now, until that is so. Never rejects. */
-  async #tell(): Promise<void> {
-    const { gatewayOf, log } = this.stream;
+  /** Sets the latest wanted targets on the previous gateway. Never rejects. */
+  async #retarget(): Promise<void> {
+    const { gatewayOf, log } = this.stream.parts;
     while (this.#wanted) {
       const targets = this.#wanted;
       this.#wanted = undefined;
       const { uid, leaving } = this.#record;
       if (this.#stopped || !leaving) return;
       try {
-        await gatewayOf(leaving.gateway).updateTargets(uid, targets, AbortSignal.timeout(TELL_MS));
+        await gatewayOf(leaving.gateway).updateTargets(uid, targets, AbortSignal.timeout(RETARGET_MS));
       } catch (error) {
-        log.warn({ uid, error: messageOf(error) }, 'old targets stay on the gateway of before');
+        log.warn({ uid, error: messageOf(error) }, 'previous gateway keeps old targets');
       }
     }
   }
 
-  async #releaseLeft(): Promise<void> {
+  async #releasePrevious(): Promise<void> {
+    const { gatewayOf } = this.stream.parts;
     const { uid, gateway, leaving } = this.#record;
-    const left = leaving && this.stream.gatewayOf(leaving.gateway);
-    // The same one where there is only one, whatever its name was.
-    if (left && left !== this.stream.gatewayOf(gateway)) await left.release(uid);
+    const previous = leaving && gatewayOf(leaving.gateway);
+    // Both names mean the same gateway where there is only one.
+    if (previous && previous !== gatewayOf(gateway)) await previous.release(uid);
   }
 
   get #record(): StreamRecord {
-    return this.stream.record();
+    return this.stream.record;
   }
 }
 
-/** @throws SCI_STREAM_STATE when the stream cannot leave its gateway, or not now */
-function mustMove({ uid, state, spec: { movable }, leaving }: StreamRecord): void {
-  const refuse = (why: string, suggestion: string): never => {
-    throw new SciStreamError('SCI_STREAM_STATE', `Stream ${uid} ${why}.`, { suggestions: [suggestion] });
-  };
-  if (!movable) refuse('is not movable', 'Make movable streams: scistream stream up --movable');
-  if (leaving) refuse(`is still leaving ${leaving.gateway}, until ${leaving.until}`, 'Try again then.');
-  if (state !== 'provisioned' && state !== 'active') refuse(`is ${state} and cannot be moved now`, 'Try again later.');
+/** A stream that can be asked to move. */
+export interface Movable {
+  readonly record: StreamRecord;
+  move(place: Placing, graceMs: number, by: string): Promise<StreamRecord>;
 }
 
-/** When this returns the stream accepts and forwards there as it does here. */
+/**
+ * Moves the movable streams among these and yields the result of each. When the consumer stops, moves that have not
+ * started are skipped.
+ * @param place Chooses a gateway that has what a stream needs.
+ * @param graceMs How long open connections may stay on the previous gateway.
+ * @param by The identity of the operator.
+ */
+export async function* moveAll(
+  streams: readonly Movable[],
+  place: (request: PlacementRequest, take: (gateway: string) => void) => Promise<void>,
+  graceMs: number,
+  by: string,
+): AsyncGenerator<StreamMoved> {
+  const limit = pLimit(CONCURRENT_MOVES);
+  const one = async (stream: Movable): Promise<StreamMoved> => {
+    const { gateway: from, spec } = stream.record;
+    const { movable, connections, bitsPerSecond } = spec;
+    const request = { gateway: '', ports: connections, bitsPerSecond };
+    if (!movable) return { record: stream.record, from, moved: false };
+    try {
+      return { record: await stream.move((take) => place(request, take), graceMs, by), from, moved: true };
+    } catch (error) {
+      return { record: stream.record, from, moved: false, error: toSciStreamError(error) };
+    }
+  };
+  const all = streams.map((stream) => limit(() => one(stream)));
+  try {
+    for (const next of all) yield await next;
+  } finally {
+    limit.clearQueue();
+  }
+}
+
+/** @throws SCI_STREAM_STATE */
+function rejectMove(uid: string, why: string, suggestion: string): never {
+  throw new SciStreamError('SCI_STREAM_STATE', `Stream ${uid} ${why}.`, { suggestions: [suggestion] });
+}
+
+/** @throws SCI_STREAM_STATE if the stream is not movable or has not left its previous gateway */
+function mustBeMovable({ uid, spec, leaving }: StreamRecord): void {
+  if (!spec.movable) rejectMove(uid, 'is not movable', 'Create movable streams: scistream stream up --movable');
+  if (leaving) rejectMove(uid, `is still leaving ${leaving.gateway}, until ${leaving.until}`, 'Retry then.');
+}
+
+/** Sets the stream up on another gateway. When this returns, the stream accepts and forwards data there. */
 async function setUp(
   there: Gateway,
   uid: string,
@@ -216,11 +243,11 @@ async function setUp(
 }
 
 /**
- * Whether a gateway that a stream has left is still of use: until connections have come to the new one, for then the other
- * side has followed, and none is open on the old one. Where a proxy does not count nobody can tell, and it is.
+ * Whether the previous gateway of a stream is still in use. It is until connections have arrived at the new one, which shows
+ * that the other side has followed, and none is open on the previous one. A proxy without statistics counts as in use.
  */
-async function isUsed(old: Gateway, now: Gateway, uid: string): Promise<boolean> {
-  const [before, after] = await Promise.all([old.status(uid), now.status(uid)]);
-  const followed = after.listeners.some(({ connections }) => connections > 0);
+async function isUsed(previous: Gateway, present: Gateway, uid: string): Promise<boolean> {
+  const [before, now] = await Promise.all([previous.status(uid), present.status(uid)]);
+  const followed = now.listeners.some(({ connections }) => connections > 0);
   return !followed || before.listeners.length === 0 || before.listeners.some(({ open }) => open > 0);
 }

@@ -1,54 +1,45 @@
 import { messageOf, toSciStreamError, type SciStreamError } from '../../contracts/errors.js';
-import type { Gateway } from '../../contracts/gateway.js';
-import type { Logger } from '../../contracts/logger.js';
-import type { StoreOptions } from '../../contracts/stream-store.js';
-import { type Restarts, isFinal, type StreamEvent, type StreamRecord } from '../../contracts/stream.js';
-
-/** What watching over the proxy of a stream needs of the machine of that stream. */
-export interface Watched {
-  readonly record: () => StreamRecord;
-  /** Whether the stream is not on that data server any more, or not commanded by this process. */
-  readonly over: () => boolean;
-  readonly log: Logger;
-  readonly change: (change: Partial<StreamRecord>, event: StreamEvent, options: StoreOptions) => Promise<void>;
-  /** Runs `work` while nothing else changes the stream. */
-  readonly serial: <T>(work: () => Promise<T>) => Promise<T>;
-  /** Releases the stream because of an error. Never rejects. */
-  readonly fail: (reason: SciStreamError) => Promise<void>;
-}
+import type { Restarts } from '../../contracts/stream.js';
+import type { LiveStream } from './live-stream.js';
 
 /**
- * Notices when the proxy of a stream ends by itself: for good, which fails the stream, or until it was started again, which
- * is noted. Called once for each data server that the stream comes to; it ends with the stream there.
+ * Watches the proxy of a stream on its present gateway: a proxy that fails permanently fails the stream, and the restarts that
+ * the gateway has counted are recorded as events. Called once for each gateway that the stream comes to. Ends when the
+ * stream ends or leaves that gateway.
+ * @param fail Releases the stream because of an error. Never rejects.
  */
-export function watchProxy(gateway: Gateway, stream: Watched): void {
-  const { uid } = stream.record();
-  gateway.ended(uid).then(
-    (error) => error && !stream.over() && void stream.fail(error),
-    (error: unknown) => stream.over() || void stream.fail(toSciStreamError(error)),
+export function watchProxy(stream: LiveStream, fail: (reason: SciStreamError) => Promise<void>): void {
+  const { uid } = stream.record;
+  const here = stream.gateway;
+  const over = (): boolean => stream.detached || here !== stream.gateway;
+  here.ended(uid).then(
+    (error) => error && !over() && void fail(error),
+    (error: unknown) => over() || void fail(toSciStreamError(error)),
   );
-  watchRestarts(gateway, stream).catch((error: unknown) => {
-    // Only the telling of restarts ends; the data server goes on with them.
-    if (!stream.over()) stream.log.debug({ uid, error: messageOf(error) }, 'restarts are not watched any more');
+  const watchRestarts = async (): Promise<void> => {
+    for (let going = true; going;) {
+      const restarts = await here.restarted(uid, stream.record.restarts ?? 0);
+      going = restarts !== undefined && (await stream.serial(async () => !over() && (await record(restarts, stream))));
+    }
+  };
+  watchRestarts().catch((error: unknown) => {
+    // The gateway restarts proxies all the same; only their events are missing.
+    if (!over()) stream.parts.log.debug({ uid, error: messageOf(error) }, 'restarts no longer recorded');
   });
 }
 
-async function watchRestarts(gateway: Gateway, stream: Watched): Promise<void> {
-  for (let going = true; going;) {
-    const { uid, restarts: seen = 0 } = stream.record();
-    const restarts = await gateway.restarted(uid, seen);
-    going = restarts !== undefined && (await stream.serial(() => note(restarts, stream)));
-  }
-}
-
-/** @returns false when the stream has ended, or is somebody else's by now */
-async function note({ count, last }: Restarts, stream: Watched): Promise<boolean> {
-  const { state, restarts = 0 } = stream.record();
-  if (stream.over() || state === 'releasing' || isFinal(state)) return false;
-  const missed = last.slice(-Math.min(last.length, count - restarts));
+/**
+ * Records the restarts that the record does not have yet. The gateway counts them; the record keeps the number of the last one
+ * recorded.
+ * @returns false when the stream ends and records no more
+ */
+async function record({ count, last }: Restarts, stream: LiveStream): Promise<boolean> {
+  const missed = last.slice(-Math.min(last.length, count - (stream.record.restarts ?? 0)));
+  let accepted = true;
   for (const [i, { at, reason }] of missed.entries()) {
-    const event = { at, what: 'restarted', detail: reason } as const;
-    await stream.change({ restarts: count - missed.length + i + 1 }, event, { owed: true });
+    const note = { at, what: 'restarted', detail: reason } as const;
+    const change = { restarts: count - missed.length + i + 1 };
+    accepted = await stream.apply('restarted', {}, { change, note, options: { owed: true } });
   }
-  return true;
+  return accepted;
 }

@@ -1,0 +1,86 @@
+/** What is decided about a request before its stream exists: its record, what the policy grants, and the limits. */
+import { type Identity, ownerOf } from '../../contracts/authenticator.js';
+import { SciStreamError } from '../../contracts/errors.js';
+import type { Action, Granted } from '../../contracts/policy.js';
+import type { StreamRecord, StreamSpec } from '../../contracts/stream.js';
+import type { Limits } from '../parts/settings.js';
+import { repeatable, waits } from './life.js';
+
+/** The record of a request before the policy and the gateway have answered: nothing is granted or reserved. */
+export function newRecord(
+  uid: string,
+  spec: StreamSpec,
+  gateway: string,
+  identity: Identity,
+  limits: Limits,
+): StreamRecord {
+  const now = Date.now();
+  return {
+    uid,
+    version: 1,
+    spec,
+    state: 'reserving',
+    owner: ownerOf(identity),
+    gateway,
+    proxy: spec.proxy,
+    runtime: spec.runtime,
+    listeners: [],
+    announced: [],
+    targets: [],
+    rateEnforced: false,
+    createdAt: new Date(now).toISOString(),
+    expiresAt: new Date(now + (spec.lifetimeMs || limits.lifetimeMs)).toISOString(),
+  };
+}
+
+/** The request as the policy sees it, with the usage of its owner. @param live Records of all live streams. */
+export function requestAction(stream: StreamRecord, live: readonly StreamRecord[]): Action {
+  const own = live.filter(({ uid, owner }) => owner === stream.owner && uid !== stream.uid);
+  const bitsPerSecond = own.reduce((sum, { spec }) => sum + spec.bitsPerSecond, 0);
+  return { kind: 'request', stream, usage: { streams: own.length, bitsPerSecond } };
+}
+
+/** The record as the policy grants it. */
+export function asGranted(asked: StreamRecord, granted: Granted): StreamRecord {
+  const { proxy = asked.proxy, runtime = asked.runtime, lifetimeMs: most = Infinity, sources } = granted;
+  const created = Date.parse(asked.createdAt);
+  const lifetimeMs = Math.min(Date.parse(asked.expiresAt) - created, most);
+  const spec = { ...asked.spec, proxy, runtime, lifetimeMs, ...(sources ? { sources } : {}) };
+  return { ...asked, spec, proxy, runtime, expiresAt: new Date(created + lifetimeMs).toISOString() };
+}
+
+/**
+ * Whether a request is the one of a live stream, sent again. Never if one of them is encrypted: only the gateway could tell
+ * whether the credentials are the same.
+ */
+export function isRepeated({ owner, spec }: StreamRecord, live: StreamRecord): boolean {
+  if (spec.encryption === 'tls' || live.spec.encryption === 'tls') return false;
+  const { role, transport, connections } = live.spec;
+  const same = live.owner === owner && role === spec.role && transport === spec.transport;
+  return same && connections === spec.connections && repeatable(live);
+}
+
+/**
+ * Checks the limits for a new stream.
+ * @param live Records of all live streams.
+ * @throws SCI_STREAM_EXISTS, SCI_LIMIT_REACHED
+ */
+export function checkLimits({ uid, owner }: StreamRecord, live: readonly StreamRecord[], limits: Limits): void {
+  if (live.some((record) => record.uid === uid)) {
+    throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${uid} exists already.`, {
+      suggestions: ['Use a new uid, or release the stream first. Each side of a stream needs its own control server.'],
+    });
+  }
+  const waiting = live.filter(waits);
+  const own = waiting.filter((record) => record.owner === owner);
+  for (const [what, now, most] of [
+    ['streams', live.length, limits.streams],
+    ['waiting', waiting.length, limits.waiting],
+    ['waitingPerIdentity', own.length, owner.startsWith('none:') ? Infinity : limits.waitingPerIdentity],
+  ] as const) {
+    if (now < most) continue;
+    throw new SciStreamError('SCI_LIMIT_REACHED', `This control server has reached limits.${what}, which is ${most}.`, {
+      suggestions: ['Release streams that are no longer needed, or retry later.'],
+    });
+  }
+}

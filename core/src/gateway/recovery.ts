@@ -1,0 +1,129 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { messageOf, S2DSException, SciStreamError } from '../contracts/errors.js';
+import type { Logger } from '../contracts/logger.js';
+import type { ReservedListener } from '../contracts/port-allocator.js';
+import type { S2DS } from '../contracts/s2ds.js';
+import { requestOf, type GatewayStream } from './store.js';
+import { DONE, type GatewayParts, type Stream } from './stream.js';
+
+/** Pause between two attempts, ms. */
+const RETRY_MS = 2_000;
+
+interface Context {
+  readonly uid: string;
+  /** Aborts when the gateway closes. */
+  readonly closing: AbortSignal;
+  readonly log: Logger;
+}
+
+/** Retries to recover one stream of an earlier process, in most cases because its runtime does not answer. */
+export class Recovery {
+  readonly #stop = new AbortController();
+  /** Settles when no attempt follows. */
+  readonly #over: Promise<void>;
+
+  /**
+   * @param reason Why the first attempt failed.
+   * @param attempt Called until it resolves.
+   */
+  constructor(
+    private reason: unknown,
+    attempt: (signal: AbortSignal) => Promise<void>,
+    private readonly context: Context,
+  ) {
+    const { uid, closing, log } = context;
+    log.error({ uid, error: messageOf(reason) }, `stream not recovered; retrying every ${RETRY_MS / 1000} s`);
+    this.#over = this.#retry(attempt, AbortSignal.any([this.#stop.signal, closing])).catch(() => undefined);
+  }
+
+  /** Prevents further attempts. */
+  stop(): void {
+    this.#stop.abort();
+  }
+
+  /** Settles when the stream is recovered or released. Never settles when the gateway closes first: the stream goes on. */
+  async settled(): Promise<void> {
+    await this.#over;
+    if (this.context.closing.aborted) await new Promise(() => undefined);
+  }
+
+  /** Waits until no attempt runs, after `closing` has aborted. */
+  async close(): Promise<void> {
+    await this.#over;
+  }
+
+  /** The error for calls that need the stream. */
+  get error(): S2DSException {
+    const cause = this.reason;
+    if (SciStreamError.is(cause) && cause.code === 'SCI_STATE_DAMAGED')
+      return new S2DSException(cause.code, cause.message, { cause, suggestions: cause.suggestions });
+    const message = `Stream ${this.context.uid} has not been recovered since the daemon started: ${messageOf(cause)}`;
+    return new S2DSException('SCI_RUNTIME_UNREACHABLE', message, {
+      cause,
+      suggestions: [
+        'See the log of the daemon, and retry when the runtime answers.',
+        'If the runtime is gone for good, remove its plugin, restart the daemon, and release the stream.',
+      ],
+    });
+  }
+
+  /** Rejects only when `signal` aborts. */
+  async #retry(attempt: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      await sleep(RETRY_MS, undefined, { signal });
+      try {
+        return await attempt(signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        if (messageOf(error) === messageOf(this.reason)) continue;
+        this.reason = error;
+        this.context.log.error({ uid: this.context.uid, error: messageOf(error) }, 'stream still not recovered');
+      }
+    }
+  }
+}
+
+/**
+ * Recovers a stream of an earlier process: adopts its proxy, or starts it again, and sets its targets.
+ * @param carry Makes it a stream of this gateway.
+ */
+export async function recoverStream(
+  { closing, log, plugins, store }: GatewayParts,
+  uid: string,
+  listeners: readonly ReservedListener[],
+  carry: (s2ds: S2DS, record: GatewayStream) => Stream,
+): Promise<void> {
+  const record = await store.complete(uid);
+  if (!record) return;
+  const { proxy, runtime, state, targets, inForce } = record;
+  const s2ds = await plugins.s2ds(proxy, runtime);
+  const request = requestOf(uid, record, listeners);
+  const running = await s2ds.adopt(request, targets);
+  const stream = carry(s2ds, record);
+  if (state === 'reserved') {
+    // Another program may have taken a port since; then the start of the proxy fails and says so.
+    await Promise.allSettled(listeners.map((listener) => listener.hold()));
+    return;
+  }
+  if (!running) {
+    log.warn({ uid, proxy }, 'proxy of a stream not running; restarting');
+    await s2ds.start(request, closing);
+    if (state === 'running') await stream.countRestart('The proxy was not running when the gateway started.');
+  }
+  // Also if it runs: the earlier process may have died after it stored the targets and before it set them.
+  const doubtful = targets.length > 0 && !(running && inForce);
+  if (doubtful) await s2ds.updateTargets(uid, targets, closing);
+  if (doubtful || state !== 'running') await stream.change({ state: 'running', inForce: true }, DONE);
+  log.info({ uid, proxy, running }, 'stream recovered');
+}
+
+/** Removes every trace of a stream that no data server carries. @throws SCI_RUNTIME_UNREACHABLE … */
+export async function clearStream(
+  { plugins, ports, store }: GatewayParts,
+  uid: string,
+  { runtime }: GatewayStream,
+): Promise<void> {
+  await plugins.clear(runtime, uid);
+  await ports.release(uid);
+  await store.delete(uid);
+}

@@ -1,0 +1,187 @@
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import type { Address } from '../contracts/address.js';
+import { S2DSException, SciStreamError } from '../contracts/errors.js';
+import { writeAtomically } from '../contracts/files.js';
+import type { Reservation } from '../contracts/gateway.js';
+import type { ReservedListener } from '../contracts/port-allocator.js';
+import type { S2DSRequest } from '../contracts/s2ds.js';
+import type { Restarts, StreamSpec, StreamTls } from '../contracts/stream.js';
+import { StateDatabase, type WriteOptions } from '../store/state-database.js';
+import { CredentialsFile, GatewayRow, whole } from '../store/stored.js';
+
+const STREAMS = 'gateway';
+
+/** The record of one stream on a gateway, enough to recover it. Contains its credentials. */
+export interface GatewayStream {
+  readonly spec: StreamSpec;
+  /** Credentials; present where `spec.encryption` is `tls`. */
+  readonly tls?: StreamTls;
+  /** Ids of the proxy and runtime that `spec` names. */
+  readonly proxy: string;
+  readonly runtime: string;
+  readonly listeners: readonly Address[];
+  /** The machine that the runtime chose, if it has several. */
+  readonly node?: string;
+  /** Stored before the step that it names begins, so that the record shows a step during which the process died. */
+  readonly state: 'reserved' | 'starting' | 'running' | 'releasing';
+  /** The requested targets; host names are not resolved. */
+  readonly targets: readonly Address[];
+  /** Whether the proxy uses `targets` for certain; false if the process died while it set them. */
+  readonly inForce?: boolean;
+  /** Restarts since the reservation, in every process. */
+  readonly restarts?: Restarts;
+}
+
+/** The row in the database: without the credentials, which are in a file. */
+type Stored = Omit<GatewayStream, 'tls'>;
+
+/**
+ * The records of a gateway, which survive its process. Calls for one uid must not overlap. Credentials are in separate
+ * files (0600), because a database keeps deleted values for a while.
+ */
+export class GatewayStore {
+  readonly #streams = new Map<string, GatewayStream>();
+  /** Encrypted streams whose credentials could not be read. */
+  readonly #incomplete = new Set<string>();
+
+  private constructor(
+    private readonly database: StateDatabase,
+    private readonly credentials: string,
+  ) {}
+
+  /** Checks that a record could be stored. @throws SCI_STATE_WRITE */
+  check(): Promise<void> {
+    return this.database.check();
+  }
+
+  /** @param state Directory of the gateway's state. @throws as `StateDatabase.open` */
+  static async open(state: string): Promise<GatewayStore> {
+    const store = new GatewayStore(await StateDatabase.open(state), join(state, 'credentials'));
+    try {
+      await store.#read();
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
+    return store;
+  }
+
+  async #read(): Promise<void> {
+    await mkdir(this.credentials, { recursive: true, mode: 0o700 });
+    for (const [uid, value] of await this.database.entries(STREAMS)) {
+      const stream = whole<Stored>(GatewayRow, STREAMS, uid, value);
+      this.#streams.set(uid, stream);
+      if (stream.spec.encryption === 'tls') this.#incomplete.add(uid);
+    }
+    // A failure concerns one stream only: calls for that stream report it.
+    await Promise.allSettled([...this.#incomplete].map((uid) => this.complete(uid)));
+    const known = new Set([...this.#streams.keys()].map((uid) => `${uid}.json`));
+    const strays = (await readdir(this.credentials)).filter((file) => !known.has(file));
+    for (const file of strays) await rm(join(this.credentials, file), { force: true });
+  }
+
+  /** The stored records without their credentials. */
+  exported(): readonly object[] {
+    return this.entries().map(([uid, stream]) => ({ uid, ...stored(stream) }));
+  }
+
+  /**
+   * Returns a record with its credentials, and reads them again if an earlier attempt failed.
+   * @throws SCI_STATE_DAMAGED
+   */
+  async complete(uid: string): Promise<GatewayStream | undefined> {
+    const stream = this.#streams.get(uid);
+    if (!stream || !this.#incomplete.has(uid)) return stream;
+    const found = { ...stream, tls: await this.#readCredentials(uid) };
+    this.#streams.set(uid, found);
+    this.#incomplete.delete(uid);
+    return found;
+  }
+
+  has(uid: string): boolean {
+    return this.#streams.has(uid);
+  }
+
+  get(uid: string): GatewayStream | undefined {
+    return this.#streams.get(uid);
+  }
+
+  entries(): readonly (readonly [uid: string, stream: GatewayStream])[] {
+    return [...this.#streams];
+  }
+
+  /** Stores a record. Without options, returns when it is on the disk. @throws SCI_STATE_WRITE; nothing has changed then */
+  async put(uid: string, stream: GatewayStream, options?: WriteOptions): Promise<void> {
+    const { tls } = stream;
+    // Credentials never change. They are written before the record that needs them.
+    if (tls && !this.has(uid)) await writeAtomically(this.#file(uid), JSON.stringify(tls));
+    await this.database.write([{ type: 'put', table: STREAMS, key: uid, value: stored(stream) }], options);
+    this.#streams.set(uid, stream);
+  }
+
+  /** Removes the record of a stream that has ended. If the disk is full, the removal is written later. */
+  async delete(uid: string): Promise<void> {
+    await this.database.write([{ type: 'del', table: STREAMS, key: uid }], { owed: true });
+    this.#streams.delete(uid);
+    this.#incomplete.delete(uid);
+    await rm(this.#file(uid), { force: true });
+  }
+
+  async close(): Promise<void> {
+    await this.database.close();
+  }
+
+  /** @param uid Validated by every caller (`parseUid`), so that the path stays in the directory. */
+  #file(uid: string): string {
+    return join(this.credentials, `${uid}.json`);
+  }
+
+  /** @throws SCI_STATE_DAMAGED */
+  async #readCredentials(uid: string): Promise<StreamTls> {
+    try {
+      return CredentialsFile.parse(JSON.parse(await readFile(this.#file(uid), 'utf8')));
+    } catch {
+      // Without the cause: the message of a parser may quote the credentials.
+      throw new SciStreamError('SCI_STATE_DAMAGED', `The credentials of stream ${uid} are lost or damaged.`, {
+        suggestions: [`Restore the file ${this.#file(uid)}`, `Or release the stream: scistream stream down ${uid}`],
+      });
+    }
+  }
+}
+
+const stored = ({ tls: _secret, ...rest }: GatewayStream): Stored => rest;
+
+/** Answers a repeated request as the first one. @throws SCI_STREAM_EXISTS for a different request */
+export function repeated(
+  gateway: string,
+  uid: string,
+  asked: Pick<GatewayStream, 'spec' | 'tls'>,
+  kept: GatewayStream,
+): Omit<Reservation, 'rateEnforced'> {
+  const { spec, tls, proxy, runtime, listeners } = kept;
+  if (!isDeepStrictEqual([asked.spec, asked.tls], [spec, tls])) {
+    throw new S2DSException('SCI_STREAM_EXISTS', `Gateway ${gateway} has a different stream ${uid}.`);
+  }
+  return { gateway, proxy, runtime, listeners };
+}
+
+/** Makes the request to a data server (S2DS). */
+export function requestOf(
+  uid: string,
+  { spec, tls, node }: GatewayStream,
+  listeners: readonly ReservedListener[],
+): S2DSRequest {
+  const { role, transport, bitsPerSecond, sources } = spec;
+  return {
+    uid,
+    role,
+    transport,
+    listeners,
+    ...(bitsPerSecond > 0 ? { bitsPerSecond } : {}),
+    ...(tls ? { tls } : {}),
+    ...(sources ? { sources } : {}),
+    ...(node === undefined ? {} : { node }),
+  };
+}

@@ -1,0 +1,228 @@
+import type { Address } from '../contracts/address.js';
+import { messageOf, quote, S2DSException } from '../contracts/errors.js';
+import type { Reservation } from '../contracts/gateway.js';
+import type { ReservedListener } from '../contracts/port-allocator.js';
+import type { ListenerStatistics } from '../contracts/stream.js';
+import { mustSupport } from '../proxy/capabilities.js';
+import { Queue } from './queue.js';
+import { clearStream, recoverStream, Recovery } from './recovery.js';
+import { repeated, type GatewayStream } from './store.js';
+import { DONE, ENDING, Stream, type GatewayParts } from './stream.js';
+
+type Command = (stream: Stream, signal: AbortSignal) => Promise<void>;
+
+/**
+ * The calls for one uid. One queue runs them one after another, also when a caller repeats a call while the first one
+ * runs. A release takes its turn after the reservation, but waits for no other call: it aborts them.
+ */
+export class StreamHandle {
+  readonly #queue = new Queue();
+  /** Absent before the reservation and after the release. */
+  #stream: Stream | undefined;
+  /** Present while a stream of an earlier process is not recovered. */
+  #recovery: Recovery | undefined;
+
+  /** @param onEmpty Called when nothing is left of the stream and no call waits. */
+  constructor(
+    private readonly uid: string,
+    private readonly gateway: GatewayParts,
+    private readonly onEmpty: () => void,
+  ) {}
+
+  /** @throws SCI_STREAM_NOT_FOUND; SCI_RUNTIME_UNREACHABLE or SCI_STATE_DAMAGED while the stream is not recovered */
+  get stream(): Stream {
+    if (this.#stream) return this.#stream;
+    throw this.#recovery?.error ?? unknownStream(this.gateway.settings.name, this.uid);
+  }
+
+  get isReserved(): boolean {
+    return this.#stream !== undefined;
+  }
+
+  /** As `Gateway.reserve`. */
+  reserve(request: Pick<GatewayStream, 'spec' | 'tls'>): Promise<Reservation> {
+    return this.#turn(async () => {
+      const { uid } = this;
+      const { settings, providers, plugins, ports, store } = this.gateway;
+      const { name } = settings;
+      if (this.#stream || this.#recovery) {
+        const { record, s2ds } = this.stream;
+        return { ...repeated(name, uid, request, record), rateEnforced: s2ds.supports.rateLimit };
+      }
+      const { spec, tls } = request;
+      const found = providers.resolve(spec.proxy || settings.proxy, spec.runtime || settings.runtime);
+      const s2ds = await plugins.s2ds(found.proxy, found.runtime);
+      const runtime = await plugins.runtime(found.runtime);
+      mustSupport(found.proxy, s2ds.supports, { ...spec, tls });
+      const placement = await runtime.place?.(uid);
+      const { wan, lan } = placement ?? settings;
+      const host = spec.role === 'inbound' ? wan : lan;
+      const { transport, connections: count } = spec;
+      const reserved = await ports.allocate({ uid, host, transport, count, remote: placement !== undefined });
+      const listeners = reserved.map(({ address }) => address);
+      const node = placement ? { node: placement.node } : {};
+      const record: GatewayStream = { ...request, ...found, listeners, ...node, state: 'reserved', targets: [] };
+      await store.put(uid, record).catch(async (error: unknown) => {
+        await ports.release(uid);
+        throw error;
+      });
+      this.#stream = new Stream(this.gateway, { uid, s2ds, listeners: reserved }, record);
+      return { gateway: name, ...found, listeners, rateEnforced: s2ds.supports.rateLimit };
+    });
+  }
+
+  /** As `Gateway.start`. */
+  start(signal: AbortSignal): Promise<void> {
+    return this.#command(signal, async (stream, until) => {
+      // An earlier call may have started the stream and its answer been lost.
+      if (stream.record.state === 'running') return;
+      await stream.change({ state: 'starting' });
+      await this.gateway.starts(async () => {
+        until.throwIfAborted();
+        await stream.s2ds.start(stream.request, until);
+      });
+      // The stream runs, even if the caller is gone by now.
+      await stream.change({ state: 'running' }, DONE);
+    });
+  }
+
+  /** As `Gateway.updateTargets`. */
+  updateTargets(targets: readonly Address[], signal: AbortSignal): Promise<void> {
+    return this.#command(signal, async (stream, until) => {
+      const before = stream.record.targets;
+      // Stored first: if this process dies before the proxy has the targets, the next process sets them.
+      await stream.change({ targets, inForce: false });
+      try {
+        await stream.s2ds.updateTargets(this.uid, targets, until);
+      } catch (error) {
+        if (!stream.released.aborted) await stream.change({ targets: before }, ENDING);
+        throw error;
+      }
+      await stream.change({ targets, inForce: true }, DONE);
+    });
+  }
+
+  /** As `Gateway.release`. Also releases a stream that is not recovered. */
+  release(): Promise<readonly ListenerStatistics[]> {
+    this.#stream?.abort();
+    this.#recovery?.stop();
+    this.#recovery = undefined;
+    return this.#turn(async () => {
+      if (this.#stream) return await this.#end(this.#stream);
+      await this.#endUnrecovered();
+      return [];
+    });
+  }
+
+  /** Counts a restart. Never rejects. */
+  async noteRestart(reason: string): Promise<void> {
+    const { closing, log } = this.gateway;
+    await this.#turn(async () => {
+      if (this.#stream && !this.#stream.released.aborted && !closing.aborted) await this.#stream.countRestart(reason);
+    }).catch((error: unknown) => log.error({ uid: this.uid, error: messageOf(error) }, 'restart not stored'));
+  }
+
+  /**
+   * Recovers the stream of an earlier process, whatever state that process left it in. Resolves after the first attempt;
+   * if that fails, others follow in the background. Call it first.
+   */
+  recover(listeners: readonly ReservedListener[]): Promise<void> {
+    return this.#turn(() => this.#attempt(() => this.#recover(listeners)));
+  }
+
+  /** Resolves when the stream is recovered or released. Never settles when the gateway closes first: the stream goes on. */
+  async recovered(): Promise<void> {
+    await this.#recovery?.settled();
+  }
+
+  async #recover(listeners: readonly ReservedListener[]): Promise<void> {
+    const record = this.gateway.store.get(this.uid);
+    if (record?.state === 'releasing') return await clearStream(this.gateway, this.uid, record);
+    await recoverStream(this.gateway, this.uid, listeners, (s2ds, found) => {
+      // An earlier attempt may have come this far, and callers may wait for its stream.
+      return (this.#stream ??= new Stream(this.gateway, { uid: this.uid, s2ds, listeners }, found));
+    });
+  }
+
+  /** Closes the handle after `closing` has aborted. The stream goes on. */
+  async close(): Promise<void> {
+    await this.#recovery?.close();
+    await this.#stream?.close();
+  }
+
+  /** Runs a call when those before it are over, or have been aborted by a release. */
+  async #turn<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      return await this.#queue.run(call);
+    } finally {
+      if (this.#queue.isIdle && !this.#stream && !this.#recovery) this.onEmpty();
+    }
+  }
+
+  /** Runs a call that needs the stream. A release ends its turn immediately, even if the data server does not react. */
+  async #command(signal: AbortSignal, command: Command): Promise<void> {
+    const { stream } = this;
+    const until = AbortSignal.any([signal, stream.released]);
+    await this.#turn(() => {
+      until.throwIfAborted();
+      return unlessAborted(command(stream, until), stream.released);
+    });
+  }
+
+  async #end(stream: Stream): Promise<readonly ListenerStatistics[]> {
+    const { uid } = this;
+    const { log, ports, store } = this.gateway;
+    stream.abort();
+    const last = await stream.s2ds.status(uid).catch((error: unknown) => {
+      log.debug({ uid, error: messageOf(error) }, 'last counters unknown');
+      return undefined;
+    });
+    await stream.releasing();
+    await Promise.all([stream.s2ds.release(uid), stream.probes.close()]);
+    await ports.release(uid);
+    await store.delete(uid);
+    this.#stream = undefined;
+    stream.gone();
+    return last?.listeners ?? [];
+  }
+
+  async #endUnrecovered(): Promise<void> {
+    const { store } = this.gateway;
+    const record = store.get(this.uid);
+    if (!record) return;
+    // From here on every attempt, also of a later process, ends the stream.
+    await store.put(this.uid, { ...record, state: 'releasing' }, ENDING);
+    await this.#attempt(() => clearStream(this.gateway, this.uid, record));
+    if (this.#recovery) throw this.#recovery.error;
+  }
+
+  /** Calls `work`; if that fails, retries in the background until it succeeds. Call it in a turn. Never rejects. */
+  async #attempt(work: () => Promise<void>): Promise<void> {
+    const { uid } = this;
+    const { closing, log } = this.gateway;
+    try {
+      await work();
+    } catch (reason) {
+      const retry = (signal: AbortSignal): Promise<void> =>
+        this.#turn(async () => {
+          signal.throwIfAborted();
+          await work();
+          this.#recovery = undefined;
+        });
+      this.#recovery = new Recovery(reason, retry, { uid, closing, log });
+    }
+  }
+}
+
+/** Settles as `work` does, or rejects as soon as `signal` aborts; the work itself goes on. */
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason as Error);
+    signal.addEventListener('abort', abort, { once: true });
+    void work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
+}
+
+/** The error for a uid that the gateway does not know. */
+export const unknownStream = (gateway: string, uid: string): S2DSException =>
+  new S2DSException('SCI_STREAM_NOT_FOUND', `Gateway ${gateway} has no stream ${quote(uid)}.`);

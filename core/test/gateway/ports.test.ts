@@ -1,0 +1,202 @@
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { readdir } from 'node:fs/promises';
+import { connect, createServer, type Server } from 'node:net';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { SciStreamError, type ErrorCode, type ReservedListener } from '@scistream/core';
+import { RangePortAllocator, type PortRequest } from '@scistream/core/internal';
+
+const s = suite('port allocator');
+
+/** An address that no other test file uses. */
+const HOST = `127.77.${(process.pid >> 8) & 255}.${process.pid & 255}`;
+const RANGE = { first: 21_000, last: 21_005 };
+const open: Server[] = [];
+
+const request = (uid: string, count: number, more: Partial<PortRequest> = {}): PortRequest => ({
+  uid,
+  host: HOST,
+  transport: 'tcp',
+  count,
+  ...more,
+});
+
+const ports = (listeners: readonly ReservedListener[]): number[] => listeners.map(({ address }) => address.port);
+
+async function occupy(port: number, host = HOST): Promise<Server> {
+  const server = createServer();
+  open.push(server);
+  server.listen({ host, port, exclusive: true });
+  await once(server, 'listening');
+  return server;
+}
+
+/** Whether a port can be bound. */
+const isFree = (port: number): Promise<boolean> =>
+  occupy(port).then(
+    async (server) => {
+      server.close();
+      await once(server, 'close');
+      return true;
+    },
+    () => false,
+  );
+
+async function refusal(promise: Promise<unknown>, code: ErrorCode): Promise<SciStreamError> {
+  const error: unknown = await promise.then(
+    () => assert.unreachable(`expected ${code}`),
+    (thrown: unknown) => thrown,
+  );
+  if (!SciStreamError.is(error)) throw error;
+  assert.is(error.code, code, error.message);
+  return error;
+}
+
+s.after.each(async () => {
+  for (const server of open.splice(0)) server.close();
+});
+
+s('a leased port is bound, listens, and has a descriptor to pass on', async () => {
+  const allocator = new RangePortAllocator(RANGE);
+  const listeners = await allocator.allocate(request('a', 3));
+  assert.equal(ports(listeners), [21_000, 21_001, 21_002]);
+  for (const { address, fd } of listeners) {
+    assert.is(address.host, HOST);
+    assert.type(fd, 'number');
+    assert.not(await isFree(address.port));
+    const socket = connect(address);
+    await once(socket, 'connect');
+    await once(socket.resume(), 'close');
+  }
+  assert.equal(
+    allocator.inUse().map(({ uid, host, port }) => [uid, host, port]),
+    [0, 1, 2].map((i) => ['a', HOST, 21_000 + i]),
+  );
+  await allocator.release('a');
+  assert.equal(allocator.inUse(), []);
+  for (const port of ports(listeners)) assert.ok(await isFree(port));
+});
+
+s('a port stays leased after its socket was handed over', async () => {
+  const allocator = new RangePortAllocator({ first: 21_000, last: 21_000 });
+  const [listener] = await allocator.allocate(request('a', 1));
+  await listener?.letGo();
+  await listener?.letGo();
+  assert.ok(await isFree(21_000), 'no program holds the port now');
+  await refusal(allocator.allocate(request('b', 1)), 'SCI_PORTS_EXHAUSTED');
+  await allocator.release('a');
+  assert.equal(ports(await allocator.allocate(request('b', 1))), [21_000]);
+  await allocator.release('b');
+});
+
+s('a repeated request gets the same ports, also while they are being leased', async () => {
+  const allocator = new RangePortAllocator(RANGE);
+  const [first, second] = await Promise.all([allocator.allocate(request('a', 2)), allocator.allocate(request('a', 2))]);
+  assert.is(first, second);
+  assert.is(await allocator.allocate(request('a', 2)), first);
+  assert.is(allocator.inUse().length, 2);
+  await allocator.release('a');
+});
+
+s('release is idempotent, waits for a running allocation, and affects no other stream', async () => {
+  const allocator = new RangePortAllocator(RANGE);
+  await allocator.release('nobody');
+  await allocator.allocate(request('b', 1));
+  const leasing = allocator.allocate(request('a', 4));
+  await allocator.release('a');
+  const leased = ports(await leasing);
+  await allocator.release('a');
+  assert.equal(
+    allocator.inUse().map(({ uid }) => uid),
+    ['b'],
+  );
+  for (const port of leased) assert.ok(await isFree(port));
+  await allocator.release('b');
+});
+
+s('all or nothing: a failed request returns its ports and explains the failure', async () => {
+  const allocator = new RangePortAllocator(RANGE);
+  await occupy(21_002);
+  await occupy(21_004, '0.0.0.0');
+  const { message, suggestions } = await refusal(allocator.allocate(request('a', 5)), 'SCI_PORTS_EXHAUSTED');
+  assert.match(message, /^5 ports .* 21000-21005 0 are leased to streams and 2 are used by others\.$/);
+  assert.ok(suggestions.some((text) => text.includes('gateways[].ports')));
+  assert.equal(allocator.inUse(), []);
+  const all = await allocator.allocate(request('a', 4));
+  assert.equal(ports(all).sort(), [21_000, 21_001, 21_003, 21_005]);
+  const again = await refusal(allocator.allocate(request('b', 1)), 'SCI_PORTS_EXHAUSTED');
+  assert.match(again.message, /4 are leased to streams and 2 are used by others/);
+  await allocator.release('a');
+});
+
+s('of requests that together need too many ports, as many succeed as fit', async () => {
+  const allocator = new RangePortAllocator(RANGE);
+  const results = await Promise.allSettled(['a', 'b', 'c'].map((uid) => allocator.allocate(request(uid, 4))));
+  assert.equal(
+    results.map(({ status }) => status),
+    ['fulfilled', 'rejected', 'rejected'],
+  );
+  for (const uid of ['a', 'b', 'c']) await allocator.release(uid);
+});
+
+s('concurrent requests get disjoint ports', async () => {
+  const allocator = new RangePortAllocator(RANGE);
+  const uids = ['a', 'b', 'c', 'd', 'e', 'f'];
+  const leased = await Promise.all(uids.map((uid) => allocator.allocate(request(uid, 1))));
+  assert.equal(
+    leased.flatMap(ports).sort(),
+    [0, 1, 2, 3, 4, 5].map((i) => 21_000 + i),
+  );
+  for (const uid of uids) await allocator.release(uid);
+});
+
+s('a released port is reused last', async () => {
+  const allocator = new RangePortAllocator({ first: 21_000, last: 21_002 });
+  const seen: number[] = [];
+  for (let i = 0; i < 6; i += 1) {
+    seen.push(...ports(await allocator.allocate(request('a', 1))));
+    await allocator.release('a');
+  }
+  assert.equal(seen, [21_000, 21_001, 21_002, 21_000, 21_001, 21_002]);
+});
+
+s('UDP: bound, without a descriptor, not shared with TCP', async () => {
+  const allocator = new RangePortAllocator({ first: 21_000, last: 21_001 });
+  const [listener] = await allocator.allocate(request('a', 1, { transport: 'udp' }));
+  assert.equal([listener?.fd, listener?.address.port], [undefined, 21_000]);
+  const other = createSocket('udp4').bind({ address: HOST, port: 21_000, exclusive: true });
+  const [error] = (await once(other, 'error')) as [NodeJS.ErrnoException];
+  assert.is(error.code, 'EADDRINUSE');
+  assert.equal(ports(await allocator.allocate(request('b', 1))), [21_001]);
+  await allocator.release('a');
+  await allocator.release('b');
+});
+
+s('UDP: ports of other programs cost no descriptor', async () => {
+  const allocator = new RangePortAllocator({ first: 21_000, last: 21_000 });
+  const other = createSocket('udp4').bind({ address: HOST, port: 21_000, exclusive: true });
+  await once(other, 'listening');
+  const descriptors = async (): Promise<number> => (await readdir('/proc/self/fd')).length;
+  await refusal(allocator.allocate(request('a', 1, { transport: 'udp' })), 'SCI_PORTS_EXHAUSTED');
+  const before = await descriptors();
+  for (let i = 0; i < 20; i += 1) {
+    await refusal(allocator.allocate(request('a', 1, { transport: 'udp' })), 'SCI_PORTS_EXHAUSTED');
+  }
+  assert.ok((await descriptors()) < before + 10);
+  other.close();
+});
+
+s('an address of another machine fails with its own error, and leases nothing', async () => {
+  const allocator = new RangePortAllocator(RANGE);
+  const { message } = await refusal(
+    allocator.allocate(request('a', 2, { host: '203.0.113.77' })),
+    'SCI_LISTENER_ADDRESS',
+  );
+  assert.match(message, /203\.0\.113\.77 port 21000: EADDRNOTAVAIL/);
+  assert.equal(allocator.inUse(), []);
+  assert.is((await allocator.allocate(request('a', 6))).length, 6, 'the request can be repeated');
+  await allocator.release('a');
+});
+
+s.run();
