@@ -37,7 +37,7 @@ export interface ContainerRef {
   readonly name: string;
 }
 
-/** How a program ended, from an exit code as shells and container engines report it: 128 plus the number of a signal. */
+/** Describes an exit code of a shell or a container engine, where 128 plus n stands for signal n: `signal SIGKILL`. */
 export function exitOf(code: number): string {
   const [signal] = Object.entries(constants.signals).find(([, number]) => number === code - 128) ?? [];
   return signal === undefined ? `exit code ${code}` : `signal ${signal}`;

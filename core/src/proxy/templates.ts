@@ -11,8 +11,9 @@ export interface Renderer {
 }
 
 /**
- * Creates a renderer that searches the directories in order and skips undefined entries. It escapes nothing, because configuration
- * files are not HTML: every value of a view must be parsed first. An undefined name is an error, not an empty text.
+ * Creates a renderer that searches the directories in order and skips undefined entries. It escapes nothing, because
+ * configuration files are not HTML: every value of a view must be parsed first. An undefined name is an error, not an
+ * empty text.
  */
 export function createRenderer(directories: readonly (string | undefined)[]): Renderer {
   // Loaded on first use: every command imports this module, and loading Nunjucks takes 25 ms.
