@@ -3,7 +3,6 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ERROR_CODES } from '@scistream/core';
 import { toJsonSchema } from '@scistream/core/config';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -24,12 +23,6 @@ const repository = suite('documentation of this repository');
 
 repository('every code block with a source is that source, and generated pages are up to date', () => {
   assert.equal(reference('--check'), { exit: 0, said: '' });
-});
-
-repository('the reference describes every error code and no other', async () => {
-  const page = await readFile(join(ROOT, 'docs/reference/errors.md'), 'utf8');
-  const headings = [...page.matchAll(/^#+ `?(SCI_\w+)`?$/gm)].map(([, code]) => code);
-  assert.equal(headings.sort(), Object.keys(ERROR_CODES).sort());
 });
 
 /** All keys in a JSON Schema, with where they stand. */

@@ -1,4 +1,5 @@
 // needs: docker, root
+// suite: full
 import { existsSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

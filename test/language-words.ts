@@ -44,7 +44,7 @@ const BE = '(?:am|is|are|was|were|be|been|being|gets?)';
 const TAKE = '(?:take|takes|took|taken|taking)';
 /** Where the protocol is implemented, tested and described, and where the commands of the older client are. */
 const WIRE =
-  /^core\/(?:proto|src\/wire|src\/gen|src\/rpc)\/|(?:^|\/)test\/|^cli\/src\/commands\/s2uc\/|^docs\/reference\/protocol\.md$/;
+  /^core\/(?:proto|src\/wire)\/|^core\/src\/client\/setup\.ts$|(?:^|\/)test\/|^cli\/src\/commands\/s2uc\/|^docs\/reference\/protocol\.md$/;
 
 /** Names that the code no longer uses. */
 const RETIRED: readonly Word[] = [

@@ -13,6 +13,11 @@ const CHECKED: readonly RegExp[] = [
   /^(?:README|SECURITY|CHANGELOG|UPGRADING)\.md$/,
   /^docs\//,
   /^examples\/.*\.(?:md|conf|service)$/,
+  /^core\/proto\//,
+  /^core\/(?:src|test)\/(?:client|serving)\//,
+  /^core\/src\/wire\//,
+  /^core\/src\/(?:index\.ts|contracts\/(?!errors|gateway|stream)|proxy\/|relay\/)/,
+  /^core\/test\/(?:contracts|proxy|relay|testing)\//,
 ];
 
 /**
@@ -24,7 +29,7 @@ const NOT_CHECKED: readonly RegExp[] = [
   /^docs\/reference\/(?:commands|errors|faults)\.md$/,
   /^docs\/style\.md$/,
   /^test\/language(?:-words|\.test)\.ts$/,
-  /^core\/src\/gen\//,
+  /^core\/src\/wire\/gen\//,
 ];
 
 const TEXT = /\.(?:md|ts|js|proto|njk|conf|cfg|service|yaml|yml|py|sh)$/;

@@ -7,12 +7,13 @@
  *
  * A code block of README.md or docs/ after `<!-- from: path -->` is that file, after `<!-- from: path#name -->` its
  * lines between `// region name` and `// endregion` (or `#`, as comments are in that file), without their indentation.
- * docs/reference/errors.md is the code table of core, docs/reference/commands.md what commands answer to `--help`. Needs a
- * build, as it imports both.
+ * docs/reference/errors.md is the code table of core, docs/reference/commands.md the output of `--help`, and core/api.txt
+ * the public interface of core. Needs a build, as it reads all three.
  */
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
+import { apiReport } from './api-report.js';
 import { commandsPage } from './command-reference.js';
 import { root } from './setup.js';
 
@@ -108,6 +109,7 @@ async function wanted(snippets) {
     const { ERROR_CODES } = await import('@scistream/core');
     pages.set(join(root, 'docs/reference/errors.md'), errorsPage(ERROR_CODES));
     pages.set(join(root, 'docs/reference/commands.md'), await commandsPage());
+    pages.set(join(root, 'core/api.txt'), apiReport());
   }
   for (const path of markdownFiles(folder)) {
     if (pages.has(path)) continue;

@@ -1,22 +1,23 @@
 /**
- * Runs the tests. `npm test` prepares the clone (test/setup.js), then runs every `*.test.ts` in a process of its own:
- * the fast ones two at a time, then `*.real.test.ts` and `*.e2e.test.ts` in two lanes, and in what remains of these the
- * fast ones once more on the current LTS of Node.js.
+ * The test runner. `npm test` prepares the clone (test/setup.js) and runs test files two at a time, each in a process of
+ * its own: first the fast files, then `*.real.test.ts` and `*.e2e.test.ts`. test/README.md describes the kinds of tests.
  *
- *     npm test                                all of it
- *     npm test -- core/test/address           files whose path contains this, on this Node.js
- *     npm test -- --fast | --real | --lts     only these; may be combined with each other and with paths
- *     npm test -- --limit 10                  seconds a file may take, instead of 180 (fast) and 900 (real, e2e)
- *     npm test -- --again 3                   so many files that fail may have a second try, which is said; .ci/run does so
- *     npm test -- --in FOLDER                 *.test.js of that folder, with nothing prepared: for tests of the runner
+ *     npm test                                all files without a `// suite: full` comment
+ *     npm run test:full                       all files with it, and the fast files on the current LTS of Node.js
+ *     npm test -- core/test/address           files whose path contains this text, with and without the comment
+ *     npm test -- --fast | --real | --lts     files of these kinds; can be combined with paths
+ *     npm run coverage                        the fast files, and how much of the sources they run; add --real for the rest
+ *     npm test -- --limit 10                  seconds that a file may take, instead of 180 (fast) and 900 (real, e2e)
+ *     npm test -- --in FOLDER                 *.test.js of that folder, without preparation: for tests of the runner
  *
- * A file whose first lines say `// needs: haproxy, python3-grpc, ip, nft, root, netns` is skipped, with the reason,
- * where one is missing; with CI=true that is a failure. What the contract kit reports is printed as a table, proxies ×
- * runtimes. The last line is `N passed, N failed`, in tests; a file that is
- * wrong as a whole counts as one failure. `, N unsteady` after it are files that passed at the second try only: defects
- * to be looked for, which must not keep everything else from going on. Exit code 0 only if nothing failed.
+ * A file whose first lines say `// needs: haproxy, root` is skipped if the machine does not have these; with CI=true that
+ * is a failure. The results of the contract kit are printed as a table, proxies × runtimes. The last line is
+ * `N passed, N failed`, counted in tests; a file that is broken as a whole counts as one failure. The exit code is 0 only
+ * if nothing failed.
  */
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -27,17 +28,15 @@ import { LTS, ltsNode } from './runner/node-lts.js';
 import { isKnownNeed, unmetNeeds } from './runner/needs.js';
 import { killAll, runFile } from './runner/process.js';
 import { judge } from './runner/verdict.js';
-import { SetupError, ensureBuilt, ensureInstalled, provision } from './setup.js';
+import { SetupError, ensureBuilt, ensureInstalled, provision, root } from './setup.js';
 
 const AT_ONCE = 2;
 const LIMIT_SECONDS = { fast: 180, real: 900 };
-/** Of the output of a failing file, so many characters from its end are shown. */
+/** How many characters are printed of the output of a failing file, from its end. */
 const SHOWN = 32_768;
 
 const strict = process.env.CI === 'true';
 const totals = { passed: 0, failed: 0, skipped: 0 };
-const unsteady = [];
-let secondTries = 0;
 let started = 0;
 const print = (text) => process.stdout.write(`${text}\n`);
 const indent = (text) => text.trimEnd().replace(/^/gm, '    ');
@@ -49,22 +48,24 @@ function readArguments() {
       fast: { type: 'boolean', default: false },
       real: { type: 'boolean', default: false },
       lts: { type: 'boolean', default: false },
+      full: { type: 'boolean', default: false },
+      coverage: { type: 'boolean', default: false },
       limit: { type: 'string' },
-      again: { type: 'string', default: '0' },
       in: { type: 'string' },
     },
   });
   const limit = values.limit === undefined ? undefined : Number(values.limit);
   if (limit !== undefined && !(limit > 0)) throw new SetupError(`--limit ${values.limit} is not a number of seconds`);
-  const again = Number(values.again);
-  if (!Number.isInteger(again) || again < 0) throw new SetupError(`--again ${values.again} is not a number of files`);
-  const chosen = values.fast || values.real || values.lts;
+  const kinds = values.fast || values.real || values.lts;
+  const selected = kinds || positionals.length > 0;
   return {
-    fast: values.fast || !chosen,
-    real: values.real || !chosen,
-    lts: values.lts || (!chosen && positionals.length === 0 && values.in === undefined),
+    fast: values.fast || !kinds,
+    real: values.real || !kinds,
+    lts: values.lts || (values.full && !selected && values.in === undefined),
+    /** Which of both suites; undefined for both. */
+    full: selected ? undefined : values.full,
     limit,
-    again,
+    coverage: values.coverage,
     folder: values.in,
     filters: positionals.map((filter) => filter.replace(/\.ts$/, '')),
   };
@@ -84,27 +85,13 @@ function skip(name, reason) {
 
 const usesDocker = ({ needs }) => needs.includes('docker');
 
-/** Runs and judges one file, and prints its lines. */
+/** Runs one file, prints its result and adds it to the totals. */
 async function runOne(file, options) {
   const name = `${options.prefix}${file.name}`;
   const unknown = file.needs.filter((need) => !isKnownNeed(need));
   if (unknown.length > 0) return fail(name, `needs ${unknown.join(', ')}, which test/runner/needs.js does not know`);
   const missing = unmetNeeds(file.needs);
   if (missing.length > 0) return skip(name, `needs ${missing.join(' and ')}`);
-  const first = await attempt(file, name, options);
-  let { verdict } = first;
-  if (verdict.failed > 0 && secondTries < options.again) {
-    secondTries += 1;
-    print(`  ${name}: once more`);
-    // Its cases would stand in the table twice.
-    rmSync(first.home, { recursive: true, force: true });
-    ({ verdict } = await attempt(file, name, options));
-    if (verdict.failed === 0) unsteady.push(name);
-  }
-  for (const key of Object.keys(totals)) totals[key] += verdict[key];
-}
-
-async function attempt(file, name, options) {
   const number = String((started += 1));
   const home = join(options.temporary, number);
   const limit = options.limit ?? LIMIT_SECONDS[file.real ? 'real' : 'fast'];
@@ -113,6 +100,7 @@ async function attempt(file, name, options) {
   const id = `${process.pid}-${number}`;
   const run = await runFile({ node: options.node, script: file.script, home, id, limit, env });
   const verdict = judge(run, file.source);
+  for (const key of Object.keys(totals)) totals[key] += verdict[key];
   const skipped = verdict.skipped > 0 ? `, ${verdict.skipped} skipped` : '';
   const seconds = ((Date.now() - since) / 1000).toFixed(1);
   print(`${verdict.failed > 0 ? '✘' : '✔'} ${name}  ${verdict.passed}/${verdict.total}${skipped}  ${seconds} s`);
@@ -120,12 +108,11 @@ async function attempt(file, name, options) {
     for (const reason of verdict.reasons) print(`    ${reason}`);
     print(indent(run.output.slice(-SHOWN)));
   }
-  return { verdict, home };
 }
 
 /**
- * A lane of jobs, each a file and its options: one after another, from the first of the queues that has one. What it
- * shares with other lanes are queues; a container engine is its own, because tests look at all that is in one.
+ * Runs jobs (a file with its options) one after another, each from the first queue that is not empty. Lanes share the
+ * queues. They do not share a container engine, because tests list everything that is in one.
  */
 async function runLane(queues, engine) {
   for (;;) {
@@ -138,8 +125,8 @@ async function runLane(queues, engine) {
 const jobs = (files, options) => files.map((file) => ({ file, options }));
 
 /**
- * The second run of the fast tests, with homes of their own, so that the contract kit's results do not count twice.
- * Downloads what it needs, so it is to be called while nothing else runs.
+ * Jobs for the second run of the fast tests. Their homes are in a separate folder, so that the contract table does not
+ * count them. Downloads Node.js, so call it while no test runs.
  */
 function jobsOnLts(fast, options) {
   if (process.versions.node.startsWith(`${LTS}.`)) return [];
@@ -153,7 +140,7 @@ function jobsOnLts(fast, options) {
   return jobs(fast, { ...options, temporary, node: lts.node, prefix: 'lts:' });
 }
 
-/** One container engine for all files of a lane that need docker, started for the first; the environment says where. */
+/** The container engine of a lane. It starts with the first file that needs docker; the environment tells its address. */
 function laneEngine() {
   let starting;
   const start = () =>
@@ -177,20 +164,41 @@ function prepare({ folder, real }) {
   if (real) provision();
 }
 
+/** The files to run on this Node.js, by kind, and the fast ones to run on the LTS. */
+function select({ folder, filters, ...wanted }) {
+  const all = folder === undefined ? testFiles() : plainTestFiles(folder);
+  const named = filters.length === 0 ? all : all.filter(({ name }) => filters.some((part) => name.includes(part)));
+  const inSuite = named.filter(({ full }) => wanted.full === undefined || full === wanted.full);
+  const files = {
+    fast: wanted.fast ? inSuite.filter(({ real }) => !real) : [],
+    real: wanted.real ? inSuite.filter(({ real }) => real) : [],
+    lts: wanted.lts ? named.filter(({ real }) => !real) : [],
+  };
+  if (Object.values(files).flat().length > 0) return files;
+  throw new SetupError(`no test file${filters.length > 0 ? ` with ${filters.join(' or ')} in its path` : ''}`);
+}
+
+/** Prints what the test files ran of the sources, by folder and file. The key `c8` of package.json says which sources. */
+function printCoverage(data) {
+  const c8 = createRequire(join(root, 'package.json')).resolve('c8/bin/c8.js');
+  const { status } = spawnSync(process.execPath, [c8, 'report', '--temp-directory', data], {
+    cwd: root,
+    env: { ...process.env, NODE_V8_COVERAGE: '' },
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  if (status !== 0) fail('coverage', `c8 ended with exit code ${status}`);
+  print('Other tests: npm run coverage -- PATH, and --real for the files with real proxies and daemons.');
+}
+
 async function main() {
   const wanted = readArguments();
   prepare(wanted);
-  const all = wanted.folder === undefined ? testFiles() : plainTestFiles(wanted.folder);
-  const { filters } = wanted;
-  const files = filters.length === 0 ? all : all.filter(({ name }) => filters.some((part) => name.includes(part)));
-  const fast = files.filter(({ real }) => !real);
-  const real = files.filter((file) => file.real);
-  if ((wanted.fast || wanted.lts ? fast.length : 0) + (wanted.real ? real.length : 0) === 0) {
-    throw new SetupError(`no test file${filters.length > 0 ? ` with ${filters.join(' or ')} in its path` : ''}`);
-  }
+  const files = select(wanted);
   // Short, because the path of a unix socket may have no more than 107 bytes (unix(7)).
   const temporary = mkdtempSync(join(tmpdir(), 'sci-'));
-  const options = { node: process.execPath, prefix: '', limit: wanted.limit, again: wanted.again, temporary };
+  // Test files and the programs that they start write what they ran to this folder as they exit.
+  if (wanted.coverage) process.env.NODE_V8_COVERAGE = join(temporary, 'coverage');
+  const options = { node: process.execPath, prefix: '', limit: wanted.limit, temporary };
   const engines = Array.from({ length: AT_ONCE }, laneEngine);
   const stopEngines = () => Promise.all(engines.map((engine) => engine.stop()));
   for (const [signal, number] of Object.entries({ SIGINT: 2, SIGTERM: 15, SIGHUP: 1 })) {
@@ -201,18 +209,22 @@ async function main() {
     });
   }
   try {
-    const first = wanted.fast ? jobs(fast, options) : [];
-    await Promise.all(engines.map((engine) => runLane([first], engine)));
-    const withDocker = jobs(wanted.real ? real.filter(usesDocker) : [], options);
-    const others = jobs(wanted.real ? real.filter((file) => !usesDocker(file)) : [], options);
-    if (wanted.lts) others.push(...jobsOnLts(fast, options));
-    // They begin with different kinds, because those with containers are the ones that wait most.
+    const fast = jobs(files.fast, options);
+    await Promise.all(engines.map((engine) => runLane([fast], engine)));
+    const withDocker = jobs(files.real.filter(usesDocker), options);
+    const others = jobs(
+      files.real.filter((file) => !usesDocker(file)),
+      options,
+    );
+    if (files.lts.length > 0) others.push(...jobsOnLts(files.lts, options));
+    // The lanes begin with different kinds, because tests with containers mostly wait and leave the processor idle.
     const orders = [
       [withDocker, others],
       [others, withDocker],
     ];
     await Promise.all(engines.map((engine, i) => runLane(orders[i % orders.length], engine)));
     contractTable(readResults(temporary)).forEach(print);
+    if (wanted.coverage) printCoverage(process.env.NODE_V8_COVERAGE);
   } finally {
     await stopEngines();
     rmSync(temporary, { recursive: true, force: true });
@@ -225,8 +237,6 @@ try {
   const expected = error instanceof SetupError || /^ERR_PARSE_ARGS/.test(error.code);
   fail('npm test', expected ? error.message : error.stack);
 }
-for (const name of unsteady) print(`! ${name} passed at the second try only`);
-const rest = { skipped: totals.skipped, unsteady: unsteady.length };
-const more = Object.entries(rest).map(([what, count]) => (count > 0 ? `, ${count} ${what}` : ''));
-print(`${totals.passed} passed, ${totals.failed} failed${more.join('')}`);
+const skipped = totals.skipped > 0 ? `, ${totals.skipped} skipped` : '';
+print(`${totals.passed} passed, ${totals.failed} failed${skipped}`);
 process.exitCode = totals.failed > 0 ? 1 : 0;

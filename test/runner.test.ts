@@ -8,6 +8,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 
 const RUNNER = fileURLToPath(new URL('../../test/run.js', import.meta.url));
+const CI = fileURLToPath(new URL('../../.ci/run', import.meta.url));
 const UVU = `import { suite } from '${import.meta.resolve('uvu')}'; const s = suite('sample');`;
 
 interface Outcome {
@@ -21,7 +22,16 @@ interface Options {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** Runs the runner over files written for the occasion (path → JavaScript). */
+function run(program: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<Outcome> {
+  return new Promise((resolve) => {
+    execFile(program, args, { env }, (error, stdout) => {
+      const lines = stdout.trimEnd().split('\n');
+      resolve({ exit: Number(error?.code ?? 0), lines, last: lines.at(-1) ?? '' });
+    });
+  });
+}
+
+/** Runs the runner on test files with this content (path → JavaScript). */
 async function runTests(files: Readonly<Record<string, string>>, options: Options = {}): Promise<Outcome> {
   const folder = await mkdtemp(join(tmpdir(), 'r-'));
   try {
@@ -30,20 +40,14 @@ async function runTests(files: Readonly<Record<string, string>>, options: Option
       await mkdir(dirname(path), { recursive: true });
       await writeFile(path, text);
     }
-    return await new Promise((resolve) => {
-      const env = { ...process.env, CI: '', ...options.env };
-      const args = [RUNNER, '--in', folder, ...(options.arguments ?? [])];
-      execFile(process.execPath, args, { env }, (error, stdout) => {
-        const lines = stdout.trimEnd().split('\n');
-        resolve({ exit: Number(error?.code ?? 0), lines, last: lines.at(-1) ?? '' });
-      });
-    });
+    const args = [RUNNER, '--in', folder, ...(options.arguments ?? [])];
+    return await run(process.execPath, args, { ...process.env, CI: '', ...options.env });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-/** Demands one failure for a file, with this reason. */
+/** Runs a file and expects one failure with this reason. */
 async function assertFails(
   text: string,
   reason: RegExp,
@@ -70,13 +74,13 @@ counting('adds up the tests of all files and exits with 0', async () => {
 });
 
 counting('runs two real files at any time', async () => {
-  // Each is done when it has seen the other, which takes that both run.
+  // Each file ends when it sees the mark of the other one, so both must run at the same time.
   const meets = (own: string, other: string): string => `${UVU}
     import { existsSync, writeFileSync } from 'node:fs';
     s('meets', async () => {
       writeFileSync(new URL('${own}', import.meta.url), '');
       for (const end = Date.now() + 60_000; !existsSync(new URL('${other}', import.meta.url)); ) {
-        if (Date.now() > end) throw new Error('nobody came');
+        if (Date.now() > end) throw new Error('the other file did not run');
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
     });
@@ -93,28 +97,7 @@ counting('counts a failing test once and shows what it printed', async () => {
   );
 });
 
-counting('gives a file that fails a second try where asked to, and says so', async () => {
-  const sometimes = (n: number): string =>
-    `import { appendFileSync, existsSync } from 'node:fs'; ${UVU} s('one', () => { const seen = process.env.SEEN + ${n};
-      if (existsSync(seen)) return; appendFileSync(seen, ''); throw new Error('xyzzy'); }); s.run();`;
-  const never = `${UVU} s('never', () => { throw new Error('abcde'); }); s.run();`;
-  const files = { 'a.test.js': sometimes(1), 'b.test.js': `${UVU} s('two', () => {}); s.run();` };
-  const folder = await mkdtemp(join(tmpdir(), 'r-'));
-  const tried = async (name: string, more: Readonly<Record<string, string>>): Promise<Outcome> =>
-    await runTests({ ...files, ...more }, { arguments: ['--again', '2'], env: { SEEN: join(folder, name) } });
-  const steady = await tried('x', {});
-  assert.is(steady.last, '2 passed, 0 failed, 1 unsteady');
-  assert.is(steady.exit, 0);
-  assert.match(steady.lines.join('\n'), /xyzzy[^]*! a\.test passed at the second try only/);
-  const failing = await tried('y', { 'c.test.js': never });
-  assert.is(failing.last, '2 passed, 1 failed, 1 unsteady');
-  assert.is(failing.exit, 1);
-  const toomany = await tried('z', { 'c.test.js': sometimes(2), 'd.test.js': sometimes(3) });
-  assert.is(toomany.last, '3 passed, 1 failed, 2 unsteady');
-  await rm(folder, { recursive: true });
-});
-
-counting('prints what the contract kit reports as a table, with failed cases below it', async () => {
+counting('prints the results of the contract kit as a table, followed by failed cases', async () => {
   const report = (proxy: string, runtime: string, ok?: boolean, reason?: string): string =>
     JSON.stringify(`${JSON.stringify({ proxy, runtime, case: 'carries', ok, reason })}\n`);
   const writes = (...lines: string[]): string =>
@@ -158,14 +141,32 @@ counting('runs only files whose path contains the argument', async () => {
   assert.is(outcome.last, '1 passed, 0 failed');
 });
 
-counting('runs only files of the kind asked for', async () => {
+counting('runs only files of the selected kind', async () => {
   const text = `${UVU} s('one', () => {}); s.run();`;
   const files = { 'a.test.js': text, 'b.real.test.js': text, 'c.e2e.test.js': text };
   assert.is((await runTests(files, { arguments: ['--fast'] })).last, '1 passed, 0 failed');
   assert.is((await runTests(files, { arguments: ['--real'] })).last, '2 passed, 0 failed');
 });
 
-counting('fails when no file fits', async () => {
+counting('runs each file in one of two suites, and in any suite where files are selected', async () => {
+  const test = (name: string): string => `${UVU} s('${name}', () => {}); s.run();`;
+  const files = {
+    'a.test.js': test('a'),
+    'b.test.js': `// suite: full\n${test('b')}`,
+    'c.real.test.js': `// needs: root\n// suite: full\n${test('c')}`,
+    'd.e2e.test.js': test('d'),
+  };
+  const ran = async (...args: string[]): Promise<readonly string[]> => {
+    const { lines } = await runTests(files, { arguments: args });
+    return lines.flatMap((line) => /^[✔-] (\w)\./.exec(line)?.[1] ?? []).sort();
+  };
+  assert.equal(await ran(), ['a', 'd']);
+  assert.equal(await ran('--full'), ['b', 'c']);
+  assert.equal(await ran('--fast'), ['a', 'b']);
+  assert.equal(await ran('b.test', 'd.e2e'), ['b', 'd']);
+});
+
+counting('fails if no file matches', async () => {
   const outcome = await runTests({ 'a.test.js': `${UVU} s('one', () => {}); s.run();` }, { arguments: ['nowhere'] });
   assert.is(outcome.last, '0 passed, 1 failed');
   assert.is(outcome.exit, 1);
@@ -235,17 +236,17 @@ isolation('a child that outlives its test is ended and fails the file', async ()
     /left processes behind: \d+ sleep 600/,
     '1 passed, 1 failed',
   );
-  // Where nobody collects the dead, a killed process stays as a zombie, and that has no command line (proc(5)).
+  // A killed process remains as a zombie until it is reaped, and a zombie has no command line (proc(5)).
   const remains = await readFile(`/proc/${await readFile(pidFile, 'utf8')}/cmdline`, 'utf8').catch(() => '');
   assert.is(remains, '');
 });
 
-isolation('each file has a home of its own, which is gone afterwards', async () => {
+isolation('each file has its own home, which is removed afterwards', async () => {
   const text = `${UVU} import { existsSync, writeFileSync } from 'node:fs'; import { homedir, tmpdir } from 'node:os';
     s('one', () => {
       const folders = [homedir(), tmpdir(), ...['DATA', 'CONFIG', 'CACHE', 'STATE'].map((name) => process.env['SCISTREAM_' + name + '_DIR'])];
       if (new Set(folders).size !== 6 || !folders.every(existsSync)) throw new Error('missing');
-      if (process.env.SCISTREAM_TOKEN !== undefined) throw new Error('the environment of the developer reached a test');
+      if (process.env.SCISTREAM_TOKEN !== undefined) throw new Error('a setting of the developer reached a test');
       if (existsSync(homedir() + '/mark')) throw new Error('shared');
       writeFileSync(homedir() + '/mark', '');
       console.log('home=' + homedir());
@@ -280,3 +281,41 @@ needs('an unknown need fails', () =>
 );
 
 needs.run();
+
+const ci = suite('continuous integration');
+
+/** Runs .ci/run with these shell scripts in place of npm and node. */
+async function runCi(npm: string, node = 'true'): Promise<Outcome> {
+  const folder = await mkdtemp(join(tmpdir(), 'ci-'));
+  try {
+    for (const [name, script] of Object.entries({ npm, node })) {
+      await writeFile(join(folder, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    }
+    return await run(CI, [], { ...process.env, PATH: `${folder}:${process.env['PATH'] ?? ''}` });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+ci('the last line sums up both suites, and other stages that fail', async () => {
+  const suites = 'case "$*" in test) echo "5 passed, 0 failed, 1 skipped";; *test:full) echo "7 passed, 0 failed";; ';
+  const good = await runCi(`${suites} esac`);
+  assert.equal([good.exit, good.last], [0, '12 passed, 0 failed, 1 skipped']);
+  const bad = await runCi(`${suites} *lint) exit 1;; esac`, 'exit 1');
+  assert.equal([bad.exit, bad.last], [1, '12 passed, 2 failed, 1 skipped']);
+});
+
+ci('a suite that fails, or ends without a summary, fails the run', async () => {
+  const full = async (script: string): Promise<Outcome> =>
+    runCi(`case "$*" in test) echo "5 passed, 0 failed";; *test:full) ${script};; esac`);
+  for (const [script, last] of [
+    ['echo "3 passed, 2 failed"; exit 1', '8 passed, 2 failed'],
+    ['echo "3 passed, 0 failed"; exit 1', '8 passed, 1 failed'],
+    ['exit 0', '5 passed, 1 failed'],
+  ] as const) {
+    const outcome = await full(script);
+    assert.equal([outcome.exit, outcome.last], [1, last], script);
+  }
+});
+
+ci.run();

@@ -1,7 +1,7 @@
 /**
- * Brings a clone to the point where its programs run: packages installed, sources compiled, and what the tests with
- * real proxies need. Only node: modules, so that it runs before anything is installed. The test runner and the demo
- * use it; by hand it is `node test/setup.js`. Progress goes to stderr, and so does the output of a step that fails.
+ * Prepares a clone so that its programs run: installs packages, compiles the sources, and installs the system programs
+ * that tests with real proxies need. It uses only node: modules, because it runs before anything is installed. The test
+ * runner and the demo use it; `node test/setup.js` runs it by hand. Progress and the output of failed steps go to stderr.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -9,17 +9,17 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** The folder of the repository. */
+/** Root directory of the repository. */
 export const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** A step that failed, or nothing to run. What there was to show has been shown; the message is one sentence. */
+/** A failed step, or nothing to run. The message is one sentence; the output of the step has been printed. */
 export class SetupError extends Error {}
 
-/** The stream module is a file where it is a package of its own, and built in elsewhere. */
+/** Debian packages the stream module as a file of its own; other builds of Nginx include it. */
 const HAS_STREAM_MODULE =
   'test -e /usr/lib/nginx/modules/ngx_stream_module.so || nginx -V 2>&1 | grep -Eq -- "--with-stream( |$)"';
 
-/** What tests need from the system: the name they use, how it is found, and the Debian packages that bring it. */
+/** Programs that tests need: the name in `needs:`, a command that succeeds if it is installed, and the Debian packages. */
 const PROGRAMS = {
   haproxy: { found: ['haproxy', '-v'], package: 'haproxy' },
   nginx: { found: ['sh', '-c', `nginx -v && { ${HAS_STREAM_MODULE}; }`], package: 'nginx libnginx-mod-stream' },
@@ -39,7 +39,7 @@ const PROGRAMS = {
   },
 };
 
-/** PATH with the folders of administrators' programs (haproxy, nft), which an ordinary user's lacks on Debian. */
+/** PATH with the directories of administration programs (haproxy, nft), which the PATH of an ordinary Debian user lacks. */
 export const searchPath = `${process.env.PATH ?? ''}:/usr/local/sbin:/usr/sbin:/sbin`;
 
 const env = { ...process.env, PATH: searchPath };
@@ -48,13 +48,13 @@ const say = (text) => process.stderr.write(`setup: ${text}\n`);
 const succeeds = ([command, ...args]) => spawnSync(command, args, { env, stdio: 'ignore' }).status === 0;
 const seconds = (since) => `${((Date.now() - since) / 1000).toFixed(1)} s`;
 
-/** The Debian packages that bring a program, with spaces between, by the name tests give it; undefined if unknown. */
+/** The Debian packages of a program, separated by spaces; undefined for an unknown name. */
 export const packageOf = (name) => (Object.hasOwn(PROGRAMS, name) ? PROGRAMS[name].package : undefined);
 
 /** Whether the system has a program that {@link packageOf} knows. */
 export const hasProgram = (name) => succeeds(PROGRAMS[name].found);
 
-/** Runs one step in the repository; shows its output and throws a {@link SetupError} when it fails. */
+/** Runs one step in the repository. Prints its output and throws a {@link SetupError} if it fails. */
 function step(name, [command, ...args], extra = {}) {
   const since = Date.now();
   const run = spawnSync(command, args, { cwd: root, encoding: 'utf8', env: { ...env, ...extra }, maxBuffer: 1 << 26 });
@@ -66,8 +66,8 @@ function step(name, [command, ...args], extra = {}) {
 }
 
 /**
- * Whether node_modules holds what package-lock.json asks for, by npm's own record of what it installed. Contents are
- * compared and not times, because git gives a file that it writes again a new time.
+ * Whether node_modules contains the packages of package-lock.json, according to npm's record of what it installed. This
+ * compares contents and not times, because git sets a new time on every file that it writes.
  */
 function isInstalled() {
   const record = join(root, 'node_modules/.package-lock.json');
@@ -80,7 +80,7 @@ function isInstalled() {
   });
 }
 
-/** Runs `npm ci` when node_modules is missing or does not fit package-lock.json. Throws a {@link SetupError}. */
+/** Runs `npm ci` if node_modules is missing or differs from package-lock.json. Throws a {@link SetupError}. */
 export function ensureInstalled() {
   if (isInstalled()) return;
   say('installing packages …');
@@ -88,15 +88,15 @@ export function ensureInstalled() {
 }
 
 /**
- * Compiles what changed of a project and of what it builds on (`tsc -b`); without a name everything, tests included.
- * Throws a {@link SetupError} after the compiler's own words.
+ * Compiles the changed files of a project and of its dependencies (`tsc -b`); by default of everything, tests included.
+ * Throws a {@link SetupError} after the compiler's messages.
  */
 export function ensureBuilt(project = 'tsconfig.build.json') {
   const compiler = createRequire(join(root, 'package.json')).resolve('typescript/bin/tsc');
   step('tsc -b', [process.execPath, compiler, '-b', project]);
 }
 
-/** What a command of its own needs on a bare clone: packages and a build; and the programs of the system. Ends the process without them. */
+/** Prepares a bare clone for a command: packages, a build, and the PATH of system programs. Ends the process on failure. */
 export function prepareOrExit() {
   try {
     ensureInstalled();
@@ -110,9 +110,9 @@ export function prepareOrExit() {
 }
 
 /**
- * Installs the Debian packages the tests with real proxies need (or only those that `names` ask for), on Debian as root and unless SCISTREAM_NO_PROVISION=1;
- * otherwise it says what is missing, and the tests that need it are skipped with that reason. Never throws for a
- * package that cannot be had.
+ * Installs the Debian packages that tests with real proxies need, or only those of `names`. It does so on Debian as root
+ * and unless SCISTREAM_NO_PROVISION=1. Otherwise it prints what is missing, and the runner skips the tests that need it.
+ * Never throws if a package cannot be installed.
  */
 export function provision(names = Object.keys(PROGRAMS)) {
   const missing = names.map((name) => PROGRAMS[name]).filter(({ found }) => !succeeds(found));
@@ -120,7 +120,7 @@ export function provision(names = Object.keys(PROGRAMS)) {
   const packages = missing.flatMap((program) => program.package.split(' '));
   const refusal = refusalToInstall();
   if (refusal !== undefined) {
-    say(`not installed: ${packages.join(', ')} (${refusal}); what needs them cannot run`);
+    say(`not installed: ${packages.join(', ')} (${refusal}); tests that need them cannot run`);
     return;
   }
   say(`installing ${packages.join(', ')} …`);
@@ -136,7 +136,7 @@ export function provision(names = Object.keys(PROGRAMS)) {
     });
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
-    say(`${error.message}; what needs ${packages.join(', ')} cannot run`);
+    say(`${error.message}; tests that need ${packages.join(', ')} cannot run`);
   }
 }
 
@@ -147,9 +147,9 @@ function refusalToInstall() {
 }
 
 /**
- * Keeps the packages installed meanwhile from starting their services: a haproxy of the system has no place in a test.
- * Debian asks /usr/sbin/policy-rc.d (deb-systemd-invoke(1p)), and 101 there means "do not". One that exists already is
- * left alone; ours is gone afterwards, also after Ctrl-C, which reaches apt-get and returns here.
+ * Prevents packages from starting their services during installation: a system-wide haproxy would disturb the tests.
+ * Debian runs /usr/sbin/policy-rc.d (deb-systemd-invoke(1p)); exit code 101 forbids the start. An existing file is kept.
+ * Ours is removed afterwards, even after Ctrl-C, which ends apt-get and returns here.
  */
 function withoutServices(install) {
   const policy = '/usr/sbin/policy-rc.d';

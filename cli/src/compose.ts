@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import type { Interfaces } from '@oclif/core';
-import { SciStreamError, type Logger, type Policy } from '@scistream/core';
+import { SciStreamError, type Logger } from '@scistream/core';
 import type { S2csConfig, S2dsConfig } from '@scistream/core/config';
 import {
   BUILT_INS,
@@ -16,6 +16,7 @@ import {
   ControlServer,
   type FoundPlugin,
   type Placing,
+  type Policy,
 } from '@scistream/core/server';
 import { container as root } from 'tsyringe';
 import { installedPlugins } from './installed-plugins.js';

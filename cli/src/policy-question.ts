@@ -1,16 +1,6 @@
-import {
-  parseAddress,
-  parseDuration,
-  parseRate,
-  SciStreamError,
-  type Action,
-  type Identity,
-  type Role,
-  type StreamRecord,
-  type StreamSpec,
-} from '@scistream/core';
+import { parseAddress, parseDuration, parseRate, SciStreamError, type Identity, type Role } from '@scistream/core';
 import type { S2csConfig } from '@scistream/core/config';
-import { parseSources } from '@scistream/core/server';
+import { parseSources, type Action, type StreamRecord, type StreamSpec } from '@scistream/core/server';
 
 /** What somebody asks a policy, as the flags of `policy check` say it. */
 export interface Question {

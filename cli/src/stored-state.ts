@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { SciStreamError, type StreamEvent, type StreamRecord } from '@scistream/core';
+import { SciStreamError } from '@scistream/core';
+import type { StreamEvent, StreamRecord } from '@scistream/core/server';
 
 /** What a daemon has stored; secrets are left out. */
 export interface StoredState {

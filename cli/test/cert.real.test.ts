@@ -1,3 +1,4 @@
+// suite: full
 /** `scistream cert init | show | renew`, as operators run them. */
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

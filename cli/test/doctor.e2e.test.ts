@@ -1,3 +1,4 @@
+// suite: full
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';

@@ -1,3 +1,4 @@
+// suite: full
 /** `scistream login | whoami | check-auth | logout` as a person uses them, with a real issuer. */
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,3 +1,4 @@
+// suite: full
 /** What `proxies`, `runtimes` and `doctor` say of what is missing, wrong or not there. */
 import { once } from 'node:events';
 import { chmod, mkdir, rename, writeFile } from 'node:fs/promises';

@@ -1,3 +1,4 @@
+// suite: full
 import { spawn } from 'node:child_process';
 import { mkdir, readdir, readlink, realpath, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,3 +1,4 @@
+// suite: full
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';

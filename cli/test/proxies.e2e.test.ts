@@ -1,4 +1,5 @@
 // needs: docker, root, haproxy, nginx, stunnel
+// suite: full
 /** Every proxy and every runtime as users meet them: by the commands, with the example's producer and consumer. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

@@ -1,3 +1,4 @@
+// suite: full
 /** SIGHUP where callers are known by certificates: another CA, and certificates that are revoked. Streams do not notice. */
 import { randomUUID } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';

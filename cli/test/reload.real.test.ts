@@ -1,3 +1,4 @@
+// suite: full
 /** SIGHUP to daemons as operators run them: all of the configuration comes into force or nothing, and nobody notices. */
 import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';

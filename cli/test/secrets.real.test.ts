@@ -1,3 +1,4 @@
+// suite: full
 /** Hunts for the keys of an encrypted stream everywhere but in the files of the proxies. */
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';

@@ -1,3 +1,4 @@
+// suite: full
 /** What an operator can find out of the state of a daemon that does not run. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

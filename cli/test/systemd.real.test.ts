@@ -1,4 +1,5 @@
 // needs: systemd-notify
+// suite: full
 /** What the service manager is told, by a stand-in for it that listens where NOTIFY_SOCKET says. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,4 +1,5 @@
 // needs: docker, root, haproxy, nginx
+// suite: full
 /** Two streams of one proxy on one gateway: what is done with the second, the first never notices. */
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';

@@ -1,4 +1,5 @@
 // needs: nginx
+// suite: full
 /** A stream whose proxies do not count: nothing is said of its connections that nobody knows. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

@@ -1,17 +1,58 @@
-/** The contracts of SciStream: all that a plugin may import, and what every other part builds on. */
-export * from './contracts/address.js';
-export * from './contracts/authenticator.js';
-export * from './contracts/container-runtime.js';
-export * from './contracts/errors.js';
-export * from './contracts/logger.js';
-export * from './contracts/plugin.js';
-export * from './contracts/policy.js';
-export * from './contracts/port-allocator.js';
-export * from './proxy/proxy-container.js';
-export * from './proxy/view.js';
-export * from './contracts/s2ds.js';
-export * from './contracts/stream.js';
-export * from './contracts/stream-store.js';
-export * from './proxy/templates.js';
-export * from './contracts/units.js';
-export * from './contracts/wait.js';
+/**
+ * The public interface for plugins: the contracts they implement, the base class of proxies, and helpers. Every other
+ * entry of the package builds on it. core/api.txt lists the names with their declarations.
+ */
+export {
+  formatAddress,
+  isLoopback,
+  parseAddress,
+  parsePort,
+  type Address,
+  type Transport,
+} from './contracts/address.js';
+export type { Authenticator, Credentials, Identity, ShownCertificate } from './contracts/authenticator.js';
+export {
+  LABELS,
+  type Advice,
+  type ContainerRef,
+  type ContainerRuntime,
+  type ContainerSpec,
+  type ContainerState,
+  type ExecResult,
+  type InstanceFiles,
+  type Placement,
+  type RuntimeCapabilities,
+} from './contracts/container-runtime.js';
+export {
+  ERROR_CODES,
+  messageOf,
+  quote,
+  S2DSException,
+  SciStreamError,
+  systemCode,
+  toSciStreamError,
+  type ErrorCode,
+} from './contracts/errors.js';
+export { silentLogger, type Logger } from './contracts/logger.js';
+export {
+  authenticatorProvider,
+  definePlugin,
+  PLUGIN_API_VERSION,
+  proxyProvider,
+  runtimeProvider,
+  type AuthenticatorProvider,
+  type HostContext,
+  type OptionsSchema,
+  type PluginContext,
+  type PluginDefinition,
+  type ProxyProvider,
+  type RuntimeProvider,
+} from './contracts/plugin.js';
+export type { ReservedListener } from './contracts/port-allocator.js';
+export type { S2DS, S2DSCapabilities, S2DSRequest } from './contracts/s2ds.js';
+export type { ListenerStatistics, Role, S2DSStatus, StreamTls } from './contracts/stream.js';
+export { formatBytes, formatRate, parseDuration, parseRate } from './contracts/units.js';
+export { poll, within } from './contracts/wait.js';
+export { ProxyContainer } from './proxy/proxy-container.js';
+export { createRenderer, type Renderer } from './proxy/templates.js';
+export type { ProxyDescription, ProxyInstance, ProxyListener, ProxyView } from './proxy/view.js';

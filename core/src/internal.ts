@@ -1,8 +1,13 @@
 /** Parts of the servers for the tests and the benchmark of this repository. Not part of the published package. */
 export * from './server.js';
 
+export { isHost } from './contracts/address.js';
 export { parseCredentials } from './contracts/credentials.js';
 export { contains, formatNetwork, parseIp, parseNetwork, specialOf } from './contracts/network.js';
+export type { AnyProvider } from './contracts/plugin.js';
+export type { PortRange, PortRequest } from './contracts/port-allocator.js';
+export { parseUid } from './contracts/stream.js';
+export { KeyedLock } from './contracts/wait.js';
 export type { Listening } from './control/control-server.js';
 export { GatewayLink } from './control/gateways/link.js';
 export { GatewayPool } from './control/gateways/pool.js';

@@ -5,6 +5,8 @@ export { BUILT_INS, createProviders, decisionsOf, registerServer, requireAuth } 
 export { ControlServer } from './control/control-server.js';
 export { TOKENS } from './control/parts/tokens.js';
 export { parseSources } from './contracts/network.js';
+export type { Action, Granted, Policy, Usage } from './contracts/policy.js';
+export type { StreamEvent, StreamRecord, StreamSpec } from './contracts/stream.js';
 export { VERSION } from './contracts/version.js';
 export { GatewayDaemon } from './gateway/daemon.js';
 export { GatewayStore } from './gateway/gateway-store.js';

@@ -106,7 +106,7 @@ s('a proxy that ended by itself is counted and explained, also in the next proce
     for (const instance of await site.runtime.list({})) site.runtime.kill(instance);
     const restarts = await told;
     assert.is(restarts?.count, 1);
-    assert.match(restarts?.last[0]?.reason ?? '', /tiny ended by itself \(signal SIGKILL\)/);
+    assert.match(restarts?.last[0]?.reason ?? '', /tiny exited unexpectedly \(signal SIGKILL\)/);
     await gateway.close();
 
     const next = await site.open();

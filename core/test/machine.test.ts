@@ -4,18 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { container } from 'tsyringe';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import {
-  formatAddress,
-  SciStreamError,
-  silentLogger,
-  type Action,
-  type ErrorCode,
-  type Granted,
-  type Identity,
-  type StreamEvent,
-  type StreamRecord,
-  type StreamSpec,
-} from '@scistream/core';
+import { formatAddress, SciStreamError, silentLogger, type ErrorCode, type Identity } from '@scistream/core';
 import { loadConfig } from '@scistream/core/config';
 import {
   LocalGateway,
@@ -26,6 +15,11 @@ import {
   registerServer,
   TOKENS,
   StreamController,
+  type Action,
+  type Granted,
+  type StreamEvent,
+  type StreamRecord,
+  type StreamSpec,
 } from '@scistream/core/internal';
 import { eventually, exchange, named, tcpServer, temporaryDirectory, testSpec } from '@scistream/core/testing';
 

@@ -7,14 +7,7 @@ import { join } from 'node:path';
 import { container } from 'tsyringe';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import {
-  S2DSException,
-  SciStreamError,
-  silentLogger,
-  type Address,
-  type Identity,
-  type StreamRecord,
-} from '@scistream/core';
+import { S2DSException, SciStreamError, silentLogger, type Address, type Identity } from '@scistream/core';
 import { loadConfig } from '@scistream/core/config';
 import {
   LocalGateway,
@@ -24,6 +17,7 @@ import {
   registerServer,
   TOKENS,
   StreamController,
+  type StreamRecord,
 } from '@scistream/core/internal';
 import {
   eventually,

@@ -7,27 +7,27 @@ import { number } from './format.js';
 import { EchoServer } from './latency.js';
 import { residentBytes } from './process.js';
 
-/** How many streams the goal is for. */
+/** Number of streams of the goal. */
 const MANY = 500;
 const GOAL_MS = 5_000;
 const SIZES = [50, 200, MANY] as const;
 const QUICK_SIZES = [10, 40] as const;
-/** Started at once. */
+/** Number of streams started at a time. */
 const BATCH = 20;
-/** What a stream is expected to take at most; sizes that do not fit into half of the free memory are left out. */
+/** Expected memory of a stream at most. Numbers of streams that do not fit into half of the free memory are left out. */
 const PROCESS_BYTES = { relay: 50e6, haproxy: 20e6 } as const;
 
 interface Adoption {
   readonly proxy: keyof typeof PROCESS_BYTES;
   readonly streams: number;
-  /** Ms from the start of the gateway until it was ready without any stream. */
+  /** Ms from the start of the gateway until it was ready, without any stream. */
   readonly emptyMs: number;
   readonly adoptMs: number;
   /** Resident memory of the proxies of one stream. */
   readonly bytesPerStream: number;
 }
 
-/** How long a gateway that was killed takes to be in charge of its streams again. */
+/** How long a killed gateway takes to recover its streams. */
 export async function adoptionPart(bench: Bench): Promise<Part> {
   const results: Adoption[] = [];
   const left: string[] = bench.missing.haproxy === undefined ? [] : [`haproxy: ${bench.missing.haproxy}`];
@@ -39,13 +39,13 @@ export async function adoptionPart(bench: Bench): Promise<Part> {
     }
   }
   return {
-    name: 'Taking charge',
+    name: 'Recovery',
     method:
-      'The gateway process is killed (SIGKILL) and started again on the same state, with as many streams of one listener, ' +
-      'each with a proxy process of its own; ms until it is ready, every stream as it was.',
+      'The gateway process is killed (SIGKILL) and restarted on the same state. Every stream has one listener and its own ' +
+      'proxy process. Measured: ms until the gateway is ready and has recovered every stream.',
     tables: [
       {
-        title: 'Taking charge of the streams of a gateway that was killed',
+        title: 'Recovery of the streams of a killed gateway',
         columns: ['proxy', 'streams', 'ms without any', 'ms', 'ms each', 'RSS MB each (shared pages counted)'],
         rows: results.map((result) => [
           result.proxy,
@@ -77,7 +77,7 @@ async function measure(bench: Bench, proxy: Adoption['proxy'], streams: number):
   }
   const before = await processesBelow(gateway.state);
   const bytes = before.reduce((sum, pid) => sum + residentBytes(pid), 0);
-  bench.say(`adoption: the gateway is killed and takes charge of ${streams} streams over ${proxy}`);
+  bench.say(`adoption: kill the gateway, which recovers ${streams} streams over ${proxy}`);
   await gateway.crash();
   const after = await processesBelow(gateway.state);
   if (before.some((pid) => !after.includes(pid))) throw new Error(`${proxy}: a stream did not survive its gateway`);
@@ -85,7 +85,7 @@ async function measure(bench: Bench, proxy: Adoption['proxy'], streams: number):
 }
 
 const goalOf = ({ proxy, adoptMs }: Adoption): Goal => ({
-  what: `taking charge of ${MANY} streams over ${proxy}`,
+  what: `recovery of ${MANY} streams over ${proxy}`,
   bound: 'at most',
   wanted: GOAL_MS,
   got: adoptMs,

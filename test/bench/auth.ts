@@ -28,7 +28,7 @@ const KINDS: readonly Kind[] = [
   { name: 'JWT, RS256', options: jwt, token: (issuer) => issuer.token(), algorithm: 'RS256' },
   { name: 'JWT, ES256', options: jwt, token: (issuer) => issuer.token() },
   {
-    name: 'introspection, answer known',
+    name: 'introspection, answer cached',
     options: (issuer) => ({ ...jwt(issuer), audience: OPAQUE_RESOURCE, subjectClaim: 'client_id', introspection }),
     token: (issuer) => issuer.token(OPAQUE_RESOURCE),
   },
@@ -42,7 +42,7 @@ const KINDS: readonly Kind[] = [
   },
 ];
 
-/** What it costs to find out who is calling, once keys and answers of the issuer are known. */
+/** The time to authenticate a caller, once keys and answers of the issuer are cached. */
 export async function authPart(bench: Bench): Promise<Part> {
   const checks = bench.quick ? QUICK_CHECKS : CHECKS;
   process.env[SECRET_VARIABLE] = ROBOT.secret;
@@ -60,8 +60,8 @@ export async function authPart(bench: Bench): Promise<Part> {
   return {
     name: 'Token check',
     method:
-      `The authenticator alone, one token after another, ${checks} times after ${WARM_UPS} to warm up, with a real issuer ` +
-      'on loopback whose keys or answer are known by then.',
+      `The authenticator without a server, consecutive tokens, ${checks} times after ${WARM_UPS} to warm up, with a real ` +
+      'issuer on loopback whose keys or answers are cached.',
     tables: [
       {
         title: 'µs per check',

@@ -2,45 +2,45 @@ import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Spread } from './statistics.js';
 
-/** What a measurement may need of the machine. */
+/** What a measurement may need from the machine. */
 export type Need = 'iperf3' | 'haproxy' | 'nginx' | 'stunnel' | 'docker' | 'namespaces';
 
-/** What every measurement gets to know. */
+/** The context of every measurement. */
 export interface Bench {
   readonly rounds: number;
   /** Length of one throughput measurement. */
   readonly seconds: number;
-  /** Few of everything that is counted: to see that it works, not for numbers. */
+  /** Small numbers of everything: to check that the benchmark works. */
   readonly quick: boolean;
   /** A directory of this run, 0700, removed at the end. */
   readonly directory: string;
-  /** Aborts when the run has to end early; everything made is taken down then. */
+  /** Aborts when the run must end early. The measurement then removes what it made. */
   readonly signal: AbortSignal;
-  /** Why programs cannot be used here; those that can are absent. */
+  /** Why programs cannot be used here. Usable programs are absent. */
   readonly missing: Readonly<Partial<Record<Need, string>>>;
-  /** Tells the progress. */
+  /** Reports progress. */
   say(text: string): void;
 }
 
-/** An empty directory below that of the run. */
+/** Creates an empty directory below that of the run. */
 export function newDirectory({ directory }: Bench, name: string): Promise<string> {
   return mkdtemp(join(directory, `${name}-`));
 }
 
-/** What is to be reached, with what came of it. */
+/** A goal and the result. */
 export interface Goal {
   readonly what: string;
   /** `at least` or `at most` this. */
   readonly bound: 'at least' | 'at most' | 'more than';
   readonly wanted: number;
   readonly got: number;
-  /** Between the rounds; a goal inside it is reached or missed by chance. Absent where there are no rounds. */
+  /** Spread between rounds. A result within it meets or misses the goal by chance. Absent if there are no rounds. */
   readonly spread?: Spread;
   /** Empty for a ratio. */
   readonly unit: string;
 }
 
-/** @returns The goal was reached. */
+/** @returns Whether the goal was met. */
 export function isMet({ bound, wanted, got }: Goal): boolean {
   if (bound === 'at most') return got <= wanted;
   return bound === 'at least' ? got >= wanted : got > wanted;
@@ -53,7 +53,7 @@ export interface Table {
   readonly rows: readonly (readonly string[])[];
 }
 
-/** What one part of the benchmark has found. */
+/** The results of one part of the benchmark. */
 export interface Part {
   readonly name: string;
   /** How it was measured, in a few sentences. */
@@ -62,8 +62,8 @@ export interface Part {
   readonly goals: readonly Goal[];
   /** What could not be measured, and why. */
   readonly notMeasured: readonly string[];
-  /** What must not be; not empty means that something is broken. */
+  /** Defects that were found. */
   readonly broken: readonly string[];
-  /** The numbers, unrounded, for `--json`. */
+  /** The unrounded numbers, for `--json`. */
   readonly data: unknown;
 }

@@ -7,7 +7,7 @@ import { FOUR, measureThroughput, ONE, ratioOf, throughputTable, type Throughput
 const GOAL = 0.98;
 const LOADS = [ONE, FOUR];
 
-/** Proxies in containers with the network of the machine, against the same as processes. Needs iperf3, root, docker. */
+/** Proxies in containers with the network of the machine, against the same proxies as processes. Needs iperf3, root, docker. */
 export async function dockerPart(bench: Bench): Promise<Part> {
   await using engine = await Engine.start(bench);
   await using producers = await Producers.onLoopback(FOUR.listeners);

@@ -11,27 +11,27 @@ import { newDirectory, type Bench } from './bench.js';
 import { openDescriptors, Program, residentBytes } from './process.js';
 
 const S2CS = fileURLToPath(new URL('./bin/s2cs.js', import.meta.resolve('@scistream/cli/package.json')));
-/** Ports of each gateway, unless somebody says: 20 streams of 4 listeners, and a probe for each. */
+/** Default number of ports of each gateway: 20 streams of 4 listeners, and a probe for each. */
 const PORTS = 100;
 const WAITING_MS = 120_000;
 
-/** What a control server and the streams on it hold, as the operating system tells it. */
+/** Resources of a control server and its streams, according to the operating system. */
 export interface Footprint {
   readonly descriptors: number;
-  /** By the server's own account. */
+  /** As the server reports it. */
   readonly leasedPorts: number;
   readonly listeningPorts: number;
   readonly proxyProcesses: number;
   readonly instanceDirectories: number;
 }
 
-/** One `s2cs` as its own process, as a facility runs it, with a connection to it. */
+/** One `s2cs` in its own process, as a facility runs it, with a connection to it. */
 class Server implements AsyncDisposable {
   readonly #client: ControlClient;
   readonly #peers: Peer[] = [];
 
   private constructor(
-    /** host:port#fingerprint, as a user writes it. */
+    /** host:port#fingerprint, as in a command. */
     readonly ref: string,
     private readonly program: Program,
     private readonly state: string,
@@ -74,7 +74,7 @@ class Server implements AsyncDisposable {
     return residentBytes(this.program.pid);
   }
 
-  /** Sends so many requests for one listener, without HELLO; returns when all wait. They end with the connection. */
+  /** Sends requests for one listener without HELLO. Resolves when all of them wait. They end with the connection. */
   async fillWithRequests(count: number, signal: AbortSignal): Promise<void> {
     const url = `https://${this.ref.split('#')[0] ?? ''}`;
     const peer = await connectPeer({ url, certificate: join(this.state, 'tls', 'server.crt') });
@@ -82,7 +82,7 @@ class Server implements AsyncDisposable {
     const calls = Array.from({ length: count }, () =>
       peer.control.req({ uid: randomUUID(), role: 'PROD', numConn: 1 }),
     );
-    // They end when the connection is cut; one that is refused before never waits, which the deadline tells.
+    // They end when the connection is closed. A rejected request never waits, so the deadline reports it.
     void Promise.allSettled(calls);
     const all = async (): Promise<true | undefined> => (await this.footprint()).leasedPorts >= count || undefined;
     await poll(all, { timeoutMs: WAITING_MS, intervalMs: 100, signal }, () => new Error('too few requests wait'));
@@ -107,9 +107,9 @@ class Server implements AsyncDisposable {
   }
 }
 
-/** Where the usual does not do. */
+/** Deviations from the default setup. */
 export interface FacilityOptions {
-  /** Hears of every stream that is made. */
+  /** Called for every stream. */
   readonly onProgress?: (event: ProgressEvent) => void;
   /** Of each gateway. */
   readonly ports?: number;
@@ -141,7 +141,7 @@ export class Facilities implements AsyncDisposable {
     }
   }
 
-  /** The two sides as {@link S2UC.up} wants them. */
+  /** Both sides in the form of {@link S2UC.up}. */
   get sides(): { readonly from: string; readonly to: string } {
     const [from, to] = this.servers;
     return { from: from.ref, to: to.ref };

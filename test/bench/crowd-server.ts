@@ -1,11 +1,11 @@
 /**
- * `node crowd-server.js JSON`: a control server with its gateway whose proxies only sleep, so that a machine has room for
- * a thousand of them and what is measured is the server. Says first where it listens. It releases everything on SIGTERM.
+ * `node crowd-server.js JSON`: a control server with a gateway whose proxies only sleep. A machine has room for a thousand
+ * of them, so that the benchmark measures the server. Prints its address first. Releases everything on SIGTERM.
  */
 import type { ProxyDescription, ProxyView } from '@scistream/core';
-import type { PortRange } from '@scistream/core';
+import type { PortRange } from '@scistream/core/internal';
 
-// As the command does it: what is imported above is loaded before anything of it runs.
+// As the command does: modules are loaded before the server starts.
 await import('reflect-metadata');
 const { container } = await import('tsyringe');
 const { z } = await import('zod');
@@ -19,7 +19,7 @@ export interface CrowdStart {
   readonly state: string;
 }
 
-/** The first line. */
+/** The first line of output. */
 export interface CrowdListening {
   readonly url: string;
 }

@@ -70,7 +70,7 @@ class Crowd implements AsyncDisposable {
   }
 }
 
-/** What a thousand streams cost a control server with its gateway: memory, and the time that one more takes. */
+/** The cost of a thousand streams on a control server with its gateway: memory, and the time to set up one more. */
 export async function crowdPart(bench: Bench): Promise<Part> {
   const streams = bench.quick ? QUICK_STREAMS : STREAMS;
   await using full = await Crowd.start(bench, streams + AT_ONCE);
@@ -82,7 +82,7 @@ export async function crowdPart(bench: Bench): Promise<Part> {
     bench.signal.throwIfAborted();
     await Promise.all(Array.from({ length: Math.min(AT_ONCE, streams - made) }, () => full.setUp()));
   }
-  bench.say('crowd: set-ups on both servers in turn');
+  bench.say('crowd: set-ups on both servers alternately');
   const times = { full: [] as number[], empty: [] as number[] };
   for (let i = 0; i < (bench.quick ? QUICK_TIMES : TIMES); i += 1) {
     for (const kind of i % 2 === 0 ? (['full', 'empty'] as const) : (['empty', 'full'] as const)) {
@@ -95,12 +95,13 @@ export async function crowdPart(bench: Bench): Promise<Part> {
   return {
     name: 'Crowd',
     method:
-      `Two \`s2cs\` with embedded gateways whose proxies are processes that only sleep, one with ${streams} streams that have ` +
-      `targets, one with none; REQ, HELLO, UPDATE of one more on each in turn, ${times.full.length} times: median [min–max].`,
+      `Two \`s2cs\` with embedded gateways whose proxies are processes that only sleep: one with ${streams} streams that have ` +
+      `targets, one without streams. REQ, HELLO and UPDATE of one more on each alternately, ${times.full.length} times: ` +
+      'median [min–max].',
     tables: [
       {
         title: 'Memory of the server and time of a set-up',
-        columns: ['streams', 'RSS MB before', 'RSS MB with them', 'ms beside none', 'ms beside them', 'ratio'],
+        columns: ['streams', 'RSS MB before', 'RSS MB with them', 'ms without them', 'ms with them', 'ratio'],
         rows: [
           [
             `${streams}`,

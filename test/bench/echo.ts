@@ -1,6 +1,6 @@
 /**
- * `node echo.js HOST COUNT`: sends everything back on COUNT ports of HOST, which it prints as JSON, until its input ends.
- * A process of its own, so that it does not share a thread with the client that takes the time.
+ * `node echo.js HOST COUNT`: listens on COUNT ports of HOST, prints them as JSON, and sends everything back until its
+ * input ends. It is a separate process, so that it does not share a thread with the measuring client.
  */
 import { once } from 'node:events';
 import { createServer } from 'node:net';

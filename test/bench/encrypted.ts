@@ -9,7 +9,7 @@ import { FOUR, measureThroughput, ONE, ratioOf, throughputTable, type Throughput
 const PROXIES = ['relay', 'haproxy', 'nginx', 'stunnel'] as const;
 type Proxy = (typeof PROXIES)[number];
 
-/** Against Node alone the relay has to win; the others are the same program. */
+/** The relay must be faster than plain Node.js. The other proxies are compared with the same program. */
 const GOALS: Readonly<Record<Proxy, number>> = { relay: 1, haproxy: 0.98, nginx: 0.98, stunnel: 0.98 };
 const DAY_MS = 86_400_000;
 const LOADS = [ONE, FOUR];
@@ -18,13 +18,13 @@ interface Result {
   readonly proxy: Proxy;
   readonly throughput: readonly Throughput[];
   readonly goals: readonly Goal[];
-  /** Encrypted against unencrypted; stunnel has nothing unencrypted. */
+  /** Encrypted against unencrypted. stunnel has no unencrypted mode. */
   readonly cost: readonly string[];
 }
 
 /**
- * Both gateways of a stream one behind the other, encrypted in between, against the same program with mutual TLS
- * configured by hand at both ends, and against the unencrypted stream. Needs iperf3.
+ * Both gateways of a stream in a row with encryption in between. The baselines are the same program with mutual TLS
+ * configured by hand at both ends, and the unencrypted stream. Needs iperf3.
  */
 export async function encryptedPart(bench: Bench): Promise<Part> {
   await using producers = await Producers.onLoopback(FOUR.listeners);
@@ -43,7 +43,7 @@ export async function encryptedPart(bench: Bench): Promise<Part> {
       `Both gateways of a stream on loopback, mutual TLS 1.3 (AES-128-GCM) between them, iperf3 \`--reverse\` for ` +
       `${bench.seconds} s, ${bench.rounds} rounds interleaved: median [min–max], ratios round by round. CPU is that of ` +
       'the proxies of both gateways. By hand: the same two proxies, or for the relay two `tls` pipes of Node.js; measured ' +
-      'twice, because the second against the first tells what ratios this machine cannot tell apart.',
+      'twice: the ratio of both shows the noise of this machine.',
     tables: [...results.map(({ proxy, throughput }) => throughputTable(`Throughput, ${proxy}`, throughput)), cost],
     goals: results.flatMap(({ goals }) => goals),
     notMeasured: PROXIES.filter((proxy) => !proxies.includes(proxy)).map((proxy) => `${proxy}: not installed`),
@@ -65,7 +65,7 @@ async function compare(
   const secure = chain(`${proxy}, TLS`, gateway.hop('outbound', to), gateway.hop('inbound', from));
   const plain = chain(`${proxy}, plain`, gateway.hop('outbound'), gateway.hop('inbound'));
   const baselines = proxy === 'stunnel' ? [byHand] : [byHand, plain];
-  // What two measurements of the same differ by here, and no ratio can tell more than that.
+  // The same measurement again: its ratio to the first shows the smallest difference that this machine can show.
   const control = { ...byHand, name: 'by hand, again' };
   const contest = { contenders: [secure, control, ...baselines], baselines, producers: producers.addresses };
   const throughput: Throughput[] = [];

@@ -5,18 +5,18 @@ import { engines } from '../support/engine.js';
 import type { Bench } from './bench.js';
 import { Gateway } from './forwarders.js';
 
-/** Where Debian has the stream module, from which the image is made. */
+/** The stream module in Debian, from which the image is made. */
 const NGINX_STREAM = '/usr/lib/nginx/modules/ngx_stream_module.so';
 
 /** Proxies that are compared in containers. */
 export const CONTAINER_PROXIES = ['relay', 'haproxy', 'nginx'] as const;
 export type ContainerProxy = (typeof CONTAINER_PROXIES)[number];
 
-/** Those whose program is on this machine. */
+/** The proxies whose program is on this machine. */
 export const usable = ({ missing }: Bench): readonly ContainerProxy[] =>
   CONTAINER_PROXIES.filter((proxy) => proxy === 'relay' || missing[proxy] === undefined);
 
-/** A Docker engine of this run alone, with an image that holds the proxies of this machine. Needs root and docker. */
+/** A separate Docker engine with an image that contains the proxies of this machine. Needs root and docker. */
 export class Engine implements AsyncDisposable {
   private constructor(private readonly engine: Awaited<ReturnType<typeof engines.startEngine>>) {}
 
@@ -25,7 +25,7 @@ export class Engine implements AsyncDisposable {
     return new Engine(await engines.startEngine());
   }
 
-  /** A gateway whose proxies run in containers of it, in the network of this machine. */
+  /** A gateway whose proxies run in its containers, in the network of this machine. */
   gateway(bench: Bench, proxy: ContainerProxy, ports?: number): Promise<Gateway> {
     const { image, host } = this.engine;
     const options = { proxy: { image, ...(proxy === 'nginx' ? { module: NGINX_STREAM } : {}) }, runtime: { host } };
@@ -36,7 +36,7 @@ export class Engine implements AsyncDisposable {
     });
   }
 
-  /** How many containers and volumes there are, running or not. */
+  /** Number of containers and volumes, running or not. */
   async count(): Promise<{ readonly containers: number; readonly volumes: number }> {
     const containers = (await this.#get('/containers/json?all=1')) as readonly unknown[];
     const { Volumes: volumes } = (await this.#get('/volumes')) as { readonly Volumes: readonly unknown[] | null };

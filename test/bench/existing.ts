@@ -12,7 +12,7 @@ const QUICK_TIMES = 5;
 const WARM_UPS = 3;
 const AT_ONCE = 10;
 
-/** What a stream costs to set up on servers that have many already, against servers that have none. */
+/** The time to set up a stream on servers with many streams, against servers without any. */
 export async function existingPart(bench: Bench): Promise<Part> {
   const proxy = bench.missing.haproxy === undefined ? 'haproxy' : 'relay';
   const existing = bench.quick ? QUICK_EXISTING : EXISTING;
@@ -31,7 +31,7 @@ export async function existingPart(bench: Bench): Promise<Part> {
     if (failed) throw failed.reason;
   }
   const times = { full: [] as number[], empty: [] as number[] };
-  bench.say('existing: set-ups on both pairs of servers in turn');
+  bench.say('existing: set-ups on both pairs of servers alternately');
   for (let i = -WARM_UPS; i < (bench.quick ? QUICK_TIMES : TIMES); i += 1) {
     for (const kind of i % 2 === 0 ? (['full', 'empty'] as const) : (['empty', 'full'] as const)) {
       const begun = performance.now();
@@ -46,7 +46,7 @@ export async function existingPart(bench: Bench): Promise<Part> {
     name: 'Set-up beside existing streams',
     method:
       `Two pairs of \`s2cs\`, one with ${existing} encrypted streams over ${proxy} (both sides on this machine), one with ` +
-      `none; \`up\` of one more on each in turn, ${times.full.length} times: median [min–max].`,
+      `none; \`up\` of one more on each alternately, ${times.full.length} times: median [min–max].`,
     tables: [
       {
         title: 'From the call of `up` to ready, ms',

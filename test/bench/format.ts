@@ -1,7 +1,7 @@
 import { isMet, type Goal, type Part, type Table } from './bench.js';
 import type { Spread } from './statistics.js';
 
-/** With a fixed number of decimals. */
+/** A number with a fixed number of decimals. */
 export const number = (value: number, decimals: number): string => value.toFixed(decimals);
 
 /** A ratio. */
@@ -23,7 +23,7 @@ export function partToMarkdown({ name, method, tables, notMeasured, broken }: Pa
   ].join('\n\n');
 }
 
-/** What was to be reached, and what was. */
+/** The goals and their results. */
 export function goalsToMarkdown(goals: readonly Goal[]): string {
   if (goals.length === 0) return '## Goals\n\nnone measured';
   const table = tableToMarkdown({

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { formatAddress, parseAddress, type Address, type Role, type StreamTls } from '@scistream/core';
-import type { PortRange } from '@scistream/core';
+import type { PortRange } from '@scistream/core/internal';
 import { processesBelow } from '../support/leftovers.js';
 import { freeRange } from '../support/ports.js';
 import { newDirectory, type Bench } from './bench.js';
@@ -11,40 +11,40 @@ import { cpuSeconds, Program } from './process.js';
 export const LOOPBACK = '127.0.0.1';
 const HERE = fileURLToPath(new URL('.', import.meta.url));
 
-/** Something that forwards now. */
+/** A running forwarder. */
 export interface Running extends AsyncDisposable {
-  /** Entry i leads to target i. */
+  /** Entry i forwards to target i. */
   readonly entries: readonly Address[];
-  /** What its processes have used so far. */
+  /** CPU time of its processes so far. */
   cpuSeconds(): number;
 }
 
-/** A way from clients to targets, which can be set up any number of times. */
+/** A way from clients to targets, which can be started any number of times. */
 export interface Forwarder {
   readonly name: string;
-  /** Sets it up to one entry per target; what it returns accepts connections. */
+  /** Starts it with one entry per target. The entries accept connections when this resolves. */
   start(targets: readonly Address[]): Promise<Running>;
 }
 
-/** Nothing in between. */
+/** Clients connect to the targets directly. */
 export const direct: Forwarder = {
   name: 'direct',
   start: (targets) =>
     Promise.resolve({ entries: targets, cpuSeconds: () => 0, [Symbol.asyncDispose]: () => Promise.resolve() }),
 };
 
-/** Where a gateway is, when not on loopback of this network namespace. */
+/** The place of a gateway that is not on loopback of this network namespace. */
 export interface Place {
   readonly host: string;
   readonly ports: PortRange;
-  /** Put before the command, to run it elsewhere. */
+  /** Command that runs it elsewhere. */
   readonly prefix: readonly string[];
 }
 
-/** What a gateway offers, where it is not the plain thing. */
+/** Deviations of a gateway from the default. */
 export interface GatewayOptions {
   readonly place?: Place;
-  /** How many ports it has, default 16. */
+  /** Number of ports; default 16. */
   readonly ports?: number;
   /** Default `process`. */
   readonly runtime?: string;
@@ -58,11 +58,11 @@ export class Gateway implements Forwarder, AsyncDisposable {
     private readonly argument: GatewayStart,
     private readonly prefix: readonly string[],
     private program: Program,
-    /** Ms it took to get ready, what an earlier one left included. */
+    /** Ms until it was ready, including the recovery of existing streams. */
     public openMs: number,
   ) {}
 
-  /** Starts the program, which is ready when this returns. */
+  /** Starts the program. It is ready when this resolves. */
   static async open(bench: Bench, name: string, proxy: string, how: GatewayOptions = {}): Promise<Gateway> {
     const { runtime = 'process', options = { proxy: {}, runtime: {} } } = how;
     const { host, ports, prefix } = how.place ?? {
@@ -75,7 +75,7 @@ export class Gateway implements Forwarder, AsyncDisposable {
     return new Gateway(name, argument, prefix, ...(await launch(argument, prefix)));
   }
 
-  /** Where its proxies work, in the runtime `process`. */
+  /** The working directory of its proxies, in the runtime `process`. */
   get state(): string {
     return this.argument.state;
   }
@@ -88,7 +88,7 @@ export class Gateway implements Forwarder, AsyncDisposable {
     return await this.#run({ targets: targets.map(formatAddress), role: 'inbound' });
   }
 
-  /** Streams of one side, and encrypted ones. */
+  /** A forwarder for streams of one side, optionally encrypted. */
   hop(role: Role, tls?: StreamTls): Forwarder {
     return {
       name: this.name,
@@ -96,7 +96,7 @@ export class Gateway implements Forwarder, AsyncDisposable {
     };
   }
 
-  /** Starts streams, all at once. */
+  /** Starts streams concurrently. */
   startAll(wishes: readonly GatewayWish[]): Promise<readonly StreamStarted[]> {
     return this.#ask({ start: wishes });
   }
@@ -109,13 +109,13 @@ export class Gateway implements Forwarder, AsyncDisposable {
     return this.#ask({ retarget: uid, targets: targets.map(formatAddress) });
   }
 
-  /** Kills it and starts it again, to take charge of its streams. */
+  /** Kills the program and restarts it, so that it recovers its streams. */
   async crash(): Promise<void> {
     await this.program.kill();
     try {
       [this.program, this.openMs] = await launch(this.argument, this.prefix);
     } catch (error) {
-      // Nobody has charge of them any more.
+      // No daemon controls them any longer.
       for (const pid of await processesBelow(this.state)) process.kill(pid, 'SIGKILL');
       throw error;
     }
@@ -128,7 +128,7 @@ export class Gateway implements Forwarder, AsyncDisposable {
   async #run(wish: GatewayWish): Promise<Running> {
     const before = new Set(await processesBelow(this.state));
     const [started] = await this.startAll([wish]);
-    if (!started) throw new Error(`${this.name} has started nothing`);
+    if (!started) throw new Error(`${this.name} started no stream`);
     const pids = (await processesBelow(this.state)).filter((pid) => !before.has(pid));
     if (pids.length === 0 && this.argument.runtime === 'process') throw new Error(`${this.name} has no process`);
     return {
@@ -156,7 +156,7 @@ async function launch(argument: GatewayStart, prefix: readonly string[]): Promis
   }
 }
 
-/** Two forwarders one behind the other. @param outer The one clients connect to. */
+/** Two forwarders in a row. @param outer The one that clients connect to. */
 export function chain(name: string, outer: Forwarder, inner: Forwarder): Forwarder {
   return {
     name,

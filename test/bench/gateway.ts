@@ -1,13 +1,13 @@
 /**
- * `node gateway.js JSON`: a gateway without its control server, so that proxies are started exactly as for a stream and
- * can live in a network namespace. Says first how long it took to get ready ({@link GatewayOpened}), then reads one
- * {@link GatewayRequest} per line and answers each with one line. It releases everything when its input ends or on
- * SIGTERM; killed, it leaves its streams to the next one with the same state. Whatever fails ends it.
+ * `node gateway.js JSON`: a gateway without a control server. It starts proxies exactly as for a stream, and can run in a
+ * network namespace. It first prints how long it took to get ready ({@link GatewayOpened}), then reads one
+ * {@link GatewayRequest} per line and answers each with one line. When its input ends or on SIGTERM it releases
+ * everything. If it is killed, the next one with the same state recovers its streams. Any failure ends it.
  */
 import { randomUUID } from 'node:crypto';
 import { createInterface } from 'node:readline';
-import { formatAddress, parseAddress, silentLogger, type PortRange, type Role, type StreamTls } from '@scistream/core';
-import { BUILT_INS, LocalGateway, Providers } from '@scistream/core/internal';
+import { formatAddress, parseAddress, silentLogger, type Role, type StreamTls } from '@scistream/core';
+import { BUILT_INS, LocalGateway, Providers, type PortRange } from '@scistream/core/internal';
 import { testSpec } from '@scistream/core/testing';
 import docker from '@scistream/plugin-dockersock';
 import haproxy from '@scistream/plugin-haproxy';
@@ -16,7 +16,7 @@ import stunnel from '@scistream/plugin-stunnel';
 
 /** The argument of the program. */
 export interface GatewayStart {
-  /** The address its listeners bind to. */
+  /** The address of its listeners. */
   readonly host: string;
   readonly ports: PortRange;
   readonly proxy: string;
@@ -26,37 +26,37 @@ export interface GatewayStart {
     readonly proxy: Readonly<Record<string, unknown>>;
     readonly runtime: Readonly<Record<string, unknown>>;
   };
-  /** Absolute path of its state directory; proxies work below it. */
+  /** Absolute path of its state directory, which contains the directories of proxies. */
   readonly state: string;
 }
 
-/** The first line: ms until it was ready, what an earlier one left included. */
+/** The first line: ms until it was ready, including the recovery of existing streams. */
 export interface GatewayOpened {
   readonly openMs: number;
 }
 
-/** What to start: a listener for each target (host:port). */
+/** A stream to start: one listener for each target (host:port). */
 export interface GatewayWish {
   readonly targets: readonly string[];
   readonly role: Role;
   readonly tls?: StreamTls;
 }
 
-/** Start streams, all at once; give one other targets; or end some, all at once. */
+/** Starts streams concurrently, sets other targets, or releases streams concurrently. */
 export type GatewayRequest =
   | { readonly start: readonly GatewayWish[] }
   | { readonly retarget: string; readonly targets: readonly string[] }
   | { readonly release: readonly string[] };
 
-/** Answer to `start`, one for each: every entry (host:port) accepts and forwards to its target. */
+/** The answer to `start`, one for each stream. Every entry (host:port) accepts and forwards to its target. */
 export interface StreamStarted {
   readonly uid: string;
   readonly entries: readonly string[];
-  /** From the reservation until its listeners accept, in ms; the targets come afterwards. */
+  /** From the reservation until its listeners accept, in ms. Targets are set afterwards. */
   readonly startMs: number;
 }
 
-/** Answer to `retarget`: how long the call took. `release` is answered with `{}`. */
+/** The answer to `retarget`: duration of the call. The answer to `release` is `{}`. */
 export interface Retargeted {
   readonly updateMs: number;
 }

@@ -14,26 +14,26 @@ const READY_MS = 30_000;
 const SOURCES = fileURLToPath(new URL('../../../test/bench/', import.meta.url));
 const NGINX_STREAM = '/usr/lib/nginx/modules/ngx_stream_module.so';
 
-/** The proxy's threads or workers. */
+/** Threads or workers of the proxy. */
 const THREADS = Math.min(availableParallelism(), 4);
 
-/** Programs that have a configuration made by hand, in `hand-tuned/`. */
+/** Programs with a configuration written by hand, in `hand-tuned/`. */
 const PROGRAMS = {
   haproxy: { title: 'HAProxy', config: 'haproxy.cfg', command: ['haproxy', '-db', '-f'] },
   nginx: { title: 'Nginx', config: 'nginx.conf', command: ['nginx', '-p', '.', '-e', 'stderr', '-c'] },
   stunnel: { title: 'stunnel', config: 'stunnel.conf', command: ['stunnel'] },
 } as const;
 
-/** Those that can be configured by hand. */
+/** The programs that can be configured by hand. */
 export type HandTuned = keyof typeof PROGRAMS;
 
-/** One end of the encrypted leg: `server` is at the producer's side. */
+/** One end of the encrypted leg: `server` is on the producer's side. */
 export interface Encrypted {
   readonly end: 'server' | 'client';
   readonly tls: StreamTls;
 }
 
-/** A proxy as somebody configures it who knows it well and wants throughput only. */
+/** A proxy as an expert configures it for throughput only. */
 export function handTuned(bench: Bench, proxy: HandTuned, encrypted?: Encrypted): Forwarder {
   const { title, config, command } = PROGRAMS[proxy];
   const name = `${title}, hand-tuned`;
@@ -89,7 +89,7 @@ export function barePipe(bench: Bench, encrypted?: Encrypted): Forwarder {
   };
 }
 
-/** A working directory with the credentials in it, if there are any. */
+/** A working directory, with the credentials if there are any. */
 async function directoryFor(bench: Bench, tls?: StreamTls): Promise<string> {
   const directory = await newDirectory(bench, 'hand-tuned');
   if (!tls) return directory;

@@ -3,7 +3,7 @@ import { freeRange } from '../support/ports.js';
 import { Program, run } from './process.js';
 import type { Bench } from './bench.js';
 
-/** Beyond the length of the measurement, for connecting and for the exchange of results. */
+/** Time beyond the measurement for connecting and exchanging results. */
 const SPARE_MS = 15_000;
 /** How long a server may take to be ready for the next measurement. */
 const BUSY_MS = 5_000;
@@ -14,20 +14,20 @@ interface Report {
   readonly end?: { readonly sum_received?: { readonly bytes: number; readonly bits_per_second: number } };
 }
 
-/** What came through. */
+/** Received data. */
 export interface Transfer {
   readonly bytes: number;
   readonly bitsPerSecond: number;
 }
 
-/** iperf3 servers, one per address: the producers. Each serves one measurement at a time, of any number of connections. */
+/** iperf3 servers, one per address: the producers. Each serves one measurement at a time, with any number of connections. */
 export class Producers implements AsyncDisposable {
   private constructor(
     readonly addresses: readonly Address[],
     private readonly programs: readonly Program[],
   ) {}
 
-  /** @param prefix Put before the command, to run it elsewhere. */
+  /** @param prefix Command that runs the server elsewhere. */
   static async start(addresses: readonly Address[], prefix: readonly string[] = []): Promise<Producers> {
     const programs = addresses.map(({ host, port }) => {
       const command = [...prefix, 'iperf3', '--server', '--forceflush', '--bind', host, '--port', `${port}`];
@@ -43,7 +43,7 @@ export class Producers implements AsyncDisposable {
     }
   }
 
-  /** So many of them here. */
+  /** Starts `count` servers on loopback. */
   static async onLoopback(count: number): Promise<Producers> {
     const { first } = await freeRange(count);
     return await Producers.start(Array.from({ length: count }, (_, i) => ({ host: '127.0.0.1', port: first + i })));
@@ -59,10 +59,10 @@ async function listening(program: Program): Promise<void> {
 }
 
 /**
- * Receives as fast as it goes (`--reverse`: the data flow from producer to consumer), from all entries at once with an
+ * Receives at full speed (`--reverse`: data flows from producer to consumer) from all entries at the same time, with one
  * iperf3 for each.
  * @param connections Per entry.
- * @param prefix Put before the command, to run it elsewhere.
+ * @param prefix Command that runs iperf3 elsewhere.
  * @returns The sum.
  */
 export async function receive(
@@ -84,7 +84,7 @@ async function receiveFrom(
 ): Promise<Transfer> {
   const where = ['--client', host, '--port', `${port}`];
   const command = [...prefix, 'iperf3', ...where, '--reverse', '--json', '--time', `${seconds}`];
-  // A server that has just finished still says that it is busy; the wait does not count.
+  // A server that has just finished reports that it is busy. This wait is not measured.
   const attempt = async (): Promise<Transfer | undefined> => {
     const timeoutMs = seconds * 1000 + SPARE_MS;
     const { stdout, stderr } = await run([...command, '--parallel', `${connections}`], { signal, timeoutMs });
@@ -106,6 +106,6 @@ function parse(stdout: string, stderr: string): Report {
   try {
     return JSON.parse(stdout) as Report;
   } catch (cause) {
-    throw new Error(`iperf3 gave no JSON: ${(stderr || stdout).trim().slice(0, 300)}`, { cause });
+    throw new Error(`iperf3 printed no JSON: ${(stderr || stdout).trim().slice(0, 300)}`, { cause });
   }
 }

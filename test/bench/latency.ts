@@ -10,7 +10,7 @@ const WARM_UP = 100;
 const CONNECTIONS = 500;
 const SILENCE_MS = 10_000;
 
-/** What one byte there and back takes, and how fast connections follow each other. */
+/** The round trip of one byte, and the rate of consecutive connections. */
 export interface Latency {
   readonly medianMicroseconds: number;
   readonly p99Microseconds: number;
@@ -24,7 +24,7 @@ export class EchoServer implements AsyncDisposable {
     private readonly program: Program,
   ) {}
 
-  /** On `count` free ports of loopback. */
+  /** Listens on `count` free loopback ports. */
   static async start(count: number): Promise<EchoServer> {
     const host = '127.0.0.1';
     const file = fileURLToPath(new URL('./echo.js', import.meta.url));
@@ -41,7 +41,7 @@ export class EchoServer implements AsyncDisposable {
   }
 }
 
-/** Measures through an entry that leads to an {@link EchoServer}. */
+/** Measures through an entry that forwards to an {@link EchoServer}. */
 export async function measureLatency(entry: Address, signal: AbortSignal): Promise<Latency> {
   const trips = await roundTrips(entry, signal);
   return {
@@ -51,7 +51,7 @@ export async function measureLatency(entry: Address, signal: AbortSignal): Promi
   };
 }
 
-/** One byte there and back on one connection, one after another, in µs. */
+/** Consecutive round trips of one byte on one connection, in µs. */
 async function roundTrips(entry: Address, signal: AbortSignal): Promise<readonly number[]> {
   const socket = await open(entry);
   try {
@@ -68,7 +68,7 @@ async function roundTrips(entry: Address, signal: AbortSignal): Promise<readonly
   }
 }
 
-/** Connect, one byte there and back, close on both sides: one after another, each the whole way. */
+/** Connects, exchanges one byte and closes on both sides, one connection after another. */
 async function connectionsPerSecond(entry: Address, signal: AbortSignal): Promise<number> {
   const begun = performance.now();
   for (let i = 0; i < CONNECTIONS; i += 1) {
@@ -84,14 +84,14 @@ async function connectionsPerSecond(entry: Address, signal: AbortSignal): Promis
 
 async function open({ host, port }: Address): Promise<Socket> {
   const socket = connect({ host, port, noDelay: true });
-  // Without a listener a later error, of which 'close' tells too, would end this program.
+  // Without a listener, a later error would end this program; 'close' reports it, too.
   socket.on('error', () => undefined);
   socket.setTimeout(SILENCE_MS, () => socket.destroy(new Error(`${host}:${port} was silent for ${SILENCE_MS} ms`)));
   await once(socket, 'connect');
   return socket;
 }
 
-/** Sends one byte and waits for one. `once` alone would wait for ever when the connection ends instead. */
+/** Sends one byte and waits for one. `once` alone would wait forever if the connection ends. */
 function echoed(socket: Socket): Promise<void> {
   return new Promise((resolve, reject) => {
     const ended = (): void => reject(socket.errored ?? new Error('the connection ended instead of an echo'));

@@ -10,7 +10,7 @@ import { interleave, spread, type Spread } from './statistics.js';
 const RELAY_GOAL = 1.2;
 const PLUGIN_GOAL = 0.98;
 
-/** One-byte echoes and short connections over one forwarder. */
+/** One-byte echoes and short connections through one forwarder. */
 interface LatencyResult {
   readonly forwarder: string;
   readonly medianMicroseconds: Spread;
@@ -18,7 +18,7 @@ interface LatencyResult {
   readonly connectionsPerSecond: Spread;
 }
 
-/** The relay against a bare pipe in Node.js, and against nothing. Needs iperf3. */
+/** The relay against a bare pipe in Node.js, and against a direct connection. Needs iperf3. */
 export async function relayPart(bench: Bench): Promise<Part> {
   await using relay = await Gateway.open(bench, 'relay', 'relay');
   const loads = [ONE, FOUR, FOUR_ON_ONE];
@@ -40,7 +40,7 @@ export async function relayPart(bench: Bench): Promise<Part> {
 export async function pluginPart(bench: Bench, proxy: Exclude<HandTuned, 'stunnel'>): Promise<Part> {
   const byHand = handTuned(bench, proxy);
   await using plugin = await Gateway.open(bench, `${proxy} plugin`, proxy);
-  // The baseline against itself: how far from 1 its ratio lies is how little the others say on this machine now.
+  // The baseline against itself: the deviation of its ratio from 1 is the noise of this machine.
   const control = { ...byHand, name: `${byHand.name}, again` };
   const loads = [ONE, FOUR];
   const part = await comparison(bench, [byHand, plugin, control], [byHand], loads);
@@ -70,7 +70,7 @@ async function comparison(
     method:
       `One hop on loopback, iperf3 \`--reverse\` (data flow from producer to consumer) for ${bench.seconds} s, ` +
       `${bench.rounds} rounds interleaved with the order reversed every other round: median [min–max]. Ratios are ` +
-      'taken round by round; forwarders start anew in each. CPU is that of the proxy processes alone.',
+      'taken round by round; forwarders restart in each round. CPU is that of the proxy processes only.',
     tables: [throughputTable('Throughput', throughput), latencyTable(latency)],
     notMeasured: [],
     broken: [],

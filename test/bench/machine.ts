@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { availableParallelism, cpus, loadavg, release, totalmem } from 'node:os';
 import { run } from './process.js';
 
-/** Without these the numbers mean nothing. */
+/** Facts about the machine that the numbers depend on. */
 export interface Machine {
   readonly cpu: string;
   readonly cores: number;
@@ -12,13 +12,13 @@ export interface Machine {
   readonly node: string;
   readonly haproxy: string;
   readonly iperf3: string;
-  /** Load average of the last minute at the start: what else the machine was doing. */
+  /** Load average of the last minute before the start. */
   readonly loadAtStart: number;
   /** ISO 8601 UTC. */
   readonly startedAt: string;
 }
 
-/** Looks at this machine; call it before the first measurement. */
+/** Describes this machine. Call it before the first measurement. */
 export async function describeMachine(): Promise<Machine> {
   const [load = NaN] = loadavg();
   return {
@@ -46,7 +46,7 @@ async function version(command: readonly string[], pattern: RegExp): Promise<str
   return pattern.exec(output)?.[1] ?? 'absent';
 }
 
-/** As a list. */
+/** The description as a list. */
 export function machineToMarkdown(machine: Machine): string {
   const { cpu, cores, memoryBytes, kernel, congestionControl, node, haproxy, iperf3, loadAtStart, startedAt } = machine;
   return [

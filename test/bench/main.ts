@@ -1,7 +1,7 @@
 /**
- * `npm run bench`: measures SciStream against baselines of the same run and says which goals are met. Progress goes to
- * stderr, the report to stdout. Exit code 0 also when a goal is missed, 1 when something is broken, 2 when it cannot be
- * run as asked, 128 and the signal's number after a signal. Whatever ends it, everything it made is removed first.
+ * `npm run bench`: measures SciStream against baselines in the same run, and reports which goals are met. Progress goes
+ * to stderr, the report to stdout. The exit code is 0 even if goals are missed, 1 if a defect was found, 2 if the arguments
+ * or the machine do not allow the run, and 128 plus the signal's number after a signal. It always removes what it made.
  */
 import { setMaxListeners } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -30,7 +30,7 @@ import { timesPart } from './times.js';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** What a part needs, and how it is measured. */
+/** What a part needs, and its function. */
 interface Measurement {
   readonly needs: readonly Need[];
   readonly measure: (bench: Bench) => Promise<Part>;
@@ -55,14 +55,14 @@ const MEASUREMENTS: Readonly<Record<PartName, Measurement>> = {
   soak: { needs: [], measure: soakPart },
 };
 
-/** A signal that was sent to this program. */
+/** A signal to this program. */
 class Interrupted extends Error {
   constructor(readonly signal: (typeof SIGNALS)[number]) {
     super(signal);
   }
 }
 
-/** How programs are found, and the Debian packages that bring them. */
+/** How to find programs, and their Debian packages. */
 const PROGRAMS = {
   iperf3: { command: ['iperf3', '--version'], packages: 'iperf3' },
   haproxy: { command: ['haproxy', '-v'], packages: 'haproxy' },
@@ -79,7 +79,7 @@ async function findMissing(): Promise<Bench['missing']> {
   }
   if (process.getuid?.() !== 0) {
     missing.namespaces = 'network namespaces need root';
-    missing.docker = 'a Docker engine of its own needs root';
+    missing.docker = 'a Docker engine needs root';
   }
   return missing;
 }
@@ -147,8 +147,8 @@ async function main(): Promise<number> {
 }
 
 /**
- * Aborts at the first signal, and at an error nobody caught; what was made is then taken down on the way out of `main`.
- * Further signals change nothing, because that takes seconds at most.
+ * Aborts at the first signal or uncaught error; `main` then removes what was made. Further signals have no effect, because
+ * that takes only seconds.
  */
 function stopOnSignals(): AbortSignal {
   const stop = new AbortController();
@@ -158,7 +158,7 @@ function stopOnSignals(): AbortSignal {
     process.exitCode = 1;
     stop.abort(error);
   });
-  // Twenty streams are made at once, and each call listens.
+  // Twenty streams are set up at the same time, and each call adds a listener.
   setMaxListeners(0, stop.signal);
   return stop.signal;
 }

@@ -9,11 +9,11 @@ import { number } from './format.js';
 
 const STREAMS = 50;
 const QUICK_STREAMS = 10;
-/** On a machine that is busy with all of them. */
+/** Generous, because the machine is busy with all of them. */
 const CARRY_MS = 60_000;
 const SETTLE_MS = 30_000;
 
-/** What streams have on the engine and on the machine. */
+/** Resources of streams on the engine and on the machine. */
 interface Holding {
   readonly containers: number;
   readonly volumes: number;
@@ -24,7 +24,7 @@ interface Holding {
 interface Result {
   readonly proxy: ContainerProxy;
   readonly upMs: number;
-  /** Streams that carried a byte there and back. */
+  /** Number of streams that carried a byte in both directions. */
   readonly carried: number;
   readonly downMs: number;
   readonly during: Holding;
@@ -33,7 +33,7 @@ interface Result {
   readonly errors: readonly string[];
 }
 
-/** Many streams in containers at once on one gateway: all up, a byte through each, all down. Needs root and docker. */
+/** Many streams in containers on one gateway: starts all, sends a byte through each, releases all. Needs root and docker. */
 export async function manyPart(bench: Bench): Promise<Part> {
   const streams = bench.quick ? QUICK_STREAMS : STREAMS;
   await using engine = await Engine.start(bench);
@@ -46,11 +46,11 @@ export async function manyPart(bench: Bench): Promise<Part> {
     [containers, volumes, listening, files].join(', ');
   return {
     name: 'Many containers at once',
-    method: `${streams} streams of one listener in containers, asked for at once and released at once, on one gateway.`,
+    method: `${streams} streams of one listener in containers on one gateway, requested concurrently and released concurrently.`,
     tables: [
       {
-        title: 'Seconds, and what is held (containers, volumes, listening ports, files)',
-        columns: ['proxy', 'all up s', 'carried', 'all down s', 'before', 'meanwhile', 'after'],
+        title: 'Seconds, and resources (containers, volumes, listening ports, files)',
+        columns: ['proxy', 'all up s', 'carried', 'all down s', 'before', 'during', 'after'],
         rows: results.map(({ proxy, upMs, carried, downMs, before, during, after }) => [
           proxy,
           number(upMs / 1000, 1),
@@ -90,7 +90,7 @@ async function upAndDown(
   const entries = started.flatMap(({ entries: [entry] }) => (entry === undefined ? [] : parseAddress(entry)));
   const answers = await Promise.allSettled(
     entries.map((entry) =>
-      within(exchange(entry, 'x'), CARRY_MS, () => new Error(`nothing came through ${formatAddress(entry)}`)),
+      within(exchange(entry, 'x'), CARRY_MS, () => new Error(`no data came through ${formatAddress(entry)}`)),
     ),
   );
   const during = await holding(engine, gateway);
@@ -114,7 +114,7 @@ async function holding(engine: Engine, gateway: Gateway): Promise<Holding> {
   return { ...(await engine.count()), listening: listening.length, files: files.length };
 }
 
-/** What is held when it is as before, or after a while. */
+/** The resources when they are as before, or after a time limit. */
 async function settled({ signal }: Bench, engine: Engine, gateway: Gateway, before: Holding): Promise<Holding> {
   let last = before;
   const same = async (): Promise<true | undefined> => {

@@ -4,7 +4,7 @@ import { chain, direct, Gateway, type Forwarder } from './forwarders.js';
 import { Producers } from './iperf.js';
 import { FOUR, measureThroughput, ONE, throughputTable } from './throughput.js';
 
-/** Only inside the namespaces, so they clash with nothing. */
+/** Used only inside the namespaces, so they conflict with nothing. */
 const PRODUCER = '10.77.1.1';
 const INBOUND_LAN = '10.77.1.2';
 const INBOUND_WAN = '10.77.2.1';
@@ -19,8 +19,8 @@ const ROLES = ['producer', 'inbound', 'outbound', 'consumer'] as const;
 type Network = Namespaces<(typeof ROLES)[number]>;
 
 /**
- * Four network namespaces in a row: producer, inbound gateway, outbound gateway, consumer. Between neighbours is a veth
- * pair, and the gateways also route, which is the direct way. Needs root.
+ * Four network namespaces in a row: producer, inbound gateway, outbound gateway, consumer. Neighbours are connected by a
+ * veth pair. The gateways also route, for the direct way. Needs root.
  */
 async function makeNetwork(): Promise<Network> {
   const network: Network = await Namespaces.make(...ROLES);
@@ -43,7 +43,7 @@ async function makeNetwork(): Promise<Network> {
   }
 }
 
-/** Chains of two proxies from namespace to namespace, beside what the kernel routes. Needs root, ip and iperf3. */
+/** Chains of two proxies from namespace to namespace, compared with kernel routing. Needs root, ip and iperf3. */
 export async function namespacesPart(bench: Bench): Promise<Part> {
   await using network = await makeNetwork();
   const addresses = Array.from({ length: FOUR.listeners }, (_, i) => ({ host: PRODUCER, port: PRODUCER_PORT + i }));
@@ -74,7 +74,7 @@ export async function namespacesPart(bench: Bench): Promise<Part> {
   };
 }
 
-/** Pairs of gateways, ended together. */
+/** Pairs of gateways, closed together. */
 class Gateways implements AsyncDisposable {
   readonly #open: Gateway[] = [];
 

@@ -1,9 +1,9 @@
 /**
- * The baseline of the relay: what anybody writes in a few lines of Node.js. `node pipe.js HOST ROLE TARGET...` listens on
- * a free port of HOST for each host:port, prints the ports as JSON and forwards until its input ends. ROLE: `plain`, or
- * `server` or `client` of mutual TLS 1.3 with certificate.pem, key.pem and ca.pem of the working directory, where PEER is
- * the name the server must have. As fast as it can be without leaving `pipe`: no Nagle, no other work, and half-open
- * connections as the relay has them.
+ * The baseline of the relay: a forwarder in a few lines of Node.js. `node pipe.js HOST ROLE TARGET...` listens on a free
+ * port of HOST for each host:port, prints the ports as JSON and forwards until its input ends. ROLE is `plain`, or `server`
+ * or `client` of mutual TLS 1.3 with certificate.pem, key.pem and ca.pem of the working directory; PEER is the required
+ * name of the server. It is as fast as `pipe` allows: no Nagle algorithm, no other work, and half-open connections like the
+ * relay.
  */
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseAddress, SciStreamError, type Action, type Identity } from '@scistream/core';
-import { RulesPolicy } from '@scistream/core/internal';
+import { parseAddress, SciStreamError, type Identity } from '@scistream/core';
+import { RulesPolicy, type Action } from '@scistream/core/internal';
 import { testRecord, testSpec } from '@scistream/core/testing';
 import { newDirectory, type Bench, type Goal, type Part } from './bench.js';
 import { number } from './format.js';
@@ -28,7 +28,7 @@ const request = (connections: number): Action => ({
 });
 const update = (target: string): Action => ({ kind: 'update', stream: STREAM, targets: [parseAddress(target)] });
 
-/** The rule that allows comes last, and each has limits, a gateway and a network of its own. */
+/** The rule that allows is the last one, and each has its own limits, gateway and network. */
 const rule = (i: number, identity: string): object => ({
   who: { identities: [identity] },
   gateways: ['other', 'dtn1'],
@@ -42,7 +42,7 @@ interface Decision {
   readonly times: readonly number[];
 }
 
-/** How long a policy of a thousand rules takes to decide. */
+/** The time that a policy of a thousand rules takes to decide. */
 export async function policyPart(bench: Bench): Promise<Part> {
   const everybody = await policyOf(bench, () => '*');
   const each = await policyOf(bench, (i) => (i === RULES - 1 ? 'token:alice' : `token:user${i}`));
@@ -60,7 +60,7 @@ export async function policyPart(bench: Bench): Promise<Part> {
   }
   return {
     name: 'Policy',
-    method: `Decisions of a policy of ${RULES} rules, one after another, without the audit log and without looking names up.`,
+    method: `Decisions of a policy of ${RULES} rules, one after another, without audit log and name lookups.`,
     tables: [
       {
         title: `Decisions among ${RULES} rules, us`,

@@ -5,14 +5,14 @@ import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { systemCode, within } from '@scistream/core';
 
-/** Fifty containers at once take a while. */
+/** Generous, because fifty containers start at the same time. */
 const ANSWER_MS = 300_000;
-/** A gateway ends its proxies first, each within the grace it gives them. */
+/** A gateway first ends its proxies, each within its grace period. */
 const END_MS = 15_000;
-/** `utime` and `stime` of proc_pid_stat(5) count in USER_HZ, which is 100 on every architecture Node.js runs on. */
+/** `utime` and `stime` of proc_pid_stat(5) count in USER_HZ, which is 100 on every architecture of Node.js. */
 const TICK_SECONDS = 0.01;
 
-/** What a program ended with. */
+/** The end of a program. */
 export interface Outcome {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
@@ -20,13 +20,13 @@ export interface Outcome {
   readonly stderr: string;
 }
 
-/** Runs a command to its end. Killed when `signal` aborts (which is then thrown) or after `timeoutMs`. */
+/** Runs a command to its end. Kills it when `signal` aborts (and throws the reason) or after `timeoutMs`. */
 export async function run(
   [command = '', ...args]: readonly string[],
   { signal, timeoutMs = 10_000 }: { readonly signal?: AbortSignal; readonly timeoutMs?: number } = {},
 ): Promise<Outcome> {
   signal?.throwIfAborted();
-  // A group of its own: Ctrl-C is for this program, which then ends the others in order.
+  // A separate process group: Ctrl-C reaches only this program, which then ends the others in order.
   const child = spawn(command, args, { detached: true, stdio: ['ignore', 'pipe', 'pipe'], timeout: timeoutMs });
   const kill = (): void => void child.kill('SIGKILL');
   signal?.addEventListener('abort', kill, { once: true });
@@ -43,14 +43,14 @@ export async function run(
   }
 }
 
-/** As {@link run}, for a command that must succeed. @returns What it wrote to stdout, trimmed */
+/** As {@link run}, for a command that must succeed. @returns Its stdout, trimmed. */
 export async function succeed(command: readonly string[], signal?: AbortSignal): Promise<string> {
   const { code, signal: by, stdout, stderr } = await run(command, signal ? { signal } : {});
   if (code !== 0) throw new Error(`${command.join(' ')}: ${by ?? `exit code ${code}`}: ${(stderr || stdout).trim()}`);
   return stdout.trim();
 }
 
-/** Whether a command can be run at all and says yes. */
+/** Whether a command runs and exits with 0. */
 export async function works(command: readonly string[]): Promise<boolean> {
   return await run(command).then(
     ({ code }) => code === 0,
@@ -58,7 +58,7 @@ export async function works(command: readonly string[]): Promise<boolean> {
   );
 }
 
-/** A program that runs beside the measurements until it is disposed of. */
+/** A program that runs during the measurements, until it is disposed of. */
 export class Program implements AsyncDisposable {
   readonly #name: string;
   readonly #child: ChildProcess;
@@ -75,7 +75,7 @@ export class Program implements AsyncDisposable {
     this.#child = spawn(executable, args, { cwd, env, detached: true, stdio: ['pipe', 'pipe', 'pipe'] });
     const { stdin, stdout, stderr } = this.#child;
     if (!stdin || !stdout || !stderr) throw new Error('no pipes');
-    // One that ended is noticed by whoever waits for its answer.
+    // The caller that waits for an answer detects the end of the program.
     stdin.on('error', () => undefined);
     this.#child.on('error', (error) => (this.#errors += `${error.message}\n`));
     this.#lines = createInterface(stdout)[Symbol.asyncIterator]();
@@ -88,26 +88,26 @@ export class Program implements AsyncDisposable {
     return pid;
   }
 
-  /** What it wrote to stderr last. */
+  /** The end of its stderr. */
   get errors(): string {
     return this.#errors.trim();
   }
 
-  /** The next line it writes to stdout. @throws when it ends instead, or stays silent for two minutes */
+  /** The next line of its stdout. @throws If it ends or prints nothing for two minutes. */
   async line(): Promise<string> {
-    const late = (): Error => new Error(`${this.#name} says nothing: ${this.#errors}`);
+    const late = (): Error => new Error(`${this.#name} printed nothing: ${this.#errors}`);
     const line = await within(this.#lines.next(), ANSWER_MS, late);
     if (line.done) throw new Error(`${this.#name} has ended: ${this.#errors}`);
     return line.value;
   }
 
-  /** Sends a line of JSON and returns the answer to it, parsed. One request at a time. */
+  /** Sends a line of JSON and returns the parsed answer. One request at a time. */
   async ask<Answer>(request: object): Promise<Answer> {
     this.#child.stdin?.write(`${JSON.stringify(request)}\n`);
     return JSON.parse(await this.line()) as Answer;
   }
 
-  /** Kills it, and returns when it has ended. */
+  /** Kills the program and waits for its end. */
   async kill(): Promise<void> {
     const child = this.#child;
     if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
@@ -116,7 +116,7 @@ export class Program implements AsyncDisposable {
     await ended;
   }
 
-  /** Asks it to end, kills it when it does not, and returns when it has ended. */
+  /** Ends the program with SIGTERM, kills it if it does not end, and waits for its end. */
   async [Symbol.asyncDispose](): Promise<void> {
     const child = this.#child;
     if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
@@ -130,14 +130,14 @@ export class Program implements AsyncDisposable {
 }
 
 /**
- * CPU time that processes have used so far, all threads, user and system, in seconds. One that has ended counts nothing: a
- * worker of nginx from before its first targets goes when it likes, and has carried nothing.
+ * CPU time of processes so far, all threads, user and system, in seconds. A process that has ended counts zero: an old
+ * worker of nginx, from before the first targets, may end at any time and has carried nothing.
  */
 export function cpuSeconds(pids: readonly number[]): number {
   return pids.reduce((sum, pid) => {
     const stat = statOf(pid);
     if (stat === undefined) return sum;
-    // The name in parentheses may hold anything, so fields count from the last ')': utime and stime are 14 and 15.
+    // The name in parentheses may contain anything, so fields count from the last ')': utime and stime are 14 and 15.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     return sum + (Number(fields[11]) + Number(fields[12])) * TICK_SECONDS;
   }, 0);

@@ -21,7 +21,7 @@ export const PARTS = [
 ] as const;
 export type PartName = (typeof PARTS)[number];
 
-/** What was asked for. */
+/** The settings of a run. */
 export interface Settings {
   readonly rounds: number;
   readonly seconds: number;
@@ -31,14 +31,14 @@ export interface Settings {
   readonly help: boolean;
 }
 
-/** Something on the command line that makes no sense; the message says what. */
+/** A wrong argument; the message names it. */
 export class UsageError extends Error {}
 
 export const USAGE = `Usage: npm run bench -- [flags]
 
   --rounds N      rounds of each comparison, default 5
   --seconds N     length of each throughput measurement, default 1
-  --quick         one round, and fewer of everything else that is counted: under three minutes instead of twelve
+  --quick         one round and smaller numbers: under three minutes instead of twelve
   --only A,B      only these parts: ${PARTS.join(', ')}
   --json          one JSON document instead of Markdown
 `;

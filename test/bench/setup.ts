@@ -1,15 +1,18 @@
 import { formatAddress, type Address } from '@scistream/core';
-import type { ProgressEvent } from '@scistream/core/client';
+import { makeCredentials, type ProgressEvent } from '@scistream/core/client';
 import type { Bench, Goal, Part, Table } from './bench.js';
 import { Facilities } from './control-servers.js';
 import { number } from './format.js';
 import { EchoServer } from './latency.js';
 import { interleave, quantile, spread } from './statistics.js';
 
+const DAY_MS = 86_400_000;
 const TIMES = 20;
 const QUICK_TIMES = 5;
 const WARM_UPS = 3;
 const GOAL_MS = 150;
+/** Limit for making the credentials of an encrypted stream, ms. */
+const CREDENTIALS_MS = 200;
 
 /** A kind of stream. */
 interface Kind {
@@ -17,27 +20,27 @@ interface Kind {
   readonly connections: number;
 }
 
-/** When the steps of a set-up were over, ms since the call; `ready` is what the client itself reports. */
+/** When each step of a set-up ended, ms since the call. The client reports `ready`. */
 interface Steps {
   readonly begun: number;
   readonly reserved: number;
   readonly verified: number;
   readonly ready: number;
-  /** Of `down`, from its call. */
+  /** Duration of `down`. */
   readonly down: number;
 }
 
 interface SetUpResult extends Kind {
-  /** Of all set-ups, in order. */
+  /** All set-ups, in order. */
   readonly setupMs: readonly number[];
   readonly medianMs: number;
   readonly p95Ms: number;
-  /** Medians of the steps: remembering the stream, REQ and HELLO with starting proxies, UPDATE and verifying. */
+  /** Medians of the steps: writing the journal, REQ and HELLO including proxy start, UPDATE and verifying. */
   readonly steps: { readonly beginMs: number; readonly reserveMs: number; readonly connectAndVerifyMs: number };
   readonly downMs: number;
 }
 
-/** What `stream up` costs on servers that are warm. */
+/** The time of `stream up` on warm servers. */
 export async function setupPart(bench: Bench): Promise<Part> {
   const proxies = bench.missing.haproxy === undefined ? ['relay', 'haproxy'] : ['relay'];
   const kinds = proxies.flatMap((proxy) => [1, 4].map((connections): Kind => ({ proxy, connections })));
@@ -57,7 +60,7 @@ export async function setupPart(bench: Bench): Promise<Part> {
       'Two `s2cs` processes on this machine, which share its cores, and the client library in a third: `up` with both sides ' +
       `and verification, ${times} times after ${WARM_UPS} to warm up, kinds interleaved, one stream at a time.`,
     tables: [setupTable(results)],
-    goals: results.filter(({ connections }) => connections === 1).map(goal),
+    goals: [...results.filter(({ connections }) => connections === 1).map(goal), credentialsGoal(times)],
     notMeasured: bench.missing.haproxy === undefined ? [] : [`haproxy: ${bench.missing.haproxy}`],
     broken: [],
     data: { setups: results },
@@ -73,6 +76,18 @@ const goal = ({ proxy, medianMs, setupMs }: SetUpResult): Goal => ({
   unit: 'ms',
 });
 
+/** Encrypted streams also need credentials. The set-ups here are not encrypted. */
+function credentialsGoal(times: number): Goal {
+  const ms = Array.from({ length: times }, () => {
+    const begun = performance.now();
+    makeCredentials(new Date(Date.now() + DAY_MS));
+    return performance.now() - begun;
+  });
+  const found = spread(ms);
+  const what = 'credentials of one stream, median';
+  return { what, bound: 'at most', wanted: CREDENTIALS_MS, got: found.median, spread: found, unit: 'ms' };
+}
+
 async function setUpOnce(
   { signal }: Bench,
   { client, sides }: Facilities,
@@ -86,11 +101,11 @@ async function setUpOnce(
   const asked = performance.now();
   await stream.down();
   const down = performance.now() - asked;
-  if (stream.setupMs === undefined) throw new Error('a stream that was just made has no setupMs');
+  if (stream.setupMs === undefined) throw new Error('a new stream has no setupMs');
   return { ...clock.steps, ready: stream.setupMs, down };
 }
 
-/** Takes the time of each progress event of one set-up after another. */
+/** Records the time of each progress event of one set-up after another. */
 class Clock {
   #started = 0;
   #at = { begun: 0, reserved: 0, verified: 0 };
@@ -101,7 +116,7 @@ class Clock {
 
   hear({ kind }: ProgressEvent): void {
     const elapsed = performance.now() - this.#started;
-    // Both sides are reserved when the later one is.
+    // The later event tells when both sides are reserved.
     this.#at = { ...this.#at, [kind === 'uid' ? 'begun' : kind]: elapsed };
   }
 

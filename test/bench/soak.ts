@@ -20,7 +20,7 @@ interface SideResult {
   readonly after: Footprint;
 }
 
-/** Many streams on one pair of servers: none may fail and nothing may stay behind. */
+/** Many streams on one pair of servers. None may fail, and nothing may be left. */
 export async function soakPart(bench: Bench): Promise<Part> {
   const total = bench.quick ? QUICK_STREAMS : STREAMS;
   await using facilities = await Facilities.start(bench);
@@ -54,7 +54,7 @@ export async function soakPart(bench: Bench): Promise<Part> {
       `\`s2cs\`: ${errors.length} errors, ${number(seconds, 1)} s.`,
     tables: [
       {
-        title: 'What the servers hold, before and after',
+        title: 'Resources of the servers, before and after',
         columns: ['side', `RSS MB after ${FIRST_BATCH}`, `RSS MB after ${total}`, ...Object.keys(FOOTPRINT)],
         rows: sides.map(({ side, residentBytes, before: was, after: is }) => [
           side,
@@ -71,7 +71,7 @@ export async function soakPart(bench: Bench): Promise<Part> {
   };
 }
 
-/** What a footprint consists of, in the words of the table. */
+/** Resources of a server, by their names in the table. */
 const FOOTPRINT = {
   descriptors: 'descriptors',
   'leased ports': 'leasedPorts',
@@ -80,7 +80,7 @@ const FOOTPRINT = {
   'instance directories': 'instanceDirectories',
 } as const satisfies Readonly<Record<string, keyof Footprint>>;
 
-/** Makes and ends `count` streams, `AT_ONCE` at a time. One that fails is noted and the others go on. */
+/** Sets up and releases `count` streams, `AT_ONCE` at a time. Notes failures and continues. */
 async function upAndDown(
   { signal }: Bench,
   { client, sides }: Facilities,
@@ -102,7 +102,7 @@ async function upAndDown(
       }
     }
   };
-  // Also when the run ends early everyone finishes, for a stream in the making is rolled back by who makes it.
+  // All workers finish even if the run ends early: each of them rolls back the stream that it is making.
   await Promise.allSettled(Array.from({ length: AT_ONCE }, worker));
   signal.throwIfAborted();
 }
@@ -110,7 +110,7 @@ async function upAndDown(
 const footprints = (facilities: Facilities): Promise<readonly Footprint[]> =>
   Promise.all(facilities.servers.map((server) => server.footprint()));
 
-/** What is held when it is as before, or after a while: the last process may still be on its way out. */
+/** The resources when they are as before, or after a time limit, because the last processes may still be ending. */
 async function settled(
   { signal }: Bench,
   facilities: Facilities,

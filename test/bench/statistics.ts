@@ -1,4 +1,4 @@
-/** The middle of several measurements, with the extremes beside it. */
+/** The median of several measurements, with the extremes. */
 export interface Spread {
   readonly median: number;
   readonly min: number;
@@ -11,7 +11,7 @@ export function spread(values: readonly number[]): Spread {
 }
 
 /**
- * The value below which `q` (0 to 1) of all values lie; between two values the line that joins them.
+ * The value below which `q` (0 to 1) of all values lie, with linear interpolation.
  * @param values At least one, in any order.
  */
 export function quantile(values: readonly number[], q: number): number {
@@ -19,13 +19,13 @@ export function quantile(values: readonly number[], q: number): number {
   const position = (sorted.length - 1) * q;
   const below = sorted[Math.floor(position)];
   const above = sorted[Math.ceil(position)];
-  if (below === undefined || above === undefined) throw new Error('a quantile of nothing');
+  if (below === undefined || above === undefined) throw new Error('a quantile of an empty list');
   return below + (above - below) * (position - Math.floor(position));
 }
 
 /**
- * Quotients of two series of the same rounds, round by round: what disturbs the machine for a while disturbs both, so
- * their spread is narrower than that of the series.
+ * Quotients of two series, round by round. Disturbances of the machine affect both series, so the spread of the quotients
+ * is narrower.
  */
 export function ratios(values: readonly number[], baseline: readonly number[]): Spread {
   if (values.length !== baseline.length) throw new Error(`${values.length} rounds against ${baseline.length}`);
@@ -33,8 +33,8 @@ export function ratios(values: readonly number[], baseline: readonly number[]): 
 }
 
 /**
- * Measures every contender once in each round, one after another, in reverse order every other round, so that what
- * changes on the machine meanwhile meets all of them.
+ * Measures every contender once in each round. Every other round runs in reverse order, so that changes of the machine
+ * affect all of them.
  * @returns The measurements of each contender in the order of the rounds.
  */
 export async function interleave<Contender, Result>(

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { StreamRecord } from '@scistream/core';
-import { LevelStreamStore } from '@scistream/core/internal';
+import { LevelStreamStore, type StreamRecord } from '@scistream/core/internal';
 import { testRecord } from '@scistream/core/testing';
 import { newDirectory, type Bench, type Part } from './bench.js';
 import { Facilities } from './control-servers.js';
@@ -13,7 +12,7 @@ const WRITE_GOAL_MS = 2;
 const WAITING = 1_000;
 const QUICK_WAITING = 200;
 
-/** What is durable, and what it costs: record writes, memory of requests that wait. */
+/** The cost of durable records and of waiting requests: writes and memory. */
 export async function storePart(bench: Bench): Promise<Part> {
   const writes = await measureWrites(bench);
   const waiting = await measureWaiting(bench);
@@ -34,7 +33,7 @@ export async function storePart(bench: Bench): Promise<Part> {
         ],
       },
       {
-        title: 'Memory of requests that wait',
+        title: 'Memory of waiting requests',
         columns: ['requests', 'RSS MB before', 'RSS MB with them', 'kB each', 'wall s'],
         rows: [
           [
@@ -87,7 +86,7 @@ async function measureWaiting(bench: Bench) {
   const requests = bench.quick ? QUICK_WAITING : WAITING;
   await using facilities = await Facilities.start(bench, { ports: requests });
   const [server] = facilities.servers;
-  bench.say(`store: ${requests} requests that wait`);
+  bench.say(`store: ${requests} waiting requests`);
   const beforeBytes = server.residentBytes;
   const begun = performance.now();
   await server.fillWithRequests(requests, bench.signal);

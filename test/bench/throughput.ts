@@ -7,10 +7,10 @@ import { interleave, ratios, spread, type Spread } from './statistics.js';
 
 const GIGA = 1e9;
 
-/** How many connections there are, and over how many listeners. */
+/** Number of connections and listeners. */
 export interface Load {
   readonly name: string;
-  /** An iperf3 for each. */
+  /** One iperf3 for each. */
   readonly listeners: number;
   /** Of each iperf3. */
   readonly connections: number;
@@ -20,26 +20,26 @@ export const ONE: Load = { name: '1 connection', listeners: 1, connections: 1 };
 export const FOUR: Load = { name: '4 connections on 4 listeners', listeners: 4, connections: 1 };
 export const FOUR_ON_ONE: Load = { name: '4 connections on 1 listener', listeners: 1, connections: 4 };
 
-/** What one forwarder carried under one load. */
+/** The result of one forwarder under one load. */
 export interface Throughput {
   readonly forwarder: string;
   readonly load: string;
   readonly bitsPerSecond: Spread;
-  /** CPU time of the proxies' processes for 10^9 bytes; null where there is no proxy. */
+  /** CPU time of the proxies' processes per 10^9 bytes; null without a proxy. */
   readonly cpuSecondsPerGigabyte: Spread | null;
-  /** Against each baseline by its name, round by round. */
+  /** Ratios to each baseline, by its name, per round. */
   readonly ratios: Readonly<Record<string, Spread>>;
   /** Every round, in order. */
   readonly rounds: readonly number[];
 }
 
-/** Who is compared. */
+/** What is compared. */
 export interface Contest {
   readonly contenders: readonly Forwarder[];
-  /** Among the contenders. */
+  /** Some of the contenders. */
   readonly baselines: readonly Forwarder[];
   readonly producers: readonly Address[];
-  /** Put before iperf3 of the consumer, to run it elsewhere. */
+  /** Command that runs the consumer's iperf3 elsewhere. */
   readonly consumer?: readonly string[];
 }
 
@@ -78,7 +78,7 @@ export async function measureThroughput(
   });
 }
 
-/** The ratio of one forwarder against one baseline, for a goal. */
+/** The ratio of one forwarder to one baseline, for a goal. */
 export function ratioOf(
   results: readonly Throughput[],
   load: Load,

@@ -1,4 +1,4 @@
-/** Runtimes of the matrix that need a container engine; one engine for all cases of a file. */
+/** Runtimes of the matrix that need a container engine. All cases of a file share one engine. */
 import { readdir } from 'node:fs/promises';
 import Docker from 'dockerode';
 import { silentLogger, type ContainerRef } from '@scistream/core';
@@ -13,22 +13,22 @@ import {
 import { JanusSite } from '../janus/support.js';
 import { engines, testEngine, type EngineInUse } from '../support/engine.js';
 
-/** What the programs of containers come from. */
+/** The image of containers. */
 export const IMAGE = process.env.SCISTREAM_TEST_IMAGE ?? engines.IMAGE;
 
 let engine: Promise<EngineInUse> | undefined;
 
-/** The engine of this file, started when it is first needed. */
+/** The engine of this file, started on first use. */
 const engineOfFile = (): Promise<EngineInUse> => (engine ??= testEngine());
 
-/** To be called when all tests of a file are done. */
+/** Call this when all tests of a file are done. */
 export async function closeEngine(): Promise<void> {
   await (await engine)?.[Symbol.asyncDispose]();
 }
 
 const pathOf = (host: string): string => host.slice('unix://'.length);
 
-/** Containers of an engine of this machine. @param make Of instances below a directory */
+/** Containers on a local engine. @param make Makes the runtime for instances below a directory. */
 function ofEngine(id: string, make: (host: string, directory: string) => DockerRuntime): RuntimeFixture {
   const open = async (directory: string): Promise<OpenRuntime> => {
     const { host } = await engineOfFile();
@@ -53,13 +53,13 @@ function ofEngine(id: string, make: (host: string, directory: string) => DockerR
   return { id, open };
 }
 
-/** The engine that the configuration names as DOCKER_HOST does. */
+/** The engine that the configuration names as in DOCKER_HOST. */
 export const dockerFixture = ofEngine('docker', (host, dataDir) => {
   const options = DockerOptions.parse({ host });
   return new DockerRuntime({ id: 'docker', find: () => findEndpoint(options), log: silentLogger, dataDir }, options);
 });
 
-/** The socket that the configuration names. */
+/** The engine whose socket the configuration names. */
 export const dockersockFixture = ofEngine('dockersock', (host, dataDir) => {
   const options = DockersockOptions.parse({ socket: pathOf(host) });
   const find = (): ReturnType<typeof socketEndpoint> => socketEndpoint(options.socket);

@@ -1,4 +1,5 @@
 // needs: nginx, docker, root
+// suite: full
 import { matrix } from './support.js';
 
 matrix('nginx', 'janus');

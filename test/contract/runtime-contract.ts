@@ -1,4 +1,4 @@
-/** What every runtime is tested with by itself; one small file per runtime, as for the cells of the matrix. */
+/** The tests of every runtime. One small file per runtime, as for the cells of the matrix. */
 import { runtimeContract, type RuntimeFixture } from '@scistream/core/testing';
 import { suite } from 'uvu';
 import { closeEngine, IMAGE } from './engines.js';

@@ -1,4 +1,5 @@
 // needs: stunnel, docker, root
+// suite: full
 import { matrix } from './support.js';
 
 matrix('stunnel', 'dockersock');

@@ -1,6 +1,6 @@
 /**
- * The matrix of the contract kit: proxies × runtimes. One small test file per cell, so that what a cell needs can stand in
- * its first line and each runs in a process of its own:
+ * The matrix of the contract kit: proxies × runtimes. One small test file per cell, so that its first line can declare what
+ * it needs, and each runs in its own process:
  *
  *     // needs: haproxy
  *     import { matrix } from './support.js';
@@ -27,15 +27,15 @@ import { closeEngine, dockerFixture, dockersockFixture, IMAGE, janusFixture } fr
 
 interface ProxyEntry {
   readonly create: CreateS2DS;
-  /** Whether early connections are held, where that differs from the default by runtime. */
+  /** Whether early connections are held, if this differs from the default of the runtime. */
   readonly holds?: (runtime: RuntimeId) => boolean;
   /** See `ProxyContract.endsInTurn`. */
   readonly endsInTurn?: string;
-  /** What need not work, and why. */
+  /** Cases that need not pass, with the reason. */
   readonly except?: (runtime: RuntimeId) => readonly NotDemanded[];
 }
 
-/** Where Debian's Nginx, which the image has, finds its stream module. */
+/** Path of the stream module in Debian's Nginx, which is in the image. */
 const NGINX_STREAM = '/usr/lib/nginx/modules/ngx_stream_module.so';
 
 const moduleOf = ({ runtime }: PluginContext): object => (runtime.supports.images ? { module: NGINX_STREAM } : {});
@@ -80,7 +80,7 @@ const RUNTIMES = {
 export type ProxyId = keyof typeof PROXIES;
 export type RuntimeId = keyof typeof RUNTIMES;
 
-/** What only takes time again: the programs, and the way of their bytes, are those of another column. */
+/** Cases that would only take time again: another column runs the same programs on the same path. */
 const SLOW: readonly NotDemanded[] = [
   { title: 'carries 1 GiB unchanged', reason: 'takes long, and is tried on process and docker' },
 ];
@@ -93,12 +93,12 @@ function exceptions(proxy: ProxyId, runtime: RuntimeId): readonly NotDemanded[] 
   return [
     ...(except?.(runtime) ?? []),
     ...(runtime === 'process' || runtime === 'docker' ? [] : SLOW),
-    // stunnel has no cases without TLS that could stand for these.
+    // stunnel has no cases without TLS that could replace these.
     ...(runtime === 'process' || proxy === 'stunnel' ? [] : SLOW_OVER_TLS),
   ];
 }
 
-/** How to make an environment for a cell by oneself. */
+/** Makes an environment like that of a cell. */
 export function setupOf(proxy: ProxyId, runtime: RuntimeId): Omit<ProxySetup, 'paired'> {
   const { create, holds, endsInTurn }: ProxyEntry = PROXIES[proxy];
   return { create, holds: holds?.(runtime), endsInTurn, runtime: RUNTIMES[runtime] };

@@ -1,4 +1,5 @@
 // needs: haproxy, nginx, stunnel
+// suite: full
 /** Encrypted streams between gateways that run different proxies. */
 import { tlsPairs } from '@scistream/core/testing';
 import { suite } from 'uvu';

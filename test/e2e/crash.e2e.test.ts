@@ -1,4 +1,4 @@
-/** The promise of the architecture: what carries data does not need what commands it. Daemons are killed the hard way. */
+/** The data path does not depend on the daemons that control it. Daemons are killed with SIGKILL. */
 import { randomUUID } from 'node:crypto';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -51,7 +51,7 @@ async function traffic() {
   return { address: formatAddress(sink.address), begin, [Symbol.asyncDispose]: () => sink.close() };
 }
 
-/** REQ, HELLO and UPDATE. @returns where to connect */
+/** REQ, HELLO and UPDATE. @returns The address to connect to. */
 async function setUp({ control }: Peer, uid: string, target: string): Promise<string> {
   const [{ listeners }] = await Promise.all([
     control.req({ uid, role: 'PROD', numConn: 1 }),

@@ -1,5 +1,6 @@
 // needs: root, ip, netns, haproxy
-/** The short selection of the fault suite (`npm run test:faults`): every promise in it has to be kept. */
+// suite: full
+/** The short selection of the fault suite (`npm run test:faults`): every promise in it must be kept. */
 import { suite } from 'uvu';
 import { FAULTS } from '../faults/all.js';
 

@@ -1,5 +1,6 @@
 // needs: root, ip, netns
-/** Two data servers in network namespaces of their own under one control server, as the daemons an operator runs. */
+// suite: full
+/** Two data servers in separate network namespaces under one control server, as daemons of an operator. */
 import { createHash, randomUUID } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
@@ -20,7 +21,7 @@ const TOKEN = 'token-of-the-operator';
 const SHA256 = createHash('sha256').update(TOKEN).digest('hex');
 const BYTES = 16 * 1024 * 1024;
 
-/** Where commands run; removed at the end. */
+/** The home of commands, removed at the end. */
 async function home() {
   const made = await Home.create();
   return { made, [Symbol.asyncDispose]: () => made.remove() };
@@ -37,7 +38,7 @@ async function setUp({ control }: Peer, target: string, gateway = '') {
   return { uid, gateway: stream?.gateway, entry: toAddress(listeners[0] ?? '') };
 }
 
-/** Random data to `entry` and from there to the sink. @returns what was sent and what has arrived */
+/** Sends random data to `entry`, which forwards it to the sink. @returns What was sent and what arrived. */
 async function transfer(entry: { host: string; port: number }, arrived: Promise<Flow>[]): Promise<void> {
   const before = arrived.length;
   const socket = await dial(entry);
@@ -48,10 +49,10 @@ async function transfer(entry: { host: string; port: number }, arrived: Promise<
   assert.equal(await arrived[before], sent);
 }
 
-/** Where a gateway runs whose two addresses are one. */
+/** The place of a gateway whose two addresses are the same. */
 const place = ({ far, prefix }: Awaited<ReturnType<typeof island>>) => ({ prefix, wan: far, lan: far });
 
-s('streams go to both, one is drained, and gateway ls shows it all', async () => {
+s('streams are placed on both, one is drained, and gateway ls shows everything', async () => {
   await using user = await home();
   await using one = await island(0);
   await using two = await island(1);

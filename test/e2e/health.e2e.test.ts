@@ -1,5 +1,6 @@
 // needs: python3-grpc
-/** Health as checkers ask for it: gRPC's own implementation, and HTTP/2 on the socket of a data server. */
+// suite: full
+/** Health as real checkers query it: gRPC's own implementation, and HTTP/2 on the socket of a data server. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect as connectHttp2 } from 'node:http2';
@@ -11,7 +12,7 @@ import { Daemon, GatewayDaemon } from '../support/daemon.js';
 
 const s = suite('health, with a gRPC client');
 
-/** Prints the answers to Check, for the whole server and for a service there is not, and the first of Watch, in hex. */
+/** Prints the answers to Check, for the whole server and for an unknown service, and the first of Watch, in hex. */
 const CHECKER = `
 import grpc, sys
 credentials = grpc.ssl_channel_credentials(root_certificates=open(sys.argv[2], 'rb').read())
@@ -27,7 +28,7 @@ except grpc.RpcError as error:
 print(next(watch(b'', timeout=60)).hex())
 `;
 
-s('grpcio is told that the control server serves, without any credentials', async () => {
+s('grpcio sees that the control server serves, without credentials', async () => {
   await using server = await Daemon.start();
   const args = ['-c', CHECKER, server.address, server.certificate];
   const python = spawn('/usr/bin/python3', args, { stdio: ['ignore', 'pipe', 'inherit'] });
@@ -36,7 +37,7 @@ s('grpcio is told that the control server serves, without any credentials', asyn
   assert.equal(await exit, [0, null]);
 });
 
-s('a data server tells its health on its socket, to callers that no control server sent', async () => {
+s('a data server reports its health on its socket, to callers other than its control server', async () => {
   await using gateway = await GatewayDaemon.start('dtn1');
   const path = gateway.address.replace(/^unix:/, '');
   const session = connectHttp2('http://s2ds', { createConnection: () => connect(path) });

@@ -1,7 +1,8 @@
 // needs: haproxy, nginx, stunnel, docker, root
+// suite: full
 /**
- * Silence must not end a connection: the Python programs cut it after 50 s (peers.md §1.7). Two connections through a
- * chain of two gateways, one of them half-closed, say nothing for two minutes and then still carry data.
+ * Silence must not end a connection: the Python programs close it after 50 s (peers.md §1.7). Two connections through a
+ * chain of two gateways, one of them half-closed, are silent for two minutes and then still carry data.
  */
 import { setTimeout as silence } from 'node:timers/promises';
 import { ProxyEnvironment, read } from '@scistream/core/testing';
@@ -27,10 +28,10 @@ interface Chain {
 
 async function begin(proxy: ProxyId, runtime: RuntimeId): Promise<Chain> {
   const setup = setupOf(proxy, runtime);
-  // stunnel knows no plain stream, so each gateway of its chain is an encrypted pair.
+  // stunnel has no plain streams, so each gateway of its chain is an encrypted pair.
   const paired = proxy === 'stunnel' ? { far: setup.create } : undefined;
   const env = await ProxyEnvironment.open({ ...setup, paired });
-  // Says what it has heard, also after the other side has ended, and only ends when the silence is over.
+  // Sends what it has read, even after the other side has ended, and ends only after the silence.
   const server = await env.server((socket) => socket.on('data', (chunk) => socket.write(chunk)));
   const inbound = await env.startTo(server);
   const outbound = await env.startTo(inbound.address);
@@ -42,7 +43,7 @@ async function begin(proxy: ProxyId, runtime: RuntimeId): Promise<Chain> {
     quiet.write('after');
     assert.is(await read(quiet, 5), 'after', `${proxy} on ${runtime}`);
     assert.is(await read(halfClosed, 5), 'ended', `${proxy} on ${runtime}`);
-    assert.not.ok(halfClosed.readableEnded || halfClosed.destroyed, `${proxy} on ${runtime}: half-closed, then cut`);
+    assert.not.ok(halfClosed.readableEnded || halfClosed.destroyed, `${proxy} on ${runtime}: half-closed, then closed`);
   };
   return { check, close: () => env.close() };
 }
@@ -54,7 +55,7 @@ s('two minutes of silence end no connection, in any proxy', async () => {
   const chains: Chain[] = [];
   const results: PromiseSettledResult<void>[] = [];
   try {
-    // One after another, because the ports of all come from one range.
+    // One after another, because all use ports of one range.
     for (const [proxy, runtime] of CELLS) chains.push(await begin(proxy, runtime));
     await silence(SILENCE_MS);
     results.push(...(await Promise.allSettled(chains.map(({ check }) => check()))));

@@ -1,5 +1,6 @@
 // needs: root, ip, netns
-/** Two data servers in network namespaces of their own: an encrypted stream goes from one to the other while data flows. */
+// suite: full
+/** Two data servers in separate network namespaces: an encrypted stream moves from one to the other while data flows. */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
@@ -41,7 +42,7 @@ const place = ({ far, prefix }: Awaited<ReturnType<typeof island>>) => ({ prefix
 
 const run = async (program = '', ...args: readonly string[]) => await promisify(execFile)(program, args);
 
-/** Where commands run; removed at the end. */
+/** The home of commands, removed at the end. */
 async function home() {
   const made = await Home.create();
   return { made, [Symbol.asyncDispose]: () => made.remove() };
@@ -62,10 +63,10 @@ s('data flows before, during and after a move, intact; gateway ls shows it, and 
   await using from = await Daemon.start({ config: { gateways, auth, encryption: 'required' } });
   await using to = await Daemon.start({ facility: 'alcf', config: { auth, encryption: 'required' } });
   const arrived: Promise<Flow>[] = [];
-  // Both namespaces reach it by way of their own near ends.
+  // Both namespaces reach it through their own near ends.
   await using producer = await tcpServer((socket) => {
     const flow = receiveAll(socket);
-    // Whoever asks for it hears of a broken one; until then it must not end this process.
+    // Callers that await it see the error. Until then it must not end this process.
     flow.catch(() => undefined);
     arrived.push(flow);
     socket.once('end', () => socket.end());
@@ -86,11 +87,11 @@ s('data flows before, during and after a move, intact; gateway ls shows it, and 
   const before = await status();
   assert.is(before.encryption, 'tls');
   const gateway = before.from.gateway;
-  assert.is(gateway, 'dtn2', 'the one with the label');
+  assert.is(gateway, 'dtn2', 'the gateway with the label');
   const [old, now] = [second, 'dtn1'];
   const entry = toAddress(before.connect[0] ?? '');
   const transfer = async (): Promise<void> => {
-    // Before it connects: it may arrive at the other end at once.
+    // Before it connects, because it may arrive at the other end immediately.
     const count = arrived.length;
     const socket = await dial(entry);
     const sent = await sendRandom(socket, BYTES);
@@ -102,7 +103,7 @@ s('data flows before, during and after a move, intact; gateway ls shows it, and 
   let going = true;
   const socket = await dial(entry);
   const sending = sendWhile(socket, () => going);
-  // It is awaited below; what goes wrong before that is what counts.
+  // Awaited below; an error before that takes precedence.
   sending.catch(() => undefined);
   await eventually(() => assert.is(arrived.length, 2));
   const drained = (await command('gateway', 'drain', gateway, '--s2cs', prod, '--move', '--grace', '10m')) as {
@@ -119,7 +120,7 @@ s('data flows before, during and after a move, intact; gateway ls shows it, and 
   );
   const row = (name: string) => [name, name === gateway, 1, 1];
   assert.equal(await ls(), [row('dtn1'), row('dtn2')]);
-  // Over the old listeners, for the other facility does not know yet.
+  // Over the old listeners, because the other facility does not know the new ones yet.
   await transfer();
   const stale = await user.made.failure('stream', 'verify', uid, '--token-file', token);
   assert.is(stale.code, 'SCI_VERIFY_FAILED');
@@ -132,7 +133,7 @@ s('data flows before, during and after a move, intact; gateway ls shows it, and 
   const sent = await sending;
   await receiveAll(socket);
   assert.ok(sent.bytes > 0);
-  assert.equal(await arrived[1], sent, 'the connection that was open all the time');
+  assert.equal(await arrived[1], sent, 'the connection stayed open');
   await eventually(async () => assert.is((await status()).from.leaving, undefined), PATIENCE_MS);
   assert.equal(await old.leftovers(), NOTHING);
   const { stdout } = await user.made.run(['stream', 'status', uid, '--token-file', token]);

@@ -1,4 +1,5 @@
-/** A stream that goes to another gateway, whatever dies meanwhile: daemons as an operator runs them, killed the hard way. */
+// suite: full
+/** A stream that moves to another gateway while daemons of an operator are killed with SIGKILL. */
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
@@ -24,12 +25,12 @@ const TOKEN = 'token-of-the-operator';
 const SHA256 = createHash('sha256').update(TOKEN).digest('hex');
 const AUTH = [{ use: 'token', tokens: [{ subject: 'operator', sha256: SHA256, admin: true }] }];
 
-/** Kills its process right before or after a write to the database, as a file tells. */
+/** Kills its process right before or after the database write that a file selects. */
 const DIE_AT = pathToFileURL(join(import.meta.dirname, '../faults/die-at.js')).href;
 
 const connect = ({ peerOptions }: Daemon): Promise<Peer> => connectPeer({ ...peerOptions, authorization: TOKEN });
 
-/** @returns false when the control server died before it was over */
+/** @returns false if the control server died before the move was complete */
 async function move({ streams }: Peer, gateway: string): Promise<boolean> {
   try {
     for await (const { error } of streams.moveStreams({ gateway, graceMs: 0n })) assert.is(error?.code, undefined);
@@ -39,7 +40,7 @@ async function move({ streams }: Peer, gateway: string): Promise<boolean> {
   }
 }
 
-/** A control server that dies when it is told to, with a gateway inside, and a data server of its own. */
+/** A control server that dies at a given write, with an embedded gateway and a separate data server. */
 async function site() {
   const directory = await temporaryDirectory();
   const step = join(directory.path, 'step');
@@ -63,7 +64,7 @@ for (const [from, to] of [
   ['b', 'a'],
 ] as const) {
   s(
-    `kill -9 at every write of a move from ${from} to ${to}: it is on one of them, works, and the other has nothing`,
+    `kill -9 at every write of a move from ${from} to ${to}: the stream works on one of them, and the other has nothing`,
     async () => {
       await using made = await site();
       await using target = await tcpServer(named('t'));

@@ -1,4 +1,5 @@
-/** Real daemons that recognise each other, and their users, by certificates that `scistream cert init` has made. */
+// suite: full
+/** Real daemons that authenticate each other, and their users, with certificates of `scistream cert init`. */
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
@@ -20,7 +21,7 @@ const CLI = fileURLToPath(new URL('../../../cli/bin/run.js', import.meta.url));
 const PATIENCE_MS = 120_000;
 const LIMITS = { deadlineMs: 60_000 };
 
-/** Makes the certificates of a directory, as an operator does. */
+/** Makes the certificates in a directory, as an operator does. */
 async function certificates(dir: string, ...clients: readonly string[]) {
   const flags = clients.flatMap((name) => ['--client', name]);
   await promisify(execFile)(process.execPath, [CLI, 'cert', 'init', '127.0.0.1', '--dir', dir, ...flags]);
@@ -56,7 +57,7 @@ s('users, control server and data server trust each other and nobody else', asyn
     const client = clientOf(wrong);
     await gatewayIs(client, /^SCI_S2DS_UNREACHABLE$/);
     client.close();
-    assert.is(await wrong.stop(), 0, 'it ran on until it was stopped');
+    assert.is(await wrong.stop(), 0, 'it ran until it was stopped');
   }
   const strangers = [undefined, strange.pair('s2cs'), users.pair('alice'), inside.server];
   for (const files of strangers) {

@@ -1,7 +1,7 @@
 // needs: root, ip, netns, haproxy, tcpdump
 /**
- * The two facilities of examples/two-hosts, each in network namespaces of its own, with rules, tokens, and certificates
- * of `scistream cert init`: who gets through, who does not, and what can be read on the way.
+ * The two facilities of examples/two-hosts, each in its own network namespaces, with rules, tokens, and certificates of
+ * `scistream cert init`: which connections get through, and what can be read on the network.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -19,7 +19,7 @@ const FRAMES = 64;
 const FRAME_BYTES = 65_536;
 const PRODUCER = [5001, 5002].map((port) => `${ADDRESSES.producer}:${port}`);
 
-/** How each frame begins on the first connection, up to the time it was sent: known without having seen it. */
+/** How each frame on the first connection begins, up to the time it was sent. This part is known in advance. */
 const KNOWN = Array.from({ length: FRAMES / PRODUCER.length }, (_, sequence) =>
   encodeHeader({ last: false, connection: 0, sequence, sentNs: 0n, payloadBytes: 0, payloadCrc: 0, seed: 1 }).subarray(
     0,
@@ -35,7 +35,7 @@ interface Up {
   readonly encryption: string;
 }
 
-/** Frames through a stream that is made and released, with everything between the gateways recorded. */
+/** Sends frames through a stream, and records everything between the gateways. */
 async function carry(user: string, ...flags: readonly string[]) {
   await using producer = await sites.producer(PRODUCER, '--frame-size', `${FRAME_BYTES}`, '--count', `${FRAMES}`);
   const { uid, connect, encryption } = (await sites.as(user, 'stream', 'up', 'tomo', ...flags)) as Up;
@@ -49,19 +49,22 @@ async function carry(user: string, ...flags: readonly string[]) {
 }
 
 for (const proxy of ['relay', 'haproxy']) {
-  s(`${proxy}: consumers of the network on the list get all, others nothing, and the wire tells nothing`, async () => {
-    const { connect, encryption, stranger, consumer, seen, to, served } = await carry('alice', '--proxy', proxy);
-    assert.equal([connect.map((entry) => toAddress(entry).host), encryption], [[LAN, LAN], 'tls']);
-    const { bytes, frames, sha256Match } = consumer.received;
-    assert.equal([consumer.exitCode, bytes, frames, sha256Match], [0, FRAMES * FRAME_BYTES, FRAMES, true]);
-    assert.equal([stranger.exitCode, stranger.received.bytes], [1, 0]);
-    assert.equal([to.connections, to.refused], [2, 2]);
-    assert.equal([served.served, served.lost], [2, 0], 'the producer never hears of the stranger');
-    assert.equal(KNOWN.filter((known) => seen.includes(known)).length, 0, 'plaintext was seen between the gateways');
-  });
+  s(
+    `${proxy}: consumers in the allowed network get everything, others nothing, and the network shows no plaintext`,
+    async () => {
+      const { connect, encryption, stranger, consumer, seen, to, served } = await carry('alice', '--proxy', proxy);
+      assert.equal([connect.map((entry) => toAddress(entry).host), encryption], [[LAN, LAN], 'tls']);
+      const { bytes, frames, sha256Match } = consumer.received;
+      assert.equal([consumer.exitCode, bytes, frames, sha256Match], [0, FRAMES * FRAME_BYTES, FRAMES, true]);
+      assert.equal([stranger.exitCode, stranger.received.bytes], [1, 0]);
+      assert.equal([to.connections, to.refused], [2, 2]);
+      assert.equal([served.served, served.lost], [2, 0], 'the stranger never reaches the producer');
+      assert.equal(KNOWN.filter((known) => seen.includes(known)).length, 0, 'plaintext was seen between the gateways');
+    },
+  );
 }
 
-s('who may do without encryption shows that a capture would have told', async () => {
+s('a stream without encryption proves that the capture shows plaintext', async () => {
   const { encryption, consumer, stranger, seen } = await carry('bob', '--encryption', 'none');
   assert.equal([encryption, consumer.exitCode, consumer.received.sha256Match], ['none', 0, true]);
   assert.equal([stranger.exitCode, stranger.received.bytes], [1, 0]);
@@ -78,13 +81,13 @@ for (const [target, why] of [
   ['archive.example:5001', 'a name that is not on the list, for an address that is'],
   ['mirror.beamline.example:5001', 'a name on the list, for an address that is not'],
 ] as const) {
-  s(`${why} is no target`, async () => {
+  s(`${why} is not a target`, async () => {
     const answer = await sites.refused('alice', 'stream', 'up', '--from', 'aps', '--to', 'alcf', '--producer', target);
     assert.equal(answer, FORBIDDEN);
   });
 }
 
-s('a name on the list, for an address that is on it too, is a target', async () => {
+s('an allowed name for an allowed address is a target', async () => {
   await using producer = await sites.producer(PRODUCER, '--count', '2', '--frame-size', '1kB');
   const there = ['--from', 'aps', '--to', 'alcf', '--producer', 'detector.beamline.example:5001'];
   const { uid, connect } = (await sites.as('alice', 'stream', 'up', ...there)) as Up;

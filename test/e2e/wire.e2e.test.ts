@@ -1,5 +1,5 @@
 // needs: python3-grpc
-/** Two control servers as operators run them, and a client as the existing Python programs are one. */
+/** Two control servers as operators run them, and a client like the existing Python programs. */
 import { randomUUID } from 'node:crypto';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -41,7 +41,7 @@ async function update(python: PythonClient, server: string, uid: string, targets
   return answer;
 }
 
-s('set-up as ever, data both ways, a second UPDATE retargets, RELEASE leaves nothing', async () => {
+s('the legacy set-up carries data both ways, a second UPDATE retargets, RELEASE leaves nothing', async () => {
   await using both = await facilities();
   const { python, prod, cons } = both;
   await using first = await tcpServer(named('1'));
@@ -94,7 +94,7 @@ s('set-up as ever, data both ways, a second UPDATE retargets, RELEASE leaves not
   assert.equal([await prod.leftovers(), await cons.leftovers()], [NOTHING, NOTHING]);
 });
 
-s('two set-ups that interleave in every step never cross over', async () => {
+s('two set-ups that interleave in every step are never mixed up', async () => {
   await using both = await facilities();
   const { python } = both;
   await using a = await tcpServer(named('A'));
@@ -105,7 +105,7 @@ s('two set-ups that interleave in every step never cross over', async () => {
   ];
   for (const server of ['prod', 'cons'] as const) {
     for (const { uid } of made) await python.ask({ op: 'begin', server, uid, role: role(server), num_conn: 2 });
-    // The other way round than the requests, and the answers crosswise again.
+    // In another order than the requests, with the answers interleaved as well.
     for (const { uid, producer } of [...made].reverse()) {
       const announced = server === 'prod' ? [producer] : [];
       assert.is((await python.ask({ op: 'hello', server, uid, prod_listeners: announced })).error, undefined);
@@ -128,7 +128,7 @@ s('two set-ups that interleave in every step never cross over', async () => {
   const [one, other] = made;
   assert.ok(one && other);
   for (const server of ['prod', 'cons']) await python.ask({ op: 'release', server, uid: one.uid });
-  for (const entry of other.cons) assert.is(await exchange(toAddress(entry), 'x'), 'Bx', 'the other one goes on');
+  for (const entry of other.cons) assert.is(await exchange(toAddress(entry), 'x'), 'Bx', 'the other one continues');
 });
 
 s('300 requests at the same time: each gets its own answer and its own listener', async () => {
@@ -187,7 +187,7 @@ s('errors carry the status of the protocol, a sentence, and our code in the trai
     num_conn: 1,
     prod_listeners: ['10.0.0.1:99999'],
   });
-  assert.ok(rejected.req.error, 'a client without a deadline would hang for ever');
+  assert.ok(rejected.req.error, 'a client without a deadline would hang forever');
   assert.ok(rejected.hello.error);
   await using other = await Daemon.start({ facility: 'alcf' });
   await ask({ op: 'connect', server: 'impostor', address: server.address, certificate: other.certificate });

@@ -7,7 +7,7 @@ import { messages } from './messages.js';
 import { resources } from './resources.js';
 import { steps } from './steps.js';
 
-/** Every fault of the suite, in the order of the table. */
+/** All faults, in the order of the table. */
 export const FAULTS: readonly Fault[] = [
   ...kills,
   engineKilled,

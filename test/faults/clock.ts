@@ -18,17 +18,17 @@ async function clock() {
   const preload = pathToFileURL(compiled('wrong-clock.js')).href;
   return {
     prefix: ['env', `SCISTREAM_TEST_CLOCK=${file}`, `NODE_OPTIONS=--import=${preload}`],
-    /** @param offsetMs How far ahead the clock is from now on. */
+    /** @param offsetMs How far the clock is ahead from now on. */
     jump: (offsetMs: number) => writeFile(file, String(offsetMs)),
     [Symbol.asyncDispose]: () => directory.remove(),
   };
 }
 
-/** Waiting requests, lifetimes and connections, while the clock of the control server jumps. */
+/** Waiting requests, lifetimes and connections while the clock of the control server jumps. */
 function jump(fault: string, offsetMs: number, short: boolean): Fault {
   return {
     fault,
-    promised: 'no stream and no wait ends early or is forgotten; no byte is lost; nothing left',
+    promised: 'no stream and no waiting REQ ends early or stays forever; no byte is lost; nothing left',
     short,
     needs: [],
     async run() {
@@ -43,17 +43,17 @@ function jump(fault: string, offsetMs: number, short: boolean): Fault {
       await stream.flow.moves();
       await peer.control.hello({ uid: waiting });
       assert.is((await asked).listeners.length, 1);
-      // A stream that begins now has all of its lifetime.
+      // A stream that begins now has its full lifetime.
       const { uid } = await site.setUp(peer);
       for (const each of [waiting, uid]) await peer.control.release({ uid: each });
-      return `a wait, a stream and a new one go on; ${await site.conclude(peer, stream)}`;
+      return `a waiting REQ, a stream and a new stream continue; ${await site.conclude(peer, stream)}`;
     },
   };
 }
 
 const restarted: Fault = {
   fault: 'the clock jumps two days forward while S2CS is dead',
-  promised: 'what has outlived its lifetime is released at the next start; nothing left',
+  promised: 'streams whose lifetime has expired are released at the next start; nothing left',
   short: false,
   needs: [],
   async run() {
@@ -71,7 +71,7 @@ const restarted: Fault = {
   },
 };
 
-/** All of this group. */
+/** The faults of this group. */
 export const clocks: readonly Fault[] = [
   jump('the clock jumps two days forward', 48 * HOUR_MS, true),
   jump('the clock jumps two days back', -48 * HOUR_MS, false),

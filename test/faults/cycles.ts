@@ -1,4 +1,4 @@
-/** Very many set-ups and releases, and hours of events in minutes: what the daemons hold must not grow. */
+/** Thousands of set-ups and releases, and hours of events in minutes. The resources of the daemons must not grow. */
 import { randomInt, randomUUID } from 'node:crypto';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -13,19 +13,19 @@ import { megabytes, through } from './traffic.js';
 
 const CYCLES = { full: 1000, short: 30 };
 const AT_ONCE = 3;
-/** Two hours with an event every ten seconds. */
+/** Two hours with one event every ten seconds. */
 const EVENTS = 720;
-/** Records of the last thousand streams stay, with what happened to them: some 10 kB each. */
+/** The records of the last thousand streams and their events stay: about 10 kB each. */
 const GROWTH_BYTES = 32e6;
 
-/** A control server with its gateway whose memory can be weighed. */
+/** A control server with its gateway whose memory use can be measured. */
 async function scales() {
   const directory = await temporaryDirectory();
   const file = join(directory.path, 'weight');
   const preload = pathToFileURL(compiled('weigh.js')).href;
   return {
     prefix: ['env', `SCISTREAM_TEST_WEIGHT=${file}`, `NODE_OPTIONS=--import=${preload}`],
-    /** What it holds: bytes after a collection of garbage, and file descriptors. */
+    /** Bytes in use after a garbage collection, and open file descriptors. */
     async weigh({ server: { pid } }: Site) {
       await rm(file, { force: true });
       process.kill(pid, 'SIGUSR2');
@@ -37,7 +37,7 @@ async function scales() {
   };
 }
 
-/** A stream of one life: made, used, and released. */
+/** The life of one stream: set up, used, released. */
 async function cycle(site: Site, peer: Peer): Promise<void> {
   const { uid, entry } = await site.setUp(peer);
   await through(entry);
@@ -58,7 +58,7 @@ async function cycles(site: Site, peer: Peer, count: number, say: Scale['say']):
 
 const setUpAndRelease: Fault = {
   fault: `${CYCLES.full} set-ups and releases, ${AT_ONCE} at a time`,
-  promised: 'memory, file descriptors, ports and processes are as before; no byte of another stream is lost',
+  promised: 'memory, file descriptors, ports and processes do not grow; another stream loses no byte',
   short: true,
   needs: [],
   async run({ full, say }) {
@@ -86,7 +86,7 @@ const setUpAndRelease: Fault = {
   },
 };
 
-/** What may happen to a site in an hour; each gives the streams that there are afterwards. */
+/** Events that may happen at a site. Each returns the streams that exist afterwards. */
 type Event = (site: Site, peer: Peer, streams: readonly Stream[]) => Promise<readonly Stream[]>;
 
 const MOST_STREAMS = 8;
@@ -110,7 +110,7 @@ const retarget: Event = async (site, { control }, streams) => {
 
 const look: Event = async (_, peer, streams) => {
   const found = (await peer.streams.list({})).streams.map(({ uid }) => uid);
-  for (const { uid } of streams) assert.ok(found.includes(uid), `stream ${uid} is not known any more`);
+  for (const { uid } of streams) assert.ok(found.includes(uid), `stream ${uid} is no longer known`);
   return streams;
 };
 
@@ -119,7 +119,7 @@ const connectAndGo: Event = async (_, __, streams) => {
   return streams;
 };
 
-/** Somebody asks for a stream and is gone. */
+/** A client that requests a stream and disappears. */
 const abandon: Event = async (site, peer, streams) => {
   const gone = await site.connect();
   const asked = gone.control.req({ uid: randomUUID(), role: 'PROD', numConn: 1, proxy: 'relay' });
@@ -131,8 +131,8 @@ const abandon: Event = async (site, peer, streams) => {
 
 const EVERYDAY: readonly Event[] = [begin, begin, end, retarget, look, connectAndGo, abandon];
 const soak: Fault = {
-  fault: `two hours in a few minutes: ${EVENTS} events in an order of chance`,
-  promised: 'memory, file descriptors, ports and processes are as before; no byte of another stream is lost',
+  fault: `two hours in a few minutes: ${EVENTS} events in random order`,
+  promised: 'memory, file descriptors, ports and processes do not grow; another stream loses no byte',
   short: false,
   needs: [],
   async run({ say }) {
@@ -158,5 +158,5 @@ const soak: Fault = {
   },
 };
 
-/** All of this group. */
+/** The faults of this group. */
 export const loads: readonly Fault[] = [setUpAndRelease, soak];

@@ -1,7 +1,7 @@
 /**
- * Given to a daemon by `node --import`: makes it die as `kill -9` does, right before or right after a write to its
- * database. Every step of a stream is written before it is taken, so that this reaches all of them. The file that
- * SCISTREAM_TEST_STEP names tells which: `2 after` lets two writes pass and dies after the third; no file, no death.
+ * Loaded into a daemon by `node --import`. Makes the daemon die as with `kill -9`, right before or right after a write to
+ * its database. Every step of a stream is stored before it is done, so this reaches all steps. The file in
+ * SCISTREAM_TEST_STEP selects the write: `2 after` allows two writes and kills after the third. Without the file nothing happens.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { ClassicLevel } from 'classic-level';
@@ -10,7 +10,7 @@ const file = process.env.SCISTREAM_TEST_STEP ?? '';
 const prototype = ClassicLevel.prototype;
 const write = Reflect.get(prototype, 'batch') as (...args: unknown[]) => Promise<void>;
 
-/** What is to happen at this write. */
+/** What to do at this write. */
 function order(): string | undefined {
   let text: string;
   try {

@@ -5,10 +5,11 @@ import type { Fault } from './fault.js';
 import { Site } from './site.js';
 import { establish } from './traffic.js';
 
-/** Proxies of an engine with live-restore outlive it, and are commanded again when it is back. */
+/** Proxies of an engine with live-restore survive its death, and can be controlled again when it is back. */
 export const engineKilled: Fault = {
   fault: 'kill -9 of dockerd with live-restore, haproxy in a container',
-  promised: 'no byte of open connections is lost; when it is back the stream is retargeted and released; nothing left',
+  promised:
+    'open connections lose no byte; when dockerd is back, the stream can be retargeted and released; nothing left',
   short: false,
   needs: ['docker', 'root', 'haproxy'],
   async run({ say }) {

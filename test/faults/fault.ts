@@ -1,28 +1,28 @@
-/** What a run of the fault suite may be asked to do. */
+/** Options of a run of the fault suite. */
 export interface Scale {
-  /** Everything; otherwise the selection that every change has to pass, with small numbers. */
+  /** All faults with full numbers; otherwise the short selection, with small numbers. */
   readonly full: boolean;
-  /** Tells the progress. */
+  /** Reports progress. */
   readonly say: (text: string) => void;
 }
 
-/** One fault, what SciStream promises in it, and how to see whether it keeps that. */
+/** One fault, what SciStream promises in that case, and how to check it. */
 export interface Fault {
-  /** Short, and the only one of this name: one cell of a table. */
+  /** Short and unique: one cell of the table. */
   readonly fault: string;
   readonly promised: string;
-  /** Whether it is part of the short selection. */
+  /** Whether it belongs to the short selection. */
   readonly short: boolean;
-  /** As in a `needs:` comment of a test. */
+  /** As in the `needs:` comment of a test. */
   readonly needs: readonly string[];
   /**
-   * Makes the fault with real processes and real traffic.
-   * @returns What was seen, in numbers. @throws what was seen instead of what is promised
+   * Injects the fault with real processes and real traffic.
+   * @returns What was seen, in numbers. @throws If the promise was not kept.
    */
   readonly run: (scale: Scale) => Promise<string>;
 }
 
-/** What came of one fault. */
+/** The result of one fault. */
 export interface Result {
   readonly fault: string;
   readonly promised: string;
@@ -34,7 +34,7 @@ const cell = (text: string): string => text.replaceAll('|', '\\|').replace(/\s+/
 
 const HEAD = ['| fault | promised | seen |', '| --- | --- | --- |'];
 
-/** The results as a Markdown table, one line each. */
+/** The results as a Markdown table with one line each. */
 export function toTable(results: readonly Result[]): string {
   const rows = results.map(({ fault, promised, seen, verdict }) => {
     const outcome = verdict === 'kept' ? seen : `**${verdict}**: ${seen}`;
@@ -43,7 +43,7 @@ export function toTable(results: readonly Result[]): string {
   return [...HEAD, ...rows, ''].join('\n');
 }
 
-/** The lines of a table that {@link toTable} made, by the names of the faults. */
+/** The lines of a table made by {@link toTable}, by fault. */
 export function rowsIn(markdown: string): ReadonlyMap<string, string> {
   const lines = markdown.split('\n').filter((line) => line.startsWith('| ') && !HEAD.includes(line));
   return new Map(lines.map((line) => [line.split(' | ')[0]?.slice(2) ?? '', line]));

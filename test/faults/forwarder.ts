@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Something that can be shut, and is waited for. */
+/** A gate that can be shut. Others wait until it is open. */
 class Gate {
   #open: () => void = () => undefined;
   /** Settles when it is open. */
@@ -18,18 +18,18 @@ class Gate {
   }
 }
 
-/** Where to listen or to connect: host and port, or the path of a unix socket. */
+/** Where to listen or connect: host and port, or the path of a unix socket. */
 export type Place = { readonly host: string; readonly port: number } | { readonly path: string };
 
-/** A cable between two programs that can be made slow, be unplugged and be cut. Closes at the end of its scope. */
+/** A connection between two programs that can be slowed down, blocked and broken. Closes at the end of its scope. */
 export class Forwarder implements AsyncDisposable {
-  /** How late each piece is, ms. */
+  /** Delay of each piece of data, ms. */
   delayMs = 0;
-  /** Of the next answers, how many cut the connection by their first byte, and do not arrive. */
+  /** How many of the next answers are dropped. Their first byte ends the connection. */
   losses = 0;
-  /** How many have done so. */
+  /** How many answers were dropped. */
   lost = 0;
-  /** While one is shut nothing goes through in its direction, and nobody is told: as when the network is gone. */
+  /** While a gate is shut, its direction carries nothing and no end is notified, as if the network had failed. */
   readonly requests = new Gate();
   readonly answers = new Gate();
   readonly #sockets = new Set<Socket>();
@@ -52,7 +52,7 @@ export class Forwarder implements AsyncDisposable {
     return `${bound.address}:${bound.port}`;
   }
 
-  /** Nothing goes through in either direction. */
+  /** Blocks both directions. */
   unplug(): void {
     this.requests.shut();
     this.answers.shut();
@@ -98,7 +98,7 @@ export class Forwarder implements AsyncDisposable {
         to.write(chunk as Buffer);
       }
     } catch {
-      // It broke, which is what a forwarder is for; the other side hears of it below.
+      // The connection broke, as intended. The code below notifies the other side.
     }
     await gate.passed;
     from.destroy();

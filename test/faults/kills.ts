@@ -9,9 +9,9 @@ import type { Fault } from './fault.js';
 import { PATIENCE_MS, Site } from './site.js';
 import { through } from './traffic.js';
 
-/** That begin at once. */
+/** Number of requests that begin immediately. */
 const REQUESTS = 8;
-/** They are all waiting by then, unless the machine is slow. */
+/** By then all of them wait, unless the machine is slow. */
 const MOMENT_MS = 100;
 
 const PROXIES = ['relay', 'haproxy'] as const;
@@ -21,12 +21,12 @@ const needsOf = (proxy: Proxy): readonly string[] => (proxy === 'haproxy' ? ['ha
 
 const DAEMONS = {
   'S2CS with its gateway': { separate: false, victims: ['server'] },
-  'S2CS, S2DS being a daemon of its own': { separate: true, victims: ['server'] },
-  'S2DS, S2CS going on': { separate: true, victims: ['gateway'] },
+  'S2CS with a separate S2DS': { separate: true, victims: ['server'] },
+  'S2DS while S2CS runs': { separate: true, victims: ['gateway'] },
   'S2CS and S2DS': { separate: true, victims: ['server', 'gateway'] },
 } as const;
 
-/** The most that one run of every change has to see; the others differ little. */
+/** The kills of the short selection. The others differ little. */
 const SHORT: readonly string[] = ['kill -9 of S2CS with its gateway, haproxy', 'kill -9 of S2CS and S2DS, relay'];
 
 function daemonKilled(who: keyof typeof DAEMONS, proxy: Proxy): Fault {
@@ -34,7 +34,7 @@ function daemonKilled(who: keyof typeof DAEMONS, proxy: Proxy): Fault {
   const fault = `kill -9 of ${who}, ${proxy}`;
   return {
     fault,
-    promised: 'no byte of open connections is lost; after the restart the stream is commanded as before',
+    promised: 'open connections lose no byte; after the restart the stream can be controlled as before',
     short: SHORT.includes(fault),
     needs: needsOf(proxy),
     async run() {
@@ -55,12 +55,11 @@ function daemonKilled(who: keyof typeof DAEMONS, proxy: Proxy): Fault {
   };
 }
 
-/** Ends every process of one proxy, and expects it back at the same address with the same targets. */
+/** Kills every process of one proxy, and expects it back at the same address with the same targets. */
 function proxyKilled(proxy: Proxy): Fault {
   return {
     fault: `kill -9 of the processes of a proxy, ${proxy}`,
-    promised:
-      'its own connections end; it is back at the same address with the same targets; other streams lose nothing',
+    promised: 'its connections end; it restarts at the same address with the same targets; other streams lose nothing',
     short: true,
     needs: needsOf(proxy),
     async run() {
@@ -85,10 +84,10 @@ function proxyKilled(proxy: Proxy): Fault {
   };
 }
 
-/** A proxy that is killed while nobody watches it. */
+/** Kills a proxy while no daemon watches it. */
 const unwatched: Fault = {
   fault: 'kill -9 of a proxy while S2CS and its gateway are dead, relay',
-  promised: 'the next start finds it dead and starts it again, with the same address and targets',
+  promised: 'the next start of S2CS restarts the proxy with the same address and targets',
   short: false,
   needs: [],
   async run() {
@@ -108,12 +107,11 @@ const unwatched: Fault = {
   },
 };
 
-/** @param away Whether S2CS is dead meanwhile, and has to hear of it afterwards. */
+/** @param away Whether S2CS is dead when the proxy dies, and must detect the restart later. */
 function restartTold(away: boolean): Fault {
   return {
-    fault: `kill -9 of a proxy of an S2DS of its own, ${away ? 'S2CS being dead meanwhile' : 'S2CS going on'}, relay`,
-    promised:
-      'S2DS starts it again, with the same address and targets; S2CS counts that once, and tells it in the events',
+    fault: `kill -9 of a proxy of a separate S2DS while S2CS ${away ? 'is dead' : 'runs'}, relay`,
+    promised: 'S2DS restarts it with the same address and targets; S2CS counts one restart and reports it as an event',
     short: away,
     needs: [],
     async run() {
@@ -131,22 +129,22 @@ function restartTold(away: boolean): Fault {
         const { events } = await peer.streams.events({ uid });
         return events.filter(({ what }) => what === 'restarted');
       };
-      await eventually(async () => assert.ok((await restarts()).length > 0, 'S2CS tells of no restart'), PATIENCE_MS);
+      await eventually(async () => assert.ok((await restarts()).length > 0, 'S2CS reports no restart'), PATIENCE_MS);
       await site.retarget(peer, { uid, entry });
       assert.is((await peer.streams.get({ uid })).restarts, 1);
-      assert.match((await restarts()).map(({ detail }) => detail).join(), /^relay ended by itself \(signal SIGKILL\)/);
+      assert.match((await restarts()).map(({ detail }) => detail).join(), /^relay exited unexpectedly \(signal SIGKILL\)/);
       assert.is((await restarts()).length, 1);
       await peer.control.release({ uid });
       await site.settles();
-      return 'back with its target; 1 restart counted and told; nothing left';
+      return 'back with its target; 1 restart counted and reported; nothing left';
     },
   };
 }
 
-/** One start after another. */
+/** Kills it again after every start. */
 const repeatedly: Fault = {
   fault: 'kill -9 of S2CS five times in a row',
-  promised: 'no byte of open connections is lost, however often',
+  promised: 'open connections lose no byte',
   short: false,
   needs: [],
   async run() {
@@ -161,11 +159,11 @@ const repeatedly: Fault = {
   },
 };
 
-/** Whoever asked for a stream is gone, and nobody will ever say HELLO. */
+/** REQs whose clients have disappeared, so that no HELLO will follow. */
 function waitingKilled(separate: boolean): Fault {
   return {
-    fault: `kill -9 of S2CS${separate ? ', S2DS being a daemon of its own,' : ' with its gateway'} while REQs begin and wait, their clients going too`,
-    promised: 'when the time for HELLO is over, every REQ has failed; nothing left',
+    fault: `kill -9 of S2CS${separate ? ' with a separate S2DS' : ' with its gateway'} while REQs begin and wait and their clients disappear`,
+    promised: 'every REQ fails when its HELLO timeout expires; nothing left',
     short: !separate,
     needs: [],
     async run({ full }) {
@@ -179,7 +177,7 @@ function waitingKilled(separate: boolean): Fault {
           before.control.req({ uid: randomUUID(), role: 'PROD', numConn: 1, proxy: 'relay' }),
         );
         const answers = Promise.allSettled(requests);
-        // Until some are on record; then at any moment of what comes.
+        // Wait until some are stored, then kill at a random moment.
         await eventually(async () => assert.ok((await before.streams.list({})).streams.length > 0), PATIENCE_MS);
         await sleep(Math.random() * MOMENT_MS);
         await site.server.kill();
@@ -192,14 +190,14 @@ function waitingKilled(separate: boolean): Fault {
       }
       const { streams } = await (await site.connect()).streams.list({ ended: true });
       assert.ok(streams.every(({ state }) => state === 'failed'));
-      return `${rounds} deaths; ${streams.length} REQs were on record, and have failed; nothing left`;
+      return `${rounds} deaths; ${streams.length} REQs were stored and have failed; nothing left`;
     },
   };
 }
 
 const names = Object.keys(DAEMONS) as (keyof typeof DAEMONS)[];
 
-/** All of this group. */
+/** The faults of this group. */
 export const kills: readonly Fault[] = [
   ...PROXIES.flatMap((proxy) => names.map((who) => daemonKilled(who, proxy))),
   ...PROXIES.map(proxyKilled),

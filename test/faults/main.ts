@@ -1,6 +1,6 @@
 /**
- * `npm run test:faults`: makes every fault with real processes and real traffic and shows what was promised and what was
- * seen. Progress goes to stderr, the table to stdout.
+ * `npm run test:faults`: injects every fault with real processes and real traffic, and shows what was promised and what
+ * was seen. Progress goes to stderr, the table to stdout.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
@@ -14,13 +14,13 @@ import { ownTemporary } from './sweep.js';
 const PAGE = new URL('../../../docs/reference/faults.md', import.meta.url);
 
 const USAGE = `
-npm run test:faults                   makes all faults, half an hour
-npm run test:faults -- --short        what every change has to pass, with small numbers
-npm run test:faults -- kill disk      only faults whose name contains one of these
-npm run test:faults -- --write        the results go to docs/reference/faults.md; what was not made stays there
-npm run test:faults -- --help         this
+npm run test:faults                   injects all faults, in about 30 minutes
+npm run test:faults -- --short        only the short ones, with small numbers, as npm run test:full does
+npm run test:faults -- kill disk      only faults whose name contains one of these words
+npm run test:faults -- --write        writes the results to docs/reference/faults.md; faults that were not run stay there
+npm run test:faults -- --help         prints this text
 
-Exit code 1 when a promise was not kept, 2 when it cannot be run as asked.
+Exit code 1 if a promise was not kept, 2 if the arguments are wrong.
 `.trimStart();
 
 const say = (text: string): void => void process.stderr.write(`faults: ${text}\n`);
@@ -38,7 +38,7 @@ function readArguments(): Wanted {
     allowPositionals: true,
     options: { help: flag, short: flag, write: flag },
   });
-  if (values.write && values.short) throw new Error('--write is for the full numbers: leave --short away');
+  if (values.write && values.short) throw new Error('--write needs the full numbers: omit --short');
   return { ...values, filters: positionals };
 }
 

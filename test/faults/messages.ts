@@ -1,4 +1,4 @@
-/** Messages between S2UC, S2CS and S2DS that come late, are lost, or come twice; and networks that are gone for a while. */
+/** Messages between S2UC, S2CS and S2DS that are delayed, lost or duplicated, and networks that fail for a while. */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -13,12 +13,12 @@ import { establish, megabytes } from './traffic.js';
 
 const LATE_MS = 300;
 
-/** A cable to the control server of a site. */
+/** A forwarder in front of the control server of a site. */
 async function cableTo(site: Site): Promise<Forwarder> {
   return await Forwarder.start({ host: '127.0.0.1', port: 0 }, parseAddress(site.server.address));
 }
 
-/** Repeats a call until it is answered, as a user client does whose connection was cut. */
+/** Retries a call until it is answered, as a user client does after a broken connection. */
 async function repeated(site: Site, address: string, call: (peer: Peer) => Promise<unknown>): Promise<void> {
   await eventually(async () => {
     const peer = await site.connect(address);
@@ -31,8 +31,8 @@ async function repeated(site: Site, address: string, call: (peer: Peer) => Promi
 }
 
 const late: Fault = {
-  fault: 'messages between S2UC and S2CS are late',
-  promised: 'every call is answered in the end; no byte is lost; nothing left',
+  fault: 'messages between S2UC and S2CS are delayed',
+  promised: 'every call is answered eventually; no byte is lost; nothing left',
   short: false,
   needs: [],
   async run() {
@@ -41,13 +41,13 @@ const late: Fault = {
     cable.delayMs = LATE_MS;
     const peer = await site.connect(cable.address);
     const stream = await site.flowing(peer);
-    return `each ${LATE_MS} ms late; ${await site.conclude(peer, stream)}`;
+    return `each delayed by ${LATE_MS} ms; ${await site.conclude(peer, stream)}`;
   },
 };
 
 const lostAnswers: Fault = {
-  fault: 'answers of S2CS are lost, and S2UC says UPDATE and RELEASE again',
-  promised: 'a repeated message does no harm; no byte is lost; nothing left',
+  fault: 'answers of S2CS are lost, and S2UC retries UPDATE and RELEASE',
+  promised: 'a repeated message is harmless; no byte is lost; nothing left',
   short: true,
   needs: [],
   async run() {
@@ -73,7 +73,7 @@ const lostAnswers: Fault = {
   },
 };
 
-/** The call arrives and is obeyed, its answer does not arrive, and the call is made again. */
+/** The call arrives and is executed, its answer is lost, and the client retries. */
 async function loseAnswer(
   site: Site,
   cable: Forwarder,
@@ -81,7 +81,7 @@ async function loseAnswer(
   obeyed: () => Promise<boolean>,
 ): Promise<void> {
   const peer = await site.connect(cable.address);
-  // Its connection is made, and its first call is answered.
+  // Establish the connection first.
   await peer.streams.list({});
   cable.answers.shut();
   const lost = call(peer).then(
@@ -96,8 +96,8 @@ async function loseAnswer(
 }
 
 const twice: Fault = {
-  fault: 'every message of S2UC comes twice at once',
-  promised: 'the second does no harm: it is answered like the first, or refused; no byte is lost; nothing left',
+  fault: 'every message of S2UC arrives twice at the same time',
+  promised: 'the second is answered like the first or rejected; no byte is lost; nothing left',
   short: false,
   needs: [],
   async run() {
@@ -123,7 +123,7 @@ const twice: Fault = {
     const released = await both(({ control }) => control.release({ uid }));
     assert.ok(released.every(({ status }) => status === 'fulfilled'));
     await site.settles();
-    return `one stream of two REQ; 0 of ${megabytes(bytes)} lost; nothing left`;
+    return `one stream for two REQs; 0 of ${megabytes(bytes)} lost; nothing left`;
   },
 };
 
@@ -149,8 +149,8 @@ async function between() {
 }
 
 const lostOrders: Fault = {
-  fault: 'answers of S2DS to S2CS are lost, once for each order',
-  promised: 'S2CS repeats the order by itself, and S2UC sees nothing of it; no byte is lost; nothing left',
+  fault: 'answers of S2DS to S2CS are lost, once for each command',
+  promised: 'S2CS retries the command, and S2UC sees no error; no byte is lost; nothing left',
   short: true,
   needs: [],
   async run() {
@@ -178,8 +178,8 @@ const lostOrders: Fault = {
 };
 
 const dataServerAway: Fault = {
-  fault: 'the network between S2CS and S2DS is gone for a while',
-  promised: 'streams go on; S2CS commands them when it is back; no byte is lost; nothing left',
+  fault: 'the network between S2CS and S2DS fails for a while',
+  promised: 'streams continue; S2CS controls them again when the network is back; no byte is lost; nothing left',
   short: false,
   needs: [],
   async run() {
@@ -192,9 +192,9 @@ const dataServerAway: Fault = {
     await stream.flow.moves();
     lies.cable.plug();
     await site.gatewayUp(peer);
-    return `noticed, and noticed again; ${await site.conclude(peer, stream)}`;
+    return `failure and return detected; ${await site.conclude(peer, stream)}`;
   },
 };
 
-/** All of this group. */
+/** The faults of this group. */
 export const messages: readonly Fault[] = [late, lostAnswers, twice, lostOrders, dataServerAway];

@@ -1,4 +1,4 @@
-/** Disks that are full or cannot be written, too few file descriptors, and a network that is gone. */
+/** Full or read-only disks, too few file descriptors, and a network that fails. */
 import { createHash, randomUUID } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ import { megabytes } from './traffic.js';
 
 const SHA256 = createHash('sha256').update(TOKEN).digest('hex');
 
-/** The code of ours that a call is refused with; `answered` when it is not. */
+/** The error code of a failed call, or `answered`. */
 async function codeOf(call: Promise<unknown>): Promise<string> {
   return await call.then(
     () => 'answered',
@@ -25,7 +25,7 @@ async function codeOf(call: Promise<unknown>): Promise<string> {
   );
 }
 
-/** Asks for streams until one is refused, and returns the code: something always fits in the last page of a file. */
+/** Requests streams until one is rejected, and returns the code. The last page of a file always has room for some. */
 async function codeOfRefusal(peer: Peer): Promise<string> {
   for (let i = 0; i < 10; i += 1) {
     const code = await codeOf(request(peer));
@@ -42,7 +42,7 @@ const request = ({ control }: Peer): Promise<unknown> => {
 const fullDisk: Fault = {
   fault: 'the disk of the state directory is full',
   promised:
-    'new streams are refused and say why; no byte is lost; with space again all goes on, and what was answered survives a kill -9',
+    'new streams are rejected with the reason; no byte is lost; with free space everything works again, and confirmed changes survive a kill -9',
   short: true,
   needs: ['root'],
   async run() {
@@ -67,13 +67,13 @@ const fullDisk: Fault = {
     assert.is((await after.streams.get({ uid: stream.uid })).targets[0], `127.0.0.1:${site.b.address.port}`);
     const { streams } = await after.streams.list({});
     for (const { uid } of streams) if (uid !== stream.uid) await after.control.release({ uid });
-    return `refused with SCI_STATE_WRITE; ${await site.conclude(after, stream)}`;
+    return `rejected with SCI_STATE_WRITE; ${await site.conclude(after, stream)}`;
   },
 };
 
 const releaseOnFullDisk: Fault = {
   fault: 'a stream is released while the disk of the state directory is full',
-  promised: 'it is released: nothing of it runs any more; with space again it is known as released',
+  promised: 'it is released, and none of its processes runs; with free space its state is released',
   short: true,
   needs: ['root'],
   async run() {
@@ -90,15 +90,16 @@ const releaseOnFullDisk: Fault = {
     await eventually(async () => void (await peer.control.release({ uid })), PATIENCE_MS);
     for (const other of (await peer.streams.list({})).streams) await peer.control.release({ uid: other.uid });
     await site.settles();
-    assert.is(code, 'answered', 'RELEASE is refused');
+    assert.is(code, 'answered', 'RELEASE fails');
     assert.not(listening, 'its proxy still listened');
     return `RELEASE: ${code}; 0 of ${megabytes(bytes)} lost; nothing left`;
   },
 };
 
 const readOnly: Fault = {
-  fault: 'the state directory is read-only when S2CS starts again after a kill -9',
-  promised: 'it does not start, and harms no stream; when it can write it starts, and commands them; no byte is lost',
+  fault: 'the state directory is read-only when S2CS restarts after a kill -9',
+  promised:
+    'S2CS does not start and disturbs no stream; when it can write, it starts and recovers them; no byte is lost',
   short: false,
   needs: ['root'],
   async run() {
@@ -121,7 +122,8 @@ const readOnly: Fault = {
 
 const noDescriptors: Fault = {
   fault: 'S2CS with its gateway has no file descriptors left',
-  promised: 'new streams are refused with a code; no byte is lost; with more of them all goes on; nothing left',
+  promised:
+    'new streams are rejected with a code; no byte is lost; with more descriptors everything works again; nothing left',
   short: true,
   needs: [],
   async run() {
@@ -137,18 +139,18 @@ const noDescriptors: Fault = {
     await limitDescriptors(pid, before);
     const { uid } = await site.setUp(peer);
     await peer.control.release({ uid });
-    return `refused with ${code}; ${await site.conclude(peer, stream)}`;
+    return `rejected with ${code}; ${await site.conclude(peer, stream)}`;
   },
 };
 
 const clientAway: Fault = {
-  fault: 'the network between S2UC and S2CS is gone while a REQ waits',
-  promised: 'the wait goes on and is answered when the network is back; no byte is lost; nothing left',
+  fault: 'the network between S2UC and S2CS fails while a REQ waits',
+  promised: 'the REQ keeps waiting and is answered when the network is back; no byte is lost; nothing left',
   short: true,
   needs: ['root', 'ip', 'netns'],
   async run() {
     await using there = await island();
-    // On an address that others reach, somebody has to be asked who he is, and loopback needs a rule.
+    // On an address that others reach, callers must authenticate, and loopback targets need a rule.
     const directory = await temporaryDirectory();
     const policy = join(directory.path, 'policy.yaml');
     const targets = { networks: ['127.0.0.0/8'] };
@@ -180,5 +182,5 @@ const clientAway: Fault = {
   },
 };
 
-/** All of this group. */
+/** The faults of this group. */
 export const resources: readonly Fault[] = [fullDisk, releaseOnFullDisk, readOnly, noDescriptors, clientAway];

@@ -1,4 +1,4 @@
-/** `npm run test:faults` on a bare clone: installs and builds what is missing, then makes faults. See main.ts. */
+/** `npm run test:faults` on a bare clone: installs and builds what is missing, then injects faults. See main.ts. */
 import { prepareOrExit } from '../setup.js';
 
 prepareOrExit();

@@ -2,12 +2,12 @@ import { messageOf } from '@scistream/core';
 import type * as needsModule from '../runner/needs.js';
 import type { Fault, Result, Scale } from './fault.js';
 
-/** The runner of tests is no TypeScript, and this file runs from `.build`. */
+/** The test runner is not TypeScript, and this file runs from `.build`. */
 const { unmetNeeds } = (await import(
   new URL('../../../test/runner/needs.js', import.meta.url).href
 )) as typeof needsModule;
 
-/** Makes one fault. Never rejects. */
+/** Injects one fault. Never rejects. */
 export async function runFault(fault: Fault, scale: Scale): Promise<Result> {
   const { fault: name, promised, needs } = fault;
   const missing = unmetNeeds([...needs]);

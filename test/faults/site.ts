@@ -9,19 +9,19 @@ import { NOTHING, processesBelow, type Leftovers } from '../support/leftovers.js
 import { toAddress } from '../support/server.js';
 import { Application, establish, megabytes, type Established } from './traffic.js';
 
-/** How long anything may take that has to happen: a slow machine is no fault. */
+/** Time limit for everything that must happen. Generous, because a slow machine is not a defect. */
 export const PATIENCE_MS = 120_000;
 
-/** What clients say who they are; without `auth` the existing ones say this. */
+/** The token that legacy clients send if the server has no `auth`. */
 export const TOKEN = 'INVALID_TOKEN';
 
-/** How a {@link Site} is made. */
+/** Options of a {@link Site}. */
 export interface SiteOptions extends DaemonOptions {
-  /** Whether the data server is a daemon of its own. */
+  /** Whether the data server is a separate daemon. */
   readonly separate?: boolean;
-  /** Command before that daemon. */
+  /** Command that runs that daemon. */
   readonly gatewayPrefix?: readonly string[];
-  /** Where the control server reaches that daemon, if not directly. */
+  /** Address where the control server reaches that daemon, if it differs. */
   readonly between?: (s2ds: string) => Promise<string>;
 }
 
@@ -32,17 +32,17 @@ export interface Stream {
   readonly entry: Address;
 }
 
-/** A control server with a gateway, real daemons both, and applications behind them; nothing of it stays. */
+/** A control server with a gateway, both real daemons, and applications behind them. Removes everything at the end. */
 export class Site implements AsyncDisposable {
   readonly #peers: Peer[] = [];
 
   private constructor(
     readonly server: Daemon,
-    /** Absent where it is embedded. */
+    /** Absent if embedded. */
     readonly gateway: GatewayDaemon | undefined,
-    /** Sends everything back. */
+    /** An application that sends everything back. */
     readonly application: Application,
-    /** Two that say `a` or `b` first. */
+    /** Two applications that send `a` or `b` first. */
     readonly a: TestServer,
     readonly b: TestServer,
   ) {}
@@ -61,12 +61,12 @@ export class Site implements AsyncDisposable {
     }
   }
 
-  /** Whose files and processes those of streams are. */
+  /** The daemon that owns the files and processes of the streams. */
   get owner(): Daemon | GatewayDaemon {
     return this.gateway ?? this.server;
   }
 
-  /** A client with a connection of its own, cut at the end. @param address Of the control server, if not directly */
+  /** A client with its own connection, closed at the end. @param address Of the control server, if it differs */
   async connect(address = this.server.address): Promise<Peer> {
     const { certificate } = this.server;
     const options = { url: `https://${address}`, certificate, authorization: TOKEN };
@@ -86,13 +86,13 @@ export class Site implements AsyncDisposable {
     return { uid, entry: toAddress(listeners[0] ?? '') } satisfies Stream;
   }
 
-  /** A stream with data on it. */
+  /** A stream that carries data. */
   async flowing(peer: Peer, proxy = 'relay'): Promise<Stream & { readonly flow: Established }> {
     const stream = await this.setUp(peer, { proxy });
     return { ...stream, flow: await establish(stream.entry) };
   }
 
-  /** Gives the stream target `b`, and sees that new connections get there. */
+  /** Sets target `b`, and checks that new connections reach it. */
   async retarget({ control }: Peer, { uid, entry }: Stream): Promise<void> {
     await control.update({ uid, remoteListeners: [`127.0.0.1:${this.b.address.port}`] });
     assert.is(await exchange(entry, 'x'), 'bx');
@@ -103,7 +103,7 @@ export class Site implements AsyncDisposable {
     await eventually(async () => assert.is((await streams.get({ uid })).state, state), PATIENCE_MS);
   }
 
-  /** Waits until the control server has found its gateway, or has noticed that it is gone. */
+  /** Waits until the control server has found its gateway, or has detected that it is unreachable. */
   async gatewayUp({ streams }: Peer, up = true): Promise<void> {
     await eventually(async () => {
       const { gateways } = await streams.describeServer({});
@@ -115,14 +115,14 @@ export class Site implements AsyncDisposable {
     return this.owner.leftovers();
   }
 
-  /** Waits until there is what `expected` says: a process that was ended may take a moment to be gone. */
+  /** Waits until the leftovers are as `expected`. A process that was ended may take a moment to disappear. */
   async settles(expected: Leftovers = NOTHING): Promise<void> {
     await eventually(async () => assert.equal(await this.leftovers(), expected), PATIENCE_MS);
   }
 
   /**
-   * The end of most cases: the stream whose control was disturbed is retargeted, its old connection ends whole, it is
-   * released, and nothing is left. @returns what was seen
+   * The end of most cases: sets another target, ends the old connection, releases the stream, and checks that nothing is
+   * left. @returns What was seen.
    */
   async conclude(peer: Peer, stream: Stream & { readonly flow: Established }): Promise<string> {
     await this.reaches(peer, stream.uid, 'streaming');
@@ -136,7 +136,7 @@ export class Site implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const peer of this.#peers) peer.cut();
-    // What streams have is gone with them, unless the case failed while a daemon was dead.
+    // Also removes the streams' resources, unless the case failed while a daemon was dead.
     await this.server.stop();
     await this.gateway?.stop();
     for (const pid of await processesBelow(this.owner.state)) process.kill(pid, 'SIGKILL');

@@ -1,4 +1,4 @@
-/** `kill -9` of a daemon at every write of its database: before and after each step of a set-up, an update, a release. */
+/** `kill -9` of a daemon at every write to its database: before and after each step of a set-up, an update, a release. */
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
@@ -18,14 +18,14 @@ import { megabytes } from './traffic.js';
 const MOST = 20;
 const MOMENTS = ['before', 'after'] as const;
 
-/** What the daemon is killed in. */
+/** The operation during which the daemon is killed. */
 interface Operation {
-  /** Makes what the operation needs. @returns uid of the victim */
+  /** Prepares the operation. @returns uid of the stream */
   readonly prepare: (site: Site, peer: Peer) => Promise<string>;
   readonly act: (site: Site, peer: Peer, uid: string) => Promise<unknown>;
-  /** After the restart: what is recorded is what is in force, and the operation can be done. */
+  /** Checks after the restart that the stored state is in force and the operation can be completed. */
   readonly check: (site: Site, peer: Peer, uid: string) => Promise<void>;
-  /** Of its writes, which the short selection dies at: in the control server, and in a data server of its own. */
+  /** The writes at which the short selection kills, by daemon. */
   readonly short: { readonly server: number; readonly gateway: number };
 }
 
@@ -35,7 +35,7 @@ async function victim(site: Site, peer: Peer): Promise<string> {
   return (await site.setUp(peer, { target: target(site, 'a') })).uid;
 }
 
-/** Says REQ and HELLO once more unless the stream is gone, which are refused if they are not needed; and then uses it. */
+/** Repeats REQ and HELLO unless the stream is gone, then uses it. Both are rejected if they are not needed. */
 async function completed(site: Site, { control, streams }: Peer, uid: string): Promise<void> {
   const state = await streams.get({ uid }).then(
     (found) => found.state,
@@ -47,7 +47,7 @@ async function completed(site: Site, { control, streams }: Peer, uid: string): P
   await answers({ control, streams }, uid, 'b');
 }
 
-/** Expects new connections where the record says that they go. */
+/** Expects new connections to reach the stored target. */
 async function answers({ streams }: Pick<Peer, 'control' | 'streams'>, uid: string, name: string): Promise<void> {
   const { listeners } = await streams.get({ uid });
   const found = await exchange(toAddress(listeners[0] ?? ''), 'x');
@@ -80,7 +80,7 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   },
 };
 
-/** A daemon that dies where it is told to. */
+/** A daemon that dies at a given write. */
 async function mortal() {
   const directory = await temporaryDirectory();
   const file = join(directory.path, 'step');
@@ -93,7 +93,7 @@ async function mortal() {
   };
 }
 
-/** One death. @returns whether there was one: an operation has only so many writes */
+/** Kills once. @returns Whether the daemon died: an operation has a limited number of writes. */
 async function once(
   site: Site,
   { act, prepare, check }: Operation,
@@ -110,7 +110,7 @@ async function once(
     () => undefined,
     (error: unknown) => error,
   );
-  // Nothing but death is a reason not to do it. A connection ends a moment before its process does.
+  // Only a death may fail the operation. A connection ends a moment before its process does.
   if (outcome instanceof ConnectError)
     await eventually(() => assert.not(isAlive(daemon.pid), outcome.message), PATIENCE_MS);
   else if (outcome !== undefined) throw new Error('no answer of a daemon', { cause: outcome });
@@ -132,7 +132,7 @@ async function once(
   return died;
 }
 
-/** A zombie is dead: its parent has not heard of it yet. */
+/** A zombie is dead, even though its parent has not reaped it. */
 function isAlive(pid: number): boolean {
   try {
     return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
@@ -143,9 +143,9 @@ function isAlive(pid: number): boolean {
 
 function stepFault(name: string, operation: Operation, who: 'server' | 'gateway'): Fault {
   return {
-    fault: `kill -9 of ${who === 'server' ? 'S2CS with its gateway' : 'S2DS alone'} before and after each write of ${name}`,
+    fault: `kill -9 of ${who === 'server' ? 'S2CS with its gateway' : 'S2DS'} before and after each write of ${name}`,
     promised:
-      'the step is done, taken back, or can be repeated; what is recorded is in force; other streams lose nothing; nothing left',
+      'the step is complete, undone or can be repeated; the stored state is in force; other streams lose nothing; nothing left',
     short: who === 'server',
     needs: [],
     async run({ full, say }) {
@@ -167,7 +167,7 @@ function stepFault(name: string, operation: Operation, who: 'server' | 'gateway'
       if (full) {
         for (const when of MOMENTS) for (let step = 0; step < MOST && (await die(step, when)); step += 1);
       } else {
-        assert.ok(await die(operation.short[who], 'after'), 'nothing was killed');
+        assert.ok(await die(operation.short[who], 'after'), 'the daemon did not die');
       }
       assert.ok(deaths > 0);
       const bytes = await steady.flow.finish();
@@ -176,7 +176,7 @@ function stepFault(name: string, operation: Operation, who: 'server' | 'gateway'
   };
 }
 
-/** All of this group. */
+/** The faults of this group. */
 export const steps: readonly Fault[] = Object.entries(OPERATIONS).flatMap(([name, operation]) =>
   (['server', 'gateway'] as const).map((who) => stepFault(name, operation, who)),
 );

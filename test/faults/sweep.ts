@@ -1,11 +1,11 @@
-/** Ends what a run of the suite leaves when it is interrupted: daemons and proxies, which are no children of it any more. */
+/** Ends what an interrupted run leaves: daemons and proxies, which are no longer its children. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** Makes a temporary directory that everything started from now on uses. Called once, first. @returns what removes all of it */
+/** Creates a temporary directory for everything started from now on. Call it once, first. @returns Removes all of it. */
 export function ownTemporary(): () => void {
-  // Short, because the path of a unix socket may have no more than 107 bytes (unix(7)).
+  // Short, because the path of a unix socket has at most 107 bytes (unix(7)).
   const directory = mkdtempSync(join(tmpdir(), 'scf-'));
   process.env.TMPDIR = directory;
   return () => {
@@ -20,7 +20,7 @@ function processesWith(entry: string): readonly number[] {
   return pids.map(Number).filter((pid) => pid !== process.pid && environment(pid).includes(entry));
 }
 
-/** Of a process that is gone or of somebody else: nothing. */
+/** Empty for a process that has ended or belongs to another user. */
 function environment(pid: number): readonly string[] {
   try {
     return readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');

@@ -1,4 +1,4 @@
-/** Things of the operating system that a fault needs, each of which takes itself back. */
+/** System resources that a fault needs. Each restores itself. */
 import { execFile } from 'node:child_process';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ import { temporaryDirectory } from '@scistream/core/testing';
 
 const execute = promisify(execFile);
 
-/** A small disk of its own (tmpfs). Needs root. */
+/** A separate small disk (tmpfs). Needs root. */
 export async function smallDisk(size: string) {
   const directory = await temporaryDirectory();
   const path = join(directory.path, 'disk');
@@ -18,7 +18,7 @@ export async function smallDisk(size: string) {
   const block = Buffer.alloc(4096);
   return {
     path,
-    /** Takes what space there is. */
+    /** Fills the free space. */
     async fill(): Promise<void> {
       for (;;) {
         try {
@@ -38,8 +38,8 @@ export async function smallDisk(size: string) {
 }
 
 /**
- * A directory that a program with this prefix finds read-only when it starts while the directory is locked: in a mount
- * namespace of its own, because the kernel locks no mount through which somebody has a file open for writing. Needs root.
+ * A directory that is read-only for programs that start with this prefix while it is locked. It uses a separate mount
+ * namespace, because the kernel cannot lock a mount with files open for writing. Needs root.
  */
 export async function lockable() {
   const directory = await temporaryDirectory();
@@ -56,15 +56,15 @@ export async function lockable() {
   };
 }
 
-/** Open file descriptors of a process. */
+/** Number of open file descriptors of a process. */
 export const descriptors = async (pid: number): Promise<number> => (await readdir(`/proc/${pid}/fd`)).length;
 
-/** The most file descriptors that a process may have from now on: the soft limit. */
+/** Sets the soft limit of file descriptors of a process. */
 export async function limitDescriptors(pid: number, most: number): Promise<void> {
   await execute('prlimit', ['--pid', String(pid), `--nofile=${most}:`]);
 }
 
-/** @returns the soft limit */
+/** @returns The soft limit. */
 export async function descriptorLimit(pid: number): Promise<number> {
   const limits = await readFile(`/proc/${pid}/limits`, 'utf8');
   return Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1]);

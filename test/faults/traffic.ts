@@ -13,17 +13,17 @@ import {
 const PATIENCE_MS = 120_000;
 const FRESH_BYTES = 256 * 1024;
 
-/** A connection through a stream on which some 10 MB/s go there and back, with a checksum at both ends. */
+/** A connection through a stream that carries about 10 MB/s in both directions, with a checksum at both ends. */
 export interface Established {
-  /** Returns when data that was not yet sent when this was called has come back. */
+  /** Resolves when data sent after this call has come back. */
   moves(): Promise<void>;
-  /** Ends it. @returns how many bytes came back. @throws when that is not what was sent */
+  /** Ends it. @returns Number of bytes that came back. @throws If they differ from what was sent. */
   finish(): Promise<number>;
-  /** Whether it is still whole. */
+  /** Whether it is still open. */
   readonly open: boolean;
 }
 
-/** The application behind the gateway: sends everything back. */
+/** The application behind the gateway, which sends everything back. */
 export class Application implements AsyncDisposable {
   private constructor(private readonly server: TestServer) {}
 
@@ -41,14 +41,14 @@ export class Application implements AsyncDisposable {
   }
 }
 
-/** Connects and begins to send, until it is told to finish. */
+/** Connects and sends until it is told to finish. */
 export async function establish(entry: Address): Promise<Established> {
   const socket = await dial(entry);
   let going = true;
   let returned = 0;
   socket.on('data', (chunk: Buffer) => (returned += chunk.length));
   const ends = Promise.all([sendWhile(socket, () => going), receiveAll(socket)]);
-  // Whoever finishes it hears of it.
+  // finish() reports the error.
   ends.catch(() => undefined);
   const established: Established = {
     get open() {
@@ -73,7 +73,7 @@ export async function establish(entry: Address): Promise<Established> {
   return established;
 }
 
-/** Sends a word on a connection of its own to the {@link Application}. @throws when it does not come back */
+/** Sends a word to the {@link Application} on a new connection. @throws If it does not come back. */
 export async function through(entry: Address): Promise<void> {
   const socket = await dial(entry);
   try {

@@ -1,6 +1,6 @@
 /**
- * Given to a daemon by `node --import`: at SIGUSR2 it collects garbage and writes how many bytes are in use then to the
- * file that SCISTREAM_TEST_WEIGHT names. Resident memory tells little: it follows what was once in use.
+ * Loaded into a daemon by `node --import`. On SIGUSR2 it collects garbage and writes the bytes in use to the file in
+ * SCISTREAM_TEST_WEIGHT. Resident memory is no measure, because it includes memory that was freed.
  */
 import { renameSync, writeFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';

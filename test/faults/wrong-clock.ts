@@ -1,7 +1,7 @@
 /**
- * Given to a daemon by `node --import`: its wall clock is ahead by the number of ms in the file that
- * SCISTREAM_TEST_CLOCK names, from the moment when it is there. Timers go on as they are, as with a clock that is set:
- * they follow CLOCK_MONOTONIC.
+ * Loaded into a daemon by `node --import`. The wall clock is ahead by the number of ms in the file of
+ * SCISTREAM_TEST_CLOCK, as soon as the file exists. Timers are not affected, as when a clock is set: they follow
+ * CLOCK_MONOTONIC.
  */
 import { readFileSync } from 'node:fs';
 

@@ -1,4 +1,4 @@
-/** Calls as no client of ours would make them, for any service: JSON, protobuf, and bytes that are neither. */
+/** Calls that none of our clients makes, for any service: JSON, protobuf, and bytes that are neither. */
 import type { DescMethod } from '@bufbuild/protobuf';
 import fc from 'fast-check';
 import { hostileText, hostileValue } from './hunt.js';
@@ -16,7 +16,7 @@ export const field = (number: number, type: number, content: Uint8Array): Buffer
 export const bytesField = (number: number, content: Uint8Array): Buffer =>
   field(number, 2, Buffer.concat([varint(BigInt(content.length)), content]));
 
-/** A message as gRPC frames it. */
+/** A message with the gRPC frame header. */
 export function frameOf(message: Uint8Array, flags = 0, lie = 0): Buffer {
   const head = Buffer.alloc(5);
   head.writeUInt8(flags, 0);
@@ -24,16 +24,16 @@ export function frameOf(message: Uint8Array, flags = 0, lie = 0): Buffer {
   return Buffer.concat([head, message]);
 }
 
-/** What calls are made of. */
+/** The material of calls. */
 export interface Parts {
   readonly methods: readonly DescMethod[];
-  /** Texts that mean something to the services. */
+  /** Texts with a meaning for the services. */
   readonly samples: readonly string[];
-  /** A stream that is there. */
+  /** An existing stream. */
   readonly uid: string;
   /** A value that fits `tls`. */
   readonly tls: { readonly certificate: string; readonly key: string };
-  /** First fields with which a call gets as far as it can; after those for uid and role. */
+  /** Default fields that let a call get as far as possible. They follow uid and role. */
   readonly head: readonly Uint8Array[];
 }
 
@@ -47,7 +47,7 @@ const TYPES = [
   'text/plain',
   '',
 ];
-/** How a message says that it is written, and what else there is beside it. */
+/** Content types of a message, and other headers. */
 export const hostileHeaders = fc.record(
   {
     'content-type': fc.constantFrom(...TYPES),
@@ -59,14 +59,14 @@ export const hostileHeaders = fc.record(
   { requiredKeys: ['content-type'], noNullPrototype: true },
 );
 
-/** Text, so that a key can come twice, or be `__proto__`. */
+/** Text, so that it can contain a key twice, or `__proto__`. */
 export const jsonOf = (entries: readonly (readonly [string, unknown])[]): string =>
   `{${entries.map(([name, one]) => `${JSON.stringify(name)}:${JSON.stringify(one) ?? 'null'}`).join()}}`;
 
-/** Calls with fields that do not fit, or nearly. */
+/** Calls with fields of wrong or nearly right values. */
 export function hostileCalls({ methods, samples, uid, tls, head }: Parts) {
   const text = hostileText(samples);
-  /** A text, a list of them, a number or anything: what fits the field, or nearly. */
+  /** A text, a list of texts, a number or anything: a value that fits the field, or nearly. */
   const value = fc.oneof(text, fc.array(text, { maxLength: 3 }), hostileValue, fc.integer(), fc.constant(tls));
   const anyMethod = fc.constantFrom(...methods);
   const changes = anyMethod.chain((method) => {
@@ -86,7 +86,7 @@ export function hostileCalls({ methods, samples, uid, tls, head }: Parts) {
     fc.uint8Array({ maxLength: 40 }).map((bytes) => Buffer.from(bytes)),
     fc.constant(Buffer.concat([bytesField(1, Buffer.from(tls.certificate)), bytesField(2, Buffer.from(tls.key))])),
   );
-  /** A field as protobuf writes one, of a type that may not be its own, or of one that does not exist. */
+  /** An encoded protobuf field, possibly of a wrong type or with an unknown number. */
   const wire = fc.oneof(
     { arbitrary: fc.tuple(numbers, contents).map(([number, content]) => bytesField(number, content)), weight: 4 },
     {
@@ -113,7 +113,7 @@ export function hostileCalls({ methods, samples, uid, tls, head }: Parts) {
       ]);
       return cut === 0 ? bytes.subarray(0, -1) : bytes;
     });
-  /** Length and flags in front of a message, as gRPC has them; they may lie. */
+  /** The length and flags of a gRPC frame, which may be wrong. */
   const framed = fc
     .tuple(fc.constantFrom(0, 1, 2, 0x80, 255), messages, fc.constantFrom(0, 0, 0, 1, -1, 5, 2 ** 31))
     .map(([flags, message, lie]) => frameOf(message, flags, lie));

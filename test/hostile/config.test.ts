@@ -1,4 +1,4 @@
-/** Configuration files and policies: whatever a file says, it is read exactly, or refused with what is wrong. */
+/** Configuration files and policies: every file is either read exactly or rejected with its mistake. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -17,7 +17,7 @@ const file = join(directory.path, 'hostile.yaml');
 type Path = readonly (string | number)[];
 type Document = Readonly<Record<string, unknown>>;
 
-/** All that a document of each kind can say, more or less. */
+/** Nearly complete documents of each kind. */
 const WHOLE: Readonly<Record<ConfigKind, Document>> = {
   s2cs: {
     facility: 'aps',
@@ -64,7 +64,7 @@ interface Shape {
   readonly anyOf?: readonly Shape[];
 }
 
-/** Every key that the schema of a document knows. */
+/** Every key in the schema of a document. */
 function pathsOf(shape: Shape, at: Path = []): Path[] {
   const { properties = {}, additionalProperties: other, items, anyOf = [] } = shape;
   return [
@@ -76,7 +76,7 @@ function pathsOf(shape: Shape, at: Path = []): Path[] {
   ];
 }
 
-/** Every place of a document that is there. */
+/** Every existing path of a document. */
 const placesOf = (value: unknown, at: Path = []): Path[] => [
   ...(at.length > 0 ? [at] : []),
   ...(typeof value === 'object' && value !== null
@@ -86,7 +86,7 @@ const placesOf = (value: unknown, at: Path = []): Path[] => [
     : []),
 ];
 
-/** A document with one value replaced, written as JSON: an object could not have a key twice, or `__proto__`. */
+/** A document with one replaced value, as JSON: an object cannot have a key twice, or `__proto__`. */
 function written(value: unknown, [key, ...rest]: Path, put: unknown): string {
   if (key === undefined) return JSON.stringify(put) ?? 'null';
   if (typeof key === 'number') {
@@ -101,7 +101,7 @@ function written(value: unknown, [key, ...rest]: Path, put: unknown): string {
   return `{${[...others, `${JSON.stringify(key)}:${written(own, rest, put)}`].join()}}`;
 }
 
-/** Nothing in it has another prototype than it would have by itself, and no number is none. */
+/** Checks that no value has a foreign prototype, and that every number is finite. */
 function mustBePlain(value: unknown, at = ''): void {
   if (typeof value === 'number') assert.ok(Number.isFinite(value), `${at} is ${value}`);
   if (typeof value !== 'object' || value === null) return;
@@ -121,7 +121,7 @@ const PLACES = kinds.flatMap((kind) =>
     ).values(),
   ].map((path) => ({ kind, path })),
 );
-/** A key that is there, or beside it one that nobody knows. */
+/** An existing key, or a new unknown one beside it. */
 const EXTRA = fc.option(fc.constantFrom('__proto__', 'constructor', 'toString', 'limitz', 'a b\n\u009b2J', ''), {
   freq: 3,
 });

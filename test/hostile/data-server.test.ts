@@ -1,4 +1,4 @@
-/** Every field of every call of a data server, through its real handlers: whoever commands it may have gone mad. */
+/** Every field of every call of a data server, through its real handlers, from a control server that misbehaves. */
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -38,13 +38,13 @@ const JSON_CALL = {
   'scistream-s2cs': 'the-one-and-only',
 };
 
-/** As its control server does. */
+/** Headers as its control server sends them. */
 async function command(name: string, message: object): Promise<{ readonly state?: string }> {
   const { status, body } = await client.call(`${GatewayService.typeName}/${name}`, JSON_CALL, JSON.stringify(message));
   assert.is(status, 200, body.toString());
   return JSON.parse(body.toString()) as { readonly state?: string };
 }
-/** Makes the stream, if it is not there. */
+/** Makes the stream if it does not exist. */
 async function setUp(): Promise<void> {
   await command('Reserve', { uid, spec: { role: 'PROD', transport: 'tcp', connections: 1, encryption: 'none' } });
   await command('Start', { uid });
@@ -58,9 +58,9 @@ s.after(async () => {
   await directory.remove();
 });
 
-/** Answers when the stream ends. */
+/** Calls that answer when the stream ends. */
 const WAITING = new Set(['AwaitEnd', 'AwaitRestart']);
-/** Would end the stream, and make the rest of the calls shallow, or wait for its end. */
+/** Calls that would end the stream, which makes further calls trivial, or wait for its end. */
 const ELSEWHERE = new Set(['Release', ...WAITING]);
 
 const GOOD: Readonly<Record<string, unknown>> = {
@@ -83,13 +83,13 @@ const { anyMethod, changes, messages, framed, bodies } = hostileCalls({
   head: [bytesField(3, Buffer.from('tcp')), field(4, 0, varint(1n))],
 });
 
-/** What a call may have reserved is given back, so that the next one finds ports as well, and our stream. */
+/** Returns what a call may have reserved, so that the next one finds free ports and our stream. */
 async function tidy(path: string): Promise<void> {
   if (path.endsWith('/Keep')) await setUp();
   if (path.endsWith('/Reserve')) await command('Keep', { uids: [uid] });
 }
 
-/** Whether `Keep` would surely end our stream: to make it again takes long. */
+/** Whether `Keep` would end our stream: making it again takes long. */
 const endsOurs = (name: string, message: string | Uint8Array): boolean =>
   name === 'Keep' && !Buffer.from(message).includes(uid);
 const elsewhere = (name: string, message: string | Uint8Array): boolean =>
@@ -104,7 +104,7 @@ s('data server: fields as JSON', changes, async ([method, fields]) => {
       ? ([name, 'a-stream-of-nobody'] as const)
       : ([name, value] as const),
   );
-  // It holds the connection for so long, ten seconds at most.
+  // The call holds the connection for this time, at most ten seconds.
   const kept = fields.filter(([name, value]) => name !== 'holdMs' || !(Number(value) > 100));
   const message = jsonOf([...own, ...kept]);
   if (endsOurs(method.name, message) || !elsewhere(method.name, message)) return;
@@ -121,7 +121,7 @@ s('data server: fields as protobuf', fc.tuple(anyMethod, messages), async ([meth
 const callers = fc.oneof(fc.constant('the-one-and-only'), hostileText(['the-one-and-only']));
 const heads = fc
   .tuple(hostileHeaders, callers)
-  // What cannot stand in a header no client can send.
+  // Clients cannot send values that are not allowed in a header.
   .map(([head, caller]) => ({ ...head, 'scistream-s2cs': caller.replace(/[^\x20-\x7e]/g, '') }));
 
 const places = fc.constantFrom('', '/', '..', '//', '%', '%00', 'http://[', `${GatewayService.typeName}/__proto__`);
@@ -141,7 +141,7 @@ s(
 s.test('afterwards there is the one stream and, when it has ended, nothing; no defect in the log', async () => {
   await command('Keep', { uids: [uid] });
   assert.is((await command('Status', { uid })).state, 'running');
-  const defects = log.lines.filter(({ level, message }) => level === 'error' || message === 'defect');
+  const defects = log.lines.filter(({ level, message }) => level === 'error' || message === 'internal error');
   assert.equal(defects, []);
   assert.equal((await readdir(directory.path)).sort(), ['outside', 's.sock', 'state']);
   assert.is(await readFile(join(directory.path, 'outside'), 'utf8'), 'untouched');

@@ -1,4 +1,4 @@
-/** Frames of the example programs: bytes of a connection that anybody may open. */
+/** Frames of the example programs, which read bytes from any peer. */
 import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
@@ -20,7 +20,7 @@ interface Read {
   readonly error?: string;
 }
 
-/** Gives the bytes to a parser in pieces; it reads them, or refuses them with its own error. */
+/** Gives the bytes to a parser in pieces. It reads them, or rejects them with its own error. */
 function read(bytes: Buffer, cuts: readonly number[]): Read {
   const seen = { payload: 0, frames: 0, intact: 0 };
   const parser = new FrameParser({
@@ -56,12 +56,12 @@ const header = fc.record({
 s('frame: bytes', fc.tuple(fc.uint8Array({ maxLength: 200 }), fc.option(header), cuts), ([rest, head, at]) => {
   const bytes = Buffer.concat([head ? encodeHeader(head) : Buffer.alloc(0), rest]);
   const once = read(bytes, []);
-  // However it is cut into pieces, the same comes out.
+  // The result does not depend on the pieces.
   assert.equal(read(bytes, at), once);
   assert.ok(once.payload <= rest.length);
 });
 
-/** A connection that is all right. */
+/** A correct connection. */
 function connection(payloads: readonly Uint8Array[], first: number): Buffer {
   const frame = (last: boolean, sequence: number, payload: Uint8Array): Buffer =>
     Buffer.concat([
@@ -100,7 +100,7 @@ s(
     const damaged = Buffer.from(bytes);
     damaged[place] = (damaged[place] ?? 0) ^ bits;
     const { error, intact } = read(damaged, pieces);
-    // One changed byte is always noticed: a header or the end refused, or a payload not intact.
+    // One changed byte is always detected: the header or the end is rejected, or a payload is damaged.
     assert.ok(error !== undefined || intact < count, `byte ${place}`);
   },
 );

@@ -7,7 +7,7 @@ import { encodeClosing, encodeHeader, FrameError, FrameParser } from '@scistream
 import type { Target } from './guided.js';
 import { NOW, TICKET } from './sample-ticket.js';
 
-/** Runs a parser; only a refusal with a code of the table, and no defect of ours, may come out of it. */
+/** Runs a parser. It may only succeed, or reject with a code that is not an internal error. */
 function refuses(parse: () => void): void {
   try {
     parse();
@@ -18,25 +18,25 @@ function refuses(parse: () => void): void {
 
 const [format = '', body = ''] = formatTicket(TICKET).split('.');
 
-/** The parsers that read what strangers have written. */
+/** The parsers that read input of strangers. */
 export const TARGETS: Readonly<Record<string, Target>> = {
   address: {
     seeds: ['127.0.0.1:80', '[::1]:5000', 'host.example:1', '[2001:db8::1%eth0]:65535'].map((text) =>
       Buffer.from(text),
     ),
     words: ['[', ']', ':', '::', '.', '%', '0', '65536', 'xn--', '/', '\0', '-', '::ffff:1.2.3.4'],
-    code: /core\/dist\/address\.js$/,
+    code: /core\/dist\/contracts\/address\.js$/,
     take: (input) =>
       refuses(() => {
         const address = parseAddress(input.toString(), 'Address');
         assert.equal(parseAddress(formatAddress(address), 'Address'), address);
       }),
   },
-  // What is in it; its checksum, which chance does not find, is made to fit.
+  // The content of a ticket. Its checksum, which random input does not match, is added.
   ticket: {
     seeds: [inflateRawSync(Buffer.from(body, 'base64url'))],
     words: ['"', ':', ',', '{', '}', '[', ']', 'null', '-1', '1e999', '"__proto__":', '\\u0000', '"uid"', '"tls"'],
-    code: /core\/dist\/(client\/.*ticket|address|units).*\.js$/,
+    code: /core\/dist\/(client\/.*ticket|contracts\/address|contracts\/units).*\.js$/,
     take: (input) =>
       refuses(() => {
         const packed = deflateRawSync(input).toString('base64url');

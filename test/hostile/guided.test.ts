@@ -1,4 +1,4 @@
-/** The guided fuzzer finds what chance alone would not, and finds nothing in our parsers. */
+/** The guided fuzzer finds what random input does not, and finds nothing in our parsers. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { fuzz, type Target } from './guided.js';
@@ -9,7 +9,7 @@ const s = suite('guided');
 const SHORT_MS = 2_000;
 const PATIENCE_MS = 30_000;
 
-/** Opens with one of 2^40 inputs of its length, and tells nobody how close one is. */
+/** Opens for one of 2^40 inputs of its length, and gives no hint how close an input is. */
 function lock(input: Buffer): void {
   if (input[0] !== 0x6f) return;
   if (input[1] !== 0x70) return;
@@ -20,13 +20,13 @@ function lock(input: Buffer): void {
 
 const LOCK: Target = { seeds: [Buffer.from('xxxxx')], words: [], code: /guided\.test\.js$/, take: lock };
 
-s('goes step by step where the code does', async () => {
+s('follows the code step by step', async () => {
   const { defect, kept } = await fuzz(LOCK, { ms: PATIENCE_MS, seed: 1 });
   assert.is(defect?.input.subarray(0, 5).toString('latin1'), 'op\xff\0n');
   assert.ok(kept >= 4, `${kept} inputs were kept`);
 });
 
-s('does not find it where it cannot see the code', async () => {
+s('does not find it without seeing the code', async () => {
   const blind = await fuzz({ ...LOCK, code: /nothing/ }, { ms: SHORT_MS, seed: 1 });
   assert.equal([blind.defect, blind.kept], [undefined, 0]);
 });

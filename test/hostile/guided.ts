@@ -1,34 +1,34 @@
 /**
- * A small fuzzer that is guided by coverage: inputs that make the code go ways it has not gone before are kept, and changed
- * further. fast-check makes inputs from what we know of a format; this finds what only the code knows.
+ * A small fuzzer guided by coverage: it keeps inputs that run new code, and changes them further. fast-check makes inputs
+ * from what we know about a format; this fuzzer finds what only the code knows.
  */
 import { Session } from 'node:inspector/promises';
 
-/** Something that takes bytes from strangers. */
+/** A parser of input from strangers. */
 export interface Target {
   readonly seeds: readonly Buffer[];
-  /** Pieces that inputs are made of. */
+  /** Building blocks of inputs. */
   readonly words: readonly string[];
-  /** The files whose code counts, by their URL. */
+  /** URL pattern of the files whose coverage counts. */
   readonly code: RegExp;
-  /** Refuses or takes an input; whatever it throws is a defect. */
+  /** Accepts or rejects an input. Anything that it throws is a defect. */
   readonly take: (input: Buffer) => void;
 }
 
-/** What was found. */
+/** The results. */
 export interface Findings {
   readonly tried: number;
-  /** Inputs that went new ways, the seeds not counted. */
+  /** Inputs that ran new code, without the seeds. */
   readonly kept: number;
-  /** Characters of the code that were run. */
+  /** Characters of code that ran. */
   readonly covered: number;
   readonly defect?: { readonly input: Buffer; readonly error: unknown };
 }
 
-/** Reading the coverage takes about as long as so many inputs. */
+/** Reading the coverage takes about as long as this many inputs. */
 const BATCH = 32;
 
-/** Tries inputs until the time is over or one is a defect. @param seed Of the chance; the same one tries the same inputs. */
+/** Tries inputs until the time is over or one is a defect. @param seed The same seed tries the same inputs. */
 export async function fuzz(target: Target, limits: { readonly ms: number; readonly seed: number }): Promise<Findings> {
   const end = performance.now() + limits.ms;
   const chance = chanceOf(limits.seed);
@@ -64,7 +64,7 @@ export async function fuzz(target: Target, limits: { readonly ms: number; readon
   }
 }
 
-/** Which characters of the code have been run. */
+/** The characters of code that have run. */
 class Coverage {
   readonly #session = new Session();
   /** By script. */
@@ -90,7 +90,7 @@ class Coverage {
     return [...this.#seen.values()].reduce((sum, script) => sum + script.reduce((a, b) => a + b, 0), 0);
   }
 
-  /** How much was run since the last call that never was before. */
+  /** How many characters ran for the first time since the last call. */
   async fresh(): Promise<number> {
     this.#before = new Map([...this.#seen].map(([url, script]) => [url, script.slice()]));
     const { result } = await this.#session.post('Profiler.takePreciseCoverage');
@@ -99,7 +99,7 @@ class Coverage {
       if (!this.code.test(url)) continue;
       const ranges = functions.flatMap((one) => one.ranges);
       const run = new Uint8Array(Math.max(...ranges.map(({ endOffset }) => endOffset)));
-      // What is within another comes after it.
+      // Inner ranges follow the outer ones.
       for (const range of ranges) run.fill(range.count > 0 ? 1 : 0, range.startOffset, range.endOffset);
       const old = this.#seen.get(url) ?? new Uint8Array();
       const all = old.length < run.length ? new Uint8Array(run.length) : old;
@@ -114,7 +114,7 @@ class Coverage {
     return count;
   }
 
-  /** Which of the inputs of the last call went new ways: each is run alone, after what all of them have shown is forgotten. */
+  /** The inputs of the last batch that ran new code. Runs each one separately, after forgetting the coverage of the batch. */
   async newIn(inputs: readonly Buffer[], take: (input: Buffer) => void): Promise<readonly Buffer[]> {
     this.#seen = this.#before;
     const found: Buffer[] = [];
@@ -126,7 +126,7 @@ class Coverage {
   }
 }
 
-/** An input of the corpus, changed in a few places. */
+/** An input of the corpus with a few changes. */
 function changed(corpus: readonly Buffer[], words: readonly string[], chance: (below: number) => number): Buffer {
   const pick = <T>(list: readonly T[], otherwise: T): T => list[chance(list.length)] ?? otherwise;
   const nothing = Buffer.alloc(0);

@@ -1,6 +1,6 @@
 /**
- * Properties that must hold for hostile input, checked with fast-check. The same cases in every run; a longer hunt for
- * other ones: `SCISTREAM_FUZZ_RUNS=10` (ten times as many), `SCISTREAM_FUZZ_SEED=random` (or the number that a failure
+ * Properties that must hold for hostile input, checked with fast-check. Every run has the same cases. A longer search with
+ * other cases: `SCISTREAM_FUZZ_RUNS=10` (ten times as many), `SCISTREAM_FUZZ_SEED=random` (or the number that a failure
  * printed). A failure prints its seed, its path and the smallest input that was found.
  */
 import { randomInt } from 'node:crypto';
@@ -9,7 +9,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ERROR_CODES, SciStreamError, type ErrorCode } from '@scistream/core';
 
-/** How many cases each property gets in CI. Their sum is what is promised: at least 100 000. */
+/** Number of cases of each property in `npm test`: at least 100 000 in total. */
 export const CASES = {
   'address: text': 12_000,
   'address: there and back': 6_000,
@@ -45,15 +45,15 @@ const FACTOR = Number(process.env.SCISTREAM_FUZZ_RUNS ?? 1);
 const SEED_TEXT = process.env.SCISTREAM_FUZZ_SEED ?? '2026';
 const SEED = SEED_TEXT === 'random' ? randomInt(2 ** 31) : Number(SEED_TEXT);
 
-/** What every object inherits; a polluted one has more. */
+/** The properties that every object inherits, to detect polluted prototypes. */
 const PROTOTYPES = [Object.prototype, Array.prototype, Function.prototype, String.prototype] as const;
 const inherited = (): string => PROTOTYPES.map((one) => Reflect.ownKeys(one).map(String).join()).join('|');
 
-/** The properties of a file: as uvu's suite, and a last test that no prototype was changed. */
+/** The properties of a file as a suite of uvu. Its last test checks that no prototype was changed. */
 export interface Hunt {
-  /** Looks for an input for which `holds` throws. */
+  /** Searches an input for which `holds` throws. */
   <T>(name: keyof typeof CASES, inputs: fc.Arbitrary<T>, holds: (input: T) => void | Promise<void>): void;
-  /** Another test. */
+  /** An ordinary test. */
   test(title: string, test: () => void | Promise<void>): void;
   /** Runs at the end. */
   after(task: () => Promise<void>): void;
@@ -84,12 +84,12 @@ export function hunt(title: string): Hunt {
   });
 }
 
-/** What cannot stand in a message: it would steer a terminal or break a line of a log. */
+/** Characters that must not appear in a message: they would control a terminal or break a log line. */
 const UNPRINTABLE = /(?!\n)[\p{Cc}\p{Cf}\u2028\u2029]/u;
 
 /**
- * The result of what is called, or the code of the error it refused with, which must be one of the table, not that of a
- * defect, with a message fit for a terminal.
+ * The result of a function, or the code of its error. The code must be in the table and not be an internal error, and the
+ * message must be printable.
  */
 export function refusalOf<T>(call: () => T): { readonly value: T } | { readonly code: ErrorCode } {
   try {
@@ -121,7 +121,7 @@ function refused(error: unknown): ErrorCode {
   return error.code;
 }
 
-/** Texts that have broken programs before. */
+/** Texts that are known to break programs. */
 export const EVIL: readonly string[] = [
   '',
   ' ',
@@ -190,7 +190,7 @@ export const EVIL: readonly string[] = [
 
 const piece = fc.oneof(fc.constantFrom(...EVIL), fc.string({ unit: 'binary', maxLength: 12 }));
 
-/** A text that is nearly one of these: with something put in, cut out, doubled or in the other case. */
+/** A text similar to one of these: with an insertion, a deletion, a repetition or another letter case. */
 export function nearly(samples: readonly string[]): fc.Arbitrary<string> {
   return fc
     .tuple(fc.constantFrom(...samples), fc.nat(400), fc.nat(8), piece, fc.nat(4))
@@ -203,7 +203,7 @@ export function nearly(samples: readonly string[]): fc.Arbitrary<string> {
     });
 }
 
-/** Any text, rather a bad one. */
+/** Any text, bad ones more often. */
 export const hostileText = (samples: readonly string[] = ['a']): fc.Arbitrary<string> =>
   fc.oneof(
     { arbitrary: nearly(samples), weight: 4 },
@@ -212,19 +212,19 @@ export const hostileText = (samples: readonly string[] = ['a']): fc.Arbitrary<st
     { arbitrary: fc.string({ unit: 'binary-ascii', maxLength: 400 }), weight: 1 },
   );
 
-/** Own properties that an assignment would not make. */
+/** Own properties that an assignment cannot create. */
 const pollution = fc
   .constantFrom('__proto__', 'constructor', 'prototype', 'toString', 'length', 'then')
   .map((key) => JSON.parse(`{"${key}":{"polluted":true,"prototype":{"polluted":true}}}`) as unknown);
 
-/** Nested so deep that something recursive might not come back. */
+/** Nested so deeply that recursive code might overflow the stack. */
 const deep = fc.integer({ min: 2, max: 300 }).map((depth) => {
   let value: unknown = 'x';
   for (let i = 0; i < depth; i += 1) value = i % 2 ? [value] : { a: value };
   return value;
 });
 
-/** Any value of a document, rather one of a wrong type. */
+/** Any value of a document, wrong types more often. */
 export const hostileValue: fc.Arbitrary<unknown> = fc.oneof(
   { arbitrary: hostileText(['10.0.0.1:5000', '20Gbps', '8h', '5100-5200', 'relay', 'unix:/run/x']), weight: 4 },
   {

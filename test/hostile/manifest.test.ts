@@ -1,4 +1,4 @@
-/** Manifests of plugins: packages of others, read before any of their code runs. */
+/** Manifests of third-party plugins, which are read before any of their code runs. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';

@@ -22,7 +22,7 @@ const server = await TestServer.start({
 });
 const client = await RawClient.open(`${server.listening.scheme}://${server.listening.address}`);
 let uid = '';
-// A machine may be so busy that HELLO comes too late.
+// On a busy machine HELLO may arrive too late.
 await eventually(async () => void ({ uid } = await server.setUp({ targets: ['127.0.0.1:9'] })), 60_000);
 const { inbound: tls } = await testCredentials();
 s.after(async () => {
@@ -31,12 +31,12 @@ s.after(async () => {
   await directory.remove();
 });
 
-/** `watch` goes on for as long as its stream does, and has a hunt of its own. */
+/** `watch` runs until its stream ends, and has its own property. */
 const METHODS: readonly DescMethod[] = [...Control.methods, ...v1.Streams.methods].filter(
   ({ name }) => name !== 'Watch',
 );
 
-/** Values with which a call gets as far as it can; ports where nobody listens. */
+/** Values that let a call get as far as possible; nothing listens on these ports. */
 const GOOD: Readonly<Record<string, unknown>> = {
   uid,
   role: 'PROD',
@@ -52,7 +52,7 @@ const GOOD: Readonly<Record<string, unknown>> = {
   tls,
 };
 const SAMPLES = [uid, 'PROD', 'tomo.1', '127.0.0.1:9', 'relay', 'dtn1', 'tcp', tls.peer, '0'.repeat(64)];
-/** Never one of a stream that goes on: releasing the only one would make the rest of the calls shallow. */
+/** Never the uid of a running stream: releasing the only one would make further calls trivial. */
 const guarded = (method: DescMethod): Record<string, unknown> => ({
   ...Object.fromEntries(
     method.input.fields.flatMap(({ localName }) => (localName in GOOD ? [[localName, GOOD[localName]]] : [])),
@@ -94,7 +94,7 @@ s('call: bytes', fc.tuple(paths, hostileHeaders, bodies), async ([path, head, bo
   mustBeAnswered(await client.call(path, head, body));
 });
 
-/** Ends by itself, whatever it watches: most watch nothing, some the stream there is. */
+/** Ends on its own, whatever it watches: most watch nothing, some the existing stream. */
 const BRIEFLY = { 'grpc-timeout': '20m', 'connect-timeout-ms': '20' };
 const watched = fc.oneof(fc.constant(uid), hostileText(SAMPLES), fc.constantFrom('a-stream-of-nobody', 'bad shape!'));
 const asked = watched.map((one) => bytesField(1, Buffer.from(one)));
@@ -126,7 +126,7 @@ s.test(
       streams.map((one) => one.uid).filter((one) => one === uid),
       [uid],
     );
-    const defects = server.log.lines.filter(({ level, message }) => level === 'error' || message === 'defect');
+    const defects = server.log.lines.filter(({ level, message }) => level === 'error' || message === 'internal error');
     assert.equal(defects, []);
     assert.equal((await readdir(directory.path)).sort(), ['outside', 'state']);
     assert.is(await readFile(join(directory.path, 'outside'), 'utf8'), 'untouched');

@@ -1,9 +1,9 @@
 /**
- * Looks for input that a parser does not stand, guided by what code it runs:
+ * Searches for input that breaks a parser, guided by coverage:
  *
  *     npm run fuzz -- address|ticket|frames [--seconds 30] [--seed N]
  *
- * Ends with 1 and the input when there is one.
+ * Prints the input and ends with exit code 1 if it finds one.
  */
 import { parseArgs } from 'node:util';
 import { prepareOrExit } from '../setup.js';

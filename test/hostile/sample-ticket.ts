@@ -1,8 +1,8 @@
 import { makeCredentials, type Ticket } from '@scistream/core/client';
 
-/** When the ticket is read. */
+/** The time when the ticket is read. */
 export const NOW = new Date('2026-01-01T00:00:00Z');
-/** One that has everything a ticket can have. */
+/** A ticket with every optional part. */
 export const TICKET: Ticket = {
   uid: '9f3c2a10-0000-4000-8000-000000000001',
   name: 'tomo',

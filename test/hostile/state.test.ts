@@ -1,4 +1,4 @@
-/** What daemons have stored, damaged on the disk: a start refuses it with a code, and touches nothing outside. */
+/** Stored state that was damaged on disk: the start rejects it with a code, and changes nothing outside. */
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -15,7 +15,7 @@ const outside = join(directory.path, 'outside.json');
 await writeFile(outside, 'untouched');
 let made = 0;
 
-/** A state directory of its own. */
+/** A separate state directory. */
 async function newState(): Promise<string> {
   const state = join(directory.path, String((made += 1)), 'state');
   await mkdir(state, { recursive: true });
@@ -44,7 +44,7 @@ const stored = fc.tuple(
     records.map((one) => ({ order: 1, record: one })),
   ),
 );
-/** The database has neither null nor undefined. */
+/** The database stores neither null nor undefined. */
 const put = (table: string, key: string, value: unknown) => ({ type: 'put', table, key, value: value ?? 0 }) as const;
 
 s(

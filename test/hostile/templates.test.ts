@@ -1,11 +1,11 @@
 /**
- * Configuration files of proxies: nothing that a peer sends reaches one without having been parsed, and whatever passes
- * that changes values only. The lines of a file are those of the template, in number and in their words.
+ * Configuration files of proxies: input of peers reaches them only after parsing, and changes only values. The number of
+ * lines and their words are those of the template.
  */
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { createRenderer, parseAddress, parseUid, type Address, type StreamTls, type ProxyView } from '@scistream/core';
-import { parseCredentials } from '@scistream/core/internal';
+import { createRenderer, parseAddress, type Address, type StreamTls, type ProxyView } from '@scistream/core';
+import { parseCredentials, parseUid } from '@scistream/core/internal';
 import { testCredentials } from '@scistream/core/testing';
 import { HaproxyOptions, renderConfig as haproxy } from '@scistream/plugin-haproxy';
 import { NginxOptions, renderConfig as nginx } from '@scistream/plugin-nginx';
@@ -19,7 +19,7 @@ const { inbound: TLS, other: OTHER } = await testCredentials();
 const UID = '6f1c2a3e-0b57-4c7e-9d6b-2f1f0e7a9b10';
 const RUNTIME = { inheritSockets: false, dial: true, images: false, hostNetwork: true };
 
-/** What a peer says of a stream; most of it is bad. */
+/** A peer's description of a stream; most are bad. */
 const wishes = fc.record({
   uid: fc.oneof(fc.constant(UID), hostileText([UID])),
   role: fc.constantFrom('inbound', 'outbound'),
@@ -37,7 +37,7 @@ type Wish = typeof wishes extends fc.Arbitrary<infer T> ? T : never;
 
 const listeners = [{ address: { host: '192.0.2.10', port: 5100 } }, { address: { host: '2001:db8::10', port: 5101 } }];
 
-/** What a peer says, parsed as the control server does; undefined when it is refused. */
+/** The description after the control server's parser; undefined if it is rejected. */
 function viewOf({ uid, role, transport, targets, peer }: Wish): ProxyView | undefined {
   const parsed = refusalOf(() => ({
     uid: parseUid(uid),
@@ -50,7 +50,7 @@ function viewOf({ uid, role, transport, targets, peer }: Wish): ProxyView | unde
   return { ...rest, role, transport, listeners: own, bitsPerSecond: undefined, ...(tls && { tls }) };
 }
 
-/** The same stream as everybody has one: what a template makes of it is the structure that all have to have. */
+/** The same stream with ordinary values. A template must give all streams its structure. */
 function plain(view: ProxyView): ProxyView {
   const target: Address = { host: '10.0.0.1', port: 1 };
   return {
@@ -61,7 +61,7 @@ function plain(view: ProxyView): ProxyView {
   };
 }
 
-/** A text in which values that came from outside, each a single word, are told by their places only. */
+/** A text in which values from outside, each a single word, are replaced by their positions. */
 function structure(text: string, { uid, targets, tls }: ProxyView): string {
   const values = [
     uid,
@@ -73,7 +73,7 @@ function structure(text: string, { uid, targets, tls }: ProxyView): string {
   return known.reduce((rest, value) => rest.replace(between(value), '§'), text);
 }
 
-/** A value where it stands by itself, not where it is a part of a word. */
+/** A value that is a separate word, not a part of one. */
 const between = (value: string): RegExp =>
   new RegExp(`(?<![\\w.:-])${value.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}(?![\\w.:-])`, 'g');
 

@@ -1,17 +1,7 @@
-/** Everything that people and peers write as text: it is understood exactly, or refused. */
+/** Texts of people and peers: each is understood exactly or rejected. */
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import {
-  formatAddress,
-  isHost,
-  isLoopback,
-  parseAddress,
-  parseDuration,
-  parsePort,
-  parseRate,
-  parseUid,
-  quote,
-} from '@scistream/core';
+import { formatAddress, isLoopback, parseAddress, parseDuration, parsePort, parseRate, quote } from '@scistream/core';
 import { parseFingerprint, parsePortRange } from '@scistream/core/config';
 import {
   contains,
@@ -21,6 +11,8 @@ import {
   parseName,
   parseRole,
   specialOf,
+  isHost,
+  parseUid,
 } from '@scistream/core/internal';
 import { hostileText, hunt, nearly, refusalOf } from './hunt.js';
 
@@ -39,7 +31,7 @@ s('address: text', hostileText(ADDRESSES), (text) => {
   if ('code' in result) return assert.is(result.code, 'SCI_ADDRESS_INVALID');
   const { host, port } = result.value;
   assert.ok(isHost(host) && Number.isInteger(port) && port > 0 && port < 65_536, text);
-  // Nothing that could end a word, a line or a directive of a configuration file.
+  // No character that could end a word, a line or a directive of a configuration file.
   assert.match(host, /^[a-z0-9._:-]+$/, text);
   assert.equal(parseAddress(formatAddress(result.value)), result.value);
   assert.type(isLoopback(host), 'boolean');

@@ -1,4 +1,4 @@
-/** Tickets: what anybody may paste. */
+/** Tickets, which anybody may paste. */
 import { createHash } from 'node:crypto';
 import { deflateRawSync } from 'node:zlib';
 import fc from 'fast-check';
@@ -12,7 +12,7 @@ const s = hunt('tickets');
 const { tls: _tls, ...PLAIN } = TICKET;
 const TEXTS = [formatTicket(TICKET), formatTicket(PLAIN), 'scistream1.abc.01234567'];
 
-/** Reads it, or refuses it with the one code there is for that, and with nothing of what it read. */
+/** Reads a ticket, or rejects it with its one code and without quoting its content. */
 function read(text: string): Ticket | undefined {
   const result = refusalOf(() => parseTicket(text, NOW));
   if ('code' in result) {
@@ -38,11 +38,11 @@ const bare = {
   tls: { certificate: 'AAAA', key: 'AAAA', ca: 'AAAA', peer: 'a.b' },
 };
 
-/** With a field put behind those that are there, of which the last of a name counts. */
+/** A ticket with an additional field at the end. If a name occurs twice, the last one counts. */
 const plus = (object: object, key: string, value: unknown): string =>
   `${JSON.stringify(object).slice(0, -1)},${JSON.stringify(key)}:${JSON.stringify(value) ?? 'null'}}`;
 
-/** A ticket whose checksum fits, with a field that is not what it should be. */
+/** A ticket with a wrong field and a correct checksum. */
 const forged = fc.oneof(
   fc
     .tuple(fc.constantFrom(...Object.keys(bare), '__proto__', 'constructor', 'more'), hostileValue)
@@ -60,7 +60,7 @@ s('ticket: content', forged, (json) => {
   assert.match(ticket.uid, /^[A-Za-z0-9-]{8,64}$/);
   for (const { host } of [ticket.s2cs, ...ticket.listeners]) assert.match(host, /^[a-z0-9._:-]+$/);
   if (ticket.tls) assert.not.match(ticket.tls.key, /[^A-Za-z0-9+/=\n -]/);
-  // Key by key what the contract has, and nothing that came along.
+  // Exactly the keys of the contract, and no others.
   assert.equal(
     Object.keys(ticket).filter((key) => !(key in TICKET)),
     [],
@@ -71,7 +71,7 @@ s.test('a small ticket cannot become a large one', () => {
   assert.is(read(sealed(JSON.stringify({ ...bare, name: 'a'.repeat(5_000_000) }))), undefined);
 });
 
-/** With the prototype that objects of a parser have. */
+/** With the prototype of parsed objects. */
 const PLAIN_OBJECTS = { noNullPrototype: true } as const;
 const address = fc.record(
   { host: fc.oneof(fc.ipV4(), fc.ipV6()), port: fc.integer({ min: 1, max: 65_535 }) },

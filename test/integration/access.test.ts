@@ -1,4 +1,4 @@
-/** Who may do what, and what a stranger learns: nothing. */
+/** Access: what each caller may do, and that strangers learn nothing. */
 import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect } from 'node:http2';
@@ -29,7 +29,7 @@ const AUTH: Auth[] = [
   },
 ];
 
-/** Every call there is, for one uid. */
+/** Every call of the services, for one uid. */
 const callsFor = ({ control, streams }: Peer, uid: string): Readonly<Record<string, () => Promise<unknown>>> => ({
   hello: () => control.hello({ uid, role: 'PROD' }),
   update: () => control.update({ uid, role: 'PROD', remoteListeners: ['127.0.0.1:9'] }),
@@ -47,7 +47,7 @@ const callsFor = ({ control, streams }: Peer, uid: string): Readonly<Record<stri
   connectListener: () => streams.connectListener({ uid }),
 });
 
-s('nobody gets in without a token, whatever hash the configuration has', async () => {
+s('no caller gets in without a token, whatever hash the configuration has', async () => {
   const start = async (hash: string): Promise<string> => {
     const tokens = [{ subject: 'alice', sha256: hash, admin: true }];
     await using _server = await TestServer.start({ auth: [{ use: 'token', tokens }] });
@@ -59,7 +59,7 @@ s('nobody gets in without a token, whatever hash the configuration has', async (
   assert.is(await refusal(sha256('x')), 'started');
 });
 
-s('that anybody may come in is said once more wherever it is so, also after a reload', async () => {
+s('a warning says that everybody may call, on every start and after a reload', async () => {
   const listen = { host: '0.0.0.0', port: 0 };
   const warned = ({ log }: TestServer): number =>
     log.lines.filter(({ level, message }) => level === 'warn' && message.includes('anybody')).length;
@@ -80,7 +80,7 @@ s('that anybody may come in is said once more wherever it is so, also after a re
   assert.is(warned(here), 0, 'on loopback');
 });
 
-s('two ways to prove who one is cannot give two callers one name', async () => {
+s('two authenticators cannot give two callers the same name', async () => {
   const oidc = (issuer: string): Auth => ({ use: 'oidc', issuer, audience: 'a' });
   const certificate = (issuer: string): Auth => ({ use: 'certificate', issuer });
   const token: Auth = { use: 'token', tokens: [{ subject: 'x', sha256: sha256('x') }] };
@@ -116,7 +116,7 @@ s('two ways to prove who one is cannot give two callers one name', async () => {
   }
 });
 
-s('without valid credentials every call fails alike, whatever it asks for', async () => {
+s('without valid credentials every call fails in the same way', async () => {
   await using server = await TestServer.start({ auth: AUTH });
   const owner = await server.connect(TOKENS.alice);
   const { uid } = await server.setUp({ peer: owner });
@@ -134,7 +134,7 @@ s('without valid credentials every call fails alike, whatever it asks for', asyn
   assert.is(await server.stateOf(uid, owner), 'waiting');
 });
 
-s('a stream of somebody else is, word for word, one that does not exist', async () => {
+s('a stream of another owner looks exactly like one that does not exist', async () => {
   await using server = await TestServer.start({ auth: AUTH });
   const [alice, bob] = [await server.connect(TOKENS.alice), await server.connect(`Bearer ${TOKENS.bob}`)];
   const { uid } = await server.setUp({ peer: alice });
@@ -146,7 +146,7 @@ s('a stream of somebody else is, word for word, one that does not exist', async 
         const error = await callsFor(bob, asked)
           [name]?.()
           .catch((thrown: unknown) => thrown);
-        assert.instance(error, ConnectError, `${name} must be refused`);
+        assert.instance(error, ConnectError, `${name} must be rejected`);
         const { code, rawMessage, metadata } = error as ConnectError;
         return [code, metadata.get('scistream-code'), rawMessage.replaceAll(asked, 'UID')];
       }),
@@ -163,7 +163,7 @@ s('a stream of somebody else is, word for word, one that does not exist', async 
   assert.is(await server.stateOf(uid, alice), 'waiting');
 });
 
-s('a HELLO of somebody else neither starts nor ends a waiting request', async () => {
+s('a HELLO of another caller neither starts nor ends a waiting request', async () => {
   await using server = await TestServer.start({ auth: AUTH });
   const [alice, bob] = [await server.connect(TOKENS.alice), await server.connect(TOKENS.bob)];
   const uid = randomUUID();
@@ -175,7 +175,7 @@ s('a HELLO of somebody else neither starts nor ends a waiting request', async ()
   assert.equal((await req).prodListeners, ['10.0.0.1:1']);
 });
 
-s('an admin sees, changes and releases the streams of all', async () => {
+s('an admin sees, changes and releases all streams', async () => {
   await using server = await TestServer.start({ auth: AUTH });
   const [alice, root] = [await server.connect(TOKENS.alice), await server.connect(TOKENS.root)];
   const { uid } = await server.setUp({ peer: alice });
@@ -188,7 +188,7 @@ s('an admin sees, changes and releases the streams of all', async () => {
   assert.is(await server.stateOf(uid, alice), 'released');
 });
 
-s('without authentication the token is ignored and all are the same caller', async () => {
+s('without authentication the token is ignored and all callers are the same', async () => {
   await using server = await TestServer.start();
   const { uid } = await server.setUp({ peer: await server.connect('Bearer something') });
   for (const authorization of ['INVALID_TOKEN', '', undefined]) {
@@ -196,7 +196,7 @@ s('without authentication the token is ignored and all are the same caller', asy
   }
 });
 
-s('no token shows in a log or an error, also when the call fails', async () => {
+s('no token appears in a log or an error, even if the call fails', async () => {
   await using server = await TestServer.start({ auth: AUTH });
   const messages: string[] = [];
   for (const authorization of [
@@ -216,13 +216,13 @@ s('no token shows in a log or an error, also when the call fails', async () => {
     server.log.lines.some(({ message }) => message === 'stream requested'),
     'the log was captured',
   );
-  assert.ok(server.log.lines.some(({ message }) => message === 'call refused'));
+  assert.ok(server.log.lines.some(({ message }) => message === 'call rejected'));
   assert.not.match(server.log.text, /-secret|xxxx/i);
   assert.not.match(messages.join('\n'), /-secret|xxxx/i);
   for (const token of Object.values(TOKENS)) assert.not.match(server.log.text, sha256(token));
 });
 
-s('an error is in the trailers of a gRPC call as it goes over the wire', async () => {
+s('an error is in the trailers of a gRPC call on the wire', async () => {
   await using server = await TestServer.start();
   const session = connect(server.peerOptions.url, { ca: await readFile(server.peerOptions.certificate) });
   try {
@@ -233,7 +233,7 @@ s('an error is in the trailers of a gRPC call as it goes over the wire', async (
       te: 'trailers',
     });
     const trailers: Record<string, unknown> = {};
-    // A call without data may be answered by headers alone ("Trailers-Only" of the gRPC specification).
+    // A call without data may be answered by headers only ("Trailers-Only" of the gRPC specification).
     request.on('response', (headers) => void Object.assign(trailers, headers));
     request.on('trailers', (headers) => void Object.assign(trailers, headers));
     request.resume().end(Buffer.from([0, 0, 0, 0, 0]));

@@ -1,4 +1,4 @@
-/** What REQ admits: values, limits and ports. */
+/** Admission of REQ: values, limits and ports. */
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
@@ -18,7 +18,7 @@ const s = suite('admission');
 
 const MOST = 2n ** 64n - 1n;
 
-s('a REQ with a wrong value is refused at once and takes nothing', async () => {
+s('a REQ with a wrong value is rejected immediately and reserves nothing', async () => {
   await using server = await TestServer.start();
   const cases: readonly (readonly [Wish, ErrorCode, RegExp?])[] = [
     [{ numConn: 0 }, 'SCI_CONNECTIONS_INVALID', /^0 /],
@@ -62,7 +62,7 @@ s('a REQ with a wrong value is refused at once and takes nothing', async () => {
   assert.equal(await server.leftovers(), NOTHING);
 });
 
-s('names of the Python program, in any letter case, and everything said explicitly', async () => {
+s('names of the Python program, in any letter case, with every field set', async () => {
   await using server = await TestServer.start();
   for (const proxy of ['S2DS', 's2ds', 'Relay']) {
     const uid = randomUUID();
@@ -75,7 +75,7 @@ s('names of the Python program, in any letter case, and everything said explicit
   }
 });
 
-s('an unknown uid is refused by every call, and one of a bad shape before it is looked up', async () => {
+s('an unknown uid is rejected by every call, and a malformed one before the lookup', async () => {
   await using server = await TestServer.start();
   const { control, streams } = server.peer;
   for (const [uid, code] of [
@@ -95,7 +95,7 @@ s('an unknown uid is refused by every call, and one of a bad shape before it is 
   await refused(control.hello({ uid: 'short' }), 'SCI_UID_INVALID');
 });
 
-s('a range that has not enough ports says what is taken, by whom, and gives back what it had', async () => {
+s('a range with too few ports reports what is taken and by whom, and returns what it had', async () => {
   await using server = await TestServer.start({ ports: 6 });
   const { first, last } = server.range;
   const stranger = createServer().listen({ host: '0.0.0.0', port: first + 3 });
@@ -120,7 +120,7 @@ s('a range that has not enough ports says what is taken, by whom, and gives back
   }
 });
 
-s('a port that somebody else uses is skipped, on whichever address they are, and never handed out', async () => {
+s('a port in use by another program, on any address, is skipped and never assigned', async () => {
   await using server = await TestServer.start({ ports: 3 });
   const { first } = server.range;
   const strangers = [
@@ -139,13 +139,13 @@ s('a port that somebody else uses is skipped, on whichever address they are, and
   }
 });
 
-s('of two requests that cannot both be had, one is served', async () => {
+s('of two requests that exceed the ports together, one is served', async () => {
   await using server = await TestServer.start({ ports: 4 });
   const made = await Promise.allSettled([server.setUp({ count: 3 }), server.setUp({ count: 3, role: 'CONS' })]);
   assert.equal(made.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
 });
 
-s('ports come back: 30 streams one after another on four ports', async () => {
+s('ports return: 30 streams one after another on four ports', async () => {
   await using server = await TestServer.start({ ports: 4 });
   for (let i = 0; i < 30; i += 1) {
     const { uid, listeners } = await server.setUp({ count: 4, role: i % 2 === 0 ? 'PROD' : 'CONS' });
@@ -155,7 +155,7 @@ s('ports come back: 30 streams one after another on four ports', async () => {
   assert.equal(await server.leftovers(), NOTHING);
 });
 
-s('limits.streams and limits.waiting hold, say which, and free up', async () => {
+s('limits.streams and limits.waiting hold, are named in the error, and free up', async () => {
   await using server = await TestServer.start({ limits: { streams: 3, waiting: 2 } });
   const { control } = server.peer;
   const wait = (uid: string): Promise<unknown> => {

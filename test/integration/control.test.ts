@@ -12,7 +12,7 @@ import { suite } from '../support/suite.js';
 
 const s = suite('control');
 
-/** Whether a promise has not settled yet. */
+/** Whether a promise is still pending. */
 async function isPending(promise: Promise<unknown>): Promise<boolean> {
   const pending = Symbol('pending');
   return (await Promise.race([promise.catch(() => undefined), Promise.resolve(pending)])) === pending;
@@ -71,7 +71,7 @@ s('PROD: req waits for HELLO, answers both lists, forwards after UPDATE, and REL
   assert.equal([after.state, after.statistics[0]?.connections], ['released', 1n]);
 });
 
-s('CONS: listeners are on the inside and are told by HELLO, whatever role that claims', async () => {
+s('CONS: listeners are on the inside and HELLO returns them, whatever role it states', async () => {
   await using server = await TestServer.start();
   const { req, hello, listeners } = await server.setUp({ role: 'CONS', count: 5 });
   assert.ok(listeners.every(({ host }) => host === LAN));
@@ -80,28 +80,28 @@ s('CONS: listeners are on the inside and are told by HELLO, whatever role that c
   const uid = randomUUID();
   const other = server.peer.control.req({ uid, role: 'CONS', numConn: 1, rate: 1 });
   const greeted = await server.peer.control.hello({ uid, role: 'PROD', prodListeners: [] });
-  assert.equal(greeted.listeners, (await other).listeners, 'the role of the request counts');
+  assert.equal(greeted.listeners, (await other).listeners, 'the role of the request is used');
   assert.is(greeted.listeners.length, 1);
 });
 
-s('HELLO that overtakes its req waits for it', async () => {
+s('a HELLO that arrives before its req waits for it', async () => {
   await using server = await TestServer.start();
   const { control } = server.peer;
   const uid = randomUUID();
   const hello = control.hello({ uid, role: 'CONS' });
-  // Answered by the same connection after the server has seen HELLO.
+  // The same connection answers this after the server has seen HELLO.
   await server.peer.streams.describeServer({});
   assert.ok(await isPending(hello));
   const req = await control.req({ uid, role: 'CONS', numConn: 1 });
   assert.equal((await hello).listeners, req.listeners);
 });
 
-s('HELLO for a uid that nobody asks for is refused', async () => {
+s('a HELLO without a request is rejected', async () => {
   await using server = await TestServer.start();
   await refused(server.peer.control.hello({ uid: randomUUID(), role: 'PROD' }), 'SCI_STREAM_NOT_FOUND');
 });
 
-s('HELLO may be repeated, also while data flows', async () => {
+s('HELLO may be repeated, even while data flows', async () => {
   await using server = await TestServer.start();
   await using producer = await tcpServer(named('P'));
   const target = formatAddress(producer.address);
@@ -109,10 +109,10 @@ s('HELLO may be repeated, also while data flows', async () => {
   assert.equal(await server.peer.control.hello({ uid, role: 'CONS' }), hello);
   assert.is(await server.stateOf(uid), 'ready');
   await refused(server.peer.control.hello({ uid, role: 'CONS', prodListeners: ['nonsense'] }), 'SCI_ADDRESS_INVALID');
-  assert.is(await exchange(entry, 'x'), 'Px', 'a refused repetition does not end what works');
+  assert.is(await exchange(entry, 'x'), 'Px', 'a rejected repetition does not end the stream');
 });
 
-s('HELLO never comes: req fails, the ports are free', async () => {
+s('without HELLO, req fails and its ports are free again', async () => {
   await using server = await TestServer.start({ limits: { helloTimeoutMs: 200 } });
   const uid = randomUUID();
   const req = server.peer.control.req({ uid, role: 'PROD', numConn: 3 });
@@ -123,7 +123,7 @@ s('HELLO never comes: req fails, the ports are free', async () => {
   assert.is((await server.peer.streams.get({ uid })).error?.code, 'SCI_HELLO_TIMEOUT');
 });
 
-s('the client goes away while req waits: everything is released', async () => {
+s('a client that disappears while req waits: everything is released', async () => {
   await using server = await TestServer.start();
   for (const how of ['cancel', 'cut'] as const) {
     const peer = await server.connect();
@@ -152,7 +152,7 @@ s('RELEASE while req waits ends that req', async () => {
   assert.equal([await server.stateOf(uid), await server.leftovers()], ['released', NOTHING]);
 });
 
-s('RELEASE while the proxy is being started ends HELLO and req, and no process stays', async () => {
+s('RELEASE while the proxy starts ends HELLO and req, and leaves no process', async () => {
   await using server = await TestServer.start();
   const uid = randomUUID();
   const { control } = server.peer;
@@ -161,7 +161,7 @@ s('RELEASE while the proxy is being started ends HELLO and req, and no process s
   await reaches(server, uid, 'waiting');
   const hello = control.hello({ uid, role: 'PROD' });
   hello.catch(() => undefined);
-  // Stopped as soon as it is seen, long before Node.js has started up in it: so it does not become ready meanwhile.
+  // Stopped as soon as it is found, long before Node.js has started in it, so that it does not become ready.
   const found = async (): Promise<number | undefined> => (await processesBelow(server.state))[0];
   const pid = await poll(found, { timeoutMs: 5_000, intervalMs: 1 }, () => new Error('no proxy was started'));
   process.kill(pid, 'SIGSTOP');
@@ -171,7 +171,7 @@ s('RELEASE while the proxy is being started ends HELLO and req, and no process s
   await refused(hello, 'SCI_STREAM_RELEASED');
 });
 
-s('a HELLO that is refused ends its req too', async () => {
+s('a rejected HELLO ends its req, too', async () => {
   await using server = await TestServer.start();
   const uid = randomUUID();
   const req = server.peer.control.req({ uid, role: 'PROD', numConn: 2 });
@@ -189,7 +189,7 @@ s('a proxy that cannot be started ends HELLO and req with the reason', async () 
   const hash = createHash('sha256').update(`${owner} ${uid}`).digest('hex').slice(0, 8);
   const stranger = join(server.state, 'process', `scistream-${uid.slice(0, 8)}-${hash}-0`);
   await mkdir(stranger, { recursive: true });
-  // With a record: what has none is taken for something that a killed daemon has left.
+  // Its record exists: an instance without a record counts as a remnant of a killed daemon.
   await writeFile(join(stranger, '.instance.json'), JSON.stringify({ labels: {}, stopSignal: 'SIGTERM' }));
   const req = server.peer.control.req({ uid, role: 'PROD', numConn: 2 });
   req.catch(() => undefined);
@@ -199,7 +199,7 @@ s('a proxy that cannot be started ends HELLO and req with the reason', async () 
   assert.equal(await server.leftovers(), NOTHING);
 });
 
-s('UPDATE before HELLO is refused and does not disturb req', async () => {
+s('UPDATE before HELLO is rejected and does not disturb req', async () => {
   await using server = await TestServer.start();
   const uid = randomUUID();
   const { control } = server.peer;
@@ -221,7 +221,7 @@ s('a uid is in use once, and free again after RELEASE', async () => {
   await server.setUp({ uid, role: 'CONS' });
 });
 
-s('nothing but a new REQ can be done with a stream that has ended', async () => {
+s('a stream that has ended allows only a new REQ', async () => {
   await using server = await TestServer.start();
   const { uid } = await server.setUp();
   await server.peer.control.release({ uid });
@@ -231,7 +231,7 @@ s('nothing but a new REQ can be done with a stream that has ended', async () => 
   assert.is(await server.stateOf(uid), 'released');
 });
 
-s('a lifetime that is over releases the stream, running or waiting', async () => {
+s('an expired lifetime releases the stream, running or waiting', async () => {
   await using server = await TestServer.start({ limits: { lifetimeMs: 4_000 } });
   const waiting = randomUUID();
   const req = server.peer.control.req({ uid: waiting, role: 'PROD', numConn: 2, lifetimeMs: 300n });

@@ -1,4 +1,4 @@
-/** Credentials of a stream at the control server: who gets them, who refuses them, and who must not keep them. */
+/** Credentials of a stream at the control server: which proxies get them, when they are rejected, and that none are kept. */
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
@@ -28,29 +28,26 @@ const s = suite('credentials of a stream');
 
 const credentials = () => makeCredentials(new Date(Date.now() + 3_600_000));
 
-s('a request without credentials is refused, unless the configuration makes encryption optional', async () => {
+s('a request without credentials is rejected, unless the configuration makes encryption optional', async () => {
   await using server = await TestServer.start({ encryption: 'required' });
   const asked = { uid: randomUUID(), role: 'PROD', numConn: 1, rate: 10_000 };
   assert.match(await refused(server.peer.control.req(asked), 'SCI_ENCRYPTION_REQUIRED'), /without encryption/);
   const udp = { ...asked, transport: 'udp' };
   assert.match(await refused(server.peer.control.req(udp), 'SCI_ENCRYPTION_REQUIRED'), /of UDP/);
-  assert.equal((await server.peer.streams.list({ ended: true })).streams, [], 'nothing was even recorded');
+  assert.equal((await server.peer.streams.list({ ended: true })).streams, [], 'nothing was recorded');
   assert.is((await server.peer.streams.describeServer({})).gateways[0]?.portsInUse, 0);
 });
 
-s(
-  'where encryption is optional, a request without credentials is served, and says that it is not encrypted',
-  async () => {
-    await using server = await TestServer.start();
-    const { uid, req } = await server.setUp();
-    assert.is(req.stream?.encryption, 'none');
-    const stream = await server.peer.streams.get({ uid });
-    assert.is(stream.encryption, 'none');
-    assert.is(stream.restarts, 0);
-  },
-);
+s('if encryption is optional, a request without credentials is served and reported as not encrypted', async () => {
+  await using server = await TestServer.start();
+  const { uid, req } = await server.setUp();
+  assert.is(req.stream?.encryption, 'none');
+  const stream = await server.peer.streams.get({ uid });
+  assert.is(stream.encryption, 'none');
+  assert.is(stream.restarts, 0);
+});
 
-s('credentials that do not belong together are refused before anything is reserved', async () => {
+s('credentials that do not belong together are rejected before anything is reserved', async () => {
   await using server = await TestServer.start();
   const [one, other] = [credentials(), credentials()];
   const request = { role: 'PROD', numConn: 1, rate: 1 };
@@ -68,7 +65,7 @@ s('credentials that do not belong together are refused before anything is reserv
   assert.equal(await server.leftovers(), NOTHING);
 });
 
-s('the key is in no answer, record or log, also when the stream ends', async () => {
+s('the key is in no answer, record or log, even when the stream ends', async () => {
   await using server = await TestServer.start();
   const { from } = credentials();
   const [, secret = ''] = from.key.split('\n');
@@ -91,7 +88,7 @@ s('the key is in no answer, record or log, also when the stream ends', async () 
   }
 });
 
-/** A gateway with a proxy that can do this, and never gets to do it. */
+/** A gateway with a proxy of these abilities. The test must never start it. */
 async function gatewayWith(capabilities: Partial<S2DSCapabilities>) {
   const supports = { tcp: true, udp: true, tls: true, rateLimit: false, liveRetarget: true, statistics: true };
   const provider = proxyProvider({
@@ -108,12 +105,12 @@ async function gatewayWith(capabilities: Partial<S2DSCapabilities>) {
   return { server, [Symbol.asyncDispose]: () => directory.remove() };
 }
 
-s('a proxy is not asked for what it cannot do, before ports are taken', async () => {
+s('a proxy without the required ability is rejected before ports are taken', async () => {
   const tls = credentials().from;
   for (const [capabilities, wanted, message] of [
     [{ tls: false }, { transport: 'tcp', encryption: 'tls' }, 'cannot encrypt TCP'],
     [{}, { transport: 'udp', encryption: 'tls' }, 'cannot encrypt UDP'],
-    [{ plain: false }, { transport: 'tcp' }, 'carries encrypted streams only'],
+    [{ plain: false }, { transport: 'tcp' }, 'carries only encrypted streams'],
     [{ udp: false }, { transport: 'udp' }, 'cannot carry UDP'],
   ] as const) {
     await using gateway = await gatewayWith(capabilities);
@@ -127,7 +124,7 @@ s('a proxy is not asked for what it cannot do, before ports are taken', async ()
   }
 });
 
-/** A control server from before there was encryption: it passes over what it does not know. */
+/** A control server of a version without encryption: it ignores the unknown fields. */
 async function oldServer(port: number) {
   const calls: string[] = [];
   const note = <T>(call: string, answer: T): T => {
@@ -151,7 +148,7 @@ async function oldServer(port: number) {
   return { address: `127.0.0.1:${own}`, calls, [Symbol.asyncDispose]: async () => void server.close() };
 }
 
-s('a control server too old to encrypt gets no stream, unless that is asked for', async () => {
+s('a control server without encryption gets no stream, unless plain streams are requested', async () => {
   await using from = await oldServer(5100);
   await using to = await oldServer(5200);
   const directory = await temporaryDirectory();

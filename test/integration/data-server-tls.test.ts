@@ -1,4 +1,4 @@
-/** A data server that is commanded over TCP: mutual TLS, one control server, and nothing for anybody else. */
+/** A data server that is controlled over TCP: mutual TLS, one control server, and nothing for others. */
 import { copyFile, mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -21,7 +21,7 @@ const HOST = '127.0.0.1';
 const PATIENCE_MS = 60_000;
 const LONG_AGO = new Date(Date.now() - 100 * 86_400_000);
 
-/** A data server on a port of loopback, and control servers for it. @param only Subject of the certificate that alone may command. */
+/** A data server on a loopback port, and its control servers. @param only Subject of the only accepted certificate. */
 async function startDaemon(only?: string) {
   const directory = await temporaryDirectory();
   const path = (name: string): string => join(directory.path, name);
@@ -59,7 +59,7 @@ async function startDaemon(only?: string) {
   return { ca, other, entry, address, log, path, state, ports, chosen, rePin, [Symbol.asyncDispose]: close };
 }
 
-/** Waits until a control server says this of its gateway: its error, or `up`. */
+/** Waits until a control server reports this about its gateway: an error, or `up`. */
 async function gatewaySays(server: TestServer, expected: RegExp): Promise<void> {
   await eventually(async () => {
     const { gateways } = await server.peer.streams.describeServer({});
@@ -80,7 +80,7 @@ s('carries a stream from REQ to RELEASE, and leaves nothing', async () => {
   assert.equal(await leftovers(daemon.state, daemon.ports), NOTHING);
 });
 
-s('strangers are cut before anything they say is read', async () => {
+s('strangers are rejected during the handshake', async () => {
   await using daemon = await startDaemon();
   const { ca, other, address, log } = daemon;
   const late = await ca.issue('late', { days: 1, now: LONG_AGO });
@@ -91,12 +91,12 @@ s('strangers are cut before anything they say is read', async () => {
   await eventually(() => assert.match(log.text, /no certificate of tls\.clientCa/), PATIENCE_MS);
 });
 
-s('a control server whose certificates do not fit runs on, and says that the gateway is down', async () => {
+s('a control server with unsuitable certificates keeps running and reports the gateway as down', async () => {
   await using daemon = await startDaemon();
   const { ca, other, entry } = daemon;
   for (const wrong of [entry(await other.issue('s2cs')), entry(await ca.issue('s2cs'), other.file)]) {
     await using server = await TestServer.start({ gateways: [wrong] });
-    // More than once: every attempt is refused the same way, and none ends the process.
+    // More than once: every attempt is rejected in the same way, and none ends the process.
     await gatewaySays(server, /^SCI_S2DS_UNREACHABLE/);
     assert.is(await server.setUp().catch(() => 'refused'), 'refused');
     await gatewaySays(server, /^SCI_S2DS_UNREACHABLE/);
@@ -106,7 +106,7 @@ s('a control server whose certificates do not fit runs on, and says that the gat
   assert.ok(SciStreamError.is(error) && error.code === 'SCI_CONFIG_INVALID', String(error));
 });
 
-s('obeys one control server: another one, or the id of the first with another certificate, is refused', async () => {
+s('accepts one control server: another one, or its id with another certificate, is rejected', async () => {
   await using daemon = await startDaemon();
   const { ca, entry, path, state } = daemon;
   const first = path('first');
@@ -122,7 +122,7 @@ s('obeys one control server: another one, or the id of the first with another ce
   for (const [subject, directory, expected] of [
     ['alice', copy, /^SCI_FORBIDDEN/],
     ['s2cs', path('second'), /^SCI_FORBIDDEN/],
-    // A renewed certificate is that of the same control server.
+    // A renewed certificate belongs to the same control server.
     ['s2cs', first, /^up$/],
   ] as const) {
     await mkdir(directory, { recursive: true });
@@ -131,7 +131,7 @@ s('obeys one control server: another one, or the id of the first with another ce
   }
 });
 
-s('where the operator names one certificate, no other of the same CA commands, from one call to the next', async () => {
+s('if the operator names one certificate, no other of the same CA is accepted from the next call on', async () => {
   await using daemon = await startDaemon('chosen');
   const { ca, entry, path, chosen, rePin } = daemon;
   const state = path('first');
@@ -151,7 +151,7 @@ s('where the operator names one certificate, no other of the same CA commands, f
     await server.peer.control.release({ uid });
     await rePin(unnamed);
   }
-  // The same control server with another certificate, whose subject is another, too.
+  // The same control server with another certificate, which also has another subject.
   await using server = await TestServer.start({ gateways: [entry(unnamed)], state });
   await gatewaySays(server, /^up$/);
 });

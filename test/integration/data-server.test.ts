@@ -1,4 +1,4 @@
-/** A data server as a daemon of its own behind a unix socket, commanded by a control server. */
+/** A data server as a separate daemon behind a unix socket, under a control server. */
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { SciStreamError, silentLogger } from '@scistream/core';
@@ -11,7 +11,7 @@ import { suite } from '../support/suite.js';
 
 const s = suite('data server daemon');
 
-/** A running data server daemon. `leftovers` tells what its streams left behind. */
+/** A running data server daemon. `leftovers` tells what its streams left. */
 async function startDaemon() {
   const directory = await temporaryDirectory();
   const state = join(directory.path, 's2ds');
@@ -40,7 +40,7 @@ s('carries a stream from REQ to RELEASE, and leaves nothing', async () => {
   assert.is(await exchange(entry, 'x'), 'ax');
   await server.peer.control.update({ uid, remoteListeners: [target(b)] });
   assert.is(await exchange(entry, 'x'), 'bx');
-  // The relay may hear of the end of a connection a moment after the client.
+  // The relay may notice the end of a connection a moment after the client.
   await eventually(async () => assert.is(await server.stateOf(uid), 'idle'));
   const { statistics } = await server.peer.streams.get({ uid });
   assert.is(Number(statistics[0]?.connections), 2);
@@ -59,7 +59,7 @@ s('errors of the data server reach the client with their code', async () => {
   assert.is(await server.stateOf(uid), 'ready');
 });
 
-s('a control server that cannot listen does not disturb the streams of the one that does', async () => {
+s('a control server that cannot listen does not disturb the streams of the running one', async () => {
   await using daemon = await startDaemon();
   await using first = await TestServer.start({ s2ds: daemon.s2ds });
   await using target = await tcpServer(named('a'));

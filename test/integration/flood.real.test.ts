@@ -1,4 +1,5 @@
-/** A flood of calls by one caller, beside which another is served. */
+// suite: full
+/** A flood of calls by one caller while another caller is served. */
 import { createHash } from 'node:crypto';
 import * as assert from 'uvu/assert';
 import { eventually } from '@scistream/core/testing';
@@ -18,7 +19,7 @@ const WAIT_MS = 40_000;
 
 const urlOf = ({ listening }: TestServer): string => `${listening.scheme}://${listening.address}`;
 
-s('10 000 requests by one caller: most are refused with the time to wait, and another is served', async () => {
+s('10 000 requests by one caller: most are rejected with the time to wait, and another caller is served', async () => {
   await using server = await TestServer.start({ auth: AUTH, limits: { requestsPerSecond: 20 } });
   const alice = await RawClient.open(urlOf(server));
   const bob = await server.connect(TOKENS.bob);
@@ -43,15 +44,15 @@ s('10 000 requests by one caller: most are refused with the time to wait, and an
       await flood;
     }
     assert.equal([...seen.keys()].sort(), ['SCI_RATE_LIMITED', 'served']);
-    assert.ok((seen.get('served') ?? 0) >= 200, 'ten seconds of requests at once are allowed');
+    assert.ok((seen.get('served') ?? 0) >= 200, 'a burst of ten seconds of requests is allowed');
     assert.ok((seen.get('SCI_RATE_LIMITED') ?? 0) > 0);
     const warnings = server.log.lines.filter(({ message }) => message.startsWith('too many requests'));
     assert.ok(warnings.length >= 1 && warnings.length < 100, `${warnings.length} warnings`);
-    assert.is(server.log.lines.filter(({ message }) => message === 'call refused').length, 0, 'no line for each');
+    assert.is(server.log.lines.filter(({ message }) => message === 'call rejected').length, 0, 'no line for each');
   } finally {
     alice.close();
   }
-  // The same caller is served again when it has waited.
+  // The same caller is served again after the wait.
   const again = await server.connect(TOKENS.alice);
   await eventually(async () => void (await again.streams.list({})), WAIT_MS);
 });

@@ -1,4 +1,4 @@
-/** Callers that want too much: they are refused or cut, and everybody else is served. */
+/** Callers that exceed limits: they are rejected or disconnected, and all others are served. */
 import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect as connectHttp2, type ClientHttp2Session } from 'node:http2';
@@ -20,7 +20,7 @@ const sha256 = (text: string): string => createHash('sha256').update(text).diges
 const AUTH: ServerOptions['auth'] = [
   { use: 'token', tokens: Object.entries(TOKENS).map(([subject, token]) => ({ subject, sha256: sha256(token) })) },
 ];
-/** The code a call is refused with, empty when it is not. */
+/** The error code of a call; empty if it succeeds. */
 const codeOf = (call: Promise<unknown>): Promise<string> =>
   call.then(
     () => '',
@@ -31,9 +31,9 @@ const WAIT_MS = 40_000;
 
 const portOf = ({ listening }: TestServer): number => Number(listening.address.split(':')[1]);
 const urlOf = ({ listening }: TestServer): string => `${listening.scheme}://${listening.address}`;
-/** Fulfils when the other side has ended the connection. */
+/** Resolves when the other side has closed the connection. */
 const ended = (socket: Socket): Promise<unknown> =>
-  // Not with `once`, for which a reset is no end.
+  // Not with `once`, which ignores resets.
   new Promise(
     (resolve) =>
       void socket
@@ -42,7 +42,7 @@ const ended = (socket: Socket): Promise<unknown> =>
         .resume(),
   );
 
-s('a stranger is refused by its headers: nothing of its message is read, and the answer tells nothing', async () => {
+s('a stranger is rejected by its headers: its message is not read, and the answer reveals nothing', async () => {
   await using server = await TestServer.start({ auth: AUTH });
   const { uid } = await server.setUp({ peer: await server.connect(TOKENS.alice) });
   const session = connectHttp2(urlOf(server), { rejectUnauthorized: false });
@@ -60,7 +60,7 @@ s('a stranger is refused by its headers: nothing of its message is read, and the
         ':path': '/scistream.Control/release',
         'content-type': type,
       });
-      // The message never ends: only somebody who does not wait for it can answer.
+      // The message never ends, so the server can answer only if it does not wait for it.
       stream.write(JSON.stringify({ uid: asked }));
       const [headers] = (await once(stream, 'response')) as [Record<string, unknown>];
       let text = '';
@@ -79,7 +79,7 @@ s('a stranger is refused by its headers: nothing of its message is read, and the
   assert.is((await (await server.connect(TOKENS.alice)).streams.list({})).streams.length, 1);
 });
 
-s('who does not say who it is loses the connection, whatever it does meanwhile', async () => {
+s('a caller without credentials loses the connection, whatever it sends', async () => {
   await using server = await TestServer.start({ auth: AUTH, limits: { strangerTimeoutMs: 2_000 } });
   const port = portOf(server);
   const alice = await server.connect(TOKENS.alice);
@@ -98,7 +98,7 @@ s('who does not say who it is loses the connection, whatever it does meanwhile',
   assert.equal(stream, []);
 });
 
-s('guesses of credentials are limited by address, and then not even looked at', async () => {
+s('attempts with wrong credentials are limited by address, then rejected without a check', async () => {
   await using server = await TestServer.start({ auth: AUTH, limits: { strangerRequestsPerSecond: 1 } });
   const stranger = await server.connect('wrong');
   const codes = new Set<string>();
@@ -110,32 +110,35 @@ s('guesses of credentials are limited by address, and then not even looked at', 
   assert.equal([...codes].sort(), ['SCI_RATE_LIMITED', 'SCI_UNAUTHENTICATED']);
 });
 
-s('who was let in of late is not kept out by strangers of the same address, until it is let in no more', async () => {
-  // One at a time, and the next after ten seconds.
-  await using server = await TestServer.start({ auth: AUTH, limits: { strangerRequestsPerSecond: 0.1 } });
-  const [alice, bob] = [await server.connect(TOKENS.alice), await server.connect(TOKENS.bob)];
-  const stranger = await server.connect('wrong');
-  const useUp = async (): Promise<void> => {
-    for (let code = ''; code !== 'SCI_RATE_LIMITED';) code = await codeOf(stranger.streams.list({}));
-  };
-  await alice.streams.list({});
-  await useUp();
-  for (let i = 0; i < 20; i += 1) {
+s(
+  'a recently accepted caller is not blocked by strangers of the same address, until it is no longer accepted',
+  async () => {
+    // One attempt at a time, and the next after ten seconds.
+    await using server = await TestServer.start({ auth: AUTH, limits: { strangerRequestsPerSecond: 0.1 } });
+    const [alice, bob] = [await server.connect(TOKENS.alice), await server.connect(TOKENS.bob)];
+    const stranger = await server.connect('wrong');
+    const useUp = async (): Promise<void> => {
+      for (let code = ''; code !== 'SCI_RATE_LIMITED';) code = await codeOf(stranger.streams.list({}));
+    };
+    await alice.streams.list({});
     await useUp();
-    assert.is(await codeOf(alice.streams.list({})), '');
-  }
-  const again = await server.connect(`Bearer ${TOKENS.alice}`);
-  assert.is(await codeOf(again.streams.list({})), '', 'also on a new connection');
-  await useUp();
-  assert.is(await codeOf(bob.streams.list({})), 'SCI_RATE_LIMITED', 'nobody knows him yet');
-  const tokens = [{ subject: 'bob', sha256: sha256(TOKENS.bob) }];
-  await server.server.reload({ ...server.config, auth: [{ use: 'token', tokens }] });
-  await refused(alice.streams.list({}), 'SCI_UNAUTHENTICATED');
-  await useUp();
-  assert.is(await codeOf(alice.streams.list({})), 'SCI_RATE_LIMITED', 'and then it is a stranger');
-});
+    for (let i = 0; i < 20; i += 1) {
+      await useUp();
+      assert.is(await codeOf(alice.streams.list({})), '');
+    }
+    const again = await server.connect(`Bearer ${TOKENS.alice}`);
+    assert.is(await codeOf(again.streams.list({})), '', 'on a new connection, too');
+    await useUp();
+    assert.is(await codeOf(bob.streams.list({})), 'SCI_RATE_LIMITED', 'he is a stranger');
+    const tokens = [{ subject: 'bob', sha256: sha256(TOKENS.bob) }];
+    await server.server.reload({ ...server.config, auth: [{ use: 'token', tokens }] });
+    await refused(alice.streams.list({}), 'SCI_UNAUTHENTICATED');
+    await useUp();
+    assert.is(await codeOf(alice.streams.list({})), 'SCI_RATE_LIMITED', 'now it is a stranger');
+  },
+);
 
-s('requests of who is known are counted all the same, also many at once', async () => {
+s('requests of a known caller are limited, too, even if sent concurrently', async () => {
   await using server = await TestServer.start({ auth: AUTH, limits: { requestsPerSecond: 1 } });
   const alice = await server.connect(TOKENS.alice);
   await alice.streams.list({});
@@ -143,7 +146,7 @@ s('requests of who is known are counted all the same, also many at once', async 
   assert.ok(codes.filter((code) => code === 'SCI_RATE_LIMITED').length >= 20, codes.join());
 });
 
-s('headers and messages that are too large are refused, and the connection of others lives', async () => {
+s('headers and messages that are too large are rejected, and the connection of others stays open', async () => {
   await using server = await TestServer.start({ auth: AUTH });
   const bob = await server.connect(TOKENS.bob);
   const raw = await RawClient.open(urlOf(server), { maxSendHeaderBlockLength: 1_000_000 });
@@ -179,12 +182,12 @@ s('headers and messages that are too large are refused, and the connection of ot
   assert.equal((await bob.streams.list({})).streams, []);
 });
 
-s('one address has so many connections and no more, and all together so many', async () => {
+s('connections are limited for one address and for all together', async () => {
   await using server = await TestServer.start({ limits: { clientsPerAddress: 4, clients: 6 } });
   const port = portOf(server);
   const open = (from: string): Socket =>
     connect({ port, host: '127.0.0.1', localAddress: from }).on('error', () => undefined);
-  // One is the client of the test server, once it has called.
+  // One of them is the client of the test server, after its first call.
   await server.peer.streams.list({});
   const held = [open('127.0.0.1'), open('127.0.0.1'), open('127.0.0.1')];
   await Promise.all(held.map((socket) => once(socket, 'connect')));
@@ -197,7 +200,7 @@ s('one address has so many connections and no more, and all together so many', a
   await eventually(async () => (await RawClient.open(urlOf(server))).close(), WAIT_MS);
 });
 
-s('another limit of connections is in force with the configuration that says so, and cuts none', async () => {
+s('a changed limit of connections is in force after a reload, and closes none', async () => {
   await using server = await TestServer.start({ limits: { clients: 3 } });
   const port = portOf(server);
   const open = async (): Promise<Socket> => {
@@ -223,7 +226,7 @@ s('another limit of connections is in force with the configuration that says so,
   for (const socket of held) socket.destroy();
 });
 
-s('one identity watches so many streams at a time, and another is not touched by it', async () => {
+s('streams watched by one identity are limited, and another identity is not affected', async () => {
   await using server = await TestServer.start({ auth: AUTH, limits: { watchesPerIdentity: 2 } });
   const [alice, again, bob] = await Promise.all([TOKENS.alice, TOKENS.alice, TOKENS.bob].map((t) => server.connect(t)));
   if (!alice || !again || !bob) throw new Error('no peers');
@@ -251,7 +254,7 @@ s('one identity watches so many streams at a time, and another is not touched by
   await eventually(() => watch(alice, other.uid), WAIT_MS);
 });
 
-s('where nobody says who it is, watches are counted by address', async () => {
+s('without authentication, watches are counted by address', async () => {
   await using server = await TestServer.start({ limits: { watchesPerIdentity: 1 } });
   const { uid } = await server.setUp();
   const watch = async () => server.peer.streams.watch({ uid })[Symbol.asyncIterator]().next();
@@ -259,7 +262,7 @@ s('where nobody says who it is, watches are counted by address', async () => {
   await refused(watch(), 'SCI_LIMIT_REACHED');
 });
 
-s('calls that are begun and reset at once, over and over, end the connection', async () => {
+s('calls that begin and reset immediately, repeatedly, end the connection', async () => {
   await using server = await TestServer.start({ auth: AUTH });
   const bob = await server.connect(TOKENS.bob);
   const session: ClientHttp2Session = connectHttp2(urlOf(server), { rejectUnauthorized: false });
@@ -272,7 +275,7 @@ s('calls that are begun and reset at once, over and over, end the connection', a
       session.request({ ':method': 'POST', ':path': '/scistream.v1.Streams/List', ...JSON_CALL }),
     );
     for (const stream of streams) stream.on('error', () => undefined);
-    // Not before they are on their way, or nothing of them would be sent.
+    // Wait until they are on their way, or none of them would be sent.
     setImmediate(() => {
       for (const stream of streams) stream.close(8);
       setImmediate(reset);
@@ -280,11 +283,11 @@ s('calls that are begun and reset at once, over and over, end the connection', a
   };
   reset();
   await gone;
-  // He comes from the same address, whose requests are counted until it is known who calls.
+  // He has the same address, and the requests of that address count until the caller is known.
   await eventually(async () => assert.equal((await bob.streams.list({})).streams, []), WAIT_MS);
 });
 
-s('requests of one identity that wait are limited, those of another are not touched by it', async () => {
+s('waiting requests of one identity are limited, and another identity is not affected', async () => {
   await using server = await TestServer.start({ auth: AUTH, limits: { waitingPerIdentity: 2 } });
   const [alice, bob] = [await server.connect(TOKENS.alice), await server.connect(TOKENS.bob)];
   const uids = [randomUUID(), randomUUID(), randomUUID()];

@@ -1,5 +1,6 @@
 // needs: root
-/** What a control server still does when nothing can be written any more: it gives back what streams have. */
+// suite: full
+/** What a control server can still do when no write succeeds: release streams. */
 import { execFileSync } from 'node:child_process';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -22,7 +23,7 @@ async function disk() {
   let files = 0;
   return {
     state: directory.path,
-    /** Whatever becomes free meanwhile is taken, too. */
+    /** Also takes the space that becomes free. */
     fill: async (): Promise<void> => {
       for (let size = 1 << 22; size >= 1; size >>= 2) {
         for (;;) {
@@ -55,7 +56,7 @@ async function untilNothingIsWritten({ peer }: TestServer, uid: string): Promise
   assert.unreachable('the disk is not full');
 }
 
-s('streams can be released, and stay so when there is room again and the server is started anew', async () => {
+s('streams can be released on a full disk, and stay released after a restart with free space', async () => {
   await using here = await disk();
   const range = await freeRange(8);
   const first = await TestServer.start({ state: here.state, range });
@@ -70,7 +71,7 @@ s('streams can be released, and stay so when there is room again and the server 
   const { processes, listening } = await first.leftovers();
   assert.equal([processes.length, listening.length], [1, 1]);
   await here.empty();
-  // Whatever was not written before is written now.
+  // Pending writes are stored now.
   await eventually(async () => void (await first.setUp()), 60_000);
   await first.server.stop();
   first.peer.cut();

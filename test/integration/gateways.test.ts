@@ -1,4 +1,4 @@
-/** Several gateways under one control server: where streams go, what is refused, and data servers that go and come. */
+/** Several gateways under one control server: placement, rejections, and data servers that stop and return. */
 import { createHash, randomUUID } from 'node:crypto';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -31,7 +31,7 @@ const AUTH = [
 const serve = (sites: readonly GatewaySite[], options: ServerOptions = {}): Promise<TestServer> =>
   TestServer.start({ gateways: sites.map(({ entry }) => entry), ...options });
 
-/** REQ and HELLO. @returns the name of the gateway */
+/** REQ and HELLO. @returns The name of the gateway. */
 async function place(peer: Peer, wish: { gateway?: string; bitsPerSecond?: bigint; numConn?: number } = {}) {
   const uid = randomUUID();
   const [{ stream }] = await Promise.all([
@@ -51,7 +51,7 @@ const seen = async ({ streams }: Peer) =>
     count,
   ]);
 
-s('a stream goes where most bandwidth is free, then where most ports are, or where it is told', async () => {
+s('a stream is placed where most bandwidth is free, then where most ports are, or as requested', async () => {
   await using a = await startGateway('a', { capacity: 10e9, labels: ['dtn', '100g'] });
   await using b = await startGateway('b', { capacity: 20e9 });
   await Promise.all([a.start(), b.start()]);
@@ -60,7 +60,7 @@ s('a stream goes where most bandwidth is free, then where most ports are, or whe
   const first = await place(peer, { bitsPerSecond: BigInt(15e9) });
   assert.is(first.gateway, 'b');
   assert.is((await place(peer, { bitsPerSecond: BigInt(5e9) })).gateway, 'a');
-  // 5 Gb/s free on both, and as many ports.
+  // 5 Gb/s are free on both, and as many ports.
   assert.is((await place(peer, { gateway: 'b' })).gateway, 'b');
   assert.is((await place(peer)).gateway, 'a', 'b has one port less');
   const text = await refused(place(peer, { bitsPerSecond: BigInt(6e9) }), 'SCI_NO_RESOURCE');
@@ -77,7 +77,7 @@ s('a stream goes where most bandwidth is free, then where most ports are, or whe
   );
 });
 
-s('a label means the gateways that have it; a gateway is drained by its name alone', async () => {
+s('a label selects all gateways that have it; only a name selects a gateway to drain', async () => {
   await using a = await startGateway('a', { labels: ['dtn'] });
   await using b = await startGateway('b', { labels: ['dtn', '100g'] });
   await using c = await startGateway('c');
@@ -93,7 +93,7 @@ s('a label means the gateways that have it; a gateway is drained by its name alo
   await refused(peer.streams.drainGateway({ name: 'dtn', drained: true }), 'SCI_NAME_INVALID');
 });
 
-s('requests at once fill all gateways, and no more than their ports', async () => {
+s('concurrent requests fill all gateways, and no more than their ports', async () => {
   await using a = await startGateway('a');
   await using b = await startGateway('b');
   await Promise.all([a.start(), b.start()]);
@@ -105,7 +105,7 @@ s('requests at once fill all gateways, and no more than their ports', async () =
   assert.equal([await a.leftovers(), await b.leftovers()], [NOTHING, NOTHING]);
 });
 
-s('a drained gateway takes no new streams, also after a restart; admins alone drain', async () => {
+s('a drained gateway takes no new streams, even after a restart; only admins drain', async () => {
   await using a = await startGateway('a');
   await using b = await startGateway('b');
   await Promise.all([a.start(), b.start()]);
@@ -138,7 +138,7 @@ s('a drained gateway takes no new streams, also after a restart; admins alone dr
   assert.is((await place(again)).gateway, 'a');
 });
 
-s('a data server may be down at the start, and later; its streams stay', async () => {
+s('a data server may be down at the start and later; its streams stay', async () => {
   await using a = await startGateway('a');
   await using b = await startGateway('b');
   await b.start();
@@ -175,7 +175,7 @@ s('a data server may be down at the start, and later; its streams stay', async (
   );
 });
 
-s('a data server obeys the control server that came first, until it is told to forget it', async () => {
+s('a data server accepts the control server that came first, until it is told to forget it', async () => {
   await using a = await startGateway('a');
   await a.start();
   await using first = await serve([a]);
@@ -192,7 +192,7 @@ s('a data server obeys the control server that came first, until it is told to f
   assert.is((await place(second.peer)).gateway, 'a');
 });
 
-s('whoever the rules refuse hears just that, whether there is room or not', async () => {
+s('policy refusals are returned before capacity is checked', async () => {
   await using a = await startGateway('a', { capacity: 1e9 });
   await using away = await startGateway('away');
   await a.start();
@@ -221,7 +221,7 @@ s('whoever the rules refuse hears just that, whether there is room or not', asyn
   assert.equal([...told].sort(), ['No rule applies to token:admin.', 'Rule rules.1 does not allow role inbound.']);
 });
 
-s('the same reservation again gets the same answer, and another one of that uid none', async () => {
+s('a repeated reservation gets the same answer, a different one with the same uid is rejected', async () => {
   await using directory = await temporaryDirectory();
   const settings = { name: 'a', wan: WAN, lan: LAN, ports: await freeRange(PORTS), proxy: 'relay', runtime: 'process' };
   const providers = createProviders([], { proxies: {}, runtimes: {}, plugins: [] });
@@ -235,7 +235,7 @@ s('the same reservation again gets the same answer, and another one of that uid 
   assert.is((await gateway.describe()).portsInUse, 2);
   const other = await failure(gateway.reserve(uid, testSpec));
   assert.match(other, `another stream ${uid}`);
-  // The answer was lost, and its release comes before it is complete.
+  // The answer was lost, and its release arrives before it is complete.
   const late = gateway.reserve(randomUUID(), testSpec);
   await gateway.release(uid);
   await late;
@@ -244,7 +244,7 @@ s('the same reservation again gets the same answer, and another one of that uid 
   await gateway.close();
 });
 
-s('the streams of a gateway must not be lost by its removal from the configuration', async () => {
+s('removing a gateway from the configuration must not lose its streams', async () => {
   await using a = await startGateway('a');
   await using b = await startGateway('b');
   await using c = await startGateway('c');

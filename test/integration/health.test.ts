@@ -1,4 +1,4 @@
-/** Liveness, readiness and the gRPC health service, as strangers ask for them: at the start, while serving, at the end. */
+/** Liveness, readiness and the gRPC health service without credentials: at the start, while serving, at the end. */
 import 'reflect-metadata';
 import { EventEmitter, once, setMaxListeners } from 'node:events';
 import { connect, type ClientHttp2Session } from 'node:http2';
@@ -28,7 +28,7 @@ interface Reply {
   readonly json: { readonly status?: string; readonly reason?: string };
 }
 
-/** Over HTTP/1.1, with a connection of its own. */
+/** Over HTTP/1.1, on a new connection. */
 async function get(url: string, method = 'GET'): Promise<Reply> {
   const call = request(url, { method, rejectUnauthorized: false, agent: false });
   call.end();
@@ -38,7 +38,7 @@ async function get(url: string, method = 'GET'): Promise<Reply> {
   return { status: response.statusCode, json: text === '' ? {} : (JSON.parse(text) as Reply['json']) };
 }
 
-/** Over a connection that exists. */
+/** Over an existing connection. */
 async function getOver(session: ClientHttp2Session, path: string): Promise<Reply> {
   const stream = session.request({ ':path': path });
   const [headers] = (await once(stream, 'response')) as [Record<string, unknown>];
@@ -47,11 +47,11 @@ async function getOver(session: ClientHttp2Session, path: string): Promise<Reply
   return { status: Number(headers[':status']), json: JSON.parse(text) as Reply['json'] };
 }
 
-/** A health checker as gRPC has it, without credentials. */
+/** A health checker of gRPC, without credentials. */
 const checker = (baseUrl: string) =>
   createClient(Health, createGrpcTransport({ baseUrl, nodeOptions: { rejectUnauthorized: false } }));
 
-/** A store that opens and closes when the test wants it. */
+/** A store that opens and closes when the test tells it to. */
 class GatedStore extends MemoryStreamStore {
   readonly #gates = new EventEmitter();
   readonly #opened = once(this.#gates, 'open');
@@ -88,7 +88,7 @@ s('strangers learn that it lives and serves, and nothing more', async () => {
   await unknown.return?.();
 });
 
-s('watchers that went away make room for others', async () => {
+s('watchers that disconnect make room for others', async () => {
   await using server = await TestServer.start();
   const health = checker(server.peerOptions.url);
   const leave = new AbortController();
@@ -115,7 +115,7 @@ s('a gateway that is down makes it degraded, not unready', async () => {
   assert.equal([status, json.status], [200, 'degraded']);
 });
 
-s('not ready before the streams are taken charge of, nor while stopping; alive all the time', async () => {
+s('not ready before streams are recovered and while stopping, but alive all the time', async () => {
   await using directory = await temporaryDirectory();
   const store = new GatedStore();
   const { server, url } = await compose(directory.path, store);
@@ -139,14 +139,14 @@ s('not ready before the streams are taken charge of, nor while stopping; alive a
   assert.is((await getOver(session, '/readyz')).status, 200);
 
   const stopping = server.stop();
-  // From Node.js 24 on a server that closes takes nothing new on open connections either.
+  // From Node.js 24 on, a closing server also accepts nothing new on open connections.
   const late = await getOver(session, '/readyz').catch(() => 'refused' as const);
   if (late !== 'refused') {
     assert.equal([late.status, late.json.status], [503, 'stopping']);
     assert.is((await getOver(session, '/livez')).status, 200);
   }
   assert.is(await seen(), Serving.NOT_SERVING);
-  assert.ok((await watch.next()).done, 'a watcher does not hold up the end');
+  assert.ok((await watch.next()).done, 'a watcher does not delay the end');
   store.let('close');
   session.close();
   await stopping;

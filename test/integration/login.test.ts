@@ -1,4 +1,4 @@
-/** Logging in for a facility, and what becomes of the tokens. */
+/** Logging in to a facility, and the tokens of a login. */
 import { chmod, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -22,7 +22,7 @@ interface Stored {
   readonly expiresAt: string;
 }
 
-/** An issuer, a facility that trusts it, and a user with a configuration directory of its own. */
+/** An issuer, a facility that trusts it, and a user with a separate configuration directory. */
 async function open() {
   const issuer = await TestIssuer.start();
   const audience = [JWT_RESOURCE, OPAQUE_RESOURCE];
@@ -47,7 +47,7 @@ async function open() {
     writeFile(file, JSON.stringify({ ...(await stored()), ...changes }));
   const login = loginOf(resolveEndpoint('aps', { aps: facility }));
   if (!login) throw new Error('aps has no login');
-  /** Another client of the user, whose configuration says something else of the facility. */
+  /** Another client of the user with another configuration of the facility. */
   const otherClient = (s2cs: string, trust: TrustSettings): S2UC =>
     new S2UC({ facilities: { aps: { s2cs: parseAddress(s2cs), auth: key, ...trust } } }, { stateDir: home.path });
   return { issuer, server, client, otherClient, login, file, stored, store, [Symbol.asyncDispose]: close };
@@ -55,7 +55,7 @@ async function open() {
 
 type World = Awaited<ReturnType<typeof open>>;
 
-/** @returns What the user saw at the end. */
+/** @returns The last page that the user sees. */
 async function logInWithBrowser({ login }: World): Promise<string> {
   let page: Promise<string> | undefined;
   await logIn(login, { method: 'browser', onPrompt: ({ url }) => void (page = new Browser().open(url)) });
@@ -75,7 +75,7 @@ async function refused(call: Promise<unknown>, code: ErrorCode): Promise<SciStre
 const ago = (ms: number): string => new Date(Date.now() - ms).toISOString();
 const ended = { obtainedAt: ago(10 * MINUTE_MS), expiresAt: ago(MINUTE_MS) };
 
-s('with a browser on this machine, PKCE and a loopback redirect', async () => {
+s('a login with a browser on this machine, PKCE and a loopback redirect', async () => {
   await using world = await open();
   const { client, file, issuer } = world;
   const { suggestions } = await refused(client.whoAmI('aps'), 'SCI_LOGIN_REQUIRED');
@@ -91,7 +91,7 @@ s('with a browser on this machine, PKCE and a loopback redirect', async () => {
   assert.is(new URL(request, issuer.url).searchParams.get('code_challenge_method'), 'S256');
 });
 
-s('that the user refuses fails, and so does one that is interrupted', async () => {
+s('a login fails if the user refuses or interrupts it', async () => {
   await using world = await open();
   world.issuer.denies = true;
   assert.match((await refused(logInWithBrowser(world), 'SCI_LOGIN_FAILED')).message, /access_denied/);
@@ -108,7 +108,7 @@ s('that the user refuses fails, and so does one that is interrupted', async () =
   await refused(logIn(world.login, { onPrompt: () => undefined }), 'SCI_ISSUER_UNREACHABLE');
 });
 
-s('ignores who comes to its port without the state', async () => {
+s('a login ignores requests to its port without the state', async () => {
   await using world = await open();
   const seen: number[] = [];
   let page: Promise<string> | undefined;
@@ -130,7 +130,7 @@ s('ignores who comes to its port without the state', async () => {
   assert.equal(seen, [404, 404, 404]);
 });
 
-s('renews itself near its end, once for all who wait', async () => {
+s('a login renews itself shortly before its end, once for all callers', async () => {
   await using world = await open();
   const { client, issuer, stored, store } = world;
   await logInWithBrowser(world);
@@ -152,7 +152,7 @@ s('renews itself near its end, once for all who wait', async () => {
   assert.is(issuer.tokenRequests, asked + 2, 'before it ends');
 });
 
-s('is used to its end while the issuer is away', async () => {
+s('a login is used to its end while the issuer is unreachable', async () => {
   await using world = await open();
   const { client, issuer, store } = world;
   await logInWithBrowser(world);
@@ -166,31 +166,31 @@ s('is used to its end while the issuer is away', async () => {
   assert.is((await client.whoAmI('aps')).subject, USER);
 });
 
-s('takes over the lock of a process that has died', async () => {
+s('a login replaces the lock of a dead process', async () => {
   await using world = await open();
   const { client, store, file } = world;
   await logInWithBrowser(world);
   await store(ended);
-  // Above the largest pid there can be (proc(5), pid_max).
+  // Above the largest possible pid (proc(5), pid_max).
   await writeFile(`${file}.lock`, JSON.stringify({ host: hostname(), pid: 4_194_305 }));
   assert.is((await client.whoAmI('aps')).subject, USER);
   assert.equal(await readdir(join(file, '..')), ['aps.json']);
 });
 
-s('whose directory cannot be used says so at once', async () => {
+s('an unusable directory is reported immediately', async () => {
   await using world = await open();
   await writeFile(join(world.file, '..', '..', 'logins'), 'a file');
   const error = await refused(logInWithBrowser(world), 'SCI_LOGIN_FAILED');
-  assert.match(error.message, /cannot be kept: EEXIST/);
+  assert.match(error.message, /cannot be stored: EEXIST/);
 });
 
-s('that cannot be renewed or trusted any more has to be repeated', async () => {
+s('a login must be repeated if it cannot be renewed or is no longer trusted', async () => {
   await using world = await open();
   const { client, file, issuer, stored, store, login } = world;
   await logInWithBrowser(world);
   const { refreshToken } = await stored();
   await chmod(file, 0o644);
-  assert.match((await refused(client.whoAmI('aps'), 'SCI_LOGIN_REQUIRED')).message, /Others may read/);
+  assert.match((await refused(client.whoAmI('aps'), 'SCI_LOGIN_REQUIRED')).message, /Other users can read/);
   await chmod(file, 0o600);
   await store({ issuer: 'https://elsewhere.example' });
   await refused(client.whoAmI('aps'), 'SCI_LOGIN_REQUIRED');
@@ -204,7 +204,7 @@ s('that cannot be renewed or trusted any more has to be repeated', async () => {
   assert.is((await client.whoAmI('aps')).subject, USER);
 });
 
-s('ends with logout: tokens are revoked and gone', async () => {
+s('logout revokes and removes the tokens', async () => {
   await using world = await open();
   const { client, file, issuer, stored, login } = world;
   await logInWithBrowser(world);
@@ -218,10 +218,10 @@ s('ends with logout: tokens are revoked and gone', async () => {
   issuer.stop();
   const { existed, notRevoked } = await logOut(login);
   assert.equal([existed, notRevoked?.code], [true, 'SCI_ISSUER_UNREACHABLE']);
-  assert.equal(await readdir(join(file, '..')), [], 'removed all the same');
+  assert.equal(await readdir(join(file, '..')), [], 'removed nevertheless');
 });
 
-s('is used for the control server it was made for, however another configuration calls that', async () => {
+s('a login is used only for its control server, whatever name another configuration gives it', async () => {
   await using world = await open();
   const { otherClient, server, store, stored } = world;
   await using other = await TestServer.start();
@@ -246,10 +246,10 @@ s('is used for the control server it was made for, however another configuration
   const { server: _server, ...old } = (await stored()) as Stored & { server?: string };
   await store({ ...old, server: undefined });
   await refused(same.whoAmI('aps'), 'SCI_LOGIN_REQUIRED');
-  assert.equal(await logOut(world.login), { existed: true }, 'its tokens are revoked all the same');
+  assert.equal(await logOut(world.login), { existed: true }, 'its tokens are revoked nevertheless');
 });
 
-s('is never shown to the server of a ticket or of an address', async () => {
+s('a login is never sent to the server of a ticket or of an address', async () => {
   await using world = await open();
   await logInWithBrowser(world);
   const { address, fingerprint = '' } = world.server.listening;

@@ -1,4 +1,4 @@
-/** Streams that leave a drained gateway: how connections, targets and the other facility follow, and what is refused. */
+/** Streams that leave a drained gateway: connections, targets and the other facility follow; some moves are rejected. */
 import { createHash, randomUUID } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -21,7 +21,7 @@ const TOKEN = 'token-of-the-operator';
 const sha256 = createHash('sha256').update(TOKEN).digest('hex');
 const auth = [{ use: 'token', tokens: [{ subject: 'operator', sha256, admin: true }] }];
 
-/** A gateway in the process of the control server, as its configuration names it. */
+/** A gateway in the process of the control server, as an entry of its configuration. */
 async function embedded(name: string) {
   return {
     name,
@@ -34,7 +34,7 @@ async function embedded(name: string) {
   };
 }
 
-/** Two facilities and their user, who is also the operator; the first has the gateway a inside and the data server b. */
+/** Two facilities and a user, who is also the operator. The first has gateway a (embedded) and data server b. */
 async function site(which: 'inbound' | 'outbound') {
   const made: AsyncDisposable[] = [];
   const use = <T extends AsyncDisposable>(one: T): T => {
@@ -79,7 +79,7 @@ async function site(which: 'inbound' | 'outbound') {
 
 const entryOf = async (stream: StreamHandle): Promise<Address> => toAddress((await stream.status()).connect[0] ?? '');
 
-/** The error of a promise that has to be rejected. */
+/** The error of a promise that must reject. */
 async function failure(promise: Promise<unknown>): Promise<SciStreamError> {
   const error: unknown = await promise.then(
     () => assert.unreachable('expected an error'),
@@ -109,7 +109,7 @@ async function over(socket: Awaited<ReturnType<typeof dial>>, text: string): Pro
   return await read(socket, text.length);
 }
 
-s('the inbound side moves there and back, encrypted; the outbound side follows when it is told to', async () => {
+s('the inbound side moves and returns, encrypted; the outbound side follows an update', async () => {
   await using made = await site('inbound');
   const { client } = made;
   await using producer = await tcpServer(named('p'));
@@ -130,7 +130,7 @@ s('the inbound side moves there and back, encrypted; the outbound side follows w
     assert.is.not(from?.listeners[0], before);
     assert.match(diagnosis, `scistream stream update ${stream.uid}`);
 
-    // The old listeners still accept, and what is open there goes on.
+    // The old listeners still accept, and their connections stay open.
     assert.is(await exchange(entry, 'two'), 'ptwo');
     const stale = await failure(stream.verify());
     assert.is(stale.code, 'SCI_VERIFY_FAILED');
@@ -140,7 +140,7 @@ s('the inbound side moves there and back, encrypted; the outbound side follows w
     assert.ok((await stream.verify({ full: true })).ok);
     assert.is(await exchange(entry, 'three'), 'pthree');
     assert.is(await over(old, 'four'), 'four');
-    assert.is((await stream.status()).from?.leaving, gateway, 'for as long as a connection is open there');
+    assert.is((await stream.status()).from?.leaving, gateway, 'while a connection is open there');
     await gone(old.end());
     const left = gateway as 'a' | 'b';
     await eventually(async () => assert.is((await stream.status()).from?.leaving, undefined), PATIENCE_MS);
@@ -159,7 +159,7 @@ s('the inbound side moves there and back, encrypted; the outbound side follows w
   assert.equal(await Promise.all([made.leftOn('a'), made.leftOn('b')]), [NOTHING, NOTHING]);
 });
 
-s('the outbound side moves: consumers find the new listeners in status and watch', async () => {
+s('the outbound side moves: status and watch show consumers the new listeners', async () => {
   await using made = await site('outbound');
   await using producer = await tcpServer(named('p'));
   const stream = await made.client.up({ from: 'from', to: 'to', producer: [producer.address], movable: true });
@@ -180,7 +180,7 @@ s('the outbound side moves: consumers find the new listeners in status and watch
   assert.equal(await Promise.all([made.leftOn('a'), made.leftOn('b')]), [NOTHING, NOTHING]);
 });
 
-s('an update during the grace holds for both gateways; a second move has to wait', async () => {
+s('an update during the grace period applies to both gateways; a second move must wait', async () => {
   await using made = await site('inbound');
   await using first = await tcpServer(named('1'));
   await using second = await tcpServer(named('2'));
@@ -196,14 +196,14 @@ s('an update during the grace holds for both gateways; a second move has to wait
   assert.match(again?.error?.message ?? '', `is still leaving ${gateway}, until 20`);
 });
 
-s('what is not movable stays; where no other gateway has room, the stream stays as it is', async () => {
+s('a stream that is not movable stays, and so does one for which no other gateway has room', async () => {
   await using made = await site('inbound');
   await using producer = await tcpServer(named('p'));
   const stays = await made.client.up({ from: 'from', to: 'to', producer: [producer.address] });
   const gateway = (await stays.status()).from?.gateway ?? '';
   const other = gateway === 'a' ? 'b' : 'a';
   const peer = await made.from.connect(TOKEN);
-  // All ports of the other one.
+  // All ports of the other gateway.
   const full = randomUUID();
   await Promise.all([
     peer.control.req({ uid: full, role: 'PROD', numConn: PORTS, gateway: other }),
@@ -245,7 +245,7 @@ async function drainOver(answers: AsyncIterable<unknown>): Promise<void> {
   for await (const _answer of answers);
 }
 
-s('a restart in the grace changes nothing; when it is over the old gateway has nothing left', async () => {
+s('a restart during the grace period changes nothing; afterwards the old gateway has nothing left', async () => {
   await using a = await startGateway('a');
   await using b = await startGateway('b');
   await Promise.all([a.start(), b.start()]);
@@ -278,7 +278,7 @@ s('a restart in the grace changes nothing; when it is over the old gateway has n
   assert.equal(await Promise.all([a.leftovers(), b.leftovers()]), [NOTHING, NOTHING]);
 });
 
-s('without grace the old gateway is left at once, whatever is open there', async () => {
+s('without a grace period the stream leaves the old gateway immediately, open connections included', async () => {
   await using made = await site('inbound');
   await using producer = await tcpServer(named('p'));
   const stream = await made.client.up({ from: 'from', to: 'to', producer: [producer.address], movable: true });

@@ -1,4 +1,5 @@
-/** Data servers that are there and do not answer, or that see their control server come and go. */
+// suite: full
+/** Data servers that do not answer, or whose control server connects and disconnects. */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, connect, type Socket } from 'node:net';
@@ -18,10 +19,10 @@ const s = suite('mute gateways');
 const ADMIN = 'token-of-an-admin';
 const ADMIN_SHA256 = createHash('sha256').update(ADMIN).digest('hex');
 const PATIENCE_MS = 60_000;
-/** Far less than a call to a data server may take, and than it took. */
+/** Much less than the time limit of a call to a data server. */
 const SOON_MS = 20_000;
 
-/** A way to the socket of a data server, which can become silent without being cut. */
+/** A connection to the socket of a data server that can become silent without closing. */
 async function line(to: string | undefined) {
   const directory = await temporaryDirectory();
   const path = join(directory.path, 'line.sock');
@@ -41,7 +42,7 @@ async function line(to: string | undefined) {
     get connections(): number {
       return sockets.size;
     },
-    /** What is open now carries nothing any more. */
+    /** Open connections carry nothing from now on. */
     mute: (): void => sockets.forEach((socket) => socket.unpipe().pause()),
     [Symbol.asyncDispose]: async (): Promise<void> => {
       for (const socket of sockets) socket.destroy();
@@ -64,7 +65,7 @@ const collectGarbage = (): void => {
 };
 
 for (const state of ['updating', 'releasing'] as const) {
-  s(`a start with a stream that is ${state} on one serves the other gateways soon`, async () => {
+  s(`a start with a stream that is ${state} on a mute gateway serves the other gateways soon`, async () => {
     await using directory = await temporaryDirectory();
     await using mute = await line(undefined);
     await using well = await startGateway('a');
@@ -88,7 +89,7 @@ for (const state of ['updating', 'releasing'] as const) {
   });
 }
 
-s('a stream that has left one is commanded as before', async () => {
+s('a stream that has left a mute gateway can be controlled as before', async () => {
   await using old = await startGateway('a');
   await using next = await startGateway('b');
   await Promise.all([old.start(), next.start()]);
@@ -111,7 +112,7 @@ s('a stream that has left one is commanded as before', async () => {
   await eventually(async () => assert.equal(await old.leftovers(), NOTHING), PATIENCE_MS);
 });
 
-s('a connection that is forgotten on the way is made anew', async () => {
+s('a connection that was lost silently is replaced', async () => {
   await using site = await startGateway('a');
   await site.start();
   await using way = await line(site.entry.s2ds);
@@ -124,7 +125,7 @@ s('a connection that is forgotten on the way is made anew', async () => {
   assert.equal(await site.leftovers(), NOTHING);
 });
 
-s('a control server that comes and goes leaves nothing in a data server', async () => {
+s('a control server that connects and disconnects leaves nothing in a data server', async () => {
   const STREAMS = 4;
   const TIMES = 50;
   await using site = await startGateway('a');
@@ -150,7 +151,7 @@ s('a control server that comes and goes leaves nothing in a data server', async 
   };
   const before = await visits(20);
   const each = ((await visits(TIMES)) - before) / (TIMES * STREAMS);
-  assert.ok(each < 20_000, `${each} bytes more for every stream and visit`);
+  assert.ok(each < 20_000, `${each} bytes more per stream and visit`);
   for (const uid of uids) await first.release(uid);
   await first.close();
 });

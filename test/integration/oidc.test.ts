@@ -1,4 +1,4 @@
-/** Tokens of an OpenID Connect issuer: who gets in, and with which code everybody else is refused. */
+/** Tokens of an OpenID Connect issuer: which are accepted, and the codes of the others. */
 import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -27,7 +27,7 @@ const jwtAuth = ({ url }: TestIssuer, more: object = {}): Auth[number] => ({
   ...more,
 });
 
-/** One connection per server, for every call brings its own token. */
+/** One connection per server, because every call has its own token. */
 const peers = new WeakMap<TestServer, Promise<Peer>>();
 
 async function ask(server: TestServer, token: string | undefined) {
@@ -37,7 +37,7 @@ async function ask(server: TestServer, token: string | undefined) {
   return (await peer).streams.whoAmI({}, { headers });
 }
 
-/** Whom the server takes the bearer of a token for. */
+/** The identity that the server sees in a token. */
 const whoIs = (server: TestServer, token: string) => ask(server, token);
 
 const mustRefuse = (server: TestServer, token: string | undefined, code: ErrorCode): Promise<string> =>
@@ -46,7 +46,7 @@ const mustRefuse = (server: TestServer, token: string | undefined, code: ErrorCo
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 const soon = (seconds: number): number => Math.floor(Date.now() / 1000) + seconds;
 
-s('one of the issuer lets in, with its subject, groups and end', async () => {
+s('a token of the issuer is accepted, with its subject, groups and end', async () => {
   await using issuer = await TestIssuer.start();
   await using server = await TestServer.start({ auth: [jwtAuth(issuer, { admins: [USER] })] });
   const robot = await whoIs(server, await issuer.token());
@@ -62,7 +62,7 @@ s('one of the issuer lets in, with its subject, groups and end', async () => {
   assert.equal([bob.subject, bob.admin, bob.groups], ['bob@example.org', true, ['operators']]);
 });
 
-s('every other is refused with its own code, and nothing is allocated', async () => {
+s('every other token is rejected with its own code, and nothing is allocated', async () => {
   await using issuer = await TestIssuer.start();
   await using stranger = await TestIssuer.start();
   await using directory = await temporaryDirectory();
@@ -128,7 +128,7 @@ s('every other is refused with its own code, and nothing is allocated', async ()
     assert.not((server.log.text + recorded).includes(secret), 'no part of a token is in a log');
 });
 
-s('only access tokens let in, and only those that whoever has them may use', async () => {
+s('only access tokens are accepted, and only those that any bearer may use', async () => {
   await using issuer = await TestIssuer.start();
   await using server = await TestServer.start({ auth: [jwtAuth(issuer)] });
   const typed = (typ: unknown) => issuer.forge({}, undefined, { typ });
@@ -145,17 +145,17 @@ s('only access tokens let in, and only those that whoever has them may use', asy
   ]) {
     await mustRefuse(server, token, 'SCI_TOKEN_MALFORMED');
   }
-  assert.is((await whoIs(server, await issuer.forge({ nonce: 'n' }))).subject, USER, 'some issuers put it there');
+  assert.is((await whoIs(server, await issuer.forge({ nonce: 'n' }))).subject, USER, 'some issuers include it');
 });
 
-s('one that has become old is refused', async () => {
+s('an expired token is rejected', async () => {
   await using issuer = await TestIssuer.start({ tokenSeconds: 2 });
   await using server = await TestServer.start({ auth: [jwtAuth(issuer, { clockSkew: '1ms' })] });
   const token = await issuer.token();
   await eventually(() => mustRefuse(server, token, 'SCI_TOKEN_EXPIRED').then(() => undefined), PATIENCE_MS);
 });
 
-s('who watches a stream goes on with the next token, and no longer without one', async () => {
+s('a watch continues with the next token, and ends without one', async () => {
   await using directory = await temporaryDirectory();
   await using issuer = await TestIssuer.start();
   await using server = await TestServer.start({ auth: [jwtAuth(issuer, { clockSkew: '1ms' })] });
@@ -181,26 +181,26 @@ s('who watches a stream goes on with the next token, and no longer without one',
   client.close();
 });
 
-s('keys are kept while the issuer is away, and a new one is found', async () => {
+s('keys are kept while the issuer is unreachable, and a new key is found', async () => {
   await using issuer = await TestIssuer.start();
   await using server = await TestServer.start({ auth: [jwtAuth(issuer)] });
   const old = await issuer.token();
   issuer.stop();
   await mustRefuse(server, old, 'SCI_ISSUER_UNREACHABLE');
   issuer.resume();
-  assert.is((await whoIs(server, old)).subject, ROBOT.id, 'it is asked again');
+  assert.is((await whoIs(server, old)).subject, ROBOT.id, 'the issuer is asked again');
   issuer.stop();
   assert.is((await whoIs(server, old)).subject, ROBOT.id, 'the key is known');
   issuer.resume();
   const asked = issuer.requests.length;
   for (let i = 0; i < 20; i += 1) await whoIs(server, old);
-  assert.is(issuer.requests.length, asked, 'the issuer is not asked for every call');
+  assert.is(issuer.requests.length, asked, 'the issuer is not asked on every call');
   await issuer.rotate();
   assert.is((await whoIs(server, await issuer.token())).subject, ROBOT.id);
   await mustRefuse(server, old, 'SCI_TOKEN_SIGNATURE');
 });
 
-s('keys that have become old are used while the issuer is away, for so long and no longer', async () => {
+s('expired keys are used while the issuer is unreachable, for a limited time', async () => {
   await using issuer = await TestIssuer.start();
   const keys = { maxAge: '1ms', cooldown: '1ms' };
   await using server = await TestServer.start({ auth: [jwtAuth(issuer, { keys })] });
@@ -221,7 +221,7 @@ s('keys that have become old are used while the issuer is away, for so long and 
   await eventually(() => mustRefuse(server, token, 'SCI_TOKEN_SIGNATURE').then(() => undefined), PATIENCE_MS);
 });
 
-s('an issuer that is away is not asked again for every call', async () => {
+s('an unreachable issuer is not asked on every call', async () => {
   await using issuer = await TestIssuer.start();
   const keys = { maxAge: '1ms', cooldown: '10m' };
   await using server = await TestServer.start({ auth: [jwtAuth(issuer, { keys })] });
@@ -235,7 +235,7 @@ s('an issuer that is away is not asked again for every call', async () => {
   assert.is(server.log.lines.filter(({ level }) => level === 'warn').length, 1);
 });
 
-s('an issuer that calls itself otherwise is not trusted', async () => {
+s('an issuer with another name is not trusted', async () => {
   await using issuer = await TestIssuer.start();
   const url = issuer.url.replace('127.0.0.1', 'localhost');
   await using server = await TestServer.start({ auth: [jwtAuth(issuer, { issuer: url })] });
@@ -243,7 +243,7 @@ s('an issuer that calls itself otherwise is not trusted', async () => {
   assert.match(server.log.text, /calls itself/);
 });
 
-s('one that only the issuer understands is asked about, and the answer kept briefly', async () => {
+s('an opaque token is introspected, and the answer is cached briefly', async () => {
   await using directory = await temporaryDirectory();
   const secretFile = join(directory.path, 'secret');
   await writeFile(secretFile, `${ROBOT.secret}\n`, { mode: 0o600 });
@@ -256,7 +256,7 @@ s('one that only the issuer understands is asked about, and the answer kept brie
   assert.equal([robot.subject, robot.issuer], [ROBOT.id, issuer.url]);
   const asked = issuer.requests.length;
   await Promise.all(Array.from({ length: 20 }, () => whoIs(server, token)));
-  assert.is(issuer.requests.length, asked, 'the answer is kept');
+  assert.is(issuer.requests.length, asked, 'the answer is cached');
   await mustRefuse(server, undefined, 'SCI_TOKEN_MISSING');
   await mustRefuse(server, 'öpaque', 'SCI_TOKEN_MALFORMED');
   await mustRefuse(server, 'nobodys', 'SCI_TOKEN_INACTIVE');
@@ -274,7 +274,7 @@ s('one that only the issuer understands is asked about, and the answer kept brie
   assert.match(server.log.text, /introspection endpoint answered 401/);
 });
 
-s('a revoked one is refused when the answer is old', async () => {
+s('a revoked token is rejected when the cached answer expires', async () => {
   await using issuer = await TestIssuer.start();
   process.env['TEST_INTROSPECTION_SECRET'] = ROBOT.secret;
   const introspection = { clientId: ROBOT.id, secretEnv: 'TEST_INTROSPECTION_SECRET', cache: '20ms' };
@@ -288,7 +288,7 @@ s('a revoked one is refused when the answer is old', async () => {
   await mustRefuse(server, await issuer.token(OPAQUE_RESOURCE, ''), 'SCI_TOKEN_SCOPE');
 });
 
-s('an answer is never kept longer than the token', async () => {
+s('an answer is never cached longer than the token is valid', async () => {
   await using issuer = await TestIssuer.start({ tokenSeconds: 2 });
   process.env['TEST_INTROSPECTION_SECRET'] = ROBOT.secret;
   const introspection = { clientId: ROBOT.id, secretEnv: 'TEST_INTROSPECTION_SECRET', cache: '1h' };
@@ -299,7 +299,7 @@ s('an answer is never kept longer than the token', async () => {
   await eventually(() => mustRefuse(server, token, 'SCI_TOKEN_INACTIVE').then(() => undefined), PATIENCE_MS);
 });
 
-s('an issuer that is asked sees no token that others know, and none that names another issuer', async () => {
+s('introspection sends no token that another authenticator knows or another issuer signed', async () => {
   await using issuer = await TestIssuer.start();
   await using jwts = await TestIssuer.start();
   process.env['TEST_INTROSPECTION_SECRET'] = ROBOT.secret;
@@ -312,7 +312,7 @@ s('an issuer that is asked sees no token that others know, and none that names a
   assert.is((await whoIs(server, await jwts.forge())).issuer, jwts.url);
   await mustRefuse(server, await jwts.forge({ exp: soon(-60) }), 'SCI_TOKEN_EXPIRED');
   await mustRefuse(server, await issuer.forge({ iss: 'https://elsewhere.example' }), 'SCI_UNAUTHENTICATED');
-  assert.is(asked(), 0, 'it was told of none of them');
+  assert.is(asked(), 0, 'it received none of them');
   assert.is((await whoIs(server, await issuer.token(OPAQUE_RESOURCE))).subject, ROBOT.id);
   await mustRefuse(server, 'nobodys', 'SCI_TOKEN_INACTIVE');
   assert.is(asked(), 2);
@@ -322,11 +322,11 @@ s('an issuer that is asked sees no token that others know, and none that names a
   await mustRefuse(alone, await issuer.forge(), 'SCI_ISSUER_UNREACHABLE');
   assert.is(asked(), 3);
   await using open = await TestServer.start({ auth: [asks, { use: 'none' }] });
-  assert.is((await whoIs(open, await issuer.token(OPAQUE_RESOURCE))).subject, ROBOT.id, 'none takes who is left');
+  assert.is((await whoIs(open, await issuer.token(OPAQUE_RESOURCE))).subject, ROBOT.id, 'none accepts the others');
   assert.is((await whoIs(open, 'nobodys')).subject, 'anonymous');
 });
 
-s('among other ways to prove who one is, the most telling refusal counts', async () => {
+s('with several authenticators, the most specific error is returned', async () => {
   await using issuer = await TestIssuer.start();
   await using other = await TestIssuer.start();
   const tokens: Auth[number] = { use: 'token', tokens: [{ subject: 'carol', sha256: `sha256:${sha256('carols')}` }] };
@@ -339,7 +339,7 @@ s('among other ways to prove who one is, the most telling refusal counts', async
   await using third = await TestIssuer.start();
   await mustRefuse(server, await third.token(), 'SCI_UNAUTHENTICATED');
   other.stop();
-  assert.is((await whoIs(server, 'carols')).subject, 'carol', 'one issuer that is away is in nobody else’s way');
+  assert.is((await whoIs(server, 'carols')).subject, 'carol', 'an unreachable issuer does not block others');
   await other.rotate();
   await mustRefuse(server, await other.forge(), 'SCI_ISSUER_UNREACHABLE');
 });

@@ -1,4 +1,4 @@
-/** Rules of a policy file, as callers of a control server meet them: refused before anything is allocated. */
+/** Rules of a policy file, as callers of a control server see them: refusals come before anything is allocated. */
 import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -94,12 +94,12 @@ async function read({ host, port }: { host: string; port: number }): Promise<str
   return text;
 }
 
-/** What somebody with this address hears; `cut` when it is nothing. */
+/** The answer to a client with this address; `cut` if there is none. */
 async function readFrom(localAddress: string, { host, port }: { host: string; port: number }): Promise<string> {
   const socket = connect({ host, port, localAddress });
   let text = '';
   socket.on('data', (chunk) => (text += String(chunk)));
-  // To be cut may look like an error.
+  // A closed connection may look like an error.
   socket.on('error', () => socket.destroy());
   await new Promise((resolve) => socket.once('close', resolve));
   return text || 'cut';
@@ -108,7 +108,7 @@ async function readFrom(localAddress: string, { host, port }: { host: string; po
 const reqOf = (peer: Peer, more: object = {}): Promise<unknown> =>
   peer.control.req({ uid: randomUUID(), role: 'PROD', numConn: 1, ...more });
 
-s('whoever has no rule gets nothing, and nothing is allocated', async () => {
+s('a caller without a rule gets nothing, and nothing is allocated', async () => {
   await using ruled = await RuledServer.start([BEAMLINE]);
   const eve = await ruled.as('eve');
   assert.match(await refused(reqOf(eve), 'SCI_FORBIDDEN'), /No rule applies to token:eve/);
@@ -117,14 +117,14 @@ s('whoever has no rule gets nothing, and nothing is allocated', async () => {
   assert.equal(await ruled.decisions(), ['token:eve request refused ']);
 });
 
-s('a request without credentials is served only where a rule allows none by name', async () => {
+s('a request without credentials is served only if a rule allows none by name', async () => {
   await using ruled = await RuledServer.start([{ ...BEAMLINE, encryption: undefined }]);
   const message = await refused(reqOf(await ruled.as('alice')), 'SCI_ENCRYPTION_REQUIRED');
   assert.match(message, /Rule beamline does not allow encryption none/);
   assert.is(await ruled.portsInUse(), 0);
 });
 
-s('a consumer from a network that is not among the sources is cut at the listener', async () => {
+s('a consumer from a network that is not among the sources is rejected at the listener', async () => {
   const consumers = { ...BEAMLINE, name: 'consumers', roles: ['CONS'], sources: ['127.0.0.9', '::ffff:10.0.0.0/104'] };
   await using ruled = await RuledServer.start([consumers]);
   const alice = await ruled.as('alice');
@@ -139,7 +139,7 @@ s('a consumer from a network that is not among the sources is cut at the listene
     server.on('connection', () => (seen += 1));
     assert.is(await readFrom('127.0.0.8', entry), 'cut');
     assert.is(await readFrom('127.0.0.9', entry), '127.0.0.5');
-    assert.is(seen, 1, 'the target saw the stranger');
+    assert.is(seen, 1, 'a stranger reached the target');
     const { statistics } = await alice.streams.get({ uid });
     assert.equal(
       statistics.map(({ connections, refused: cut }) => [connections, cut]),
@@ -153,7 +153,7 @@ s('a consumer from a network that is not among the sources is cut at the listene
   assert.equal(told.find(({ action }) => action === 'request')?.sources, sources);
 });
 
-s('the targets of a rule are for streams that the rule allows, whichever rule they were made under', async () => {
+s('a rule allows targets for the streams that it allows, whichever rule they were made under', async () => {
   const who = { identities: ['token:alice'] };
   const limits = { connections: 1, lifetime: '1h' };
   const lab = { name: 'lab', who, encryption: ['none'], sources: ['127.0.0.9'], limits, targets: BEAMLINE.targets };
@@ -162,7 +162,7 @@ s('the targets of a rule are for streams that the rule allows, whichever rule th
   const alice = await ruled.as('alice');
   const target = '127.0.0.5:9';
   const retarget = (uid: string): Promise<unknown> => alice.control.update({ uid, remoteListeners: [target] });
-  // Asks for no lifetime, and gets that of the rule.
+  // Requests no lifetime and gets that of the rule.
   const narrow = await ruled.server.setUp({ peer: alice, targets: [target] });
   assert.equal((await alice.streams.get({ uid: narrow.uid })).sources, ['127.0.0.9/32']);
   await alice.control.update({ uid: narrow.uid, remoteListeners: ['127.0.0.80:9'] });
@@ -177,7 +177,7 @@ s('the targets of a rule are for streams that the rule allows, whichever rule th
   assert.equal((await alice.streams.get({ uid: narrow.uid })).targets, ['127.0.0.80:9']);
 });
 
-s('an alias of a proxy is the proxy it means, and so is none', async () => {
+s('an alias of a proxy means that proxy; no proxy means the default one', async () => {
   await using ruled = await RuledServer.start([{ ...BEAMLINE, proxies: ['haproxy'] }]);
   const alice = await ruled.as('alice');
   for (const proxy of ['', 'relay', 'S2DS', 's2ds']) {
@@ -200,7 +200,7 @@ s('the stream of another member of the same group does not exist', async () => {
   assert.is(decisions.at(-1), 'token:root release allowed owner');
 });
 
-s('a target outside is refused by name, by address and on the way back, and the old ones stay', async () => {
+s('a forbidden target is rejected by name, by address and on the way back, and the old targets stay', async () => {
   const known: Readonly<Record<string, readonly string[]>> = {
     'good.test': ['127.0.0.5'],
     'outside.test': ['10.0.2.1'],
@@ -235,11 +235,11 @@ s('a target outside is refused by name, by address and on the way back, and the 
   await refused(alice.streams.runProbe(probe), 'SCI_FORBIDDEN');
 });
 
-s('a name that means something else the second time is looked up once, and what was judged is in force', async () => {
+s('a name is resolved once, so that a changed answer cannot replace the checked address', async () => {
   const good = await greeter('127.0.0.5');
   const evil = await greeter('127.0.0.6', good.port);
   let looked = 0;
-  // No system knows the name: had it travelled on to the gateway, the UPDATE would fail there.
+  // No system knows the name. If it reached the gateway, the UPDATE would fail there.
   const resolver: Resolver = () => Promise.resolve([(looked += 1) === 1 ? '127.0.0.5' : '127.0.0.6']);
   try {
     await using ruled = await RuledServer.start([BEAMLINE], { resolver });
@@ -263,7 +263,7 @@ s('a name that means something else the second time is looked up once, and what 
   }
 });
 
-s('limits hold for each caller, also for requests that come at once', async () => {
+s('limits apply to each caller, for concurrent requests, too', async () => {
   const limits = { streams: 2, connections: 2, lifetime: '1h' };
   await using ruled = await RuledServer.start([{ ...BEAMLINE, limits }]);
   const [alice, bob] = [await ruled.as('alice'), await ruled.as('bob')];
@@ -281,13 +281,13 @@ s('limits hold for each caller, also for requests that come at once', async () =
   await ruled.server.setUp({ peer: alice });
 });
 
-s('rules that are read anew count from then on; a wrong file changes nothing', async () => {
+s('reloaded rules apply from then on; a wrong file changes nothing', async () => {
   await using ruled = await RuledServer.start([BEAMLINE]);
   const [alice, eve] = [await ruled.as('alice'), await ruled.as('eve')];
   const { uid } = await ruled.server.setUp({ peer: alice });
   await writeFile(ruled.policy, 'rules: [{ who: {} }]');
   await ruled.server.server.reload(ruled.server.config).then(
-    () => assert.unreachable('a wrong file'),
+    () => assert.unreachable('a wrong file was accepted'),
     () => undefined,
   );
   await refused(reqOf(eve), 'SCI_FORBIDDEN');
@@ -301,7 +301,7 @@ s('rules that are read anew count from then on; a wrong file changes nothing', a
   await refused(alice.control.update({ uid, remoteListeners: ['10.0.1.2:9'] }), 'SCI_FORBIDDEN');
 });
 
-s('what cannot be recorded is not done', async () => {
+s('an action that cannot be audited is not done', async () => {
   await using server = await TestServer.start({ auth: AUTH, audit: { file: '/dev/full', size: 1e6, keep: 1 } });
   const alice = await server.connect('alice-secret');
   await refused(reqOf(alice), 'SCI_AUDIT_WRITE');

@@ -1,14 +1,14 @@
-/** A control server that counts too many requests of a caller: our client waits as it is told, and then goes on. */
+/** A control server that rejects a caller for too many requests: our client waits as told, and continues. */
 import 'reflect-metadata';
 import { randomUUID } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { container } from 'tsyringe';
 import * as assert from 'uvu/assert';
-import { formatAddress, SciStreamError, type Policy } from '@scistream/core';
+import { formatAddress, SciStreamError } from '@scistream/core';
 import { ControlClient, resolveEndpoint, S2UC } from '@scistream/core/client';
 import { loadConfig } from '@scistream/core/config';
-import { ControlServer, registerServer, TOKENS } from '@scistream/core/internal';
+import { ControlServer, registerServer, TOKENS, type Policy } from '@scistream/core/internal';
 import { eventually, exchange, named, tcpServer, temporaryDirectory } from '@scistream/core/testing';
 import { NOTHING } from '../support/leftovers.js';
 import { CapturedLog } from '../support/logs.js';
@@ -22,7 +22,7 @@ const PATIENCE_MS = 60_000;
 const endpointOf = ({ listening: { address, fingerprint = '' } }: TestServer) =>
   resolveEndpoint(address, {}, { fingerprint });
 
-/** Makes more calls at once than ten seconds' worth until one is refused. With `auth: none` all callers of an address are one. */
+/** Sends more calls than the burst allows until one is rejected. With `auth: none` all callers of an address are one. */
 async function useUp({ peer }: TestServer): Promise<void> {
   for (;;) {
     const calls = await Promise.allSettled(Array.from({ length: 40 }, () => peer.streams.whoAmI({})));
@@ -30,7 +30,7 @@ async function useUp({ peer }: TestServer): Promise<void> {
   }
 }
 
-s('a stream is made, looked at and ended by a caller who has no requests left', async () => {
+s('a caller without requests left makes, views and ends a stream', async () => {
   const limits = { requestsPerSecond: 3 };
   await using inbound = await TestServer.start({ limits });
   await using outbound = await TestServer.start({ limits });
@@ -41,7 +41,7 @@ s('a stream is made, looked at and ended by a caller who has no requests left', 
     from: endpointOf(inbound),
     to: endpointOf(outbound),
     producer: [formatAddress(target.address)],
-    wait: '60s',
+    waitMs: 60_000,
   });
   assert.is(await exchange(toAddress(stream.connect[0] ?? ''), 'x'), 'tx');
   await Promise.all([useUp(inbound), useUp(outbound)]);
@@ -56,7 +56,7 @@ s('a stream is made, looked at and ended by a caller who has no requests left', 
   assert.equal([await inbound.leftovers(), await outbound.leftovers()], [NOTHING, NOTHING]);
 });
 
-s('HELLO is said again where REQ comes so late that HELLO was refused', async () => {
+s('HELLO is retried if REQ arrives so late that HELLO was rejected', async () => {
   await using directory = await temporaryDirectory();
   const file = join(directory.path, 's2cs.conf');
   const { first, last } = await freeRange(4);
@@ -79,14 +79,14 @@ s('HELLO is said again where REQ comes so late that HELLO was refused', async ()
   try {
     await using client = new S2UC({}, { stateDir: directory.path });
     const from = resolveEndpoint(address, {}, { fingerprint });
-    const { handle } = await client.inbound({ from, producer: ['127.0.0.1:9'], wait: '60s', verify: false });
+    const { handle } = await client.inbound({ from, producer: ['127.0.0.1:9'], waitMs: 60_000, verify: false });
     assert.is((await handle.status()).state, 'ready');
   } finally {
     await server.stop({ release: true });
   }
 });
 
-s('whoever would have to wait too long hears it at once, and nothing is left', async () => {
+s('a caller that would wait too long gets an error immediately, and nothing is left', async () => {
   await using server = await TestServer.start({ limits: { requestsPerSecond: 0.01 } });
   const client = new ControlClient(endpointOf(server));
   await useUp(server);
@@ -103,14 +103,14 @@ s('whoever would have to wait too long hears it at once, and nothing is left', a
   assert.equal(await server.leftovers(), NOTHING);
 });
 
-s('a signal ends the waiting', async () => {
+s('a signal ends the wait', async () => {
   await using server = await TestServer.start({ limits: { requestsPerSecond: 0.1 } });
   const client = new ControlClient(endpointOf(server));
   await useUp(server);
   const stop = new AbortController();
   const outcome = client.whoAmI({ deadlineMs: 120_000, signal: stop.signal }).catch((error: unknown) => error);
   const reason = new Error('enough');
-  // It is told to wait long before all of these are.
+  // The server asks for a wait long before all of these are sent.
   for (let i = 0; i < 5; i += 1) await useUp(server);
   stop.abort(reason);
   assert.is(await outcome, reason);

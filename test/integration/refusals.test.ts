@@ -1,4 +1,4 @@
-/** Who has no business here: each refused with a code of its own before anything is allocated, and the audit log tells each. */
+/** Unauthorized callers: each is rejected with its own code before anything is allocated, and audited. */
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -19,7 +19,7 @@ async function audited(auth: ServerOptions['auth']) {
   const directory = await temporaryDirectory();
   const file = join(directory.path, 'audit.jsonl');
   const server = await TestServer.start({ auth, audit: { file, size: 1e6, keep: 0 } });
-  /** What it refused, in order. */
+  /** The rejected calls, in order. */
   const told = async (): Promise<readonly unknown[]> =>
     (await readFile(file, 'utf8'))
       .trim()

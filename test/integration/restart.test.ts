@@ -1,4 +1,4 @@
-/** What a control server finds again after it was stopped and started: streams, waits, lifetimes, ports. */
+/** What a control server recovers after a restart: streams, waiting requests, lifetimes, ports. */
 import { randomUUID } from 'node:crypto';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -23,13 +23,13 @@ async function site(options: ServerOptions = {}) {
   return { state: directory.path, start, [Symbol.asyncDispose]: () => directory.remove() };
 }
 
-/** Stops a server as SIGTERM does: its streams go on. */
+/** Stops a server as SIGTERM does: its streams continue. */
 async function stop(server: TestServer): Promise<void> {
   await server.server.stop();
   server.peer.cut();
 }
 
-s('a stream goes on, connections included, and is commanded again', async () => {
+s('a stream continues, connections included, and can be controlled again', async () => {
   await using here = await site();
   await using a = await tcpServer(named('a'));
   await using b = await tcpServer(named('b'));
@@ -59,7 +59,7 @@ s('a stream goes on, connections included, and is commanded again', async () => 
   assert.equal(await second.leftovers(), NOTHING);
 });
 
-s('a request that waits for HELLO can be sent again, and HELLO may come before that', async () => {
+s('a request that waits for HELLO can be sent again, and HELLO may arrive before that', async () => {
   await using here = await site();
   const first = await here.start();
   const [early, late] = [randomUUID(), randomUUID()];
@@ -81,7 +81,7 @@ s('a request that waits for HELLO can be sent again, and HELLO may come before t
   assert.is((await again).listeners.length, 2);
 });
 
-s('the wait for HELLO and the lifetime go on, and end what they should', async () => {
+s('the wait for HELLO and the lifetime continue, and expire', async () => {
   await using here = await site({ limits: { helloTimeoutMs: 5_000, lifetimeMs: 6_000 } });
   const first = await here.start();
   const uid = randomUUID();
@@ -96,7 +96,7 @@ s('the wait for HELLO and the lifetime go on, and end what they should', async (
   assert.equal(await second.leftovers(), NOTHING);
 });
 
-s('a proxy that died meanwhile is started again with its targets', async () => {
+s('a proxy that died while the server was down is restarted with its targets', async () => {
   await using here = await site();
   await using a = await tcpServer(named('a'));
   const first = await here.start();
@@ -104,7 +104,7 @@ s('a proxy that died meanwhile is started again with its targets', async () => {
   const { processes } = await first.leftovers();
   await stop(first);
   for (const pid of processes) process.kill(pid, 'SIGKILL');
-  // One that is still ending would be adopted, and break the connection.
+  // An instance that is still ending would be adopted, and break the connection.
   await eventually(async () => assert.equal(await processesBelow(here.state), []));
   await using second = await here.start();
   assert.is(await exchange(entry, 'x'), 'ax');
@@ -112,7 +112,7 @@ s('a proxy that died meanwhile is started again with its targets', async () => {
   assert.equal(await second.leftovers(), NOTHING);
 });
 
-s('a stream comes back also when the server died right after it had made the directory of a proxy', async () => {
+s('a stream is recovered even if the server died right after it created the directory of a proxy', async () => {
   await using here = await site();
   await using a = await tcpServer(named('a'));
   const first = await here.start();
@@ -129,48 +129,45 @@ s('a stream comes back also when the server died right after it had made the dir
   assert.equal(await second.leftovers(), NOTHING);
 });
 
-s(
-  'of several proxies of a stream those that live go on, connections included, and the others are started again',
-  async () => {
-    await using here = await site({ proxies: { relay: { processes: 2 } } });
-    await using a = await tcpServer(named('a'));
-    const first = await here.start();
-    const { uid, listeners } = await first.setUp({ count: 2, targets: [formatAddress(a.address)] });
-    const { processes } = await first.leftovers();
-    assert.is(processes.length, 2);
-    const open = await Promise.all(listeners.map((listener) => dial(listener)));
-    for (const connection of open) assert.is(await read(connection, 1), 'a');
-    await stop(first);
-    const [dead = 0, alive] = processes;
-    process.kill(dead, 'SIGKILL');
-    await eventually(async () => assert.equal(await processesBelow(here.state), [alive]));
+s('proxies that died are restarted individually; the others keep their connections', async () => {
+  await using here = await site({ proxies: { relay: { processes: 2 } } });
+  await using a = await tcpServer(named('a'));
+  const first = await here.start();
+  const { uid, listeners } = await first.setUp({ count: 2, targets: [formatAddress(a.address)] });
+  const { processes } = await first.leftovers();
+  assert.is(processes.length, 2);
+  const open = await Promise.all(listeners.map((listener) => dial(listener)));
+  for (const connection of open) assert.is(await read(connection, 1), 'a');
+  await stop(first);
+  const [dead = 0, alive] = processes;
+  process.kill(dead, 'SIGKILL');
+  await eventually(async () => assert.equal(await processesBelow(here.state), [alive]));
 
-    await using second = await here.start();
-    for (const listener of listeners) await eventually(async () => assert.is(await exchange(listener, 'x'), 'ax'));
-    assert.ok((await second.leftovers()).processes.includes(alive ?? 0));
-    const echoes = await Promise.all(
-      open.map(async (connection) => {
-        connection.on('error', () => undefined).write('still');
-        return await read(connection, 5).catch(() => 'cut');
-      }),
-    );
-    assert.equal(echoes.sort(), ['cut', 'still'], 'one of them went through the one that died');
-    for (const connection of open) connection.destroy();
-    const { events } = await second.peer.streams.events({ uid });
-    assert.match(events.find(({ what }) => what === 'restarted')?.detail ?? '', /relay did not run any more/);
-    await second.peer.control.release({ uid });
-    assert.equal(await second.leftovers(), NOTHING);
-  },
-);
+  await using second = await here.start();
+  for (const listener of listeners) await eventually(async () => assert.is(await exchange(listener, 'x'), 'ax'));
+  assert.ok((await second.leftovers()).processes.includes(alive ?? 0));
+  const echoes = await Promise.all(
+    open.map(async (connection) => {
+      connection.on('error', () => undefined).write('still');
+      return await read(connection, 5).catch(() => 'cut');
+    }),
+  );
+  assert.equal(echoes.sort(), ['cut', 'still'], 'one of them used the dead proxy');
+  for (const connection of open) connection.destroy();
+  const { events } = await second.peer.streams.events({ uid });
+  assert.match(events.find(({ what }) => what === 'restarted')?.detail ?? '', /relay was not running/);
+  await second.peer.control.release({ uid });
+  assert.equal(await second.leftovers(), NOTHING);
+});
 
-s('an update in which the server died, and which nobody was told of, is taken back', async () => {
+s('an update during which the server died, and which was not confirmed, is undone', async () => {
   await using here = await site();
   await using a = await tcpServer(named('a'));
   await using b = await tcpServer(named('b'));
   const first = await here.start();
   const { uid, entry } = await first.setUp({ targets: [formatAddress(a.address)] });
   await stop(first);
-  // As a process leaves it that dies when the gateway has the new targets and the record does not.
+  // The state after a death when the gateway has the new targets and the record does not.
   const records = new LevelStreamStore(here.state);
   await records.open();
   await records.update(uid, (await records.get(uid))?.version ?? 0, { state: 'updating' });
@@ -187,7 +184,7 @@ s('an update in which the server died, and which nobody was told of, is taken ba
   await second.peer.control.release({ uid });
 });
 
-s('streams the control server has lost are released, and those the gateway has lost are failed', async () => {
+s('streams without a record are released, and streams without an instance fail', async () => {
   await using here = await site();
   const first = await here.start();
   const { uid } = await first.setUp();
@@ -204,7 +201,7 @@ s('streams the control server has lost are released, and those the gateway has l
   assert.equal(await third.leftovers(), NOTHING);
 });
 
-s('what has ended stays remembered, and nothing secret or unknown lies about', async () => {
+s('ended streams stay known, and no secrets or unknown files remain', async () => {
   await using here = await site();
   const first = await here.start();
   const { uid } = await first.setUp();

@@ -1,4 +1,4 @@
-/** Without rules: what a control server that others can call forwards to. */
+/** Without rules: the targets that a control server allows if others can call it. */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -21,10 +21,10 @@ const AUTH: ServerOptions['auth'] = [
     ],
   },
 ];
-/** No loopback address as it is written, though none but this machine can call it: the kernel takes it for 127.0.0.1. */
+/** Does not look like a loopback address, but only this machine can reach it: the kernel treats it as 127.0.0.1. */
 const FOR_OTHERS = { host: '::ffff:127.0.0.1', port: 0 };
 
-s('loopback, link-local and metadata are refused by address and by name, to admins as well', async () => {
+s('loopback, link-local and metadata addresses are rejected by address and by name, for admins, too', async () => {
   const known: Readonly<Record<string, readonly string[]>> = {
     'inside.test': ['127.0.0.1'],
     'mixed.test': ['192.0.2.80', '169.254.169.254'],
@@ -67,7 +67,7 @@ s('loopback, link-local and metadata are refused by address and by name, to admi
   await directory.remove();
 });
 
-s('a name is looked up once, and what was judged is in force', async () => {
+s('a name is resolved once, and the checked address is in force', async () => {
   let looked = 0;
   const resolver: Resolver = () => Promise.resolve([(looked += 1) === 1 ? '192.0.2.80' : '127.0.0.1']);
   await using server = await TestServer.start({ auth: AUTH, listen: FOR_OTHERS, resolver });
@@ -78,13 +78,16 @@ s('a name is looked up once, and what was judged is in force', async () => {
   await refused(alice.control.update({ uid, remoteListeners: ['rebind.test:9'] }), 'SCI_FORBIDDEN');
 });
 
-s('a control server for this machine alone forwards to loopback, and leaves names to the gateway', async () => {
-  const resolver: Resolver = () => Promise.reject(new Error('not asked'));
-  await using server = await TestServer.start({ auth: AUTH, resolver });
-  const alice = await server.connect('alice-secret');
-  const { uid } = await server.setUp({ peer: alice, targets: ['127.0.0.1:9'] });
-  await alice.control.update({ uid, remoteListeners: ['localhost:9'] });
-  assert.match((await alice.streams.get({ uid })).targets.join(), /localhost:9|127\.0\.0\.1:9|::1\]:9/);
-});
+s(
+  'a control server that only this machine can call forwards to loopback, and leaves names to the gateway',
+  async () => {
+    const resolver: Resolver = () => Promise.reject(new Error('not asked'));
+    await using server = await TestServer.start({ auth: AUTH, resolver });
+    const alice = await server.connect('alice-secret');
+    const { uid } = await server.setUp({ peer: alice, targets: ['127.0.0.1:9'] });
+    await alice.control.update({ uid, remoteListeners: ['localhost:9'] });
+    assert.match((await alice.streams.get({ uid })).targets.join(), /localhost:9|127\.0\.0\.1:9|::1\]:9/);
+  },
+);
 
 s.run();

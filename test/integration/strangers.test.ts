@@ -1,4 +1,4 @@
-/** What strangers, forgers and the clumsy send: nothing of it ends a server, and no token goes where it must not. */
+/** Malformed and forged input: none of it ends a server, and no token goes to the wrong place. */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { connect as connectHttp2 } from 'node:http2';
@@ -14,7 +14,7 @@ const s = suite('strangers');
 
 const LIST = '/scistream.v1.Streams/List';
 
-/** Sends one HTTP/1.1 request as it stands, and returns all of the answer. */
+/** Sends one HTTP/1.1 request unchanged, and returns the complete answer. */
 async function raw(server: TestServer, request: string): Promise<string> {
   const { host, port } = parseAddress(server.listening.address);
   const socket = connectTls({ host, port, rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] });
@@ -28,7 +28,7 @@ async function raw(server: TestServer, request: string): Promise<string> {
 }
 
 for (const host of ['a b', '[', '%', '::1:5000', '']) {
-  s(`a request for the host ${JSON.stringify(host)} is answered, and the server goes on`, async () => {
+  s(`a request for the host ${JSON.stringify(host)} is answered, and the server keeps running`, async () => {
     await using server = await TestServer.start();
     const head = `POST ${LIST} HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nContent-Length: 2\r\n`;
     assert.match(await raw(server, `${head}Connection: close\r\n\r\n{}`), /^HTTP\/1\.1 [24]00/);
@@ -37,7 +37,7 @@ for (const host of ['a b', '[', '%', '::1:5000', '']) {
 }
 
 for (const path of ['http://[', '//', '/%', `/${'a'.repeat(4000)}`]) {
-  s(`a request for the path ${path.slice(0, 12)} is refused, and the server goes on`, async () => {
+  s(`a request for the path ${path.slice(0, 12)} is rejected, and the server keeps running`, async () => {
     await using server = await TestServer.start();
     const answer = await raw(server, `POST ${path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`);
     assert.match(answer, /^HTTP\/1\.1 4/);
@@ -90,7 +90,7 @@ s("a ticket's control server never sees the token of who uses the ticket", async
   assert.equal([...new Set(codes)], ['SCI_UNAUTHENTICATED']);
 });
 
-s('no target is the address that means every address', async () => {
+s('the wildcard address is never a target', async () => {
   await using server = await TestServer.start();
   const { uid } = await server.setUp({ targets: ['127.0.0.1:9'] });
   for (const target of ['0.0.0.0:80', '[::]:80']) {

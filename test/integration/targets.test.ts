@@ -1,4 +1,4 @@
-/** UPDATE: where connections go, and what is never accepted as a target. */
+/** UPDATE: where connections go, and which targets are rejected. */
 import * as assert from 'uvu/assert';
 import { formatAddress, type ErrorCode } from '@scistream/core';
 import { dial, exchange, named, read, tcpServer } from '@scistream/core/testing';
@@ -8,7 +8,7 @@ import { suite } from '../support/suite.js';
 
 const s = suite('targets');
 
-s('a second UPDATE retargets new connections and leaves the ones in flight alone', async () => {
+s('a second UPDATE retargets new connections and leaves open ones alone', async () => {
   await using server = await TestServer.start();
   await using first = await tcpServer(named('1'));
   await using second = await tcpServer(named('2'));
@@ -42,7 +42,7 @@ s('listener i forwards to target i mod count, and the answer says so', async () 
   assert.equal(names, ['A', 'B', 'A', 'B', 'A']);
 });
 
-s('more targets than listeners: the surplus is not used, and the answer does not name it', async () => {
+s('with more targets than listeners, the surplus is not used, and the answer does not name it', async () => {
   await using server = await TestServer.start();
   await using a = await tcpServer(named('A'));
   const { uid, entry } = await server.setUp({ count: 1 });
@@ -71,7 +71,7 @@ s('an UPDATE that fails keeps the old targets in force', async () => {
   }
 });
 
-s('text that is no host:port is refused before anything happens, as a target and in HELLO', async () => {
+s('text that is not host:port is rejected before anything happens, as a target and in HELLO', async () => {
   await using server = await TestServer.start();
   const { uid } = await server.setUp();
   const { control, streams } = server.peer;
@@ -119,7 +119,7 @@ s('text that is no host:port is refused before anything happens, as a target and
   await refused(control.update({ uid, remoteListeners: many, role: 'PROD' }), 'SCI_TARGETS_INVALID');
 });
 
-s('concurrent UPDATEs of one stream come one after another: the last answer is what is in force', async () => {
+s('concurrent UPDATEs of one stream run one after another: the last answer is in force', async () => {
   await using server = await TestServer.start();
   const servers = await Promise.all(['a', 'b', 'c', 'd'].map((name) => tcpServer(named(name))));
   try {

@@ -1,4 +1,5 @@
 // needs: docker, root
+// suite: full
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { LABELS, messageOf, type ContainerRef } from '@scistream/core';

@@ -1,12 +1,12 @@
-/** The results of the contract kit (core/src/testing/report.ts) as one table: proxies × runtimes. */
+/** Prints the results of the contract kit (core/src/testing/report.ts) as one table: proxies × runtimes. */
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Name of the folder in the home of a run that SCISTREAM_CONTRACT_REPORT points to. */
+/** Name of the folder in the home of a run to which SCISTREAM_CONTRACT_REPORT points. */
 export const REPORT_FOLDER = 'contract';
 
 /**
- * All results below the homes of the runs.
+ * Reads the results of all runs.
  * @param {string} homes  folder with one folder per run
  * @returns {{ proxy: string, runtime: string, case: string, ok?: boolean, reason?: string }[]}  without `ok`: not tried
  */
@@ -22,8 +22,8 @@ export function readResults(homes) {
 }
 
 /**
- * A Markdown table with `passed/total` in each cell, `–` where nothing ran, and below it what failed. Pairs of proxies
- * (`client → server`) get a table of their own. Where less is demanded, the reason stands below, too.
+ * A Markdown table with `passed/total` in each cell and `–` where nothing ran, followed by the failed cases. Pairs of
+ * proxies (`client → server`) have their own table. Reasons for reduced requirements follow the tables, too.
  * @param {ReturnType<typeof readResults>} results
  * @returns {string[]} lines; none without results
  */
@@ -48,7 +48,7 @@ function tableOf(results) {
   ];
 }
 
-/** Where less was demanded than a case says, gathered by case and reason. */
+/** Cases with reduced requirements, grouped by case and reason. */
 function reasonsOf(results) {
   const groups = new Map();
   for (const { proxy, runtime, case: title, ok, reason } of results) {

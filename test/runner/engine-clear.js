@@ -1,22 +1,22 @@
-/** Finds and removes what a container engine for tests has left: processes, mounts, control groups, files. */
+/** Finds and removes everything that a container engine for tests leaves: processes, mounts, control groups, files. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync, readlinkSync, rmdirSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
-/** Short, because the path of a unix socket may have no more than 107 bytes (unix(7)); containerd's are long. */
+/** Short, because the path of a unix socket has at most 107 bytes (unix(7)), and those of containerd are long. */
 export const PREFIX = '/tmp/sce-';
-/** How long a process may take to end, in ms. */
+/** How long to wait for a process to end, in ms. */
 export const END_MS = 10_000;
 
-/** What the command line of an engine's own processes starts with. */
+/** How the command lines of an engine's own processes start. */
 const DAEMONS = /^(?:[^\0]*\/)?(?:dockerd|docker-proxy|containerd[\w-]*|podman|conmon)\0/;
 const SHIMS = '/run/containerd/s';
 const CGROUPS = '/sys/fs/cgroup';
 
 const isAlive = (pid) => existsSync(`/proc/${pid}`) && !/^State:\s+Z/m.test(readText(`/proc/${pid}/status`));
 
-/** The text of a file that may be gone by now, and is empty then. */
+/** The text of a file; empty if the file no longer exists. */
 export function readText(path) {
   try {
     return readFileSync(path, 'utf8');
@@ -33,13 +33,13 @@ function kill(pid, signal) {
   }
 }
 
-/** Waits until `done` says so; false after `limit` ms. */
+/** Waits until `done` returns true. Returns false after `limit` ms. */
 export async function until(done, limit) {
   for (const deadline = Date.now() + limit; Date.now() < deadline; await pause(25)) if (await done()) return true;
   return false;
 }
 
-/** The processes of an engine in a directory: its daemons, their shims and what runs in containers. */
+/** The processes of the engine in a directory: its daemons, their shims, and the processes in containers. */
 function processesOf(directory) {
   const podman = join(directory, 'podman/overlay-containers');
   const groups = [
@@ -60,7 +60,7 @@ function processesOf(directory) {
   });
 }
 
-/** Unmounts everything below a directory, the innermost first. */
+/** Unmounts everything below a directory, innermost first. */
 function unmountBelow(directory) {
   const points = readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')
@@ -70,8 +70,8 @@ function unmountBelow(directory) {
 }
 
 /**
- * Removes the sockets of containerd's shims, which lie in one folder whatever the configuration says; a shim that was
- * killed leaves its own behind.
+ * Removes the sockets of containerd's shims. They are in one fixed folder, whatever the configuration says, and a killed
+ * shim does not remove its own.
  */
 function removeShimSockets(directory) {
   const tasks = join(directory, 'containerd/state/io.containerd.runtime.v2.task/moby');
@@ -83,7 +83,7 @@ function removeShimSockets(directory) {
   }
 }
 
-/** Removes the control groups of an engine, which are empty by now. */
+/** Removes the control groups of an engine. They must be empty. */
 function removeCgroups(directory) {
   const trees = readdirSync(CGROUPS, { withFileTypes: true }).filter((entry) => entry.isDirectory());
   const parents = [CGROUPS, ...trees.map((entry) => join(CGROUPS, entry.name))];
@@ -99,7 +99,7 @@ function removeCgroup(folder) {
   rmdirSync(folder);
 }
 
-/** Ends and removes all there is of an engine, whatever state it is in. */
+/** Kills and removes everything that belongs to an engine, in any state. */
 export async function clear(directory) {
   const gone = await until(() => {
     const pids = processesOf(directory);
@@ -113,7 +113,7 @@ export async function clear(directory) {
   rmSync(directory, { recursive: true, force: true, maxRetries: 10 });
 }
 
-/** Clears up behind guards that were killed themselves. */
+/** Removes the engines of guards that were killed. */
 export async function clearAbandoned() {
   const parent = join(PREFIX, '..');
   const directories = readdirSync(parent).filter((entry) => entry.startsWith(basename(PREFIX)));

@@ -1,6 +1,6 @@
 /**
- * Runs one container engine for as long as its standard input is open (see engine.js). Requests come as lines of JSON,
- * and each gets one line back; the first line tells where the engine listens.
+ * Runs one container engine until its standard input closes (see engine.js). It reads requests as lines of JSON and
+ * answers each with one line. Its first line tells the address of the engine.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -15,7 +15,7 @@ import { READY_MS, docker, podman } from './engine-kinds.js';
 const IMAGE = 'scistream-test:1';
 const KINDS = { docker, podman };
 
-/** One call of the engine's interface; the answer's status and text. */
+/** Sends one API call to the engine. Resolves with the status and the text of the answer. */
 function call(socketPath, method, path, body) {
   return new Promise((resolve, reject) => {
     const outgoing = request({ socketPath, method, path, headers: { host: 'engine' } }, async (incoming) => {
@@ -38,7 +38,7 @@ async function endDaemon(child, signal) {
   clearTimeout(timer);
 }
 
-/** Waits for the daemon's answer; the last lines of its log if none comes. */
+/** Waits until the daemon answers. Throws the last lines of its log if it does not. */
 async function answers(directory, socket, child) {
   const ok = async () => {
     if (child.exitCode !== null) return true;
@@ -95,7 +95,7 @@ async function main() {
   }
 }
 
-// The one who asked may be gone, and then nobody reads; what is to be done is the same.
+// The parent may be gone, and then nothing reads the answers. Clean up in any case.
 process.stdout.on('error', () => undefined);
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.stdin.destroy());
 await main();

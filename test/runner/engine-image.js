@@ -1,4 +1,4 @@
-/** The root directory of the one image that tests use, put together from this machine. */
+/** Builds the root directory of the image that all container tests use, from the programs of this machine. */
 import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
@@ -14,7 +14,7 @@ import { dirname, join } from 'node:path';
 
 const NGINX_STREAM = '/usr/lib/nginx/modules/ngx_stream_module.so';
 
-/** Path in the image → file of this machine. What does not exist is left out: a test says what it needs. */
+/** Path in the image → file of this machine. Missing files are left out; tests declare what they need. */
 const FILES = {
   '/usr/sbin/haproxy': '/usr/sbin/haproxy',
   '/usr/sbin/nginx': '/usr/sbin/nginx',
@@ -29,13 +29,13 @@ const USERS = 'root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\
 const GROUPS = 'root:x:0:\nnogroup:x:65534:\n';
 const FOLDERS = ['etc', 'proc', 'sys', 'dev', 'run', 'var/log/nginx', 'var/lib/nginx', 'var/run'];
 
-/** Paths of the libraries a program is linked against; none for one that is not dynamic. */
+/** Paths of the libraries that a program is linked against; none for a static program. */
 function librariesOf(path) {
   const { stdout } = spawnSync('ldd', [path], { encoding: 'utf8' });
   return [...stdout.matchAll(/(?:=> |^\t)(\/\S+) \(0x/gm)].map(([, library]) => library);
 }
 
-/** Where busybox-static is: not to be confused with the one that Debian's initramfs uses. */
+/** Finds busybox-static. Debian's initramfs uses another busybox, which is not static. */
 function busybox() {
   const path = ['/bin/busybox', '/usr/bin/busybox'].find((candidate) => existsSync(candidate));
   if (path === undefined) throw new Error('there is no busybox (apt-get install busybox-static)');
@@ -44,7 +44,7 @@ function busybox() {
 }
 
 /**
- * Fills an empty directory with what the image consists of.
+ * Fills an empty directory with the contents of the image.
  * @param {string} folder
  */
 export function makeRoot(folder) {

@@ -1,4 +1,4 @@
-/** What makes a container engine of each kind, for engine-guard.js. */
+/** Starts the container engines of each kind, for engine-guard.js. */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -7,16 +7,16 @@ import { until } from './engine-clear.js';
 /** How long a daemon may take to be ready, in ms. */
 export const READY_MS = 60_000;
 
-/** Starts a daemon that writes to a log of its own. */
+/** Starts a daemon that writes to its own log. */
 function daemon(directory, log, [command, ...args]) {
   const fd = openSync(join(directory, log), 'a');
   const child = spawn(command, args, { cwd: directory, stdio: ['ignore', fd, fd] });
-  // A program that is missing shows in what is said when nothing answers.
+  // A missing program shows in the log when the daemon does not answer.
   child.on('error', (error) => writeFileSync(fd, `${error.message}\n`));
   return child;
 }
 
-/** What makes a Docker engine: containerd beside it, so that the daemon can go and come back while containers run. */
+/** A Docker engine. Its containerd runs separately, so that containers survive a restart of the daemon. */
 export const docker = {
   prepare(directory) {
     const config = [
@@ -47,13 +47,13 @@ export const docker = {
       'ip-forward': 'false',
       'cgroup-parent': `/${basename(directory)}`,
     };
-    // A daemon that was killed leaves its number, which by now may be somebody else's.
+    // A killed daemon leaves its pid file, and another process may have that pid now.
     rmSync(options.pidfile, { force: true });
     return daemon(directory, 'engine.log', ['dockerd', ...Object.entries(options).map(([k, v]) => `--${k}=${v}`)]);
   },
 };
 
-/** Podman's options for one directory, the same for the service and for commands. */
+/** Podman's options for one directory, for the service and for commands. */
 const podmanOptions = (directory) =>
   Object.entries({
     root: join(directory, 'podman'),
@@ -63,7 +63,7 @@ const podmanOptions = (directory) =>
     'events-backend': 'file',
   }).map(([key, value]) => `--${key}=${value}`);
 
-/** Podman's service for Docker's interface. It wants limits that a process without all capabilities cannot have. */
+/** Podman's service with Docker's API. Its default limits need capabilities that not every process has. */
 export const podman = {
   prepare(directory) {
     const config = [

@@ -1,24 +1,24 @@
-/** A container engine for tests alone. */
+/** A container engine that only tests use. */
 export interface TestEngine {
-  /** Where it listens, as DOCKER_HOST has it: `unix:///…`. */
+  /** Its address as in DOCKER_HOST: `unix:///…`. */
   readonly host: string;
-  /** An image with haproxy, nginx, stunnel4 and node, as far as this machine has them, and busybox's commands. */
+  /** An image with haproxy, nginx, stunnel4 and node, as far as this machine has them, and the commands of busybox. */
   readonly image: string;
-  /** Holds the logs of the daemons. */
+  /** Contains the logs of the daemons. */
   readonly directory: string;
-  /** Ends the daemon alone, as an upgrade (SIGTERM) or a crash (SIGKILL) does. Rejects where there is none to end. */
+  /** Ends the daemon but not its containers, as an upgrade (SIGTERM) or a crash (SIGKILL) does. Rejects if it does not run. */
   down(signal?: NodeJS.Signals): Promise<void>;
-  /** Starts the daemon again on the same data; returns when it answers. */
+  /** Restarts the daemon on the same data. Resolves when it answers. */
   up(options?: { readonly liveRestore?: boolean }): Promise<void>;
   /** Ends and removes everything: containers, mounts, processes, files. */
   stop(): Promise<void>;
 }
 
-/** The image every engine has. */
+/** The image in every engine. */
 export const IMAGE: string;
 
-/** Starts a Docker engine: needs root and the packages that `// needs: docker` stands for. */
+/** Starts a Docker engine. Needs root and the packages of `// needs: docker`. */
 export function startEngine(): Promise<TestEngine>;
 
-/** Starts Podman behind Docker's interface: needs root and the packages that `// needs: podman` stands for. */
+/** Starts Podman with Docker's API. Needs root and the packages of `// needs: podman`. */
 export function startPodman(): Promise<TestEngine>;

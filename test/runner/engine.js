@@ -1,9 +1,9 @@
 /**
- * A Docker engine for tests: a dockerd of its own with a socket, data and daemons below one new directory, and one image
- * made from the programs of this machine. It never touches an engine that runs already. Only node: modules.
+ * A Docker engine for tests: its own dockerd with socket, data and daemons below one new directory, and one image built
+ * from the programs of this machine. It never touches an engine that already runs. Uses only node: modules.
  *
- * The daemons belong to a guard (engine-guard.js), a process of its own that ends them and removes everything when the
- * one that asked for them says so or is gone, however it went. Should even the guard be killed, the next one clears up.
+ * The daemons belong to a guard (engine-guard.js), which runs as a separate process. The guard ends them and removes
+ * everything when it is told to, or when its parent ends for any reason. The next guard cleans up after a killed one.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -13,23 +13,23 @@ import { searchPath } from '../setup.js';
 
 const GUARD = fileURLToPath(new URL('engine-guard.js', import.meta.url));
 
-/** The image every engine has: Debian's proxies, node and busybox, as far as this machine has them. */
+/** The image in every engine: Debian's proxies, node and busybox, as far as this machine has them. */
 export const IMAGE = 'scistream-test:1';
 
-/** How long the guard may take to do one thing, in ms. Importing the image is the longest. */
+/** Time limit of one request to the guard, in ms. Importing the image takes longest. */
 const LIMIT_MS = 120_000;
 
-/** Starts a guard and gives back how to talk to it: one line of JSON there, one back. */
+/** Starts a guard and returns functions that send requests to it. */
 async function guard(kind) {
   const child = spawn(process.execPath, [GUARD, kind], {
-    // Out of reach of Ctrl-C, and without the marks by which the test runner finds what a test left behind.
+    // Not in the process group of Ctrl-C, and without the marks by which the runner finds processes that a test left.
     detached: true,
     env: { PATH: searchPath, HOME: '/' },
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const ended = once(child, 'exit');
-  // Only while somebody waits for an answer does the guard keep this process alive.
+  // The guard keeps this process alive only while a request waits for an answer.
   const hold = (how) => [child, child.stdin, child.stdout].forEach((handle) => handle[how]?.());
   const answer = async () => {
     hold('ref');
@@ -57,7 +57,7 @@ async function guard(kind) {
   return { answer, ask, stop };
 }
 
-/** An engine of some kind, with its image. */
+/** Starts an engine of one kind, with its image. */
 async function start(kind) {
   const { answer, ask, stop } = await guard(kind);
   const { host, directory } = await answer().catch(async (error) => {
@@ -78,13 +78,13 @@ async function start(kind) {
 
 /**
  * Starts a Docker engine (needs root, Debian's docker.io and busybox-static) on the network of this machine, without a
- * bridge and without touching the firewall. Takes some 5 s. Rejects with the last words of the daemon.
+ * bridge and without changes to the firewall. Takes about 5 s. Rejects with the last lines of the daemon's log.
  * @returns {Promise<import('./engine.js').TestEngine>}
  */
 export const startEngine = () => start('docker');
 
 /**
- * The same with Debian's Podman behind Docker's interface. Its containers do not depend on the daemon.
+ * The same with Debian's Podman, which offers Docker's API. Its containers do not depend on the daemon.
  * @returns {Promise<import('./engine.js').TestEngine>}
  */
 export const startPodman = () => start('podman');

@@ -1,4 +1,4 @@
-/** Which test files there are, of which kind, and what each says it needs. */
+/** Finds the test files, their kinds and what their comments declare. */
 import { readFileSync, readdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { root } from '../setup.js';
@@ -9,13 +9,14 @@ import { root } from '../setup.js';
  * @property {string} name      path from the root of the repository, without extension
  * @property {string} script    what node runs
  * @property {string} source    the text that was compiled
- * @property {boolean} real     uses real proxies or daemons: runs alone, and with a longer limit
- * @property {string[]} needs   what it declares in a `needs:` comment
+ * @property {boolean} real     uses real proxies or daemons, and has a longer time limit
+ * @property {string[]} needs   what its `needs:` comment declares
+ * @property {boolean} full     whether a comment `suite: full` moves it from `npm test` to `npm run test:full`
  */
 
 const LEFT_OUT = new Set(['node_modules', 'dist', '.build', '.cache', '.git']);
 
-/** Paths of all files below a folder that end so, sorted, generated and foreign folders left out. */
+/** Paths of all files below a folder with this ending, sorted. Skips generated folders and packages. */
 function walk(folder, ending) {
   return readdirSync(folder, { withFileTypes: true })
     .flatMap((entry) => {
@@ -26,21 +27,22 @@ function walk(folder, ending) {
     .sort();
 }
 
-/** The needs in a comment `// needs: haproxy, root` among the first ten lines. */
-function needsIn(source) {
+/** The words after `// key:` in a comment among the first ten lines, such as `// needs: haproxy, root`. */
+function declared(key, source) {
   const head = source.split('\n', 10).join('\n');
-  const list = /^(?:\/\/|\s*\*)\s*needs:(.*)$/m.exec(head)?.[1] ?? '';
+  const list = new RegExp(`^(?://|\\s*\\*)\\s*${key}:(.*)$`, 'm').exec(head)?.[1] ?? '';
   return list.split(',').flatMap((word) => word.trim() || []);
 }
 
 function describe(name, script, path) {
   const source = readFileSync(path, 'utf8');
-  return { name, script, source, real: /\.(real|e2e)\.test$/.test(name), needs: needsIn(source) };
+  const real = /\.(real|e2e)\.test$/.test(name);
+  const full = declared('suite', source).includes('full');
+  return { name, script, source, real, needs: declared('needs', source), full };
 }
 
 /**
- * The tests of the repository. They are found by their sources, so that what an earlier build left behind of a test
- * that is gone does not run.
+ * The tests of the repository. They are found by their sources, so that the compiled file of a deleted test does not run.
  * @returns {TestFile[]}
  */
 export function testFiles() {
@@ -51,7 +53,7 @@ export function testFiles() {
 }
 
 /**
- * Tests in JavaScript in a folder of somebody's choice: the runner's own tests.
+ * The JavaScript tests in any folder: for the tests of the runner.
  * @param {string} folder
  * @returns {TestFile[]}
  */

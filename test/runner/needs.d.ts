@@ -1,4 +1,4 @@
-/** Whether a test may ask for this. */
+/** Whether a test may declare this need. */
 export function isKnownNeed(need: string): boolean;
-/** The needs this machine does not meet, each with what would help. */
+/** The needs that this machine does not meet, each with the command that would help. */
 export function unmetNeeds(needs: string[]): string[];

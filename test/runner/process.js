@@ -1,4 +1,4 @@
-/** Runs one test file in a process and a home of its own, and sees to it that nothing of it stays. */
+/** Runs one test file in its own process and home, and removes everything that it leaves. */
 import { spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, readdirSync } from 'node:fs';
 import { once } from 'node:events';
@@ -7,16 +7,16 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { root, searchPath } from '../setup.js';
 import { REPORT_FOLDER } from './contract-table.js';
 
-/** How long processes a test has just ended may take to be gone, and killed ones too, in ms. */
+/** Grace period for processes that a test has just ended, and for killed ones, in ms. */
 const GRACE_MS = 2000;
 const LOOK_EVERY_MS = 50;
 
-/** What runs now: process group → id and home. */
+/** Running test files: process group → id and home. */
 const running = new Map();
 
 /**
- * The environment of one file: all that a program writes by default lands below `home`, and no setting of the
- * developer's reaches a test (SCISTREAM_TEST_… and SCISTREAM_FUZZ_… excepted, which are switches of tests).
+ * The environment of one test file. Programs write to folders below `home` by default, and the developer's settings do
+ * not reach a test. Exceptions are SCISTREAM_TEST_… and SCISTREAM_FUZZ_…, which are switches for tests.
  */
 function environment(home, id) {
   const kept = Object.entries(process.env).filter(
@@ -41,7 +41,7 @@ function environment(home, id) {
   };
 }
 
-/** Reads a file of /proc; empty for a process that is gone or of somebody else. */
+/** Reads a file of /proc; empty for a process that has ended or belongs to another user. */
 function readProc(pid, file) {
   try {
     return readFileSync(`/proc/${pid}/${file}`, 'utf8');
@@ -50,11 +50,11 @@ function readProc(pid, file) {
   }
 }
 
-/** Processes whose environment carries the id or the temporary folder of a run: also those detached from the test. */
+/** Processes whose environment contains the id or the temporary folder of a run, detached ones included. */
 function processesOf({ id, home }) {
   if (process.platform !== 'linux') return [];
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
-  // Proxies get little of the environment, but TMPDIR they get.
+  // Proxies run with a reduced environment, which includes TMPDIR.
   const marks = [`SCISTREAM_TEST_ID=${id}`, `TMPDIR=${join(home, 'tmp')}`];
   const marked = (pid) =>
     readProc(pid, 'environ')
@@ -63,7 +63,7 @@ function processesOf({ id, home }) {
   return pids.filter(marked).map(Number);
 }
 
-/** Kills a process, or a group when negative; one that is gone already is fine. */
+/** Kills a process, or a group if the number is negative. Ignores processes that have ended. */
 function kill(pid) {
   try {
     process.kill(pid, 'SIGKILL');
@@ -72,7 +72,7 @@ function kill(pid) {
   }
 }
 
-/** Kills what a file left running and says what it was, after giving what is ending a moment to end. */
+/** Waits briefly for processes that are ending, then kills the rest. Returns what it killed. */
 async function sweep(run) {
   const deadline = Date.now() + GRACE_MS;
   while (processesOf(run).length > 0 && Date.now() < deadline) await pause(LOOK_EVERY_MS);
@@ -89,7 +89,7 @@ async function sweep(run) {
   return [...found.values()];
 }
 
-/** Kills all that runs now, for the end of the runner itself: test files are groups of their own, out of Ctrl-C's reach. */
+/** Kills all test files when the runner ends: they have their own process groups, so Ctrl-C does not reach them. */
 export function killAll() {
   for (const [group, run] of running) {
     kill(-group);
@@ -98,10 +98,9 @@ export function killAll() {
 }
 
 /**
- * Runs one test file. Its output goes to a file and not through a pipe, which a child that outlives the test would
- * keep open.
+ * Runs one test file. Its output goes to a file, because a child that outlives the test would keep a pipe open.
  * @param {{ node: string, script: string, home: string, id: string, limit: number, env: object }} job
- *   node: the binary; home: a folder made for this run only; id: unique; limit: seconds; env: more of the environment
+ *   node: the binary; home: a folder for this run only; id: unique; limit: seconds; env: additional environment
  * @returns {Promise<{ output: string, code: number | null, signal: string | null, limit?: number, leftOver: string[] }>}
  */
 export async function runFile({ node, script, home, id, limit, env }) {

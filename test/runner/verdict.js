@@ -1,27 +1,26 @@
-/** What the run of one test file means. uvu's exit code alone does not tell. */
+/** Interprets the run of one test file. The exit code of uvu is not enough. */
 import { stripVTControlCharacters } from 'node:util';
 
 const RESULT = /^ {2}Total: +(\d+)\n {2}Passed: +(\d+)\n {2}Skipped: +(\d+)$/gm;
 
-/** Suites a file makes and never runs; uvu forgets them without a word. */
+/** Suites that a file defines but never runs. uvu ignores them silently. */
 function suitesNotRun(source) {
   const made = [...source.matchAll(/^(?:const|let)\s+(\w+)\s*=\s*suite\s*[(<]/gm)].map(([, name]) => name);
   return made.filter((name) => !new RegExp(`\\b${name}\\.run\\(`).test(source));
 }
 
-/** Why a process that gave no result of uvu's ended. */
+/** Why a process ended without a result from uvu. */
 function endWithoutResult({ code, signal }) {
   if (code === 0) return 'uvu gave no result: is run() missing?';
   return `ended ${signal ? `by ${signal}` : `with exit code ${code}`} before all tests had run`;
 }
 
 /**
- * Judges one run. Everything that is wrong with the file rather than with one test is a reason, and all reasons of a
- * file together count as one failure. Caught here, because uvu 0.5 exits with 0 for them: no test in the file, `run()`
- * missing, a hook that throws (its error is lost, the tests behind it do not run), two results because of an await
- * between two `run()` calls; and, because uvu has no limit, a file that never ends.
+ * Judges one run. A defect of the file as a whole is a reason; all reasons of a file together count as one failure.
+ * uvu 0.5 exits with 0 in these cases: no test in the file, `run()` missing, a hook that throws (its error is lost and the
+ * remaining tests do not run), and two results because of an await between two `run()` calls. It also has no time limit.
  * @param {{ output: string, code: number | null, signal: string | null, limit?: number, leftOver: string[] }} run
- *   limit: seconds after which the process was killed, absent if it ended by itself
+ *   limit: seconds after which the process was killed; absent if it ended without that
  * @param {string} source  text of the test file
  * @returns {{ passed: number, failed: number, skipped: number, total: number, reasons: string[] }}
  */

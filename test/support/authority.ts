@@ -8,7 +8,7 @@ export interface CertificateFiles {
   readonly key: string;
 }
 
-/** What differs from a certificate that is valid from now on. */
+/** Differences from a client certificate that is valid from now on. */
 interface Wish {
   readonly purposes?: readonly Purpose[];
   readonly hosts?: readonly string[];
@@ -16,7 +16,7 @@ interface Wish {
   readonly now?: Date;
 }
 
-/** A CA of a test, in files. */
+/** A CA for tests, stored in files. */
 export class TestAuthority {
   private constructor(
     private readonly directory: string,
@@ -24,14 +24,14 @@ export class TestAuthority {
     private readonly pair: Issued,
   ) {}
 
-  /** @param name Beginning of its file names. @param now When it was made. */
+  /** @param name Prefix of its file names. @param now Start of its validity. */
   static async make(directory: string, name = 'ca', now?: Date): Promise<TestAuthority> {
     const authority = new TestAuthority(directory, name, makeAuthority(`${name} of a test`, now));
     await writeFile(authority.file, authority.pair.certificate);
     return authority;
   }
 
-  /** Its certificate. */
+  /** File of its certificate. */
   get file(): string {
     return join(this.directory, `${this.name}.crt`);
   }
@@ -46,7 +46,7 @@ export class TestAuthority {
     return files;
   }
 
-  /** Of a server at this address. */
+  /** Issues the certificate of a server at this address. */
   server(subject: string, host: string): Promise<CertificateFiles> {
     return this.issue(subject, { hosts: [host], purposes: ['server'] });
   }

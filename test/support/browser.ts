@@ -1,8 +1,8 @@
-/** Stands for a person with a browser: follows redirects, keeps cookies, and sends every form that is filled in. */
+/** Simulates a person with a browser: follows redirects, keeps cookies, and submits every prefilled form. */
 export class Browser {
   readonly #cookies = new Map<string, string>();
 
-  /** @returns The text of the page where it ends. */
+  /** @returns Text of the last page. */
   async open(address: string): Promise<string> {
     let url = address;
     let form: URLSearchParams | undefined;
@@ -22,7 +22,7 @@ export class Browser {
       if (action === undefined || [...fields.values()].includes('')) return text;
       [url, form] = [new URL(action, url).href, fields];
     }
-    throw new Error(`no end of pages at ${url}`);
+    throw new Error(`too many pages, the last one is ${url}`);
   }
 
   #keep(cookies: readonly string[]): void {

@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { eventually, temporaryDirectory } from '@scistream/core/testing';
 
-/** More than any test sends, so that the kernel drops nothing while tcpdump waits for its turn. KiB. */
+/** KiB; more than any test sends, so that the kernel drops no packet while tcpdump is not scheduled. */
 const BUFFER = 65_536;
 
-/** Everything that passes a network device from now on, recorded by tcpdump. Needs root. */
+/** Records all packets on a network device with tcpdump, from now on. Needs root. */
 export async function capture(prefix: readonly string[], device: string) {
   const directory = await temporaryDirectory();
   const file = join(directory.path, 'packets');
@@ -27,7 +27,7 @@ export async function capture(prefix: readonly string[], device: string) {
     await exit;
   };
   return {
-    /** Ends the recording when so many bytes have passed. @returns the packets, one after another */
+    /** Ends the recording after this many bytes. @returns The recorded packets. */
     async stop(bytes: number): Promise<Buffer> {
       await eventually(async () => assert.ok((await stat(file)).size > bytes, 'not everything was recorded'));
       await end();

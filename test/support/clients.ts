@@ -10,20 +10,20 @@ import * as assert from 'uvu/assert';
 import { ERROR_CODES, type ErrorCode } from '@scistream/core';
 import { Control, v1 } from '@scistream/core/wire';
 
-/** A client of both services with a connection of its own. */
+/** A client of both services with its own connection. */
 export interface Peer {
   readonly control: Client<typeof Control>;
   readonly streams: Client<typeof v1.Streams>;
-  /** Cuts the connection and every call on it. */
+  /** Closes the connection and ends every call on it. */
   cut(): void;
 }
 
 export interface PeerOptions {
   /** https://host:port */
   readonly url: string;
-  /** File with the certificate to trust, and no other. */
+  /** File with the only trusted certificate. */
   readonly certificate: string;
-  /** Value of the metadata key `authorization`; none when absent. */
+  /** Value of the metadata key `authorization`; absent: no such key. */
   readonly authorization?: string | undefined;
 }
 
@@ -35,7 +35,7 @@ const authorize =
     return next(request);
   };
 
-/** Speaks gRPC over HTTP/2. Every peer has its own connection. */
+/** Connects with gRPC over HTTP/2. Every peer has its own connection. */
 export async function connectPeer({ url, certificate, authorization }: PeerOptions): Promise<Peer> {
   const sessions = new Http2SessionManager(url, {}, { ca: await readFile(certificate) });
   const transport = createGrpcTransport({
@@ -46,7 +46,7 @@ export async function connectPeer({ url, certificate, authorization }: PeerOptio
   return { ...clients(transport), cut: () => sessions.abort() };
 }
 
-/** Speaks another protocol of the same port over HTTP/1.1, one connection for each call. */
+/** Connects to the same port with another protocol over HTTP/1.1, one connection per call. */
 export async function connectOverHttp1(
   protocol: 'connect' | 'grpc-web',
   { url, certificate, authorization }: PeerOptions,
@@ -66,9 +66,9 @@ function clients(transport: Transport): Omit<Peer, 'cut'> {
 }
 
 /**
- * Expects a call to be refused with a code of ours, as every error must be: the gRPC status of the code, the code in the
+ * Expects a call to fail with one of our codes. Every error must have the gRPC status of its code, the code in the
  * trailing metadata, and message and suggestions in the detail.
- * @returns The message, for what else it should say.
+ * @returns The message, for further checks.
  */
 export async function refused(call: Promise<unknown>, code: ErrorCode): Promise<string> {
   const error = await call.then(

@@ -11,7 +11,7 @@ import { freeRange, type PortRange } from './ports.js';
 
 const BIN = new URL('../../../cli/bin/', import.meta.url);
 
-/** One daemon process with the configuration in `file`, and the line it says when it listens. */
+/** Starts a daemon with the configuration in `file`. Returns the process and the line that it prints when it listens. */
 async function launch<Said>(
   bin: 's2cs' | 's2ds',
   file: string,
@@ -26,12 +26,12 @@ async function launch<Said>(
   ended.catch(() => undefined);
   const [line] = (await Promise.race([once(createInterface(child.stdout), 'line'), ended])) as [string];
   const said = JSON.parse(line) as Said & { readonly error?: unknown };
-  // Why it does not start it says, too, before it ends.
-  if (said.error !== undefined) throw new Error(`${bin} refuses to start: ${line}`);
+  // A daemon that cannot start prints the reason before it ends.
+  if (said.error !== undefined) throw new Error(`${bin} does not start: ${line}`);
   return { child, said };
 }
 
-/** Ends a daemon and waits for that. @returns its exit code; null when a signal ended it. Idempotent. */
+/** Ends a daemon and waits for its end. Idempotent. @returns Its exit code; null if a signal ended it. */
 async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {
   if (child.exitCode === null && child.signalCode === null) {
     const exit = once(child, 'exit');
@@ -43,16 +43,16 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<number 
 
 export interface DaemonOptions {
   readonly facility?: string;
-  /** How many ports the gateway has, default 16. */
+  /** Number of ports of the gateway; default 16. */
   readonly ports?: number;
   /** Where inbound and outbound listeners bind. */
   readonly wan?: string;
   readonly lan?: string;
   /** `unix:/path` of a data server daemon; default: embedded. */
   readonly s2ds?: string;
-  /** Further keys of the configuration, as they stand in the file. */
+  /** More keys of the configuration. */
   readonly config?: object;
-  /** Command that runs it elsewhere or with something else, such as in a network namespace. */
+  /** Command that runs the daemon elsewhere, such as in a network namespace. */
   readonly prefix?: readonly string[];
   /** State directory; default: below a temporary one. */
   readonly state?: string;
@@ -63,7 +63,7 @@ interface Said {
   readonly fingerprint: string;
 }
 
-/** A control server as an operator runs it: `s2cs --config F` in a process of its own, on a free port of loopback. */
+/** A control server as an operator runs it: `s2cs --config F` in its own process, on a free loopback port. */
 export class Daemon implements AsyncDisposable {
   private constructor(
     private child: ChildProcess,
@@ -81,7 +81,7 @@ export class Daemon implements AsyncDisposable {
     const { facility = 'aps', ports = 16, wan = '127.0.0.2', lan = '127.0.0.3', s2ds = 'embedded' } = options;
     const { prefix = [] } = options;
     const directory = await temporaryDirectory();
-    // One more for the control server itself.
+    // One more port for the control server.
     const { first, last } = await freeRange(ports + 1);
     const range = { first, last: last - 1 };
     const state = options.state ?? join(directory.path, 'state');
@@ -100,12 +100,12 @@ export class Daemon implements AsyncDisposable {
     return new Daemon(child, file, prefix, said.listen, said.fingerprint, state, range, () => directory.remove());
   }
 
-  /** Of the process that runs now, or ran last. */
+  /** Pid of the current process, or of the last one. */
   get pid(): number {
     return this.child.pid ?? 0;
   }
 
-  /** The file clients of the existing kind trust. */
+  /** The certificate file that legacy clients trust. */
   get certificate(): string {
     return join(this.state, 'tls', 'server.crt');
   }
@@ -118,17 +118,17 @@ export class Daemon implements AsyncDisposable {
     return leftovers(this.state, this.range);
   }
 
-  /** Ends the daemon and its streams. @returns its exit code. Idempotent. */
+  /** Ends the daemon and its streams. Idempotent. @returns Its exit code. */
   stop(): Promise<number | null> {
     return end(this.child, 'SIGTERM');
   }
 
-  /** `kill -9`: nothing of the daemon gets to do anything any more. */
+  /** Kills the daemon with SIGKILL, so that it cannot clean up. */
   async kill(): Promise<void> {
     await end(this.child, 'SIGKILL');
   }
 
-  /** Starts it once more, as it was. */
+  /** Restarts it with the same configuration. */
   async again(): Promise<void> {
     this.child = (await launch('s2cs', this.file, this.prefix)).child;
   }
@@ -148,13 +148,13 @@ export interface Place {
 
 const HERE: Place = { prefix: [], wan: '127.0.0.2', lan: '127.0.0.3' };
 
-/** A data server as an operator runs it: `s2ds --config F` in a process of its own. */
+/** A data server as an operator runs it: `s2ds --config F` in its own process. */
 export class GatewayDaemon implements AsyncDisposable {
   private constructor(
     private child: ChildProcess,
     private readonly file: string,
     private readonly prefix: readonly string[],
-    /** `unix:/path`, or host:port with TLS */
+    /** `unix:/path`, or host:port with TLS. */
     readonly address: string,
     readonly state: string,
     readonly range: PortRange,
@@ -162,14 +162,14 @@ export class GatewayDaemon implements AsyncDisposable {
   ) {}
 
   /**
-   * @param name Of the gateway, as the control server's configuration has it.
-   * @param tls Key of the configuration; with it the data server listens on a port, not on a unix socket.
-   * @param place Command that runs it elsewhere, such as in a network namespace, and the addresses it has there.
+   * @param name Of the gateway, as in the configuration of the control server.
+   * @param tls Key of the configuration; with it the data server listens on a port instead of a unix socket.
+   * @param place Command that runs it elsewhere, such as in a network namespace, and its addresses there.
    */
   static async start(name: string, ports = 16, place: Place = HERE, tls?: object): Promise<GatewayDaemon> {
     const { prefix, wan, lan } = place;
     const directory = await temporaryDirectory();
-    // With TLS one more for the data server itself.
+    // With TLS, one more port for the data server.
     const all = await freeRange(tls ? ports + 1 : ports);
     const range = { first: all.first, last: all.first + ports - 1 };
     const state = join(directory.path, 'state');
@@ -182,7 +182,7 @@ export class GatewayDaemon implements AsyncDisposable {
     return new GatewayDaemon(child, file, prefix, listen, state, range, () => directory.remove());
   }
 
-  /** Of the process that runs now, or ran last. */
+  /** Pid of the current process, or of the last one. */
   get pid(): number {
     return this.child.pid ?? 0;
   }
@@ -191,7 +191,7 @@ export class GatewayDaemon implements AsyncDisposable {
     return leftovers(this.state, this.range);
   }
 
-  /** Ends the daemon and its streams. @returns its exit code. Idempotent. */
+  /** Ends the daemon and its streams. Idempotent. @returns Its exit code. */
   stop(): Promise<number | null> {
     return end(this.child, 'SIGTERM');
   }

@@ -6,10 +6,10 @@ import { leftovers } from './leftovers.js';
 import { freeRange } from './ports.js';
 import { LAN, WAN } from './server.js';
 
-/** How many ports each has. */
+/** Number of ports of each. */
 export const PORTS = 4;
 
-/** A data server that can be stopped and started again, as `gateways` of a control server names it. */
+/** A data server that can be stopped and restarted, with its entry for `gateways` of a control server. */
 export async function startGateway(name: string, more: { capacity?: number; labels?: string[] } = {}) {
   const directory = await temporaryDirectory();
   const state = join(directory.path, 's2ds');
@@ -38,5 +38,5 @@ export async function startGateway(name: string, more: { capacity?: number; labe
   };
 }
 
-/** What {@link startGateway} makes. */
+/** Return type of {@link startGateway}. */
 export type GatewaySite = Awaited<ReturnType<typeof startGateway>>;

@@ -6,36 +6,36 @@ import Provider from 'oidc-provider';
 
 /** Audience of tokens that are JWTs. */
 export const JWT_RESOURCE = 'https://stream.example';
-/** Audience of tokens that only the issuer understands. */
+/** Audience of opaque tokens, which only the issuer understands. */
 export const OPAQUE_RESOURCE = 'https://opaque.example';
-/** Audience of tokens for somebody else. */
+/** Audience of tokens for another service. */
 export const OTHER_RESOURCE = 'https://other.example';
-/** A program that logs in for a user. */
+/** Client that logs in for a user. */
 export const CLI = 'scistream-cli';
-/** A program with a secret: gets tokens for itself, and may ask what tokens are worth. */
+/** Client with a secret: obtains tokens for itself and may introspect tokens. */
 export const ROBOT = { id: 'robot', secret: 'robot:secret/1%' };
-/** Who logs in, whatever the browser does. */
+/** The user that logs in, whatever the browser does. */
 export const USER = 'alice';
 const SCOPE = 'scistream';
 
-/** How a test wants its issuer. */
+/** Settings of the issuer. */
 export interface IssuerOptions {
   /** Lifetime of access tokens, s; default 10 min. */
   readonly tokenSeconds?: number;
   readonly groups?: readonly string[];
-  /** Of its signatures, default ES256. */
+  /** Signature algorithm; default ES256. */
   readonly algorithm?: 'ES256' | 'RS256' | undefined;
 }
 
-/** A real OpenID Connect issuer (oidc-provider) on loopback, whose users consent to everything, or to nothing. */
+/** A real OpenID Connect issuer (oidc-provider) on loopback, whose users consent to everything or to nothing. */
 export class TestIssuer implements AsyncDisposable {
   #answer: RequestListener = unavailable;
   #key: CryptoKey | undefined;
   #kid = 0;
   #stopped = false;
-  /** Whether users refuse. */
+  /** Whether users refuse consent. */
   denies = false;
-  /** Paths that were asked for, in order. */
+  /** Requested paths, in order. */
   readonly requests: string[] = [];
 
   private constructor(
@@ -54,7 +54,7 @@ export class TestIssuer implements AsyncDisposable {
     return issuer;
   }
 
-  /** Has a new key from now on, and forgets all it knew. */
+  /** Replaces the signing key and forgets all state. */
   async rotate(): Promise<void> {
     const { privateKey } = await generateKeyPair(this.#algorithm, { extractable: true });
     this.#kid += 1;
@@ -68,7 +68,7 @@ export class TestIssuer implements AsyncDisposable {
     };
   }
 
-  /** Answers nothing but errors from now on. */
+  /** Answers every request with an error from now on. */
   stop(): void {
     this.#stopped = true;
   }
@@ -77,7 +77,7 @@ export class TestIssuer implements AsyncDisposable {
     this.#stopped = false;
   }
 
-  /** A token that the issuer gives the robot. */
+  /** A token that the issuer gives to the robot. */
   async token(resource = JWT_RESOURCE, scope = SCOPE): Promise<string> {
     const answer = await this.#post('/token', { grant_type: 'client_credentials', resource, scope });
     const { access_token: token } = (await answer.json()) as { access_token?: string };
@@ -90,7 +90,7 @@ export class TestIssuer implements AsyncDisposable {
     if (status !== 200) throw new Error(`not revoked: ${status}`);
   }
 
-  /** Whether a refresh token is still good for something; using it up. */
+  /** Whether a refresh token is still valid. Consumes it. */
   async redeems(refreshToken: string): Promise<boolean> {
     const body = new URLSearchParams({ grant_type: 'refresh_token', client_id: CLI, refresh_token: refreshToken });
     const answer = await fetch(`${this.url}/token`, { method: 'POST', body });
@@ -98,12 +98,12 @@ export class TestIssuer implements AsyncDisposable {
     throw new Error(`the issuer answered ${answer.status}`);
   }
 
-  /** How often tokens were asked for. */
+  /** Number of token requests. */
   get tokenRequests(): number {
     return this.requests.filter((path) => path === '/token').length;
   }
 
-  /** A token signed with the key of the issuer and with any claims; undefined ones are left out. */
+  /** A token with any claims, signed with the issuer's key. Undefined claims are left out. */
   forge(claims: Readonly<Record<string, unknown>> = {}, key = this.#key, header: object = {}): Promise<string> {
     if (!key) throw new Error('no key');
     const now = Math.floor(Date.now() / 1000);
@@ -129,7 +129,7 @@ export class TestIssuer implements AsyncDisposable {
     (this.#stopped ? unavailable : this.#answer)(request, response);
   }
 
-  /** The user logs in and consents at once. */
+  /** Logs the user in and consents immediately. */
   async #interact(provider: Provider, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { params } = await provider.interactionDetails(request, response);
     if (this.denies) return provider.interactionFinished(request, response, { error: 'access_denied' });

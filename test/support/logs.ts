@@ -7,7 +7,7 @@ export interface Line {
   readonly fields: Readonly<Record<string, unknown>>;
 }
 
-/** A logger that keeps what it is told, children included, in the order of the calls. */
+/** A logger that keeps all lines in order, including those of its children. */
 export class CapturedLog implements Logger {
   constructor(
     readonly lines: Line[] = [],
@@ -34,7 +34,7 @@ export class CapturedLog implements Logger {
     return new CapturedLog(this.lines, { ...this.bound, ...fields });
   }
 
-  /** Everything as one text, to look for what must not be in it. */
+  /** All lines as one text, to search for values that must not be logged. */
   get text(): string {
     return this.lines.map((line) => JSON.stringify(line)).join('\n');
   }

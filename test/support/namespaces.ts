@@ -8,20 +8,20 @@ const ip = (...args: readonly string[]) => execute('ip', args);
 
 /** One end of a veth pair. */
 export interface End<Role extends string> {
-  /** The namespace it is in; without one, that of this process. */
+  /** Its namespace; absent: the namespace of this process. */
   readonly at?: Role;
   readonly device: string;
-  /** With the length of its prefix: `10.0.1.5/24`. */
+  /** With prefix length: `10.0.1.5/24`. */
   readonly address: string;
 }
 
-/** Network namespaces, each with a name that only this process uses. Needs root; what is made goes with its namespace. */
+/** Network namespaces with names that are unique to this process. Needs root. Removing a namespace removes its devices. */
 export class Namespaces<Role extends string> implements AsyncDisposable {
   readonly #made: Role[] = [];
 
   private constructor() {}
 
-  /** @param roles What the namespaces are called here. */
+  /** @param roles Names of the namespaces in the test. */
   static async make<Role extends string>(...roles: readonly Role[]): Promise<Namespaces<Role>> {
     const made = new Namespaces<Role>();
     try {
@@ -37,27 +37,27 @@ export class Namespaces<Role extends string> implements AsyncDisposable {
     }
   }
 
-  /** As the system knows it. */
+  /** Name of a namespace in the system. */
   name(role: Role): string {
     return `scistream-${role}-${process.pid}`;
   }
 
-  /** Command that runs another one there. It becomes that one, so its pid and its signals are the same. */
+  /** Command that runs another command in a namespace. It replaces itself, so pid and signals are those of the other one. */
   prefix(role: Role): readonly string[] {
     return ['ip', 'netns', 'exec', this.name(role)];
   }
 
-  /** Runs `ip` for a namespace. */
+  /** Runs `ip` in a namespace. */
   async ip(role: Role, ...args: readonly string[]): Promise<void> {
     await ip('-n', this.name(role), ...args);
   }
 
-  /** Runs any command there. */
+  /** Runs a command in a namespace. */
   async run(role: Role, ...command: readonly string[]): Promise<void> {
     await ip('netns', 'exec', this.name(role), ...command);
   }
 
-  /** A cable between two namespaces, whose ends are up. */
+  /** Connects two namespaces with a veth pair and brings it up. */
   async link(left: End<Role>, right: End<Role>): Promise<void> {
     const where = ({ at }: End<Role>): readonly string[] => (at === undefined ? [] : ['netns', this.name(at)]);
     const peer = ['peer', 'name', right.device, ...where(right)];
@@ -69,13 +69,13 @@ export class Namespaces<Role extends string> implements AsyncDisposable {
     }
   }
 
-  /** A file of /etc that programs started there from now on find instead of the machine's: ip-netns(8). */
+  /** Replaces a file of /etc for programs that start in the namespace from now on: ip-netns(8). */
   async etc(role: Role, name: string, text: string): Promise<void> {
     await mkdir(etc(this.name(role)), { recursive: true });
     await writeFile(join(etc(this.name(role)), name), text);
   }
 
-  /** Removes what is there of them, also after half of them could be made. */
+  /** Removes the namespaces, even if only some of them were created. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const role of this.#made.splice(0)) {
       const name = this.name(role);
@@ -88,8 +88,8 @@ export class Namespaces<Role extends string> implements AsyncDisposable {
 const etc = (name: string): string => `/etc/netns/${name}`;
 
 /**
- * A network namespace behind a veth pair that can be unplugged, whose other end is in the namespace of this process.
- * @param number Tells those of one process apart, 0 or 1. Their networks are those for tests between devices (RFC 2544).
+ * A network namespace behind a veth pair that can be unplugged. The other end is in the namespace of this process.
+ * @param number 0 or 1, to distinguish those of one process. They use the networks for benchmark tests (RFC 2544).
  */
 export async function island(number = 0) {
   const role = `island${number}`;
@@ -110,7 +110,7 @@ export async function island(number = 0) {
     prefix: namespaces.prefix(role),
     unplug: () => namespaces.ip(role, 'link', 'set', 'wan', 'down'),
     plug: () => namespaces.ip(role, 'link', 'set', 'wan', 'up'),
-    // Its end of the pair goes with it, and that takes the near one along.
+    // Removes its end of the pair, and with it the near end.
     [Symbol.asyncDispose]: () => namespaces[Symbol.asyncDispose](),
   };
 }

@@ -1,8 +1,8 @@
-/** The parts of oidc-provider that the tests use; it comes without types. */
+/** The parts of oidc-provider that the tests use. The package has no types. */
 declare module 'oidc-provider' {
   import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 
-  /** What a user has consented to. */
+  /** The consent of a user. */
   interface Grant {
     addOIDCScope(scope: string): void;
     addResourceScope(resource: string, scope: string): void;

@@ -5,10 +5,10 @@ import { fileURLToPath } from 'node:url';
 import type { Daemon } from './daemon.js';
 
 const SCRIPT = fileURLToPath(new URL('../../../test/e2e/python_client.py', import.meta.url));
-/** Debian's own interpreter: its grpcio is of the kind the existing programs run on. */
+/** Debian's Python, whose grpcio is what the existing programs use. */
 const PYTHON = '/usr/bin/python3';
 
-/** What the Python client makes of a `Response`, or of the status of a call that failed. */
+/** The Python client's form of a `Response`, or of the status of a failed call. */
 export interface Answer {
   readonly listeners: readonly string[];
   readonly prod_listeners: readonly string[];
@@ -23,7 +23,7 @@ export interface SetUpAnswer {
   readonly seconds: number;
 }
 
-/** The Python client in a process of its own; one command at a time. */
+/** The Python client in its own process. It runs one command at a time. */
 export class PythonClient implements AsyncDisposable {
   readonly #lines: AsyncIterator<string>;
   #stderr = '';

@@ -1,11 +1,11 @@
-/** Raw calls of a server, as no client of ours would make them. */
+/** Raw calls to a server, as none of our clients makes them. */
 import { once } from 'node:events';
 import { connect, type ClientHttp2Session, type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http2';
 import { buffer } from 'node:stream/consumers';
 import * as assert from 'uvu/assert';
 import { ERROR_CODES } from '@scistream/core';
 
-/** What came back. */
+/** The answer to a call. */
 export interface Answer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
@@ -13,19 +13,19 @@ export interface Answer {
   readonly body: Buffer;
 }
 
-/** One connection; several calls may be made on it at a time. */
+/** One connection, for several calls at a time. */
 export class RawClient {
   private constructor(private readonly session: ClientHttp2Session) {}
 
   static async open(url: string, options: Parameters<typeof connect>[1] = {}): Promise<RawClient> {
     const session = connect(url, { rejectUnauthorized: false, ...options });
     await once(session, 'connect');
-    // Calls tell what became of them; without a listener the end of a connection would end the process.
+    // Calls report their own result. Without a listener, the end of a connection would end the process.
     session.on('error', () => undefined);
     return new RawClient(session);
   }
 
-  /** @param path `scistream.Control/req` @param headers `content-type` and what else there is */
+  /** @param path `scistream.Control/req` @param headers `content-type` and others */
   async call(path: string, headers: OutgoingHttpHeaders, body: Uint8Array | string): Promise<Answer> {
     const stream = this.session.request({ ':method': 'POST', ':path': `/${path}`, ...headers });
     let trailers: IncomingHttpHeaders = {};
@@ -33,7 +33,7 @@ export class RawClient {
     stream.end(body);
     const [found] = (await once(stream, 'response')) as [IncomingHttpHeaders & { ':status'?: number }];
     const content = await buffer(stream);
-    // Not before the body, after which they come.
+    // Trailers arrive after the body.
     return { status: found[':status'] ?? 0, headers: found, trailers, body: content };
   }
 
@@ -42,14 +42,14 @@ export class RawClient {
   }
 }
 
-/** Whether an answer is what a server says to nonsense: a result, or a refusal that is no defect. */
+/** Checks that a server answers nonsense with a result or a rejection, and not with an internal error. */
 export function mustBeAnswered({ status, headers, trailers, body }: Answer): void {
   const text = body.toString('latin1');
   const code = headers['trailer-scistream-code'] ?? headers['scistream-code'] ?? trailers['scistream-code'];
   if (typeof code === 'string') assert.ok(Object.hasOwn(ERROR_CODES, code), code);
   assert.is.not(code, 'SCI_BUG', text);
   if (code !== undefined) return;
-  // What Connect itself refuses; for it bytes that are no message are an internal error (13, 500), which others are not.
+  // Connect rejects these itself. It reports bytes that are no message as an internal error (13, 500).
   const told = decodeURIComponent(String(trailers['grpc-message'] ?? headers['grpc-message']));
   const nonsense = /parse (binary|JSON)|protocol error|compress|envelope|premature/i.test(`${text} ${told}`);
   const grpc = headers['grpc-status'] ?? trailers['grpc-status'];

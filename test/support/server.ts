@@ -12,37 +12,37 @@ import { leftovers, type Leftovers } from './leftovers.js';
 import { CapturedLog } from './logs.js';
 import { freeRange, type PortRange } from './ports.js';
 
-/** Two addresses of this machine, so that a listener on the wrong one shows. */
+/** Two addresses of this machine, to detect listeners on the wrong one. */
 export const WAN = '127.0.0.2';
 export const LAN = '127.0.0.3';
 export const FACILITY = 'aps';
 export const GATEWAY = 'dtn1';
 
 export interface ServerOptions {
-  /** How many ports the gateway has, default 16. */
+  /** Number of ports of the gateway; default 16. */
   readonly ports?: number;
   readonly range?: PortRange;
   readonly limits?: Partial<S2csConfig['limits']>;
   readonly auth?: S2csConfig['auth'];
   readonly listen?: Address;
-  /** Default: a directory of its own, removed at the end. */
+  /** Default: a new directory, removed at the end. */
   readonly state?: string;
   readonly proxies?: S2csConfig['proxies'];
   /** Files. */
   readonly policy?: S2csConfig['policy'];
   readonly audit?: S2csConfig['audit'];
   readonly minTls?: S2csConfig['minTls'];
-  /** Default `optional`: existing clients know of no encryption. */
+  /** Default `optional`, because legacy clients do not know encryption. */
   readonly encryption?: S2csConfig['encryption'];
-  /** What the control server looks names up with, where there are rules. */
+  /** Resolver for names in rules. */
   readonly resolver?: Resolver;
-  /** Default: in the process of the control server. */
+  /** Default: embedded in the control server. */
   readonly s2ds?: S2csConfig['gateways'][number]['s2ds'];
-  /** Default: the one that the other options describe. */
+  /** Default: one gateway made from the other options. */
   readonly gateways?: S2csConfig['gateways'];
 }
 
-/** What a test asks for; a stream of one listener on the producer's side when it does not say. */
+/** A request for a stream; by default a stream with one listener on the producer's side. */
 export interface SetUp {
   readonly uid?: string;
   readonly role?: 'PROD' | 'CONS';
@@ -52,20 +52,20 @@ export interface SetUp {
   readonly peer?: Peer;
 }
 
-/** A stream that was set up and what the server answered on the way. */
+/** A stream that was set up, and the answers of the server. */
 export interface MadeStream {
   readonly uid: string;
   readonly req: Response;
   readonly hello: AppResponse;
-  /** Where it accepts connections. */
+  /** Addresses that accept connections. */
   readonly listeners: readonly Address[];
-  /** Of the first listener. */
+  /** The first listener. */
   readonly entry: Address;
 }
 
-/** A control server in this process with a gateway, ports and a state directory of its own, on a free port of loopback. */
+/** A control server in this process with its own gateway, ports and state directory, on a free loopback port. */
 export class TestServer implements AsyncDisposable {
-  /** The client most tests use; it carries the token of existing clients that have none (protocol.md §2). */
+  /** The client that most tests use. It sends the placeholder token of legacy clients (protocol.md §2). */
   readonly peer: Peer;
   readonly #peers: Peer[] = [];
 
@@ -81,7 +81,7 @@ export class TestServer implements AsyncDisposable {
     this.#peers.push(peer);
   }
 
-  /** @throws what `ControlServer.start` throws */
+  /** @throws What `ControlServer.start` throws. */
   static async start(options: ServerOptions = {}): Promise<TestServer> {
     const made = options.state === undefined ? await temporaryDirectory() : undefined;
     const config = await configure(options, options.state ?? made?.path ?? '');
@@ -111,7 +111,7 @@ export class TestServer implements AsyncDisposable {
     return peerOptions(this.config, this.listening);
   }
 
-  /** Another client with a connection of its own. */
+  /** Another client with its own connection. */
   async connect(authorization?: string): Promise<Peer> {
     const peer = await connectPeer({ ...this.peerOptions, authorization });
     this.#peers.push(peer);
@@ -122,13 +122,13 @@ export class TestServer implements AsyncDisposable {
     return leftovers(this.state, this.range);
   }
 
-  /** Sends REQ and HELLO as clients do, and UPDATE when there are targets. */
+  /** Sends REQ and HELLO as clients do, and UPDATE if there are targets. */
   async setUp(options: SetUp = {}): Promise<MadeStream> {
     const { uid = randomUUID(), role = 'PROD', count = 1, announced = [], targets = [], peer = this.peer } = options;
     const reply = peer.control.req({ uid, role, numConn: count, rate: 10_000 });
     const [hello, req] = await Promise.all([
       peer.control.hello({ uid, role, prodListeners: [...announced] }),
-      // Awaited together: when one is refused, the other must not be an unhandled rejection.
+      // Awaited together: if one is rejected, the other must not be an unhandled rejection.
       reply,
     ]);
     if (targets.length > 0) await peer.control.update({ uid, remoteListeners: [...targets], role });
@@ -150,13 +150,13 @@ export class TestServer implements AsyncDisposable {
   }
 }
 
-/** `host:port` of IPv4, as the tests' gateways have it. */
+/** Parses `host:port` with IPv4, which the gateways of tests use. */
 export function toAddress(text: string): Address {
   const [host = '', port = ''] = text.split(':');
   return { host, port: Number(port) };
 }
 
-/** As the composition root does, on a container of its own. */
+/** Composes a server as the composition root does, on its own container. */
 function compose(config: S2csConfig, logger: CapturedLog, resolver?: Resolver): ControlServer {
   const own = container.createChildContainer();
   registerServer(own, { config, logger, plugins: [] });
@@ -173,7 +173,7 @@ async function configure(options: ServerOptions, state: string): Promise<S2csCon
   const ports = options.range ?? (await freeRange(options.ports ?? 16));
   return {
     facility: FACILITY,
-    // The kernel chooses: the schema allows no 0, but a server can be asked where it listens.
+    // The kernel chooses a port. The schema does not allow 0, but a test can ask the server for its address.
     listen: options.listen ?? { host: '127.0.0.1', port: 0 },
     minTls: options.minTls ?? 'TLSv1.3',
     insecure: false,

@@ -4,21 +4,20 @@ import type { CertificateFiles } from './authority.js';
 
 /** What a server did with a connection. */
 export interface Heard {
-  /** Of what it sent after the handshake. */
+  /** Bytes that it sent after the handshake. */
   readonly bytes: number;
-  /** Whether it ended the connection. */
+  /** Whether it closed the connection. */
   readonly ended: boolean;
 }
 
-/** HTTP/2 begins with these words of the client (RFC 9113 section 3.4) and empty settings. */
+/** The client preface of HTTP/2 (RFC 9113 section 3.4) with empty settings. */
 const PREFACE = Buffer.concat([
   Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
   Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]),
 ]);
 
 /**
- * Opens a connection as somebody who does not mind whose server it is, begins HTTP/2, and waits for the first answer or
- * the end.
+ * Opens a connection without verifying the server, sends the HTTP/2 preface, and waits for the first bytes or the end.
  */
 export async function knock(
   { host, port }: { readonly host: string; readonly port: number },

@@ -1,14 +1,14 @@
 import { ConnectError } from '@connectrpc/connect';
 import { suite as plainSuite } from 'uvu';
 
-/** As uvu's suite, for tests that call a control server. */
+/** A suite of uvu for tests that call a control server. */
 export interface Suite {
   (title: string, test: () => Promise<void>): void;
-  /** Runs the tests; once, at the end of the file. */
+  /** Runs the tests. Call it once, at the end of the file. */
   run(): void;
 }
 
-/** uvu 0.5 loses its report when an error has `details` that are no text, as every ConnectError has: it gets another one. */
+/** uvu 0.5 loses its report if an error has `details` that are not text, as every ConnectError has. Replaces such errors. */
 export function suite(name: string): Suite {
   const inner = plainSuite(name);
   const add = (title: string, test: () => Promise<void>): void =>

@@ -10,7 +10,7 @@ type Role = (typeof ROLES)[number];
 const FACILITIES = ['aps', 'alcf'] as const;
 type Facility = (typeof FACILITIES)[number];
 
-/** Those of examples/two-hosts. Consumers of another network reach the same gateway. */
+/** The addresses of examples/two-hosts. The stranger's network reaches the same gateway. */
 export const ADDRESSES = {
   aps: { wan: '203.0.113.10', lan: '10.0.1.254' },
   alcf: { wan: '198.51.100.7', lan: '10.3.0.7' },
@@ -23,7 +23,7 @@ export const ADDRESSES = {
 const USERS = ['alice', 'bob'] as const;
 const tokenOf = (user: string, facility: Facility): string => `token-of-${user}-at-${facility}`;
 
-/** Alice needs encryption, and bob has to do without; otherwise they may do the same. */
+/** The rules require encryption of alice and forbid it to bob. Everything else is the same for both. */
 const rules = (sides: object) => ({
   rules: USERS.map((user) => ({
     name: `${user}-streams`,
@@ -42,13 +42,13 @@ const POLICIES: Readonly<Record<Facility, object>> = {
   alcf: rules({ roles: ['CONS'], sources: ['10.3.0.0/24'], targets: { networks: [ADDRESSES.aps.wan] } }),
 };
 
-/** What aps knows by name. */
+/** The names that aps can resolve. */
 const HOSTS = `127.0.0.1 localhost
 ${ADDRESSES.producer} detector.beamline.example archive.example
 10.0.2.9 mirror.beamline.example
 `;
 
-/** Networks: both gateways and the user meet in `wan`, which routes; behind each gateway, which does not, is its LAN. */
+/** Both gateways and the user are connected to `wan`, which routes. Each gateway has a LAN behind it and does not route. */
 async function cable(namespaces: Namespaces<Role>): Promise<void> {
   const end = (at: Role, device: string, address: string) => ({ at, device, address: `${address}/24` });
   for (const [role, address] of [
@@ -66,17 +66,17 @@ async function cable(namespaces: Namespaces<Role>): Promise<void> {
   await namespaces.link(end('stranger', 'lan', ADDRESSES.stranger), end('alcf', 'lan2', '10.4.0.7'));
   await namespaces.ip('stranger', 'route', 'add', 'default', 'via', '10.4.0.7');
   await namespaces.etc('aps', 'hosts', HOSTS);
-  // What is not in there is nowhere: nobody is asked.
+  // Other names do not exist: there is no name server.
   await namespaces.etc('aps', 'resolv.conf', 'nameserver 127.0.0.1\n');
 }
 
-/** A running program of a test, and what it printed when it has ended. */
+/** A program that a test started, and its output when it has ended. */
 interface Program {
   readonly child: ChildProcess;
   readonly result: Promise<Result>;
 }
 
-/** The two facilities of examples/two-hosts as operators and users would bring them up. Needs root. */
+/** The two facilities of examples/two-hosts as operators and users set them up. Needs root. */
 export class TwoSites implements AsyncDisposable {
   readonly #daemons: Program[] = [];
 
@@ -98,7 +98,7 @@ export class TwoSites implements AsyncDisposable {
     }
   }
 
-  /** Certificates, the example's configuration with what the example leaves to the operator, and the daemon. */
+  /** Makes certificates, completes the example's configuration as the operator must, and starts the daemon. */
   async #operate(facility: Facility): Promise<void> {
     const home = this.home.in(this.namespaces.prefix(facility));
     await home.json('cert', 'init', ADDRESSES[facility].wan, '--dir', facility);
@@ -121,7 +121,7 @@ export class TwoSites implements AsyncDisposable {
     const child = home.start('s2cs.js', flags);
     const daemon = { child, result: resultOf(child) };
     this.#daemons.push(daemon);
-    // One line says that it listens; an error has several.
+    // A daemon that listens prints one line; an error has several.
     const first = await Promise.race([nextLine(child), daemon.result]);
     if (typeof first === 'string' && /listen/.test(first)) return;
     const { stdout, stderr } = await daemon.result;
@@ -143,28 +143,28 @@ export class TwoSites implements AsyncDisposable {
     await writeFile(join(this.home.path, name), text, { mode: 0o600 });
   }
 
-  /** A command of a user, with `--json`. */
+  /** Runs a command of a user, with `--json`. */
   async #run(user: string, args: readonly string[]): Promise<Result> {
     const env = { APS_TOKEN: tokenOf(user, 'aps'), ALCF_TOKEN: tokenOf(user, 'alcf') };
     const home = this.home.in(this.namespaces.prefix('user'));
     return await home.run([...args, '--config', 's2uc.conf', '--json'], env);
   }
 
-  /** A command of a user, which has to succeed. @returns what it says */
+  /** Runs a command of a user, which must succeed. @returns Its output. */
   async as(user: string, ...args: readonly string[]): Promise<unknown> {
     const { exitCode, stdout, stderr } = await this.#run(user, args);
     if (exitCode !== 0) throw new Error(`${args.join(' ')} ended with ${exitCode}: ${stdout}${stderr}`);
     return JSON.parse(stdout);
   }
 
-  /** A command of a user, which has to fail. */
+  /** Runs a command of a user, which must fail. */
   async refused(user: string, ...args: readonly string[]): Promise<{ exitCode: number | null; code: string }> {
     const { exitCode, stdout } = await this.#run(user, args);
     const { error } = JSON.parse(stdout) as { error?: { code: string } };
     return { exitCode, code: error?.code ?? 'none' };
   }
 
-  /** The example's producer in the LAN of aps. */
+  /** Starts the example's producer in the LAN of aps. */
   async producer(listen: readonly string[], ...flags: readonly string[]) {
     const { child, result } = this.#program('producer', 'producer', '--listen', listen.join(), ...flags);
     await nextLine(child);
@@ -176,7 +176,7 @@ export class TwoSites implements AsyncDisposable {
     return { stop, [Symbol.asyncDispose]: () => stop().then(() => undefined) };
   }
 
-  /** The example's consumer in a LAN of alcf, to its end. */
+  /** Runs the example's consumer in a LAN of alcf to its end. */
   async consumer(role: 'consumer' | 'stranger', connect: readonly string[]) {
     const { exitCode, stdout } = await this.#program(role, 'consumer', '--connect', connect.join()).result;
     return { exitCode, received: JSON.parse(stdout) as { bytes: number; frames: number; sha256Match: boolean } };
@@ -191,7 +191,7 @@ export class TwoSites implements AsyncDisposable {
     return { child, result: resultOf(child) };
   }
 
-  /** The audit log of a facility, without what differs from run to run. */
+  /** The audit log of a facility, without values that differ between runs. */
   async decisions(facility: Facility): Promise<string[]> {
     const lines = (await readFile(join(this.home.path, facility, 'audit.jsonl'), 'utf8')).trim().split('\n');
     return lines

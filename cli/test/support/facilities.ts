@@ -142,7 +142,20 @@ export async function json<T>(facilities: Facilities, expected: number, ...args:
   return JSON.parse(stdout) as T;
 }
 
-/** Ends what a test has left running. @returns The uids, and the files of the journal; both should be empty. */
+/** A test that fails if a stream or a file of the journal is left at its end. Cleans up in any case. */
+export const leavesNothing =
+  <C extends { readonly facilities: Facilities }>(run: (context: C) => Promise<void>) =>
+  async (context: C): Promise<void> => {
+    let left: readonly string[] = [];
+    try {
+      await run(context);
+    } finally {
+      left = await cleanUp(context.facilities);
+    }
+    if (left.length > 0) throw new Error(`the test left ${left.join(', ')}`);
+  };
+
+/** Releases the streams that a test left. @returns Their uids and the files of the journal. */
 export async function cleanUp(facilities: Facilities): Promise<readonly string[]> {
   const { streams } = await json<{ streams: { uid: string }[] }>(facilities, 0, 'stream', 'ls');
   const journal = await readdir(join(facilities.dir, 'state', 'scistream', 'streams')).catch(() => []);

@@ -5,10 +5,10 @@ import { formatAddress } from '../contracts/address.js';
 import { messageOf, SciStreamError, systemCode } from '../contracts/errors.js';
 import type { ClientCertificate, Endpoint } from './endpoint.js';
 
-/** How long a server has to say something after the handshake, ms. */
+/** Maximum time until the server sends data after the handshake, ms. */
 const SILENCE_MS = 5_000;
 
-/** Reads the certificate of this client and its key. @throws SCI_CERTIFICATE_INVALID naming the file */
+/** Reads the certificate and the key of this client. @throws SCI_CERTIFICATE_INVALID naming the file */
 export function readClientCertificate({ cert, key }: ClientCertificate): {
   readonly cert: string;
   readonly key: string;
@@ -24,20 +24,20 @@ export function readClientCertificate({ cert, key }: ClientCertificate): {
   try {
     createSecureContext(pair);
   } catch (cause) {
-    throw invalid(`${cert} and ${key} are no certificate and its unencrypted key: ${messageOf(cause)}`, cause);
+    throw invalid(`${cert} and ${key} are not a certificate and its unencrypted key: ${messageOf(cause)}`, cause);
   }
   return pair;
 }
 
 const invalid = (why: string, cause: unknown): SciStreamError =>
-  new SciStreamError('SCI_CERTIFICATE_INVALID', `The client certificate cannot be used: ${why}.`, { cause });
+  new SciStreamError('SCI_CERTIFICATE_INVALID', `The client certificate is not usable: ${why}.`, { cause });
 
 /**
- * Connects once more, without sending anything but the certificate, and waits for what the server does: one that takes it
- * sends the settings of HTTP/2. With TLS 1.3 a client hears only after the handshake that its certificate is refused, and
- * what it has sent by then can make the reason get lost on the way.
- * @param options As the connection was made that failed.
- * @returns SCI_CERTIFICATE_MISSING, SCI_CERTIFICATE_UNTRUSTED, SCI_CERTIFICATE_EXPIRED, or undefined when it is not that
+ * Finds out whether a server rejects the client certificate. It connects again, sends only the certificate, and waits:
+ * a server that accepts the certificate sends its HTTP/2 settings. With TLS 1.3, the rejection arrives after the
+ * handshake, and data that the client sends before can suppress the reason.
+ * @param options Options of the connection that failed.
+ * @returns SCI_CERTIFICATE_MISSING, SCI_CERTIFICATE_UNTRUSTED or SCI_CERTIFICATE_EXPIRED; undefined for another cause
  */
 export async function refusedCertificate(
   endpoint: Endpoint,
@@ -62,22 +62,22 @@ function refused(endpoint: Endpoint, { cert }: ConnectionOptions, how: string): 
     const when = new Date(validTo).toISOString();
     return new SciStreamError(
       'SCI_CERTIFICATE_EXPIRED',
-      `${where} refuses the client certificate, which ended ${when}.`,
+      `${where} rejects the client certificate, which expired at ${when}.`,
       {
-        suggestions: ['Have it renewed by whoever made it: scistream cert renew FILE'],
+        suggestions: ['Renew it with the CA that issued it: scistream cert renew FILE'],
       },
     );
   }
-  return new SciStreamError('SCI_CERTIFICATE_UNTRUSTED', `${where} refuses the client certificate (${how}).`, {
-    suggestions: ['Ask its operator which CA signs the certificates of clients.'],
+  return new SciStreamError('SCI_CERTIFICATE_UNTRUSTED', `${where} rejects the client certificate (${how}).`, {
+    suggestions: ['Ask the operator which CA signs client certificates.'],
   });
 }
 
 const missing = ({ address }: Endpoint): SciStreamError =>
   new SciStreamError(
     'SCI_CERTIFICATE_MISSING',
-    `Control server ${formatAddress(address)} wants a client certificate.`,
+    `Control server ${formatAddress(address)} requires a client certificate.`,
     {
-      suggestions: ['Set facilities.<name>.cert and .key, or give --cert FILE --key FILE.'],
+      suggestions: ['Set facilities.<name>.cert and .key, or add --cert FILE --key FILE.'],
     },
   );

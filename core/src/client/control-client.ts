@@ -28,12 +28,12 @@ import { untilAdmitted } from './rate-limit.js';
 import { fromRpcError, type FailedCall } from './rpc-errors.js';
 import { VerifiedSessions } from './sessions.js';
 
-/** For calls that a server answers out of its head, ms. */
+/** Deadline of calls that a server answers from memory, ms. */
 const QUICK_MS = 10_000;
-/** For calls that make the gateway connect somewhere, ms. */
+/** Deadline of calls for which a gateway opens a connection, ms. */
 const CONNECTING_MS = 15_000;
 
-/** How long a call may take, and who may end it before. */
+/** Deadline of a call, and the signal that aborts it. */
 export interface CallLimits {
   /** Default 10 s. */
   readonly deadlineMs?: number | undefined;
@@ -41,10 +41,10 @@ export interface CallLimits {
 }
 
 /**
- * One connection to one control server (S2CS): gRPC over HTTP/2, made at the first call and again when it was lost. Calls
- * may overlap. A call that a server counts too many is made again when the server says so, within its deadline. Every
- * method throws a {@link SciStreamError}: what the server said, or SCI_S2CS_UNREACHABLE, SCI_TLS_UNTRUSTED, SCI_DEADLINE;
- * or, when the caller's signal fired, the reason of that signal.
+ * One connection to one control server (S2CS): gRPC over HTTP/2. It opens at the first call and reconnects after a
+ * loss. Calls may overlap. A call that the server rejects with SCI_RATE_LIMITED is retried when the server permits it,
+ * within its deadline. Every method throws a {@link SciStreamError}: the error of the server, or SCI_S2CS_UNREACHABLE,
+ * SCI_TLS_UNTRUSTED or SCI_DEADLINE. If the caller's signal aborts, the method throws the reason of that signal.
  */
 export class ControlClient {
   readonly endpoint: Endpoint;
@@ -58,7 +58,7 @@ export class ControlClient {
     this.endpoint = endpoint;
     this.#sessions = new VerifiedSessions(endpoint);
     if (endpoint.token && exposesToken(endpoint)) {
-      log.warn({ s2cs: formatAddress(endpoint.address) }, 'the token travels in plain text');
+      log.warn({ s2cs: formatAddress(endpoint.address) }, 'token is sent in plain text');
     }
     const interceptors = endpoint.token ? [authorization(endpoint.token, serverOf(endpoint))] : [];
     const transport = createGrpcTransport({
@@ -70,22 +70,22 @@ export class ControlClient {
     this.#streams = createClient(Streams, transport);
   }
 
-  /** `sha256:…` of the certificate that was trusted; undefined before the first call and without TLS. */
+  /** Fingerprint `sha256:…` of the trusted certificate; undefined before the first call and without TLS. */
   get fingerprint(): string | undefined {
     return this.#sessions.fingerprint;
   }
 
-  /** Whether a request can have gone out at all. */
+  /** Whether a connection has existed, so that the server may have received a request. */
   get opened(): boolean {
     return this.#sessions.opened;
   }
 
-  /** Whether it is certain that a control server was there: by its certificate, or by an answer. */
+  /** Whether a control server has proven its presence, by its certificate or by an answer. */
   get reached(): boolean {
     return this.#answered || this.fingerprint !== undefined;
   }
 
-  /** Reserves listeners. Answers when HELLO for the same uid has come (protocol.md §2), so send that at once. */
+  /** Reserves listeners. Answers after HELLO for the same uid (protocol.md §2), so send HELLO without waiting. */
   req(request: MessageInitShape<typeof RequestSchema>, limits: CallLimits): Promise<Response> {
     return this.#call('req', limits, (options) => this.#control.req(request, options));
   }
@@ -109,7 +109,10 @@ export class ControlClient {
     return this.#call('DescribeServer', limits, (options) => this.#streams.describeServer({}, options));
   }
 
-  /** What the server is, and by how many ms its clock is ahead of ours, to about a second; undefined where it does not say. */
+  /**
+   * Describes the server. `clockAheadMs` is the lead of its clock over the local one, accurate to about 1 s; undefined
+   * if the server sends no date.
+   */
   async survey(limits: CallLimits = {}): Promise<{ description: ServerDescription; clockAheadMs: number | undefined }> {
     let date: string | null = null;
     const asked = Date.now();
@@ -118,22 +121,25 @@ export class ControlClient {
       this.#streams.describeServer({}, { ...options, onHeader }),
     );
     const now = (asked + Date.now()) / 2;
-    // The header has whole seconds, cut off.
+    // The header has whole seconds, rounded down.
     return { description, clockAheadMs: date === null ? undefined : Date.parse(date) + 500 - now };
   }
 
-  /** Lets a gateway take no new streams, or take them again. Needs an admin. */
+  /** Stops or resumes placing new streams on a gateway. The caller must be an admin. */
   drain(name: string, drained: boolean, limits: CallLimits = {}): Promise<Gateway> {
     return this.#call('DrainGateway', limits, (options) => this.#streams.drainGateway({ name, drained }, options));
   }
 
-  /** Drains a gateway and moves its movable streams away, one answer for each, as long as it takes. Needs an admin. */
+  /**
+   * Drains a gateway and moves its movable streams; one answer for each stream, no deadline. The caller must be an
+   * admin.
+   */
   move(gateway: string, graceMs: number, signal?: AbortSignal): AsyncGenerator<StreamMove> {
     const request = { gateway, graceMs: BigInt(graceMs) };
     return this.#answers('MoveStreams', (options) => this.#streams.moveStreams(request, options), signal);
   }
 
-  /** Whom the server takes us for. */
+  /** The identity of the caller at this server. */
   whoAmI(limits: CallLimits = {}): Promise<Caller> {
     return this.#call('WhoAmI', limits, (options) => this.#streams.whoAmI({}, options));
   }
@@ -142,31 +148,32 @@ export class ControlClient {
     return this.#call('Get', limits, (options) => this.#streams.get({ uid }, options));
   }
 
-  /** What happened to a stream there, oldest first. */
+  /** The events of a stream on this server, oldest first. */
   async events(uid: string, limits: CallLimits = {}): Promise<readonly StreamEvent[]> {
     return (await this.#call('Events', limits, (options) => this.#streams.events({ uid }, options))).events;
   }
 
-  /** @param ended Also the streams that are over, as far as the server remembers them. */
+  /** @param ended Whether to include ended streams that the server still has. */
   async list(ended: boolean, limits: CallLimits = {}): Promise<readonly Stream[]> {
     return (await this.#call('List', limits, (options) => this.#streams.list({ ended }, options))).streams;
   }
 
   /**
-   * The stream now and after every change of state, until it is over. The only call without a deadline: HTTP/2 pings
-   * notice a dead connection within 30 s, and `signal` ends it. It outlives its token where there is another one by then.
+   * The stream now and after every change of state, until it ends. The call has no deadline: HTTP/2 pings detect a dead
+   * connection within 30 s, and `signal` ends the call. When the token expires, the call continues with a renewed
+   * token.
    */
   async *watch(uid: string, signal?: AbortSignal): AsyncGenerator<Stream> {
-    for (let told = true; told;) {
-      told = false;
+    for (let received = true; received;) {
+      received = false;
       try {
         for await (const stream of this.#answers('Watch', (options) => this.#streams.watch({ uid }, options), signal)) {
-          told = true;
+          received = true;
           yield stream;
         }
         return;
       } catch (error) {
-        if (!told || !SciStreamError.is(error) || !error.code.startsWith('SCI_TOKEN_')) throw error;
+        if (!received || !SciStreamError.is(error) || !error.code.startsWith('SCI_TOKEN_')) throw error;
       }
     }
   }
@@ -183,26 +190,28 @@ export class ControlClient {
     return Number(result.roundTripUs) / 1000;
   }
 
-  /** Lets the gateway connect to every target and close again: the application behind it sees that. */
+  /** Makes the gateway connect to every target and disconnect. The application sees these connections. */
   connectTargets(uid: string, limits: CallLimits = {}): Promise<ConnectResults> {
     return this.#call('ConnectTargets', { deadlineMs: CONNECTING_MS, ...limits }, (options) =>
       this.#streams.connectTargets({ uid }, options),
     );
   }
 
-  /** Lets the gateway connect to the stream's first listener and hold that connection for `holdMs`. */
+  /** Makes the gateway connect to the stream's first listener and hold the connection for `holdMs`. */
   connectListener(uid: string, holdMs: number, limits: CallLimits = {}): Promise<ConnectResults> {
     return this.#call('ConnectListener', { deadlineMs: holdMs + CONNECTING_MS, ...limits }, (options) =>
       this.#streams.connectListener({ uid, holdMs: BigInt(holdMs) }, options),
     );
   }
 
-  /** Ends the connection and every call on it. Idempotent. */
+  /** Closes the connection and aborts every call on it. Idempotent. */
   close(): void {
     this.#sessions.close();
   }
 
-  /** A call with many answers. It has no deadline: pings of HTTP/2 notice a dead connection, and `signal` ends it. */
+  /**
+   * A call with a stream of answers. It has no deadline: HTTP/2 pings detect a dead connection, and `signal` ends it.
+   */
   async *#answers<T>(
     rpc: string,
     open: (options: CallOptions) => AsyncIterable<T>,
@@ -231,7 +240,7 @@ export class ControlClient {
   ): Promise<T> {
     const { token } = this.endpoint;
     try {
-      // Renewing a login may take longer than the call is given.
+      // Outside the deadline of the call, because the renewal of a login may take longer.
       if (token && 'login' in token) await readToken(token, serverOf(this.endpoint));
       const call = (timeoutMs: number): Promise<T> =>
         send({ timeoutMs: Math.ceil(timeoutMs), ...(signal && { signal }) });
@@ -243,7 +252,7 @@ export class ControlClient {
     }
   }
 
-  /** A server that takes no connection without a good client certificate ends it without a word of ours. */
+  /** A server that rejects the client certificate closes the connection without an error that names the reason. */
   async #explained(thrown: unknown, call: Omit<FailedCall, 'endpoint'>): Promise<unknown> {
     const error = fromRpcError(thrown, { endpoint: this.endpoint, ...call });
     if (this.#answered || !SciStreamError.is(error) || error.code !== 'SCI_S2CS_UNREACHABLE') return error;
@@ -259,18 +268,18 @@ function authorization(source: TokenSource, server: string): Interceptor {
   };
 }
 
-/** @param server Whom it is sent to, as `serverOf` says it. */
+/** @param server Receiver of the token, in the form of `serverOf`. */
 async function readToken(source: TokenSource, server: string): Promise<string> {
   if ('login' in source) {
-    // Loaded only where it is needed: most commands have no login.
+    // Loaded on demand, because most commands use no login.
     const { accessToken } = await import('./login/access-token.js');
     return await accessToken({ ...source.login, server });
   }
   const token = 'env' in source ? process.env[source.env]?.trim() : (await readTokenFile(source.file)).trim();
   if (token && /^[\x21-\x7e]+$/.test(token)) return token;
   const where = 'env' in source ? `environment variable ${source.env}` : `file ${source.file}`;
-  throw new SciStreamError('SCI_UNAUTHENTICATED', `There is no token in ${where}.`, {
-    suggestions: ['Put the token there, on one line, and try again.'],
+  throw new SciStreamError('SCI_UNAUTHENTICATED', `The ${where} contains no token.`, {
+    suggestions: ['Store the token there on one line, and try again.'],
   });
 }
 

@@ -1,29 +1,29 @@
 import type { StreamTls } from '../contracts/stream.js';
 import { certify, keyPem, newKeys, type Purpose } from '../pki/certify.js';
-import type { Plan } from './setup.js';
+import type { Plan } from './plan.js';
 
-/** How far the clocks of the user and of the gateways may be apart, ms. */
+/** Maximum difference between the clocks of the user and of the gateways, ms. */
 const CLOCK_SKEW_MS = 10 * 60_000;
 
-/** The longest lifetime that a control server may allow, ms: credentials must not end before it. */
+/** Maximum lifetime that a control server can allow, ms. Credentials must not expire before it. */
 const MAX_LIFETIME_MS = 20 * 86_400_000;
 
-/** The names in the certificates: the same in every stream, and nobody's (RFC 6761 section 6.4). */
+/** Names in the certificates: the same for every stream, and reserved as invalid (RFC 6761 section 6.4). */
 const NAMES = { ca: 'ca.scistream.invalid', from: 'prod.scistream.invalid', to: 'cons.scistream.invalid' };
 
 /** The credentials of both sides of one stream. */
 export interface StreamCredentials {
-  /** Of the inbound side, the TLS server. */
+  /** Credentials of the inbound side, the TLS server. */
   readonly from: StreamTls;
-  /** Of the outbound side, the TLS client. */
+  /** Credentials of the outbound side, the TLS client. */
   readonly to: StreamTls;
 }
 
 /**
- * Makes what the two gateways of one stream recognise each other by: an authority of its own, whose key nobody keeps,
- * and a certificate for each side, all with ECDSA on P-256. Nothing in it comes from the uid, which more people know.
- * About 1 ms; call it once per stream.
- * @param expiresAt When the stream ends at the latest.
+ * Creates the credentials with which the two gateways of one stream authenticate each other: a CA for this stream,
+ * whose key is discarded, and one certificate for each side, all with ECDSA on P-256. The uid is not part of them,
+ * because it is not a secret. Takes about 1 ms; call it once per stream.
+ * @param expiresAt Latest possible end of the stream.
  */
 export function makeCredentials(expiresAt: Date, now: Date = new Date()): StreamCredentials {
   const validity = {
@@ -41,7 +41,7 @@ export function makeCredentials(expiresAt: Date, now: Date = new Date()): Stream
   return { from: side(NAMES.from, 'server', NAMES.to), to: side(NAMES.to, 'client', NAMES.from) };
 }
 
-/** @returns undefined for a stream that is not to be encrypted. */
+/** @returns undefined for a stream without encryption. */
 export function credentialsFor({
   encryption,
   lifetimeMs,

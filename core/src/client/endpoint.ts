@@ -5,40 +5,43 @@ import { formatAddress, isLoopback, parseAddress, type Address } from '../contra
 import { quote, SciStreamError } from '../contracts/errors.js';
 import { LoginSchema, type Login, type ServerLogin } from './login/login.js';
 
-/** By what a client recognises a control server: the system's CAs, a CA file, one certificate, or not at all (plain text). */
+/**
+ * How a client verifies a control server: the system CAs, a CA file, one pinned certificate, or not at all (plain
+ * text).
+ */
 export type Trust =
   | { readonly kind: 'system' }
   | { readonly kind: 'ca'; readonly file: string }
   | { readonly kind: 'pin'; readonly fingerprint: string }
   | { readonly kind: 'plain' };
 
-/** Where a token is read from, anew for every call, so that a renewed one is used at once. The token itself is never kept. */
+/** Source of a token. It is read for every call, so that a renewed token applies immediately. The token is not kept. */
 export type TokenSource = { readonly file: string } | { readonly env: string } | { readonly login: Login };
 
-/** Files of the certificate by which this client proves who it is, and of its key. */
+/** Files of the client certificate and its key. */
 export interface ClientCertificate {
   readonly cert: string;
   readonly key: string;
 }
 
-/** One control server (S2CS) as a client sees it. */
+/** One control server (S2CS), and how to connect to it. */
 export interface Endpoint {
-  /** Name in the configuration, or host:port where it has none. */
+  /** Name in the configuration; host:port for a server without one. */
   readonly facility: string;
   readonly address: Address;
   readonly trust: Trust;
   readonly token?: TokenSource | undefined;
   readonly certificate?: ClientCertificate | undefined;
-  /** The least version of TLS; default TLSv1.3. */
+  /** Minimum TLS version; default TLSv1.3. */
   readonly minTls?: 'TLSv1.2' | 'TLSv1.3' | undefined;
 }
 
-/** How servers given as host:port, which no configuration knows, are trusted. */
+/** Trust settings for servers given as host:port, which the configuration does not name. */
 export type TrustSettings = Omit<FacilityConfig, 's2cs'>;
 
 /**
- * Finds the control server behind what a user typed.
- * @param text Name of a facility, `host:port`, or `host:port#sha256:…` (which trusts exactly that certificate).
+ * Resolves a server argument of the user.
+ * @param text Name of a facility, `host:port`, or `host:port#sha256:…` (trusts exactly that certificate).
  * @param defaults Trust for servers given as host:port without a fingerprint.
  * @throws SCI_FACILITY_UNKNOWN, SCI_CONFIG_INVALID (fingerprint), SCI_USAGE (two kinds of trust)
  */
@@ -63,13 +66,13 @@ function addressOf(hostPort: string, text: string, names: readonly string[]): Ad
     const known =
       names.length > 0
         ? `Known facilities: ${names.join(', ')}.`
-        : 'No facilities are configured: name the file that has them with --config.';
+        : 'No facilities are configured. Add them to the configuration, or select another file with --config.';
     throw new SciStreamError(
       'SCI_FACILITY_UNKNOWN',
-      `${quote(text)} is neither a facility of the configuration nor host:port.`,
+      `${quote(text)} is neither a facility in the configuration nor host:port.`,
       {
         cause,
-        suggestions: [known, 'Write host:port or host:port#sha256:… for a server that is not in the configuration.'],
+        suggestions: [known, 'Use host:port or host:port#sha256:… for a server that is not in the configuration.'],
       },
     );
   }
@@ -87,8 +90,8 @@ function toEndpoint(facility: string, address: Address, settings: TrustSettings)
 function toTrust(facility: string, { ca, fingerprint, insecure }: TrustSettings): Trust {
   const given = [ca && 'ca', fingerprint && 'fingerprint', insecure && 'insecure'].filter(Boolean);
   if (given.length > 1) {
-    throw new SciStreamError('SCI_USAGE', `${facility} has ${given.join(' and ')}; only one of them can hold.`, {
-      suggestions: ['Keep the fingerprint or the CA file and leave the rest out.'],
+    throw new SciStreamError('SCI_USAGE', `${facility} has ${given.join(' and ')}, which exclude each other.`, {
+      suggestions: ['Keep the fingerprint or the CA file, and remove the rest.'],
     });
   }
   if (ca) return { kind: 'ca', file: ca };
@@ -101,26 +104,26 @@ function plainLogin(facility: string, auth: NonNullable<FacilityConfig['auth']>)
   return { facility, issuer, client, scope, ...(resource !== undefined && { resource }) };
 }
 
-/** How a user logs in for an endpoint, and for no other; undefined where it takes no logins. */
+/** The login for exactly this endpoint; undefined if the endpoint uses no login. */
 export function loginOf(endpoint: Endpoint): ServerLogin | undefined {
   const { token } = endpoint;
   return token && 'login' in token ? { ...token.login, server: serverOf(endpoint) } : undefined;
 }
 
-/** Where a control server is and how it is recognised, in one line: what a login is bound to. */
+/** Address and trust of a control server in one line. A login is bound to this text. */
 export function serverOf({ address, trust }: Endpoint): string {
   const at = formatAddress(address);
   if (trust.kind === 'pin') return `${at}#${trust.fingerprint}`;
   if (trust.kind === 'ca') return `${at} with the CA ${trust.file}`;
-  return trust.kind === 'system' ? `${at} with the CAs of the system` : `${at} in plain text`;
+  return trust.kind === 'system' ? `${at} with the system CAs` : `${at} in plain text`;
 }
 
 function clientCertificate(facility: string, { cert, key, insecure }: TrustSettings): ClientCertificate | undefined {
   if (cert === undefined && key === undefined) return undefined;
   if (cert !== undefined && key !== undefined && !insecure) return { cert, key };
-  const why = insecure ? 'a client certificate, but no TLS' : `a ${cert === undefined ? 'key' : 'certificate'} only`;
+  const why = insecure ? 'a client certificate and insecure' : cert ? 'cert without key' : 'key without cert';
   throw new SciStreamError('SCI_USAGE', `${facility} has ${why}.`, {
-    suggestions: ['Give both, certificate and key, and leave out insecure.'],
+    suggestions: ['Set both certificate and key, and remove insecure.'],
   });
 }
 
@@ -129,15 +132,15 @@ function tokenSource(token: TrustSettings['token']): TokenSource | undefined {
   return token?.env ? { env: token.env } : undefined;
 }
 
-/** What makes two endpoints the same server, whatever they are called. */
+/** A key that is equal for two endpoints of the same server with the same credentials, whatever their names. */
 export const endpointKey = ({ address, trust, token, certificate }: Endpoint): string =>
   JSON.stringify([formatAddress(address), trust, token ?? null, certificate ?? null]);
 
-/** Whether a token or key sent there could be read on the way. */
+/** Whether a token or key sent to the endpoint crosses a network in plain text. */
 export const exposesToken = ({ address, trust }: Endpoint): boolean =>
   trust.kind === 'plain' && !isLoopback(address.host);
 
-/** `host:port` in a file or ticket. */
+/** An address `host:port` in a file or ticket. */
 export const AddressSchema = z
   .string()
   .max(260)
@@ -150,10 +153,10 @@ export const AddressSchema = z
     }
   });
 
-/** SHA-256 of the DER of a certificate, as `parseFingerprint` returns it. */
+/** A certificate fingerprint in the form that `parseFingerprint` returns. */
 export const FingerprintSchema = z.string().regex(/^sha256:[0-9a-f]{64}$/);
 
-/** An endpoint as it stands in the journal: no secret, only where one is found. */
+/** An endpoint in the journal. It contains no secret, only the location of secrets. */
 export const EndpointSchema = z.strictObject({
   facility: z.string().max(300),
   address: AddressSchema,

@@ -1,42 +1,42 @@
-import { SciStreamError } from '../contracts/errors.js';
+import { printableLine, SciStreamError } from '../contracts/errors.js';
 import { ROLE_CODES } from '../contracts/stream.js';
-import { fromErrorInfo, printableLine } from '../wire/errors.js';
+import { fromErrorInfo } from '../wire/errors.js';
 import type { ErrorInfo, Gateway, StreamMove as MoveMessage } from '../wire/gen/scistream/v1/streams_pb.js';
 
-/** A gateway of a control server; where it is down, what it last told. */
+/** A gateway of a control server; the last known values while it is down. */
 export interface GatewayState {
   readonly name: string;
   readonly up: boolean;
-  /** Takes no new streams. */
+  /** Whether the control server places no new streams on it. */
   readonly drained: boolean;
   readonly streams: number;
   readonly ports: { readonly range: string; readonly used: number; readonly total: number };
-  /** bit/s: what streams asked for, and what the configuration says there is. */
+  /** Rates that streams reserve, and the configured capacity, bit/s. */
   readonly capacity: { readonly used: number; readonly total?: number };
   readonly labels: readonly string[];
   readonly wan: string;
   readonly lan: string;
   readonly proxy: string;
   readonly runtime: string;
-  /** Why it is down. */
+  /** Reason why it is down. */
   readonly error?: SciStreamError;
 }
 
-/** What became of one stream of a gateway that was to be left. */
+/** The result of a move for one stream of a gateway. */
 export interface StreamMove {
   readonly uid: string;
   readonly name: string;
   readonly side: 'from' | 'to';
   readonly from: string;
-  /** Absent: it stays. */
+  /** The new gateway; absent if the stream stays. */
   readonly to?: string;
-  /** In force now, host:port. */
+  /** Current listeners, host:port. */
   readonly listeners: readonly string[];
-  /** Why it could not be moved; a stream that is not movable stays without one. */
+  /** Reason why the move failed; absent for a stream that is not movable. */
   readonly error?: SciStreamError;
 }
 
-/** A message as its parts; foreign text is made printable. */
+/** Converts a message; escapes text from the server. */
 export function streamMove({ uid, name, role, from, to, listeners, error }: MoveMessage): StreamMove {
   return {
     uid: printableLine(uid),
@@ -49,7 +49,7 @@ export function streamMove({ uid, name, role, from, to, listeners, error }: Move
   };
 }
 
-/** A message as its parts; foreign text is made printable. */
+/** Converts a message; escapes text from the server. */
 export function gatewayState(message: Gateway): GatewayState {
   const { up, drained, streams, ports, portsInUse, portsTotal, capacity, capacityInUse, error } = message;
   return {

@@ -1,4 +1,4 @@
-/** The user client (S2UC) as a library: makes streams across facilities, finds, watches, checks and ends them. */
+/** The user client (S2UC) as a library: creates, finds, watches, verifies and ends streams across facilities. */
 export { ControlClient, type CallLimits } from './control-client.js';
 export { makeCredentials, type StreamCredentials } from './credentials.js';
 export type { GatewayState, StreamMove } from './gateways.js';
@@ -13,11 +13,11 @@ export {
 export { logIn, logOut, type LoginOptions } from './login/flows.js';
 export type { Login, LoginPrompt, LoginResult, ServerLogin } from './login/login.js';
 export { clientStateDir, Journal, type JournalEntry } from './journal.js';
-export type { InboundOptions, InboundSide, OutboundOptions, ServerRef, SideOptions, UpOptions } from './options.js';
+export type { InboundPlan, OutboundPlan, ServerRef, SidePlan, StreamPlan } from './plan.js';
 export { S2UC, type S2ucOptions, type SearchOptions, type Whoami } from './s2uc.js';
 export type { HopTraffic, SideStatus, StreamStatus, UserState } from './status.js';
 export { StreamHandle, type StatusOptions } from './stream-handle.js';
 export type { ProgressEvent } from './stream-maker.js';
 export type { Silent, StreamList } from './survey.js';
-export { formatTicket, parseTicket, type Ticket } from './ticket.js';
+export { formatTicket, parseTicket, type InboundSide, type Ticket } from './ticket.js';
 export type { Hop, VerifyOptions, VerifyResult } from './verify.js';

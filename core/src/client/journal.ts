@@ -8,19 +8,19 @@ import { silentLogger, type Logger } from '../contracts/logger.js';
 import { parseUid } from '../contracts/stream.js';
 import { EndpointSchema, endpointToJson, type Endpoint } from './endpoint.js';
 
-/** A stream this user has made, and where: what `stream down NAME` needs when no configuration knows the facilities. */
+/** A stream of this user and its control servers, so that `stream down NAME` works without configured facilities. */
 export interface JournalEntry {
   readonly uid: string;
   readonly name: string;
-  /** The inbound side, when this user made it. */
+  /** Control server of the inbound side, if this user created that side. */
   readonly from?: Endpoint | undefined;
-  /** The outbound side, when this user made it. */
+  /** Control server of the outbound side, if this user created that side. */
   readonly to?: Endpoint | undefined;
-  /** The inbound side of somebody else, which may be asked for a probe. */
+  /** Control server of an inbound side that another user created; it can open a probe. */
   readonly peer?: Endpoint | undefined;
   /** ISO 8601 UTC. */
   readonly createdAt: string;
-  /** ISO 8601 UTC: when the control servers end it by themselves. */
+  /** ISO 8601 UTC: end of the lifetime, when the control servers release the stream. */
   readonly expiresAt: string;
 }
 
@@ -41,8 +41,8 @@ export function clientStateDir(env: NodeJS.ProcessEnv = process.env): string {
 }
 
 /**
- * Remembers the streams of one user: one file of mode 0600 per stream in `<state dir>/streams`. Processes may use it at
- * the same time, for each file is replaced as a whole.
+ * Stores the streams of one user: one file of mode 0600 for each stream in `<state dir>/streams`. Several processes may
+ * use it at the same time, because each file is replaced atomically.
  */
 export class Journal {
   readonly #dir: string;
@@ -54,7 +54,7 @@ export class Journal {
     this.#log = log;
   }
 
-  /** Writes the entry; sides an earlier entry of the same uid has and this one lacks are kept. */
+  /** Writes an entry. Sides that only an earlier entry of the same uid has are kept. */
   async put(entry: JournalEntry): Promise<void> {
     await this.#write({ ...(await this.get(entry.uid)), ...entry });
   }
@@ -65,15 +65,15 @@ export class Journal {
     } catch (error) {
       if (systemCode(error) === 'ENOENT') return undefined;
       if (systemCode(error)) throw error;
-      this.#log.warn(
-        { file: this.#path(uid), error: messageOf(error) },
-        'journal entry cannot be read and is passed over',
-      );
+      this.#log.warn({ file: this.#path(uid), error: messageOf(error) }, 'journal entry unreadable, skipped');
       return undefined;
     }
   }
 
-  /** All entries, oldest first. What cannot be read is a warning: the control servers know the streams, too. */
+  /**
+   * All entries, oldest first. An unreadable entry is only a warning, because the control servers have the streams,
+   * too.
+   */
   async list(): Promise<readonly JournalEntry[]> {
     const files = (await this.#files()).filter((file) => /^[A-Za-z0-9-]{8,64}\.json$/.test(file));
     const entries = await Promise.all(
@@ -83,15 +83,15 @@ export class Journal {
   }
 
   /**
-   * Forgets sides; with the last one that was made here goes the entry. Idempotent. An entry that cannot be changed is a
-   * warning: the stream is gone all the same, and whoever looks for it later finds that out.
+   * Removes sides, and the entry together with its last side. Idempotent. A failure is only a warning: the stream has
+   * ended anyway, and the next lookup removes the entry.
    */
   async drop(uid: string, sides: readonly ('from' | 'to')[]): Promise<void> {
     const file = this.#path(uid);
     try {
       await this.#drop(uid, sides);
     } catch (error) {
-      this.#log.warn({ file, error: messageOf(error) }, 'journal entry cannot be removed');
+      this.#log.warn({ file, error: messageOf(error) }, 'journal entry not removed');
     }
   }
 
@@ -128,7 +128,7 @@ export class Journal {
   }
 
   readonly #unreadable = (error: unknown): undefined => {
-    this.#log.warn({ directory: this.#dir, error: messageOf(error) }, 'what this user has made cannot be read');
+    this.#log.warn({ directory: this.#dir, error: messageOf(error) }, 'journal unreadable');
   };
 
   #path(uid: string): string {

@@ -2,11 +2,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ConnectError } from '@connectrpc/connect';
 import { CODE_KEY, PUSHBACK_KEY } from '../wire/errors.js';
 
-/** Share of a wait that chance adds to it, and the least that is, ms: callers who wait alike must not all come back at once. */
+/**
+ * Random share that is added to a wait, and its minimum, ms. It spreads the retries of callers that wait equally long.
+ */
 const JITTER = 0.25;
 const JITTER_MS = 50;
 
-/** How long a server that refused a call with SCI_RATE_LIMITED asks to wait, ms; undefined for any other error. */
+/**
+ * Time after which the server permits a retry of a call that failed with SCI_RATE_LIMITED, ms; undefined for other
+ * errors.
+ */
 export function pushback(error: unknown): number | undefined {
   if (!(error instanceof ConnectError) || error.metadata.get(CODE_KEY) !== 'SCI_RATE_LIMITED') return undefined;
   const ms = Number(error.metadata.get(PUSHBACK_KEY) ?? Number.NaN);
@@ -14,10 +19,10 @@ export function pushback(error: unknown): number | undefined {
 }
 
 /**
- * Makes a call, again for as long as the server says that it counts too many and when to come back. Any call may be
- * repeated after that: it was refused before anything of its message was read.
- * @param send Gets the time that is left, ms.
- * @throws what the last call threw, as soon as its wait would last beyond the deadline; the reason of `signal`
+ * Makes a call, and retries it while the server rejects it with SCI_RATE_LIMITED and a wait. The retry is safe for
+ * every call, because the server rejects it before it reads the message.
+ * @param send Receives the remaining time, ms.
+ * @throws the error of the last call when its wait would exceed the deadline; the reason of `signal`
  */
 export async function untilAdmitted<T>(
   send: (timeoutMs: number) => Promise<T>,

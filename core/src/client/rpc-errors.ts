@@ -1,11 +1,11 @@
 import { Code, ConnectError } from '@connectrpc/connect';
 import { formatAddress } from '../contracts/address.js';
 import { SciStreamError, toSciStreamError, type ErrorCode } from '../contracts/errors.js';
-import { fromConnectError, printable } from '../wire/errors.js';
+import { fromConnectError } from '../wire/errors.js';
 import type { Endpoint } from './endpoint.js';
 import { unreachable } from './sessions.js';
 
-/** What a status means when the server gives no code of ours: an older control server, or something in between. */
+/** Error codes for a gRPC status without our code: from an older control server, or from an intermediary. */
 const BY_STATUS: Partial<Record<Code, ErrorCode>> = {
   [Code.Unauthenticated]: 'SCI_UNAUTHENTICATED',
   [Code.PermissionDenied]: 'SCI_FORBIDDEN',
@@ -17,7 +17,7 @@ const BY_STATUS: Partial<Record<Code, ErrorCode>> = {
   [Code.DeadlineExceeded]: 'SCI_DEADLINE',
 };
 
-/** A call that went wrong, for the message. */
+/** A failed call, for the text of its error. */
 export interface FailedCall {
   readonly endpoint: Endpoint;
   /** Name of the RPC. */
@@ -27,18 +27,18 @@ export interface FailedCall {
 }
 
 /**
- * Turns what a call threw into a {@link SciStreamError}: the server's own code, message and suggestions where it sent them
- * (trailing metadata `scistream-code`, detail ErrorInfo), otherwise what the connection or the status tells. An abort by
- * the caller stays what the caller gave as its reason.
+ * Converts the error of a call into a {@link SciStreamError}. Code, message and suggestions come from the server if it
+ * sends them (trailing metadata `scistream-code`, detail ErrorInfo), otherwise from the connection or the status. If
+ * the caller aborted the call, the reason of its signal is returned unchanged.
  */
 export function fromRpcError(error: unknown, call: FailedCall): unknown {
   if (call.signal?.aborted) return call.signal.reason;
   if (!(error instanceof ConnectError)) return toSciStreamError(error);
-  return ours(error) ?? fromConnectError(error) ?? guessed(error, call);
+  return wrapped(error) ?? fromConnectError(error) ?? guessed(error, call);
 }
 
-/** An error of this program on its way through the transport. */
-function ours(error: ConnectError): SciStreamError | undefined {
+/** An error of this program that the transport has wrapped. */
+function wrapped(error: ConnectError): SciStreamError | undefined {
   for (let cause: unknown = error.cause; cause instanceof Error; cause = cause.cause) {
     if (SciStreamError.is(cause)) return cause;
   }
@@ -50,20 +50,20 @@ function guessed(error: ConnectError, { endpoint, rpc, deadlineMs }: FailedCall)
   if (error.code === Code.DeadlineExceeded) {
     return new SciStreamError('SCI_DEADLINE', `Control server ${where} did not answer ${rpc} in ${deadlineMs} ms.`, {
       cause: error,
-      suggestions: ['Try again, or give it more time with --wait.'],
+      suggestions: ['Try again, or increase --wait.'],
     });
   }
   if (error.code === Code.Unimplemented) {
     return new SciStreamError(
       'SCI_PROXY_UNSUPPORTED',
-      `Control server ${where} does not offer ${rpc}; it is of another version.`,
+      `Control server ${where} has another version and does not offer ${rpc}.`,
       {
         cause: error,
       },
     );
   }
   const code = BY_STATUS[error.code];
-  if (code) return new SciStreamError(code, `${where}: ${printable(error.rawMessage)}`, { cause: error });
-  const plain = endpoint.trust.kind === 'plain' ? [`Leave --insecure out if ${where} speaks TLS.`] : undefined;
-  return unreachable(endpoint, error.cause ?? error, printable(error.rawMessage), plain);
+  if (code) return new SciStreamError(code, `${where}: ${error.rawMessage}`, { cause: error });
+  const plain = endpoint.trust.kind === 'plain' ? [`Remove --insecure if ${where} uses TLS.`] : undefined;
+  return unreachable(endpoint, error.cause ?? error, error.rawMessage, plain);
 }

@@ -1,9 +1,8 @@
 import type { S2ucConfig } from '../config/schemas.js';
 import { formatAddress, type Address } from '../contracts/address.js';
-import { SciStreamError } from '../contracts/errors.js';
+import { printableLine, SciStreamError } from '../contracts/errors.js';
 import { silentLogger, type Logger } from '../contracts/logger.js';
 import { parseUid, type StreamTls } from '../contracts/stream.js';
-import { printableLine } from '../wire/errors.js';
 import { ControlClient } from './control-client.js';
 import { credentialsFor } from './credentials.js';
 import { endpointKey, exposesToken, resolveEndpoint, type Endpoint, type TrustSettings } from './endpoint.js';
@@ -11,49 +10,45 @@ import { gatewayState, streamMove, type GatewayState, type StreamMove } from './
 import { clientStateDir, Journal } from './journal.js';
 import {
   defined,
-  fromTicket,
-  mustAgree,
   needsProducer,
-  peerEndpoint,
   toPlan,
-  type InboundOptions,
-  type OutboundOptions,
+  type InboundPlan,
+  type OutboundPlan,
   type ServerRef,
-  type InboundSide,
-  type UpOptions,
-} from './options.js';
+  type StreamPlan,
+} from './plan.js';
 import type { Side } from './setup.js';
 import type { StreamHandle } from './stream-handle.js';
 import { StreamMaker, type ProgressEvent } from './stream-maker.js';
 import { findStream, listStreams, type StreamList } from './survey.js';
-import { parseTicket, ticketOf } from './ticket.js';
+import { fromTicket, mustAgree, parseTicket, peerEndpoint, ticketOf, type InboundSide } from './ticket.js';
 
-/** What a program may give its {@link S2UC}. */
+/** Options of {@link S2UC}. */
 export interface S2ucOptions {
   readonly log?: Logger;
   /** Called synchronously; must not throw. */
   readonly onProgress?: (event: ProgressEvent) => void;
-  /** Where streams are remembered; default {@link clientStateDir}. */
+  /** Directory of the journal; default {@link clientStateDir}. */
   readonly stateDir?: string;
   /** Trust for control servers given as host:port. */
   readonly trust?: TrustSettings;
 }
 
-/** Whom a control server takes a user for. */
+/** The identity of a user at a control server. */
 export interface Whoami {
   readonly facility: string;
-  /** Control server, host:port. */
+  /** Address of the control server, host:port. */
   readonly s2cs: string;
   readonly subject: string;
   /** Id of the authenticator, or the issuer of the token. */
   readonly issuer: string;
   readonly admin: boolean;
   readonly groups: readonly string[];
-  /** ISO 8601 UTC; empty where the token does not end, or does not say when. */
+  /** End of the token, ISO 8601 UTC; empty if the token does not expire or does not name a time. */
   readonly expiresAt: string;
 }
 
-/** Where and for what to look. */
+/** Control servers and streams to include in a search. */
 export interface SearchOptions {
   readonly servers?: readonly ServerRef[] | undefined;
   readonly ended?: boolean | undefined;
@@ -61,8 +56,8 @@ export interface SearchOptions {
 }
 
 /**
- * The user client: makes streams across two control servers (protocol.md §3) and finds those made earlier. One per
- * program is enough; calls may overlap. Close it at the end.
+ * The user client: creates streams across two control servers (protocol.md §3) and finds existing ones. One instance is
+ * enough for a program; calls may overlap. Close it at the end.
  */
 export class S2UC implements AsyncDisposable {
   readonly #facilities: S2ucConfig['facilities'];
@@ -81,42 +76,38 @@ export class S2UC implements AsyncDisposable {
   }
 
   /**
-   * Makes a stream and returns when it is ready. On any error, and when `signal` aborts, both sides are released first.
-   * @throws The first error with its side named; SCI_USAGE when both sides have the same control server, where one uid
-   * cannot exist twice; the reason of `signal`.
+   * Creates a stream and returns when it is ready. On any error, and when `signal` aborts, it first releases both
+   * sides.
+   * @throws The first error, with its side; SCI_USAGE when both sides have the same control server, where a uid can
+   * exist only once; the reason of `signal`.
    */
-  async up(options: UpOptions, signal?: AbortSignal): Promise<StreamHandle> {
+  async up(options: StreamPlan, signal?: AbortSignal): Promise<StreamHandle> {
     const started = performance.now();
-    const plan = toPlan(options, options.producer);
+    const plan = toPlan(options);
     needsProducer(plan);
     const credentials = credentialsFor(plan);
     const from = this.#side('inbound', options.from, credentials?.from);
     const to = this.#side('outbound', options.to, credentials?.to);
     mustDiffer(from.client.endpoint.address, to.client.endpoint.address);
-    const parts = {
-      from: from.client,
-      to: to.client,
-      verify: options.verify !== false,
-      fresh: options.uid === undefined,
-    };
+    const parts = { from: from.client, to: to.client, fresh: options.uid === undefined };
     return (await this.#maker.make([from, to], plan, parts, started, signal)).handle;
   }
 
   /**
-   * Makes the inbound side alone.
-   * @returns Also the ticket for whoever makes the outbound side: a secret where the stream is encrypted.
+   * Creates only the inbound side.
+   * @returns The handle, and the ticket for the outbound side. The ticket is a secret if the stream is encrypted.
    * @throws as {@link up}
    */
   async inbound(
-    options: InboundOptions,
+    options: InboundPlan,
     signal?: AbortSignal,
   ): Promise<{ readonly handle: StreamHandle; readonly ticket: string }> {
     const started = performance.now();
-    const plan = toPlan(options, options.producer);
+    const plan = toPlan(options);
     needsProducer(plan);
     const credentials = credentialsFor(plan);
     const from = this.#side('inbound', options.from, credentials?.from);
-    const parts = { from: from.client, verify: options.verify !== false, fresh: options.uid === undefined };
+    const parts = { from: from.client, fresh: options.uid === undefined };
     const { handle, listeners } = await this.#maker.make([from], plan, parts, started, signal);
     try {
       return { handle, ticket: ticketOf(plan, from.client, listeners, handle.initial.expiresAt, credentials?.to) };
@@ -127,12 +118,12 @@ export class S2UC implements AsyncDisposable {
   }
 
   /**
-   * Makes the outbound side to an inbound side that exists. The inbound control server is asked for a probe; where it
-   * refuses, because the inbound side is somebody else's, that hop counts as not checked.
-   * @param inbound A ticket as pasted, or just its listeners.
-   * @throws SCI_TICKET_INVALID, SCI_USAGE when it would encrypt and the inbound side does not, and as {@link up}
+   * Creates the outbound side for an existing inbound side. The inbound control server is requested to open a probe. If
+   * it rejects the request, because another user owns the inbound side, that hop counts as not checked.
+   * @param inbound A ticket as pasted, or only the listeners.
+   * @throws SCI_TICKET_INVALID; SCI_USAGE when only one side is encrypted; otherwise as {@link up}
    */
-  async outbound(inbound: string | InboundSide, options: OutboundOptions, signal?: AbortSignal): Promise<StreamHandle> {
+  async outbound(inbound: string | InboundSide, options: OutboundPlan, signal?: AbortSignal): Promise<StreamHandle> {
     const started = performance.now();
     const known: InboundSide = typeof inbound === 'string' ? parseTicket(inbound) : inbound;
     const given = options.uid ?? known.uid;
@@ -141,24 +132,24 @@ export class S2UC implements AsyncDisposable {
     const to = this.#side('outbound', options.to, known.tls);
     if (known.s2cs) mustDiffer(known.s2cs, to.client.endpoint.address);
     const peer = known.s2cs && this.#client(peerEndpoint(known.s2cs, known.fingerprint, this.#options.trust));
-    const parts = { to: to.client, peer, verify: options.verify !== false, fresh: given === undefined };
+    const parts = { to: to.client, peer, fresh: given === undefined };
     return (await this.#maker.make([to], plan, parts, started, signal, known.listeners)).handle;
   }
 
   /**
-   * All streams this user has, as far as the configured facilities and the journal know.
-   * @param servers More control servers to ask.
-   * @param ended Also the streams that are over.
+   * All streams of this user at the configured facilities and in the journal.
+   * @param servers Additional control servers.
+   * @param ended Whether to include ended streams.
    */
   async list({ servers = [], ended = false, signal }: SearchOptions = {}): Promise<StreamList> {
     return await listStreams(this.#survey(servers, signal), ended);
   }
 
   /**
-   * The stream a user means.
+   * Finds one stream.
    * @param ref uid, prefix of a uid of at least 6 characters, or name.
-   * @param servers More control servers to ask.
-   * @param ended Whether a name may also mean a stream that has failed; default true.
+   * @param servers Additional control servers.
+   * @param ended Whether a name also matches a failed stream; default true.
    * @throws SCI_STREAM_NOT_FOUND, SCI_STREAM_AMBIGUOUS; the reason of `signal`
    */
   async find(ref: string, { servers = [], ended = true, signal }: SearchOptions = {}): Promise<StreamHandle> {
@@ -166,12 +157,12 @@ export class S2UC implements AsyncDisposable {
   }
 
   /**
-   * Ends one side of a stream at each of these control servers and nowhere else.
-   * @throws The first error, after all were asked; SCI_STREAM_NOT_FOUND where there is no such stream.
+   * Releases one side of a stream at each of these control servers, and at no other.
+   * @throws The first error, after all servers have answered; SCI_STREAM_NOT_FOUND for an unknown stream.
    */
   async release(uid: string, servers: readonly ServerRef[]): Promise<void> {
     parseUid(uid);
-    // All of them first: a name that is wrong must not leave calls behind that nobody waits for.
+    // Resolve every name before the first call, so that a wrong name leaves no unawaited calls behind.
     const clients = servers.map((ref) => this.#client(this.#endpoint(ref)));
     const failed = (await Promise.allSettled(clients.map((client) => client.release(uid)))).find(
       (outcome) => outcome.status === 'rejected',
@@ -186,17 +177,17 @@ export class S2UC implements AsyncDisposable {
   }
 
   /**
-   * Lets a gateway take no new streams, or take them again; those it has live on. May be repeated.
-   * @throws SCI_FORBIDDEN unless the control server knows the caller as an admin; SCI_NAME_INVALID
+   * Stops or resumes placing new streams on a gateway. Its streams keep running. Idempotent.
+   * @throws SCI_FORBIDDEN unless the caller is an admin; SCI_NAME_INVALID
    */
   async drain(server: ServerRef, name: string, drained: boolean, signal?: AbortSignal): Promise<GatewayState> {
     return gatewayState(await this.#client(this.#endpoint(server)).drain(name, drained, { signal }));
   }
 
   /**
-   * Drains a gateway and moves its movable streams to others of the same control server. May be repeated.
-   * @param graceMs How long what is open on it may stay there, ms.
-   * @returns Of each of its streams what became of it, as soon as that is known.
+   * Drains a gateway and moves its movable streams to other gateways of the same control server. May be repeated.
+   * @param graceMs Maximum time that open connections may stay on the gateway, ms.
+   * @returns One result for each stream of the gateway, as soon as it is known.
    * @throws as {@link drain}
    */
   async *move(server: ServerRef, name: string, graceMs: number, signal?: AbortSignal): AsyncGenerator<StreamMove> {
@@ -204,7 +195,7 @@ export class S2UC implements AsyncDisposable {
     for await (const one of moves) yield streamMove(one);
   }
 
-  /** Whom a control server takes this user for. */
+  /** The identity of this user at a control server. */
   async whoAmI(server: ServerRef, signal?: AbortSignal): Promise<Whoami> {
     const client = this.#client(this.#endpoint(server));
     const { subject, issuer, admin, groups, expiresAt } = await client.whoAmI({ signal });
@@ -219,7 +210,7 @@ export class S2UC implements AsyncDisposable {
     };
   }
 
-  /** Ends all connections to control servers; streams stay. Idempotent. */
+  /** Closes all connections to control servers. Streams keep running. Idempotent. */
   close(): void {
     for (const client of this.#clients.values()) client.close();
     this.#clients.clear();
@@ -233,7 +224,7 @@ export class S2UC implements AsyncDisposable {
   #side(role: Side['role'], ref: ServerRef, tls: StreamTls | undefined): Side {
     const client = this.#client(this.#endpoint(ref));
     if (tls && exposesToken(client.endpoint)) {
-      this.#log.warn({ s2cs: formatAddress(client.endpoint.address) }, 'the keys of the stream travel in plain text');
+      this.#log.warn({ s2cs: formatAddress(client.endpoint.address) }, 'stream keys are sent in plain text');
     }
     return { role, client, tls };
   }
@@ -265,6 +256,6 @@ function mustDiffer(from: Address, to: Address): void {
   const where = formatAddress(from);
   if (where !== formatAddress(to)) return;
   throw new SciStreamError('SCI_USAGE', `Both sides of the stream have the same control server, ${where}.`, {
-    suggestions: ['Run one control server per side: a uid can be in use only once on each.'],
+    suggestions: ['Run one control server for each side. A uid can exist only once on a control server.'],
   });
 }

@@ -2,28 +2,28 @@ import { readFileSync } from 'node:fs';
 import type { ClientHttp2Stream, ClientSessionRequestOptions, OutgoingHttpHeaders } from 'node:http2';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
-import { Http2SessionManager } from '@connectrpc/connect-node';
 import { formatAddress } from '../contracts/address.js';
 import { messageOf, SciStreamError, systemCode } from '../contracts/errors.js';
 import { fingerprintOf } from '../pki/inspect.js';
+import { GuardedSessions } from '../wire/guarded-sessions.js';
 import { readClientCertificate, refusedCertificate } from './client-certificate.js';
 import type { Endpoint } from './endpoint.js';
 
-/** How long TCP and TLS handshake may take together, ms. */
+/** Maximum time for the TCP and TLS handshakes together, ms. */
 const CONNECT_TIMEOUT_MS = 10_000;
-/** A connection with a call in flight is asked for a sign of life this often, ms; REQ and Watch can be silent for long. */
+/** Interval of HTTP/2 pings while a call is in flight, ms. REQ and Watch can be silent for a long time. */
 const PING_INTERVAL_MS = 20_000;
 const PING_TIMEOUT_MS = 10_000;
 
 /**
- * Keeps one HTTP/2 connection to a control server. The server has proven who it is before HTTP/2 gets to see the socket:
- * ending a socket in its `secureConnect` event, while an HTTP/2 session sits on it, aborts the whole Node.js process.
+ * One HTTP/2 connection to a control server. The server certificate is verified before HTTP/2 receives the socket,
+ * because Node.js aborts if a socket is destroyed in its `secureConnect` event while an HTTP/2 session uses it.
  */
 export class VerifiedSessions {
   /** Origin of all requests. */
   readonly authority: string;
   readonly #endpoint: Endpoint;
-  readonly #inner: Http2SessionManager;
+  readonly #inner: GuardedSessions;
   readonly #tls: ConnectionOptions;
   #socket: Socket | undefined;
   #opening: Promise<void> | undefined;
@@ -31,12 +31,14 @@ export class VerifiedSessions {
   #opened = false;
   #closed = false;
 
-  /** @throws SCI_CONFIG_NOT_FOUND when the CA file cannot be read; SCI_CERTIFICATE_INVALID for the client certificate */
+  /**
+   * @throws SCI_CONFIG_NOT_FOUND when the CA file cannot be read; SCI_CERTIFICATE_INVALID for the client certificate
+   */
   constructor(endpoint: Endpoint) {
     this.#endpoint = endpoint;
     this.#tls = tlsOptions(endpoint);
     const scheme = endpoint.trust.kind === 'plain' ? 'http' : 'https';
-    this.#inner = new Http2SessionManager(
+    this.#inner = new GuardedSessions(
       `${scheme}://${formatAddress(endpoint.address)}`,
       { pingIntervalMs: PING_INTERVAL_MS, pingTimeoutMs: PING_TIMEOUT_MS },
       { createConnection: () => this.#take() },
@@ -44,37 +46,37 @@ export class VerifiedSessions {
     this.authority = this.#inner.authority;
   }
 
-  /** `sha256:…` of the certificate that was trusted; undefined before the first connection and without TLS. */
+  /** Fingerprint `sha256:…` of the trusted certificate; undefined before the first connection and without TLS. */
   get fingerprint(): string | undefined {
     return this.#fingerprint;
   }
 
-  /** Whether there ever was a connection on which a request could have gone out. */
+  /** Whether a connection has existed, so that the server may have received a request. */
   get opened(): boolean {
     return this.#opened;
   }
 
-  /** @throws SCI_S2CS_UNREACHABLE, SCI_TLS_UNTRUSTED when there is no connection and none can be made. */
+  /** @throws SCI_S2CS_UNREACHABLE, SCI_TLS_UNTRUSTED when a new connection is needed and fails. */
   async request(
     method: string,
     path: string,
     headers: OutgoingHttpHeaders,
     options: Omit<ClientSessionRequestOptions, 'signal'>,
   ): Promise<ClientHttp2Stream> {
-    // Node leaves the brackets of an IPv6 address out of the authority it makes itself.
+    // The authority that Node.js generates lacks the brackets of an IPv6 address.
     const named = { ...headers, ':authority': formatAddress(this.#endpoint.address) };
     try {
-      return guarded(await this.#inner.request(method, path, named, options));
+      return await this.#inner.request(method, path, named, options);
     } catch (error) {
       if (!(error instanceof NoSocket)) throw error;
       this.#opening ??= this.#open().finally(() => (this.#opening = undefined));
       await this.#opening;
       this.#opened = true;
-      return guarded(await this.#inner.request(method, path, named, options));
+      return await this.#inner.request(method, path, named, options);
     }
   }
 
-  /** Why calls fail on a connection that was made: undefined unless the server does not take our client certificate. */
+  /** The error when the server rejects the client certificate; undefined when calls fail for another reason. */
   async refusal(): Promise<SciStreamError | undefined> {
     if (!this.#opened || this.#closed || this.#fingerprint === undefined) return undefined;
     return await refusedCertificate(this.#endpoint, this.#tls);
@@ -84,7 +86,7 @@ export class VerifiedSessions {
     this.#inner.notifyResponseByteRead(stream);
   }
 
-  /** Ends the connection and all calls on it; later calls fail. */
+  /** Closes the connection and aborts all calls on it. Later calls fail. */
   close(): void {
     this.#closed = true;
     this.#socket?.destroy();
@@ -118,7 +120,7 @@ export class VerifiedSessions {
     this.#keep(socket);
   }
 
-  /** For the request that waits; unless `close` came first, which could not end what was not there yet. */
+  /** Keeps the socket for the waiting request, or destroys it if `close` was called while the socket was connecting. */
   #keep(socket: Socket): void {
     if (this.#closed) socket.destroy();
     this.#socket = socket;
@@ -128,19 +130,7 @@ export class VerifiedSessions {
 const closed = (): SciStreamError =>
   new SciStreamError('SCI_BUG', 'The connection to the control server was closed by this program.');
 
-const known = new WeakSet<object>();
-
-/**
- * The session manager lets go of a session that is destroyed before it has emitted its error, which would then end the
- * process. The calls on the session have got that error already.
- */
-function guarded(stream: ClientHttp2Stream): ClientHttp2Stream {
-  const { session } = stream;
-  if (session && !known.has(session)) known.add(session.on('error', () => undefined));
-  return stream;
-}
-
-/** HTTP/2 wants a connection and none is waiting for it. */
+/** The session manager requests a connection, and no verified socket is ready. */
 class NoSocket extends Error {}
 
 function readCa(file: string): Buffer {
@@ -152,7 +142,7 @@ function readCa(file: string): Buffer {
       `The CA file ${file} cannot be read (${systemCode(cause) ?? messageOf(cause)}).`,
       {
         cause,
-        suggestions: ['Give the PEM file of the CA, or trust one certificate with --fingerprint sha256:…'],
+        suggestions: ['Use the PEM file of the CA, or trust one certificate with --fingerprint sha256:…'],
       },
     );
   }
@@ -176,7 +166,7 @@ function peerFingerprint(socket: TLSSocket): string | undefined {
   return certificate && fingerprintOf(certificate);
 }
 
-/** Waits until the socket is usable. The socket is destroyed when it is not. */
+/** Waits until the socket is connected. @throws SCI_S2CS_UNREACHABLE, SCI_TLS_UNTRUSTED */
 async function established(socket: Socket, event: 'connect' | 'secureConnect', endpoint: Endpoint): Promise<Socket> {
   const timer = setTimeout(() => socket.destroy(late()), CONNECT_TIMEOUT_MS);
   try {
@@ -194,17 +184,17 @@ async function established(socket: Socket, event: 'connect' | 'secureConnect', e
 
 const late = (): Error => Object.assign(new Error(`no answer in ${CONNECT_TIMEOUT_MS} ms`), { code: 'ETIMEDOUT' });
 
-/** Turns a failed handshake into what a user can act on. */
+/** Converts a failed handshake into an error that a user can act on. */
 async function connectionError(error: unknown, endpoint: Endpoint): Promise<SciStreamError> {
   const code = systemCode(error) ?? '';
   if (/PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL/.test(code)) {
     return unreachable(endpoint, error, 'it does not speak TLS 1.3', [
-      'Ask its operator for TLS 1.3, or set minTls: 1.2 for it below facilities in the configuration.',
+      'Ask the operator to enable TLS 1.3, or set facilities.<name>.minTls to 1.2.',
     ]);
   }
   if (/^ERR_SSL|^EPROTO/.test(code)) {
     return unreachable(endpoint, error, 'it does not speak TLS', [
-      'Check the port; a server without TLS needs --insecure.',
+      'Check the port. Add --insecure for a server without TLS.',
     ]);
   }
   if (/CERT|ISSUER|CRL|LEAF/.test(code)) {
@@ -213,7 +203,7 @@ async function connectionError(error: unknown, endpoint: Endpoint): Promise<SciS
   return unreachable(endpoint, error);
 }
 
-/** What a failed connection means. `why` defaults to the reason the system gave. */
+/** SCI_S2CS_UNREACHABLE. @param why Default: the reason of the system. */
 export function unreachable(
   endpoint: Endpoint,
   cause: unknown,
@@ -222,36 +212,36 @@ export function unreachable(
 ): SciStreamError {
   const where = formatAddress(endpoint.address);
   const reason = why ?? WHY[systemCode(cause) ?? ''] ?? messageOf(cause);
-  return new SciStreamError('SCI_S2CS_UNREACHABLE', `Control server ${where} cannot be reached: ${reason}.`, {
+  return new SciStreamError('SCI_S2CS_UNREACHABLE', `Control server ${where} is unreachable: ${reason}.`, {
     cause,
-    suggestions: suggestions ?? [`Check that s2cs runs there and that a firewall lets TCP to ${where} pass.`],
+    suggestions: suggestions ?? [`Check that s2cs runs there and that firewalls allow TCP to ${where}.`],
   });
 }
 
 const WHY: Readonly<Record<string, string>> = {
-  ECONNREFUSED: 'nothing listens there',
+  ECONNREFUSED: 'connection refused',
   ECONNRESET: 'it closed the connection',
   EPIPE: 'it closed the connection',
-  ENOTFOUND: 'the host name is not known',
-  EAI_AGAIN: 'the host name cannot be looked up now',
-  EHOSTUNREACH: 'there is no way to the host',
-  ENETUNREACH: 'there is no way to the network',
+  ENOTFOUND: 'unknown host name',
+  EAI_AGAIN: 'the name server does not answer',
+  EHOSTUNREACH: 'no route to the host',
+  ENETUNREACH: 'no route to the network',
   ETIMEDOUT: `no answer in ${CONNECT_TIMEOUT_MS} ms`,
 };
 
 function untrusted(endpoint: Endpoint, why: string, seen: string | undefined, cause?: unknown): SciStreamError {
   const where = formatAddress(endpoint.address);
-  const pin = `If its operator confirms this fingerprint, trust it with --fingerprint ${seen ?? ''} or ${where}#${seen ?? ''}`;
+  const pin = `If the operator confirms the fingerprint, add --fingerprint ${seen ?? ''} or use ${where}#${seen ?? ''}`;
   return new SciStreamError('SCI_TLS_UNTRUSTED', `The certificate of control server ${where} is not trusted: ${why}.`, {
     cause,
-    suggestions: [...(seen ? [pin] : []), 'Or trust the CA that signed it with --ca FILE.'],
+    suggestions: [...(seen ? [pin] : []), 'Trust the CA that signed it: --ca FILE'],
   });
 }
 
-/** Connects once more, without sending anything, only to tell the user which certificate it was. */
+/** Connects again, without sending data, to show the fingerprint of the certificate to the user. */
 async function shownFingerprint(endpoint: Endpoint): Promise<string | undefined> {
-  const { certificate: _unused, ...stranger } = endpoint;
-  const socket = connectTls({ ...tlsOptions(stranger), rejectUnauthorized: false, timeout: CONNECT_TIMEOUT_MS });
+  const { certificate: _unused, ...anonymous } = endpoint;
+  const socket = connectTls({ ...tlsOptions(anonymous), rejectUnauthorized: false, timeout: CONNECT_TIMEOUT_MS });
   return new Promise<string | undefined>((resolve) => {
     socket.once('secureConnect', () => resolve(peerFingerprint(socket)));
     socket.once('error', () => resolve(undefined));

@@ -1,78 +1,57 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
-import { formatAddress, parseAddress, type Address, type Transport } from '../contracts/address.js';
+import { formatAddress, parseAddress, type Address } from '../contracts/address.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../contracts/errors.js';
-import { type Role, type StreamTls, ROLE_CODES } from '../contracts/stream.js';
+import { ROLE_CODES, type Role, type StreamTls } from '../contracts/stream.js';
 import { StreamSchema, type Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { Response } from '../wire/gen/scistream_pb.js';
 import type { ControlClient } from './control-client.js';
+import type { Plan } from './plan.js';
 
-/** How long a control server may take to release a stream, ms. */
+/** Deadline of RELEASE, ms. */
 const RELEASE_MS = 15_000;
-/** The same for one that has not answered anything so far. */
+/** Deadline of RELEASE at a control server that has not answered any call, ms. */
 const DOUBTFUL_RELEASE_MS = 2_000;
-/** How long UPDATE may take: names are looked up and proxies retargeted. */
+/** Deadline of UPDATE, which resolves names and sets the targets of proxies, ms. */
 const UPDATE_MS = 20_000;
-/** REQ ends at the latest when the control server gives up waiting for HELLO: 180 s (protocol.md §2), and some. */
+/**
+ * Deadline of REQ with application controllers, ms: above the 180 s that control servers wait for HELLO (protocol.md
+ * §2).
+ */
 const CONTROLLER_MS = 200_000;
 
-/** Pause before HELLO is said once more, ms. */
-const HELLO_AGAIN_MS = 200;
+/** Pause before HELLO is retried, ms. */
+const HELLO_RETRY_MS = 200;
 
-/** One side to set up. */
+/** One side of a stream at its control server. */
 export interface Side {
   readonly role: Role;
   readonly client: ControlClient;
-  /** Secret. Absent: the stream is not to be encrypted, or is there already. */
+  /** Secret; absent for a stream without encryption, and for an existing one. */
   readonly tls?: StreamTls | undefined;
 }
 
-/** What a side is called where people see both. */
+/** The name of a side in output. */
 export const sideName = ({ role }: Side): 'from' | 'to' => (role === 'inbound' ? 'from' : 'to');
 
-/** What to ask the control servers for; the same for both sides. */
-export interface Plan {
-  readonly uid: string;
-  readonly name: string;
-  readonly producer: readonly Address[];
-  readonly connections: number;
-  /** bit/s; 0 for none. */
-  readonly bitsPerSecond: number;
-  /** ms; 0 for the control server's limit. */
-  readonly lifetimeMs: number;
-  /** Empty for the gateway's default. */
-  readonly proxy: string;
-  readonly runtime: string;
-  readonly transport: Transport;
-  /** Name or label of the gateways that each side may be on; empty for any. */
-  readonly gateways: Readonly<Record<Role, string>>;
-  readonly movable: boolean;
-  /** Of the data between the gateways. */
-  readonly encryption: 'tls' | 'none';
-  /** Who says HELLO: this client, or an application controller. */
-  readonly hello: 'client' | 'controller';
-  /** Time for REQ and for the stream to become ready, ms. */
-  readonly waitMs: number;
-}
-
-/** A side whose listeners accept. */
+/** A side with listeners. */
 export interface Reserved extends Omit<Side, 'tls'> {
   readonly listeners: readonly Address[];
-  /** Where the producer listens, as HELLO said; on the outbound side empty. */
+  /** Addresses of the producer from HELLO; empty on the outbound side. */
   readonly announced: readonly Address[];
-  /** What the control server says of it. */
+  /** The stream as its control server reports it. */
   readonly stream: Stream;
 }
 
 /**
- * REQ and, unless an application controller says it, HELLO at once: REQ is answered only after HELLO, and a HELLO that
- * comes first waits for its REQ (protocol.md §2).
- * @param outcomes Told how REQ went.
- * @throws SCI_PROXY_UNSUPPORTED when the stream should be encrypted and is not.
+ * Sends REQ, and HELLO in parallel unless an application controller sends it. REQ is answered only after HELLO, and a
+ * HELLO that arrives first waits for its REQ (protocol.md §2).
+ * @param outcomes Receives the result of REQ.
+ * @throws SCI_PROXY_UNSUPPORTED when the control server did not encrypt a stream that requires encryption.
  */
 export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal: AbortSignal): Promise<Reserved> {
   const { role, client, tls } = side;
-  const { uid, name, proxy, runtime, transport, gateways, movable } = plan;
+  const { uid, name, proxy, runtime, transport, movable } = plan;
   const byController = plan.hello === 'controller';
   const request = {
     uid,
@@ -84,7 +63,7 @@ export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal
     proxy,
     runtime,
     transport,
-    gateway: gateways[role],
+    gateway: role === 'inbound' ? plan.fromGateway : plan.toGateway,
     movable,
     ...(tls && { tls }),
   };
@@ -92,16 +71,16 @@ export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal
   const answer = client.req(request, { deadlineMs: byController ? CONTROLLER_MS : plan.waitMs, signal });
   const calls = Promise.all([
     answer.finally(() => void (pending = false)),
-    byController || sayHello(side, plan, () => pending, signal),
+    byController || sendHello(side, plan, () => pending, signal),
   ]);
   const [response] = await calls.catch((error: unknown) => {
-    if (!signal.aborted && isRefusal(error)) outcomes.set(side, 'refused');
+    if (!signal.aborted && isRejection(error)) outcomes.set(side, 'rejected');
     throw error;
   });
   outcomes.set(side, 'reserved');
   const listeners = response.listeners.map((text) => parseAddress(text, 'Listener'));
   if (listeners.length === 0) {
-    throw new SciStreamError('SCI_PORTS_EXHAUSTED', 'The control server answered without any listener.');
+    throw new SciStreamError('SCI_PORTS_EXHAUSTED', 'The control server returned no listeners.');
   }
   const announced = response.prodListeners.map((text) => parseAddress(text, 'Producer'));
   const stream = streamOf(response, plan, role);
@@ -110,10 +89,10 @@ export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal
 }
 
 /**
- * HELLO, which a control server that does not know the stream holds for two seconds. REQ may come later than that, where
- * it was told to come back later (SCI_RATE_LIMITED), or was slow: as long as it is not answered, HELLO is said again.
+ * Sends HELLO. A control server holds a HELLO for an unknown stream for 2 s. REQ can arrive later, because it was slow
+ * or rate-limited (SCI_RATE_LIMITED). While REQ is pending, HELLO is therefore retried.
  */
-async function sayHello(
+async function sendHello(
   { role, client }: Side,
   plan: Plan,
   pending: () => boolean,
@@ -127,53 +106,54 @@ async function sayHello(
       await client.hello({ uid, role: ROLE_CODES[role], prodListeners }, { deadlineMs, signal });
       return;
     } catch (error) {
-      if (!isUnknown(error) || !pending() || deadline - performance.now() <= HELLO_AGAIN_MS) throw error;
-      await sleep(HELLO_AGAIN_MS, undefined, { signal });
+      if (!isUnknown(error) || !pending() || deadline - performance.now() <= HELLO_RETRY_MS) throw error;
+      await sleep(HELLO_RETRY_MS, undefined, { signal });
     }
   }
 }
 
-/** A control server that knows nothing of encryption ignores the credentials. Nothing has flowed so far: there are no targets. */
+/** An older control server ignores the credentials. No data has been sent yet, because the stream has no targets. */
 function mustEncrypt({ encryption }: Stream): void {
   if (encryption === 'tls') return;
   throw new SciStreamError(
     'SCI_PROXY_UNSUPPORTED',
-    'The control server did not encrypt the stream; it may be too old.',
+    'The control server did not encrypt the stream, because its version is too old.',
     {
-      suggestions: ['Update the control server, or use --encryption none where the data may be read on the way.'],
+      suggestions: ['Upgrade the control server, or add --encryption none if the data needs no protection.'],
     },
   );
 }
 
 /**
- * The connection map (protocol.md §4): the inbound side forwards to the producer, the outbound side to the
- * listeners of the inbound side.
+ * The connection map (protocol.md §4): the inbound side forwards to the producer, the outbound side to the listeners of
+ * the inbound side.
  * @param inbound Listeners of the inbound side.
- * @throws SCI_TARGETS_INVALID when nobody said where the producer listens.
+ * @throws SCI_TARGETS_INVALID when neither the plan nor HELLO names a producer.
  */
 function targetsOf(side: Reserved, plan: Plan, inbound: readonly Address[]): readonly Address[] {
   if (side.role === 'outbound') return inbound;
   const producer = plan.hello === 'controller' && side.announced.length > 0 ? side.announced : plan.producer;
   if (producer.length > 0) return producer;
-  throw new SciStreamError('SCI_TARGETS_INVALID', 'Nobody said where the producer listens.', {
-    suggestions: ['Add --producer host:port, or let the application controller announce it in its HELLO.'],
+  throw new SciStreamError('SCI_TARGETS_INVALID', 'The address of the producer is unknown.', {
+    suggestions: ['Add --producer host:port, or send the address in the HELLO of the application controller.'],
   });
 }
 
 /**
- * @param outbound Where consumers connect.
- * @throws SCI_TARGETS_INVALID when a producer is one of them: the stream would feed itself for ever.
+ * Rejects a stream that would feed its own output back to itself.
+ * @param outbound Listeners of the outbound side.
+ * @throws SCI_TARGETS_INVALID when a producer is one of them.
  */
 export function refuseLoop(producer: readonly Address[], outbound: readonly Address[]): void {
   const listeners = new Set(outbound.map(formatAddress));
   const loop = producer.map(formatAddress).find((address) => listeners.has(address));
   if (loop === undefined) return;
-  throw new SciStreamError('SCI_TARGETS_INVALID', `Producer ${loop} is where the consumers of this stream connect.`, {
-    suggestions: ['Give the address where the producer application listens.'],
+  throw new SciStreamError('SCI_TARGETS_INVALID', `Producer ${loop} is also a listener of the outbound side.`, {
+    suggestions: ['Use the address on which the producer application listens.'],
   });
 }
 
-/** UPDATE. @returns The side with its targets in force. */
+/** Sends the first UPDATE. @returns The side with its current targets. */
 export async function connectSide(
   side: Reserved,
   plan: Plan,
@@ -184,7 +164,7 @@ export async function connectSide(
   return { ...side, stream: streamOf(response, plan, side.role) };
 }
 
-/** UPDATE, at any time. */
+/** Sends UPDATE; may be repeated. */
 export function setTargets(
   { role, client }: Side,
   uid: string,
@@ -194,7 +174,7 @@ export function setTargets(
   return client.update(uid, ROLE_CODES[role], targets.map(formatAddress), { deadlineMs: UPDATE_MS, signal });
 }
 
-/** The stream as an answer tells it; an older control server tells only its listeners and targets. */
+/** The stream in a response. An older control server returns only listeners and targets. */
 function streamOf({ stream, listeners, prodListeners }: Response, { uid, name }: Plan, role: Role): Stream {
   return (
     stream ??
@@ -203,8 +183,8 @@ function streamOf({ stream, listeners, prodListeners }: Response, { uid, name }:
 }
 
 /**
- * Does the same for every side at once. When one fails the others are interrupted and awaited, then the first failure is
- * thrown with its side named; or the reason of `signal` when that fired.
+ * Runs `work` for all sides in parallel. If one side fails, the others are aborted and awaited.
+ * @throws The first error, with its side; the reason of `signal` if that aborted.
  */
 export async function onEverySide<S extends Side, T>(
   sides: readonly S[],
@@ -231,7 +211,7 @@ export async function onEverySide<S extends Side, T>(
   }
 }
 
-/** The same error, saying on which side it happened. */
+/** The same error, with the side in its message. */
 export function naming({ role, client }: Side, error: unknown): SciStreamError {
   const { code, message, suggestions } = toSciStreamError(error);
   const side = role === 'inbound' ? 'Inbound' : 'Outbound';
@@ -242,10 +222,10 @@ export function naming({ role, client }: Side, error: unknown): SciStreamError {
 }
 
 /**
- * RELEASE on every side at once, each with its own deadline; one that fails does not keep the others from it. A stream
- * the server does not know is released.
- * @param deadline Of a side, ms.
- * @returns The sides that could not be released, and why.
+ * Sends RELEASE to all sides in parallel, each with its own deadline. The sides are independent of each other. A stream
+ * that the server does not have counts as released.
+ * @param deadline Deadline of a side, ms.
+ * @returns The sides that were not released, and their errors.
  */
 export async function releaseSides(
   sides: readonly Side[],
@@ -268,19 +248,20 @@ interface Unreleased {
   readonly error: SciStreamError;
 }
 
-/** Whether a control server says that it has no such stream. */
+/** Whether the error means that the control server does not have the stream. */
 export const isUnknown = (error: unknown): boolean => SciStreamError.is(error) && error.code === 'SCI_STREAM_NOT_FOUND';
 
-/** How REQ went on each side; a side that is missing was interrupted before its answer. */
-export type Outcomes = Map<Side, 'reserved' | 'refused'>;
+/** The result of REQ on each side. A missing side was aborted before its answer. */
+export type Outcomes = Map<Side, 'reserved' | 'rejected'>;
 
-/** Whether the control server itself said no, so that nothing is left there. */
-const isRefusal = (error: unknown): boolean =>
+/** Whether the control server rejected the request, so that it holds nothing of the stream. */
+const isRejection = (error: unknown): boolean =>
   SciStreamError.is(error) && error.code !== 'SCI_S2CS_UNREACHABLE' && error.code !== 'SCI_DEADLINE';
 
 /**
- * Releases after a failure. A side that refused is left alone: the uid may be somebody else's there.
- * @returns The error to throw: the cause itself, with a note when a side is left that may exist.
+ * Releases the sides after a failure. A side that rejected REQ is skipped, because the uid may belong to another user
+ * there.
+ * @returns The error to throw: the cause, with a suggestion if a side could not be released.
  */
 export async function rollBack(
   sides: readonly Side[],
@@ -288,15 +269,15 @@ export async function rollBack(
   uid: string,
   cause: unknown,
 ): Promise<unknown> {
-  const begun = sides.filter((side) => side.client.opened && outcomes.get(side) !== 'refused');
+  const begun = sides.filter((side) => side.client.opened && outcomes.get(side) !== 'rejected');
   const deadline = ({ client }: Side): number => (client.reached ? RELEASE_MS : DOUBTFUL_RELEASE_MS);
   const unreleased = await releaseSides(begun, uid, deadline);
   const left = unreleased.filter(({ side, error }) => outcomes.has(side) || (side.client.reached && !isDenied(error)));
   if (left.length === 0) return cause;
   const error = SciStreamError.is(cause) ? cause : new SciStreamError('SCI_CLIENT_GONE', messageOf(cause), { cause });
-  const note = `Not released: ${left.map(({ error: why }) => why.message).join(' ')} Later: scistream stream down ${uid}`;
+  const note = `Not released: ${left.map(({ error: why }) => why.message).join(' ')} Retry with: scistream stream down ${uid}`;
   return new SciStreamError(error.code, error.message, { cause, suggestions: [...error.suggestions, note] });
 }
 
-/** Who may not release could not reserve either. */
+/** A caller without the right to release cannot have reserved anything. */
 const isDenied = ({ code }: SciStreamError): boolean => code === 'SCI_UNAUTHENTICATED' || code === 'SCI_FORBIDDEN';

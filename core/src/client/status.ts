@@ -1,54 +1,57 @@
 import { formatAddress } from '../contracts/address.js';
-import type { SciStreamError } from '../contracts/errors.js';
-import { printable, printableLine } from '../wire/errors.js';
+import { printable, printableLine, type SciStreamError } from '../contracts/errors.js';
 import type { Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { Endpoint } from './endpoint.js';
 
 type ErrorJson = ReturnType<SciStreamError['toJSON']>;
 
-/** States of a stream that a user sees, worst first; of two sides the worse one counts. */
+/** States of a stream in output, worst first. The worse state of the two sides is the state of the stream. */
 const STATES = ['failed', 'releasing', 'reserving', 'waiting', 'streaming', 'idle', 'ready', 'released'] as const;
 
-/** One of the states that a user sees. */
+/** State of a stream in output. */
 export type UserState = (typeof STATES)[number];
 
-/** One side of a stream as its control server tells it. */
+/** One side of a stream as its control server reports it. */
 export interface SideStatus {
   readonly facility: string;
-  /** The control server, host:port. */
+  /** Address of the control server, host:port. */
   readonly s2cs: string;
-  /** `unreachable`: the control server could not be asked; `error` tells why and the rest is empty. */
+  /** `unreachable`: the control server did not answer; `error` has the reason, and the other fields are empty. */
   readonly state: UserState | 'unreachable';
   readonly gateway: string;
   readonly proxy: string;
   readonly runtime: string;
   /** host:port, in order. */
   readonly listeners: readonly string[];
-  /** Whether the listeners may change: an operator may move it to another gateway. */
+  /** Whether the listeners may change, so that an operator can move the stream to another gateway. */
   readonly movable: boolean;
-  /** Gateway that it has left and that still carries earlier connections. */
+  /** Previous gateway of a moved stream, while it still carries connections. */
   readonly leaving?: string;
-  /** host:port in force, one per listener; empty before they are set. */
+  /** Current targets, host:port, one for each listener; empty before the first UPDATE. */
   readonly targets: readonly string[];
-  /** Whether anything counts what follows: some proxies do not, and none does before it runs. */
+  /** Whether the counters below are valid. Some proxies do not count, and none counts before it runs. */
   readonly counted: boolean;
-  /** Connections accepted so far, open now, and broken or not carried; bytes from the listener to the target and back. */
+  /** Accepted connections in total. */
   readonly connections: number;
+  /** Connections that are open now. */
   readonly open: number;
+  /** Connections that broke or did not reach the target. */
   readonly errors: number;
-  /** Connections cut because they came from addresses that may not connect, where the proxy counts them. */
+  /** Connections closed because their source is not allowed, if the proxy counts them. */
   readonly refused: number;
-  /** How often the proxy ended by itself and was started again. */
+  /** Restarts of the proxy after it ended unexpectedly. */
   readonly restarts: number;
+  /** Bytes from the listener to the target. */
   readonly bytesIn: number;
+  /** Bytes from the target to the listener. */
   readonly bytesOut: number;
   readonly error?: Pick<ErrorJson, 'message' | 'suggestions'> & { readonly code: string };
 }
 
-/** What passes one gateway: `bytesToProducer` came from the consumer's side. Rates are means over `sampleMs`. */
+/** Traffic through one gateway. Rates are averages over `sampleMs`, bit/s. */
 export interface HopTraffic {
   readonly gateway: string;
-  /** Whether the numbers mean anything: as in {@link SideStatus}. */
+  /** Whether the counters are valid, as in {@link SideStatus}. */
   readonly counted: boolean;
   readonly connections: number;
   readonly open: number;
@@ -58,41 +61,41 @@ export interface HopTraffic {
   readonly bitsPerSecondToConsumer?: number;
 }
 
-/** Both sides of a stream in one. A side that is not this user's is absent. */
+/** Both sides of a stream together. A side that the user does not own is absent. */
 export interface StreamStatus {
   readonly uid: string;
   readonly name: string;
   readonly state: UserState;
-  /** The inbound side, where the producer is. */
+  /** The inbound side, at the facility of the producer. */
   readonly from?: SideStatus;
   /** The outbound side, where consumers connect. */
   readonly to?: SideStatus;
-  /** Where consumers connect, host:port; empty when only the inbound side is known. */
+  /** Listeners for consumers, host:port; empty when only the inbound side is known. */
   readonly connect: readonly string[];
-  /** Of the data between the gateways: `tls` when every side that could be asked says so. */
+  /** Encryption between the gateways; `tls` if every side that answered reports it. */
   readonly encryption: 'tls' | 'none';
   readonly rate: { readonly bitsPerSecond: number; readonly enforced: boolean };
   /** ISO 8601 UTC. */
   readonly createdAt: string;
-  /** ISO 8601 UTC: the earlier one of both sides. */
+  /** End of the lifetime, the earlier one of both sides; ISO 8601 UTC. */
   readonly expiresAt: string;
   readonly owner: string;
-  /** How often the proxies of both sides ended by themselves and were started again. */
+  /** Restarts of the proxies of both sides. */
   readonly restarts: number;
-  /** One sentence: what is going on, or what is wrong. */
+  /** One sentence that describes the state or the problem. */
   readonly diagnosis: string;
   /** From the consumer to the producer. */
   readonly hops: readonly HopTraffic[];
 }
 
-/** What one control server answered, or why it did not. */
+/** The answer of one control server, or its error. */
 export interface SideAnswer {
   readonly endpoint: Endpoint;
   readonly stream?: Stream | undefined;
   readonly error?: SciStreamError | undefined;
 }
 
-/** Puts the answers of both control servers together. At least one must hold a stream. */
+/** Merges the answers of both control servers. At least one must have a stream. */
 export function mergeStatus(uid: string, from: SideAnswer | undefined, to: SideAnswer | undefined): StreamStatus {
   const streams = [from?.stream, to?.stream].flatMap((stream) => stream ?? []);
   const sides = { ...(from && { from: sideStatus(from) }), ...(to && { to: sideStatus(to) }) };
@@ -118,7 +121,7 @@ export function mergeStatus(uid: string, from: SideAnswer | undefined, to: SideA
   };
 }
 
-/** Adds rates to `now` from an earlier status of the same stream, `ms` before. */
+/** Adds rates to `now`, computed from a status of the same stream that is `ms` older. */
 export function withRates(now: StreamStatus, before: StreamStatus, ms: number): StreamStatus {
   const rate = (after: number, earlier: number): number => Math.max(0, Math.round(((after - earlier) * 8000) / ms));
   const hops = now.hops.map((hop, i) => {
@@ -172,13 +175,13 @@ function sideError(failure: SideStatus['error']): Pick<SideStatus, 'error'> {
   return { error: { code, message: printable(message), suggestions: suggestions.map(printable) } };
 }
 
-/** An unknown state of a newer server is shown as the harmless one. */
+/** An unknown state, from a newer server, is shown as `ready`. */
 const userState = (text: string): UserState => STATES.find((state) => state === text) ?? 'ready';
 
 function mergedState(sides: readonly SideStatus[]): UserState {
   const states = sides.flatMap(({ state }) => (state === 'unreachable' ? [] : [state]));
   const over = states.filter((state) => state === 'released' || state === 'releasing').length;
-  // One side is over and the other goes on; while both are on their way out all is well.
+  // One side has ended and the other continues. While both are ending, nothing is wrong.
   if (states.includes('released') && over < states.length) return 'failed';
   return STATES.find((state) => states.includes(state)) ?? 'failed';
 }
@@ -197,26 +200,26 @@ function diagnose(uid: string, state: UserState, from: SideStatus | undefined, t
   ].flatMap(({ name, side }) => (side ? [{ name: `the ${name} side (${side.facility})`, side }] : []));
   const find = (wanted: SideStatus['state']) => named.find(({ side }) => side.state === wanted);
   const failed = find('failed');
-  if (failed) return `${capital(failed.name)} has failed: ${failed.side.error?.message ?? 'no reason was given'}`;
+  if (failed) return `${capital(failed.name)} has failed: ${failed.side.error?.message ?? 'unknown reason'}`;
   const silent = find('unreachable');
-  if (silent) return `${capital(silent.name)} cannot be asked: ${silent.side.error?.message ?? 'no answer'}`;
+  if (silent) return `${capital(silent.name)} is unreachable: ${silent.side.error?.message ?? 'no answer'}`;
   const over = find('released');
-  if (over && state === 'failed') return `${capital(over.name)} is released, the other one is not.`;
+  if (over && state === 'failed') return `${capital(over.name)} is released, and the other side is not.`;
   const waiting = find('waiting');
-  if (waiting) return `${capital(waiting.name)} waits for HELLO of its application.`;
+  if (waiting) return `${capital(waiting.name)} waits for HELLO from its application.`;
   if (from && to && isStale(from, to)) return `${STALE}: scistream stream update ${uid}`;
   const broken = named.find(({ side }) => side.errors > 0);
   if (broken)
-    return `${broken.side.errors} connections of ${broken.name} broke or could not reach ${broken.side.targets.join(', ')}.`;
+    return `${broken.side.errors} connections of ${broken.name} broke or did not reach ${broken.side.targets.join(', ')}.`;
   if (state === 'ready' && !named.some(({ side }) => side.counted)) return UNCOUNTED;
   return DIAGNOSES[state];
 }
 
-const STALE = 'The outbound side forwards to listeners that the inbound side has left';
+const STALE = 'The outbound side forwards to the previous listeners of the moved inbound side';
 
 /**
- * Whether the outbound side forwards to listeners that the inbound side does not have any more, because it was moved. Where
- * it cannot be moved the targets may well have other names.
+ * Whether the outbound side forwards to listeners that the inbound side lost in a move. For a stream that is not
+ * movable the targets prove nothing, because they can be other names of the same listeners.
  */
 export const isStale = (
   { movable, listeners }: Pick<SideStatus, 'movable' | 'listeners'>,
@@ -225,14 +228,14 @@ export const isStale = (
 
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
-const UNCOUNTED = 'Ready; whether a consumer has connected is not counted.';
+const UNCOUNTED = 'Ready; whether a consumer has connected is unknown, because the proxy does not count.';
 const DIAGNOSES: Readonly<Record<UserState, string>> = {
   failed: 'The stream has failed.',
   releasing: 'The stream is being released.',
   reserving: 'Listeners are being reserved.',
   waiting: 'The stream waits for HELLO.',
   streaming: 'Connections are open.',
-  idle: 'There were connections earlier; none is open now.',
+  idle: 'No connection is open; earlier connections have ended.',
   ready: 'Ready; no consumer has connected yet.',
-  released: 'The stream is over.',
+  released: 'The stream has ended.',
 };

@@ -8,51 +8,51 @@ import { mergeStatus, withRates, type SideAnswer, type StreamStatus } from './st
 import { checkHops, verifyFailure, type VerifyOptions, type VerifyResult } from './verify.js';
 import { watchSides } from './watch.js';
 
-/** What a handle is made of; made by S2UC only. */
+/** Parts of a handle. Only S2UC creates handles. */
 export interface HandleParts {
   readonly uid: string;
-  /** The sides that are this user's. */
+  /** Control servers of the sides that this user owns. */
   readonly from?: ControlClient | undefined;
   readonly to?: ControlClient | undefined;
-  /** Inbound side of somebody else, which may be asked for a probe. */
+  /** Control server of an inbound side that another user owns; it can open a probe. */
   readonly peer?: ControlClient | undefined;
   readonly journal: Journal;
-  /** The stream as it was when the handle was made. */
+  /** Status of the stream when the handle was created. */
   readonly initial: StreamStatus;
-  /** From the call to ready, ms; for a stream that was there already absent. */
+  /** Time from the call to ready, ms; absent for an existing stream. */
   readonly setupMs?: number;
 }
 
-/** One thing that happened to one side of a stream. */
+/** One event of one side of a stream. */
 export interface StreamHistoryEvent {
-  /** ISO 8601 UTC, of that side's clock. */
+  /** ISO 8601 UTC, by the clock of that side. */
   readonly at: string;
   readonly side: 'from' | 'to';
   readonly what: string;
-  /** Whose call it was; absent when nobody asked for it. */
+  /** Identity of the caller; absent for an event without one. */
   readonly by?: string;
   readonly detail?: string;
 }
 
-/** How to look at a stream. */
+/** Options of {@link StreamHandle.status}. */
 export interface StatusOptions {
-  /** Look twice, this many ms apart, and add rates. */
+  /** Interval between two samples, ms, from which rates are computed; default 0: one sample, no rates. */
   readonly sampleMs?: number;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * One stream, for whoever made or found it. Methods may be called any number of times and concurrently. `await using`
- * ends the stream at the end of the block. It works until the S2UC it came from is closed.
+ * One stream that was created or found. Methods may be called repeatedly and concurrently. `await using` ends the
+ * stream at the end of the block. The handle works until its S2UC is closed.
  */
 export class StreamHandle implements AsyncDisposable {
   readonly uid: string;
   readonly name: string;
-  /** Where consumers connect, host:port; empty for the inbound side alone. */
+  /** Listeners for consumers, host:port; empty when only the inbound side is known. */
   readonly connect: readonly string[];
-  /** The stream as it was when this handle was made. */
+  /** Status of the stream when this handle was created. */
   readonly initial: StreamStatus;
-  /** From the call to ready, ms; absent for a stream that was found. */
+  /** Time from the call to ready, ms; absent for a stream that was found. */
   readonly setupMs: number | undefined;
   readonly #parts: HandleParts;
 
@@ -66,8 +66,8 @@ export class StreamHandle implements AsyncDisposable {
   }
 
   /**
-   * Both sides now. A side that cannot be asked is part of the answer.
-   * @throws The error of the first side when no side could be asked.
+   * The current status of both sides. An unreachable side is part of the status.
+   * @throws The error of the first side when no side answers.
    */
   async status({ sampleMs = 0, signal }: StatusOptions = {}): Promise<StreamStatus> {
     const before = await this.#ask(signal);
@@ -78,8 +78,8 @@ export class StreamHandle implements AsyncDisposable {
   }
 
   /**
-   * What happened to the stream, of both sides, oldest first.
-   * @throws The error of the first side that cannot tell.
+   * The events of both sides, oldest first.
+   * @throws The error of the first side that does not answer.
    */
   async events(signal?: AbortSignal): Promise<readonly StreamHistoryEvent[]> {
     const { uid } = this.#parts;
@@ -92,19 +92,19 @@ export class StreamHandle implements AsyncDisposable {
         ...(detail && { detail }),
       })),
     );
-    // Stable: what one server tells stays in its order, also when the clocks of the two differ.
+    // The sort is stable: the events of one server keep their order even if the clocks differ.
     return (await Promise.all(both)).flat().sort((a, b) => a.at.localeCompare(b.at));
   }
 
-  /** Both sides now and after every change of state, until the stream is over on all of them. */
+  /** The status of both sides now and after every change of state, until the stream has ended on all of them. */
   watch(signal?: AbortSignal): AsyncGenerator<StreamStatus> {
     const { uid, from, to } = this.#parts;
     return watchSides(uid, from, to, signal);
   }
 
   /**
-   * Checks hop by hop; nothing arrives at the producer unless `full` is set.
-   * @throws SCI_VERIFY_FAILED naming the first hop that does not work.
+   * Checks the stream hop by hop. Nothing reaches the producer unless `full` is set.
+   * @throws SCI_VERIFY_FAILED naming the first hop that fails.
    */
   async verify(options: VerifyOptions = {}): Promise<VerifyResult> {
     const { uid, from, to, peer } = this.#parts;
@@ -115,8 +115,8 @@ export class StreamHandle implements AsyncDisposable {
   }
 
   /**
-   * Sends new connections to other producers; connections in flight stay.
-   * @throws SCI_USAGE when the inbound side is not this user's, and what UPDATE raises.
+   * Sends new connections to other producers. Open connections stay.
+   * @throws SCI_USAGE when this user does not own the inbound side; the errors of UPDATE.
    */
   async update(
     { producer }: { readonly producer: readonly (string | Address)[] },
@@ -124,8 +124,8 @@ export class StreamHandle implements AsyncDisposable {
   ): Promise<StreamStatus> {
     const { uid, from } = this.#parts;
     if (!from) {
-      throw new SciStreamError('SCI_USAGE', `The inbound side of stream ${uid} is not known here.`, {
-        suggestions: ['Whoever made the inbound side can change its producers.'],
+      throw new SciStreamError('SCI_USAGE', `The inbound side of stream ${uid} is unknown here.`, {
+        suggestions: ['Ask the owner of the inbound side to change the producers.'],
       });
     }
     const targets = addresses(producer, 'Producer');
@@ -135,7 +135,7 @@ export class StreamHandle implements AsyncDisposable {
       (to?.listeners ?? []).map((text) => parseAddress(text)),
     );
     await this.#setTargets({ role: 'inbound', client: from }, targets, signal);
-    return await this.#alive(signal);
+    return await this.#statusUnlessFailed(signal);
   }
 
   async #setTargets(side: Side, targets: readonly Address[], signal?: AbortSignal): Promise<void> {
@@ -145,7 +145,7 @@ export class StreamHandle implements AsyncDisposable {
   }
 
   /** The status after a change. @throws SCI_STREAM_FAILED */
-  async #alive(signal?: AbortSignal): Promise<StreamStatus> {
+  async #statusUnlessFailed(signal?: AbortSignal): Promise<StreamStatus> {
     const { uid } = this;
     const status = await this.status({ signal });
     if (status.state !== 'failed') return status;
@@ -155,32 +155,32 @@ export class StreamHandle implements AsyncDisposable {
   }
 
   /**
-   * Has the outbound side forward to the inbound side again, after that was moved to another gateway; connections in flight
-   * stay.
-   * @param listeners Of the inbound side; where its control server tells them they need not be given.
-   * @throws SCI_USAGE when the outbound side is not this user's, and what asking the one side and UPDATE of the other raise.
+   * Makes the outbound side forward to the current listeners of the inbound side, after that was moved to another
+   * gateway. Open connections stay.
+   * @param listeners Listeners of the inbound side; default: those that its control server reports.
+   * @throws SCI_USAGE when this user does not own the outbound side; the errors of the lookup and of UPDATE.
    */
   async follow(listeners: readonly (string | Address)[] = [], signal?: AbortSignal): Promise<StreamStatus> {
     const { uid, from, to, peer } = this.#parts;
     const inbound = from ?? peer;
     if (!to || (!inbound && listeners.length === 0)) {
-      throw new SciStreamError('SCI_USAGE', `The ${to ? 'in' : 'out'}bound side of stream ${uid} is not known here.`, {
+      throw new SciStreamError('SCI_USAGE', `The ${to ? 'in' : 'out'}bound side of stream ${uid} is unknown here.`, {
         suggestions: [
           to
-            ? `Ask whoever made it for its listeners: scistream stream update ${uid} --inbound host:port`
-            : `Whoever made the outbound side can: scistream stream update ${uid}`,
+            ? `Ask its owner for the listeners, then run: scistream stream update ${uid} --inbound host:port`
+            : `Ask the owner of the outbound side to run: scistream stream update ${uid}`,
         ],
       });
     }
     const found = listeners.length > 0 ? listeners : ((await inbound?.get(uid, { signal }))?.listeners ?? []);
     await this.#setTargets({ role: 'outbound', client: to }, addresses(found, 'Listener'), signal);
-    return await this.#alive(signal);
+    return await this.#statusUnlessFailed(signal);
   }
 
   /**
-   * Ends every side that is this user's, at once. Idempotent.
-   * @returns The last status with the final counters; undefined when the control servers remember nothing.
-   * @throws Why a side could not be released; the others are.
+   * Releases every side that this user owns, in parallel. Idempotent.
+   * @returns The last status with the final counters; undefined when the control servers no longer have the stream.
+   * @throws The error of a side that was not released. The other sides are released anyway.
    */
   async down(): Promise<StreamStatus | undefined> {
     const { uid, journal } = this.#parts;
@@ -218,7 +218,7 @@ export class StreamHandle implements AsyncDisposable {
 const addresses = (given: readonly (string | Address)[], what: string): readonly Address[] =>
   given.map((address) => (typeof address === 'string' ? parseAddress(address, what) : address));
 
-/** Asks one control server for a stream; an error becomes part of the answer. */
+/** Requests a stream from one control server. An error becomes part of the answer. */
 export async function askSide(client: ControlClient, uid: string, signal?: AbortSignal): Promise<SideAnswer> {
   try {
     return { endpoint: client.endpoint, stream: await client.get(uid, { signal }) };

@@ -3,7 +3,7 @@ import { messageOf, SciStreamError } from '../contracts/errors.js';
 import type { Logger } from '../contracts/logger.js';
 import type { ControlClient } from './control-client.js';
 import type { Journal } from './journal.js';
-import { defined } from './options.js';
+import { defined, type Plan } from './plan.js';
 import {
   connectSide,
   isUnknown,
@@ -13,7 +13,6 @@ import {
   rollBack,
   sideName,
   type Outcomes,
-  type Plan,
   type Reserved,
   type Side,
 } from './setup.js';
@@ -21,41 +20,40 @@ import { mergeStatus, type StreamStatus } from './status.js';
 import { StreamHandle } from './stream-handle.js';
 import { waitVerified, type VerifyResult } from './verify.js';
 
-/** When a stream ends for which no lifetime was asked, before its control servers have told it, ms. */
+/** Assumed lifetime of a stream without a requested one, until its control servers report the real one, ms. */
 const UNKNOWN_LIFETIME_MS = 24 * 3_600_000;
 
-/** What happens while a stream is made, in this order. */
+/** Progress of the creation of a stream, in this order. */
 export type ProgressEvent =
-  /** From now on application controllers may say HELLO for it. */
+  /** From now on, application controllers may send HELLO for the stream. */
   | { readonly kind: 'uid'; readonly uid: string }
   /** A side has its listeners. */
   | { readonly kind: 'reserved'; readonly side: 'from' | 'to'; readonly status: StreamStatus }
-  /** Both gateways encrypt, with credentials for this stream only. */
+  /** Both gateways encrypt, with the credentials of this stream. */
   | { readonly kind: 'encrypted' }
   | { readonly kind: 'verified'; readonly result: VerifyResult };
 
-/** The control servers of a stream, as far as they are known: `peer` is an inbound one that others have used. */
+/** The known control servers of a stream. `peer` belongs to an inbound side that another user owns. */
 export interface Clients {
   readonly from?: ControlClient | undefined;
   readonly to?: ControlClient | undefined;
   readonly peer?: ControlClient | undefined;
 }
 
-/** What a stream is made with. */
+/** Inputs of the creation besides sides and plan. */
 export interface Making extends Clients {
-  readonly verify: boolean;
-  /** The uid was made here, so nobody else can have it. */
+  /** Whether the uid was generated for this call, so that no other stream can have it. */
   readonly fresh: boolean;
 }
 
 /** A stream that is ready. */
 export interface Made {
   readonly handle: StreamHandle;
-  /** Of the inbound side. */
+  /** Listeners of the inbound side. */
   readonly listeners: readonly Address[];
 }
 
-/** Makes streams of which all is known: sides, plan and control servers. One per user client; calls may overlap. */
+/** Creates streams from resolved sides, plan and control servers. One for each user client; calls may overlap. */
 export class StreamMaker {
   readonly #journal: Journal;
   readonly #log: Logger;
@@ -72,15 +70,16 @@ export class StreamMaker {
   }
 
   /**
-   * REQ and HELLO, connection map, UPDATE, verify: ready. On any error, and when `signal` aborts, the sides are released.
-   * @param started When the user asked for it, as performance.now() tells.
-   * @param inboundListeners Those of an inbound side that is not among `sides`.
-   * @throws The first error with its side named; SCI_STREAM_EXISTS; the reason of `signal`
+   * Runs REQ and HELLO, then UPDATE with the connection map, then the checks. On any error, and when `signal` aborts,
+   * it releases the sides.
+   * @param started Time of the user's call, from performance.now().
+   * @param inboundListeners Listeners of an inbound side that is not among `sides`.
+   * @throws The first error, with its side; SCI_STREAM_EXISTS; the reason of `signal`
    */
   async make(
     sides: readonly Side[],
     plan: Plan,
-    { verify, fresh, ...clients }: Making,
+    { fresh, ...clients }: Making,
     started: number,
     signal?: AbortSignal,
     inboundListeners?: readonly Address[],
@@ -97,7 +96,7 @@ export class StreamMaker {
       const listeners = inboundListeners ?? reserved.find(({ role }) => role === 'inbound')?.listeners ?? [];
       refuseLoop(plan.producer, reserved.find(({ role }) => role === 'outbound')?.listeners ?? []);
       const connected = await onEverySide(reserved, (side, stop) => connectSide(side, plan, listeners, stop), signal);
-      if (verify) {
+      if (plan.verify) {
         const asked = { uid, from: clients.from ?? clients.peer, to: clients.to, borrowed: !clients.from };
         const result = await waitVerified(asked, plan.waitMs, signal);
         this.#onProgress?.({ kind: 'verified', result });
@@ -107,7 +106,7 @@ export class StreamMaker {
       const parts = { uid, ...clients, journal: this.#journal, initial };
       return { handle: new StreamHandle({ ...parts, setupMs: elapsed(started) }), listeners };
     } catch (error) {
-      this.#log.debug({ uid }, 'stream could not be made and is released');
+      this.#log.debug({ uid }, 'creation failed, releasing stream');
       const failure = await rollBack(sides, outcomes, uid, error);
       if (failure === error) await this.#journal.drop(uid, sides.map(sideName));
       throw failure;
@@ -120,18 +119,18 @@ export class StreamMaker {
     return reserved;
   }
 
-  /** A home that cannot be written to is no reason not to make a stream. */
+  /** A journal that is not writable must not prevent the stream. */
   async #remember({ uid, name }: Plan, expiresAt: string, { from, to, peer }: Clients): Promise<void> {
     const sides = { from: from?.endpoint, to: to?.endpoint, peer: peer?.endpoint };
     try {
       await this.#journal.put({ uid, name, createdAt: new Date().toISOString(), expiresAt, ...defined(sides) });
     } catch (error) {
-      this.#log.warn({ uid, error: messageOf(error) }, 'the stream cannot be remembered; note its uid');
+      this.#log.warn({ uid, error: messageOf(error) }, 'journal entry not written, note the uid');
     }
   }
 }
 
-/** A given uid may be in use; then nothing is begun, for the roll-back would end a stream that is not this one. */
+/** Rejects a requested uid that is in use, before REQ: a roll-back would release the existing stream. */
 async function mustBeFree({ client }: Side, uid: string, signal: AbortSignal): Promise<void> {
   try {
     const { state } = await client.get(uid, { signal });
@@ -140,7 +139,7 @@ async function mustBeFree({ client }: Side, uid: string, signal: AbortSignal): P
     if (isUnknown(error)) return;
     throw error;
   }
-  throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${uid} exists already.`, {
+  throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${uid} already exists.`, {
     suggestions: [`scistream stream status ${uid}`, `scistream stream down ${uid}`],
   });
 }

@@ -1,25 +1,27 @@
 import { formatAddress } from '../contracts/address.js';
-import { toSciStreamError, type SciStreamError } from '../contracts/errors.js';
+import { quote, SciStreamError, toSciStreamError } from '../contracts/errors.js';
 import { ROLE_CODES } from '../contracts/stream.js';
 import type { ControlClient } from './control-client.js';
 import type { Endpoint } from './endpoint.js';
 import type { Journal, JournalEntry } from './journal.js';
-import { ambiguous, matching, notFound } from './refs.js';
 import { isUnknown } from './setup.js';
 import { mergeStatus, type SideAnswer, type StreamStatus } from './status.js';
 import { askSide, StreamHandle } from './stream-handle.js';
 
-/** Where to look for streams. */
+/** Minimum length of a uid prefix, characters. */
+const MIN_PREFIX = 6;
+
+/** Sources of a search for streams. */
 export interface Survey {
   readonly journal: Journal;
-  /** Control servers to ask, besides those of the journal. */
+  /** Control servers besides those in the journal. */
   readonly endpoints: readonly Endpoint[];
   readonly client: (endpoint: Endpoint) => ControlClient;
-  /** Ends the search with its reason. */
+  /** Aborts the search with its reason. */
   readonly signal: AbortSignal | undefined;
 }
 
-/** A control server that could not be asked. */
+/** A control server that did not answer. */
 export interface Silent {
   readonly facility: string;
   /** host:port */
@@ -27,14 +29,14 @@ export interface Silent {
   readonly error: SciStreamError;
 }
 
-/** What a look at several control servers found. */
+/** Result of a search on several control servers. */
 export interface StreamList {
   /** Oldest first. */
   readonly streams: readonly StreamStatus[];
   readonly unreachable: readonly Silent[];
 }
 
-/** A stream and its two sides, from wherever they are known. */
+/** A stream and its known sides. */
 interface Found {
   readonly uid: string;
   readonly name: string;
@@ -44,8 +46,8 @@ interface Found {
 }
 
 /**
- * All streams that the servers list, and those of the journal that are not over. Stale entries of the journal go.
- * @throws The error of the first server when there are servers and none of them could be asked.
+ * Lists all streams of the servers, and those in the journal that have not ended. Removes stale entries of the journal.
+ * @throws The error of the first server when every server failed.
  */
 export async function listStreams(survey: Survey, ended: boolean): Promise<StreamList> {
   const entries = await survey.journal.list();
@@ -67,10 +69,9 @@ export async function listStreams(survey: Survey, ended: boolean): Promise<Strea
 }
 
 /**
- * The one stream that `ref` means: first among those of the journal, which works without any configuration, then among
- * those the servers list.
- * @param ended Whether a name may also mean a stream that has failed.
- * @throws SCI_STREAM_NOT_FOUND, SCI_STREAM_AMBIGUOUS; the error of a server when it alone could tell
+ * Finds one stream: first in the journal, which needs no configuration, then on the servers.
+ * @param ended Whether a name also matches a failed stream.
+ * @throws SCI_STREAM_NOT_FOUND, SCI_STREAM_AMBIGUOUS; the error of a server when no side of the stream answers
  */
 export async function findStream(ref: string, survey: Survey, ended: boolean): Promise<StreamHandle> {
   const entries = matching(ref, await survey.journal.list());
@@ -87,7 +88,7 @@ export async function findStream(ref: string, survey: Survey, ended: boolean): P
   return handleOf(theOne(ref, candidates), survey);
 }
 
-/** Of several streams that are meant, those that are over do not count; when all are over, the last one does. */
+/** Of several matches, the one that has not ended; the newest if all have ended. */
 function theOne(ref: string, found: readonly Found[]): Found {
   const alive = found.filter(({ from, to }) => !isOver(from) || !isOver(to));
   if (alive.length > 1) throw ambiguous(ref, alive);
@@ -97,10 +98,10 @@ function theOne(ref: string, found: readonly Found[]): Found {
   return one;
 }
 
-/** A uid means the same stream for ever. */
+/** Whether `ref` is the uid or its prefix, which always means the same stream. */
 const isNamed = ({ uid }: Found, ref: string): boolean => uid.startsWith(ref);
 
-/** Whether a name is free again: its stream is released, or has failed and such streams are not looked for. */
+/** Whether the name is free again: its stream is released, or failed in a search without failed streams. */
 function isFree({ from, to }: Found, ended: boolean): boolean {
   const sides = [from, to].filter((side) => side !== undefined);
   return sides.every((side) => (ended ? side.stream?.state === 'released' : isOver(side)));
@@ -123,8 +124,8 @@ function handleOf({ uid, from, to, peer }: Found, { journal, client }: Survey): 
 }
 
 /**
- * Asks the servers of a journal entry. When none of them knows the stream any more, or it is over, the entry goes; a
- * server that cannot be asked counts as one that knows it until its time is over.
+ * Requests the stream of a journal entry from its servers. Removes the entry when no server has the stream or the
+ * stream has ended. An unreachable server counts as having the stream until the lifetime has passed.
  */
 async function askEntry({ journal, client, signal }: Survey, entry: JournalEntry): Promise<Found | undefined> {
   const { uid, name, from, to, peer } = entry;
@@ -143,7 +144,7 @@ async function askEntry({ journal, client, signal }: Survey, entry: JournalEntry
   return { uid, name, from: inbound, to: outbound, peer };
 }
 
-/** One Found per uid; the role tells the side. */
+/** The streams of all servers, merged by uid. */
 async function listServers(
   { endpoints, client, signal }: Survey,
   ended: boolean,
@@ -183,7 +184,7 @@ async function listServer(
   }
 }
 
-/** Adds the side a journal entry knows and no listed server has. */
+/** Adds a side that only the journal knows. */
 async function complete({ client, signal }: Survey, found: Found, entries: readonly JournalEntry[]): Promise<Found> {
   const entry = entries.find(({ uid }) => uid === found.uid);
   const [from, to] = await Promise.all([
@@ -205,4 +206,32 @@ function unreachable(failed: readonly Failed[]): readonly Silent[] {
     error,
   }));
   return [...new Map(silent.map((one) => [one.s2cs, one])).values()];
+}
+
+type Named = Pick<Found, 'uid' | 'name'>;
+
+/** The items with the uid `ref`; without one, the items with that name or with that uid prefix. */
+function matching<T extends Named>(ref: string, items: readonly T[]): readonly T[] {
+  const exact = items.filter(({ uid }) => uid === ref);
+  if (exact.length > 0) return exact;
+  return items.filter(({ uid, name }) => name === ref || (ref.length >= MIN_PREFIX && uid.startsWith(ref)));
+}
+
+/** SCI_STREAM_NOT_FOUND. @param unreachable Facilities that did not answer. */
+function notFound(ref: string, unreachable: readonly string[] = []): SciStreamError {
+  const silent = unreachable.length > 0 ? ` (${unreachable.join(', ')} did not answer)` : '';
+  const short =
+    ref.length < MIN_PREFIX && /^[0-9a-f-]+$/i.test(ref) ? [`Use at least ${MIN_PREFIX} characters of the uid.`] : [];
+  return new SciStreamError('SCI_STREAM_NOT_FOUND', `No stream has the uid or name ${quote(ref)}${silent}.`, {
+    suggestions: ['scistream stream ls', ...short],
+  });
+}
+
+function ambiguous(ref: string, found: readonly Named[]): SciStreamError {
+  const uids = found.map(({ uid }) => uid);
+  return new SciStreamError(
+    'SCI_STREAM_AMBIGUOUS',
+    `${quote(ref)} matches ${found.length} streams: ${uids.join(', ')}.`,
+    { suggestions: uids.slice(0, 3).map((uid) => `scistream stream status ${uid}`) },
+  );
 }

@@ -5,45 +5,48 @@ import { formatAddress, type Address, type Transport } from '../contracts/addres
 import { SciStreamError } from '../contracts/errors.js';
 import type { StreamTls } from '../contracts/stream.js';
 import type { ControlClient } from './control-client.js';
-import { AddressSchema, FingerprintSchema } from './endpoint.js';
-import type { Plan } from './setup.js';
+import { AddressSchema, FingerprintSchema, resolveEndpoint, type Endpoint, type TrustSettings } from './endpoint.js';
+import type { Plan, SidePlan } from './plan.js';
 
 const PREFIX = 'scistream';
 const VERSION = '2';
-/** Longest ticket text, characters. */
+/** Maximum length of a ticket, characters. */
 const MAX_TEXT = 8192;
-/** Most that a ticket may hold when it is unpacked, bytes. */
+/** Maximum size of the unpacked content, bytes. */
 const MAX_JSON = 65_536;
-/** Digits of the checksum: enough to notice a damaged copy; it proves nothing about who wrote the ticket. */
+/** Digits of the checksum. It detects a damaged copy, and proves nothing about the author. */
 const CHECKSUM_DIGITS = 8;
-const COPY = 'Copy the whole line that "scistream stream up --inbound" printed.';
+const COPY = 'Copy the complete line that "scistream stream up --inbound" printed.';
 
 /**
- * What whoever opens the outbound side must know of the inbound side. With `tls` it is a secret, like a password: whoever
- * has it can connect to the inbound side, and pass for its consumers, until the stream ends. It gives no right at a
- * control server; those still ask who is calling.
+ * The inbound side, as another user needs it to create the outbound side. With `tls` a ticket is a secret, like a
+ * password: until the stream ends, its holder can connect to the inbound side and act as its outbound side. It grants
+ * no rights at a control server, which still authenticates the caller.
  */
 export interface Ticket {
   readonly uid: string;
   readonly name: string;
   /** Control server of the inbound side. */
   readonly s2cs: Address;
-  /** Of that server's certificate; absent where it speaks plain text. */
+  /** Fingerprint of the certificate of that server; absent for a server without TLS. */
   readonly fingerprint?: string | undefined;
   /** Listeners of the inbound side: the targets of the outbound side. */
   readonly listeners: readonly Address[];
   readonly transport: Transport;
-  /** How many listeners the outbound side should have. */
+  /** Number of listeners of the outbound side. */
   readonly connections: number;
-  /** bit/s; 0 for none. */
+  /** Reserved rate, bit/s; 0: none. */
   readonly bitsPerSecond: number;
-  /** ISO 8601 UTC: when the inbound side ends. */
+  /** ISO 8601 UTC: end of the lifetime of the inbound side. */
   readonly expiresAt: string;
-  /** Credentials of the outbound side; absent where the stream is not encrypted. */
+  /** Credentials of the outbound side; absent without encryption. */
   readonly tls?: StreamTls | undefined;
 }
 
-/** Base64 of the DER that stands in a PEM file: what does not vary in PEM need not travel. */
+/** An existing inbound side, as far as the caller knows it: a ticket, or only its listeners. */
+export type InboundSide = Pick<Ticket, 'listeners'> & Partial<Ticket>;
+
+/** Base64 of the DER in a PEM file, to leave out the constant lines of PEM. */
 const der = (label: string) =>
   z
     .base64()
@@ -72,9 +75,9 @@ const TicketSchema = z.strictObject({
 });
 
 /**
- * One line that can be handed to whoever opens the outbound side: `scistream2.<base64url deflated JSON>.<checksum>`; with
- * credentials and one listener about 1500 characters.
- * @throws SCI_TICKET_INVALID when it would be longer than 8 KiB: a stream with several hundred listeners.
+ * Formats a ticket as one line: `scistream2.<base64url deflated JSON>.<checksum>`. With credentials and one listener it
+ * has about 1500 characters.
+ * @throws SCI_TICKET_INVALID when it exceeds 8 KiB, which happens with several hundred listeners.
  */
 export function formatTicket(ticket: Ticket): string {
   const { tls } = ticket;
@@ -90,7 +93,11 @@ export function formatTicket(ticket: Ticket): string {
   return text;
 }
 
-/** @param tls Of the outbound side. @throws SCI_TICKET_INVALID when there are too many listeners for one. */
+/**
+ * Creates the ticket of an inbound side.
+ * @param tls Credentials of the outbound side.
+ * @throws SCI_TICKET_INVALID when the ticket has too many listeners.
+ */
 export function ticketOf(
   plan: Plan,
   from: ControlClient,
@@ -104,8 +111,8 @@ export function ticketOf(
 }
 
 /**
- * Reads a ticket as it was pasted; white space, such as line breaks of a mail, does not matter.
- * @throws SCI_TICKET_INVALID when it is damaged, of another version, or expired.
+ * Parses a ticket as pasted. It ignores white space, such as the line breaks of a mail.
+ * @throws SCI_TICKET_INVALID when the ticket is damaged, expired or of another version.
  */
 export function parseTicket(pasted: string, now: Date = new Date()): Ticket {
   if (pasted.length > 2 * MAX_TEXT) throw invalid(`is ${pasted.length} characters long, more than ${MAX_TEXT}`);
@@ -113,20 +120,42 @@ export function parseTicket(pasted: string, now: Date = new Date()): Ticket {
   if (text.length > MAX_TEXT) throw invalid(`is ${text.length} characters long, more than ${MAX_TEXT}`);
   const [head = '', body = '', sum, ...rest] = text.split('.');
   const version = /^scistream(\d{1,6})$/.exec(head)?.[1];
-  if (version === undefined) throw invalid(`does not begin with "${PREFIX}${VERSION}."`);
+  if (version === undefined) throw invalid(`does not start with "${PREFIX}${VERSION}."`);
   if (version !== VERSION) {
-    const where = Number(version) < Number(VERSION) ? 'where the ticket was made, and make it anew' : 'here';
-    throw invalid(`is of version ${version}, this program reads version ${VERSION}`, `Update SciStream ${where}.`);
+    const where = Number(version) < Number(VERSION) ? 'where the ticket was made, and make a new ticket' : 'here';
+    throw invalid(`has version ${version}, but this program reads version ${VERSION}`, `Upgrade SciStream ${where}.`);
   }
-  if (rest.length > 0 || sum !== checksum(body)) throw invalid('is damaged or was not copied completely');
+  if (rest.length > 0 || sum !== checksum(body)) throw invalid('is damaged or incomplete');
   const ticket = decode(body);
   if (Date.parse(ticket.expiresAt) <= now.getTime()) {
-    throw invalid(
-      `expired at ${ticket.expiresAt}`,
-      'Ask for a new one: its stream is over, or one of the clocks is wrong.',
-    );
+    throw invalid(`expired at ${ticket.expiresAt}`, 'Ask for a new one. Its stream has ended, or a clock is wrong.');
   }
   return ticket;
+}
+
+/** The defaults of the outbound side. Encryption is not among them: both sides state it, see {@link mustAgree}. */
+export function fromTicket({ name, connections, listeners, bitsPerSecond, transport }: InboundSide): SidePlan {
+  return { name, connections: connections ?? listeners.length, bitsPerSecond, transport };
+}
+
+/** @throws SCI_USAGE when only one of the two sides is encrypted. */
+export function mustAgree({ encryption }: Plan, { tls }: InboundSide): void {
+  if ((encryption === 'tls') === (tls !== undefined)) return;
+  const [what, suggestion] = tls
+    ? ['The inbound side is encrypted, and the outbound side is not', 'Remove --encryption none.']
+    : [
+        'The outbound side is encrypted, and the inbound side is not or its credentials are missing',
+        'Use a ticket from an encrypted inbound side, or add --encryption none.',
+      ];
+  throw new SciStreamError('SCI_USAGE', `${what}.`, { suggestions: [suggestion] });
+}
+
+/**
+ * The control server of a ticket, pinned to the certificate that the ticket names. It never receives a token of this
+ * user, because the author of the ticket chose the server.
+ */
+export function peerEndpoint(s2cs: Address, fingerprint: string | undefined, trust: TrustSettings = {}): Endpoint {
+  return resolveEndpoint(formatAddress(s2cs), {}, fingerprint ? { fingerprint } : { insecure: trust.insecure });
 }
 
 function decode(body: string): Ticket {
@@ -134,8 +163,8 @@ function decode(body: string): Ticket {
     const json = inflateRawSync(Buffer.from(body, 'base64url'), { maxOutputLength: MAX_JSON }).toString('utf8');
     return TicketSchema.parse(JSON.parse(json));
   } catch {
-    // Without the cause, which may quote what was read, and that is secret.
-    throw invalid('does not hold what a ticket holds');
+    // The cause is left out, because it can quote the content, which is secret.
+    throw invalid('has invalid content');
   }
 }
 

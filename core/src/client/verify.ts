@@ -1,34 +1,33 @@
-import { SciStreamError, toSciStreamError } from '../contracts/errors.js';
+import { printable, SciStreamError, toSciStreamError } from '../contracts/errors.js';
 import { poll } from '../contracts/wait.js';
-import { printable } from '../wire/errors.js';
 import type { ConnectResult, Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { ControlClient } from './control-client.js';
 import { isStale } from './status.js';
 
-/** One step on the way from the consumer to the producer. */
+/** One hop on the path from the consumer to the producer. */
 export interface Hop {
   readonly name: string;
   readonly from: string;
   readonly to: string;
-  /** False where nothing was tried: the producer unless asked for, or a control server that is not ours to ask. */
+  /** False for a hop that was not tried: the producer without `full`, or a control server that rejected the request. */
   readonly checked: boolean;
-  /** null when it was not checked. */
+  /** null for a hop that was not checked. */
   readonly ok: boolean | null;
   readonly roundTripMs?: number;
-  /** Why it does not work, or why it was not checked. */
+  /** Reason why the hop failed or was not checked. */
   readonly error?: { readonly code: string; readonly message: string; readonly suggestions: readonly string[] };
 }
 
-/** What a check of the hops found. */
+/** Result of a check of all hops. */
 export interface VerifyResult {
   readonly ok: boolean;
   /** From the consumer to the producer. */
   readonly hops: readonly Hop[];
-  /** Of all measured hops together, ms. */
+  /** Sum over all measured hops, ms. */
   readonly roundTripMs?: number;
 }
 
-/** Who can be asked about a stream. `borrowed`: the inbound side belongs to somebody else, who may refuse. */
+/** The control servers to check. `borrowed`: another user owns the inbound side, so its server may reject requests. */
 export interface Sides {
   readonly uid: string;
   readonly from?: ControlClient | undefined;
@@ -36,23 +35,23 @@ export interface Sides {
   readonly borrowed?: boolean;
 }
 
-/** How far to check. */
+/** Options of a check. */
 export interface VerifyOptions {
-  /** Also connect to the producer, and once through the whole chain: the producer sees these connections. */
+  /** Also connect to the producer, and once through the whole path. The producer sees these connections. */
   readonly full?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** How long the connection through the whole chain is held, ms: long enough for the way, short for the producer. */
+/** Time that the connection through the whole path is held, ms: long enough to arrive, short for the producer. */
 const HOLD_MS = 1000;
-/** How long its arrival at the inbound gateway is waited for, ms. */
+/** Maximum time until it arrives at the inbound gateway, ms. */
 const ARRIVAL_MS = 5000;
 
 const NOT_TRIED = { checked: false, ok: null } as const;
 
 /**
- * Checks a stream hop by hop. No connection arrives at the producer unless `full` is set: gateways tell about their own
- * listeners, and between them a probe travels beside the stream.
+ * Checks a stream hop by hop. Nothing reaches the producer unless `full` is set: gateways report on their own
+ * listeners, and a probe next to the stream checks the path between them.
  */
 export async function checkHops(sides: Sides, { full = false, signal }: VerifyOptions = {}): Promise<VerifyResult> {
   const { uid, from, to } = sides;
@@ -65,39 +64,42 @@ export async function checkHops(sides: Sides, { full = false, signal }: VerifyOp
     prod && cons && staleTargets(uid, prod, cons),
   ]);
   const lenient = (hop: Hop | undefined): Hop | undefined =>
-    hop && sides.borrowed && refused(hop) ? { ...hop, ...NOT_TRIED } : hop;
+    hop && sides.borrowed && rejected(hop) ? { ...hop, ...NOT_TRIED } : hop;
   const hops = [outbound, lenient(between && { ...between, ...stale }), lenient(inbound)].flatMap((hop) => hop ?? []);
   const last =
     from && (full && hops.every(({ ok }) => ok) ? await producerHops(sides, from, signal) : [untouched(from)]);
   return summary([...hops, ...(last ?? [])]);
 }
 
-/** SCI_VERIFY_FAILED, naming the first hop that does not work and why; undefined when every hop works. */
+/** SCI_VERIFY_FAILED for the first hop that failed, with the reason; undefined when every hop works. */
 export function verifyFailure({ hops }: VerifyResult): SciStreamError | undefined {
   const bad = hops.find(({ ok }) => ok === false);
   if (!bad) return undefined;
   const { code, message, suggestions } = bad.error ?? {
     code: 'SCI_VERIFY_FAILED',
-    message: 'it does not work.',
+    message: 'unknown reason.',
     suggestions: [],
   };
   const why = code === 'SCI_VERIFY_FAILED' ? message : `${message} [${code}]`;
-  const text = `Hop "${bad.name}" (${bad.from} → ${bad.to}) does not work: ${why}`;
+  const text = `Hop "${bad.name}" (${bad.from} → ${bad.to}) failed: ${why}`;
   return new SciStreamError('SCI_VERIFY_FAILED', text, { suggestions, cause: bad.error });
 }
 
 /**
- * Codes that may change for the better within the time a caller is ready to wait: a network that takes a moment. Who may
- * do what and what has failed does not change.
+ * Codes of temporary failures, such as a network that needs a moment. Rejected requests and failed streams are
+ * permanent.
  */
-const PASSING = new Set(['SCI_VERIFY_FAILED', 'SCI_DEADLINE', 'SCI_S2CS_UNREACHABLE', 'SCI_PROXY_NOT_READY']);
+const TEMPORARY = new Set(['SCI_VERIFY_FAILED', 'SCI_DEADLINE', 'SCI_S2CS_UNREACHABLE', 'SCI_PROXY_NOT_READY']);
 
-/** Checks until every hop works or `waitMs` are over. @throws SCI_VERIFY_FAILED */
+/**
+ * Repeats the check until every hop works, a failure is permanent, or `waitMs` have passed.
+ * @throws SCI_VERIFY_FAILED
+ */
 export async function waitVerified(sides: Sides, waitMs: number, signal?: AbortSignal): Promise<VerifyResult> {
   let last: VerifyResult = { ok: false, hops: [] };
   const attempt = async (): Promise<VerifyResult | undefined> => {
     last = await checkHops(sides, { signal });
-    const hopeful = last.hops.every(({ ok, error }) => ok !== false || PASSING.has(error?.code ?? ''));
+    const hopeful = last.hops.every(({ ok, error }) => ok !== false || TEMPORARY.has(error?.code ?? ''));
     return last.ok || !hopeful ? last : undefined;
   };
   const late = (error: unknown): SciStreamError => verifyFailure(last) ?? toSciStreamError(error);
@@ -107,7 +109,7 @@ export async function waitVerified(sides: Sides, waitMs: number, signal?: AbortS
   return result;
 }
 
-/** A gateway's own listeners: its data server lives and answers. */
+/** The listeners of a gateway: its data server answers and the stream has not ended. */
 async function gatewayHop(name: string, from: string, asked: Promise<Stream>, signal?: AbortSignal): Promise<Hop> {
   try {
     const stream = await asked;
@@ -125,13 +127,13 @@ async function gatewayHop(name: string, from: string, asked: Promise<Stream>, si
   }
 }
 
-/** What is wrong between the gateways after the inbound side was moved, whether a probe gets through or not. */
+/** The failure of the hop between the gateways after a move of the inbound side, even if a probe succeeds. */
 async function staleTargets(
   uid: string,
   asked: Promise<Stream>,
   other: Promise<Stream>,
 ): Promise<Pick<Hop, 'ok' | 'error'> | undefined> {
-  // The hops of the gateways themselves tell what went wrong.
+  // The hops of the gateways report these errors.
   const [prod, cons] = await Promise.all([asked, other]).catch(() => []);
   if (!prod || !cons || !isStale(prod, cons)) return undefined;
   const [has, wants] = [prod.listeners, [...new Set(cons.targets)]].map((list) => list.join(', '));
@@ -142,7 +144,7 @@ async function staleTargets(
   };
 }
 
-/** gateway, and each listener by name. */
+/** The gateway and its listeners. */
 const label = ({ gateway, listeners }: Stream): string => printable(`${gateway} ${listeners.join(', ')}`);
 
 async function betweenHop(uid: string, from: ControlClient, to: ControlClient, signal?: AbortSignal): Promise<Hop> {
@@ -158,19 +160,19 @@ async function betweenHop(uid: string, from: ControlClient, to: ControlClient, s
   } catch (error) {
     signal?.throwIfAborted();
     const why = toSciStreamError(error).toJSON();
-    // The stream may well have taken the last port; that is no reason to take it away again.
+    // The stream itself may have taken the last port, which does not make it fail.
     return { ...hop, ...(why.code === 'SCI_PORTS_EXHAUSTED' ? NOT_TRIED : { ok: false }), error: why };
   }
 }
 
-const REFUSALS = new Set([
+const REJECTIONS = new Set([
   'SCI_UNAUTHENTICATED',
   'SCI_FORBIDDEN',
   'SCI_STREAM_NOT_FOUND',
   'SCI_S2CS_UNREACHABLE',
   'SCI_TLS_UNTRUSTED',
 ]);
-const refused = ({ ok, error }: Hop): boolean => ok === false && REFUSALS.has(error?.code ?? '');
+const rejected = ({ ok, error }: Hop): boolean => ok === false && REJECTIONS.has(error?.code ?? '');
 
 function untouched({ endpoint }: ControlClient): Hop {
   return { name: 'inbound gateway to producer', from: endpoint.facility, to: 'producer', ...NOT_TRIED };
@@ -198,11 +200,11 @@ function outcome({ address, connected, roundTripUs, error }: ConnectResult): Pic
   const message = printable(`${address}: ${error || 'no connection'}`);
   return {
     ok: false,
-    error: { code: 'SCI_VERIFY_FAILED', message, suggestions: ['Check that the producer listens there.'] },
+    error: { code: 'SCI_VERIFY_FAILED', message, suggestions: ['Check that the producer listens on this address.'] },
   };
 }
 
-/** One connection from end to end, seen by the counters of the inbound gateway. */
+/** One connection through the whole path, detected by the counters of the inbound gateway. */
 async function chainHop(uid: string, from: ControlClient, to: ControlClient, signal?: AbortSignal): Promise<Hop> {
   const hop = { name: 'consumer to producer', from: to.endpoint.facility, to: from.endpoint.facility, checked: true };
   const hangUp = new AbortController();
@@ -234,7 +236,7 @@ async function chainHop(uid: string, from: ControlClient, to: ControlClient, sig
   }
 }
 
-/** Connections the inbound gateway has accepted; undefined where its proxy does not count. */
+/** Accepted connections of the inbound gateway; undefined if its proxy does not count. */
 async function arrived(uid: string, from: ControlClient, signal?: AbortSignal): Promise<number | undefined> {
   const { statistics } = await from.get(uid, { signal });
   if (statistics.length === 0) return undefined;
@@ -244,7 +246,7 @@ async function arrived(uid: string, from: ControlClient, signal?: AbortSignal): 
 function summary(hops: readonly Hop[]): VerifyResult {
   const times = hops.flatMap(({ roundTripMs }) => roundTripMs ?? []);
   const targets = hops.filter(({ name, roundTripMs }) => name.endsWith('to producer') && roundTripMs !== undefined);
-  // Several targets are reached side by side, so only the slowest of them counts.
+  // Targets are connected in parallel, so only the slowest counts.
   const rest =
     times.reduce((sum, ms) => sum + ms, 0) - targets.reduce((sum, { roundTripMs = 0 }) => sum + roundTripMs, 0);
   const roundTripMs = rest + Math.max(0, ...targets.map(({ roundTripMs: ms = 0 }) => ms));

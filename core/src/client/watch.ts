@@ -4,9 +4,9 @@ import type { ControlClient } from './control-client.js';
 import { mergeStatus, type SideAnswer, type StreamStatus } from './status.js';
 
 /**
- * Both sides of a stream now and after every change, until it is over on all of them. A side whose connection breaks is
- * shown as unreachable from then on.
- * @throws The error of a side when no side could be asked; the reason of `signal`.
+ * Yields the status of both sides now and after every change, until the stream has ended on all of them. A side whose
+ * connection breaks is unreachable from then on.
+ * @throws The error of a side when no side answers; the reason of `signal`.
  */
 export async function* watchSides(
   uid: string,

@@ -1,52 +1,54 @@
 import type { X509Certificate } from 'node:crypto';
 
-/** Who is calling, as an authenticator found it. */
+/** The authenticated identity of a caller. */
 export interface Identity {
-  /** Stable name of the caller, unique together with `issuer`. */
+  /** Stable name of the caller. Unique within `issuer`. */
   readonly subject: string;
-  /** Id of the authenticator, or the issuer of the token. */
+  /** Issuer of the token, or the id of the authenticator. */
   readonly issuer: string;
-  /** May see, change and release the streams of others. */
+  /** True if the caller may see, change and release the streams of all owners, and drain gateways. */
   readonly admin: boolean;
-  /** As the issuer names them; absent: none. */
+  /** Groups of the caller, as the issuer names them. Absent: none. */
   readonly groups?: readonly string[];
-  /** ISO 8601 UTC: when the proof of it ends; absent: it does not. */
+  /** End of validity of the credentials, ISO 8601 UTC. Absent: they do not expire. */
   readonly expiresAt?: string;
-  /** Address of the peer, added by the control server for its records. */
+  /** IP address of the peer. The control server sets it; authenticators leave it absent. */
   readonly peer?: string;
 }
 
-/** The client certificate of a connection (TLS). */
+/** The client certificate that a peer presented in the TLS handshake. */
 export interface ShownCertificate {
   readonly certificate: X509Certificate;
-  /** Why it is not trusted, as OpenSSL calls it, such as CERT_HAS_EXPIRED; absent: a CA of `tls.clientCa` vouches for it. */
+  /** OpenSSL verification error, such as CERT_HAS_EXPIRED. Absent: a CA of `tls.clientCa` signed the certificate. */
   readonly refusal?: string;
 }
 
-/** What a call brought along. */
+/** The credentials that came with one call. */
 export interface Credentials {
-  /** The metadata key `authorization`, without a leading `Bearer ` (protocol.md §2); empty when there was none. */
+  /** Value of the metadata key `authorization` without a leading `Bearer ` (protocol.md §2). Empty if it is absent. */
   readonly token: string;
-  /** Address of the peer. */
+  /** IP address of the peer. */
   readonly peer: string;
-  /** Absent: the peer has shown none, or was not asked for one. */
+  /** Absent: the peer presented none, or the server did not request one. */
   readonly certificate?: ShownCertificate;
 }
 
-/** Finds out who is calling. Called once per RPC, before anything else happens, concurrently. */
+/** Authenticates callers. The control server calls it once per RPC, before any other work. Calls run concurrently. */
 export interface Authenticator {
+  /** Name under which `auth` of the configuration selects it. */
   readonly id: string;
-  /** Whether it shows credentials to somebody else: among several it is asked after those that do not. */
+  /** True if it sends credentials to another service. Of several authenticators, local ones are tried first. */
   readonly asksOthers?: boolean;
-  /** Whether it knows everybody, whatever they show: nothing after it is asked, and the operator is warned. */
+  /** True if it accepts every caller. Authenticators after it are not tried, and the daemon logs a warning. */
   readonly letsAnybodyIn?: boolean;
   /**
-   * @throws SCI_UNAUTHENTICATED, always for the same reason text, so that a stranger learns nothing; SCI_TOKEN_* with what
-   * is wrong with a token of an issuer; SCI_ISSUER_UNREACHABLE; SCI_CERTIFICATE_* with what is
-   * wrong with a client certificate
+   * Returns the identity of the caller.
+   * @param signal Aborts when the caller cancels the RPC.
+   * @throws SCI_UNAUTHENTICATED with a constant text that does not help an attacker; SCI_TOKEN_* or SCI_CERTIFICATE_*
+   * with the defect of the token or certificate; SCI_ISSUER_UNREACHABLE
    */
   authenticate(credentials: Credentials, signal?: AbortSignal): Promise<Identity>;
 }
 
-/** The identity as `StreamRecord.owner` and the audit log write it: issuer and subject with a colon between. */
+/** Formats an identity as `issuer:subject`, as in `StreamRecord.owner` and in the audit log. */
 export const ownerOf = ({ issuer, subject }: Identity): string => `${issuer}:${subject}`;

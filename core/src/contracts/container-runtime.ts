@@ -1,138 +1,147 @@
 import type { Duplex } from 'node:stream';
 import type { Address, Transport } from './address.js';
 
-/** Files of an instance: name (no directories) to content. */
+/** Files of an instance: file name (without directories) → content. */
 export type InstanceFiles = Readonly<Record<string, string>>;
 
 /**
- * What to run: described once by a proxy, carried out by any runtime. Everything relative is relative to the instance's
- * own directory, which is the working directory of the program and holds `files`.
+ * An instance to run, independent of the runtime. Each instance has its own directory, which holds `files` and is the
+ * working directory of the program. Relative paths refer to it.
  */
 export interface ContainerSpec {
-  /** Unique on the gateway; made from the uid. */
+  /** Unique in the runtime. Derived from the uid of the stream. */
   readonly name: string;
-  /** Image with a pinned tag or digest, for runtimes that have images. */
+  /** Image with a pinned tag or digest. Used only where `supports.images`. */
   readonly image: string;
-  /** Program, looked up in PATH: of the image where `supports.images`, of this machine otherwise. */
+  /** Program, searched in PATH: in the image where `supports.images`, otherwise on this machine. */
   readonly executable: string;
-  /** Never a secret among them: anybody on the machine can read arguments. */
+  /** Never contains a secret: every user of the machine can read the arguments of a process. */
   readonly args: readonly string[];
   readonly files: InstanceFiles;
+  /** See {@link LABELS}. */
   readonly labels: Readonly<Record<string, string>>;
-  /** Descriptors to pass on as 3, 4 …, only where `supports.inheritSockets`. */
+  /** File descriptors that the program inherits as 3, 4 and so on. Empty unless `supports.inheritSockets`. */
   readonly sockets: readonly number[];
-  /** Signal that asks the program to end. */
+  /** Signal that requests a graceful stop. */
   readonly stopSignal: NodeJS.Signals;
-  /** Where the world reaches the program, which a runtime without `supports.hostNetwork` has to publish. */
+  /** External addresses of the program. A runtime without `supports.hostNetwork` publishes them. */
   readonly listeners: readonly Address[];
   readonly transport: Transport;
-  /** The machine that `place` chose, where the runtime has several. */
+  /** Node that `place` chose. Absent in runtimes with a single machine. */
   readonly node?: string;
 }
 
-/** Names an instance that `create` made. */
+/** Reference to an instance, as `create` returns it. */
 export interface ContainerRef {
   readonly name: string;
 }
 
-/** An instance as the runtime sees it now. */
+/** Current state of an instance. */
 export interface ContainerState extends ContainerRef {
   readonly status: 'created' | 'running' | 'exited' | 'absent';
   readonly labels: Readonly<Record<string, string>>;
-  /** Of the program on this machine, where the runtime knows it. */
+  /** Process id of the program on this machine, if the runtime knows it. */
   readonly pid?: number;
-  /** `exit code 1` or `signal SIGKILL`, where the runtime knows. */
+  /** `exit code 1` or `signal SIGKILL`, if the runtime knows it. */
   readonly exit?: string;
 }
 
-/** How a command ended and what it wrote, as UTF-8. */
+/** Exit code and output (UTF-8) of a command. */
 export interface ExecResult {
   readonly exitCode: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** What a runtime can do beyond running programs. */
+/** Optional features of a runtime. */
 export interface RuntimeCapabilities {
-  /** A program inherits listening sockets that the data server has bound, so no port is ever free in between. */
+  /** Programs inherit listening sockets that the data server has bound, so a reserved port is never unbound. */
   readonly inheritSockets: boolean;
-  /** `dial` reaches unix sockets that the program makes in its directory. */
+  /** `dial` connects to unix sockets that the program creates in its directory. */
   readonly dial: boolean;
-  /** Programs come out of `ContainerSpec.image`, so that a path of this machine means nothing to them. */
+  /** Programs come from `ContainerSpec.image` and do not see the file system of this machine. */
   readonly images: boolean;
   /**
-   * Instances have the addresses of the machine they run on. Otherwise a program listens on every address of its own,
-   * and the runtime publishes `ContainerSpec.listeners`.
+   * Instances use the network of the machine they run on. Otherwise a program listens on all its own addresses, and the
+   * runtime publishes `ContainerSpec.listeners`.
    */
   readonly hostNetwork: boolean;
 }
 
-/** A machine that a runtime with several has chosen for a stream. */
+/** The node that a runtime with several machines chose for a stream. */
 export interface Placement {
   readonly node: string;
-  /** Its addresses: inbound (PROD) listeners bind `wan`, outbound (CONS) ones `lan`. */
+  /** Address of the node for the listeners of the inbound side. */
   readonly wan: string;
+  /** Address of the node for the listeners of the outbound side. */
   readonly lan: string;
 }
 
-/** Something about a runtime that works and could be better, or will not stay so. */
+/** One finding about a runtime, for `scistream doctor`. */
 export interface Advice {
   readonly level: 'ok' | 'warning' | 'problem';
   /** One sentence. */
   readonly message: string;
-  /** What to do, each an exact command or configuration key. */
+  /** Actions, each with an exact command or configuration key. */
   readonly suggestions: readonly string[];
 }
 
-/** Labels every instance carries. */
+/** Names of the labels of an instance. A runtime stores all labels of the spec and finds instances by them. */
 export const LABELS = {
   managed: 'org.scistream.managed',
   gateway: 'org.scistream.gateway',
-  /** The data server the instance belongs to; others may share the runtime and must not touch it. */
+  /** Id of the data server of the instance. Data servers that share a runtime only touch their own instances. */
   owner: 'org.scistream.owner',
   uid: 'org.scistream.uid',
   role: 'org.scistream.role',
   proxy: 'org.scistream.proxy',
-  /** Equal when an instance does what a stream needs, whatever its present targets are. */
+  /** Hash of the request without its targets. An instance with another hash is replaced when a daemon recovers. */
   specHash: 'org.scistream.spec-hash',
 } as const;
 
 /**
- * Where proxies run. Every call is idempotent and may be repeated after a lost answer; calls for different instances
- * overlap. All throw S2DSException: SCI_RUNTIME_UNREACHABLE, SCI_RUNTIME_FAILED, and what is named at the method.
+ * Runs proxies: local processes, containers or remote sessions. Only data servers call it. Every call is idempotent, so
+ * a caller may repeat it after a lost response. Calls for different instances run concurrently. All methods throw
+ * S2DSException with SCI_RUNTIME_UNREACHABLE, SCI_RUNTIME_FAILED or the codes of the method.
  */
 export interface ContainerRuntime {
+  /** Name in flags and in the configuration, as in the manifest. */
   readonly id: string;
   readonly supports: RuntimeCapabilities;
-  /** Whether the runtime can be used now. @throws SCI_RUNTIME_UNREACHABLE with what to do */
+  /** Checks that the runtime is usable now. @throws SCI_RUNTIME_UNREACHABLE with suggestions */
   ping(): Promise<void>;
-  /** What whoever runs it should know, for `scistream doctor`. @throws as {@link ping} */
+  /** Checks how the runtime is configured, for `scistream doctor`. @throws as {@link ping} */
   advise?(): Promise<readonly Advice[]>;
-  /** Chooses a machine for a stream, in runtimes that have several; its ports cannot be bound beforehand. */
+  /** Chooses a node for a stream. Only for runtimes with several machines: the gateway cannot bind ports there. */
   place?(uid: string): Promise<Placement>;
   /**
-   * Makes the instance and its files without running it.
-   * @throws SCI_CONTAINER_CONFLICT when the name is taken, SCI_IMAGE_NOT_FOUND
+   * Creates the instance and its files without starting the program.
+   * @throws SCI_CONTAINER_CONFLICT if the name is in use, SCI_IMAGE_NOT_FOUND
    */
   create(spec: ContainerSpec): Promise<ContainerRef>;
-  /** Runs it. Returning says that the program was started, not that it is ready. @throws SCI_EXECUTABLE_NOT_FOUND */
+  /** Starts the program. Does not wait until it is ready. @throws SCI_EXECUTABLE_NOT_FOUND */
   start(ref: ContainerRef, spec: ContainerSpec): Promise<void>;
-  /** Asks it to end, and ends it by force after `graceMs`. Returns when nothing of it runs. */
+  /** Sends `stopSignal`, and SIGKILL after `graceMs`. Returns when no process of the instance runs. */
   stop(ref: ContainerRef, graceMs: number): Promise<void>;
-  /** Removes it with its files; it must not run. */
+  /** Removes a stopped instance and its files. */
   remove(ref: ContainerRef): Promise<void>;
+  /** Returns the current state. Status `absent` if the instance does not exist. */
   inspect(ref: ContainerRef): Promise<ContainerState>;
-  /** Instances that carry all the given labels. */
+  /** Returns the instances that have all the given labels. */
   list(labels: Readonly<Record<string, string>>): Promise<readonly ContainerState[]>;
-  /** The last lines the program wrote. */
+  /** Returns the last lines that the program wrote to stdout and stderr. */
   logs(ref: ContainerRef, lines: number): Promise<string>;
-  /** Runs a command beside the program, in the instance's directory; works from `create` on. At most `timeoutMs`. */
+  /** Runs a command in the directory of the instance, started or not. Fails after `timeoutMs`. */
   exec(ref: ContainerRef, command: readonly string[], timeoutMs: number): Promise<ExecResult>;
-  /** Adds or replaces files, each atomically, readable by the program only. */
+  /** Adds or replaces files. Each file is replaced atomically and is readable only by the program. */
   putFiles(ref: ContainerRef, files: InstanceFiles): Promise<void>;
+  /** Sends a signal to the program. */
   signal(ref: ContainerRef, signal: NodeJS.Signals): Promise<void>;
-  /** Connects to a unix socket that the program made in its directory, where `supports.dial`. Rejects as connect does. */
+  /**
+   * Connects to a unix socket in the directory of the instance. Only where `supports.dial`. Rejects as connect(2)
+   * fails.
+   */
   dial(ref: ContainerRef, socketName: string): Promise<Duplex>;
-  /** Settles when the program has ended, however it ended. Rejects only when `signal` aborts. */
+  /** Resolves when the program has ended for any reason. Rejects when `signal` aborts. */
   exited(ref: ContainerRef, signal: AbortSignal): Promise<ContainerState>;
 }

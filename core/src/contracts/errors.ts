@@ -131,76 +131,78 @@ export const ERROR_CODES = {
 /** A code of the table. */
 export type ErrorCode = keyof typeof ERROR_CODES;
 
-/** What an error says besides its code and message. */
+/** Optional parts of an error. */
 export interface ErrorDetails {
-  /** What to do, each an exact command or configuration key. */
+  /** Actions, each with an exact command or configuration key. */
   readonly suggestions?: readonly string[];
-  /** What was caught and led to this error, if anything. */
+  /** The error that caused this one. */
   readonly cause?: unknown;
 }
 
 const brand = Symbol.for('scistream.error');
 
-/** Where the reference describes a code. */
+/** Path of the section in the reference that describes a code. */
 export const errorReference = (code: ErrorCode): string => `docs/reference/errors.md#${code.toLowerCase()}`;
 
 /**
- * Every error that leaves a public function of SciStream. Recognise it with {@link SciStreamError.is}, which also works
- * across two copies of the package (a plugin may bring its own), not with `instanceof`.
+ * The error of all public functions of SciStream. Test for it with {@link SciStreamError.is}, not with `instanceof`: a
+ * plugin may load its own copy of this package.
  */
 export class SciStreamError extends Error {
   readonly code: ErrorCode;
+  /** Actions, each with an exact command or configuration key. */
   readonly suggestions: readonly string[];
-  /** Where the code is described. */
+  /** Path of the section in the reference that describes the code. */
   readonly ref: string;
-  /** Lets oclif print the error and choose the exit code. */
+  /** Exit code, in the form that oclif reads. */
   readonly oclif: { readonly exit: number };
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
-    super(harmless(message), details.cause === undefined ? undefined : { cause: details.cause });
+    super(printable(message), details.cause === undefined ? undefined : { cause: details.cause });
     this.name = new.target.name;
     this.code = code;
-    this.suggestions = (details.suggestions ?? []).map(harmless);
+    this.suggestions = (details.suggestions ?? []).map(printable);
     this.ref = errorReference(code);
     this.oclif = { exit: ERROR_CODES[code].exit };
     Object.defineProperty(this, brand, { value: true });
   }
 
+  /** Returns true for an error of this class, from this or another copy of the package. */
   static is(error: unknown): error is SciStreamError {
     return typeof error === 'object' && error !== null && (error as Record<symbol, unknown>)[brand] === true;
   }
 
-  /** The form in which `--json` prints an error and records keep one. */
+  /** The form of an error in the output of `--json` and in stored records. */
   toJSON(): { code: ErrorCode; message: string; suggestions: readonly string[]; ref: string } {
     return { code: this.code, message: this.message, suggestions: this.suggestions, ref: this.ref };
   }
 }
 
-/** What a data server (S2DS) raises: says what went wrong on the gateway and what to do about it. */
+/** An error of a data server, a proxy or a runtime. */
 export class S2DSException extends SciStreamError {}
 
 /**
- * Turns whatever was thrown into a {@link SciStreamError}: ours pass through, the rest becomes SCI_BUG with the
- * original as its cause. For the outermost edges only (RPC handler, command).
+ * Converts any thrown value into a {@link SciStreamError}. Other values become SCI_BUG with the original as the cause.
+ * Only for the outermost callers: RPC handlers and commands.
  */
 export function toSciStreamError(error: unknown): SciStreamError {
   if (SciStreamError.is(error)) return error;
-  return new SciStreamError('SCI_BUG', `Unexpected: ${messageOf(error)}`, {
+  return new SciStreamError('SCI_BUG', `Unexpected error: ${messageOf(error)}`, {
     cause: error,
-    suggestions: ['Please report this with the log of the command or daemon that printed it.'],
+    suggestions: ['Report this defect with the log of the command or daemon.'],
   });
 }
 
-/** The text of anything that was thrown. */
+/** Returns the message of any thrown value. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** The text of the innermost cause of an error: the reason behind errors that libraries wrap. */
+/** The text of the innermost cause: libraries wrap the error of the network or the disk in one of their own. */
 export function reasonOf(error: unknown): string {
-  let reason = error;
-  while (reason instanceof Error && reason.cause !== undefined) reason = reason.cause;
-  return messageOf(reason);
+  let innermost = error;
+  while (innermost instanceof Error && innermost.cause instanceof Error) innermost = innermost.cause;
+  return messageOf(innermost);
 }
 
 /** The `code` of a Node.js system error such as ENOENT, if it has one. */
@@ -209,17 +211,23 @@ export function systemCode(error: unknown): string | undefined {
   return typeof error.code === 'string' ? error.code : undefined;
 }
 
-/** Shortens and escapes a foreign value so that it can stand in a message without breaking lines or flooding a log. */
+/** Quotes an untrusted value for a message: at most 80 characters, without control characters. */
 export function quote(value: unknown): string {
   // JSON leaves some of what steers a terminal as it is: C1 controls, and marks that turn the direction around.
-  const text = harmless(json(value));
+  const text = printable(json(value));
   return text.length > 80 ? `${text.slice(0, 77)}…"` : text;
 }
 
-/** Text with everything escaped that would steer a terminal or break a line of a log; its own line breaks stay. */
-function harmless(text: string): string {
+/**
+ * Escapes control and format characters, which could control a terminal or forge a line of a log; keeps line breaks.
+ * Every {@link SciStreamError} applies it to its message and suggestions.
+ */
+export function printable(text: string): string {
   return text.replace(/(?!\n)[\p{Cc}\p{Cf}\u2028\u2029]/gu, (one) => `\\u{${one.codePointAt(0)?.toString(16)}}`);
 }
+
+/** {@link printable} on one line, for names and other short fields. */
+export const printableLine = (text: string): string => printable(text.replaceAll('\n', ' '));
 
 /** What JSON cannot say (a bigint, a circle) in the words of JavaScript. */
 function json(value: unknown): string {

@@ -3,9 +3,9 @@ import { dirname } from 'node:path';
 import { systemCode } from './errors.js';
 
 /**
- * Makes a directory (0700) and those above it, where they do not exist. Unlike the recursion of Node.js it ends where a
- * file system says that something does not exist though its parent does, as /proc.
- * @throws What the system says.
+ * Creates a directory and its missing parents, mode 0700. Replaces `mkdir` with `recursive`, which never returns where
+ * mkdir(2) fails with ENOENT in a directory that exists, as below /proc.
+ * @throws the system error
  */
 export async function makeDirectory(path: string): Promise<void> {
   const make = (): Promise<void> => mkdir(path, { mode: 0o700 });
@@ -17,29 +17,29 @@ export async function makeDirectory(path: string): Promise<void> {
     const parent = dirname(path);
     if (code !== 'ENOENT' || parent === path || (await isDirectory(parent))) throw error;
     await makeDirectory(parent);
-    // Somebody else may have been quicker.
+    // Another process may have created it since.
     await make().catch(async (late: unknown) => {
       if (systemCode(late) !== 'EEXIST' || !(await isDirectory(path))) throw late;
     });
   }
 }
 
-/** False, too, where nothing is, or cannot be looked at. */
+/** Also false if nothing exists at the path, or stat(2) fails. */
 const isDirectory = (path: string): Promise<boolean> =>
   stat(path).then(
     (found) => found.isDirectory(),
     () => false,
   );
 
-/** Writes a file (0600) as a whole: who reads it sees the old content or the new one. One writer per path at a time. */
+/** Replaces a file atomically, mode 0600: readers see the old or the new content. One writer per path at a time. */
 export async function writeAtomically(path: string, content: string): Promise<void> {
   const temporary = `${path}.tmp`;
-  // Flushed, or a power loss after the renaming may leave an empty file.
+  // Without the flush, a power loss after the rename may leave an empty file.
   await writeFile(temporary, content, { mode: 0o600, flush: true });
   await rename(temporary, path);
 }
 
-/** The last `bytes` of a file, however long it has become. */
+/** Reads the last `bytes` bytes of a file as UTF-8. */
 export async function readTail(path: string, bytes: number): Promise<string> {
   const file = await open(path, 'r');
   try {

@@ -1,17 +1,17 @@
 /**
- * What the code of SciStream and its plugins logs with; pino satisfies it. Texts are constant, variable parts are fields
- * (`uid`, `role`, `proxy`, `peer` …). Never a secret in either.
+ * Logger of SciStream and its plugins; a pino logger satisfies it. Messages are constant lower-case facts. Values are
+ * fields, such as `uid`, `role`, `proxy` or `peer`. Neither contains secrets.
  */
 export interface Logger {
   debug(fields: object, message: string): void;
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
   error(fields: object, message: string): void;
-  /** A logger that adds `fields` to every line. */
+  /** Returns a logger that adds `fields` to every line. */
   child(fields: object): Logger;
 }
 
-/** A logger that says nothing, for libraries used without one. */
+/** Discards everything. The default of libraries that are used without a logger. */
 export const silentLogger: Logger = {
   debug: () => undefined,
   info: () => undefined,

@@ -3,41 +3,41 @@ import type { ContainerRuntime } from './container-runtime.js';
 import type { Logger } from './logger.js';
 import type { S2DS } from './s2ds.js';
 
-/** Version of the plugin interface that this core speaks. Raised when a plugin must change to go on working. */
+/** Version of the plugin interface. It increases when existing plugins have to change. */
 export const PLUGIN_API_VERSION = 1;
 
-/** The kinds of things that a plugin can provide. */
+/** Kind of a provider. */
 export type ProviderKind = 'proxy' | 'runtime' | 'authenticator';
 
-/** Another name for a proxy. */
+/** Alternative name of a provider. */
 export interface Alias {
   readonly name: string;
-  /** The runtime that the name implies; it then overrules the one asked for. */
+  /** Runtime that the name implies. It overrides the requested runtime. */
   readonly runtime?: string;
 }
 
-/** One thing a plugin provides, as its package.json says, readable without running any of its code. */
+/** One provider as package.json of the plugin declares it, readable without loading its code. */
 export interface ManifestEntry {
   readonly kind: ProviderKind;
-  /** The name people type: `--proxy haproxy`. */
+  /** Name in flags and in the configuration, such as `haproxy` in `--proxy haproxy`. */
   readonly id: string;
-  /** One line for lists. */
+  /** One line for `scistream plugin ls`. */
   readonly summary: string;
-  /** Other names for it, in any letter case; those of the Python program mean a proxy together with a runtime. */
+  /** Alternative names, compared without case. The names of the Python implementation imply a proxy and a runtime. */
   readonly aliases?: readonly Alias[];
-  /** What a proxy needs installed on the gateway, in runtimes without images, and the command that installs it. */
+  /** Program that the proxy requires on the gateway, for runtimes without images, and the command that installs it. */
   readonly program?: { readonly name: string; readonly install: string };
-  /** Options that work, an executable example of the configuration. */
+  /** Valid options, as an example of the configuration. */
   readonly example?: Readonly<Record<string, unknown>>;
 }
 
-/** The key `scistream` of a plugin's package.json. */
+/** Value of the key `scistream` in package.json of a plugin. */
 export interface PluginManifest {
   readonly apiVersion: number;
   readonly provides: readonly ManifestEntry[];
 }
 
-/** The parts of Standard Schema v1 (https://standardschema.dev) that are used; zod, valibot and arktype have them. */
+/** The subset of Standard Schema v1 (https://standardschema.dev) in use. zod, valibot and arktype implement it. */
 export interface OptionsSchema<Options> {
   readonly '~standard': {
     readonly version: 1;
@@ -47,50 +47,51 @@ export interface OptionsSchema<Options> {
   };
 }
 
-/** What validation gives: the checked value, or what is wrong. */
+/** Result of a validation: the parsed value, or the issues. */
 export type SchemaResult<Options> =
   | { readonly value: Options; readonly issues?: undefined }
   | { readonly issues: readonly { readonly message: string; readonly path?: readonly unknown[] | undefined }[] };
 
-/** All a plugin gets from its host. It lives as long as the host does. */
+/** Services of the daemon for a provider. Valid until the daemon stops. */
 export interface HostContext {
-  /** Adds the plugin's name to every line. */
+  /** Adds the name of the plugin to every line. */
   readonly log: Logger;
-  /** A directory of this provider alone, 0700; it survives the process. */
+  /** Persistent directory of this provider, mode 0700. */
   readonly dataDir: string;
-  /** Aborts when the host stops. */
+  /** Aborts when the daemon stops. */
   readonly signal: AbortSignal;
   readonly host: { readonly version: string; readonly apiVersion: number };
-  /** Calls `close` when the host stops, in reverse order of registration. */
+  /** Registers a function that the daemon calls when it stops, in reverse order of registration. */
   onClose(close: () => Promise<void>): void;
 }
 
-/** What a proxy gets: besides all else the runtime it has to run in. */
+/** Services of the data server for a proxy, including the runtime of its instances. */
 export interface PluginContext extends HostContext {
   readonly runtime: ContainerRuntime;
-  /** Name of the gateway and of the data server that owns its instances, for labels. */
+  /** Name of the gateway, for the label `LABELS.gateway`. */
   readonly gateway: string;
+  /** Id of the data server, for the label `LABELS.owner`. */
   readonly owner: string;
-  /** To be told of every proxy that ended by itself and was started again; `ProxyContainer` does. */
+  /** A proxy calls it after each restart of an instance that ended unexpectedly. `ProxyContainer` does so. */
   readonly onRestart?: (uid: string, reason: string) => void;
 }
 
 interface Provider<Kind extends ProviderKind, Context, Made, Options> {
   readonly kind: Kind;
   readonly id: string;
-  /** Checks `proxies.<id>` (or `runtimes.<id>`, `auth`) of the configuration before `create` sees it. */
+  /** Schema of `proxies.<id>`, `runtimes.<id>` or `auth` in the configuration. `create` gets the parsed value. */
   readonly options: OptionsSchema<Options>;
-  /** Called at most once per gateway and runtime. Does no work that can fail: that is for `start`. */
+  /** Called at most once per gateway and runtime. Work that can fail belongs into `start`. */
   create(context: Context, options: Options): Made;
 }
 
-/** Makes data servers that run a proxy. */
+/** Creates data servers that run a proxy. */
 export type ProxyProvider<Options = unknown> = Provider<'proxy', PluginContext, S2DS, Options>;
-/** Makes runtimes. */
+/** Creates runtimes. */
 export type RuntimeProvider<Options = unknown> = Provider<'runtime', HostContext, ContainerRuntime, Options>;
-/** Makes authenticators. */
+/** Creates authenticators. */
 export type AuthenticatorProvider<Options = unknown> = Provider<'authenticator', HostContext, Authenticator, Options>;
-/** A provider of whatever kind. */
+/** A provider of any kind. */
 export type AnyProvider = ProxyProvider | RuntimeProvider | AuthenticatorProvider;
 
 /** The default export of a plugin. */
@@ -101,7 +102,7 @@ export interface PluginDefinition {
 
 const brand = Symbol.for('scistream.plugin');
 
-/** Ties the options of a provider to its schema and forgets their type, so that providers of all kinds fit one list. */
+/** Declares a proxy. Infers the type of its options from the schema, then erases it so that providers fit one list. */
 export function proxyProvider<Options>(provider: Omit<ProxyProvider<Options>, 'kind'>): ProxyProvider {
   const { options } = provider;
   return {
@@ -112,7 +113,7 @@ export function proxyProvider<Options>(provider: Omit<ProxyProvider<Options>, 'k
   };
 }
 
-/** As {@link proxyProvider}, for a runtime. */
+/** Declares a runtime, as {@link proxyProvider} does a proxy. */
 export function runtimeProvider<Options>(provider: Omit<RuntimeProvider<Options>, 'kind'>): RuntimeProvider {
   const { options } = provider;
   return {
@@ -123,7 +124,7 @@ export function runtimeProvider<Options>(provider: Omit<RuntimeProvider<Options>
   };
 }
 
-/** As {@link proxyProvider}, for an authenticator. */
+/** Declares an authenticator, as {@link proxyProvider} does a proxy. */
 export function authenticatorProvider<Options>(
   provider: Omit<AuthenticatorProvider<Options>, 'kind'>,
 ): AuthenticatorProvider {
@@ -132,12 +133,12 @@ export function authenticatorProvider<Options>(
   return { ...provider, kind: 'authenticator', options, create };
 }
 
-/** Marks the default export of a plugin, so that it is recognised across two copies of this package. */
+/** Marks the default export of a plugin. The mark is also recognised by another copy of this package. */
 export function definePlugin(definition: PluginDefinition): PluginDefinition {
   return Object.defineProperty({ ...definition }, brand, { value: true });
 }
 
-/** Whether a value came from {@link definePlugin}, of this copy of the package or another. */
+/** Returns true for a result of {@link definePlugin}, from this or another copy of the package. */
 export function isPluginDefinition(value: unknown): value is PluginDefinition {
   return typeof value === 'object' && value !== null && (value as Record<symbol, unknown>)[brand] === true;
 }

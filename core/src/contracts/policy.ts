@@ -2,55 +2,57 @@ import type { Address } from './address.js';
 import type { Identity } from './authenticator.js';
 import type { StreamRecord } from './stream.js';
 
-/** What the caller has at the moment, whoever else has streams. */
+/** Current usage of one caller. */
 export interface Usage {
   readonly streams: number;
-  /** Sum of the rates asked for, bit/s. */
+  /** Sum of the reserved rates, bit/s. */
   readonly bitsPerSecond: number;
 }
 
-/** Something a caller wants to do. */
+/** An action that a caller requests. */
 export type Action =
   | {
       readonly kind: 'request';
-      /** As it would be made; nothing of it exists yet. */
+      /** The stream that would be created. It does not exist yet. */
       readonly stream: StreamRecord;
       readonly usage: Usage;
     }
-  /** `list` is a `view` among many, which is not worth a line in an audit log. */
+  /** `list` is `view` as part of a list; the audit log omits it. */
   | { readonly kind: 'hello' | 'view' | 'list' | 'release'; readonly stream: StreamRecord }
-  /** Lets a gateway take no new streams, or take them again. */
+  /** Stops or resumes the placement of new streams on a gateway. */
   | { readonly kind: 'drain'; readonly gateway: string }
-  /** `probe` connects to the targets once, which who may `update` may do. */
+  /** `probe` connects to the targets once. Rules that allow `update` allow it. */
   | { readonly kind: 'update' | 'probe'; readonly stream: StreamRecord; readonly targets: readonly Address[] };
 
-/** What a policy allowed; everything absent is as it was asked for. */
+/** Result of an allowed action. An absent field leaves the requested value unchanged. */
 export interface Granted {
-  /** Names what decided, for the audit log. */
+  /** Name of the rule that decided, for the audit log. */
   readonly rule?: string;
-  /** Of a `request`: the ids that were judged, and have to be used. */
+  /** For `request`: id of the proxy that was checked. The stream must use it. */
   readonly proxy?: string;
+  /** For `request`: id of the runtime that was checked. The stream must use it. */
   readonly runtime?: string;
-  /** Of a `request` that asked for the most: how long that is, ms. */
+  /** For a `request` of the maximum: the maximum, ms. */
   readonly lifetimeMs?: number;
-  /** Of a `request`: networks from which its listeners may accept connections; absent: from everywhere. */
+  /** For `request`: networks from which the listeners accept connections. Absent: all. */
   readonly sources?: readonly string[];
-  /** Of an `update`: the IP literals that were judged, one per target, and have to be put in force. */
+  /** For `update`: the IP literals that were checked, one per target. The proxy must use them. */
   readonly targets?: readonly Address[];
 }
 
-/** Decides who may do what. Called after authentication and before anything is allocated or told. */
+/** Authorizes actions. The control server calls it after authentication, before it allocates or returns anything. */
 export interface Policy {
   /**
-   * @throws SCI_FORBIDDEN with the reason; SCI_STREAM_NOT_FOUND where even the existence of a stream is not the caller's
-   * business; SCI_TARGET_UNRESOLVED
+   * Returns if the action is allowed.
+   * @throws SCI_FORBIDDEN with the reason; SCI_STREAM_NOT_FOUND if the caller may not know that the stream exists;
+   * SCI_TARGET_UNRESOLVED
    */
   check(identity: Identity, action: Action): Promise<Granted>;
   /**
-   * Reads what the decisions depend on. Called before the first `check`, and whenever the operator asks for it.
-   * @throws what is wrong with it; then what was read before stays in force.
+   * Loads the rules. Called before the first `check`, and on each reload that the operator requests.
+   * @throws SCI_CONFIG_* with the defect; the previous rules then remain in effect
    */
   load?(): Promise<void>;
-  /** Called once, last. */
+  /** Frees all resources. Called once, last. */
   close?(): void;
 }

@@ -6,39 +6,39 @@ export interface PortRange {
   readonly last: number;
 }
 
-/** A port that belongs to a stream. */
+/** A port that is leased to a stream. */
 export interface ReservedListener {
   readonly address: Address;
   /**
-   * Descriptor of a bound and listening socket of this process that a local proxy may inherit; absent for UDP. Valid
-   * until `letGo` was called.
+   * Descriptor of the listening socket in this process, which a local proxy inherits. Absent for UDP. Valid until
+   * `letGo` is called.
    */
   readonly fd?: number;
   /**
-   * Binds the port again after `letGo`, for a proxy that is started anew; nothing where it is bound.
-   * @throws SCI_PORT_TAKEN when somebody else has bound it meanwhile.
+   * Binds the port again after `letGo`, for the restart of a proxy. Does nothing if this process still has the socket.
+   * @throws SCI_PORT_TAKEN if another process has bound the port since
    */
   hold(): Promise<void>;
   /**
-   * Closes this process's copy of the socket: after a proxy has inherited it, or just before a proxy that cannot
-   * inherit binds the port itself. The port stays leased. Idempotent.
+   * Closes the socket of this process: after a proxy has inherited it, or before a proxy that cannot inherit sockets
+   * binds the port. The port stays leased. Idempotent.
    */
   letGo(): Promise<void>;
 }
 
-/** Ports that a stream needs. */
+/** A request for ports of one stream. */
 export interface PortRequest {
   readonly uid: string;
-  /** The one local address to bind. */
+  /** IP address to bind. */
   readonly host: string;
   readonly transport: Transport;
-  /** How many ports, at least 1. */
+  /** Number of ports, at least 1. */
   readonly count: number;
-  /** Whether `host` is another machine, whose ports cannot be bound here: they are leased unproven. */
+  /** True if `host` belongs to another machine. Its ports are leased without a bind that proves them free. */
   readonly remote?: boolean;
 }
 
-/** Ports that a proxy of the stream has bound already, as an earlier process of this gateway leased them. */
+/** Ports that a previous process of this gateway leased, and that a running proxy has bound. */
 export interface AdoptedPorts {
   readonly uid: string;
   readonly transport: Transport;
@@ -46,24 +46,26 @@ export interface AdoptedPorts {
   readonly remote?: boolean;
 }
 
-/** A port in use and whose it is. */
+/** A leased port and its stream. */
 export interface PortLease {
   readonly uid: string;
   readonly host: string;
   readonly port: number;
 }
 
-/** Owns the port range of one gateway. Calls may overlap. */
+/** Manages the port range of one gateway. Calls may overlap. */
 export interface PortAllocator {
   /**
-   * Leases `count` ports, all or nothing. Each is bound exclusively before it is given out, so a port somebody else
-   * uses is never handed on. The same uid again gets the same ports.
-   * @throws SCI_PORTS_EXHAUSTED (range, leased, taken by others, asked for), SCI_LISTENER_ADDRESS
+   * Leases `count` ports, or none. It binds each port exclusively first, so it skips ports that other programs use. A
+   * repeated call for the same uid returns the same ports.
+   * @throws SCI_PORTS_EXHAUSTED with the range and the numbers of leased, occupied and requested ports;
+   * SCI_LISTENER_ADDRESS if `host` is not an address of this machine
    */
   allocate(request: PortRequest): Promise<readonly ReservedListener[]>;
-  /** Leases ports again without binding them; before any call of `allocate`. */
+  /** Leases the ports of a recovered stream without binding them. Called before `allocate`. */
   adopt(ports: AdoptedPorts): readonly ReservedListener[];
-  /** Gives the ports of a uid back and closes what is still open. Idempotent. */
+  /** Ends the leases of a uid and closes its sockets. Idempotent. */
   release(uid: string): Promise<void>;
+  /** Returns all current leases. */
   inUse(): readonly PortLease[];
 }

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { systemCode } from './errors.js';
 
-/** Tells one process from a later one with the same pid. */
+/** Identifies a process. A later process with the same pid has another start time. */
 export interface ProcessIdentity {
   readonly pid: number;
   /** Field 22 of /proc/PID/stat, in clock ticks since boot (proc(5)). */
@@ -9,8 +9,8 @@ export interface ProcessIdentity {
 }
 
 /**
- * What a process that is gone cannot tell. Every other failure, such as a daemon that has no descriptor left, says nothing
- * about the process, and who takes that for its end kills what lives.
+ * Handles a failed read below /proc/PID: returns an empty text if the process has ended, and throws any other error. An
+ * error such as EMFILE does not prove that the process has ended; to assume so would restart a running proxy.
  */
 export const gone = (error: unknown): '' => {
   const code = systemCode(error);
@@ -18,7 +18,7 @@ export const gone = (error: unknown): '' => {
   throw error;
 };
 
-/** Whether there is a process of this pid that may be signalled. */
+/** Returns true if a process with this pid exists and this user may signal it. */
 function isOurs(pid: number): boolean {
   try {
     return process.kill(pid, 0);
@@ -27,21 +27,21 @@ function isOurs(pid: number): boolean {
   }
 }
 
-/** Fields of /proc/PID/stat from the third on (the state); none when there is no such process. */
+/** Reads the fields of /proc/PID/stat, from the third (the state) on. Empty if the process does not exist. */
 export async function statFields(pid: number): Promise<readonly string[]> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch((error: unknown) => {
-    // Where /proc is mounted with hidepid=1 this is how the processes of other users look (proc(5)).
+    // With hidepid=1, processes of other users give EPERM (proc(5)).
     if (systemCode(error) === 'EPERM' && !isOurs(pid)) return '';
     return gone(error);
   });
-  // The name in parentheses may itself contain spaces and parentheses, so fields count from the last ')'.
+  // The name in parentheses may contain spaces and parentheses, so the fields start after the last ')'.
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
 }
 
 /**
- * Reads the identity of a process that lives. Undefined when there is none; a zombie lives as long as it has threads that
- * still end, for these hold its sockets.
- * @throws What the system says when it cannot be read, which does not say that there is none.
+ * Reads the identity of a running process. Undefined if it does not exist. A zombie counts as running while some of its
+ * threads have not ended, because they hold its sockets.
+ * @throws the system error if the state is unknown; the process may still run
  */
 export async function identify(pid: number): Promise<ProcessIdentity | undefined> {
   const fields = await statFields(pid);
@@ -52,7 +52,7 @@ export async function identify(pid: number): Promise<ProcessIdentity | undefined
   return { pid, startTime };
 }
 
-/** Whether exactly that process still lives. @throws as {@link identify} */
+/** Returns true if this process still runs. @throws as {@link identify} */
 export async function isAlive(identity: ProcessIdentity): Promise<boolean> {
   return (await identify(identity.pid))?.startTime === identity.startTime;
 }

@@ -13,13 +13,14 @@ export function parseDuration(text: string): number {
   const ms = match ? Math.round(Number(match[1]) * (DURATIONS[match[2] ?? ''] ?? NaN)) : NaN;
   if (Number.isSafeInteger(ms) && ms > 0) return ms;
   throw new SciStreamError('SCI_DURATION_INVALID', `${quote(text)} is not a duration.`, {
-    suggestions: ['Write a number and a unit of ms, s, m, h or d, for example 30s or 8h.'],
+    suggestions: ['Write a number with the unit ms, s, m, h or d, for example 30s or 8h.'],
   });
 }
 
 /**
- * Parses a rate such as `20Gbps`, `500Mbps` or plain bit/s. Decimal prefixes in either case; bits, so `GBps` is refused.
- * @returns bit/s, a whole number from 1 to 1e15.
+ * Parses a rate such as `20Gbps`, `500Mbps` or plain bit/s, with decimal prefixes in either case. Rejects bytes
+ * (`GBps`).
+ * @returns Whole bit/s, 1 to 1e15.
  * @throws SCI_RATE_INVALID
  */
 export function parseRate(text: string): number {
@@ -27,11 +28,11 @@ export function parseRate(text: string): number {
   const rate = match ? Math.round(Number(match[1]) * (RATES[(match[2] ?? '').toLowerCase()] ?? NaN)) : NaN;
   if (rate >= 1 && rate <= 1e15) return rate;
   throw new SciStreamError('SCI_RATE_INVALID', `${quote(text)} is not a rate.`, {
-    suggestions: ['Write bits per second with a unit of bps, kbps, Mbps, Gbps or Tbps, for example 20Gbps.'],
+    suggestions: ['Write a number with the unit bps, kbps, Mbps, Gbps or Tbps, for example 20Gbps.'],
   });
 }
 
-/** A rate for people: `20 Gb/s`. */
+/** Formats a rate in bit/s for output: `20 Gb/s`. */
 export function formatRate(bitsPerSecond: number): string {
   const units = ['b/s', 'kb/s', 'Mb/s', 'Gb/s', 'Tb/s'];
   let value = bitsPerSecond;
@@ -43,7 +44,7 @@ export function formatRate(bitsPerSecond: number): string {
   return `${Number(value.toPrecision(3))} ${units[unit] ?? ''}`;
 }
 
-/** A size for people in decimal units: `1.2 GB`. */
+/** Formats a size in bytes for output, with decimal prefixes: `1.2 GB`. */
 export function formatBytes(bytes: number): string {
   return formatRate(bytes).replace('b/s', 'B');
 }

@@ -1,18 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** How long and how often {@link poll} tries. */
+/** Timing of {@link poll}. */
 export interface PollOptions {
-  /** Until the last try begins; the first is made in any case. */
+  /** Time until the start of the last attempt, ms. The first attempt is always made. */
   readonly timeoutMs: number;
-  /** Pause between two tries, default 10 ms. */
+  /** Pause between two attempts, ms; default 10. */
   readonly intervalMs?: number;
-  /** Ends the waiting with its reason, before the next try. */
+  /** Rejects with its reason before the next attempt. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Calls `attempt` until it returns something other than undefined; an error counts as undefined. When the time is over,
- * what `onTimeout` makes of the error of the last try (if it threw one) is thrown; a try in flight is not interrupted.
+ * Calls `attempt` until it returns a value other than undefined. An error counts as undefined. After the timeout it
+ * throws the result of `onTimeout`, which gets the error of the last attempt, if any. It does not interrupt an attempt.
  */
 export async function poll<T>(
   attempt: () => Promise<T | undefined> | T | undefined,
@@ -34,7 +34,7 @@ export async function poll<T>(
   }
 }
 
-/** Waits for a promise, at most `timeoutMs`; the promise itself goes on. */
+/** Waits for a promise for at most `timeoutMs`, then throws the result of `onTimeout`. Does not cancel the promise. */
 export async function within<T>(promise: Promise<T>, timeoutMs: number, onTimeout: () => Error): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
@@ -47,7 +47,7 @@ export async function within<T>(promise: Promise<T>, timeoutMs: number, onTimeou
   }
 }
 
-/** Runs functions one after another per key; different keys do not wait for each other. Keeps nothing for idle keys. */
+/** Runs functions with the same key one after another. Different keys are independent. Idle keys use no memory. */
 export class KeyedLock {
   readonly #tails = new Map<string, Promise<unknown>>();
 

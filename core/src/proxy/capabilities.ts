@@ -3,14 +3,18 @@ import { S2DSException } from '../contracts/errors.js';
 import type { S2DSCapabilities } from '../contracts/s2ds.js';
 import type { StreamTls } from '../contracts/stream.js';
 
-/** What a stream needs of a proxy. */
+/** The part of a request that depends on the features of a proxy. */
 interface Needs {
   readonly transport: Transport;
   readonly tls?: StreamTls | undefined;
   readonly sources?: readonly string[];
 }
 
-/** @param proxy Its name. @throws SCI_PROXY_UNSUPPORTED when the proxy cannot carry such a stream */
+/**
+ * Checks a stream against the capabilities of a proxy.
+ * @param proxy Name of the proxy, for the message.
+ * @throws SCI_PROXY_UNSUPPORTED with the missing feature
+ */
 export function mustSupport(proxy: string, supports: S2DSCapabilities, { transport, tls, sources }: Needs): void {
   const unsupported = (what: string, suggestion: string): S2DSException =>
     new S2DSException('SCI_PROXY_UNSUPPORTED', `Proxy ${proxy} ${what}.`, { suggestions: [suggestion] });
@@ -20,16 +24,16 @@ export function mustSupport(proxy: string, supports: S2DSCapabilities, { transpo
   if (tls && (!supports.tls || transport === 'udp')) {
     throw unsupported(
       `cannot encrypt ${transport.toUpperCase()}`,
-      'Ask for --encryption none, where both facilities allow it.',
+      'Use --encryption none, if both facilities allow it.',
     );
   }
   if (sources && !supports.sources) {
     throw unsupported(
-      `cannot keep out who comes from elsewhere than ${sources.join(', ')}`,
-      'The policy of this facility wants that: use --proxy relay, haproxy or nginx where programs have the network of the host.',
+      `cannot restrict connections to ${sources.join(', ')}`,
+      'The policy of this facility requires it: use --proxy relay, haproxy or nginx in a runtime with host networking.',
     );
   }
   if (!tls && supports.plain === false) {
-    throw unsupported('carries encrypted streams only', 'Use --encryption tls, or another proxy.');
+    throw unsupported('carries only encrypted streams', 'Use --encryption tls, or another proxy.');
   }
 }

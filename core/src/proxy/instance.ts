@@ -1,36 +1,28 @@
 import { createHash } from 'node:crypto';
-import { connect } from 'node:net';
 import { formatAddress, type Address } from '../contracts/address.js';
-import {
-  LABELS,
-  type ContainerRef,
-  type ContainerRuntime,
-  type ContainerSpec,
-} from '../contracts/container-runtime.js';
-import { messageOf, S2DSException } from '../contracts/errors.js';
+import { LABELS, type ContainerRuntime, type ContainerSpec } from '../contracts/container-runtime.js';
 import type { PluginContext } from '../contracts/plugin.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
 import type { S2DSRequest } from '../contracts/s2ds.js';
 import { ROLE_CODES } from '../contracts/stream.js';
-import { poll } from '../contracts/wait.js';
-import { instanceName } from './shards.js';
 import type { ProxyDescription, ProxyInstance, ProxyView } from './view.js';
 
-const READY_TIMEOUT_MS = 15_000;
-const LOG_LINES = 10;
-
-/** An instance of a stream and what it is made from; several share the listeners of a stream. */
+/** One instance of a stream. Several instances may share the listeners of a stream. */
 export interface Instance extends ProxyInstance {
+  /** Number of the instance within the stream, from 0. */
   readonly index: number;
   readonly listeners: readonly ReservedListener[];
   readonly description: ProxyDescription;
 }
 
-/** Whether the program of a stream gets its listening sockets from this process. */
+/** Returns true if the program inherits its listening sockets from this process. */
 export const inherits = ({ supports }: ContainerRuntime, { transport }: S2DSRequest): boolean =>
   supports.inheritSockets && transport === 'tcp';
 
-/** @param targets One per listener, or none. */
+/**
+ * Builds the view of one instance.
+ * @param targets One per listener of the instance, or none.
+ */
 export function viewOf(
   runtime: ContainerRuntime,
   request: S2DSRequest,
@@ -53,7 +45,7 @@ export function viewOf(
   };
 }
 
-/** What tells an instance apart from one that would have to be replaced; not its targets, which change while it runs. */
+/** Hashes the part of a request that cannot change while an instance runs; targets can, so they are not part of it. */
 export function specHash(proxy: string, request: S2DSRequest, listeners: readonly ReservedListener[]): string {
   const { role, transport, tls, node, sources } = request;
   const addresses = listeners.map(({ address }) => formatAddress(address));
@@ -61,7 +53,11 @@ export function specHash(proxy: string, request: S2DSRequest, listeners: readonl
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 16);
 }
 
-/** @param sockets Descriptors the program inherits. */
+/**
+ * Builds the spec of one instance.
+ * @param proxy Name of the proxy.
+ * @param sockets Descriptors that the program inherits.
+ */
 export function specOf(
   context: PluginContext,
   proxy: string,
@@ -96,54 +92,37 @@ export function specOf(
 }
 
 /**
- * Waits until `ready` says so, at most 15 s, or as long as the program lives.
- * @throws SCI_PROXY_NOT_READY with the last lines of its log; the reason of `signal`
+ * Returns the name of an instance: short, and with the first letters of the uid for the operator.
+ * @param owner Id of the data server. Both sides of a stream may share a container engine.
  */
-export async function waitReady(
-  { runtime }: PluginContext,
-  proxy: string,
-  ref: ContainerRef,
-  ready: () => Promise<boolean>,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const done = new AbortController();
-  const ended = runtime.exited(ref, done.signal).then((state) => {
-    throw new Error(`ended while it was starting (${state.exit ?? 'unknown reason'})`);
-  });
-  const becomes = poll(
-    // What it once said in its log, it also said when it has died since.
-    async () => ((await ready()) && (await runtime.inspect(ref)).status === 'running') || undefined,
-    {
-      timeoutMs: READY_TIMEOUT_MS,
-      intervalMs: 2,
-      signal: signal ? AbortSignal.any([signal, done.signal]) : done.signal,
-    },
-    (cause) => new Error(`did not become ready in ${READY_TIMEOUT_MS} ms`, { cause }),
-  );
-  try {
-    await Promise.race([becomes, ended]);
-  } catch (cause) {
-    signal?.throwIfAborted();
-    const words = await lastWords(runtime, ref);
-    throw new S2DSException('SCI_PROXY_NOT_READY', `${proxy} ${messageOf(cause)}${words}`, { cause });
-  } finally {
-    done.abort();
-    await Promise.allSettled([becomes, ended]);
-  }
+export function instanceName(owner: string, uid: string, index: number): string {
+  const hash = createHash('sha256').update(`${owner} ${uid}`).digest('hex').slice(0, 8);
+  return `scistream-${uid.slice(0, 8).toLowerCase()}-${hash}-${index}`;
 }
 
-/** The end of a sentence that says why a program ended: its last lines, if it left any. */
-export async function lastWords(runtime: ContainerRuntime, ref: ContainerRef): Promise<string> {
-  const log = (await runtime.logs(ref, LOG_LINES).catch(messageOf)).trim();
-  return log ? `. Its last words:\n${log}` : '.';
+/** Distributes the listeners of a stream to `count` instances: listener i belongs to instance i mod count. */
+export function split<T>(items: readonly T[], count: number): T[][] {
+  const shards: T[][] = Array.from({ length: Math.min(count, items.length) }, () => []);
+  items.forEach((item, i) => shards[i % shards.length]?.push(item));
+  return shards;
 }
 
-/** Opens a connection and closes it. Rejects when nobody accepts. */
-export function touch({ host, port }: Address): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ host, port, timeout: 1000 });
-    socket.once('connect', () => resolve(void socket.destroy()));
-    socket.once('timeout', () => socket.destroy(new Error('timed out')));
-    socket.once('error', reject);
-  });
+/** Joins values per listener of all instances in the order of the listeners. Inverse of {@link split}. */
+export function join<T>(shards: readonly (readonly T[])[]): T[] {
+  const longest = Math.max(0, ...shards.map((shard) => shard.length));
+  return Array.from({ length: longest }, (_, i) => shards.flatMap((shard) => shard.slice(i, i + 1))).flat();
+}
+
+/**
+ * Selects the targets of one instance.
+ * @param shard Listeners of the instance.
+ * @param all One target per listener of the stream, or none.
+ */
+export function targetsOf(
+  { listeners }: S2DSRequest,
+  shard: readonly ReservedListener[],
+  all: readonly Address[],
+): readonly Address[] {
+  const addresses = listeners.map(({ address }) => formatAddress(address));
+  return shard.flatMap(({ address }) => all[addresses.indexOf(formatAddress(address))] ?? []);
 }

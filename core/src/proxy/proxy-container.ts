@@ -1,23 +1,22 @@
-import { formatAddress, type Address } from '../contracts/address.js';
-import { LABELS, type ContainerRef, type ContainerState } from '../contracts/container-runtime.js';
+import type { Address } from '../contracts/address.js';
+import type { ContainerRef, ContainerState } from '../contracts/container-runtime.js';
 import { messageOf, S2DSException } from '../contracts/errors.js';
 import type { PluginContext } from '../contracts/plugin.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
 import type { S2DS, S2DSCapabilities, S2DSRequest } from '../contracts/s2ds.js';
 import type { ListenerStatistics, S2DSStatus } from '../contracts/stream.js';
 import { KeyedLock } from '../contracts/wait.js';
-import { partsOf, serves, type Part } from './adoption.js';
+import { findParts, serves, type Part } from './adoption.js';
 import { mustSupport } from './capabilities.js';
-import { inherits, specOf, touch, viewOf, waitReady, type Instance } from './instance.js';
-import { instanceName, join, split } from './shards.js';
+import { inherits, join, specOf, split, targetsOf, viewOf, type Instance } from './instance.js';
+import { checkConfig, touch, waitReady } from './start.js';
 import { Supervision } from './supervision.js';
 import { resolveTargets } from './targets.js';
 import type { ProxyDescription, ProxyInstance, ProxyView } from './view.js';
 
-const CHECK_TIMEOUT_MS = 10_000;
-/** Exit status of a shell that finds no such program (POSIX, Shell Command Language §2.8.2). */
-const COMMAND_NOT_FOUND = 127;
 const STOP_GRACE_MS = 2_000;
+
+/** A stream with its instances. */
 interface Live {
   readonly request: S2DSRequest;
   instances: readonly Instance[];
@@ -25,53 +24,53 @@ interface Live {
 }
 
 /**
- * Base of all data servers that run a proxy in a {@link ContainerRuntime}: one instance (or a few) per stream, rendered →
- * checked by the proxy's own checker → started → ready, and undone on any failure; started again when it ends by itself.
- * A proxy fills the protected hooks and overrides nothing else. Everything is per uid: nothing is shared between streams
- * but the object itself.
+ * Base class of all data servers that run a proxy in a `ContainerRuntime`. It renders the files of each instance,
+ * checks them with the proxy's own checker, starts the program and waits until it is ready. If a step fails, it removes
+ * the instance. It restarts instances that end unexpectedly. A proxy implements the protected hooks and overrides no
+ * other method. Streams share no state except this object.
  */
 export abstract class ProxyContainer implements S2DS {
   abstract readonly supports: S2DSCapabilities;
   readonly #streams = new Map<string, Live>();
   readonly #lock = new KeyedLock();
 
-  /** @param id The name people type, as in the manifest. */
+  /** @param id Name of the proxy, as in the manifest. */
   constructor(
     protected readonly context: PluginContext,
     readonly id: string,
   ) {}
 
-  /** Image, program, arguments and files of an instance, rendered from the view. Called for every start and update. */
+  /** Renders image, program, arguments and files of an instance. Called for each start and each change of targets. */
   protected abstract describe(view: ProxyView): ProxyDescription;
 
-  /** The command that checks a configuration file of the given name without side effects, if the proxy has one. */
+  /** Returns a command that checks the named configuration file without side effects. Exit code 0 accepts it. */
   protected check?(config: string): readonly string[];
 
   /**
-   * Makes a running instance use `view.targets` for new connections at once, without its files.
-   * @returns false where the instance cannot be told, so that its files have to be replaced and read again.
+   * Sets `view.targets` for new connections of a running instance through its control interface, without its files.
+   * @returns false if the instance has no such interface; its files are then replaced and reloaded
    */
   protected retarget?(instance: ProxyInstance): Promise<boolean>;
 
   /**
-   * Makes a running instance follow its files, which have been replaced; new connections go to the new targets when it
-   * returns. Without this hook the proxy is expected to notice by itself.
+   * Makes a running instance load its replaced files. When it returns, new connections go to the new targets. A proxy
+   * that watches its files does not need this hook.
    */
   protected reload?(instance: ProxyInstance): Promise<void>;
 
-  /** Reads live counters, one entry per listener of the instance. */
+  /** Reads the counters of an instance, one entry per listener. */
   protected statistics?(instance: ProxyInstance): Promise<readonly ListenerStatistics[]>;
 
-  /** How many instances share the listeners of a stream. */
+  /** Returns the number of instances that share the listeners of a stream. Default: 1. */
   protected instances(_request: S2DSRequest): number {
     return 1;
   }
 
   /**
-   * Returns true once the instance accepts connections; called again and again until then. The default connects to
-   * every listener, which proves nothing where sockets are inherited: the kernel accepts on those all the time. A proxy
-   * that can be asked otherwise should override it.
-   * @param listeners Where the world reaches the instance.
+   * Returns true if the instance accepts connections. Called until then, for at most 15 s; an error counts as false.
+   * The default connects to every listener. On inherited sockets the kernel accepts connections before the program
+   * does, so a proxy with a control interface should override this hook.
+   * @param listeners External addresses of the instance.
    */
   protected async ready({ view }: ProxyInstance, listeners: readonly Address[]): Promise<boolean> {
     if (view.transport === 'udp') return true;
@@ -82,7 +81,7 @@ export abstract class ProxyContainer implements S2DS {
   start(request: S2DSRequest, signal?: AbortSignal): Promise<void> {
     return this.#lock.run(request.uid, async () => {
       if (this.#streams.has(request.uid)) {
-        throw new S2DSException('SCI_STREAM_EXISTS', `Stream ${request.uid} is running on ${this.id} already.`);
+        throw new S2DSException('SCI_STREAM_EXISTS', `Stream ${request.uid} is already running on ${this.id}.`);
       }
       mustSupport(this.id, this.supports, request);
       const shards = split(request.listeners, Math.max(1, this.instances(request)));
@@ -95,7 +94,7 @@ export abstract class ProxyContainer implements S2DS {
         await Promise.all(instances.map(({ ref }) => this.#discard(ref)));
         throw failure.reason;
       }
-      this.#takeCharge(request, instances);
+      this.#supervise(request, instances);
     });
   }
 
@@ -103,21 +102,12 @@ export abstract class ProxyContainer implements S2DS {
     return this.#lock.run(request.uid, async () => {
       if (this.#streams.has(request.uid)) return true;
       mustSupport(this.id, this.supports, request);
-      const { runtime, owner } = this.context;
       const resolved = targets.length > 0 ? await resolveTargets(request, targets) : [];
       const likely = Math.max(1, this.instances(request));
-      let found = await this.#inOrder(request.uid);
-      let parts = partsOf(this.context, this.id, request, found, likely);
-      if (!parts.every(serves)) {
-        // Which there are beyond one that is missing, a list alone tells; it takes long where there are many streams.
-        found = await runtime.list({ [LABELS.owner]: owner, [LABELS.uid]: request.uid });
-        parts = partsOf(this.context, this.id, request, found, likely);
-      }
-      const kept = parts.some(serves) ? parts : [];
-      const strays = found.filter(({ name }) => !kept.some(({ ref }) => ref.name === name));
+      const { parts, strays } = await findParts(this.context, this.id, request, likely);
       await Promise.all(strays.map(({ name }) => this.#remove({ name })));
-      if (kept.length > 0) this.#takeOver(request, kept, resolved);
-      return kept.length > 0;
+      if (parts.length > 0) this.#adoptParts(request, parts, resolved);
+      return parts.length > 0;
     });
   }
 
@@ -129,7 +119,7 @@ export abstract class ProxyContainer implements S2DS {
       signal?.throwIfAborted();
       const before = live.instances;
       const after = before.map((instance) => {
-        const view = { ...instance.view, targets: ofShard(live.request, instance.listeners, resolved) };
+        const view = { ...instance.view, targets: targetsOf(live.request, instance.listeners, resolved) };
         return { ...instance, view, description: this.describe(view) };
       });
       try {
@@ -137,7 +127,7 @@ export abstract class ProxyContainer implements S2DS {
       } catch (error) {
         for (const outcome of await Promise.allSettled(before.map((instance) => this.#apply(live, instance)))) {
           if (outcome.status === 'rejected')
-            this.context.log.error({ uid, error: messageOf(outcome.reason) }, 'old targets could not be set again');
+            this.context.log.error({ uid, error: messageOf(outcome.reason) }, 'previous targets not restored');
         }
         throw live.supervision.error ?? error;
       }
@@ -146,12 +136,12 @@ export abstract class ProxyContainer implements S2DS {
   }
 
   async release(uid: string): Promise<void> {
-    // Before the lock: what starts the programs again holds it, and must end.
+    // Before the lock: a restart in progress holds it and must end first.
     this.#streams.get(uid)?.supervision.stop();
     await this.#lock.run(uid, async () => {
       const live = this.#streams.get(uid);
       if (!live) return;
-      // Once more: the stream may have been started or adopted while this waited.
+      // Again: the stream may have been started or adopted while this call waited.
       live.supervision.stop();
       await Promise.all(live.instances.map(({ ref }) => this.#remove(ref)));
       this.#streams.delete(uid);
@@ -174,17 +164,20 @@ export abstract class ProxyContainer implements S2DS {
     return await this.#live(uid).supervision.ended;
   }
 
-  /** What still serves is left alone; what does not is started again. */
-  #takeOver(request: S2DSRequest, parts: readonly Part[], targets: readonly Address[]): void {
+  /** Keeps the instances that serve and restarts the others. */
+  #adoptParts(request: S2DSRequest, parts: readonly Part[], targets: readonly Address[]): void {
     const instances = parts.map(({ ref, index, listeners }): Instance => {
-      const view = viewOf(this.context.runtime, request, listeners, ofShard(request, listeners, targets));
+      const view = viewOf(this.context.runtime, request, listeners, targetsOf(request, listeners, targets));
       return { ref, index, listeners, view, description: this.describe(view) };
     });
-    this.#takeCharge(request, instances, new Map(parts.filter((part) => !serves(part)).map((p) => [p.index, p.state])));
+    this.#supervise(request, instances, new Map(parts.filter((part) => !serves(part)).map((p) => [p.index, p.state])));
   }
 
-  /** @param ended Instances that do not serve any more. */
-  #takeCharge(
+  /**
+   * Registers a stream and watches its instances.
+   * @param ended States of the instances to restart, by index.
+   */
+  #supervise(
     request: S2DSRequest,
     instances: readonly Instance[],
     ended: ReadonlyMap<number, ContainerState> = new Map(),
@@ -206,17 +199,7 @@ export abstract class ProxyContainer implements S2DS {
     }
   }
 
-  /** Instances of a stream, as far as none is missing. */
-  async #inOrder(uid: string): Promise<readonly ContainerState[]> {
-    const states: ContainerState[] = [];
-    for (;;) {
-      const state = await this.context.runtime.inspect({ name: instanceName(this.context.owner, uid, states.length) });
-      if (state.status === 'absent') return states;
-      states.push(state);
-    }
-  }
-
-  /** @param targets Of this instance. */
+  /** @param targets Targets of this instance. */
   async #startInstance(
     request: S2DSRequest,
     listeners: readonly ReservedListener[],
@@ -249,23 +232,13 @@ export abstract class ProxyContainer implements S2DS {
 
   async #check(ref: ContainerRef, config: string): Promise<void> {
     const command = this.check?.(config);
-    if (!command) return;
-    const { exitCode, stdout, stderr } = await this.context.runtime.exec(ref, command, CHECK_TIMEOUT_MS);
-    if (exitCode === 0) return;
-    if (exitCode === COMMAND_NOT_FOUND) {
-      throw new S2DSException('SCI_EXECUTABLE_NOT_FOUND', `The program of ${this.id} is not there: ${stderr.trim()}`, {
-        suggestions: [`Install it, or correct proxies.${this.id}.executable in the configuration of the gateway.`],
-      });
-    }
-    throw new S2DSException('SCI_PROXY_CONFIG_INVALID', `${this.id} refuses ${config}: ${(stderr || stdout).trim()}`, {
-      suggestions: [`Check the options under proxies.${this.id} in the configuration of the gateway.`],
-    });
+    if (command) await checkConfig(this.context, this.id, ref, command, config);
   }
 
   /**
-   * Puts the targets of an instance in force. Files that a running program reads again are checked before they replace the
-   * old ones; where it is told directly they are read at the next start only, and checked then. One that does not run is
-   * started with them.
+   * Applies the targets of an instance. Files that a running program reloads are checked before they replace the
+   * previous ones. After `retarget`, the program reads its files only at the next start, which checks them. An instance
+   * that is restarting starts with the new targets.
    */
   async #apply({ supervision }: Live, instance: Instance): Promise<void> {
     const { ref, index, description } = instance;
@@ -286,19 +259,19 @@ export abstract class ProxyContainer implements S2DS {
     await this.context.runtime.remove(ref);
   }
 
-  /** After a failure, which is what the caller must hear of. What stays is found and removed at the next start. */
+  /** Removes an instance after a failure, which the caller reports. The next start of the daemon removes leftovers. */
   async #discard(ref: ContainerRef): Promise<void> {
     await this.#remove(ref).catch((error: unknown) => {
-      this.context.log.error({ instance: ref.name, error: messageOf(error) }, 'instance could not be removed');
+      this.context.log.error({ instance: ref.name, error: messageOf(error) }, 'instance not removed');
     });
   }
 
-  /** What cannot be ended now is ended by the release. */
+  /** Stops the instances of a failed stream. The release stops those that do not stop now. */
   async #end({ instances }: Live): Promise<void> {
     const ends = instances.map(({ ref }) => this.context.runtime.stop(ref, STOP_GRACE_MS));
     for (const outcome of await Promise.allSettled(ends)) {
       if (outcome.status === 'rejected')
-        this.context.log.error({ error: messageOf(outcome.reason) }, 'instance could not be ended');
+        this.context.log.error({ error: messageOf(outcome.reason) }, 'instance not stopped');
     }
   }
 
@@ -314,16 +287,6 @@ export abstract class ProxyContainer implements S2DS {
   #live(uid: string): Live {
     const live = this.#streams.get(uid);
     if (live) return live;
-    throw new S2DSException('SCI_STREAM_NOT_FOUND', `No stream ${uid} runs on ${this.id}.`);
+    throw new S2DSException('SCI_STREAM_NOT_FOUND', `Stream ${uid} is not running on ${this.id}.`);
   }
-}
-
-/** What belongs to the listeners of one instance. @param all One target per listener of the stream, or none. */
-function ofShard(
-  { listeners }: S2DSRequest,
-  shard: readonly ReservedListener[],
-  all: readonly Address[],
-): readonly Address[] {
-  const addresses = listeners.map(({ address }) => formatAddress(address));
-  return shard.flatMap(({ address }) => all[addresses.indexOf(formatAddress(address))] ?? []);
 }

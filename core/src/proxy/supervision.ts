@@ -2,179 +2,182 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContainerRef, ContainerState } from '../contracts/container-runtime.js';
 import { messageOf, S2DSException, SciStreamError, systemCode, type ErrorCode } from '../contracts/errors.js';
 import type { PluginContext } from '../contracts/plugin.js';
-import { lastWords } from './instance.js';
+import { logEnd } from './start.js';
 
-/** A program that ends more often than this in `WINDOW_MS` is given up. */
+/** Restarts of an instance within `WINDOW_MS`. After one more death, the stream fails. */
 const MAX_RESTARTS = 5;
 const WINDOW_MS = 60_000;
-/** Pause before the second restart in that time, then twice as long each; the first is made at once. */
+/** Pause before the second restart within the window. It doubles with each restart. The first restart is immediate. */
 const BACK_OFF_MS = 200;
-/** The longest pause between two attempts that fail because of the runtime or the machine, which are made without end. */
+/** Maximum pause between attempts that fail because of the runtime or the machine. Their number has no limit. */
 const MAX_BACK_OFF_MS = 5_000;
-/** Before an instance is watched again whose runtime could not tell how it is. */
-const WATCH_AGAIN_MS = 500;
+/** Pause before the next attempt to watch an instance whose state is unknown. */
+const WATCH_RETRY_MS = 500;
 
-/** Failures that say nothing about the program: the runtime is away, or nothing can be written on a full disk. */
+/** Failures that are not caused by the program: an unreachable runtime, a full disk. */
 const OBSTACLES: readonly ErrorCode[] = ['SCI_RUNTIME_UNREACHABLE', 'SCI_RUNTIME_FAILED', 'SCI_STATE_WRITE'];
 const isObstacle = (error: unknown): boolean =>
   SciStreamError.is(error) ? OBSTACLES.includes(error.code) : systemCode(error) !== undefined;
 
-/** To start one instance again. */
-interface Attempts {
-  /** How it came to that, after the name of the proxy. */
+/** The restart of one instance. */
+interface Attempt {
+  /** The reason, as the predicate of a sentence about the proxy. */
   readonly what: string;
-  /** The last death of its program. */
+  /** The last death of the program. */
   why: S2DSException;
-  /** Whether that is among the deaths already. */
+  /** True if `why` counts among the deaths already. */
   counted: boolean;
 }
 
-/** What {@link Supervision} needs of the stream it watches over. */
+/** The stream of a {@link Supervision}. */
 export interface SupervisedStream {
   readonly uid: string;
   readonly proxy: string;
-  /** Runs nothing else for the stream meanwhile. */
+  /** Runs `work` while no other call for the stream runs. */
   readonly alone: (work: () => Promise<void>) => Promise<void>;
-  /** Makes instance `index` anew: same addresses, same targets. */
+  /** Replaces instance `index` by a new one with the same listeners and targets. */
   readonly replace: (index: number, signal: AbortSignal) => Promise<ContainerRef>;
-  /** Ends all that still runs of a stream that is given up: nobody must be served by half of it. */
+  /** Stops the remaining instances of a failed stream, so that no part of it serves connections. */
   readonly end: () => Promise<void>;
 }
 
 /**
- * Keeps the instances of one stream alive: one that ends by itself is started again, until that happens too often. What
- * keeps any program from being started, such as a runtime that is away, does not count, and is waited out.
+ * Restarts the instances of one stream that end unexpectedly. The stream fails when an instance ends more than five
+ * times within a minute. An obstacle such as an unreachable runtime does not count: the restart is retried until it
+ * succeeds.
  */
 export class Supervision {
   readonly #stop = new AbortController();
   #settle: (error: S2DSException | undefined) => void = () => undefined;
-  /** When the program of each instance ended by itself lately, ms of a clock that nobody sets. */
+  /** Times of the recent deaths of each instance, ms of the monotonic clock. */
   readonly #deaths = new Map<number, readonly number[]>();
-  /** Instances that do not run, and are being started again. */
+  /** Indexes of the instances that are restarting. */
   readonly #down = new Set<number>();
   #restarts = 0;
   #error: S2DSException | undefined;
-  readonly #leave = (): void => this.#stop.abort();
-  /** Settles when the stream has ended: with the error when it was given up, with undefined when it was released. */
+  readonly #abort = (): void => this.#stop.abort();
+  /** Resolves when the stream has ended: with the error if it failed, with undefined if it was released. */
   readonly ended = new Promise<S2DSException | undefined>((resolve) => (this.#settle = resolve));
 
   constructor(
     private readonly context: PluginContext,
     private readonly stream: SupervisedStream,
   ) {
-    // A host that stops leaves its streams to the next one, which watches over them then.
-    context.signal.addEventListener('abort', this.#leave, { once: true });
-    if (context.signal.aborted) this.#leave();
+    // Proxies keep running when the daemon stops. The next daemon adopts them.
+    context.signal.addEventListener('abort', this.#abort, { once: true });
+    if (context.signal.aborted) this.#abort();
   }
 
-  /** Why the stream was given up. */
+  /** The error of a failed stream. */
   get error(): S2DSException | undefined {
     return this.#error;
   }
 
-  /** How often an instance was started again. */
+  /** Number of restarts of all instances. */
   get restarts(): number {
     return this.#restarts;
   }
 
-  /** Whether an instance is being started again just now. */
+  /** True while an instance is restarting. */
   get restarting(): boolean {
     return this.#down.size > 0;
   }
 
-  /** Begins to watch an instance that runs. */
+  /** Starts to watch a running instance. */
   watch(ref: ContainerRef, index: number): void {
     void this.#watch(ref, index);
   }
 
-  /** Starts an instance again that had ended before anybody watched it. */
+  /** Restarts an instance that had ended before it was adopted. */
   lost(index: number, state: ContainerState): void {
-    void this.#revive(index, state, 'did not run any more when the gateway was started');
+    void this.#recover(index, state, 'was not running when the gateway started');
   }
 
-  /** Whether an instance does not run, and gets its present targets when it is started again. */
+  /** Returns true while the instance is restarting. It gets the current targets when it starts. */
   isDown(index: number): boolean {
     return this.#down.has(index);
   }
 
-  /** Ends the watching, also a restart that is under way. Called first when a stream is released. */
+  /** Stops watching and cancels restarts in progress. The first step of a release. */
   stop(): void {
-    this.context.signal.removeEventListener('abort', this.#leave);
-    this.#leave();
+    this.context.signal.removeEventListener('abort', this.#abort);
+    this.#abort();
   }
 
-  /** Says that the stream was released. */
+  /** Resolves `ended` of a released stream. The last step of a release. */
   released(): void {
     this.#settle(undefined);
   }
 
-  /** Returns when the instance has ended, and was started again or given up. Never rejects. */
+  /** Watches one instance until it has ended and its restart has succeeded or the stream has failed. Never rejects. */
   async #watch(ref: ContainerRef, index: number): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       try {
         const state = await this.context.runtime.exited(ref, signal);
         if (signal.aborted) return;
-        // One that runs after all is left alone: its connections would end with it.
-        if (state.status !== 'running') return await this.#revive(index, state, 'ended by itself');
+        // A restart would close the connections of an instance that still runs.
+        if (state.status !== 'running') return await this.#recover(index, state, 'exited unexpectedly');
       } catch (error) {
         if (signal.aborted) return;
-        this.context.log.error({ uid: this.stream.uid, error: messageOf(error) }, 'cannot watch proxy, trying again');
+        this.context.log.error({ uid: this.stream.uid, error: messageOf(error) }, 'proxy watch failed, retrying');
       }
-      await sleep(WATCH_AGAIN_MS, undefined, { signal, ref: false }).catch(() => undefined);
+      await sleep(WATCH_RETRY_MS, undefined, { signal, ref: false }).catch(() => undefined);
     }
   }
 
-  /** Starts an instance again, until it runs, the stream is given up, or the watching ends. Never rejects. */
-  async #revive(index: number, state: ContainerState, what: string): Promise<void> {
+  /** Retries the restart until the instance runs, the stream has failed, or {@link stop} was called. Never rejects. */
+  async #recover(index: number, state: ContainerState, what: string): Promise<void> {
     const { uid, proxy, alone } = this.stream;
     const { log, runtime } = this.context;
     const { signal } = this.#stop;
     this.#down.add(index);
-    const how = `(${state.exit ?? 'unknown reason'})${await lastWords(runtime, state)}`;
-    const attempts: Attempts = { what, why: died(uid, `${proxy} ${what} ${how}`), counted: false };
+    const how = `(${state.exit ?? 'unknown reason'})${await logEnd(runtime, state)}`;
+    const attempt: Attempt = { what, why: died(uid, `${proxy} ${what} ${how}`), counted: false };
     let obstacle = '';
     for (let pauseMs = BACK_OFF_MS; ; pauseMs = Math.min(2 * pauseMs, MAX_BACK_OFF_MS)) {
       let error: unknown;
-      await alone(async () => void (error = await this.#startAgain(index, attempts)));
+      await alone(async () => void (error = await this.#restart(index, attempt)));
       if (error === undefined || signal.aborted) break;
       if (obstacle !== (obstacle = messageOf(error)))
-        log.warn({ uid, proxy, error: obstacle }, 'proxy cannot be started again yet');
-      // Without the lock: who wants something else of the stream need not wait until its runtime is back.
+        log.warn({ uid, proxy, error: obstacle }, 'proxy restart failed, retrying');
+      // The lock is free during the pause, so that other calls for the stream do not wait for the runtime.
       await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
     }
     this.#down.delete(index);
   }
 
-  /** @returns What keeps any program from being started; undefined when it runs again or is not to run any more */
-  async #startAgain(index: number, attempts: Attempts): Promise<unknown> {
+  /**
+   * @returns the obstacle to a restart; undefined if the instance runs, or must not run because the stream has ended
+   */
+  async #restart(index: number, attempt: Attempt): Promise<unknown> {
     const { uid, proxy } = this.stream;
     const { signal } = this.#stop;
     while (!signal.aborted && !this.#error) {
       try {
-        if (!attempts.counted) await this.#pause(index, attempts.why);
-        attempts.counted = true;
+        if (!attempt.counted) await this.#pause(index, attempt.why);
+        attempt.counted = true;
         if (this.#error) break;
         const ref = await this.stream.replace(index, signal);
         this.#down.delete(index);
         this.watch(ref, index);
         this.#restarts += 1;
-        this.context.onRestart?.(uid, attempts.why.message);
+        this.context.onRestart?.(uid, attempt.why.message);
         break;
       } catch (error) {
         if (isObstacle(error)) return error;
-        attempts.why = died(uid, `${proxy} ${attempts.what} and cannot be started again: ${messageOf(error)}`, error);
-        attempts.counted = false;
+        attempt.why = died(uid, `${proxy} ${attempt.what} and cannot be restarted: ${messageOf(error)}`, error);
+        attempt.counted = false;
       }
     }
     return undefined;
   }
 
-  /** Waits longer from death to death, or gives the stream up when there were too many of one instance. */
+  /** Waits before a restart, longer after each death, or fails the stream after too many deaths. */
   async #pause(index: number, why: S2DSException): Promise<void> {
     this.context.log.warn(
       { uid: this.stream.uid, proxy: this.stream.proxy, error: why.message },
-      'proxy ended by itself',
+      'proxy exited unexpectedly',
     );
     const now = performance.now();
     const deaths = [...(this.#deaths.get(index) ?? []).filter((death) => death > now - WINDOW_MS), now];
@@ -192,5 +195,5 @@ export class Supervision {
 const died = (uid: string, message: string, cause?: unknown): S2DSException =>
   new S2DSException('SCI_PROXY_DIED', message, {
     cause,
-    suggestions: [`Release the stream and make it again: scistream stream down ${uid}`],
+    suggestions: [`Release the stream and create it again: scistream stream down ${uid}`],
   });

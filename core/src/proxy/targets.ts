@@ -8,20 +8,22 @@ import { within } from '../contracts/wait.js';
 const RESOLVE_TIMEOUT_MS = 5_000;
 
 /**
- * One IP literal per listener: target i mod count, names looked up on this machine (protocol.md §2).
- * @throws SCI_TARGETS_INVALID, SCI_TARGET_UNRESOLVED
+ * Resolves targets into one IP literal per listener: listener i gets target i mod count (protocol.md §2). Looks host
+ * names up on this machine.
+ * @throws SCI_TARGETS_INVALID for no or too many targets and for a listener of the stream; SCI_ADDRESS_INVALID for an
+ * unspecified address; SCI_TARGET_UNRESOLVED
  */
 export async function resolveTargets(request: S2DSRequest, targets: readonly Address[]): Promise<readonly Address[]> {
   if (targets.length === 0 || targets.length > request.listeners.length * 64) {
     throw new S2DSException(
       'SCI_TARGETS_INVALID',
-      `${targets.length} targets for ${request.listeners.length} listeners.`,
+      `${targets.length} targets are not valid for ${request.listeners.length} listeners.`,
       {
-        suggestions: ['Give at least one target, at best one per listener.'],
+        suggestions: ['Give at least one target, ideally one per listener.'],
       },
     );
   }
-  // Each name once: all of them wait for the same few threads that look names up.
+  // Look each name up once: lookups share the few threads of the libuv pool.
   const hosts = new Map<string, Promise<string>>();
   const resolved = await Promise.all(
     targets.map(async (target) => {
@@ -30,17 +32,21 @@ export async function resolveTargets(request: S2DSRequest, targets: readonly Add
       return { host: await host, port: target.port };
     }),
   );
-  const nobody = resolved.find(({ host }) => host === '0.0.0.0' || host === '::');
-  if (nobody) {
-    throw new S2DSException('SCI_ADDRESS_INVALID', `Target ${formatAddress(nobody)} is no address to connect to.`, {
-      suggestions: ['Give the address where the application listens, for example 10.0.1.5:5001.'],
-    });
+  const unspecified = resolved.find(({ host }) => host === '0.0.0.0' || host === '::');
+  if (unspecified) {
+    throw new S2DSException(
+      'SCI_ADDRESS_INVALID',
+      `Target ${formatAddress(unspecified)} is not an address to connect to.`,
+      {
+        suggestions: ['Give the listen address of the application, for example 10.0.1.5:5001.'],
+      },
+    );
   }
   const own = new Set(request.listeners.map(({ address }) => formatAddress(address)));
   const loop = resolved.find((target) => own.has(formatAddress(target)));
   if (loop) {
     throw new S2DSException('SCI_TARGETS_INVALID', `Target ${formatAddress(loop)} is the stream's own listener.`, {
-      suggestions: ['Give the address where the application (or the other gateway) listens.'],
+      suggestions: ['Give the listen address of the application or of the other gateway.'],
     });
   }
   return request.listeners.flatMap((_, i) => resolved[i % resolved.length] ?? []);
@@ -49,10 +55,14 @@ export async function resolveTargets(request: S2DSRequest, targets: readonly Add
 async function hostOf({ host, port }: Address): Promise<string> {
   if (isIP(host) !== 0) return host;
   const fail = (cause?: unknown): S2DSException =>
-    new S2DSException('SCI_TARGET_UNRESOLVED', `Host ${host} of target ${host}:${port} cannot be resolved here.`, {
-      cause,
-      suggestions: ['Check the name, or give an IP address that the gateway can reach.'],
-    });
+    new S2DSException(
+      'SCI_TARGET_UNRESOLVED',
+      `Host ${host} of target ${host}:${port} cannot be resolved on this gateway.`,
+      {
+        cause,
+        suggestions: ['Correct the host name, or give an IP address that the gateway can reach.'],
+      },
+    );
   try {
     return (await within(lookup(host), RESOLVE_TIMEOUT_MS, fail)).address;
   } catch (error) {

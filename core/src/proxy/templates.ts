@@ -1,18 +1,21 @@
 import { createRequire } from 'node:module';
 import type nunjucks from 'nunjucks';
 
-/** Renders a template file of a fixed set of directories with a typed view. */
+/** Renders Nunjucks templates from a fixed set of directories. */
 export interface Renderer {
-  /** @throws what nunjucks throws: a missing template, a name in it that the view lacks. Both are defects of the proxy. */
+  /**
+   * Renders a template file with the fields of a view.
+   * @throws the error of Nunjucks if the template is missing or uses an undefined name; both are defects of the proxy
+   */
   render(template: string, view: object): string;
 }
 
 /**
- * A renderer that looks for a template in each directory in turn. No HTML escaping (configuration files are not HTML),
- * so every value in a view must have been parsed into a type first; an undefined name is an error, not an empty string.
+ * Creates a renderer that searches a template in each directory in turn. It escapes nothing, because configuration
+ * files are not HTML: every value of a view must be parsed first. An undefined name is an error, not an empty text.
  */
 export function createRenderer(directories: readonly string[]): Renderer {
-  // Loaded only where something is rendered: every command imports the contracts, and nunjucks takes 25 ms.
+  // Loaded on first use: every command imports this module, and loading Nunjucks takes 25 ms.
   const { Environment, FileSystemLoader } = createRequire(import.meta.url)('nunjucks') as typeof nunjucks;
   const environment = new Environment(new FileSystemLoader([...directories]), {
     autoescape: false,

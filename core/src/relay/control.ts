@@ -6,9 +6,9 @@ import { parseRequest } from './parse.js';
 import { CONTROL_SOCKET, MAX_LINE_BYTES, type ControlReply } from './protocol.js';
 
 /**
- * Serves the control socket in the working directory; call once, when every listener accepts. A file left by a killed
- * predecessor is replaced: the directory belongs to one worker. The process umask decides the file mode.
- * @returns when the socket answers
+ * Serves the control socket in the working directory. Call it once, after all listeners accept connections. It replaces
+ * the socket file of a killed predecessor, because one worker uses the directory. The umask sets the file mode.
+ * Resolves when the socket accepts connections.
  */
 export function serveControl(listeners: readonly Listener[]): Promise<void> {
   rmSync(CONTROL_SOCKET, { force: true });
@@ -17,7 +17,7 @@ export function serveControl(listeners: readonly Listener[]): Promise<void> {
     server.once('error', reject);
     server.listen(CONTROL_SOCKET, () => {
       server.off('error', reject);
-      // A failed accept (EMFILE) leaves the parent without an answer, and it asks again.
+      // After a failed accept (EMFILE) the parent gets no reply and retries.
       server.on('error', () => undefined);
       resolve();
     });
@@ -39,14 +39,14 @@ function answer(line: string, listeners: readonly Listener[]): ControlReply {
 
 function converse(socket: Socket, reply: (line: string) => ControlReply): void {
   let rest: Buffer = Buffer.alloc(0);
-  // The parent is free to go at any time; the connection is of no use then.
+  // The parent may close the connection at any time.
   socket.on('error', () => socket.destroy());
   socket.on('data', (chunk) => {
     rest = Buffer.concat([rest, chunk]);
     for (let end = rest.indexOf('\n'); end !== -1 && end <= MAX_LINE_BYTES; end = rest.indexOf('\n')) {
       const line = rest.toString('utf8', 0, end);
       rest = rest.subarray(end + 1);
-      // Who asks without reading the answers is not asked for more.
+      // Stop reading from a parent that does not read the replies.
       if (!socket.write(`${JSON.stringify(reply(line))}\n`)) {
         socket.pause();
         socket.once('drain', () => socket.resume());

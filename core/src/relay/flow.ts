@@ -2,22 +2,22 @@ import type { OnReadOpts, Socket } from 'node:net';
 import { giveBuffer, SCRATCH, takeBuffer } from './buffers.js';
 import { errorBehindEnd, type Leg } from './sockets.js';
 
-/** Bytes kept for a client whose target is not there yet; then its socket is left unread. */
+/** Bytes held for a client without a target. When they are reached, its socket is not read. */
 const HOLD_BYTES = 64 * 1024;
-/** Most payload of a TLS record (RFC 8446 section 5.1). A stream of chunks this long is bulk data. */
+/** Maximum payload of a TLS record (RFC 8446 §5.1). Chunks of this size are bulk data. */
 const RECORD_BYTES = 16 * 1024;
-/** Chunks are gathered up to this many bytes, as long as one turn of the event loop brings more. */
+/** Maximum bytes of the chunks that are collected within one turn of the event loop. */
 const BATCH_BYTES = 256 * 1024;
-/** Writes under way before the source is paused. With the buffer being read into: three buffers per busy direction. */
+/** Pending writes that pause the source. With the buffer that is read into, a busy direction uses three buffers. */
 const MAX_WRITES = 2;
 
 /**
- * One direction of a connection. Reads through `onread` (no stream buffering, no copy for bulk data), writes to the
- * sink, stops reading while the sink lags. Until {@link to} names the sink it collects up to {@link HOLD_BYTES}: a
- * socket that is not read does not notice that its peer has left.
+ * One direction of a connection. It reads through `onread`, which avoids stream buffering and copies of bulk data, and
+ * writes to the sink. It pauses the source while the sink is slow. Until {@link to} sets the sink, it holds up to
+ * {@link HOLD_BYTES}: a socket that is never read does not report that its peer has closed the connection.
  */
 export class Flow {
-  /** To be given to the source socket's constructor. */
+  /** Option for the constructor of the source socket. */
   readonly onread: OnReadOpts = {
     buffer: () => (this.#reading = (this.#bulk ? takeBuffer() : undefined) ?? SCRATCH),
     callback: (bytes) => this.#read(bytes),
@@ -35,17 +35,19 @@ export class Flow {
   #paused = false;
   #ended = false;
 
-  /** @param count told the size of every read, in bytes */
+  /** @param count Called with the size of every read, bytes. */
   constructor(count: (bytes: number) => void) {
     this.#count = count;
   }
 
-  /** The source ended without having sent a byte, and nothing was forwarded. */
+  /** True if the source ended before it sent any byte. */
   get endedEmpty(): boolean {
     return this.#ended && this.#heldBytes === 0;
   }
 
-  /** Names the leg whose data come through {@link onread} or {@link push}; call once, before it can emit anything. */
+  /**
+   * Sets the leg whose data come through {@link onread} or {@link push}. Call it once, before the leg emits any event.
+   */
   from(leg: Leg): void {
     this.#source = leg.socket;
     leg.socket.once('end', () => this.#end(leg));
@@ -55,7 +57,7 @@ export class Flow {
     });
   }
 
-  /** Names the sink, writes what was held and goes on reading; call once. */
+  /** Sets the sink, writes the held bytes and resumes reading. Call it once. */
   to(sink: Socket): void {
     this.#sink = sink;
     for (const chunk of this.#held.splice(0)) this.#write(sink, chunk, undefined);
@@ -64,9 +66,9 @@ export class Flow {
   }
 
   /**
-   * A chunk that did not come through {@link onread}: TLS, or a socket without a usable handle. The caller gives it away.
-   * Full records are gathered and written in one go, which saves most of the system calls; a short one is the last of
-   * what there is, and waits for nothing.
+   * Takes a chunk that did not come through {@link onread}, from TLS or a socket without a usable handle. The caller
+   * must not use it afterwards. Full records are collected and written together, which saves most system calls. A short
+   * record is the last one available, so it is written immediately.
    */
   push(chunk: Buffer): void {
     this.#count(chunk.length);
@@ -81,7 +83,7 @@ export class Flow {
     const sink = this.#sink;
     const last = sink && chunks.pop();
     this.#batchBytes = 0;
-    // One write of many chunks: only the last one is waited for, which ends with all of them.
+    // The chunks form one write, so the callback of the last chunk covers all of them.
     sink?.cork();
     for (const chunk of chunks) {
       if (sink) sink.write(chunk);
@@ -97,7 +99,7 @@ export class Flow {
     const buffer = this.#reading;
     const data = buffer.subarray(0, bytes);
     if (buffer === SCRATCH) {
-      // A full scratch buffer means that more is waiting: bulk data, worth a big buffer from the next read on.
+      // A full scratch buffer means that more data are available. The next read uses a big buffer.
       this.#bulk = this.#sink !== undefined && bytes === SCRATCH.length;
       this.#pass(Buffer.from(data), undefined);
     } else {
@@ -118,7 +120,7 @@ export class Flow {
     }
   }
 
-  /** `write` keeps the chunk until its callback, which also comes when the sink was destroyed; only then is it free. */
+  /** The buffer is free after the callback of `write`, which also runs if the sink is destroyed. */
   #write(sink: Socket, chunk: Buffer, owned: Buffer | undefined): void {
     this.#writes += 1;
     sink.write(chunk, () => {

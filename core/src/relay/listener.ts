@@ -1,23 +1,26 @@
 import type { ListenerStatus, RelayAddress } from './protocol.js';
 
-/** The live counters behind {@link ListenerStatus}: incremented on every read, so open connections are always in them. */
+/** Counters behind {@link ListenerStatus}. Every read increments them, so they include open connections. */
 export type Counters = { -readonly [K in keyof ListenerStatus]: ListenerStatus[K] };
 
-/** What the worker does with a listener of either transport. */
+/** A listener of the worker, for TCP or UDP. */
 export interface Listener {
   readonly counters: Counters;
-  /** Binds and accepts; call once. Rejects with the bind error of the operating system. */
+  /** Binds the address and accepts clients. Call it once. Rejects with the system error. */
   listen(): Promise<void>;
-  /** Sends what is new to `target`, or holds (TCP) or drops (UDP) it when undefined. May be called at any time. */
+  /**
+   * Sets the target of new connections (TCP) or of all datagrams (UDP). Undefined holds connections and drops
+   * datagrams.
+   */
   retarget(target: RelayAddress | undefined): void;
 }
 
-/** Counters at zero. */
+/** Returns counters with value zero. */
 export function newCounters(): Counters {
   return { connections: 0, open: 0, established: 0, bytesIn: 0, bytesOut: 0, errors: 0, refused: 0 };
 }
 
-/** Whether both are the same address, or both unknown. */
+/** Returns true if both addresses are equal, or both undefined. */
 export function sameAddress(a: RelayAddress | undefined, b: RelayAddress | undefined): boolean {
   return a?.host === b?.host && a?.port === b?.port;
 }

@@ -1,14 +1,14 @@
 import { isIP } from 'node:net';
 import type { ControlRequest, RelayAddress, RelayConfig, RelayListener, RelayTls } from './protocol.js';
 
-// Parsed by hand: loading a schema library would cost more than the rest of the worker's start.
+// No schema library: to load one takes longer than the rest of the start.
 
-/** Longest time a Node timer can wait, in ms (2^31 - 1); more would fire at once. */
+/** Maximum delay of a Node.js timer, ms (2^31 - 1). A longer delay would fire immediately. */
 const MAX_MS = 2_147_483_647;
 
 /**
  * Parses the text of `relay.json`.
- * @throws Error that names the key and the offending value
+ * @throws Error with the key and its value
  */
 export function parseConfig(text: string): RelayConfig {
   const raw = record('relay.json', JSON.parse(text));
@@ -32,9 +32,9 @@ export function parseConfig(text: string): RelayConfig {
 }
 
 /**
- * Parses one line from the control socket.
- * @param listeners number of listeners, which a non-empty target list must match
- * @throws Error with a text fit for the reply
+ * Parses one request line of the control socket.
+ * @param listeners Number of listeners; a list of targets is empty or has this length.
+ * @throws Error whose message is the reply
  */
 export function parseRequest(line: string, listeners: number): ControlRequest {
   const raw = record('request', JSON.parse(line));
@@ -54,7 +54,7 @@ function tls(value: unknown): RelayTls {
   return { leg, peer: word('tls.peer', peer), handshakeMs: integer('tls.handshakeMs', handshakeMs, 1, MAX_MS) };
 }
 
-/** Whether they are networks is for `Sources` to say. An empty list would let nobody in, and is a mistake. */
+/** Rejects an empty list, which would reject all clients. `Sources` parses the networks. */
 function sources(value: unknown): readonly string[] {
   const networks = list('sources', value);
   if (networks.length === 0) throw invalid('sources', value, 'at least one network');
@@ -67,15 +67,15 @@ function sources(value: unknown): readonly string[] {
 function parseTargets(value: unknown, listeners: number): readonly RelayAddress[] {
   const targets = list('targets', value).map((item, i) => target(`targets[${i}]`, item));
   if (targets.length !== 0 && targets.length !== listeners) {
-    throw new Error(`targets has ${targets.length} entries; give one for each of the ${listeners} listeners, or none`);
+    throw new Error(`targets has ${targets.length} entries; expected 0 or ${listeners}, one per listener`);
   }
   return targets;
 }
 
 function target(name: string, value: unknown): RelayAddress {
   const parsed = address(name, value);
-  // To the kernel these mean "this host", which here is the relay itself: a loop that feeds on its own connections.
-  if (/^[0:.]+$/.test(parsed.host)) throw invalid(`${name}.host`, parsed.host, 'the address of the target');
+  // The kernel connects an unspecified address to this host, so the relay would connect to itself.
+  if (/^[0:.]+$/.test(parsed.host)) throw invalid(`${name}.host`, parsed.host, 'a specific address');
   return parsed;
 }
 

@@ -7,12 +7,12 @@ const IMPORT = /\bfrom '\.\/([\w-]+\.js)'|\bimport\('\.\/([\w-]+\.js)'\)/g;
 
 let files: InstanceFiles | undefined;
 
-/** Path of the worker on this machine. */
+/** Path of the worker program on this machine. */
 export const WORKER = fileURLToPath(new URL(`./${MAIN}`, import.meta.url));
 
 /**
- * The worker as files of an instance, for runtimes whose programs cannot read this machine's: `node worker.js` runs it in
- * a directory that holds nothing else. It imports its siblings only, so these are all it needs. Read once.
+ * Returns the worker program as files of an instance, for runtimes whose programs do not see the files of this machine.
+ * `node worker.js` runs it there. The worker imports only Node.js modules and its siblings. The files are read once.
  */
 export function programFiles(): InstanceFiles {
   files ??= { 'package.json': '{"type":"module"}\n', ...collect(MAIN, {}) };

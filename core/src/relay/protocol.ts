@@ -1,93 +1,96 @@
 /**
- * What the relay worker and its parent say to each other: the start file `relay.json` and the JSON lines on the unix
- * socket `control.sock`, both in the worker's private working directory (0700). Without a socket, see
- * {@link RelayConfig.revision}.
- * One request line gets exactly one reply line, in order. Requests never change a connection that already has its target.
+ * The protocol between the relay worker and its parent: the start file `relay.json` and JSON lines on the unix socket
+ * `control.sock`, both in the private working directory of the worker (mode 0700). {@link RelayConfig.revision}
+ * describes a worker without a control socket. Each request line gets one reply line, in order. Requests do not affect
+ * connections that already have a target.
  */
 
-/** Path of the control socket relative to the worker's working directory. It appears once every listener accepts. */
+/** Path of the control socket in the working directory. It exists when all listeners accept connections. */
 export const CONTROL_SOCKET = 'control.sock';
 
-/** Names of the PEM files in the worker's working directory where {@link RelayConfig.tls} is given; all 0600. */
+/** Names of the PEM files in the working directory if {@link RelayConfig.tls} is present, mode 0600. */
 export const TLS_FILES = { certificate: 'tls.crt', key: 'tls.key', ca: 'ca.crt' } as const;
 
-/** Longest request line in bytes; a longer one closes that control connection. */
+/** Maximum length of a request line, bytes. A longer line closes the control connection. */
 export const MAX_LINE_BYTES = 1024 * 1024;
 
-/** An IP literal (v4 or v6, never a name) and a port, 1 to 65535. */
+/** An IPv4 or IPv6 literal and a port, 1 to 65535. */
 export interface RelayAddress {
   readonly host: string;
   readonly port: number;
 }
 
-/** Where the worker accepts. `fd`: an inherited TCP socket that is already bound and listening on `host:port`. */
+/** Address of a listener. `fd` is an inherited TCP socket that already listens on `host:port`. */
 export interface RelayListener extends RelayAddress {
   readonly fd?: number;
 }
 
 /**
- * TCP: which leg is encrypted. `listeners`: the worker is the TLS server of its clients; `targets`: it is a TLS client,
- * and the certificate of the target must carry the DNS name `peer`.
+ * The encrypted leg of TCP connections. `listeners`: the worker is the TLS server of its clients. `targets`: the worker
+ * is a TLS client, and the certificate of the target must contain the DNS name `peer`.
  */
 export interface RelayTls {
   readonly leg: 'listeners' | 'targets';
   readonly peer: string;
-  /** Longest time from the accept of a client to the end of its handshake, in ms. */
+  /** Maximum time from the accept of a client to the end of its handshake, ms. */
   readonly handshakeMs: number;
 }
 
-/** Content of `relay.json`, which the parent writes (0600) before it starts the worker. All `…Ms` are milliseconds. */
+/** Content of `relay.json`. The parent writes it (mode 0600) before it starts the worker. Fields `…Ms` are in ms. */
 export interface RelayConfig {
   readonly transport: 'tcp' | 'udp';
   readonly listeners: readonly RelayListener[];
-  /** `targets[i]` belongs to `listeners[i]`; empty while they are not known. */
+  /** `targets[i]` belongs to `listeners[i]`. Empty while no targets are set. */
   readonly targets: readonly RelayAddress[];
-  /** TCP: how long a client waits for a target that is unknown or does not answer, from its accept. */
+  /** TCP: maximum time from the accept of a client to a connection to its target. */
   readonly holdMs: number;
-  /** TCP: how long one attempt to reach the target may take; checked every `retryMs`. */
+  /** TCP: maximum time of one attempt to connect to the target. Checked every `retryMs`. */
   readonly connectTimeoutMs: number;
-  /** TCP: time between two attempts for a held client. */
+  /** TCP: interval of the attempts for a held client. */
   readonly retryMs: number;
-  /** UDP: a session without a datagram in either direction for this long is closed. */
+  /** UDP: idle time after which a session is closed. */
   readonly udpSessionMs: number;
   /** Absent: not encrypted. */
   readonly tls?: RelayTls;
-  /** Networks, `10.0.0.0/8` or `2001:db8::/32`: from nowhere else does a listener accept. Absent: from everywhere. */
+  /** Networks in CIDR notation from which the listeners accept clients. Absent: all. */
   readonly sources?: readonly string[];
   /**
-   * Given where the parent cannot reach a socket of the worker. Then there is no control socket: on SIGHUP the worker
-   * reads this file again and uses its `targets` (nothing else), and says {@link inForce} of the revision it obeys, at the
-   * start once every listener accepts.
+   * Present if the parent cannot reach a socket of the worker. The worker then has no control socket. On SIGHUP it
+   * reads this file again and uses only its `targets`. It logs {@link inForce} with the revision after each reload, and
+   * at the start when all listeners accept connections.
    */
   readonly revision?: string;
 }
 
-/** What a worker without control socket writes to stderr when it uses this revision of `relay.json`. */
+/** Log line of a worker without control socket when it uses this revision of `relay.json`. */
 export const inForce = (revision: string): string => `revision ${revision} is in force`;
 
-/** The revision that the last such line of a log is about. */
+/** Finds the revision in the last such line of a log. */
 export const revisionIn = (log: string): string | undefined =>
   [...log.matchAll(/\brevision (\S+) is in force$/gm)].at(-1)?.[1];
 
-/** A line the parent sends. `targets` follows the rule of {@link RelayConfig.targets}; an empty list holds new clients. */
+/** A line from the parent. `targets` is as in {@link RelayConfig.targets}. An empty list holds new clients. */
 export type ControlRequest =
   { readonly cmd: 'status' } | { readonly cmd: 'targets'; readonly targets: readonly RelayAddress[] };
 
-/** Counters of one listener since the worker started. Payload bytes, live connections included. */
+/** Counters of one listener since the start of the worker, including open connections. Bytes are payload. */
 export interface ListenerStatus {
-  /** TCP connections accepted, before any handshake; UDP sessions made. */
+  /** Accepted TCP connections, before any handshake. UDP: opened sessions. */
   readonly connections: number;
-  /** Of those, open now (held ones too). */
+  /** Open connections (sessions), including held ones. */
   readonly open: number;
-  /** Connections (sessions) whose outgoing leg came about. */
+  /** Connections (sessions) that were connected to the target. */
   readonly established: number;
   /** Bytes received from clients. */
   readonly bytesIn: number;
   /** Bytes received from the target. */
   readonly bytesOut: number;
-  /** TCP: connections that broke, were held in vain or failed in the handshake, and failed accepts. UDP: datagrams dropped and ICMP errors. */
+  /**
+   * TCP: broken connections, expired holds, failed handshakes and failed accepts. UDP: dropped datagrams and ICMP
+   * errors.
+   */
   readonly errors: number;
-  /** TCP: connections reset, UDP: datagrams dropped because they did not come from {@link RelayConfig.sources}. */
+  /** Connections reset (TCP) or datagrams dropped (UDP) because of {@link RelayConfig.sources}. */
   readonly refused: number;
 }
 
@@ -98,16 +101,16 @@ export interface StatusReply {
   readonly listeners: readonly ListenerStatus[];
 }
 
-/** Reply to `targets`: the next client gets the new target, held clients try it at once. */
+/** Reply to `targets`. New clients use the new target, and held clients connect to it immediately. */
 export interface TargetsReply {
   readonly ok: true;
 }
 
-/** Reply to a line that is no valid request. The connection goes on and nothing was changed. */
+/** Reply to an invalid request. The connection stays open, and nothing changes. */
 export interface ErrorReply {
   readonly ok: false;
   readonly error: string;
 }
 
-/** Any line the worker sends. */
+/** A line from the worker. */
 export type ControlReply = StatusReply | TargetsReply | ErrorReply;

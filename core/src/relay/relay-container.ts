@@ -27,7 +27,7 @@ import {
 
 const CONFIG = 'relay.json';
 const HANDSHAKE_TIMEOUT_MS = 10_000;
-/** Of an instance's log, to find the last revision in. */
+/** Lines of the log in which the last revision is searched. */
 const LOG_LINES = 50;
 const CONTROL_TIMEOUT_MS = 2_000;
 
@@ -39,30 +39,29 @@ const duration = (initial: string): z.ZodType<number, string | undefined> =>
 
 /** Options under `proxies.relay`. */
 export const relayOptions = z.strictObject({
-  /** Relay subprocesses per stream at most; a stream gets one per listener up to this number. Default: one per core. */
+  /** Maximum number of relay processes per stream, one per listener. Default: number of cores. */
   processes: z
     .int()
     .min(1)
     .max(256)
     .default(() => availableParallelism()),
-  /** How long a connection waits for a target that is not known yet or does not listen yet. */
+  /** Maximum time that a connection waits for a target. */
   hold: duration('30s'),
-  /** How long one attempt to reach the target may take. */
+  /** Maximum time of one attempt to connect to the target. */
   connectTimeout: duration('5s'),
-  /** Image with Node >= 20.19 and a pinned tag, for runtimes that have images. */
+  /** Image with Node.js >= 20.19 and a pinned tag, for runtimes with images. */
   image: z.string().min(1).default('node:20.19-bookworm-slim'),
-  /** UDP only: silence after which a client's session is forgotten. */
+  /** UDP: idle time after which the session of a client is closed. */
   udpSession: duration('2m'),
 });
 
-/** {@link relayOptions}, checked; durations in ms. */
+/** Parsed {@link relayOptions}; durations in ms. */
 export type RelayOptions = z.output<typeof relayOptions>;
 
 /**
- * The built-in proxy: buffer-and-forward subprocesses of our own, which need nothing installed. See worker.ts. Where
- * programs come from images, each instance carries the program as files. Where a runtime cannot reach the control socket,
- * new targets go through the start file and SIGHUP, the log of the instance tells when they are in force, and nobody can
- * ask for counters.
+ * The built-in proxy, which requires no installed program. Each instance runs worker.ts. In runtimes with images, the
+ * instance contains the program as files. If the runtime cannot connect to the control socket, the proxy sets targets
+ * through the start file and SIGHUP, waits for the revision in the log, and has no counters.
  */
 export class RelayContainer extends ProxyContainer {
   readonly supports: S2DSCapabilities;
@@ -113,7 +112,7 @@ export class RelayContainer extends ProxyContainer {
     };
   }
 
-  /** The control socket appears when every listener accepts, and without one the log says so. */
+  /** The worker creates its control socket, or logs its revision, when all listeners accept connections. */
   protected override async ready(instance: ProxyInstance): Promise<boolean> {
     if (!this.context.runtime.supports.dial) return await this.#follows(instance);
     await this.#ask(instance, { cmd: 'status' });
@@ -132,14 +131,18 @@ export class RelayContainer extends ProxyContainer {
       async () => (await this.#follows(instance)) || undefined,
       { timeoutMs: CONTROL_TIMEOUT_MS, intervalMs: 20 },
       (cause) =>
-        new S2DSException('SCI_PROXY_COMMAND_FAILED', `The relay did not follow in ${CONTROL_TIMEOUT_MS} ms.`, {
-          cause,
-          suggestions: ['See the log of the instance.'],
-        }),
+        new S2DSException(
+          'SCI_PROXY_COMMAND_FAILED',
+          `The relay did not apply the targets within ${CONTROL_TIMEOUT_MS} ms.`,
+          {
+            cause,
+            suggestions: ['See the log of the instance.'],
+          },
+        ),
     );
   }
 
-  /** Whether the last word of an instance without control socket is that it uses the present targets. */
+  /** Returns true if an instance without control socket has logged that it uses the current targets. */
   async #follows({ ref, view }: ProxyInstance): Promise<boolean> {
     return revisionIn(await this.context.runtime.logs(ref, LOG_LINES)) === revisionOf(view);
   }
@@ -161,7 +164,7 @@ export class RelayContainer extends ProxyContainer {
     const late = (): S2DSException =>
       new S2DSException(
         'SCI_PROXY_NOT_READY',
-        `The relay did not answer ${quote(request.cmd)} in ${CONTROL_TIMEOUT_MS} ms.`,
+        `The relay did not answer ${quote(request.cmd)} within ${CONTROL_TIMEOUT_MS} ms.`,
       );
     let socket: Duplex | undefined;
     try {
@@ -170,19 +173,19 @@ export class RelayContainer extends ProxyContainer {
       const [line] = (await within(once(createInterface(socket), 'line'), CONTROL_TIMEOUT_MS, late)) as [string];
       const reply = JSON.parse(line) as ControlReply;
       if (!reply.ok)
-        throw new S2DSException('SCI_PROXY_COMMAND_FAILED', `The relay refused ${request.cmd}: ${reply.error}`);
+        throw new S2DSException('SCI_PROXY_COMMAND_FAILED', `The relay rejected ${request.cmd}: ${reply.error}`);
       return reply;
     } catch (error) {
       throw S2DSException.is(error)
         ? error
-        : new S2DSException('SCI_PROXY_NOT_READY', `The relay: ${messageOf(error)}`, { cause: error });
+        : new S2DSException('SCI_PROXY_NOT_READY', `The relay does not answer: ${messageOf(error)}`, { cause: error });
     } finally {
       socket?.destroy();
     }
   }
 }
 
-/** Changes with the targets, and with nothing else. */
+/** Hashes the targets, and nothing else. */
 function revisionOf({ targets }: ProxyView): string {
   return createHash('sha256').update(JSON.stringify(targets)).digest('hex').slice(0, 16);
 }
@@ -192,7 +195,7 @@ function credentialFiles(tls: StreamTls | undefined): InstanceFiles {
   return { [TLS_FILES.certificate]: tls.certificate, [TLS_FILES.key]: tls.key, [TLS_FILES.ca]: tls.ca };
 }
 
-/** The relay as a provider, registered by the server itself. */
+/** The provider of the relay, which the daemons register. */
 export const relayProvider = proxyProvider({
   id: 'relay',
   options: relayOptions,

@@ -6,9 +6,9 @@ import type { SecureContext, SecureContextOptions, Server, TLSSocket } from 'nod
 import { TLS_FILES } from './protocol.js';
 
 /**
- * Mutual TLS 1.3 for all connections of the worker: credentials are read and parsed once. AES-128-GCM first, because it
- * is as fast as any where the processor has AES. A session is never resumed: SSL_OP_NO_TICKET makes tickets references
- * into a cache of sessions, and there is none.
+ * Reads the credentials once, for mutual TLS 1.3 on all connections of the worker. AES-128-GCM is first because it is
+ * the fastest on processors with AES instructions. Sessions are never resumed: with SSL_OP_NO_TICKET a ticket only
+ * refers to the session cache, which is empty.
  */
 function credentials(): SecureContextOptions {
   return {
@@ -22,18 +22,21 @@ function credentials(): SecureContextOptions {
   };
 }
 
-/** Makes connections to the gateway of the other side, which has to prove that it is `peer`. */
+/** TLS client for connections to the gateway of the other side, whose certificate must contain the name `peer`. */
 export class TlsClient {
   readonly #peer: string;
   readonly #context: SecureContext;
 
-  /** Reads the files of the working directory. @param peer DNS name in the certificate of the other side */
+  /**
+   * Reads {@link TLS_FILES} in the working directory.
+   * @param peer DNS name in the certificate of the other side.
+   */
   constructor(peer: string) {
     this.#peer = peer;
     this.#context = createSecureContext(credentials());
   }
 
-  /** Secures a socket that is being connected. The result emits `secureConnect` once the other side has proved itself. */
+  /** Starts TLS on a connecting socket. The result emits `secureConnect` when the peer is verified. */
   secure(wire: Socket): TLSSocket {
     return connect({
       socket: wire,
@@ -45,18 +48,18 @@ export class TlsClient {
 }
 
 /**
- * Accepts connections of the gateway of the other side and nobody else's: the certificate must be signed by `ca`, which
- * OpenSSL checks as one of a client (extended key usage, where there is one).
+ * TLS server for connections from the gateway of the other side. It rejects all certificates that `ca` has not signed,
+ * or whose extended key usage, if present, does not include client authentication.
  */
 export class TlsServer {
-  /** Never listens: it is handed connections, which Node documents, and tells which of them it trusts. */
+  /** Does not listen. It gets accepted sockets as `connection` events, which Node.js documents. */
   readonly #server: Server;
   readonly #pending = new Map<string, (secured: TLSSocket) => void>();
   readonly #handshakeMs: number;
 
   /**
-   * Reads the files of the working directory.
-   * @param handshakeMs from accept to the end of the handshake, however many bytes trickle in meanwhile
+   * Reads {@link TLS_FILES} in the working directory.
+   * @param handshakeMs Maximum time from the accept to the end of the handshake, ms.
    */
   constructor(handshakeMs: number) {
     this.#handshakeMs = handshakeMs;
@@ -70,19 +73,19 @@ export class TlsServer {
       socket.allowHalfOpen = true;
       const done = this.#pending.get(nameOf(socket));
       if (done) done(socket);
-      // Its peer has gone this very moment, so that its address cannot be told any more.
+      // The peer has just closed the connection, so the socket has no remote address.
       else socket.destroy();
     });
   }
 
   /**
-   * Secures an accepted socket that was made without `allowHalfOpen`: calls one of both once.
-   * @param refused told whether the peer did something wrong, other than to leave before it said anything
+   * Starts TLS on an accepted socket without `allowHalfOpen`. Calls `secured` or `refused` once.
+   * @param refused Called with false if the peer closed the connection before it sent any byte, otherwise with true.
    */
   secure(wire: Socket, secured: (socket: TLSSocket) => void, refused: (wrong: boolean) => void): void {
     const name = nameOf(wire);
     let late = false;
-    // The time-out of Node starts again with every byte.
+    // The timeout of Node.js restarts with every byte.
     const deadline = setTimeout(() => {
       late = true;
       wire.destroy();
@@ -106,7 +109,7 @@ export class TlsServer {
   }
 }
 
-/** Tells a connection from all others that are open. */
+/** Identifies one of the open connections. */
 function nameOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
   return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
 }

@@ -2,21 +2,21 @@ import { readSync } from 'node:fs';
 import { Socket } from 'node:net';
 import type { OnReadOpts, SocketConstructorOpts } from 'node:net';
 
-/** One end of a connection: what carries the payload, and the TCP socket under it; the same where not encrypted. */
+/** One end of a connection: the socket of the payload and its TCP socket. Both are the same without encryption. */
 export interface Leg {
   readonly socket: Socket;
   readonly wire: Socket;
 }
 
-/** Where the bytes that a leg receives go. */
+/** Receives the bytes of a leg. */
 interface Reader {
   readonly onread: OnReadOpts;
-  /** Names the leg that is read. */
+  /** Sets the leg that is read. */
   from(leg: Leg): void;
   push(chunk: Buffer): void;
 }
 
-/** What Node keeps private of a socket; every use has an answer for the day it is gone. */
+/** Private field of a Node.js socket. Every use has a fallback if a later version removes it. */
 interface WithHandle {
   _handle?: { readonly fd?: number } | null;
 }
@@ -24,9 +24,9 @@ interface WithHandle {
 const ONE_BYTE = Buffer.alloc(1);
 
 /**
- * Makes an accepted, paused socket read through the flow. Only the constructor takes `onread`, so the socket is made
- * anew around the handle of the accepted one; without a handle, data come as stream chunks.
- * @returns the leg to use from now on
+ * Makes an accepted, paused socket read through the flow. Only the constructor of a socket takes `onread`, so it
+ * creates a new socket with the handle of the accepted one. Without a handle, the flow gets stream chunks.
+ * @returns the leg that replaces `accepted`
  */
 export function adopt(accepted: Socket, flow: Reader): Leg {
   const inner = accepted as unknown as WithHandle;
@@ -43,7 +43,7 @@ export function adopt(accepted: Socket, flow: Reader): Leg {
   return leg;
 }
 
-/** Lets a flow read a socket that was made without `onread`. */
+/** Makes a flow read a socket that was created without `onread`. */
 export function adoptStream(leg: Leg, flow: Reader): Leg {
   flow.from(leg);
   leg.socket.on('data', (chunk: Buffer) => flow.push(chunk));
@@ -52,11 +52,11 @@ export function adoptStream(leg: Leg, flow: Reader): Leg {
 }
 
 /**
- * The error behind an `end` that was none. When a reset arrives while data are still unread, libuv (`uv__stream_io`,
- * POLLHUP after a partial read) reports the end of the stream instead: a truncated stream would pass for a complete
- * one. The kernel knows better: another read gives 0 after a FIN and the error after a reset. Call it on `end`.
- * A TLS stream also ends with its close_notify, whatever comes or does not come after it (RFC 8446 section 6.1). That a
- * mere FIN ends it too is for nginx, which as a server half-closes like that.
+ * Returns the error that an `end` event hides. If a reset arrives while data are unread, libuv (`uv__stream_io`,
+ * POLLHUP after a partial read) reports the end of the stream, and a truncated stream would look complete. Another read
+ * of the descriptor returns 0 after a FIN and fails after a reset. Call it in the handler of `end`. A TLS stream also
+ * ends with close_notify, regardless of later data (RFC 8446 §6.1), or with a FIN alone, because nginx half-closes that
+ * way.
  */
 export function errorBehindEnd({ socket, wire }: Leg): Error | undefined {
   const fd = (wire as unknown as WithHandle)._handle?.fd;
@@ -70,18 +70,21 @@ export function errorBehindEnd({ socket, wire }: Leg): Error | undefined {
   }
 }
 
-/** The kernel chose the port it was to connect to as our own and joined the socket to itself (RFC 9293 section 3.5). */
+/**
+ * Returns true if the kernel chose the target port as the local port and connected the socket to itself (RFC 9293
+ * §3.5).
+ */
 export function isSelfConnected({ wire }: Leg): boolean {
   return wire.localPort === wire.remotePort && wire.localAddress === wire.remoteAddress;
 }
 
 /**
- * Closes so that the peer sees an error, except where it has been sent everything and its FIN, or never connected. Under
- * TLS too it is the TCP connection that is reset: a mere close could be taken for an end.
+ * Closes a leg so that the peer sees an error, unless it was never connected or all data and the FIN were sent. With
+ * TLS the TCP connection is reset too, because a close would look like the end of the stream.
  */
 export function reset({ socket, wire }: Leg): void {
   const shuttingDown = socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished;
-  // libuv refuses to reset a socket while its shutdown is under way, and Node would then leak the handle.
+  // libuv does not reset a socket during its shutdown, and Node.js would leak the handle.
   if (wire.connecting || shuttingDown) wire.destroy();
   else wire.resetAndDestroy();
   if (socket !== wire) socket.destroy();

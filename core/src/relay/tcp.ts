@@ -11,26 +11,26 @@ const KEEPALIVE_MS = 30_000;
 const BACKLOG = 511;
 const NOTHING = Buffer.alloc(0);
 
-/** The times of {@link RelayConfig} that TCP needs, in ms. */
+/** Times of TCP connections, ms. */
 export type TcpTimes = Pick<RelayConfig, 'holdMs' | 'connectTimeoutMs' | 'retryMs'>;
 
-/** The encrypted leg of the worker's connections, if any. */
+/** The encrypted leg of the connections, if any. */
 export interface TcpSecurity {
   readonly listeners?: TlsServer;
   readonly targets?: TlsClient;
 }
 
-/** Accepts on one address and gives every client its own connection to the current target. */
+/** Accepts TCP clients on one address and connects each of them to the current target. */
 export class TcpListener implements Listener {
   readonly counters = newCounters();
-  /** Clients that have no target yet. */
+  /** Clients that are not connected to a target yet. */
   readonly waiting = new Set<TcpConnection>();
   readonly times: TcpTimes;
   readonly security: TcpSecurity;
   readonly #address: RelayListener;
   #target: RelayAddress | undefined;
 
-  /** @param sources who may connect; absent: everybody */
+  /** @param sources Networks of the accepted clients. Absent: all. */
   constructor(
     address: RelayListener,
     times: TcpTimes,
@@ -42,13 +42,13 @@ export class TcpListener implements Listener {
     this.security = security;
   }
 
-  /** Where new connections go; undefined holds them. */
+  /** Target of new connections. Undefined holds them. */
   get target(): RelayAddress | undefined {
     return this.#target;
   }
 
   listen(): Promise<void> {
-    // Who ends in the middle of a handshake is to be closed; after it, TlsServer keeps the other direction open.
+    // A client that ends during the handshake is closed. After it, TlsServer sets allowHalfOpen.
     const allowHalfOpen = this.security.listeners === undefined;
     const server: Server = createServer({ allowHalfOpen, pauseOnConnect: true }, (socket) => this.#accepted(socket));
     const { fd, host, port } = this.#address;
@@ -56,7 +56,7 @@ export class TcpListener implements Listener {
       server.once('error', reject);
       server.listen(fd === undefined ? { host, port, backlog: BACKLOG, exclusive: true } : { fd }, () => {
         server.off('error', reject);
-        // A failed accept (EMFILE, ECONNABORTED) concerns one client, whom libuv has already turned away.
+        // A failed accept (EMFILE, ECONNABORTED) affects one client, which libuv has already closed.
         server.on('error', () => (this.counters.errors += 1));
         resolve();
       });
@@ -97,9 +97,9 @@ export class TcpListener implements Listener {
 }
 
 /**
- * One client and its way to the target. Life: waiting (an attempt now and every `retryMs`, at most `holdMs`) →
- * established → closed. Each ends at most once with an error, and an error on one leg resets the other, so that no
- * peer takes a broken stream for a complete one.
+ * One client and its connection to the target. States: waiting → established → closed. While it waits, it attempts to
+ * connect immediately and every `retryMs`, for at most `holdMs`. An error on one leg resets the other leg, so that no
+ * peer takes a broken stream for a complete one. A connection counts at most one error.
  */
 class TcpConnection {
   readonly #listener: TcpListener;
@@ -108,20 +108,20 @@ class TcpConnection {
   #target: Leg | undefined;
   #attemptedAt = 0;
   #established = false;
-  /** The target was not there at once. From now on a client that leaves without a word is forgotten. */
+  /** True after the first attempt failed. A client that then closes without sending data is dropped. */
   #held = false;
   #over = false;
   #retry: NodeJS.Timeout | undefined;
   #deadline: NodeJS.Timeout | undefined;
 
-  /** @param accept makes the client's leg, which reads through the flow it is given */
+  /** @param accept Creates the leg of the client, which reads through the given flow. */
   constructor(accept: (up: Flow) => Leg, listener: TcpListener) {
     this.#listener = listener;
     this.#up = new Flow((bytes) => (listener.counters.bytesIn += bytes));
     this.#client = accept(this.#up);
   }
 
-  /** Makes the first attempt; call once. */
+  /** Makes the first attempt. Call it once. */
   start(): void {
     const { counters, times, waiting } = this.#listener;
     const { socket, wire } = this.#client;
@@ -141,25 +141,24 @@ class TcpConnection {
     this.#attempt();
   }
 
-  /** The listener has another target: an attempt under way to the old one is given up. Only while waiting. */
+  /** Cancels an attempt in progress and connects to the new target of the listener. Only while waiting. */
   retarget(): void {
     this.#giveUpAttempt();
     this.#attemptIfPresent();
   }
 
   #tick(): void {
+    const attempting = this.#target !== undefined;
+    // A slow attempt does not mean that the target is absent, so it does not make the client a held one.
+    if (attempting && performance.now() - this.#attemptedAt < this.#listener.times.connectTimeoutMs) return;
+    this.#giveUpAttempt();
     this.#held = true;
-    if (this.#leaveIfGone()) return;
-    if (this.#target !== undefined) {
-      if (performance.now() - this.#attemptedAt < this.#listener.times.connectTimeoutMs) return;
-      this.#giveUpAttempt();
-    }
-    this.#attemptIfPresent();
+    if (!this.#leaveIfGone()) this.#attemptIfPresent();
   }
 
   /**
-   * Attempts unless the client has left. `setImmediate` lets a FIN or RST that has already arrived be read first; the
-   * empty write finds a reset on a client that is not read because its hold buffer is full.
+   * Attempts to connect unless the client has closed. `setImmediate` first processes a FIN or RST that has arrived. The
+   * empty write detects a reset of a client that is not read because its hold buffer is full.
    */
   #attemptIfPresent(): void {
     setImmediate(() => {
@@ -225,7 +224,7 @@ class TcpConnection {
     attempt?.wire.destroy();
   }
 
-  /** Forgets a held client that closed without sending anything: nobody is left whom a connection could serve. */
+  /** Drops a held client that closed without sending data, because it cannot use a connection any longer. */
   #leaveIfGone(): boolean {
     if (this.#established || !this.#held || !this.#up.endedEmpty) return false;
     this.#over = true;
@@ -235,7 +234,7 @@ class TcpConnection {
     return true;
   }
 
-  /** A leg broke, or the client was held in vain. */
+  /** Fails the connection: a leg broke, or the hold time expired. */
   #fail(): void {
     if (this.#over) return;
     this.#over = true;

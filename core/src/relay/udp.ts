@@ -6,33 +6,33 @@ import type { RelayAddress } from './protocol.js';
 import type { Sources } from './sources.js';
 
 const MAX_SESSIONS = 4096;
-/** Datagrams kept for the moment in which a session's socket is being connected. */
+/** Datagrams of a session that are held until its socket is connected. */
 const MAX_EARLY = 64;
-/** Kernel receive buffer asked for (the system limit may grant less), and most bytes waiting to be sent. */
+/** Requested receive buffer of the kernel, which the system may limit, and maximum bytes in the send queue. */
 const BUFFER_BYTES = 4 * 1024 * 1024;
 
-/** One client address and its own socket, connected to the target, so that replies and ICMP errors find their way. */
+/** One client and its own socket, connected to the target, so that replies and ICMP errors belong to this client. */
 interface Session {
   readonly socket: Socket;
   readonly target: RelayAddress;
-  /** Datagrams from before the socket was connected; undefined once it is. */
+  /** Datagrams that wait for the socket to connect. Undefined after it has connected. */
   early: Buffer[] | undefined;
   usedAt: number;
 }
 
-/** Forwards datagrams between clients and the current target. A datagram that cannot be forwarded is an error counted. */
+/** Forwards datagrams between clients and the current target. Counts a datagram that it cannot forward as an error. */
 export class UdpListener implements Listener {
   readonly counters = newCounters();
   readonly #address: RelayAddress;
   readonly #sessionMs: number;
   readonly #socket: Socket;
-  /** By client `port@address`, the longest silent one first. */
+  /** Key: `port@address` of the client. The longest idle session is first. */
   readonly #sessions = new Map<string, Session>();
   #target: RelayAddress | undefined;
 
   /**
-   * @param sessionMs silence after which a session is closed
-   * @param sources who may send; absent: everybody
+   * @param sessionMs Idle time after which a session is closed, ms.
+   * @param sources Networks of the accepted clients. Absent: all.
    */
   constructor(
     address: RelayAddress,
@@ -65,7 +65,7 @@ export class UdpListener implements Listener {
   #fromClient(data: Buffer, client: RemoteInfo): void {
     const key = `${client.port}@${client.address}`;
     let session = this.#sessions.get(key);
-    // Who has a session was let in before.
+    // A client with a session was accepted before.
     if (!session && this.sources?.allow(client.address) === false) {
       this.counters.refused += 1;
       return;
@@ -94,7 +94,7 @@ export class UdpListener implements Listener {
     }
     const socket = newSocket(target.host);
     const session: Session = { socket, target, early: [], usedAt: 0 };
-    // Before the socket is connected an error ends the session (no descriptor left, no route); later it is ICMP's word.
+    // An error before the connect (EMFILE, no route) ends the session. Later errors come from ICMP.
     socket.on('error', () => {
       this.counters.errors += 1;
       if (session.early !== undefined) this.#close(key, session);
@@ -132,7 +132,7 @@ export class UdpListener implements Listener {
     else socket.send(data, sent);
   }
 
-  /** Moves the session behind all others, which keeps the map in the order of silence. */
+  /** Moves the session to the end of the map, which is in the order of the idle time. */
   #touch(key: string, session: Session): void {
     session.usedAt = performance.now();
     this.#sessions.delete(key);
@@ -160,7 +160,7 @@ function newSocket(host: string): Socket {
   const options: SocketOptions = {
     type: isIPv6(host) ? 'udp6' : 'udp4',
     recvBufferSize: BUFFER_BYTES,
-    // Addresses are literals: answering at once spares every datagram a turn of the event loop.
+    // Addresses are literals. A synchronous lookup saves a turn of the event loop per datagram.
     lookup: (address, _options, callback) => callback(null, address, isIPv6(address) ? 6 : 4),
   };
   return createSocket(options);

@@ -1,9 +1,9 @@
 /**
- * The relay worker: forwards bytes between listeners and targets until it is told to stop. Started by a container
- * runtime as `node worker.js relay.json` in the instance's private directory; see protocol.ts for what it reads and
- * answers. It outlives its parent. Exit codes: 0 stopped by SIGTERM or SIGINT, 1 could not start, 70 defect.
- * Imports nothing but Node's own modules and its siblings, because its start is part of the set-up time of a stream, and
- * because program.ts copies it alone into containers, where it is process 1: no signal has a default effect there.
+ * The relay worker: forwards data between listeners and targets until it is stopped. A runtime starts it as
+ * `node worker.js relay.json` in the private directory of the instance; protocol.ts describes its input and output. It
+ * keeps running when its parent ends. Exit codes: 0 stopped by SIGTERM or SIGINT, 1 failed to start, 70 defect.
+ * It imports only Node.js modules and its siblings: its start is part of the set-up time of a stream, and program.ts
+ * copies these files into containers. There it is process 1, for which signals have no default action.
  */
 import { readFileSync, rmSync, writeSync } from 'node:fs';
 import { serveControl } from './control.js';
@@ -14,12 +14,12 @@ import { Sources } from './sources.js';
 import { TcpListener, type TcpSecurity } from './tcp.js';
 import { UdpListener } from './udp.js';
 
-/** One line on stderr. Written directly: the stream would turn a closed stderr into an exception. */
+/** Writes one line to stderr, synchronously: a closed `process.stderr` would raise an exception later. */
 function report(text: string): void {
   try {
     writeSync(2, `scistream relay: ${text}\n`);
   } catch {
-    // stderr is gone (EPIPE) or full: forwarding matters more than the message.
+    // stderr is closed (EPIPE) or full. Forwarding continues without the message.
   }
 }
 
@@ -30,7 +30,7 @@ function die(code: 1 | 70, reason: unknown): never {
 }
 
 async function main(file: string | undefined): Promise<void> {
-  if (file === undefined) throw new Error('the start file is missing; usage: worker.js relay.json');
+  if (file === undefined) throw new Error('no start file given; usage: worker.js relay.json');
   const read = (): RelayConfig => parseConfig(readFileSync(file, 'utf8'));
   const config = read();
   const security = config.tls && (await secure(config.tls));
@@ -49,13 +49,13 @@ async function main(file: string | undefined): Promise<void> {
     report(inForce(config.revision));
     return;
   }
-  // The terminal the parent was started from may close; that is no reason to stop.
+  // Keep running when the terminal of the parent closes.
   process.on('SIGHUP', () => undefined);
   await serveControl(listeners);
   process.on('exit', () => rmSync(CONTROL_SOCKET, { force: true }));
 }
 
-/** Uses the targets of the start file as it is now; what is wrong with it changes nothing. */
+/** Reads the start file again and applies its targets. An error in the file changes nothing. */
 function follow(read: () => RelayConfig, listeners: readonly Listener[]): void {
   try {
     const { targets, revision = '' } = read();
@@ -66,7 +66,7 @@ function follow(read: () => RelayConfig, listeners: readonly Listener[]): void {
   }
 }
 
-/** Loads TLS for a worker that needs it; the others start faster without. */
+/** Loads TLS on demand, because a worker without it starts faster. */
 async function secure({ leg, peer, handshakeMs }: RelayTls): Promise<TcpSecurity> {
   const { TlsClient, TlsServer } = await import('./secure.js');
   return leg === 'listeners' ? { listeners: new TlsServer(handshakeMs) } : { targets: new TlsClient(peer) };

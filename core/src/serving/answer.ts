@@ -8,14 +8,14 @@ export type Response = ServerResponse | Http2ServerResponse;
 
 type Services = ReturnType<typeof connectNodeAdapter>;
 
-/** Whether a call is to be served; it may have been answered meanwhile. */
+/** Decides whether a call is served. If not, the function has answered the call. */
 export type Decide = (request: Request, response: Response) => Promise<boolean>;
 
 /**
- * Hands a request on to the services, if they can serve already. What host the caller typed is of no use here, and
- * connect-node makes a URL of it and throws when it cannot: a stranger could end the process with it, and IPv6 addresses
- * come without brackets.
- * @param decide Absent: calls cannot be served yet.
+ * Passes a request to the services. It replaces the host that the caller sent, because connect-node parses it as a URL
+ * and throws on an invalid one: any peer could end the process with it, and clients send IPv6 addresses without
+ * brackets.
+ * @param decide Absent while the daemon cannot serve calls yet.
  */
 export function answer(
   health: Health,
@@ -24,7 +24,7 @@ export function answer(
   request: Request,
   response: Response,
 ): void {
-  const refuse = (status: number): void => {
+  const reject = (status: number): void => {
     response.statusCode = status;
     response.end();
   };
@@ -34,19 +34,19 @@ export function answer(
   try {
     if (health.answer(request, response)) return;
   } catch {
-    return refuse(400);
+    return reject(400);
   }
-  if (!decide) return refuse(503);
+  if (!decide) return reject(503);
   decide(request, response)
     .then((served) => (served ? services(request, response) : undefined))
-    .catch(() => (response.headersSent ? undefined : refuse(400)));
+    .catch(() => (response.headersSent ? undefined : reject(400)));
 }
 
-/** The longest that a timer of Node.js can hold, ms; one that is longer fires at once, with a warning. */
+/** Maximum of a Node.js timer, ms. A longer one fires immediately, with a warning. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 const UNITS_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
 
-/** Removes a deadline so late that it is none. */
+/** Removes a deadline that exceeds the maximum of a timer. */
 function dropTooLate(headers: Request['headers']): void {
   const [, digits, unit = ''] = /^(\d+)([HMSmun])$/.exec(String(headers['grpc-timeout'])) ?? [];
   if (Number(digits) * (UNITS_MS[unit] ?? 1) > MAX_TIMER_MS) delete headers['grpc-timeout'];

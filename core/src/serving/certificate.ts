@@ -16,7 +16,7 @@ export interface KeyPair {
   readonly key: string;
 }
 
-/** Reads a certificate and its key and makes sure that TLS takes them. @throws SCI_CONFIG_INVALID naming the file */
+/** Reads a certificate and its key, and checks that TLS accepts them. @throws SCI_CONFIG_INVALID naming the file */
 export async function readKeyPair(files: { readonly cert: string; readonly key: string }): Promise<KeyPair> {
   const read = (key: 'cert' | 'key'): Promise<string> =>
     readFile(files[key], 'utf8').catch((error: unknown) => {
@@ -26,19 +26,21 @@ export async function readKeyPair(files: { readonly cert: string; readonly key: 
   try {
     new X509Certificate(pair.cert);
   } catch (error) {
-    throw new SciStreamError('SCI_CONFIG_INVALID', `tls.cert: ${files.cert} is no PEM certificate.`, { cause: error });
+    throw new SciStreamError('SCI_CONFIG_INVALID', `tls.cert: ${files.cert} is not a PEM certificate.`, {
+      cause: error,
+    });
   }
   if (!belongsTogether(pair)) {
     throw new SciStreamError('SCI_CONFIG_INVALID', `tls.key: ${files.key} is not the key of ${files.cert}.`, {
-      suggestions: ['Give the unencrypted PEM key that the certificate was made with.'],
+      suggestions: ['Use the unencrypted PEM key of this certificate.'],
     });
   }
   try {
     createSecureContext(pair);
   } catch (error) {
-    throw new SciStreamError('SCI_CONFIG_INVALID', `tls.cert: ${files.cert} cannot be used: ${messageOf(error)}.`, {
+    throw new SciStreamError('SCI_CONFIG_INVALID', `tls.cert: ${files.cert} is not usable: ${messageOf(error)}.`, {
       cause: error,
-      suggestions: ['Leave tls out to get a self-signed certificate, whose fingerprint is printed at the start.'],
+      suggestions: ['Remove tls to use a self-signed certificate, whose fingerprint is printed at the start.'],
     });
   }
   return pair;
@@ -53,8 +55,9 @@ function belongsTogether({ cert, key }: KeyPair): boolean {
 }
 
 /**
- * The certificate of a server for which none was configured: made once, kept in `directory` (key 0600), valid for ten
- * years, for all addresses and names of this machine. Clients trust it by fingerprint or by its file.
+ * Returns the certificate of a server without a configured one. It is created once and stored in `directory` (key
+ * 0600). It is valid for ten years, and for all addresses and names of this host. Clients trust its fingerprint or its
+ * file.
  */
 export async function selfSigned(directory: string, host: string): Promise<KeyPair> {
   const files = { cert: join(directory, 'server.crt'), key: join(directory, 'server.key') };
@@ -63,9 +66,9 @@ export async function selfSigned(directory: string, host: string): Promise<KeyPa
     if (Date.parse(new X509Certificate(known.cert).validTo) > Date.now() + DAY_MS) return known;
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') {
-      throw new SciStreamError('SCI_CONFIG_INVALID', `${files.cert} cannot be used: ${messageOf(error)}.`, {
+      throw new SciStreamError('SCI_CONFIG_INVALID', `${files.cert} is not usable: ${messageOf(error)}.`, {
         cause: error,
-        suggestions: [`Remove ${directory} to have a new certificate made; its fingerprint will be another one.`],
+        suggestions: [`Remove ${directory} to create a new certificate, which has another fingerprint.`],
       });
     }
   }
@@ -77,7 +80,7 @@ export async function selfSigned(directory: string, host: string): Promise<KeyPa
   return made;
 }
 
-/** Authority and server at once, because clients of the existing kind trust it as a root. */
+/** The certificate is a CA and a server certificate, because existing clients trust it as a root. */
 function make(host: string): KeyPair {
   const keys = newKeys();
   const cert = certify({

@@ -6,21 +6,22 @@ import { createContextKey } from '@connectrpc/connect';
 import type { ShownCertificate } from '../contracts/authenticator.js';
 import { messageOf, SciStreamError } from '../contracts/errors.js';
 
-/** The certificate the peer of a data server has shown, set by its HTTP server. */
+/** The certificate of the peer of a data server, set by the HTTP server. */
 export const CERTIFICATE = createContextKey<ShownCertificate | undefined>(undefined);
 
-/** How long a peer may take for its handshake, ms. */
+/** Maximum time for the TLS handshake of a peer, ms. */
 const HANDSHAKE_MS = 10_000;
 
-/** The keys of the same names below `tls`. */
+/** The configuration keys of the same names below `tls`. */
 export interface ClientTrust {
   readonly clientCa?: string | undefined;
   readonly requireClientCertificate?: boolean | undefined;
 }
 
 /**
- * What a server does about client certificates. Sessions are never resumed: each connection is checked anew.
- * @param minVersion The least version of TLS.
+ * Returns the TLS options that verify client certificates. Sessions are never resumed, so that every connection is
+ * verified.
+ * @param minVersion Minimum TLS version.
  * @throws SCI_CONFIG_INVALID naming the file
  */
 export async function clientTrust(
@@ -40,7 +41,7 @@ export async function clientTrust(
 }
 
 /**
- * A server in operation can be given another CA, but not begin or cease to ask for certificates.
+ * Checks a reload. It can replace the CA, but it cannot start or stop requesting client certificates.
  * @throws SCI_CONFIG_FIXED
  */
 export function mustAskAlike(now: ClientTrust = {}, next: ClientTrust = {}): void {
@@ -50,14 +51,18 @@ export function mustAskAlike(now: ClientTrust = {}, next: ClientTrust = {}): voi
   const keys = 'tls.clientCa and tls.requireClientCertificate';
   throw new SciStreamError(
     'SCI_CONFIG_FIXED',
-    `${keys}: whether clients are asked for certificates cannot change now.`,
+    `${keys}: a reload cannot change whether client certificates are requested.`,
     {
-      suggestions: ['Restart the daemon; its streams go on.'],
+      suggestions: ['Restart the daemon. Its streams keep running.'],
     },
   );
 }
 
-/** Reads a file with one or more CA certificates. @param key Names it in errors. @throws SCI_CONFIG_INVALID */
+/**
+ * Reads a file with one or more CA certificates.
+ * @param key Configuration key, for errors.
+ * @throws SCI_CONFIG_INVALID
+ */
 async function readAuthority(file: string, key: string): Promise<string> {
   const pem = await readFile(file, 'utf8').catch((cause: unknown) => {
     throw new SciStreamError('SCI_CONFIG_INVALID', `${key}: ${messageOf(cause)}.`, { cause });
@@ -65,14 +70,14 @@ async function readAuthority(file: string, key: string): Promise<string> {
   try {
     if (new X509Certificate(pem).ca) return pem;
   } catch (cause) {
-    throw new SciStreamError('SCI_CONFIG_INVALID', `${key}: ${file} is no PEM certificate.`, { cause });
+    throw new SciStreamError('SCI_CONFIG_INVALID', `${key}: ${file} is not a PEM certificate.`, { cause });
   }
   throw new SciStreamError('SCI_CONFIG_INVALID', `${key}: ${file} is not the certificate of a CA.`, {
-    suggestions: ['Give the CA that signs the certificates of clients: scistream cert init makes one as ca.crt.'],
+    suggestions: ['Use the CA that signs client certificates. scistream cert init creates one as ca.crt.'],
   });
 }
 
-/** What the peer of a request has shown; undefined for no certificate, and where none was asked for. */
+/** The certificate of the peer; undefined if the peer sent none or the server requested none. */
 export function shownCertificate(socket: Socket): ShownCertificate | undefined {
   if (!('getPeerX509Certificate' in socket)) return undefined;
   const { authorized, authorizationError, ...rest } = facts(socket as TLSSocket);
@@ -80,7 +85,7 @@ export function shownCertificate(socket: Socket): ShownCertificate | undefined {
   return { certificate: rest.certificate, ...(!authorized && { refusal: String(authorizationError) }) };
 }
 
-/** HTTP/2 gives requests a stand-in of the socket, from which values have to be taken one by one. */
+/** HTTP/2 requests have a proxy of the socket, which cannot be destructured. */
 const facts = (socket: TLSSocket) => ({
   certificate: socket.getPeerX509Certificate(),
   authorized: socket.authorized,

@@ -6,7 +6,7 @@ import { PUSHBACK_KEY, toConnectError } from '../wire/errors.js';
 /** Address of the peer, set by the HTTP server. */
 export const PEER = createContextKey('');
 
-/** SCI_RATE_LIMITED, and when to try again. */
+/** SCI_RATE_LIMITED, and the time after which a retry is permitted. */
 export class RateLimited extends SciStreamError {
   constructor(
     what: string,
@@ -16,7 +16,7 @@ export class RateLimited extends SciStreamError {
   }
 }
 
-/** Turns every error into a gRPC status that carries our code, so that the other side can show the same suggestions. */
+/** Converts every error into a gRPC status with our code and suggestions, so that the peer can show them. */
 export const errorStatus =
   (log: Logger): Interceptor =>
   (next) =>
@@ -24,12 +24,12 @@ export const errorStatus =
     const begun = performance.now();
     const fields = { rpc: request.method.name, peer: request.contextValues.get(PEER) };
     const refusal = (thrown: unknown): ConnectError => {
-      // Connect's own errors (bad message, unknown method) have their status already.
+      // Errors of Connect (bad message, unknown method) already have a status.
       if (thrown instanceof ConnectError) return thrown;
       const error = toSciStreamError(thrown);
-      if (error.code === 'SCI_BUG') log.error({ ...fields, stack: stackOf(error) }, 'defect');
+      if (error.code === 'SCI_BUG') log.error({ ...fields, stack: stackOf(error) }, 'internal error');
       else if (error instanceof RateLimited) return later(error);
-      else log.info({ ...fields, code: error.code }, 'call refused');
+      else log.info({ ...fields, code: error.code }, 'call rejected');
       return toConnectError(error);
     };
     try {
@@ -41,7 +41,7 @@ export const errorStatus =
     }
   };
 
-/** Not logged, which was done once. When to try again: RFC 9110 §10.2.3 in s, and gRPC proposal A6 in ms. */
+/** Adds the wait: in s (RFC 9110 §10.2.3) and in ms (gRPC proposal A6). The rate limiter has logged the rejection. */
 function later(error: RateLimited): ConnectError {
   const refusal = toConnectError(error);
   refusal.metadata.set('retry-after', String(Math.ceil(error.retryAfterMs / 1000)));
@@ -49,7 +49,7 @@ function later(error: RateLimited): ConnectError {
   return refusal;
 }
 
-/** The handler of a streaming call runs, and throws, while its messages are read. */
+/** Converts errors of a streaming call, whose handler runs and throws while its messages are read. */
 async function* mapError<T>(messages: AsyncIterable<T>, refusal: (thrown: unknown) => Error): AsyncGenerator<T> {
   try {
     yield* messages;

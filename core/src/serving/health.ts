@@ -10,21 +10,24 @@ type Adapter = ReturnType<typeof connectNodeAdapter>;
 type Request = Parameters<Adapter>[0];
 type Response = Parameters<Adapter>[1];
 
-/** How far a daemon is: it serves only between the other two. */
+/** Stage of a daemon, in this order. */
 export type Stage = 'starting' | 'serving' | 'stopping';
 
 const PREFIX = `/${HealthService.typeName}/`;
-/** Who asks here is a stranger; more of them at once than any site has checkers are sent away. */
+/**
+ * Maximum number of concurrent watchers. It protects the daemon from unauthenticated callers, and is above any real
+ * need.
+ */
 const MAX_WATCHERS = 100;
 const MAX_MESSAGE_BYTES = 1024;
 const REASONS = {
-  starting: 'the state is being read and streams are being taken charge of',
+  starting: 'the daemon is reading its state and recovering streams',
   stopping: 'the daemon is stopping',
 } as const;
 
 /**
- * Tells anybody whether a daemon lives (`/livez`) and serves (`/readyz`, and `grpc.health.v1.Health`), and nothing else.
- * Costs no more than memory, whoever asks how often.
+ * Reports to unauthenticated callers whether a daemon is alive (`/livez`) and serves (`/readyz` and
+ * `grpc.health.v1.Health`), and nothing else. Requests read only memory, so frequent checks are cheap.
  * Source: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
  */
 export class Health {
@@ -34,8 +37,8 @@ export class Health {
   #watchers = 0;
 
   /**
-   * @param services Full names of the services a checker may ask about.
-   * @param degraded Whether a part of it is down; it serves all the same.
+   * @param services Full names of the services that callers may check.
+   * @param degraded Whether a part of the daemon is down while the daemon serves.
    */
   constructor(
     private readonly services: readonly string[],
@@ -50,7 +53,7 @@ export class Health {
     this.#changes.emit('change');
   }
 
-  /** Answers a request that asks about health, and says whether it was one. */
+  /** Answers a health request. @returns Whether the request was one. */
   answer(request: Request, response: Response): boolean {
     const [path = ''] = (request.url ?? '').split('?');
     if (path === '/livez') reply(request, response, 200, { status: 'alive' });
@@ -71,16 +74,16 @@ export class Health {
   #route(router: ConnectRouter): void {
     router.service(HealthService, {
       check: ({ service }) => {
-        if (!this.#knows(service)) throw new ConnectError('There is no such service.', Code.NotFound);
+        if (!this.#knows(service)) throw new ConnectError('Unknown service.', Code.NotFound);
         return { status: this.#status(service) };
       },
       watch: ({ service }, { signal }) => this.#watch(service, signal),
     });
   }
 
-  /** Ends with the daemon, which would otherwise have to wait for the watcher. */
+  /** Ends when the daemon stops, so that the daemon does not wait for the watcher. */
   async *#watch(service: string, signal: AbortSignal): AsyncGenerator<{ status: Serving }> {
-    if (this.#watchers >= MAX_WATCHERS) throw new ConnectError('Too many watch already.', Code.ResourceExhausted);
+    if (this.#watchers >= MAX_WATCHERS) throw new ConnectError('Too many watchers.', Code.ResourceExhausted);
     this.#watchers += 1;
     try {
       let last: Serving | undefined;

@@ -6,14 +6,14 @@ import { makeDirectory } from '../contracts/files.js';
 import { identify, isAlive, type ProcessIdentity } from '../contracts/process-identity.js';
 
 /**
- * Makes the state directory (0700) this process's own. The lock of a process that no longer lives is taken over, by one
- * of those that try at the same time.
- * @returns What gives the directory free again. Idempotent.
- * @throws SCI_STATE_LOCKED while another daemon uses it; SCI_CONFIG_INVALID when it cannot be written.
+ * Creates the state directory (0700) and locks it for this process. A stale lock of a dead process is replaced; of
+ * several processes that try at the same time, one succeeds.
+ * @returns A function that unlocks the directory. Idempotent.
+ * @throws SCI_STATE_LOCKED while another daemon uses the directory; SCI_CONFIG_INVALID when it is not writable
  */
 export async function lockState(directory: string): Promise<() => Promise<void>> {
   const path = join(directory, 'lock');
-  // Linked into place when it is complete, so that nobody ever reads half a lock.
+  // The file is linked into place when it is complete, so that no process reads a partial lock.
   const own = `${path}.${randomUUID()}`;
   try {
     await makeDirectory(directory);
@@ -25,40 +25,42 @@ export async function lockState(directory: string): Promise<() => Promise<void>>
     }
   } catch (error) {
     if (SciStreamError.is(error)) throw error;
-    throw new SciStreamError('SCI_CONFIG_INVALID', `state: cannot use ${directory}: ${messageOf(error)}.`, {
+    throw new SciStreamError('SCI_CONFIG_INVALID', `state: ${directory} is not usable: ${messageOf(error)}.`, {
       cause: error,
-      suggestions: ['Set the key state (or --state) to a directory that you may write to.'],
+      suggestions: ['Set the key state (or --state) to a writable directory.'],
     });
   }
   let released: Promise<void> | undefined;
   return () => (released ??= rm(path, { force: true }));
 }
 
-/** Removes the lock of a dead process. Only who holds the ticket may, and looks again: another may have been quicker. */
+/**
+ * Removes the lock of a dead process. A second lock file serialises this, and its holder checks the first one again.
+ */
 async function removeIfStale(directory: string, path: string, own: string): Promise<void> {
   const owner = await ownerOf(path);
   if (owner && owner !== 'dead') {
     throw new SciStreamError(
       'SCI_STATE_LOCKED',
-      `Process ${owner.pid} uses the state directory ${directory} already.`,
+      `Process ${owner.pid} already uses the state directory ${directory}.`,
       {
-        suggestions: ['Stop it first, or give this daemon another directory: --state DIR'],
+        suggestions: ['Stop that process, or use another directory: --state DIR'],
       },
     );
   }
-  const ticket = `${path}.takeover`;
-  if (!(await linked(own, ticket))) {
-    if ((await ownerOf(ticket)) === 'dead') await rm(ticket, { force: true });
+  const guard = `${path}.takeover`;
+  if (!(await linked(own, guard))) {
+    if ((await ownerOf(guard)) === 'dead') await rm(guard, { force: true });
     return;
   }
   try {
     if ((await ownerOf(path)) === 'dead') await rm(path, { force: true });
   } finally {
-    await rm(ticket, { force: true });
+    await rm(guard, { force: true });
   }
 }
 
-/** Gives a file a second name, atomically. False when that name is taken. */
+/** Links a file to a second name, atomically. @returns False if that name exists. */
 async function linked(file: string, name: string): Promise<boolean> {
   try {
     await link(file, name);
@@ -69,7 +71,7 @@ async function linked(file: string, name: string): Promise<boolean> {
   }
 }
 
-/** Whose lock it is; undefined when there is none, `dead` when its process is gone or the file says nothing. */
+/** The process of a lock; undefined without a lock, `dead` when the process has ended or the file is invalid. */
 async function ownerOf(path: string): Promise<ProcessIdentity | 'dead' | undefined> {
   let text: string;
   try {

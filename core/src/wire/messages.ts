@@ -23,7 +23,7 @@ import {
   type StreamMoveSchema,
 } from './gen/scistream/v1/streams_pb.js';
 
-/** A record and its live counters as the message of our own service. */
+/** A record and its live counters as a message of the service `Streams`. */
 export function toMessage({ record, status, error: unknown }: StreamSnapshot, facility: string): Stream {
   const { uid, spec, owner, gateway, proxy, runtime, rateEnforced, createdAt, expiresAt } = record;
   const error = record.error ?? status?.error ?? unknown;
@@ -55,7 +55,7 @@ export function toMessage({ record, status, error: unknown }: StreamSnapshot, fa
   });
 }
 
-/** A gateway and what is free on it as a message. */
+/** A gateway and its usage as a message. */
 export function gatewayMessage({
   description,
   error,
@@ -75,7 +75,7 @@ export function gatewayMessage({
   };
 }
 
-/** What became of a stream that should leave its gateway as a message. */
+/** The result of a move as a message. */
 export function moveMessage({ record, from, moved, error }: StreamMoved): MessageInitShape<typeof StreamMoveSchema> {
   const { uid, spec, gateway, listeners } = record;
   return {
@@ -142,7 +142,7 @@ export function fromStatus({ state, restarts, statistics, error }: GatewayStream
 /** Milliseconds as whole microseconds. */
 export const microseconds = (ms: number): bigint => BigInt(Math.round(ms * 1000));
 
-/** Outcomes of connections as a message. */
+/** Results of connections as a message. */
 export function connectResultsMessage(
   results: readonly ConnectResult[],
 ): MessageInitShape<typeof ConnectResultsSchema> {
@@ -165,10 +165,10 @@ export function fromConnectResults({ results }: ConnectResults): readonly Connec
   }));
 }
 
-/** The state people see (experience.md): ready until the first connection, streaming while one is open, then idle. */
+/** The state in output: ready until the first connection, streaming while one is open, then idle. */
 function userState({ state, targets }: StreamRecord, status: S2DSStatus | undefined): string {
   if (status?.state === 'failed') return 'failed';
-  // The first UPDATE is under way: nothing can flow yet.
+  // The first UPDATE is in progress, so no data can pass yet.
   if (state === 'updating' && targets.length === 0) return 'waiting';
   switch (state) {
     case 'provisioned':

@@ -6,16 +6,16 @@ import { parseSources } from '../contracts/network.js';
 import { parseUid, ROLE_CODES, type Role, type StreamSpec, type StreamTls } from '../contracts/stream.js';
 import type { ReserveRequest, ReserveRequestSchema, StreamSpec as SpecMessage } from './gen/scistream/v1/gateway_pb.js';
 
-/** A role in the words of the protocol. @throws SCI_ROLE_INVALID unless it is exactly PROD or CONS (protocol.md §2) */
+/** Parses a role of the protocol. @throws SCI_ROLE_INVALID unless it is exactly PROD or CONS (protocol.md §2) */
 export function parseRole(text: string): Role {
   if (text === ROLE_CODES.inbound) return 'inbound';
   if (text === ROLE_CODES.outbound) return 'outbound';
   throw new SciStreamError('SCI_ROLE_INVALID', `Role ${quote(text)} is neither PROD nor CONS.`, {
-    suggestions: ['Use PROD on the side where the application listens, CONS where it connects.'],
+    suggestions: ['Use PROD for the side of the producer, CONS for the side of the consumers.'],
   });
 }
 
-/** What a control server sends to reserve a stream on a gateway. Holds credentials. */
+/** A reservation on a gateway as a message. Contains credentials. */
 export function reserveMessage(
   uid: string,
   spec: StreamSpec,
@@ -26,14 +26,14 @@ export function reserveMessage(
   return { uid, spec: message, ...(tls && { tls }) };
 }
 
-/** The inverse of {@link reserveMessage}, parsed. @throws SCI_UID_INVALID, SCI_ROLE_INVALID, SCI_CREDENTIALS_INVALID … */
+/** The inverse of {@link reserveMessage}. @throws SCI_UID_INVALID, SCI_ROLE_INVALID, SCI_CREDENTIALS_INVALID … */
 export function fromReserveMessage({ uid, spec, tls }: ReserveRequest): {
   readonly uid: string;
   readonly spec: StreamSpec;
   readonly tls?: StreamTls;
 } {
   if (!spec) throw new SciStreamError('SCI_USAGE', `The reservation of stream ${quote(uid)} has no spec.`);
-  // Without its credentials an encrypted stream would run in plain text.
+  // An encrypted stream without credentials would run in plain text.
   if ((spec.encryption === 'tls') !== (tls !== undefined)) {
     throw new SciStreamError(
       'SCI_CREDENTIALS_INVALID',

@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { runtimeProvider, SciStreamError, type AnyProvider, type ContainerRuntime } from '@scistream/core';
+import { runtimeProvider, SciStreamError, type ContainerRuntime } from '@scistream/core';
 import {
   findPlugins,
   importPlugin,
@@ -8,6 +8,7 @@ import {
   readPlugin,
   type FoundPlugin,
   type PluginSource,
+  type AnyProvider,
 } from '@scistream/core/internal';
 import { temporaryDirectory, type TemporaryDirectory } from '@scistream/core/testing';
 import { suite } from 'uvu';

@@ -2,7 +2,8 @@
 import 'reflect-metadata';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parseAddress, type Action, type StreamRecord, type StreamSpec } from '@scistream/core';
+import { parseAddress } from '@scistream/core';
+import type { Action, StreamRecord, StreamSpec } from '@scistream/core/internal';
 import { ALICE, answer, PLACED, policyOf, request, SPEC, STREAM } from '../support/policy.js';
 
 const streams = suite('rules about existing streams');

@@ -10,16 +10,21 @@ import {
   runtimeProvider,
   S2DSException,
   silentLogger,
-  type AnyProvider,
   type ContainerRef,
   type ContainerSpec,
   type PluginContext,
   type ProxyDescription,
   type ProxyInstance,
   type ProxyView,
-  type StreamSpec,
 } from '@scistream/core';
-import { LocalGateway, GatewayStore, Providers, type GatewayStream } from '@scistream/core/internal';
+import {
+  LocalGateway,
+  GatewayStore,
+  Providers,
+  type GatewayStream,
+  type AnyProvider,
+  type StreamSpec,
+} from '@scistream/core/internal';
 import { FakeRuntime, temporaryDirectory, testSpec } from '@scistream/core/testing';
 
 const RANGE = { first: 21_100, last: 21_107 };

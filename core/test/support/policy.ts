@@ -1,17 +1,18 @@
 /** Callers, actions and policies for tests of rules. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parseAddress, SciStreamError, type Identity } from '@scistream/core';
 import {
-  parseAddress,
-  SciStreamError,
+  NameLookups,
+  RulesPolicy,
+  type Placing,
+  type Resolver,
   type Action,
   type Granted,
-  type Identity,
   type StreamRecord,
   type StreamSpec,
   type Usage,
-} from '@scistream/core';
-import { NameLookups, RulesPolicy, type Placing, type Resolver } from '@scistream/core/internal';
+} from '@scistream/core/internal';
 import { temporaryDirectory } from '@scistream/core/testing';
 
 export const ALICE: Identity = { issuer: 'token', subject: 'alice', admin: false };

@@ -20,7 +20,7 @@ export interface Address {
   fd?: number;
 }
 
-export interface ListenerStatus {
+interface ListenerStatus {
   connections: number;
   open: number;
   established: number;
@@ -35,25 +35,26 @@ export interface RelayOptions {
   listeners?: Address[];
   targets?: Address[];
   holdMs?: number;
+  connectTimeoutMs?: number;
   retryMs?: number;
   udpSessionMs?: number;
   sources?: string[];
   tls?: { leg: 'listeners' | 'targets'; peer: string; handshakeMs?: number };
-  /** Put into the worker's directory beside `relay.json`. */
+  /** Files in the worker's directory besides `relay.json`. */
   files?: Readonly<Record<string, string>>;
 }
 
-/** Undoes everything the helpers of this file made; for `after.each`. */
+/** Undoes everything that the helpers of this file created; for `after.each`. */
 export function cleanUp(): void {
   for (const undo of cleanups.splice(0).reverse()) undo();
 }
 
-/** Polls until `probe` gives something other than undefined or false. */
+/** Polls until `probe` returns a value other than undefined or false. */
 export async function until<T>(what: string, probe: () => Promise<T> | T): Promise<Exclude<T, false | undefined>> {
   let found: T | undefined;
   await eventually(async () => {
     found = await probe();
-    if (found === undefined || found === false) throw new Error(`still not: ${what}`);
+    if (found === undefined || found === false) throw new Error(`not reached: ${what}`);
   });
   return found as Exclude<T, false | undefined>;
 }
@@ -106,7 +107,7 @@ export class Relay {
     return { code: this.#child.exitCode, signal: this.#child.signalCode };
   }
 
-  /** Sends lines as they are and resolves with as many reply lines. */
+  /** Sends lines unchanged and resolves with the same number of reply lines. */
   async say(...lines: string[]): Promise<Record<string, unknown>[]> {
     const socket = connect(this.control);
     try {
@@ -154,7 +155,7 @@ export class Relay {
     this.#child.kill(signal);
   }
 
-  /** A client of a listener, the first by default. Its errors reach only who asks for them. */
+  /** A client of a listener, the first by default. Its errors are ignored unless the test listens to them. */
   dial(index = 0): Socket {
     const { host, port } = this.listeners[index] ?? { host: '', port: 0 };
     const socket = connect({ host, port, allowHalfOpen: true });
@@ -164,7 +165,7 @@ export class Relay {
   }
 }
 
-/** Starts a worker with one loopback listener unless told otherwise, and waits until its control socket answers. */
+/** Starts a worker, by default with one loopback listener, and waits until its control socket answers. */
 export async function startRelay(options: RelayOptions = {}, stdio?: number[], files?: number): Promise<Relay> {
   const listeners = options.listeners ?? [{ host: '127.0.0.1', port: await freePort() }];
   const relay = new Relay({ ...options, listeners }, stdio, files);
@@ -174,7 +175,7 @@ export async function startRelay(options: RelayOptions = {}, stdio?: number[], f
 
 const ports: number[] = [];
 
-/** A port that nobody else is given. */
+/** A port that is reserved for the caller. */
 export async function freePort(): Promise<number> {
   const port = ports.pop();
   if (port !== undefined) return port;
@@ -183,7 +184,7 @@ export async function freePort(): Promise<number> {
   return last;
 }
 
-/** A TCP target that keeps what it accepted and hands each socket to `serve`. */
+/** A TCP target that records accepted sockets and passes each to `serve`. */
 export class Target {
   readonly accepted: Socket[] = [];
   readonly #server: Server;
@@ -204,18 +205,18 @@ export class Target {
     return { host, port: (this.#server.address() as AddressInfo).port };
   }
 
-  /** Accepts no more. */
+  /** Stops accepting connections. */
   close(): void {
     this.#server.close();
   }
 
-  /** The socket accepted as number `index`, once it is there. */
+  /** The accepted socket number `index`; waits for it. */
   socket(index = 0): Promise<Socket> {
     return until(`connection ${index} at the target`, () => this.accepted[index]);
   }
 }
 
-/** A UDP socket on loopback that keeps what it receives and answers with `answer`, if anything. */
+/** A UDP socket on loopback that records what it receives and replies with `answer`. */
 export async function udpPeer(
   answer?: (data: string) => string,
 ): Promise<{ socket: UdpSocket; address: Address; got: string[] }> {
@@ -231,14 +232,14 @@ export async function udpPeer(
   return { socket, got, address: { host: '127.0.0.1', port: socket.address().port } };
 }
 
-/** Everything up to the end of the stream; rejects when it broke instead. */
+/** Reads to the end of the stream; rejects if it breaks. */
 export async function readAll(socket: Socket): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of socket.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) chunks.push(chunk);
   return Buffer.concat(chunks);
 }
 
-/** How the stream ended: `end`, or the code of its error. */
+/** How the stream ended: `end`, or an error code. */
 export function ending(socket: Socket): Promise<string> {
   return new Promise((resolve) => {
     socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));

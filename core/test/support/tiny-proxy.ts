@@ -1,4 +1,4 @@
-/** A machine in memory, with the smallest proxies there can be. */
+/** A machine in memory with minimal proxies. */
 import {
   formatAddress,
   ProxyContainer,
@@ -19,12 +19,12 @@ import * as assert from 'uvu/assert';
 
 export const A: Address = { host: '192.0.2.1', port: 1 };
 export const B: Address = { host: '192.0.2.2', port: 2 };
-/** What the checker of the proxy refuses. */
+/** A target that the checker of the proxy rejects. */
 export const REFUSED: Address = { host: '192.0.2.66', port: 66 };
-/** What the running proxy refuses. */
-export const UNLOVED: Address = { host: '192.0.2.99', port: 99 };
+/** A target that the running proxy rejects. */
+export const UNUSABLE: Address = { host: '192.0.2.99', port: 99 };
 
-/** The smallest proxy there can be: its file is the list of its targets. */
+/** A minimal proxy, whose file is the list of its targets. */
 export class Tiny extends ProxyContainer {
   readonly supports = { tcp: true, udp: false, tls: false, rateLimit: false, liveRetarget: true, statistics: false };
 
@@ -42,42 +42,42 @@ export class Tiny extends ProxyContainer {
   }
 }
 
-/** Reads its file again. */
-export class Rereading extends Tiny {
+/** A proxy that rereads its file. */
+export class Reloading extends Tiny {
   protected override async reload({ ref }: ProxyInstance): Promise<void> {
     await this.context.runtime.signal(ref, 'SIGHUP');
   }
 }
 
-/** Is told its targets, unless it says that it cannot be. */
-export class Told extends Rereading {
-  readonly told: (readonly Address[])[] = [];
-  canBeTold = true;
+/** A proxy that receives its targets at run time, unless `retargets` is false. */
+export class Retargetable extends Reloading {
+  readonly targetsSeen: (readonly Address[])[] = [];
+  retargets = true;
 
   protected override retarget({ view }: ProxyInstance): Promise<boolean> {
-    if (!this.canBeTold) return Promise.resolve(false);
-    if (view.targets[0]?.port === UNLOVED.port) return Promise.reject(new Error('it will not have it'));
-    this.told.push(view.targets);
+    if (!this.retargets) return Promise.resolve(false);
+    if (view.targets[0]?.port === UNUSABLE.port) return Promise.reject(new Error('target rejected'));
+    this.targetsSeen.push(view.targets);
     return Promise.resolve(true);
   }
 }
 
-/** Deals its listeners out. */
-export class InTwo extends Told {
+/** Proxies that split their listeners between instances. */
+export class TwoInstances extends Retargetable {
   protected override instances(): number {
     return 2;
   }
 }
 
-export class InThree extends Told {
+export class ThreeInstances extends Retargetable {
   protected override instances(): number {
     return 3;
   }
 }
 
-/** A runtime that makes mistakes when it is asked for the end of a program, and may be unable to make instances. */
-export class Mistaken extends FakeRuntime {
-  mistakes: (((runtime: this) => Promise<ContainerState>) | undefined)[] = [];
+/** A runtime with injected errors in `exited` and `create`. */
+export class FaultyRuntime extends FakeRuntime {
+  faults: (((runtime: this) => Promise<ContainerState>) | undefined)[] = [];
 
   failure: S2DSException | undefined;
 
@@ -88,26 +88,26 @@ export class Mistaken extends FakeRuntime {
   }
 
   override exited(ref: ContainerRef, signal: AbortSignal): Promise<ContainerState> {
-    return this.mistakes.shift()?.(this) ?? super.exited(ref, signal);
+    return this.faults.shift()?.(this) ?? super.exited(ref, signal);
   }
 }
 
 type Kind<P extends Tiny> = new (...args: ConstructorParameters<typeof Tiny>) => P;
 
-/** A machine with that proxy, one stream for it, and what happened there. */
+/** A machine with one proxy, a stream for it, and a record of the calls. */
 export class Fixture<P extends Tiny> {
-  readonly runtime: Mistaken;
+  readonly runtime: FaultyRuntime;
   readonly proxy: P;
   readonly request: S2DSRequest;
   readonly #contexts: TestContext[] = [];
-  /** How the program begins. */
+  /** Start of the program. */
   begin = (self: FakeSelf): void => self.say(`serves ${self.files()['tiny.cfg']}`);
 
   constructor(
     private readonly kind: Kind<P>,
     uid = 'aaaaaaaa-1',
   ) {
-    this.runtime = new Mistaken({
+    this.runtime = new FaultyRuntime({
       programs: {
         tiny: (self) => {
           self.on('SIGHUP', () => self.say(`follows ${self.files()['tiny.cfg']}`));
@@ -138,7 +138,7 @@ export class Fixture<P extends Tiny> {
     return new kind(context, 'tiny');
   }
 
-  /** Ends the process of the proxy, so to speak: what runs goes on, and nobody watches it. */
+  /** Stops the process of the proxy: programs keep running without supervision. */
   async abandon(): Promise<void> {
     for (const context of this.#contexts.splice(0)) await context.close();
   }
@@ -154,7 +154,7 @@ export class Fixture<P extends Tiny> {
     return this.proxy.updateTargets(this.request.uid, [target]);
   }
 
-  /** Calls since it was asked last, without the name of the instance. */
+  /** Calls since the previous query, without the name of the instance. */
   happened(): string[] {
     return this.runtime.calls.splice(0).map((call) => call.replace(/ scistream-\S+/, ''));
   }

@@ -27,7 +27,7 @@ export class ForwardContainer extends ProxyContainer {
 
   /**
    * @override
-   * @param {import('@scistream/core').StreamView} view
+   * @param {import('@scistream/core').ProxyView} view
    * @returns {import('@scistream/core').ProxyDescription}
    */
   describe({ listeners, targets }) {

@@ -1,4 +1,5 @@
 // needs: docker, root
+// suite: full
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';

@@ -1,4 +1,5 @@
 // needs: docker, root
+// suite: full
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';

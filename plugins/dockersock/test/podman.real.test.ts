@@ -1,4 +1,5 @@
 // needs: podman, root
+// suite: full
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { LABELS } from '@scistream/core';

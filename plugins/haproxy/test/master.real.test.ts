@@ -1,4 +1,5 @@
 // needs: haproxy
+// suite: full
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';

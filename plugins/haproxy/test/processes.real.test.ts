@@ -1,4 +1,5 @@
 // needs: haproxy
+// suite: full
 import { availableParallelism } from 'node:os';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

@@ -1,4 +1,5 @@
 // needs: haproxy
+// suite: full
 import { once } from 'node:events';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { connect as connectPlain } from 'node:net';

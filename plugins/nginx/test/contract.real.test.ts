@@ -1,4 +1,5 @@
 // needs: nginx
+// suite: full
 /** Nginx as in a container of another machine; test/contract has the other cells. */
 import { suite } from 'uvu';
 import { proxyContract } from '@scistream/core/testing';

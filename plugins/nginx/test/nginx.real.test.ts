@@ -1,4 +1,5 @@
 // needs: nginx
+// suite: full
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';

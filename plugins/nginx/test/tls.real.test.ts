@@ -1,4 +1,5 @@
 // needs: nginx
+// suite: full
 import { once } from 'node:events';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';

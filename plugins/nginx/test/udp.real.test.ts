@@ -1,4 +1,5 @@
 // needs: nginx
+// suite: full
 import { createSocket, type Socket } from 'node:dgram';
 import { on, once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';

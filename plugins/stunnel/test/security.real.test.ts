@@ -1,4 +1,5 @@
 // needs: stunnel
+// suite: full
 import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { connect as connectTcp } from 'node:net';

@@ -1,4 +1,5 @@
 // needs: stunnel
+// suite: full
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';

@@ -1,5 +1,6 @@
 import { Flags } from '@oclif/core';
-import { formatAddress, type Action, type Granted, type Identity, type Policy } from '@scistream/core';
+import { formatAddress, type Identity } from '@scistream/core';
+import type { Action, Granted, Policy } from '@scistream/core/server';
 import { BaseCommand } from '../../base-command.js';
 
 const ACTIONS = ['request', 'hello', 'update', 'release', 'view'] as const;

@@ -24,7 +24,7 @@ export const sideFlags = {
   s2cs: Flags.string({ summary: 'control server', helpValue: 'host:port[#sha256:…]', default: 'localhost:5000' }),
   'num-conn': Flags.integer({ aliases: ['num_conn'], summary: 'how many listeners', default: 5, min: 1 }),
   rate: Flags.integer({
-    summary: 'rate in a unit that was never settled; recorded, not enforced',
+    summary: 'accepted for existing scripts; ignored',
     default: 10_000,
     min: 0,
   }),

@@ -36,7 +36,7 @@ export default class OutboundRequest extends LegacyCommand {
 
   async run(): Promise<object> {
     const { args, flags } = await this.parse(OutboundRequest);
-    const { s2cs, rate, 'num-conn': connections, 'remote-ip': ip, 'receiver-ports': ports } = flags;
+    const { s2cs, 'num-conn': connections, 'remote-ip': ip, 'receiver-ports': ports } = flags;
     const { uid, positional } = positionals(args.uid, args.listeners);
     const listeners =
       positional?.split(',').map((text) => parseAddress(text.trim(), 'Listener')) ??

@@ -1,16 +1,16 @@
 import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { Args, Flags } from '@oclif/core';
-import { SciStreamError } from '@scistream/core';
-import type { S2ucConfig, StreamConfig } from '@scistream/core/config';
-import type { ProgressEvent, S2UC, StreamHandle, UpOptions } from '@scistream/core/client';
+import { parseDuration, parseRate, SciStreamError } from '@scistream/core';
+import type { S2ucConfig } from '@scistream/core/config';
+import type { ProgressEvent, S2UC, StreamHandle, StreamPlan } from '@scistream/core/client';
 import { progressLines, upText } from '../../present/up.js';
 import { upResult } from '../../present/results.js';
 import { readTicket } from '../../ticket-input.js';
 import { MADE_INTERRUPTED, StreamCommand } from './stream-command.js';
 
 /** What the command line and the stream document say together. */
-type Wanted = Partial<UpOptions>;
+type Wanted = Partial<StreamPlan>;
 
 export default class StreamUp extends StreamCommand {
   static override summary = 'make a stream and wait until it is ready';
@@ -115,9 +115,14 @@ export default class StreamUp extends StreamCommand {
     } = flags;
     const hello = awaitHello ? ('controller' as const) : undefined;
     const gateways = { fromGateway: flags['from-gateway'], toGateway: flags['to-gateway'] };
-    const where = { from, to, ...gateways, producer, connections, rate, lifetime, wait };
-    const what = { proxy, runtime, name, encryption, transport, movable };
-    const typed: Wanted = defined({ ...where, ...what, uid, hello });
+    const where = { from, to, ...gateways, producer };
+    const what = { connections, proxy, runtime, name, encryption, transport, movable };
+    const numbers = {
+      bitsPerSecond: rate === undefined ? undefined : parseRate(rate),
+      lifetimeMs: lifetime === undefined ? undefined : parseDuration(lifetime),
+      waitMs: wait === undefined ? undefined : parseDuration(wait),
+    };
+    const typed: Wanted = defined({ ...where, ...what, ...numbers, uid, hello });
     this.progress.busy(awaitHello ? 'waiting for HELLO of the applications' : 'making the stream');
     const onProgress = (event: ProgressEvent): void => progressLines(event).forEach((line) => this.progress.done(line));
     const make = async (client: S2UC, config: S2ucConfig, signal: AbortSignal): Promise<object> => {
@@ -134,10 +139,10 @@ export default class StreamUp extends StreamCommand {
   async #document(name: string | undefined, { streams }: S2ucConfig, typed: Wanted): Promise<Wanted> {
     if (name === undefined) return {};
     const known = Object.hasOwn(streams, name) ? streams[name] : undefined;
-    if (known) return { name, ...fromDocument(known) };
+    if (known) return { name, ...defined(known) };
     if (/\.(ya?ml|json)$/.test(name) || existsSync(name)) {
       const { loadStream } = await import('@scistream/core/config');
-      return { name: basename(name).replace(/\.\w+$/, ''), ...fromDocument(await loadStream(name)) };
+      return { name: basename(name).replace(/\.\w+$/, ''), ...defined(await loadStream(name)) };
     }
     if (typed.from ?? typed.to) return { name };
     const names = Object.keys(streams).join(', ');
@@ -171,10 +176,6 @@ function required<T>(value: T | undefined, flag: string): T {
   throw new SciStreamError('SCI_USAGE', `The stream has no --${flag}.`, {
     suggestions: [`Add --${flag} FACILITY or --${flag} host:port, or name a stream document that has it.`],
   });
-}
-
-function fromDocument({ bitsPerSecond, lifetimeMs, waitMs, ...rest }: StreamConfig): Wanted {
-  return defined({ ...rest, rate: bitsPerSecond, lifetime: lifetimeMs, wait: waitMs });
 }
 
 /** Without the keys that are there but undefined, which would hide what a weaker source says. */

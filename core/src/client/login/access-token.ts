@@ -4,13 +4,13 @@ import { asking, connectIssuer, toStored } from './issuer-client.js';
 import { LoginStore, type StoredTokens } from './login-store.js';
 import { loginRequired, type Login, type ServerLogin } from './login.js';
 
-/** Tokens are renewed this long before their end, ms, or for the last third of a short life. */
+/** Time before its end at which a token is renewed, ms; at most a third of its lifetime. */
 const MARGIN_MS = 60_000;
 
 /**
- * The access token of a login, renewed when it is near its end; one process of the user does that, the others wait for
- * it. For every call to the control server of the login, and no other.
- * @throws SCI_LOGIN_REQUIRED; SCI_ISSUER_UNREACHABLE when it has ended and cannot be renewed now
+ * Returns the access token of a login, and renews it when it is near its end. One process of the user renews it; the
+ * others wait. Only calls to the control server of the login may send the token.
+ * @throws SCI_LOGIN_REQUIRED; SCI_ISSUER_UNREACHABLE when the token has expired and the issuer does not answer
  */
 export async function accessToken(login: ServerLogin, store = new LoginStore(login)): Promise<string> {
   const tokens = await existing(store);
@@ -34,20 +34,20 @@ async function existing(store: LoginStore): Promise<StoredTokens> {
   const tokens = await store.read();
   if (!tokens) throw loginRequired(login, `You are not logged in for ${login.facility}.`);
   if (tokens.server === login.server) return tokens;
-  const made = tokens.server === undefined ? 'does not say for which control server' : `is for ${tokens.server}`;
-  throw loginRequired(login, `The login for ${login.facility} ${made}; the configuration has ${login.server}.`);
+  const bound = tokens.server === undefined ? 'names no control server' : `is for ${tokens.server}`;
+  throw loginRequired(login, `The login for ${login.facility} ${bound}; the configuration has ${login.server}.`);
 }
 
 async function renew(login: Login, tokens: StoredTokens): Promise<StoredTokens> {
   const { refreshToken } = tokens;
-  if (refreshToken === undefined) throw loginRequired(login, `The login for ${login.facility} has ended.`);
+  if (refreshToken === undefined) throw loginRequired(login, `The login for ${login.facility} has expired.`);
   const { server, client, auth, options } = await connectIssuer(login);
   const answer = await asking(login.issuer, async () => {
     const response = await oauth.refreshTokenGrantRequest(server, client, auth, refreshToken, options());
     return await oauth.processRefreshTokenResponse(server, client, response);
   }).catch((error: unknown) => {
     if (!SciStreamError.is(error) || error.code !== 'SCI_LOGIN_FAILED') throw error;
-    throw loginRequired(login, `The login for ${login.facility} cannot be renewed any more.`, error);
+    throw loginRequired(login, `The issuer no longer renews the login for ${login.facility}.`, error);
   });
   return toStored(answer, tokens);
 }

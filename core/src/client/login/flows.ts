@@ -3,25 +3,24 @@ import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as oauth from 'oauth4webapi';
-import { SciStreamError } from '../../contracts/errors.js';
-import { printableLine } from '../../wire/errors.js';
+import { printableLine, SciStreamError } from '../../contracts/errors.js';
 import { asking, connectIssuer, toStored, type IssuerClient } from './issuer-client.js';
 import { LoginStore, type StoredTokens } from './login-store.js';
 import type { Login, LoginPrompt, LoginResult, ServerLogin } from './login.js';
 
-/** How long a user may take, ms. */
-const PATIENCE_MS = 600_000;
-/** RFC 8628 section 3.5. */
+/** Maximum time for the user to log in, ms. */
+const LOGIN_TIMEOUT_MS = 600_000;
+/** Default interval of polls, s (RFC 8628 section 3.5). */
 const INTERVAL_S = 5;
-/** Where an issuer asks for more, it is asked this often, s. */
+/** Maximum initial interval of polls, s, whatever the issuer requests. */
 const MAX_INTERVAL_S = 60;
 const REDIRECT_PATH = '/callback';
 
-/** How to log in. */
+/** Options of a login. */
 export interface LoginOptions {
   /**
-   * `device`: in a browser on any machine (RFC 8628); `browser`: in one on this machine (RFC 8252, with PKCE). Default:
-   * `device` where the issuer offers it.
+   * `device`: a browser on any machine (RFC 8628). `browser`: a browser on this machine (RFC 8252, with PKCE). Default:
+   * `device` if the issuer offers it.
    */
   readonly method?: 'device' | 'browser' | undefined;
   /** Called once. */
@@ -30,9 +29,9 @@ export interface LoginOptions {
 }
 
 /**
- * Logs a user in and keeps the tokens for all further calls to the control server of the facility.
- * @throws SCI_ISSUER_UNREACHABLE; SCI_LOGIN_FAILED when the user or the issuer refuses, or nobody came; the reason of
- * `signal`
+ * Logs a user in and stores the tokens for later calls to the control server of the facility.
+ * @throws SCI_ISSUER_UNREACHABLE; SCI_LOGIN_FAILED when the user or the issuer rejects the login or the time runs out;
+ * the reason of `signal`
  */
 export async function logIn(
   login: ServerLogin,
@@ -55,15 +54,15 @@ export async function logIn(
 }
 
 /**
- * Ends a login: the tokens are removed, and revoked at the issuer (RFC 7009).
- * @returns Whether there was a login, and why it could not be revoked, if so.
+ * Ends a login: removes the tokens, and revokes them at the issuer (RFC 7009).
+ * @returns Whether a login existed, and the error if it was not revoked.
  */
 export async function logOut(
   login: ServerLogin,
   store = new LoginStore(login),
 ): Promise<{ readonly existed: boolean; readonly notRevoked?: SciStreamError }> {
   return await store.exclusively(async () => {
-    // Whatever is wrong with the file, it has to go; tokens of another login are not shown to this issuer.
+    // The file is removed even if it is damaged. Tokens of another login are not sent to this issuer.
     const tokens = await store.read().catch((error: unknown) => {
       if (SciStreamError.is(error)) return error;
       throw error;
@@ -86,7 +85,7 @@ async function revoke(login: Login, { accessToken, refreshToken }: StoredTokens)
   if (server.revocation_endpoint === undefined) {
     throw new SciStreamError(
       'SCI_LOGIN_FAILED',
-      `The issuer ${login.issuer} revokes no tokens; they end by themselves.`,
+      `The issuer ${login.issuer} does not revoke tokens; they stay valid until they expire.`,
     );
   }
   const revokeOne = (token: string, hint: string): Promise<void> =>
@@ -94,7 +93,8 @@ async function revoke(login: Login, { accessToken, refreshToken }: StoredTokens)
       const request = { ...options(), additionalParameters: { token_type_hint: hint } };
       await oauth.processRevocationResponse(await oauth.revocationRequest(server, client, auth, token, request));
     });
-  // First the one that lives longer. An issuer may refuse to revoke access tokens (RFC 7009 section 2).
+  // The refresh token first, because it is valid for longer. An issuer may not support revocation of access tokens
+  // (RFC 7009 section 2).
   if (refreshToken !== undefined) await revokeOne(refreshToken, 'refresh_token');
   const access = revokeOne(accessToken, 'access_token');
   await (refreshToken === undefined ? access : access.catch(() => undefined));
@@ -121,7 +121,7 @@ async function byDevice(login: Login, issuer: IssuerClient, { onPrompt, signal }
       else if (said !== 'authorization_pending') await asking(login.issuer, () => Promise.reject(error as Error));
     }
   }
-  throw nobodyCame(login);
+  throw timedOut(login);
 }
 
 async function byBrowser(login: Login, issuer: IssuerClient, { onPrompt, signal }: LoginOptions) {
@@ -133,12 +133,12 @@ async function byBrowser(login: Login, issuer: IssuerClient, { onPrompt, signal 
   try {
     await once(listener, 'listening');
     const redirect = `http://127.0.0.1:${(listener.address() as AddressInfo).port}${REDIRECT_PATH}`;
-    const came = redirected(listener, redirect, state, signal);
-    // Awaited below, but it may fail before.
-    came.catch(() => undefined);
+    const arrival = redirected(listener, redirect, state, signal);
+    // It is awaited below, and can fail before.
+    arrival.catch(() => undefined);
     onPrompt({ url: await authorizationUrl(login, issuer, { redirect, state, verifier }) });
-    const back = await came;
-    if (!back) throw nobodyCame(login);
+    const back = await arrival;
+    if (!back) throw timedOut(login);
     return await asking(login.issuer, async () => {
       const answer = oauth.validateAuthResponse(server, client, back, state);
       const request = [server, client, auth, answer, redirect, verifier, options()] as const;
@@ -157,7 +157,7 @@ async function authorizationUrl(
   { redirect, state, verifier }: { readonly redirect: string; readonly state: string; readonly verifier: string },
 ): Promise<string> {
   if (server.authorization_endpoint === undefined) {
-    throw new SciStreamError('SCI_LOGIN_FAILED', `The issuer ${issuer} has no page to log in at.`);
+    throw new SciStreamError('SCI_LOGIN_FAILED', `The issuer ${issuer} has no authorization endpoint.`);
   }
   const url = new URL(server.authorization_endpoint);
   const parameters = {
@@ -176,10 +176,13 @@ async function authorizationUrl(
   return url.href;
 }
 
-/** Waits for the browser to come back with our state; anything else that calls is none of ours. Undefined: it did not. */
+/**
+ * Waits for the redirect of the browser with our state, and answers other requests with 404. Undefined after the
+ * timeout.
+ */
 function redirected(server: Server, redirect: string, state: string, signal?: AbortSignal): Promise<URL | undefined> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => resolve(undefined), PATIENCE_MS);
+    const timer = setTimeout(() => resolve(undefined), LOGIN_TIMEOUT_MS);
     server.once('close', () => clearTimeout(timer));
     signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
     server.on('request', (request: IncomingMessage, response) => {
@@ -187,7 +190,7 @@ function redirected(server: Server, redirect: string, state: string, signal?: Ab
       const url = URL.canParse(target) ? new URL(target) : undefined;
       const ours = url?.pathname === REDIRECT_PATH && url.searchParams.get('state') === state;
       response.writeHead(ours ? 200 : 404, { 'content-type': 'text/plain; charset=utf-8', connection: 'close' });
-      response.end(ours ? 'Back to the terminal: this window can be closed.\n' : 'Not found.\n');
+      response.end(ours ? 'Login complete. This window can be closed.\n' : 'Not found.\n');
       if (ours) resolve(new URL(`${redirect}${url.search}`));
     });
   });
@@ -200,8 +203,10 @@ const resultOf = ({ facility, issuer }: Login, { expiresAt, refreshToken }: Stor
   renewable: refreshToken !== undefined,
 });
 
-const nobodyCame = ({ facility }: Login): SciStreamError =>
-  new SciStreamError('SCI_LOGIN_FAILED', 'Nobody logged in in time.', { suggestions: [`scistream login ${facility}`] });
+const timedOut = ({ facility }: Login): SciStreamError =>
+  new SciStreamError('SCI_LOGIN_FAILED', 'The login was not completed in time.', {
+    suggestions: [`scistream login ${facility}`],
+  });
 
 const noDeviceFlow = ({ issuer, facility }: Login): SciStreamError =>
   new SciStreamError('SCI_LOGIN_FAILED', `The issuer ${issuer} does not offer the device flow.`, {

@@ -1,20 +1,19 @@
 import * as oauth from 'oauth4webapi';
-import { messageOf, SciStreamError } from '../../contracts/errors.js';
-import { printable } from '../../wire/errors.js';
+import { reasonOf, SciStreamError } from '../../contracts/errors.js';
 import type { StoredTokens } from './login-store.js';
 import type { Login } from './login.js';
 
-/** The longest life of a token that is believed, s. */
+/** Maximum lifetime of a token that is accepted from an issuer, s. */
 const MAX_LIFETIME_S = 1e9;
-/** For one answer of an issuer, ms. */
+/** Timeout of one request to an issuer, ms. */
 const TIMEOUT_MS = 15_000;
 
-/** What every request to an issuer needs. */
+/** An issuer, with the arguments of every request to it. */
 export interface IssuerClient {
   readonly server: oauth.AuthorizationServer;
   readonly client: oauth.Client;
   readonly auth: oauth.ClientAuth;
-  /** Of a request; made anew for each, because it has a deadline. */
+  /** Creates the options of one request, with its own deadline. */
   readonly options: () => {
     readonly signal: AbortSignal;
     readonly [oauth.allowInsecureRequests]: boolean;
@@ -23,8 +22,8 @@ export interface IssuerClient {
 }
 
 /**
- * Asks an issuer for its endpoints (OpenID Connect Discovery). Requests in plain text are made to issuers on loopback
- * only, for there is no other http issuer in a configuration.
+ * Requests the endpoints of an issuer (OpenID Connect Discovery). Plain text is used only for issuers on loopback,
+ * because the configuration accepts no other http issuer.
  * @throws SCI_ISSUER_UNREACHABLE, SCI_LOGIN_FAILED
  */
 export async function connectIssuer({ issuer, client, resource }: Login, signal?: AbortSignal): Promise<IssuerClient> {
@@ -40,7 +39,7 @@ export async function connectIssuer({ issuer, client, resource }: Login, signal?
   return { server, client: { client_id: client }, auth: oauth.None(), options };
 }
 
-/** Runs a step of a login and turns what goes wrong into our codes. */
+/** Runs a step of a login and converts its errors. @throws SCI_ISSUER_UNREACHABLE, SCI_LOGIN_FAILED */
 export async function asking<T>(issuer: string, step: () => Promise<T>): Promise<T> {
   try {
     return await step();
@@ -52,34 +51,36 @@ export async function asking<T>(issuer: string, step: () => Promise<T>): Promise
 function explain(issuer: string, error: unknown): unknown {
   if (SciStreamError.is(error)) return error;
   if (error instanceof oauth.ResponseBodyError || error instanceof oauth.AuthorizationResponseError) {
-    const said = printable(`${error.error} ${error.error_description ?? ''}`).slice(0, 300);
-    return new SciStreamError('SCI_LOGIN_FAILED', `The issuer ${issuer} refuses: ${said}.`, {
+    const said = `${error.error} ${error.error_description ?? ''}`.trim().slice(0, 300);
+    return new SciStreamError('SCI_LOGIN_FAILED', `The issuer ${issuer} rejects the request: ${said}.`, {
       cause: error,
-      suggestions: ['Check issuer, client, scope and resource of the facility in the configuration, and log in again.'],
+      suggestions: ['Check facilities.<name>.auth in the configuration, and log in again.'],
     });
   }
   const network = error instanceof TypeError || (error instanceof Error && error.name === 'TimeoutError');
   if (network || isServerError(error)) {
-    const reason = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-    return new SciStreamError('SCI_ISSUER_UNREACHABLE', `The issuer ${issuer} does not answer: ${messageOf(reason)}.`, {
+    return new SciStreamError('SCI_ISSUER_UNREACHABLE', `The issuer ${issuer} does not answer: ${reasonOf(error)}.`, {
       cause: error,
       suggestions: ['Try again in a moment.'],
     });
   }
   if (error instanceof oauth.OperationProcessingError || error instanceof oauth.WWWAuthenticateChallengeError) {
-    return new SciStreamError('SCI_LOGIN_FAILED', `The issuer ${issuer} does not do as it should: ${error.message}.`, {
+    return new SciStreamError('SCI_LOGIN_FAILED', `The issuer ${issuer} sent an invalid answer: ${error.message}.`, {
       cause: error,
-      suggestions: ['Check the key issuer of the facility in the configuration.'],
+      suggestions: ['Check facilities.<name>.auth.issuer in the configuration.'],
     });
   }
   return error;
 }
 
-/** An answer that is no answer: a proxy or the issuer itself is out of order. */
+/** Whether the issuer, or a proxy in front of it, answered with a server error. */
 const isServerError = (error: unknown): boolean =>
   error instanceof oauth.OperationProcessingError && error.cause instanceof Response && error.cause.status >= 500;
 
-/** @param before Tokens these replace; an issuer may leave the refresh token as it is (RFC 6749 section 6). */
+/**
+ * Converts the tokens of an issuer.
+ * @param before The replaced tokens. Without a new refresh token, the previous one stays valid (RFC 6749 section 6).
+ */
 export function toStored(answer: oauth.TokenEndpointResponse, before?: StoredTokens): StoredTokens {
   const {
     access_token: accessToken,

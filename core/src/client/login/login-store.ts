@@ -7,14 +7,14 @@ import { messageOf, SciStreamError, systemCode } from '../../contracts/errors.js
 import { poll } from '../../contracts/wait.js';
 import { loginRequired, LoginSchema, type ServerLogin } from './login.js';
 
-/** How long another process may take to renew tokens, ms. */
+/** Maximum wait for another process that renews the tokens, ms. */
 const LOCK_TIMEOUT_MS = 100_000;
-/** Age at which a lock is nobody's any more, ms: longer than all requests to an issuer under it may take. */
+/** Age at which a lock is stale, ms: above the total timeout of the requests that are made under it. */
 const LOCK_STALE_MS = 90_000;
 
 const StoredSchema = LoginSchema.extend({
   version: z.literal(1),
-  /** Absent where an earlier version logged in. */
+  /** Absent in files of an earlier version. */
   server: z.string().optional(),
   accessToken: z.string().min(1),
   refreshToken: z.string().min(1).optional(),
@@ -27,7 +27,7 @@ export type StoredTokens = Readonly<
   Pick<z.output<typeof StoredSchema>, 'accessToken' | 'refreshToken' | 'obtainedAt' | 'expiresAt'>
 >;
 
-/** {@link StoredTokens} and for which control server they are; undefined: nobody knows. */
+/** {@link StoredTokens} and their control server, if it is known. */
 export type FoundTokens = StoredTokens & { readonly server?: string | undefined };
 
 /** `logins` in the user's configuration directory. */
@@ -36,7 +36,9 @@ function loginDir(env: NodeJS.ProcessEnv = process.env): string {
   return join(own, 'logins');
 }
 
-/** The tokens of one facility: a file (0600) in a directory of its own (0700), used by many processes at the same time. */
+/**
+ * The tokens of one facility: a file (0600) in its own directory (0700). Several processes may use it at the same time.
+ */
 export class LoginStore {
   readonly #path: string;
 
@@ -48,8 +50,10 @@ export class LoginStore {
   }
 
   /**
-   * @returns undefined where there are none. They may be for another control server than this login.
-   * @throws SCI_LOGIN_REQUIRED when they are of another login than the configuration says now, damaged, or open to others.
+   * Reads the tokens. They can belong to another control server than this login.
+   * @returns undefined if no tokens are stored.
+   * @throws SCI_LOGIN_REQUIRED when the tokens belong to another login than the configured one, or the file is damaged
+   * or readable by other users
    */
   async read(): Promise<FoundTokens | undefined> {
     const { facility } = this.login;
@@ -57,18 +61,23 @@ export class LoginStore {
     try {
       text = await readFile(this.#path, 'utf8');
       const { mode } = await stat(this.#path);
-      if ((mode & 0o077) !== 0) throw loginRequired(this.login, `Others may read ${this.#path}; it is not used.`);
+      if ((mode & 0o077) !== 0)
+        throw loginRequired(this.login, `Other users can read ${this.#path}, so it is not used.`);
     } catch (error) {
       if (systemCode(error) === 'ENOENT') return undefined;
       if (SciStreamError.is(error)) throw error;
-      throw loginRequired(this.login, `The login for ${facility} cannot be read: ${messageOf(error)}.`, error);
+      throw loginRequired(this.login, `The login for ${facility} is unreadable: ${messageOf(error)}.`, error);
     }
     const stored = StoredSchema.safeParse(parseJson(text)).data;
     if (!stored) throw loginRequired(this.login, `The login for ${facility} is damaged.`);
     const same = (['facility', 'issuer', 'client', 'scope', 'resource'] as const).every(
       (key) => stored[key] === this.login[key],
     );
-    if (!same) throw loginRequired(this.login, `The login for ${facility} is of another issuer, client or scope.`);
+    if (!same)
+      throw loginRequired(
+        this.login,
+        `The login for ${facility} has another issuer, client, scope or resource than the configuration.`,
+      );
     return stored;
   }
 
@@ -93,8 +102,8 @@ export class LoginStore {
   }
 
   /**
-   * Runs `work` while no other process of this user changes these tokens: a refresh token may be good for one use only.
-   * The lock of a process that has died is taken over.
+   * Runs `work` while no other process of this user changes these tokens, because a refresh token may be valid only
+   * once. A lock of a dead process is removed.
    */
   async exclusively<T>(work: () => Promise<T>): Promise<T> {
     const lock = `${this.#path}.lock`;
@@ -102,7 +111,7 @@ export class LoginStore {
       throw this.#unusable(messageOf(cause), cause);
     });
     const options = { timeoutMs: LOCK_TIMEOUT_MS, intervalMs: 25 };
-    const late = (cause: unknown): Error => this.#unusable(`another process holds ${lock}`, cause);
+    const late = (cause: unknown): Error => this.#unusable(`another process holds the lock ${lock}`, cause);
     const problem = await poll(() => locked(lock), options, late);
     if (problem !== null) throw this.#unusable(messageOf(problem), problem);
     try {
@@ -113,27 +122,29 @@ export class LoginStore {
   }
 
   #unusable(why: string, cause: unknown): SciStreamError {
-    return new SciStreamError('SCI_LOGIN_FAILED', `The login for ${this.login.facility} cannot be kept: ${why}.`, {
+    return new SciStreamError('SCI_LOGIN_FAILED', `The login for ${this.login.facility} cannot be stored: ${why}.`, {
       cause,
-      suggestions: [`Look at ${this.directory}`],
+      suggestions: [`Check ${this.directory}`],
     });
   }
 }
 
-/** @returns null when it is ours, undefined while it is somebody else's, or why it can be nobody's. */
+/**
+ * @returns null when this process has the lock, undefined while another one has it, or the error of the file system.
+ */
 async function locked(path: string): Promise<unknown> {
   try {
     await writeFile(path, JSON.stringify({ host: hostname(), pid: process.pid }), { flag: 'wx', mode: 0o600 });
     return null;
   } catch (error) {
     if (systemCode(error) !== 'EEXIST') return error;
-    if (await isStale(path)) await takeAway(path);
+    if (await isStale(path)) await removeStale(path);
     return undefined;
   }
 }
 
-/** Moved first and looked at again: somebody else may have been quicker, and this be the new lock. */
-async function takeAway(path: string): Promise<void> {
+/** Removes a stale lock. It is renamed and checked again, because another process may have replaced it with its own. */
+async function removeStale(path: string): Promise<void> {
   const aside = `${path}.${randomUUID()}`;
   await rename(path, aside);
   if (!(await isStale(aside))) await rename(aside, path);

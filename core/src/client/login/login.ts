@@ -1,27 +1,27 @@
 import { z } from 'zod';
 import { SciStreamError } from '../../contracts/errors.js';
 
-/** How a user logs in for one facility; the key `auth` of a facility, and nothing secret. */
+/** Login settings of one facility, from its key `auth`; not secret. */
 export interface Login {
   /** Name of the facility in the configuration. */
   readonly facility: string;
   /** URL of the OpenID Connect issuer. */
   readonly issuer: string;
-  /** Id of this program there, a public client. */
+  /** Client id of this program at the issuer, a public client. */
   readonly client: string;
-  /** What is asked for, blanks between. */
+  /** Requested scopes, separated by blanks. */
   readonly scope: string;
-  /** For whom tokens are meant (RFC 8707), where the issuer wants to know. */
+  /** Resource that the tokens are for (RFC 8707), if the issuer requires it. */
   readonly resource?: string | undefined;
 }
 
-/** A login and the one control server that its tokens are for. */
+/** A login and the only control server that may receive its tokens. */
 export interface ServerLogin extends Login {
-  /** Address and trust, in one line, as `serverOf` says them. */
+  /** Address and trust in one line, in the form of `serverOf`. */
   readonly server: string;
 }
 
-/** The form in which the journal keeps a {@link Login}. */
+/** A {@link Login} in the journal. */
 export const LoginSchema = z.strictObject({
   facility: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/),
   issuer: z.string().max(2000),
@@ -30,24 +30,24 @@ export const LoginSchema = z.strictObject({
   resource: z.string().max(2000).optional(),
 });
 
-/** What a user has to do to log in, and what is needed then: `scistream login` shows it. */
+/** Instructions for the user, which `scistream login` shows. */
 export interface LoginPrompt {
-  /** To open in a browser. */
+  /** Page to open in a browser. */
   readonly url: string;
-  /** To compare with, or to type; only with the device flow. */
+  /** Code to compare or to enter; only with the device flow. */
   readonly code?: string;
 }
 
-/** What came of a login. */
+/** Result of a login. */
 export interface LoginResult {
   readonly facility: string;
   readonly issuer: string;
-  /** ISO 8601 UTC; absent when the issuer does not say. */
+  /** End of the access token, ISO 8601 UTC; absent if the issuer names none. */
   readonly expiresAt?: string | undefined;
-  /** Whether it renews itself. */
+  /** Whether the tokens are renewed without another login. */
   readonly renewable: boolean;
 }
 
-/** @param why In words, a sentence. */
+/** @param why The reason, a sentence. */
 export const loginRequired = ({ facility }: Login, why: string, cause?: unknown): SciStreamError =>
   new SciStreamError('SCI_LOGIN_REQUIRED', why, { cause, suggestions: [`scistream login ${facility}`] });

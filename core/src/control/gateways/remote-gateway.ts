@@ -1,8 +1,7 @@
-import type { ClientHttp2Stream } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ConnectError, createClient, type Client, type Interceptor } from '@connectrpc/connect';
-import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import { createGrpcTransport } from '@connectrpc/connect-node';
 import { formatAddress, parseAddress, type Address } from '../../contracts/address.js';
 import { parseCredentials } from '../../contracts/credentials.js';
 import { reasonOf, S2DSException, SciStreamError } from '../../contracts/errors.js';
@@ -11,6 +10,7 @@ import type { ListenerStatistics, Restarts, S2DSStatus } from '../../contracts/s
 import type { StreamSpec, StreamTls } from '../../contracts/stream.js';
 import { fromConnectError, S2CS_KEY } from '../../wire/errors.js';
 import { GatewayService } from '../../wire/gen/scistream/v1/gateway_pb.js';
+import { GuardedSessions } from '../../wire/guarded-sessions.js';
 import { fromConnectResults, fromStatistics, fromStatus } from '../../wire/messages.js';
 import { reserveMessage } from '../../wire/stream-spec.js';
 import { checkLinkTls, connectLink, type LinkTls } from './link-tls.js';
@@ -205,21 +205,6 @@ export class RemoteGateway implements Gateway {
         ],
       });
     }
-  }
-}
-
-/**
- * The session manager lets go of a session that is destroyed before it has emitted its error, such as the alert of a peer
- * that refuses our certificate; it would then end the process. The calls on the session have got that error already.
- */
-class GuardedSessions extends Http2SessionManager {
-  readonly #known = new WeakSet<object>();
-
-  override async request(...args: Parameters<Http2SessionManager['request']>): Promise<ClientHttp2Stream> {
-    const stream = await super.request(...args);
-    const { session } = stream;
-    if (session && !this.#known.has(session)) this.#known.add(session.on('error', () => undefined));
-    return stream;
   }
 }
 

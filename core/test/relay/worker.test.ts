@@ -7,14 +7,14 @@ import type { AddressInfo } from 'node:net';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { read } from '@scistream/core/testing';
-import { cleanUp, ending, freePort, readAll, Relay, startRelay, Target, until } from './support/relay.js';
+import { cleanUp, ending, freePort, readAll, Relay, startRelay, Target, until } from '../support/relay.js';
 
 const MIB = 1024 * 1024;
 const sha256 = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex');
 const s = suite('relay worker, TCP');
 s.after.each(cleanUp);
 
-s('carries bytes unchanged in both directions at once and counts them exactly', async () => {
+s('forwards bytes unchanged in both directions and counts them', async () => {
   const [up, down] = [randomBytes(64 * MIB), randomBytes(65 * MIB)];
   const target = new Target((socket) => socket.end(down));
   const relay = await startRelay({ targets: [await target.listen()] });
@@ -36,7 +36,7 @@ s('carries bytes unchanged in both directions at once and counts them exactly', 
   assert.equal(await relay.status(), expected);
 });
 
-s('keeps the other direction open after a half-close, whichever side closes first', async () => {
+s('keeps the other direction open after a half-close by either side', async () => {
   const target = new Target();
   const relay = await startRelay({ targets: [await target.listen()] });
   for (const clientFirst of [true, false]) {
@@ -55,13 +55,13 @@ s('keeps the other direction open after a half-close, whichever side closes firs
   assert.is((await relay.status()).errors, 0);
 });
 
-s('serves a client that only listens and says so at once', async () => {
+s('serves a client that half-closes first and only reads', async () => {
   const target = new Target((socket) => socket.once('end', () => socket.end('data')).resume());
   const relay = await startRelay({ targets: [await target.listen()] });
   assert.is((await readAll(relay.dial().end())).toString(), 'data');
 });
 
-s('keeps little memory for a reader that is slow, and loses nothing', async () => {
+s('limits its memory with a slow reader, and loses no data', async () => {
   const block = randomBytes(MIB);
   const target = new Target((socket) => socket.pause());
   const relay = await startRelay({ targets: [await target.listen()] });
@@ -86,7 +86,7 @@ s('keeps little memory for a reader that is slow, and loses nothing', async () =
   assert.is(all.digest('hex'), expected.digest('hex'));
 });
 
-s('passes a reset on as a reset, never as a clean end', async () => {
+s('forwards a reset as a reset', async () => {
   const target = new Target((socket) => socket.pause());
   const relay = await startRelay({ targets: [await target.listen()] });
   for (const byClient of [false, true]) {
@@ -104,10 +104,10 @@ s('passes a reset on as a reset, never as a clean end', async () => {
   assert.is((await relay.status()).errors, 2);
 });
 
-s('passes a reset on that arrives behind data nobody had read yet', async () => {
+s('forwards a reset that arrives after unread data', async () => {
   const target = new Target();
   const relay = await startRelay({ targets: [await target.listen()] });
-  // Not a Node client: libuv itself takes such a reset for the end of the stream.
+  // Not a Node.js client: libuv reports such a reset as the end of the stream.
   const reader = spawn('bash', ['-c', `exec 3<>/dev/tcp/127.0.0.1/${relay.listeners[0]?.port}; read -r; cat <&3`]);
   let complaint = '';
   reader.stderr.on('data', (text: Buffer) => (complaint += text.toString()));
@@ -123,7 +123,7 @@ s('passes a reset on that arrives behind data nobody had read yet', async () => 
   assert.is((await relay.status()).errors, 1);
 });
 
-s('holds clients until the target is known, and forwards what they sent meanwhile', async () => {
+s('holds clients until a target is set, then forwards the held data', async () => {
   const target = new Target((socket) => socket.pipe(socket));
   const relay = await startRelay();
   const [open, finished] = [relay.dial(), relay.dial()];
@@ -138,7 +138,7 @@ s('holds clients until the target is known, and forwards what they sent meanwhil
   assert.is((await readAll(open)).toString(), ' more');
 });
 
-s('holds clients while the target refuses, and more data than it keeps in memory', async () => {
+s('holds clients while the target refuses connections, with more data than fit in memory', async () => {
   const port = await freePort();
   const data = randomBytes(8 * MIB);
   const relay = await startRelay({ targets: [{ host: '127.0.0.1', port }] });
@@ -150,7 +150,7 @@ s('holds clients while the target refuses, and more data than it keeps in memory
   assert.is(sha256(await readAll(await target.socket())), sha256(data));
 });
 
-s('never lets a client that left while it was held reach the target', async () => {
+s('opens no connection to the target for a held client that has closed', async () => {
   const target = new Target((socket) => socket.pipe(socket));
   const relay = await startRelay();
   const [silent, reset, full, last] = [relay.dial(), relay.dial(), relay.dial(), relay.dial()];
@@ -168,7 +168,7 @@ s('never lets a client that left while it was held reach the target', async () =
   assert.is((await relay.status()).errors, 2);
   const late = relay.dial();
   await until('late one held', async () => (await relay.status()).open === 2);
-  // These two leave when nothing but the order of events tells the relay about it.
+  // The relay learns that these two have closed only from the order of events.
   late.destroy();
   last.resetAndDestroy();
   await relay.retarget(await target.listen());
@@ -180,7 +180,7 @@ s('never lets a client that left while it was held reach the target', async () =
   assert.is((await relay.status()).established, 1);
 });
 
-s('resets a client that was held in vain', async () => {
+s('resets a client whose hold time expires', async () => {
   const relay = await startRelay({ holdMs: 200 });
   const client = relay.dial();
   client.write('anyone?');
@@ -189,7 +189,7 @@ s('resets a client that was held in vain', async () => {
   assert.equal(await relay.status(), expected);
 });
 
-s('sends new connections to the new target and leaves old ones where they are', async () => {
+s('new connections use the new target, and open ones stay on the old target', async () => {
   const named = (name: string): Target => new Target((socket) => socket.on('data', () => socket.write(name)));
   const [a, b] = [named('a'), named('b')];
   const relay = await startRelay({ targets: [await a.listen()] });
@@ -207,7 +207,7 @@ s('sends new connections to the new target and leaves old ones where they are', 
   assert.equal([open, bytesIn, bytesOut], [2, 3, 3]);
 });
 
-s('serves 64 connections at once', async () => {
+s('serves 64 connections concurrently', async () => {
   const target = new Target((socket) => socket.pipe(socket));
   const relay = await startRelay({ targets: [await target.listen()] });
   const data = Array.from({ length: 64 }, () => randomBytes(MIB));
@@ -223,7 +223,7 @@ s('serves 64 connections at once', async () => {
   assert.equal([connections, bytesIn, bytesOut, errors], [64, 64 * MIB, 64 * MIB, 0]);
 });
 
-s('keeps idle connections cheap', async () => {
+s('limits the memory of idle connections', async () => {
   const target = new Target((socket) => socket.pipe(socket));
   const relay = await startRelay({ targets: [await target.listen()] });
   const before = relay.rss();
@@ -232,7 +232,7 @@ s('keeps idle connections cheap', async () => {
   assert.ok(relay.rss() - before < 40 * MIB, `grew by ${relay.rss() - before} bytes`);
 });
 
-s('accepts on an inherited socket, which was never closed in between', async () => {
+s('accepts connections on an inherited socket', async () => {
   const target = new Target((socket) => socket.end('served'));
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -256,7 +256,7 @@ s('serves each listener with its own target, on IPv4 and IPv6', async () => {
   assert.equal([(await relay.status(0)).bytesOut, (await relay.status(1)).bytesOut], [4, 3]);
 });
 
-s('survives running out of file descriptors', async () => {
+s('recovers from a lack of file descriptors', async () => {
   const target = new Target((socket) => socket.pipe(socket));
   const relay = await startRelay({ targets: [await target.listen()] }, [], 48);
   const held = await startedControl(relay);
@@ -280,7 +280,7 @@ s('survives running out of file descriptors', async () => {
   held.destroy();
 });
 
-s('answers bad control messages, goes on, and closes on a line over 1 MiB', async () => {
+s('answers invalid control requests, and closes the connection after a line over 1 MiB', async () => {
   const relay = await startRelay();
   const bad = [
     'nonsense',
@@ -308,7 +308,7 @@ s('answers bad control messages, goes on, and closes on a line over 1 MiB', asyn
   held.destroy();
 });
 
-s('stops on SIGTERM at once and leaves no control socket', async () => {
+s('stops on SIGTERM and removes its control socket', async () => {
   const relay = await startRelay();
   assert.is(statSync(relay.control).mode & 0o777, 0o600);
   await once(relay.dial(), 'connect');
@@ -317,7 +317,7 @@ s('stops on SIGTERM at once and leaves no control socket', async () => {
   assert.not(existsSync(relay.control));
 });
 
-s('says why it cannot start and exits with 1', async () => {
+s('reports a failed start and exits with 1', async () => {
   const taken = await new Target().listen();
   const relay = new Relay({ listeners: [taken] });
   assert.is((await relay.exit()).code, 1);

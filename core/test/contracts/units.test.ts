@@ -4,12 +4,12 @@ import { formatBytes, formatRate, parseDuration, parseRate, SciStreamError, type
 
 const s = suite('units');
 
-/** Expects each text to be refused with the code, and to be named in the message. */
-function refuses(parse: (text: string) => number, code: ErrorCode, texts: readonly string[]): void {
+/** Asserts that each text is rejected with the code, and that the message starts with it. */
+function rejects(parse: (text: string) => number, code: ErrorCode, texts: readonly string[]): void {
   for (const text of texts) {
     try {
       const value = parse(text);
-      assert.unreachable(`${JSON.stringify(text)} was read as ${value}`);
+      assert.unreachable(`${JSON.stringify(text)} was parsed as ${value}`);
     } catch (error) {
       if (!SciStreamError.is(error)) throw error;
       assert.is(error.code, code);
@@ -18,7 +18,7 @@ function refuses(parse: (text: string) => number, code: ErrorCode, texts: readon
   }
 }
 
-s('reads durations as whole milliseconds', () => {
+s('parses durations into whole milliseconds', () => {
   const cases = { '1ms': 1, '250ms': 250, '30s': 30_000, '1.5s': 1_500, '0.001s': 1, '2m': 120_000, '8h': 28_800_000 };
   for (const [text, ms] of Object.entries(cases)) assert.is(parseDuration(text), ms, text);
   assert.is(parseDuration('1.5h'), 5_400_000);
@@ -26,7 +26,7 @@ s('reads durations as whole milliseconds', () => {
   assert.is(parseDuration('0.0015s'), 2, 'rounded');
 });
 
-s('refuses what is no duration', () => {
+s('rejects any other duration', () => {
   const wrong = [
     '',
     '0s',
@@ -44,7 +44,7 @@ s('refuses what is no duration', () => {
     '.5s',
     '1.s',
   ];
-  refuses(parseDuration, 'SCI_DURATION_INVALID', [
+  rejects(parseDuration, 'SCI_DURATION_INVALID', [
     ...wrong,
     '1S',
     '1sec',
@@ -56,7 +56,7 @@ s('refuses what is no duration', () => {
   ]);
 });
 
-s('reads rates as bit/s, decimal prefixes, bits', () => {
+s('parses rates in bits with decimal prefixes into bit/s', () => {
   const cases = { 1: 1, 1000: 1000, '1bps': 1, '10kbps': 10_000, '500Mbps': 5e8, '20Gbps': 2e10, '1Tbps': 1e12 };
   for (const [text, rate] of Object.entries(cases)) assert.is(parseRate(text), rate, text);
   for (const [text, rate] of Object.entries({
@@ -69,7 +69,7 @@ s('reads rates as bit/s, decimal prefixes, bits', () => {
     assert.is(parseRate(text), rate, text);
 });
 
-s('refuses what is no rate', () => {
+s('rejects any other rate', () => {
   const wrong = [
     '',
     '0',
@@ -86,7 +86,7 @@ s('refuses what is no rate', () => {
     '20 G bps',
     '20Gbps ',
   ];
-  refuses(parseRate, 'SCI_RATE_INVALID', [
+  rejects(parseRate, 'SCI_RATE_INVALID', [
     ...wrong,
     '20  Gbps',
     '1001T',
@@ -98,7 +98,7 @@ s('refuses what is no rate', () => {
   ]);
 });
 
-s('writes rates and sizes for people', () => {
+s('formats rates and sizes', () => {
   const cases = [
     [0, '0 b/s', '0 B'],
     [999, '999 b/s', '999 B'],

@@ -9,7 +9,7 @@ const s = suite<{ server: Server; sockets: Set<Socket>; address: string; answer:
   'control client',
 );
 
-/** A server that is none: what it does with a connection is up to the test. */
+/** Starts a TCP server. Each test sets what it does with a connection. */
 s.before.each(async (context) => {
   context.sockets = new Set();
   context.answer = () => undefined;
@@ -28,7 +28,7 @@ s.after.each(async ({ server, sockets }) => {
   await once(server, 'close');
 });
 
-/** Calls the server and gives back the error. */
+/** Calls the server and returns the error. */
 async function failure(
   address: string,
   trust: TrustSettings,
@@ -56,7 +56,7 @@ const PIN = { fingerprint: `sha256:${'00'.repeat(32)}` };
 for (const trust of [{}, PIN, { insecure: true }]) {
   const kind = Object.keys(trust).join() || 'system';
 
-  s(`names the server where nothing listens (${kind})`, async ({ server, address }) => {
+  s(`a refused connection is an error with the address of the server (${kind})`, async ({ server, address }) => {
     server.close();
     await once(server, 'close');
     const error = ours(await failure(address, trust));
@@ -64,21 +64,21 @@ for (const trust of [{}, PIN, { insecure: true }]) {
     assert.match(error.message, address);
   });
 
-  s(`gives up on a server that is silent (${kind})`, async ({ address }) => {
+  s(`a silent server runs into the deadline (${kind})`, async ({ address }) => {
     assert.is(ours(await failure(address, trust, 200)).code, 'SCI_DEADLINE');
   });
 
-  s(`says so when the server hangs up (${kind})`, async (context) => {
+  s(`a server that closes the connection is unreachable (${kind})`, async (context) => {
     context.answer = (socket) => socket.destroy();
     assert.is(ours(await failure(context.address, trust)).code, 'SCI_S2CS_UNREACHABLE');
   });
 
-  s(`says so when the server speaks something else (${kind})`, async (context) => {
+  s(`a server with another protocol is unreachable (${kind})`, async (context) => {
     context.answer = (socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n');
     assert.is(ours(await failure(context.address, trust)).code, 'SCI_S2CS_UNREACHABLE');
   });
 
-  s(`ends with the reason of the caller's signal (${kind})`, async ({ address }) => {
+  s(`an aborted call throws the reason of the signal (${kind})`, async ({ address }) => {
     const reason = new Error('enough');
     const abort = new AbortController();
     const failed = failure(address, trust, 5000, abort.signal);
@@ -87,14 +87,14 @@ for (const trust of [{}, PIN, { insecure: true }]) {
   });
 }
 
-s('sends nothing without the token it was told to send', async ({ address, sockets }) => {
+s('sends nothing when the configured token is missing', async ({ address, sockets }) => {
   const error = ours(await failure(address, { insecure: true, token: { env: 'SCISTREAM_NO_SUCH_TOKEN' } }));
   assert.is(error.code, 'SCI_UNAUTHENTICATED');
   assert.match(error.message, 'SCISTREAM_NO_SUCH_TOKEN');
   assert.is(sockets.size, 0);
 });
 
-s('refuses contradictory trust, a missing CA file and unknown servers before connecting', async ({ address }) => {
+s('rejects contradictory trust, a missing CA file and unknown servers before it connects', async ({ address }) => {
   const code = (work: () => unknown): string => {
     try {
       work();
@@ -125,7 +125,7 @@ s('refuses contradictory trust, a missing CA file and unknown servers before con
   );
 });
 
-s('a fingerprint after the address beats the trust given for all', () => {
+s('a fingerprint after the address overrides the default trust', () => {
   const pin = `sha256:${'AB:'.repeat(31)}AB`;
   assert.equal(resolveEndpoint(`gw.example:5000#${pin}`, {}, { insecure: true }).trust, {
     kind: 'pin',
@@ -133,22 +133,22 @@ s('a fingerprint after the address beats the trust given for all', () => {
   });
 });
 
-s('up refuses what cannot work without asking anybody', async ({ address, sockets }) => {
+s('up rejects an invalid plan without a connection', async ({ address, sockets }) => {
   const client = new S2UC({}, { trust: { insecure: true }, stateDir: '/nonexistent' });
   const sides = { from: address, to: '127.0.0.1:1', producer: ['10.0.0.1:5001'] };
-  const refused = async (options: object): Promise<string> =>
+  const rejected = async (options: object): Promise<string> =>
     client.up({ ...sides, ...options }).then(
       () => 'accepted',
       (error: unknown) => ours(error).code,
     );
-  assert.is(await refused({ to: address }), 'SCI_USAGE');
-  assert.is(await refused({ transport: 'udp' }), 'SCI_PROXY_UNSUPPORTED', 'UDP cannot be encrypted');
-  assert.is(await refused({ producer: [] }), 'SCI_TARGETS_INVALID');
-  assert.is(await refused({ producer: ['10.0.0.1'] }), 'SCI_ADDRESS_INVALID');
-  assert.is(await refused({ connections: 0 }), 'SCI_CONNECTIONS_INVALID');
-  assert.is(await refused({ rate: '20 apples' }), 'SCI_RATE_INVALID');
-  assert.is(await refused({ lifetime: 'soon' }), 'SCI_DURATION_INVALID');
-  assert.is(await refused({ uid: '../..' }), 'SCI_UID_INVALID');
+  assert.is(await rejected({ to: address }), 'SCI_USAGE');
+  assert.is(await rejected({ transport: 'udp' }), 'SCI_PROXY_UNSUPPORTED', 'UDP cannot be encrypted');
+  assert.is(await rejected({ producer: [] }), 'SCI_TARGETS_INVALID');
+  assert.is(await rejected({ producer: ['10.0.0.1'] }), 'SCI_ADDRESS_INVALID');
+  assert.is(await rejected({ connections: 0 }), 'SCI_CONNECTIONS_INVALID');
+  assert.is(await rejected({ bitsPerSecond: -1 }), 'SCI_RATE_INVALID');
+  assert.is(await rejected({ lifetimeMs: NaN }), 'SCI_DURATION_INVALID');
+  assert.is(await rejected({ uid: '../..' }), 'SCI_UID_INVALID');
   assert.is(sockets.size, 0);
   client.close();
 });

@@ -3,7 +3,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { systemCode } from '@scistream/core';
 import { formatNetwork, parseNetwork, parseSources } from '@scistream/core/internal';
-import { cleanUp, freePort, Relay, startRelay, Target, until } from './support/relay.js';
+import { cleanUp, freePort, Relay, startRelay, Target, until } from '../support/relay.js';
 
 const s = suite('sources');
 s.after.each(cleanUp);
@@ -18,14 +18,14 @@ for (const [written, meant] of [
   ['::/0', '0:0:0:0:0:0:0:0/0'],
   ['::1', '0:0:0:0:0:0:0:1/128'],
 ] as const) {
-  s(`${written} is the network ${meant}, also when it is read again`, () => {
+  s(`${written} is the network ${meant}, also after another parse`, () => {
     assert.equal(parseSources([written]), [meant]);
     assert.is(formatNetwork(parseNetwork(meant)), meant);
   });
 }
 
-/** Whether a connection from `localAddress` is answered, through a relay that listens on `host`. */
-async function answers(host: string, localAddress: string, sources: string[]): Promise<boolean> {
+/** Returns true if a relay that listens on `host` forwards a connection from `localAddress`. */
+async function accepts(host: string, localAddress: string, sources: string[]): Promise<boolean> {
   const address = await new Target((socket) => socket.end('hello')).listen();
   const listener = { host, port: await freePort() };
   const relay = await startRelay({ listeners: [listener], targets: [address], sources });
@@ -52,20 +52,20 @@ for (const [host, from, sources, expected] of [
   ['::', '127.0.0.1', ['0:0:0:0:0:0:0:0/0'], false],
 ] as const) {
   s(
-    `the relay on ${host} ${expected ? 'lets in' : 'cuts'} ${from}, where ${sources.join(' and ')} may come`,
+    `the relay on ${host} ${expected ? 'accepts' : 'resets'} ${from} with sources ${sources.join(' and ')}`,
     async () => {
-      assert.is(await answers(host, from, [...sources]), expected);
+      assert.is(await accepts(host, from, [...sources]), expected);
     },
   );
 }
 
 for (const [sources, said] of [
   [[], /sources is \[\]; expected at least one network/],
-  [['10.0.0.0'], /"10\.0\.0\.0" is no network/],
-  [['10.0.0.0/33'], /"10\.0\.0\.0\/33" is no network/],
-  [['all/0'], /"all\/0" is no network/],
+  [['10.0.0.0'], /"10\.0\.0\.0" is not a network/],
+  [['10.0.0.0/33'], /"10\.0\.0\.0\/33" is not a network/],
+  [['all/0'], /"all\/0" is not a network/],
 ] as const) {
-  s(`a worker does not start with ${JSON.stringify(sources)}`, async () => {
+  s(`a worker rejects the sources ${JSON.stringify(sources)}`, async () => {
     const listeners = [{ host: '127.0.0.1', port: await freePort() }];
     const relay = new Relay({ listeners, sources: [...sources] });
     assert.is((await relay.exit()).code, 1);

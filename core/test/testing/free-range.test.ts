@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert';
 
 const s = suite('ports for tests');
 
-s('ranges that are asked for at the same time keep apart, and can be bound', async () => {
+s('concurrent calls return disjoint ranges of free ports', async () => {
   const ranges = await Promise.all(Array.from({ length: 20 }, () => freeRange(40)));
   const ports = ranges.flatMap(({ first, last }) => Array.from({ length: last - first + 1 }, (_, i) => first + i));
   assert.is(ports.length, 20 * 40);

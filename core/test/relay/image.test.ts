@@ -1,4 +1,4 @@
-/** The relay in a runtime whose programs come from images and whose directories nobody reaches from outside. */
+/** The relay in a runtime with images, which cannot connect to the control socket of an instance. */
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { randomUUID } from 'node:crypto';
@@ -10,9 +10,9 @@ import * as assert from 'uvu/assert';
 import { silentLogger, type Address, type ContainerRef, type ContainerSpec } from '@scistream/core';
 import { ProcessRuntime, RangePortAllocator, RelayContainer, relayOptions } from '@scistream/core/internal';
 import { freeRange, temporaryDirectory, testContext, testCredentials } from '@scistream/core/testing';
-import { readAll, until } from './support/relay.js';
+import { readAll, until } from '../support/relay.js';
 
-/** Processes of this machine that know of it what those in a container of a far engine would: their own files. */
+/** Runs local processes that see only their own files, like containers of a remote engine. */
 class FarRuntime extends ProcessRuntime {
   override readonly supports = { inheritSockets: false, dial: false, images: true, hostNetwork: true };
   specs: ContainerSpec[] = [];
@@ -24,7 +24,7 @@ class FarRuntime extends ProcessRuntime {
   }
 
   override dial(): Promise<never> {
-    return Promise.reject(new Error('nobody gets there'));
+    return Promise.reject(new Error('unreachable'));
   }
 }
 
@@ -43,7 +43,7 @@ async function target(name: string): Promise<{ address: Address; seen: () => num
 
 const ask = (address: Address): Promise<string> => readAll(connect(address)).then(String);
 
-s('carries its program with it, follows new targets by signal, and restarts without touching the target', async () => {
+s('contains its program, reloads targets on a signal, and restarts without a connection to the target', async () => {
   await using directory = await temporaryDirectory();
   const runtime = new FarRuntime({ directory: directory.path, log: silentLogger });
   const relay = new RelayContainer(testContext({ runtime, dataDir: directory.path }), relayOptions.parse({}));
@@ -88,7 +88,7 @@ s('carries its program with it, follows new targets by signal, and restarts with
   }
 });
 
-s('says why it does not follow', async () => {
+s('reports a reload that fails', async () => {
   await using directory = await temporaryDirectory();
   const runtime = new FarRuntime({ directory: directory.path, log: silentLogger });
   const relay = new RelayContainer(testContext({ runtime, dataDir: directory.path }), relayOptions.parse({}));

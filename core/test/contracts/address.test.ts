@@ -1,10 +1,11 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { formatAddress, isHost, isLoopback, parseAddress, parsePort, SciStreamError } from '@scistream/core';
+import { formatAddress, isLoopback, parseAddress, parsePort, SciStreamError } from '@scistream/core';
+import { isHost } from '@scistream/core/internal';
 
 const s = suite('address');
 
-s('parses host:port and writes it back', () => {
+s('parses host:port and formats it back', () => {
   for (const [text, host, port, written = text] of [
     ['10.0.1.5:5001', '10.0.1.5', 5001],
     ['0.0.0.0:1', '0.0.0.0', 1],
@@ -28,7 +29,7 @@ s('parses host:port and writes it back', () => {
   }
 });
 
-s('refuses everything else, naming what it was', () => {
+s('rejects any other text and quotes it', () => {
   for (const text of [
     '',
     ':',
@@ -97,19 +98,19 @@ s('refuses everything else, naming what it was', () => {
   }
 });
 
-s('tells hosts from other text', () => {
+s('recognises host names and IP literals', () => {
   for (const host of ['::', '::1', '10.0.0.1', 'a', 'a.b', '_x', 'a'.repeat(63)]) assert.ok(isHost(host), host);
   for (const host of ['', '.', '1', '1.2', '10.0.0', 'fe80::1%eth0', '[::1]', 'a b', 'a'.repeat(64), 'a.'.repeat(130)])
     assert.not(isHost(host), host);
 });
 
-s('reads ports exactly', () => {
+s('parses ports without sign, space or leading zero', () => {
   for (const [text, port] of Object.entries({ 1: 1, 80: 80, 65535: 65535 })) assert.is(parsePort(text), port);
   for (const text of ['', '0', '00', '01', '65536', '99999', '100000', '-1', '1.5', ' 1', '1 ', '1\n', '٣', 'http'])
     assert.is(parsePort(text), undefined, JSON.stringify(text));
 });
 
-s('knows what only this machine can reach', () => {
+s('recognises loopback hosts', () => {
   for (const host of ['127.0.0.1', '127.255.0.9', '::1', 'localhost']) assert.ok(isLoopback(host), host);
   for (const host of [
     '0.0.0.0',

@@ -1,4 +1,4 @@
-/** The runtime in memory keeps the contract of a runtime: its shell knows the scripts of the contract by heart. */
+/** The contract of a runtime, applied to the runtime in memory. Its shell implements the scripts of the contract. */
 import type { InstanceFiles } from '@scistream/core';
 import {
   FakeRuntime,

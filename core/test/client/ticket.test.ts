@@ -25,7 +25,7 @@ const TICKET: Ticket = {
   tls: makeCredentials(new Date('2026-01-01T08:00:00Z')).to,
 };
 
-const refusal = (text: string, now = NOW): string => {
+const rejection = (text: string, now = NOW): string => {
   try {
     parseTicket(text, now);
   } catch (error) {
@@ -36,7 +36,7 @@ const refusal = (text: string, now = NOW): string => {
   throw new Error('the ticket was accepted');
 };
 
-/** The text of a ticket of any content with a checksum that fits. */
+/** The text of a ticket with any content and a valid checksum. */
 const forged = (content: unknown): string => {
   const good = formatTicket({ ...TICKET, name: 'x' });
   const body = deflateRawSync(JSON.stringify(content)).toString('base64url');
@@ -46,60 +46,60 @@ const forged = (content: unknown): string => {
 
 const formatTicketChecksum = (body: string): string => createHash('sha256').update(body).digest('hex').slice(0, 8);
 
-s('comes back as it went in', () => {
+s('a parsed ticket equals the formatted one', () => {
   const text = formatTicket(TICKET);
   assert.match(text, /^scistream2\.[A-Za-z0-9_-]+\.[0-9a-f]{8}$/);
   assert.equal(parseTicket(text, NOW), TICKET);
   assert.ok(text.length < 1800, `${text.length} characters`);
 });
 
-s('survives the line breaks of a mail', () => {
+s('line breaks of a mail are ignored', () => {
   const broken = formatTicket(TICKET).replace(/(.{60})/g, '$1\r\n  ');
   assert.equal(parseTicket(`  ${broken}\n`, NOW), TICKET);
 });
 
-s('does without a fingerprint', () => {
+s('the fingerprint is optional', () => {
   const { fingerprint: _, ...plain } = TICKET;
   assert.is(parseTicket(formatTicket(plain), NOW).fingerprint, undefined);
 });
 
-s('notices every way of cutting it off', () => {
+s('a truncated ticket is rejected at every length', () => {
   const text = formatTicket(TICKET);
-  for (let length = 0; length < text.length; length += 1) refusal(text.slice(0, length));
+  for (let length = 0; length < text.length; length += 1) rejection(text.slice(0, length));
 });
 
-s('notices a changed character', () => {
+s('a ticket with one changed character is rejected', () => {
   const text = formatTicket(TICKET);
   for (let i = 0; i < text.length; i += 1) {
     const other = text[i] === 'A' ? 'B' : 'A';
-    refusal(text.slice(0, i) + other + text.slice(i + 1));
+    rejection(text.slice(0, i) + other + text.slice(i + 1));
   }
 });
 
-s('carries no credentials of a stream that is not encrypted', () => {
+s('the ticket of a stream without encryption has no credentials', () => {
   const { tls: _, ...plain } = TICKET;
   const text = formatTicket(plain);
   assert.is(parseTicket(text, NOW).tls, undefined);
   assert.ok(text.length < 400, `${text.length} characters`);
 });
 
-s('names the other version', () => {
-  const of = (version: string): string => refusal(formatTicket(TICKET).replace('scistream2', version));
-  assert.match(of('scistream1'), /version 1.* Update SciStream where the ticket was made/s);
-  assert.match(of('scistream3'), /version 3.* Update SciStream here/s);
+s('the error names another version and which side to upgrade', () => {
+  const of = (version: string): string => rejection(formatTicket(TICKET).replace('scistream2', version));
+  assert.match(of('scistream1'), /version 1.* Upgrade SciStream where the ticket was made/s);
+  assert.match(of('scistream3'), /version 3.* Upgrade SciStream here/s);
 });
 
-s('is refused after the stream has ended', () => {
+s('a ticket is rejected after the stream has ended', () => {
   assert.match(
-    refusal(formatTicket(TICKET), new Date('2026-01-01T08:00:00Z')),
+    rejection(formatTicket(TICKET), new Date('2026-01-01T08:00:00Z')),
     /expired at 2026-01-01T08:00:00.* Ask for a new one/s,
   );
 });
 
-s('with unknown or wrong fields is refused', () => {
+s('unknown and invalid fields are rejected', () => {
   const { tls: _, ...rest } = TICKET;
   const json = { ...rest, s2cs: '[2001:db8::1]:5000', listeners: ['203.0.113.10:5100'] };
-  assert.is(parseTicket(forged(json), NOW).name, 'tomo', 'the forged form itself is well-formed');
+  assert.is(parseTicket(forged(json), NOW).name, 'tomo', 'the unchanged forged ticket is valid');
   for (const wrong of [
     { more: 1 },
     { uid: '../../etc' },
@@ -112,12 +112,12 @@ s('with unknown or wrong fields is refused', () => {
     { tls: { certificate: 'AAAA', key: 'AA\nAA', ca: 'AAAA', peer: 'a' } },
     { name: 'a'.repeat(100_000) },
   ]) {
-    assert.match(refusal(forged({ ...json, ...wrong })), 'does not hold');
+    assert.match(rejection(forged({ ...json, ...wrong })), 'invalid content');
   }
 });
 
-s('that is too long is refused before it is read', () => {
-  assert.match(refusal(`scistream2.${'A'.repeat(9000)}.00000000`), 'more than 8192');
+s('a ticket above the maximum length is rejected before it is parsed', () => {
+  assert.match(rejection(`scistream2.${'A'.repeat(9000)}.00000000`), 'more than 8192');
   assert.throws(
     () =>
       formatTicket({
@@ -131,7 +131,7 @@ s('that is too long is refused before it is read', () => {
   );
 });
 
-s('no error quotes what a ticket holds', () => {
+s('no error quotes the content of a ticket', () => {
   const { tls } = TICKET;
   const [secret = ''] = (tls?.key ?? '').split('\n').slice(1);
   try {

@@ -34,7 +34,7 @@ s.before.each(async (context) => {
 });
 s.after.each(async ({ dir }) => rm(dir, { recursive: true }));
 
-s('gives back what was put, and forgets it', async ({ journal }) => {
+s('an entry is returned as it was written, until it is removed', async ({ journal }) => {
   assert.is(await journal.get(ENTRY.uid), undefined);
   assert.equal(await journal.list(), []);
   await journal.put(ENTRY);
@@ -45,21 +45,21 @@ s('gives back what was put, and forgets it', async ({ journal }) => {
   assert.equal(await journal.list(), []);
 });
 
-s('has nothing, and says why, where it cannot be read', async ({ dir }) => {
+s('an unreadable journal is empty, with one warning', async ({ dir }) => {
   await writeFile(join(dir, 'streams'), '');
-  const said: string[] = [];
-  const log = { ...silentLogger, warn: (_fields: object, message: string) => void said.push(message) };
+  const warnings: string[] = [];
+  const log = { ...silentLogger, warn: (_fields: object, message: string) => void warnings.push(message) };
   assert.equal(await new Journal(dir, log).list(), []);
-  assert.is(said.length, 1);
+  assert.is(warnings.length, 1);
 });
 
-s('is for its user only', async ({ journal, dir }) => {
+s('only the user can read the files', async ({ journal, dir }) => {
   await journal.put(ENTRY);
   assert.is((await stat(join(dir, 'streams', 'stream-0001.json'))).mode & 0o777, 0o600);
   assert.is((await stat(join(dir, 'streams'))).mode & 0o777, 0o700);
 });
 
-s('keeps the side of an earlier entry, and drops sides one by one', async ({ journal, dir }) => {
+s('the side of an earlier entry is kept, and sides are removed individually', async ({ journal, dir }) => {
   const { to: _to, ...inbound } = ENTRY;
   const { from: _from, ...outbound } = ENTRY;
   await journal.put(inbound);
@@ -71,7 +71,7 @@ s('keeps the side of an earlier entry, and drops sides one by one', async ({ jou
   assert.equal(await readdir(join(dir, 'streams')), []);
 });
 
-s('lists the oldest first and passes over what it cannot read, saying so', async ({ dir }) => {
+s('lists the oldest entry first, and skips unreadable entries with a warning', async ({ dir }) => {
   const warnings: object[] = [];
   const journal = new Journal(dir, { ...silentLogger, warn: (fields) => void warnings.push(fields) });
   await journal.put({ ...ENTRY, uid: 'younger-1', createdAt: '2026-01-02T00:00:00.000Z' });
@@ -85,7 +85,7 @@ s('lists the oldest first and passes over what it cannot read, saying so', async
   assert.is(warnings.length, 2);
 });
 
-s('does not leave its directory', async ({ journal }) => {
+s('a uid cannot lead out of the directory', async ({ journal }) => {
   for (const uid of ['../../etc/passwd', 'a', '..']) {
     try {
       await journal.get(uid);
@@ -96,13 +96,13 @@ s('does not leave its directory', async ({ journal }) => {
   }
 });
 
-s('survives many writers', async ({ journal, dir }) => {
+s('concurrent writers leave one valid entry', async ({ journal, dir }) => {
   await Promise.all(Array.from({ length: 20 }, (_, i) => journal.put({ ...ENTRY, name: `n${i}` })));
   assert.match((await journal.get(ENTRY.uid))?.name ?? '', /^n\d+$/);
   assert.equal(await readdir(join(dir, 'streams')), ['stream-0001.json']);
 });
 
-s('is found where the environment says', () => {
+s('the environment selects the state directory', () => {
   assert.is(clientStateDir({ SCISTREAM_STATE_DIR: '/a', XDG_STATE_HOME: '/b' }), '/a/scistream');
   assert.is(clientStateDir({ XDG_STATE_HOME: '/b' }), '/b/scistream');
   assert.match(clientStateDir({}), /\/\.local\/state\/scistream$/);

@@ -1,4 +1,4 @@
-/** The certificate a control server makes itself when none is configured, and those it is given. */
+/** The certificate of a control server: self-signed or configured. */
 import 'reflect-metadata';
 import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
 import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
@@ -14,7 +14,7 @@ import { temporaryDirectory } from '@scistream/core/testing';
 
 const s = suite('certificate');
 
-/** Starts a control server in a state directory, stops it again, and says how it could be reached. */
+/** Starts a control server in a state directory and stops it. @returns Its address, scheme and fingerprint. */
 async function start(
   state: string,
   more: { readonly listen?: Address; readonly tls?: { cert: string; key: string }; readonly insecure?: boolean } = {},
@@ -34,7 +34,7 @@ async function read(state: string): Promise<{ certificate: X509Certificate; pem:
   return { certificate: new X509Certificate(pem), pem, key: await readFile(join(state, 'tls', 'server.key'), 'utf8') };
 }
 
-s('names this machine and all its addresses, and says its own fingerprint', async () => {
+s('the self-signed certificate has all names and addresses of the host, and its fingerprint is reported', async () => {
   await using directory = await temporaryDirectory();
   const { fingerprint, scheme, address } = await start(directory.path);
   const { certificate, key } = await read(directory.path);
@@ -47,20 +47,20 @@ s('names this machine and all its addresses, and says its own fingerprint', asyn
   assert.is(certificate.checkIP('203.0.113.99'), undefined);
   assert.is(certificate.checkHost('example.org'), undefined);
   assert.ok(certificate.checkPrivateKey(createPrivateKey(key)));
-  assert.ok(certificate.verify(certificate.publicKey), 'signed by itself');
-  assert.ok(certificate.ca, 'clients that trust it as a root accept it');
+  assert.ok(certificate.verify(certificate.publicKey), 'self-signed');
+  assert.ok(certificate.ca, 'it is a CA, for clients that trust it as a root');
   const years = (Date.parse(certificate.validTo) - Date.now()) / (365 * 86_400_000);
   assert.ok(years > 9.9 && years < 10.1, `valid for ${years} years`);
-  assert.ok(Date.parse(certificate.validFrom) < Date.now() - 3_600_000, 'clocks that are a little behind accept it');
+  assert.ok(Date.parse(certificate.validFrom) < Date.now() - 3_600_000, 'a clock that is slightly behind accepts it');
 });
 
-s('the address it listens on is named even when it is no address of an interface', async () => {
+s('the listen address is included even if no interface has it', async () => {
   await using directory = await temporaryDirectory();
   await start(directory.path, { listen: { host: '127.0.5.9', port: 0 } });
   assert.ok((await read(directory.path)).certificate.checkIP('127.0.5.9'));
 });
 
-s('the key is nobody else’s business', async () => {
+s('only the user can read the key', async () => {
   await using directory = await temporaryDirectory();
   await start(directory.path);
   const tls = join(directory.path, 'tls');
@@ -74,7 +74,7 @@ s('the key is nobody else’s business', async () => {
   assert.equal((await readdir(tls)).sort(), ['server.crt', 'server.key'], 'no temporary file is left');
 });
 
-s('is made once, and again when a part is missing', async () => {
+s('the certificate is created once, and replaced when a file is missing', async () => {
   await using directory = await temporaryDirectory();
   const first = await start(directory.path);
   const { pem, key } = await read(directory.path);
@@ -86,13 +86,13 @@ s('is made once, and again when a part is missing', async () => {
     await start(directory.path);
     const now = await read(directory.path);
     assert.is.not(now.pem, before);
-    assert.ok(now.certificate.checkPrivateKey(createPrivateKey(now.key)), 'they fit each other');
+    assert.ok(now.certificate.checkPrivateKey(createPrivateKey(now.key)), 'key and certificate match');
   }
   await using other = await temporaryDirectory();
   assert.is.not((await start(other.path)).fingerprint, first.fingerprint);
 });
 
-s('a configured certificate is used, and nothing is made', async () => {
+s('with a configured certificate, none is created', async () => {
   await using maker = await temporaryDirectory();
   const { fingerprint } = await start(maker.path);
   const tls = { cert: join(maker.path, 'tls', 'server.crt'), key: join(maker.path, 'tls', 'server.key') };
@@ -101,7 +101,7 @@ s('a configured certificate is used, and nothing is made', async () => {
   assert.not((await readdir(directory.path)).includes('tls'));
 });
 
-s('a configured certificate that cannot be used is named, and its key is not shown', async () => {
+s('an error of a configured certificate names the file, and never shows the key', async () => {
   await using maker = await temporaryDirectory();
   await start(maker.path);
   const good = { cert: join(maker.path, 'tls', 'server.crt'), key: join(maker.path, 'tls', 'server.key') };
@@ -125,7 +125,7 @@ s('a configured certificate that cannot be used is named, and its key is not sho
   }
 });
 
-s('plain text only when asked for', async () => {
+s('plain text requires insecure', async () => {
   await using directory = await temporaryDirectory();
   const { scheme, fingerprint } = await start(directory.path, { insecure: true });
   assert.equal([scheme, fingerprint], ['http', undefined]);

@@ -1,11 +1,11 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { cleanUp, freePort, startRelay, udpPeer, until } from './support/relay.js';
+import { cleanUp, freePort, startRelay, udpPeer, until } from '../support/relay.js';
 
 const s = suite('relay worker, UDP');
 s.after.each(cleanUp);
 
-s('drops datagrams while the target is unknown, then carries them both ways, one session for each client', async () => {
+s('drops datagrams without a target, then forwards both ways with one session per client', async () => {
   const target = await udpPeer((data) => `${data}!`);
   const relay = await startRelay({ transport: 'udp' });
   const port = relay.listeners[0]?.port ?? 0;
@@ -42,7 +42,7 @@ s('moves a session to the new target with its next datagram', async () => {
   assert.is((await relay.status()).open, 1);
 });
 
-s('closes a session after silence', async () => {
+s('closes an idle session', async () => {
   const target = await udpPeer((data) => data);
   const relay = await startRelay({ transport: 'udp', targets: [target.address], udpSessionMs: 200 });
   const client = await udpPeer();
@@ -54,7 +54,7 @@ s('closes a session after silence', async () => {
   assert.is((await relay.status()).connections, 2);
 });
 
-s('survives running out of file descriptors', async () => {
+s('recovers from a lack of file descriptors', async () => {
   const target = await udpPeer((data) => data);
   const relay = await startRelay({ transport: 'udp', targets: [target.address], udpSessionMs: 300 }, [], 40);
   const clients = await Promise.all(Array.from({ length: 60 }, () => udpPeer()));
@@ -69,7 +69,7 @@ s('survives running out of file descriptors', async () => {
   await until('answer', () => client.got.length === 1);
 });
 
-s('counts ICMP errors and goes on', async () => {
+s('counts ICMP errors and continues', async () => {
   const relay = await startRelay({ transport: 'udp', targets: [{ host: '127.0.0.1', port: await freePort() }] });
   const client = await udpPeer();
   const send = (): void => client.socket.send('x', relay.listeners[0]?.port ?? 0, '127.0.0.1');

@@ -1,7 +1,8 @@
-/** What the parts of SciStream wait with: deadlines, and one after another. */
+/** Deadlines and locks. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { KeyedLock, poll, within } from '@scistream/core';
+import { poll, within } from '@scistream/core';
+import { KeyedLock } from '@scistream/core/internal';
 import { eventually } from '@scistream/core/testing';
 
 const waiting = suite('waiting');
@@ -10,7 +11,7 @@ const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 
 const failure = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'none', String);
 
-waiting('poll returns the first value that is not undefined, whatever it is', async () => {
+waiting('poll returns the first value other than undefined', async () => {
   for (const value of [0, false, '', null]) {
     let tries = 0;
     const attempt = (): unknown => ((tries += 1) < 3 ? undefined : value);
@@ -19,7 +20,7 @@ waiting('poll returns the first value that is not undefined, whatever it is', as
   }
 });
 
-waiting('poll goes on after errors and gives the last one to who makes the final error', async () => {
+waiting('poll continues after errors and passes the last one to onTimeout', async () => {
   let tries = 0;
   const attempt = async (): Promise<undefined> => {
     throw new Error(`try ${(tries += 1)}`);
@@ -31,14 +32,14 @@ waiting('poll goes on after errors and gives the last one to who makes the final
   assert.is(message, `Error: late: Error: try ${tries}`);
 });
 
-waiting('poll tries once even without time, and stops when told to', async () => {
+waiting('poll makes one attempt without time, and rejects when its signal aborts', async () => {
   assert.is(
     await poll(
-      () => 'at once',
+      () => 'first',
       { timeoutMs: 0 },
       () => new Error('late'),
     ),
-    'at once',
+    'first',
   );
   const stop = new AbortController();
   const polling = poll(
@@ -50,17 +51,17 @@ waiting('poll tries once even without time, and stops when told to', async () =>
   assert.is(await failure(polling), 'Error: enough');
 });
 
-waiting('within passes on what settles in time and nothing that comes later', async () => {
+waiting('within settles like a promise that is in time, and ignores a late one', async () => {
   const late = (): Error => new Error('late');
   assert.is(await within(Promise.resolve('value'), 5_000, late), 'value');
   assert.is(await failure(within(Promise.reject(new Error('own')), 5_000, late)), 'Error: own');
-  // The late rejection must not surface as an unhandled one, which would end this process.
+  // An unhandled late rejection would end this process.
   const slow = sleep(30).then(() => Promise.reject(new Error('too late')));
   assert.is(await failure(within(slow, 5, late)), 'Error: late');
   await slow.catch(() => undefined);
 });
 
-waiting('KeyedLock: one after another for a key, keys side by side, errors included', async () => {
+waiting('KeyedLock runs one function per key at a time, also after errors, and keys in parallel', async () => {
   const lock = new KeyedLock();
   const events: string[] = [];
   const gates = new Map<string, () => void>();
