@@ -2,40 +2,40 @@ import { isIP, isIPv4 } from 'node:net';
 import { quote, SciStreamError } from './errors.js';
 
 /**
- * An IP address as four signed words of 32 bits. IPv4 is kept as ::ffff:a.b.c.d (RFC 4291 §2.5.5.2): sockets treat both
- * forms alike, so rules must too.
+ * An IP address as four signed words of 32 bits. IPv4 is stored as ::ffff:a.b.c.d (RFC 4291 §2.5.5.2). A socket treats both
+ * forms alike, so a rule must too: otherwise the other form would bypass it.
  */
 export interface Ip {
   readonly four: boolean;
   readonly words: readonly number[];
 }
 
-/** All addresses with the same first bits. */
+/** An IP network: all addresses with the same prefix. */
 export interface Network extends Ip {
   readonly masks: readonly number[];
   /** The last of `words` and of `masks`, for {@link contains}. */
   readonly last: number;
   readonly lastMask: number;
-  /** Of 128 bits. */
+  /** Length of the prefix in bits, 0 to 128; 96 more than written for IPv4. */
   readonly prefix: number;
-  /** As written. */
+  /** The text that was parsed. */
   readonly text: string;
 }
 
-/** Parses an IP literal without brackets and zone. @returns undefined for any other text */
+/** Parses an IP literal without brackets and zone. Returns undefined for any other text. */
 export function parseIp(text: string): Ip | undefined {
   if (isIP(text) === 0 || text.includes('%')) return undefined;
   const words = isIPv4(text) ? [0, 0, 0xffff, wordOf(text)] : wordsOf(text);
   return { four: words[0] === 0 && words[1] === 0 && words[2] === 0xffff, words };
 }
 
-/** Parses `10.0.0.0/8`, `2001:db8::/32` or a single address. @throws SCI_CONFIG_INVALID, also for bits after the prefix */
+/** Parses `10.0.0.0/8`, `2001:db8::/32` or a single address. @throws SCI_CONFIG_INVALID, also if host bits are set */
 export function parseNetwork(text: string): Network {
   const [, host = '', length] = /^([^/]*)(?:\/(0|[1-9]\d{0,2}))?$/.exec(text) ?? [];
   const ip = parseIp(host);
   const bits = isIPv4(host) ? 32 : 128;
   const own = length === undefined ? bits : Number(length);
-  if (!ip || own > bits) throw invalid(text, 'is not a network', 'Write for example 10.0.1.0/24, 2001:db8::/32.');
+  if (!ip || own > bits) throw invalid(text, 'is not a network', 'Write it like 10.0.1.0/24 or 2001:db8::/32.');
   const prefix = own + 128 - bits;
   const masks = [0, 1, 2, 3].map((i) => mask(Math.min(32, Math.max(0, prefix - 32 * i))));
   const four = ip.four && prefix >= 96;
@@ -44,35 +44,44 @@ export function parseNetwork(text: string): Network {
     throw invalid(
       text,
       `has bits after its prefix of ${own}`,
-      `Write the first address of the network, or ${host}/${bits}.`,
+      `Write the first address of the network, or ${host}/${bits} for one address.`,
     );
   }
   return network;
 }
 
-/** The canonical form of a network: IPv4 dotted, IPv6 in hexadecimal, always with a prefix. `parseNetwork` reads it back. */
+/**
+ * Formats a network in the form that every proxy reads: dotted IPv4 or hexadecimal IPv6, always with a prefix.
+ * Inverse of {@link parseNetwork}.
+ */
 export function formatNetwork({ four, words, prefix }: Network): string {
   const last = words[3] ?? 0;
   if (four) return `${[24, 16, 8, 0].map((bits) => (last >>> bits) & 255).join('.')}/${prefix - 96}`;
   return `${words.map(hex).join(':')}/${prefix}`;
 }
 
-/** Parses the `sources` of a stream into their canonical form. @throws SCI_CONFIG_INVALID */
+/**
+ * Parses networks and returns them in the form of {@link formatNetwork}, as in `sources` of a stream.
+ * @throws SCI_CONFIG_INVALID
+ */
 export const parseSources = (texts: readonly string[]): readonly string[] =>
   texts.map((text) => formatNetwork(parseNetwork(text)));
 
-/** Whether an address is in a network. A network of IPv6 addresses, such as ::/0, contains no IPv4 address. */
+/** Returns true if the network contains the address. An IPv6 network, such as ::/0, contains no IPv4 address. */
 export function contains(network: Network, ip: Ip): boolean {
   // Addresses outside mostly differ in the last word. This test first makes a scan of many networks twice as fast.
   if (((ip.words[3] ?? 0) & network.lastMask) !== network.last || network.four !== ip.four) return false;
   return network.four || network.words.every((word, i) => ((ip.words[i] ?? 0) & (network.masks[i] ?? 0)) === word);
 }
 
-/** Networks that a wider network does not include for targets: they lead to this host or its surroundings. */
+/**
+ * Addresses of this machine and its immediate environment. A rule has to name them; a wide network does not include
+ * them.
+ */
 const SPECIAL: readonly (readonly [string, readonly Network[]])[] = (
   [
     ['a metadata service', ['169.254.169.254', 'fd00:ec2::254', 'fd20:ce::254', 'fd00:42::42']],
-    // Alibaba, Azure and Oracle, outside the link-local network.
+    // Alibaba, Azure and Oracle, which do not use link-local addresses.
     ['a metadata service', ['100.100.100.200', '168.63.129.16', '192.0.0.192']],
     ['an unspecified address', ['0.0.0.0/8', '::']],
     ['a loopback address', ['127.0.0.0/8', '::1']],
@@ -81,24 +90,30 @@ const SPECIAL: readonly (readonly [string, readonly Network[]])[] = (
   ] as const
 ).map(([what, networks]) => [what, networks.map(parseNetwork)]);
 
-/** Positions of the four octets after a prefix of 48, 56, 64 or 96 bits (RFC 6052 §2.2 skips octet 8). */
+/** Positions of the four IPv4 octets after a prefix of 48, 56, 64 or 96 bits (RFC 6052 §2.2 reserves octet 8). */
 const AFTER_48 = [6, 7, 9, 10];
 const AFTER_56 = [7, 9, 10, 11];
 const AFTER_64 = [9, 10, 11, 12];
 const AFTER_96 = [12, 13, 14, 15];
 
-/** IPv6 networks whose addresses carry an IPv4 address for a translator or tunnel, and its possible positions. */
+/**
+ * IPv6 networks whose addresses embed an IPv4 address that a translator or tunnel sends to, with its possible
+ * positions.
+ */
 const CARRIERS: readonly (readonly [Network, readonly (readonly number[])[]])[] = (
   [
     ['::/96', [AFTER_96]], // RFC 4291 §2.5.5.1
     ['::ffff:0:0:0/96', [AFTER_96]], // RFC 2765 §2.1
     ['64:ff9b::/96', [AFTER_96]], // RFC 6052 §2.1
-    ['64:ff9b:1::/48', [AFTER_48, AFTER_56, AFTER_64, AFTER_96]], // RFC 8215: the site chooses the prefix
+    ['64:ff9b:1::/48', [AFTER_48, AFTER_56, AFTER_64, AFTER_96]], // RFC 8215: a site chooses the prefix length
     ['2002::/16', [[2, 3, 4, 5]]], // RFC 3056 §2
   ] as const
 ).map(([network, places]) => [parseNetwork(network), places]);
 
-/** The kind of a special address in words, and the networks of that kind; undefined for an ordinary address. */
+/**
+ * Returns the kind of a special address, such as `a loopback address`, and the networks of that kind. Otherwise
+ * undefined.
+ */
 export function specialOf(ip: Ip): { readonly what: string; readonly networks: readonly Network[] } | undefined {
   for (const [what, networks] of SPECIAL)
     if (networks.some((network) => contains(network, ip))) return { what, networks };
@@ -109,13 +124,13 @@ export function specialOf(ip: Ip): { readonly what: string; readonly networks: r
   return undefined;
 }
 
-/** The IPv4 addresses that an IPv6 address may carry. */
+/** Returns the IPv4 addresses that an IPv6 address may embed. */
 function carriedBy(ip: Ip): readonly Ip[] {
   const places = CARRIERS.find(([network]) => contains(network, ip))?.[1] ?? [];
   if (places.length === 0) return [];
   const octets = ip.words.flatMap((word) => [24, 16, 8, 0].map((bits) => (word >>> bits) & 255));
   const read = (place: readonly number[]): number => place.reduce((word, i) => (word << 8) | (octets[i] ?? 0), 0);
-  // With several positions, the address is followed by zeros and is not 0.0.0.0 itself.
+  // If several positions are possible: the embedded address is not 0.0.0.0, and only zeros follow it.
   const likely = places.filter(
     (place) => read(place) !== 0 && octets.slice((place[3] ?? 15) + 1).every((one) => one === 0),
   );
@@ -123,7 +138,7 @@ function carriedBy(ip: Ip): readonly Ip[] {
   return chosen.map((place) => ({ four: true, words: [0, 0, 0xffff, read(place)] }));
 }
 
-/** Whether one of the networks contains all of `inner`. */
+/** Returns true if one of the networks contains all of `inner`. */
 export const isWithin = (inner: Network, networks: readonly Network[]): boolean =>
   networks.some((outer) => inner.prefix >= outer.prefix && contains(outer, inner));
 

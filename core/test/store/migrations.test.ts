@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { GatewayStore, LevelStreamStore } from '@scistream/core/internal';
 import { temporaryDirectory, testCredentials } from '@scistream/core/testing';
 
-const FIXTURE = fileURLToPath(new URL('../../../core/test/fixtures/state-layout-1/', import.meta.url));
+const FIXTURE = fileURLToPath(new URL('../../../../core/test/fixtures/state-layout-1/', import.meta.url));
 const PLAIN = '1e74d64a-39ab-43a7-9b82-3905b02669b2';
 const SECURE = 'f28b2a0c-29d1-4fd7-b0c8-f89983772cd2';
 const DAY_MS = 86_400_000;
