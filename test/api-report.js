@@ -44,6 +44,9 @@ function classText(node) {
   return [print(node).split(' {')[0], '{', ...members, '}'].join(' ');
 }
 
+/** The members of unions of literals in alphabetical order: their order depends on the rest of the program. */
+const sorted = (text) => text.replace(/"[^"]*"(?: \| "[^"]*")+/g, (union) => union.split(' | ').sort().join(' | '));
+
 /** One declaration as a line. An inferred type is written out, so that a change of its source shows. */
 function declarationText(node, checker) {
   if (ts.isClassDeclaration(node)) return classText(node);
@@ -114,12 +117,12 @@ export function apiReport() {
     if (module === undefined) throw new Error(`${fileOf(entry)} does not exist; run npm run build`);
     const lines = exportsOf(module, checker).map(({ name: exported, node }) => {
       listed.add(node);
-      const text = declarationText(node, checker);
+      const text = sorted(declarationText(node, checker));
       return exported === node.name?.text ? text : `${exported}: ${text}`;
     });
     return [`# ${name}${path.slice(1)}`, '', ...lines, ''].join('\n');
   });
-  const referenced = closure(listed, checker).map((node) => declarationText(node, checker));
+  const referenced = closure(listed, checker).map((node) => sorted(declarationText(node, checker)));
   return [
     HEADER,
     ...sections,

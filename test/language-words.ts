@@ -44,7 +44,7 @@ const BE = '(?:am|is|are|was|were|be|been|being|gets?)';
 const TAKE = '(?:take|takes|took|taken|taking)';
 /** Where the protocol is implemented, tested and described, and where the commands of the older client are. */
 const WIRE =
-  /^core\/(?:proto|src\/wire)\/|^core\/src\/client\/setup\.ts$|(?:^|\/)test\/|^cli\/src\/commands\/s2uc\/|^docs\/reference\/protocol\.md$/;
+  /^core\/(?:proto|src\/wire)\/|^core\/src\/(?:client\/setup\.ts$|control\/door\/)|(?:^|\/)test\/|^cli\/src\/commands\/s2uc\/|^docs\/reference\/protocol\.md$/;
 
 /** Names that the code no longer uses. */
 const RETIRED: readonly Word[] = [
@@ -53,7 +53,7 @@ const RETIRED: readonly Word[] = [
   name('`DataServer`', '`Gateway`', /\bDataServers?\b/g, WIRE),
   name('`ReserveRequest`', '`StreamSpec`', /\b(?:ReserveRequest|StreamWish|StreamRequest)\b/g, WIRE),
   name('`UpOptions`', '`StreamPlan`', /\bUpOptions\b/g),
-  name('`legacyRate`', '`bitsPerSecond`', /\blegacyRate\b/g),
+  name('`legacyRate`', '`bitsPerSecond`', /\blegacyRate\b/g, /^core\/src\/store\/migrations\.ts$/),
   name('`num_conn`', '`connections`', /\bnum(?:_c|C)onn\b/g, WIRE),
 ];
 

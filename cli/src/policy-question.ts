@@ -50,12 +50,7 @@ export function identityOf(
  */
 export function actionOf(question: Question, { gateways, limits }: S2csConfig): Action {
   const { action, role, proxy = '', runtime = '', encryption, connections, streams, target = [], source } = question;
-  const gateway = gateways.find(({ name }) => question.gateway === undefined || name === question.gateway);
-  if (!gateway) {
-    throw new SciStreamError('SCI_NAME_INVALID', `The configuration has no gateway ${question.gateway}.`, {
-      suggestions: [`Use ${gateways.map(({ name }) => name).join(' or ')}.`],
-    });
-  }
+  const gateway = gatewayOf(question, gateways);
   if (source && action !== 'update') {
     throw new SciStreamError('SCI_USAGE', '--source is valid only with --action update.', {
       suggestions: ['Add --action update, or remove --source: a new stream gets the sources of the rule.'],
@@ -98,4 +93,12 @@ export function actionOf(question: Question, { gateways, limits }: S2csConfig): 
   if (asks) return { kind: action, stream, usage: { streams, bitsPerSecond: 0 } };
   if (action !== 'update') return { kind: action, stream };
   return { kind: action, stream, targets: target.map((text) => parseAddress(text, 'Target')) };
+}
+
+function gatewayOf({ gateway: wanted }: Question, gateways: S2csConfig['gateways']): S2csConfig['gateways'][number] {
+  const gateway = gateways.find(({ name }) => wanted === undefined || name === wanted);
+  if (gateway) return gateway;
+  throw new SciStreamError('SCI_NAME_INVALID', `The configuration has no gateway ${wanted}.`, {
+    suggestions: [`Use ${gateways.map(({ name }) => name).join(' or ')}.`],
+  });
 }

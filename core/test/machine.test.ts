@@ -100,7 +100,7 @@ machine('a stream that cannot be written is refused, and leaves nothing behind',
   assert.is((await req).state, 'provisioned');
 });
 
-machine('a release that failed is made again, and the first reason stays the reason', async () => {
+machine('a failed release is retried, and the first reason is kept', async () => {
   await using made = await fixture();
   const { controller, gateway } = made;
   const uid = randomUUID();

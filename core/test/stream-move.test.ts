@@ -40,7 +40,7 @@ type Step = 'handover' | 'reserve' | 'start' | 'updateTargets' | 'store' | 'none
 class Sabotage {
   step: Step = 'none';
   readonly gateway = 'b';
-  /** Emits the name of a gateway whose proxies have failed for good. */
+  /** Emits the name of a gateway whose proxies have failed permanently. */
   readonly deaths = new EventEmitter();
 
   at(step: Step): void {
@@ -150,7 +150,7 @@ const entryOf = ({ listeners }: StreamRecord): Address => {
   return entry;
 };
 
-/** @returns what became of the stream */
+/** @returns the result for the stream */
 async function move(controller: StreamController, graceMs = 0) {
   const moves = [];
   for await (const { record, moved, error } of controller.move('a', graceMs, OPERATOR)) {
@@ -200,7 +200,7 @@ s('a release during the grace, and one during the move, leave nothing on either 
   assert.is((await controller.get(second, OPERATOR)).record.state, 'released');
 });
 
-s('a proxy that fails on the gateway of before concerns the stream no more, one on its gateway does', async () => {
+s('a proxy failure on the previous gateway does not affect the stream; one on its present gateway does', async () => {
   await using made = await fixture();
   const { controller, sabotage } = made;
   const uid = await setUp(controller, '127.0.0.1:9');

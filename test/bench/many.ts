@@ -45,7 +45,7 @@ export async function manyPart(bench: Bench): Promise<Part> {
   const show = ({ containers, volumes, listening, files }: Holding): string =>
     [containers, volumes, listening, files].join(', ');
   return {
-    name: 'Many containers at once',
+    name: 'Many containers at the same time',
     method: `${streams} streams of one listener in containers on one gateway, requested concurrently and released concurrently.`,
     tables: [
       {

@@ -132,7 +132,10 @@ function restartTold(away: boolean): Fault {
       await eventually(async () => assert.ok((await restarts()).length > 0, 'S2CS reports no restart'), PATIENCE_MS);
       await site.retarget(peer, { uid, entry });
       assert.is((await peer.streams.get({ uid })).restarts, 1);
-      assert.match((await restarts()).map(({ detail }) => detail).join(), /^relay exited unexpectedly \(signal SIGKILL\)/);
+      assert.match(
+        (await restarts()).map(({ detail }) => detail).join(),
+        /^relay exited unexpectedly \(signal SIGKILL\)/,
+      );
       assert.is((await restarts()).length, 1);
       await peer.control.release({ uid });
       await site.settles();

@@ -95,7 +95,7 @@ s('an unknown uid is rejected by every call, and a malformed one before the look
   await refused(control.hello({ uid: 'short' }), 'SCI_UID_INVALID');
 });
 
-s('a range with too few ports reports what is taken and by whom, and returns what it had', async () => {
+s('a range with too few ports reports how many are taken, and returns what it had', async () => {
   await using server = await TestServer.start({ ports: 6 });
   const { first, last } = server.range;
   const stranger = createServer().listen({ host: '0.0.0.0', port: first + 3 });

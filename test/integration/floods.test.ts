@@ -217,7 +217,7 @@ s('a changed limit of connections is in force after a reload, and closes none', 
   await server.peer.streams.list({});
   assert.ok(
     held.every((socket) => !socket.destroyed),
-    'those of before stay',
+    'the earlier ones stay',
   );
   await server.server.reload(withClients(4));
   const peer = await server.connect();

@@ -41,7 +41,7 @@ export class Recovery {
     this.#stop.abort();
   }
 
-  /** Settles when the stream is recovered or released. Never settles when the gateway closes first: the stream goes on. */
+  /** Settles when the stream is recovered or released. Never settles when the gateway closes first: the stream continues. */
   async settled(): Promise<void> {
     await this.#over;
     if (this.context.closing.aborted) await new Promise(() => undefined);
@@ -62,7 +62,7 @@ export class Recovery {
       cause,
       suggestions: [
         'See the log of the daemon, and retry when the runtime answers.',
-        'If the runtime is gone for good, remove its plugin, restart the daemon, and release the stream.',
+        'If the runtime is permanently gone, remove its plugin, restart the daemon, and release the stream.',
       ],
     });
   }
@@ -84,7 +84,7 @@ export class Recovery {
 }
 
 /**
- * Recovers a stream of an earlier process: adopts its proxy, or starts it again, and sets its targets.
+ * Recovers a stream of an earlier process: adopts or restarts its proxy, and sets its targets.
  * @param carry Makes it a stream of this gateway.
  */
 export async function recoverStream(

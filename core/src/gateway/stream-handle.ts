@@ -130,7 +130,7 @@ export class StreamHandle {
     return this.#turn(() => this.#attempt(() => this.#recover(listeners)));
   }
 
-  /** Resolves when the stream is recovered or released. Never settles when the gateway closes first: the stream goes on. */
+  /** Resolves when the stream is recovered or released. Never settles when the gateway closes first: the stream continues. */
   async recovered(): Promise<void> {
     await this.#recovery?.settled();
   }
@@ -144,7 +144,7 @@ export class StreamHandle {
     });
   }
 
-  /** Closes the handle after `closing` has aborted. The stream goes on. */
+  /** Closes the handle after `closing` has aborted. The stream continues. */
   async close(): Promise<void> {
     await this.#recovery?.close();
     await this.#stream?.close();

@@ -40,7 +40,8 @@ export class InstanceDirectories {
 
   /** The path of an instance or of one of its files. @throws SCI_RUNTIME_FAILED for a name that would leave the directory */
   path({ name }: ContainerRef, file = '.'): string {
-    if (!NAME.test(name) || !/^[\w.-]+$/.test(file)) throw failed(`${name}/${file} is not a valid name of an instance or file`);
+    if (!NAME.test(name) || !/^[\w.-]+$/.test(file))
+      throw failed(`${name}/${file} is not a valid name of an instance or file`);
     return join(this.directory, name, file);
   }
 

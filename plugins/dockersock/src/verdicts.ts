@@ -11,7 +11,9 @@ export function isSameInstance(container: Docker.ContainerInspectInfo, { labels 
   const theirs = container.Config.Labels;
   const same = [LABELS.managed, LABELS.serverId, LABELS.uid, LABELS.role, LABELS.specHash];
   return (
-    isFresh(container) && same.every((label) => theirs[label] === labels[label]) && labels[LABELS.serverId] !== undefined
+    isFresh(container) &&
+    same.every((label) => theirs[label] === labels[label]) &&
+    labels[LABELS.serverId] !== undefined
   );
 }
 

@@ -10,7 +10,7 @@ import type { Limits } from '../parts/settings.js';
 const MAX_BITS_PER_SECOND = 1e15;
 
 /** A `req` after parsing. */
-export interface StreamRequest {
+export interface ParsedRequest {
   readonly uid: string;
   readonly spec: StreamSpec;
   /** Credentials of this side; absent: not encrypted. Secret. */
@@ -23,7 +23,7 @@ export interface StreamRequest {
  * @throws SCI_UID_INVALID, SCI_NAME_INVALID, SCI_ROLE_INVALID, SCI_CONNECTIONS_INVALID, SCI_RATE_INVALID,
  * SCI_LIFETIME_INVALID, SCI_CREDENTIALS_INVALID, SCI_USAGE
  */
-export function parseRequest(request: Request, limits: Pick<Limits, 'connections' | 'lifetimeMs'>): StreamRequest {
+export function parseRequest(request: Request, limits: Pick<Limits, 'connections' | 'lifetimeMs'>): ParsedRequest {
   const { uid, role, numConn, name, bitsPerSecond, lifetimeMs, proxy, runtime, gateway, transport, tls, movable } =
     request;
   const credentials = tls && parseCredentials(tls);
