@@ -1,9 +1,9 @@
-import { randomUUID } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { messageOf, systemCode } from '../contracts/errors.js';
+import { writeAtomically } from '../contracts/files.js';
 import { silentLogger, type Logger } from '../contracts/logger.js';
 import { parseUid } from '../contracts/stream.js';
 import { EndpointSchema, endpointToJson, type Endpoint } from './endpoint.js';
@@ -113,9 +113,7 @@ export class Journal {
       to: to && endpointToJson(to),
       peer: peer && endpointToJson(peer),
     };
-    const temporary = join(this.#dir, `.${randomUUID()}.tmp`);
-    await writeFile(temporary, `${JSON.stringify(json, null, 2)}\n`, { mode: 0o600, flush: true });
-    await rename(temporary, this.#path(rest.uid));
+    await writeAtomically(this.#path(rest.uid), `${JSON.stringify(json, null, 2)}\n`);
   }
 
   async #files(): Promise<readonly string[]> {

@@ -1,4 +1,4 @@
-import { mkdir, open, rename, stat, writeFile } from 'node:fs/promises';
+import { mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { systemCode } from './errors.js';
 
@@ -31,12 +31,21 @@ const isDirectory = (path: string): Promise<boolean> =>
     () => false,
   );
 
-/** Replaces a file atomically, mode 0600: readers see the old or the new content. One writer per path at a time. */
+/**
+ * Replaces a file atomically, mode 0600: readers see the old or the new content. Several processes may write to a path at the same
+ * time; within a process only one call per path may run.
+ */
 export async function writeAtomically(path: string, content: string): Promise<void> {
-  const temporary = `${path}.tmp`;
+  // A process that dies here leaves one file, which a later process with the same pid overwrites.
+  const temporary = `${path}.${process.pid}.tmp`;
   // Without the flush, a power loss after the rename may leave an empty file.
-  await writeFile(temporary, content, { mode: 0o600, flush: true });
-  await rename(temporary, path);
+  try {
+    await writeFile(temporary, content, { mode: 0o600, flush: true });
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
 }
 
 /** Reads the last `bytes` bytes of a file as UTF-8. */

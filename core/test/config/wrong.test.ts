@@ -85,7 +85,7 @@ const wrong: readonly [what: string, kind: ConfigKind, content: string, code: st
     'SCI_ADDRESS_INVALID',
     /streams\.t\.producer: .*"b"/,
   ],
-  ['a list instead of keys', 's2cs', '- a', 'SCI_CONFIG_INVALID', /not keys and values/],
+  ['a list instead of keys', 's2cs', '- a', 'SCI_CONFIG_INVALID', /instead of keys and values/],
   ['a configuration of another kind', 's2cs', 'facilities: {}', 'SCI_CONFIG_INVALID', /is a configuration of s2uc/],
   ['an empty file', 's2cs', '  \n', 'SCI_CONFIG_EMPTY', /is empty/],
   ['a file with only comments', 's2cs', '# later\n', 'SCI_CONFIG_EMPTY', /is empty/],

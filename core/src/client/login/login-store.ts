@@ -4,6 +4,7 @@ import { homedir, hostname } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { messageOf, SciStreamError, systemCode } from '../../contracts/errors.js';
+import { writeAtomically } from '../../contracts/files.js';
 import { poll } from '../../contracts/wait.js';
 import { loginRequired, LoginSchema, type ServerLogin } from './login.js';
 
@@ -87,13 +88,7 @@ export class LoginStore {
     const { facility, issuer, client, scope, resource, server } = this.login;
     const login = { facility, issuer, client, scope, resource, server };
     const content = JSON.stringify({ version: 1, ...login, accessToken, refreshToken, obtainedAt, expiresAt });
-    const temporary = `${this.#path}.${randomUUID()}`;
-    try {
-      await writeFile(temporary, `${content}\n`, { mode: 0o600, flush: true });
-      await rename(temporary, this.#path);
-    } finally {
-      await rm(temporary, { force: true });
-    }
+    await writeAtomically(this.#path, `${content}\n`);
   }
 
   /** Only under {@link exclusively}. */
