@@ -139,7 +139,7 @@ s('if the operator names one certificate, no other of the same CA is accepted fr
   const unnamed = await ca.issue('s2cs');
   {
     await using server = await TestServer.start({ gateways: [entry(unnamed)], state });
-    await gatewaySays(server, /^SCI_FORBIDDEN This data server accepts only .* sha256:/);
+    await gatewaySays(server, /^SCI_FORBIDDEN Only the certificate sha256:/);
   }
   {
     await using server = await TestServer.start({ gateways: [entry(chosen)], state });

@@ -51,7 +51,7 @@ s('loopback, link-local and metadata addresses are rejected by address and by na
         peer.control.update({ uid, remoteListeners: ['192.0.2.81:9', target] }),
         'SCI_FORBIDDEN',
       );
-      assert.match(message, /requires a policy rule/);
+      assert.match(message, /needs a rule at this control server/);
       if (target.includes('.test')) assert.not.match(message, /127\.0|169\.254|fe80/);
     }
     const probe = { uid, address: '127.0.0.1:22', challenge: '0'.repeat(64) };
