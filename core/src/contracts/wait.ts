@@ -47,22 +47,40 @@ export async function within<T>(promise: Promise<T>, timeoutMs: number, onTimeou
   }
 }
 
-/** Runs functions with the same key one after another. Different keys are independent. Idle keys use no memory. */
-export class KeyedLock {
-  readonly #tails = new Map<string, Promise<unknown>>();
+/** Runs calls one after another, in the order in which they came. */
+export class Queue {
+  #tail: Promise<unknown> = Promise.resolve();
+  #length = 0;
 
-  async run<T>(key: string, work: () => Promise<T>): Promise<T> {
-    const before = this.#tails.get(key) ?? Promise.resolve();
-    const result = before.then(work, work);
-    const tail = result.then(
-      () => undefined,
-      () => undefined,
-    );
-    this.#tails.set(key, tail);
+  /** Whether no call runs or waits. */
+  get isIdle(): boolean {
+    return this.#length === 0;
+  }
+
+  /** Settles as `call` does; a failed call does not affect the next one. */
+  async run<T>(call: () => Promise<T>): Promise<T> {
+    this.#length += 1;
+    const result = this.#tail.then(call);
+    this.#tail = result.catch(() => undefined);
     try {
       return await result;
     } finally {
-      if (this.#tails.get(key) === tail) this.#tails.delete(key);
+      this.#length -= 1;
+    }
+  }
+}
+
+/** Runs functions with the same key one after another. Different keys are independent. Idle keys use no memory. */
+export class KeyedLock {
+  readonly #queues = new Map<string, Queue>();
+
+  async run<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const queue = this.#queues.get(key) ?? new Queue();
+    this.#queues.set(key, queue);
+    try {
+      return await queue.run(work);
+    } finally {
+      if (queue.isIdle) this.#queues.delete(key);
     }
   }
 }

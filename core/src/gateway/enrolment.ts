@@ -3,10 +3,10 @@ import type { Interceptor } from '@connectrpc/connect';
 import { SciStreamError } from '../contracts/errors.js';
 import { writeAtomically } from '../contracts/files.js';
 import type { Logger } from '../contracts/logger.js';
+import { Queue } from '../contracts/wait.js';
 import { fingerprintOf } from '../pki/inspect.js';
 import { CERTIFICATE } from '../serving/client-certificates.js';
 import { S2CS_KEY } from '../wire/errors.js';
-import { Queue } from './queue.js';
 import { readIfPresent } from './server-id.js';
 
 /**

@@ -10,7 +10,7 @@ import type {
   PortRequest,
   ReservedListener,
 } from '../contracts/port-allocator.js';
-import { Queue } from './queue.js';
+import { Queue } from '../contracts/wait.js';
 
 /** Connections that the kernel queues until the proxy accepts them; net.core.somaxconn limits this. */
 const BACKLOG = 1024;

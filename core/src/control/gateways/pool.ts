@@ -5,7 +5,7 @@ import { messageOf, quote, SciStreamError, systemCode } from '../../contracts/er
 import { writeAtomically } from '../../contracts/files.js';
 import type { Gateway, GatewayDescription, GatewayStatus } from '../../contracts/gateway.js';
 import { formatRate } from '../../contracts/units.js';
-import { KeyedLock } from '../../contracts/wait.js';
+import { Queue } from '../../contracts/wait.js';
 import type { GatewayFacts, GatewayLink } from './link.js';
 
 /** What one stream takes on its gateway. */
@@ -46,7 +46,7 @@ const storedSchema = z.strictObject({ drained: z.array(z.string()) });
 /** The gateways of one control server: their state, their load, and the placement of new streams. */
 export class GatewayPool {
   readonly #drained = new Set<string>();
-  readonly #lock = new KeyedLock();
+  readonly #queue = new Queue();
   readonly #file: string;
   #loads: () => readonly GatewayLoad[] = () => [];
 
@@ -150,7 +150,7 @@ export class GatewayPool {
   async drain(name: string, drained: boolean): Promise<GatewayStatus> {
     const link = this.#find(name);
     if (!link) throw this.#unknown(name, (facts) => [facts.name]);
-    await this.#lock.run('', async () => {
+    await this.#queue.run(async () => {
       const next = [...this.#drained].filter((one) => one !== name).concat(drained ? [name] : []);
       await this.#writeDrained(next);
       this.#drained[drained ? 'add' : 'delete'](name);

@@ -6,8 +6,7 @@ import { formatAddress, parseAddress, type Address } from '../../contracts/addre
 import { parseCredentials } from '../../contracts/credentials.js';
 import { reasonOf, S2DSException, SciStreamError } from '../../contracts/errors.js';
 import type { ConnectResult, Gateway, GatewayDescription, ProbeOffer, Reservation } from '../../contracts/gateway.js';
-import type { ListenerStatistics, Restarts, S2DSStatus } from '../../contracts/stream.js';
-import type { StreamSpec, StreamTls } from '../../contracts/stream.js';
+import type { ListenerStatistics, Restarts, S2DSStatus, StreamSpec, StreamTls } from '../../contracts/stream.js';
 import { fromConnectError, S2CS_KEY } from '../../wire/errors.js';
 import { GatewayService } from '../../wire/gen/scistream/v1/gateway_pb.js';
 import { GuardedSessions } from '../../wire/guarded-sessions.js';

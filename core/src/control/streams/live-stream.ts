@@ -5,7 +5,7 @@ import type { Gateway } from '../../contracts/gateway.js';
 import type { Logger } from '../../contracts/logger.js';
 import type { StoreOptions, StreamStore } from '../../contracts/stream-store.js';
 import type { StreamEvent, StreamRecord } from '../../contracts/stream.js';
-import { KeyedLock, within } from '../../contracts/wait.js';
+import { Queue, within } from '../../contracts/wait.js';
 import { next, type Action, type ActionsOf, type LifeEvent } from './life.js';
 
 /** Node.js stores a timer delay in 31 bits, ms. */
@@ -37,7 +37,7 @@ export interface Stored {
 /** One stream: the only writer of its record. The life table decides about every event. */
 export class LiveStream {
   readonly #changes = new EventEmitter().setMaxListeners(0);
-  readonly #lock = new KeyedLock();
+  readonly #queue = new Queue();
   #record: StreamRecord;
   #stored = false;
   #over: SciStreamError | undefined;
@@ -112,7 +112,7 @@ export class LiveStream {
 
   /** Runs `work` after all earlier work of this stream. */
   serial<T>(work: () => Promise<T>): Promise<T> {
-    return this.#lock.run('', work);
+    return this.#queue.run(work);
   }
 
   /**
