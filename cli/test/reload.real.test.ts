@@ -144,7 +144,7 @@ s('an invalid or unchangeable value rejects the whole reload, and the log names 
     [{ insecure: true }, /insecure\.$/],
     [{ proxies: { relay: { processes: 1 } } }, /proxies\.relay\.processes\.$/],
     [{ policy: 'missing.yaml' }, /missing\.yaml/],
-    [{ audit }, /Cannot write the audit log/],
+    [{ audit }, /audit log cannot be written/],
     [{ auth: [{ use: 'nothing-here' }] }, /nothing-here/],
     [{ tls: { ...tls, key: tls.cert } }, /tls\.key/],
   ] as const) {
