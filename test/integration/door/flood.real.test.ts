@@ -46,7 +46,7 @@ s('10 000 requests by one caller: most are rejected with the time to wait, and a
     assert.equal([...seen.keys()].sort(), ['SCI_RATE_LIMITED', 'served']);
     assert.ok((seen.get('served') ?? 0) >= 200, 'a burst of ten seconds of requests is allowed');
     assert.ok((seen.get('SCI_RATE_LIMITED') ?? 0) > 0);
-    const warnings = server.log.lines.filter(({ message }) => message.startsWith('request rate exceeded'));
+    const warnings = server.log.lines.filter(({ message }) => message.startsWith('too many requests'));
     assert.ok(warnings.length >= 1 && warnings.length < 100, `${warnings.length} warnings`);
     assert.is(server.log.lines.filter(({ message }) => message === 'call rejected').length, 0, 'no log line for each');
   } finally {
