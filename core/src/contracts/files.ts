@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { systemCode } from './errors.js';
@@ -31,13 +32,9 @@ const isDirectory = (path: string): Promise<boolean> =>
     () => false,
   );
 
-/**
- * Replaces a file atomically, mode 0600: readers see the old or the new content. Several processes may write to a path at the same
- * time; within a process only one call per path may run.
- */
+/** Replaces a file atomically, mode 0600: readers see the old or the new content, also with several writers. */
 export async function writeAtomically(path: string, content: string): Promise<void> {
-  // A process that dies here leaves one file, which a later process with the same pid overwrites.
-  const temporary = `${path}.${process.pid}.tmp`;
+  const temporary = `${path}.${randomUUID()}.tmp`;
   // Without the flush, a power loss after the rename may leave an empty file.
   try {
     await writeFile(temporary, content, { mode: 0o600, flush: true });
