@@ -42,7 +42,7 @@ export async function mutualTlsServer(
   const server = createSecureServer(await mutualTls(tls), handler);
   server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
     const why = String(socket.authorizationError ?? systemCode(error) ?? error.message);
-    log.info({ error: why }, 'connection rejected: no certificate signed by tls.clientCa');
+    log.info({ error: why }, 'TLS handshake failed');
   });
   server.on('sessionError', (error: Error) => log.debug({ error: error.message }, 'session failed'));
   return server;

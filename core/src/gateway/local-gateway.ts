@@ -84,7 +84,7 @@ export class LocalGateway implements Gateway {
     for (const [uid] of strays) {
       this.log.warn({ uid }, 'releasing a stream unknown to the control server');
       await this.release(uid).catch((error: unknown) => {
-        this.log.error({ uid, error: messageOf(error) }, 'stream not released; retrying at the next start');
+        this.log.error({ uid, error: messageOf(error) }, 'unknown stream not released; retrying');
       });
     }
   }

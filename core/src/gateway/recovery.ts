@@ -32,7 +32,10 @@ export class Recovery {
     private readonly context: Context,
   ) {
     const { uid, closing, log } = context;
-    log.error({ uid, error: messageOf(reason) }, `stream not recovered; retrying every ${RETRY_MS / 1000} s`);
+    log.error(
+      { uid, error: messageOf(reason) },
+      `stream neither recovered nor released; retrying every ${RETRY_MS / 1000} s`,
+    );
     this.#over = this.#retry(attempt, AbortSignal.any([this.#stop.signal, closing])).catch(() => undefined);
   }
 

@@ -31,6 +31,7 @@ s('adopts all running instances when the configured number has changed', async (
   const it = new Fixture(TwoInstances);
   const request = withListeners(it.request, [1, 2, 3, 4, 5]);
   await it.proxy.start(request);
+  await it.abandon();
   const later = it.runtime.another();
   const heir = it.on(later, ThreeInstances);
   assert.is(await heir.adopt(request, []), true);

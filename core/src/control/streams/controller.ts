@@ -66,9 +66,10 @@ export class StreamController {
     const resumed = Promise.all(left.map((record) => this.#machine(record).resume()));
     // A gateway that does not answer must not delay the others.
     const settled = await Promise.race([resumed.then(() => true), sleep(RESUME_MS, false, { ref: false })]);
-    if (!settled) this.log.warn({}, 'some streams not recovered yet, retrying: a gateway does not answer');
+    if (!settled)
+      this.log.warn({ streams: left.length }, `not all streams recovered within ${RESUME_MS / 1000} s, continuing`);
     await this.gateways.begin(() => [...this.#live.values()].flatMap(({ loads }) => loads));
-    if (left.length > 0) this.log.info({ streams: left.length }, 'streams of an earlier process recovered');
+    if (settled && left.length > 0) this.log.info({ streams: left.length }, 'streams recovered');
   }
 
   /**

@@ -142,7 +142,10 @@ export class LiveStream {
     this.#detached = true;
     const finished = this.serial(() => Promise.resolve());
     await within(finished, DETACH_MS, () => new Error('late')).catch(() => {
-      this.parts.log.warn({ uid: this.#record.uid }, 'gateway call abandoned');
+      this.parts.log.warn(
+        { uid: this.#record.uid },
+        'stopping without the answer of the gateway; the next start repeats the call',
+      );
     });
   }
 

@@ -116,7 +116,7 @@ export class StreamMover {
       await within(there.release(uid), PREVIOUS_GATEWAY_MS, () => new Error('no answer')).catch((failure: unknown) => {
         log.error(
           { uid, gateway: there.name, error: messageOf(failure) },
-          'failed move not undone on gateway, retrying',
+          'stream not removed from new gateway after failed move, retrying',
         );
         onStray(there.name);
       });
@@ -158,7 +158,7 @@ export class StreamMover {
       try {
         await gatewayOf(leaving.gateway).updateTargets(uid, targets, AbortSignal.timeout(RETARGET_MS));
       } catch (error) {
-        log.warn({ uid, error: messageOf(error) }, 'previous gateway keeps old targets');
+        log.warn({ uid, error: messageOf(error) }, 'targets not set on previous gateway');
       }
     }
   }
