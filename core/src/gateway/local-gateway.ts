@@ -180,7 +180,9 @@ export class LocalGateway implements Gateway {
   #handle(uid: string): StreamHandle {
     const known = this.#handles.get(uid);
     if (known) return known;
-    const handle = new StreamHandle(uid, this.#parts, () => void this.#handles.delete(uid));
+    const handle = new StreamHandle(uid, this.#parts, () => {
+      if (this.#handles.get(uid) === handle) this.#handles.delete(uid);
+    });
     this.#handles.set(uid, handle);
     return handle;
   }

@@ -106,8 +106,10 @@ export class StreamHandle {
   release(): Promise<readonly ListenerStatistics[]> {
     this.#stream?.abort();
     this.#recovery?.stop();
-    this.#recovery = undefined;
     return this.#turn(async () => {
+      // A release that failed while this one waited has left another recovery.
+      this.#recovery?.stop();
+      this.#recovery = undefined;
       if (this.#stream) return await this.#end(this.#stream);
       await this.#endUnrecovered();
       return [];

@@ -11,7 +11,8 @@ export const EARLIER_LAYOUT = 1;
  * damaged when it is read.
  */
 export const MIGRATIONS: Readonly<Record<string, (row: unknown) => unknown>> = {
-  streams: (row) => (isRow(row) && isRow(row.record) ? { ...row, record: migrateRecord(row.record) } : row),
+  streams: (row) =>
+    isRow(row) && isRow(row.record) && !isRow(row.record.spec) ? { ...row, record: migrateRecord(row.record) } : row,
   gateway: (row) => (isRow(row) && isRow(row.request) ? migratePromise(row, row.request) : row),
 };
 

@@ -50,6 +50,20 @@ s('a stream released while its runtime is down ends when the runtime answers, al
   }),
 );
 
+s('a release that waits behind a failed one frees everything, and nothing is retried', () =>
+  withSite(async (site) => {
+    const { uid, gateway } = await site.inherit(() => (site.runtime.away = true));
+    site.runtime.returns = true;
+    const failed = expectCode('SCI_RUNTIME_UNREACHABLE', gateway.release(uid));
+    assert.equal(await gateway.release(uid), []);
+    await failed;
+    assert.equal([await site.runtime.list({}), await portsOf(gateway)], [[], 0]);
+    await gateway.reserve(uid, SPEC);
+    await gateway.release(uid);
+    await gateway.close();
+  }),
+);
+
 s(
   'a stream whose runtime is no longer configured can be released; its instances are removed if the runtime returns',
   () =>

@@ -62,6 +62,8 @@ class Tiny extends ProxyContainer {
 /** A runtime that may be unreachable. */
 class FaultyRuntime extends FakeRuntime {
   away = false;
+  /** Makes the runtime answer again after the next call that fails because it is away. */
+  returns = false;
   /** Called after an instance was started. */
   started: () => Promise<void> = () => Promise.resolve();
 
@@ -79,9 +81,9 @@ class FaultyRuntime extends FakeRuntime {
   }
 
   override ping(): Promise<void> {
-    return this.away
-      ? Promise.reject(new S2DSException('SCI_RUNTIME_UNREACHABLE', 'The runtime is unreachable.'))
-      : super.ping();
+    if (!this.away) return super.ping();
+    if (this.returns) this.away = false;
+    return Promise.reject(new S2DSException('SCI_RUNTIME_UNREACHABLE', 'The runtime is unreachable.'));
   }
 }
 

@@ -88,7 +88,7 @@ s('strangers are rejected during the handshake', async () => {
   for (const files of strangers) assert.equal(await knock(address, files), { bytes: 0, ended: true });
   assert.equal(await knock(address, await ca.issue('s2cs'), 'TLSv1.2'), { bytes: 0, ended: true });
   assert.is((await knock(address, await ca.issue('s2cs'))).ended, false);
-  await eventually(() => assert.match(log.text, /no certificate signed by tls\.clientCa/), PATIENCE_MS);
+  await eventually(() => assert.match(log.text, /TLS handshake failed/), PATIENCE_MS);
 });
 
 s('a control server with unsuitable certificates keeps running and reports the gateway as down', async () => {
