@@ -33,7 +33,10 @@ s('a request without credentials is rejected, unless the configuration makes enc
   const asked = { uid: randomUUID(), role: 'PROD', numConn: 1, rate: 10_000 };
   assert.match(await refused(server.peer.control.req(asked), 'SCI_ENCRYPTION_REQUIRED'), /without encryption/);
   const udp = { ...asked, transport: 'udp' };
-  assert.match(await refused(server.peer.control.req(udp), 'SCI_ENCRYPTION_REQUIRED'), /UDP streams, which cannot be encrypted/);
+  assert.match(
+    await refused(server.peer.control.req(udp), 'SCI_ENCRYPTION_REQUIRED'),
+    /UDP streams, which cannot be encrypted/,
+  );
   assert.equal((await server.peer.streams.list({ ended: true })).streams, [], 'nothing was recorded');
   assert.is((await server.peer.streams.describeServer({})).gateways[0]?.portsInUse, 0);
 });
