@@ -38,9 +38,9 @@ export interface Authenticator {
   /** Name under which `auth` of the configuration selects it. */
   readonly id: string;
   /** True if it sends credentials to another service. Of several authenticators, local ones are tried first. */
-  readonly asksOthers?: boolean;
+  readonly isRemote?: boolean;
   /** True if it accepts every caller. Authenticators after it are not tried, and the daemon logs a warning. */
-  readonly letsAnybodyIn?: boolean;
+  readonly allowsAnonymous?: boolean;
   /**
    * Returns the identity of the caller.
    * @param signal Aborts when the caller cancels the RPC.

@@ -163,7 +163,7 @@ export class ControlServer {
 
   #warnIfOpen({ authenticator }: OpenAuthenticator): void {
     const { listen } = this.settings;
-    if (!authenticator.letsAnybodyIn || isLoopback(listen.host)) return;
+    if (!authenticator.allowsAnonymous || isLoopback(listen.host)) return;
     this.log.warn(
       { listen: formatAddress(listen) },
       'authentication is off: all callers that reach this port are accepted',

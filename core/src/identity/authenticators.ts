@@ -16,7 +16,7 @@ export const noneProvider = authenticatorProvider({
   options: z.strictObject({}),
   create: (): Authenticator => ({
     id: 'none',
-    letsAnybodyIn: true,
+    allowsAnonymous: true,
     authenticate: (): Promise<Identity> => Promise.resolve({ subject: 'anonymous', issuer: 'none', admin: false }),
   }),
 });
@@ -80,15 +80,15 @@ const rankOf = ({ code }: SciStreamError): number =>
  */
 export class AuthenticatorChain implements Authenticator {
   readonly id = 'chain';
-  readonly letsAnybodyIn: boolean;
+  readonly allowsAnonymous: boolean;
   readonly #links: readonly Authenticator[];
 
   constructor(links: readonly Authenticator[]) {
     // No authenticator after this one is ever tried, so none may move behind it.
-    const end = links.findIndex(({ letsAnybodyIn }) => letsAnybodyIn);
-    this.letsAnybodyIn = end !== -1;
+    const end = links.findIndex(({ allowsAnonymous }) => allowsAnonymous);
+    this.allowsAnonymous = end !== -1;
     const asked = end === -1 ? links : links.slice(0, end);
-    const others = asked.filter(({ asksOthers }) => asksOthers);
+    const others = asked.filter(({ isRemote }) => isRemote);
     this.#links = [...asked.filter((link) => !others.includes(link)), ...others, ...links.slice(asked.length)];
   }
 

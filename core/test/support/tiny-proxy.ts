@@ -123,8 +123,8 @@ export class Fixture<P extends Tiny> {
     const step = (name: string) => () => Promise.resolve(void this.runtime.calls.push(name));
     const listener: ReservedListener = {
       address: { host: '127.0.0.1', port: 5000 },
-      hold: step('hold'),
-      letGo: step('letGo'),
+      bind: step('bind'),
+      close: step('close'),
     };
     this.request = { uid, role: 'inbound', transport: 'tcp', listeners: [listener] };
   }
