@@ -4,8 +4,8 @@ import { readdir } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SciStreamError, type ErrorCode, type ReservedListener } from '@scistream/core';
-import { RangePortAllocator, type PortRequest } from '@scistream/core/internal';
+import { SciStreamError, type ErrorCode } from '@scistream/core';
+import { RangePortAllocator, type PortRequest, type ReservedListener } from '@scistream/core/internal';
 
 const s = suite('port allocator');
 

@@ -9,7 +9,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { SciStreamError, silentLogger, type Address } from '@scistream/core';
 import { loadConfig } from '@scistream/core/config';
-import { ControlServer, registerServer, type Listening } from '@scistream/core/internal';
+import { ControlServer, registerServer, type ServerListening } from '@scistream/core/internal';
 import { temporaryDirectory } from '@scistream/core/testing';
 
 const s = suite('certificate');
@@ -18,7 +18,7 @@ const s = suite('certificate');
 async function start(
   state: string,
   more: { readonly listen?: Address; readonly tls?: { cert: string; key: string }; readonly insecure?: boolean } = {},
-): Promise<Listening> {
+): Promise<ServerListening> {
   const { config } = await loadConfig('s2cs', { env: {}, overrides: { state } });
   const own = container.createChildContainer();
   const merged = { ...config, listen: { host: '127.0.0.1', port: 0 }, ...more };

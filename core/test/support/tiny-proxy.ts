@@ -8,11 +8,11 @@ import {
   type ContainerState,
   type ProxyDescription,
   type ProxyInstance,
-  type ReservedListener,
   type S2DSException,
   type S2DSRequest,
   type ProxyView,
 } from '@scistream/core';
+import type { ReservedListener } from '@scistream/core/internal';
 import { eventually, FakeRuntime, testContext, type FakeSelf, type TestContext } from '@scistream/core/testing';
 import { tmpdir } from 'node:os';
 import * as assert from 'uvu/assert';
