@@ -50,7 +50,7 @@ export interface ListenerStatistics {
   /** Connections that failed to reach the target, or broke. */
   readonly errors: number;
   /**
-   * Connections (UDP: datagrams) rejected because of `S2DSRequest.sources`; no other counter includes them. Absent:
+   * Connections (UDP: datagrams) rejected because of `StreamSpec.sources`; no other counter includes them. Absent:
    * none.
    */
   readonly refused?: number;

@@ -53,7 +53,7 @@ export class StreamHandle {
       const found = providers.resolve(spec.proxy || settings.proxy, spec.runtime || settings.runtime);
       const s2ds = await plugins.s2ds(found.proxy, found.runtime);
       const runtime = await plugins.runtime(found.runtime);
-      mustSupport(found.proxy, s2ds.supports, { ...spec, tls });
+      mustSupport(found.proxy, s2ds.supports, request);
       const placement = await runtime.place?.(uid);
       const { wan, lan } = placement ?? settings;
       const host = spec.role === 'inbound' ? wan : lan;

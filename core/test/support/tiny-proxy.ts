@@ -13,7 +13,14 @@ import {
   type ProxyView,
 } from '@scistream/core';
 import type { ReservedListener } from '@scistream/core/internal';
-import { eventually, FakeRuntime, testContext, type FakeSelf, type TestContext } from '@scistream/core/testing';
+import {
+  eventually,
+  FakeRuntime,
+  testContext,
+  testSpec,
+  type FakeSelf,
+  type TestContext,
+} from '@scistream/core/testing';
 import { tmpdir } from 'node:os';
 import * as assert from 'uvu/assert';
 
@@ -126,7 +133,7 @@ export class Fixture<P extends Tiny> {
       bind: step('bind'),
       close: step('close'),
     };
-    this.request = { uid, role: 'inbound', transport: 'tcp', listeners: [listener] };
+    this.request = { uid, spec: testSpec, listeners: [listener] };
   }
 
   /** A proxy of this or another kind on the same machine. */
