@@ -145,7 +145,11 @@ export interface StreamRecord {
   readonly targets: readonly Address[];
   /** Targets of the update in progress. Meaningful only in state `updating`. */
   readonly asked?: readonly Address[];
-  /** Number of restarts of the proxies on this gateway that the events contain. */
+  /**
+   * The newest restart that the events contain, as the gateway of the stream numbers them: the position of the reader,
+   * not a second count. It survives the control server, so that no restart is recorded twice or missed. Restarts are
+   * counted only in `GatewayStream.restarts`.
+   */
   readonly restarts?: number;
   /** True if the proxy enforces `spec.bitsPerSecond`. */
   readonly rateEnforced: boolean;

@@ -49,7 +49,7 @@ export class StreamHandle {
         const { record, s2ds } = this.stream;
         return { ...repeated(name, uid, request, record), rateEnforced: s2ds.supports.rateLimit };
       }
-      const { spec, tls } = request;
+      const { spec } = request;
       const found = providers.resolve(spec.proxy || settings.proxy, spec.runtime || settings.runtime);
       const s2ds = await plugins.s2ds(found.proxy, found.runtime);
       const runtime = await plugins.runtime(found.runtime);
