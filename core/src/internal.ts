@@ -13,6 +13,7 @@ export { GatewayLink } from './control/gateways/link.js';
 export { GatewayPool } from './control/gateways/pool.js';
 export { RemoteGateway } from './control/gateways/remote-gateway.js';
 export { StreamController } from './control/streams/controller.js';
+export { RateLimiter } from './control/door/rate-limiter.js';
 export { parseName, parseRequest } from './control/door/request.js';
 export {
   ACTIONS,
