@@ -45,7 +45,8 @@ export interface FileAccess {
  * another user: a symbolic link there redirects neither the content nor the change of owner.
  * @throws the system error, after which the old file is unchanged
  */
-export async function writeAtomically(path: string, content: string, { mode, owner }: FileAccess = {}): Promise<void> {
+export async function writeAtomically(path: string, content: string, access: FileAccess = {}): Promise<void> {
+  const { mode, owner } = access;
   const temporary = `${path}.${randomUUID()}.tmp`;
   try {
     const file = await open(temporary, 'wx', 0o600);

@@ -32,16 +32,21 @@ export async function retry<T>(attempt: (leftMs: number) => Promise<T>, options:
       signal?.throwIfAborted();
       const pause = pauseMs(error, failures);
       if (pause === undefined || performance.now() + pause >= deadline) throw error;
-      await sleep(pause, undefined, { signal, ref }).catch(() => signal?.throwIfAborted());
+      await wait(pause, signal, ref);
       // A timer can fire late, and most callers take 0 for no deadline.
       leftMs = Math.max(1, deadline - performance.now());
     }
   }
 }
 
+/** Resolves after a time, ms. @throws the reason of `signal` as soon as it aborts */
+const wait = (ms: number, signal: AbortSignal | undefined, ref = true): Promise<void> =>
+  sleep(ms, undefined, { signal, ref }).catch(() => signal?.throwIfAborted());
+
 /** The pause after the given number of failures, ms. It starts at `firstMs` and doubles up to `maxMs`. */
-export const backOff = (failures: number, firstMs: number, maxMs: number): number =>
-  Math.min(maxMs, firstMs * 2 ** (failures - 1));
+export function backOff(failures: number, firstMs: number, maxMs: number): number {
+  return Math.min(maxMs, firstMs * 2 ** (failures - 1));
+}
 
 /** Timing of {@link poll}. */
 export interface PollOptions {
@@ -49,7 +54,7 @@ export interface PollOptions {
   readonly timeoutMs: number;
   /** Pause between two attempts, ms; default 10. */
   readonly intervalMs?: number;
-  /** Rejects with its reason before the next attempt. */
+  /** Ends the attempts with its reason, also during a pause. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -73,7 +78,7 @@ export async function poll<T>(
       lastError = error;
     }
     if (performance.now() >= deadline) throw onTimeout(lastError);
-    await sleep(options.intervalMs ?? 10);
+    await wait(options.intervalMs ?? 10, options.signal);
   }
 }
 

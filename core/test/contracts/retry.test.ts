@@ -27,7 +27,7 @@ retries('the caller sees each error and the number of failures, of any kind of e
   const told: unknown[] = [];
   const errors = [new TypeError('a'), 'no error object', undefined];
   const attempt = async (): Promise<string> => {
-    if (told.length < errors.length) throw errors[told.length];
+    if (told.length < errors.length) return await Promise.reject(errors[told.length] as Error);
     return 'done';
   };
   const pauseMs = (error: unknown, failures: number): number => {
