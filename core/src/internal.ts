@@ -39,5 +39,6 @@ export { readRules, RULED_ACTIONS } from './policy/schema.js';
 export { RelayContainer, relayOptions } from './relay/relay-container.js';
 export { ProcessRuntime } from './runtime/process-runtime.js';
 export { MemoryStreamStore } from './store/memory-stream-store.js';
+export { MIGRATIONS } from './store/migrations.js';
 export { StateDatabase } from './store/state-database.js';
 export { WriteQueue, type Write } from './store/write-queue.js';

@@ -89,7 +89,7 @@ export class Supervision {
     void this.#watch(ref, index);
   }
 
-  /** Restarts an instance that had ended before it was adopted. */
+  /** Restarts an instance that had ended before the recovery. */
   lost(index: number, state: ContainerState): void {
     void this.#recover(index, state, 'was not running when the gateway started');
   }

@@ -13,6 +13,8 @@ export const EARLIER_LAYOUT = 1;
 export const MIGRATIONS: Readonly<Record<string, (row: unknown) => unknown>> = {
   streams: (row) =>
     isRow(row) && isRow(row.record) && !isRow(row.record.spec) ? { ...row, record: migrateRecord(row.record) } : row,
+  // The event `recovered` had another name.
+  events: (row) => (isRow(row) && row.what === 'adopted' ? { ...row, what: 'recovered' } : row),
   gateway: (row) => (isRow(row) && isRow(row.request) ? migratePromise(row, row.request) : row),
 };
 

@@ -115,8 +115,8 @@ const cases: Readonly<Record<string, Case>> = {
     await store.create(testRecord('a'), event('requested'));
     await store.create(testRecord('b'), event('requested', 'of b'));
     await store.update('a', 1, { state: 'waiting' }, event('reserved'));
-    await store.note('a', event('adopted', 'once'));
-    assert.deepEqual(await store.events('a'), [event('requested'), event('reserved'), event('adopted', 'once')]);
+    await store.note('a', event('recovered', 'once'));
+    assert.deepEqual(await store.events('a'), [event('requested'), event('reserved'), event('recovered', 'once')]);
     assert.deepEqual(await store.events('b'), [event('requested', 'of b')]);
     await expectCode('SCI_STREAM_NOT_FOUND', store.note('unknown', event('hello')));
     await store.delete('a');

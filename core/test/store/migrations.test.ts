@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { GatewayStore, LevelStreamStore } from '@scistream/core/internal';
+import { GatewayStore, LevelStreamStore, MIGRATIONS } from '@scistream/core/internal';
 import { temporaryDirectory, testCredentials } from '@scistream/core/testing';
 
 const FIXTURE = fileURLToPath(new URL('../../../../core/test/fixtures/state-layout-1/', import.meta.url));
@@ -91,6 +91,12 @@ s('the gateway reads its streams with their credentials', async () => {
     assert.is(store.get(PLAIN)?.state, 'running');
     await store.close();
   }
+});
+
+s('an event gets its present name', () => {
+  const event = { at: '2026-11-01T00:00:00.000Z', what: 'adopted', detail: 'after a restart of the control server' };
+  assert.equal(MIGRATIONS.events?.(event), { ...event, what: 'recovered' });
+  assert.equal(MIGRATIONS.events?.({ ...event, what: 'hello' }), { ...event, what: 'hello' });
 });
 
 s.run();

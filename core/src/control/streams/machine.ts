@@ -101,7 +101,7 @@ export class StreamMachine {
   }
 
   async #recover(): Promise<void> {
-    const note = happened('adopted', undefined, 'after a restart of the control server');
+    const note = happened('recovered', undefined, 'after a restart of the control server');
     await this.parts.store.note(this.record.uid, note);
     this.#request.answer();
     this.#watch();
