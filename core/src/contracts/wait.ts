@@ -17,7 +17,7 @@ export interface RetryOptions {
 
 /**
  * Calls `attempt` until it succeeds.
- * @param attempt Receives the time until the deadline, ms, at least 1; Infinity without a deadline.
+ * @param attempt Receives the time until the deadline, ms; Infinity without a deadline. A retry gets at least 1.
  * @throws the error of the last attempt, or the reason of the signal
  */
 export async function retry<T>(attempt: (leftMs: number) => Promise<T>, options: RetryOptions): Promise<T> {
