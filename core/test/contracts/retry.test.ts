@@ -23,11 +23,12 @@ retries('an attempt that succeeds is made once, without a deadline or with the w
   assert.equal(await retry(failing(0).attempt, { pauseMs, timeoutMs: 0 }), [0]);
 });
 
-retries('the caller sees each error and the number of failures, of any kind of error', async () => {
+retries('the caller decides about errors of every kind, and sees the number of failures', async () => {
   const told: unknown[] = [];
-  const errors = [new TypeError('a'), 'no error object', undefined];
+  const errors = [new TypeError('a'), new RangeError('b'), new Error('c')];
   const attempt = async (): Promise<string> => {
-    if (told.length < errors.length) return await Promise.reject(errors[told.length] as Error);
+    const error = errors[told.length];
+    if (error) throw error;
     return 'done';
   };
   const pauseMs = (error: unknown, failures: number): number => {
