@@ -26,6 +26,7 @@ export {
   toSciStreamError,
   type ErrorCode,
 } from './contracts/errors.js';
+export { writeAtomically } from './contracts/files.js';
 export { silentLogger, type Logger } from './contracts/logger.js';
 export {
   authenticatorProvider,
@@ -42,7 +43,7 @@ export {
 export type { S2DS, S2DSCapabilities, S2DSRequest } from './contracts/s2ds.js';
 export type { ListenerStatistics, S2DSStatus, StreamTls } from './contracts/stream.js';
 export { formatBytes, formatRate, parseDuration } from './contracts/units.js';
-export { poll, within } from './contracts/wait.js';
+export { backOff, poll, retry, within } from './contracts/wait.js';
 export { ProxyContainer } from './proxy/proxy-container.js';
 export { createRenderer, type Renderer } from './proxy/templates.js';
 export type { ProxyDescription, ProxyInstance, ProxyView } from './proxy/view.js';

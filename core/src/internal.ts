@@ -22,6 +22,7 @@ export { RemoteGateway } from './control/gateways/remote-gateway.js';
 export { StreamTimer } from './control/streams/live-stream.js';
 export { StreamController } from './control/streams/controller.js';
 export { TOKENS } from './control/parts/tokens.js';
+export { RateLimiter } from './control/door/rate-limiter.js';
 export { parseName, parseRequest } from './control/door/request.js';
 export {
   ACTIONS,
