@@ -62,5 +62,21 @@ function hopLine({ gateway, counted, connections, open, ...hop }: HopTraffic): s
     `${formatBytes(bytes)}${rate === undefined ? '' : ` (${formatRate(rate)})`}`;
   const toConsumer = way(hop.bytesToConsumer, hop.bitsPerSecondToConsumer);
   const toProducer = way(hop.bytesToProducer, hop.bitsPerSecondToProducer);
-  return `  ${gateway.padEnd(11)} ${connections} connections, ${open} open; ${toConsumer} to the consumer, ${toProducer} to the producer`;
+  const carried = `${connections} connections, ${open} open; ${toConsumer} to the consumer, ${toProducer} to the producer`;
+  return [`  ${gateway.padEnd(11)} ${carried}`, ...failuresLine(hop)].join('\n');
+}
+
+/** A line with the causes that occurred, if any. */
+function failuresLine({ failures, refused = 0 }: Pick<HopTraffic, 'failures' | 'refused'>): readonly string[] {
+  const { unreachable = 0, handshakeFailed = 0, resetByConsumer = 0, resetByProducer = 0, limitReached = 0 } = failures;
+  const counted: readonly (readonly [number, string])[] = [
+    [unreachable, 'target unreachable'],
+    [handshakeFailed, 'handshake failed'],
+    [resetByConsumer, 'reset by the consumer'],
+    [resetByProducer, 'reset by the producer'],
+    [limitReached, 'limit reached'],
+    [refused, 'rejected by sources'],
+  ];
+  const occurred = counted.flatMap(([count, cause]) => (count > 0 ? `${count} ${cause}` : []));
+  return occurred.length > 0 ? [`  ${''.padEnd(11)} failed: ${occurred.join(', ')}`] : [];
 }

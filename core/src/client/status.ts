@@ -1,5 +1,6 @@
 import { formatAddress } from '../contracts/address.js';
 import { printable, printableLine, type SciStreamError } from '../contracts/errors.js';
+import { FAILURES, type Failures } from '../contracts/stream.js';
 import type { Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { Endpoint } from './endpoint.js';
 
@@ -35,10 +36,12 @@ export interface SideStatus {
   readonly connections: number;
   /** Connections that are open now. */
   readonly open: number;
-  /** Connections that broke or did not reach the target. */
+  /** Failed connections of all causes. */
   readonly errors: number;
-  /** Connections closed because their source is not allowed, if the proxy counts them. */
-  readonly refused: number;
+  /** The causes of `errors`. A cause that the proxy does not count is absent. */
+  readonly failures: Failures;
+  /** Connections closed because their source is not allowed. Absent: not counted. */
+  readonly refused?: number;
   /** Restarts of the proxy after it ended unexpectedly. */
   readonly restarts: number;
   /** Bytes from the listener to the target. */
@@ -49,7 +52,7 @@ export interface SideStatus {
 }
 
 /** Traffic through one gateway. Rates are averages over `sampleMs`, bit/s. */
-export interface HopTraffic {
+export interface HopTraffic extends Pick<SideStatus, 'failures' | 'refused'> {
   readonly gateway: string;
   /** Whether the counters are valid, as in {@link SideStatus}. */
   readonly counted: boolean;
@@ -139,7 +142,7 @@ export function withRates(now: StreamStatus, before: StreamStatus, ms: number): 
 const restartsOf = (streams: readonly Stream[]): number => streams.reduce((total, { restarts }) => total + restarts, 0);
 
 function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus {
-  const sum = (key: 'connections' | 'open' | 'errors' | 'refused' | 'bytesIn' | 'bytesOut'): number =>
+  const sum = (key: 'connections' | 'open' | 'errors' | 'bytesIn' | 'bytesOut'): number =>
     (stream?.statistics ?? []).reduce((total, listener) => total + Number(listener[key]), 0);
   return {
     facility: printableLine(stream?.facility || endpoint.facility),
@@ -155,12 +158,23 @@ function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus {
     connections: sum('connections'),
     open: sum('open'),
     errors: sum('errors'),
-    refused: sum('refused'),
+    failures: counts(stream, FAILURES),
+    ...counts(stream, ['refused']),
     restarts: restartsOf(stream ? [stream] : []),
     bytesIn: sum('bytesIn'),
     bytesOut: sum('bytesOut'),
     ...sideError(error?.toJSON() ?? stream?.error),
   };
+}
+
+/** Sums the counters that at least one listener has. */
+function counts<K extends keyof Failures | 'refused'>(stream: Stream | undefined, keys: readonly K[]) {
+  const sums = keys.flatMap((key) => {
+    const values = (stream?.statistics ?? []).map((listener): bigint | undefined => listener[key]);
+    const known = values.filter((value) => value !== undefined);
+    return known.length > 0 ? [[key, known.reduce((total, value) => total + Number(value), 0)]] : [];
+  });
+  return Object.fromEntries(sums) as Partial<Record<K, number>>;
 }
 
 const isCounted = (stream: Stream | undefined): boolean => (stream?.statistics ?? []).length > 0;
@@ -188,9 +202,11 @@ function mergedState(sides: readonly SideStatus[]): UserState {
 
 const earliest = (times: readonly string[]): string => times.filter((time) => time !== '').sort()[0] ?? '';
 
-function traffic({ gateway, facility, counted, connections, open, bytesIn, bytesOut }: SideStatus): HopTraffic {
+function traffic(side: SideStatus): HopTraffic {
+  const { gateway, facility, counted, connections, open, bytesIn, bytesOut, failures, refused } = side;
   const bytes = { bytesToProducer: bytesIn, bytesToConsumer: bytesOut };
-  return { gateway: gateway || facility, counted, connections, open, ...bytes };
+  const more = { failures, ...(refused === undefined ? {} : { refused }) };
+  return { gateway: gateway || facility, counted, connections, open, ...bytes, ...more };
 }
 
 function diagnose(uid: string, state: UserState, from: SideStatus | undefined, to: SideStatus | undefined): string {
@@ -208,11 +224,21 @@ function diagnose(uid: string, state: UserState, from: SideStatus | undefined, t
   const waiting = find('waiting');
   if (waiting) return `${capital(waiting.name)} waits for HELLO from its application.`;
   if (from && to && isStale(from, to)) return `${STALE}: scistream stream update ${uid}`;
-  const broken = named.find(({ side }) => side.errors > 0);
-  if (broken)
-    return `${broken.side.errors} connections of ${broken.name} broke or did not reach ${broken.side.targets.join(', ')}.`;
+  const lost = named.find(({ side }) => isUnreachable(side));
+  if (lost) return unreachableText(lost.name, lost.side, lost.side === from);
   if (state === 'ready' && !named.some(({ side }) => side.counted)) return UNCOUNTED;
   return DIAGNOSES[state];
+}
+
+/** Whether the latest connections did not reach the target. An older gateway, and some proxies, cannot tell. */
+const isUnreachable = ({ failures }: SideStatus): boolean => (failures.unreachableNow ?? 0) > 0;
+
+/** @param producer Whether the targets of the side are the producer, and not the other gateway. */
+function unreachableText(name: string, { failures, targets }: SideStatus, producer: boolean): string {
+  const { unreachableNow = 0 } = failures;
+  const what = `${producer ? 'the producer' : 'the inbound gateway'} (${[...new Set(targets)].join(', ')})`;
+  const which = unreachableNow === 1 ? 'The last connection' : `The last ${unreachableNow} connections`;
+  return `${which} of ${name} did not reach ${what}.`;
 }
 
 const STALE = 'The outbound side forwards to the previous listeners of the moved inbound side';

@@ -37,6 +37,35 @@ export interface StreamTls {
   readonly peer: string;
 }
 
+/**
+ * Failed connections (UDP: datagrams) of one listener by cause. Absent: the proxy does not count this cause. Only
+ * `unreachable` says anything about the target.
+ */
+export interface Failures {
+  /** Connections that did not reach the target: nothing listens there, or the route or a firewall rejects them. */
+  readonly unreachable?: number;
+  /** The latest connections in a row that did not reach the current target. 0 after a connection that reached it. */
+  readonly unreachableNow?: number;
+  /** TLS handshakes that failed: a stranger at the listener, or credentials that the other gateway rejects. */
+  readonly handshakeFailed?: number;
+  /** Connections that the client of the listener reset. */
+  readonly resetByConsumer?: number;
+  /** Connections that the target reset after they had reached it. */
+  readonly resetByProducer?: number;
+  /** Connections closed because of a limit of the proxy or its host: connections, open files or local ports. */
+  readonly limitReached?: number;
+}
+
+/** The keys of {@link Failures}. */
+export const FAILURES = [
+  'unreachable',
+  'unreachableNow',
+  'handshakeFailed',
+  'resetByConsumer',
+  'resetByProducer',
+  'limitReached',
+] as const satisfies readonly (keyof Failures)[];
+
 /** Counters of one listener since the proxy started. Bytes are payload, without protocol overhead. */
 export interface ListenerStatistics {
   /** Accepted connections (UDP: sessions). */
@@ -47,13 +76,15 @@ export interface ListenerStatistics {
   readonly bytesIn: number;
   /** Bytes from the target to the clients. */
   readonly bytesOut: number;
-  /** Connections that failed to reach the target, or broke. */
+  /** Failed connections of all causes. */
   readonly errors: number;
   /**
-   * Connections (UDP: datagrams) rejected because of `StreamSpec.sources`; no other counter includes them. Absent:
-   * none.
+   * Connections (UDP: datagrams) rejected because of `StreamSpec.sources`; no other counter includes them. Absent: not
+   * counted.
    */
   readonly refused?: number;
+  /** The causes of `errors`, as far as the proxy counts them. Absent: none, also from an older gateway. */
+  readonly failures?: Failures;
 }
 
 /** State and counters of a stream on its data server. */

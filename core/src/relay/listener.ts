@@ -15,10 +15,42 @@ export interface Listener {
   retarget(target: RelayAddress | undefined): void;
 }
 
+/** A cause of failures. */
+export type Cause = 'unreachable' | 'handshakeFailed' | 'resetByConsumer' | 'resetByProducer' | 'limitReached';
+
 /** Returns counters with value zero. */
 export function newCounters(): Counters {
-  return { connections: 0, open: 0, established: 0, bytesIn: 0, bytesOut: 0, errors: 0, refused: 0 };
+  return {
+    connections: 0,
+    open: 0,
+    established: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+    errors: 0,
+    unreachable: 0,
+    unreachableNow: 0,
+    handshakeFailed: 0,
+    resetByConsumer: 0,
+    resetByProducer: 0,
+    limitReached: 0,
+    refused: 0,
+  };
 }
+
+/** Counts one failure. Undefined: none of the causes applies. */
+export function countFailure(counters: Counters, cause: Cause | undefined): void {
+  counters.errors += 1;
+  if (cause === undefined) return;
+  counters[cause] += 1;
+  if (cause === 'unreachable') counters.unreachableNow += 1;
+}
+
+/** Open files of the process or the host, local ports, and memory of the kernel. */
+const LIMITS = ['EMFILE', 'ENFILE', 'EADDRNOTAVAIL', 'ENOBUFS', 'ENOMEM'];
+
+/** Returns the cause of a failed attempt to reach a target. */
+export const causeOf = ({ code = '' }: NodeJS.ErrnoException): 'unreachable' | 'limitReached' =>
+  LIMITS.includes(code) ? 'limitReached' : 'unreachable';
 
 /** Returns true if both addresses are equal, or both undefined. */
 export function sameAddress(a: RelayAddress | undefined, b: RelayAddress | undefined): boolean {

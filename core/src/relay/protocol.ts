@@ -85,11 +85,15 @@ export interface ListenerStatus {
   readonly bytesIn: number;
   /** Bytes received from the target. */
   readonly bytesOut: number;
-  /**
-   * TCP: broken connections, expired holds, failed handshakes and failed accepts. UDP: dropped datagrams and ICMP
-   * errors.
-   */
+  /** Failed TCP connections; dropped datagrams and ICMP errors (UDP). */
   readonly errors: number;
+  /** Failures by cause, as `Failures` of the contracts describes them. Each is in `errors` too, except the second. */
+  readonly unreachable: number;
+  readonly unreachableNow: number;
+  readonly handshakeFailed: number;
+  readonly resetByConsumer: number;
+  readonly resetByProducer: number;
+  readonly limitReached: number;
   /** Connections reset (TCP) or datagrams dropped (UDP) because of {@link RelayConfig.sources}. */
   readonly refused: number;
 }

@@ -150,14 +150,18 @@ export class RelayContainer extends ProxyContainer {
   protected override async statistics(instance: ProxyInstance): Promise<readonly ListenerStatistics[]> {
     if (!this.supports.statistics) return [];
     const reply = await this.#ask(instance, { cmd: 'status' });
-    return (reply as StatusReply).listeners.map(({ connections, open, bytesIn, bytesOut, errors, refused }) => ({
-      connections,
-      open,
-      bytesIn,
-      bytesOut,
-      errors,
-      ...(refused > 0 ? { refused } : {}),
-    }));
+    return (reply as StatusReply).listeners.map(
+      ({ connections, open, established: _, bytesIn, bytesOut, errors, refused, ...failures }) => ({
+        connections,
+        open,
+        bytesIn,
+        bytesOut,
+        errors,
+        refused,
+        // A worker that an older version started counts no causes.
+        ...(Object.keys(failures).length > 0 ? { failures } : {}),
+      }),
+    );
   }
 
   async #ask({ ref }: ProxyInstance, request: ControlRequest): Promise<ControlReply> {

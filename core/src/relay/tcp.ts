@@ -1,7 +1,7 @@
 import { connect, createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
 import { Flow } from './flow.js';
-import { newCounters, sameAddress, type Listener } from './listener.js';
+import { causeOf, countFailure, newCounters, sameAddress, type Cause, type Listener } from './listener.js';
 import type { RelayAddress, RelayConfig, RelayListener } from './protocol.js';
 import type { TlsClient, TlsServer } from './secure.js';
 import { adopt, adoptStream, isSelfConnected, reset, type Leg } from './sockets.js';
@@ -57,7 +57,9 @@ export class TcpListener implements Listener {
       server.listen(fd === undefined ? { host, port, backlog: BACKLOG, exclusive: true } : { fd }, () => {
         server.off('error', reject);
         // A failed accept (EMFILE, ECONNABORTED) affects one client, which libuv has already closed.
-        server.on('error', () => (this.counters.errors += 1));
+        server.on('error', (error) =>
+          countFailure(this.counters, causeOf(error) === 'limitReached' ? 'limitReached' : undefined),
+        );
         resolve();
       });
     });
@@ -66,6 +68,7 @@ export class TcpListener implements Listener {
   retarget(target: RelayAddress | undefined): void {
     if (sameAddress(target, this.#target)) return;
     this.#target = target;
+    this.counters.unreachableNow = 0;
     for (const connection of this.waiting) connection.retarget();
   }
 
@@ -90,7 +93,7 @@ export class TcpListener implements Listener {
       (socket) => start((up) => adoptStream({ socket, wire }, up)),
       (wrong) => {
         counters.open -= 1;
-        if (wrong) counters.errors += 1;
+        if (wrong) countFailure(counters, 'handshakeFailed');
       },
     );
   }
@@ -107,6 +110,8 @@ class TcpConnection {
   readonly #up: Flow;
   #target: Leg | undefined;
   #attemptedAt = 0;
+  /** Why the latest attempt failed. Undefined before an attempt has failed, and after a change of the target. */
+  #obstacle: Cause | undefined;
   #established = false;
   /** True after the first attempt failed. A client that then closes without sending data is dropped. */
   #held = false;
@@ -128,15 +133,15 @@ class TcpConnection {
     waiting.add(this);
     wire.setNoDelay(true);
     wire.setKeepAlive(true, KEEPALIVE_MS);
-    socket.on('error', () => this.#fail());
+    socket.on('error', () => this.#fail('resetByConsumer'));
     socket.once('end', () => this.#leaveIfGone());
     socket.once('close', () => {
       counters.open -= 1;
       this.#stopWaiting();
-      if (!socket.readableEnded) this.#fail();
+      if (!socket.readableEnded) this.#fail('resetByConsumer');
     });
     this.#retry = setInterval(() => this.#tick(), times.retryMs);
-    this.#deadline = setTimeout(() => this.#fail(), times.holdMs);
+    this.#deadline = setTimeout(() => this.#fail(this.#obstacle ?? 'unreachable'), times.holdMs);
     this.#held = this.#listener.target === undefined;
     this.#attempt();
   }
@@ -144,6 +149,7 @@ class TcpConnection {
   /** Cancels an attempt in progress and connects to the new target of the listener. Only while waiting. */
   retarget(): void {
     this.#giveUpAttempt();
+    this.#obstacle = undefined;
     this.#attemptIfPresent();
   }
 
@@ -151,6 +157,7 @@ class TcpConnection {
     const attempting = this.#target !== undefined;
     // A slow attempt does not mean that the target is absent, so it does not make the client a held one.
     if (attempting && performance.now() - this.#attemptedAt < this.#listener.times.connectTimeoutMs) return;
+    if (attempting) this.#obstacle ??= 'unreachable';
     this.#giveUpAttempt();
     this.#held = true;
     if (!this.#leaveIfGone()) this.#attemptIfPresent();
@@ -187,12 +194,16 @@ class TcpConnection {
     this.#attemptedAt = performance.now();
     if (security.targets) adoptStream(leg, down);
     else down.from(leg);
-    leg.socket.on('error', () => this.#targetFailed(leg));
-    leg.socket.once('close', () => leg.socket.readableEnded || this.#targetFailed(leg));
+    // After the TCP connection, only TLS can fail before the leg is established.
+    let obstacle: Cause = 'unreachable';
+    if (security.targets) wire.once('connect', () => (obstacle = 'handshakeFailed'));
+    wire.once('error', (error) => (obstacle = obstacle === 'unreachable' ? causeOf(error) : obstacle));
+    leg.socket.on('error', () => this.#targetFailed(leg, obstacle));
+    leg.socket.once('close', () => leg.socket.readableEnded || this.#targetFailed(leg, obstacle));
     leg.socket.once(security.targets ? 'secureConnect' : 'connect', () => {
       if (isSelfConnected(leg)) {
         wire.destroy();
-        this.#targetFailed(leg);
+        this.#targetFailed(leg, 'unreachable');
       } else {
         this.#establish(leg, down);
       }
@@ -202,19 +213,21 @@ class TcpConnection {
   #establish(target: Leg, down: Flow): void {
     this.#established = true;
     this.#listener.counters.established += 1;
+    this.#listener.counters.unreachableNow = 0;
     this.#stopWaiting();
     down.to(this.#client.socket);
     this.#up.to(target.socket);
   }
 
-  #targetFailed(leg: Leg): void {
+  #targetFailed(leg: Leg, obstacle: Cause): void {
     if (leg !== this.#target) return;
     if (this.#established) {
-      this.#fail();
+      this.#fail('resetByProducer');
       return;
     }
     this.#target = undefined;
     this.#held = true;
+    this.#obstacle = obstacle;
     this.#leaveIfGone();
   }
 
@@ -235,10 +248,10 @@ class TcpConnection {
   }
 
   /** Fails the connection: a leg broke, or the hold time expired. */
-  #fail(): void {
+  #fail(cause: Cause): void {
     if (this.#over) return;
     this.#over = true;
-    this.#listener.counters.errors += 1;
+    countFailure(this.#listener.counters, cause);
     this.#stopWaiting();
     reset(this.#client);
     if (this.#target !== undefined) reset(this.#target);

@@ -1,7 +1,7 @@
 import { createSocket } from 'node:dgram';
 import type { RemoteInfo, Socket, SocketOptions } from 'node:dgram';
 import { isIPv6 } from 'node:net';
-import { newCounters, sameAddress, type Listener } from './listener.js';
+import { causeOf, countFailure, newCounters, sameAddress, type Listener } from './listener.js';
 import type { RelayAddress } from './protocol.js';
 import type { Sources } from './sources.js';
 
@@ -59,6 +59,7 @@ export class UdpListener implements Listener {
   }
 
   retarget(target: RelayAddress | undefined): void {
+    if (!sameAddress(target, this.#target)) this.counters.unreachableNow = 0;
     this.#target = target;
   }
 
@@ -95,12 +96,13 @@ export class UdpListener implements Listener {
     const socket = newSocket(target.host);
     const session: Session = { socket, target, early: [], usedAt: 0 };
     // An error before the connect (EMFILE, no route) ends the session. Later errors come from ICMP.
-    socket.on('error', () => {
-      this.counters.errors += 1;
+    socket.on('error', (error) => {
+      countFailure(this.counters, causeOf(error));
       if (session.early !== undefined) this.#close(key, session);
     });
     socket.on('message', (data) => {
       this.counters.bytesOut += data.length;
+      this.counters.unreachableNow = 0;
       this.#touch(key, session);
       this.#send(this.#socket, data, client);
     });
@@ -126,7 +128,8 @@ export class UdpListener implements Listener {
       return;
     }
     const sent = (error: Error | null): void => {
-      if (error) this.counters.errors += 1;
+      // A connected socket also reports ICMP errors here.
+      if (error) countFailure(this.counters, client ? undefined : causeOf(error));
     };
     if (client) socket.send(data, client.port, client.address, sent);
     else socket.send(data, sent);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { lookup } from 'node:dns/promises';
+import type { Socket } from 'node:net';
 import { systemCode } from '../contracts/errors.js';
 import type { ListenerStatistics } from '../contracts/stream.js';
 import { echo, exchange, named, read, receiveAll, sendWhile, type Flow } from './network.js';
@@ -122,9 +123,11 @@ export const targetCases: ProxyCases = {
       assert.deepEqual((await env.s2ds.status(uid)).listeners, []);
       return;
     }
-    const expectCounters = (expected: Omit<ListenerStatistics, 'errors'>): Promise<void> =>
+    const expectCounters = (expected: Omit<ListenerStatistics, 'errors' | 'refused' | 'failures'>): Promise<void> =>
       eventually(async () => {
-        assert.deepEqual((await env.s2ds.status(uid)).listeners, [{ ...expected, errors: 0 }]);
+        const [counted] = (await env.s2ds.status(uid)).listeners;
+        const { connections, open, bytesIn, bytesOut, errors } = counted ?? {};
+        assert.deepEqual({ connections, open, bytesIn, bytesOut, errors }, { ...expected, errors: 0 });
       });
     await expectCounters({ connections: 0, open: 0, bytesIn: 0, bytesOut: 0 });
     const sockets = await Promise.all([env.dial(address), env.dial(address)]);
@@ -134,5 +137,41 @@ export const targetCases: ProxyCases = {
     for (const socket of sockets) socket.end('more');
     for (const socket of sockets) assert.equal((await receiveAll(socket)).bytes, 4);
     await expectCounters({ connections: 2, open: 0, bytesIn: 16, bytesOut: 18 });
+  },
+
+  'counts resets by the side that caused them, and none of them as an unreachable target': async (env) => {
+    if (!env.s2ds.supports.statistics) return;
+    const servers: Socket[] = [];
+    const target = await env.server((socket) => {
+      servers.push(socket.on('error', () => undefined));
+      named('a')(socket);
+    });
+    const { uid, address } = await env.startTo(target);
+    const opened = async (): Promise<[Socket, Socket]> => {
+      const client = await env.dial(address);
+      client.write('x');
+      assert.equal(await read(client, 2), 'ax');
+      const server = servers.at(-1);
+      assert.ok(server);
+      return [client.on('error', () => undefined), server];
+    };
+    const first = await opened();
+    first[0].resetAndDestroy();
+    const second = await opened();
+    second[1].resetAndDestroy();
+    // Ordinary ends: the consumer closes first, and a change of targets.
+    const [last] = await opened();
+    last.end();
+    await receiveAll(last);
+    await env.s2ds.updateTargets(uid, [await env.server(named('b'))]);
+    await eventually(async () => {
+      const [counted] = (await env.s2ds.status(uid)).listeners;
+      const { unreachable, unreachableNow, resetByConsumer, resetByProducer } = counted?.failures ?? {};
+      assert.deepEqual(
+        { unreachable, unreachableNow, resetByConsumer, resetByProducer },
+        { unreachable: 0, unreachableNow: 0, resetByConsumer: 1, resetByProducer: 1 },
+      );
+      assert.deepEqual([counted?.open, counted?.errors], [0, 2]);
+    });
   },
 };

@@ -3,7 +3,9 @@ import { formatAddress, parseAddress } from '../contracts/address.js';
 import { S2DSException } from '../contracts/errors.js';
 import type { ConnectResult, GatewayStatus } from '../contracts/gateway.js';
 import {
+  FAILURES,
   ROLE_CODES,
+  type Failures,
   type ListenerStatistics,
   type S2DSStatus,
   type StreamMoved,
@@ -91,14 +93,16 @@ export function moveMessage({ record, from, moved, error }: StreamMoved): Messag
 
 /** Counters as a message. */
 export function statisticsMessage(counters: ListenerStatistics): MessageInitShape<typeof ListenerStatisticsSchema> {
-  const { connections, open, bytesIn, bytesOut, errors, refused } = counters;
+  const { connections, open, bytesIn, bytesOut, errors, refused, failures = {} } = counters;
+  const known = FAILURES.flatMap((key) => (failures[key] === undefined ? [] : [[key, BigInt(failures[key])]]));
   return {
     connections: BigInt(connections),
     open: BigInt(open),
     bytesIn: BigInt(bytesIn),
     bytesOut: BigInt(bytesOut),
     errors: BigInt(errors),
-    refused: BigInt(refused ?? 0),
+    ...(refused === undefined ? {} : { refused: BigInt(refused) }),
+    ...(Object.fromEntries(known) as Partial<Record<keyof Failures, bigint>>),
   };
 }
 
@@ -110,14 +114,17 @@ export function fromStatistics({
   bytesOut,
   errors,
   refused,
+  ...counts
 }: StatisticsMessage): ListenerStatistics {
+  const known = FAILURES.flatMap((key) => (counts[key] === undefined ? [] : [[key, Number(counts[key])]]));
   return {
     connections: Number(connections),
     open: Number(open),
     bytesIn: Number(bytesIn),
     bytesOut: Number(bytesOut),
     errors: Number(errors),
-    ...(refused > 0n ? { refused: Number(refused) } : {}),
+    ...(refused === undefined ? {} : { refused: Number(refused) }),
+    ...(known.length > 0 ? { failures: Object.fromEntries(known) as Failures } : {}),
   };
 }
 

@@ -8,7 +8,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { read } from '@scistream/core/testing';
 import { Authority, type Credentials } from '../support/credentials.js';
-import { cleanUp, ending, freePort, readAll, startRelay, Target, until } from '../support/relay.js';
+import { cleanUp, ending, freePort, readAll, startRelay, Target, until, NO_FAILURES } from '../support/relay.js';
 import type { Address, Relay, RelayOptions } from '../support/relay.js';
 
 const MIB = 1024 * 1024;
@@ -97,8 +97,7 @@ s('a pair forwards bytes unchanged in both directions and counts the payload', a
     established: 1,
     bytesIn: up.length,
     bytesOut: down.length,
-    errors: 0,
-    refused: 0,
+    ...NO_FAILURES,
   };
   for (const relay of [near, far]) {
     await until('closed', async () => (await relay.status()).open === 0);
@@ -214,7 +213,8 @@ s('counts no error for a peer that closes silently, and ends a slow handshake', 
   slow.write(Buffer.of(0x16, 0x03, 0x01, 0x0f, 0xff, 0x01));
   await ending(slow.resume());
   await until('gone too', async () => (await relay.status()).open === 0);
-  assert.is((await relay.status()).errors, 1);
+  const { errors, handshakeFailed } = await relay.status();
+  assert.equal([errors, handshakeFailed], [1, 1]);
   assert.is(target.accepted.length, 0);
 });
 

@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { read } from '@scistream/core/testing';
-import { cleanUp, ending, freePort, readAll, Relay, startRelay, Target, until } from '../support/relay.js';
+import { cleanUp, ending, freePort, NO_FAILURES, readAll, Relay, startRelay, Target, until } from '../support/relay.js';
 
 const MIB = 1024 * 1024;
 const sha256 = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex');
@@ -30,8 +30,7 @@ s('forwards bytes unchanged in both directions and counts them', async () => {
     established: 1,
     bytesIn: up.length,
     bytesOut: down.length,
-    errors: 0,
-    refused: 0,
+    ...NO_FAILURES,
   };
   assert.equal(await relay.status(), expected);
 });
@@ -101,7 +100,32 @@ s('forwards a reset as a reset', async () => {
     assert.is(await end, 'ECONNRESET');
   }
   await until('both closed', async () => (await relay.status()).open === 0);
-  assert.is((await relay.status()).errors, 2);
+  const { errors, resetByConsumer, resetByProducer, unreachable } = await relay.status();
+  assert.equal([errors, resetByConsumer, resetByProducer, unreachable], [2, 1, 1, 0]);
+});
+
+s('counts unreachable targets, until a connection reaches one or the target changes', async () => {
+  const target = new Target((socket) => socket.end('data'));
+  const address = await target.listen();
+  const gone = { host: '127.0.0.1', port: await freePort() };
+  const relay = await startRelay({ targets: [gone], holdMs: 200 });
+  const fail = async (): Promise<void> => {
+    assert.is(await ending(relay.dial()), 'ECONNRESET');
+  };
+  const seen = async (): Promise<readonly number[]> => {
+    const { unreachable, unreachableNow, errors } = await relay.status();
+    return [unreachable, unreachableNow, errors];
+  };
+  await fail();
+  await fail();
+  assert.equal(await seen(), [2, 2, 2]);
+  await relay.retarget(address);
+  assert.equal(await seen(), [2, 0, 2]);
+  assert.is((await readAll(relay.dial())).toString(), 'data');
+  assert.equal(await seen(), [2, 0, 2]);
+  await relay.retarget(gone);
+  await fail();
+  assert.equal(await seen(), [3, 1, 3]);
 });
 
 s('forwards a reset that arrives after unread data', async () => {
@@ -185,8 +209,8 @@ s('resets a client whose hold time expires', async () => {
   const client = relay.dial();
   client.write('anyone?');
   assert.is(await ending(client), 'ECONNRESET');
-  const expected = { connections: 1, open: 0, established: 0, bytesIn: 7, bytesOut: 0, errors: 1, refused: 0 };
-  assert.equal(await relay.status(), expected);
+  const { connections, open, established, errors, unreachable } = await relay.status();
+  assert.equal([connections, open, established, errors, unreachable], [1, 0, 0, 1, 1]);
 });
 
 s('new connections use the new target, and open ones stay on the old target', async () => {

@@ -20,14 +20,24 @@ export interface Address {
   fd?: number;
 }
 
-interface ListenerStatus {
+/** Counters of a worker without failures. */
+export const NO_FAILURES = {
+  errors: 0,
+  refused: 0,
+  unreachable: 0,
+  unreachableNow: 0,
+  handshakeFailed: 0,
+  resetByConsumer: 0,
+  resetByProducer: 0,
+  limitReached: 0,
+};
+
+interface ListenerStatus extends Record<keyof typeof NO_FAILURES, number> {
   connections: number;
   open: number;
   established: number;
   bytesIn: number;
   bytesOut: number;
-  errors: number;
-  refused: number;
 }
 
 export interface RelayOptions {

@@ -7,6 +7,15 @@ interface Traffic {
   readonly bytesOut: number;
 }
 
+/** Counters of one frontend, and what the next reading needs. */
+export interface Reading {
+  readonly statistics: ListenerStatistics;
+  /** Attempts that have not failed. An attempt in progress counts until it fails. */
+  readonly reached: number;
+  /** Connections that had failed to reach the target when one was last seen to reach it, or the target changed. */
+  readonly unreachableBefore: number;
+}
+
 /**
  * Counters of the frontends f0, f1 … of one instance. Without `option contstats` the bytes of a connection appear in
  * `show stat` only after it has ended; until then `show sess all` has them. No byte is in both. A connection that ends
@@ -14,29 +23,46 @@ interface Traffic {
  * @param stat Reply to `show stat` (management guide §9.1).
  * @param sessions Reply to `show sess all`, read after `stat`.
  * @param before The previous result for the same instance.
+ * @param retargeted Whether the target has changed since then.
  */
 export function countersOf(
   stat: string,
   sessions: string,
   listeners: number,
-  before: readonly ListenerStatistics[] = [],
-): readonly ListenerStatistics[] {
+  before: readonly Reading[] = [],
+  retargeted = false,
+): readonly Reading[] {
   const rows = parseStat(stat);
   const live = parseSessions(sessions);
   return Array.from({ length: listeners }, (_, i) => {
     const frontend = rows.get(`f${i}/FRONTEND`);
     const backend = rows.get(`b${i}/BACKEND`);
     const open = live.get(`f${i}`);
-    const refused = number(frontend, 'dcon');
-    return {
+    const last = before[i];
+    const unreachable = number(backend, 'econ');
+    const handshakeFailed = frontend?.['ssl_failed_handshake'] ? number(frontend, 'ssl_failed_handshake') : undefined;
+    const resetByConsumer = number(backend, 'cli_abrt');
+    // Includes resets (srv_abrt).
+    const resetByProducer = number(backend, 'eresp');
+    const reached = number(backend, 'connect') - number(backend, 'wretr') - unreachable;
+    const works = retargeted || reached > (last?.reached ?? 0);
+    const unreachableBefore = works ? unreachable : (last?.unreachableBefore ?? 0);
+    const statistics = {
       connections: number(frontend, 'stot'),
       open: number(frontend, 'scur'),
-      bytesIn: Math.max(number(frontend, 'bin') + (open?.bytesIn ?? 0), before[i]?.bytesIn ?? 0),
-      bytesOut: Math.max(number(frontend, 'bout') + (open?.bytesOut ?? 0), before[i]?.bytesOut ?? 0),
-      // eresp includes resets by the target (srv_abrt).
-      errors: number(backend, 'econ') + number(backend, 'eresp') + number(backend, 'cli_abrt'),
-      ...(refused > 0 ? { refused } : {}),
+      bytesIn: Math.max(number(frontend, 'bin') + (open?.bytesIn ?? 0), last?.statistics.bytesIn ?? 0),
+      bytesOut: Math.max(number(frontend, 'bout') + (open?.bytesOut ?? 0), last?.statistics.bytesOut ?? 0),
+      errors: unreachable + (handshakeFailed ?? 0) + resetByConsumer + resetByProducer,
+      refused: number(frontend, 'dcon'),
+      failures: {
+        unreachable,
+        unreachableNow: unreachable - unreachableBefore,
+        ...(handshakeFailed === undefined ? {} : { handshakeFailed }),
+        resetByConsumer,
+        resetByProducer,
+      },
     };
+    return { statistics, reached, unreachableBefore };
   });
 }
 

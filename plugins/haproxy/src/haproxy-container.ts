@@ -13,7 +13,7 @@ import {
   type ProxyView,
 } from '@scistream/core';
 import { templateDirectory } from '@scistream/templates';
-import { countersOf } from './counters.js';
+import { countersOf, type Reading } from './counters.js';
 import { isLoaded, reload } from './master.js';
 import type { HaproxyOptions } from './options.js';
 import { CHECK_CONFIG, CONFIG, NOWHERE, renderFiles, type Mode } from './render.js';
@@ -45,7 +45,9 @@ export class HaproxyContainer extends ProxyContainer {
   /**
    * The latest counters by ref. Another ref is another program, or the same program after a restart of this process.
    */
-  readonly #counters = new WeakMap<ContainerRef, readonly ListenerStatistics[]>();
+  readonly #counters = new WeakMap<ContainerRef, readonly Reading[]>();
+  /** Instances whose targets have changed since the latest counters. */
+  readonly #retargeted = new WeakSet<ContainerRef>();
 
   constructor(context: PluginContext, options: HaproxyOptions) {
     super(context, 'haproxy');
@@ -114,6 +116,7 @@ export class HaproxyContainer extends ProxyContainer {
       const reply = await ask(this.context.runtime, ref, command);
       if (!isRetargeted(reply)) throw commandFailed(command, `the reply was ${quote(reply)}`);
     }
+    this.#retargeted.add(ref);
     return true;
   }
 
@@ -125,8 +128,9 @@ export class HaproxyContainer extends ProxyContainer {
     if (!this.supports.statistics) return [];
     const stat = await ask(this.context.runtime, ref, ['show', 'stat']);
     const sessions = await ask(this.context.runtime, ref, ['show', 'sess', 'all']);
-    const counters = countersOf(stat, sessions, view.listeners.length, this.#counters.get(ref));
+    const retargeted = this.#retargeted.delete(ref);
+    const counters = countersOf(stat, sessions, view.listeners.length, this.#counters.get(ref), retargeted);
     this.#counters.set(ref, counters);
-    return counters;
+    return counters.map(({ statistics }) => statistics);
   }
 }
