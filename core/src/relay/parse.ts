@@ -25,6 +25,8 @@ export function parseConfig(text: string): RelayConfig {
     connectTimeoutMs: integer('connectTimeoutMs', raw['connectTimeoutMs'], 1, MAX_MS),
     retryMs: integer('retryMs', raw['retryMs'], 1, MAX_MS),
     udpSessionMs: integer('udpSessionMs', raw['udpSessionMs'], 1, MAX_MS),
+    keepaliveIdleMs: integer('keepaliveIdleMs', raw['keepaliveIdleMs'], 1, MAX_MS),
+    keepaliveProbingMs: integer('keepaliveProbingMs', raw['keepaliveProbingMs'], 1, MAX_MS),
     ...(raw['tls'] === undefined ? {} : { tls: tls(raw['tls']) }),
     ...(raw['sources'] === undefined ? {} : { sources: sources(raw['sources']) }),
     ...(raw['revision'] === undefined ? {} : { revision: word('revision', raw['revision']) }),

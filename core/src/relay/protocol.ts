@@ -50,6 +50,10 @@ export interface RelayConfig {
   readonly retryMs: number;
   /** UDP: idle time after which a session is closed. */
   readonly udpSessionMs: number;
+  /** TCP keepalive: time without traffic before the first probe. */
+  readonly keepaliveIdleMs: number;
+  /** TCP keepalive: time of unanswered probes after which a connection is reset. */
+  readonly keepaliveProbingMs: number;
   /** Absent: not encrypted. */
   readonly tls?: RelayTls;
   /** Networks in CIDR notation from which the listeners accept clients. Absent: all. */

@@ -12,6 +12,7 @@ import type { S2DSCapabilities, S2DSRequest } from '../contracts/s2ds.js';
 import type { ListenerStatistics, StreamTls } from '../contracts/stream.js';
 import { parseDuration } from '../contracts/units.js';
 import { poll, within } from '../contracts/wait.js';
+import { keepaliveOptions } from '../proxy/keepalive.js';
 import { ProxyContainer } from '../proxy/proxy-container.js';
 import type { ProxyDescription, ProxyInstance, ProxyView } from '../proxy/view.js';
 import { programFiles, WORKER } from './program.js';
@@ -53,6 +54,8 @@ export const relayOptions = z.strictObject({
   image: z.string().min(1).default('node:20.19-bookworm-slim'),
   /** UDP: idle time after which the session of a client is closed. */
   udpSession: duration('2m'),
+  /** TCP keepalive. The relay distributes ten probes, not `probes`, over the same time. */
+  keepalive: keepaliveOptions,
 });
 
 /** Parsed {@link relayOptions}; durations in ms. */
@@ -81,6 +84,7 @@ export class RelayContainer extends ProxyContainer {
 
   protected describe(view: ProxyView): ProxyDescription {
     const { dial, images } = this.context.runtime.supports;
+    const { idle, interval, probes } = this.options.keepalive;
     const config: RelayConfig = {
       transport: view.transport,
       listeners: view.listeners.map(({ address, fd }) => (fd === undefined ? address : { ...address, fd })),
@@ -89,6 +93,8 @@ export class RelayContainer extends ProxyContainer {
       connectTimeoutMs: this.options.connectTimeout,
       retryMs: 500,
       udpSessionMs: this.options.udpSession,
+      keepaliveIdleMs: idle * 1000,
+      keepaliveProbingMs: interval * probes * 1000,
       ...(view.tls && {
         tls: {
           leg: view.role === 'inbound' ? 'listeners' : 'targets',

@@ -2,12 +2,12 @@ import { connect, createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
 import { Flow } from './flow.js';
 import { causeOf, countFailure, newCounters, sameAddress, type Cause, type Listener } from './listener.js';
+import type { Keepalive } from './keepalive.js';
 import type { RelayAddress, RelayConfig, RelayListener } from './protocol.js';
 import type { TlsClient, TlsServer } from './secure.js';
 import { adopt, adoptStream, isSelfConnected, reset, type Leg } from './sockets.js';
 import type { Sources } from './sources.js';
 
-const KEEPALIVE_MS = 30_000;
 const BACKLOG = 511;
 const NOTHING = Buffer.alloc(0);
 
@@ -34,6 +34,7 @@ export class TcpListener implements Listener {
   constructor(
     address: RelayListener,
     times: TcpTimes,
+    readonly keepalive: Keepalive,
     security: TcpSecurity = {},
     private readonly sources?: Sources,
   ) {
@@ -87,7 +88,6 @@ export class TcpListener implements Listener {
       return;
     }
     wire.setNoDelay(true);
-    wire.setKeepAlive(true, KEEPALIVE_MS);
     security.listeners.secure(
       wire,
       (socket) => start((up) => adoptStream({ socket, wire }, up)),
@@ -132,7 +132,7 @@ class TcpConnection {
     const { socket, wire } = this.#client;
     waiting.add(this);
     wire.setNoDelay(true);
-    wire.setKeepAlive(true, KEEPALIVE_MS);
+    this.#listener.keepalive.watch(wire);
     socket.on('error', () => this.#fail('resetByConsumer'));
     socket.once('end', () => this.#leaveIfGone());
     socket.once('close', () => {
@@ -185,8 +185,6 @@ class TcpConnection {
       port: target.port,
       allowHalfOpen: true,
       noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: KEEPALIVE_MS,
       ...(security.targets ? {} : { onread: down.onread }),
     });
     const leg = { wire, socket: security.targets?.secure(wire) ?? wire };
@@ -215,6 +213,7 @@ class TcpConnection {
     this.#listener.counters.established += 1;
     this.#listener.counters.unreachableNow = 0;
     this.#stopWaiting();
+    this.#listener.keepalive.watch(target.wire);
     down.to(this.#client.socket);
     this.#up.to(target.socket);
   }

@@ -7,6 +7,7 @@
  */
 import { readFileSync, rmSync, writeSync } from 'node:fs';
 import { serveControl } from './control.js';
+import { Keepalive } from './keepalive.js';
 import type { Listener } from './listener.js';
 import { parseConfig } from './parse.js';
 import { CONTROL_SOCKET, inForce, type RelayConfig, type RelayTls } from './protocol.js';
@@ -35,10 +36,11 @@ async function main(file: string | undefined): Promise<void> {
   const config = read();
   const security = config.tls && (await secure(config.tls));
   const sources = config.sources && new Sources(config.sources);
+  const keepalive = new Keepalive({ idleMs: config.keepaliveIdleMs, probingMs: config.keepaliveProbingMs });
   const listeners = config.listeners.map((address, i) => {
     const listener =
       config.transport === 'tcp'
-        ? new TcpListener(address, config, security, sources)
+        ? new TcpListener(address, config, keepalive, security, sources)
         : new UdpListener(address, config.udpSessionMs, sources);
     listener.retarget(config.targets[i]);
     return listener;

@@ -85,6 +85,8 @@ export class Relay {
       connectTimeoutMs: 2000,
       retryMs: 50,
       udpSessionMs: 20_000,
+      keepaliveIdleMs: 30_000,
+      keepaliveProbingMs: 60_000,
     };
     const { files: own = {}, tls, ...rest } = options;
     const security = tls && { tls: { handshakeMs: 8000, ...tls } };

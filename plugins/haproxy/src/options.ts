@@ -1,3 +1,4 @@
+import { keepaliveOptions, parseDuration } from '@scistream/core';
 import { z } from 'zod';
 
 /** Schema of the key `proxies.haproxy`. HAProxy itself checks whether it accepts the numbers. */
@@ -19,6 +20,16 @@ export const HaproxyOptions = z.strictObject({
    * the template.
    */
   maxConnections: z.int().positive().max(1_000_000).default(448),
+  /** TCP keepalive. */
+  keepalive: keepaliveOptions,
+  /**
+   * `tcp-ut`: time after which a connection is reset because its peer does not acknowledge data. A consumer that reads
+   * nothing for this time is reset too, although it is alive. Default: the kernel decides, after about 15 minutes.
+   */
+  userTimeout: z
+    .string()
+    .transform((text) => parseDuration(text))
+    .optional(),
   /** Directory with a custom `haproxy.cfg.njk` that replaces the standard template. */
   templates: z.string().min(1).optional(),
 });

@@ -30,7 +30,7 @@ export type Mode = 'runtime-socket' | 'master-worker';
 
 /** Renders the configuration file for the current state of a stream. All values in `view` are parsed types. */
 export function renderConfig(renderer: Renderer, view: ProxyView, options: HaproxyOptions, mode: Mode): string {
-  const { bufferSize, maxConnections } = options;
+  const { bufferSize, maxConnections, keepalive, userTimeout = 0 } = options;
   const { uid, role, listeners, targets, tls, sources = [] } = view;
   const fileLimit = 2 * maxConnections + listeners.length + SPARE_DESCRIPTORS;
   return renderer.render(`${CONFIG}.njk`, {
@@ -43,6 +43,8 @@ export function renderConfig(renderer: Renderer, view: ProxyView, options: Hapro
     fileLimit,
     select: fileLimit <= SELECT_LIMIT,
     bufferSize,
+    keepalive,
+    userTimeout,
     sources,
     tls: tls && { peer: tls.peer, ciphers: CIPHERS },
     listeners: listeners.map(({ address, fd }, i) => ({

@@ -144,7 +144,7 @@ export function renderConfig(
   options: NginxOptions,
   runtime: ContainerRuntime['supports'],
 ): string {
-  const { bufferSize, maxConnections, udpTimeout } = options;
+  const { bufferSize, maxConnections, udpTimeout, keepalive } = options;
   const { uid, role, transport, listeners, targets, tls, sources = [] } = view;
   const usual = Math.min(listeners.length, availableParallelism(), MOST_WORKERS);
   return renderer.render(`${CONFIG}.njk`, {
@@ -157,6 +157,7 @@ export function renderConfig(
     workerConnections: SLOTS_PER_CONNECTION * maxConnections + listeners.length + SPARE_SLOTS,
     bufferSize,
     udpTimeout,
+    keepalive,
     ciphers: CIPHERS,
     sources,
     tls: tls ? { ...CREDENTIALS, peer: dnsName(tls.peer) } : false,

@@ -1,3 +1,4 @@
+import { keepaliveOptions } from '@scistream/core';
 import { z } from 'zod';
 
 /** Schema of the key `proxies.nginx`. Nginx itself checks whether it accepts the numbers. */
@@ -32,6 +33,8 @@ export const NginxOptions = z.strictObject({
     .string()
     .regex(/^[1-9]\d{0,5}(ms|s|m|h|d)$/, 'a whole number and a unit of ms, s, m, h or d, for example 2m')
     .default('2m'),
+  /** TCP keepalive of accepted connections. Connections to targets use the times of the kernel. */
+  keepalive: keepaliveOptions,
   /** Directory with a custom `nginx.conf.njk` that replaces the standard template. */
   templates: z.string().min(1).optional(),
 });

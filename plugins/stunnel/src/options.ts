@@ -1,3 +1,4 @@
+import { keepaliveOptions } from '@scistream/core';
 import { z } from 'zod';
 
 /** An identity of `PSKsecrets`, which ends at the first colon. */
@@ -35,6 +36,8 @@ export const StunnelOptions = z.strictObject({
   logErrors: z.boolean().default(false),
   /** Encrypts streams without certificates by a pre-shared key; without this option they are rejected. */
   psk: z.union([SharedSecret, Compatibility]).optional(),
+  /** TCP keepalive. */
+  keepalive: keepaliveOptions,
   /** Directory with a custom `stunnel.conf.njk` that replaces the standard template. */
   templates: z.string().min(1).optional(),
 });

@@ -161,7 +161,7 @@ export class StunnelContainer extends ProxyContainer {
 export function renderConfig(
   renderer: Renderer,
   view: ProxyView,
-  { logErrors }: Pick<StunnelOptions, 'logErrors'>,
+  { logErrors, keepalive }: Pick<StunnelOptions, 'logErrors' | 'keepalive'>,
   psk?: Pick<PreSharedKey, 'identity'> & { readonly compatibility: boolean },
 ): string {
   const names = serviceNames(view);
@@ -169,6 +169,7 @@ export function renderConfig(
     uid: view.uid,
     role: view.role,
     logErrors,
+    keepalive,
     client: view.role === 'outbound',
     compatibility: !view.tls && psk?.compatibility === true,
     ciphersuites: (view.tls ? CIPHERSUITES : PSK_CIPHERSUITES).join(':'),
