@@ -20,6 +20,8 @@ export interface Missing {
 }
 
 interface Listed extends Omit<Offer, 'kind' | 'error' | 'program'> {
+  /** The limit of connections of each process of a proxy, if it is configured or has a default. */
+  readonly maxConnections?: number;
   readonly usable: boolean;
   readonly missing?: Missing;
 }
@@ -42,11 +44,23 @@ export async function offers(
       const missing = offer.error
         ? missingOf(offer.error)
         : await (kind === 'proxy' ? tryProxy(providers, offer, options) : ping(providers, id));
-      return { id, source, summary, ...(aliases && { aliases }), usable: !missing, ...(missing && { missing }) };
+      const limit = kind === 'proxy' && !missing ? (await providers.proxy(id)).maxConnections : undefined;
+      return {
+        id,
+        source,
+        summary,
+        ...(aliases && { aliases }),
+        ...(limit !== undefined && { maxConnections: limit }),
+        usable: !missing,
+        ...(missing && { missing }),
+      };
     }),
   );
-  const rows = json.flatMap(({ id, source, summary, missing }) => [
+  const rows = json.flatMap(({ id, source, summary, maxConnections, missing }) => [
     [id, source, missing ? `unusable here: ${missing.what}` : summary],
+    ...(maxConnections === undefined
+      ? []
+      : [['', '', `  at most ${maxConnections} connections per process (proxies.${id}.maxConnections)`]]),
     ...(missing?.how ?? []).map((how) => ['', '', `  try: ${how}`]),
   ]);
   return { json, text: table(['NAME', 'FROM', ''], rows) };

@@ -18,6 +18,7 @@ export function statusText(status: StreamStatus): string {
     `  encryption  ${encryption === 'tls' ? 'TLS 1.3, credentials for this stream only' : 'none'}`,
     ...(from?.movable || to?.movable ? [`  movable     ${movableText(status)}`] : []),
     ...(restarts > 0 ? [`  restarts    ${restarts}`] : []),
+    ...limitLines(status),
     ...hops.map(hopLine),
     `  ${diagnosis}`,
   ].join('\n');
@@ -43,6 +44,13 @@ export function downText(result: DownResult): string {
   const carried = `${formatBytes(bytesToConsumer)} to the consumer, ${formatBytes(bytesToProducer)} to the producer`;
   return `Released ${titleOf(result)}; ${connections} connections carried ${carried}.`;
 }
+
+const limitLines = ({ from, to }: StreamStatus): readonly string[] => {
+  const limits = [to, from].flatMap((side) =>
+    side?.limit ? `${side.gateway} ${side.limit.connections} connections per process` : [],
+  );
+  return limits.length > 0 ? [`  limit       ${limits.join(', ')}`] : [];
+};
 
 const movableText = ({ from, to }: StreamStatus): string =>
   [from, to].flatMap((side) => (side?.leaving ? [`leaving ${side.leaving}`] : [])).join(', ') || 'yes';

@@ -1,6 +1,6 @@
 import { formatAddress } from '../contracts/address.js';
 import { printable, printableLine, type SciStreamError } from '../contracts/errors.js';
-import { FAILURES, type Failures } from '../contracts/stream.js';
+import { FAILURES, type ConnectionLimit, type Failures } from '../contracts/stream.js';
 import type { Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { Endpoint } from './endpoint.js';
 
@@ -42,6 +42,8 @@ export interface SideStatus {
   readonly failures: Failures;
   /** Connections closed because their source is not allowed. Absent: not counted. */
   readonly refused?: number;
+  /** The limit of connections of each process of the proxy. Absent: none, or not known. */
+  readonly limit?: ConnectionLimit;
   /** Restarts of the proxy after it ended unexpectedly. */
   readonly restarts: number;
   /** Bytes from the listener to the target. */
@@ -160,6 +162,7 @@ function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus {
     errors: sum('errors'),
     failures: counts(stream, FAILURES),
     ...counts(stream, ['refused']),
+    ...limitOf(stream),
     restarts: restartsOf(stream ? [stream] : []),
     bytesIn: sum('bytesIn'),
     bytesOut: sum('bytesOut'),
@@ -175,6 +178,12 @@ function counts<K extends keyof Failures | 'refused'>(stream: Stream | undefined
     return known.length > 0 ? [[key, known.reduce((total, value) => total + Number(value), 0)]] : [];
   });
   return Object.fromEntries(sums) as Partial<Record<K, number>>;
+}
+
+function limitOf(stream: Stream | undefined): Pick<SideStatus, 'limit'> {
+  if (!stream?.limit) return {};
+  const { connections, reached } = stream.limit;
+  return { limit: { connections, reached } };
 }
 
 const isCounted = (stream: Stream | undefined): boolean => (stream?.statistics ?? []).length > 0;
@@ -224,6 +233,8 @@ function diagnose(uid: string, state: UserState, from: SideStatus | undefined, t
   const waiting = find('waiting');
   if (waiting) return `${capital(waiting.name)} waits for HELLO from its application.`;
   if (from && to && isStale(from, to)) return `${STALE}: scistream stream update ${uid}`;
+  const full = named.find(({ side }) => side.limit?.reached);
+  if (full) return limitText(full.name, full.side);
   const lost = named.find(({ side }) => isUnreachable(side));
   if (lost) return unreachableText(lost.name, lost.side, lost.side === from);
   if (state === 'ready' && !named.some(({ side }) => side.counted)) return UNCOUNTED;
@@ -239,6 +250,11 @@ function unreachableText(name: string, { failures, targets }: SideStatus, produc
   const what = `${producer ? 'the producer' : 'the inbound gateway'} (${[...new Set(targets)].join(', ')})`;
   const which = unreachableNow === 1 ? 'The last connection' : `The last ${unreachableNow} connections`;
   return `${which} of ${name} did not reach ${what}.`;
+}
+
+function limitText(name: string, { proxy, limit }: SideStatus): string {
+  const what = `The limit of ${limit?.connections} connections per process of ${proxy} is reached on ${name}`;
+  return `${what}. Further ones wait or are closed; raise proxies.${proxy}.maxConnections.`;
 }
 
 const STALE = 'The outbound side forwards to the previous listeners of the moved inbound side';

@@ -87,6 +87,13 @@ export interface ListenerStatistics {
   readonly failures?: Failures;
 }
 
+/** The limit of simultaneous connections of each process of a proxy, key `maxConnections` of its options. */
+export interface ConnectionLimit {
+  readonly connections: number;
+  /** Whether a process has reached it: now, or within the last minute if only the log of the proxy tells. */
+  readonly reached: boolean;
+}
+
 /** State and counters of a stream on its data server. */
 export interface S2DSStatus {
   /** `restarting`: the proxy ended unexpectedly and is not running yet. `failed`: it was restarted too often. */
@@ -95,6 +102,8 @@ export interface S2DSStatus {
   readonly restarts: number;
   /** One entry per listener, in the order of the request. Empty unless `supports.statistics` and state `running`. */
   readonly listeners: readonly ListenerStatistics[];
+  /** Absent: the proxy has no limit, does not report it, or is not running. */
+  readonly limit?: ConnectionLimit;
   /** The reason of state `failed`. */
   readonly error?: S2DSException;
 }

@@ -48,6 +48,8 @@ export interface Offer extends Pick<ManifestEntry, 'kind' | 'id' | 'summary' | '
 /** A provider with checked options. */
 export interface Ready<Context, Made> {
   readonly id: string;
+  /** The option of this name, if it has a number: the limit of connections of each process of a proxy. */
+  readonly maxConnections?: number;
   create(context: Context): Made;
 }
 
@@ -123,7 +125,7 @@ export class Providers {
       this.init.config.proxies[provider.id] ?? {},
       `proxies.${provider.id}`,
     );
-    return { id: provider.id, create: (context) => provider.create(context, options) };
+    return { id: provider.id, ...limitOf(options), create: (context) => provider.create(context, options) };
   }
 
   /** The runtime with the options of `runtimes.<id>`. @throws as {@link proxy} */
@@ -200,6 +202,11 @@ export class Providers {
       },
     );
   }
+}
+
+function limitOf(options: unknown): Pick<Ready<never, never>, 'maxConnections'> {
+  const limit = (options as { readonly maxConnections?: unknown } | undefined)?.maxConnections;
+  return typeof limit === 'number' ? { maxConnections: limit } : {};
 }
 
 function expectInstalled(name: string, installed: readonly FoundPlugin[]): void {

@@ -4,7 +4,7 @@ import { messageOf, S2DSException } from '../contracts/errors.js';
 import type { PluginContext } from '../contracts/plugin.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
 import type { S2DS, S2DSCapabilities, S2DSRequest } from '../contracts/s2ds.js';
-import type { ListenerStatistics, S2DSStatus } from '../contracts/stream.js';
+import type { ConnectionLimit, ListenerStatistics, S2DSStatus } from '../contracts/stream.js';
 import { KeyedLock } from '../contracts/wait.js';
 import { findParts, serves, type Part } from './adoption.js';
 import { mustSupport } from './capabilities.js';
@@ -60,6 +60,15 @@ export abstract class ProxyContainer implements S2DS {
 
   /** Reads the counters of an instance, one entry per listener. */
   protected statistics?(instance: ProxyInstance): Promise<readonly ListenerStatistics[]>;
+
+  /**
+   * Reads the limit of connections of an instance. Undefined: not known.
+   * @param counters The counters of the instance, read immediately before.
+   */
+  protected limit?(
+    instance: ProxyInstance,
+    counters: readonly ListenerStatistics[],
+  ): Promise<ConnectionLimit | undefined>;
 
   /** Returns the number of instances that share the listeners of a stream. Default: 1. */
   protected instances(_request: S2DSRequest): number {
@@ -154,10 +163,15 @@ export abstract class ProxyContainer implements S2DS {
     const { error, restarting, restarts } = supervision;
     if (error) return { state: 'failed', restarts, listeners: [], error };
     if (restarting) return { state: 'restarting', restarts, listeners: [] };
-    const read = this.statistics?.bind(this);
-    if (!read) return { state: 'running', restarts, listeners: [] };
-    const shards = await Promise.all(instances.map((instance) => read(instance)));
-    return { state: 'running', restarts, listeners: join(shards) };
+    const parts = await Promise.all(
+      instances.map(async (instance) => {
+        const counters = (await this.statistics?.(instance)) ?? [];
+        return { counters, limit: await this.limit?.(instance, counters) };
+      }),
+    );
+    const limit = limitOf(parts.flatMap((part) => part.limit ?? []));
+    const listeners = join(parts.map(({ counters }) => counters));
+    return { state: 'running', restarts, listeners, ...(limit ? { limit } : {}) };
   }
 
   async ended(uid: string): Promise<S2DSException | undefined> {
@@ -289,4 +303,11 @@ export abstract class ProxyContainer implements S2DS {
     if (live) return live;
     throw new S2DSException('SCI_STREAM_NOT_FOUND', `Stream ${uid} is not running on ${this.id}.`);
   }
+}
+
+/** Joins the limits of all instances of a stream. */
+function limitOf(limits: readonly ConnectionLimit[]): ConnectionLimit | undefined {
+  if (limits.length === 0) return undefined;
+  const connections = Math.min(...limits.map((limit) => limit.connections));
+  return { connections, reached: limits.some(({ reached }) => reached) };
 }

@@ -10,9 +10,9 @@ import { CONTROL_SOCKET, MAX_LINE_BYTES, type ControlReply } from './protocol.js
  * the socket file of a killed predecessor, because one worker uses the directory. The umask sets the file mode.
  * Resolves when the socket accepts connections.
  */
-export function serveControl(listeners: readonly Listener[]): Promise<void> {
+export function serveControl(listeners: readonly Listener[], maxConnections: number | undefined): Promise<void> {
   rmSync(CONTROL_SOCKET, { force: true });
-  const server = createServer((socket) => converse(socket, (line) => answer(line, listeners)));
+  const server = createServer((socket) => converse(socket, (line) => answer(line, listeners, maxConnections)));
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen(CONTROL_SOCKET, () => {
@@ -24,11 +24,12 @@ export function serveControl(listeners: readonly Listener[]): Promise<void> {
   });
 }
 
-function answer(line: string, listeners: readonly Listener[]): ControlReply {
+function answer(line: string, listeners: readonly Listener[], maxConnections: number | undefined): ControlReply {
   try {
     const request = parseRequest(line, listeners.length);
     if (request.cmd === 'status') {
-      return { ok: true, pid: process.pid, listeners: listeners.map(({ counters }) => counters) };
+      const limit = maxConnections === undefined ? {} : { maxConnections };
+      return { ok: true, pid: process.pid, ...limit, listeners: listeners.map(({ counters }) => counters) };
     }
     listeners.forEach((listener, i) => listener.retarget(request.targets[i]));
     return { ok: true };

@@ -27,6 +27,9 @@ export function parseConfig(text: string): RelayConfig {
     udpSessionMs: integer('udpSessionMs', raw['udpSessionMs'], 1, MAX_MS),
     keepaliveIdleMs: integer('keepaliveIdleMs', raw['keepaliveIdleMs'], 1, MAX_MS),
     keepaliveProbingMs: integer('keepaliveProbingMs', raw['keepaliveProbingMs'], 1, MAX_MS),
+    ...(raw['maxConnections'] === undefined
+      ? {}
+      : { maxConnections: integer('maxConnections', raw['maxConnections'], 1, 1_000_000) }),
     ...(raw['tls'] === undefined ? {} : { tls: tls(raw['tls']) }),
     ...(raw['sources'] === undefined ? {} : { sources: sources(raw['sources']) }),
     ...(raw['revision'] === undefined ? {} : { revision: word('revision', raw['revision']) }),

@@ -54,6 +54,8 @@ export interface RelayConfig {
   readonly keepaliveIdleMs: number;
   /** TCP keepalive: time of unanswered probes after which a connection is reset. */
   readonly keepaliveProbingMs: number;
+  /** TCP: maximum number of open connections of the worker. Absent: as many as its limit of open files allows. */
+  readonly maxConnections?: number;
   /** Absent: not encrypted. */
   readonly tls?: RelayTls;
   /** Networks in CIDR notation from which the listeners accept clients. Absent: all. */
@@ -106,6 +108,8 @@ export interface ListenerStatus {
 export interface StatusReply {
   readonly ok: true;
   readonly pid: number;
+  /** Maximum number of open connections of the worker, TCP only. Its limit of open files may lower the configured one. */
+  readonly maxConnections?: number;
   readonly listeners: readonly ListenerStatus[];
 }
 

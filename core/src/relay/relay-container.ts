@@ -5,11 +5,11 @@ import { basename } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Duplex } from 'node:stream';
 import { z } from 'zod';
-import type { InstanceFiles } from '../contracts/container-runtime.js';
+import type { ContainerRef, InstanceFiles } from '../contracts/container-runtime.js';
 import { messageOf, quote, S2DSException } from '../contracts/errors.js';
 import { proxyProvider, type PluginContext } from '../contracts/plugin.js';
 import type { S2DSCapabilities, S2DSRequest } from '../contracts/s2ds.js';
-import type { ListenerStatistics, StreamTls } from '../contracts/stream.js';
+import type { ConnectionLimit, ListenerStatistics, StreamTls } from '../contracts/stream.js';
 import { parseDuration } from '../contracts/units.js';
 import { poll, within } from '../contracts/wait.js';
 import { keepaliveOptions } from '../proxy/keepalive.js';
@@ -46,6 +46,11 @@ export const relayOptions = z.strictObject({
     .min(1)
     .max(256)
     .default(() => availableParallelism()),
+  /**
+   * Maximum number of open connections of each process; further ones are reset. Default: as many as the limit of open
+   * files allows, which also lowers a higher value.
+   */
+  maxConnections: z.int().positive().max(1_000_000).optional(),
   /** Maximum time that a connection waits for a target. */
   hold: duration('30s'),
   /** Maximum time of one attempt to connect to the target. */
@@ -68,6 +73,8 @@ export type RelayOptions = z.output<typeof relayOptions>;
  */
 export class RelayContainer extends ProxyContainer {
   readonly supports: S2DSCapabilities;
+  /** The limits that the workers have reported. */
+  readonly #limits = new WeakMap<ContainerRef, number | undefined>();
 
   constructor(
     context: PluginContext,
@@ -93,6 +100,7 @@ export class RelayContainer extends ProxyContainer {
       connectTimeoutMs: this.options.connectTimeout,
       retryMs: 500,
       udpSessionMs: this.options.udpSession,
+      ...(this.options.maxConnections === undefined ? {} : { maxConnections: this.options.maxConnections }),
       keepaliveIdleMs: idle * 1000,
       keepaliveProbingMs: interval * probes * 1000,
       ...(view.tls && {
@@ -156,6 +164,7 @@ export class RelayContainer extends ProxyContainer {
   protected override async statistics(instance: ProxyInstance): Promise<readonly ListenerStatistics[]> {
     if (!this.supports.statistics) return [];
     const reply = await this.#ask(instance, { cmd: 'status' });
+    this.#limits.set(instance.ref, (reply as StatusReply).maxConnections);
     return (reply as StatusReply).listeners.map(
       ({ connections, open, established: _, bytesIn, bytesOut, errors, refused, ...failures }) => ({
         connections,
@@ -168,6 +177,15 @@ export class RelayContainer extends ProxyContainer {
         ...(Object.keys(failures).length > 0 ? { failures } : {}),
       }),
     );
+  }
+
+  protected override limit(
+    { ref }: ProxyInstance,
+    counters: readonly ListenerStatistics[],
+  ): Promise<ConnectionLimit | undefined> {
+    const connections = this.#limits.get(ref);
+    const open = counters.reduce((sum, listener) => sum + listener.open, 0);
+    return Promise.resolve(connections === undefined ? undefined : { connections, reached: open >= connections });
   }
 
   async #ask({ ref }: ProxyInstance, request: ControlRequest): Promise<ControlReply> {

@@ -20,6 +20,13 @@ export interface TcpSecurity {
   readonly targets?: TlsClient;
 }
 
+/** What all listeners of a worker share. */
+export interface WorkerParts {
+  readonly keepalive: Keepalive;
+  /** Returns true if the worker must not accept another connection. */
+  readonly isFull: () => boolean;
+}
+
 /** Accepts TCP clients on one address and connects each of them to the current target. */
 export class TcpListener implements Listener {
   readonly counters = newCounters();
@@ -34,7 +41,7 @@ export class TcpListener implements Listener {
   constructor(
     address: RelayListener,
     times: TcpTimes,
-    readonly keepalive: Keepalive,
+    readonly worker: WorkerParts,
     security: TcpSecurity = {},
     private readonly sources?: Sources,
   ) {
@@ -77,6 +84,11 @@ export class TcpListener implements Listener {
     const { counters, security } = this;
     if (this.sources?.allow(wire.remoteAddress) === false) {
       counters.refused += 1;
+      wire.on('error', () => undefined).resetAndDestroy();
+      return;
+    }
+    if (this.worker.isFull()) {
+      countFailure(counters, 'limitReached');
       wire.on('error', () => undefined).resetAndDestroy();
       return;
     }
@@ -132,7 +144,7 @@ class TcpConnection {
     const { socket, wire } = this.#client;
     waiting.add(this);
     wire.setNoDelay(true);
-    this.#listener.keepalive.watch(wire);
+    this.#listener.worker.keepalive.watch(wire);
     socket.on('error', () => this.#fail('resetByConsumer'));
     socket.once('end', () => this.#leaveIfGone());
     socket.once('close', () => {
@@ -213,7 +225,7 @@ class TcpConnection {
     this.#listener.counters.established += 1;
     this.#listener.counters.unreachableNow = 0;
     this.#stopWaiting();
-    this.#listener.keepalive.watch(target.wire);
+    this.#listener.worker.keepalive.watch(target.wire);
     down.to(this.#client.socket);
     this.#up.to(target.socket);
   }

@@ -15,6 +15,9 @@ import { Sources } from './sources.js';
 import { TcpListener, type TcpSecurity } from './tcp.js';
 import { UdpListener } from './udp.js';
 
+/** Descriptors besides two per connection: of Node.js, the listeners and the control socket. */
+const SPARE_FILES = 32;
+
 /** Writes one line to stderr, synchronously: a closed `process.stderr` would raise an exception later. */
 function report(text: string): void {
   try {
@@ -37,10 +40,13 @@ async function main(file: string | undefined): Promise<void> {
   const security = config.tls && (await secure(config.tls));
   const sources = config.sources && new Sources(config.sources);
   const keepalive = new Keepalive({ idleMs: config.keepaliveIdleMs, probingMs: config.keepaliveProbingMs });
-  const listeners = config.listeners.map((address, i) => {
+  const maxConnections = config.transport === 'tcp' ? connectionLimit(config.maxConnections) : undefined;
+  const isFull = (): boolean =>
+    maxConnections !== undefined && listeners.reduce((sum, { counters }) => sum + counters.open, 0) >= maxConnections;
+  const listeners: readonly Listener[] = config.listeners.map((address, i) => {
     const listener =
       config.transport === 'tcp'
-        ? new TcpListener(address, config, keepalive, security, sources)
+        ? new TcpListener(address, config, { keepalive, isFull }, security, sources)
         : new UdpListener(address, config.udpSessionMs, sources);
     listener.retarget(config.targets[i]);
     return listener;
@@ -53,7 +59,7 @@ async function main(file: string | undefined): Promise<void> {
   }
   // Keep running when the terminal of the parent closes.
   process.on('SIGHUP', () => undefined);
-  await serveControl(listeners);
+  await serveControl(listeners, maxConnections);
   process.on('exit', () => rmSync(CONTROL_SOCKET, { force: true }));
 }
 
@@ -66,6 +72,18 @@ function follow(read: () => RelayConfig, listeners: readonly Listener[]): void {
   } catch (error) {
     report(error instanceof Error ? error.message : String(error));
   }
+}
+
+/**
+ * Returns the maximum number of TCP connections. Each needs two descriptors. Beyond the limit of open files, libuv closes
+ * accepted connections without a report, so the worker stays below it.
+ */
+function connectionLimit(wanted: number | undefined): number | undefined {
+  // Node.js has raised the soft limit to the hard limit.
+  const files = /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1];
+  const possible = files === undefined ? Infinity : Math.max(1, Math.floor((Number(files) - SPARE_FILES) / 2));
+  const limit = Math.min(wanted ?? Infinity, possible);
+  return Number.isFinite(limit) ? limit : undefined;
 }
 
 /** Loads TLS on demand, because a worker without it starts faster. */

@@ -53,6 +53,7 @@ export function toMessage({ record, status, error: unknown }: StreamSnapshot, fa
     movable: spec.movable ?? false,
     leaving: record.leaving?.gateway ?? '',
     statistics: (record.final ?? status?.listeners ?? []).map(statisticsMessage),
+    ...(status?.limit && !record.final ? { limit: status.limit } : {}),
     ...(error ? { error: errorInfo(error) } : {}),
   });
 }
@@ -129,19 +130,23 @@ export function fromStatistics({
 }
 
 /** A data server's status as a message. */
-export function statusMessage({ state, restarts, listeners, error }: S2DSStatus): GatewayStreamStatus {
+export function statusMessage({ state, restarts, listeners, limit, error }: S2DSStatus): GatewayStreamStatus {
   return create(GatewayStreamStatusSchema, {
     state,
     restarts,
     statistics: listeners.map(statisticsMessage),
+    ...(limit ? { limit } : {}),
     ...(error ? { error: errorInfo(error) } : {}),
   });
 }
 
 /** The inverse of {@link statusMessage}. */
-export function fromStatus({ state, restarts, statistics, error }: GatewayStreamStatus): S2DSStatus {
+export function fromStatus({ state, restarts, statistics, limit, error }: GatewayStreamStatus): S2DSStatus {
   const listeners = statistics.map(fromStatistics);
-  if (state !== 'failed') return { state: state === 'restarting' ? state : 'running', restarts, listeners };
+  if (state !== 'failed') {
+    const known = limit && { limit: { connections: limit.connections, reached: limit.reached } };
+    return { state: state === 'restarting' ? state : 'running', restarts, listeners, ...known };
+  }
   const { code, message, suggestions } = fromErrorInfo(error);
   return { state: 'failed', restarts, listeners, error: new S2DSException(code, message, { suggestions }) };
 }

@@ -48,6 +48,9 @@ export interface RelayOptions {
   connectTimeoutMs?: number;
   retryMs?: number;
   udpSessionMs?: number;
+  keepaliveIdleMs?: number;
+  keepaliveProbingMs?: number;
+  maxConnections?: number;
   sources?: string[];
   tls?: { leg: 'listeners' | 'targets'; peer: string; handshakeMs?: number };
   /** Files in the worker's directory besides `relay.json`. */

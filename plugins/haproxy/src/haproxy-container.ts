@@ -3,6 +3,7 @@ import {
   createRenderer,
   ProxyContainer,
   quote,
+  type ConnectionLimit,
   type ContainerRef,
   type ListenerStatistics,
   type PluginContext,
@@ -132,5 +133,15 @@ export class HaproxyContainer extends ProxyContainer {
     const counters = countersOf(stat, sessions, view.listeners.length, this.#counters.get(ref), retargeted);
     this.#counters.set(ref, counters);
     return counters.map(({ statistics }) => statistics);
+  }
+
+  /** HAProxy derives its limit from that of open files. Further connections wait until others end. */
+  protected override async limit(
+    { ref }: ProxyInstance,
+    counters: readonly ListenerStatistics[],
+  ): Promise<ConnectionLimit | undefined> {
+    if (!this.supports.statistics) return undefined;
+    const connections = Number(/^Maxconn: (\d+)$/m.exec(await ask(this.context.runtime, ref, ['show', 'info']))?.[1]);
+    return { connections, reached: counters.reduce((sum, { open }) => sum + open, 0) >= connections };
   }
 }

@@ -15,11 +15,12 @@ export const HaproxyOptions = z.strictObject({
   /** `tune.bufsize` in bytes. A blocked connection holds one such buffer per direction. */
   bufferSize: z.int().positive().default(524_288),
   /**
-   * Maximum number of connections of each process; the limit of open files may lower it. Above 448 (or with very many
+   * Maximum number of connections of each process, at least 100, which HAProxy needs to start. HAProxy serves a few more.
+   * The limit of open files may lower it. Above 448 (or with very many
    * listeners) HAProxy polls by epoll, which may lose data if both directions of a connection end at the same time; see
    * the template.
    */
-  maxConnections: z.int().positive().max(1_000_000).default(448),
+  maxConnections: z.int().min(100).max(1_000_000).default(448),
   /** TCP keepalive. */
   keepalive: keepaliveOptions,
   /**

@@ -4,10 +4,12 @@ import { text } from 'node:stream/consumers';
 import {
   createRenderer,
   formatAddress,
+  loggedRecently,
   poll,
   ProxyContainer,
   quote,
   S2DSException,
+  type ConnectionLimit,
   type ContainerRuntime,
   type InstanceFiles,
   type PluginContext,
@@ -47,6 +49,8 @@ const SPARE_SLOTS = 32;
 const RELOAD_TIMEOUT_MS = 10_000;
 /** Enough for the notices of a reload (about twelve) and other messages during it. */
 const LOG_LINES = 1_000;
+/** Lines of a worker that cannot serve another connection. */
+const AT_LIMIT = / \[\w+\] .*(?:worker_connections are not enough|Too many open files)/;
 /** Number of log lines that an error quotes. */
 const LAST_WORDS = 10;
 
@@ -112,6 +116,14 @@ export class NginxContainer extends ProxyContainer {
       ? /^\d+$/.test(await text(await runtime.dial(ref, CONTROL_SOCKET)))
       : readLog(await runtime.logs(ref, LOG_LINES)).started.size > 0;
     return works && (await runtime.inspect(ref)).status === 'running';
+  }
+
+  /** Above its limit, a worker closes new connections and writes that to its log. */
+  protected override async limit({ ref }: ProxyInstance): Promise<ConnectionLimit> {
+    const { runtime } = this.context;
+    const log = await runtime.logs(ref, LOG_LINES);
+    const reached = loggedRecently(log, AT_LIMIT, runtime.supports.images);
+    return { connections: this.#options.maxConnections, reached };
   }
 
   /**

@@ -1,8 +1,10 @@
 import {
   createRenderer,
+  loggedRecently,
   ProxyContainer,
   S2DSException,
   type Address,
+  type ConnectionLimit,
   type PluginContext,
   type ProxyDescription,
   type ProxyInstance,
@@ -35,6 +37,8 @@ const RELOAD_TIMEOUT_MS = 15_000;
 const RELOAD_INTERVAL_MS = 3;
 /** More than a reload writes; the runtime may return fewer. */
 const LOG_LINES = 400;
+/** Lines of the accepting thread. It may run out of open files a few connections before its limit. */
+const AT_LIMIT = /LOG\d\[ui\]: (?:Connection rejected: too many clients|.*Too many open files)/;
 
 /**
  * Encrypted TCP over stunnel, with one process per stream and one thread per connection. It encrypts the leg to the
@@ -102,6 +106,14 @@ export class StunnelContainer extends ProxyContainer {
       if (performance.now() >= deadline) throw refused(`it did not reload the file within ${RELOAD_TIMEOUT_MS} ms`);
       await sleep(RELOAD_INTERVAL_MS);
     }
+  }
+
+  /** Above its limit, stunnel closes new connections or lets them wait, and writes that to its log. */
+  protected override async limit({ ref }: ProxyInstance): Promise<ConnectionLimit> {
+    const { runtime } = this.context;
+    const log = await runtime.logs(ref, LOG_LINES);
+    const reached = loggedRecently(log, AT_LIMIT, runtime.supports.images);
+    return { connections: this.#options.maxConnections, reached };
   }
 
   async #state({ ref, view }: ProxyInstance): Promise<ReturnType<typeof configState>> {

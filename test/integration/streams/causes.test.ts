@@ -19,14 +19,15 @@ const s = suite('causes');
 
 const PROXIES = { relay: { hold: '300ms' } };
 
+const facility = ({ listening }: TestServer) => ({
+  s2cs: toAddress(listening.address),
+  fingerprint: listening.fingerprint ?? '',
+});
+
 s('strangers, resets, a retarget and a check never blame the producer; an unreachable one is named', async () => {
   await using home = await temporaryDirectory();
   await using from = await TestServer.start({ proxies: PROXIES });
   await using to = await TestServer.start({ proxies: PROXIES });
-  const facility = ({ listening }: TestServer) => ({
-    s2cs: toAddress(listening.address),
-    fingerprint: listening.fingerprint ?? '',
-  });
   await using client = new S2UC({ facilities: { from: facility(from), to: facility(to) } }, { stateDir: home.path });
   await using producer = await tcpServer(named('p'));
   const stream = await client.up({ from: 'from', to: 'to', producer: [producer.address] });
@@ -69,6 +70,27 @@ s('strangers, resets, a retarget and a check never blame the producer; an unreac
   const { from: updated, diagnosis } = await stream.status();
   assert.equal([updated?.failures.unreachable, updated?.failures.unreachableNow], [1, 0]);
   assert.not.match(diagnosis, 'reach');
+});
+
+s('a limit that is reached is named with its key, on the side that reached it', async () => {
+  await using home = await temporaryDirectory();
+  await using from = await TestServer.start({ proxies: PROXIES });
+  await using to = await TestServer.start({ proxies: { relay: { maxConnections: 2 } } });
+  const facilities = { from: facility(from), to: facility(to) };
+  await using client = new S2UC({ facilities }, { stateDir: home.path });
+  await using producer = await tcpServer(named('p'));
+  const stream = await client.up({ from: 'from', to: 'to', producer: [producer.address] });
+  const entry = toAddress((await stream.status()).connect[0] ?? '');
+  const served = [await dial(entry), await dial(entry)];
+  for (const socket of served) assert.is(await read(socket, 1), 'p');
+  const rejected = await dial(entry);
+  await receiveAll(rejected).catch(() => undefined);
+  const { to: outbound, diagnosis } = await stream.status();
+  assert.equal(outbound?.limit, { connections: 2, reached: true });
+  assert.is(outbound?.failures.limitReached, 1);
+  assert.match(diagnosis, 'proxies.relay.maxConnections');
+  for (const socket of served) socket.resetAndDestroy();
+  await eventually(async () => assert.is((await stream.status()).to?.limit?.reached, false));
 });
 
 s.run();
