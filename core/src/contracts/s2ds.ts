@@ -26,6 +26,8 @@ export interface S2DSCapabilities {
   readonly tcp: boolean;
   /** Carries UDP streams. */
   readonly udp: boolean;
+  /** Clients of a UDP stream may get empty datagrams that nobody sent while the target does not listen. Absent: false. */
+  readonly emptyDatagrams?: boolean;
   /** Encrypts the leg to the other gateway; see {@link StreamTls}. */
   readonly tls: boolean;
   /** Carries streams without encryption. Absent: true. */

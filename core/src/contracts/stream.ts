@@ -161,6 +161,15 @@ export interface StreamSpec {
   readonly movable?: boolean;
 }
 
+/**
+ * Returns the name of the proxy of a stream: the requested one, or the default of its gateway. The default for UDP is
+ * always the relay, because Nginx sends empty datagrams to clients while the target does not listen, and other proxies
+ * may not carry UDP.
+ * @param configured Default of the gateway.
+ */
+export const proxyName = ({ proxy, transport }: Pick<StreamSpec, 'proxy' | 'transport'>, configured: string): string =>
+  proxy || (transport === 'udp' ? 'relay' : configured);
+
 /** The record of one side of a stream in the store of a control server. Times are ISO 8601 UTC. */
 export interface StreamRecord {
   readonly uid: string;

@@ -1,6 +1,7 @@
 import type { S2csConfig, S2dsConfig } from '../config/index.js';
 import { SciStreamError } from '../contracts/errors.js';
 import type { Policy } from '../contracts/policy.js';
+import { proxyName } from '../contracts/stream.js';
 import type { FoundPlugin } from '../plugins/index.js';
 import { Refusal } from '../policy/refusal.js';
 import type { Placing } from '../policy/rules-policy.js';
@@ -44,9 +45,10 @@ export async function checkDaemonConfig(
  */
 export async function loadPolicy(config: S2csConfig, plugins: readonly FoundPlugin[]): Promise<Policy['check']> {
   const providers = createProviders(plugins, config);
-  const placing: Placing = async ({ gateway, proxy, runtime }) => {
+  const placing: Placing = async ({ gateway, proxy, runtime, spec }) => {
     const defaults = config.gateways.find(({ name }) => name === gateway);
-    return providers.resolve(proxy || (defaults?.proxy ?? ''), runtime || (defaults?.runtime ?? ''));
+    const name = proxyName({ proxy, transport: spec.transport }, defaults?.proxy ?? '');
+    return providers.resolve(name, runtime || (defaults?.runtime ?? ''));
   };
   const policy = decisionsOf(config, placing);
   await policy.load?.();

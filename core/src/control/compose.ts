@@ -7,6 +7,7 @@ import type { Daemon } from '../contracts/daemon.js';
 import { SciStreamError } from '../contracts/errors.js';
 import type { Logger } from '../contracts/logger.js';
 import type { Policy } from '../contracts/policy.js';
+import { proxyName } from '../contracts/stream.js';
 import { LocalGateway } from '../gateway/local-gateway.js';
 import { serverId } from '../gateway/server-id.js';
 import { AuthenticatorChain, noneProvider, tokenProvider } from '../identity/authenticators.js';
@@ -139,9 +140,10 @@ export function decisionsOf(
 
 /** The policy of this control server, with an audit log if the configuration has one. */
 function policyOf(config: S2csConfig, c: DependencyContainer, names: NameLookups, audit: AuditLog | undefined): Policy {
-  const placing: Placing = async ({ gateway, proxy, runtime }) => {
+  const placing: Placing = async ({ gateway, proxy, runtime, spec }) => {
     const defaults = await c.resolve(GatewayPool).describe(gateway);
-    return c.resolve(TOKENS.Providers).resolve(proxy || defaults.proxy, runtime || defaults.runtime);
+    const name = proxyName({ proxy, transport: spec.transport }, defaults.proxy);
+    return c.resolve(TOKENS.Providers).resolve(name, runtime || defaults.runtime);
   };
   const decisions = decisionsOf(config, placing, names);
   return audit ? new AuditedPolicy(decisions, audit) : decisions;

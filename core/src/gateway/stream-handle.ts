@@ -2,7 +2,7 @@ import type { Address } from '../contracts/address.js';
 import { messageOf, quote, S2DSException } from '../contracts/errors.js';
 import type { Reservation } from '../contracts/gateway.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
-import type { ListenerStatistics } from '../contracts/stream.js';
+import { proxyName, type ListenerStatistics } from '../contracts/stream.js';
 import { Queue } from '../contracts/wait.js';
 import { mustSupport } from '../proxy/capabilities.js';
 import { clearStream, recoverStream, Recovery } from './recovery.js';
@@ -50,7 +50,7 @@ export class StreamHandle {
         return { ...repeated(name, uid, request, record), rateEnforced: s2ds.supports.rateLimit };
       }
       const { spec } = request;
-      const found = providers.resolve(spec.proxy || settings.proxy, spec.runtime || settings.runtime);
+      const found = providers.resolve(proxyName(spec, settings.proxy), spec.runtime || settings.runtime);
       const s2ds = await plugins.s2ds(found.proxy, found.runtime);
       const runtime = await plugins.runtime(found.runtime);
       mustSupport(found.proxy, s2ds.supports, request);

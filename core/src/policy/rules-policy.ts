@@ -12,7 +12,7 @@ import { TargetJudge } from './targets.js';
 
 /** Resolves the proxy and runtime of a stream. Empty names mean the defaults of its gateway. */
 export type Placing = (
-  stream: Pick<StreamRecord, 'gateway' | 'proxy' | 'runtime'>,
+  stream: Pick<StreamRecord, 'gateway' | 'proxy' | 'runtime' | 'spec'>,
 ) => Promise<Pick<StreamRecord, 'proxy' | 'runtime'>>;
 
 /**

@@ -32,6 +32,29 @@ export const udpCases: ProxyCases = {
       server.close();
     }
   },
+
+  'clients get no datagram that nobody sent while the target does not listen, unless supports.emptyDatagrams': async (
+    env,
+  ) => {
+    if (!env.s2ds.supports.udp || env.s2ds.supports.emptyDatagrams) return;
+    const request = await env.start({ transport: 'udp' });
+    const [server, probe] = [createSocket('udp4'), createSocket('udp4')];
+    const client = new Client('c');
+    try {
+      await once(probe.bind(0, env.hosts.v4), 'listening');
+      const { port } = probe.address();
+      await once(probe.close(), 'close');
+      await env.s2ds.updateTargets(request.uid, [{ host: env.hosts.v4, port }]);
+      for (let i = 0; i < DATAGRAM_BYTES.length; i += 1) await client.send(listener(request), 1);
+      server.on('message', (message, from) => server.send(message, from.port, from.address));
+      await once(server.bind(port, env.hosts.v4), 'listening');
+      await client.exchange(listener(request), 1);
+      assert.ok(!client.hasHeard(''), 'an empty datagram arrived');
+    } finally {
+      client.close();
+      server.close();
+    }
+  },
 };
 
 /** A client that sends datagrams of one letter and records the answers. */
@@ -50,6 +73,15 @@ class Client {
     });
     const foreign = this.#heard.filter((message) => message !== this.letter.repeat(message.length));
     assert.deepEqual(foreign, [], 'datagrams of another client arrived');
+  }
+
+  /** Sends one datagram, whether or not it arrives. */
+  send({ host, port }: Address, bytes: number): Promise<void> {
+    return new Promise((resolve) => this.#socket.send(this.letter.repeat(bytes), port, host, () => resolve()));
+  }
+
+  hasHeard(text: string): boolean {
+    return this.#heard.includes(text);
   }
 
   close(): void {

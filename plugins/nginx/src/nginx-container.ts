@@ -69,6 +69,8 @@ export class NginxContainer extends ProxyContainer {
     this.supports = {
       tcp: true,
       udp: true,
+      // Nginx forwards an ICMP error of the target as an empty datagram (seen with 1.22.1; no option prevents it).
+      emptyDatagrams: true,
       tls: true,
       sources: context.runtime.supports.hostNetwork,
       rateLimit: false,

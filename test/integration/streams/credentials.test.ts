@@ -119,7 +119,7 @@ s('a proxy without the required ability is rejected before ports are taken', asy
     [{ tls: false }, { transport: 'tcp', encryption: 'tls' }, 'cannot encrypt TCP'],
     [{}, { transport: 'udp', encryption: 'tls' }, 'cannot encrypt UDP'],
     [{ plain: false }, { transport: 'tcp' }, 'carries only encrypted streams'],
-    [{ udp: false }, { transport: 'udp' }, 'cannot carry UDP'],
+    [{ udp: false }, { transport: 'udp', proxy: 'fixture' }, 'cannot carry UDP'],
   ] as const) {
     await using gateway = await gatewayWith(capabilities);
     const spec = { ...testSpec, ...wanted };
@@ -129,6 +129,18 @@ s('a proxy without the required ability is rejected before ports are taken', asy
     assert.is(error.code, 'SCI_PROXY_UNSUPPORTED');
     assert.match(error.message, message);
     assert.is((await gateway.server.describe()).portsInUse, 0);
+  }
+});
+
+s('a UDP stream uses the relay, whatever the default of the gateway, unless a proxy is requested', async () => {
+  for (const [wanted, proxy] of [
+    [{ transport: 'udp' }, 'relay'],
+    [{ transport: 'tcp' }, 'fixture'],
+    [{ transport: 'udp', proxy: 'fixture' }, 'fixture'],
+  ] as const) {
+    await using gateway = await gatewayWith({});
+    const reserved = await gateway.server.reserve(randomUUID(), { ...testSpec, ...wanted }, undefined);
+    assert.is(reserved.proxy, proxy);
   }
 });
 
