@@ -15,6 +15,7 @@ export async function main(root: string, args: readonly string[]): Promise<void>
   // `scistream … | head` is not an error. Handled in both places, because oclif ignores a closed stdout.
   process.stdout.on('error', exitUnread);
   process.on('uncaughtException', (error) => {
+    if (isUnusedParser(error)) return;
     exitUnread(error);
     reportError(error, reporting);
     process.exit();
@@ -32,6 +33,13 @@ export async function main(root: string, args: readonly string[]): Promise<void>
 function exitUnread(error: Error): void {
   if (systemCode(error) === 'EPIPE') process.exit(process.exitCode ?? 0);
 }
+
+/**
+ * Whether the HTTP/1 parser of `fetch` cannot reserve its 10 GB of address space (`ulimit -v`). Node.js starts it as soon
+ * as a library uses `Headers`, and SciStream never uses it: the control protocol is HTTP/2.
+ */
+const isUnusedParser = (error: Error): boolean =>
+  error instanceof RangeError && error.message.startsWith('WebAssembly.instantiate(): Out of memory');
 
 function isExit(error: unknown): error is { oclif: { exit: number } } {
   return typeof error === 'object' && error !== null && 'code' in error && error.code === 'EEXIT';
