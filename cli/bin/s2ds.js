@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import '../dist/host-environment.js';
 import '../dist/small-heap.js';
 import { main } from '../dist/main.js';
 

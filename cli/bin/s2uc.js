@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import '../dist/host-environment.js';
 import { main } from '../dist/main.js';
 import { s2ucArguments } from '../dist/commands/s2uc/arguments.js';
 

@@ -1,5 +1,6 @@
-import { SciStreamError, toSciStreamError } from '@scistream/core';
+import { SciStreamError } from '@scistream/core';
 import { styleText } from 'node:util';
+import { explained } from './system-error.js';
 
 type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
 
@@ -44,7 +45,7 @@ interface Reporting {
  * lines; with `json` one JSON document on stdout.
  */
 export function reportError(thrown: unknown, { json, verbose, command }: Reporting): void {
-  const error = isUsage(thrown) ? usageError(thrown.message, command) : toSciStreamError(thrown);
+  const error = isUsage(thrown) ? usageError(thrown.message, command) : explained(thrown);
   process.exitCode = error.oclif.exit;
   // One line, because some commands print one document per line.
   if (json) printJson({ error }, false);

@@ -7,6 +7,7 @@ import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { messageOf, quote, SciStreamError } from '@scistream/core';
 import { VERSION } from '@scistream/core/server';
+import { systemError } from './system-error.js';
 
 const require = createRequire(import.meta.url);
 const PACKAGES = 'packages';
@@ -57,7 +58,7 @@ export class PluginHome {
       return name;
     } catch (error) {
       await this.#restore(before);
-      throw SciStreamError.is(error) ? error : failed(`Cannot install ${what}`, messageOf(error));
+      throw SciStreamError.is(error) ? error : (systemError(error) ?? failed(`Cannot install ${what}`, messageOf(error)));
     } finally {
       await this.#removeStrayPackages();
       process.off('SIGINT', ignore);

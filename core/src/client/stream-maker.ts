@@ -125,7 +125,10 @@ export class StreamMaker {
     try {
       await this.#journal.put({ uid, name, createdAt: new Date().toISOString(), expiresAt, ...defined(sides) });
     } catch (error) {
-      this.#log.warn({ uid, error: messageOf(error) }, 'journal entry not written, note the uid');
+      this.#log.warn(
+        { uid, error: messageOf(error) },
+        'journal entry not written; note the uid, or set SCISTREAM_STATE_DIR to a writable directory',
+      );
     }
   }
 }

@@ -130,6 +130,11 @@ export const ERROR_CODES = {
 
   SCI_RATE_LIMITED: control(8, 'The caller exceeds its request rate; the answer says when to retry.'),
 
+  SCI_SYSTEM: {
+    exit: 71,
+    grpc: 13,
+    meaning: 'The operating system of this host rejects an operation, for example because a disk is full.',
+  },
   SCI_BUG: { exit: 70, grpc: 13, meaning: 'A bug in SciStream. Please report it with the log.' },
 } as const satisfies Record<string, CodeEntry>;
 

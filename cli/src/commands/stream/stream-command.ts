@@ -111,8 +111,10 @@ export abstract class StreamCommand extends BaseCommand {
 
   /** Prints warnings and errors as notes; with `--verbose` also info and debug messages. */
   #logger(verbose: boolean): Logger {
-    const note = (fields: object, message: string): void => this.progress.note(`${message} ${JSON.stringify(fields)}`);
-    return { ...silentLogger, warn: note, error: note, ...(verbose && { debug: note, info: note }) };
+    const line = (fields: object, message: string): string => `${message} ${JSON.stringify(fields)}`;
+    const note = (fields: object, message: string): void => this.progress.note(line(fields, message));
+    const warn = (fields: object, message: string): void => this.progress.warn(`Warning: ${line(fields, message)}`);
+    return { ...silentLogger, warn, error: warn, ...(verbose && { debug: note, info: note }) };
   }
 }
 
