@@ -58,7 +58,9 @@ export class PluginHome {
       return name;
     } catch (error) {
       await this.#restore(before);
-      throw SciStreamError.is(error) ? error : (systemError(error) ?? failed(`Cannot install ${what}`, messageOf(error)));
+      throw SciStreamError.is(error)
+        ? error
+        : (systemError(error) ?? failed(`Cannot install ${what}`, messageOf(error)));
     } finally {
       await this.#removeStrayPackages();
       process.off('SIGINT', ignore);
