@@ -2,8 +2,9 @@ import { access, constants, readFile, stat } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { dirname } from 'node:path';
 import type { Interfaces } from '@oclif/core';
-import { isLoopback, messageOf, parseAddress, systemCode } from '@scistream/core';
+import { isLoopback, messageOf, parseAddress, systemCode, type ContainerRuntime } from '@scistream/core';
 import type { GatewayConfig, S2csConfig, S2dsConfig } from '@scistream/core/config';
+import type { Providers } from '@scistream/core/server';
 import { checkDaemonConfig, loadedPlugins } from '../compose.js';
 import { missingProgram, withRuntime } from '../offers.js';
 import { attempt, ok, problem, warning, type Finding } from './finding.js';
@@ -42,12 +43,25 @@ export async function checkDaemon(
       return [
         ok('runtime', `${names.runtime} is usable.`),
         ...((await runtime.advise?.()) ?? []).map((advice) => ({ check: 'runtime', ...advice })),
-        missing ? problem('proxy', missing.what, ...missing.how) : ok('proxy', `${names.proxy} is usable.`),
+        ...(missing
+          ? [problem('proxy', missing.what, ...missing.how)]
+          : await attempt('proxy', () => checkProxy(providers, names, runtime))),
         ...addresses,
       ];
     });
   });
   return [...valid, ...rest, ...running, await checkEphemeral(gateway), await checkFiles(gateway)];
+}
+
+/** Programs in images are not started: that could download them, or use the machines of others. */
+async function checkProxy(
+  providers: Providers,
+  names: { readonly proxy: string; readonly runtime: string },
+  { supports }: ContainerRuntime,
+): Promise<Finding> {
+  if (supports.images) return ok('proxy', `${names.proxy} is usable.`);
+  const { tryToStart } = await import('./trial.js');
+  return await tryToStart(providers, names);
 }
 
 async function checkState(directory: string): Promise<Finding | readonly Finding[]> {
