@@ -1,5 +1,5 @@
 import { closeSync, constants, openSync, readFileSync } from 'node:fs';
-import { SciStreamError, within, type Logger } from '@scistream/core';
+import { messageOf, SciStreamError, within, type Logger } from '@scistream/core';
 import { serviceManager, type ServiceManager } from './systemd.js';
 
 /** Whether a daemon releases its streams when it stops. */
@@ -40,6 +40,7 @@ export async function runDaemon<Started>(
   const manager = serviceManager(() => daemon.check(), log);
   const asked = firstSignal();
   const onHangup = hangups(asked.now);
+  keepRunningUnread(log);
   onStarted(await daemon.start());
   await manager.ready();
   onHangup(() => reloading(manager, reload));
@@ -51,6 +52,15 @@ export async function runDaemon<Started>(
     () => new SciStreamError('SCI_DEADLINE', `The daemon did not stop within ${STOP_MS / 1000} s.`),
   );
   await Promise.all([stopped, manager.stopping()]);
+}
+
+/** A full disk or a closed reader of the output ends a command, but must not end a daemon: replaces the error handlers. */
+function keepRunningUnread(log: Logger): void {
+  process.stdout.removeAllListeners('error').on('error', (error) => {
+    log.warn({ error: messageOf(error) }, 'standard output is not writable');
+  });
+  // The log itself writes to the descriptor, see createLog.
+  process.stderr.removeAllListeners('error').on('error', () => undefined);
 }
 
 async function reloading(manager: ServiceManager, reload: () => Promise<void>): Promise<void> {

@@ -1,6 +1,7 @@
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SciStreamError, systemCode, toSciStreamError } from '@scistream/core';
+import { maximumFiles } from './host-environment.js';
 
 /** Causes that lie on this host, in the words of errno(3), and what to do. */
 const CAUSES: Readonly<Record<string, readonly [why: string, how: string]>> = {
@@ -9,7 +10,7 @@ const CAUSES: Readonly<Record<string, readonly [why: string, how: string]>> = {
   EROFS: ['the file system is read-only', 'Choose a path on another file system.'],
   ENOSPC: ['no space is left on the device', 'Free space: df -h, df -i'],
   EDQUOT: ['the disk quota is used up', 'Free space: quota -s'],
-  EMFILE: ['the limit of open files is reached', 'Raise the limit: ulimit -n'],
+  EMFILE: [`the limit of ${maximumFiles ?? 'all'} open files is reached`, 'Raise the limit: ulimit -n'],
   ENFILE: ['this host has too many open files', 'Raise fs.file-max: sysctl fs.file-max'],
   ENOENT: ['the file or directory does not exist', 'Create it, or choose another path.'],
   ENOTDIR: ['a part of the path is not a directory', 'Choose another path.'],

@@ -1,10 +1,13 @@
 // needs: root
-import { mkdir } from 'node:fs/promises';
+import { once } from 'node:events';
+import { mkdir, readFile, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { eventually } from '@scistream/core/testing';
 import { Daemon } from '../../test/support/daemon.js';
-import { Home, nextLine, resultOf } from './support/cli.js';
+import { freeRange } from '../../test/support/ports.js';
+import { Home, resultOf } from './support/cli.js';
 
 /** Conditions that containers, login nodes and batch nodes impose on programs. */
 const s = suite<{ home: Home }>('conditions of the host');
@@ -14,7 +17,10 @@ s.before.each(async (context) => {
 });
 s.after.each(({ home }) => home.remove());
 
-/** The working directory of the tests is closed to this user: a user id without an entry in /etc/passwd, with only these variables. */
+/**
+ * A user id without an entry in /etc/passwd, with only these variables. The working directory of the tests is closed to
+ * it.
+ */
 const unknownUser = (...variables: readonly string[]): readonly string[] => [
   ...['setpriv', '--reuid', '54321', '--regid', '54321', '--clear-groups'],
   ...['env', '-i', `PATH=${process.env.PATH ?? ''}`, ...variables],
@@ -97,6 +103,41 @@ s('the user client works with 2 GB of address space', async ({ home }) => {
   ]) {
     const { exitCode, stderr } = await small.run(args);
     assert.equal([exitCode, stderr], [0, ''], args.join(' '));
+  }
+});
+
+s('a limit of 64 open files is one sentence with the number', async ({ home }) => {
+  const small = home.in(limited('-n 64'));
+  for (const bin of ['s2cs.js', 's2ds.js', 's2uc.js', 'run.js']) {
+    const { exitCode, stderr } = await resultOf(small.start(bin, []));
+    assert.is(exitCode, 71, bin);
+    assert.match(stderr, /^Error: .*\b64\b.* \[SCI_SYSTEM\]\nTry: .*ulimit -n.*\n$/);
+  }
+  assert.is((await small.failure('config', 'show')).code, 'SCI_SYSTEM');
+});
+
+s('a daemon starts and serves on a full log disk, and logs the gap when it can', async ({ home }) => {
+  const { first } = await freeRange(1);
+  const disk = join(home.path, 'disk');
+  await mkdir(disk);
+  const fill = `mount -t tmpfs -o size=16k none ${disk} && head -c 16384 /dev/zero > ${disk}/fill`;
+  const full = home.in(['unshare', '-m', 'sh', '-c', `${fill}; exec "$@" > ${disk}/log 2>&1`, 'sh']);
+  const address = `127.0.0.1:${first}`;
+  const daemon = full.start('s2cs.js', ['--insecure', '--verbose', '--listen', address, '--state', 's2cs']);
+  try {
+    const server = ['--s2cs', address, '--insecure'];
+    await eventually(async () => assert.is((await home.run(['gateway', 'ls', ...server])).exitCode, 0), 60_000);
+    const inside = `/proc/${daemon.pid}/root${disk}`;
+    assert.is(await readFile(`${inside}/log`, 'utf8'), '');
+    await truncate(`${inside}/fill`);
+    await eventually(async () => {
+      await home.run(['stream', 'down', 'unknown-stream', ...server]);
+      assert.match(await readFile(`${inside}/log`, 'utf8'), /ENOSPC.*"msg":"log was not writable"/);
+    }, 60_000);
+  } finally {
+    const exit = once(daemon, 'exit');
+    daemon.kill('SIGTERM');
+    assert.equal(await exit, [0, null]);
   }
 });
 
