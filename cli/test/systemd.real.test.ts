@@ -159,9 +159,11 @@ s('a daemon runs although it cannot reach the service manager', async ({ home })
 s('the units restart a daemon until its network is there', async ({ home }) => {
   const { first } = await freeRange(1);
   // An address that no interface has.
-  const args = ['--insecure', '--listen', `192.0.2.1:${first}`, '--state', 's2cs'];
-  const { exitCode } = await resultOf(home.start('s2cs.js', args));
-  assert.is(exitCode, 7, 'Restart=on-failure needs an exit code other than 0');
+  const config = { listen: `192.0.2.1:${first}`, state: 's2cs', auth: [{ use: 'none' }] };
+  const file = join(home.path, 's2cs.conf');
+  await writeFile(file, JSON.stringify(config), { mode: 0o600 });
+  const { exitCode, stderr } = await resultOf(home.start('s2cs.js', ['--config', file]));
+  assert.is(exitCode, 7, stderr);
   for (const name of ['s2cs', 's2ds']) {
     const unit = await readFile(join(REPOSITORY, 'examples', 'systemd', `scistream-${name}.service`), 'utf8');
     for (const line of ['StartLimitIntervalSec=0', 'Restart=on-failure', 'RestartSec=2s'])
