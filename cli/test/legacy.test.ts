@@ -48,7 +48,7 @@ s('the table lists every option, with its default', async () => {
     assert.equal(listed.map(({ option }) => option).sort(), names, name);
     for (const { option, fallback } of listed) {
       const flag = own.find((one) => one.name === option.replaceAll('_', '-'));
-      const value: unknown = flag && 'default' in flag ? flag.default : undefined;
+      const value = flag && 'default' in flag ? (flag.default as string | number | readonly string[]) : undefined;
       if (value !== undefined) assert.is([value].flat().join(), fallback, `${name} --${option}`);
       else if (option in COMPUTED) {
         assert.is(COMPUTED[option as keyof typeof COMPUTED], fallback);
