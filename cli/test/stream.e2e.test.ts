@@ -255,6 +255,8 @@ test('an unexpected certificate is rejected, and the error shows its fingerprint
     const { error } = await json<Failure>(facilities, 7, ...common, '--from', from, '--fingerprint', alcf.fingerprint);
     assert.is(error.code, 'SCI_TLS_UNTRUSTED');
     assert.match(error.suggestions.join(), aps.fingerprint);
+    assert.match(error.message, /intercepted/);
+    assert.not.match(error.message, aps.fingerprint);
   }
   const system = await json<Failure>(facilities, 7, ...common, ...trusting(aps));
   assert.is(system.error.code, 'SCI_TLS_UNTRUSTED', 'a self-signed certificate is not trusted by default');

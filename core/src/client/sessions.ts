@@ -114,7 +114,7 @@ export class VerifiedSessions {
     const shown = peerFingerprint(socket);
     if (pinned && shown !== trust.fingerprint) {
       socket.destroy();
-      throw untrusted(this.#endpoint, `its certificate is not the expected ${trust.fingerprint}`, shown);
+      throw changed(this.#endpoint, trust.fingerprint, shown);
     }
     this.#fingerprint = shown;
     this.#keep(socket);
@@ -235,6 +235,19 @@ function untrusted(endpoint: Endpoint, why: string, seen: string | undefined, ca
   return new SciStreamError('SCI_TLS_UNTRUSTED', `The certificate of control server ${where} is not trusted: ${why}.`, {
     cause,
     suggestions: [...(seen ? [pin] : []), 'Trust the CA that signed it: --ca FILE'],
+  });
+}
+
+/** The server shows another certificate than the pinned one, as an attacker between client and server would. */
+function changed({ facility, address }: Endpoint, expected: string, seen: string | undefined): SciStreamError {
+  const where = formatAddress(address);
+  const why = `its certificate is not the expected ${expected}, so the connection may be intercepted`;
+  const use = facility === where ? `use ${where}#` : `set facilities.${facility}.fingerprint to `;
+  return new SciStreamError('SCI_TLS_UNTRUSTED', `Control server ${where} is not trusted: ${why}.`, {
+    suggestions: [
+      'Ask the operator for the current fingerprint in another way, such as by telephone.',
+      ...(seen === undefined ? [] : [`Only if the operator confirms that it is ${seen}: ${use}${seen}`]),
+    ],
   });
 }
 
