@@ -3,6 +3,7 @@ export * from './server.js';
 
 export { isHost } from './contracts/address.js';
 export { parseCredentials } from './contracts/credentials.js';
+export { proxyFor } from './contracts/http-proxy.js';
 export { contains, formatNetwork, parseIp, parseNetwork, specialOf } from './contracts/network.js';
 export type { AnyProvider } from './contracts/plugin.js';
 export type { PortRange, PortRequest } from './contracts/port-allocator.js';

@@ -4,6 +4,7 @@ import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { formatAddress } from '../contracts/address.js';
 import { messageOf, SciStreamError, systemCode } from '../contracts/errors.js';
+import { ProxyError, throughProxy } from '../contracts/http-proxy.js';
 import { fingerprintOf } from '../pki/inspect.js';
 import { GuardedSessions } from '../wire/guarded-sessions.js';
 import { readClientCertificate, refusedCertificate } from './client-certificate.js';
@@ -109,7 +110,10 @@ export class VerifiedSessions {
       return;
     }
     const pinned = trust.kind === 'pin';
-    const socket = connectTls(this.#tls);
+    const through = await throughProxy(address).catch((error: unknown) => {
+      throw error instanceof ProxyError ? unproxied(this.#endpoint, error) : error;
+    });
+    const socket = connectTls({ ...this.#tls, socket: through });
     await established(socket, 'secureConnect', this.#endpoint);
     const shown = peerFingerprint(socket);
     if (pinned && shown !== trust.fingerprint) {
@@ -218,6 +222,12 @@ export function unreachable(
   });
 }
 
+const unproxied = (endpoint: Endpoint, error: ProxyError): SciStreamError =>
+  unreachable(endpoint, error, error.message, [
+    `If no proxy is needed for this server: NO_PROXY=${endpoint.address.host}`,
+    `Otherwise ask the operator of the proxy to allow CONNECT to ${formatAddress(endpoint.address)}.`,
+  ]);
+
 const WHY: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'connection refused',
   ECONNRESET: 'it closed the connection',
@@ -254,7 +264,9 @@ function changed({ facility, address }: Endpoint, expected: string, seen: string
 /** Connects again, without sending data, to show the fingerprint of the certificate to the user. */
 async function shownFingerprint(endpoint: Endpoint): Promise<string | undefined> {
   const { certificate: _unused, ...anonymous } = endpoint;
-  const socket = connectTls({ ...tlsOptions(anonymous), rejectUnauthorized: false, timeout: CONNECT_TIMEOUT_MS });
+  const through = await throughProxy(endpoint.address).catch(() => undefined);
+  const options = { ...tlsOptions(anonymous), socket: through, rejectUnauthorized: false };
+  const socket = connectTls({ ...options, timeout: CONNECT_TIMEOUT_MS });
   return new Promise<string | undefined>((resolve) => {
     socket.once('secureConnect', () => resolve(peerFingerprint(socket)));
     socket.once('error', () => resolve(undefined));
