@@ -32,6 +32,8 @@ export interface S2ucOptions {
   readonly stateDir?: string;
   /** Trust for control servers given as host:port. */
   readonly trust?: TrustSettings;
+  /** Deadline of calls that a control server answers from memory, ms; default 10 s. */
+  readonly deadlineMs?: number | undefined;
 }
 
 /** The identity of a user at a control server. */
@@ -235,7 +237,7 @@ export class S2UC implements AsyncDisposable {
 
   #client(endpoint: Endpoint): ControlClient {
     const key = endpointKey(endpoint);
-    const client = this.#clients.get(key) ?? new ControlClient(endpoint, this.#log);
+    const client = this.#clients.get(key) ?? new ControlClient(endpoint, this.#log, this.#options.deadlineMs);
     this.#clients.set(key, client);
     return client;
   }

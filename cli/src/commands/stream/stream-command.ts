@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { resolve } from 'node:path';
 import { Flags } from '@oclif/core';
-import { silentLogger, SciStreamError, type Logger } from '@scistream/core';
+import { parseDuration, silentLogger, SciStreamError, type Logger } from '@scistream/core';
 import type { S2ucConfig } from '@scistream/core/config';
 import type { ProgressEvent, S2UC, TrustSettings } from '@scistream/core/client';
 import { BaseCommand, type CommonFlags } from '../../base-command.js';
@@ -15,8 +15,9 @@ export const MADE_INTERRUPTED = 'Interrupted; the partial stream was released.';
 
 const TRUST = 'HOST:PORT SERVER';
 
-/** Trust settings for control servers given as host:port. */
-interface TrustFlags extends CommonFlags {
+/** Deadline of calls, and trust settings for control servers given as host:port. */
+interface ClientFlags extends CommonFlags {
+  readonly wait?: string | undefined;
   readonly ca?: string | undefined;
   readonly fingerprint?: string | undefined;
   readonly insecure?: boolean | undefined;
@@ -41,6 +42,10 @@ export const serverFlag = {
 export abstract class StreamCommand extends BaseCommand {
   static override baseFlags = {
     ...BaseCommand.baseFlags,
+    wait: Flags.string({
+      summary: 'maximum time for an answer of a control server; default: 10s',
+      helpGroup: 'GLOBAL',
+    }),
     ca: Flags.string({
       summary: 'PEM file of the CA to trust',
       helpValue: 'FILE',
@@ -72,7 +77,7 @@ export abstract class StreamCommand extends BaseCommand {
    * the command then fails with the error of `work` and exit code 130.
    */
   protected async withClient<T>(
-    flags: TrustFlags,
+    flags: ClientFlags,
     work: (client: S2UC, config: S2ucConfig, signal: AbortSignal) => Promise<T>,
     onProgress?: (event: ProgressEvent) => void,
   ): Promise<T> {
@@ -93,6 +98,7 @@ export abstract class StreamCommand extends BaseCommand {
     const options = {
       log: this.#logger(flags['verbose'] === true),
       trust: trustOf(flags),
+      deadlineMs: flags.wait === undefined ? undefined : parseDuration(flags.wait),
       ...(onProgress && { onProgress }),
     };
     const client = new S2UC(config, options);
@@ -126,7 +132,7 @@ function trustOf({
   key,
   'token-file': file,
   'token-env': env,
-}: TrustFlags): TrustSettings {
+}: ClientFlags): TrustSettings {
   const token = file ? { file: resolve(file) } : env ? { env } : undefined;
   const own = { cert: cert && resolve(cert), key: key && resolve(key) };
   return { ca: ca && resolve(ca), fingerprint, insecure, token, ...own };
