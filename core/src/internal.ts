@@ -41,6 +41,8 @@ export { GatewayStore, type GatewayStream } from './gateway/store.js';
 export { listenOn, listenOnSocket } from './gateway/listen.js';
 export { RangePortAllocator } from './gateway/ports.js';
 export { checkOptions, findPlugins, importPlugin, Providers } from './plugins/index.js';
+export { AuthenticatorChain } from './identity/authenticators.js';
+export { identityFrom } from './identity/claims.js';
 export { AuditLog, AuditedPolicy } from './policy/audit.js';
 export { AuditedAuthenticator } from './policy/audited-authenticator.js';
 export { parseHostPattern } from './policy/host-pattern.js';

@@ -231,6 +231,5 @@ async function authenticators(config: S2csConfig, providers: Providers, host: Pl
       return ready.create(await host.context(join('auth', use)));
     }),
   );
-  const [only] = links;
-  return links.length === 1 && only ? only : new AuthenticatorChain(links);
+  return new AuthenticatorChain(links);
 }
