@@ -2,10 +2,10 @@ import { access, constants, readFile, stat } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { dirname } from 'node:path';
 import type { Interfaces } from '@oclif/core';
-import { isLoopback, messageOf, parseAddress, systemCode, type ContainerRuntime } from '@scistream/core';
-import type { GatewayConfig, S2csConfig, S2dsConfig } from '@scistream/core/config';
-import type { Providers } from '@scistream/core/server';
-import { checkDaemonConfig, loadedPlugins } from '../compose.js';
+import { messageOf, systemCode, type ContainerRuntime } from '@scistream/core';
+import { type GatewayConfig, type S2csConfig, type S2dsConfig, isLoopback, parseAddress } from '@scistream/core/config';
+import { checkDaemonConfig, tryToStart, type Providers } from '@scistream/core/server';
+import { loadedPlugins } from '../compose.js';
 import { missingProgram, withRuntime } from '../offers.js';
 import { attempt, ok, problem, warning, type Finding } from './finding.js';
 
@@ -60,8 +60,8 @@ async function checkProxy(
   { supports }: ContainerRuntime,
 ): Promise<Finding> {
   if (supports.images) return ok('proxy', `${names.proxy} is usable.`);
-  const { tryToStart } = await import('./trial.js');
-  return await tryToStart(providers, names);
+  const started = await tryToStart(providers, names);
+  return ok('proxy', `${names.proxy} ${started ? 'starts' : 'is usable'}.`);
 }
 
 async function checkState(directory: string): Promise<Finding | readonly Finding[]> {

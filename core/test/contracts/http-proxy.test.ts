@@ -1,6 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parseAddress, SciStreamError } from '@scistream/core';
+import { SciStreamError } from '@scistream/core';
+import { parseAddress } from '@scistream/core/config';
 import { proxyFor } from '@scistream/core/internal';
 
 const s = suite('HTTP proxy of the environment');

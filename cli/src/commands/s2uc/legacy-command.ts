@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Flags } from '@oclif/core';
-import { formatAddress, parseAddress, parsePort, SciStreamError, type Address } from '@scistream/core';
+import { formatAddress, SciStreamError, type Address } from '@scistream/core';
 import type { StreamHandle } from '@scistream/core/client';
 import { MADE_INTERRUPTED, StreamCommand } from '../stream/stream-command.js';
 
@@ -110,15 +110,14 @@ interface Producers {
 }
 
 /** Combines `--remote_ip` and `--receiver_ports`, with the defaults of the older client. @throws SCI_ADDRESS_INVALID */
-export function producersOf(flags: Producers): readonly Address[] {
+export async function producersOf(flags: Producers): Promise<readonly Address[]> {
+  const { parseAddress, parsePort } = await import('@scistream/core/config');
   const { 'remote-ip': host = 'localhost', 'receiver-ports': ports = RECEIVER_PORTS } = flags;
-  return ports.map((port) => parseAddress(formatAddress({ host, port: portOf(port) }), 'Producer'));
-}
-
-function portOf(text: string): number {
-  const port = parsePort(text.trim());
-  if (port !== undefined) return port;
-  throw new SciStreamError('SCI_ADDRESS_INVALID', `${JSON.stringify(text)} is not a valid port.`, {
-    suggestions: ['Give ports: --receiver-ports 5001,5002'],
+  return ports.map((text) => {
+    const port = parsePort(text.trim());
+    if (port !== undefined) return parseAddress(formatAddress({ host, port }), 'Producer');
+    throw new SciStreamError('SCI_ADDRESS_INVALID', `${JSON.stringify(text)} is not a valid port.`, {
+      suggestions: ['Give ports: --receiver-ports 5001,5002'],
+    });
   });
 }
