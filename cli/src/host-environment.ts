@@ -46,3 +46,6 @@ try {
   process.env.HOME = NO_HOME;
 }
 process.env.SHELL ||= '/bin/sh';
+
+// A umask such as 0177 would take from this user the right to enter the directories that the program creates.
+process.umask(process.umask() & 0o077);

@@ -1,6 +1,6 @@
 // needs: root
 import { once } from 'node:events';
-import { mkdir, readFile, truncate } from 'node:fs/promises';
+import { chown, mkdir, mkdtemp, readFile, rm, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -80,6 +80,19 @@ s('a stream that cannot be remembered is a warning, also when stderr is a file',
   const { exitCode, stderr } = await home.in(unknownUser()).run(request);
   assert.is(exitCode, 0);
   assert.match(stderr, /SCISTREAM_STATE_DIR/);
+});
+
+s('a umask that denies the owner does not lock the program out of its own directories', async ({ home }) => {
+  const state = await mkdtemp('/tmp/scistream-umask-');
+  try {
+    await chown(state, 54321, 54321);
+    const user = home.in([...unknownUser(`HOME=${state}`), 'sh', '-c', 'umask 0277; exec "$@"', 'sh']);
+    const { exitCode, stderr } = await user.run(['cert', 'init', 'a.example', '--dir', join(state, 'certs')]);
+    assert.is(exitCode, 0, stderr);
+    assert.is((await stat(join(state, 'certs'))).mode & 0o777, 0o700);
+  } finally {
+    await rm(state, { recursive: true });
+  }
 });
 
 s('commands run in a working directory that no longer exists', async ({ home }) => {
