@@ -1,5 +1,5 @@
 import { closeSync, constants, openSync, readFileSync } from 'node:fs';
-import { SciStreamError, within, type Logger } from '@scistream/core';
+import { formatDuration, SciStreamError, within, type Logger } from '@scistream/core';
 import { serviceManager, type ServiceManager } from './systemd.js';
 
 /** Whether a daemon releases its streams when it stops. */
@@ -48,7 +48,7 @@ export async function runDaemon<Started>(
   const stopped = within(
     daemon.stop({ release }),
     STOP_MS,
-    () => new SciStreamError('SCI_DEADLINE', `The daemon did not stop within ${STOP_MS / 1000} s.`),
+    () => new SciStreamError('SCI_DEADLINE', `The daemon did not stop within ${formatDuration(STOP_MS)}.`),
   );
   await Promise.all([stopped, manager.stopping()]);
 }

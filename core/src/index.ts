@@ -52,7 +52,7 @@ export {
 export type { ReservedListener } from './contracts/port-allocator.js';
 export type { S2DS, S2DSCapabilities, S2DSRequest } from './contracts/s2ds.js';
 export type { ListenerStatistics, Role, S2DSStatus, StreamTls } from './contracts/stream.js';
-export { formatBytes, formatRate, parseDuration, parseRate } from './contracts/units.js';
+export { formatBytes, formatCount, formatDuration, formatRate, parseDuration, parseRate } from './contracts/units.js';
 export { poll, within } from './contracts/wait.js';
 export { ProxyContainer } from './proxy/proxy-container.js';
 export { createRenderer, type Renderer } from './proxy/templates.js';

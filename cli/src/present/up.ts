@@ -1,7 +1,7 @@
-import { formatRate } from '@scistream/core';
+import { formatDuration, formatRate } from '@scistream/core';
 import type { ProgressEvent, SideStatus, VerifyResult } from '@scistream/core/client';
 import type { UpResult } from './results.js';
-import { elapsedText, listenersText, roundTripText, titleOf, untilText } from './text.js';
+import { listenersText, roundTripText, titleOf, untilText } from './text.js';
 
 /** The lines for a step of `stream up`, without the check mark. */
 export function progressLines(event: ProgressEvent): readonly string[] {
@@ -43,7 +43,7 @@ export function upText({ ticket, connect, rate, setupMs, encryption, ...stream }
       ? [`The rate of ${formatRate(rate.bitsPerSecond)} is reserved but not enforced.`]
       : [];
   const notes = [...notEnforced, ...(encryption === 'tls' ? [] : ['Data between the gateways is not encrypted.'])];
-  const head = `${titleOf(stream)} is ready after ${elapsedText(setupMs)}, ${until}.`;
+  const head = `${titleOf(stream)} is ready after ${formatDuration(setupMs)}, ${until}.`;
   if (ticket) {
     const command = 'scistream stream up --to FACILITY --outbound -';
     const secret =

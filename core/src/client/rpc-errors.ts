@@ -4,6 +4,7 @@ import { SciStreamError, toSciStreamError, type ErrorCode } from '../contracts/e
 import { fromConnectError } from '../wire/errors.js';
 import type { Endpoint } from './endpoint.js';
 import { unreachable } from './sessions.js';
+import { formatDuration } from '../contracts/units.js';
 
 /** Error codes for a gRPC status without our code: from an older control server, or from an intermediary. */
 const BY_STATUS: Partial<Record<Code, ErrorCode>> = {
@@ -50,7 +51,7 @@ function guessed(error: ConnectError, { endpoint, rpc, deadlineMs }: FailedCall)
   if (error.code === Code.DeadlineExceeded) {
     return new SciStreamError(
       'SCI_DEADLINE',
-      `Control server ${where} did not answer ${rpc} within ${deadlineMs} ms.`,
+      `Control server ${where} did not answer ${rpc} within ${formatDuration(deadlineMs)}.`,
       {
         cause: error,
         suggestions: ['Try again, or increase --wait.'],

@@ -8,6 +8,7 @@ import { fingerprintOf } from '../pki/inspect.js';
 import { GuardedSessions } from '../wire/guarded-sessions.js';
 import { readClientCertificate, refusedCertificate } from './client-certificate.js';
 import type { Endpoint } from './endpoint.js';
+import { formatDuration } from '../contracts/units.js';
 
 /** Maximum time for the TCP and TLS handshakes together, ms. */
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -182,7 +183,8 @@ async function established(socket: Socket, event: 'connect' | 'secureConnect', e
   }
 }
 
-const late = (): Error => Object.assign(new Error(`no answer within ${CONNECT_TIMEOUT_MS} ms`), { code: 'ETIMEDOUT' });
+const late = (): Error =>
+  Object.assign(new Error(`no answer within ${formatDuration(CONNECT_TIMEOUT_MS)}`), { code: 'ETIMEDOUT' });
 
 /** Converts a failed handshake into an error that a user can act on. */
 async function connectionError(error: unknown, endpoint: Endpoint): Promise<SciStreamError> {
@@ -226,7 +228,7 @@ const WHY: Readonly<Record<string, string>> = {
   EAI_AGAIN: 'the name server does not answer',
   EHOSTUNREACH: 'no route to the host',
   ENETUNREACH: 'no route to the network',
-  ETIMEDOUT: `no answer within ${CONNECT_TIMEOUT_MS} ms`,
+  ETIMEDOUT: `no answer within ${formatDuration(CONNECT_TIMEOUT_MS)}`,
 };
 
 function untrusted(endpoint: Endpoint, why: string, seen: string | undefined, cause?: unknown): SciStreamError {

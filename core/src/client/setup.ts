@@ -14,12 +14,6 @@ const RELEASE_MS = 15_000;
 const DOUBTFUL_RELEASE_MS = 2_000;
 /** Deadline of UPDATE, which resolves names and sets the targets of proxies, ms. */
 const UPDATE_MS = 20_000;
-/**
- * Deadline of REQ with application controllers, ms: above the 180 s that control servers wait for HELLO (protocol.md
- * §2).
- */
-const CONTROLLER_MS = 200_000;
-
 /** Pause before HELLO is retried, ms. */
 const HELLO_RETRY_MS = 200;
 
@@ -68,7 +62,7 @@ export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal
     ...(tls && { tls }),
   };
   let pending = true;
-  const answer = client.req(request, { deadlineMs: byController ? CONTROLLER_MS : plan.waitMs, signal });
+  const answer = client.req(request, { deadlineMs: plan.waitMs, signal });
   const calls = Promise.all([
     answer.finally(() => void (pending = false)),
     byController || sendHello(side, plan, () => pending, signal),

@@ -2,6 +2,7 @@ import { formatAddress } from '../contracts/address.js';
 import { printable, printableLine, type SciStreamError } from '../contracts/errors.js';
 import type { Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { Endpoint } from './endpoint.js';
+import { formatCount } from '../contracts/units.js';
 
 type ErrorJson = ReturnType<SciStreamError['toJSON']>;
 
@@ -210,7 +211,7 @@ function diagnose(uid: string, state: UserState, from: SideStatus | undefined, t
   if (from && to && isStale(from, to)) return `${STALE}: scistream stream update ${uid}`;
   const broken = named.find(({ side }) => side.errors > 0);
   if (broken)
-    return `${broken.side.errors} connections of ${broken.name} broke or did not reach ${broken.side.targets.join(', ')}.`;
+    return `${formatCount(broken.side.errors, 'connection')} of ${broken.name} broke or did not reach ${broken.side.targets.join(', ')}.`;
   if (state === 'ready' && !named.some(({ side }) => side.counted)) return UNCOUNTED;
   return DIAGNOSES[state];
 }

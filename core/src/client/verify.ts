@@ -3,6 +3,7 @@ import { poll } from '../contracts/wait.js';
 import type { ConnectResult, Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { ControlClient } from './control-client.js';
 import { isStale } from './status.js';
+import { formatDuration } from '../contracts/units.js';
 
 /** One hop on the path from the consumer to the producer. */
 export interface Hop {
@@ -224,7 +225,10 @@ async function chainHop(uid: string, from: ControlClient, to: ControlClient, sig
       async () => ((await arrived(uid, from, signal)) ?? 0) > before || undefined,
       { timeoutMs: ARRIVAL_MS, signal: ended },
       () =>
-        new SciStreamError('SCI_VERIFY_FAILED', `No connection reached the inbound gateway within ${ARRIVAL_MS} ms.`),
+        new SciStreamError(
+          'SCI_VERIFY_FAILED',
+          `No connection reached the inbound gateway within ${formatDuration(ARRIVAL_MS)}.`,
+        ),
     ).then(() => undefined);
     const error = await Promise.race([seen, refusal.then((refused) => refused ?? seen)]).finally(() => {
       hangUp.abort();

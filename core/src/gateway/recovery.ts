@@ -5,6 +5,7 @@ import type { ReservedListener } from '../contracts/port-allocator.js';
 import type { S2DS } from '../contracts/s2ds.js';
 import { requestOf, type GatewayStream } from './store.js';
 import { DONE, type GatewayParts, type Stream } from './stream.js';
+import { formatDuration } from '../contracts/units.js';
 
 /** Pause between two attempts, ms. */
 const RETRY_MS = 2_000;
@@ -34,7 +35,7 @@ export class Recovery {
     const { uid, closing, log } = context;
     log.error(
       { uid, error: messageOf(reason) },
-      `stream neither recovered nor released; retrying every ${RETRY_MS / 1000} s`,
+      `stream neither recovered nor released; retrying every ${formatDuration(RETRY_MS)}`,
     );
     this.#over = this.#retry(attempt, AbortSignal.any([this.#stop.signal, closing])).catch(() => undefined);
   }

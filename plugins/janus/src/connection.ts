@@ -5,7 +5,7 @@ import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from 'node:tls';
-import { messageOf, quote, systemCode, type Logger } from '@scistream/core';
+import { formatDuration, messageOf, quote, systemCode, type Logger } from '@scistream/core';
 import { authorizationOf } from './credentials.js';
 import { failed, JanusRefusal, unreachable } from './failures.js';
 import type { JanusOptions } from './options.js';
@@ -167,7 +167,7 @@ export class JanusConnection {
 /** The request or the handshake exceeded its deadline. */
 class RequestTimeout extends Error {
   constructor(timeoutMs: number) {
-    super(`no answer in ${timeoutMs} ms`);
+    super(`no answer in ${formatDuration(timeoutMs)}`);
   }
 }
 

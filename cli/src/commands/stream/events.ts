@@ -1,5 +1,6 @@
 import { Args } from '@oclif/core';
 import { table } from '../../output.js';
+import { momentText } from '../../present/text.js';
 import { serverFlag, StreamCommand } from './stream-command.js';
 
 export default class StreamEvents extends StreamCommand {
@@ -16,7 +17,7 @@ export default class StreamEvents extends StreamCommand {
     return await this.withClient(flags, async (client, _config, signal) => {
       const stream = await client.find(args.ref, { servers: flags.s2cs, signal });
       const events = await stream.events(signal);
-      const rows = events.map(({ at, side, what, by = '', detail = '' }) => [at, side, what, by, detail]);
+      const rows = events.map(({ at, side, what, by = '', detail = '' }) => [momentText(at), side, what, by, detail]);
       this.log(table(['AT', 'SIDE', 'WHAT', 'BY', ''], rows));
       return events;
     });

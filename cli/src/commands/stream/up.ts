@@ -76,7 +76,7 @@ export default class StreamUp extends StreamCommand {
     movable: Flags.boolean({
       summary: 'allow operators to move the stream to another gateway, which changes its listeners',
     }),
-    wait: Flags.string({ summary: 'maximum time until the stream is ready; default: 30s' }),
+    wait: Flags.string({ summary: 'maximum time until the stream is ready; default: 30s, with --await-hello 200s' }),
     inbound: Flags.boolean({
       summary: 'create only the inbound side and print a ticket for the outbound side; keep the ticket secret',
       exclusive: ['outbound', 'to'],
