@@ -103,6 +103,7 @@ export class StreamMaker {
       }
       const initial = statusOf(uid, connected);
       await this.#remember(plan, initial.expiresAt || expected, clients);
+      signal?.throwIfAborted();
       const parts = { uid, ...clients, journal: this.#journal, initial };
       return { handle: new StreamHandle({ ...parts, setupMs: elapsed(started) }), listeners };
     } catch (error) {

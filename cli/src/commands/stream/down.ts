@@ -16,6 +16,8 @@ export default class StreamDown extends StreamCommand {
   };
   static override flags = serverFlag;
 
+  protected override readonly afterInterrupt = 'releasing the streams that were found';
+
   /** Tries every stream, then fails with the first error. */
   async run(): Promise<object> {
     const { argv, flags } = await this.parse(StreamDown);

@@ -7,7 +7,7 @@ import type { ProgressEvent, S2UC, StreamHandle, StreamPlan } from '@scistream/c
 import { progressLines, upText } from '../../present/up.js';
 import { upResult } from '../../present/results.js';
 import { readTicket } from '../../ticket-input.js';
-import { MADE_INTERRUPTED, StreamCommand } from './stream-command.js';
+import { StreamCommand } from './stream-command.js';
 
 /** The options of the command line and the stream document. */
 type Wanted = Partial<StreamPlan>;
@@ -92,9 +92,9 @@ export default class StreamUp extends StreamCommand {
     }),
   };
 
-  protected override readonly interruption = MADE_INTERRUPTED;
+  protected override readonly afterInterrupt = 'releasing the stream';
 
-  async run(): Promise<object> {
+  async run(): Promise<void> {
     const { args, flags } = await this.parse(StreamUp);
     const { inbound, 'await-hello': awaitHello } = flags;
     const ask = (): void => this.progress.note('Paste the ticket and press Enter.');
@@ -127,14 +127,13 @@ export default class StreamUp extends StreamCommand {
     const typed: Wanted = defined({ ...where, ...what, ...numbers, uid, hello });
     this.progress.busy(awaitHello ? 'waiting for the HELLO of the applications' : 'creating the stream');
     const onProgress = (event: ProgressEvent): void => progressLines(event).forEach((line) => this.progress.done(line));
-    const make = async (client: S2UC, config: S2ucConfig, signal: AbortSignal): Promise<object> => {
+    const make = async (client: S2UC, config: S2ucConfig, signal: AbortSignal): Promise<void> => {
       const wanted = { ...(await this.#document(args.name, config, typed)), ...typed };
       const { handle, ticket } = await makeSides(client, wanted, { inbound, outbound }, signal);
       const result = upResult(handle, ticket);
-      this.log(upText(result));
-      return result;
+      await this.handOver(handle, signal, upText(result), result);
     };
-    return await this.withClient(flags, make, onProgress);
+    await this.withClient(flags, make, onProgress);
   }
 
   /** The options of the stream document; its name is the default name of the stream. */

@@ -1,5 +1,4 @@
 import { Args } from '@oclif/core';
-import { printJson } from '../../output.js';
 import { watchLine } from '../../present/status.js';
 import { serverFlag, StreamCommand } from './stream-command.js';
 
@@ -13,7 +12,7 @@ export default class StreamWatch extends StreamCommand {
   static override flags = serverFlag;
 
   /** Ctrl-C is the normal way to stop watching, not an error. */
-  protected override readonly interruption = undefined;
+  protected override readonly interruptionIsError = false;
 
   /** Prints one document per line with `--json`. Returns nothing, because a result would be printed as another document. */
   async run(): Promise<void> {
@@ -21,8 +20,7 @@ export default class StreamWatch extends StreamCommand {
     await this.withClient(flags, async (client, _config, signal) => {
       const stream = await client.find(args.ref, { servers: flags.s2cs, signal });
       for await (const status of stream.watch(signal)) {
-        if (this.jsonEnabled()) printJson(status, false);
-        else this.log(watchLine(status, new Date()));
+        await this.print(watchLine(status, new Date()), status, false);
       }
     });
   }
