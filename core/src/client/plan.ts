@@ -36,8 +36,11 @@ export interface SidePlan {
   readonly hello?: 'client' | 'controller' | undefined;
   /** Maximum time until the stream is ready, ms; default 30 s, with `hello: 'controller'` 200 s. */
   readonly waitMs?: number | undefined;
-  /** Whether to check every hop before the stream counts as ready; default true. */
-  readonly verify?: boolean | undefined;
+  /**
+   * Whether to check every hop before the stream counts as ready; default true. `report`: one check, whose result is
+   * part of the handle and never an error.
+   */
+  readonly verify?: boolean | 'report' | undefined;
 }
 
 /** What to request for the inbound side. */

@@ -60,7 +60,7 @@ function guessed(error: ConnectError, { endpoint, rpc, deadlineMs }: FailedCall)
   }
   if (error.code === Code.Unimplemented) {
     return new SciStreamError(
-      'SCI_PROXY_UNSUPPORTED',
+      'SCI_NOT_OFFERED',
       `Control server ${where} has another version and does not offer ${rpc}.`,
       {
         cause: error,

@@ -21,6 +21,7 @@ export interface HandleParts {
   readonly initial: StreamStatus;
   /** Time from the call to ready, ms; absent for an existing stream. */
   readonly setupMs?: number;
+  readonly verification?: VerifyResult;
 }
 
 /** One event of one side of a stream. */
@@ -54,6 +55,8 @@ export class StreamHandle implements AsyncDisposable {
   readonly initial: StreamStatus;
   /** Time from the call to ready, ms; absent for a stream that was found. */
   readonly setupMs: number | undefined;
+  /** Result of the check when the stream was created; absent for a stream that was found or not checked. */
+  readonly verification: VerifyResult | undefined;
   readonly #parts: HandleParts;
 
   constructor(parts: HandleParts) {
@@ -62,6 +65,7 @@ export class StreamHandle implements AsyncDisposable {
     this.connect = parts.initial.connect;
     this.initial = parts.initial;
     this.setupMs = parts.setupMs;
+    this.verification = parts.verification;
     this.#parts = parts;
   }
 

@@ -4,7 +4,7 @@ import { Args, Flags } from '@oclif/core';
 import { parseDuration, parseRate, SciStreamError } from '@scistream/core';
 import type { S2ucConfig } from '@scistream/core/config';
 import type { ProgressEvent, S2UC, StreamHandle, StreamPlan } from '@scistream/core/client';
-import { progressLines, upText } from '../../present/up.js';
+import { progressLines, unverifiedText, upText } from '../../present/up.js';
 import { upResult } from '../../present/results.js';
 import { readTicket } from '../../ticket-input.js';
 import { StreamCommand } from './stream-command.js';
@@ -86,6 +86,9 @@ export default class StreamUp extends StreamCommand {
       helpValue: 'TICKET|-',
       exclusive: ['from', 'producer'],
     }),
+    unverified: Flags.boolean({
+      summary: 'create the stream even if the path between the gateways fails or cannot be checked',
+    }),
     uid: Flags.string({ summary: 'use this uid instead of a new one' }),
     'await-hello': Flags.boolean({
       summary: 'wait for the HELLO of the application controllers instead of sending it',
@@ -116,6 +119,7 @@ export default class StreamUp extends StreamCommand {
       uid,
     } = flags;
     const hello = awaitHello ? ('controller' as const) : undefined;
+    const verify = flags.unverified ? ('report' as const) : undefined;
     const gateways = { fromGateway: flags['from-gateway'], toGateway: flags['to-gateway'] };
     const where = { from, to, ...gateways, producer };
     const what = { connections, proxy, runtime, name, encryption, transport, movable };
@@ -124,13 +128,16 @@ export default class StreamUp extends StreamCommand {
       lifetimeMs: lifetime === undefined ? undefined : parseDuration(lifetime),
       waitMs: wait === undefined ? undefined : parseDuration(wait),
     };
-    const typed: Wanted = defined({ ...where, ...what, ...numbers, uid, hello });
+    const typed: Wanted = defined({ ...where, ...what, ...numbers, uid, hello, verify });
     this.progress.busy(awaitHello ? 'waiting for the HELLO of the applications' : 'creating the stream');
     const onProgress = (event: ProgressEvent): void => progressLines(event).forEach((line) => this.progress.done(line));
     const make = async (client: S2UC, config: S2ucConfig, signal: AbortSignal): Promise<void> => {
       const wanted = { ...(await this.#document(args.name, config, typed)), ...typed };
       const { handle, ticket } = await makeSides(client, wanted, { inbound, outbound }, signal);
       const result = upResult(handle, ticket);
+      const warning = unverifiedText(result);
+      // Otherwise the text on stdout says so.
+      if (warning && (flags.json || flags.quiet)) process.stderr.write(`Warning: ${warning}\n`);
       await this.handOver(handle, signal, upText(result), result);
     };
     await this.withClient(flags, make, onProgress);
