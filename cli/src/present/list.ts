@@ -20,6 +20,9 @@ export function listText({ streams, unreachable }: StreamList): string {
     rows.length > 0
       ? table(['NAME', 'UID', 'STATE', 'FROM', 'TO', 'CONNECT TO', 'ENCRYPTION', 'RATE', 'UNTIL'], rows)
       : 'No streams.';
-  const silent = unreachable.map(({ error }) => `Unreachable: ${error.message} [${error.code}]`);
+  const silent = unreachable.map(({ error }) => {
+    const what = error.code === 'SCI_NOT_OFFERED' ? 'Not offered' : 'Unreachable';
+    return `${what}: ${error.message} [${error.code}]`;
+  });
   return [shown, ...silent].join('\n');
 }

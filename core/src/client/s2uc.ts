@@ -52,6 +52,7 @@ export interface Whoami {
 export interface SearchOptions {
   readonly servers?: readonly ServerRef[] | undefined;
   readonly ended?: boolean | undefined;
+  readonly forRelease?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -150,10 +151,14 @@ export class S2UC implements AsyncDisposable {
    * @param ref uid, prefix of a uid of at least 6 characters, or name.
    * @param servers Additional control servers.
    * @param ended Whether a name also matches a failed stream; default true.
+   * @param forRelease Whether to return a stream that no control server reports, so that it can be released.
    * @throws SCI_STREAM_NOT_FOUND, SCI_STREAM_AMBIGUOUS; the reason of `signal`
    */
-  async find(ref: string, { servers = [], ended = true, signal }: SearchOptions = {}): Promise<StreamHandle> {
-    return await findStream(ref, this.#survey(servers, signal), ended);
+  async find(
+    ref: string,
+    { servers = [], ended = true, forRelease = false, signal }: SearchOptions = {},
+  ): Promise<StreamHandle> {
+    return await findStream(ref, this.#survey(servers, signal), { ended, forRelease });
   }
 
   /**

@@ -245,6 +245,9 @@ interface Unreleased {
 /** Whether the error means that the control server does not have the stream. */
 export const isUnknown = (error: unknown): boolean => SciStreamError.is(error) && error.code === 'SCI_STREAM_NOT_FOUND';
 
+/** Whether the error means that the control server has another version without this call. */
+export const isNotOffered = (error: unknown): boolean => SciStreamError.is(error) && error.code === 'SCI_NOT_OFFERED';
+
 /** The result of REQ on each side. A missing side was aborted before its answer. */
 export type Outcomes = Map<Side, 'reserved' | 'rejected'>;
 

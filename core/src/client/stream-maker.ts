@@ -6,6 +6,7 @@ import type { Journal } from './journal.js';
 import { defined, type Plan } from './plan.js';
 import {
   connectSide,
+  isNotOffered,
   isUnknown,
   onEverySide,
   refuseLoop,
@@ -149,7 +150,8 @@ async function mustBeFree({ client }: Side, uid: string, signal: AbortSignal): P
     const { state } = await client.get(uid, { signal });
     if (state === 'failed' || state === 'released') return;
   } catch (error) {
-    if (isUnknown(error)) return;
+    // An older control server rejects REQ itself, which the roll-back respects.
+    if (isUnknown(error) || isNotOffered(error)) return;
     throw error;
   }
   throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${uid} already exists.`, {

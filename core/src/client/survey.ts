@@ -4,10 +4,11 @@ import { ROLE_CODES } from '../contracts/stream.js';
 import type { ControlClient } from './control-client.js';
 import type { Endpoint } from './endpoint.js';
 import type { Journal, JournalEntry } from './journal.js';
-import { isUnknown } from './setup.js';
-import { mergeStatus, type SideAnswer, type StreamStatus } from './status.js';
-import { askSide, StreamHandle } from './stream-handle.js';
+import { isNotOffered, isUnknown } from './setup.js';
+import { mergeStatus, type KnownFacts, type SideAnswer, type StreamStatus } from './status.js';
+import { askSide, failureOf, StreamHandle } from './stream-handle.js';
 
+const UID = /^[A-Za-z0-9-]{8,64}$/;
 /** Minimum length of a uid prefix, characters. */
 const MIN_PREFIX = 6;
 
@@ -37,7 +38,7 @@ export interface StreamList {
 }
 
 /** A stream and its known sides. */
-interface Found {
+interface Found extends KnownFacts {
   readonly uid: string;
   readonly name: string;
   readonly from?: SideAnswer | undefined;
@@ -57,35 +58,47 @@ export async function listStreams(survey: Survey, ended: boolean): Promise<Strea
   const others = await Promise.all(unlisted.map((entry) => askEntry(survey, entry)));
   const completed = await Promise.all(found.map((stream) => complete(survey, stream, entries)));
   const streams = [...completed, ...others.flatMap((stream) => stream ?? [])]
-    .filter(({ from, to }) => from?.stream ?? to?.stream)
-    .map(({ uid, from, to }) => mergeStatus(uid, from, to))
+    .filter(({ from, to }) => !failureOf(from, to))
+    .map((found) => mergeStatus(found.uid, found.from, found.to, found))
     .sort((a, b) => a.createdAt.localeCompare(b.createdAt));
-  const [first] = silent;
-  if (first && streams.length === 0 && silent.length === survey.endpoints.length) throw first.error;
+  const dead = silent.filter(({ error }) => !isNotOffered(error));
+  const [first] = dead;
+  if (first && streams.length === 0 && dead.length === survey.endpoints.length) throw first.error;
   return {
     streams,
     unreachable: unreachable([...silent, ...others.flatMap(errorsOf), ...completed.flatMap(errorsOf)]),
   };
 }
 
+/** How {@link findStream} searches. */
+export interface Finding {
+  /** Whether a name also matches a failed stream. */
+  readonly ended: boolean;
+  /** Whether to return a stream that no server reports, as far as it is known, so that it can be released. */
+  readonly forRelease: boolean;
+}
+
 /**
  * Finds one stream: first in the journal, which needs no configuration, then on the servers.
- * @param ended Whether a name also matches a failed stream.
  * @throws SCI_STREAM_NOT_FOUND, SCI_STREAM_AMBIGUOUS; the error of a server when no side of the stream answers
  */
-export async function findStream(ref: string, survey: Survey, ended: boolean): Promise<StreamHandle> {
+export async function findStream(ref: string, survey: Survey, how: Finding): Promise<StreamHandle> {
   const entries = matching(ref, await survey.journal.list());
   const known = (await Promise.all(entries.map((entry) => askEntry(survey, entry)))).flatMap((stream) => stream ?? []);
-  if (known.length > 0) return handleOf(theOne(ref, known), survey);
+  if (known.length > 0) return handleOf(theOne(ref, known), survey, how);
   const { found, silent } = await listServers(survey, true);
-  const candidates = matching(ref, found).filter((stream) => isNamed(stream, ref) || !isFree(stream, ended));
+  const candidates = matching(ref, found).filter((stream) => isNamed(stream, ref) || !isFree(stream, how.ended));
+  const mute = silent.filter(({ error }) => isNotOffered(error));
+  if (candidates.length === 0 && how.forRelease && mute.length > 0 && UID.test(ref)) {
+    return handleOf({ uid: ref, name: '' }, survey, how, mute);
+  }
   if (candidates.length === 0) {
     throw notFound(
       ref,
       silent.map(({ endpoint }) => endpoint.facility),
     );
   }
-  return handleOf(theOne(ref, candidates), survey);
+  return handleOf(theOne(ref, candidates), survey, how, silent);
 }
 
 /** Of several matches, the one that has not ended; the newest if all have ended. */
@@ -110,16 +123,24 @@ function isFree({ from, to }: Found, ended: boolean): boolean {
 const isOver = (side: SideAnswer | undefined): boolean =>
   !side || side.stream?.state === 'released' || side.stream?.state === 'failed';
 
-function handleOf({ uid, from, to, peer }: Found, { journal, client }: Survey): StreamHandle {
-  const error = from?.error ?? to?.error;
-  if (error && !from?.stream && !to?.stream) throw error;
+/** @param silent Servers that did not answer the search; one of them may have the side that was not found. */
+function handleOf(
+  found: Found,
+  { journal, client }: Survey,
+  { forRelease }: Finding,
+  silent: readonly Failed[] = [],
+): StreamHandle {
+  const { uid, from, to, peer } = found;
+  const error = failureOf(from, to);
+  if (error && !forRelease) throw error;
   return new StreamHandle({
     uid,
     from: from && client(from.endpoint),
     to: to && client(to.endpoint),
     peer: peer && client(peer),
     journal,
-    initial: mergeStatus(uid, from, to),
+    silent: from && to ? [] : silent.map(({ endpoint }) => client(endpoint)),
+    initial: mergeStatus(uid, from, to, found),
   });
 }
 
@@ -128,20 +149,20 @@ function handleOf({ uid, from, to, peer }: Found, { journal, client }: Survey): 
  * stream has ended. An unreachable server counts as having the stream until the lifetime has passed.
  */
 async function askEntry({ journal, client, signal }: Survey, entry: JournalEntry): Promise<Found | undefined> {
-  const { uid, name, from, to, peer } = entry;
+  const { uid, name, from, to, peer, createdAt, expiresAt } = entry;
   const [inbound, outbound] = await Promise.all([
     from && askSide(client(from), uid, signal),
     to && askSide(client(to), uid, signal),
   ]);
   const late = Date.parse(entry.expiresAt) < Date.now();
   const isGone = ({ error, stream }: SideAnswer): boolean =>
-    stream ? stream.state === 'released' : late || isUnknown(error);
+    stream ? stream.state === 'released' : isUnknown(error) || (late && !isNotOffered(error));
   const gone = [inbound, outbound].every((side) => !side || isGone(side));
   if (gone) {
     await journal.drop(uid, ['from', 'to']);
     return undefined;
   }
-  return { uid, name, from: inbound, to: outbound, peer };
+  return { uid, name, createdAt, expiresAt, from: inbound, to: outbound, peer };
 }
 
 /** The streams of all servers, merged by uid. */

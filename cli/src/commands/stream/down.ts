@@ -23,7 +23,7 @@ export default class StreamDown extends StreamCommand {
     const { argv, flags } = await this.parse(StreamDown);
     const refs = argv.map(String);
     const outcomes = await this.withClient(flags, (client, _config, signal) =>
-      Promise.allSettled(refs.map((ref) => bringDown(client, ref, { servers: flags.s2cs, ended: false, signal }))),
+      Promise.allSettled(refs.map((ref) => bringDown(client, ref, { servers: flags.s2cs, ended: false, forRelease: true, signal }))),
     );
     const released = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
     for (const result of released) this.log(downText(result));
