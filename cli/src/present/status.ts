@@ -51,7 +51,8 @@ function sideLine(
   name: string,
   { facility, state, gateway, proxy, runtime, listeners, targets, s2cs, error }: SideStatus,
 ): string {
-  if (state === 'unreachable') return `  ${name.padEnd(11)} ${facility} (${s2cs}) unreachable: ${error?.message ?? ''}`;
+  if (state === 'unreachable' || state === 'unknown')
+    return `  ${name.padEnd(11)} ${facility} (${s2cs}) ${state}: ${error?.message ?? ''}`;
   const how = `${facility} ${gateway}  ${proxy} · ${runtime}`;
   return `  ${name.padEnd(11)} ${how}  ${state}  ${listenersText(listeners)} → ${listenersText([...new Set(targets)]) || '-'}`;
 }

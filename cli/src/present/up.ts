@@ -42,7 +42,7 @@ function verifiedLine({ hops, roundTripMs }: VerifyResult): string {
 /** The human-readable output of `stream up`. */
 export function upText(result: UpResult): string {
   const { ticket, connect, rate, setupMs, encryption, ...stream } = result;
-  const until = `until ${untilText(stream.expiresAt)}`;
+  const until = stream.expiresAt === '' ? 'lifetime unknown' : `until ${untilText(stream.expiresAt)}`;
   const notEnforced =
     rate.bitsPerSecond > 0 && !rate.enforced
       ? [`The rate of ${formatRate(rate.bitsPerSecond)} is reserved but not enforced.`]

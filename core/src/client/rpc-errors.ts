@@ -61,7 +61,7 @@ function guessed(error: ConnectError, { endpoint, rpc, deadlineMs }: FailedCall)
   if (error.code === Code.Unimplemented) {
     return new SciStreamError(
       'SCI_NOT_OFFERED',
-      `Control server ${where} has another version and does not offer ${rpc}.`,
+      `Control server ${where} does not offer ${rpc}, because it has another version.`,
       {
         cause: error,
       },

@@ -100,7 +100,6 @@ export interface SideAnswer {
 export interface KnownFacts {
   readonly name?: string;
   readonly createdAt?: string;
-  readonly expiresAt?: string;
 }
 
 /** Merges the answers of both control servers. */
@@ -108,7 +107,7 @@ export function mergeStatus(
   uid: string,
   from: SideAnswer | undefined,
   to: SideAnswer | undefined,
-  { name = '', createdAt = '', expiresAt = '' }: KnownFacts = {},
+  { name = '', createdAt = '' }: KnownFacts = {},
 ): StreamStatus {
   const streams = [from?.stream, to?.stream].flatMap((stream) => stream ?? []);
   const sides = { ...(from && { from: sideStatus(from) }), ...(to && { to: sideStatus(to) }) };
@@ -120,13 +119,13 @@ export function mergeStatus(
     state,
     ...sides,
     connect: sides.to?.listeners ?? [],
-    encryption: streams.length > 0 && streams.every(({ encryption }) => encryption === 'tls') ? 'tls' : 'none',
+    encryption: isEncrypted(streams) ? 'tls' : 'none',
     rate: {
       bitsPerSecond: Math.max(0, ...streams.map((stream) => Number(stream.bitsPerSecond))),
       enforced: streams.some(({ rateEnforced }) => rateEnforced),
     },
     createdAt: earliest(streams.map((stream) => stream.createdAt)) || createdAt,
-    expiresAt: earliest(streams.map((stream) => stream.expiresAt)) || expiresAt,
+    expiresAt: earliest(streams.map((stream) => stream.expiresAt)),
     owner: printableLine(first?.owner ?? ''),
     restarts: restartsOf(streams),
     diagnosis: diagnose(uid, state, sides.from, sides.to),
@@ -148,6 +147,10 @@ export function withRates(now: StreamStatus, before: StreamStatus, ms: number): 
   });
   return { ...now, hops };
 }
+
+/** An older control server, which reports no stream, does not encrypt. */
+const isEncrypted = (streams: readonly Stream[]): boolean =>
+  streams.length > 0 && streams.every(({ encryption }) => encryption === 'tls');
 
 const restartsOf = (streams: readonly Stream[]): number => streams.reduce((total, { restarts }) => total + restarts, 0);
 
@@ -224,7 +227,7 @@ function diagnose(uid: string, state: UserState, from: SideStatus | undefined, t
   const silent = find('unreachable');
   if (silent) return `${capital(silent.name)} is unreachable: ${silent.side.error?.message ?? 'no answer'}`;
   const mute = find('unknown');
-  if (mute) return `The control server of ${mute.name} has another version and does not report the stream.`;
+  if (mute) return `The control server of ${mute.name} does not report the stream.`;
   const over = find('released');
   if (over && state === 'failed') return `${capital(over.name)} is released, and the other side is not.`;
   const waiting = find('waiting');

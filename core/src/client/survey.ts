@@ -34,6 +34,8 @@ export interface Silent {
 export interface StreamList {
   /** Oldest first. */
   readonly streams: readonly StreamStatus[];
+  /** Whether the caller is an admin at one of the control servers, which lists the streams of all owners. */
+  readonly admin: boolean;
   readonly unreachable: readonly Silent[];
 }
 
@@ -52,7 +54,7 @@ interface Found extends KnownFacts {
  */
 export async function listStreams(survey: Survey, ended: boolean): Promise<StreamList> {
   const entries = await survey.journal.list();
-  const { found, silent } = await listServers(survey, ended);
+  const [{ found, silent }, admin] = await Promise.all([listServers(survey, ended), isAdmin(survey)]);
   const listed = new Set(found.map(({ uid }) => uid));
   const unlisted = entries.filter(({ uid }) => !listed.has(uid));
   const others = await Promise.all(unlisted.map((entry) => askEntry(survey, entry)));
@@ -66,8 +68,15 @@ export async function listStreams(survey: Survey, ended: boolean): Promise<Strea
   if (first && streams.length === 0 && dead.length === survey.endpoints.length) throw first.error;
   return {
     streams,
+    admin,
     unreachable: unreachable([...silent, ...others.flatMap(errorsOf), ...completed.flatMap(errorsOf)]),
   };
+}
+
+/** A server that does not answer is reported with its streams. */
+async function isAdmin({ endpoints, client, signal }: Survey): Promise<boolean> {
+  const callers = await Promise.allSettled(endpoints.map((endpoint) => client(endpoint).whoAmI({ signal })));
+  return callers.some((caller) => caller.status === 'fulfilled' && caller.value.admin);
 }
 
 /** How {@link findStream} searches. */
@@ -76,18 +85,27 @@ export interface Finding {
   readonly ended: boolean;
   /** Whether to return a stream that no server reports, as far as it is known, so that it can be released. */
   readonly forRelease: boolean;
+  /** Only streams of this owner, `issuer:subject`. */
+  readonly owner?: string | undefined;
+  /** Whether the stream of another owner needs `owner`, unless `ref` is its complete uid. */
+  readonly forChange: boolean;
 }
 
 /**
  * Finds one stream: first in the journal, which needs no configuration, then on the servers.
- * @throws SCI_STREAM_NOT_FOUND, SCI_STREAM_AMBIGUOUS; the error of a server when no side of the stream answers
+ * @throws SCI_STREAM_NOT_FOUND, SCI_STREAM_AMBIGUOUS; SCI_USAGE for the stream of another owner; the error of a server
+ * when no side of the stream answers
  */
 export async function findStream(ref: string, survey: Survey, how: Finding): Promise<StreamHandle> {
   const entries = matching(ref, await survey.journal.list());
-  const known = (await Promise.all(entries.map((entry) => askEntry(survey, entry)))).flatMap((stream) => stream ?? []);
+  const asked = await Promise.all(entries.map((entry) => askEntry(survey, entry)));
+  const known = asked.flatMap((stream) => stream ?? []).filter((stream) => belongs(stream, how.owner));
   if (known.length > 0) return handleOf(theOne(ref, known), survey, how);
   const { found, silent } = await listServers(survey, true);
-  const candidates = matching(ref, found).filter((stream) => isNamed(stream, ref) || !isFree(stream, how.ended));
+  const candidates = matching(
+    ref,
+    found.filter((stream) => belongs(stream, how.owner)),
+  ).filter((stream) => isNamed(stream, ref) || !isFree(stream, how.ended));
   const mute = silent.filter(({ error }) => isNotOffered(error));
   if (candidates.length === 0 && how.forRelease && mute.length > 0 && UID.test(ref)) {
     return handleOf({ uid: ref, name: '' }, survey, how, mute);
@@ -98,7 +116,26 @@ export async function findStream(ref: string, survey: Survey, how: Finding): Pro
       silent.map(({ endpoint }) => endpoint.facility),
     );
   }
-  return handleOf(theOne(ref, candidates), survey, how, silent);
+  const one = theOne(ref, candidates);
+  if (how.forChange && how.owner === undefined && one.uid !== ref) await mustOwn(ref, one, survey);
+  return handleOf(one, survey, how, silent);
+}
+
+const ownerOfStream = ({ from, to }: Found): string | undefined => (from?.stream ?? to?.stream)?.owner;
+
+const belongs = (found: Found, owner: string | undefined): boolean =>
+  owner === undefined || ownerOfStream(found) === owner;
+
+/** An admin sees the streams of all owners, and a name may belong to several. @throws SCI_USAGE */
+async function mustOwn(ref: string, found: Found, { client, signal }: Survey): Promise<void> {
+  const side = found.from ?? found.to;
+  const owner = ownerOfStream(found);
+  if (!side || owner === undefined || owner === '') return;
+  const { issuer, subject } = await client(side.endpoint).whoAmI({ signal });
+  if (owner === `${issuer}:${subject}`) return;
+  throw new SciStreamError('SCI_USAGE', `Stream ${quote(ref)} (${found.uid}) belongs to ${owner}.`, {
+    suggestions: [`Add --owner ${owner} to act on the stream of another owner.`],
+  });
 }
 
 /** Of several matches, the one that has not ended; the newest if all have ended. */
@@ -149,7 +186,7 @@ function handleOf(
  * stream has ended. An unreachable server counts as having the stream until the lifetime has passed.
  */
 async function askEntry({ journal, client, signal }: Survey, entry: JournalEntry): Promise<Found | undefined> {
-  const { uid, name, from, to, peer, createdAt, expiresAt } = entry;
+  const { uid, name, from, to, peer, createdAt } = entry;
   const [inbound, outbound] = await Promise.all([
     from && askSide(client(from), uid, signal),
     to && askSide(client(to), uid, signal),
@@ -162,7 +199,7 @@ async function askEntry({ journal, client, signal }: Survey, entry: JournalEntry
     await journal.drop(uid, ['from', 'to']);
     return undefined;
   }
-  return { uid, name, createdAt, expiresAt, from: inbound, to: outbound, peer };
+  return { uid, name, createdAt, from: inbound, to: outbound, peer };
 }
 
 /** The streams of all servers, merged by uid. */

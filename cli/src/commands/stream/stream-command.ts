@@ -36,6 +36,12 @@ export const serverFlag = {
   }),
 };
 
+/** Flags for commands that act on one stream. */
+export const streamFlags = {
+  ...serverFlag,
+  owner: Flags.string({ summary: 'only streams of this owner; for admins', helpValue: 'ISSUER:SUBJECT' }),
+};
+
 /** Base class of the commands that talk to control servers. */
 export abstract class StreamCommand extends BaseCommand {
   static override baseFlags = {

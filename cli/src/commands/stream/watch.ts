@@ -1,6 +1,6 @@
 import { Args } from '@oclif/core';
 import { watchLine } from '../../present/status.js';
-import { serverFlag, StreamCommand } from './stream-command.js';
+import { streamFlags, StreamCommand } from './stream-command.js';
 
 export default class StreamWatch extends StreamCommand {
   static override summary = 'print the status of a stream now and after every change, until it ends';
@@ -9,7 +9,7 @@ export default class StreamWatch extends StreamCommand {
     '<%= config.bin %> <%= command.id %> tomo --json',
   ];
   static override args = { ref: Args.string({ description: 'uid, prefix of a uid, or name', required: true }) };
-  static override flags = serverFlag;
+  static override flags = streamFlags;
 
   /** Ctrl-C is the normal way to stop watching, not an error. */
   protected override readonly interruptionIsError = false;
@@ -18,7 +18,7 @@ export default class StreamWatch extends StreamCommand {
   async run(): Promise<void> {
     const { args, flags } = await this.parse(StreamWatch);
     await this.withClient(flags, async (client, _config, signal) => {
-      const stream = await client.find(args.ref, { servers: flags.s2cs, signal });
+      const stream = await client.find(args.ref, { servers: flags.s2cs, owner: flags.owner, signal });
       for await (const status of stream.watch(signal)) {
         await this.print(watchLine(status, new Date()), status, false);
       }
