@@ -94,7 +94,7 @@ export class RangePortAllocator implements PortAllocator {
   async #lease({ uid, host, transport, remote }: PortRequest, port: number): Promise<Lease | undefined> {
     const listener = remote ? new RemoteListener({ host, port }) : new LocalListener({ host, port }, transport);
     try {
-      await listener.hold();
+      await listener.bind();
     } catch (error) {
       if (S2DSException.is(error) && error.code === 'SCI_PORT_TAKEN') return undefined;
       throw error;
@@ -107,7 +107,7 @@ export class RangePortAllocator implements PortAllocator {
   async #giveBack(port: number): Promise<void> {
     const lease = this.#leases.get(port);
     if (!lease) return;
-    await lease.listener.letGo();
+    await lease.listener.close();
     this.#leases.delete(port);
   }
 
@@ -147,7 +147,7 @@ class LocalListener implements ReservedListener {
     private readonly transport: Transport,
   ) {}
 
-  async hold(): Promise<void> {
+  async bind(): Promise<void> {
     const { host, port } = this.address;
     this.#socket ??= this.transport === 'tcp' ? bindTcp(this.address) : bindUdp(this.address);
     try {
@@ -164,7 +164,7 @@ class LocalListener implements ReservedListener {
     }
   }
 
-  async letGo(): Promise<void> {
+  async close(): Promise<void> {
     const socket = this.#socket;
     this.#socket = undefined;
     delete this.fd;
@@ -176,11 +176,11 @@ class LocalListener implements ReservedListener {
 class RemoteListener implements ReservedListener {
   constructor(readonly address: Address) {}
 
-  hold(): Promise<void> {
+  bind(): Promise<void> {
     return Promise.resolve();
   }
 
-  letGo(): Promise<void> {
+  close(): Promise<void> {
     return Promise.resolve();
   }
 }

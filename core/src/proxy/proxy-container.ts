@@ -211,18 +211,18 @@ export abstract class ProxyContainer implements S2DS {
     const view = viewOf(runtime, request, listeners, targets);
     const description = this.describe(view);
     const inherit = inherits(runtime, request);
-    if (inherit) await Promise.all(listeners.map((listener) => listener.hold()));
+    if (inherit) await Promise.all(listeners.map((listener) => listener.bind()));
     const sockets = inherit ? listeners.flatMap(({ fd }) => fd ?? []) : [];
     const spec = specOf(this.context, this.id, request, { index, listeners, description }, sockets);
     const ref = await runtime.create(spec);
     try {
       await this.#check(ref, description.config);
       signal?.throwIfAborted();
-      if (!inherit) await Promise.all(listeners.map((listener) => listener.letGo()));
+      if (!inherit) await Promise.all(listeners.map((listener) => listener.close()));
       await runtime.start(ref, spec);
       const addresses = listeners.map(({ address }) => address);
       await waitReady(this.context, this.id, ref, () => this.ready({ ref, view }, addresses), signal);
-      await Promise.all(listeners.map((listener) => listener.letGo()));
+      await Promise.all(listeners.map((listener) => listener.close()));
     } catch (error) {
       await this.#discard(ref);
       throw error;

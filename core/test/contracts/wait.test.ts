@@ -26,7 +26,7 @@ waiting('poll continues after errors and passes the last one to onTimeout', asyn
     throw new Error(`try ${(tries += 1)}`);
   };
   const message = await failure(
-    poll(attempt, { timeoutMs: 20, intervalMs: 1 }, (last) => new Error(`late: ${String(last)}`)),
+    poll(attempt, { timeoutMs: 500, intervalMs: 100 }, (last) => new Error(`late: ${String(last)}`)),
   );
   assert.ok(tries > 1);
   assert.is(message, `Error: late: Error: try ${tries}`);
