@@ -70,5 +70,7 @@ function guessed(error: ConnectError, { endpoint, rpc, deadlineMs }: FailedCall)
   const code = BY_STATUS[error.code];
   if (code) return new SciStreamError(code, `${where}: ${error.rawMessage}`, { cause: error });
   const plain = endpoint.trust.kind === 'plain' ? [`Remove --insecure if ${where} uses TLS.`] : undefined;
-  return unreachable(endpoint, error.cause ?? error, error.rawMessage, plain);
+  // The library names a code of HTTP/2, which says no more.
+  const why = /^http\/2 stream closed/.test(error.rawMessage) ? 'it closed the connection' : error.rawMessage;
+  return unreachable(endpoint, error.cause ?? error, why, plain);
 }

@@ -12,7 +12,7 @@ import { formatDuration } from '../contracts/units.js';
 
 /** Maximum time for the TCP and TLS handshakes together, ms. */
 const CONNECT_TIMEOUT_MS = 10_000;
-/** Interval of HTTP/2 pings while a call is in flight, ms. REQ and Watch can be silent for a long time. */
+/** Default interval of HTTP/2 pings while a call is in flight, ms. REQ and Watch can be silent for a long time. */
 const PING_INTERVAL_MS = 20_000;
 const PING_TIMEOUT_MS = 10_000;
 
@@ -41,7 +41,7 @@ export class VerifiedSessions {
     const scheme = endpoint.trust.kind === 'plain' ? 'http' : 'https';
     this.#inner = new GuardedSessions(
       `${scheme}://${formatAddress(endpoint.address)}`,
-      { pingIntervalMs: PING_INTERVAL_MS, pingTimeoutMs: PING_TIMEOUT_MS },
+      { pingIntervalMs: endpoint.pingIntervalMs ?? PING_INTERVAL_MS, pingTimeoutMs: PING_TIMEOUT_MS },
       { createConnection: () => this.#take() },
     );
     this.authority = this.#inner.authority;

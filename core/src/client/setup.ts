@@ -7,6 +7,7 @@ import { StreamSchema, type Stream } from '../wire/gen/scistream/v1/streams_pb.j
 import type { Response } from '../wire/gen/scistream_pb.js';
 import type { ControlClient } from './control-client.js';
 import type { Plan } from './plan.js';
+import { WaitingRequest } from './waiting-request.js';
 
 /** Deadline of RELEASE, ms. */
 const RELEASE_MS = 15_000;
@@ -62,13 +63,15 @@ export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal
     ...(tls && { tls }),
   };
   let pending = true;
-  const answer = client.req(request, { deadlineMs: plan.waitMs, signal });
+  const waiting = new WaitingRequest(client, uid);
+  const send = (deadlineMs: number): Promise<Response> => client.req(request, { deadlineMs, signal });
+  const answer = byController ? waiting.send(send, plan.waitMs, signal) : send(plan.waitMs);
   const calls = Promise.all([
     answer.finally(() => void (pending = false)),
     byController || sendHello(side, plan, () => pending, signal),
   ]);
   const [response] = await calls.catch((error: unknown) => {
-    if (!signal.aborted && isRejection(error)) outcomes.set(side, 'rejected');
+    if (!signal.aborted && isRejection(error) && !waiting.waited) outcomes.set(side, 'rejected');
     throw error;
   });
   outcomes.set(side, 'reserved');
@@ -247,8 +250,10 @@ export const isNotOffered = (error: unknown): boolean => SciStreamError.is(error
 export type Outcomes = Map<Side, 'reserved' | 'rejected'>;
 
 /** Whether the control server rejected the request, so that it holds nothing of the stream. */
-const isRejection = (error: unknown): boolean =>
-  SciStreamError.is(error) && error.code !== 'SCI_S2CS_UNREACHABLE' && error.code !== 'SCI_DEADLINE';
+const isRejection = (error: unknown): boolean => SciStreamError.is(error) && !UNDECIDED.has(error.code);
+
+/** A stopping control server keeps a request that waits for HELLO. */
+const UNDECIDED = new Set(['SCI_S2CS_UNREACHABLE', 'SCI_DEADLINE', 'SCI_SHUTTING_DOWN']);
 
 /**
  * Releases the sides after a failure. A side that rejected REQ is skipped, because the uid may belong to another user

@@ -9,7 +9,7 @@ type ErrorJson = ReturnType<SciStreamError['toJSON']>;
 /** States of a stream in output, worst first. The worse state of the two sides is the state of the stream. */
 const STATES = ['failed', 'releasing', 'reserving', 'waiting', 'streaming', 'idle', 'ready', 'released'] as const;
 
-/** State of a stream in output; `unknown` at control servers that do not report streams. */
+/** State of a stream in output; `unknown` if no control server reports it now. */
 export type UserState = (typeof STATES)[number] | 'unknown';
 
 /** One side of a stream as its control server reports it. */
@@ -202,7 +202,7 @@ const userState = (text: string): UserState => STATES.find((state) => state === 
 
 function mergedState(sides: readonly SideStatus[]): UserState {
   const states = sides.flatMap(({ state }) => (state === 'unreachable' || state === 'unknown' ? [] : [state]));
-  if (states.length === 0 && sides.some(({ state }) => state === 'unknown')) return 'unknown';
+  if (states.length === 0 && sides.length > 0) return 'unknown';
   const over = states.filter((state) => state === 'released' || state === 'releasing').length;
   // One side has ended and the other continues. While both are ending, nothing is wrong.
   if (states.includes('released') && over < states.length) return 'failed';
