@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import { formatAddress, type Address } from '../contracts/address.js';
 import { ownerOf, type Identity } from '../contracts/authenticator.js';
 import { contains, isWithin, parseIp, specialOf, type Ip } from '../contracts/network.js';
-import { formatPorts, type PortRange } from '../contracts/port-allocator.js';
+import { formatPorts } from '../contracts/port-allocator.js';
 import { DEMAND, explain, factsOf, firstFailure, type Facts } from './demands.js';
 import { matchesHost } from './host-pattern.js';
 import type { NameLookups, Targeting } from './name-lookups.js';

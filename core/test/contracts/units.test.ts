@@ -1,6 +1,14 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { formatBytes, formatCount, formatDuration, formatRate, parseDuration, SciStreamError, type ErrorCode } from '@scistream/core';
+import {
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatRate,
+  parseDuration,
+  SciStreamError,
+  type ErrorCode,
+} from '@scistream/core';
 import { parseRate } from '@scistream/core/internal';
 
 const s = suite('units');
