@@ -19,7 +19,7 @@ export function progressLines(event: ProgressEvent): readonly string[] {
   }
 }
 
-/** Whether the result of a check leaves the path between the gateways open; never for one side alone. */
+/** Whether the result of a check leaves the path between the gateways open; never without the other side. */
 const untried = ({ verified, hops }: VerifyResult): boolean => !verified && hops.some(({ name }) => name === BETWEEN);
 const BETWEEN = 'outbound gateway to inbound gateway';
 

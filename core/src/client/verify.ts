@@ -9,7 +9,7 @@ import { isStale } from './status.js';
 export interface VerifyResult {
   readonly ok: boolean;
   /**
-   * Whether the path between the gateways was tried and works. False for one side alone, and if the control servers
+   * Whether the path between the gateways was tried and works. False if the other side is unknown, and if the control servers
    * offer or allow no test.
    */
   readonly verified: boolean;

@@ -125,7 +125,7 @@ export class RangePortAllocator implements PortAllocator {
     const leased = this.#leases.size - got;
     return new S2DSException(
       'SCI_PORTS_EXHAUSTED',
-      `${formatCount(count, 'port')} requested. Of ${formatPorts(this.range)} (${formatCount(this.#size, 'port')}), streams lease ${leased} and other programs use ${taken}.`,
+      `${formatCount(count, 'port')} requested, but of the ${formatCount(this.#size, 'port')} ${formatPorts(this.range)}, streams lease ${leased} and other programs use ${taken}.`,
       {
         suggestions: [
           'Release streams that are no longer needed: scistream stream ls',

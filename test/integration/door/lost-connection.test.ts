@@ -12,7 +12,7 @@ import { endpointOf, user } from '../../support/user.js';
 
 const s = suite('waiting calls and lost connections');
 
-/** A control server that can be started again at the same address, with the same state. */
+/** A control server that a test restarts at the same address, with the same state. */
 async function restartable() {
   const directory = await temporaryDirectory();
   const [{ first: port }, range] = [await freeRange(1), await freeRange(8)];

@@ -46,9 +46,13 @@ export function parseRequest(request: Request, limits: Pick<Limits, 'connections
 
 function parseConnections(connections: number, most: number): number {
   if (connections >= 1 && connections <= most) return connections;
-  throw new SciStreamError('SCI_CONNECTIONS_INVALID', `num_conn ${connections} is outside the range of 1 to ${most}.`, {
-    suggestions: [`Request 1 to ${most}.`],
-  });
+  throw new SciStreamError(
+    'SCI_CONNECTIONS_INVALID',
+    `${connections} is outside the range of 1 to ${most} connections (num_conn).`,
+    {
+      suggestions: [`Request 1 to ${most}.`],
+    },
+  );
 }
 
 function parseBitsPerSecond(bitsPerSecond: number): number {
