@@ -1,5 +1,5 @@
 import { closeSync, constants, openSync, readFileSync } from 'node:fs';
-import { messageOf, SciStreamError, within, type Logger } from '@scistream/core';
+import { formatDuration, messageOf, SciStreamError, within, type Logger } from '@scistream/core';
 import type { Daemon, Listening } from '@scistream/core/server';
 import { serviceManager, type ServiceManager } from './systemd.js';
 
@@ -39,7 +39,7 @@ export async function runDaemon(
   const stopped = within(
     daemon.stop({ release }),
     STOP_MS,
-    () => new SciStreamError('SCI_DEADLINE', `The daemon did not stop within ${STOP_MS / 1000} s.`),
+    () => new SciStreamError('SCI_DEADLINE', `The daemon did not stop within ${formatDuration(STOP_MS)}.`),
   );
   await Promise.all([stopped, manager.stopping()]);
 }

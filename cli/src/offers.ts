@@ -2,7 +2,7 @@ import { access, constants, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import type { Interfaces } from '@oclif/core';
-import { silentLogger, within, SciStreamError, type ContainerRuntime } from '@scistream/core';
+import { formatDuration, silentLogger, within, SciStreamError, type ContainerRuntime } from '@scistream/core';
 import type { S2csConfig, S2dsConfig } from '@scistream/core/config';
 import type { Offer, Providers } from '@scistream/core/server';
 import { table } from './output.js';
@@ -101,7 +101,7 @@ export async function withRuntime<T>(
   try {
     const runtime = (await providers.runtime(id)).create(await host.context(id));
     const late = (): SciStreamError =>
-      new SciStreamError('SCI_RUNTIME_UNREACHABLE', `Runtime ${id} did not answer within ${PING_MS / 1000} s.`, {
+      new SciStreamError('SCI_RUNTIME_UNREACHABLE', `Runtime ${id} did not answer within ${formatDuration(PING_MS)}.`, {
         suggestions: ['Check the log of the container engine or controller, or retry later.'],
       });
     await within(runtime.ping(), PING_MS, late);

@@ -60,9 +60,9 @@ async function exitUnread(home: Home, args: readonly string[]): Promise<unknown>
   return exitCode;
 }
 
-s('a closed stdout is not an error', async ({ home }) => {
+s('a closed stdout is an error of its own, and an earlier error keeps its exit code', async ({ home }) => {
   for (const args of [['proxies'], ['stream', 'ls', '--json'], ['stream', 'up', '--help'], []]) {
-    assert.is(await exitUnread(home, args), 0, args.join(' '));
+    assert.is(await exitUnread(home, args), 74, args.join(' '));
   }
   assert.is(await exitUnread(home, ['stream', 'status', '--json']), 2);
 });

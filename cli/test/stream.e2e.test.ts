@@ -52,7 +52,7 @@ test('up creates a stream that carries data, and its result has the documented s
   producer,
 }) => {
   const stream = await up(facilities, producer, '--rate', '20Gbps', '--lifetime', '1h');
-  const keys = 'connect,createdAt,encryption,expiresAt,from,name,rate,setupMs,state,to,uid';
+  const keys = 'connect,createdAt,encryption,expiresAt,from,name,rate,setupMs,state,to,uid,verified';
   assert.is(Object.keys(stream).sort().join(), keys);
   const sideKeys = 'facility,gateway,listeners,proxy,runtime,targets';
   assert.is(

@@ -126,7 +126,7 @@ async function checkAddresses({ wan, lan, ports }: Gateway): Promise<readonly Fi
 }
 
 async function checkPorts(key: string, host: string, { first, last }: Gateway['ports']): Promise<Finding> {
-  const what = `${first}-${last} of ${key}`;
+  const what = `${first === last ? first : `${first}-${last}`} of ${key}`;
   const refused = new Map<number, string>();
   for (let port = first; port <= last; port += 1) {
     const code = await bindError(host, port);

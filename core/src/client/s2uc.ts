@@ -54,6 +54,9 @@ export interface Whoami {
 export interface SearchOptions {
   readonly servers?: readonly ServerRef[] | undefined;
   readonly ended?: boolean | undefined;
+  readonly forRelease?: boolean | undefined;
+  readonly forChange?: boolean | undefined;
+  readonly owner?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -152,10 +155,16 @@ export class S2UC implements AsyncDisposable {
    * @param ref uid, prefix of a uid of at least 6 characters, or name.
    * @param servers Additional control servers.
    * @param ended Whether a name also matches a failed stream; default true.
-   * @throws SCI_STREAM_NOT_FOUND, SCI_STREAM_AMBIGUOUS; the reason of `signal`
+   * @param owner Only streams of this owner, `issuer:subject`; for admins, who see the streams of all owners.
+   * @param forChange Whether the stream of another owner needs `owner`, unless `ref` is its complete uid.
+   * @param forRelease Whether to return a stream that no control server reports, so that it can be released.
+   * @throws SCI_STREAM_NOT_FOUND, SCI_STREAM_AMBIGUOUS, SCI_USAGE (`forChange`); the reason of `signal`
    */
-  async find(ref: string, { servers = [], ended = true, signal }: SearchOptions = {}): Promise<StreamHandle> {
-    return await findStream(ref, this.#survey(servers, signal), ended);
+  async find(
+    ref: string,
+    { servers = [], ended = true, forRelease = false, forChange = false, owner, signal }: SearchOptions = {},
+  ): Promise<StreamHandle> {
+    return await findStream(ref, this.#survey(servers, signal), { ended, forRelease, forChange, owner });
   }
 
   /**

@@ -9,10 +9,11 @@ import { fingerprintOf } from '../pki/inspect.js';
 import { GuardedSessions } from '../wire/guarded-sessions.js';
 import { readClientCertificate, refusedCertificate } from './client-certificate.js';
 import type { Endpoint } from './endpoint.js';
+import { formatDuration } from '../contracts/units.js';
 
 /** Maximum time for the TCP and TLS handshakes together, ms. */
 const CONNECT_TIMEOUT_MS = 10_000;
-/** Interval of HTTP/2 pings while a call is in flight, ms. REQ and Watch can be silent for a long time. */
+/** Default interval of HTTP/2 pings while a call is in flight, ms. REQ and Watch can be silent for a long time. */
 const PING_INTERVAL_MS = 20_000;
 const PING_TIMEOUT_MS = 10_000;
 
@@ -41,7 +42,7 @@ export class VerifiedSessions {
     const scheme = endpoint.trust.kind === 'plain' ? 'http' : 'https';
     this.#inner = new GuardedSessions(
       `${scheme}://${formatAddress(endpoint.address)}`,
-      { pingIntervalMs: PING_INTERVAL_MS, pingTimeoutMs: PING_TIMEOUT_MS },
+      { pingIntervalMs: endpoint.pingIntervalMs ?? PING_INTERVAL_MS, pingTimeoutMs: PING_TIMEOUT_MS },
       { createConnection: () => this.#take() },
     );
     this.authority = this.#inner.authority;
@@ -186,7 +187,8 @@ async function established(socket: Socket, event: 'connect' | 'secureConnect', e
   }
 }
 
-const late = (): Error => Object.assign(new Error(`no answer within ${CONNECT_TIMEOUT_MS} ms`), { code: 'ETIMEDOUT' });
+const late = (): Error =>
+  Object.assign(new Error(`no answer within ${formatDuration(CONNECT_TIMEOUT_MS)}`), { code: 'ETIMEDOUT' });
 
 /** Converts a failed handshake into an error that a user can act on. */
 async function connectionError(error: unknown, endpoint: Endpoint): Promise<SciStreamError> {
@@ -236,7 +238,7 @@ const WHY: Readonly<Record<string, string>> = {
   EAI_AGAIN: 'the name server does not answer',
   EHOSTUNREACH: 'no route to the host',
   ENETUNREACH: 'no route to the network',
-  ETIMEDOUT: `no answer within ${CONNECT_TIMEOUT_MS} ms`,
+  ETIMEDOUT: `no answer within ${formatDuration(CONNECT_TIMEOUT_MS)}`,
 };
 
 function untrusted(endpoint: Endpoint, why: string, seen: string | undefined, cause?: unknown): SciStreamError {

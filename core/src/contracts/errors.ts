@@ -129,6 +129,13 @@ export const ERROR_CODES = {
   SCI_AUDIT_WRITE: control(14, 'The audit log is not writable; the requested operation was not performed.'),
 
   SCI_RATE_LIMITED: control(8, 'The caller exceeds its request rate; the answer says when to retry.'),
+  SCI_NOT_OFFERED: control(12, 'The control server does not offer this call, because it has another version.'),
+
+  SCI_OUTPUT_WRITE: {
+    exit: 74,
+    grpc: 15,
+    meaning: 'A command cannot write its output, because the disk is full or the reader is gone.',
+  },
 
   SCI_SYSTEM: {
     exit: 71,

@@ -21,14 +21,14 @@ export default class InboundRequest extends LegacyCommand {
     })(),
   };
 
-  async run(): Promise<object> {
+  async run(): Promise<void> {
     const { flags } = await this.parse(InboundRequest);
     const { s2cs, uid, encryption, 'num-conn': connections } = flags;
     const producer = await producersOf(flags);
-    return await this.withClient(this.trusting(flags), async (client, _config, signal) => {
+    await this.withClient(this.trusting(flags), async (client, _config, signal) => {
       const options = { from: s2cs, producer, connections, uid, encryption, verify: false };
       const { handle, ticket } = await client.inbound(options, signal);
-      return this.report(handle, encryption === 'tls' ? ticket : undefined);
+      await this.report(handle, signal, encryption === 'tls' ? ticket : undefined);
     });
   }
 }

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { Flags } from '@oclif/core';
 import { formatAddress, SciStreamError, type Address } from '@scistream/core';
 import type { StreamHandle } from '@scistream/core/client';
-import { MADE_INTERRUPTED, StreamCommand } from '../stream/stream-command.js';
+import { StreamCommand } from '../stream/stream-command.js';
 
 /** The variable that takes the token of `--access-token`, so that no object in a log contains it. */
 const TOKEN_VARIABLE = 'SCISTREAM_ACCESS_TOKEN';
@@ -73,7 +73,7 @@ export interface SideResult {
 
 /** Base class of the legacy commands: one side at a time, with the same library as `stream`. */
 export abstract class LegacyCommand extends StreamCommand {
-  protected override readonly interruption = MADE_INTERRUPTED;
+  protected override readonly afterInterrupt = 'releasing the stream';
 
   /** Translates the legacy trust flags to those of {@link StreamCommand}. */
   protected trusting<T extends LegacyTrust>(flags: T) {
@@ -88,12 +88,14 @@ export abstract class LegacyCommand extends StreamCommand {
     return { ...flags, ...(ca && { ca: resolve(ca) }), ...(env && { 'token-env': env }) };
   }
 
-  /** Prints one side and returns it. */
-  protected report({ uid, initial }: StreamHandle, ticket?: string): SideResult {
+  /** Prints one side. @throws as {@link StreamCommand.handOver} */
+  protected async report(handle: StreamHandle, signal: AbortSignal, ticket?: string): Promise<void> {
+    const { uid, initial } = handle;
     const { s2cs = '', listeners = [], targets = [] } = initial.from ?? initial.to ?? {};
     const secret = ticket === undefined ? [] : [`ticket: ${ticket}`];
-    this.log([`uid: ${uid}`, ...listeners.map((listener) => `listeners: ${listener}`), ...secret].join('\n'));
-    return { uid, s2cs, listeners, targets, ...(ticket !== undefined && { ticket }) };
+    const text = [`uid: ${uid}`, ...listeners.map((listener) => `listeners: ${listener}`), ...secret].join('\n');
+    const result: SideResult = { uid, s2cs, listeners, targets, ...(ticket !== undefined && { ticket }) };
+    await this.handOver(handle, signal, text, result);
   }
 }
 

@@ -22,7 +22,7 @@ export default class OutboundRequest extends LegacyCommand {
     s2cs: Flags.string({ summary: 'control server', helpValue: 'host:port[#sha256:…]', default: 'localhost:6000' }),
   };
 
-  async run(): Promise<object> {
+  async run(): Promise<void> {
     const { args, flags } = await this.parse(OutboundRequest);
     const { s2cs, 'num-conn': connections } = flags;
     const named = flags['remote-ip'] !== undefined || flags['receiver-ports'] !== undefined;
@@ -36,9 +36,9 @@ export default class OutboundRequest extends LegacyCommand {
         suggestions: ['Give the output of inbound-request: s2uc outbound-request UID host:port,host:port'],
       });
     }
-    return await this.withClient(this.trusting(flags), async (client, _config, signal) => {
+    await this.withClient(this.trusting(flags), async (client, _config, signal) => {
       const options = { to: s2cs, connections, encryption: 'none', verify: false } as const;
-      return this.report(await client.outbound({ uid, listeners }, options, signal));
+      await this.report(await client.outbound({ uid, listeners }, options, signal), signal);
     });
   }
 }
