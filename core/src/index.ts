@@ -42,7 +42,7 @@ export {
 } from './contracts/plugin.js';
 export type { S2DS, S2DSCapabilities, S2DSRequest } from './contracts/s2ds.js';
 export type { ConnectionLimit, Failures, ListenerStatistics, S2DSStatus, StreamTls } from './contracts/stream.js';
-export { formatBytes, formatRate, parseDuration } from './contracts/units.js';
+export { formatBytes, formatCount, formatDuration, formatRate, parseDuration } from './contracts/units.js';
 export { backOff, poll, retry, within } from './contracts/wait.js';
 export { keepaliveOptions, type KeepaliveOptions } from './proxy/keepalive.js';
 export { ProxyContainer } from './proxy/proxy-container.js';

@@ -6,6 +6,7 @@ import { messageOf, S2DSException, systemCode } from '../contracts/errors.js';
 import type { ConnectResult, ProbeOffer } from '../contracts/gateway.js';
 import type { PortAllocator } from '../contracts/port-allocator.js';
 import { within } from '../contracts/wait.js';
+import { formatDuration } from '../contracts/units.js';
 
 const PROBE_LIFE_MS = 10_000;
 /** Open probe ports of one stream. Without a limit, a client that cannot get through and retries would take every port. */
@@ -197,7 +198,7 @@ async function tryConnect(address: Address, holdMs: number, signal?: AbortSignal
   }
 }
 
-const noAnswer = (): Error => new Error(`no answer in ${CONNECT_TIMEOUT_MS} ms`);
+const noAnswer = (): Error => new Error(`no answer in ${formatDuration(CONNECT_TIMEOUT_MS)}`);
 
 function readExactly(socket: Socket, length: number): Promise<string> {
   return new Promise((resolve, reject) => {
