@@ -259,6 +259,8 @@ function diagnose(uid: string, state: UserState, from: SideStatus | undefined, t
   if (from && to && isStale(from, to)) return `${STALE}: scistream stream update ${uid}`;
   const full = named.find(({ side }) => side.limit?.reached);
   if (full) return limitText(full.name, full.side);
+  const short = named.find(({ side }) => (side.failures.limitReachedNow ?? 0) > 0);
+  if (short) return shortText(short.name, short.side);
   const lost = named.find(({ side }) => isUnreachable(side));
   if (lost) return unreachableText(lost.name, lost.side, lost.side === from);
   if (state === 'ready' && !named.some(({ side }) => side.counted)) return UNCOUNTED;
@@ -270,11 +272,16 @@ const isUnreachable = ({ failures }: SideStatus): boolean => (failures.unreachab
 
 /** @param producer Whether the targets of the side are the producer, and not the other gateway. */
 function unreachableText(name: string, { failures, targets }: SideStatus, producer: boolean): string {
-  const { unreachableNow = 0 } = failures;
   const what = `${producer ? 'the producer' : 'the inbound gateway'} (${[...new Set(targets)].join(', ')})`;
-  const which = unreachableNow === 1 ? 'The last connection' : `The last ${unreachableNow} connections`;
-  return `${which} of ${name} did not reach ${what}.`;
+  return `${latest(failures.unreachableNow)} of ${name} did not reach ${what}.`;
 }
+
+function shortText(name: string, { failures, gateway }: SideStatus): string {
+  const what = `connections, open files or local ports of gateway ${gateway} ran out`;
+  return `${latest(failures.limitReachedNow)} of ${name} failed because ${what}.`;
+}
+
+const latest = (count = 0): string => (count === 1 ? 'The last connection' : `The last ${count} connections`);
 
 function limitText(name: string, { proxy, limit }: SideStatus): string {
   const what = `The limit of ${limit?.connections} connections per process of ${proxy} is reached on ${name}`;

@@ -54,6 +54,8 @@ export interface Failures {
   readonly resetByProducer?: number;
   /** Connections closed because of a limit of the proxy or its host: connections, open files or local ports. */
   readonly limitReached?: number;
+  /** The latest connections in a row that a limit closed. 0 after a connection that reached the target. */
+  readonly limitReachedNow?: number;
 }
 
 /** The keys of {@link Failures}. */
@@ -64,6 +66,7 @@ export const FAILURES = [
   'resetByConsumer',
   'resetByProducer',
   'limitReached',
+  'limitReachedNow',
 ] as const satisfies readonly (keyof Failures)[];
 
 /** Counters of one listener since the proxy started. Bytes are payload, without protocol overhead. */

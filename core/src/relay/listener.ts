@@ -33,6 +33,7 @@ export function newCounters(): Counters {
     resetByConsumer: 0,
     resetByProducer: 0,
     limitReached: 0,
+    limitReachedNow: 0,
     refused: 0,
   };
 }
@@ -43,6 +44,13 @@ export function countFailure(counters: Counters, cause: Cause | undefined): void
   if (cause === undefined) return;
   counters[cause] += 1;
   if (cause === 'unreachable') counters.unreachableNow += 1;
+  if (cause === 'limitReached') counters.limitReachedNow += 1;
+}
+
+/** Notes that a connection has reached the target. */
+export function countReached(counters: Counters): void {
+  counters.unreachableNow = 0;
+  counters.limitReachedNow = 0;
 }
 
 /** Open files of the process or the host, local ports, and memory of the kernel. */

@@ -93,13 +93,14 @@ export interface ListenerStatus {
   readonly bytesOut: number;
   /** Failed TCP connections; dropped datagrams and ICMP errors (UDP). */
   readonly errors: number;
-  /** Failures by cause, as `Failures` of the contracts describes them. Each is in `errors` too, except the second. */
+  /** Failures by cause, as `Failures` of the contracts describes them. Each is in `errors` too, except those with `Now`. */
   readonly unreachable: number;
   readonly unreachableNow: number;
   readonly handshakeFailed: number;
   readonly resetByConsumer: number;
   readonly resetByProducer: number;
   readonly limitReached: number;
+  readonly limitReachedNow: number;
   /** Connections reset (TCP) or datagrams dropped (UDP) because of {@link RelayConfig.sources}. */
   readonly refused: number;
 }

@@ -1,7 +1,7 @@
 import { connect, createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
 import { Flow } from './flow.js';
-import { causeOf, countFailure, newCounters, sameAddress, type Cause, type Listener } from './listener.js';
+import { causeOf, countFailure, countReached, newCounters, sameAddress, type Cause, type Listener } from './listener.js';
 import type { Keepalive } from './keepalive.js';
 import type { RelayAddress, RelayConfig, RelayListener } from './protocol.js';
 import type { TlsClient, TlsServer } from './secure.js';
@@ -223,7 +223,7 @@ class TcpConnection {
   #establish(target: Leg, down: Flow): void {
     this.#established = true;
     this.#listener.counters.established += 1;
-    this.#listener.counters.unreachableNow = 0;
+    countReached(this.#listener.counters);
     this.#stopWaiting();
     this.#listener.worker.keepalive.watch(target.wire);
     down.to(this.#client.socket);

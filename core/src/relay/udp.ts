@@ -1,7 +1,7 @@
 import { createSocket } from 'node:dgram';
 import type { RemoteInfo, Socket, SocketOptions } from 'node:dgram';
 import { isIPv6 } from 'node:net';
-import { causeOf, countFailure, newCounters, sameAddress, type Listener } from './listener.js';
+import { causeOf, countFailure, countReached, newCounters, sameAddress, type Listener } from './listener.js';
 import type { RelayAddress } from './protocol.js';
 import type { Sources } from './sources.js';
 
@@ -102,7 +102,7 @@ export class UdpListener implements Listener {
     });
     socket.on('message', (data) => {
       this.counters.bytesOut += data.length;
-      this.counters.unreachableNow = 0;
+      countReached(this.counters);
       this.#touch(key, session);
       this.#send(this.#socket, data, client);
     });

@@ -30,6 +30,7 @@ export const NO_FAILURES = {
   resetByConsumer: 0,
   resetByProducer: 0,
   limitReached: 0,
+  limitReachedNow: 0,
 };
 
 interface ListenerStatus extends Record<keyof typeof NO_FAILURES, number> {
@@ -53,6 +54,8 @@ export interface RelayOptions {
   maxConnections?: number;
   sources?: string[];
   tls?: { leg: 'listeners' | 'targets'; peer: string; handshakeMs?: number };
+  /** Command that runs the worker, for example in a network namespace. */
+  prefix?: readonly string[];
   /** Files in the worker's directory besides `relay.json`. */
   files?: Readonly<Record<string, string>>;
 }
@@ -91,13 +94,14 @@ export class Relay {
       keepaliveIdleMs: 30_000,
       keepaliveProbingMs: 60_000,
     };
-    const { files: own = {}, tls, ...rest } = options;
+    const { files: own = {}, tls, prefix = [], ...rest } = options;
     const security = tls && { tls: { handshakeMs: 8000, ...tls } };
     const all = { ...own, 'relay.json': JSON.stringify({ ...config, ...rest, ...security }) };
     for (const [name, text] of Object.entries(all)) writeFileSync(join(this.directory, name), text, { mode: 0o600 });
     const limit = files === undefined ? '' : `ulimit -n ${files};`;
     const command = [process.execPath, WORKER, 'relay.json'].map((word) => `'${word}'`).join(' ');
-    this.#child = spawn('/bin/sh', ['-c', `${limit} exec ${command}`], {
+    const [first = '', ...args] = [...prefix, '/bin/sh', '-c', `${limit} exec ${command}`];
+    this.#child = spawn(first, args, {
       cwd: this.directory,
       stdio: ['ignore', 'ignore', 'pipe', ...stdio],
     });

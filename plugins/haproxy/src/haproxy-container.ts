@@ -23,6 +23,9 @@ import { ask, commandFailed, isRetargeted } from './runtime-socket.js';
 /** Number of log lines of a new instance in which the master reports that the worker is loaded. */
 const FIRST_LINES = 50;
 
+/** Number of log lines in which the reasons of the latest failures are. */
+const LAST_LINES = 20;
+
 /** Default limit of processes per stream. */
 const MOST_PROCESSES = 4;
 
@@ -132,7 +135,30 @@ export class HaproxyContainer extends ProxyContainer {
     const retargeted = this.#retargeted.delete(ref);
     const counters = countersOf(stat, sessions, view.listeners.length, this.#counters.get(ref), retargeted);
     this.#counters.set(ref, counters);
-    return counters.map(({ statistics }) => statistics);
+    return await this.#withoutFreePorts(
+      ref,
+      counters.map(({ statistics }) => statistics),
+    );
+  }
+
+  /**
+   * HAProxy counts a connection for which no local port is free as one that did not reach its target. Only its log tells
+   * the difference.
+   */
+  async #withoutFreePorts(
+    ref: ContainerRef,
+    counters: readonly ListenerStatistics[],
+  ): Promise<readonly ListenerStatistics[]> {
+    const lost = ({ failures }: ListenerStatistics): number => failures?.unreachableNow ?? 0;
+    if (!counters.some((listener) => lost(listener) > 0)) return counters;
+    if (!(await this.context.runtime.logs(ref, LAST_LINES)).includes(': no free ports')) return counters;
+    return counters.map((listener) => {
+      const { failures = {} } = listener;
+      const limitReached = lost(listener);
+      const unreachable = (failures.unreachable ?? 0) - limitReached;
+      const moved = { unreachable, unreachableNow: 0, limitReached, limitReachedNow: limitReached };
+      return { ...listener, failures: { ...failures, ...moved } };
+    });
   }
 
   /** HAProxy derives its limit from that of open files. Further connections wait until others end. */
