@@ -34,6 +34,7 @@ const gatewayShape = ({ hostName }: Surroundings) => ({
   wan: field.gatewayIp.prefault('127.0.0.1'),
   lan: field.gatewayIp.prefault('127.0.0.1'),
   ports: field.ports.prefault('5100-5200'),
+  portRest: field.duration.optional(),
   proxy: field.name.prefault('relay'),
   runtime: field.name.prefault('process'),
 });

@@ -153,8 +153,12 @@ function routes(router: ConnectRouter, gateway: LocalGateway): void {
       );
       return {};
     },
-    async release({ uid }) {
-      return { statistics: (await gateway.release(uid)).map(statisticsMessage) };
+    async release({ uid, keepPortsUntil }) {
+      return { statistics: (await gateway.release(uid, keepPortsUntil || undefined)).map(statisticsMessage) };
+    },
+    async freePorts({ uid }) {
+      await gateway.freePorts(uid);
+      return {};
     },
     status: async ({ uid }) => statusMessage(await gateway.status(uid)),
     async awaitEnd({ uid }, { signal }) {

@@ -48,7 +48,9 @@ export class LocalGateway implements Gateway {
     const isKnown = (uid: string): boolean => this.#parts.store.has(uid);
     const onRestart = (uid: string, reason: string): void => void this.#handles.get(uid)?.noteRestart(reason);
     this.#plugins = new GatewayPlugins(settings.name, providers, log, state, isKnown, onRestart);
-    this.#ports = new RangePortAllocator(settings.ports);
+    this.#ports = new RangePortAllocator(settings.ports, settings.portRest, (port, since) =>
+      log.warn({ port, since }, 'no other port is free; reusing the port of a stream that ended recently'),
+    );
   }
 
   async open(): Promise<void> {
@@ -69,6 +71,7 @@ export class LocalGateway implements Gateway {
       const ports = this.#ports.adopt({ uid, transport, addresses: listeners, remote: node !== undefined });
       return { handle: this.#handle(uid), ports };
     });
+    this.#ports.rest(store.restingPorts);
     const recoveries = pLimit(CONCURRENT_RECOVERIES);
     await Promise.all(left.map(({ handle, ports }) => recoveries(() => handle.recover(ports))));
     await this.#plugins.prepare(this.settings.proxy, this.settings.runtime);
@@ -92,7 +95,7 @@ export class LocalGateway implements Gateway {
   async describe(): Promise<GatewayDescription> {
     const { ports, name, wan, lan, proxy, runtime } = this.settings;
     const range = `${ports.first}-${ports.last}`;
-    return { name, wan, lan, proxy, runtime, ports: range, portsInUse: this.#ports.inUse().length };
+    return { name, wan, lan, proxy, runtime, ports: range, portsInUse: this.#ports.taken };
   }
 
   reserve(uid: string, spec: StreamSpec, tls?: StreamTls): Promise<Reservation> {
@@ -116,8 +119,12 @@ export class LocalGateway implements Gateway {
    * runtime answers again.
    * @throws SCI_RUNTIME_UNREACHABLE then; the call may be repeated
    */
-  release(uid: string): Promise<readonly ListenerStatistics[]> {
-    return this.#handle(uid).release();
+  release(uid: string, keepPortsUntil?: string): Promise<readonly ListenerStatistics[]> {
+    return this.#handle(uid).release(keepPortsUntil);
+  }
+
+  async freePorts(uid: string): Promise<void> {
+    await this.#parts.store.putPorts(this.#ports.free(uid));
   }
 
   async handover(uid: string): Promise<StreamTls | undefined> {

@@ -124,9 +124,8 @@ export async function recoverStream(
 export async function clearStream(
   { plugins, ports, store }: GatewayParts,
   uid: string,
-  { runtime }: GatewayStream,
+  { runtime, keepPortsUntil }: GatewayStream,
 ): Promise<void> {
   await plugins.clear(runtime, uid);
-  await ports.release(uid);
-  await store.delete(uid);
+  await store.delete(uid, await ports.retire(uid, keepPortsUntil));
 }

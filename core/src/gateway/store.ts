@@ -9,9 +9,13 @@ import type { ReservedListener } from '../contracts/port-allocator.js';
 import type { S2DSRequest } from '../contracts/s2ds.js';
 import type { Restarts, StreamSpec, StreamTls } from '../contracts/stream.js';
 import { StateDatabase, type WriteOptions } from '../store/state-database.js';
-import { CredentialsFile, GatewayRow, whole } from '../store/stored.js';
+import { CredentialsFile, GatewayRow, PortRow, whole } from '../store/stored.js';
+import type { Write } from '../store/write-queue.js';
+import type { RestingPort } from './resting-ports.js';
 
 const STREAMS = 'gateway';
+/** Released ports, by number. The range bounds their number. */
+const PORTS = 'ports';
 
 /** The record of one stream on a gateway, enough to recover it. Contains its credentials. */
 export interface GatewayStream {
@@ -32,6 +36,8 @@ export interface GatewayStream {
   readonly inForce?: boolean;
   /** Restarts since the reservation, in every process. */
   readonly restarts?: Restarts;
+  /** In the state `releasing` of a failed stream: how long no other stream gets its ports. ISO 8601 UTC. */
+  readonly keepPortsUntil?: string;
 }
 
 /** The row in the database: without the credentials, which are in a file. */
@@ -45,6 +51,8 @@ export class GatewayStore {
   readonly #streams = new Map<string, GatewayStream>();
   /** Encrypted streams whose credentials could not be read. */
   readonly #incomplete = new Set<string>();
+  /** The released ports, as they were when the store was opened. */
+  restingPorts: readonly RestingPort[] = [];
 
   private constructor(
     private readonly database: StateDatabase,
@@ -75,6 +83,8 @@ export class GatewayStore {
       this.#streams.set(uid, stream);
       if (stream.spec.encryption === 'tls') this.#incomplete.add(uid);
     }
+    const ports = await this.database.entries(PORTS);
+    this.restingPorts = ports.map(([port, value]) => whole<RestingPort>(PortRow, PORTS, port, value));
     // A failure concerns one stream only: calls for that stream report it.
     await Promise.allSettled([...this.#incomplete].map((uid) => this.complete(uid)));
     const known = new Set([...this.#streams.keys()].map((uid) => `${uid}.json`));
@@ -121,12 +131,20 @@ export class GatewayStore {
     this.#streams.set(uid, stream);
   }
 
-  /** Removes the record of a stream that has ended. If the disk is full, the removal is written later. */
-  async delete(uid: string): Promise<void> {
-    await this.database.write([{ type: 'del', table: STREAMS, key: uid }], { owed: true });
+  /**
+   * Removes the record of a stream that has ended. If the disk is full, the removal is written later.
+   * @param released Its ports, which rest from now on.
+   */
+  async delete(uid: string, released: readonly RestingPort[] = []): Promise<void> {
+    await this.database.write([{ type: 'del', table: STREAMS, key: uid }, ...released.map(portWrite)], { owed: true });
     this.#streams.delete(uid);
     this.#incomplete.delete(uid);
     await rm(this.#file(uid), { force: true });
+  }
+
+  /** Stores released ports. If the disk is full, they are written later. */
+  async putPorts(ports: readonly RestingPort[]): Promise<void> {
+    if (ports.length > 0) await this.database.write(ports.map(portWrite), { owed: true });
   }
 
   async close(): Promise<void> {
@@ -150,6 +168,8 @@ export class GatewayStore {
     }
   }
 }
+
+const portWrite = (value: RestingPort): Write => ({ type: 'put', table: PORTS, key: String(value.port), value });
 
 const stored = ({ tls: _secret, ...rest }: GatewayStream): Stored => rest;
 

@@ -58,6 +58,8 @@ export class StreamHandle {
       const { wan, lan } = placement ?? settings;
       const host = spec.role === 'inbound' ? wan : lan;
       const { transport, connections: count } = spec;
+      // An earlier stream with this uid, also of another owner, may have failed.
+      await store.putPorts(ports.free(uid));
       const reserved = await ports.allocate({ uid, host, transport, count, remote: placement !== undefined });
       const listeners = reserved.map(({ address }) => address);
       const node = placement ? { node: placement.node } : {};
@@ -103,15 +105,15 @@ export class StreamHandle {
   }
 
   /** As `Gateway.release`. Also releases a stream that is not recovered. */
-  release(): Promise<readonly ListenerStatistics[]> {
+  release(keepPortsUntil?: string): Promise<readonly ListenerStatistics[]> {
     this.#stream?.abort();
     this.#recovery?.stop();
     return this.#turn(async () => {
       // A release that failed while this one waited has left another recovery.
       this.#recovery?.stop();
       this.#recovery = undefined;
-      if (this.#stream) return await this.#end(this.#stream);
-      await this.#endUnrecovered();
+      if (this.#stream) return await this.#end(this.#stream, keepPortsUntil);
+      await this.#endUnrecovered(keepPortsUntil);
       return [];
     });
   }
@@ -171,7 +173,7 @@ export class StreamHandle {
     });
   }
 
-  async #end(stream: Stream): Promise<readonly ListenerStatistics[]> {
+  async #end(stream: Stream, keepPortsUntil: string | undefined): Promise<readonly ListenerStatistics[]> {
     const { uid } = this;
     const { log, ports, store } = this.gateway;
     stream.abort();
@@ -179,21 +181,21 @@ export class StreamHandle {
       log.debug({ uid, error: messageOf(error) }, 'last counters unknown');
       return undefined;
     });
-    await stream.releasing();
+    await stream.releasing(keepPortsUntil);
     await Promise.all([stream.s2ds.release(uid), stream.probes.close()]);
-    await ports.release(uid);
-    await store.delete(uid);
+    await store.delete(uid, await ports.retire(uid, keepPortsUntil));
     this.#stream = undefined;
     stream.gone();
     return last?.listeners ?? [];
   }
 
-  async #endUnrecovered(): Promise<void> {
+  async #endUnrecovered(keepPortsUntil: string | undefined): Promise<void> {
     const { store } = this.gateway;
-    const record = store.get(this.uid);
-    if (!record) return;
+    const known = store.get(this.uid);
+    if (!known) return;
+    const record = { ...known, state: 'releasing' as const, ...(keepPortsUntil && { keepPortsUntil }) };
     // From here on every attempt, also of a later process, ends the stream.
-    await store.put(this.uid, { ...record, state: 'releasing' }, ENDING);
+    await store.put(this.uid, record, ENDING);
     await this.#attempt(() => clearStream(this.gateway, this.uid, record));
     if (this.#recovery) throw this.#recovery.error;
   }

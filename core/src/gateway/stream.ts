@@ -132,9 +132,9 @@ export class Stream {
     this.#released.abort(new S2DSException('SCI_STREAM_RELEASED', `Stream ${this.#uid} is being released.`));
   }
 
-  /** Stores that a release has begun. */
-  async releasing(): Promise<void> {
-    await this.#write({ state: 'releasing' }, ENDING);
+  /** Stores that a release has begun. @param keepPortsUntil As for `Gateway.release`. */
+  async releasing(keepPortsUntil?: string): Promise<void> {
+    await this.#write({ state: 'releasing', ...(keepPortsUntil && { keepPortsUntil }) }, ENDING);
   }
 
   /** Tells those that wait for restarts that the stream is gone. */

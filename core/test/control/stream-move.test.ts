@@ -209,6 +209,8 @@ s('a proxy failure on the previous gateway does not affect the stream; one on it
   assert.is((await controller.update(uid, ['127.0.0.1:9'], OPERATOR)).state, 'active');
   sabotage.deaths.emit('b');
   await eventually(async () => assert.is((await controller.get(uid, OPERATOR)).record.state, 'failed'));
+  assert.equal(await made.ports(), [0, 1], 'a failed stream keeps its ports on its gateway');
+  await controller.release(uid, OPERATOR);
   assert.equal(await made.ports(), [0, 0]);
 });
 

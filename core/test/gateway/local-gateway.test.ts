@@ -21,6 +21,57 @@ s('a release during the reservation leaves nothing of the stream', () =>
   }),
 );
 
+s('the next process gives the ports of an ended stream to no other stream while others are free', () =>
+  withSite(async (site) => {
+    const first = await site.open();
+    const [ended, crashed] = [randomUUID(), randomUUID()];
+    const known = (await Promise.all([ended, crashed].map((uid) => first.reserve(uid, SPEC)))).flatMap(
+      ({ listeners }) => listeners.map(({ port }) => port),
+    );
+    await first.release(ended);
+    await first.close();
+    await site.change(crashed, { state: 'releasing' });
+
+    const next = await site.open();
+    assert.is(await portsOf(next), 0);
+    const { listeners } = await next.reserve(randomUUID(), { ...SPEC, connections: 4 });
+    assert.equal(
+      listeners.filter(({ port }) => known.includes(port)),
+      [],
+    );
+    const again = await next.reserve(randomUUID(), { ...SPEC, connections: 4 });
+    assert.equal(again.listeners.map(({ port }) => port).toSorted(), known.toSorted());
+    await next.close();
+  }),
+);
+
+s('a failed stream keeps its ports, also in the next process, until they are freed or its uid is taken again', () =>
+  withSite(async (site) => {
+    const first = await site.open();
+    const [a, b] = [randomUUID(), randomUUID()];
+    const until = new Date(Date.now() + 60_000).toISOString();
+    for (const uid of [a, b]) {
+      await first.reserve(uid, SPEC);
+      await first.release(uid, until);
+    }
+    await first.close();
+
+    const next = await site.open();
+    assert.is(await portsOf(next), 4);
+    await expectCode('SCI_PORTS_EXHAUSTED', next.reserve(randomUUID(), { ...SPEC, connections: 5 }));
+    await next.release(a);
+    assert.is(await portsOf(next), 4, 'a repeated release is not one of the owner');
+    await next.freePorts(a);
+    assert.is(await portsOf(next), 2);
+    await next.reserve(b, SPEC);
+    assert.is(await portsOf(next), 2);
+    await next.freePorts(b);
+    assert.is(await portsOf(next), 2, 'only ports of a failed stream');
+    await next.close();
+    await (await site.open()).close();
+  }),
+);
+
 s('a stream is recovered when its runtime answers again', () =>
   withSite(async (site) => {
     const { uid, gateway } = await site.inherit(() => (site.runtime.away = true));

@@ -99,6 +99,11 @@ export class GatewayPool {
     return this.of(name);
   }
 
+  /** Frees the ports that a failed stream keeps. Never rejects. */
+  async freePorts({ uid, gateway }: Pick<GatewayLoad, 'uid' | 'gateway'>): Promise<void> {
+    await this.#link(gateway)?.freePorts(uid);
+  }
+
   /** Tells a gateway daemon again which streams to keep. */
   recheck(name: string): void {
     this.#link(name)?.recheck();

@@ -163,7 +163,7 @@ export type StreamEvent = Message<"scistream.v1.StreamEvent"> & {
   at: string;
 
   /**
-   * requested, reserved, hello, targets, adopted, restarted, moved, left, failed or released.
+   * requested, reserved, hello, targets, recovered, restarted, moved, left, failed or released.
    *
    * @generated from field: string what = 2;
    */
