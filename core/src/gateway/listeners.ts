@@ -3,6 +3,7 @@ import { createServer, isIPv6 } from 'node:net';
 import type { Address, Transport } from '../contracts/address.js';
 import { systemCode, S2DSException } from '../contracts/errors.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
+import { adviceFor } from '../contracts/system-errors.js';
 
 /** Connections that the kernel queues until the proxy accepts them; net.core.somaxconn limits this. */
 const BACKLOG = 1024;
@@ -63,10 +64,13 @@ interface Bound {
 
 function bindError(host: string, port: number, error: unknown): S2DSException {
   const code = systemCode(error) ?? 'unknown error';
-  const suggestions =
+  const suggestions = [
     code === 'EACCES'
-      ? ['Use ports above 1023: key gateways[].ports']
-      : ['Set wan and lan of the gateway to addresses of this machine (ip address show lists them).'];
+      ? 'Use ports above 1023: key gateways[].ports'
+      : ['EMFILE', 'ENFILE'].includes(code)
+        ? adviceFor(host, error)
+        : 'Set wan and lan of the gateway to addresses of this machine (ip address show lists them).',
+  ];
   return new S2DSException('SCI_LISTENER_ADDRESS', `Cannot listen on ${host} port ${port}: ${code}.`, {
     suggestions,
     cause: error,

@@ -127,5 +127,6 @@ export async function clearStream(
   { runtime, keepPortsUntil }: GatewayStream,
 ): Promise<void> {
   await plugins.clear(runtime, uid);
+  await store.removeCredentials(uid);
   await store.delete(uid, await ports.retire(uid, keepPortsUntil));
 }

@@ -175,14 +175,18 @@ export class StreamHandle {
 
   async #end(stream: Stream, keepPortsUntil: string | undefined): Promise<readonly ListenerStatistics[]> {
     const { uid } = this;
-    const { log, ports, store } = this.gateway;
+    const { log, plugins, ports, store } = this.gateway;
     stream.abort();
     const last = await stream.s2ds.status(uid).catch((error: unknown) => {
       log.debug({ uid, error: messageOf(error) }, 'last counters unknown');
       return undefined;
     });
+    const { state, runtime } = stream.record;
     await stream.releasing(keepPortsUntil);
     await Promise.all([stream.s2ds.release(uid), stream.probes.close()]);
+    // A start that failed, or an earlier release, may have left an instance that the data server does not know.
+    if (state === 'starting' || state === 'releasing') await plugins.clear(runtime, uid);
+    await store.removeCredentials(uid);
     await store.delete(uid, await ports.retire(uid, keepPortsUntil));
     this.#stream = undefined;
     stream.gone();

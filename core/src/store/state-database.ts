@@ -1,7 +1,8 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
 import { reasonOf, SciStreamError, systemCode } from '../contracts/errors.js';
+import { makeDirectory } from '../contracts/files.js';
+import { onState } from '../contracts/system-errors.js';
 import { EARLIER_LAYOUT, MIGRATIONS } from './migrations.js';
 import { WriteQueue, type Write, type WriteOptions } from './write-queue.js';
 
@@ -29,7 +30,7 @@ export class StateDatabase {
    */
   static async open(state: string): Promise<StateDatabase> {
     const directory = join(state, 'db');
-    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await onState('create', directory, () => makeDirectory(directory));
     const level = new ClassicLevel<string, unknown>(directory, { valueEncoding: 'json', ...SMALL });
     try {
       await level.open();

@@ -1,11 +1,11 @@
 /** How a gateway recovers the streams of an earlier process, and what it does until it can. In memory. */
 import 'reflect-metadata';
 import { randomUUID } from 'node:crypto';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { LABELS } from '@scistream/core';
+import { LABELS, S2DSException } from '@scistream/core';
 import { eventually, expectCode } from '@scistream/core/testing';
 import { portsOf, SPEC, TARGET, withSite } from '../support/gateway-site.js';
 
@@ -69,6 +69,50 @@ s('a failed stream keeps its ports, also in the next process, until they are fre
     assert.is(await portsOf(next), 2, 'only ports of a failed stream');
     await next.close();
     await (await site.open()).close();
+  }),
+);
+
+s('an instance that a failed start left behind is removed with its stream, as soon as that is possible', () =>
+  withSite(async (site) => {
+    const gateway = await site.open();
+    const uid = randomUUID();
+    await gateway.reserve(uid, SPEC);
+    site.runtime.started = async () => {
+      site.runtime.stuck = (await site.runtime.list({}))[0]?.name ?? '';
+      throw new S2DSException('SCI_RUNTIME_FAILED', 'Too many open files.');
+    };
+    await expectCode('SCI_RUNTIME_FAILED', gateway.start(uid, new AbortController().signal));
+    await expectCode('SCI_RUNTIME_FAILED', gateway.release(uid));
+    assert.is(await portsOf(gateway), 2, 'it may still run');
+    site.runtime.stuck = '';
+    await gateway.release(uid);
+    assert.equal([await site.runtime.list({}), await portsOf(gateway)], [[], 0]);
+    await gateway.close();
+  }),
+);
+
+s('what cannot be written is SCI_STATE_WRITE with the path, and leaves nothing behind', () =>
+  withSite(async (site) => {
+    const gateway = await site.open();
+    const credentials = join(site.state, 'gateway', 'credentials');
+    await rm(credentials, { recursive: true });
+    await writeFile(credentials, '');
+    const tls = { certificate: 'C', key: 'K', ca: 'A', peer: 'p' };
+    const uid = randomUUID();
+    const { message, suggestions } = await expectCode(
+      'SCI_STATE_WRITE',
+      gateway.reserve(uid, { ...SPEC, encryption: 'tls' }, tls),
+    );
+    assert.ok(message.includes(join(credentials, `${uid}.json`)));
+    assert.is(suggestions.length, 1);
+    assert.is(await portsOf(gateway), 0);
+    await rm(credentials);
+    await mkdir(credentials);
+    await gateway.reserve(uid, { ...SPEC, encryption: 'tls' }, tls);
+    assert.equal(await readdir(credentials), [`${uid}.json`]);
+    await gateway.release(uid);
+    assert.equal(await readdir(credentials), []);
+    await gateway.close();
   }),
 );
 

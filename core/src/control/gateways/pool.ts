@@ -1,9 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { messageOf, quote, SciStreamError, systemCode } from '../../contracts/errors.js';
+import { quote, SciStreamError, systemCode } from '../../contracts/errors.js';
 import { writeAtomically } from '../../contracts/files.js';
 import type { Gateway, GatewayDescription, GatewayStatus } from '../../contracts/gateway.js';
+import { onState, stateError } from '../../contracts/system-errors.js';
 import { formatRate } from '../../contracts/units.js';
 import { Queue } from '../../contracts/wait.js';
 import type { GatewayFacts, GatewayLink } from './link.js';
@@ -254,6 +255,7 @@ export class GatewayPool {
       return storedSchema.parse(JSON.parse(await readFile(this.#file, 'utf8'))).drained;
     } catch (cause) {
       if (systemCode(cause) === 'ENOENT') return [];
+      if (systemCode(cause)) throw stateError('read', this.#file, cause);
       throw new SciStreamError('SCI_STATE_DAMAGED', `Cannot read ${this.#file}, the list of drained gateways.`, {
         cause,
         suggestions: [`Remove it and drain the gateways again: rm ${this.#file}`],
@@ -262,14 +264,7 @@ export class GatewayPool {
   }
 
   async #writeDrained(drained: readonly string[]): Promise<void> {
-    try {
-      await writeAtomically(this.#file, JSON.stringify({ drained }));
-    } catch (cause) {
-      throw new SciStreamError('SCI_STATE_WRITE', `Cannot write ${this.#file}: ${messageOf(cause)}.`, {
-        cause,
-        suggestions: ['Free space on the disk of the directory in the key state, and check that it is writable.'],
-      });
-    }
+    await onState('write', this.#file, () => writeAtomically(this.#file, JSON.stringify({ drained })));
   }
 }
 
