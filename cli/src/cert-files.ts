@@ -1,7 +1,7 @@
-import { chmod, chown, mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, stat } from 'node:fs/promises';
 import { hostname, networkInterfaces } from 'node:os';
 import { dirname } from 'node:path';
-import { messageOf, SciStreamError, systemCode } from '@scistream/core';
+import { messageOf, SciStreamError, systemCode, writeAtomically } from '@scistream/core';
 import { parseHostName, type AlternativeName, type Issued } from '@scistream/core/pki';
 
 /** The files of a certificate and its key. */
@@ -56,14 +56,8 @@ export async function writePair(files: PairFiles, { certificate, key }: Issued):
 
 /** Replaces a file atomically. An existing file keeps its owner, so that the daemon can still read it. */
 async function replace(file: string, content: string, mode: number): Promise<void> {
-  const old = await stat(file).catch(() => undefined);
-  const temporary = `${file}.tmp`;
-  await writeFile(temporary, content, { mode, flush: true });
-  await chmod(temporary, mode);
-  if (old && (old.uid !== process.geteuid?.() || old.gid !== process.getegid?.())) {
-    await chown(temporary, old.uid, old.gid);
-  }
-  await rename(temporary, file);
+  const owner = await stat(file).catch(() => undefined);
+  await writeAtomically(file, content, { mode, owner });
 }
 
 /** A name in a server certificate and the reason it is included. */

@@ -34,6 +34,7 @@ export {
   toSciStreamError,
   type ErrorCode,
 } from './contracts/errors.js';
+export { writeAtomically } from './contracts/files.js';
 export { silentLogger, type Logger } from './contracts/logger.js';
 export {
   authenticatorProvider,
@@ -53,7 +54,7 @@ export type { ReservedListener } from './contracts/port-allocator.js';
 export type { S2DS, S2DSCapabilities, S2DSRequest } from './contracts/s2ds.js';
 export type { ListenerStatistics, Role, S2DSStatus, StreamTls } from './contracts/stream.js';
 export { formatBytes, formatRate, parseDuration, parseRate } from './contracts/units.js';
-export { poll, within } from './contracts/wait.js';
+export { backOff, poll, retry, within } from './contracts/wait.js';
 export { ProxyContainer } from './proxy/proxy-container.js';
 export { createRenderer, type Renderer } from './proxy/templates.js';
 export type { ProxyDescription, ProxyInstance, ProxyListener, ProxyView } from './proxy/view.js';

@@ -12,7 +12,9 @@ export type { Listening } from './control/control-server.js';
 export { GatewayLink } from './control/gateways/link.js';
 export { GatewayPool } from './control/gateways/pool.js';
 export { RemoteGateway } from './control/gateways/remote-gateway.js';
+export { StreamTimer } from './control/streams/live-stream.js';
 export { StreamController } from './control/streams/controller.js';
+export { RateLimiter } from './control/door/rate-limiter.js';
 export { parseName, parseRequest } from './control/door/request.js';
 export {
   ACTIONS,
@@ -25,6 +27,7 @@ export {
   type LifeTable,
 } from './control/streams/life.js';
 export { parseRole } from './wire/stream-spec.js';
+export { listenOn, listenOnSocket } from './gateway/listen.js';
 export type { GatewayStream } from './gateway/store.js';
 export { RangePortAllocator } from './gateway/ports.js';
 export { Providers } from './plugins/index.js';

@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { ConnectError } from '@connectrpc/connect';
+import { retry } from '../contracts/wait.js';
 import { CODE_KEY, PUSHBACK_KEY } from '../wire/errors.js';
 
 /**
@@ -29,17 +29,9 @@ export async function untilAdmitted<T>(
   deadlineMs: number,
   signal: AbortSignal | undefined,
 ): Promise<T> {
-  const deadline = performance.now() + deadlineMs;
-  for (let left = deadlineMs; ;) {
-    try {
-      return await send(left);
-    } catch (error) {
-      const asked = pushback(error);
-      if (asked === undefined) throw error;
-      const wait = asked + Math.random() * Math.max(JITTER_MS, asked * JITTER);
-      left = deadline - performance.now() - wait;
-      if (left <= 0) throw error;
-      await sleep(wait, undefined, { signal });
-    }
-  }
+  const pauseMs = (error: unknown): number | undefined => {
+    const asked = pushback(error);
+    return asked === undefined ? undefined : asked + Math.random() * Math.max(JITTER_MS, asked * JITTER);
+  };
+  return await retry(send, { pauseMs, timeoutMs: deadlineMs, signal });
 }

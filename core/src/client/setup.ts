@@ -1,8 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
 import { formatAddress, parseAddress, type Address } from '../contracts/address.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../contracts/errors.js';
 import { ROLE_CODES, type Role, type StreamTls } from '../contracts/stream.js';
+import { retry } from '../contracts/wait.js';
 import { StreamSchema, type Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { Response } from '../wire/gen/scistream_pb.js';
 import type { ControlClient } from './control-client.js';
@@ -100,16 +100,11 @@ async function sendHello(
 ): Promise<void> {
   const { uid, producer, waitMs } = plan;
   const prodListeners = role === 'inbound' ? producer.map(formatAddress) : [];
-  const deadline = performance.now() + waitMs;
-  for (let deadlineMs = waitMs; ; deadlineMs = deadline - performance.now()) {
-    try {
-      await client.hello({ uid, role: ROLE_CODES[role], prodListeners }, { deadlineMs, signal });
-      return;
-    } catch (error) {
-      if (!isUnknown(error) || !pending() || deadline - performance.now() <= HELLO_RETRY_MS) throw error;
-      await sleep(HELLO_RETRY_MS, undefined, { signal });
-    }
-  }
+  await retry((deadlineMs) => client.hello({ uid, role: ROLE_CODES[role], prodListeners }, { deadlineMs, signal }), {
+    pauseMs: (error) => (isUnknown(error) && pending() ? HELLO_RETRY_MS : undefined),
+    timeoutMs: waitMs,
+    signal,
+  });
 }
 
 /** An older control server ignores the credentials. No data has been sent yet, because the stream has no targets. */

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { systemCode } from './errors.js';
 
@@ -32,12 +32,33 @@ const isDirectory = (path: string): Promise<boolean> =>
     () => false,
   );
 
-/** Replaces a file atomically, mode 0600: readers see the old or the new content, also with several writers. */
-export async function writeAtomically(path: string, content: string): Promise<void> {
+/** Access of {@link writeAtomically}. */
+export interface FileAccess {
+  /** Permissions; default 0600, reduced by the umask. Given permissions are set exactly. */
+  readonly mode?: number | undefined;
+  /** Default: the user and group of this process. */
+  readonly owner?: { readonly uid: number; readonly gid: number } | undefined;
+}
+
+/**
+ * Replaces a file atomically: readers see the old or the new content, also with several writers. Safe in a directory of
+ * another user: a symbolic link there redirects neither the content nor the change of owner.
+ * @throws the system error, after which the old file is unchanged
+ */
+export async function writeAtomically(path: string, content: string, access: FileAccess = {}): Promise<void> {
+  const { mode, owner } = access;
   const temporary = `${path}.${randomUUID()}.tmp`;
-  // Without the flush, a power loss after the rename may leave an empty file.
   try {
-    await writeFile(temporary, content, { mode: 0o600, flush: true });
+    const file = await open(temporary, 'wx', 0o600);
+    try {
+      if (owner) await file.chown(owner.uid, owner.gid);
+      if (mode !== undefined) await file.chmod(mode);
+      await file.writeFile(content);
+      // Without it, a power loss after the rename may leave an empty file.
+      await file.sync();
+    } finally {
+      await file.close();
+    }
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });

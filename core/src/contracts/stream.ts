@@ -162,7 +162,16 @@ export interface StreamEvent {
   /** ISO 8601 UTC. */
   readonly at: string;
   readonly what:
-    'requested' | 'reserved' | 'hello' | 'targets' | 'recovered' | 'restarted' | 'moved' | 'left' | 'failed' | 'released';
+    | 'requested'
+    | 'reserved'
+    | 'hello'
+    | 'targets'
+    | 'recovered'
+    | 'restarted'
+    | 'moved'
+    | 'left'
+    | 'failed'
+    | 'released';
   /** Identity of the caller, as in `StreamRecord.owner`. Absent if no call caused the event. */
   readonly by?: string;
   /** Additional text for the operator. */

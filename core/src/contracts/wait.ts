@@ -1,12 +1,60 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
+/** Timing of {@link retry}. */
+export interface RetryOptions {
+  /**
+   * Returns the pause before the next attempt, ms; undefined if the error ends the retries.
+   * @param failures Number of failed attempts, from 1.
+   */
+  readonly pauseMs: (error: unknown, failures: number) => number | undefined;
+  /** Deadline for the start of the last attempt, ms; default: none. The first attempt is always made. */
+  readonly timeoutMs?: number;
+  /** Ends the retries with its reason, also during a pause. It does not interrupt an attempt. */
+  readonly signal?: AbortSignal | undefined;
+  /** Whether a pause keeps the process running; default true. */
+  readonly ref?: boolean;
+}
+
+/**
+ * Calls `attempt` until it succeeds.
+ * @param attempt Receives the time until the deadline, ms; Infinity without a deadline. A retry gets at least 1.
+ * @throws the error of the last attempt, or the reason of the signal
+ */
+export async function retry<T>(attempt: (leftMs: number) => Promise<T>, options: RetryOptions): Promise<T> {
+  const { pauseMs, timeoutMs = Infinity, signal, ref = true } = options;
+  const deadline = performance.now() + timeoutMs;
+  let leftMs = timeoutMs;
+  for (let failures = 1; ; failures += 1) {
+    signal?.throwIfAborted();
+    try {
+      return await attempt(leftMs);
+    } catch (error) {
+      signal?.throwIfAborted();
+      const pause = pauseMs(error, failures);
+      if (pause === undefined || performance.now() + pause >= deadline) throw error;
+      await wait(pause, signal, ref);
+      // A timer can fire late, and most callers take 0 for no deadline.
+      leftMs = Math.max(1, deadline - performance.now());
+    }
+  }
+}
+
+/** Resolves after a time, ms. @throws the reason of `signal` as soon as it aborts */
+const wait = (ms: number, signal: AbortSignal | undefined, ref = true): Promise<void> =>
+  sleep(ms, undefined, { signal, ref }).catch(() => signal?.throwIfAborted());
+
+/** The pause after the given number of failures, ms. It starts at `firstMs` and doubles up to `maxMs`. */
+export function backOff(failures: number, firstMs: number, maxMs: number): number {
+  return Math.min(maxMs, firstMs * 2 ** (failures - 1));
+}
+
 /** Timing of {@link poll}. */
 export interface PollOptions {
   /** Time until the start of the last attempt, ms. The first attempt is always made. */
   readonly timeoutMs: number;
   /** Pause between two attempts, ms; default 10. */
   readonly intervalMs?: number;
-  /** Rejects with its reason before the next attempt. */
+  /** Ends the attempts with its reason, also during a pause. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -30,7 +78,7 @@ export async function poll<T>(
       lastError = error;
     }
     if (performance.now() >= deadline) throw onTimeout(lastError);
-    await sleep(options.intervalMs ?? 10);
+    await wait(options.intervalMs ?? 10, options.signal);
   }
 }
 

@@ -3,6 +3,7 @@ import { messageOf, S2DSException, SciStreamError } from '../contracts/errors.js
 import type { Logger } from '../contracts/logger.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
 import type { S2DS } from '../contracts/s2ds.js';
+import { retry } from '../contracts/wait.js';
 import { requestOf, type GatewayStream } from './store.js';
 import { DONE, type GatewayParts, type Stream } from './stream.js';
 
@@ -72,17 +73,16 @@ export class Recovery {
 
   /** Rejects only when `signal` aborts. */
   async #retry(attempt: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
-    for (;;) {
-      await sleep(RETRY_MS, undefined, { signal });
-      try {
-        return await attempt(signal);
-      } catch (error) {
-        signal.throwIfAborted();
-        if (messageOf(error) === messageOf(this.reason)) continue;
+    const pauseMs = (error: unknown): number => {
+      if (messageOf(error) !== messageOf(this.reason)) {
         this.reason = error;
         this.context.log.error({ uid: this.context.uid, error: messageOf(error) }, 'stream still not recovered');
       }
-    }
+      return RETRY_MS;
+    };
+    // The first attempt has failed before.
+    await sleep(RETRY_MS, undefined, { signal });
+    await retry(() => attempt(signal), { pauseMs, signal });
   }
 }
 

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContainerRef, ContainerState } from '../contracts/container-runtime.js';
 import { messageOf, S2DSException, SciStreamError, systemCode, type ErrorCode } from '../contracts/errors.js';
 import type { PluginContext } from '../contracts/plugin.js';
+import { backOff, retry } from '../contracts/wait.js';
 import { logEnd } from './start.js';
 
 /** Restarts of an instance within `WINDOW_MS`. After one more death, the stream fails. */
@@ -112,18 +113,18 @@ export class Supervision {
   /** Watches one instance until it has ended and its restart has succeeded or the stream has failed. Never rejects. */
   async #watch(ref: ContainerRef, index: number): Promise<void> {
     const { signal } = this.#stop;
-    while (!signal.aborted) {
-      try {
-        const state = await this.context.runtime.exited(ref, signal);
-        if (signal.aborted) return;
-        // A restart would close the connections of an instance that still runs.
-        if (state.status !== 'running') return await this.#recover(index, state, 'exited unexpectedly');
-      } catch (error) {
-        if (signal.aborted) return;
-        this.context.log.error({ uid: this.stream.uid, error: messageOf(error) }, 'proxy watch failed, retrying');
-      }
-      await sleep(WATCH_RETRY_MS, undefined, { signal, ref: false }).catch(() => undefined);
-    }
+    const end = async (): Promise<ContainerState> => {
+      const state = await this.context.runtime.exited(ref, signal);
+      // A restart would close the connections of an instance that still runs.
+      if (state.status === 'running') throw new Error('the runtime reported the end of an instance that runs');
+      return state;
+    };
+    const pauseMs = (error: unknown): number => {
+      this.context.log.error({ uid: this.stream.uid, error: messageOf(error) }, 'proxy watch failed, retrying');
+      return WATCH_RETRY_MS;
+    };
+    const state = await retry(end, { pauseMs, signal, ref: false }).catch(() => undefined);
+    if (state && !signal.aborted) await this.#recover(index, state, 'exited unexpectedly');
   }
 
   /** Retries the restart until the instance runs, the stream has failed, or {@link stop} was called. Never rejects. */
@@ -135,22 +136,21 @@ export class Supervision {
     const how = `(${state.exit ?? 'unknown reason'})${await logEnd(runtime, state)}`;
     const attempt: Attempt = { what, why: died(uid, `${proxy} ${what} ${how}`), counted: false };
     let obstacle = '';
-    for (let pauseMs = BACK_OFF_MS; ; pauseMs = Math.min(2 * pauseMs, MAX_BACK_OFF_MS)) {
-      let error: unknown;
-      await alone(async () => void (error = await this.#restart(index, attempt)));
-      if (error === undefined || signal.aborted) break;
+    const pauseMs = (error: unknown, failures: number): number => {
       if (obstacle !== (obstacle = messageOf(error)))
         log.warn({ uid, proxy, error: obstacle }, 'proxy restart failed, retrying');
-      // The lock is free during the pause, so that other calls for the stream do not wait for the runtime.
-      await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
-    }
+      return backOff(failures, BACK_OFF_MS, MAX_BACK_OFF_MS);
+    };
+    // The lock is free during a pause, so that other calls for the stream do not wait for the runtime.
+    await retry(() => alone(() => this.#restart(index, attempt)), { pauseMs, signal }).catch(() => undefined);
     this.#down.delete(index);
   }
 
   /**
-   * @returns the obstacle to a restart; undefined if the instance runs, or must not run because the stream has ended
+   * Returns when the instance runs, or must not run because the stream has ended.
+   * @throws the obstacle to a restart
    */
-  async #restart(index: number, attempt: Attempt): Promise<unknown> {
+  async #restart(index: number, attempt: Attempt): Promise<void> {
     const { uid, proxy } = this.stream;
     const { signal } = this.#stop;
     while (!signal.aborted && !this.#error) {
@@ -165,12 +165,11 @@ export class Supervision {
         this.context.onRestart?.(uid, attempt.why.message);
         break;
       } catch (error) {
-        if (isObstacle(error)) return error;
+        if (isObstacle(error)) throw error;
         attempt.why = died(uid, `${proxy} ${attempt.what} and cannot be restarted: ${messageOf(error)}`, error);
         attempt.counted = false;
       }
     }
-    return undefined;
   }
 
   /** Waits before a restart, longer after each death, or fails the stream after too many deaths. */
@@ -187,7 +186,8 @@ export class Supervision {
       await this.stream.end();
       this.#settle(why);
     } else if (deaths.length > 1) {
-      await sleep(BACK_OFF_MS * 2 ** (deaths.length - 2), undefined, { signal: this.#stop.signal });
+      const pauseMs = backOff(deaths.length - 1, BACK_OFF_MS, MAX_BACK_OFF_MS);
+      await sleep(pauseMs, undefined, { signal: this.#stop.signal });
     }
   }
 }

@@ -2,7 +2,6 @@ import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { open } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import type {
   ContainerRef,
@@ -17,7 +16,7 @@ import { readTail, writeAtomically } from '../contracts/files.js';
 import type { Logger } from '../contracts/logger.js';
 import { runtimeProvider } from '../contracts/plugin.js';
 import { identify, isAlive, type ProcessIdentity } from '../contracts/process-identity.js';
-import { poll } from '../contracts/wait.js';
+import { poll, retry } from '../contracts/wait.js';
 import { ended, environment, hasEnded, kill } from './child.js';
 import { InstanceDirectories } from './directories.js';
 import { executableError, failed } from './failures.js';
@@ -194,19 +193,19 @@ export class ProcessRuntime implements ContainerRuntime {
   }
 
   async exited(ref: ContainerRef, signal: AbortSignal): Promise<ContainerState> {
-    for (;;) {
-      try {
-        const child = this.#children.get(ref.name);
-        await (child ? ended(child, signal) : this.#gone(ref, signal));
-        signal.throwIfAborted();
-        const state = await this.inspect(ref);
-        if (state.status !== 'running') return state;
-      } catch (error) {
-        signal.throwIfAborted();
-        this.#log.debug({ instance: ref.name, error: messageOf(error) }, 'instance cannot be inspected; retrying');
-      }
-      await sleep(RETRY_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
-    }
+    const end = async (): Promise<ContainerState> => {
+      const child = this.#children.get(ref.name);
+      await (child ? ended(child, signal) : this.#gone(ref, signal));
+      signal.throwIfAborted();
+      const state = await this.inspect(ref);
+      if (state.status === 'running') throw new Error('still running');
+      return state;
+    };
+    const pauseMs = (error: unknown): number => {
+      this.#log.debug({ instance: ref.name, error: messageOf(error) }, 'end of instance not confirmed; retrying');
+      return RETRY_MS;
+    };
+    return await retry(end, { pauseMs, signal });
   }
 
   /** @throws SCI_RUNTIME_FAILED when /proc cannot be read */

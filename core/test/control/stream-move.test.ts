@@ -32,6 +32,8 @@ import {
 const s = suite('stream move');
 
 const OPERATOR: Identity = { subject: 'operator', issuer: 'test', admin: true };
+/** The control server looks for streams that do not belong to a gateway every few seconds. */
+const PATIENCE_MS = 30_000;
 const broken = (): SciStreamError => new SciStreamError('SCI_STATE_WRITE', 'Broken on purpose.');
 
 type Step = 'handover' | 'reserve' | 'start' | 'updateTargets' | 'store' | 'none';
@@ -40,6 +42,8 @@ type Step = 'handover' | 'reserve' | 'start' | 'updateTargets' | 'store' | 'none
 class Sabotage {
   step: Step = 'none';
   readonly gateway = 'b';
+  /** The gateway that a release does not reach, once. */
+  unreachable = '';
   /** Emits the name of a gateway whose proxies have failed permanently. */
   readonly deaths = new EventEmitter();
 
@@ -50,6 +54,16 @@ class Sabotage {
 
 class Gateway extends LocalGateway {
   sabotage = new Sabotage();
+  #opening: Promise<void> | undefined;
+
+  /** As of a gateway in another process, which the control server checks again and again. */
+  onLost(): void {
+    // This one is never lost.
+  }
+
+  override async open(): Promise<void> {
+    await (this.#opening ??= super.open());
+  }
 
   #at(step: Step): void {
     if (this.name === this.sabotage.gateway || step === 'handover') this.sabotage.at(step);
@@ -74,6 +88,14 @@ class Gateway extends LocalGateway {
   override async start(...args: Parameters<LocalGateway['start']>): Promise<void> {
     await super.start(...args);
     this.#at('start');
+  }
+
+  override async release(uid: string) {
+    if (this.sabotage.unreachable === this.name) {
+      this.sabotage.unreachable = '';
+      throw broken();
+    }
+    return await super.release(uid);
   }
 
   override async updateTargets(...args: Parameters<LocalGateway['updateTargets']>): Promise<void> {
@@ -179,6 +201,20 @@ s(
     await eventually(async () => assert.equal(await made.ports(), [0, 1]));
     const { record } = await controller.get(uid, OPERATOR);
     assert.is(await exchange(entryOf(record), 'x'), 'tx');
+  },
+);
+
+s(
+  'what the other gateway could not remove after a failed move is removed when the control server finds it',
+  async () => {
+    await using made = await fixture();
+    const { controller, sabotage } = made;
+    await setUp(controller, '127.0.0.1:9');
+    sabotage.step = 'store';
+    sabotage.unreachable = 'b';
+    assert.equal(await move(controller), [['a', false, 'SCI_STATE_WRITE']]);
+    assert.is(sabotage.unreachable, '', 'the release was tried');
+    await eventually(async () => assert.equal(await made.ports(), [1, 0]), PATIENCE_MS);
   },
 );
 

@@ -1,8 +1,8 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import type { Socket } from 'node:net';
 import type Docker from 'dockerode';
 import {
   messageOf,
+  retry,
   S2DSException,
   SciStreamError,
   type Advice,
@@ -229,22 +229,23 @@ export class DockerRuntime implements ContainerRuntime {
 
   async exited(ref: ContainerRef, signal: AbortSignal): Promise<ContainerState> {
     let lost = false;
-    for (;;) {
-      signal.throwIfAborted();
-      try {
+    const end = async (): Promise<ContainerState> => {
+      for (;;) {
+        signal.throwIfAborted();
         const state = await this.inspect(ref);
         if (state.status !== 'running') return state;
         if (lost) this.#log.info({ instance: ref.name }, 'engine reachable again, instance running');
         lost = false;
         await this.#watch(ref, signal);
-      } catch (error) {
-        signal.throwIfAborted();
-        // The state is unknown until the engine is back.
-        if (!lost) this.#log.warn({ instance: ref.name, error: messageOf(error) }, 'engine unreachable, waiting');
-        lost = true;
-        await pause(RETRY_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
       }
-    }
+    };
+    // The state is unknown until the engine is back.
+    const pauseMs = (error: unknown): number => {
+      if (!lost) this.#log.warn({ instance: ref.name, error: messageOf(error) }, 'engine unreachable, waiting');
+      lost = true;
+      return RETRY_MS;
+    };
+    return await retry(end, { pauseMs, signal });
   }
 
   /** Returns when the program has ended, or after WATCH_MS. */

@@ -1,7 +1,7 @@
-import { chown, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { chown, mkdir, open, rm, stat } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { join, resolve } from 'node:path';
-import type { ContainerRef, InstanceFiles } from '@scistream/core';
+import { writeAtomically, type ContainerRef, type InstanceFiles } from '@scistream/core';
 import type { User } from './container-config.js';
 import { failed } from './errors.js';
 
@@ -43,9 +43,10 @@ export class InstanceDirectories {
     const { uid, gid } = await stat(this.path(ref)).catch((error: unknown) => {
       throw failed(`Cannot find the directory of ${ref.name}`, error);
     });
+    const access = isRoot() ? { owner: { uid, gid } } : {};
     await Promise.all(
       Object.entries(files).map(([name, content]) =>
-        replace(join(this.path(ref), name), content, { uid, gid }).catch((error: unknown) => {
+        writeAtomically(join(this.path(ref), name), content, access).catch((error: unknown) => {
           throw failed(`Cannot write ${name} of ${ref.name}`, error);
         }),
       ),
@@ -70,26 +71,4 @@ export class InstanceDirectories {
       await directory.close();
     }
   }
-}
-
-/**
- * Replaces a file atomically. The directory belongs to the program, which may be compromised. The file is therefore
- * always created, never opened: a symbolic link of that name could redirect a daemon that runs as root.
- */
-async function replace(path: string, content: string, { uid, gid }: User): Promise<void> {
-  const temporary = `${path}.tmp`;
-  await rm(temporary, { force: true });
-  const file = await open(temporary, 'wx', 0o600);
-  try {
-    if (isRoot()) await file.chown(uid, gid);
-    await file.writeFile(content);
-    // Without it, a power failure after the rename may leave an empty file.
-    await file.sync();
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
 }

@@ -3,9 +3,8 @@ import { readFileSync } from 'node:fs';
 import { Agent, request as httpsRequest, type RequestOptions } from 'node:https';
 import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from 'node:tls';
-import { messageOf, quote, systemCode, type Logger } from '@scistream/core';
+import { backOff, messageOf, quote, retry, systemCode, type Logger } from '@scistream/core';
 import { authorizationOf } from './credentials.js';
 import { failed, JanusRefusal, unreachable } from './failures.js';
 import type { JanusOptions } from './options.js';
@@ -63,22 +62,17 @@ export class JanusConnection {
    */
   async call(request: JanusRequest): Promise<unknown> {
     const { retries = this.#options.retries, signal } = request;
-    for (let attempt = 0; ; attempt += 1) {
+    const pauseMs = (error: unknown, failures: number): number | undefined => {
+      if (failures > retries || !isTransient(error)) return undefined;
+      this.#log.debug({ path: request.path, failures, error: messageOf(error) }, 'retrying janus request');
+      return backOff(failures, this.#options.backOff, this.#options.maxBackOff) * (0.5 + Math.random() / 2);
+    };
+    try {
+      return await retry(async () => this.#read(request, await this.#send(request)), { pauseMs, signal });
+    } catch (error) {
       signal?.throwIfAborted();
-      try {
-        return this.#read(request, await this.#send(request));
-      } catch (error) {
-        signal?.throwIfAborted();
-        if (attempt >= retries || !isTransient(error)) throw this.#explain(error);
-        this.#log.debug({ path: request.path, attempt, error: messageOf(error) }, 'retrying janus request');
-        await sleep(this.#pause(attempt), undefined, { signal });
-      }
+      throw this.#explain(error);
     }
-  }
-
-  #pause(attempt: number): number {
-    const { backOff, maxBackOff } = this.#options;
-    return Math.min(maxBackOff, backOff * 2 ** attempt) * (0.5 + Math.random() / 2);
   }
 
   async #send({ method, path, body, timeoutMs = this.#options.timeout, signal }: JanusRequest): Promise<Answer> {

@@ -1,4 +1,4 @@
-import { quote } from '@scistream/core';
+import { quote, retry } from '@scistream/core';
 import { z } from 'zod';
 import type { JanusConnection, JanusRequest } from './connection.js';
 import { failed, imageNotFound, JanusRefusal } from './failures.js';
@@ -83,13 +83,14 @@ export class JanusController {
   /**
    * Creates a session. Before each retry, Janus is asked whether the previous request created one. A request that Janus
    * completes even later leaves a second session. Only one session is ever started, and both are removed together.
-   * @param attempts Maximum number of retries.
+   * @param pauseMs Returns the pause after so many failures, ms; undefined after the last attempt.
    * @throws SCI_IMAGE_NOT_FOUND, SCI_RUNTIME_FAILED, SCI_RUNTIME_UNREACHABLE
    */
-  async create(wish: SessionWish, attempts: number, pause: (attempt: number) => Promise<void>): Promise<number> {
+  async create(wish: SessionWish, pauseMs: (failures: number) => number | undefined): Promise<number> {
     const { node, ...rest } = wish;
     const body = { ...rest, instances: [node], remove_container: false };
-    for (let attempt = 0; ; attempt += 1) {
+    let lost: unknown;
+    const attempt = async (): Promise<number> => {
       try {
         const made = await this.#ask({ method: 'POST', path: '/create', body, retries: 0 }, Created);
         const [first] = Object.values(made);
@@ -100,10 +101,12 @@ export class JanusController {
         if (final) throw refusedSession(error, wish);
         const existing = bestOf(await this.sessionsOf(wish.profile));
         if (existing) return existing.id;
-        if (attempt >= attempts) throw refusedSession(error, wish);
-        await pause(attempt);
+        throw (lost = refusedSession(error, wish));
       }
-    }
+    };
+    return await retry(attempt, {
+      pauseMs: (error, failures) => (error === lost ? pauseMs(failures) : undefined),
+    });
   }
 
   async start(id: number): Promise<Session> {

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
 import {
+  backOff,
   exitOf,
   LABELS,
   messageOf,
@@ -200,10 +200,11 @@ export class JanusRuntime implements ContainerRuntime {
 
   /** Creates and starts the session and waits until its files are written. */
   async #open({ name, image }: ContainerSpec, node: string): Promise<Container> {
-    const { retries, backOff, maxBackOff } = this.#options;
+    const { retries, backOff: firstMs, maxBackOff } = this.#options;
     const wish = { node, image, profile: name, entrypoint: '/bin/sh', arguments: scripts.ENTRY_ARGUMENTS };
-    const pause = (attempt: number): Promise<void> => sleep(Math.min(maxBackOff, backOff * 2 ** attempt));
-    const session = await this.#controller.start(await this.#controller.create(wish, retries, pause));
+    const pauseMs = (failures: number): number | undefined =>
+      failures > retries ? undefined : backOff(failures, firstMs, maxBackOff);
+    const session = await this.#controller.start(await this.#controller.create(wish, pauseMs));
     const container = sessions.containerOf(session);
     if (!container || !sessions.isHealthy(session)) {
       const error = sessions.unhealthy(session, await this.logs({ name }, LOG_LINES).catch(() => ''));

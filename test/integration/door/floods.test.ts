@@ -1,7 +1,7 @@
 /** Callers that exceed limits: they are rejected or disconnected, and all others are served. */
 import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { connect as connectHttp2, type ClientHttp2Session } from 'node:http2';
+import { connect as connectHttp2, constants, type ClientHttp2Session } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { gzipSync } from 'node:zlib';
@@ -96,6 +96,31 @@ s('a caller without credentials loses the connection, whatever it sends', async 
   }
   const stream = (await alice.streams.list({})).streams;
   assert.equal(stream, []);
+});
+
+s('a caller whose message does not end loses its call; another call on the same connection is served', async () => {
+  await using server = await TestServer.start({ auth: AUTH, limits: { strangerTimeoutMs: 1_000 } });
+  const headers = { ...JSON_CALL, authorization: `Bearer ${TOKENS.alice}` };
+  const session = connectHttp2(urlOf(server), { rejectUnauthorized: false });
+  try {
+    const call = { ':method': 'POST', ':path': '/scistream.v1.Streams/List', ...headers };
+    const slow = session.request(call).on('error', () => undefined);
+    slow.write('{');
+    await once(slow, 'close');
+    assert.is(slow.rstCode, constants.NGHTTP2_CANCEL);
+    const [answer] = (await once(session.request(call).end('{}'), 'response')) as [Record<string, unknown>];
+    assert.is(answer[':status'], 200);
+  } finally {
+    session.destroy();
+  }
+  const old = connectTls({ port: portOf(server), host: '127.0.0.1', rejectUnauthorized: false });
+  old.write(
+    `POST /scistream.v1.Streams/List HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n` +
+      `${Object.entries(headers)
+        .map(([name, value]) => `${name}: ${value}\r\n`)
+        .join('')}\r\n{`,
+  );
+  await ended(old);
 });
 
 s('attempts with wrong credentials are limited by address, then rejected without a check', async () => {

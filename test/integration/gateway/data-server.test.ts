@@ -1,9 +1,10 @@
 /** A data server as a separate daemon behind a unix socket, under a control server. */
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { SciStreamError, silentLogger } from '@scistream/core';
 import { createProviders, GatewayDaemon, LocalGateway } from '@scistream/core/internal';
-import { eventually, exchange, named, tcpServer, temporaryDirectory } from '@scistream/core/testing';
+import { eventually, exchange, expectCode, named, tcpServer, temporaryDirectory } from '@scistream/core/testing';
 import { leftovers, NOTHING } from '../../support/leftovers.js';
 import { freeRange } from '../../support/ports.js';
 import { GATEWAY, LAN, TestServer, WAN } from '../../support/server.js';
@@ -71,6 +72,34 @@ s('a control server that cannot listen does not disturb the streams of the runni
   assert.ok(SciStreamError.is(error) && error.code === 'SCI_LISTEN_FAILED');
   assert.is(await exchange(entry, 'x'), 'ax');
   await eventually(async () => assert.is(await first.stateOf(uid), 'idle'));
+});
+
+s('a data server that cannot listen leaves its state directory unlocked', async () => {
+  const directory = await temporaryDirectory();
+  const path = join(directory.path, 's.sock');
+  const start = async () => {
+    const settings = {
+      name: GATEWAY,
+      wan: WAN,
+      lan: LAN,
+      ports: await freeRange(2),
+      proxy: 'relay',
+      runtime: 'process',
+    };
+    const providers = createProviders([], { proxies: {}, runtimes: {}, plugins: [] });
+    const state = join(directory.path, 's2ds');
+    const gateway = new LocalGateway(settings, providers, silentLogger, state);
+    const daemon = new GatewayDaemon({ listen: `unix:${path}`, state }, gateway, silentLogger);
+    await daemon.start();
+    return daemon;
+  };
+  await writeFile(path, 'not a socket');
+  await expectCode('SCI_LISTEN_FAILED', start());
+  await rm(path);
+  const daemon = await start();
+  await daemon.check();
+  await daemon.stop();
+  await directory.remove();
 });
 
 s.run();

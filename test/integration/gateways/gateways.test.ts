@@ -1,6 +1,6 @@
 /** Several gateways under one control server: placement, rejections, and data servers that stop and return. */
 import { createHash, randomUUID } from 'node:crypto';
-import { rm, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { formatAddress, silentLogger } from '@scistream/core';
@@ -142,6 +142,18 @@ s('a drained gateway takes no new streams, even after a restart; only admins dra
   await again.control.release({ uid });
   await (await second.connect(TOKENS.admin)).streams.drainGateway({ name: 'a', drained: false });
   assert.is((await place(again)).gateway, 'a');
+});
+
+s('a drain state that cannot be stored is not in force', async () => {
+  await using a = await startGateway('a');
+  await a.start();
+  await using directory = await temporaryDirectory();
+  await using server = await serve([a], { state: directory.path, auth: AUTH });
+  const admin = await server.connect(TOKENS.admin);
+  await mkdir(join(directory.path, 'gateways.json'));
+  await refused(admin.streams.drainGateway({ name: 'a', drained: true }), 'SCI_STATE_WRITE');
+  assert.equal(await seen(admin), [['a', true, false, 0]]);
+  assert.is((await place(admin)).gateway, 'a');
 });
 
 s('a data server may be down at the start and later; its streams stay', async () => {

@@ -1,8 +1,9 @@
+import { LRUCache } from 'lru-cache';
 import { RateLimited } from '../../serving/error-status.js';
 
 /** Time for which a caller may save unused requests, and then make all of them immediately, s. */
 const BURST_S = 10;
-/** Most callers that are tracked; beyond that, the oldest one is dropped. */
+/** Most callers that are tracked; beyond that, the one without a request for the longest time is dropped. */
 const MOST_KEYS = 10_000;
 
 interface Bucket {
@@ -14,7 +15,7 @@ interface Bucket {
 
 /** Limits the requests of each caller per second, with bursts of up to ten seconds' worth. */
 export class RateLimiter {
-  readonly #buckets = new Map<string, Bucket>();
+  readonly #buckets = new LRUCache<string, Bucket>({ max: MOST_KEYS });
 
   /**
    * @param perSecond Called for each request, because the limit may change.
@@ -59,16 +60,8 @@ export class RateLimiter {
       if (known.left > this.#most / 2) known.told = false;
       return known;
     }
-    if (this.#buckets.size >= MOST_KEYS) this.#forget(now);
     const made = { left: this.#most, at: now, told: false };
     this.#buckets.set(key, made);
     return made;
-  }
-
-  /** Drops callers whose bucket is full again; if there are none, the oldest. */
-  #forget(now: number): void {
-    for (const [key, { at }] of this.#buckets) if (now - at > BURST_S * 1000) this.#buckets.delete(key);
-    const [oldest] = this.#buckets.keys();
-    if (this.#buckets.size >= MOST_KEYS && oldest !== undefined) this.#buckets.delete(oldest);
   }
 }

@@ -1,6 +1,7 @@
 import { SciStreamError, toSciStreamError } from '../../contracts/errors.js';
 import type { Gateway, GatewayDescription } from '../../contracts/gateway.js';
 import type { Logger } from '../../contracts/logger.js';
+import { backOff } from '../../contracts/wait.js';
 
 /** Interval of the health check of a gateway that is up, ms. A lost connection is noticed immediately. */
 const CHECK_MS = 5_000;
@@ -123,12 +124,11 @@ export class GatewayLink {
   }
 
   async #follow(uids: () => readonly string[]): Promise<void> {
-    let retry = FIRST_RETRY_MS;
-    while (!this.#closed) {
-      await this.#pause(this.#error ? retry : CHECK_MS);
+    // Not `retry`: the checks continue while the gateway is up.
+    for (let failures = 1; !this.#closed; failures = this.#error ? failures + 1 : 1) {
+      await this.#pause(this.#error ? backOff(failures, FIRST_RETRY_MS, LAST_RETRY_MS) : CHECK_MS);
       if (this.#closed) return;
       await this.#check(uids);
-      retry = this.#error ? Math.min(2 * retry, LAST_RETRY_MS) : FIRST_RETRY_MS;
     }
   }
 

@@ -1,5 +1,4 @@
 import { connect, type Socket } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { ConnectError, createClient, type Client, type Interceptor } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { formatAddress, parseAddress, type Address } from '../../contracts/address.js';
@@ -7,6 +6,7 @@ import { parseCredentials } from '../../contracts/credentials.js';
 import { reasonOf, S2DSException, SciStreamError } from '../../contracts/errors.js';
 import type { ConnectResult, Gateway, GatewayDescription, ProbeOffer, Reservation } from '../../contracts/gateway.js';
 import type { ListenerStatistics, Restarts, S2DSStatus, StreamSpec, StreamTls } from '../../contracts/stream.js';
+import { retry } from '../../contracts/wait.js';
 import { fromConnectError, S2CS_KEY } from '../../wire/errors.js';
 import { GatewayService } from '../../wire/gen/scistream/v1/gateway_pb.js';
 import { GuardedSessions } from '../../wire/guarded-sessions.js';
@@ -165,30 +165,22 @@ export class RemoteGateway implements Gateway {
    * @returns undefined if this object was closed
    */
   async #await<T>(call: () => Promise<T>): Promise<T | undefined> {
-    for (;;) {
-      try {
-        return await this.#call(call);
-      } catch (error) {
-        if (this.#closed.signal.aborted) return undefined;
-        if (!S2DSException.is(error) || !['SCI_S2DS_UNREACHABLE', 'SCI_FORBIDDEN'].includes(error.code)) throw error;
-        await sleep(WAIT_RETRY_MS, undefined, { ref: false });
-      }
+    const { signal } = this.#closed;
+    const pauseMs = (error: unknown): number | undefined =>
+      isLost(error) || isForbidden(error) ? WAIT_RETRY_MS : undefined;
+    try {
+      return await retry(() => this.#call(call), { pauseMs, signal, ref: false });
+    } catch (error) {
+      if (signal.aborted) return undefined;
+      throw error;
     }
   }
 
   /** Makes a call and retries it if the answer is lost. All calls that change something are idempotent. */
   async #retry<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    for (const pause of RETRIES_MS) {
-      try {
-        return await this.#call(call, signal);
-      } catch (error) {
-        if (this.#closed.signal.aborted || !S2DSException.is(error) || error.code !== 'SCI_S2DS_UNREACHABLE')
-          throw error;
-      }
-      // If the signal aborts during the delay, the next attempt throws its reason.
-      await sleep(pause, undefined, { ref: false, ...(signal && { signal }) }).catch(() => undefined);
-    }
-    return await this.#call(call, signal);
+    const pauseMs = (error: unknown, failures: number): number | undefined =>
+      isLost(error) && !this.#closed.signal.aborted ? RETRIES_MS[failures - 1] : undefined;
+    return await retry(() => this.#call(call, signal), { pauseMs, signal, ref: false });
   }
 
   async #call<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
@@ -211,6 +203,9 @@ export class RemoteGateway implements Gateway {
     }
   }
 }
+
+const isLost = (error: unknown): boolean => S2DSException.is(error) && error.code === 'SCI_S2DS_UNREACHABLE';
+const isForbidden = (error: unknown): boolean => S2DSException.is(error) && error.code === 'SCI_FORBIDDEN';
 
 /** Adds the id of this control server to every call. */
 const identification =
