@@ -8,7 +8,7 @@ import {
   type ServerHttp2Session,
 } from 'node:http2';
 import type { Socket } from 'node:net';
-import { createContextValues, type ConnectRouter } from '@connectrpc/connect';
+import { Code, ConnectError, createContextValues, type ConnectRouter } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { inject, injectable } from 'tsyringe';
 import { formatAddress, parseAddress } from '../contracts/address.js';
@@ -122,11 +122,14 @@ export class GatewayDaemon {
   }
 }
 
-/** Ignores an error after the caller has gone. */
+/**
+ * Ends a call whose caller has gone, or whose connection this daemon closes because it stops. Never with an answer: an
+ * answer without an error would tell a control server that the stream has ended.
+ */
 const unlessGone =
   (signal: AbortSignal) =>
-  (error: unknown): undefined => {
-    if (!signal.aborted) throw error;
+  (error: unknown): never => {
+    throw signal.aborted ? new ConnectError('The connection is closed.', Code.Unavailable) : error;
   };
 
 function routes(router: ConnectRouter, gateway: LocalGateway): void {
