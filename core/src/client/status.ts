@@ -6,7 +6,17 @@ import type { Endpoint } from './endpoint.js';
 type ErrorJson = ReturnType<SciStreamError['toJSON']>;
 
 /** States of a stream in output, worst first. The worse state of the two sides is the state of the stream. */
-const STATES = ['failed', 'releasing', 'reserving', 'waiting', 'streaming', 'idle', 'ready', 'released'] as const;
+const STATES = [
+  'failed',
+  'releasing',
+  'reserving',
+  'waiting',
+  'restarting',
+  'streaming',
+  'idle',
+  'ready',
+  'released',
+] as const;
 
 /** State of a stream in output. */
 export type UserState = (typeof STATES)[number];
@@ -205,6 +215,11 @@ function diagnose(uid: string, state: UserState, from: SideStatus | undefined, t
   if (silent) return `${capital(silent.name)} is unreachable: ${silent.side.error?.message ?? 'no answer'}`;
   const over = find('released');
   if (over && state === 'failed') return `${capital(over.name)} is released, and the other side is not.`;
+  const restarting = find('restarting');
+  if (restarting) {
+    const reason = restarting.side.error?.message;
+    return `The proxy of ${restarting.name} is being restarted${reason ? `: ${reason}` : '.'}`;
+  }
   const waiting = find('waiting');
   if (waiting) return `${capital(waiting.name)} waits for HELLO from its application.`;
   if (from && to && isStale(from, to)) return `${STALE}: scistream stream update ${uid}`;
@@ -234,6 +249,7 @@ const DIAGNOSES: Readonly<Record<UserState, string>> = {
   releasing: 'The stream is being released.',
   reserving: 'Listeners are being reserved.',
   waiting: 'The stream is waiting for HELLO.',
+  restarting: 'A proxy is being restarted.',
   streaming: 'Connections are open.',
   idle: 'No connection is open; earlier connections have ended.',
   ready: 'Ready; no consumer has connected yet.',

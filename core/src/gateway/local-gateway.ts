@@ -18,8 +18,8 @@ import { GatewayPlugins } from './plugins.js';
 import { RangePortAllocator } from './ports.js';
 import { probeTarget, tryListener, tryTargets } from './probes.js';
 import { GatewayStore } from './store.js';
-import { StreamHandle, unknownStream } from './stream-handle.js';
-import type { GatewayParts, Stream } from './stream.js';
+import { StreamHandle } from './stream-handle.js';
+import { unknownStream, type GatewayParts, type Stream } from './stream.js';
 import { S2DS_TOKENS } from './tokens.js';
 
 /** Proxies that start at a time. More would slow each of them down, so that they miss their deadlines. */
@@ -111,7 +111,7 @@ export class LocalGateway implements Gateway {
   }
 
   async status(uid: string): Promise<S2DSStatus> {
-    return await this.#stream(uid).status();
+    return await this.#known(uid).status();
   }
 
   /**

@@ -56,6 +56,13 @@ export class Recovery {
     await this.#over;
   }
 
+  /** Why the last attempt failed. */
+  get obstacle(): S2DSException {
+    const { reason } = this;
+    if (S2DSException.is(reason)) return reason;
+    return new S2DSException('SCI_RUNTIME_FAILED', messageOf(reason), { cause: reason });
+  }
+
   /** The error for calls that need the stream. */
   get error(): S2DSException {
     const cause = this.reason;

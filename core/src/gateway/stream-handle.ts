@@ -1,13 +1,13 @@
 import type { Address } from '../contracts/address.js';
-import { messageOf, quote, S2DSException } from '../contracts/errors.js';
+import { messageOf } from '../contracts/errors.js';
 import type { Reservation } from '../contracts/gateway.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
-import type { ListenerStatistics } from '../contracts/stream.js';
+import type { ListenerStatistics, S2DSStatus } from '../contracts/stream.js';
 import { Queue } from '../contracts/wait.js';
 import { mustSupport } from '../proxy/capabilities.js';
 import { clearStream, recoverStream, Recovery } from './recovery.js';
 import { repeated, type GatewayStream } from './store.js';
-import { DONE, ENDING, Stream, type GatewayParts } from './stream.js';
+import { DONE, ENDING, isUnknown, Stream, unknownStream, type GatewayParts } from './stream.js';
 
 type Command = (stream: Stream, signal: AbortSignal) => Promise<void>;
 
@@ -73,6 +73,18 @@ export class StreamHandle {
     });
   }
 
+  /** As `Gateway.status`. */
+  async status(): Promise<S2DSStatus> {
+    const { stream } = this;
+    try {
+      return await stream.status();
+    } catch (error) {
+      if (!this.#recovery || !isUnknown(error)) throw error;
+      const restarts = stream.record.restarts?.count ?? 0;
+      return { state: 'restarting', restarts, listeners: [], error: this.#recovery.obstacle };
+    }
+  }
+
   /** As `Gateway.start`. */
   start(signal: AbortSignal): Promise<void> {
     return this.#command(signal, async (stream, until) => {
@@ -97,6 +109,8 @@ export class StreamHandle {
       try {
         await stream.s2ds.updateTargets(this.uid, targets, until);
       } catch (error) {
+        // The proxy does not run. It gets the stored targets as soon as it is recovered.
+        if (this.#recovery && isUnknown(error)) return;
         if (!stream.released.aborted) await stream.change({ targets: before }, ENDING);
         throw error;
       }
@@ -230,7 +244,3 @@ function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
     void work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
   });
 }
-
-/** The error for a uid that the gateway does not know. */
-export const unknownStream = (gateway: string, uid: string): S2DSException =>
-  new S2DSException('SCI_STREAM_NOT_FOUND', `Gateway ${gateway} has no stream ${quote(uid)}.`);

@@ -1,6 +1,6 @@
 import { EventEmitter, once } from 'node:events';
 import type pLimit from 'p-limit';
-import { messageOf, S2DSException } from '../contracts/errors.js';
+import { messageOf, quote, S2DSException, SciStreamError } from '../contracts/errors.js';
 import type { GatewaySettings } from '../contracts/gateway.js';
 import type { Logger } from '../contracts/logger.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
@@ -17,6 +17,13 @@ import { requestOf, type GatewayStore, type GatewayStream } from './store.js';
 export const DONE: WriteOptions = { sync: false, owed: true };
 /** For a step that ends a stream, which even a full disk must not prevent. */
 export const ENDING: WriteOptions = { owed: true };
+
+/** The error for a uid that the gateway does not know. */
+export const unknownStream = (gateway: string, uid: string): S2DSException =>
+  new S2DSException('SCI_STREAM_NOT_FOUND', `Gateway ${gateway} has no stream ${quote(uid)}.`);
+
+/** Whether an error says that the gateway or its data server does not carry the stream. */
+export const isUnknown = (error: unknown): boolean => SciStreamError.is(error) && error.code === 'SCI_STREAM_NOT_FOUND';
 
 /** The newest restarts that the record of a stream keeps. */
 const KEPT_RESTARTS = 10;

@@ -1,11 +1,13 @@
 /** How a gateway recovers the streams of an earlier process, and what it does until it can. In memory. */
 import 'reflect-metadata';
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { LABELS, S2DSException } from '@scistream/core';
+import { LABELS, S2DSException, type Address } from '@scistream/core';
 import { eventually, expectCode } from '@scistream/core/testing';
 import { portsOf, SPEC, TARGET, withSite } from '../support/gateway-site.js';
 
@@ -176,6 +178,63 @@ s(
       await next.reserve(randomUUID(), SPEC);
       assert.equal(await site.runtime.list({}), []);
       await next.close();
+    }),
+);
+
+/** Another program on the first port of a stream. */
+async function occupy({ host, port }: Address): Promise<Server> {
+  const server = createServer().listen({ host, port, exclusive: true });
+  await once(server, 'listening');
+  return server;
+}
+
+s('a stream whose port another program has taken is restarting, with the reason, until the port is free', () =>
+  withSite(async (site) => {
+    const first = await site.open();
+    const uid = randomUUID();
+    const { listeners } = await first.reserve(uid, SPEC);
+    await first.start(uid, new AbortController().signal);
+    await first.close();
+    for (const instance of await site.runtime.list({})) site.runtime.kill(instance);
+    const [taken] = listeners;
+    assert.ok(taken);
+    const other = await occupy(taken);
+
+    const gateway = await site.open();
+    const { state, error } = await gateway.status(uid);
+    assert.equal([state, error?.code], ['restarting', 'SCI_PORT_TAKEN']);
+    await gateway.updateTargets(uid, [TARGET], new AbortController().signal);
+    const restarted = gateway.restarted(uid, 0);
+    other.close();
+    assert.is((await restarted)?.count, 1);
+    await eventually(async () => assert.is((await gateway.status(uid)).state, 'running'));
+    await gateway.close();
+    const kept = await site.kept(uid);
+    assert.equal([kept?.targets, kept?.inForce], [[TARGET], true], 'the targets are set when it runs');
+  }),
+);
+
+s(
+  'a proxy that ends while another program has its port is restarted when the port is free, however often it fails',
+  () =>
+    withSite(async (site) => {
+      const gateway = await site.open();
+      const uid = randomUUID();
+      const { listeners } = await gateway.reserve(uid, SPEC);
+      await gateway.start(uid, new AbortController().signal);
+      const [taken] = listeners;
+      assert.ok(taken);
+      const other = await occupy(taken);
+      const restarted = gateway.restarted(uid, 0);
+      for (const instance of await site.runtime.list({})) site.runtime.kill(instance);
+      await eventually(async () => {
+        const { state, error } = await gateway.status(uid);
+        assert.equal([state, error?.code], ['restarting', 'SCI_PORT_TAKEN']);
+      });
+      other.close();
+      assert.is((await restarted)?.count, 1);
+      assert.is((await gateway.status(uid)).state, 'running');
+      await gateway.close();
     }),
 );
 
