@@ -18,7 +18,7 @@ import { answer } from '../serving/answer.js';
 import { CERTIFICATE, shownCertificate } from '../serving/client-certificates.js';
 import { errorStatus } from '../serving/error-status.js';
 import { Health } from '../serving/health.js';
-import { lockState } from '../serving/state-lock.js';
+import { lockState, type Unlock } from '../serving/state-lock.js';
 import { GatewayService } from '../wire/gen/scistream/v1/gateway_pb.js';
 import { connectResultsMessage, microseconds, statisticsMessage, statusMessage } from '../wire/messages.js';
 import { fromReserveMessage } from '../wire/stream-spec.js';
@@ -38,7 +38,7 @@ export class GatewayDaemon {
   #server: Http2Server | Http2SecureServer | undefined;
   /** Fingerprint of the only client certificate that is accepted; undefined: the first one enrols. */
   #pinned: string | undefined;
-  #unlock: () => Promise<void> = () => Promise.resolve();
+  #unlock: Unlock = () => Promise.resolve();
 
   constructor(
     @inject(S2DS_TOKENS.Settings) private readonly settings: DaemonSettings,
@@ -94,7 +94,7 @@ export class GatewayDaemon {
     } finally {
       for (const session of this.#sessions) session.destroy();
       await closed;
-      await this.#unlock();
+      await this.#unlock(this.gateway.streams > 0);
     }
   }
 

@@ -77,6 +77,11 @@ export class LocalGateway implements Gateway {
     await this.#plugins.prepare(this.settings.proxy, this.settings.runtime);
   }
 
+  /** Number of streams with a record. */
+  get streams(): number {
+    return this.#opened?.store.entries().length ?? 0;
+  }
+
   /** Checks that a reservation could be stored. @throws SCI_STATE_WRITE */
   check(): Promise<void> {
     return this.#parts.store.check();
