@@ -107,7 +107,7 @@ async function wanted(snippets) {
   const folder = snippets ?? root;
   const pages = new Map();
   if (snippets === undefined) {
-    const { ERROR_CODES } = await import('@scistream/core');
+    const { ERROR_CODES } = await import('@scistream/core/internal');
     const { streamStatesPage } = await import('./stream-states.js');
     pages.set(join(root, 'docs/reference/errors.md'), errorsPage(ERROR_CODES));
     pages.set(join(root, 'docs/reference/commands.md'), await commandsPage());

@@ -1,30 +1,23 @@
 import 'reflect-metadata';
 import type { Interfaces } from '@oclif/core';
-import { SciStreamError, type Logger } from '@scistream/core';
+import type { Logger } from '@scistream/core';
 import type { S2csConfig, S2dsConfig } from '@scistream/core/config';
 import {
-  BUILT_INS,
-  clientTrust,
+  CONTROL_SERVER,
   createProviders,
-  GatewayDaemon,
-  decisionsOf,
-  findPlugins,
-  readKeyPair,
+  GATEWAY_DAEMON,
+  listPlugins,
   registerS2ds,
   registerServer,
-  requireAuth,
-  ControlServer,
+  type Daemon,
   type FoundPlugin,
-  type Placing,
-  type Policy,
 } from '@scistream/core/server';
 import { container as root } from 'tsyringe';
 import { installedPlugins } from './installed-plugins.js';
 
 /** The installed plugins with checked manifests; a broken plugin carries its error. Runs no plugin code. */
 export function loadedPlugins(config: Interfaces.Config): Promise<readonly FoundPlugin[]> {
-  const taken = BUILT_INS.map(({ provider }) => provider);
-  return findPlugins(installedPlugins(config), taken);
+  return listPlugins(installedPlugins(config));
 }
 
 /** Composes the control server of this process: the composition root of `s2cs`. */
@@ -32,62 +25,15 @@ export function composeControlServer(
   config: S2csConfig,
   logger: Logger,
   plugins: readonly FoundPlugin[],
-): ControlServer {
+): Daemon<S2csConfig> {
   const container = root.createChildContainer();
   registerServer(container, { config, logger, plugins });
-  return container.resolve(ControlServer);
+  return container.resolve(CONTROL_SERVER);
 }
 
 /** The program `s2ds` of this process, composed as {@link composeControlServer} does. */
-export function composeS2ds(config: S2dsConfig, logger: Logger, plugins: readonly FoundPlugin[]): GatewayDaemon {
+export function composeS2ds(config: S2dsConfig, logger: Logger, plugins: readonly FoundPlugin[]): Daemon<S2dsConfig> {
   const container = root.createChildContainer();
   registerS2ds(container, { config, logger, providers: createProviders(plugins, config) });
-  return container.resolve(GatewayDaemon);
-}
-
-/** The policy of a control server with this configuration, without running the server. */
-export function policyOf(config: S2csConfig, plugins: readonly FoundPlugin[]): Policy {
-  const providers = createProviders(plugins, config);
-  const placing: Placing = async ({ gateway, proxy, runtime }) => {
-    const defaults = config.gateways.find(({ name }) => name === gateway);
-    return providers.resolve(proxy || (defaults?.proxy ?? ''), runtime || (defaults?.runtime ?? ''));
-  };
-  return decisionsOf(config, placing);
-}
-
-/**
- * Checks what a schema cannot: that all named plugins are installed and accept their options, and that the certificate
- * and key are usable.
- * @throws SCI_PROXY_UNKNOWN, SCI_RUNTIME_UNKNOWN, SCI_PLUGIN_*, SCI_CONFIG_INVALID for certificate and key
- */
-export async function checkDaemonConfig(
-  config: S2csConfig | S2dsConfig,
-  plugins: readonly FoundPlugin[],
-): Promise<void> {
-  const providers = createProviders(plugins, config);
-  for (const gateway of 'gateways' in config ? config.gateways : [config]) {
-    const { proxy, runtime } = providers.resolve(gateway.proxy, gateway.runtime);
-    await providers.proxy(proxy);
-    await providers.runtime(runtime);
-  }
-  // Also non-default plugins: any stream may request them.
-  for (const id of Object.keys(config.proxies)) mustBeId('proxies', id, await providers.proxy(id));
-  for (const id of Object.keys(config.runtimes)) mustBeId('runtimes', id, await providers.runtime(id));
-  if (config.tls) {
-    await readKeyPair(config.tls);
-    await clientTrust(config.tls);
-  }
-  if (!('auth' in config)) return;
-  requireAuth(config);
-  for (const [i, { use, ...options }] of config.auth.entries())
-    await providers.authenticator(use, options, `auth.${i}`);
-  await policyOf(config, plugins).load?.();
-}
-
-/** Names are looked up in any letter case, options only by the exact id. @throws SCI_CONFIG_INVALID */
-function mustBeId(key: string, name: string, { id }: { readonly id: string }): void {
-  if (name === id) return;
-  throw new SciStreamError('SCI_CONFIG_INVALID', `${key}.${name} has no effect: the id is ${id}.`, {
-    suggestions: [`Rename the key to ${key}.${id}.`],
-  });
+  return container.resolve(GATEWAY_DAEMON);
 }

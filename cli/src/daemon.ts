@@ -1,25 +1,15 @@
 import { closeSync, constants, openSync, readFileSync } from 'node:fs';
 import { SciStreamError, within, type Logger } from '@scistream/core';
+import type { Daemon, Listening } from '@scistream/core/server';
 import { serviceManager, type ServiceManager } from './systemd.js';
 
-/** Whether a daemon releases its streams when it stops. */
-export interface StopOptions {
-  readonly release: boolean;
-}
-
 /** Options of {@link runDaemon}. */
-export interface RunOptions extends StopOptions {
+export interface RunOptions {
+  /** Whether the daemon releases its streams when it stops. */
+  readonly release: boolean;
   /** Handles SIGHUP. Called only while the daemon runs, possibly often. Never rejects. */
   readonly reload: () => Promise<void>;
   readonly log: Logger;
-}
-
-/** A program that starts once and stops once. */
-export interface Daemon<Started> {
-  start(): Promise<Started>;
-  stop(options: StopOptions): Promise<void>;
-  /** Health check; rejects when the daemon cannot work. Called periodically between start and stop. */
-  check(): Promise<void>;
 }
 
 /** Deadline for stopping, ms. Code that hangs, such as a plugin, must not keep the process alive. */
@@ -32,10 +22,10 @@ const SIGHUP_BIT = 1n;
  * SIGHUP without a terminal hangup reloads the configuration. Notifies the service manager, if there is one.
  * @param onStarted Called once with the result of `start`.
  */
-export async function runDaemon<Started>(
-  daemon: Daemon<Started>,
+export async function runDaemon(
+  daemon: Daemon<never>,
   { release, reload, log }: RunOptions,
-  onStarted: (started: Started) => void,
+  onStarted: (listening: Listening) => void,
 ): Promise<void> {
   const manager = serviceManager(() => daemon.check(), log);
   const asked = firstSignal();

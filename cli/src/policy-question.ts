@@ -1,6 +1,6 @@
-import { parseAddress, parseDuration, parseRate, SciStreamError, type Identity, type Role } from '@scistream/core';
-import type { S2csConfig } from '@scistream/core/config';
-import { parseSources, type Action, type StreamRecord, type StreamSpec } from '@scistream/core/server';
+import { parseDuration, SciStreamError, type Identity } from '@scistream/core';
+import { type S2csConfig, parseAddress, parseRate, parseSources } from '@scistream/core/config';
+import type { Action, StreamRecord } from '@scistream/core/server';
 
 /** The action to check, as given by the flags of `policy check`. */
 export interface Question {
@@ -9,7 +9,7 @@ export interface Question {
   readonly admin: boolean;
   readonly action: 'request' | 'hello' | 'update' | 'release' | 'view';
   /** `PROD` and `CONS` are what the protocol calls the sides. */
-  readonly role: Role | 'PROD' | 'CONS';
+  readonly role: 'inbound' | 'outbound' | 'PROD' | 'CONS';
   readonly gateway?: string | undefined;
   readonly proxy?: string | undefined;
   readonly runtime?: string | undefined;
@@ -59,7 +59,7 @@ export function actionOf(question: Question, { gateways, limits }: S2csConfig): 
   const lifetimeMs = question.lifetime === undefined ? 0 : parseDuration(question.lifetime);
   const now = Date.now();
   const asks = action === 'request';
-  const spec: StreamSpec = {
+  const spec: StreamRecord['spec'] = {
     name: '',
     role: role === 'inbound' || role === 'PROD' ? 'inbound' : 'outbound',
     transport: 'tcp',

@@ -3,7 +3,7 @@
 /** A stream whose proxies do not count traffic: commands make no claims about its connections. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parseAddress } from '@scistream/core';
+import { parseAddress } from '@scistream/core/internal';
 import type { StreamStatus } from '@scistream/core/client';
 import { exchange } from '@scistream/core/testing';
 import { cleanUp, json, Producer, scistream, startFacilities, type Facilities } from './support/facilities.js';

@@ -2,15 +2,8 @@
  * The public interface for plugins: the contracts they implement, the base class of proxies, and helpers. Every other
  * entry of the package builds on it. core/api.txt lists the names with their declarations.
  */
-export {
-  formatAddress,
-  isLoopback,
-  parseAddress,
-  parsePort,
-  type Address,
-  type Transport,
-} from './contracts/address.js';
-export type { Authenticator, Credentials, Identity, ShownCertificate } from './contracts/authenticator.js';
+export { formatAddress, type Address } from './contracts/address.js';
+export type { Authenticator, Credentials, Identity } from './contracts/authenticator.js';
 export {
   exitOf,
   LABELS,
@@ -25,7 +18,6 @@ export {
   type RuntimeCapabilities,
 } from './contracts/container-runtime.js';
 export {
-  ERROR_CODES,
   messageOf,
   quote,
   S2DSException,
@@ -42,19 +34,16 @@ export {
   PLUGIN_API_VERSION,
   proxyProvider,
   runtimeProvider,
-  type AuthenticatorProvider,
   type HostContext,
   type OptionsSchema,
   type PluginContext,
   type PluginDefinition,
-  type ProxyProvider,
-  type RuntimeProvider,
+  type Provider,
 } from './contracts/plugin.js';
-export type { ReservedListener } from './contracts/port-allocator.js';
 export type { S2DS, S2DSCapabilities, S2DSRequest } from './contracts/s2ds.js';
-export type { ListenerStatistics, Role, S2DSStatus, StreamTls } from './contracts/stream.js';
-export { formatBytes, formatRate, parseDuration, parseRate } from './contracts/units.js';
+export type { ListenerStatistics, S2DSStatus, StreamTls } from './contracts/stream.js';
+export { formatBytes, formatRate, parseDuration } from './contracts/units.js';
 export { backOff, poll, retry, within } from './contracts/wait.js';
 export { ProxyContainer } from './proxy/proxy-container.js';
 export { createRenderer, type Renderer } from './proxy/templates.js';
-export type { ProxyDescription, ProxyInstance, ProxyListener, ProxyView } from './proxy/view.js';
+export type { ProxyDescription, ProxyInstance, ProxyView } from './proxy/view.js';

@@ -1,19 +1,27 @@
-/** Parts of the servers for the tests and the benchmark of this repository. Not part of the published package. */
+/**
+ * Parts of the package for the tests and the benchmark of this repository, in addition to `./server`. Not part of the
+ * published package.
+ */
 export * from './server.js';
 
-export { isHost } from './contracts/address.js';
+export { isHost, isLoopback, parseAddress, parsePort, type Transport } from './contracts/address.js';
 export { parseCredentials } from './contracts/credentials.js';
-export { contains, formatNetwork, parseIp, parseNetwork, specialOf } from './contracts/network.js';
+export { ERROR_CODES } from './contracts/errors.js';
+export { contains, formatNetwork, parseIp, parseNetwork, parseSources, specialOf } from './contracts/network.js';
 export type { AnyProvider } from './contracts/plugin.js';
-export type { PortRange, PortRequest } from './contracts/port-allocator.js';
-export { parseUid, type StreamState } from './contracts/stream.js';
+export type { Policy, Usage } from './contracts/policy.js';
+export type { PortRange, PortRequest, ReservedListener } from './contracts/port-allocator.js';
+export { parseUid, type Role, type StreamEvent, type StreamSpec, type StreamState } from './contracts/stream.js';
+export { parseRate } from './contracts/units.js';
 export { KeyedLock } from './contracts/wait.js';
-export type { Listening } from './control/control-server.js';
+export { BUILT_INS, decisionsOf, requireAuth } from './control/compose.js';
+export { ControlServer, type ServerListening } from './control/control-server.js';
 export { GatewayLink } from './control/gateways/link.js';
 export { GatewayPool } from './control/gateways/pool.js';
 export { RemoteGateway } from './control/gateways/remote-gateway.js';
 export { StreamTimer } from './control/streams/live-stream.js';
 export { StreamController } from './control/streams/controller.js';
+export { TOKENS } from './control/parts/tokens.js';
 export { RateLimiter } from './control/door/rate-limiter.js';
 export { parseName, parseRequest } from './control/door/request.js';
 export {
@@ -27,19 +35,25 @@ export {
   type LifeTable,
 } from './control/streams/life.js';
 export { parseRole } from './wire/stream-spec.js';
+export { GatewayDaemon } from './gateway/daemon.js';
+export { LocalGateway } from './gateway/local-gateway.js';
+export { GatewayStore, type GatewayStream } from './gateway/store.js';
 export { listenOn, listenOnSocket } from './gateway/listen.js';
-export type { GatewayStream } from './gateway/store.js';
 export { RangePortAllocator } from './gateway/ports.js';
-export { Providers } from './plugins/index.js';
+export { checkOptions, findPlugins, importPlugin, Providers } from './plugins/index.js';
+export { AuthenticatorChain } from './identity/authenticators.js';
+export { identityFrom } from './identity/claims.js';
 export { AuditLog, AuditedPolicy } from './policy/audit.js';
 export { AuditedAuthenticator } from './policy/audited-authenticator.js';
 export { parseHostPattern } from './policy/host-pattern.js';
 export { NameLookups, type Resolver } from './policy/name-lookups.js';
 export { OwnerPolicy } from './policy/owner-policy.js';
-export { RulesPolicy } from './policy/rules-policy.js';
+export { Refusal } from './policy/refusal.js';
+export { RulesPolicy, type Placing } from './policy/rules-policy.js';
 export { readRules, RULED_ACTIONS } from './policy/schema.js';
 export { RelayContainer, relayOptions } from './relay/relay-container.js';
 export { ProcessRuntime } from './runtime/process-runtime.js';
+export { LevelStreamStore } from './store/level-stream-store.js';
 export { MemoryStreamStore } from './store/memory-stream-store.js';
 export { MIGRATIONS } from './store/migrations.js';
 export { StateDatabase } from './store/state-database.js';

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { formatAddress, parseAddress, type Address, type Role, type StreamTls } from '@scistream/core';
-import type { PortRange } from '@scistream/core/internal';
+import { formatAddress, type Address, type StreamTls } from '@scistream/core';
+import { type PortRange, parseAddress, type Role } from '@scistream/core/internal';
 import { processesBelow } from '../support/leftovers.js';
 import { freeRange } from '../support/ports.js';
 import { newDirectory, type Bench } from './bench.js';

@@ -6,8 +6,8 @@
  */
 import { randomUUID } from 'node:crypto';
 import { createInterface } from 'node:readline';
-import { formatAddress, parseAddress, silentLogger, type Role, type StreamTls } from '@scistream/core';
-import { BUILT_INS, LocalGateway, Providers, type PortRange } from '@scistream/core/internal';
+import { formatAddress, silentLogger, type StreamTls } from '@scistream/core';
+import { BUILT_INS, LocalGateway, Providers, type PortRange, parseAddress, type Role } from '@scistream/core/internal';
 import { testSpec } from '@scistream/core/testing';
 import docker from '@scistream/plugin-dockersock';
 import haproxy from '@scistream/plugin-haproxy';

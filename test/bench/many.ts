@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
-import { formatAddress, messageOf, parseAddress, poll, within } from '@scistream/core';
+import { formatAddress, messageOf, poll, within } from '@scistream/core';
+import { parseAddress } from '@scistream/core/internal';
 import { exchange, named, tcpServer } from '@scistream/core/testing';
 import { leftovers } from '../support/leftovers.js';
 import type { Bench, Part } from './bench.js';

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseAddress, SciStreamError, type Identity } from '@scistream/core';
-import { RulesPolicy, type Action } from '@scistream/core/internal';
+import { SciStreamError, type Identity } from '@scistream/core';
+import { RulesPolicy, type Action, parseAddress } from '@scistream/core/internal';
 import { testRecord, testSpec } from '@scistream/core/testing';
 import { newDirectory, type Bench, type Goal, type Part } from './bench.js';
 import { number } from './format.js';

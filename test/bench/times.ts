@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
-import { formatAddress, parseAddress, type Address } from '@scistream/core';
+import { formatAddress, type Address } from '@scistream/core';
+import { parseAddress } from '@scistream/core/internal';
 import { named, tcpServer } from '@scistream/core/testing';
 import type { Bench, Goal, Part } from './bench.js';
 import { Engine, usable, type ContainerProxy } from './engine.js';

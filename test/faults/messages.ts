@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { parseAddress } from '@scistream/core';
+import { parseAddress } from '@scistream/core/internal';
 import { eventually, exchange, temporaryDirectory } from '@scistream/core/testing';
 import type { Peer } from '../support/clients.js';
 import { toAddress } from '../support/server.js';

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import * as assert from 'uvu/assert';
-import { formatAddress, parseAddress, SciStreamError } from '@scistream/core';
+import { formatAddress, SciStreamError } from '@scistream/core';
+import { parseAddress } from '@scistream/core/internal';
 import { formatTicket, parseTicket } from '@scistream/core/client';
 import { encodeClosing, encodeHeader, FrameError, FrameParser } from '@scistream/example-producer-consumer';
 import type { Target } from './guided.js';

@@ -7,7 +7,8 @@ import { randomInt } from 'node:crypto';
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { ERROR_CODES, SciStreamError, type ErrorCode } from '@scistream/core';
+import { SciStreamError, type ErrorCode } from '@scistream/core';
+import { ERROR_CODES } from '@scistream/core/internal';
 
 /** Number of cases of each property in `npm test`: at least 100 000 in total. */
 export const CASES = {

@@ -4,8 +4,8 @@
  */
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { createRenderer, parseAddress, type Address, type StreamTls, type ProxyView } from '@scistream/core';
-import { parseCredentials, parseUid } from '@scistream/core/internal';
+import { createRenderer, type Address, type StreamTls, type ProxyView } from '@scistream/core';
+import { parseCredentials, parseUid, parseAddress } from '@scistream/core/internal';
 import { testCredentials } from '@scistream/core/testing';
 import { HaproxyOptions } from '@scistream/plugin-haproxy';
 import { renderConfig as haproxy } from '@scistream/plugin-haproxy/internal';

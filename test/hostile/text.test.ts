@@ -1,7 +1,7 @@
 /** Texts of people and peers: each is understood exactly or rejected. */
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { formatAddress, isLoopback, parseAddress, parseDuration, parsePort, parseRate, quote } from '@scistream/core';
+import { formatAddress, parseDuration, quote } from '@scistream/core';
 import { parseFingerprint, parsePortRange } from '@scistream/core/config';
 import {
   contains,
@@ -13,6 +13,10 @@ import {
   specialOf,
   isHost,
   parseUid,
+  isLoopback,
+  parseAddress,
+  parsePort,
+  parseRate,
 } from '@scistream/core/internal';
 import { hostileText, hunt, nearly, refusalOf } from './hunt.js';
 

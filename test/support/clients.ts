@@ -7,7 +7,8 @@ import {
   Http2SessionManager,
 } from '@connectrpc/connect-node';
 import * as assert from 'uvu/assert';
-import { ERROR_CODES, type ErrorCode } from '@scistream/core';
+import { type ErrorCode } from '@scistream/core';
+import { ERROR_CODES } from '@scistream/core/internal';
 import { Control, v1 } from '@scistream/core/wire';
 
 /** A client of both services with its own connection. */

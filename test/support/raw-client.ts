@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { connect, type ClientHttp2Session, type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http2';
 import { buffer } from 'node:stream/consumers';
 import * as assert from 'uvu/assert';
-import { ERROR_CODES } from '@scistream/core';
+import { ERROR_CODES } from '@scistream/core/internal';
 
 /** The answer to a call. */
 export interface Answer {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { container } from 'tsyringe';
 import type { Address } from '@scistream/core';
 import type { S2csConfig } from '@scistream/core/config';
-import { registerServer, TOKENS, ControlServer, type Listening, type Resolver } from '@scistream/core/internal';
+import { registerServer, TOKENS, ControlServer, type ServerListening, type Resolver } from '@scistream/core/internal';
 import { temporaryDirectory } from '@scistream/core/testing';
 import type { AppResponse, Response } from '@scistream/core/wire';
 import { connectPeer, type Peer, type PeerOptions } from './clients.js';
@@ -71,7 +71,7 @@ export class TestServer implements AsyncDisposable {
 
   private constructor(
     readonly server: ControlServer,
-    readonly listening: Listening,
+    readonly listening: ServerListening,
     readonly config: S2csConfig,
     readonly log: CapturedLog,
     peer: Peer,
@@ -164,7 +164,7 @@ function compose(config: S2csConfig, logger: CapturedLog, resolver?: Resolver): 
   return own.resolve(ControlServer);
 }
 
-const peerOptions = ({ state }: S2csConfig, { address, scheme }: Listening): PeerOptions => ({
+const peerOptions = ({ state }: S2csConfig, { address, scheme }: ServerListening): PeerOptions => ({
   url: `${scheme}://${address}`,
   certificate: join(state, 'tls', 'server.crt'),
 });

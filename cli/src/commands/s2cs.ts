@@ -33,7 +33,8 @@ export default class S2cs extends BaseCommand {
     const loaded = await this.loadConfig('s2cs', flags);
     const { config, file } = loaded;
     const { facility, insecure } = config;
-    const { checkDaemonConfig, composeControlServer, loadedPlugins } = await import('../compose.js');
+    const { checkDaemonConfig } = await import('@scistream/core/server');
+    const { composeControlServer, loadedPlugins } = await import('../compose.js');
     const plugins = await loadedPlugins(this.config);
     // Also before a start: a restart must not accept a configuration that SIGHUP rejects.
     await checkDaemonConfig(config, plugins);

@@ -24,7 +24,8 @@ export default class S2ds extends BaseCommand {
     const loaded = await this.loadConfig('s2ds', flags);
     const { config, file } = loaded;
     const { name, listen } = config;
-    const { checkDaemonConfig, composeS2ds, loadedPlugins } = await import('../compose.js');
+    const { checkDaemonConfig } = await import('@scistream/core/server');
+    const { composeS2ds, loadedPlugins } = await import('../compose.js');
     const plugins = await loadedPlugins(this.config);
     // Also before a start: a restart must not accept a configuration that SIGHUP rejects.
     await checkDaemonConfig(config, plugins);

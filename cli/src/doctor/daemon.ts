@@ -2,9 +2,10 @@ import { access, constants, readFile, stat } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { dirname } from 'node:path';
 import type { Interfaces } from '@oclif/core';
-import { isLoopback, messageOf, parseAddress, systemCode } from '@scistream/core';
-import type { GatewayConfig, S2csConfig, S2dsConfig } from '@scistream/core/config';
-import { checkDaemonConfig, loadedPlugins } from '../compose.js';
+import { messageOf, systemCode } from '@scistream/core';
+import { type GatewayConfig, type S2csConfig, type S2dsConfig, isLoopback, parseAddress } from '@scistream/core/config';
+import { checkDaemonConfig } from '@scistream/core/server';
+import { loadedPlugins } from '../compose.js';
 import { missingProgram, withRuntime } from '../offers.js';
 import { attempt, ok, problem, warning, type Finding } from './finding.js';
 

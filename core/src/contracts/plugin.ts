@@ -76,7 +76,8 @@ export interface PluginContext extends HostContext {
   readonly onRestart?: (uid: string, reason: string) => void;
 }
 
-interface Provider<Kind extends ProviderKind, Context, Made, Options> {
+/** Makes parts of one kind. {@link proxyProvider} and its siblings return one, and `definePlugin` takes a list of them. */
+export interface Provider<Kind extends ProviderKind, Context, Made, Options = unknown> {
   readonly kind: Kind;
   readonly id: string;
   /** Schema of `proxies.<id>`, `runtimes.<id>` or `auth` in the configuration. `create` gets the parsed value. */
@@ -103,7 +104,9 @@ export interface PluginDefinition {
 const brand = Symbol.for('scistream.plugin');
 
 /** Declares a proxy. Infers the type of its options from the schema, then erases it so that providers fit one list. */
-export function proxyProvider<Options>(provider: Omit<ProxyProvider<Options>, 'kind'>): ProxyProvider {
+export function proxyProvider<Options>(
+  provider: Omit<ProxyProvider<Options>, 'kind'>,
+): Provider<'proxy', PluginContext, S2DS> {
   const { options } = provider;
   return {
     ...provider,
@@ -114,7 +117,9 @@ export function proxyProvider<Options>(provider: Omit<ProxyProvider<Options>, 'k
 }
 
 /** Declares a runtime, as {@link proxyProvider} does a proxy. */
-export function runtimeProvider<Options>(provider: Omit<RuntimeProvider<Options>, 'kind'>): RuntimeProvider {
+export function runtimeProvider<Options>(
+  provider: Omit<RuntimeProvider<Options>, 'kind'>,
+): Provider<'runtime', HostContext, ContainerRuntime> {
   const { options } = provider;
   return {
     ...provider,
@@ -127,7 +132,7 @@ export function runtimeProvider<Options>(provider: Omit<RuntimeProvider<Options>
 /** Declares an authenticator, as {@link proxyProvider} does a proxy. */
 export function authenticatorProvider<Options>(
   provider: Omit<AuthenticatorProvider<Options>, 'kind'>,
-): AuthenticatorProvider {
+): Provider<'authenticator', HostContext, Authenticator> {
   const { options } = provider;
   const create = (context: HostContext, value: unknown): Authenticator => provider.create(context, value as Options);
   return { ...provider, kind: 'authenticator', options, create };

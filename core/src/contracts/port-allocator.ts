@@ -11,19 +11,19 @@ export interface ReservedListener {
   readonly address: Address;
   /**
    * Descriptor of the listening socket in this process, which a local proxy inherits. Absent for UDP. Valid until
-   * `letGo` is called.
+   * `close` is called.
    */
   readonly fd?: number;
   /**
-   * Binds the port again after `letGo`, for the restart of a proxy. Does nothing if this process still has the socket.
+   * Binds the port again after `close`, for the restart of a proxy. Does nothing if this process still has the socket.
    * @throws SCI_PORT_TAKEN if another process has bound the port since
    */
-  hold(): Promise<void>;
+  bind(): Promise<void>;
   /**
    * Closes the socket of this process: after a proxy has inherited it, or before a proxy that cannot inherit sockets
    * binds the port. The port stays leased. Idempotent.
    */
-  letGo(): Promise<void>;
+  close(): Promise<void>;
 }
 
 /** A request for ports of one stream. */

@@ -1,24 +1,21 @@
-import type { Address, Transport } from './address.js';
+import type { Address } from './address.js';
 import type { S2DSException } from './errors.js';
 import type { ReservedListener } from './port-allocator.js';
-import type { Role, S2DSStatus, StreamTls } from './stream.js';
+import type { S2DSStatus, StreamSpec, StreamTls } from './stream.js';
 
 /** A stream that a data server starts or adopts. */
 export interface S2DSRequest {
   readonly uid: string;
-  readonly role: Role;
-  readonly transport: Transport;
-  /** Reserved listeners. The data server passes their sockets to the proxy, or closes them. */
-  readonly listeners: readonly ReservedListener[];
-  /** Reserved rate of the stream, bit/s. Enforced only where `supports.rateLimit`. */
-  readonly bitsPerSecond?: number;
-  /** Credentials of this side. Absent: not encrypted. Only where `supports.tls`. */
-  readonly tls?: StreamTls;
   /**
-   * Networks in CIDR notation from which the listeners accept connections. Others are closed before any data is read.
-   * Absent: all. Constant for the life of a stream. Only where `supports.sources`.
+   * The request, as the stores and the messages between the daemons contain it. `bitsPerSecond` is enforced only where
+   * `supports.rateLimit`. `sources` is present only where `supports.sources`: connections from other networks are closed
+   * before any data is read.
    */
-  readonly sources?: readonly string[];
+  readonly spec: StreamSpec;
+  /** Reserved listeners, `spec.connections` of them. The data server passes their sockets to the proxy, or closes them. */
+  readonly listeners: readonly ReservedListener[];
+  /** Credentials of this side; present where `spec.encryption` is `tls`. Only where `supports.tls`. */
+  readonly tls?: StreamTls;
   /** Node that `place` of the runtime chose. */
   readonly node?: string;
 }
@@ -33,7 +30,7 @@ export interface S2DSCapabilities {
   readonly tls: boolean;
   /** Carries streams without encryption. Absent: true. */
   readonly plain?: boolean;
-  /** Enforces `S2DSRequest.sources`. Absent: false. */
+  /** Enforces `spec.sources`. Absent: false. */
   readonly sources?: boolean;
   /** Enforces `bitsPerSecond`. */
   readonly rateLimit: boolean;

@@ -50,7 +50,7 @@ export interface ListenerStatistics {
   /** Connections that failed to reach the target, or broke. */
   readonly errors: number;
   /**
-   * Connections (UDP: datagrams) rejected because of `S2DSRequest.sources`; no other counter includes them. Absent:
+   * Connections (UDP: datagrams) rejected because of `StreamSpec.sources`; no other counter includes them. Absent:
    * none.
    */
   readonly refused?: number;
@@ -145,7 +145,11 @@ export interface StreamRecord {
   readonly targets: readonly Address[];
   /** Targets of the update in progress. Meaningful only in state `updating`. */
   readonly asked?: readonly Address[];
-  /** Number of restarts of the proxies on this gateway that the events contain. */
+  /**
+   * The newest restart that the events contain, as the gateway of the stream numbers them: the position of the reader,
+   * not a second count. It survives the control server, so that no restart is recorded twice or missed. Restarts are
+   * counted only in `GatewayStream.restarts`.
+   */
   readonly restarts?: number;
   /** True if the proxy enforces `spec.bitsPerSecond`. */
   readonly rateEnforced: boolean;

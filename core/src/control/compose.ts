@@ -1,8 +1,9 @@
 import { join } from 'node:path';
-import { instanceCachingFactory, type DependencyContainer } from 'tsyringe';
+import { instanceCachingFactory, type DependencyContainer, type InjectionToken } from 'tsyringe';
 import type { S2csConfig } from '../config/index.js';
 import { formatAddress, isLoopback } from '../contracts/address.js';
 import type { Authenticator } from '../contracts/authenticator.js';
+import type { Daemon } from '../contracts/daemon.js';
 import { SciStreamError } from '../contracts/errors.js';
 import type { Logger } from '../contracts/logger.js';
 import type { Policy } from '../contracts/policy.js';
@@ -13,7 +14,7 @@ import { certificateProvider } from '../identity/certificate.js';
 import { mustNameApart } from '../identity/issuers.js';
 import { oidcProvider } from '../identity/oidc.js';
 import { PluginHost } from '../plugins/host.js';
-import { Providers, type BuiltIn, type FoundPlugin } from '../plugins/index.js';
+import { findPlugins, Providers, type BuiltIn, type FoundPlugin, type PluginSource } from '../plugins/index.js';
 import { AuditedPolicy, AuditLog } from '../policy/audit.js';
 import { AuditedAuthenticator } from '../policy/audited-authenticator.js';
 import { NameLookups, systemResolver } from '../policy/name-lookups.js';
@@ -53,6 +54,14 @@ export const BUILT_INS: readonly BuiltIn[] = [
   { provider: certificateProvider, summary: 'client certificates signed by a CA' },
 ];
 
+/** Reads the manifests of installed plugins, as `findPlugins` does. The ids of the built-in providers are taken. */
+export function listPlugins(sources: readonly PluginSource[]): Promise<readonly FoundPlugin[]> {
+  return findPlugins(
+    sources,
+    BUILT_INS.map(({ provider }) => provider),
+  );
+}
+
 /** All available providers, built in and from plugins. Runs no plugin code. */
 export function createProviders(
   plugins: readonly FoundPlugin[],
@@ -61,13 +70,17 @@ export function createProviders(
   return new Providers({ builtIns: BUILT_INS, plugins, config });
 }
 
+/** The control server, as {@link registerServer} registers it. */
+export const CONTROL_SERVER: InjectionToken<Daemon<S2csConfig>> = ControlServer;
+
 /**
- * Registers a whole control server on a container. Resolve `ControlServer` from it. For composition roots only: one per
+ * Registers a whole control server on a container. Resolve `CONTROL_SERVER` from it. For composition roots only: one per
  * process, on its own child container. Register a token afterwards to replace what it stands for.
  */
 export function registerServer(container: DependencyContainer, { config, logger, plugins }: ServerParts): void {
   const { facility, gateways, state, listen, tls, minTls, insecure } = config;
   const audit = config.audit && new AuditLog(config.audit);
+  const wan = gateways.map((gateway) => gateway.wan);
   // One shared object, so that a new configuration can change its values.
   const limits = { ...config.limits };
   // Shared by the policies that replace each other, so that lookups in progress continue.
@@ -75,7 +88,7 @@ export function registerServer(container: DependencyContainer, { config, logger,
   const policy = instanceCachingFactory((c) => new PolicyInForce(policyOf(config, c, names(c), audit)));
   container.register(TOKENS.Logger, { useValue: logger });
   container.register(TOKENS.Limits, { useValue: limits });
-  container.register(TOKENS.Settings, { useValue: { facility, listen, tls, minTls, insecure, state, limits } });
+  container.register(TOKENS.Settings, { useValue: { facility, listen, tls, wan, minTls, insecure, state, limits } });
   container.register(TOKENS.Providers, { useValue: createProviders(plugins, config) });
   container.register(TOKENS.StreamStore, { useValue: new LevelStreamStore(state) });
   container.register(TOKENS.Resolver, { useValue: systemResolver });
@@ -219,6 +232,5 @@ async function authenticators(config: S2csConfig, providers: Providers, host: Pl
       return ready.create(await host.context(join('auth', use)));
     }),
   );
-  const [only] = links;
-  return links.length === 1 && only ? only : new AuthenticatorChain(links);
+  return new AuthenticatorChain(links);
 }

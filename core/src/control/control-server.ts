@@ -15,6 +15,7 @@ import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { inject, injectable } from 'tsyringe';
 import type { S2csConfig } from '../config/index.js';
 import { formatAddress, isLoopback, type Address } from '../contracts/address.js';
+import type { Daemon, Listening } from '../contracts/daemon.js';
 import { messageOf, SciStreamError, systemCode } from '../contracts/errors.js';
 import type { Logger } from '../contracts/logger.js';
 import { within } from '../contracts/wait.js';
@@ -58,11 +59,8 @@ const HTTP = {
 } as const;
 
 /** The address of a started server. */
-export interface Listening {
-  readonly address: string;
+export interface ServerListening extends Listening {
   readonly scheme: 'https' | 'http';
-  /** `sha256:` and 64 hexadecimal digits; absent without TLS. */
-  readonly fingerprint?: string;
 }
 
 /**
@@ -70,7 +68,7 @@ export interface Listening {
  * and stopped once.
  */
 @injectable()
-export class ControlServer {
+export class ControlServer implements Daemon<S2csConfig> {
   readonly #sessions = new Set<ServerHttp2Session>();
   readonly #sockets = new Set<Socket>();
   readonly #health: Health;
@@ -99,7 +97,7 @@ export class ControlServer {
    * Locks the state directory, listens, and opens the gateways.
    * @throws SCI_STATE_LOCKED, SCI_LISTEN_FAILED, SCI_CONFIG_INVALID, and what opening a gateway raises
    */
-  async start(): Promise<Listening> {
+  async start(): Promise<ServerListening> {
     this.#unlock = await lockState(this.settings.state);
     try {
       return await this.#open();
@@ -163,14 +161,14 @@ export class ControlServer {
 
   #warnIfOpen({ authenticator }: OpenAuthenticator): void {
     const { listen } = this.settings;
-    if (!authenticator.letsAnybodyIn || isLoopback(listen.host)) return;
+    if (!authenticator.allowsAnonymous || isLoopback(listen.host)) return;
     this.log.warn(
       { listen: formatAddress(listen) },
       'authentication is off: all callers that reach this port are accepted',
     );
   }
 
-  async #open(): Promise<Listening> {
+  async #open(): Promise<ServerListening> {
     const opened = await this.authenticator();
     const authenticator = new AuthenticatorInForce(opened);
     this.#authenticator = authenticator;
@@ -254,9 +252,9 @@ export class ControlServer {
     tls,
     minTls,
   }: Pick<ControlServerSettings, 'tls' | 'minTls'>): Promise<(KeyPair & TlsOptions) | undefined> {
-    const { insecure, state, listen } = this.settings;
+    const { insecure, state, listen, wan } = this.settings;
     if (insecure) return undefined;
-    const pair = await (tls ? readKeyPair(tls) : selfSigned(join(state, 'tls'), listen.host));
+    const pair = await (tls ? readKeyPair(tls) : selfSigned(join(state, 'tls'), [listen.host, ...wan]));
     return { ...(await clientTrust(tls, minTls)), ...pair };
   }
 

@@ -12,6 +12,7 @@ import { Code, ConnectError, createContextValues, type ConnectRouter } from '@co
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { inject, injectable } from 'tsyringe';
 import { formatAddress, parseAddress } from '../contracts/address.js';
+import type { Daemon, Listening } from '../contracts/daemon.js';
 import { messageOf } from '../contracts/errors.js';
 import type { Logger } from '../contracts/logger.js';
 import { answer } from '../serving/answer.js';
@@ -25,14 +26,14 @@ import { fromReserveMessage } from '../wire/stream-spec.js';
 import { enrolment } from './enrolment.js';
 import { listenOn, listenOnSocket, mutualTls, mutualTlsServer } from './listen.js';
 import { LocalGateway } from './local-gateway.js';
-import { S2DS_TOKENS, type DaemonSettings } from './tokens.js';
+import { S2DS_TOKENS, type DaemonSettings, type ReloadedSettings } from './tokens.js';
 
 /** Detects a control server that vanished; otherwise its pending calls would stay open forever. */
 const KEEPALIVE_MS = 30_000;
 
 /** The program `s2ds`: one gateway behind a unix socket or a port. Start it once and stop it once. */
 @injectable()
-export class GatewayDaemon {
+export class GatewayDaemon implements Daemon<ReloadedSettings> {
   readonly #sessions = new Set<ServerHttp2Session>();
   readonly #health = new Health([GatewayService.typeName]);
   #server: Http2Server | Http2SecureServer | undefined;
@@ -49,7 +50,7 @@ export class GatewayDaemon {
   }
 
   /** Opens the gateway and listens. @throws SCI_STATE_LOCKED, SCI_LISTEN_FAILED, and as `LocalGateway.open` */
-  async start(): Promise<{ readonly address: string }> {
+  async start(): Promise<Listening> {
     this.#unlock = await lockState(this.settings.state);
     try {
       await this.gateway.open();
@@ -108,11 +109,12 @@ export class GatewayDaemon {
    * also applies to existing connections. Without TLS, the files are ignored.
    * @throws SCI_CONFIG_INVALID; nothing has changed then
    */
-  async reload({ tls, s2cs }: Pick<DaemonSettings, 'tls' | 's2cs'>): Promise<void> {
+  async reload({ tls, s2cs }: ReloadedSettings): Promise<undefined> {
     const options = tls && (await mutualTls(tls));
     const server = this.#server;
     if (options && server && 'setSecureContext' in server) server.setSecureContext(options);
     this.#pinned = s2cs?.fingerprint;
+    return undefined;
   }
 
   async #listen(server: Http2Server | Http2SecureServer): Promise<void> {

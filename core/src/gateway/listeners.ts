@@ -19,7 +19,7 @@ export class LocalListener implements ReservedListener {
     private readonly transport: Transport,
   ) {}
 
-  async hold(): Promise<void> {
+  async bind(): Promise<void> {
     const { host, port } = this.address;
     this.#socket ??= this.transport === 'tcp' ? bindTcp(this.address) : bindUdp(this.address);
     try {
@@ -36,7 +36,7 @@ export class LocalListener implements ReservedListener {
     }
   }
 
-  async letGo(): Promise<void> {
+  async close(): Promise<void> {
     const socket = this.#socket;
     this.#socket = undefined;
     delete this.fd;
@@ -48,11 +48,11 @@ export class LocalListener implements ReservedListener {
 export class RemoteListener implements ReservedListener {
   constructor(readonly address: Address) {}
 
-  hold(): Promise<void> {
+  bind(): Promise<void> {
     return Promise.resolve();
   }
 
-  letGo(): Promise<void> {
+  close(): Promise<void> {
     return Promise.resolve();
   }
 }

@@ -125,7 +125,7 @@ export class RangePortAllocator implements PortAllocator {
   async #lease({ uid, host, transport, remote }: PortRequest, port: number): Promise<Lease | undefined> {
     const listener = remote ? new RemoteListener({ host, port }) : new LocalListener({ host, port }, transport);
     try {
-      await listener.hold();
+      await listener.bind();
     } catch (error) {
       if (S2DSException.is(error) && error.code === 'SCI_PORT_TAKEN') return undefined;
       throw error;
@@ -140,7 +140,7 @@ export class RangePortAllocator implements PortAllocator {
   async #giveBack(port: number): Promise<void> {
     const lease = this.#leases.get(port);
     if (!lease) return;
-    await lease.listener.letGo();
+    await lease.listener.close();
     this.#leases.delete(port);
   }
 

@@ -58,7 +58,7 @@ export class StreamProbes {
     try {
       if (!listener) throw new S2DSException('SCI_PORTS_EXHAUSTED', `No port on ${this.host} is free for a probe.`);
       const { address } = listener;
-      await listener.letGo();
+      await listener.close();
       // Two halves, so that each side proves to the other that it has the challenge from the control servers.
       const challenge = randomBytes(HALF).toString('hex');
       const { closed } = await answerProbe(address, challenge, signal);

@@ -112,7 +112,7 @@ export async function recoverStream(
   const stream = carry(s2ds, record);
   if (state === 'reserved') {
     // Another program may have taken a port since; then the start of the proxy fails and says so.
-    await Promise.allSettled(listeners.map((listener) => listener.hold()));
+    await Promise.allSettled(listeners.map((listener) => listener.bind()));
     return;
   }
   if (!running) {

@@ -208,15 +208,5 @@ export function requestOf(
   { spec, tls, node }: GatewayStream,
   listeners: readonly ReservedListener[],
 ): S2DSRequest {
-  const { role, transport, bitsPerSecond, sources } = spec;
-  return {
-    uid,
-    role,
-    transport,
-    listeners,
-    ...(bitsPerSecond > 0 ? { bitsPerSecond } : {}),
-    ...(tls ? { tls } : {}),
-    ...(sources ? { sources } : {}),
-    ...(node === undefined ? {} : { node }),
-  };
+  return { uid, spec, listeners, ...(tls && { tls }), ...(node !== undefined && { node }) };
 }

@@ -49,11 +49,11 @@ export class StreamHandle {
         const { record, s2ds } = this.stream;
         return { ...repeated(name, uid, request, record), rateEnforced: s2ds.supports.rateLimit };
       }
-      const { spec, tls } = request;
+      const { spec } = request;
       const found = providers.resolve(spec.proxy || settings.proxy, spec.runtime || settings.runtime);
       const s2ds = await plugins.s2ds(found.proxy, found.runtime);
       const runtime = await plugins.runtime(found.runtime);
-      mustSupport(found.proxy, s2ds.supports, { ...spec, tls });
+      mustSupport(found.proxy, s2ds.supports, request);
       const placement = await runtime.place?.(uid);
       const { wan, lan } = placement ?? settings;
       const host = spec.role === 'inbound' ? wan : lan;

@@ -152,7 +152,7 @@ export class Stream {
 
   /** Closes the probe ports and this process's copies of the sockets. The proxy keeps running. */
   async close(): Promise<void> {
-    await Promise.all([this.probes.close(), ...this.listeners.map((listener) => listener.letGo())]);
+    await Promise.all([this.probes.close(), ...this.listeners.map((listener) => listener.close())]);
   }
 
   async #write(change: Partial<GatewayStream>, options: WriteOptions | undefined): Promise<void> {

@@ -12,6 +12,9 @@ export interface DaemonSettings {
   readonly state: string;
 }
 
+/** The settings that a running `s2ds` can change. */
+export type ReloadedSettings = Pick<DaemonSettings, 'tls' | 's2cs'>;
+
 /** Interfaces and values that the composition root of `s2ds` registers; a class is its own token. */
 export const S2DS_TOKENS = {
   Logger: LOGGER,

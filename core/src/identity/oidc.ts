@@ -67,7 +67,7 @@ export const oidcProvider = authenticatorProvider({
 
 class OidcAuthenticator implements Authenticator {
   readonly id = 'oidc';
-  readonly asksOthers: boolean;
+  readonly isRemote: boolean;
   readonly #verifier: Pick<JwtVerifier, 'claims'>;
 
   constructor(
@@ -77,7 +77,7 @@ class OidcAuthenticator implements Authenticator {
     const issuer = new Issuer(options, (reason) =>
       log.warn({ issuer: options.issuer, reason }, 'issuer unreachable, using cached keys'),
     );
-    this.asksOthers = options.introspection !== undefined;
+    this.isRemote = options.introspection !== undefined;
     this.#verifier = options.introspection
       ? new Introspector(issuer, options.introspection)
       : new JwtVerifier(issuer, options, options.algorithms);

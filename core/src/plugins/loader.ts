@@ -5,6 +5,7 @@ import { messageOf, SciStreamError, toSciStreamError } from '../contracts/errors
 import { isPluginDefinition, type ManifestEntry, type PluginDefinition } from '../contracts/plugin.js';
 import { within } from '../contracts/wait.js';
 import { readPlugin, type PluginPackage } from './manifest.js';
+import { checkOptions } from './options.js';
 
 const IMPORT_TIMEOUT_MS = 10_000;
 
@@ -100,3 +101,21 @@ const shape = (name: string, why: string): SciStreamError =>
   new SciStreamError('SCI_PLUGIN_SHAPE', `Plugin ${name} is not usable: ${why}.`, {
     suggestions: [`Report this to the authors of ${name}.`],
   });
+
+/**
+ * Loads the code of a plugin and validates the example options of its manifest.
+ * @returns what is wrong with the plugin; undefined if it is usable
+ */
+export async function checkPlugin(plugin: FoundPlugin): Promise<SciStreamError | undefined> {
+  if (plugin.error) return plugin.error;
+  try {
+    const { providers } = await importPlugin(plugin);
+    for (const { kind, id, example } of plugin.manifest.provides) {
+      const provider = providers.find((candidate) => candidate.kind === kind && candidate.id === id);
+      if (provider && example) await checkOptions<unknown>(provider.options, example, `the example of ${kind} ${id}`);
+    }
+    return undefined;
+  } catch (error) {
+    return toSciStreamError(error);
+  }
+}

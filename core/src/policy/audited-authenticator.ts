@@ -6,7 +6,7 @@ import type { AuditLog } from './audit.js';
 /** Records the callers that another authenticator rejects. Accepted callers appear in the decisions of the policy. */
 export class AuditedAuthenticator implements Authenticator {
   readonly id: string;
-  readonly letsAnybodyIn: boolean;
+  readonly allowsAnonymous: boolean;
 
   constructor(
     private readonly authenticator: Authenticator,
@@ -14,7 +14,7 @@ export class AuditedAuthenticator implements Authenticator {
     private readonly log: Logger,
   ) {
     this.id = authenticator.id;
-    this.letsAnybodyIn = authenticator.letsAnybodyIn === true;
+    this.allowsAnonymous = authenticator.allowsAnonymous === true;
   }
 
   async authenticate(credentials: Credentials, signal?: AbortSignal): Promise<Identity> {

@@ -1,21 +1,17 @@
-import type { Transport } from '../contracts/address.js';
 import { S2DSException } from '../contracts/errors.js';
-import type { S2DSCapabilities } from '../contracts/s2ds.js';
-import type { StreamTls } from '../contracts/stream.js';
-
-/** The part of a request that depends on the features of a proxy. */
-interface Needs {
-  readonly transport: Transport;
-  readonly tls?: StreamTls | undefined;
-  readonly sources?: readonly string[];
-}
+import type { S2DSCapabilities, S2DSRequest } from '../contracts/s2ds.js';
 
 /**
  * Checks a stream against the capabilities of a proxy.
  * @param proxy Name of the proxy, for the message.
  * @throws SCI_PROXY_UNSUPPORTED with the missing feature
  */
-export function mustSupport(proxy: string, supports: S2DSCapabilities, { transport, tls, sources }: Needs): void {
+export function mustSupport(
+  proxy: string,
+  supports: S2DSCapabilities,
+  { spec, tls }: Pick<S2DSRequest, 'spec' | 'tls'>,
+): void {
+  const { transport, sources } = spec;
   const unsupported = (what: string, suggestion: string): S2DSException =>
     new S2DSException('SCI_PROXY_UNSUPPORTED', `Proxy ${proxy} ${what}.`, { suggestions: [suggestion] });
   if (!supports[transport]) {

@@ -16,8 +16,8 @@ export interface Instance extends ProxyInstance {
 }
 
 /** Returns true if the program inherits its listening sockets from this process. */
-export const inherits = ({ supports }: ContainerRuntime, { transport }: S2DSRequest): boolean =>
-  supports.inheritSockets && transport === 'tcp';
+export const inherits = ({ supports }: ContainerRuntime, { spec }: S2DSRequest): boolean =>
+  supports.inheritSockets && spec.transport === 'tcp';
 
 /**
  * Builds the view of one instance.
@@ -29,7 +29,8 @@ export function viewOf(
   listeners: readonly ReservedListener[],
   targets: readonly Address[],
 ): ProxyView {
-  const { uid, role, transport, bitsPerSecond, tls, sources } = request;
+  const { uid, spec, tls } = request;
+  const { role, transport, bitsPerSecond, sources } = spec;
   const inherited = inherits(runtime, request);
   const bound = ({ host, port }: Address): Address =>
     runtime.supports.hostNetwork ? { host, port } : { host: host.includes(':') ? '::' : '0.0.0.0', port };
@@ -39,7 +40,7 @@ export function viewOf(
     transport,
     listeners: listeners.map(({ address }, i) => ({ address: bound(address), ...(inherited ? { fd: 3 + i } : {}) })),
     targets,
-    bitsPerSecond,
+    bitsPerSecond: bitsPerSecond || undefined,
     ...(tls ? { tls } : {}),
     ...(sources ? { sources } : {}),
   };
@@ -47,7 +48,8 @@ export function viewOf(
 
 /** Hashes the part of a request that cannot change while an instance runs; targets can, so they are not part of it. */
 export function specHash(proxy: string, request: S2DSRequest, listeners: readonly ReservedListener[]): string {
-  const { role, transport, tls, node, sources } = request;
+  const { spec, tls, node } = request;
+  const { role, transport, sources } = spec;
   const addresses = listeners.map(({ address }) => formatAddress(address));
   const parts = [proxy, ROLE_CODES[role], transport, addresses, tls?.certificate, node, ...(sources ? [sources] : [])];
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 16);
@@ -66,7 +68,8 @@ export function specOf(
   sockets: readonly number[],
 ): ContainerSpec {
   const { image, executable, args, files, stopSignal = 'SIGTERM' } = description;
-  const { uid, role, transport, node } = request;
+  const { uid, spec, node } = request;
+  const { role, transport } = spec;
   const labels = {
     [LABELS.managed]: 'true',
     [LABELS.gateway]: context.gateway,

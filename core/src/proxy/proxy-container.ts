@@ -212,18 +212,18 @@ export abstract class ProxyContainer implements S2DS {
     const description = this.describe(view);
     const inherit = inherits(runtime, request);
     // Also without inheritance: only the bind shows that another program has taken a port since the last start.
-    await Promise.all(listeners.map((listener) => listener.hold()));
+    await Promise.all(listeners.map((listener) => listener.bind()));
     const sockets = inherit ? listeners.flatMap(({ fd }) => fd ?? []) : [];
     const spec = specOf(this.context, this.id, request, { index, listeners, description }, sockets);
     const ref = await runtime.create(spec);
     try {
       await this.#check(ref, description.config);
       signal?.throwIfAborted();
-      if (!inherit) await Promise.all(listeners.map((listener) => listener.letGo()));
+      if (!inherit) await Promise.all(listeners.map((listener) => listener.close()));
       await runtime.start(ref, spec);
       const addresses = listeners.map(({ address }) => address);
       await waitReady(this.context, this.id, ref, () => this.ready({ ref, view }, addresses), signal);
-      await Promise.all(listeners.map((listener) => listener.letGo()));
+      await Promise.all(listeners.map((listener) => listener.close()));
     } catch (error) {
       await this.#discard(ref);
       throw error;

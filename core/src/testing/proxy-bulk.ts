@@ -55,7 +55,7 @@ export const bulkCases: ProxyCases = {
     const flows: Promise<Flow>[] = [];
     const floods = await env.server((socket) => flows.push(sendRandom(socket, offered, (bytes) => (sent = bytes))));
     const echoes = await env.server(named('e'));
-    const request = await env.start({ count: 2 });
+    const request = await env.start({ connections: 2 });
     await env.s2ds.updateTargets(request.uid, [floods, echoes]);
     const slow = await env.dial(listener(request, 0));
     let before = -1;

@@ -3,11 +3,12 @@ import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
-import type { Address, Transport } from '../contracts/address.js';
+import type { Address } from '../contracts/address.js';
 import { LABELS, type ContainerRef, type ContainerRuntime } from '../contracts/container-runtime.js';
 import { SciStreamError, systemCode, type ErrorCode } from '../contracts/errors.js';
 import type { PluginContext } from '../contracts/plugin.js';
 import type { S2DS, S2DSRequest } from '../contracts/s2ds.js';
+import type { Role, StreamSpec, StreamTls } from '../contracts/stream.js';
 import { within } from '../contracts/wait.js';
 import { RangePortAllocator } from '../gateway/ports.js';
 import { testCredentials } from './credentials.js';
@@ -16,7 +17,14 @@ import { dial, tcpServer, type BeforeEnd, type TestServer } from './network.js';
 import { freeRange, type FreeRange } from './ports.js';
 import { PairedS2DS, type Pair } from './proxy-pair.js';
 import { processFixture, type OpenRuntime, type RuntimeFixture, type TestHosts } from './runtime-fixture.js';
-import { eventually, temporaryDirectory, testContext, type TemporaryDirectory, type TestContext } from './support.js';
+import {
+  eventually,
+  temporaryDirectory,
+  testContext,
+  testSpec,
+  type TemporaryDirectory,
+  type TestContext,
+} from './support.js';
 import { expectFree, expectRefused } from './system.js';
 
 const PORTS = 64;
@@ -44,11 +52,10 @@ export interface ProxySetup {
 }
 
 /** Properties of a stream; default is one plain TCP listener on 127.0.0.1 with the role inbound. */
-export interface StreamShape extends Partial<Pick<S2DSRequest, 'role' | 'tls' | 'sources'>> {
-  readonly uid?: string;
-  readonly count?: number;
+export interface StreamShape extends Partial<
+  Pick<S2DSRequest, 'uid' | 'tls'> & Pick<StreamSpec, 'role' | 'transport' | 'connections' | 'sources'>
+> {
   readonly host?: string;
-  readonly transport?: Transport;
 }
 
 /** A gateway for one test: an S2DS with its own runtime, ports and directory. */
@@ -126,12 +133,18 @@ export class ProxyEnvironment {
 
   /** Reserves ports for a stream without starting it. */
   async reserve(shape: StreamShape = {}): Promise<S2DSRequest> {
-    const { uid = randomUUID(), count = 1, host = this.hosts.v4, transport = 'tcp', role = 'inbound', ...rest } = shape;
+    const { uid = randomUUID(), host = this.hosts.v4, tls, ...wanted } = shape;
+    const spec: StreamSpec = { ...testSpec, ...wanted, encryption: tls ? 'tls' : 'none' };
     const placement = await this.runtime.place?.(uid);
     const where = placement ? { host: placement.wan, remote: true } : { host };
-    const listeners = await this.#allocator.allocate({ uid, transport, count, ...where });
+    const listeners = await this.#allocator.allocate({
+      uid,
+      transport: spec.transport,
+      count: spec.connections,
+      ...where,
+    });
     const node = placement ? { node: placement.node } : {};
-    const request: S2DSRequest = { uid, role, transport, listeners, ...node, ...rest };
+    const request: S2DSRequest = { uid, spec, listeners, ...node, ...(tls && { tls }) };
     this.#requests.push(request);
     return request;
   }
@@ -202,10 +215,10 @@ export class ProxyEnvironment {
   async expectNothingLeft(): Promise<void> {
     assert.deepEqual(await this.open.leftovers(), [], 'something is left');
     assert.deepEqual(await this.runtime.list({ [LABELS.serverId]: 'test' }), [], 'instances are left');
-    for (const { uid, listeners, transport, node } of this.#requests.splice(0)) {
+    for (const { uid, listeners, spec, node } of this.#requests.splice(0)) {
       await this.#allocator.release(uid);
       const free = node === undefined ? expectFree : expectRefused;
-      await Promise.all(listeners.map(({ address }) => free(address, transport)));
+      await Promise.all(listeners.map(({ address }) => free(address, spec.transport)));
     }
   }
 
@@ -237,13 +250,13 @@ export class ProxyEnvironment {
   }
 
   async #makePair(request: S2DSRequest): Promise<Pair> {
-    const { transport, listeners } = request;
+    const { transport, connections } = request.spec;
     const credentials = await testCredentials();
     const { host } = listener(request);
-    const far = await this.reserve({ uid: `${request.uid}-far`, count: listeners.length, host, transport });
+    const far = await this.reserve({ uid: `${request.uid}-far`, connections, host, transport });
     return {
-      near: { ...request, role: 'outbound', tls: credentials.outbound },
-      far: { ...far, role: 'inbound', tls: credentials.inbound },
+      near: encrypted(request, 'outbound', credentials.outbound),
+      far: encrypted(far, 'inbound', credentials.inbound),
       credentials,
       through: await Promise.all(far.listeners.map(({ address }) => this.between(address))),
     };
@@ -264,6 +277,11 @@ export async function inProxyEnvironment(
   ]);
   const [closed] = await Promise.allSettled([env.close()]);
   for (const result of [tested, closed]) if (result.status === 'rejected') throw result.reason;
+}
+
+/** The request for one side of an encrypted stream. */
+function encrypted(request: S2DSRequest, role: Role, tls: StreamTls): S2DSRequest {
+  return { ...request, spec: { ...request.spec, role, encryption: 'tls' }, tls };
 }
 
 /** Address of the i-th listener of a stream. */

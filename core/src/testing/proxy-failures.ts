@@ -68,7 +68,7 @@ export const failureCases: ProxyCases = {
   },
 
   'leaves nothing behind when its program ends during the start': async (env) => {
-    const request = await env.reserve({ count: 2 });
+    const request = await env.reserve({ connections: 2 });
     env.afterStart(async (ref) => {
       await env.runtime.signal(ref, 'SIGKILL');
       await env.runtime.exited(ref, new AbortController().signal);

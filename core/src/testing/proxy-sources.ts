@@ -56,7 +56,7 @@ export const sourceCases: ProxyCases = {
     const request = await started(env);
     if (!request) return;
     env.restart();
-    assert.equal(await env.s2ds.adopt({ ...request, sources: ['192.0.2.0/24'] }, []), false);
+    assert.equal(await env.s2ds.adopt({ ...request, spec: { ...request.spec, sources: ['192.0.2.0/24'] } }, []), false);
     await env.expectNothingLeft();
   },
 

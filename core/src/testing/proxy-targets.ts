@@ -31,7 +31,7 @@ export const targetCases: ProxyCases = {
 
   'forwards listener i to target i mod n': async (env) => {
     const targets = await Promise.all(['a', 'b'].map((name) => env.server(named(name))));
-    const request = await env.start({ count: 3 });
+    const request = await env.start({ connections: 3 });
     await env.s2ds.updateTargets(request.uid, targets);
     const replies = await Promise.all([0, 1, 2].map((i) => exchange(listener(request, i), String(i))));
     assert.deepEqual(replies, ['a0', 'b1', 'a2']);

@@ -13,7 +13,7 @@ const MIB = 1024 * 1024;
 /** Transfer of bytes through a stream. */
 export const trafficCases: ProxyCases = {
   'listens on exactly the requested addresses when start returns': async (env) => {
-    const request = await env.start({ count: 3 });
+    const request = await env.start({ connections: 3 });
     await Promise.all([0, 1, 2].map((i) => env.knock(listener(request, i))));
     assert.deepEqual(
       await env.listening(request.uid),

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import type { StreamStore } from '../contracts/stream-store.js';
-import type { StreamEvent, StreamRecord, StreamSpec, StreamState } from '../contracts/stream.js';
+import type { StreamEvent, StreamRecord, StreamState } from '../contracts/stream.js';
 import { expectCode } from './proxy-environment.js';
+import { testSpec } from './support.js';
 
 /** Parameters of {@link storeContract}. */
 export interface StoreContract {
@@ -15,20 +16,6 @@ export interface StoreContract {
    */
   readonly open: () => Promise<{ readonly store: StreamStore; readonly again?: () => Promise<StreamStore> }>;
 }
-
-/** The spec of {@link testRecord}. */
-export const testSpec: StreamSpec = {
-  name: '',
-  role: 'inbound',
-  transport: 'tcp',
-  connections: 1,
-  bitsPerSecond: 0,
-  lifetimeMs: 86_400_000,
-  encryption: 'none',
-  gateway: '',
-  proxy: '',
-  runtime: '',
-};
 
 /** A valid record for tests. */
 export const testRecord = (uid: string, state: StreamState = 'reserving'): StreamRecord => ({

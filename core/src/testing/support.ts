@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { ContainerRuntime, RuntimeCapabilities } from '../contracts/container-runtime.js';
 import { silentLogger, type Logger } from '../contracts/logger.js';
 import { PLUGIN_API_VERSION, type PluginContext } from '../contracts/plugin.js';
+import type { StreamSpec } from '../contracts/stream.js';
 import { VERSION } from '../contracts/version.js';
 import { poll } from '../contracts/wait.js';
 
@@ -81,3 +82,17 @@ export function withSupports(runtime: ContainerRuntime, changes: Partial<Runtime
     },
   });
 }
+
+/** A valid spec: one plain TCP listener of the inbound side. */
+export const testSpec: StreamSpec = {
+  name: '',
+  role: 'inbound',
+  transport: 'tcp',
+  connections: 1,
+  bitsPerSecond: 0,
+  lifetimeMs: 86_400_000,
+  encryption: 'none',
+  gateway: '',
+  proxy: '',
+  runtime: '',
+};

@@ -1,7 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { formatAddress, isLoopback, parseAddress, parsePort, SciStreamError } from '@scistream/core';
-import { isHost } from '@scistream/core/internal';
+import { formatAddress, SciStreamError } from '@scistream/core';
+import { isHost, isLoopback, parseAddress, parsePort } from '@scistream/core/internal';
 
 const s = suite('address');
 

@@ -1,6 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { formatBytes, formatRate, parseDuration, parseRate, SciStreamError, type ErrorCode } from '@scistream/core';
+import { formatBytes, formatRate, parseDuration, SciStreamError, type ErrorCode } from '@scistream/core';
+import { parseRate } from '@scistream/core/internal';
 
 const s = suite('units');
 

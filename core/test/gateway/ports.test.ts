@@ -4,8 +4,8 @@ import { readdir } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SciStreamError, type ErrorCode, type ReservedListener } from '@scistream/core';
-import { RangePortAllocator, type PortRequest } from '@scistream/core/internal';
+import { SciStreamError, type ErrorCode } from '@scistream/core';
+import { RangePortAllocator, type PortRequest, type ReservedListener } from '@scistream/core/internal';
 
 const s = suite('port allocator');
 
@@ -81,8 +81,8 @@ s('a leased port is bound, listens, and has a descriptor to pass on', async () =
 s('a port stays leased after its socket was handed over', async () => {
   const allocator = new RangePortAllocator({ first: 21_000, last: 21_000 });
   const [listener] = await allocator.allocate(request('a', 1));
-  await listener?.letGo();
-  await listener?.letGo();
+  await listener?.close();
+  await listener?.close();
   assert.ok(await isFree(21_000), 'no program holds the port now');
   await refusal(allocator.allocate(request('b', 1)), 'SCI_PORTS_EXHAUSTED');
   await allocator.release('a');

@@ -4,8 +4,8 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parseAddress, type Identity } from '@scistream/core';
-import { AuditedPolicy, AuditLog, NameLookups, type Resolver } from '@scistream/core/internal';
+import { type Identity } from '@scistream/core';
+import { AuditedPolicy, AuditLog, NameLookups, type Resolver, parseAddress } from '@scistream/core/internal';
 import { temporaryDirectory } from '@scistream/core/testing';
 import { ALICE, answer, names, policyOf, STREAM, update } from '../support/policy.js';
 

@@ -2,8 +2,7 @@
 import 'reflect-metadata';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parseAddress } from '@scistream/core';
-import type { Action, StreamRecord, StreamSpec } from '@scistream/core/internal';
+import { type Action, type StreamRecord, type StreamSpec, parseAddress } from '@scistream/core/internal';
 import { ALICE, answer, PLACED, policyOf, request, SPEC, STREAM } from '../support/policy.js';
 
 const streams = suite('rules about existing streams');

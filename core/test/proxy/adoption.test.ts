@@ -85,7 +85,7 @@ s('adopts matching instances and replaces an instance with other listeners', asy
   assert.is(await heir.adopt(withListeners(it.request, [1, 2, 4]), []), true);
   await eventually(async () => assert.is((await heir.status(request.uid)).restarts, 1));
   assert.ok(later.calls.length > 0);
-  for (const call of later.calls) assert.match(call, /^letGo$|-0\b/);
+  for (const call of later.calls) assert.match(call, /^close$|-0\b/);
 });
 
 s('removes instances that have ended or have other listeners', async () => {

@@ -9,7 +9,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { silentLogger, type Address, type ContainerRef, type ContainerSpec } from '@scistream/core';
 import { ProcessRuntime, RangePortAllocator, RelayContainer, relayOptions } from '@scistream/core/internal';
-import { freeRange, temporaryDirectory, testContext, testCredentials } from '@scistream/core/testing';
+import { freeRange, temporaryDirectory, testContext, testCredentials, testSpec } from '@scistream/core/testing';
 import { readAll, until } from '../support/relay.js';
 
 /** Runs local processes that see only their own files, like containers of a remote engine. */
@@ -54,7 +54,7 @@ s('contains its program, reloads targets on a signal, and restarts without a con
   const [a, b] = [await target('a'), await target('b')];
   const address = listeners[0]?.address ?? a.address;
   try {
-    await relay.start({ uid, role: 'inbound', transport: 'tcp', listeners });
+    await relay.start({ uid, spec: testSpec, listeners });
     const early = ask(address);
     await relay.updateTargets(uid, [a.address]);
     assert.is(await early, 'a');
@@ -97,7 +97,7 @@ s('reports a reload that fails', async () => {
   const listeners = await allocator.allocate({ uid, host: '127.0.0.1', transport: 'tcp', count: 1 });
   try {
     const { inbound: tls } = await testCredentials();
-    await relay.start({ uid, role: 'inbound', transport: 'tcp', listeners, tls });
+    await relay.start({ uid, spec: { ...testSpec, encryption: 'tls' }, listeners, tls });
     const [{ name = '', pid = 0 } = {}] = await runtime.list({});
     process.kill(pid, 'SIGSTOP');
     const error = await relay.updateTargets(uid, [{ host: '127.0.0.1', port: 9 }]).then(

@@ -1,7 +1,7 @@
 /** Callers, actions and policies for tests of rules. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseAddress, SciStreamError, type Identity } from '@scistream/core';
+import { SciStreamError, type Identity } from '@scistream/core';
 import {
   NameLookups,
   RulesPolicy,
@@ -12,6 +12,7 @@ import {
   type StreamRecord,
   type StreamSpec,
   type Usage,
+  parseAddress,
 } from '@scistream/core/internal';
 import { temporaryDirectory, testRecord, testSpec } from '@scistream/core/testing';
 

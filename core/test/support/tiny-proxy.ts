@@ -8,12 +8,19 @@ import {
   type ContainerState,
   type ProxyDescription,
   type ProxyInstance,
-  type ReservedListener,
   type S2DSException,
   type S2DSRequest,
   type ProxyView,
 } from '@scistream/core';
-import { eventually, FakeRuntime, testContext, type FakeSelf, type TestContext } from '@scistream/core/testing';
+import type { ReservedListener } from '@scistream/core/internal';
+import {
+  eventually,
+  FakeRuntime,
+  testContext,
+  testSpec,
+  type FakeSelf,
+  type TestContext,
+} from '@scistream/core/testing';
 import { tmpdir } from 'node:os';
 import * as assert from 'uvu/assert';
 
@@ -123,10 +130,10 @@ export class Fixture<P extends Tiny> {
     const step = (name: string) => () => Promise.resolve(void this.runtime.calls.push(name));
     const listener: ReservedListener = {
       address: { host: '127.0.0.1', port: 5000 },
-      hold: step('hold'),
-      letGo: step('letGo'),
+      bind: step('bind'),
+      close: step('close'),
     };
-    this.request = { uid, role: 'inbound', transport: 'tcp', listeners: [listener] };
+    this.request = { uid, spec: testSpec, listeners: [listener] };
   }
 
   /** A proxy of this or another kind on the same machine. */

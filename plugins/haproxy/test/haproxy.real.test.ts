@@ -102,7 +102,7 @@ test('an injected command never reaches the runtime socket', async (env) => {
 });
 
 test('it listens only on the given address, and the files are private', async (env) => {
-  const request = await env.start({ count: 2 });
+  const request = await env.start({ connections: 2 });
   await env.s2ds.updateTargets(request.uid, [{ host: '127.0.0.1', port: 9 }]);
   assert.equal(await env.listening(), request.listeners.map(({ address }) => formatAddress(address)).sort());
   for (const { path } of await instances(env)) {

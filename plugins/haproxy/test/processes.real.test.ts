@@ -49,7 +49,7 @@ const counted = async (env: ProxyEnvironment, { uid }: S2DSRequest): Promise<rea
 s('listeners keep their targets, counters and order when one process ends', () =>
   inProxyEnvironment({ create: create({ processes: PROCESSES }) }, async (env) => {
     const targets = await servers(env);
-    const request = await env.start({ count: LISTENERS });
+    const request = await env.start({ connections: LISTENERS });
     const { uid } = request;
     assert.is((await processes(env)).length, PROCESSES);
     await env.s2ds.updateTargets(uid, targets);
@@ -80,7 +80,7 @@ s('listeners keep their targets, counters and order when one process ends', () =
 
 s('restarts are limited per process, so a stream whose processes all end twice keeps running', () =>
   inProxyEnvironment({ create: create({ processes: PROCESSES }) }, async (env) => {
-    const { uid } = await env.start({ count: LISTENERS });
+    const { uid } = await env.start({ connections: LISTENERS });
     for (const restarts of [PROCESSES, 2 * PROCESSES]) {
       await env.kill(uid);
       await eventually(async () => {
@@ -95,7 +95,7 @@ s('running processes are adopted even if the configured number has changed', asy
   let options: Options = { processes: PROCESSES };
   await inProxyEnvironment({ create: (context) => create(options)(context) }, async (env) => {
     const targets = await servers(env);
-    const request = await env.start({ count: LISTENERS });
+    const request = await env.start({ connections: LISTENERS });
     await env.s2ds.updateTargets(request.uid, targets);
     const before = await processes(env);
     for (const number of [1, LISTENERS]) {
@@ -120,7 +120,7 @@ s('all processes in master-worker mode apply new targets', () =>
     },
     async (env) => {
       const targets = await servers(env);
-      const request = await env.start({ count: LISTENERS });
+      const request = await env.start({ connections: LISTENERS });
       await env.s2ds.updateTargets(request.uid, targets);
       assert.equal(await heard(request), expected([0, 1, 2, 3, 4]));
       await env.s2ds.updateTargets(request.uid, targets.toReversed());
@@ -132,7 +132,7 @@ s('all processes in master-worker mode apply new targets', () =>
 s('the default number of processes exceeds neither cores nor listeners', async () => {
   for (const count of [1, LISTENERS])
     await inProxyEnvironment({ create: create({}) }, async (env) => {
-      await env.start({ count });
+      await env.start({ connections: count });
       assert.is((await processes(env)).length, Math.min(count, availableParallelism(), 4));
     });
 });

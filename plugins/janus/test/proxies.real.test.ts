@@ -16,6 +16,7 @@ import {
   sendRandom,
   tcpServer,
   testContext,
+  testSpec,
   type TestContext,
 } from '@scistream/core/testing';
 import { HaproxyContainer, HaproxyOptions } from '@scistream/plugin-haproxy';
@@ -43,7 +44,7 @@ async function request(runtime: JanusRuntime): Promise<{ stream: S2DSRequest; ad
   const { node, wan } = await runtime.place(uid);
   const listeners = await ports.allocate({ uid, host: wan, transport: 'tcp', count: 1, remote: true });
   const address = listeners[0]?.address ?? { host: wan, port: 0 };
-  return { stream: { uid, role: 'inbound', transport: 'tcp', listeners, node }, address };
+  return { stream: { uid, spec: testSpec, listeners, node }, address };
 }
 
 test('bytes flow both ways unchanged, also while Janus does not answer', async (site) => {

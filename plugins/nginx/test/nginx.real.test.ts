@@ -58,7 +58,7 @@ test(
 );
 
 test('it listens only on the given address, and the files are private', async (env) => {
-  const request = await env.start({ count: 2 });
+  const request = await env.start({ connections: 2 });
   await env.s2ds.updateTargets(request.uid, [NO_TARGET]);
   assert.equal(await env.listening(), request.listeners.map(({ address }) => formatAddress(address)).sort());
   const { path } = await onlyInstance(env);

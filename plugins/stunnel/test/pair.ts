@@ -1,4 +1,4 @@
-import type { Address, Role, S2DSRequest, StreamTls } from '@scistream/core';
+import type { Address, ProxyView, S2DSRequest, StreamTls } from '@scistream/core';
 import type { ProxyEnvironment, StreamShape } from '@scistream/core/testing';
 
 /** A stream across two gateways, both in one environment. */
@@ -13,7 +13,7 @@ export interface Pair {
 export async function startPair(
   env: ProxyEnvironment,
   target: Address,
-  credentials: Record<Role, StreamTls> | undefined,
+  credentials: Record<ProxyView['role'], StreamTls> | undefined,
   { uid, ...shape }: StreamShape = {},
 ): Promise<Pair> {
   const inbound = await env.startTo(target, {

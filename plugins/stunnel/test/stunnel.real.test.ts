@@ -156,10 +156,10 @@ test('new targets on either side refuse no connection and keep connections and l
 
 test('forwards each listener to its own target, over IPv6 too', async (env) => {
   const targets = await Promise.all([env.server(named('a')), env.server(named('b'), '::1'), env.server(named('c'))]);
-  const shape = { count: 3, host: '::1' };
+  const shape = { connections: 3, host: '::1' };
   const prod = await env.start({ ...shape, tls: credentials.inbound });
   await env.s2ds.updateTargets(prod.uid, targets);
-  const cons = await env.start({ role: 'outbound', tls: credentials.outbound, count: 3 });
+  const cons = await env.start({ role: 'outbound', tls: credentials.outbound, connections: 3 });
   await env.s2ds.updateTargets(
     cons.uid,
     prod.listeners.map(({ address }) => address),

@@ -5,7 +5,7 @@ import { connect as connectHttp2 } from 'node:http2';
 import { connect as connectTls } from 'node:tls';
 import * as assert from 'uvu/assert';
 import { S2UC } from '@scistream/core/client';
-import { parseAddress } from '@scistream/core';
+import { parseAddress } from '@scistream/core/internal';
 import { refused } from '../../support/clients.js';
 import { TestServer } from '../../support/server.js';
 import { suite } from '../../support/suite.js';

@@ -14,7 +14,8 @@ export default class ConfigCheck extends BaseCommand {
     const kind = await chosenKind(flags.kind, config);
     const { config: parsed, file = null } = await this.loadConfig(kind, { config });
     if (!('facilities' in parsed)) {
-      const { checkDaemonConfig, loadedPlugins } = await import('../../compose.js');
+      const { checkDaemonConfig } = await import('@scistream/core/server');
+      const { loadedPlugins } = await import('../../compose.js');
       await checkDaemonConfig(parsed, await loadedPlugins(this.config));
     }
     this.log(

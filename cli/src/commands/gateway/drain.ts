@@ -1,5 +1,5 @@
 import { Flags } from '@oclif/core';
-import { ERROR_CODES, parseDuration } from '@scistream/core';
+import { parseDuration } from '@scistream/core';
 import type { StreamMove } from '@scistream/core/client';
 import { moveLine } from '../../present/gateways.js';
 import { StreamCommand } from '../stream/stream-command.js';
@@ -37,7 +37,7 @@ export default class GatewayDrain extends StreamCommand {
       const gateway = await client.drain(flags.s2cs, args.name, true, signal);
       this.log(drainedText(gateway));
       const [failed] = moves.flatMap(({ error }) => error ?? []);
-      if (failed) process.exitCode = ERROR_CODES[failed.code].exit;
+      if (failed) process.exitCode = failed.oclif.exit;
       return flags.move ? { ...gateway, moves } : gateway;
     });
   }

@@ -16,15 +16,14 @@ export default class PluginInstall extends BaseCommand {
   async run(): Promise<object> {
     const { args } = await this.parse(PluginInstall);
     const { PluginHome } = await import('../../plugin-home.js');
-    const { findPlugins, readPlugin, BUILT_INS } = await import('@scistream/core/server');
+    const { listPlugins, readPlugin } = await import('@scistream/core/server');
     const home = new PluginHome(this.config.dataDir, this.config.root);
     this.progress.busy(`installing ${args.plugin}`);
     const others = installedPlugins(this.config);
     const name = await home.install(args.plugin, async (root) => {
       const plugin = await readPlugin(root);
       const rest = others.filter((other) => other.name !== plugin.name);
-      const taken = BUILT_INS.map(({ provider }) => provider);
-      const found = await findPlugins([...rest, { ...plugin, type: 'link' }], taken);
+      const found = await listPlugins([...rest, { ...plugin, type: 'link' }]);
       const error = found.find(({ root: at }) => at === root)?.error;
       if (error) throw error;
     });

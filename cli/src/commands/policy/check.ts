@@ -1,6 +1,6 @@
 import { Flags } from '@oclif/core';
-import { formatAddress, type Identity } from '@scistream/core';
-import type { Action, Granted, Policy } from '@scistream/core/server';
+import { formatAddress } from '@scistream/core';
+import type { Granted } from '@scistream/core/server';
 import { BaseCommand } from '../../base-command.js';
 
 const ACTIONS = ['request', 'hello', 'update', 'release', 'view'] as const;
@@ -46,15 +46,15 @@ export default class PolicyCheck extends BaseCommand {
   async run(): Promise<object> {
     const { flags } = await this.parse(PolicyCheck);
     const { config } = await this.loadConfig('s2cs', { config: flags.config });
-    const { loadedPlugins, policyOf } = await import('../../compose.js');
+    const { loadPolicy } = await import('@scistream/core/server');
+    const { loadedPlugins } = await import('../../compose.js');
     const { actionOf, identityOf } = await import('../../policy-question.js');
-    const policy: Policy = policyOf(config, await loadedPlugins(this.config));
-    await policy.load?.();
+    const decide = await loadPolicy(config, await loadedPlugins(this.config));
     const identity = identityOf(flags, config);
-    const first = await decision(policy, identity, actionOf(flags, config));
+    const first = await decide(identity, actionOf(flags, config));
     const then =
       flags.action === 'request' && flags.target
-        ? await decision(policy, identity, actionOf({ ...flags, ...made(first), action: 'update' }, config))
+        ? await decide(identity, actionOf({ ...flags, ...made(first), action: 'update' }, config))
         : undefined;
     const rules = [...new Set([first, then].flatMap((granted) => granted?.rule?.split(',') ?? []))];
     const targets = ((then ?? first).targets ?? []).map(formatAddress);
@@ -69,14 +69,6 @@ export default class PolicyCheck extends BaseCommand {
     const more = { ...(lifetimeMs && { lifetimeMs }), ...(sources && { sources }) };
     return { allowed: true, as: flags.as, action: flags.action, rules, targets, ...more };
   }
-}
-
-/** Evaluates the policy. Errors include the details for operators that callers do not see. */
-async function decision(policy: Policy, identity: Identity, action: Action): Promise<Granted> {
-  const { Refusal } = await import('@scistream/core/server');
-  return await policy.check(identity, action).catch((error: unknown) => {
-    throw error instanceof Refusal ? error.forOperator() : error;
-  });
 }
 
 /** The values that a grant adds to the record of the stream. */

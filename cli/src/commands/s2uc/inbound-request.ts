@@ -31,7 +31,7 @@ export default class InboundRequest extends LegacyCommand {
   async run(): Promise<object> {
     const { flags } = await this.parse(InboundRequest);
     const { s2cs, uid, encryption, 'num-conn': connections } = flags;
-    const producer = producersOf(flags['remote-ip'], flags['receiver-ports']);
+    const producer = await producersOf(flags['remote-ip'], flags['receiver-ports']);
     return await this.withClient(this.trusting(flags), async (client, _config, signal) => {
       const options = { from: s2cs, producer, connections, uid, encryption, verify: false };
       const { handle, ticket } = await client.inbound(options, signal);

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { Flags } from '@oclif/core';
-import { parsePort, SciStreamError, type Address } from '@scistream/core';
+import { SciStreamError, type Address } from '@scistream/core';
 import type { StreamHandle } from '@scistream/core/client';
 import { MADE_INTERRUPTED, StreamCommand } from '../stream/stream-command.js';
 
@@ -74,7 +74,8 @@ export abstract class LegacyCommand extends StreamCommand {
 }
 
 /** Combines `--remote_ip` and `--receiver_ports`. @throws SCI_ADDRESS_INVALID */
-export function producersOf(ip: string, ports: readonly string[]): readonly Address[] {
+export async function producersOf(ip: string, ports: readonly string[]): Promise<readonly Address[]> {
+  const { parsePort } = await import('@scistream/core/config');
   return ports.map((text) => {
     const port = parsePort(text.trim());
     if (isIP(ip) !== 0 && port !== undefined) return { host: ip, port };

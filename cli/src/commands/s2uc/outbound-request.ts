@@ -1,5 +1,5 @@
 import { Args, Flags } from '@oclif/core';
-import { parseAddress, SciStreamError } from '@scistream/core';
+import { SciStreamError } from '@scistream/core';
 import { LegacyCommand, producersOf, sideFlags } from './legacy-command.js';
 
 export default class OutboundRequest extends LegacyCommand {
@@ -38,9 +38,10 @@ export default class OutboundRequest extends LegacyCommand {
     const { args, flags } = await this.parse(OutboundRequest);
     const { s2cs, 'num-conn': connections, 'remote-ip': ip, 'receiver-ports': ports } = flags;
     const { uid, positional } = positionals(args.uid, args.listeners);
+    const { parseAddress } = await import('@scistream/core/config');
     const listeners =
       positional?.split(',').map((text) => parseAddress(text.trim(), 'Listener')) ??
-      (ip && ports ? producersOf(ip, ports) : []);
+      (ip && ports ? await producersOf(ip, ports) : []);
     if (listeners.length === 0) {
       throw new SciStreamError('SCI_TARGETS_INVALID', 'No listeners of the inbound side are given.', {
         suggestions: ['Give the output of inbound-request: s2uc outbound-request UID host:port,host:port'],

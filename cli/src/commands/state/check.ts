@@ -1,6 +1,5 @@
 import { BaseCommand } from '../../base-command.js';
 import { daemonKind } from '../../config-kind.js';
-import { readState } from '../../stored-state.js';
 
 export default class StateCheck extends BaseCommand {
   static override summary = 'check that the stored state of a daemon is readable and count its records';
@@ -9,6 +8,7 @@ export default class StateCheck extends BaseCommand {
   async run(): Promise<object> {
     const { flags } = await this.parse(StateCheck);
     const { config } = await this.loadConfig(await daemonKind(flags.config), { config: flags.config });
+    const { readState } = await import('@scistream/core/server');
     const { state, streams, gateway } = await readState(config.state);
     const live = streams.filter((stream) => stream.state !== 'failed' && stream.state !== 'released').length;
     this.log(

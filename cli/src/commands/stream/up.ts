@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { Args, Flags } from '@oclif/core';
-import { parseDuration, parseRate, SciStreamError } from '@scistream/core';
+import { parseDuration, SciStreamError } from '@scistream/core';
 import type { S2ucConfig } from '@scistream/core/config';
 import type { ProgressEvent, S2UC, StreamHandle, StreamPlan } from '@scistream/core/client';
 import { progressLines, upText } from '../../present/up.js';
@@ -119,6 +119,7 @@ export default class StreamUp extends StreamCommand {
     const gateways = { fromGateway: flags['from-gateway'], toGateway: flags['to-gateway'] };
     const where = { from, to, ...gateways, producer };
     const what = { connections, proxy, runtime, name, encryption, transport, movable };
+    const { parseRate } = await import('@scistream/core/config');
     const numbers = {
       bitsPerSecond: rate === undefined ? undefined : parseRate(rate),
       lifetimeMs: lifetime === undefined ? undefined : parseDuration(lifetime),

@@ -1,7 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { SciStreamError } from '@scistream/core';
-import type { StreamEvent, StreamRecord } from '@scistream/core/server';
+import { SciStreamError } from '../contracts/errors.js';
+import type { StreamEvent, StreamRecord } from '../contracts/stream.js';
+import { GatewayStore } from '../gateway/store.js';
+import { LevelStreamStore } from '../store/level-stream-store.js';
 
 /** The stored state of a daemon, without secrets. */
 export interface StoredState {
@@ -18,7 +20,6 @@ export interface StoredState {
  * @throws SCI_CONFIG_INVALID without a state; SCI_STATE_LOCKED while the daemon runs; SCI_STATE_DAMAGED, SCI_STATE_NEWER
  */
 export async function readState(state: string): Promise<StoredState> {
-  const { GatewayStore, LevelStreamStore } = await import('@scistream/core/server');
   const gatewayState = join(state, 'gateway');
   const has = (directory: string): boolean => existsSync(join(directory, 'db'));
   if (!has(state) && !has(gatewayState)) {
