@@ -90,12 +90,12 @@ class Gateway extends LocalGateway {
     this.#at('start');
   }
 
-  override async release(uid: string) {
+  override async release(...args: Parameters<LocalGateway['release']>) {
     if (this.sabotage.unreachable === this.name) {
       this.sabotage.unreachable = '';
       throw broken();
     }
-    return await super.release(uid);
+    return await super.release(...args);
   }
 
   override async updateTargets(...args: Parameters<LocalGateway['updateTargets']>): Promise<void> {
