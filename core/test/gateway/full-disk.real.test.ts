@@ -55,4 +55,18 @@ s('the credentials do not stay when the record cannot be written', async () => {
   }
 });
 
+s('a database that does not fit on the disk is not reported as damaged', async () => {
+  const directory = await temporaryDirectory();
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k,mode=700', 'scistream', directory.path]);
+  try {
+    await fill(join(directory.path, 'filler'));
+    await expectCode('SCI_STATE_WRITE', GatewayStore.open(directory.path));
+    await rm(join(directory.path, 'filler'));
+    await (await GatewayStore.open(directory.path)).close();
+  } finally {
+    execFileSync('umount', ['--lazy', directory.path]);
+    await directory.remove();
+  }
+});
+
 s.run();
