@@ -64,7 +64,7 @@ export interface S2DSStatus {
   readonly restarts: number;
   /** One entry per listener, in the order of the request. Empty unless `supports.statistics` and state `running`. */
   readonly listeners: readonly ListenerStatistics[];
-  /** The reason of state `failed`. */
+  /** The reason of state `failed`; in state `restarting` why the proxy does not run yet, if an attempt failed. */
   readonly error?: S2DSException;
 }
 

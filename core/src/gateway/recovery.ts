@@ -57,6 +57,13 @@ export class Recovery {
     await this.#over;
   }
 
+  /** Why the last attempt failed. */
+  get obstacle(): S2DSException {
+    const { reason } = this;
+    if (S2DSException.is(reason)) return reason;
+    return new S2DSException('SCI_RUNTIME_FAILED', messageOf(reason), { cause: reason });
+  }
+
   /** The error for calls that need the stream. */
   get error(): S2DSException {
     const cause = this.reason;
@@ -125,9 +132,9 @@ export async function recoverStream(
 export async function clearStream(
   { plugins, ports, store }: GatewayParts,
   uid: string,
-  { runtime }: GatewayStream,
+  { runtime, keepPortsUntil }: GatewayStream,
 ): Promise<void> {
   await plugins.clear(runtime, uid);
-  await ports.release(uid);
-  await store.delete(uid);
+  await store.removeCredentials(uid);
+  await store.delete(uid, await ports.retire(uid, keepPortsUntil));
 }

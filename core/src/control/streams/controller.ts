@@ -165,7 +165,9 @@ export class StreamController {
   async release(uid: string, identity: Identity): Promise<StreamRecord> {
     const { record, machine } = await this.#find(uid);
     await this.policy.check(identity, { kind: 'release', stream: record });
-    return machine ? await machine.release(released(uid), ownerOf(identity)) : record;
+    if (machine) return await machine.release(released(uid), ownerOf(identity));
+    if (record.state === 'failed') await this.gateways.freePorts(record);
+    return record;
   }
 
   /** One stream with its status. @param kind The action for the policy; `list` for one of many repeated reads. */

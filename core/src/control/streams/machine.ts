@@ -200,7 +200,8 @@ export class StreamMachine {
     const options = { owed: true };
     const failed = reason.code !== 'SCI_STREAM_RELEASED';
     const release = async (): Promise<void> => {
-      const final = await this.#stream.gateway.release(this.record.uid);
+      const { uid, targets, expiresAt } = this.record;
+      const final = await this.#stream.gateway.release(uid, failed && targets.length > 0 ? expiresAt : undefined);
       const stray = await this.#moves.release();
       const end = failed ? 'failed' : 'released';
       const ended = { change: { final, leaving: undefined }, note: happened(end, by, reason.message), options };

@@ -163,7 +163,7 @@ export type StreamEvent = Message<"scistream.v1.StreamEvent"> & {
   at: string;
 
   /**
-   * requested, reserved, hello, targets, adopted, restarted, moved, left, failed or released.
+   * requested, reserved, hello, targets, recovered, restarted, moved, left, failed or released.
    *
    * @generated from field: string what = 2;
    */
@@ -484,7 +484,7 @@ export type Stream = Message<"scistream.v1.Stream"> & {
   role: string;
 
   /**
-   * reserving, waiting, ready, streaming, idle, failed, releasing or released.
+   * reserving, waiting, ready, streaming, idle, restarting, failed, releasing or released.
    *
    * @generated from field: string state = 4;
    */
