@@ -1,8 +1,8 @@
 import { formatAddress } from '../contracts/address.js';
 import { printable, printableLine, type SciStreamError } from '../contracts/errors.js';
+import { formatCount } from '../contracts/units.js';
 import type { Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { Endpoint } from './endpoint.js';
-import { formatCount } from '../contracts/units.js';
 
 type ErrorJson = ReturnType<SciStreamError['toJSON']>;
 

@@ -5,8 +5,8 @@ import { formatAddress, type Address } from '../contracts/address.js';
 import { messageOf, S2DSException, systemCode } from '../contracts/errors.js';
 import type { ConnectResult, ProbeOffer } from '../contracts/gateway.js';
 import type { PortAllocator } from '../contracts/port-allocator.js';
-import { within } from '../contracts/wait.js';
 import { formatDuration } from '../contracts/units.js';
+import { within } from '../contracts/wait.js';
 
 const PROBE_LIFE_MS = 10_000;
 /** Open probe ports of one stream. Without a limit, a client that cannot get through and retries would take every port. */

@@ -3,10 +3,10 @@ import { messageOf, S2DSException, SciStreamError } from '../contracts/errors.js
 import type { Logger } from '../contracts/logger.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
 import type { S2DS } from '../contracts/s2ds.js';
+import { formatDuration } from '../contracts/units.js';
 import { retry } from '../contracts/wait.js';
 import { requestOf, type GatewayStream } from './store.js';
 import { DONE, type GatewayParts, type Stream } from './stream.js';
-import { formatDuration } from '../contracts/units.js';
 
 /** Pause between two attempts, ms. */
 const RETRY_MS = 2_000;

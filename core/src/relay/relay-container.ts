@@ -11,6 +11,7 @@ import { proxyProvider, type PluginContext } from '../contracts/plugin.js';
 import type { S2DSCapabilities, S2DSRequest } from '../contracts/s2ds.js';
 import type { ListenerStatistics, StreamTls } from '../contracts/stream.js';
 import { parseDuration } from '../contracts/units.js';
+import { formatDuration } from '../contracts/units.js';
 import { poll, within } from '../contracts/wait.js';
 import { ProxyContainer } from '../proxy/proxy-container.js';
 import type { ProxyDescription, ProxyInstance, ProxyView } from '../proxy/view.js';
@@ -24,7 +25,6 @@ import {
   type RelayConfig,
   type StatusReply,
 } from './protocol.js';
-import { formatDuration } from '../contracts/units.js';
 
 const CONFIG = 'relay.json';
 const HANDSHAKE_TIMEOUT_MS = 10_000;

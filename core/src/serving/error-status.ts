@@ -1,8 +1,8 @@
 import { ConnectError, createContextKey, type Interceptor } from '@connectrpc/connect';
 import { SciStreamError, toSciStreamError, type ErrorCode } from '../contracts/errors.js';
 import type { Logger } from '../contracts/logger.js';
-import { PUSHBACK_KEY, toConnectError } from '../wire/errors.js';
 import { formatDuration } from '../contracts/units.js';
+import { PUSHBACK_KEY, toConnectError } from '../wire/errors.js';
 
 /** Address of the peer, set by the HTTP server. */
 export const PEER = createContextKey('');

@@ -20,6 +20,7 @@ import {
   type StreamMoved,
   unknownStream,
 } from '../../contracts/stream.js';
+import { formatDuration } from '../../contracts/units.js';
 import { GatewayPool, type PlacementRequest, type Placement } from '../gateways/pool.js';
 import type { Limits } from '../parts/settings.js';
 import { TOKENS } from '../parts/tokens.js';
@@ -27,7 +28,6 @@ import { ended, released, runs, stopping, waits } from './life.js';
 import { StreamMachine } from './machine.js';
 import { moveAll } from './move.js';
 import { asGranted, checkLimits, isRepeated, newRecord, requestAction } from './new-stream.js';
-import { formatDuration } from '../../contracts/units.js';
 
 /** How long a HELLO that arrives before its request waits for it, ms. */
 const EARLY_HELLO_MS = 2_000;

@@ -197,20 +197,23 @@ export class StreamMachine {
   async #release(reason: SciStreamError, by: string | undefined): Promise<boolean> {
     this.#request.stop();
     if (!this.#stream.stored) return await this.#stream.apply('discard', { end: () => this.#end() });
-    const options = { owed: true };
     const failed = reason.code !== 'SCI_STREAM_RELEASED';
     const release = async (): Promise<void> => {
       const { uid, targets, expiresAt } = this.record;
       const final = await this.#stream.gateway.release(uid, failed && targets.length > 0 ? expiresAt : undefined);
       const stray = await this.#moves.release();
       const end = failed ? 'failed' : 'released';
-      const ended = { change: { final, leaving: undefined }, note: happened(end, by, reason.message), options };
+      const ended = {
+        change: { final, leaving: undefined },
+        note: happened(end, by, reason.message),
+        options: { owed: true },
+      };
       await this.#stream.apply(end, { end: () => this.#end() }, ended);
       // Not before: until it has ended, the stream counts among those that the gateway keeps.
       if (stray !== undefined) this.parts.onStray(stray);
     };
     const change = failed ? { error: reason.toJSON() } : {};
-    return await this.#stream.apply(failed ? 'fail' : 'release', { release }, { change, options });
+    return await this.#stream.apply(failed ? 'fail' : 'release', { release }, { change, options: { owed: true } });
   }
 
   #end(): void {
