@@ -190,6 +190,13 @@ export class ControlClient {
     return Number(result.roundTripUs) / 1000;
   }
 
+  /** Makes the gateway complete a TLS handshake with each target. @param answer Field `probe` of the inbound side. */
+  probeTargets(uid: string, answer: string, limits: CallLimits = {}): Promise<ConnectResults> {
+    return this.#call('ProbeTargets', { deadlineMs: CONNECTING_MS, ...limits }, (options) =>
+      this.#streams.probeTargets({ uid, answer }, options),
+    );
+  }
+
   /** Makes the gateway connect to every target and disconnect. The application sees these connections. */
   connectTargets(uid: string, limits: CallLimits = {}): Promise<ConnectResults> {
     return this.#call('ConnectTargets', { deadlineMs: CONNECTING_MS, ...limits }, (options) =>

@@ -60,7 +60,7 @@ export async function checkHops(sides: Sides, { full = false, signal }: VerifyOp
   const [outbound, inbound, between, stale] = await Promise.all([
     cons && gatewayHop('consumer to outbound gateway', 'consumer', cons, signal),
     from && prod && gatewayHop('inbound gateway', from.endpoint.facility, prod, signal),
-    from && to && betweenHop(uid, from, to, signal),
+    from && to && prod && betweenHop(uid, from, to, prod, signal),
     prod && cons && staleTargets(uid, prod, cons),
   ]);
   const lenient = (hop: Hop | undefined): Hop | undefined =>
@@ -147,7 +147,13 @@ async function staleTargets(
 /** The gateway and its listeners. */
 const label = ({ gateway, listeners }: Stream): string => printable(`${gateway} ${listeners.join(', ')}`);
 
-async function betweenHop(uid: string, from: ControlClient, to: ControlClient, signal?: AbortSignal): Promise<Hop> {
+async function betweenHop(
+  uid: string,
+  from: ControlClient,
+  to: ControlClient,
+  prod: Promise<Stream>,
+  signal?: AbortSignal,
+): Promise<Hop> {
   const hop = {
     name: 'outbound gateway to inbound gateway',
     from: to.endpoint.facility,
@@ -155,6 +161,8 @@ async function betweenHop(uid: string, from: ControlClient, to: ControlClient, s
     checked: true,
   };
   try {
+    const encrypted = await encryptedHop(uid, to, prod, signal);
+    if (encrypted) return { ...hop, ...encrypted };
     const probe = await from.openProbe(uid, { signal });
     return { ...hop, ok: true, roundTripMs: await to.runProbe(uid, probe, { signal }) };
   } catch (error) {
@@ -164,6 +172,33 @@ async function betweenHop(uid: string, from: ControlClient, to: ControlClient, s
     return { ...hop, ...(why.code === 'SCI_PORTS_EXHAUSTED' ? NOT_TRIED : { ok: false }), error: why };
   }
 }
+
+/**
+ * A TLS handshake of the outbound gateway with each inbound listener, and the answer of the proxy there. The result of
+ * the slowest listener, or of the first that failed; undefined if one side cannot do it, such as an earlier version.
+ */
+async function encryptedHop(
+  uid: string,
+  to: ControlClient,
+  prod: Promise<Stream>,
+  signal?: AbortSignal,
+): Promise<Pick<Hop, 'ok' | 'roundTripMs' | 'error'> | undefined> {
+  // The hop of the inbound gateway reports this error.
+  const answer = await prod.then(({ probe }) => probe).catch(() => '');
+  if (!answer) return undefined;
+  try {
+    const { results } = await to.probeTargets(uid, answer, { signal });
+    const outcomes = results.map((result) => outcome(result, BETWEEN));
+    const [slowest] = outcomes.toSorted((a, b) => (b.roundTripMs ?? 0) - (a.roundTripMs ?? 0));
+    return outcomes.find(({ ok }) => !ok) ?? slowest;
+  } catch (error) {
+    if (SciStreamError.is(error) && error.code === 'SCI_PROXY_UNSUPPORTED') return undefined;
+    throw error;
+  }
+}
+
+/** Suggestions for a listener of the other gateway that does not answer. */
+const BETWEEN = ["Open the other gateway's port range in the firewalls between the two gateways."];
 
 const REJECTIONS = new Set([
   'SCI_UNAUTHENTICATED',
@@ -188,19 +223,24 @@ async function targetHops(uid: string, from: ControlClient, signal?: AbortSignal
   const hop = { name: 'inbound gateway to producer', from: from.endpoint.facility, checked: true };
   try {
     const { results } = await from.connectTargets(uid, { signal });
-    return results.map((result) => ({ ...hop, to: printable(result.address), ...outcome(result) }));
+    return results.map((result) => ({ ...hop, to: printable(result.address), ...outcome(result, APPLICATION) }));
   } catch (error) {
     signal?.throwIfAborted();
     return [{ ...hop, to: 'producer', ok: false, error: toSciStreamError(error).toJSON() }];
   }
 }
 
-function outcome({ address, connected, roundTripUs, error }: ConnectResult): Pick<Hop, 'ok' | 'roundTripMs' | 'error'> {
+const APPLICATION = ['Check that the producer listens on this address.'];
+
+function outcome(
+  { address, connected, roundTripUs, error }: ConnectResult,
+  suggestions: readonly string[],
+): Pick<Hop, 'ok' | 'roundTripMs' | 'error'> {
   if (connected) return { ok: true, roundTripMs: Number(roundTripUs) / 1000 };
   const message = printable(`${address}: ${error || 'no connection'}`);
   return {
     ok: false,
-    error: { code: 'SCI_VERIFY_FAILED', message, suggestions: ['Check that the producer listens on this address.'] },
+    error: { code: 'SCI_VERIFY_FAILED', message, suggestions },
   };
 }
 
@@ -219,7 +259,9 @@ async function chainHop(uid: string, from: ControlClient, to: ControlClient, sig
     }
     const ended = signal ? AbortSignal.any([signal, hangUp.signal]) : hangUp.signal;
     const held = to.connectListener(uid, HOLD_MS, { signal: ended });
-    const refusal = held.then(({ results }) => results.map(outcome).find(({ ok }) => !ok)?.error);
+    const refusal = held.then(
+      ({ results }) => results.map((result) => outcome(result, APPLICATION)).find(({ ok }) => !ok)?.error,
+    );
     const seen = poll(
       async () => ((await arrived(uid, from, signal)) ?? 0) > before || undefined,
       { timeoutMs: ARRIVAL_MS, signal: ended },

@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
-import { formatAddress, parseAddress, parsePort, type Address } from '../contracts/address.js';
+import { formatAddress, isHost, parseAddress, parsePort, type Address } from '../contracts/address.js';
 import { quote, SciStreamError, toSciStreamError } from '../contracts/errors.js';
 import type { PortRange } from '../contracts/port-allocator.js';
 import { parseDuration, parseRate } from '../contracts/units.js';

@@ -1,7 +1,7 @@
 import type { Address } from './address.js';
 import type { S2DSException, SciStreamError } from './errors.js';
 import type { PortRange } from './port-allocator.js';
-import type { ListenerStatistics, Restarts, S2DSStatus, StreamSpec, StreamTls } from './stream.js';
+import type { ListenerStatistics, ProbeAnswer, Restarts, S2DSStatus, StreamSpec, StreamTls } from './stream.js';
 
 /** Settings of a gateway, with the names of the keys in its configuration. */
 export interface GatewaySettings {
@@ -123,6 +123,12 @@ export interface Gateway {
   /** Connects to the first listener and holds the connection for `holdMs`, or until `signal` aborts. */
   connectListener(uid: string, holdMs: number, signal: AbortSignal): Promise<readonly ConnectResult[]>;
   /** Closes the gateway. Its proxies keep running. Called once, last. */
+  /**
+   * Completes a TLS handshake with the credentials of the stream, an outbound side, to each target, and waits for the
+   * answer of the proxy there. At most the first 8 distinct targets.
+   * @throws SCI_PROXY_UNSUPPORTED for a stream without TLS
+   */
+  probeTargets(uid: string, answer: ProbeAnswer): Promise<readonly ConnectResult[]>;
   close(): Promise<void>;
 }
 

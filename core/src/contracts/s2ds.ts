@@ -1,7 +1,7 @@
 import type { Address } from './address.js';
 import type { S2DSException } from './errors.js';
 import type { ReservedListener } from './port-allocator.js';
-import type { S2DSStatus, StreamSpec, StreamTls } from './stream.js';
+import type { ProbeAnswer, S2DSStatus, StreamSpec, StreamTls } from './stream.js';
 
 /** A stream that a data server starts or adopts. */
 export interface S2DSRequest {
@@ -32,6 +32,8 @@ export interface S2DSCapabilities {
   readonly plain?: boolean;
   /** Enforces `spec.sources`. Absent: false. */
   readonly sources?: boolean;
+  /** How inbound listeners with TLS answer the server name {@link PROBE_NAME}. Absent: as any other connection. */
+  readonly probe?: ProbeAnswer;
   /** Enforces `bitsPerSecond`. */
   readonly rateLimit: boolean;
   /** A change of targets closes neither a listener nor an open connection. */

@@ -21,7 +21,7 @@ import { errorStatus } from '../serving/error-status.js';
 import { Health } from '../serving/health.js';
 import { lockState } from '../serving/state-lock.js';
 import { GatewayService } from '../wire/gen/scistream/v1/gateway_pb.js';
-import { connectResultsMessage, microseconds, statisticsMessage, statusMessage } from '../wire/messages.js';
+import { connectResultsMessage, microseconds, mustBeAnswer, statisticsMessage, statusMessage } from '../wire/messages.js';
 import { fromReserveMessage } from '../wire/stream-spec.js';
 import { enrolment } from './enrolment.js';
 import { listenOn, listenOnSocket, mutualTls, mutualTlsServer } from './listen.js';
@@ -182,6 +182,9 @@ function routes(router: ConnectRouter, gateway: LocalGateway): void {
     },
     async runProbe({ uid, address, challenge }) {
       return { roundTripUs: microseconds(await gateway.runProbe(uid, parseAddress(address), challenge)) };
+    },
+    async probeTargets({ uid, answer: how }) {
+      return connectResultsMessage(await gateway.probeTargets(uid, mustBeAnswer(how)));
     },
     connectTargets: async ({ uid }) => connectResultsMessage(await gateway.connectTargets(uid)),
     connectListener: async ({ uid, holdMs }, { signal }) =>

@@ -12,10 +12,11 @@ import type {
   Reservation,
 } from '../contracts/gateway.js';
 import type { Logger } from '../contracts/logger.js';
-import type { ListenerStatistics, Restarts, S2DSStatus, StreamSpec, StreamTls } from '../contracts/stream.js';
+import type { ListenerStatistics, ProbeAnswer, Restarts, S2DSStatus, StreamSpec, StreamTls } from '../contracts/stream.js';
 import { Providers } from '../plugins/index.js';
 import { GatewayPlugins } from './plugins.js';
 import { RangePortAllocator } from './ports.js';
+import { probeListeners } from './listener-probe.js';
 import { probeTarget, tryListener, tryTargets } from './probes.js';
 import { GatewayStore } from './store.js';
 import { StreamHandle, unknownStream } from './stream-handle.js';
@@ -143,6 +144,12 @@ export class LocalGateway implements Gateway {
 
   async runProbe(uid: string, address: Address, challenge: string): Promise<number> {
     return await probeTarget(uid, this.#stream(uid).record.targets, address, challenge);
+  }
+
+  async probeTargets(uid: string, answer: ProbeAnswer): Promise<readonly ConnectResult[]> {
+    const { targets, tls } = this.#stream(uid).record;
+    if (tls) return await probeListeners(targets, tls, answer, undefined);
+    throw new S2DSException('SCI_PROXY_UNSUPPORTED', `Stream ${uid} is not encrypted.`);
   }
 
   async connectTargets(uid: string): Promise<readonly ConnectResult[]> {

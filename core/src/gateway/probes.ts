@@ -11,7 +11,7 @@ const PROBE_LIFE_MS = 10_000;
 /** Open probe ports of one stream. Without a limit, a client that cannot get through and retries would take every port. */
 const MAX_PROBES = 4;
 const MAX_HOLD_MS = 10_000;
-const CONNECT_TIMEOUT_MS = 5_000;
+export const CONNECT_TIMEOUT_MS = 5_000;
 /** Half of a challenge in hexadecimal characters: the prober sends one half, the answer is the other. */
 const HALF = 32;
 
@@ -197,7 +197,7 @@ async function tryConnect(address: Address, holdMs: number, signal?: AbortSignal
   }
 }
 
-const noAnswer = (): Error => new Error(`no answer in ${CONNECT_TIMEOUT_MS} ms`);
+export const noAnswer = (): Error => new Error(`no answer in ${CONNECT_TIMEOUT_MS} ms`);
 
 function readExactly(socket: Socket, length: number): Promise<string> {
   return new Promise((resolve, reject) => {

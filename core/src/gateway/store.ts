@@ -7,7 +7,7 @@ import { writeAtomically } from '../contracts/files.js';
 import type { Reservation } from '../contracts/gateway.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
 import type { S2DSRequest } from '../contracts/s2ds.js';
-import type { Restarts, StreamSpec, StreamTls } from '../contracts/stream.js';
+import type { ProbeAnswer, Restarts, StreamSpec, StreamTls } from '../contracts/stream.js';
 import { StateDatabase, type WriteOptions } from '../store/state-database.js';
 import { CredentialsFile, GatewayRow, whole } from '../store/stored.js';
 
@@ -21,6 +21,7 @@ export interface GatewayStream {
   /** Ids of the proxy and runtime that `spec` names. */
   readonly proxy: string;
   readonly runtime: string;
+  /** Bound addresses. */
   readonly listeners: readonly Address[];
   /** The machine that the runtime chose, if it has several. */
   readonly node?: string;
@@ -32,6 +33,8 @@ export interface GatewayStream {
   readonly inForce?: boolean;
   /** Restarts since the reservation, in every process. */
   readonly restarts?: Restarts;
+  /** As `S2DSCapabilities.probe`, if the configuration with which the proxy started has it. */
+  readonly probe?: ProbeAnswer;
 }
 
 /** The row in the database: without the credentials, which are in a file. */
@@ -160,7 +163,7 @@ export function repeated(
   asked: Pick<GatewayStream, 'spec' | 'tls'>,
   kept: GatewayStream,
 ): Omit<Reservation, 'rateEnforced'> {
-  const { spec, tls, proxy, runtime, listeners } = kept;
+  const { spec, tls, proxy, runtime } = kept;
   if (!isDeepStrictEqual([asked.spec, asked.tls], [spec, tls])) {
     throw new S2DSException('SCI_STREAM_EXISTS', `Gateway ${gateway} has a different stream ${uid}.`);
   }

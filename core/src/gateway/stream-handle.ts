@@ -82,7 +82,9 @@ export class StreamHandle {
         await stream.s2ds.start(stream.request, until);
       });
       // The stream runs, even if the caller is gone by now.
-      await stream.change({ state: 'running' }, DONE);
+      const { probe } = stream.s2ds.supports;
+      const { spec, tls } = stream.record;
+      await stream.change({ state: 'running', ...(probe && tls && spec.role === 'inbound' && { probe }) }, DONE);
     });
   }
 

@@ -84,7 +84,8 @@ export class Stream {
 
   /** The status, with the restarts since the stream was reserved. */
   async status(): Promise<S2DSStatus> {
-    return { ...(await this.s2ds.status(this.#uid)), restarts: this.#record.restarts?.count ?? 0 };
+    const { probe, restarts } = this.#record;
+    return { ...(await this.s2ds.status(this.#uid)), restarts: restarts?.count ?? 0, ...(probe && { probe }) };
   }
 
   /**

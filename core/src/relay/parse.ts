@@ -49,9 +49,14 @@ export function parseRequest(line: string, listeners: number): ControlRequest {
 }
 
 function tls(value: unknown): RelayTls {
-  const { leg, peer, handshakeMs } = record('tls', value);
+  const { leg, peer, handshakeMs, probe } = record('tls', value);
   if (leg !== 'listeners' && leg !== 'targets') throw invalid('tls.leg', leg, '"listeners" or "targets"');
-  return { leg, peer: word('tls.peer', peer), handshakeMs: integer('tls.handshakeMs', handshakeMs, 1, MAX_MS) };
+  return {
+    leg,
+    peer: word('tls.peer', peer),
+    handshakeMs: integer('tls.handshakeMs', handshakeMs, 1, MAX_MS),
+    ...(probe === undefined ? {} : { probe: word('tls.probe', probe) }),
+  };
 }
 
 /** Rejects an empty list, which would reject all clients. `Sources` parses the networks. */

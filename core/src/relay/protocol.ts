@@ -32,6 +32,8 @@ export interface RelayListener extends RelayAddress {
 export interface RelayTls {
   readonly leg: 'listeners' | 'targets';
   readonly peer: string;
+  /** Server name of a probe, which the worker answers with one byte. Only for `listeners`. */
+  readonly probe?: string;
   /** Maximum time from the accept of a client to the end of its handshake, ms. */
   readonly handshakeMs: number;
 }
@@ -75,7 +77,7 @@ export type ControlRequest =
 
 /** Counters of one listener since the start of the worker, including open connections. Bytes are payload. */
 export interface ListenerStatus {
-  /** Accepted TCP connections, before any handshake. UDP: opened sessions. */
+  /** Accepted TCP connections, with TLS those that completed the handshake. UDP: opened sessions. */
   readonly connections: number;
   /** Open connections (sessions), including held ones. */
   readonly open: number;

@@ -9,7 +9,7 @@ import type { InstanceFiles } from '../contracts/container-runtime.js';
 import { messageOf, quote, S2DSException } from '../contracts/errors.js';
 import { proxyProvider, type PluginContext } from '../contracts/plugin.js';
 import type { S2DSCapabilities, S2DSRequest } from '../contracts/s2ds.js';
-import type { ListenerStatistics, StreamTls } from '../contracts/stream.js';
+import { PROBE_NAME, type ListenerStatistics, type StreamTls } from '../contracts/stream.js';
 import { parseDuration } from '../contracts/units.js';
 import { poll, within } from '../contracts/wait.js';
 import { ProxyContainer } from '../proxy/proxy-container.js';
@@ -72,7 +72,16 @@ export class RelayContainer extends ProxyContainer {
   ) {
     super(context, 'relay');
     const { dial: statistics, hostNetwork: sources } = context.runtime.supports;
-    this.supports = { tcp: true, udp: true, tls: true, sources, rateLimit: false, liveRetarget: true, statistics };
+    this.supports = {
+      tcp: true,
+      udp: true,
+      tls: true,
+      sources,
+      probe: 'data',
+      rateLimit: false,
+      liveRetarget: true,
+      statistics,
+    };
   }
 
   protected override instances(request: S2DSRequest): number {
@@ -94,6 +103,7 @@ export class RelayContainer extends ProxyContainer {
           leg: view.role === 'inbound' ? 'listeners' : 'targets',
           peer: view.tls.peer,
           handshakeMs: HANDSHAKE_TIMEOUT_MS,
+          ...(view.role === 'inbound' && { probe: PROBE_NAME }),
         },
       }),
       ...(view.sources ? { sources: view.sources } : {}),

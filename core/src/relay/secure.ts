@@ -47,6 +47,9 @@ export class TlsClient {
   }
 }
 
+/** Answer to a probe. */
+const PROBE_ANSWER = '\n';
+
 /**
  * TLS server for connections from the gateway of the other side. It rejects all certificates that `ca` has not signed,
  * or whose extended key usage, if present, does not include client authentication.
@@ -56,13 +59,16 @@ export class TlsServer {
   readonly #server: Server;
   readonly #pending = new Map<string, (secured: TLSSocket) => void>();
   readonly #handshakeMs: number;
+  readonly #probe: string | undefined;
 
   /**
    * Reads {@link TLS_FILES} in the working directory.
    * @param handshakeMs Maximum time from the accept to the end of the handshake, ms.
+   * @param probe Server name of probes. Such a client gets one byte, and the connection is closed.
    */
-  constructor(handshakeMs: number) {
+  constructor(handshakeMs: number, probe?: string) {
     this.#handshakeMs = handshakeMs;
+    this.#probe = probe;
     this.#server = createServer({
       ...credentials(),
       requestCert: true,
@@ -80,7 +86,8 @@ export class TlsServer {
 
   /**
    * Starts TLS on an accepted socket without `allowHalfOpen`. Calls `secured` or `refused` once.
-   * @param refused Called with false if the peer closed the connection before it sent any byte, otherwise with true.
+   * @param refused Called with false for a probe, and if the peer closed the connection before it sent any byte.
+   * Otherwise called with true.
    */
   secure(wire: Socket, secured: (socket: TLSSocket) => void, refused: (wrong: boolean) => void): void {
     const name = nameOf(wire);
@@ -101,7 +108,13 @@ export class TlsServer {
     };
     const done = (socket: TLSSocket): void => {
       settle();
-      secured(socket);
+      if (this.#probe === undefined || socket.servername !== this.#probe) {
+        secured(socket);
+        return;
+      }
+      socket.on('error', () => undefined).write(PROBE_ANSWER);
+      socket.destroySoon();
+      refused(false);
     };
     wire.once('close', failed);
     this.#pending.set(name, done);

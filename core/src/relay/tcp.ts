@@ -76,9 +76,11 @@ export class TcpListener implements Listener {
       wire.on('error', () => undefined).resetAndDestroy();
       return;
     }
-    counters.connections += 1;
-    counters.open += 1;
-    const start = (accept: (up: Flow) => Leg): void => new TcpConnection(accept, this).start();
+    const start = (accept: (up: Flow) => Leg): void => {
+      counters.connections += 1;
+      counters.open += 1;
+      new TcpConnection(accept, this).start();
+    };
     if (security.listeners === undefined) {
       start((up) => adopt(wire, up));
       return;
@@ -89,7 +91,6 @@ export class TcpListener implements Listener {
       wire,
       (socket) => start((up) => adoptStream({ socket, wire }, up)),
       (wrong) => {
-        counters.open -= 1;
         if (wrong) counters.errors += 1;
       },
     );

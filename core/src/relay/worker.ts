@@ -67,9 +67,9 @@ function follow(read: () => RelayConfig, listeners: readonly Listener[]): void {
 }
 
 /** Loads TLS on demand, because a worker without it starts faster. */
-async function secure({ leg, peer, handshakeMs }: RelayTls): Promise<TcpSecurity> {
+async function secure({ leg, peer, handshakeMs, probe }: RelayTls): Promise<TcpSecurity> {
   const { TlsClient, TlsServer } = await import('./secure.js');
-  return leg === 'listeners' ? { listeners: new TlsServer(handshakeMs) } : { targets: new TlsClient(peer) };
+  return leg === 'listeners' ? { listeners: new TlsServer(handshakeMs, probe) } : { targets: new TlsClient(peer) };
 }
 
 process.umask(0o177);

@@ -55,6 +55,7 @@ export class HaproxyContainer extends ProxyContainer {
       udp: false,
       tls: true,
       sources: hostNetwork,
+      ...(options.templates === undefined && { probe: 'close' }),
       rateLimit: false,
       liveRetarget: true,
       statistics: dial,

@@ -1,4 +1,11 @@
-import { formatAddress, type Address, type InstanceFiles, type Renderer, type ProxyView } from '@scistream/core';
+import {
+  formatAddress,
+  PROBE_NAME,
+  type Address,
+  type InstanceFiles,
+  type Renderer,
+  type ProxyView,
+} from '@scistream/core';
 import type { HaproxyOptions } from './options.js';
 import { RUNTIME_SOCKET } from './runtime-socket.js';
 
@@ -44,6 +51,7 @@ export function renderConfig(renderer: Renderer, view: ProxyView, options: Hapro
     select: fileLimit <= SELECT_LIMIT,
     bufferSize,
     sources,
+    probe: tls && role === 'inbound' ? PROBE_NAME : '',
     tls: tls && { peer: tls.peer, ciphers: CIPHERS },
     listeners: listeners.map(({ address, fd }, i) => ({
       address: formatAddress(address),

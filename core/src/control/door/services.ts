@@ -10,7 +10,14 @@ import { VERSION } from '../../contracts/version.js';
 import type { Providers } from '../../plugins/index.js';
 import { Streams, type Stream } from '../../wire/gen/scistream/v1/streams_pb.js';
 import { Control, ResponseSchema, type Response } from '../../wire/gen/scistream_pb.js';
-import { connectResultsMessage, gatewayMessage, microseconds, moveMessage, toMessage } from '../../wire/messages.js';
+import {
+  connectResultsMessage,
+  gatewayMessage,
+  microseconds,
+  moveMessage,
+  mustBeAnswer,
+  toMessage,
+} from '../../wire/messages.js';
 import type { GatewayPool } from '../gateways/pool.js';
 import type { WatchLimits, Limits } from '../parts/settings.js';
 import type { StreamController } from '../streams/controller.js';
@@ -127,6 +134,10 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
       const target = parseAddress(address, 'Probe');
       const ms = await controller.probe(uid, target, parseChallenge(challenge), caller(context));
       return { roundTripUs: microseconds(ms) };
+    },
+    async probeTargets({ uid, answer }, context) {
+      const gateway = await gatewayOf(uid, context);
+      return connectResultsMessage(await gateway.probeTargets(uid, mustBeAnswer(answer)));
     },
     async connectTargets({ uid }, context) {
       return connectResultsMessage(await (await gatewayOf(uid, context)).connectTargets(uid));

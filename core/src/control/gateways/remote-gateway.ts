@@ -1,11 +1,11 @@
 import { connect, type Socket } from 'node:net';
-import { ConnectError, createClient, type Client, type Interceptor } from '@connectrpc/connect';
+import { Code, ConnectError, createClient, type Client, type Interceptor } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { formatAddress, parseAddress, type Address } from '../../contracts/address.js';
 import { parseCredentials } from '../../contracts/credentials.js';
 import { reasonOf, S2DSException, SciStreamError } from '../../contracts/errors.js';
 import type { ConnectResult, Gateway, GatewayDescription, ProbeOffer, Reservation } from '../../contracts/gateway.js';
-import type { ListenerStatistics, Restarts, S2DSStatus, StreamSpec, StreamTls } from '../../contracts/stream.js';
+import type { ListenerStatistics, ProbeAnswer, Restarts, S2DSStatus, StreamSpec, StreamTls } from '../../contracts/stream.js';
 import { retry } from '../../contracts/wait.js';
 import { fromConnectError, S2CS_KEY } from '../../wire/errors.js';
 import { GatewayService } from '../../wire/gen/scistream/v1/gateway_pb.js';
@@ -134,6 +134,10 @@ export class RemoteGateway implements Gateway {
     return Number((await this.#call(() => this.#client.runProbe(request))).roundTripUs) / 1000;
   }
 
+  async probeTargets(uid: string, answer: ProbeAnswer): Promise<readonly ConnectResult[]> {
+    return fromConnectResults(await this.#call(() => this.#client.probeTargets({ uid, answer })));
+  }
+
   async connectTargets(uid: string): Promise<readonly ConnectResult[]> {
     return fromConnectResults(await this.#call(() => this.#client.connectTargets({ uid })));
   }
@@ -187,6 +191,10 @@ export class RemoteGateway implements Gateway {
       const theirs = error instanceof ConnectError ? fromConnectError(error) : undefined;
       if (theirs)
         throw new S2DSException(theirs.code, theirs.message, { suggestions: theirs.suggestions, cause: error });
+      if (error instanceof ConnectError && error.code === Code.Unimplemented) {
+        const text = `The gateway at ${this.socket} has another version and does not offer this call.`;
+        throw new S2DSException('SCI_PROXY_UNSUPPORTED', text, { cause: error });
+      }
       const why = this.tls ? `: ${reasonOf(error)}` : '';
       throw new S2DSException('SCI_S2DS_UNREACHABLE', `The gateway at ${this.socket} does not answer${why}.`, {
         cause: error,
