@@ -63,6 +63,14 @@ function parseGatewayIp(value: string): string {
   );
 }
 
+function parseAdvertised(value: string): string {
+  if (isHost(value)) return isIP(value) === 0 ? value.toLowerCase() : parseGatewayIp(value);
+  throw invalid(
+    `${quote(value)} is not an IP address or a host name.`,
+    'Write the address at which the other facilities reach this gateway, for example 203.0.113.10.',
+  );
+}
+
 function parseUnixPath(value: string): string {
   if (/^unix:\/./.test(value)) return value;
   throw invalid(`${quote(value)} is not unix:/path.`, 'Write it like unix:/run/scistream/s2ds.sock.');
@@ -102,6 +110,8 @@ export const address: z.ZodType<Address, string | number> = text((value) => pars
 export const addresses = text((value) => value.split(',').map((part) => parseAddress(part.trim())));
 /** The IP address of a gateway: a literal, and not the unspecified address. */
 export const gatewayIp = text(parseGatewayIp);
+/** An IP address or a host name: what the other side connects to. */
+export const advertised = text(parseAdvertised);
 /** first-last */
 export const ports = text(parsePortRange);
 /** bit/s */

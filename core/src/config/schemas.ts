@@ -33,6 +33,7 @@ const gatewayShape = ({ hostName }: Surroundings) => ({
   name: field.name.prefault(hostName),
   wan: field.gatewayIp.prefault('127.0.0.1'),
   lan: field.gatewayIp.prefault('127.0.0.1'),
+  advertise: field.advertised.optional(),
   ports: field.ports.prefault('5100-5200'),
   proxy: field.name.prefault('relay'),
   runtime: field.name.prefault('process'),

@@ -10,6 +10,8 @@ export interface GatewaySettings {
   readonly wan: string;
   /** Address for the listeners of the outbound side. */
   readonly lan: string;
+  /** Address of the inbound listeners for the other side, if it differs from `wan` (NAT). */
+  readonly advertise?: string | undefined;
   readonly ports: PortRange;
   /** Default proxy. */
   readonly proxy: string;
@@ -22,6 +24,7 @@ export interface Reservation {
   readonly gateway: string;
   readonly proxy: string;
   readonly runtime: string;
+  /** Addresses for those that connect; with `advertise`, those of an inbound side are not bound here. */
   readonly listeners: readonly Address[];
   /** True if the proxy enforces the reserved rate. */
   readonly rateEnforced: boolean;
@@ -49,6 +52,8 @@ export interface GatewayDescription {
   readonly name: string;
   readonly wan: string;
   readonly lan: string;
+  /** As in {@link GatewaySettings}. */
+  readonly advertise?: string | undefined;
   /** Range as `first-last`. */
   readonly ports: string;
   readonly proxy: string;
@@ -118,17 +123,17 @@ export interface Gateway {
    * @returns the round trip, ms
    */
   runProbe(uid: string, address: Address, challenge: string): Promise<number>;
-  /** Connects to each target once. */
-  connectTargets(uid: string): Promise<readonly ConnectResult[]>;
-  /** Connects to the first listener and holds the connection for `holdMs`, or until `signal` aborts. */
-  connectListener(uid: string, holdMs: number, signal: AbortSignal): Promise<readonly ConnectResult[]>;
-  /** Closes the gateway. Its proxies keep running. Called once, last. */
   /**
    * Completes a TLS handshake with the credentials of the stream, an outbound side, to each target, and waits for the
    * answer of the proxy there. At most the first 8 distinct targets.
    * @throws SCI_PROXY_UNSUPPORTED for a stream without TLS
    */
   probeTargets(uid: string, answer: ProbeAnswer): Promise<readonly ConnectResult[]>;
+  /** Connects to each target once. */
+  connectTargets(uid: string): Promise<readonly ConnectResult[]>;
+  /** Connects to the first listener and holds the connection for `holdMs`, or until `signal` aborts. */
+  connectListener(uid: string, holdMs: number, signal: AbortSignal): Promise<readonly ConnectResult[]>;
+  /** Closes the gateway. Its proxies keep running. Called once, last. */
   close(): Promise<void>;
 }
 

@@ -91,9 +91,9 @@ export class LocalGateway implements Gateway {
   }
 
   async describe(): Promise<GatewayDescription> {
-    const { ports, name, wan, lan, proxy, runtime } = this.settings;
+    const { ports, name, wan, lan, advertise, proxy, runtime } = this.settings;
     const range = `${ports.first}-${ports.last}`;
-    return { name, wan, lan, proxy, runtime, ports: range, portsInUse: this.#ports.inUse().length };
+    return { name, wan, lan, advertise, proxy, runtime, ports: range, portsInUse: this.#ports.inUse().length };
   }
 
   reserve(uid: string, spec: StreamSpec, tls?: StreamTls): Promise<Reservation> {

@@ -21,10 +21,11 @@ export class StreamProbes {
   readonly #open = new Map<AbortController, Promise<void>>();
   #count = 0;
 
+  /** @param hosts Address of the ports: `bound` here, and `told` to the other side. */
   constructor(
     private readonly ports: PortAllocator,
     private readonly uid: string,
-    private readonly host: string,
+    private readonly hosts: { readonly bound: string; readonly told: string },
   ) {}
 
   /** Opens a port that answers one probe within 10 s. @throws SCI_PORTS_EXHAUSTED, SCI_PORT_TAKEN */
@@ -54,20 +55,21 @@ export class StreamProbes {
     lease: string,
     signal: AbortSignal,
   ): Promise<{ readonly offer: ProbeOffer; readonly closed: Promise<void> }> {
-    const [listener] = await this.ports.allocate({ uid: lease, host: this.host, transport: 'tcp', count: 1 });
+    const [listener] = await this.ports.allocate({ uid: lease, host: this.hosts.bound, transport: 'tcp', count: 1 });
     try {
-      if (!listener) throw new S2DSException('SCI_PORTS_EXHAUSTED', `No port on ${this.host} is free for a probe.`);
+      if (!listener) throw new S2DSException('SCI_PORTS_EXHAUSTED', `No port on ${this.hosts.bound} is free for a probe.`);
       const { address } = listener;
       await listener.close();
       // Two halves, so that each side proves to the other that it has the challenge from the control servers.
       const challenge = randomBytes(HALF).toString('hex');
       const { closed } = await answerProbe(address, challenge, signal);
       const free = closed.finally(() => this.ports.release(lease));
-      return { offer: { address, challenge, expiresMs: PROBE_LIFE_MS }, closed: free };
+      const told = { host: this.hosts.told, port: address.port };
+      return { offer: { address: told, challenge, expiresMs: PROBE_LIFE_MS }, closed: free };
     } catch (error) {
       await this.ports.release(lease);
       if (systemCode(error) !== 'EADDRINUSE') throw error;
-      throw new S2DSException('SCI_PORT_TAKEN', `Another program took the port of a probe on ${this.host}.`, {
+      throw new S2DSException('SCI_PORT_TAKEN', `Another program took the port of a probe on ${this.hosts.bound}.`, {
         cause: error,
         suggestions: ['Retry.'],
       });

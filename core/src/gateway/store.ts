@@ -23,6 +23,8 @@ export interface GatewayStream {
   readonly runtime: string;
   /** Bound addresses. */
   readonly listeners: readonly Address[];
+  /** Host of the listeners for the other side, if it differs from the bound one. */
+  readonly advertise?: string;
   /** The machine that the runtime chose, if it has several. */
   readonly node?: string;
   /** Stored before the step that it names begins, so that the record shows a step during which the process died. */
@@ -31,10 +33,10 @@ export interface GatewayStream {
   readonly targets: readonly Address[];
   /** Whether the proxy uses `targets` for certain; false if the process died while it set them. */
   readonly inForce?: boolean;
-  /** Restarts since the reservation, in every process. */
-  readonly restarts?: Restarts;
   /** As `S2DSCapabilities.probe`, if the configuration with which the proxy started has it. */
   readonly probe?: ProbeAnswer;
+  /** Restarts since the reservation, in every process. */
+  readonly restarts?: Restarts;
 }
 
 /** The row in the database: without the credentials, which are in a file. */
@@ -167,7 +169,12 @@ export function repeated(
   if (!isDeepStrictEqual([asked.spec, asked.tls], [spec, tls])) {
     throw new S2DSException('SCI_STREAM_EXISTS', `Gateway ${gateway} has a different stream ${uid}.`);
   }
-  return { gateway, proxy, runtime, listeners };
+  return { gateway, proxy, runtime, listeners: advertised(kept) };
+}
+
+/** The listeners of a stream, as those that connect reach them. */
+export function advertised({ listeners, advertise }: Pick<GatewayStream, 'listeners' | 'advertise'>): readonly Address[] {
+  return advertise === undefined ? listeners : listeners.map(({ port }) => ({ host: advertise, port }));
 }
 
 /** Makes the request to a data server (S2DS). */

@@ -6,7 +6,7 @@ import type { ListenerStatistics } from '../contracts/stream.js';
 import { Queue } from '../contracts/wait.js';
 import { mustSupport } from '../proxy/capabilities.js';
 import { clearStream, recoverStream, Recovery } from './recovery.js';
-import { repeated, type GatewayStream } from './store.js';
+import { advertised, repeated, type GatewayStream } from './store.js';
 import { DONE, ENDING, Stream, type GatewayParts } from './stream.js';
 
 type Command = (stream: Stream, signal: AbortSignal) => Promise<void>;
@@ -61,13 +61,16 @@ export class StreamHandle {
       const reserved = await ports.allocate({ uid, host, transport, count, remote: placement !== undefined });
       const listeners = reserved.map(({ address }) => address);
       const node = placement ? { node: placement.node } : {};
-      const record: GatewayStream = { ...request, ...found, listeners, ...node, state: 'reserved', targets: [] };
+      // The address belongs to this host, not to a node that the runtime chose.
+      const { advertise } = placement || spec.role === 'outbound' ? {} : settings;
+      const told = advertise === undefined ? {} : { advertise };
+      const record: GatewayStream = { ...request, ...found, listeners, ...told, ...node, state: 'reserved', targets: [] };
       await store.put(uid, record).catch(async (error: unknown) => {
         await ports.release(uid);
         throw error;
       });
       this.#stream = new Stream(this.gateway, { uid, s2ds, listeners: reserved }, record);
-      return { gateway: name, ...found, listeners, rateEnforced: s2ds.supports.rateLimit };
+      return { gateway: name, ...found, listeners: advertised(record), rateEnforced: s2ds.supports.rateLimit };
     });
   }
 

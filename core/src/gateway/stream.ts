@@ -61,7 +61,8 @@ export class Stream {
   constructor({ ports, settings, store }: GatewayParts, { uid, s2ds, listeners }: Carried, record: GatewayStream) {
     this.s2ds = s2ds;
     this.listeners = listeners;
-    this.probes = new StreamProbes(ports, uid, record.listeners[0]?.host ?? settings.wan);
+    const bound = record.listeners[0]?.host ?? settings.wan;
+    this.probes = new StreamProbes(ports, uid, { bound, told: record.advertise ?? bound });
     this.#uid = uid;
     this.#store = store;
     this.#record = record;
