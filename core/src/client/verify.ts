@@ -164,7 +164,10 @@ async function betweenHop(
     const encrypted = await encryptedHop(uid, to, prod, signal);
     if (encrypted) return { ...hop, ...encrypted };
     const probe = await from.openProbe(uid, { signal });
-    return { ...hop, ok: true, roundTripMs: await to.runProbe(uid, probe, { signal }) };
+    const roundTripMs = await to.runProbe(uid, probe, { signal });
+    // The name of a hop says what was tried.
+    const isPlain = (await prod.catch(() => undefined))?.encryption !== 'tls';
+    return { ...hop, name: isPlain ? hop.name : `${hop.name}, TCP only`, ok: true, roundTripMs };
   } catch (error) {
     signal?.throwIfAborted();
     const why = toSciStreamError(error).toJSON();

@@ -34,6 +34,8 @@ const gatewayShape = ({ hostName }: Surroundings) => ({
   wan: field.gatewayIp.prefault('127.0.0.1'),
   lan: field.gatewayIp.prefault('127.0.0.1'),
   advertise: field.advertised.optional(),
+  wanSource: field.gatewayIp.optional(),
+  lanSource: field.gatewayIp.optional(),
   ports: field.ports.prefault('5100-5200'),
   proxy: field.name.prefault('relay'),
   runtime: field.name.prefault('process'),

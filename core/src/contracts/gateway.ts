@@ -12,6 +12,10 @@ export interface GatewaySettings {
   readonly lan: string;
   /** Address of the inbound listeners for the other side, if it differs from `wan` (NAT). */
   readonly advertise?: string | undefined;
+  /** Local address of connections to the other gateway. Default: `wan`, if it is an address of this machine. */
+  readonly wanSource?: string | undefined;
+  /** Local address of connections to the producer. Default: `lan`, if it is an address of this machine. */
+  readonly lanSource?: string | undefined;
   readonly ports: PortRange;
   /** Default proxy. */
   readonly proxy: string;

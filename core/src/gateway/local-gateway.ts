@@ -12,7 +12,14 @@ import type {
   Reservation,
 } from '../contracts/gateway.js';
 import type { Logger } from '../contracts/logger.js';
-import type { ListenerStatistics, ProbeAnswer, Restarts, S2DSStatus, StreamSpec, StreamTls } from '../contracts/stream.js';
+import type {
+  ListenerStatistics,
+  ProbeAnswer,
+  Restarts,
+  S2DSStatus,
+  StreamSpec,
+  StreamTls,
+} from '../contracts/stream.js';
 import { Providers } from '../plugins/index.js';
 import { GatewayPlugins } from './plugins.js';
 import { RangePortAllocator } from './ports.js';
@@ -143,17 +150,17 @@ export class LocalGateway implements Gateway {
   }
 
   async runProbe(uid: string, address: Address, challenge: string): Promise<number> {
-    return await probeTarget(uid, this.#stream(uid).record.targets, address, challenge);
+    return await probeTarget(uid, this.#stream(uid).record, address, challenge);
   }
 
   async probeTargets(uid: string, answer: ProbeAnswer): Promise<readonly ConnectResult[]> {
-    const { targets, tls } = this.#stream(uid).record;
-    if (tls) return await probeListeners(targets, tls, answer, undefined);
+    const { targets, tls, localAddress } = this.#stream(uid).record;
+    if (tls) return await probeListeners(targets, tls, answer, localAddress);
     throw new S2DSException('SCI_PROXY_UNSUPPORTED', `Stream ${uid} is not encrypted.`);
   }
 
   async connectTargets(uid: string): Promise<readonly ConnectResult[]> {
-    return await tryTargets(this.#stream(uid).record.targets);
+    return await tryTargets(this.#stream(uid).record);
   }
 
   async connectListener(uid: string, holdMs: number, signal: AbortSignal): Promise<readonly ConnectResult[]> {

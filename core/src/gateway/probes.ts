@@ -6,6 +6,9 @@ import { messageOf, S2DSException, systemCode } from '../contracts/errors.js';
 import type { ConnectResult, ProbeOffer } from '../contracts/gateway.js';
 import type { PortAllocator } from '../contracts/port-allocator.js';
 import { within } from '../contracts/wait.js';
+import { localAddressFor } from '../proxy/local-address.js';
+import { Sources } from '../relay/sources.js';
+import type { GatewayStream } from './store.js';
 
 const PROBE_LIFE_MS = 10_000;
 /** Open probe ports of one stream. Without a limit, a client that cannot get through and retries would take every port. */
@@ -20,13 +23,20 @@ export class StreamProbes {
   /** Closes a probe → resolves when its port is free again. */
   readonly #open = new Map<AbortController, Promise<void>>();
   #count = 0;
+  readonly #sources: Sources | undefined;
 
-  /** @param hosts Address of the ports: `bound` here, and `told` to the other side. */
+  /**
+   * @param hosts Address of the ports: `bound` here, and `told` to the other side.
+   * @param sources As `StreamSpec.sources`: the listeners of the stream reject a prober from elsewhere, too.
+   */
   constructor(
     private readonly ports: PortAllocator,
     private readonly uid: string,
     private readonly hosts: { readonly bound: string; readonly told: string },
-  ) {}
+    sources?: readonly string[],
+  ) {
+    this.#sources = sources && new Sources(sources);
+  }
 
   /** Opens a port that answers one probe within 10 s. @throws SCI_PORTS_EXHAUSTED, SCI_PORT_TAKEN */
   async open(): Promise<ProbeOffer> {
@@ -57,12 +67,13 @@ export class StreamProbes {
   ): Promise<{ readonly offer: ProbeOffer; readonly closed: Promise<void> }> {
     const [listener] = await this.ports.allocate({ uid: lease, host: this.hosts.bound, transport: 'tcp', count: 1 });
     try {
-      if (!listener) throw new S2DSException('SCI_PORTS_EXHAUSTED', `No port on ${this.hosts.bound} is free for a probe.`);
+      if (!listener)
+        throw new S2DSException('SCI_PORTS_EXHAUSTED', `No port on ${this.hosts.bound} is free for a probe.`);
       const { address } = listener;
       await listener.close();
       // Two halves, so that each side proves to the other that it has the challenge from the control servers.
       const challenge = randomBytes(HALF).toString('hex');
-      const { closed } = await answerProbe(address, challenge, signal);
+      const { closed } = await answerProbe(address, challenge, this.#sources, signal);
       const free = closed.finally(() => this.ports.release(lease));
       const told = { host: this.hosts.told, port: address.port };
       return { offer: { address: told, challenge, expiresMs: PROBE_LIFE_MS }, closed: free };
@@ -77,10 +88,13 @@ export class StreamProbes {
   }
 }
 
-/** Runs a probe as `Gateway.runProbe`. @param targets The targets of the stream. @throws SCI_FORBIDDEN, SCI_VERIFY_FAILED */
+/** The connections of a stream to its targets. */
+type Outgoing = Pick<GatewayStream, 'targets' | 'localAddress'>;
+
+/** Runs a probe as `Gateway.runProbe`. @throws SCI_FORBIDDEN, SCI_VERIFY_FAILED */
 export async function probeTarget(
   uid: string,
-  targets: readonly Address[],
+  { targets, localAddress }: Outgoing,
   address: Address,
   challenge: string,
 ): Promise<number> {
@@ -89,13 +103,13 @@ export async function probeTarget(
     const where = formatAddress(address);
     throw new S2DSException('SCI_FORBIDDEN', `The host of ${where} is not a target of stream ${uid}.`);
   }
-  return await runProbe(address, challenge);
+  return await runProbe(address, challenge, localAddress);
 }
 
 /** Connects to each target once, as `Gateway.connectTargets`. */
-export function tryTargets(targets: readonly Address[]): Promise<readonly ConnectResult[]> {
+export function tryTargets({ targets, localAddress }: Outgoing): Promise<readonly ConnectResult[]> {
   const distinct = new Map(targets.map((target) => [formatAddress(target), target]));
-  return Promise.all([...distinct.values()].map((target) => tryConnect(target, 0)));
+  return Promise.all([...distinct.values()].map((target) => tryConnect(target, 0, localAddress)));
 }
 
 /** Connects to the first listener, as `Gateway.connectListener`. */
@@ -104,13 +118,14 @@ export async function tryListener(
   holdMs: number,
   signal: AbortSignal,
 ): Promise<readonly ConnectResult[]> {
-  return first ? [await tryConnect(first.address, Math.min(holdMs, MAX_HOLD_MS), signal)] : [];
+  return first ? [await tryConnect(first.address, Math.min(holdMs, MAX_HOLD_MS), undefined, signal)] : [];
 }
 
 /** Answers probes on an address until one is right, the time is over, or `signal` aborts. The port serves nothing else. */
 async function answerProbe(
   address: Address,
   challenge: string,
+  sources: Sources | undefined,
   signal: AbortSignal,
 ): Promise<{ readonly closed: Promise<void> }> {
   const server = createServer();
@@ -118,16 +133,25 @@ async function answerProbe(
   await once(server, 'listening');
   // The prober notices a failed accept (EMFILE); without this handler it would end the process.
   server.on('error', () => undefined);
-  return { closed: serveProbe(server, challenge, signal) };
+  return { closed: serveProbe(server, challenge, sources, signal) };
 }
 
-async function serveProbe(server: Server, challenge: string, signal: AbortSignal): Promise<void> {
+async function serveProbe(
+  server: Server,
+  challenge: string,
+  sources: Sources | undefined,
+  signal: AbortSignal,
+): Promise<void> {
   const sockets = new Set<Socket>();
   const done = new AbortController();
   const over = new Promise<void>((resolve) => {
     if (signal.aborted) resolve();
     signal.addEventListener('abort', () => resolve(), { once: true, signal: done.signal });
     server.on('connection', (socket) => {
+      if (sources?.allow(socket.remoteAddress) === false) {
+        socket.on('error', () => undefined).resetAndDestroy();
+        return;
+      }
       sockets.add(socket);
       socket.setNoDelay(true);
       socket.on('error', () => socket.destroy());
@@ -151,12 +175,15 @@ async function serveProbe(server: Server, challenge: string, signal: AbortSignal
 }
 
 /** Sends a challenge and checks the answer. @returns the round-trip time in ms. @throws SCI_VERIFY_FAILED with the reason */
-async function runProbe(address: Address, challenge: string): Promise<number> {
+async function runProbe(address: Address, challenge: string, localAddress: string | undefined): Promise<number> {
   const failed = (why: string): S2DSException =>
     new S2DSException('SCI_VERIFY_FAILED', `No connection to ${formatAddress(address)}: ${why}.`, {
       suggestions: ["Open the other gateway's port range in the firewalls between the two gateways."],
     });
-  const socket = connect({ ...address, noDelay: true }).on('error', () => undefined);
+  const socket = connect({ ...address, ...localAddressFor(localAddress, address), noDelay: true }).on(
+    'error',
+    () => undefined,
+  );
   try {
     await within(once(socket, 'connect'), CONNECT_TIMEOUT_MS, noAnswer);
     const sent = performance.now();
@@ -180,8 +207,13 @@ async function runProbe(address: Address, challenge: string): Promise<number> {
  * Opens a TCP connection and closes it after `holdMs`, or earlier when the other side closes it or `signal` aborts.
  * Never rejects.
  */
-async function tryConnect(address: Address, holdMs: number, signal?: AbortSignal): Promise<ConnectResult> {
-  const socket = connect(address).on('error', () => undefined);
+async function tryConnect(
+  address: Address,
+  holdMs: number,
+  localAddress: string | undefined,
+  signal?: AbortSignal,
+): Promise<ConnectResult> {
+  const socket = connect({ ...address, ...localAddressFor(localAddress, address) }).on('error', () => undefined);
   const begun = performance.now();
   try {
     await within(once(socket, 'connect'), CONNECT_TIMEOUT_MS, noAnswer);

@@ -4,10 +4,11 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Address } from '../contracts/address.js';
 import { S2DSException, SciStreamError } from '../contracts/errors.js';
 import { writeAtomically } from '../contracts/files.js';
-import type { Reservation } from '../contracts/gateway.js';
+import type { GatewaySettings, Reservation } from '../contracts/gateway.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
-import type { S2DSRequest } from '../contracts/s2ds.js';
-import type { ProbeAnswer, Restarts, StreamSpec, StreamTls } from '../contracts/stream.js';
+import type { S2DSCapabilities, S2DSRequest } from '../contracts/s2ds.js';
+import type { ProbeAnswer, Restarts, Role, StreamSpec, StreamTls } from '../contracts/stream.js';
+import { isLocalAddress } from '../proxy/local-address.js';
 import { StateDatabase, type WriteOptions } from '../store/state-database.js';
 import { CredentialsFile, GatewayRow, whole } from '../store/stored.js';
 
@@ -25,6 +26,8 @@ export interface GatewayStream {
   readonly listeners: readonly Address[];
   /** Host of the listeners for the other side, if it differs from the bound one. */
   readonly advertise?: string;
+  /** As `S2DSRequest.localAddress`. */
+  readonly localAddress?: string;
   /** The machine that the runtime chose, if it has several. */
   readonly node?: string;
   /** Stored before the step that it names begins, so that the record shows a step during which the process died. */
@@ -172,16 +175,41 @@ export function repeated(
   return { gateway, proxy, runtime, listeners: advertised(kept) };
 }
 
+/** The addresses of a stream on this host, besides its listeners. */
+export function addressesOf(
+  { wan, lan, advertise, wanSource, lanSource }: GatewaySettings,
+  role: Role,
+  supports: S2DSCapabilities,
+): Pick<GatewayStream, 'advertise' | 'localAddress'> {
+  const [explicit, usual] = role === 'inbound' ? [lanSource, lan] : [wanSource, wan];
+  // The host may reach the other gateway although it does not have the address of its own inbound listeners.
+  const localAddress = explicit ?? (isLocalAddress(usual) ? usual : undefined);
+  return {
+    ...(advertise !== undefined && role === 'inbound' && { advertise }),
+    ...(localAddress !== undefined && supports.localAddress && { localAddress }),
+  };
+}
+
 /** The listeners of a stream, as those that connect reach them. */
-export function advertised({ listeners, advertise }: Pick<GatewayStream, 'listeners' | 'advertise'>): readonly Address[] {
+export function advertised({
+  listeners,
+  advertise,
+}: Pick<GatewayStream, 'listeners' | 'advertise'>): readonly Address[] {
   return advertise === undefined ? listeners : listeners.map(({ port }) => ({ host: advertise, port }));
 }
 
 /** Makes the request to a data server (S2DS). */
 export function requestOf(
   uid: string,
-  { spec, tls, node }: GatewayStream,
+  { spec, tls, node, localAddress }: GatewayStream,
   listeners: readonly ReservedListener[],
 ): S2DSRequest {
-  return { uid, spec, listeners, ...(tls && { tls }), ...(node !== undefined && { node }) };
+  return {
+    uid,
+    spec,
+    listeners,
+    ...(tls && { tls }),
+    ...(node !== undefined && { node }),
+    ...(localAddress !== undefined && { localAddress }),
+  };
 }

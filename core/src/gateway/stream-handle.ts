@@ -6,7 +6,7 @@ import type { ListenerStatistics } from '../contracts/stream.js';
 import { Queue } from '../contracts/wait.js';
 import { mustSupport } from '../proxy/capabilities.js';
 import { clearStream, recoverStream, Recovery } from './recovery.js';
-import { advertised, repeated, type GatewayStream } from './store.js';
+import { addressesOf, advertised, repeated, type GatewayStream } from './store.js';
 import { DONE, ENDING, Stream, type GatewayParts } from './stream.js';
 
 type Command = (stream: Stream, signal: AbortSignal) => Promise<void>;
@@ -62,9 +62,16 @@ export class StreamHandle {
       const listeners = reserved.map(({ address }) => address);
       const node = placement ? { node: placement.node } : {};
       // The address belongs to this host, not to a node that the runtime chose.
-      const { advertise } = placement || spec.role === 'outbound' ? {} : settings;
-      const told = advertise === undefined ? {} : { advertise };
-      const record: GatewayStream = { ...request, ...found, listeners, ...told, ...node, state: 'reserved', targets: [] };
+      const own = placement ? {} : addressesOf(settings, spec.role, s2ds.supports);
+      const record: GatewayStream = {
+        ...request,
+        ...found,
+        listeners,
+        ...own,
+        ...node,
+        state: 'reserved',
+        targets: [],
+      };
       await store.put(uid, record).catch(async (error: unknown) => {
         await ports.release(uid);
         throw error;

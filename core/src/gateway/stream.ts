@@ -62,7 +62,7 @@ export class Stream {
     this.s2ds = s2ds;
     this.listeners = listeners;
     const bound = record.listeners[0]?.host ?? settings.wan;
-    this.probes = new StreamProbes(ports, uid, { bound, told: record.advertise ?? bound });
+    this.probes = new StreamProbes(ports, uid, { bound, told: record.advertise ?? bound }, record.spec.sources);
     this.#uid = uid;
     this.#store = store;
     this.#record = record;

@@ -20,6 +20,11 @@ export interface RelayAddress {
   readonly port: number;
 }
 
+/** A target, and the local address of connections to it. Absent: the system selects one. */
+export interface RelayTarget extends RelayAddress {
+  readonly localAddress?: string;
+}
+
 /** Address of a listener. `fd` is an inherited TCP socket that already listens on `host:port`. */
 export interface RelayListener extends RelayAddress {
   readonly fd?: number;
@@ -43,7 +48,7 @@ export interface RelayConfig {
   readonly transport: 'tcp' | 'udp';
   readonly listeners: readonly RelayListener[];
   /** `targets[i]` belongs to `listeners[i]`. Empty while no targets are set. */
-  readonly targets: readonly RelayAddress[];
+  readonly targets: readonly RelayTarget[];
   /** TCP: maximum time from the accept of a client to a connection to its target. */
   readonly holdMs: number;
   /** TCP: maximum time of one attempt to connect to the target. Checked every `retryMs`. */
@@ -73,7 +78,7 @@ export const revisionIn = (log: string): string | undefined =>
 
 /** A line from the parent. `targets` is as in {@link RelayConfig.targets}. An empty list holds new clients. */
 export type ControlRequest =
-  { readonly cmd: 'status' } | { readonly cmd: 'targets'; readonly targets: readonly RelayAddress[] };
+  { readonly cmd: 'status' } | { readonly cmd: 'targets'; readonly targets: readonly RelayTarget[] };
 
 /** Counters of one listener since the start of the worker, including open connections. Bytes are payload. */
 export interface ListenerStatus {

@@ -12,6 +12,7 @@ import type { S2DSCapabilities, S2DSRequest } from '../contracts/s2ds.js';
 import { PROBE_NAME, type ListenerStatistics, type StreamTls } from '../contracts/stream.js';
 import { parseDuration } from '../contracts/units.js';
 import { poll, within } from '../contracts/wait.js';
+import { localAddressFor } from '../proxy/local-address.js';
 import { ProxyContainer } from '../proxy/proxy-container.js';
 import type { ProxyDescription, ProxyInstance, ProxyView } from '../proxy/view.js';
 import { programFiles, WORKER } from './program.js';
@@ -22,6 +23,7 @@ import {
   type ControlReply,
   type ControlRequest,
   type RelayConfig,
+  type RelayTarget,
   type StatusReply,
 } from './protocol.js';
 
@@ -71,12 +73,13 @@ export class RelayContainer extends ProxyContainer {
     private readonly options: RelayOptions,
   ) {
     super(context, 'relay');
-    const { dial: statistics, hostNetwork: sources } = context.runtime.supports;
+    const { dial: statistics, hostNetwork } = context.runtime.supports;
     this.supports = {
       tcp: true,
       udp: true,
       tls: true,
-      sources,
+      sources: hostNetwork,
+      localAddress: hostNetwork,
       probe: 'data',
       rateLimit: false,
       liveRetarget: true,
@@ -93,7 +96,7 @@ export class RelayContainer extends ProxyContainer {
     const config: RelayConfig = {
       transport: view.transport,
       listeners: view.listeners.map(({ address, fd }) => (fd === undefined ? address : { ...address, fd })),
-      targets: view.targets,
+      targets: relayTargets(view),
       holdMs: this.options.hold,
       connectTimeoutMs: this.options.connectTimeout,
       retryMs: 500,
@@ -131,7 +134,7 @@ export class RelayContainer extends ProxyContainer {
 
   protected override async retarget(instance: ProxyInstance): Promise<boolean> {
     if (!this.context.runtime.supports.dial) return false;
-    await this.#ask(instance, { cmd: 'targets', targets: instance.view.targets });
+    await this.#ask(instance, { cmd: 'targets', targets: relayTargets(instance.view) });
     return true;
   }
 
@@ -194,6 +197,9 @@ export class RelayContainer extends ProxyContainer {
     }
   }
 }
+
+const relayTargets = ({ targets, localAddress }: ProxyView): readonly RelayTarget[] =>
+  targets.map((target) => ({ ...target, ...localAddressFor(localAddress, target) }));
 
 /** Hashes the targets, and nothing else. */
 function revisionOf({ targets }: ProxyView): string {

@@ -4,6 +4,7 @@ import { text } from 'node:stream/consumers';
 import {
   createRenderer,
   formatAddress,
+  localAddressFor,
   poll,
   PROBE_NAME,
   ProxyContainer,
@@ -68,7 +69,8 @@ export class NginxContainer extends ProxyContainer {
       udp: true,
       tls: true,
       sources: context.runtime.supports.hostNetwork,
-      ...(options.templates === undefined && context.runtime.supports.dial && { probe: 'data' }),
+      localAddress: context.runtime.supports.hostNetwork && options.templates === undefined,
+      ...(answersProbes(context.runtime.supports, options) && { probe: 'data' }),
       rateLimit: false,
       liveRetarget: true,
       statistics: false,
@@ -139,6 +141,13 @@ export class NginxContainer extends ProxyContainer {
   }
 }
 
+/**
+ * Whether probes reach the control socket. Workers of a master that runs as root have another user, who cannot enter
+ * the private directory of the instance.
+ */
+const answersProbes = ({ dial }: ContainerRuntime['supports'], { templates }: NginxOptions): boolean =>
+  dial && templates === undefined && process.getuid?.() !== 0;
+
 /** Renders the configuration file for the current state of a stream. All values in `view` are parsed types. */
 export function renderConfig(
   renderer: Renderer,
@@ -147,7 +156,7 @@ export function renderConfig(
   runtime: ContainerRuntime['supports'],
 ): string {
   const { bufferSize, maxConnections, udpTimeout } = options;
-  const { uid, role, transport, listeners, targets, tls, sources = [] } = view;
+  const { uid, role, transport, listeners, targets, tls, sources = [], localAddress: configured } = view;
   const usual = Math.min(listeners.length, availableParallelism(), MOST_WORKERS);
   return renderer.render(`${CONFIG}.njk`, {
     uid,
@@ -165,7 +174,8 @@ export function renderConfig(
     tls: tls ? { ...CREDENTIALS, peer: dnsName(tls.peer) } : false,
     listeners: listeners.map(({ address }, i) => {
       const target = targets[i];
-      return { address: formatAddress(address), target: target ? formatAddress(target) : '' };
+      const { localAddress = '' } = target ? localAddressFor(configured, target) : {};
+      return { address: formatAddress(address), target: target ? formatAddress(target) : '', localAddress };
     }),
   });
 }

@@ -1,5 +1,6 @@
 import {
   createRenderer,
+  localAddressFor,
   PROBE_NAME,
   ProxyContainer,
   S2DSException,
@@ -59,6 +60,7 @@ export class StunnelContainer extends ProxyContainer {
       udp: false,
       tls: true,
       plain: options.psk !== undefined,
+      localAddress: context.runtime.supports.hostNetwork && options.templates === undefined,
       ...(options.templates === undefined && { probe: 'data' }),
       rateLimit: false,
       liveRetarget: context.runtime.supports.inheritSockets,
@@ -181,6 +183,7 @@ export function renderConfig(
       name: names[i],
       accept: written(address),
       connect: written(view.targets[i] ?? NOWHERE),
+      local: localAddressFor(view.localAddress, view.targets[i] ?? NOWHERE).localAddress ?? '',
     })),
   });
 }
