@@ -178,8 +178,9 @@ export class ControlClient {
     }
   }
 
-  openProbe(uid: string, limits: CallLimits = {}): Promise<Probe> {
-    return this.#call('OpenProbe', limits, (options) => this.#streams.openProbe({ uid }, options));
+  /** @param tls Whether the port answers `probeTargets`, if this server can do it; see the field `tls` of the answer. */
+  openProbe(uid: string, tls: boolean, limits: CallLimits = {}): Promise<Probe> {
+    return this.#call('OpenProbe', limits, (options) => this.#streams.openProbe({ uid, tls }, options));
   }
 
   /** @returns The round trip from this server's gateway to the probe, ms. */
@@ -190,10 +191,14 @@ export class ControlClient {
     return Number(result.roundTripUs) / 1000;
   }
 
-  /** Makes the gateway complete a TLS handshake with each target. @param answer Field `probe` of the inbound side. */
-  probeTargets(uid: string, answer: string, limits: CallLimits = {}): Promise<ConnectResults> {
+  /**
+   * Makes the gateway complete a TLS handshake with each target.
+   * @param answer Field `probe` of the inbound side.
+   * @param address Probe port instead of the targets; empty: the targets.
+   */
+  probeTargets(uid: string, answer: string, address: string, limits: CallLimits = {}): Promise<ConnectResults> {
     return this.#call('ProbeTargets', { deadlineMs: CONNECTING_MS, ...limits }, (options) =>
-      this.#streams.probeTargets({ uid, answer }, options),
+      this.#streams.probeTargets({ uid, answer, address }, options),
     );
   }
 

@@ -161,9 +161,9 @@ async function betweenHop(
     checked: true,
   };
   try {
-    const encrypted = await encryptedHop(uid, to, prod, signal);
+    const encrypted = await encryptedHop(uid, from, to, prod, signal);
     if (encrypted) return { ...hop, ...encrypted };
-    const probe = await from.openProbe(uid, { signal });
+    const probe = await from.openProbe(uid, false, { signal });
     const roundTripMs = await to.runProbe(uid, probe, { signal });
     // The name of a hop says what was tried.
     const isPlain = (await prod.catch(() => undefined))?.encryption !== 'tls';
@@ -177,20 +177,24 @@ async function betweenHop(
 }
 
 /**
- * A TLS handshake of the outbound gateway with each inbound listener, and the answer of the proxy there. The result of
- * the slowest listener, or of the first that failed; undefined if one side cannot do it, such as an earlier version.
+ * A TLS handshake of the outbound gateway with each inbound listener, or with a port beside them if their proxy does not
+ * answer probes. The result of the slowest one, or of the first that failed; undefined for a stream without encryption
+ * and if one side has an earlier version.
  */
 async function encryptedHop(
   uid: string,
+  from: ControlClient,
   to: ControlClient,
   prod: Promise<Stream>,
   signal?: AbortSignal,
 ): Promise<Pick<Hop, 'ok' | 'roundTripMs' | 'error'> | undefined> {
   // The hop of the inbound gateway reports this error.
-  const answer = await prod.then(({ probe }) => probe).catch(() => '');
-  if (!answer) return undefined;
+  const stream = await prod.catch(() => undefined);
+  if (stream?.encryption !== 'tls') return undefined;
+  const beside = stream.probe === '' ? await from.openProbe(uid, true, { signal }) : undefined;
+  if (beside?.tls === false) return undefined;
   try {
-    const { results } = await to.probeTargets(uid, answer, { signal });
+    const { results } = await to.probeTargets(uid, stream.probe || 'data', beside?.address ?? '', { signal });
     const outcomes = results.map((result) => outcome(result, BETWEEN));
     const [slowest] = outcomes.toSorted((a, b) => (b.roundTripMs ?? 0) - (a.roundTripMs ?? 0));
     return outcomes.find(({ ok }) => !ok) ?? slowest;

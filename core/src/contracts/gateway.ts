@@ -37,6 +37,8 @@ export interface Reservation {
 /** A port that answers one probe of the other gateway before it expires. */
 export interface ProbeOffer {
   readonly address: Address;
+  /** True if the port answers `probeTargets`. It then has no challenge. */
+  readonly tls?: boolean;
   /** Text that the probe has to send. */
   readonly challenge: string;
   readonly expiresMs: number;
@@ -120,8 +122,11 @@ export interface Gateway {
    * ended. The count survives a restart of the gateway.
    */
   restarted(uid: string, seen: number): Promise<Restarts | undefined>;
-  /** Opens a probe port beside the listeners of the stream. */
-  openProbe(uid: string): Promise<ProbeOffer>;
+  /**
+   * Opens a probe port beside the listeners of the stream.
+   * @param tls Whether it answers a TLS handshake with the credentials of the stream, if the stream has any.
+   */
+  openProbe(uid: string, tls?: boolean): Promise<ProbeOffer>;
   /**
    * Connects to the probe port of another gateway. Rejects a host that is not a target of the stream.
    * @returns the round trip, ms
@@ -130,9 +135,10 @@ export interface Gateway {
   /**
    * Completes a TLS handshake with the credentials of the stream, an outbound side, to each target, and waits for the
    * answer of the proxy there. At most the first 8 distinct targets.
-   * @throws SCI_PROXY_UNSUPPORTED for a stream without TLS
+   * @param address Probe port of the other gateway, instead of the targets. Its host must be that of a target.
+   * @throws SCI_PROXY_UNSUPPORTED for a stream without TLS, SCI_FORBIDDEN
    */
-  probeTargets(uid: string, answer: ProbeAnswer): Promise<readonly ConnectResult[]>;
+  probeTargets(uid: string, answer: ProbeAnswer, address?: Address): Promise<readonly ConnectResult[]>;
   /** Connects to each target once. */
   connectTargets(uid: string): Promise<readonly ConnectResult[]>;
   /** Connects to the first listener and holds the connection for `holdMs`, or until `signal` aborts. */

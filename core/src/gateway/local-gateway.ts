@@ -24,7 +24,7 @@ import { Providers } from '../plugins/index.js';
 import { GatewayPlugins } from './plugins.js';
 import { RangePortAllocator } from './ports.js';
 import { probeListeners } from './listener-probe.js';
-import { probeTarget, tryListener, tryTargets } from './probes.js';
+import { mustBeTarget, probeTarget, tryListener, tryTargets } from './probes.js';
 import { GatewayStore } from './store.js';
 import { StreamHandle, unknownStream } from './stream-handle.js';
 import type { GatewayParts, Stream } from './stream.js';
@@ -145,17 +145,19 @@ export class LocalGateway implements Gateway {
     return handle?.isReserved ? await handle.stream.restarted(seen, signal) : undefined;
   }
 
-  async openProbe(uid: string): Promise<ProbeOffer> {
-    return await this.#stream(uid).probes.open();
+  async openProbe(uid: string, tls = false): Promise<ProbeOffer> {
+    const { probes, record } = this.#stream(uid);
+    return await probes.open(tls ? record.tls : undefined);
   }
 
   async runProbe(uid: string, address: Address, challenge: string): Promise<number> {
     return await probeTarget(uid, this.#stream(uid).record, address, challenge);
   }
 
-  async probeTargets(uid: string, answer: ProbeAnswer): Promise<readonly ConnectResult[]> {
+  async probeTargets(uid: string, answer: ProbeAnswer, address?: Address): Promise<readonly ConnectResult[]> {
     const { targets, tls, localAddress } = this.#stream(uid).record;
-    if (tls) return await probeListeners(targets, tls, answer, localAddress);
+    if (address) mustBeTarget(uid, targets, address);
+    if (tls) return await probeListeners(address ? [address] : targets, tls, answer, localAddress);
     throw new S2DSException('SCI_PROXY_UNSUPPORTED', `Stream ${uid} is not encrypted.`);
   }
 

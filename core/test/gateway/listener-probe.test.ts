@@ -5,8 +5,8 @@ import { createServer, type TLSSocket } from 'node:tls';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Address, ProbeAnswer, StreamTls } from '@scistream/core';
-import { probeListeners } from '@scistream/core/internal';
-import { testCredentials } from '@scistream/core/testing';
+import { probeListeners, RangePortAllocator, StreamProbes } from '@scistream/core/internal';
+import { freeRange, testCredentials } from '@scistream/core/testing';
 
 const s = suite('probes of encrypted listeners');
 const credentials = await testCredentials();
@@ -91,6 +91,22 @@ s('another name and another authority are rejected', async () => {
 
 s('a path that loses the handshake names the packet size', async () => {
   assert.match(await verdict(await listening(createTcpServer())), 'path MTU');
+});
+
+s('a probe port beside the listeners answers the other gateway only', async () => {
+  const host = '127.0.0.1';
+  const ports = new RangePortAllocator(await freeRange(4));
+  const probes = new StreamProbes(ports, 'a-stream', { bound: host, told: host });
+  const foreign = (await testCredentials()).outbound;
+  for (const tls of [foreign, credentials.early.outbound]) {
+    const { address } = await probes.open(credentials.inbound);
+    assert.is.not(await verdict(address, 'data', { ...tls, ca: credentials.outbound.ca }), 'ok');
+  }
+  const { address, challenge, tls } = await probes.open(credentials.inbound);
+  assert.equal([challenge, tls], ['', true]);
+  assert.is(await verdict(address), 'ok');
+  await probes.close();
+  assert.equal(ports.inUse(), []);
 });
 
 s('targets that repeat are probed once', async () => {

@@ -126,18 +126,21 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
         leave();
       }
     },
-    async openProbe({ uid }, context) {
-      const { address, challenge, expiresMs } = await (await gatewayOf(uid, context)).openProbe(uid);
-      return { address: formatAddress(address), challenge, expiresMs: BigInt(expiresMs) };
+    async openProbe({ uid, tls: encrypted }, context) {
+      const gateway = await gatewayOf(uid, context);
+      const { address, challenge, expiresMs, tls = false } = await gateway.openProbe(uid, encrypted);
+      return { address: formatAddress(address), challenge, expiresMs: BigInt(expiresMs), tls };
     },
     async runProbe({ uid, address, challenge }, context) {
       const target = parseAddress(address, 'Probe');
-      const ms = await controller.probe(uid, target, parseChallenge(challenge), caller(context));
-      return { roundTripUs: microseconds(ms) };
+      const half = parseChallenge(challenge);
+      const gateway = await controller.prober(uid, target, caller(context));
+      return { roundTripUs: microseconds(await gateway.runProbe(uid, target, half)) };
     },
-    async probeTargets({ uid, answer }, context) {
-      const gateway = await gatewayOf(uid, context);
-      return connectResultsMessage(await gateway.probeTargets(uid, mustBeAnswer(answer)));
+    async probeTargets({ uid, answer, address }, context) {
+      const probe = address === '' ? undefined : parseAddress(address, 'Probe');
+      const gateway = probe ? await controller.prober(uid, probe, caller(context)) : await gatewayOf(uid, context);
+      return connectResultsMessage(await gateway.probeTargets(uid, mustBeAnswer(answer), probe));
     },
     async connectTargets({ uid }, context) {
       return connectResultsMessage(await (await gatewayOf(uid, context)).connectTargets(uid));

@@ -5,7 +5,14 @@ import { formatAddress, parseAddress, type Address } from '../../contracts/addre
 import { parseCredentials } from '../../contracts/credentials.js';
 import { reasonOf, S2DSException, SciStreamError } from '../../contracts/errors.js';
 import type { ConnectResult, Gateway, GatewayDescription, ProbeOffer, Reservation } from '../../contracts/gateway.js';
-import type { ListenerStatistics, ProbeAnswer, Restarts, S2DSStatus, StreamSpec, StreamTls } from '../../contracts/stream.js';
+import type {
+  ListenerStatistics,
+  ProbeAnswer,
+  Restarts,
+  S2DSStatus,
+  StreamSpec,
+  StreamTls,
+} from '../../contracts/stream.js';
 import { retry } from '../../contracts/wait.js';
 import { fromConnectError, S2CS_KEY } from '../../wire/errors.js';
 import { GatewayService } from '../../wire/gen/scistream/v1/gateway_pb.js';
@@ -124,9 +131,10 @@ export class RemoteGateway implements Gateway {
     return { count: told.count, last: told.last.map(({ at, reason }) => ({ at, reason })) };
   }
 
-  async openProbe(uid: string): Promise<ProbeOffer> {
-    const { address, challenge, expiresMs } = await this.#call(() => this.#client.openProbe({ uid }));
-    return { address: parseAddress(address), challenge, expiresMs: Number(expiresMs) };
+  async openProbe(uid: string, tls = false): Promise<ProbeOffer> {
+    const offer = await this.#call(() => this.#client.openProbe({ uid, tls }));
+    const { address, challenge, expiresMs } = offer;
+    return { address: parseAddress(address), challenge, expiresMs: Number(expiresMs), tls: offer.tls };
   }
 
   async runProbe(uid: string, address: Address, challenge: string): Promise<number> {
@@ -134,8 +142,9 @@ export class RemoteGateway implements Gateway {
     return Number((await this.#call(() => this.#client.runProbe(request))).roundTripUs) / 1000;
   }
 
-  async probeTargets(uid: string, answer: ProbeAnswer): Promise<readonly ConnectResult[]> {
-    return fromConnectResults(await this.#call(() => this.#client.probeTargets({ uid, answer })));
+  async probeTargets(uid: string, answer: ProbeAnswer, probe?: Address): Promise<readonly ConnectResult[]> {
+    const request = { uid, answer, address: probe ? formatAddress(probe) : '' };
+    return fromConnectResults(await this.#call(() => this.#client.probeTargets(request)));
   }
 
   async connectTargets(uid: string): Promise<readonly ConnectResult[]> {
