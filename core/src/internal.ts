@@ -43,6 +43,8 @@ export { StreamProbes } from './gateway/probes.js';
 export { listenOn, listenOnSocket } from './gateway/listen.js';
 export { RangePortAllocator } from './gateway/ports.js';
 export { checkOptions, findPlugins, importPlugin, Providers } from './plugins/index.js';
+export { AuthenticatorChain } from './identity/authenticators.js';
+export { identityFrom } from './identity/claims.js';
 export { AuditLog, AuditedPolicy } from './policy/audit.js';
 export { AuditedAuthenticator } from './policy/audited-authenticator.js';
 export { parseHostPattern } from './policy/host-pattern.js';

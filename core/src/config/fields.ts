@@ -3,6 +3,7 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { formatAddress, isHost, parseAddress, parsePort, type Address } from '../contracts/address.js';
+import { isIdentityName } from '../contracts/authenticator.js';
 import { quote, SciStreamError, toSciStreamError } from '../contracts/errors.js';
 import type { PortRange } from '../contracts/port-allocator.js';
 import { parseDuration, parseRate } from '../contracts/units.js';
@@ -22,6 +23,11 @@ export function text<T>(parse: (value: string) => T): z.ZodType<T, string | numb
     }
   });
 }
+
+/** The name of a caller, an issuer or a group. */
+export const identityName = z
+  .string()
+  .refine(isIdentityName, 'must have 1 to 200 characters, without control and formatting characters');
 
 const invalid = (message: string, suggestion: string): SciStreamError =>
   new SciStreamError('SCI_CONFIG_INVALID', message, { suggestions: [suggestion] });

@@ -2,7 +2,7 @@ import type { X509Certificate } from 'node:crypto';
 
 /** The authenticated identity of a caller. */
 export interface Identity {
-  /** Stable name of the caller. Unique within `issuer`. */
+  /** Stable name of the caller, see {@link isIdentityName}. Unique within `issuer`. */
   readonly subject: string;
   /** Issuer of the token, or the id of the authenticator. */
   readonly issuer: string;
@@ -49,6 +49,12 @@ export interface Authenticator {
    */
   authenticate(credentials: Credentials, signal?: AbortSignal): Promise<Identity>;
 }
+
+/**
+ * Returns true for the names that an identity may have: 1 to 200 characters without control, formatting and separator
+ * characters, which could change the meaning of a line in a log or on a terminal. Spaces are allowed.
+ */
+export const isIdentityName = (text: string): boolean => /^[^\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]{1,200}$/u.test(text);
 
 /** Formats an identity as `issuer:subject`, as in `StreamRecord.owner` and in the audit log. */
 export const ownerOf = ({ issuer, subject }: Identity): string => `${issuer}:${subject}`;

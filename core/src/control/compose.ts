@@ -80,6 +80,7 @@ export const CONTROL_SERVER: InjectionToken<Daemon<S2csConfig>> = ControlServer;
 export function registerServer(container: DependencyContainer, { config, logger, plugins }: ServerParts): void {
   const { facility, gateways, state, listen, tls, minTls, insecure } = config;
   const audit = config.audit && new AuditLog(config.audit);
+  const wan = gateways.map((gateway) => gateway.wan);
   // One shared object, so that a new configuration can change its values.
   const limits = { ...config.limits };
   // Shared by the policies that replace each other, so that lookups in progress continue.
@@ -87,7 +88,7 @@ export function registerServer(container: DependencyContainer, { config, logger,
   const policy = instanceCachingFactory((c) => new PolicyInForce(policyOf(config, c, names(c), audit)));
   container.register(TOKENS.Logger, { useValue: logger });
   container.register(TOKENS.Limits, { useValue: limits });
-  container.register(TOKENS.Settings, { useValue: { facility, listen, tls, minTls, insecure, state, limits } });
+  container.register(TOKENS.Settings, { useValue: { facility, listen, tls, wan, minTls, insecure, state, limits } });
   container.register(TOKENS.Providers, { useValue: createProviders(plugins, config) });
   container.register(TOKENS.StreamStore, { useValue: new LevelStreamStore(state) });
   container.register(TOKENS.Resolver, { useValue: systemResolver });
@@ -231,6 +232,5 @@ async function authenticators(config: S2csConfig, providers: Providers, host: Pl
       return ready.create(await host.context(join('auth', use)));
     }),
   );
-  const [only] = links;
-  return links.length === 1 && only ? only : new AuthenticatorChain(links);
+  return new AuthenticatorChain(links);
 }

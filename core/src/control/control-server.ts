@@ -252,9 +252,9 @@ export class ControlServer implements Daemon<S2csConfig> {
     tls,
     minTls,
   }: Pick<ControlServerSettings, 'tls' | 'minTls'>): Promise<(KeyPair & TlsOptions) | undefined> {
-    const { insecure, state, listen } = this.settings;
+    const { insecure, state, listen, wan } = this.settings;
     if (insecure) return undefined;
-    const pair = await (tls ? readKeyPair(tls) : selfSigned(join(state, 'tls'), listen.host));
+    const pair = await (tls ? readKeyPair(tls) : selfSigned(join(state, 'tls'), [listen.host, ...wan]));
     return { ...(await clientTrust(tls, minTls)), ...pair };
   }
 

@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { z } from 'zod';
-import type { Authenticator, Credentials, Identity } from '../contracts/authenticator.js';
+import { identityName } from '../config/fields.js';
+import { isIdentityName, type Authenticator, type Credentials, type Identity } from '../contracts/authenticator.js';
 import { SciStreamError } from '../contracts/errors.js';
 import { authenticatorProvider } from '../contracts/plugin.js';
 
@@ -30,14 +31,14 @@ const tokenOptions = z.strictObject({
   tokens: z
     .array(
       z.strictObject({
-        subject: z.string().min(1).max(200),
+        subject: identityName,
         sha256: z
           .string()
           .regex(/^(sha256:)?[0-9a-f]{64}$/, 'must be 64 hexadecimal digits')
           .transform((hash) => hash.slice(-64))
           .refine((hash) => hash !== NOTHING, 'is the hash of an empty token'),
         admin: z.boolean().default(false),
-        groups: z.array(z.string().min(1).max(200)).optional(),
+        groups: z.array(identityName).optional(),
       }),
     )
     .min(1),
@@ -74,6 +75,15 @@ const isRefusal = ({ code }: SciStreamError): boolean =>
 const rankOf = ({ code }: SciStreamError): number =>
   code === 'SCI_ISSUER_UNREACHABLE' ? Infinity : RANKS.includes(code) ? RANKS.indexOf(code) : RANKS.length;
 
+/** @throws SCI_UNAUTHENTICATED if a name of the identity is not safe in records, rules and logs */
+function checked(identity: Identity): Identity {
+  const { subject, issuer, groups = [] } = identity;
+  if ([subject, issuer, ...groups].every(isIdentityName)) return identity;
+  throw new SciStreamError('SCI_UNAUTHENTICATED', 'The identity of the caller has a name that cannot be used.', {
+    suggestions: ['Ask the issuer for a subject and groups without control and formatting characters.'],
+  });
+}
+
 /**
  * Tries authenticators in their order until one accepts the caller. Authenticators that send credentials to another
  * service come last, so that the service sees only credentials that no other authenticator accepts.
@@ -96,7 +106,7 @@ export class AuthenticatorChain implements Authenticator {
     let reason: SciStreamError | undefined;
     for (const link of this.#links) {
       try {
-        return await link.authenticate(credentials, signal);
+        return checked(await link.authenticate(credentials, signal));
       } catch (error) {
         if (!SciStreamError.is(error) || !isRefusal(error)) throw error;
         if (!reason || rankOf(error) > rankOf(reason)) reason = error;

@@ -1,30 +1,31 @@
 import type { X509Certificate } from 'node:crypto';
 import { z } from 'zod';
-import { fingerprint } from '../config/fields.js';
-import type { Authenticator, Credentials, Identity, ShownCertificate } from '../contracts/authenticator.js';
+import { fingerprint, identityName } from '../config/fields.js';
+import {
+  isIdentityName,
+  type Authenticator,
+  type Credentials,
+  type Identity,
+  type ShownCertificate,
+} from '../contracts/authenticator.js';
 import { SciStreamError } from '../contracts/errors.js';
 import { authenticatorProvider } from '../contracts/plugin.js';
 import { alternativeNamesOf, commonNameOf, fingerprintOf } from '../pki/inspect.js';
 
-const name = z.string().min(1).max(200);
-
 const options = z.strictObject({
   /** The `issuer` of the identities. Rules use this name. */
-  issuer: name.default('certificate'),
+  issuer: identityName.default('certificate'),
   /** The field of the certificate that holds the subject. Default: the first one present. */
   subject: z.enum(['uri', 'dns', 'cn']).optional(),
   /** Subjects that may view, change and release the streams of other owners. */
-  admins: z.array(name).default([]),
+  admins: z.array(identityName).default([]),
   /** Subjects of each group. */
-  groups: z.record(name, z.array(name)).default({}),
+  groups: z.record(identityName, z.array(identityName)).default({}),
   /** Fingerprints (SHA-256) of certificates that are rejected before they expire. */
   revoked: z.array(fingerprint).default([]),
 });
 
 type Options = z.output<typeof options>;
-
-/** Subjects that are safe in logs and rules. */
-const SUBJECT = /^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]{1,200}$/u;
 
 /** Client certificates signed by a CA of `tls.clientCa`. */
 export const certificateProvider = authenticatorProvider({
@@ -48,7 +49,7 @@ function identityOf(
   if (refusal !== undefined) throw untrusted(`not trusted (${refusal})`);
   if (revoked.includes(fingerprintOf(certificate))) throw withdrawn();
   const subject = subjectOf(certificate, where);
-  if (subject === undefined || !SUBJECT.test(subject)) throw untrusted(`without a usable ${where ?? 'name'}`);
+  if (subject === undefined || !isIdentityName(subject)) throw untrusted(`without a usable ${where ?? 'name'}`);
   const memberOf = Object.keys(groups).filter((group) => groups[group]?.includes(subject));
   return { subject, issuer, admin: admins.includes(subject), ...(memberOf.length > 0 && { groups: memberOf }) };
 }

@@ -1,4 +1,4 @@
-import type { Identity } from '../contracts/authenticator.js';
+import { isIdentityName, type Identity } from '../contracts/authenticator.js';
 import { quote, SciStreamError, type ErrorCode } from '../contracts/errors.js';
 
 /** Requirements that a control server has for the tokens of an issuer. */
@@ -20,7 +20,6 @@ export interface ClaimRules {
 /** The claims of a token, from the token or from introspection. */
 export type Claims = Readonly<Record<string, unknown>>;
 
-const MAX_TEXT = 200;
 const MAX_GROUPS = 1000;
 
 /** The refusal of a token. Contains no secret of the token. */
@@ -32,7 +31,7 @@ export const refusal = (code: ErrorCode, message: string, suggestion?: string, c
 
 /**
  * The identity that a token stands for. Its issuer and times must have been checked.
- * @throws SCI_TOKEN_SCOPE, SCI_TOKEN_MALFORMED (no usable subject)
+ * @throws SCI_TOKEN_SCOPE, SCI_TOKEN_MALFORMED (no usable subject, groups of another type)
  */
 export function identityFrom(claims: Claims, rules: ClaimRules): Identity {
   const scopes = new Set(words(claims['scope'] ?? claims['scp']));
@@ -42,10 +41,11 @@ export function identityFrom(claims: Claims, rules: ClaimRules): Identity {
     throw refusal('SCI_TOKEN_SCOPE', `The token lacks the scope ${missing.join(' ')}.`, `Log in with ${need}.`);
   }
   const subject = valueAt(claims, rules.subjectClaim);
-  if (typeof subject !== 'string' || !isName(subject)) {
+  if (typeof subject !== 'string' || !isIdentityName(subject)) {
     throw refusal('SCI_TOKEN_MALFORMED', `The token has no usable claim ${rules.subjectClaim}.`);
   }
-  const groups = words(valueAt(claims, rules.groupsClaim)).filter(isName).slice(0, MAX_GROUPS);
+  // A group with an unusable name cannot occur in rules, and gives no rights.
+  const groups = groupsFrom(claims, rules.groupsClaim).filter(isIdentityName).slice(0, MAX_GROUPS);
   const admin = rules.admins.includes(subject) || groups.some((group) => rules.adminGroups.includes(group));
   const ends = seconds(claims['exp']);
   return {
@@ -117,11 +117,17 @@ function valueAt(claims: Claims, path: string): unknown {
   return value;
 }
 
-/** The entries of a list or of a text separated by blanks (RFC 8693 section 4.2). */
+/** A list of groups, or a text that names one group. Unlike a scope, a text is not split: names may contain blanks. */
+function groupsFrom(claims: Claims, path: string): readonly string[] {
+  const value = valueAt(claims, path) ?? [];
+  const groups: unknown[] = Array.isArray(value) ? value : [value];
+  if (groups.every((one) => typeof one === 'string')) return groups;
+  const message = `The claim ${path} of the token is not a list of texts.`;
+  throw refusal('SCI_TOKEN_MALFORMED', message, 'Set groupsClaim to a claim that holds group names.');
+}
+
+/** The scopes of a list or of a text separated by blanks (RFC 8693 section 4.2). */
 function words(value: unknown): string[] {
   if (typeof value === 'string') return value.split(' ').filter(Boolean);
   return Array.isArray(value) ? value.filter((one) => typeof one === 'string') : [];
 }
-
-/** Whether a text is safe in records, rules and logs. */
-const isName = (text: string): boolean => text.length > 0 && text.length <= MAX_TEXT && !/[\p{Cc}\p{Cf}]/u.test(text);

@@ -29,6 +29,11 @@ const REPEAT_MS = 60_000;
 /** Keys that are combined at a time. Entries with further keys are written individually. */
 const MOST_REPEATS = 10_000;
 
+/** Characters that JSON does not escape, but that a terminal or a reader of lines could misread. */
+const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+const escaped = (text: string): string =>
+  text.replace(/[^]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
 /** An entry that was written and has been repeated since. */
 interface Repeat {
   last: object;
@@ -64,7 +69,7 @@ export class AuditLog {
 
   /** Writes an entry as one line. @throws SCI_AUDIT_WRITE */
   append(entry: object): void {
-    const line = Buffer.from(`${JSON.stringify(entry)}\n`);
+    const line = Buffer.from(`${JSON.stringify(entry).replace(UNSAFE, escaped)}\n`);
     if (this.#fd === undefined) this.open();
     if (this.#size > 0 && this.#size + line.length > this.settings.size) this.#rotate();
     this.#try(() => this.#write(this.#fd ?? -1, line));

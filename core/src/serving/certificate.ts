@@ -1,6 +1,6 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
-import { hostname, networkInterfaces } from 'node:os';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { messageOf, SciStreamError, systemCode } from '../contracts/errors.js';
@@ -56,10 +56,10 @@ function belongsTogether({ cert, key }: KeyPair): boolean {
 
 /**
  * Returns the certificate of a server without a configured one. It is created once and stored in `directory` (key
- * 0600). It is valid for ten years, and for all addresses and names of this host. Clients trust its fingerprint or its
- * file.
+ * 0600). It is valid for ten years, and for the host name, the loopback addresses and `hosts`: other addresses of this
+ * host would tell strangers about its networks. Clients trust its fingerprint or its file.
  */
-export async function selfSigned(directory: string, host: string): Promise<KeyPair> {
+export async function selfSigned(directory: string, hosts: readonly string[]): Promise<KeyPair> {
   const files = { cert: join(directory, 'server.crt'), key: join(directory, 'server.key') };
   try {
     const known = { cert: await readFile(files.cert, 'utf8'), key: await readFile(files.key, 'utf8') };
@@ -72,7 +72,7 @@ export async function selfSigned(directory: string, host: string): Promise<KeyPa
       });
     }
   }
-  const made = make(host);
+  const made = make(hosts);
   await mkdir(directory, { recursive: true, mode: 0o700 });
   for (const name of ['key', 'cert'] as const) {
     await writeAtomically(files[name], made[name]);
@@ -81,22 +81,21 @@ export async function selfSigned(directory: string, host: string): Promise<KeyPa
 }
 
 /** The certificate is a CA and a server certificate, because existing clients trust it as a root. */
-function make(host: string): KeyPair {
+function make(hosts: readonly string[]): KeyPair {
   const keys = newKeys();
   const cert = certify({
     name: hostname().slice(0, 64),
     keys,
     authority: true,
     purposes: ['server'],
-    alternativeNames: ownNames(host).map(hostName),
+    alternativeNames: ownNames(hosts).map(hostName),
     notBefore: new Date(Date.now() - DAY_MS),
     notAfter: new Date(Date.now() + VALID_DAYS * DAY_MS),
   });
   return { cert, key: keyPem(keys) };
 }
 
-function ownNames(host: string): readonly string[] {
-  const local = Object.values(networkInterfaces()).flatMap((all) => all?.map(({ address }) => address) ?? []);
-  const names = new Set([host, 'localhost', hostname(), ...local]);
+function ownNames(hosts: readonly string[]): readonly string[] {
+  const names = new Set([hostname(), ...hosts, 'localhost', '127.0.0.1', '::1']);
   return [...names].filter((name) => name !== '0.0.0.0' && name !== '::');
 }

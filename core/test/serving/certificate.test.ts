@@ -17,11 +17,22 @@ const s = suite('certificate');
 /** Starts a control server in a state directory and stops it. @returns Its address, scheme and fingerprint. */
 async function start(
   state: string,
-  more: { readonly listen?: Address; readonly tls?: { cert: string; key: string }; readonly insecure?: boolean } = {},
+  {
+    wan = '127.0.0.1',
+    lan = '127.0.0.1',
+    ...more
+  }: {
+    readonly wan?: string;
+    readonly lan?: string;
+    readonly listen?: Address;
+    readonly tls?: { cert: string; key: string };
+    readonly insecure?: boolean;
+  } = {},
 ): Promise<ServerListening> {
   const { config } = await loadConfig('s2cs', { env: {}, overrides: { state } });
   const own = container.createChildContainer();
-  const merged = { ...config, listen: { host: '127.0.0.1', port: 0 }, ...more };
+  const gateways = config.gateways.map((gateway) => ({ ...gateway, wan, lan }));
+  const merged = { ...config, gateways, listen: { host: '127.0.0.1', port: 0 }, ...more };
   registerServer(own, { config: merged, logger: silentLogger, plugins: [] });
   const server = own.resolve(ControlServer);
   const listening = await server.start();
@@ -34,15 +45,17 @@ async function read(state: string): Promise<{ certificate: X509Certificate; pem:
   return { certificate: new X509Certificate(pem), pem, key: await readFile(join(state, 'tls', 'server.key'), 'utf8') };
 }
 
-s('the self-signed certificate has all names and addresses of the host, and its fingerprint is reported', async () => {
+s('the self-signed certificate names the host and the WAN address, and its fingerprint is reported', async () => {
   await using directory = await temporaryDirectory();
-  const { fingerprint, scheme, address } = await start(directory.path);
+  const { fingerprint, scheme, address } = await start(directory.path, { wan: '203.0.113.10', lan: '10.0.1.254' });
   const { certificate, key } = await read(directory.path);
   assert.is(scheme, 'https');
   assert.match(address, /^127\.0\.0\.1:[1-9]\d*$/);
   assert.is(fingerprint, `sha256:${createHash('sha256').update(certificate.raw).digest('hex')}`);
-  const local = Object.values(networkInterfaces()).flatMap((all) => all?.map((each) => each.address) ?? []);
-  for (const ip of ['127.0.0.1', ...local]) assert.ok(certificate.checkIP(ip), ip);
+  for (const ip of ['127.0.0.1', '::1', '203.0.113.10']) assert.ok(certificate.checkIP(ip), ip);
+  const local = Object.values(networkInterfaces()).flatMap((all) => all ?? []);
+  const inner = local.filter(({ internal }) => !internal).map((each) => each.address);
+  for (const ip of ['10.0.1.254', ...inner]) assert.is(certificate.checkIP(ip), undefined, ip);
   for (const name of ['localhost', hostname()]) assert.ok(certificate.checkHost(name), name);
   assert.is(certificate.checkIP('203.0.113.99'), undefined);
   assert.is(certificate.checkHost('example.org'), undefined);

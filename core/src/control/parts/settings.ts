@@ -32,12 +32,14 @@ export interface WatchLimits {
   readonly watchesPerIdentity: number;
 }
 
-/** Keys of the same names in the configuration. */
+/** Keys of the configuration. */
 export interface ControlServerSettings {
   readonly facility: string;
   readonly listen: Address;
   /** PEM files; absent: a self-signed certificate in the state directory. */
   readonly tls?: ({ readonly cert: string; readonly key: string } & ClientTrust) | undefined;
+  /** WAN addresses of the gateways, for the self-signed certificate. */
+  readonly wan: readonly string[];
   /** The lowest accepted version of TLS. */
   readonly minTls: SecureVersion;
   /** Plain text instead of TLS. */
