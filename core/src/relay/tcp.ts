@@ -76,9 +76,9 @@ export class TcpListener implements Listener {
       wire.on('error', () => undefined).resetAndDestroy();
       return;
     }
+    counters.open += 1;
     const start = (accept: (up: Flow) => Leg): void => {
       counters.connections += 1;
-      counters.open += 1;
       new TcpConnection(accept, this).start();
     };
     if (security.listeners === undefined) {
@@ -91,6 +91,7 @@ export class TcpListener implements Listener {
       wire,
       (socket) => start((up) => adoptStream({ socket, wire }, up)),
       (wrong) => {
+        counters.open -= 1;
         if (wrong) counters.errors += 1;
       },
     );

@@ -39,7 +39,7 @@ export interface RelayOptions {
   retryMs?: number;
   udpSessionMs?: number;
   sources?: string[];
-  tls?: { leg: 'listeners' | 'targets'; peer: string; handshakeMs?: number; probe?: string };
+  tls?: { leg: 'listeners' | 'targets'; peer: string; handshakeMs?: number };
   /** Files in the worker's directory besides `relay.json`. */
   files?: Readonly<Record<string, string>>;
 }
