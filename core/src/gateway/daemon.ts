@@ -21,7 +21,13 @@ import { errorStatus } from '../serving/error-status.js';
 import { Health } from '../serving/health.js';
 import { lockState } from '../serving/state-lock.js';
 import { GatewayService } from '../wire/gen/scistream/v1/gateway_pb.js';
-import { connectResultsMessage, microseconds, mustBeAnswer, statisticsMessage, statusMessage } from '../wire/messages.js';
+import {
+  connectResultsMessage,
+  microseconds,
+  mustBeAnswer,
+  statisticsMessage,
+  statusMessage,
+} from '../wire/messages.js';
 import { fromReserveMessage } from '../wire/stream-spec.js';
 import { enrolment } from './enrolment.js';
 import { listenOn, listenOnSocket, mutualTls, mutualTlsServer } from './listen.js';
