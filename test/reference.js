@@ -30,6 +30,7 @@ const EXIT_CODES = {
   6: 'authentication and authorization',
   7: 'communication and daemon state',
   70: 'bug in SciStream',
+  74: 'output of a command',
 };
 
 /** gRPC status names by number (https://grpc.io/docs/guides/status-codes/). */

@@ -1,5 +1,8 @@
 #!/usr/bin/env node
-import '../dist/small-heap.js';
-import { main } from '../dist/main.js';
+import '../dist/host-environment.js';
+
+// Before anything else is loaded, or it saves less.
+await import('../dist/small-heap.js');
+const { main } = await import('../dist/main.js');
 
 await main(import.meta.url, ['s2ds', ...process.argv.slice(2)]);

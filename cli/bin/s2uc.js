@@ -1,5 +1,7 @@
 #!/usr/bin/env node
-import { main } from '../dist/main.js';
-import { s2ucArguments } from '../dist/commands/s2uc/arguments.js';
+import '../dist/host-environment.js';
+
+const { main } = await import('../dist/main.js');
+const { s2ucArguments } = await import('../dist/commands/s2uc/arguments.js');
 
 for (const args of s2ucArguments(process.argv.slice(2))) await main(import.meta.url, args);

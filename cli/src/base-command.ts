@@ -1,6 +1,6 @@
 import { Command, Flags } from '@oclif/core';
 import type { ConfigKind, LoadedConfig } from '@scistream/core/config';
-import { printJson, reportError } from './output.js';
+import { jsonText, printJson, reportError, writeOut } from './output.js';
 import { createProgress, type Progress } from './progress.js';
 
 /** The part of the parsed flags that the base command uses. */
@@ -48,6 +48,15 @@ export abstract class BaseCommand extends Command {
 
   protected override logJson(document: unknown): void {
     printJson(document);
+  }
+
+  /**
+   * Prints a result, and returns when it is written. For results that must not be lost; other commands return theirs.
+   * @param document The form for `--json`, on one line if not `pretty`.
+   * @throws SCI_OUTPUT_WRITE
+   */
+  protected async print(text: string, document: unknown, pretty = true): Promise<void> {
+    await writeOut(this.jsonEnabled() ? jsonText(document, pretty) : `${text}\n`);
   }
 
   protected override async catch(error: Error): Promise<void> {

@@ -67,11 +67,12 @@ export interface NamedHost {
 }
 
 /**
- * The names for a server certificate: the given names and the host name of this machine. Without given names, also the
- * addresses at which other machines can reach this one.
+ * The names for a server certificate: the given names and, for a server on this machine, its host name. Without given
+ * names, also the addresses at which other machines can reach this one.
  * @throws SCI_USAGE
  */
-export function serverNames(given: readonly string[]): readonly NamedHost[] {
+export function serverNames(given: readonly string[], here: boolean): readonly NamedHost[] {
+  if (!here) return distinct(given.map((text) => ({ name: parseHostName(text), why: 'given' })));
   const own = hostname();
   const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
   const reachable = all.filter(({ internal, address }) => !internal && !address.startsWith('fe80:'));
@@ -87,8 +88,11 @@ export function serverNames(given: readonly string[]): readonly NamedHost[] {
       ...reachable.map(({ address }) => ({ name: parseHostName(address), why: 'address of this machine' as const })),
     );
   }
-  return hosts.filter(({ name }, i) => hosts.findIndex((other) => other.name.value === name.value) === i);
+  return distinct(hosts);
 }
+
+const distinct = (hosts: readonly NamedHost[]): readonly NamedHost[] =>
+  hosts.filter(({ name }, i) => hosts.findIndex((other) => other.name.value === name.value) === i);
 
 /** The names in one line, each with its reason. */
 export const namesText = (names: readonly NamedHost[]): string =>

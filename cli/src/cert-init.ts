@@ -19,6 +19,8 @@ export interface InitWish {
   /** Base name of the server's files. */
   readonly server: string;
   readonly names: readonly string[];
+  /** Whether the server runs on this machine, whose names are then added. */
+  readonly here: boolean;
   readonly clients: readonly string[];
   readonly days?: number | undefined;
 }
@@ -38,7 +40,7 @@ interface Made {
 /** Creates the missing certificates. @returns all certificates, as text and JSON. @throws SCI_USAGE, SCI_CERTIFICATE_INVALID */
 export async function initialise(wish: InitWish): Promise<{ readonly text: string; readonly result: object }> {
   // Parse the names first: a mistake in them must not leave files behind.
-  const hosts = serverNames(wish.names);
+  const hosts = serverNames(wish.names, wish.here);
   await mkdir(wish.dir, { recursive: true, mode: 0o700 });
   const signer = await authority(wish.dir);
   const signed = await server(signer.pair, wish, hosts);

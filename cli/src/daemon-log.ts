@@ -1,4 +1,4 @@
-import type { Logger } from '@scistream/core';
+import { messageOf, type Logger } from '@scistream/core';
 import { pino, type LoggerOptions } from 'pino';
 
 const LEVELS = { debug: 20, info: 30, warn: 40, error: 50 } as const;
@@ -23,6 +23,29 @@ export function createLog(flags: { readonly quiet: boolean; readonly verbose: bo
     },
   };
   // Filter here instead of using pino's level: a child logger copies the level when it is created.
-  const log = pino({ level: 'debug', hooks }, pino.destination({ dest: 2, sync: true }));
+  const destination = pino.destination({ dest: 2, sync: true, maxLength: WAITING_BYTES });
+  const log = pino({ level: 'debug', hooks }, destination);
+  reportGaps(destination, log);
   return { log, setLevel };
+}
+
+/** Lines that wait while the log is not writable, bytes. Later lines are dropped. */
+const WAITING_BYTES = 1024 * 1024;
+
+/**
+ * Keeps the daemon running while its log is not writable, for example on a full disk. The waiting lines are written with
+ * the next line that succeeds, followed by a warning.
+ */
+function reportGaps(destination: ReturnType<typeof pino.destination>, log: Logger): void {
+  let gap: { readonly error: string; readonly since: string; lost: number } | undefined;
+  destination.on('error', (error) => (gap ??= { error: messageOf(error), since: new Date().toISOString(), lost: 0 }));
+  destination.on('drop', () => {
+    if (gap) gap.lost += 1;
+  });
+  destination.on('drain', () => {
+    if (!gap) return;
+    const over = gap;
+    gap = undefined;
+    log.warn(over, 'log was not writable');
+  });
 }

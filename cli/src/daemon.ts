@@ -1,5 +1,5 @@
 import { closeSync, constants, openSync, readFileSync } from 'node:fs';
-import { SciStreamError, within, type Logger } from '@scistream/core';
+import { formatDuration, messageOf, SciStreamError, within, type Logger } from '@scistream/core';
 import type { Daemon, Listening } from '@scistream/core/server';
 import { serviceManager, type ServiceManager } from './systemd.js';
 
@@ -30,6 +30,7 @@ export async function runDaemon(
   const manager = serviceManager(() => daemon.check(), log);
   const asked = firstSignal();
   const onHangup = hangups(asked.now);
+  keepRunningUnread(log);
   onStarted(await daemon.start());
   await manager.ready();
   onHangup(() => reloading(manager, reload));
@@ -38,9 +39,18 @@ export async function runDaemon(
   const stopped = within(
     daemon.stop({ release }),
     STOP_MS,
-    () => new SciStreamError('SCI_DEADLINE', `The daemon did not stop within ${STOP_MS / 1000} s.`),
+    () => new SciStreamError('SCI_DEADLINE', `The daemon did not stop within ${formatDuration(STOP_MS)}.`),
   );
   await Promise.all([stopped, manager.stopping()]);
+}
+
+/** A full disk or a closed reader of the output ends a command, but must not end a daemon: replaces the error handlers. */
+function keepRunningUnread(log: Logger): void {
+  process.stdout.removeAllListeners('error').on('error', (error) => {
+    log.warn({ error: messageOf(error) }, 'standard output is not writable');
+  });
+  // The log itself writes to the descriptor, see createLog.
+  process.stderr.removeAllListeners('error').on('error', () => undefined);
 }
 
 async function reloading(manager: ServiceManager, reload: () => Promise<void>): Promise<void> {

@@ -1,5 +1,6 @@
 import { quote, SciStreamError } from '@scistream/core';
 import type { S2ucConfig } from '@scistream/core/config';
+import { untilText } from './present/text.js';
 import { loginOf, resolveEndpoint, type ServerLogin, type Whoami } from '@scistream/core/client';
 
 /**
@@ -40,7 +41,7 @@ export function whoamiText({ facility, subject, issuer, admin, groups, expiresAt
     `${facility}: ${subject} of ${issuer}`,
     ...(admin ? ['admin'] : []),
     ...(groups.length > 0 ? [`groups ${groups.join(', ')}`] : []),
-    ...(expiresAt === '' ? [] : [`until ${expiresAt}`]),
+    ...(expiresAt === '' ? [] : [`until ${untilText(expiresAt)}`]),
   ];
   return parts.join(', ');
 }

@@ -6,11 +6,14 @@ export interface InstalledPlugin extends PluginSource {
   readonly manifest: unknown;
 }
 
-/** The bundled, installed and linked plugins. Runs no plugin code. */
+/** The bundled, installed and linked plugins: bundled ones first, then by name. Runs no plugin code. */
 export function installedPlugins(config: Interfaces.Config): readonly InstalledPlugin[] {
-  return config.getPluginsList().flatMap(({ name, version, root, type, pjson }) => {
+  const found = config.getPluginsList().flatMap(({ name, version, root, type, pjson }): readonly InstalledPlugin[] => {
     const manifest: unknown = Reflect.get(pjson, 'scistream');
     if (manifest === undefined) return [];
     return [{ name, version, root, manifest, type: type === 'user' || type === 'link' ? type : 'core' }];
   });
+  // oclif lists them in the order in which their files were read.
+  const rank = ({ type, name }: InstalledPlugin): string => `${type === 'core' ? 0 : 1} ${name}`;
+  return found.toSorted((a, b) => (rank(a) < rank(b) ? -1 : 1));
 }

@@ -2,10 +2,11 @@ import { access, constants, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import type { Interfaces } from '@oclif/core';
-import { silentLogger, toSciStreamError, within, SciStreamError, type ContainerRuntime } from '@scistream/core';
+import { formatDuration, silentLogger, within, SciStreamError, type ContainerRuntime } from '@scistream/core';
 import type { S2csConfig, S2dsConfig } from '@scistream/core/config';
 import type { Offer, Providers } from '@scistream/core/server';
 import { table } from './output.js';
+import { explained } from './system-error.js';
 
 /** Deadline for the answer of a runtime, ms. */
 const PING_MS = 5_000;
@@ -57,7 +58,7 @@ async function tryProxy(providers: Providers, offer: Offer, options: PluginConfi
   try {
     await providers.proxy(offer.id);
   } catch (error) {
-    return missingOf(toSciStreamError(error));
+    return missingOf(explained(error));
   }
   const missing = await missingProgram(offer, options);
   if (!missing) return undefined;
@@ -82,7 +83,7 @@ export async function missingProgram(
 
 const ping = async (providers: Providers, id: string): Promise<Missing | undefined> =>
   await withRuntime(providers, id, () => Promise.resolve(undefined)).catch((error: unknown) =>
-    missingOf(toSciStreamError(error)),
+    missingOf(explained(error)),
   );
 
 /**
@@ -100,7 +101,7 @@ export async function withRuntime<T>(
   try {
     const runtime = (await providers.runtime(id)).create(await host.context(id));
     const late = (): SciStreamError =>
-      new SciStreamError('SCI_RUNTIME_UNREACHABLE', `Runtime ${id} did not answer within ${PING_MS / 1000} s.`, {
+      new SciStreamError('SCI_RUNTIME_UNREACHABLE', `Runtime ${id} did not answer within ${formatDuration(PING_MS)}.`, {
         suggestions: ['Check the log of the container engine or controller, or retry later.'],
       });
     await within(runtime.ping(), PING_MS, late);

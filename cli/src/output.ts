@@ -1,5 +1,8 @@
-import { SciStreamError, toSciStreamError } from '@scistream/core';
+import { closeSync } from 'node:fs';
+import { isatty } from 'node:tty';
 import { styleText } from 'node:util';
+import { messageOf, SciStreamError, systemCode } from '@scistream/core';
+import { explained } from './system-error.js';
 
 type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
 
@@ -13,10 +16,63 @@ export function paint(style: Style, text: string, stream: NodeJS.WriteStream): s
   return isFancy(stream) ? styleText(style, text) : text;
 }
 
+/** A JSON document and the end of its last line; on one line unless `pretty`. */
+export const jsonText = (document: unknown, pretty = true): string =>
+  `${JSON.stringify(document, undefined, pretty ? 2 : undefined)}\n`;
+
 /** Prints a JSON document on stdout, on one line unless `pretty`. */
 export function printJson(document: unknown, pretty = true): void {
-  process.stdout.write(`${JSON.stringify(document, undefined, pretty ? 2 : undefined)}\n`);
+  process.stdout.write(jsonText(document, pretty));
 }
+
+/** Writes to stdout, and returns when the text is written. @throws SCI_OUTPUT_WRITE */
+export async function writeOut(text: string): Promise<void> {
+  try {
+    await new Promise<void>((resolve, reject) => {
+      process.stdout.write(text, (error) => (error ? reject(error) : resolve()));
+    });
+  } catch (error) {
+    throw outputError(lost ?? error);
+  }
+}
+
+/** The first error of stdout, and whether it has been reported. */
+let lost: Error | undefined;
+let reported = false;
+const outputErrors = new WeakSet<Error>();
+
+/** Called once, before the first output. A terminal that was closed must not end the program before it has cleaned up. */
+export function guardOutput(): void {
+  process.stdout.on('error', (error: Error) => {
+    lost ??= error;
+    outputErrors.add(error);
+  });
+  process.stderr.on('error', () => undefined);
+  const terminals = [0, 1, 2].filter((fd) => isatty(fd));
+  // When it exits, Node.js resets its terminals, and aborts if one is gone. It skips closed descriptors.
+  process.on('exit', () => terminals.filter((fd) => !isatty(fd)).forEach((fd) => closeSync(fd)));
+}
+
+/** Whether an uncaught error is an error of stdout, which oclif throws again. */
+export const isLostOutput = (error: Error): boolean => outputErrors.has(error);
+
+/** Waits until stdout is written. @returns SCI_OUTPUT_WRITE if output was lost and the user has not been told. */
+export async function lostOutput(): Promise<SciStreamError | undefined> {
+  await writeOut('').catch(() => undefined);
+  return lost && !reported ? outputError(lost) : undefined;
+}
+
+function outputError(cause: unknown): SciStreamError {
+  const why = WHY[systemCode(cause) ?? ''] ?? messageOf(cause);
+  return new SciStreamError('SCI_OUTPUT_WRITE', `The output is incomplete: ${why}.`, { cause });
+}
+
+const WHY: Readonly<Record<string, string>> = {
+  EPIPE: 'its reader has closed the pipe',
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'the disk quota is used up',
+  EIO: 'the terminal or the disk does not accept it',
+};
 
 /** Converts an oclif usage error. */
 function usageError(message: string, command: string): SciStreamError {
@@ -41,13 +97,14 @@ interface Reporting {
 
 /**
  * Prints an error and sets the exit code of the process: on stderr one sentence with the code in brackets, then `Try:`
- * lines; with `json` one JSON document on stdout.
+ * lines; with `json` one JSON document on stdout, except for SCI_OUTPUT_WRITE.
  */
 export function reportError(thrown: unknown, { json, verbose, command }: Reporting): void {
-  const error = isUsage(thrown) ? usageError(thrown.message, command) : toSciStreamError(thrown);
+  const error = isUsage(thrown) ? usageError(thrown.message, command) : explained(thrown);
   process.exitCode = error.oclif.exit;
-  // One line, because some commands print one document per line.
-  if (json) printJson({ error }, false);
+  if (error.code === 'SCI_OUTPUT_WRITE') reported = true;
+  // One line, because some commands print one document per line. An error of stdout itself can only go to stderr.
+  if (json && error.code !== 'SCI_OUTPUT_WRITE') printJson({ error }, false);
   else process.stderr.write(describe(error));
   if (verbose) process.stderr.write(`${stacks(SciStreamError.is(thrown) ? error : thrown)}\n`);
 }

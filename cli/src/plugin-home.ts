@@ -6,16 +6,14 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { messageOf, quote, SciStreamError } from '@scistream/core';
-import { VERSION } from '@scistream/core/server';
+import { failed, installError } from './plugin-errors.js';
+import { npmEnvironment } from './plugin-npm-environment.js';
+import { registryError, unreachableRegistry, type NpmOutput } from './plugin-registry.js';
+import { systemError } from './system-error.js';
 
 const require = createRequire(import.meta.url);
 const PACKAGES = 'packages';
 const STATE = ['package.json', 'package-lock.json'] as const;
-
-interface Output {
-  readonly ok: boolean;
-  readonly output: string;
-}
 
 /** The fields used from the data folder's package.json. */
 interface HomePackage {
@@ -28,6 +26,9 @@ interface HomePackage {
  * host's @scistream/core through a link, so that both use the same classes. Not safe for concurrent changes.
  */
 export class PluginHome {
+  /** Whether the registry does not answer, so that npm must not wait for it. */
+  #offline = false;
+
   /** @param directory Created when needed. */
   constructor(
     private readonly directory: string,
@@ -43,6 +44,11 @@ export class PluginHome {
    * @throws SCI_PLUGIN_INSTALL_FAILED, SCI_PLUGIN_NOT_FOUND, the errors of `accept`. The folder is restored then.
    */
   async install(what: string, accept: (root: string) => Promise<void>): Promise<string> {
+    await this.#create();
+    const unreachable = await unreachableRegistry(what, (args, timeoutMs) => this.#npm(args, timeoutMs));
+    // A file may need nothing from the registry.
+    if (unreachable && !isPath(what)) throw registryError(what, unreachable);
+    this.#offline = unreachable !== undefined;
     const before = await this.#snapshot();
     // Ctrl-C ends npm; the failed install must still be undone here.
     const ignore = (): void => undefined;
@@ -53,11 +59,14 @@ export class PluginHome {
       const { ok, output } = await this.#plugins('install', target);
       const name = await this.#installedName(target, before);
       if (name !== undefined) await accept(join(this.directory, 'node_modules', name));
+      if (!ok && unreachable && /ENOTCACHED/.test(output)) throw registryError(what, unreachable);
       if (!ok || name === undefined) throw installError(what, output);
       return name;
     } catch (error) {
       await this.#restore(before);
-      throw SciStreamError.is(error) ? error : failed(`Cannot install ${what}`, messageOf(error));
+      throw SciStreamError.is(error)
+        ? error
+        : (systemError(error) ?? failed(`Cannot install ${what}`, messageOf(error)));
     } finally {
       await this.#removeStrayPackages();
       process.off('SIGINT', ignore);
@@ -80,9 +89,15 @@ export class PluginHome {
     await this.#removeStrayPackages();
   }
 
+  /** @throws SCI_SYSTEM */
+  async #create(): Promise<void> {
+    await mkdir(this.directory, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+      throw systemError(error) ?? error;
+    });
+  }
+
   /** Makes npm link the host's copy of core. npm would prune a plain symlink on the next install. */
   async #shareCore(): Promise<void> {
-    await mkdir(this.directory, { recursive: true, mode: 0o700 });
     const core = await realpath(dirname(require.resolve('@scistream/core/package.json')));
     const found = await this.#read();
     const dependencies = { ...found.dependencies, '@scistream/core': `file:${core}` };
@@ -96,7 +111,7 @@ export class PluginHome {
     const path = resolve(what.replace(/^file:/, ''));
     const found = /^(file:|\.{0,2}\/|~\/)|\.tgz$/.test(what) ? await stat(path).catch(() => undefined) : undefined;
     if (!found) {
-      if (/^(file:|\.{1,2}\/|\/)|^[^:]*\.tgz$/.test(what)) {
+      if (isPath(what)) {
         throw new SciStreamError('SCI_PLUGIN_NOT_FOUND', `No file or folder ${quote(path)} exists.`);
       }
       return what;
@@ -165,31 +180,46 @@ export class PluginHome {
     return parseHome(content);
   }
 
-  #plugins(verb: 'install' | 'uninstall', what: string): Promise<Output> {
+  #plugins(verb: 'install' | 'uninstall', what: string): Promise<NpmOutput> {
     const script = fileURLToPath(new URL('./plugin-npm.js', import.meta.url));
     return this.#node([script, verb, what, this.cliRoot]);
   }
 
-  #npm(args: readonly string[]): Promise<Output> {
+  #npm(args: readonly string[], timeoutMs?: number): Promise<NpmOutput> {
     const npm = createRequire(require.resolve('@oclif/plugin-plugins')).resolve('npm/package.json');
-    return this.#node([join(dirname(npm), 'bin', 'npm-cli.js'), ...args]);
+    return this.#node([join(dirname(npm), 'bin', 'npm-cli.js'), ...args], timeoutMs);
   }
 
-  async #node(args: readonly string[]): Promise<Output> {
-    const env = { ...process.env, SCISTREAM_DATA_DIR: this.directory, SCISTREAM_NPM_LOG_LEVEL: 'error', NO_COLOR: '1' };
-    const child = spawn(process.execPath, args, { cwd: this.directory, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  async #node(args: readonly string[], timeout?: number): Promise<NpmOutput> {
+    const env = {
+      ...npmEnvironment(process.env),
+      ...(this.#offline && { npm_config_offline: 'true' }),
+      SCISTREAM_DATA_DIR: this.directory,
+      SCISTREAM_NPM_LOG_LEVEL: 'error',
+      NO_COLOR: '1',
+    };
+    const child = spawn(process.execPath, args, {
+      cwd: this.directory,
+      env,
+      timeout,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     const ended = new Promise<number | null>((done, reject) => {
       child.once('error', reject);
       child.once('close', done);
     });
     const [stdout, stderr, exitCode] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
-    return { ok: exitCode === 0, output: exitCode === 0 ? stdout : `${stdout}\n${stderr}` };
+    const timedOut = timeout !== undefined && child.signalCode === 'SIGTERM';
+    return { ok: exitCode === 0, output: exitCode === 0 ? stdout : `${stdout}\n${stderr}`, timedOut };
   }
 
   #path(...parts: readonly string[]): string {
     return join(this.directory, ...parts);
   }
 }
+
+/** Whether a user means a file or folder, which may not exist. */
+const isPath = (what: string): boolean => /^(file:|\.{1,2}\/|\/)|^[^:]*\.tgz$/.test(what);
 
 type Snapshot = Readonly<Record<(typeof STATE)[number], string | undefined>>;
 
@@ -199,37 +229,4 @@ function parseHome(content: string): HomePackage {
   } catch (error) {
     throw failed('The package.json of the plugin folder is damaged', messageOf(error));
   }
-}
-
-function installError(what: string, output: string): SciStreamError {
-  if (/does not exist in the registry|E404/.test(output)) {
-    return new SciStreamError('SCI_PLUGIN_NOT_FOUND', `The npm registry has no package ${quote(what)}.`, {
-      suggestions: [
-        'npm search scistream-plugin',
-        'For a file or folder, give its path: scistream plugin install ./plugin.tgz',
-      ],
-    });
-  }
-  if (/plugin is invalid/.test(output)) {
-    return new SciStreamError('SCI_PLUGIN_MANIFEST_INVALID', `The package.json of ${what} has no key "oclif".`, {
-      suggestions: ['Ask the author of the plugin to add "oclif": {} to package.json.'],
-    });
-  }
-  if (/ERESOLVE/.test(output) && output.includes('@scistream/core')) {
-    const message = `${what} requires a version of @scistream/core other than ${VERSION}.`;
-    return new SciStreamError('SCI_PLUGIN_CORE_MISMATCH', message, {
-      suggestions: [`Choose a compatible version: npm view ${what} versions`],
-    });
-  }
-  return failed(`Cannot install ${what}`, output);
-}
-
-/** Extracts the reason from the output of npm. */
-function failed(what: string, output: string): SciStreamError {
-  const lines = output.split('\n').map((line) => line.replace(/^npm (error|ERR!) ?/, '').trim());
-  const said = lines.filter((line) => line !== '' && !/complete log|exited with code|^npm warn/i.test(line));
-  const reason = said.slice(0, 8).join('; ') || 'npm gave no reason';
-  return new SciStreamError('SCI_PLUGIN_INSTALL_FAILED', `${what}: ${reason}`.replace(/([^.])$/, '$1.'), {
-    suggestions: ['Check that the npm registry is reachable: npm ping'],
-  });
 }

@@ -7,19 +7,23 @@ const SPINNER_AFTER_MS = 1000;
 export interface Progress {
   /** Prints a finished step: `✔ text`. */
   done(text: string): void;
-  /** Prints a hint or a warning. */
+  /** Prints a hint. */
   note(text: string): void;
+  /** Prints a warning, also when stderr is not a terminal: the log of a batch job must contain it. */
+  warn(text: string): void;
   /** Shows a spinner with this text after one second, until the next call of any method. */
   busy(text: string): void;
   /** Stops the spinner. */
   idle(): void;
 }
 
-const silent: Progress = { done: () => undefined, note: () => undefined, busy: () => undefined, idle: () => undefined };
+const nothing = (): void => undefined;
+const silent: Progress = { done: nothing, note: nothing, warn: nothing, busy: nothing, idle: nothing };
 
-/** Progress on stderr; silent when stderr is not a terminal or `quiet` is set. */
+/** Progress on stderr; only warnings when stderr is not a terminal; nothing if `quiet` is set. */
 export function createProgress(quiet: boolean): Progress {
-  if (quiet || !process.stderr.isTTY) return silent;
+  if (quiet) return silent;
+  if (!process.stderr.isTTY) return { ...silent, warn: (text) => process.stderr.write(`${text}\n`) };
   let waiting: NodeJS.Timeout | undefined;
   const idle = (): void => {
     clearTimeout(waiting);
@@ -32,6 +36,7 @@ export function createProgress(quiet: boolean): Progress {
   return {
     done: (text) => line(`${paint('green', '✔', process.stderr)} ${text}`),
     note: line,
+    warn: line,
     busy: (text) => {
       idle();
       waiting = setTimeout(() => ux.action.start(text), SPINNER_AFTER_MS);

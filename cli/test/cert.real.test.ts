@@ -56,6 +56,14 @@ s('init creates missing certificates for the given names and this machine, with 
   assert.match(stdout, /gw\.example \(given\).*\(name of this machine\)/);
 });
 
+s('init --server creates a certificate for another server, without the names of this machine', async ({ home }) => {
+  const serverOf = (made: readonly Made[]) => made.find(({ kind }) => kind === 'server');
+  const named = serverOf(await init(home, '--server', 'dtn1.example'));
+  assert.equal(named?.names, ['dtn1.example']);
+  const given = serverOf(await init(home, '--server', 'dtn2', '10.0.1.20', 'dtn2.example'));
+  assert.equal(given?.names, ['10.0.1.20', 'dtn2.example']);
+});
+
 s('init with invalid arguments leaves no files behind', async ({ home }) => {
   for (const args of [
     ['https://a'],

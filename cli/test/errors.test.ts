@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -59,9 +60,9 @@ async function exitUnread(home: Home, args: readonly string[]): Promise<unknown>
   return exitCode;
 }
 
-s('a closed stdout is not an error', async ({ home }) => {
+s('a closed stdout is an error of its own, and an earlier error keeps its exit code', async ({ home }) => {
   for (const args of [['proxies'], ['stream', 'ls', '--json'], ['stream', 'up', '--help'], []]) {
-    assert.is(await exitUnread(home, args), 0, args.join(' '));
+    assert.is(await exitUnread(home, args), 74, args.join(' '));
   }
   assert.is(await exitUnread(home, ['stream', 'status', '--json']), 2);
 });
@@ -126,6 +127,29 @@ s('proxies and runtimes list the built-in ones', async ({ home }) => {
   const [relay, haproxy] = await ids('proxies');
   assert.equal([relay, haproxy?.[0]], [['relay', true], 'haproxy']);
   assert.equal((await ids('runtimes')).slice(0, 1), [['process', true]]);
+});
+
+s('a command accepts the --wait that it advises when a server does not answer in time', async ({ home }) => {
+  const silent = createServer().listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  const { port } = silent.address() as AddressInfo;
+  const address = `127.0.0.1:${port}`;
+  try {
+    const slow = { facilities: { aps: { s2cs: address, insecure: true } } };
+    await writeFile(join(home.path, 'slow.yaml'), JSON.stringify(slow), { mode: 0o600 });
+    const begun = performance.now();
+    for (const command of ['gateway ls', 'stream ls', 's2uc release some-uid-0001']) {
+      const args = [...command.split(' '), '--s2cs', address, '--insecure', '--wait', '500ms'];
+      const failure = await home.failure(...args);
+      assert.is(failure.code, 'SCI_DEADLINE', `${command}: ${failure.message}`);
+      assert.match(failure.suggestions.join(), '--wait');
+    }
+    const { stdout } = await home.run(['doctor', '--config', 'slow.yaml', '--wait', '500ms']);
+    assert.match(stdout, /problem +aps: .*500 ms/);
+    assert.ok(performance.now() - begun < 40_000, 'all four took less than the default of 10 s each');
+  } finally {
+    silent.close();
+  }
 });
 
 s.run();

@@ -159,6 +159,19 @@ s('doctor reports problems with suggestions and exits with 1', async ({ home }) 
   for (const { suggestions, level } of findings) if (level !== 'ok') assert.ok(suggestions.length > 0);
 });
 
+s('doctor starts the proxy, and reports one that is installed but does not start', async ({ home }) => {
+  const { first, last } = await freeRange(4);
+  const state = join(home.path, 's2cs');
+  const ports = `${first}-${last}`;
+  const diagnose = async (gateway: object, proxies: object = {}): Promise<Diagnosis> => {
+    const file = await configure(home, { state, gateways: [{ ports, ...gateway }], proxies });
+    return JSON.parse((await home.run(['doctor', '--config', file, '--json'])).stdout) as Diagnosis;
+  };
+  const proxyOf = ({ findings }: Diagnosis) => findings.find(({ check }) => check === 'proxy')?.level;
+  assert.is(proxyOf(await diagnose({})), 'ok');
+  assert.is(proxyOf(await diagnose({ proxy: 'haproxy' }, { haproxy: { executable: '/bin/false' } })), 'problem');
+});
+
 s('doctor reports an unreachable facility', async ({ home }) => {
   const { first } = await freeRange(1);
   const file = join(home.path, 's2uc.yaml');

@@ -1,6 +1,8 @@
 // suite: full
 import { spawn } from 'node:child_process';
-import { mkdir, readdir, readlink, realpath, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { mkdir, readdir, readlink, realpath, stat, writeFile } from 'node:fs/promises';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -129,6 +131,68 @@ s('unknown plugins and bundled plugins are rejected', async ({ home }) => {
   assert.is((await home.failure('plugin', 'inspect', 'absent')).code, 'SCI_PLUGIN_NOT_FOUND');
   assert.is((await home.failure('plugin', 'uninstall', 'absent')).code, 'SCI_PLUGIN_NOT_FOUND');
   assert.is((await home.failure('plugin', 'uninstall', '@scistream/plugin-haproxy')).code, 'SCI_USAGE');
+});
+
+s('an unreachable registry is named within 15 s, without the password in its address', async ({ home }) => {
+  const sockets = new Set<Socket>();
+  const silent = createServer((socket) => sockets.add(socket)).listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  try {
+    const { port } = silent.address() as AddressInfo;
+    for (const host of [`127.0.0.1:${port}`, '127.0.0.1:1']) {
+      const begun = performance.now();
+      const registry = `http://user:secret@${host}/npm/`;
+      const { exitCode, stdout, stderr } = await home.run(['plugin', 'install', 'forward', '--json'], {
+        npm_config_registry: registry,
+      });
+      assert.ok(performance.now() - begun < 15_000, host);
+      assert.is(exitCode, 3);
+      const { error } = JSON.parse(stdout) as { error: { code: string; message: string } };
+      assert.is(error.code, 'SCI_PLUGIN_INSTALL_FAILED');
+      assert.match(error.message, host);
+      assert.not.match(stdout + stderr, /secret/);
+    }
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    silent.close();
+  }
+});
+
+s('a file is installed without a registry', async ({ home }) => {
+  const made = await folder(home, { scistream: provides('made') });
+  const offline = { npm_config_registry: 'http://127.0.0.1:1/' };
+  const { exitCode, stderr } = await home.run(['plugin', 'install', made], offline);
+  assert.is(exitCode, 0, stderr);
+  await folder(home, { name: 'needy', scistream: provides('needy'), dependencies: { 'no-such-package': '1.0.0' } });
+  const { stdout } = await home.run(['plugin', 'install', made, '--json'], offline);
+  assert.match(stdout, /127\.0\.0\.1:1 does not answer/);
+  assert.ok((await listed(home)).some(({ name }) => name === 'made'));
+});
+
+s('settings of the user that change what npm installs, and where, do not apply', async ({ home }) => {
+  const elsewhere = join(home.path, 'elsewhere');
+  const made = await folder(home, { scistream: provides('made') });
+  const settings = [
+    'global',
+    'dry-run',
+    'json',
+    'package-lock-only',
+    'install-links',
+    'legacy-peer-deps',
+    'workspaces',
+  ];
+  const lines = [...settings.map((key) => `${key}=true`), 'save=false', 'omit=peer', `prefix=${elsewhere}`];
+  const npmrc = join(home.path, 'npmrc');
+  await writeFile(npmrc, lines.join('\n'));
+  const variables = { npm_config_global: 'true', npm_config_prefix: elsewhere, npm_config_workspace: 'other' };
+  for (const env of [{ npm_config_userconfig: npmrc }, variables]) {
+    const { exitCode, stderr } = await home.run(['plugin', 'install', made], env);
+    assert.is(exitCode, 0, stderr);
+    const core = join(home.data, 'node_modules', '@scistream', 'core');
+    assert.is(await realpath(core), join(REPOSITORY, 'core'));
+    assert.is(await stat(elsewhere).catch(() => undefined), undefined);
+    await home.json('plugin', 'uninstall', 'made');
+  }
 });
 
 s.run();

@@ -104,7 +104,7 @@ test('failures exit with a non-zero code', async ({ facilities }) => {
     [7, ['release', 'no-such-stream', '--s2cs', `${facilities.host}:5000`, '--insecure']],
     [7, ['inbound-request', '--s2cs', aps.address, '--remote-ip', '127.0.0.1', '--receiver-ports', '5001']],
     [2, ['inbound-request', ...server, '--remote-ip', '127.0.0.1', '--receiver-ports', 'many']],
-    [2, ['inbound-request', ...server, '--receiver-ports', '5001']],
+    [2, ['inbound-request', ...server, '--remote-ip', 'no host', '--receiver-ports', '5001']],
     [2, ['outbound-request', ...server, 'some-uid-0001']],
     [2, ['no-such-command']],
   ];

@@ -52,7 +52,7 @@ test('up creates a stream that carries data, and its result has the documented s
   producer,
 }) => {
   const stream = await up(facilities, producer, '--rate', '20Gbps', '--lifetime', '1h');
-  const keys = 'connect,createdAt,encryption,expiresAt,from,name,rate,setupMs,state,to,uid';
+  const keys = 'connect,createdAt,encryption,expiresAt,from,name,rate,setupMs,state,to,uid,verified';
   assert.is(Object.keys(stream).sort().join(), keys);
   const sideKeys = 'facility,gateway,listeners,proxy,runtime,targets';
   assert.is(
@@ -255,6 +255,8 @@ test('an unexpected certificate is rejected, and the error shows its fingerprint
     const { error } = await json<Failure>(facilities, 7, ...common, '--from', from, '--fingerprint', alcf.fingerprint);
     assert.is(error.code, 'SCI_TLS_UNTRUSTED');
     assert.match(error.suggestions.join(), aps.fingerprint);
+    assert.match(error.message, /intercepted/);
+    assert.not.match(error.message, aps.fingerprint);
   }
   const system = await json<Failure>(facilities, 7, ...common, ...trusting(aps));
   assert.is(system.error.code, 'SCI_TLS_UNTRUSTED', 'a self-signed certificate is not trusted by default');

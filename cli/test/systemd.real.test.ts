@@ -3,14 +3,14 @@
 /** Notifications to the service manager, received by a stand-in that listens on NOTIFY_SOCKET. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { eventually } from '@scistream/core/testing';
 import { freeRange } from '../../test/support/ports.js';
-import { Home, nextLine, resultOf } from './support/cli.js';
+import { Home, nextLine, REPOSITORY, resultOf } from './support/cli.js';
 
 const s = suite<{ home: Home }>('systemd');
 
@@ -154,6 +154,21 @@ s('a daemon runs although it cannot reach the service manager', async ({ home })
   const { exitCode, stderr } = await result;
   assert.is(exitCode, 0);
   assert.match(stderr, /service manager notification failed/);
+});
+
+s('the units restart a daemon until its network is there', async ({ home }) => {
+  const { first } = await freeRange(1);
+  // An address that no interface has.
+  const config = { listen: `192.0.2.1:${first}`, state: 's2cs', auth: [{ use: 'none' }] };
+  const file = join(home.path, 's2cs.conf');
+  await writeFile(file, JSON.stringify(config), { mode: 0o600 });
+  const { exitCode, stderr } = await resultOf(home.start('s2cs.js', ['--config', file]));
+  assert.is(exitCode, 7, stderr);
+  for (const name of ['s2cs', 's2ds']) {
+    const unit = await readFile(join(REPOSITORY, 'examples', 'systemd', `scistream-${name}.service`), 'utf8');
+    for (const line of ['StartLimitIntervalSec=0', 'Restart=on-failure', 'RestartSec=2s'])
+      assert.match(unit, new RegExp(`^${line}$`, 'm'));
+  }
 });
 
 s.run();

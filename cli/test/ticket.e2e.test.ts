@@ -4,10 +4,17 @@ import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { StreamStatus, VerifyResult } from '@scistream/core/client';
+import type { StreamList, StreamStatus, VerifyResult } from '@scistream/core/client';
 import { greeting, json, Producer, scistream, start, startFacilities, type Facilities } from './support/facilities.js';
 
 const TOKEN = 'a-token-that-must-not-be-seen';
+
+interface Ticket {
+  readonly uid: string;
+  readonly ticket: string;
+  readonly verified?: boolean;
+  readonly unverified?: { readonly code: string };
+}
 
 interface Failure {
   readonly error: { readonly code: string; readonly suggestions: readonly string[] };
@@ -46,13 +53,15 @@ s(
       checked.hops.map((hop) => [hop.checked, hop.ok]),
       [
         [true, true],
-        [false, null],
+        [true, true],
         [false, null],
         [false, null],
       ],
-      'what bob may not ask is shown as not checked',
+      'what bob may not ask is shown as not checked, and the path is checked by a connection',
     );
-    assert.is(checked.hops[1]?.error?.code, 'SCI_UNAUTHENTICATED');
+    assert.is(checked.verified, true);
+    assert.is(checked.hops[2]?.error?.code, 'SCI_UNAUTHENTICATED');
+    assert.is(producer.connections, 1, 'the check does not reach the producer');
     assert.is(
       (await json<Failure>(bob, 2, 'stream', 'update', 'shared', '--producer', '127.0.0.1:1')).error.code,
       'SCI_USAGE',
@@ -67,6 +76,44 @@ s(
       assert.not.match(await readFile(path, 'utf8'), TOKEN, `${file} contains the token`);
     }
     await json(facilities, 0, 'stream', 'down', 'shared');
+  },
+);
+
+s(
+  'a ticket whose path fails or cannot be checked is an error, unless --unverified',
+  async ({ facilities, bob, producer }) => {
+    const { aps, alcf, dir } = facilities;
+    const from = ['stream', 'up', '--inbound', '--from', `${aps.address}#${aps.fingerprint}`, '--name', 'open'];
+    const token = ['--token-file', join(dir, 'token'), '--producer', producer.address];
+    const to = ['--to', `${alcf.address}#${alcf.fingerprint}`, '--wait', '2s'];
+    const before = producer.connections;
+    const gone = await json<Ticket>(facilities, 0, ...from, ...token);
+    await json(facilities, 0, 'stream', 'down', gone.uid);
+    const plain = await json<Ticket>(facilities, 0, ...from, ...token, '--encryption', 'none');
+    const tickets = [
+      { ticket: gone.ticket, more: [], code: 'SCI_VERIFY_FAILED' },
+      // A connection without TLS would reach the producer.
+      { ticket: plain.ticket, more: ['--encryption', 'none'], code: 'SCI_UNAUTHENTICATED' },
+    ];
+    for (const { ticket, more, code } of tickets) {
+      const up = ['stream', 'up', '--outbound', ticket, ...to, ...more];
+      const { error } = await json<Failure>(bob, 4, ...up);
+      assert.is(error.code, 'SCI_VERIFY_FAILED');
+      assert.match(error.suggestions.join(), '--unverified');
+      assert.equal((await json<StreamList>(bob, 0, 'stream', 'ls')).streams, [], 'the outbound side is released');
+
+      const kept = await json<Ticket>(bob, 0, ...up, '--unverified');
+      assert.equal([kept.verified, kept.unverified?.code], [false, code]);
+      await json(bob, 0, 'stream', 'down', kept.uid);
+      for (const quiet of [[], ['--quiet']]) {
+        const { stdout, stderr } = await scistream(bob, ...up, '--unverified', ...quiet);
+        assert.match(stdout, 'is not verified');
+        assert.is(stderr.includes('is not verified'), quiet.length > 0);
+        await json(bob, 0, 'stream', 'down', 'open');
+      }
+    }
+    assert.is(producer.connections, before);
+    await json(facilities, 0, 'stream', 'down', plain.uid);
   },
 );
 

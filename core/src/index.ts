@@ -44,7 +44,7 @@ export type { S2DS, S2DSCapabilities, S2DSRequest } from './contracts/s2ds.js';
 export type { ListenerStatistics, ProbeAnswer, S2DSStatus, StreamTls } from './contracts/stream.js';
 export { PROBE_NAME } from './contracts/stream.js';
 export { localAddressFor } from './proxy/local-address.js';
-export { formatBytes, formatRate, parseDuration } from './contracts/units.js';
+export { formatBytes, formatCount, formatDuration, formatRate, parseDuration } from './contracts/units.js';
 export { backOff, poll, retry, within } from './contracts/wait.js';
 export { ProxyContainer } from './proxy/proxy-container.js';
 export { createRenderer, type Renderer } from './proxy/templates.js';

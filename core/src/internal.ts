@@ -7,6 +7,7 @@ export * from './server.js';
 export { isHost, isLoopback, parseAddress, parsePort, type Transport } from './contracts/address.js';
 export { parseCredentials } from './contracts/credentials.js';
 export { ERROR_CODES } from './contracts/errors.js';
+export { proxyFor } from './contracts/http-proxy.js';
 export { contains, formatNetwork, parseIp, parseNetwork, parseSources, specialOf } from './contracts/network.js';
 export type { AnyProvider } from './contracts/plugin.js';
 export type { Policy, Usage } from './contracts/policy.js';

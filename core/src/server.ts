@@ -9,6 +9,7 @@ export { checkDaemonConfig, loadPolicy } from './control/checks.js';
 export { CONTROL_SERVER, createProviders, listPlugins, registerServer } from './control/compose.js';
 export { readState } from './control/stored-state.js';
 export { GATEWAY_DAEMON, registerS2ds } from './gateway/compose.js';
+export { tryToStart } from './gateway/trial.js';
 export { PluginHost } from './plugins/host.js';
 export {
   checkPlugin,

@@ -1,3 +1,5 @@
+import { Flags } from '@oclif/core';
+import { parseDuration } from '@scistream/core';
 import { BaseCommand } from '../base-command.js';
 import { chosenKind } from '../config-kind.js';
 import { findingsText } from '../doctor/finding.js';
@@ -12,6 +14,10 @@ export default class Doctor extends BaseCommand {
     '<%= config.bin %> <%= command.id %> --config s2ds.conf --json',
   ];
 
+  static override flags = {
+    wait: Flags.string({ summary: 'maximum time for the answer of a facility; default: 10s' }),
+  };
+
   /** Sets exit code 1 when a check reports `problem`. */
   async run(): Promise<object> {
     const { flags } = await this.parse(Doctor);
@@ -20,10 +26,11 @@ export default class Doctor extends BaseCommand {
       import('../doctor/daemon.js'),
       import('../doctor/facilities.js'),
     ]);
+    const deadlineMs = flags.wait === undefined ? undefined : parseDuration(flags.wait);
     const kind = await chosenKind(undefined, flags.config);
     const checks =
       kind === 's2uc'
-        ? await checkFacilities((await this.loadConfig(kind, { config: flags.config })).config)
+        ? await checkFacilities((await this.loadConfig(kind, { config: flags.config })).config, deadlineMs)
         : await checkDaemon(this.config, (await this.loadConfig(kind, { config: flags.config })).config);
     const findings = [...(await checkMachine()), ...checks];
     this.log(findingsText(findings));

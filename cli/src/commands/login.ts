@@ -2,6 +2,7 @@ import { Args, Flags } from '@oclif/core';
 import { SciStreamError } from '@scistream/core';
 import { BaseCommand } from '../base-command.js';
 import { facilityLogin } from '../facility-login.js';
+import { untilText } from '../present/text.js';
 
 export default class Login extends BaseCommand {
   static override summary = 'log in to a facility';
@@ -43,7 +44,7 @@ export default class Login extends BaseCommand {
         process.stderr.write(`Open this address in a browser ${compare}:\n  ${url}\n`);
       },
     }).finally(() => process.off('SIGINT', stop));
-    const ends = result.expiresAt === undefined ? '' : `, until ${result.expiresAt}`;
+    const ends = result.expiresAt === undefined ? '' : `, until ${untilText(result.expiresAt)}`;
     this.log(`logged in to ${result.facility}${result.renewable ? ', renewed automatically' : ends}`);
     return result;
   }

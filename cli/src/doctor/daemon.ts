@@ -2,9 +2,9 @@ import { access, constants, readFile, stat } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { dirname } from 'node:path';
 import type { Interfaces } from '@oclif/core';
-import { messageOf, systemCode } from '@scistream/core';
+import { messageOf, systemCode, type ContainerRuntime } from '@scistream/core';
 import { type GatewayConfig, type S2csConfig, type S2dsConfig, isLoopback, parseAddress } from '@scistream/core/config';
-import { checkDaemonConfig } from '@scistream/core/server';
+import { checkDaemonConfig, tryToStart, type Providers } from '@scistream/core/server';
 import { loadedPlugins } from '../compose.js';
 import { missingProgram, withRuntime } from '../offers.js';
 import { attempt, ok, problem, warning, type Finding } from './finding.js';
@@ -43,12 +43,25 @@ export async function checkDaemon(
       return [
         ok('runtime', `${names.runtime} is usable.`),
         ...((await runtime.advise?.()) ?? []).map((advice) => ({ check: 'runtime', ...advice })),
-        missing ? problem('proxy', missing.what, ...missing.how) : ok('proxy', `${names.proxy} is usable.`),
+        ...(missing
+          ? [problem('proxy', missing.what, ...missing.how)]
+          : await attempt('proxy', () => checkProxy(providers, names, runtime))),
         ...addresses,
       ];
     });
   });
   return [...valid, ...rest, ...running, await checkEphemeral(gateway), await checkFiles(gateway)];
+}
+
+/** Programs in images are not started: that could download them, or use the machines of others. */
+async function checkProxy(
+  providers: Providers,
+  names: { readonly proxy: string; readonly runtime: string },
+  { supports }: ContainerRuntime,
+): Promise<Finding> {
+  if (supports.images) return ok('proxy', `${names.proxy} is usable.`);
+  const started = await tryToStart(providers, names);
+  return ok('proxy', `${names.proxy} ${started ? 'starts' : 'is usable'}.`);
 }
 
 async function checkState(directory: string): Promise<Finding | readonly Finding[]> {
@@ -113,7 +126,7 @@ async function checkAddresses({ wan, lan, ports }: Gateway): Promise<readonly Fi
 }
 
 async function checkPorts(key: string, host: string, { first, last }: Gateway['ports']): Promise<Finding> {
-  const what = `${first}-${last} of ${key}`;
+  const what = `${first === last ? first : `${first}-${last}`} of ${key}`;
   const refused = new Map<number, string>();
   for (let port = first; port <= last; port += 1) {
     const code = await bindError(host, port);

@@ -1,4 +1,4 @@
-import { formatAddress } from '@scistream/core';
+import { formatAddress, silentLogger } from '@scistream/core';
 import { ControlClient, resolveEndpoint } from '@scistream/core/client';
 import type { S2ucConfig } from '@scistream/core/config';
 import { attempt, ok, problem, warning, type Finding } from './finding.js';
@@ -8,19 +8,25 @@ const CLOCK_WARNING_MS = 10_000;
 const CLOCK_PROBLEM_MS = 300_000;
 
 /** Checks that every facility answers, is trusted, accepts the token, and agrees with the clock of this machine. */
-export async function checkFacilities({ facilities }: S2ucConfig): Promise<readonly Finding[]> {
+export async function checkFacilities({ facilities }: S2ucConfig, deadlineMs?: number): Promise<readonly Finding[]> {
   const names = Object.keys(facilities);
   if (names.length === 0) {
     const write = 'Create a configuration with: scistream config init, then pass it with --config';
     return [warning('facilities', 'The configuration has no facilities.', write)];
   }
-  const found = await Promise.all(names.map((name) => attempt(name, () => checkFacility(name, facilities))));
+  const found = await Promise.all(
+    names.map((name) => attempt(name, () => checkFacility(name, facilities, deadlineMs))),
+  );
   return found.flat();
 }
 
-async function checkFacility(name: string, facilities: S2ucConfig['facilities']): Promise<readonly Finding[]> {
+async function checkFacility(
+  name: string,
+  facilities: S2ucConfig['facilities'],
+  deadlineMs?: number,
+): Promise<readonly Finding[]> {
   const endpoint = resolveEndpoint(name, facilities);
-  const client = new ControlClient(endpoint);
+  const client = new ControlClient(endpoint, silentLogger, deadlineMs);
   try {
     const { description, clockAheadMs } = await client.survey();
     const { version, facility, gateways } = description;

@@ -1,5 +1,6 @@
-import { toSciStreamError, type Advice } from '@scistream/core';
+import type { Advice } from '@scistream/core';
 import { paint } from '../output.js';
+import { explained } from '../system-error.js';
 
 /** The result of a check. */
 export interface Finding extends Advice {
@@ -34,7 +35,7 @@ export async function attempt(
     const found = await look();
     return 'level' in found ? [found] : found;
   } catch (error) {
-    const { message, suggestions } = toSciStreamError(error);
+    const { message, suggestions } = explained(error);
     return [problem(check, message, ...suggestions)];
   }
 }

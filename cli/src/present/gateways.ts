@@ -10,11 +10,17 @@ export function gatewaysText(gateways: readonly GatewayState[]): string {
     up ? (drained ? 'drained' : 'up') : drained ? 'down, drained' : 'down',
     String(streams),
     ports.total > 0 ? `${ports.used}/${ports.total}` : '-',
-    `${formatRate(capacity.used)}/${capacity.total === undefined ? 'any' : formatRate(capacity.total)}`,
+    capacityText(capacity),
     labels.join(' ') || '-',
   ]);
   const errors = gateways.flatMap(({ name, error }) => (error ? `${name}: ${error.message} [${error.code}]` : []));
   return [table(['GATEWAY', 'STATE', 'STREAMS', 'PORTS', 'CAPACITY', 'LABELS'], rows), ...errors].join('\n');
+}
+
+/** `20 Gb/s/100 Gb/s`; without a configured capacity only the used part, `-` for none. */
+function capacityText({ used, total }: GatewayState['capacity']): string {
+  if (total !== undefined) return `${formatRate(used)}/${formatRate(total)}`;
+  return used > 0 ? formatRate(used) : '-';
 }
 
 /** One line of `gateway drain --move`, for one stream. */

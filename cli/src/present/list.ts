@@ -3,9 +3,11 @@ import type { StreamList } from '@scistream/core/client';
 import { table } from '../output.js';
 import { listenersText, untilText } from './text.js';
 
+const HEADINGS = ['NAME', 'UID', 'STATE', 'FROM', 'TO', 'CONNECT TO', 'ENCRYPTION', 'RATE', 'UNTIL'];
+
 /** The human-readable output of `stream ls`. */
-export function listText({ streams, unreachable }: StreamList): string {
-  const rows = streams.map(({ uid, name, state, from, to, connect, encryption, rate, expiresAt }) => [
+export function listText({ streams, unreachable, admin }: StreamList): string {
+  const rows = streams.map(({ uid, name, owner, state, from, to, connect, encryption, rate, expiresAt }) => [
     name || '-',
     uid.slice(0, 12),
     state,
@@ -15,11 +17,12 @@ export function listText({ streams, unreachable }: StreamList): string {
     encryption,
     rate.bitsPerSecond > 0 ? formatRate(rate.bitsPerSecond) : '-',
     untilText(expiresAt),
+    ...(admin ? [owner || '-'] : []),
   ]);
-  const shown =
-    rows.length > 0
-      ? table(['NAME', 'UID', 'STATE', 'FROM', 'TO', 'CONNECT TO', 'ENCRYPTION', 'RATE', 'UNTIL'], rows)
-      : 'No streams.';
-  const silent = unreachable.map(({ error }) => `Unreachable: ${error.message} [${error.code}]`);
+  const shown = rows.length > 0 ? table([...HEADINGS, ...(admin ? ['OWNER'] : [])], rows) : 'No streams.';
+  const silent = unreachable.map(({ error }) => {
+    const what = error.code === 'SCI_NOT_OFFERED' ? 'Not offered' : 'Unreachable';
+    return `${what}: ${error.message} [${error.code}]`;
+  });
   return [shown, ...silent].join('\n');
 }

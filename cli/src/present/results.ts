@@ -1,4 +1,4 @@
-import type { SideStatus, StreamHandle, StreamStatus } from '@scistream/core/client';
+import type { Hop, SideStatus, StreamHandle, StreamStatus, VerifyResult } from '@scistream/core/client';
 
 /** One side of a stream in the result of `stream up`. */
 export type UpSide = Pick<SideStatus, 'facility' | 'gateway' | 'proxy' | 'runtime' | 'listeners' | 'targets'>;
@@ -11,19 +11,32 @@ export interface UpResult extends Omit<StreamStatus, 'from' | 'to' | 'owner' | '
   readonly from?: UpSide;
   readonly to?: UpSide;
   readonly setupMs: number;
+  /** Whether the path between the gateways was tried and works; absent with `--inbound`, which has no path yet. */
+  readonly verified?: boolean;
+  /** Why the path is not verified. */
+  readonly unverified?: NonNullable<Hop['error']>;
   readonly ticket?: string;
 }
 
 /** The result of `stream up`. @param ticket Present with `--inbound`. */
-export function upResult({ initial, setupMs = 0 }: StreamHandle, ticket: string | undefined): UpResult {
+export function upResult({ initial, setupMs = 0, verification }: StreamHandle, ticket: string | undefined): UpResult {
   const { from, to, owner: _owner, restarts: _restarts, diagnosis: _diagnosis, hops: _hops, ...rest } = initial;
   return {
     ...rest,
     ...(from && { from: upSide(from) }),
     ...(to && { to: upSide(to) }),
     setupMs,
+    ...(to && verification && verifiedPart(verification)),
     ...(ticket && { ticket }),
   };
+}
+
+function verifiedPart({ verified, hops }: VerifyResult): Pick<UpResult, 'verified' | 'unverified'> {
+  if (verified) return { verified };
+  // A hop that failed explains more than one that was not tried.
+  const hop = hops.find(({ ok }) => ok === false) ?? hops.find(({ ok }) => ok === null);
+  const unknown = { code: 'SCI_VERIFY_FAILED', message: 'no check is possible.', suggestions: [] };
+  return { verified, unverified: hop?.error ?? unknown };
 }
 
 function upSide({ facility, gateway, proxy, runtime, listeners, targets }: SideStatus): UpSide {

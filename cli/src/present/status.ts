@@ -1,7 +1,7 @@
-import { formatBytes, formatRate } from '@scistream/core';
+import { formatBytes, formatCount, formatRate } from '@scistream/core';
 import type { HopTraffic, SideStatus, StreamStatus } from '@scistream/core/client';
 import type { DownResult } from './results.js';
-import { listenersText, titleOf, untilText } from './text.js';
+import { listenersText, momentText, titleOf, untilText } from './text.js';
 
 /** The human-readable output of `stream status`. */
 export function statusText(status: StreamStatus): string {
@@ -33,7 +33,7 @@ export function watchLine(status: StreamStatus, now: Date): string {
       [gateway, where(gateway), `${counted ? open : '?'} open`].filter(Boolean).join(' '),
     )
     .join(', ');
-  return `${now.toISOString()}  ${state.padEnd(9)}  ${carried}  ${diagnosis}`;
+  return `${momentText(now)}  ${state.padEnd(9)}  ${carried}  ${diagnosis}`;
 }
 
 /** The human-readable output of `stream down`. */
@@ -41,7 +41,7 @@ export function downText(result: DownResult): string {
   const { counted, connections, bytesToProducer, bytesToConsumer } = result;
   if (!counted) return `Released ${titleOf(result)}.`;
   const carried = `${formatBytes(bytesToConsumer)} to the consumer, ${formatBytes(bytesToProducer)} to the producer`;
-  return `Released ${titleOf(result)}; ${connections} connections carried ${carried}.`;
+  return `Released ${titleOf(result)}; ${formatCount(connections, 'connection')} carried ${carried}.`;
 }
 
 const movableText = ({ from, to }: StreamStatus): string =>
@@ -51,7 +51,8 @@ function sideLine(
   name: string,
   { facility, state, gateway, proxy, runtime, listeners, targets, s2cs, error }: SideStatus,
 ): string {
-  if (state === 'unreachable') return `  ${name.padEnd(11)} ${facility} (${s2cs}) unreachable: ${error?.message ?? ''}`;
+  if (state === 'unreachable' || state === 'unknown')
+    return `  ${name.padEnd(11)} ${facility} (${s2cs}) ${state}: ${error?.message ?? ''}`;
   const how = `${facility} ${gateway}  ${proxy} · ${runtime}`;
   return `  ${name.padEnd(11)} ${how}  ${state}  ${listenersText(listeners)} → ${listenersText([...new Set(targets)]) || '-'}`;
 }
@@ -62,5 +63,5 @@ function hopLine({ gateway, counted, connections, open, ...hop }: HopTraffic): s
     `${formatBytes(bytes)}${rate === undefined ? '' : ` (${formatRate(rate)})`}`;
   const toConsumer = way(hop.bytesToConsumer, hop.bitsPerSecondToConsumer);
   const toProducer = way(hop.bytesToProducer, hop.bitsPerSecondToProducer);
-  return `  ${gateway.padEnd(11)} ${connections} connections, ${open} open; ${toConsumer} to the consumer, ${toProducer} to the producer`;
+  return `  ${gateway.padEnd(11)} ${formatCount(connections, 'connection')}, ${open} open; ${toConsumer} to the consumer, ${toProducer} to the producer`;
 }

@@ -1,11 +1,32 @@
-/** The expiry of a stream in local time; with the date unless it is today. */
+const pad = (value: number): string => String(value).padStart(2, '0');
+
+const dateText = (at: Date): string => `${at.getFullYear()}-${pad(at.getMonth() + 1)}-${pad(at.getDate())}`;
+
+/** The same time in UTC, in the form that a log shows: `17:27 UTC`, with the date if it differs from the local one. */
+function utcText(at: Date, cut: number): string {
+  const [date = '', time = ''] = at.toISOString().split('T');
+  return `${date === dateText(at) ? '' : `${date} `}${time.slice(0, cut)} UTC`;
+}
+
+/** A time of day, local and in UTC; only one of them where both are the same. @param cut Length of the time: 5 or 8. */
+function timeText(at: Date, date: string, cut: 5 | 8): string {
+  const utc = utcText(at, cut);
+  if (at.getTimezoneOffset() === 0) return `${date}${utc}`;
+  const local = `${pad(at.getHours())}:${pad(at.getMinutes())}:${pad(at.getSeconds())}`.slice(0, cut);
+  return `${date}${local} (${utc})`;
+}
+
+/** The expiry of a stream, `18:27 (17:27 UTC)`; with the date unless it is today. */
 export function untilText(iso: string, now: Date = new Date()): string {
   const end = new Date(iso);
   if (Number.isNaN(end.getTime())) return 'unknown';
-  const pad = (value: number): string => String(value).padStart(2, '0');
-  const time = `${pad(end.getHours())}:${pad(end.getMinutes())}`;
-  if (end.toDateString() === now.toDateString()) return time;
-  return `${end.getFullYear()}-${pad(end.getMonth() + 1)}-${pad(end.getDate())} ${time}`;
+  return timeText(end, end.toDateString() === now.toDateString() ? '' : `${dateText(end)} `, 5);
+}
+
+/** The time of an event with date and seconds, `2026-05-07 18:27:03 (17:27:03 UTC)`. */
+export function momentText(at: Date | string): string {
+  const date = new Date(at);
+  return Number.isNaN(date.getTime()) ? String(at) : timeText(date, `${dateText(date)} `, 8);
 }
 
 /** `tomo (9f3c2a…)`, or the uid of a stream without a name. */
@@ -21,11 +42,6 @@ export function listenersText(listeners: readonly string[]): string {
   const inRow = parts.every(({ host, port }, i) => host === first?.host && port === (first?.port ?? 0) + i);
   if (!first || parts.length < 2 || !inRow) return listeners.join(' ');
   return `${first.host ?? ''}:${first.port}-${first.port + parts.length - 1}`;
-}
-
-/** A duration in seconds or minutes. */
-export function elapsedText(ms: number): string {
-  return ms < 100_000 ? `${Number((ms / 1000).toPrecision(2))} s` : `${Math.round(ms / 60_000)} min`;
 }
 
 /** A round-trip time in milliseconds. */

@@ -1,7 +1,7 @@
-import { formatRate } from '@scistream/core';
+import { formatDuration, formatRate } from '@scistream/core';
 import type { ProgressEvent, SideStatus, VerifyResult } from '@scistream/core/client';
 import type { UpResult } from './results.js';
-import { elapsedText, listenersText, roundTripText, titleOf, untilText } from './text.js';
+import { listenersText, roundTripText, titleOf, untilText } from './text.js';
 
 /** The lines for a step of `stream up`, without the check mark. */
 export function progressLines(event: ProgressEvent): readonly string[] {
@@ -15,9 +15,17 @@ export function progressLines(event: ProgressEvent): readonly string[] {
     case 'encrypted':
       return ['encrypted  TLS 1.3, credentials for this stream only'];
     case 'verified':
-      return [verifiedLine(event.result)];
+      return untried(event.result) ? [] : [verifiedLine(event.result)];
   }
 }
+
+/** Whether the result of a check leaves the path between the gateways open; never without the other side. */
+const untried = ({ verified, hops }: VerifyResult): boolean => !verified && hops.some(({ name }) => name === BETWEEN);
+const BETWEEN = 'outbound gateway to inbound gateway';
+
+/** The warning about a path that is not verified; undefined for another one. */
+export const unverifiedText = ({ verified, unverified }: UpResult): string | undefined =>
+  verified === false ? `The path between the gateways is not verified: ${unverified?.message ?? ''}` : undefined;
 
 function reservedLine({ facility, gateway, proxy, runtime, listeners }: SideStatus): string {
   const how = `${proxy}${runtime === '' ? '' : ` · ${runtime}`}`;
@@ -25,25 +33,24 @@ function reservedLine({ facility, gateway, proxy, runtime, listeners }: SideStat
 }
 
 function verifiedLine({ hops, roundTripMs }: VerifyResult): string {
-  const between = hops.find(({ name }) => name === 'outbound gateway to inbound gateway');
+  const between = hops.find(({ name }) => name === BETWEEN);
   const where = between ? `${between.from} → ${between.to}` : 'own gateway';
   const time = roundTripMs === undefined ? '' : `  round trip ${roundTripText(roundTripMs)}`;
-  const producer =
-    between?.checked === false
-      ? 'path to the inbound gateway not checked'
-      : 'producer not checked; use `stream verify --full`';
-  return `verified   ${where}${time}      (${producer})`;
+  return `verified   ${where}${time}      (producer not checked; use \`stream verify --full\`)`;
 }
 
 /** The human-readable output of `stream up`. */
-export function upText({ ticket, connect, rate, setupMs, encryption, ...stream }: UpResult): string {
-  const until = `until ${untilText(stream.expiresAt)}`;
+export function upText(result: UpResult): string {
+  const { ticket, connect, rate, setupMs, encryption, ...stream } = result;
+  const until = stream.expiresAt === '' ? 'lifetime unknown' : `until ${untilText(stream.expiresAt)}`;
   const notEnforced =
     rate.bitsPerSecond > 0 && !rate.enforced
       ? [`The rate of ${formatRate(rate.bitsPerSecond)} is reserved but not enforced.`]
       : [];
-  const notes = [...notEnforced, ...(encryption === 'tls' ? [] : ['Data between the gateways is not encrypted.'])];
-  const head = `${titleOf(stream)} is ready after ${elapsedText(setupMs)}, ${until}.`;
+  const unverified = unverifiedText(result);
+  const plain = encryption === 'tls' ? [] : ['Data between the gateways is not encrypted.'];
+  const notes = [...(unverified ? [unverified] : []), ...notEnforced, ...plain];
+  const head = `${titleOf(stream)} is ready after ${formatDuration(setupMs)}, ${until}.`;
   if (ticket) {
     const command = 'scistream stream up --to FACILITY --outbound -';
     const secret =

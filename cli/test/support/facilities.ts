@@ -128,7 +128,7 @@ export function start(facilities: Facilities, program: 'run' | 's2uc', args: rea
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
   const outcome = once(child, 'close').then(([code]): Outcome => ({ code: code as number | null, stdout, stderr }));
-  return { outcome, interrupt: () => child.kill('SIGINT'), lines: createInterface({ input: child.stdout }) };
+  return { outcome, child, interrupt: () => child.kill('SIGINT'), lines: createInterface({ input: child.stdout }) };
 }
 
 /** Runs a command of `scistream` with the configuration of the facilities. */

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { connect, createSecureContext, type ConnectionOptions } from 'node:tls';
 import { formatAddress } from '../contracts/address.js';
 import { messageOf, SciStreamError, systemCode } from '../contracts/errors.js';
+import { throughProxy } from '../contracts/http-proxy.js';
 import type { ClientCertificate, Endpoint } from './endpoint.js';
 
 /** Maximum time until the server sends data after the handshake, ms. */
@@ -43,7 +44,8 @@ export async function refusedCertificate(
   endpoint: Endpoint,
   options: ConnectionOptions,
 ): Promise<SciStreamError | undefined> {
-  const socket = connect({ ...options, timeout: SILENCE_MS });
+  const through = await throughProxy(endpoint.address).catch(() => undefined);
+  const socket = connect({ ...options, socket: through, timeout: SILENCE_MS });
   let secure = false;
   const end = await new Promise<string>((resolve) => {
     socket.once('secureConnect', () => (secure = true));

@@ -35,7 +35,7 @@ const CONNECTING_MS = 15_000;
 
 /** Deadline of a call, and the signal that aborts it. */
 export interface CallLimits {
-  /** Default 10 s. */
+  /** Default: that of the client. */
   readonly deadlineMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -51,11 +51,18 @@ export class ControlClient {
   readonly #sessions: VerifiedSessions;
   readonly #control: Client<typeof Control>;
   readonly #streams: Client<typeof Streams>;
+  readonly #quickMs: number;
+  readonly #connectingMs: number;
   #answered = false;
 
-  /** @throws SCI_CONFIG_NOT_FOUND when the CA file cannot be read. */
-  constructor(endpoint: Endpoint, log: Logger = silentLogger) {
+  /**
+   * @param deadlineMs Default deadline of calls, ms; at least 15 s for calls for which a gateway opens a connection.
+   * @throws SCI_CONFIG_NOT_FOUND when the CA file cannot be read.
+   */
+  constructor(endpoint: Endpoint, log: Logger = silentLogger, deadlineMs: number = QUICK_MS) {
     this.endpoint = endpoint;
+    this.#quickMs = deadlineMs;
+    this.#connectingMs = Math.max(CONNECTING_MS, deadlineMs);
     this.#sessions = new VerifiedSessions(endpoint);
     if (endpoint.token && exposesToken(endpoint)) {
       log.warn({ s2cs: formatAddress(endpoint.address) }, 'token is sent in plain text');
@@ -185,7 +192,7 @@ export class ControlClient {
 
   /** @returns The round trip from this server's gateway to the probe, ms. */
   async runProbe(uid: string, { address, challenge }: Probe, limits: CallLimits = {}): Promise<number> {
-    const result = await this.#call('RunProbe', { deadlineMs: CONNECTING_MS, ...limits }, (options) =>
+    const result = await this.#call('RunProbe', { deadlineMs: this.#connectingMs, ...limits }, (options) =>
       this.#streams.runProbe({ uid, address, challenge }, options),
     );
     return Number(result.roundTripUs) / 1000;
@@ -204,14 +211,14 @@ export class ControlClient {
 
   /** Makes the gateway connect to every target and disconnect. The application sees these connections. */
   connectTargets(uid: string, limits: CallLimits = {}): Promise<ConnectResults> {
-    return this.#call('ConnectTargets', { deadlineMs: CONNECTING_MS, ...limits }, (options) =>
+    return this.#call('ConnectTargets', { deadlineMs: this.#connectingMs, ...limits }, (options) =>
       this.#streams.connectTargets({ uid }, options),
     );
   }
 
   /** Makes the gateway connect to the stream's first listener and hold the connection for `holdMs`. */
   connectListener(uid: string, holdMs: number, limits: CallLimits = {}): Promise<ConnectResults> {
-    return this.#call('ConnectListener', { deadlineMs: holdMs + CONNECTING_MS, ...limits }, (options) =>
+    return this.#call('ConnectListener', { deadlineMs: holdMs + this.#connectingMs, ...limits }, (options) =>
       this.#streams.connectListener({ uid, holdMs: BigInt(holdMs) }, options),
     );
   }
@@ -247,7 +254,7 @@ export class ControlClient {
 
   async #call<T>(
     rpc: string,
-    { deadlineMs = QUICK_MS, signal }: CallLimits,
+    { deadlineMs = this.#quickMs, signal }: CallLimits,
     send: (options: { timeoutMs: number; signal?: AbortSignal }) => Promise<T>,
   ): Promise<T> {
     const { token } = this.endpoint;

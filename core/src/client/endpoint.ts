@@ -34,6 +34,8 @@ export interface Endpoint {
   readonly certificate?: ClientCertificate | undefined;
   /** Minimum TLS version; default TLSv1.3. */
   readonly minTls?: 'TLSv1.2' | 'TLSv1.3' | undefined;
+  /** Interval of HTTP/2 pings while a call waits for its answer, ms; default 20 s. */
+  readonly pingIntervalMs?: number | undefined;
 }
 
 /** Trust settings for servers given as host:port, which the configuration does not name. */
@@ -55,8 +57,9 @@ export function resolveEndpoint(
   const [hostPort = '', ...fingerprint] = text.split('#');
   const address = addressOf(hostPort, text, Object.keys(facilities));
   if (fingerprint.length === 0) return toEndpoint(hostPort, address, defaults);
-  const { token, cert, key, minTls } = defaults;
-  return toEndpoint(hostPort, address, { fingerprint: fingerprint.join('#'), token, cert, key, minTls });
+  const { token, cert, key, minTls, pingIntervalMs } = defaults;
+  const trusted = { fingerprint: fingerprint.join('#'), token, cert, key, minTls, pingIntervalMs };
+  return toEndpoint(hostPort, address, trusted);
 }
 
 function addressOf(hostPort: string, text: string, names: readonly string[]): Address {
@@ -82,8 +85,13 @@ function toEndpoint(facility: string, address: Address, settings: TrustSettings)
   const token = settings.auth ? { login: plainLogin(facility, settings.auth) } : tokenSource(settings.token);
   const certificate = clientCertificate(facility, settings);
   const trust = toTrust(facility, settings);
-  const { minTls } = settings;
-  const known = { ...(token && { token }), ...(certificate && { certificate }), ...(minTls && { minTls }) };
+  const { minTls, pingIntervalMs } = settings;
+  const known = {
+    ...(token && { token }),
+    ...(certificate && { certificate }),
+    ...(minTls && { minTls }),
+    ...(pingIntervalMs && { pingIntervalMs }),
+  };
   return { facility, address, trust, ...known };
 }
 
@@ -175,6 +183,7 @@ export const EndpointSchema = z.strictObject({
     .optional(),
   certificate: z.strictObject({ cert: z.string(), key: z.string() }).optional(),
   minTls: z.enum(['TLSv1.2', 'TLSv1.3']).optional(),
+  pingIntervalMs: z.int().min(1).optional(),
 });
 
 /** The input form of {@link EndpointSchema}. */

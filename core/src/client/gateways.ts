@@ -59,7 +59,7 @@ export function gatewayState(message: Gateway): GatewayState {
     up,
     drained,
     streams,
-    ports: { range: printableLine(ports), used: portsInUse, total: portsTotal },
+    ports: { range: printableLine(ports.replace(/^(\d+)-\1$/, '$1')), used: portsInUse, total: portsTotal },
     capacity: { used: Number(capacityInUse), ...(capacity > 0n ? { total: Number(capacity) } : {}) },
     labels: message.labels.map(printableLine),
     wan: printableLine(message.wan),

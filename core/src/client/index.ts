@@ -15,9 +15,10 @@ export type { Login, LoginPrompt, LoginResult, ServerLogin } from './login/login
 export { clientStateDir, Journal, type JournalEntry } from './journal.js';
 export type { InboundPlan, OutboundPlan, ServerRef, SidePlan, StreamPlan } from './plan.js';
 export { S2UC, type S2ucOptions, type SearchOptions, type Whoami } from './s2uc.js';
+export type { Hop } from './hops.js';
 export type { HopTraffic, SideStatus, StreamStatus, UserState } from './status.js';
 export { StreamHandle, type StatusOptions } from './stream-handle.js';
 export type { ProgressEvent } from './stream-maker.js';
 export type { Silent, StreamList } from './survey.js';
 export { formatTicket, parseTicket, type InboundSide, type Ticket } from './ticket.js';
-export type { Hop, VerifyOptions, VerifyResult } from './verify.js';
+export type { VerifyOptions, VerifyResult } from './verify.js';

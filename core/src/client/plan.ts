@@ -34,10 +34,13 @@ export interface SidePlan {
   readonly encryption?: 'tls' | 'none' | undefined;
   /** Sender of HELLO: this client (default), or the application controllers, which know the uid. */
   readonly hello?: 'client' | 'controller' | undefined;
-  /** Maximum time until the stream is ready, ms; default 30 s. */
+  /** Maximum time until the stream is ready, ms; default 30 s, with `hello: 'controller'` 200 s. */
   readonly waitMs?: number | undefined;
-  /** Whether to check every hop before the stream counts as ready; default true. */
-  readonly verify?: boolean | undefined;
+  /**
+   * Whether to check every hop before the stream counts as ready; default true. `report`: one check, whose result is
+   * part of the handle and never an error.
+   */
+  readonly verify?: boolean | 'report' | undefined;
 }
 
 /** What to request for the inbound side. */
@@ -68,6 +71,11 @@ export type Plan = { readonly [K in keyof Required<Requested>]: NonNullable<Requ
   readonly producer: readonly Address[];
 };
 
+/** Default of `waitMs`, ms. */
+const WAIT_MS = 30_000;
+/** The default with application controllers, ms: above the 180 s that control servers wait for HELLO (protocol.md §2). */
+const CONTROLLER_WAIT_MS = 200_000;
+
 const DEFAULTS = {
   name: '',
   bitsPerSecond: 0,
@@ -80,7 +88,6 @@ const DEFAULTS = {
   movable: false,
   encryption: 'tls',
   hello: 'client',
-  waitMs: 30_000,
   verify: true,
 } as const;
 
@@ -95,6 +102,7 @@ export function toPlan(requested: Requested): Plan {
     parseAddress(typeof address === 'string' ? address : formatAddress(address), 'Producer'),
   );
   const { connections = Math.max(1, producer.length), bitsPerSecond, lifetimeMs } = plan;
+  const { waitMs = plan.hello === 'controller' ? CONTROLLER_WAIT_MS : WAIT_MS } = plan;
   if (plan.encryption === 'tls' && plan.transport === 'udp') throw noEncryption();
   if (!Number.isSafeInteger(connections) || connections < 1) {
     throw new SciStreamError('SCI_CONNECTIONS_INVALID', `${connections} is not a valid number of connections.`, {
@@ -108,7 +116,7 @@ export function toPlan(requested: Requested): Plan {
     connections,
     bitsPerSecond: bitsPerSecond === 0 ? 0 : parseRate(String(bitsPerSecond)),
     lifetimeMs: lifetimeMs === 0 ? 0 : milliseconds(lifetimeMs),
-    waitMs: Math.min(milliseconds(plan.waitMs), MAX_WAIT_MS),
+    waitMs: Math.min(milliseconds(waitMs), MAX_WAIT_MS),
   };
 }
 

@@ -4,6 +4,7 @@ import { SciStreamError, toSciStreamError, type ErrorCode } from '../contracts/e
 import { fromConnectError } from '../wire/errors.js';
 import type { Endpoint } from './endpoint.js';
 import { unreachable } from './sessions.js';
+import { formatDuration } from '../contracts/units.js';
 
 /** Error codes for a gRPC status without our code: from an older control server, or from an intermediary. */
 const BY_STATUS: Partial<Record<Code, ErrorCode>> = {
@@ -50,7 +51,7 @@ function guessed(error: ConnectError, { endpoint, rpc, deadlineMs }: FailedCall)
   if (error.code === Code.DeadlineExceeded) {
     return new SciStreamError(
       'SCI_DEADLINE',
-      `Control server ${where} did not answer ${rpc} within ${deadlineMs} ms.`,
+      `Control server ${where} did not answer ${rpc} within ${formatDuration(deadlineMs)}.`,
       {
         cause: error,
         suggestions: ['Try again, or increase --wait.'],
@@ -59,8 +60,8 @@ function guessed(error: ConnectError, { endpoint, rpc, deadlineMs }: FailedCall)
   }
   if (error.code === Code.Unimplemented) {
     return new SciStreamError(
-      'SCI_PROXY_UNSUPPORTED',
-      `Control server ${where} has another version and does not offer ${rpc}.`,
+      'SCI_NOT_OFFERED',
+      `Control server ${where} does not offer ${rpc}, because it has another version.`,
       {
         cause: error,
       },
@@ -69,5 +70,7 @@ function guessed(error: ConnectError, { endpoint, rpc, deadlineMs }: FailedCall)
   const code = BY_STATUS[error.code];
   if (code) return new SciStreamError(code, `${where}: ${error.rawMessage}`, { cause: error });
   const plain = endpoint.trust.kind === 'plain' ? [`Remove --insecure if ${where} uses TLS.`] : undefined;
-  return unreachable(endpoint, error.cause ?? error, error.rawMessage, plain);
+  // The library names a code of HTTP/2, which says no more.
+  const why = /^http\/2 stream closed/.test(error.rawMessage) ? 'it closed the connection' : error.rawMessage;
+  return unreachable(endpoint, error.cause ?? error, why, plain);
 }

@@ -32,6 +32,8 @@ export interface S2ucOptions {
   readonly stateDir?: string;
   /** Trust for control servers given as host:port. */
   readonly trust?: TrustSettings;
+  /** Deadline of calls that a control server answers from memory, ms; default 10 s. */
+  readonly deadlineMs?: number | undefined;
 }
 
 /** The identity of a user at a control server. */
@@ -52,6 +54,9 @@ export interface Whoami {
 export interface SearchOptions {
   readonly servers?: readonly ServerRef[] | undefined;
   readonly ended?: boolean | undefined;
+  readonly forRelease?: boolean | undefined;
+  readonly forChange?: boolean | undefined;
+  readonly owner?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -150,10 +155,16 @@ export class S2UC implements AsyncDisposable {
    * @param ref uid, prefix of a uid of at least 6 characters, or name.
    * @param servers Additional control servers.
    * @param ended Whether a name also matches a failed stream; default true.
-   * @throws SCI_STREAM_NOT_FOUND, SCI_STREAM_AMBIGUOUS; the reason of `signal`
+   * @param owner Only streams of this owner, `issuer:subject`; for admins, who see the streams of all owners.
+   * @param forChange Whether the stream of another owner needs `owner`, unless `ref` is its complete uid.
+   * @param forRelease Whether to return a stream that no control server reports, so that it can be released.
+   * @throws SCI_STREAM_NOT_FOUND, SCI_STREAM_AMBIGUOUS, SCI_USAGE (`forChange`); the reason of `signal`
    */
-  async find(ref: string, { servers = [], ended = true, signal }: SearchOptions = {}): Promise<StreamHandle> {
-    return await findStream(ref, this.#survey(servers, signal), ended);
+  async find(
+    ref: string,
+    { servers = [], ended = true, forRelease = false, forChange = false, owner, signal }: SearchOptions = {},
+  ): Promise<StreamHandle> {
+    return await findStream(ref, this.#survey(servers, signal), { ended, forRelease, forChange, owner });
   }
 
   /**
@@ -235,7 +246,7 @@ export class S2UC implements AsyncDisposable {
 
   #client(endpoint: Endpoint): ControlClient {
     const key = endpointKey(endpoint);
-    const client = this.#clients.get(key) ?? new ControlClient(endpoint, this.#log);
+    const client = this.#clients.get(key) ?? new ControlClient(endpoint, this.#log, this.#options.deadlineMs);
     this.#clients.set(key, client);
     return client;
   }

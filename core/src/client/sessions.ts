@@ -4,14 +4,16 @@ import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { formatAddress } from '../contracts/address.js';
 import { messageOf, SciStreamError, systemCode } from '../contracts/errors.js';
+import { ProxyError, throughProxy } from '../contracts/http-proxy.js';
 import { fingerprintOf } from '../pki/inspect.js';
 import { GuardedSessions } from '../wire/guarded-sessions.js';
 import { readClientCertificate, refusedCertificate } from './client-certificate.js';
 import type { Endpoint } from './endpoint.js';
+import { formatDuration } from '../contracts/units.js';
 
 /** Maximum time for the TCP and TLS handshakes together, ms. */
 const CONNECT_TIMEOUT_MS = 10_000;
-/** Interval of HTTP/2 pings while a call is in flight, ms. REQ and Watch can be silent for a long time. */
+/** Default interval of HTTP/2 pings while a call is in flight, ms. REQ and Watch can be silent for a long time. */
 const PING_INTERVAL_MS = 20_000;
 const PING_TIMEOUT_MS = 10_000;
 
@@ -40,7 +42,7 @@ export class VerifiedSessions {
     const scheme = endpoint.trust.kind === 'plain' ? 'http' : 'https';
     this.#inner = new GuardedSessions(
       `${scheme}://${formatAddress(endpoint.address)}`,
-      { pingIntervalMs: PING_INTERVAL_MS, pingTimeoutMs: PING_TIMEOUT_MS },
+      { pingIntervalMs: endpoint.pingIntervalMs ?? PING_INTERVAL_MS, pingTimeoutMs: PING_TIMEOUT_MS },
       { createConnection: () => this.#take() },
     );
     this.authority = this.#inner.authority;
@@ -109,12 +111,15 @@ export class VerifiedSessions {
       return;
     }
     const pinned = trust.kind === 'pin';
-    const socket = connectTls(this.#tls);
+    const through = await throughProxy(address).catch((error: unknown) => {
+      throw error instanceof ProxyError ? unproxied(this.#endpoint, error) : error;
+    });
+    const socket = connectTls({ ...this.#tls, socket: through });
     await established(socket, 'secureConnect', this.#endpoint);
     const shown = peerFingerprint(socket);
     if (pinned && shown !== trust.fingerprint) {
       socket.destroy();
-      throw untrusted(this.#endpoint, `its certificate is not the expected ${trust.fingerprint}`, shown);
+      throw changed(this.#endpoint, trust.fingerprint, shown);
     }
     this.#fingerprint = shown;
     this.#keep(socket);
@@ -182,7 +187,8 @@ async function established(socket: Socket, event: 'connect' | 'secureConnect', e
   }
 }
 
-const late = (): Error => Object.assign(new Error(`no answer within ${CONNECT_TIMEOUT_MS} ms`), { code: 'ETIMEDOUT' });
+const late = (): Error =>
+  Object.assign(new Error(`no answer within ${formatDuration(CONNECT_TIMEOUT_MS)}`), { code: 'ETIMEDOUT' });
 
 /** Converts a failed handshake into an error that a user can act on. */
 async function connectionError(error: unknown, endpoint: Endpoint): Promise<SciStreamError> {
@@ -218,6 +224,12 @@ export function unreachable(
   });
 }
 
+const unproxied = (endpoint: Endpoint, error: ProxyError): SciStreamError =>
+  unreachable(endpoint, error, error.message, [
+    `If no proxy is needed for this server: NO_PROXY=${endpoint.address.host}`,
+    `Otherwise ask the operator of the proxy to allow CONNECT to ${formatAddress(endpoint.address)}.`,
+  ]);
+
 const WHY: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'connection refused',
   ECONNRESET: 'it closed the connection',
@@ -226,7 +238,7 @@ const WHY: Readonly<Record<string, string>> = {
   EAI_AGAIN: 'the name server does not answer',
   EHOSTUNREACH: 'no route to the host',
   ENETUNREACH: 'no route to the network',
-  ETIMEDOUT: `no answer within ${CONNECT_TIMEOUT_MS} ms`,
+  ETIMEDOUT: `no answer within ${formatDuration(CONNECT_TIMEOUT_MS)}`,
 };
 
 function untrusted(endpoint: Endpoint, why: string, seen: string | undefined, cause?: unknown): SciStreamError {
@@ -238,10 +250,25 @@ function untrusted(endpoint: Endpoint, why: string, seen: string | undefined, ca
   });
 }
 
+/** The server shows another certificate than the pinned one, as an attacker between client and server would. */
+function changed({ facility, address }: Endpoint, expected: string, seen: string | undefined): SciStreamError {
+  const where = formatAddress(address);
+  const why = `its certificate is not the expected ${expected}, so the connection may be intercepted`;
+  const use = facility === where ? `use ${where}#` : `set facilities.${facility}.fingerprint to `;
+  return new SciStreamError('SCI_TLS_UNTRUSTED', `Control server ${where} is not trusted: ${why}.`, {
+    suggestions: [
+      'Ask the operator for the current fingerprint in another way, such as by telephone.',
+      ...(seen === undefined ? [] : [`Only if the operator confirms that it is ${seen}: ${use}${seen}`]),
+    ],
+  });
+}
+
 /** Connects again, without sending data, to show the fingerprint of the certificate to the user. */
 async function shownFingerprint(endpoint: Endpoint): Promise<string | undefined> {
   const { certificate: _unused, ...anonymous } = endpoint;
-  const socket = connectTls({ ...tlsOptions(anonymous), rejectUnauthorized: false, timeout: CONNECT_TIMEOUT_MS });
+  const through = await throughProxy(endpoint.address).catch(() => undefined);
+  const options = { ...tlsOptions(anonymous), socket: through, rejectUnauthorized: false };
+  const socket = connectTls({ ...options, timeout: CONNECT_TIMEOUT_MS });
   return new Promise<string | undefined>((resolve) => {
     socket.once('secureConnect', () => resolve(peerFingerprint(socket)));
     socket.once('error', () => resolve(undefined));

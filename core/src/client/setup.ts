@@ -7,6 +7,7 @@ import { StreamSchema, type Stream } from '../wire/gen/scistream/v1/streams_pb.j
 import type { Response } from '../wire/gen/scistream_pb.js';
 import type { ControlClient } from './control-client.js';
 import type { Plan } from './plan.js';
+import { WaitingRequest } from './waiting-request.js';
 
 /** Deadline of RELEASE, ms. */
 const RELEASE_MS = 15_000;
@@ -14,12 +15,6 @@ const RELEASE_MS = 15_000;
 const DOUBTFUL_RELEASE_MS = 2_000;
 /** Deadline of UPDATE, which resolves names and sets the targets of proxies, ms. */
 const UPDATE_MS = 20_000;
-/**
- * Deadline of REQ with application controllers, ms: above the 180 s that control servers wait for HELLO (protocol.md
- * §2).
- */
-const CONTROLLER_MS = 200_000;
-
 /** Pause before HELLO is retried, ms. */
 const HELLO_RETRY_MS = 200;
 
@@ -68,13 +63,15 @@ export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal
     ...(tls && { tls }),
   };
   let pending = true;
-  const answer = client.req(request, { deadlineMs: byController ? CONTROLLER_MS : plan.waitMs, signal });
+  const waiting = new WaitingRequest(client, uid);
+  const send = (deadlineMs: number): Promise<Response> => client.req(request, { deadlineMs, signal });
+  const answer = byController ? waiting.send(send, plan.waitMs, signal) : send(plan.waitMs);
   const calls = Promise.all([
     answer.finally(() => void (pending = false)),
     byController || sendHello(side, plan, () => pending, signal),
   ]);
   const [response] = await calls.catch((error: unknown) => {
-    if (!signal.aborted && isRejection(error)) outcomes.set(side, 'rejected');
+    if (!signal.aborted && isRejection(error) && !waiting.waited) outcomes.set(side, 'rejected');
     throw error;
   });
   outcomes.set(side, 'reserved');
@@ -246,12 +243,17 @@ interface Unreleased {
 /** Whether the error means that the control server does not have the stream. */
 export const isUnknown = (error: unknown): boolean => SciStreamError.is(error) && error.code === 'SCI_STREAM_NOT_FOUND';
 
+/** Whether the error means that the control server has another version without this call. */
+export const isNotOffered = (error: unknown): boolean => SciStreamError.is(error) && error.code === 'SCI_NOT_OFFERED';
+
 /** The result of REQ on each side. A missing side was aborted before its answer. */
 export type Outcomes = Map<Side, 'reserved' | 'rejected'>;
 
 /** Whether the control server rejected the request, so that it holds nothing of the stream. */
-const isRejection = (error: unknown): boolean =>
-  SciStreamError.is(error) && error.code !== 'SCI_S2CS_UNREACHABLE' && error.code !== 'SCI_DEADLINE';
+const isRejection = (error: unknown): boolean => SciStreamError.is(error) && !UNDECIDED.has(error.code);
+
+/** A stopping control server keeps a request that waits for HELLO. */
+const UNDECIDED = new Set(['SCI_S2CS_UNREACHABLE', 'SCI_DEADLINE', 'SCI_SHUTTING_DOWN']);
 
 /**
  * Releases the sides after a failure. A side that rejected REQ is skipped, because the uid may belong to another user

@@ -2,14 +2,15 @@ import { formatAddress } from '../contracts/address.js';
 import { printable, printableLine, type SciStreamError } from '../contracts/errors.js';
 import type { Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { Endpoint } from './endpoint.js';
+import { formatCount } from '../contracts/units.js';
 
 type ErrorJson = ReturnType<SciStreamError['toJSON']>;
 
 /** States of a stream in output, worst first. The worse state of the two sides is the state of the stream. */
 const STATES = ['failed', 'releasing', 'reserving', 'waiting', 'streaming', 'idle', 'ready', 'released'] as const;
 
-/** State of a stream in output. */
-export type UserState = (typeof STATES)[number];
+/** State of a stream in output; `unknown` if no control server reports it now. */
+export type UserState = (typeof STATES)[number] | 'unknown';
 
 /** One side of a stream as its control server reports it. */
 export interface SideStatus {
@@ -95,25 +96,36 @@ export interface SideAnswer {
   readonly error?: SciStreamError | undefined;
 }
 
-/** Merges the answers of both control servers. At least one must have a stream. */
-export function mergeStatus(uid: string, from: SideAnswer | undefined, to: SideAnswer | undefined): StreamStatus {
+/** Facts that the journal has of a stream, for control servers that do not report them. */
+export interface KnownFacts {
+  readonly name?: string;
+  readonly createdAt?: string;
+}
+
+/** Merges the answers of both control servers. */
+export function mergeStatus(
+  uid: string,
+  from: SideAnswer | undefined,
+  to: SideAnswer | undefined,
+  { name = '', createdAt = '' }: KnownFacts = {},
+): StreamStatus {
   const streams = [from?.stream, to?.stream].flatMap((stream) => stream ?? []);
   const sides = { ...(from && { from: sideStatus(from) }), ...(to && { to: sideStatus(to) }) };
   const state = mergedState([sides.from, sides.to].flatMap((side) => side ?? []));
   const first = streams[0];
   return {
     uid,
-    name: printableLine(streams.find(({ name }) => name !== '')?.name ?? ''),
+    name: printableLine(streams.find((stream) => stream.name !== '')?.name ?? name),
     state,
     ...sides,
     connect: sides.to?.listeners ?? [],
-    encryption: streams.every(({ encryption }) => encryption === 'tls') ? 'tls' : 'none',
+    encryption: isEncrypted(streams) ? 'tls' : 'none',
     rate: {
       bitsPerSecond: Math.max(0, ...streams.map((stream) => Number(stream.bitsPerSecond))),
       enforced: streams.some(({ rateEnforced }) => rateEnforced),
     },
-    createdAt: earliest(streams.map(({ createdAt }) => createdAt)),
-    expiresAt: earliest(streams.map(({ expiresAt }) => expiresAt)),
+    createdAt: earliest(streams.map((stream) => stream.createdAt)) || createdAt,
+    expiresAt: earliest(streams.map((stream) => stream.expiresAt)),
     owner: printableLine(first?.owner ?? ''),
     restarts: restartsOf(streams),
     diagnosis: diagnose(uid, state, sides.from, sides.to),
@@ -136,6 +148,10 @@ export function withRates(now: StreamStatus, before: StreamStatus, ms: number): 
   return { ...now, hops };
 }
 
+/** An older control server, which reports no stream, does not encrypt. */
+const isEncrypted = (streams: readonly Stream[]): boolean =>
+  streams.length > 0 && streams.every(({ encryption }) => encryption === 'tls');
+
 const restartsOf = (streams: readonly Stream[]): number => streams.reduce((total, { restarts }) => total + restarts, 0);
 
 function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus {
@@ -144,7 +160,7 @@ function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus {
   return {
     facility: printableLine(stream?.facility || endpoint.facility),
     s2cs: formatAddress(endpoint.address),
-    state: stream ? userState(stream.state) : error?.code === 'SCI_STREAM_NOT_FOUND' ? 'failed' : 'unreachable',
+    state: stream ? userState(stream.state) : stateWithout(error),
     gateway: printableLine(stream?.gateway ?? ''),
     proxy: printableLine(stream?.proxy ?? ''),
     runtime: printableLine(stream?.runtime ?? ''),
@@ -163,6 +179,12 @@ function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus {
   };
 }
 
+/** The state of a side whose control server did not report the stream. */
+function stateWithout(error: SciStreamError | undefined): SideStatus['state'] {
+  if (error?.code === 'SCI_STREAM_NOT_FOUND') return 'failed';
+  return error?.code === 'SCI_NOT_OFFERED' ? 'unknown' : 'unreachable';
+}
+
 const isCounted = (stream: Stream | undefined): boolean => (stream?.statistics ?? []).length > 0;
 
 function moving({ movable, leaving }: Partial<Stream> = {}): Pick<SideStatus, 'movable' | 'leaving'> {
@@ -179,7 +201,8 @@ function sideError(failure: SideStatus['error']): Pick<SideStatus, 'error'> {
 const userState = (text: string): UserState => STATES.find((state) => state === text) ?? 'ready';
 
 function mergedState(sides: readonly SideStatus[]): UserState {
-  const states = sides.flatMap(({ state }) => (state === 'unreachable' ? [] : [state]));
+  const states = sides.flatMap(({ state }) => (state === 'unreachable' || state === 'unknown' ? [] : [state]));
+  if (states.length === 0 && sides.length > 0) return 'unknown';
   const over = states.filter((state) => state === 'released' || state === 'releasing').length;
   // One side has ended and the other continues. While both are ending, nothing is wrong.
   if (states.includes('released') && over < states.length) return 'failed';
@@ -203,6 +226,8 @@ function diagnose(uid: string, state: UserState, from: SideStatus | undefined, t
   if (failed) return `${capital(failed.name)} has failed: ${failed.side.error?.message ?? 'unknown reason'}`;
   const silent = find('unreachable');
   if (silent) return `${capital(silent.name)} is unreachable: ${silent.side.error?.message ?? 'no answer'}`;
+  const mute = find('unknown');
+  if (mute) return `The control server of ${mute.name} does not report the stream.`;
   const over = find('released');
   if (over && state === 'failed') return `${capital(over.name)} is released, and the other side is not.`;
   const waiting = find('waiting');
@@ -210,7 +235,7 @@ function diagnose(uid: string, state: UserState, from: SideStatus | undefined, t
   if (from && to && isStale(from, to)) return `${STALE}: scistream stream update ${uid}`;
   const broken = named.find(({ side }) => side.errors > 0);
   if (broken)
-    return `${broken.side.errors} connections of ${broken.name} broke or did not reach ${broken.side.targets.join(', ')}.`;
+    return `${formatCount(broken.side.errors, 'connection')} of ${broken.name} broke or did not reach ${broken.side.targets.join(', ')}.`;
   if (state === 'ready' && !named.some(({ side }) => side.counted)) return UNCOUNTED;
   return DIAGNOSES[state];
 }
@@ -238,4 +263,5 @@ const DIAGNOSES: Readonly<Record<UserState, string>> = {
   idle: 'No connection is open; earlier connections have ended.',
   ready: 'Ready; no consumer has connected yet.',
   released: 'The stream has ended.',
+  unknown: 'The control servers do not report the stream.',
 };

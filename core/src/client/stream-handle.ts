@@ -3,7 +3,7 @@ import { type Address, parseAddress } from '../contracts/address.js';
 import { SciStreamError, toSciStreamError } from '../contracts/errors.js';
 import type { ControlClient } from './control-client.js';
 import type { Journal } from './journal.js';
-import { isUnknown, naming, releaseSides, setTargets, sideName, type Side, refuseLoop } from './setup.js';
+import { isNotOffered, isUnknown, naming, releaseSides, setTargets, sideName, type Side, refuseLoop } from './setup.js';
 import { mergeStatus, withRates, type SideAnswer, type StreamStatus } from './status.js';
 import { checkHops, verifyFailure, type VerifyOptions, type VerifyResult } from './verify.js';
 import { watchSides } from './watch.js';
@@ -17,10 +17,13 @@ export interface HandleParts {
   /** Control server of an inbound side that another user owns; it can open a probe. */
   readonly peer?: ControlClient | undefined;
   readonly journal: Journal;
+  /** Control servers that did not answer a search and may have a side of the stream. */
+  readonly silent?: readonly ControlClient[];
   /** Status of the stream when the handle was created. */
   readonly initial: StreamStatus;
   /** Time from the call to ready, ms; absent for an existing stream. */
   readonly setupMs?: number;
+  readonly verification?: VerifyResult;
 }
 
 /** One event of one side of a stream. */
@@ -54,6 +57,8 @@ export class StreamHandle implements AsyncDisposable {
   readonly initial: StreamStatus;
   /** Time from the call to ready, ms; absent for a stream that was found. */
   readonly setupMs: number | undefined;
+  /** Result of the check when the stream was created; absent for a stream that was found or not checked. */
+  readonly verification: VerifyResult | undefined;
   readonly #parts: HandleParts;
 
   constructor(parts: HandleParts) {
@@ -62,6 +67,7 @@ export class StreamHandle implements AsyncDisposable {
     this.connect = parts.initial.connect;
     this.initial = parts.initial;
     this.setupMs = parts.setupMs;
+    this.verification = parts.verification;
     this.#parts = parts;
   }
 
@@ -180,18 +186,24 @@ export class StreamHandle implements AsyncDisposable {
   /**
    * Releases every side that this user owns, in parallel. Idempotent.
    * @returns The last status with the final counters; undefined when the control servers no longer have the stream.
-   * @throws The error of a side that was not released. The other sides are released anyway.
+   * @throws The error of the first side that was not released, with all of them. The other sides are released anyway.
    */
   async down(): Promise<StreamStatus | undefined> {
-    const { uid, journal } = this.#parts;
+    const { uid, journal, silent = [] } = this.#parts;
     const sides = this.#sides();
-    const [unreleased] = await releaseSides(sides, uid);
-    if (unreleased) throw unreleased.error;
-    await journal.drop(uid, sides.map(sideName));
-    return await this.#ask().catch((error: unknown) => {
-      if (isUnknown(error)) return undefined;
-      throw error;
-    });
+    const [unreleased, doubtful] = await Promise.all([releaseSides(sides, uid), releaseAt(silent, uid)]);
+    await journal.drop(uid, sides.filter((side) => !unreleased.some((one) => one.side === side)).map(sideName));
+    const errors = [...unreleased.map(({ error }) => error), ...doubtful.errors];
+    if (errors.length > 0) throw notReleased(uid, errors);
+    if (sides.length === 0 && !doubtful.released) throw unknownStream(uid);
+    if (sides.length === 0) return undefined;
+    return await this.#ask().then(
+      (status) => (status.state === 'unknown' ? undefined : status),
+      (error: unknown) => {
+        if (isUnknown(error)) return undefined;
+        throw error;
+      },
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -209,14 +221,47 @@ export class StreamHandle implements AsyncDisposable {
   async #ask(signal?: AbortSignal): Promise<StreamStatus> {
     const { uid, from, to } = this.#parts;
     const [inbound, outbound] = await Promise.all([from && askSide(from, uid, signal), to && askSide(to, uid, signal)]);
-    const error = inbound?.error ?? outbound?.error;
-    if (error && !inbound?.stream && !outbound?.stream) throw error;
-    return mergeStatus(uid, inbound, outbound);
+    const error = failureOf(inbound, outbound);
+    if (error) throw error;
+    return mergeStatus(uid, inbound, outbound, this.initial);
   }
+}
+
+/** Sends RELEASE to control servers that may have a side of the stream. An unknown stream is no error. */
+async function releaseAt(
+  clients: readonly ControlClient[],
+  uid: string,
+): Promise<{ readonly released: boolean; readonly errors: readonly SciStreamError[] }> {
+  const outcomes = await Promise.allSettled(clients.map((client) => client.release(uid)));
+  const errors = outcomes.flatMap((outcome, i) => {
+    if (outcome.status === 'fulfilled' || isUnknown(outcome.reason)) return [];
+    const { code, message, suggestions } = toSciStreamError(outcome.reason);
+    const text = `${clients[i]?.endpoint.facility ?? ''} may have a side of the stream: ${message}`;
+    return [new SciStreamError(code, text, { suggestions, cause: outcome.reason })];
+  });
+  return { released: outcomes.some(({ status }) => status === 'fulfilled'), errors };
+}
+
+const unknownStream = (uid: string): SciStreamError =>
+  new SciStreamError('SCI_STREAM_NOT_FOUND', `No control server has stream ${uid}.`, {
+    suggestions: ['scistream stream ls'],
+  });
+
+function notReleased(uid: string, errors: readonly SciStreamError[]): SciStreamError {
+  const [first] = errors;
+  const text = `Not released: ${errors.map(({ message }) => message).join(' ')}`;
+  const suggestions = [...new Set(errors.flatMap((error) => error.suggestions)), `scistream stream down ${uid}`];
+  return new SciStreamError(first?.code ?? 'SCI_BUG', text, { suggestions, cause: first });
 }
 
 const addresses = (given: readonly (string | Address)[], what: string): readonly Address[] =>
   given.map((address) => (typeof address === 'string' ? parseAddress(address, what) : address));
+
+/** The error if no side reports the stream. A control server that does not offer reports is no error. */
+export function failureOf(from: SideAnswer | undefined, to: SideAnswer | undefined): SciStreamError | undefined {
+  const errors = [from?.error, to?.error].flatMap((error) => error ?? []);
+  return from?.stream || to?.stream || errors.some(isNotOffered) ? undefined : errors[0];
+}
 
 /** Requests a stream from one control server. An error becomes part of the answer. */
 export async function askSide(client: ControlClient, uid: string, signal?: AbortSignal): Promise<SideAnswer> {

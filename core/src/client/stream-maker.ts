@@ -6,6 +6,7 @@ import type { Journal } from './journal.js';
 import { defined, type Plan } from './plan.js';
 import {
   connectSide,
+  isNotOffered,
   isUnknown,
   onEverySide,
   refuseLoop,
@@ -18,10 +19,13 @@ import {
 } from './setup.js';
 import { mergeStatus, type StreamStatus } from './status.js';
 import { StreamHandle } from './stream-handle.js';
-import { waitVerified, type VerifyResult } from './verify.js';
+import { checkHops, waitVerified, type VerifyResult } from './verify.js';
 
 /** Assumed lifetime of a stream without a requested one, until its control servers report the real one, ms. */
 const UNKNOWN_LIFETIME_MS = 24 * 3_600_000;
+
+/** Minimum time for the check, ms: it gets what the other steps have left. */
+const MIN_VERIFY_MS = 2_000;
 
 /** Progress of the creation of a stream, in this order. */
 export type ProgressEvent =
@@ -96,14 +100,11 @@ export class StreamMaker {
       const listeners = inboundListeners ?? reserved.find(({ role }) => role === 'inbound')?.listeners ?? [];
       refuseLoop(plan.producer, reserved.find(({ role }) => role === 'outbound')?.listeners ?? []);
       const connected = await onEverySide(reserved, (side, stop) => connectSide(side, plan, listeners, stop), signal);
-      if (plan.verify) {
-        const asked = { uid, from: clients.from ?? clients.peer, to: clients.to, borrowed: !clients.from };
-        const result = await waitVerified(asked, plan.waitMs, signal);
-        this.#onProgress?.({ kind: 'verified', result });
-      }
+      const verification = plan.verify ? await this.#verify(plan, clients, started, signal) : undefined;
       const initial = statusOf(uid, connected);
       await this.#remember(plan, initial.expiresAt || expected, clients);
-      const parts = { uid, ...clients, journal: this.#journal, initial };
+      signal?.throwIfAborted();
+      const parts = { uid, ...clients, journal: this.#journal, initial, ...(verification && { verification }) };
       return { handle: new StreamHandle({ ...parts, setupMs: elapsed(started) }), listeners };
     } catch (error) {
       this.#log.debug({ uid }, 'creation failed, releasing stream');
@@ -111,6 +112,19 @@ export class StreamMaker {
       if (failure === error) await this.#journal.drop(uid, sides.map(sideName));
       throw failure;
     }
+  }
+
+  async #verify(
+    { uid, verify, waitMs }: Plan,
+    { from, to, peer }: Clients,
+    started: number,
+    signal?: AbortSignal,
+  ): Promise<VerifyResult> {
+    const asked = { uid, from: from ?? peer, to, borrowed: !from };
+    const left = Math.max(MIN_VERIFY_MS, waitMs - elapsed(started));
+    const result = await (verify === 'report' ? checkHops(asked, { signal }) : waitVerified(asked, left, signal));
+    this.#onProgress?.({ kind: 'verified', result });
+    return result;
   }
 
   async #reserve(side: Side, plan: Plan, outcomes: Outcomes, signal: AbortSignal): Promise<Reserved> {
@@ -125,7 +139,10 @@ export class StreamMaker {
     try {
       await this.#journal.put({ uid, name, createdAt: new Date().toISOString(), expiresAt, ...defined(sides) });
     } catch (error) {
-      this.#log.warn({ uid, error: messageOf(error) }, 'journal entry not written, note the uid');
+      this.#log.warn(
+        { uid, error: messageOf(error) },
+        'journal entry not written; note the uid, or set SCISTREAM_STATE_DIR to a writable directory',
+      );
     }
   }
 }
@@ -136,7 +153,8 @@ async function mustBeFree({ client }: Side, uid: string, signal: AbortSignal): P
     const { state } = await client.get(uid, { signal });
     if (state === 'failed' || state === 'released') return;
   } catch (error) {
-    if (isUnknown(error)) return;
+    // An older control server rejects REQ itself, which the roll-back respects.
+    if (isUnknown(error) || isNotOffered(error)) return;
     throw error;
   }
   throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${uid} already exists.`, {

@@ -4,10 +4,11 @@ import { ROLE_CODES } from '../contracts/stream.js';
 import type { ControlClient } from './control-client.js';
 import type { Endpoint } from './endpoint.js';
 import type { Journal, JournalEntry } from './journal.js';
-import { isUnknown } from './setup.js';
-import { mergeStatus, type SideAnswer, type StreamStatus } from './status.js';
-import { askSide, StreamHandle } from './stream-handle.js';
+import { isNotOffered, isUnknown } from './setup.js';
+import { mergeStatus, type KnownFacts, type SideAnswer, type StreamStatus } from './status.js';
+import { askSide, failureOf, StreamHandle } from './stream-handle.js';
 
+const UID = /^[A-Za-z0-9-]{8,64}$/;
 /** Minimum length of a uid prefix, characters. */
 const MIN_PREFIX = 6;
 
@@ -33,11 +34,13 @@ export interface Silent {
 export interface StreamList {
   /** Oldest first. */
   readonly streams: readonly StreamStatus[];
+  /** Whether the caller is an admin at one of the control servers, which lists the streams of all owners. */
+  readonly admin: boolean;
   readonly unreachable: readonly Silent[];
 }
 
 /** A stream and its known sides. */
-interface Found {
+interface Found extends KnownFacts {
   readonly uid: string;
   readonly name: string;
   readonly from?: SideAnswer | undefined;
@@ -51,41 +54,88 @@ interface Found {
  */
 export async function listStreams(survey: Survey, ended: boolean): Promise<StreamList> {
   const entries = await survey.journal.list();
-  const { found, silent } = await listServers(survey, ended);
+  const [{ found, silent }, admin] = await Promise.all([listServers(survey, ended), isAdmin(survey)]);
   const listed = new Set(found.map(({ uid }) => uid));
   const unlisted = entries.filter(({ uid }) => !listed.has(uid));
   const others = await Promise.all(unlisted.map((entry) => askEntry(survey, entry)));
   const completed = await Promise.all(found.map((stream) => complete(survey, stream, entries)));
   const streams = [...completed, ...others.flatMap((stream) => stream ?? [])]
-    .filter(({ from, to }) => from?.stream ?? to?.stream)
-    .map(({ uid, from, to }) => mergeStatus(uid, from, to))
+    .filter(({ from, to }) => !failureOf(from, to))
+    .map((found) => mergeStatus(found.uid, found.from, found.to, found))
     .sort((a, b) => a.createdAt.localeCompare(b.createdAt));
-  const [first] = silent;
-  if (first && streams.length === 0 && silent.length === survey.endpoints.length) throw first.error;
+  const dead = silent.filter(({ error }) => !isNotOffered(error));
+  const [first] = dead;
+  if (first && streams.length === 0 && dead.length === survey.endpoints.length) throw first.error;
   return {
     streams,
+    admin,
     unreachable: unreachable([...silent, ...others.flatMap(errorsOf), ...completed.flatMap(errorsOf)]),
   };
 }
 
+/** A server that does not answer is reported with its streams. */
+async function isAdmin({ endpoints, client, signal }: Survey): Promise<boolean> {
+  const callers = await Promise.allSettled(endpoints.map((endpoint) => client(endpoint).whoAmI({ signal })));
+  return callers.some((caller) => caller.status === 'fulfilled' && caller.value.admin);
+}
+
+/** How {@link findStream} searches. */
+export interface Finding {
+  /** Whether a name also matches a failed stream. */
+  readonly ended: boolean;
+  /** Whether to return a stream that no server reports, as far as it is known, so that it can be released. */
+  readonly forRelease: boolean;
+  /** Only streams of this owner, `issuer:subject`. */
+  readonly owner?: string | undefined;
+  /** Whether the stream of another owner needs `owner`, unless `ref` is its complete uid. */
+  readonly forChange: boolean;
+}
+
 /**
  * Finds one stream: first in the journal, which needs no configuration, then on the servers.
- * @param ended Whether a name also matches a failed stream.
- * @throws SCI_STREAM_NOT_FOUND, SCI_STREAM_AMBIGUOUS; the error of a server when no side of the stream answers
+ * @throws SCI_STREAM_NOT_FOUND, SCI_STREAM_AMBIGUOUS; SCI_USAGE for the stream of another owner; the error of a server
+ * when no side of the stream answers
  */
-export async function findStream(ref: string, survey: Survey, ended: boolean): Promise<StreamHandle> {
+export async function findStream(ref: string, survey: Survey, how: Finding): Promise<StreamHandle> {
   const entries = matching(ref, await survey.journal.list());
-  const known = (await Promise.all(entries.map((entry) => askEntry(survey, entry)))).flatMap((stream) => stream ?? []);
-  if (known.length > 0) return handleOf(theOne(ref, known), survey);
+  const asked = await Promise.all(entries.map((entry) => askEntry(survey, entry)));
+  const known = asked.flatMap((stream) => stream ?? []).filter((stream) => belongs(stream, how.owner));
+  if (known.length > 0) return handleOf(theOne(ref, known), survey, how);
   const { found, silent } = await listServers(survey, true);
-  const candidates = matching(ref, found).filter((stream) => isNamed(stream, ref) || !isFree(stream, ended));
+  const candidates = matching(
+    ref,
+    found.filter((stream) => belongs(stream, how.owner)),
+  ).filter((stream) => isNamed(stream, ref) || !isFree(stream, how.ended));
+  const mute = silent.filter(({ error }) => isNotOffered(error));
+  if (candidates.length === 0 && how.forRelease && mute.length > 0 && UID.test(ref)) {
+    return handleOf({ uid: ref, name: '' }, survey, how, mute);
+  }
   if (candidates.length === 0) {
     throw notFound(
       ref,
       silent.map(({ endpoint }) => endpoint.facility),
     );
   }
-  return handleOf(theOne(ref, candidates), survey);
+  const one = theOne(ref, candidates);
+  if (how.forChange && how.owner === undefined && one.uid !== ref) await mustOwn(ref, one, survey);
+  return handleOf(one, survey, how, silent);
+}
+
+const ownerOfStream = ({ from, to }: Found): string | undefined => (from?.stream ?? to?.stream)?.owner;
+
+const belongs = (found: Found, owner: string | undefined): boolean =>
+  owner === undefined || ownerOfStream(found) === owner;
+
+/** An admin sees the streams of all owners, and a name may belong to several. @throws SCI_USAGE */
+async function mustOwn(ref: string, found: Found, { client, signal }: Survey): Promise<void> {
+  const side = found.from ?? found.to;
+  const owner = ownerOfStream(found);
+  if (!side || owner === undefined || owner === '') return;
+  const { issuer, subject } = await client(side.endpoint).whoAmI({ signal });
+  if (owner === `${issuer}:${subject}`) return;
+  throw new SciStreamError('SCI_USAGE', `Stream ${quote(ref)} (${found.uid}) belongs to ${owner}.`, {
+    suggestions: [`Add --owner ${owner} to act on the stream of another owner.`],
+  });
 }
 
 /** Of several matches, the one that has not ended; the newest if all have ended. */
@@ -110,16 +160,24 @@ function isFree({ from, to }: Found, ended: boolean): boolean {
 const isOver = (side: SideAnswer | undefined): boolean =>
   !side || side.stream?.state === 'released' || side.stream?.state === 'failed';
 
-function handleOf({ uid, from, to, peer }: Found, { journal, client }: Survey): StreamHandle {
-  const error = from?.error ?? to?.error;
-  if (error && !from?.stream && !to?.stream) throw error;
+/** @param silent Servers that did not answer the search; one of them may have the side that was not found. */
+function handleOf(
+  found: Found,
+  { journal, client }: Survey,
+  { forRelease }: Finding,
+  silent: readonly Failed[] = [],
+): StreamHandle {
+  const { uid, from, to, peer } = found;
+  const error = failureOf(from, to);
+  if (error && !forRelease) throw error;
   return new StreamHandle({
     uid,
     from: from && client(from.endpoint),
     to: to && client(to.endpoint),
     peer: peer && client(peer),
     journal,
-    initial: mergeStatus(uid, from, to),
+    silent: from && to ? [] : silent.map(({ endpoint }) => client(endpoint)),
+    initial: mergeStatus(uid, from, to, found),
   });
 }
 
@@ -128,20 +186,20 @@ function handleOf({ uid, from, to, peer }: Found, { journal, client }: Survey): 
  * stream has ended. An unreachable server counts as having the stream until the lifetime has passed.
  */
 async function askEntry({ journal, client, signal }: Survey, entry: JournalEntry): Promise<Found | undefined> {
-  const { uid, name, from, to, peer } = entry;
+  const { uid, name, from, to, peer, createdAt } = entry;
   const [inbound, outbound] = await Promise.all([
     from && askSide(client(from), uid, signal),
     to && askSide(client(to), uid, signal),
   ]);
   const late = Date.parse(entry.expiresAt) < Date.now();
   const isGone = ({ error, stream }: SideAnswer): boolean =>
-    stream ? stream.state === 'released' : late || isUnknown(error);
+    stream ? stream.state === 'released' : isUnknown(error) || (late && !isNotOffered(error));
   const gone = [inbound, outbound].every((side) => !side || isGone(side));
   if (gone) {
     await journal.drop(uid, ['from', 'to']);
     return undefined;
   }
-  return { uid, name, from: inbound, to: outbound, peer };
+  return { uid, name, createdAt, from: inbound, to: outbound, peer };
 }
 
 /** The streams of all servers, merged by uid. */

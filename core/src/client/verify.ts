@@ -1,26 +1,18 @@
 import { printable, SciStreamError, toSciStreamError } from '../contracts/errors.js';
 import { poll } from '../contracts/wait.js';
-import type { ConnectResult, Stream } from '../wire/gen/scistream/v1/streams_pb.js';
+import type { Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { ControlClient } from './control-client.js';
+import { NOT_TRIED, outcome, producerHops, type Hop } from './hops.js';
 import { isStale } from './status.js';
-
-/** One hop on the path from the consumer to the producer. */
-export interface Hop {
-  readonly name: string;
-  readonly from: string;
-  readonly to: string;
-  /** False for a hop that was not tried: the producer without `full`, or a control server that rejected the request. */
-  readonly checked: boolean;
-  /** null for a hop that was not checked. */
-  readonly ok: boolean | null;
-  readonly roundTripMs?: number;
-  /** Reason why the hop failed or was not checked. */
-  readonly error?: { readonly code: string; readonly message: string; readonly suggestions: readonly string[] };
-}
 
 /** Result of a check of all hops. */
 export interface VerifyResult {
   readonly ok: boolean;
+  /**
+   * Whether the path between the gateways was tried and works. False if the other side is unknown, and if the control servers
+   * offer or allow no test.
+   */
+  readonly verified: boolean;
   /** From the consumer to the producer. */
   readonly hops: readonly Hop[];
   /** Sum over all measured hops, ms. */
@@ -42,12 +34,7 @@ export interface VerifyOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Time that the connection through the whole path is held, ms: long enough to arrive, short for the producer. */
-const HOLD_MS = 1000;
-/** Maximum time until it arrives at the inbound gateway, ms. */
-const ARRIVAL_MS = 5000;
-
-const NOT_TRIED = { checked: false, ok: null } as const;
+const BETWEEN = 'outbound gateway to inbound gateway';
 
 /**
  * Checks a stream hop by hop. Nothing reaches the producer unless `full` is set: gateways report on their own
@@ -60,14 +47,14 @@ export async function checkHops(sides: Sides, { full = false, signal }: VerifyOp
   const [outbound, inbound, between, stale] = await Promise.all([
     cons && gatewayHop('consumer to outbound gateway', 'consumer', cons, signal),
     from && prod && gatewayHop('inbound gateway', from.endpoint.facility, prod, signal),
-    from && to && prod && betweenHop(uid, from, to, prod, signal),
+    to && (from || sides.borrowed) && betweenHop(sides, to, prod, signal),
     prod && cons && staleTargets(uid, prod, cons),
   ]);
-  const lenient = (hop: Hop | undefined): Hop | undefined =>
-    hop && sides.borrowed && rejected(hop) ? { ...hop, ...NOT_TRIED } : hop;
-  const hops = [outbound, lenient(between && { ...between, ...stale }), lenient(inbound)].flatMap((hop) => hop ?? []);
+  const foreign = (hop: Hop | undefined): Hop | undefined =>
+    hop && sides.borrowed && REJECTIONS.has(hop.error?.code ?? '') ? { ...hop, ...NOT_TRIED } : hop;
+  const hops = [outbound, between && { ...between, ...stale }, foreign(inbound)].flatMap((hop) => hop || []);
   const last =
-    from && (full && hops.every(({ ok }) => ok) ? await producerHops(sides, from, signal) : [untouched(from)]);
+    from && (full && hops.every(({ ok }) => ok) ? await producerHops(uid, from, to, signal) : [untouched(from)]);
   return summary([...hops, ...(last ?? [])]);
 }
 
@@ -93,20 +80,39 @@ const TEMPORARY = new Set(['SCI_VERIFY_FAILED', 'SCI_DEADLINE', 'SCI_S2CS_UNREAC
 
 /**
  * Repeats the check until every hop works, a failure is permanent, or `waitMs` have passed.
- * @throws SCI_VERIFY_FAILED
+ * @throws SCI_VERIFY_FAILED, also if the path to an inbound side of another user was not tried
  */
 export async function waitVerified(sides: Sides, waitMs: number, signal?: AbortSignal): Promise<VerifyResult> {
-  let last: VerifyResult = { ok: false, hops: [] };
+  let last: VerifyResult = { ok: false, verified: false, hops: [] };
   const attempt = async (): Promise<VerifyResult | undefined> => {
     last = await checkHops(sides, { signal });
     const hopeful = last.hops.every(({ ok, error }) => ok !== false || TEMPORARY.has(error?.code ?? ''));
     return last.ok || !hopeful ? last : undefined;
   };
-  const late = (error: unknown): SciStreamError => verifyFailure(last) ?? toSciStreamError(error);
+  const failureOf = (result: VerifyResult): SciStreamError | undefined =>
+    sides.borrowed ? unverified(verifyFailure(result) ?? untriedPath(result)) : verifyFailure(result);
+  const late = (error: unknown): SciStreamError => failureOf(last) ?? toSciStreamError(error);
   const result = await poll(attempt, { timeoutMs: waitMs, intervalMs: 200, signal }, late);
-  const failure = verifyFailure(result);
+  const failure = failureOf(result);
   if (failure) throw failure;
   return result;
+}
+
+function unverified(error: SciStreamError | undefined): SciStreamError | undefined {
+  if (!error) return undefined;
+  const { code, message, cause } = error;
+  const suggestions = [...error.suggestions, 'Add --unverified to use the stream without this check.'];
+  return new SciStreamError(code, message, { suggestions, cause });
+}
+
+/** SCI_VERIFY_FAILED if the path between the gateways was not tried. An older control server offers no test. */
+function untriedPath({ hops }: VerifyResult): SciStreamError | undefined {
+  const path = hops.find(({ name }) => name === BETWEEN);
+  if (!path || path.checked || path.error?.code === 'SCI_NOT_OFFERED') return undefined;
+  const message = path.error?.message ?? 'its control server is unknown.';
+  const suggestions = ['Use a ticket with encryption. Without it, a test connection would reach the producer.'];
+  const text = `The path from ${path.from} to ${path.to} cannot be checked: ${message}`;
+  return new SciStreamError('SCI_VERIFY_FAILED', text, { suggestions, cause: path.error });
 }
 
 /** The listeners of a gateway: its data server answers and the stream has not ended. */
@@ -123,7 +129,9 @@ async function gatewayHop(name: string, from: string, asked: Promise<Stream>, si
     return { ...hop, ok: false, error: { code, message: printable(message), suggestions: suggestions.map(printable) } };
   } catch (error) {
     signal?.throwIfAborted();
-    return { name, from, to: 'its listeners', checked: true, ok: false, error: toSciStreamError(error).toJSON() };
+    const why = toSciStreamError(error).toJSON();
+    const result = why.code === 'SCI_NOT_OFFERED' ? NOT_TRIED : ({ checked: true, ok: false } as const);
+    return { name, from, to: 'its listeners', ...result, error: why };
   }
 }
 
@@ -147,66 +155,91 @@ async function staleTargets(
 /** The gateway and its listeners. */
 const label = ({ gateway, listeners }: Stream): string => printable(`${gateway} ${listeners.join(', ')}`);
 
+/**
+ * The path between the gateways: a TLS handshake if the stream is encrypted, otherwise a probe next to the stream; if
+ * that cannot be opened, a connection to the listeners.
+ */
 async function betweenHop(
-  uid: string,
-  from: ControlClient,
+  { uid, from, borrowed }: Sides,
   to: ControlClient,
-  prod: Promise<Stream>,
+  prod: Promise<Stream> | undefined,
   signal?: AbortSignal,
 ): Promise<Hop> {
-  const hop = {
-    name: 'outbound gateway to inbound gateway',
-    from: to.endpoint.facility,
-    to: from.endpoint.facility,
-    checked: true,
-  };
+  const peer = from?.endpoint.facility ?? 'inbound gateway';
+  const hop = { name: BETWEEN, from: to.endpoint.facility, to: peer, checked: true };
+  if (!from) return { ...hop, ...(await reachHop(uid, to, undefined, signal)) };
   try {
-    const encrypted = await encryptedHop(uid, from, to, prod, signal);
-    if (encrypted) return { ...hop, ...encrypted };
+    // The hop of the inbound gateway reports the error of `prod`.
+    const stream = await prod?.catch(() => undefined);
+    const encrypted = stream?.encryption === 'tls';
+    const proof = encrypted ? await encryptedHop(stream, from, to, signal) : undefined;
+    if (proof) return { ...hop, ...proof };
     const probe = await from.openProbe(uid, false, { signal });
     const roundTripMs = await to.runProbe(uid, probe, { signal });
     // The name of a hop says what was tried.
-    const isPlain = (await prod.catch(() => undefined))?.encryption !== 'tls';
-    return { ...hop, name: isPlain ? hop.name : `${hop.name}, TCP only`, ok: true, roundTripMs };
+    return { ...hop, name: encrypted ? `${BETWEEN}, TCP only` : BETWEEN, ok: true, roundTripMs };
   } catch (error) {
     signal?.throwIfAborted();
     const why = toSciStreamError(error).toJSON();
-    // The stream itself may have taken the last port, which does not make it fail.
-    return { ...hop, ...(why.code === 'SCI_PORTS_EXHAUSTED' ? NOT_TRIED : { ok: false }), error: why };
+    const refused = NO_PROBE.has(why.code) || (borrowed === true && REJECTIONS.has(why.code));
+    return { ...hop, ...(refused ? await reachHop(uid, to, why, signal) : { ok: false, error: why }) };
   }
 }
 
 /**
  * A TLS handshake of the outbound gateway with each inbound listener, or with a port beside them if their proxy does not
- * answer probes. The result of the slowest one, or of the first that failed; undefined for a stream without encryption
- * and if one side has an earlier version.
+ * answer probes. The result of the slowest one, or of the first that failed; undefined if one side has an earlier version.
  */
 async function encryptedHop(
-  uid: string,
+  { uid, probe }: Stream,
   from: ControlClient,
   to: ControlClient,
-  prod: Promise<Stream>,
   signal?: AbortSignal,
 ): Promise<Pick<Hop, 'ok' | 'roundTripMs' | 'error'> | undefined> {
-  // The hop of the inbound gateway reports this error.
-  const stream = await prod.catch(() => undefined);
-  if (stream?.encryption !== 'tls') return undefined;
-  const beside = stream.probe === '' ? await from.openProbe(uid, true, { signal }) : undefined;
+  const beside = probe === '' ? await from.openProbe(uid, true, { signal }) : undefined;
   if (beside?.tls === false) return undefined;
   try {
-    const { results } = await to.probeTargets(uid, stream.probe || 'data', beside?.address ?? '', { signal });
-    const outcomes = results.map((result) => outcome(result, BETWEEN));
+    const { results } = await to.probeTargets(uid, probe || 'data', beside?.address ?? '', { signal });
+    const outcomes = results.map((result) => outcome(result, NO_PATH));
     const [slowest] = outcomes.toSorted((a, b) => (b.roundTripMs ?? 0) - (a.roundTripMs ?? 0));
     return outcomes.find(({ ok }) => !ok) ?? slowest;
   } catch (error) {
-    if (SciStreamError.is(error) && error.code === 'SCI_PROXY_UNSUPPORTED') return undefined;
+    if (SciStreamError.is(error) && error.code === 'SCI_NOT_OFFERED') return undefined;
     throw error;
   }
 }
 
-/** Suggestions for a listener of the other gateway that does not answer. */
-const BETWEEN = ["Open the other gateway's port range in the firewalls between the two gateways."];
+const NO_PATH = "Open the other gateway's port range in the firewalls between the two gateways.";
 
+/**
+ * Connects from the outbound gateway to the listeners of the inbound one. Only for an encrypted stream, whose producer is
+ * not contacted before the TLS handshake.
+ * @param why The reason why no probe was possible.
+ */
+async function reachHop(
+  uid: string,
+  to: ControlClient,
+  why: Hop['error'],
+  signal?: AbortSignal,
+): Promise<Partial<Hop> & Pick<Hop, 'ok'>> {
+  const untried = { ...NOT_TRIED, ...(why && { error: why }) };
+  try {
+    if ((await to.get(uid, { signal })).encryption !== 'tls') return untried;
+    const { results: tried } = await to.connectTargets(uid, { signal });
+    const results = tried.map((result) => outcome(result, INBOUND_GONE));
+    const times = results.flatMap(({ roundTripMs }) => roundTripMs ?? []);
+    return results.find(({ ok }) => !ok) ?? { ok: true, roundTripMs: Math.max(...times) };
+  } catch (error) {
+    signal?.throwIfAborted();
+    const { code, ...rest } = toSciStreamError(error).toJSON();
+    return code === 'SCI_NOT_OFFERED' ? untried : { ok: false, error: { code, ...rest } };
+  }
+}
+
+const INBOUND_GONE =
+  'Ask the owner of the ticket whether the inbound side still exists, and whether firewalls let your gateway reach it.';
+
+/** Codes with which a control server of another user does not answer. */
 const REJECTIONS = new Set([
   'SCI_UNAUTHENTICATED',
   'SCI_FORBIDDEN',
@@ -214,83 +247,11 @@ const REJECTIONS = new Set([
   'SCI_S2CS_UNREACHABLE',
   'SCI_TLS_UNTRUSTED',
 ]);
-const rejected = ({ ok, error }: Hop): boolean => ok === false && REJECTIONS.has(error?.code ?? '');
+/** Codes of a probe that is not possible although the path may work. The stream may have taken the last port. */
+const NO_PROBE = new Set(['SCI_PORTS_EXHAUSTED', 'SCI_NOT_OFFERED']);
 
 function untouched({ endpoint }: ControlClient): Hop {
   return { name: 'inbound gateway to producer', from: endpoint.facility, to: 'producer', ...NOT_TRIED };
-}
-
-async function producerHops({ uid, to }: Sides, from: ControlClient, signal?: AbortSignal): Promise<readonly Hop[]> {
-  const targets = await targetHops(uid, from, signal);
-  if (!to || !targets.every(({ ok }) => ok)) return targets;
-  return [...targets, await chainHop(uid, from, to, signal)];
-}
-
-async function targetHops(uid: string, from: ControlClient, signal?: AbortSignal): Promise<readonly Hop[]> {
-  const hop = { name: 'inbound gateway to producer', from: from.endpoint.facility, checked: true };
-  try {
-    const { results } = await from.connectTargets(uid, { signal });
-    return results.map((result) => ({ ...hop, to: printable(result.address), ...outcome(result, APPLICATION) }));
-  } catch (error) {
-    signal?.throwIfAborted();
-    return [{ ...hop, to: 'producer', ok: false, error: toSciStreamError(error).toJSON() }];
-  }
-}
-
-const APPLICATION = ['Check that the producer listens on this address.'];
-
-function outcome(
-  { address, connected, roundTripUs, error }: ConnectResult,
-  suggestions: readonly string[],
-): Pick<Hop, 'ok' | 'roundTripMs' | 'error'> {
-  if (connected) return { ok: true, roundTripMs: Number(roundTripUs) / 1000 };
-  const message = printable(`${address}: ${error || 'no connection'}`);
-  return {
-    ok: false,
-    error: { code: 'SCI_VERIFY_FAILED', message, suggestions },
-  };
-}
-
-/** One connection through the whole path, detected by the counters of the inbound gateway. */
-async function chainHop(uid: string, from: ControlClient, to: ControlClient, signal?: AbortSignal): Promise<Hop> {
-  const hop = { name: 'consumer to producer', from: to.endpoint.facility, to: from.endpoint.facility, checked: true };
-  const hangUp = new AbortController();
-  try {
-    const before = await arrived(uid, from, signal);
-    if (before === undefined) {
-      return {
-        ...hop,
-        ...NOT_TRIED,
-        error: { code: 'SCI_PROXY_UNSUPPORTED', message: 'the proxy does not count', suggestions: [] },
-      };
-    }
-    const ended = signal ? AbortSignal.any([signal, hangUp.signal]) : hangUp.signal;
-    const held = to.connectListener(uid, HOLD_MS, { signal: ended });
-    const refusal = held.then(
-      ({ results }) => results.map((result) => outcome(result, APPLICATION)).find(({ ok }) => !ok)?.error,
-    );
-    const seen = poll(
-      async () => ((await arrived(uid, from, signal)) ?? 0) > before || undefined,
-      { timeoutMs: ARRIVAL_MS, signal: ended },
-      () =>
-        new SciStreamError('SCI_VERIFY_FAILED', `No connection reached the inbound gateway within ${ARRIVAL_MS} ms.`),
-    ).then(() => undefined);
-    const error = await Promise.race([seen, refusal.then((refused) => refused ?? seen)]).finally(() => {
-      hangUp.abort();
-      return Promise.allSettled([refusal, seen]);
-    });
-    return { ...hop, ok: !error, ...(error && { error }) };
-  } catch (error) {
-    signal?.throwIfAborted();
-    return { ...hop, ok: false, error: toSciStreamError(error).toJSON() };
-  }
-}
-
-/** Accepted connections of the inbound gateway; undefined if its proxy does not count. */
-async function arrived(uid: string, from: ControlClient, signal?: AbortSignal): Promise<number | undefined> {
-  const { statistics } = await from.get(uid, { signal });
-  if (statistics.length === 0) return undefined;
-  return statistics.reduce((sum, { connections }) => sum + Number(connections), 0);
 }
 
 function summary(hops: readonly Hop[]): VerifyResult {
@@ -302,6 +263,7 @@ function summary(hops: readonly Hop[]): VerifyResult {
   const roundTripMs = rest + Math.max(0, ...targets.map(({ roundTripMs: ms = 0 }) => ms));
   return {
     ok: hops.every(({ ok }) => ok !== false),
+    verified: hops.some(({ name, ok }) => name.startsWith(BETWEEN) && ok) && hops.every(({ ok }) => ok !== false),
     hops,
     ...(times.length > 0 && { roundTripMs: round(roundTripMs) }),
   };

@@ -1,12 +1,27 @@
 import { EventEmitter, on } from 'node:events';
-import { toSciStreamError } from '../contracts/errors.js';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { toSciStreamError, type SciStreamError } from '../contracts/errors.js';
+import { backOff } from '../contracts/wait.js';
 import type { ControlClient } from './control-client.js';
 import { mergeStatus, type SideAnswer, type StreamStatus } from './status.js';
 
+/** Pauses before a lost connection is opened again, ms. */
+const FIRST_RETRY_MS = 500;
+const MAX_RETRY_MS = 10_000;
+
+/** Codes of a control server that restarts, or has not noticed that the previous connection is gone. */
+const TEMPORARY = new Set([
+  'SCI_S2CS_UNREACHABLE',
+  'SCI_SHUTTING_DOWN',
+  'SCI_DEADLINE',
+  'SCI_LIMIT_REACHED',
+  'SCI_RATE_LIMITED',
+]);
+
 /**
- * Yields the status of both sides now and after every change, until the stream has ended on all of them. A side whose
- * connection breaks is unreachable from then on.
- * @throws The error of a side when no side answers; the reason of `signal`.
+ * Yields the status of both sides now and after every change, until the stream has ended on one side and the other has
+ * ended or does not answer. A side whose connection breaks is unreachable until its control server answers again.
+ * @throws The error of a side when no side answers the first time; the reason of `signal`.
  */
 export async function* watchSides(
   uid: string,
@@ -19,29 +34,64 @@ export async function* watchSides(
   const latest: { from?: SideAnswer; to?: SideAnswer } = {};
   const changes = new EventEmitter();
   const events = on(changes, 'change', { close: ['end'] });
+  const over = new AbortController();
   const follow = async (side: 'from' | 'to', client: ControlClient): Promise<void> => {
     const put = (answer: Omit<SideAnswer, 'endpoint'>): void => {
+      // A retry that fails as the previous one is no change.
+      if (answer.error && answer.error.code === latest[side]?.error?.code) return;
       latest[side] = { endpoint: client.endpoint, ...answer };
       changes.emit('change');
     };
-    try {
-      for await (const stream of client.watch(uid, either)) put({ stream });
-    } catch (error) {
-      put({ error: toSciStreamError(error) });
-    }
+    if (await followSide(client.watch.bind(client, uid), put, either, over.signal)) over.abort();
   };
   const ended = Promise.all([from && follow('from', from), to && follow('to', to)]).then(() => changes.emit('end'));
+  let last: StreamStatus | undefined;
   try {
     for await (const _change of events) {
       signal?.throwIfAborted();
       if ((from && !latest.from) || (to && !latest.to)) continue;
       const error = latest.from?.error ?? latest.to?.error;
-      if (error && !latest.from?.stream && !latest.to?.stream) throw error;
-      yield mergeStatus(uid, latest.from, latest.to);
+      if (error && !last && !latest.from?.stream && !latest.to?.stream) throw error;
+      last = mergeStatus(uid, latest.from, latest.to, last);
+      yield last;
     }
     signal?.throwIfAborted();
   } finally {
     stop.abort();
     await ended;
+  }
+}
+
+/**
+ * Follows one side until its stream has ended there, or its control server reports an error that lasts. It connects
+ * again at most until the lifetime of the stream is over.
+ * @param over Ends the attempts to connect again, because the stream has ended on the other side.
+ * @returns whether the stream has ended here
+ */
+async function followSide(
+  watch: (signal: AbortSignal) => AsyncIterable<NonNullable<SideAnswer['stream']>>,
+  put: (answer: { stream: NonNullable<SideAnswer['stream']> } | { error: SciStreamError }) => void,
+  signal: AbortSignal,
+  over: AbortSignal,
+): Promise<boolean> {
+  const enough = AbortSignal.any([signal, over]);
+  let until = Infinity;
+  for (let failures = 1; ; failures += 1) {
+    try {
+      for await (const stream of watch(signal)) {
+        failures = 0;
+        until = Date.parse(stream.expiresAt) || Infinity;
+        put({ stream });
+      }
+      return true;
+    } catch (thrown) {
+      const error = toSciStreamError(thrown);
+      put({ error });
+      if (enough.aborted || !TEMPORARY.has(error.code) || Date.now() > until) return false;
+    }
+    await sleep(backOff(Math.max(1, failures), FIRST_RETRY_MS, MAX_RETRY_MS), undefined, { signal: enough }).catch(
+      () => undefined,
+    );
+    if (enough.aborted) return false;
   }
 }

@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
-import { formatAddress, isHost, parseAddress, parsePort, type Address } from '../contracts/address.js';
+import { formatAddress, parseAddress, parsePort, type Address } from '../contracts/address.js';
 import { isIdentityName } from '../contracts/authenticator.js';
 import { quote, SciStreamError, toSciStreamError } from '../contracts/errors.js';
 import type { PortRange } from '../contracts/port-allocator.js';
@@ -69,14 +69,6 @@ function parseGatewayIp(value: string): string {
   );
 }
 
-function parseAdvertised(value: string): string {
-  if (isHost(value)) return isIP(value) === 0 ? value.toLowerCase() : parseGatewayIp(value);
-  throw invalid(
-    `${quote(value)} is not an IP address or a host name.`,
-    'Write the address at which the other facilities reach this gateway, for example 203.0.113.10.',
-  );
-}
-
 function parseUnixPath(value: string): string {
   if (/^unix:\/./.test(value)) return value;
   throw invalid(`${quote(value)} is not unix:/path.`, 'Write it like unix:/run/scistream/s2ds.sock.');
@@ -116,8 +108,6 @@ export const address: z.ZodType<Address, string | number> = text((value) => pars
 export const addresses = text((value) => value.split(',').map((part) => parseAddress(part.trim())));
 /** The IP address of a gateway: a literal, and not the unspecified address. */
 export const gatewayIp = text(parseGatewayIp);
-/** An IP address or a host name: what the other side connects to. */
-export const advertised = text(parseAdvertised);
 /** first-last */
 export const ports = text(parsePortRange);
 /** bit/s */

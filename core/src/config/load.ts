@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import { access, constants } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import type { CosmiconfigResult, Loader, Options, PublicExplorer } from 'cosmiconfig';
@@ -53,7 +54,7 @@ export async function loadConfig<Kind extends ConfigKind>(
   const env = options.env ?? process.env;
   const read = options.file === undefined ? await findDocument(kind, env) : await readDocument(options.file);
   if (options.file !== undefined && read) expectKind(kind, read);
-  const around = surroundings(read ? dirname(read.file) : process.cwd(), env);
+  const around = surroundings(read ? dirname(read.file) : (workingDirectory() ?? '/'), env);
   const shape = shapeOf(kind, around);
   const layers = new Layers(read?.document ?? {}, read?.file ?? '');
   applyOverrides(kind, layers, options.overrides ?? {}, env);
@@ -117,9 +118,10 @@ function newExplorer(): Pick<PublicExplorer, 'load' | 'search'> {
 
 async function findDocument(kind: ConfigKind, env: NodeJS.ProcessEnv): Promise<Read | undefined> {
   const own = env.SCISTREAM_CONFIG_DIR || join(env.XDG_CONFIG_HOME || join(homedir(), '.config'), 'scistream');
-  const here = process.cwd();
+  const here = workingDirectory();
   const explorer = newExplorer();
   for (const directory of [here, own, '/etc/scistream']) {
+    if (directory === undefined || (await isClosed(directory, env))) continue;
     const result = await explorer.search(directory);
     if (!result || result.isEmpty) continue;
     const read = document(result.filepath, result.config);
@@ -128,6 +130,22 @@ async function findDocument(kind: ConfigKind, env: NodeJS.ProcessEnv): Promise<R
     return read;
   }
   return undefined;
+}
+
+/** Undefined if another program has removed it. */
+function workingDirectory(): string | undefined {
+  try {
+    return process.cwd();
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether the user has no access to a directory that the user did not name: after `sudo -u`, it belongs to someone else. */
+async function isClosed(directory: string, { SCISTREAM_CONFIG_DIR: named }: NodeJS.ProcessEnv): Promise<boolean> {
+  if (directory === named) return false;
+  const error: unknown = await access(directory, constants.X_OK).catch((reason: unknown) => reason);
+  return systemCode(error) === 'EACCES';
 }
 
 const loadYaml: Loader = (path, content) => {

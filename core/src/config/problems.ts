@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { ERROR_CODES, quote, SciStreamError, type ErrorCode } from '../contracts/errors.js';
 import { nearest, shapeBelow, type Shape } from './shape.js';
+import { formatCount } from '../contracts/units.js';
 
 /** Problems that an error shows. */
 const MAX_SHOWN = 20;
@@ -27,7 +28,7 @@ export function configError(source: string, issues: readonly z.core.$ZodIssue[],
   }
   const rest = problems.length > shown.length ? [`… and ${problems.length - shown.length} more.`] : [];
   const lines = [...shown.map(({ message }) => message), ...rest].map((line) => `\n  ${line}`).join('');
-  return new SciStreamError('SCI_CONFIG_INVALID', `${source} has ${problems.length} problems:${lines}`, {
+  return new SciStreamError('SCI_CONFIG_INVALID', `${source} has ${formatCount(problems.length, 'problem')}:${lines}`, {
     suggestions,
   });
 }

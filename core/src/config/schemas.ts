@@ -33,7 +33,7 @@ const gatewayShape = ({ hostName }: Surroundings) => ({
   name: field.name.prefault(hostName),
   wan: field.gatewayIp.prefault('127.0.0.1'),
   lan: field.gatewayIp.prefault('127.0.0.1'),
-  advertise: field.advertised.optional(),
+  advertise: field.gatewayIp.optional(),
   wanSource: field.gatewayIp.optional(),
   lanSource: field.gatewayIp.optional(),
   ports: field.ports.prefault('5100-5200'),
@@ -230,13 +230,18 @@ export function s2ucSchema({ directory }: Pick<Surroundings, 'directory'>) {
       fingerprint: field.fingerprint.optional(),
       minTls: field.tlsVersion.optional(),
       insecure: z.boolean().optional(),
+      pingInterval: field.duration.optional(),
       cert: path.optional(),
       key: path.optional(),
       token: token.optional(),
       auth: auth.optional(),
     })
     .refine(({ cert, key }) => (cert === undefined) === (key === undefined), 'needs cert and key, or neither')
-    .refine(({ token, auth }) => !token || !auth, 'has both token and auth, but allows only one of them');
+    .refine(({ token, auth }) => !token || !auth, 'has both token and auth, but allows only one of them')
+    .transform(({ pingInterval, ...rest }) => ({
+      ...rest,
+      ...(pingInterval !== undefined && { pingIntervalMs: pingInterval }),
+    }));
   return z.strictObject({
     facilities: z.record(field.name, facility).prefault({}),
     streams: z.record(field.name, streamSchema()).prefault({}),

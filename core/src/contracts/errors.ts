@@ -129,7 +129,19 @@ export const ERROR_CODES = {
   SCI_AUDIT_WRITE: control(14, 'The audit log is not writable; the requested operation was not performed.'),
 
   SCI_RATE_LIMITED: control(8, 'The caller exceeds its request rate; the answer says when to retry.'),
+  SCI_NOT_OFFERED: control(12, 'The control server does not offer this call, because it has another version.'),
 
+  SCI_OUTPUT_WRITE: {
+    exit: 74,
+    grpc: 15,
+    meaning: 'A command cannot write its output, because the disk is full or the reader is gone.',
+  },
+
+  SCI_SYSTEM: {
+    exit: 71,
+    grpc: 13,
+    meaning: 'The operating system of this host rejects an operation, for example because a disk is full.',
+  },
   SCI_BUG: { exit: 70, grpc: 13, meaning: 'A bug in SciStream. Please report it with the log.' },
 } as const satisfies Record<string, CodeEntry>;
 

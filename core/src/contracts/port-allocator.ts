@@ -6,6 +6,10 @@ export interface PortRange {
   readonly last: number;
 }
 
+/** Formats a range for output: `5100-5109`, or `22` for one port. */
+export const formatPorts = ({ first, last }: PortRange): string =>
+  first === last ? String(first) : `${first}-${last}`;
+
 /** A port that is leased to a stream. */
 export interface ReservedListener {
   readonly address: Address;

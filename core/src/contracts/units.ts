@@ -17,6 +17,25 @@ export function parseDuration(text: string): number {
   });
 }
 
+/** Formats a duration in ms for output, exact to three digits: `250 ms`, `1.5 s`, `90 min`, `24 h`, `3 days`. */
+export function formatDuration(duration: number): string {
+  const ms = Math.round(duration);
+  if (ms < 1000) return `${ms} ms`;
+  const units = [
+    ['s', 1000],
+    ['min', 60_000],
+    ['h', 3_600_000],
+    ['days', 86_400_000],
+  ] as const;
+  // A larger unit from twice its size on: 90 s and 24 h read better than 1.5 min and 1 day.
+  const [unit, size] = units.findLast(([, size]) => ms >= 2 * size) ?? units[0];
+  const value = ms / size;
+  return `${Number.isInteger(value) ? value : Number(value.toPrecision(3))} ${unit}`;
+}
+
+/** A number and its noun for output: `1 stream`, `2 streams`. The plural has an added `s`. */
+export const formatCount = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`;
+
 /**
  * Parses a rate such as `20Gbps`, `500Mbps` or plain bit/s, with decimal prefixes in either case. Rejects bytes
  * (`GBps`).

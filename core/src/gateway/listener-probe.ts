@@ -5,6 +5,7 @@ import { formatAddress, type Address } from '../contracts/address.js';
 import { messageOf } from '../contracts/errors.js';
 import type { ConnectResult } from '../contracts/gateway.js';
 import { PROBE_NAME, type ProbeAnswer, type StreamTls } from '../contracts/stream.js';
+import { formatDuration } from '../contracts/units.js';
 import { within } from '../contracts/wait.js';
 import { localAddressFor } from '../proxy/local-address.js';
 import { CONNECT_TIMEOUT_MS, noAnswer } from './probes.js';
@@ -69,8 +70,8 @@ async function handshake(wire: Socket, tls: StreamTls, answer: ProbeAnswer): Pro
   const silent = (): Error =>
     new Error(
       secure
-        ? `TLS: no answer within ${ANSWER_TIMEOUT_MS} ms after the handshake`
-        : `TLS: no handshake within ${ANSWER_TIMEOUT_MS} ms. ` +
+        ? `TLS: no answer within ${formatDuration(ANSWER_TIMEOUT_MS)} after the handshake`
+        : `TLS: no handshake within ${formatDuration(ANSWER_TIMEOUT_MS)}. ` +
             'A part of the path may drop large packets (path MTU), or another program listens there',
     );
   const socket = connectTls({

@@ -2,15 +2,17 @@ import { createSocket } from 'node:dgram';
 import { createServer, isIPv6 } from 'node:net';
 import type { Address, Transport } from '../contracts/address.js';
 import { systemCode, S2DSException } from '../contracts/errors.js';
-import type {
-  AdoptedPorts,
-  PortAllocator,
-  PortLease,
-  PortRange,
-  PortRequest,
-  ReservedListener,
+import {
+  formatPorts,
+  type AdoptedPorts,
+  type PortAllocator,
+  type PortLease,
+  type PortRange,
+  type PortRequest,
+  type ReservedListener,
 } from '../contracts/port-allocator.js';
 import { Queue } from '../contracts/wait.js';
+import { formatCount } from '../contracts/units.js';
 
 /** Connections that the kernel queues until the proxy accepts them; net.core.somaxconn limits this. */
 const BACKLOG = 1024;
@@ -120,11 +122,10 @@ export class RangePortAllocator implements PortAllocator {
   }
 
   #exhausted({ count }: PortRequest, got: number, taken: number): S2DSException {
-    const { first, last } = this.range;
     const leased = this.#leases.size - got;
     return new S2DSException(
       'SCI_PORTS_EXHAUSTED',
-      `${count} ports requested, but of the ${this.#size} ports ${first}-${last}, streams lease ${leased} and other programs use ${taken}.`,
+      `${formatCount(count, 'port')} requested, but of the ${formatCount(this.#size, 'port')} ${formatPorts(this.range)}, streams lease ${leased} and other programs use ${taken}.`,
       {
         suggestions: [
           'Release streams that are no longer needed: scistream stream ls',

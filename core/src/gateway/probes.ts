@@ -7,6 +7,7 @@ import type { ConnectResult, ProbeOffer } from '../contracts/gateway.js';
 import type { PortAllocator } from '../contracts/port-allocator.js';
 import type { StreamTls } from '../contracts/stream.js';
 import { within } from '../contracts/wait.js';
+import { formatDuration } from '../contracts/units.js';
 import { localAddressFor } from '../proxy/local-address.js';
 import { Sources } from '../relay/sources.js';
 import { answerChallenge, answerProbe, encrypted, equal, HALF, PROBE_LIFE_MS, readExactly } from './probe-port.js';
@@ -190,4 +191,4 @@ async function tryConnect(
   }
 }
 
-export const noAnswer = (): Error => new Error(`no answer in ${CONNECT_TIMEOUT_MS} ms`);
+export const noAnswer = (): Error => new Error(`no answer in ${formatDuration(CONNECT_TIMEOUT_MS)}`);

@@ -6,6 +6,7 @@ import type { S2DS } from '../contracts/s2ds.js';
 import { retry } from '../contracts/wait.js';
 import { requestOf, type GatewayStream } from './store.js';
 import { DONE, type GatewayParts, type Stream } from './stream.js';
+import { formatDuration } from '../contracts/units.js';
 
 /** Pause between two attempts, ms. */
 const RETRY_MS = 2_000;
@@ -35,7 +36,7 @@ export class Recovery {
     const { uid, closing, log } = context;
     log.error(
       { uid, error: messageOf(reason) },
-      `stream neither recovered nor released; retrying every ${RETRY_MS / 1000} s`,
+      `stream neither recovered nor released; retrying every ${formatDuration(RETRY_MS)}`,
     );
     this.#over = this.#retry(attempt, AbortSignal.any([this.#stop.signal, closing])).catch(() => undefined);
   }

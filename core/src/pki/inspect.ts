@@ -2,6 +2,7 @@ import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { SciStreamError } from '../contracts/errors.js';
 import { hostName, type AlternativeName, type Purpose } from './certify.js';
+import { formatCount } from '../contracts/units.js';
 
 const DAY_MS = 86_400_000;
 /** Certificates that expire within this time cause a warning, days. */
@@ -151,7 +152,9 @@ function validity({ validFrom, validTo }: CertificateFacts, now: Date): readonly
   }
   const days = Math.floor((validTo.getTime() - now.getTime()) / DAY_MS);
   if (days >= SOON_DAYS) return [];
-  return [warning(`It expires in ${days} days, at ${validTo.toISOString()}.`, 'scistream cert renew FILE')];
+  return [
+    warning(`It expires in ${formatCount(days, 'day')}, at ${validTo.toISOString()}.`, 'scistream cert renew FILE'),
+  ];
 }
 
 const authorityFlaws = ({ authority }: CertificateFacts): readonly CertificateFlaw[] =>

@@ -6,6 +6,7 @@ import { isPluginDefinition, type ManifestEntry, type PluginDefinition } from '.
 import { within } from '../contracts/wait.js';
 import { readPlugin, type PluginPackage } from './manifest.js';
 import { checkOptions } from './options.js';
+import { formatDuration } from '../contracts/units.js';
 
 const IMPORT_TIMEOUT_MS = 10_000;
 
@@ -90,7 +91,8 @@ async function load(name: string, root: string): Promise<unknown> {
     });
   try {
     const entry = createRequire(join(root, 'package.json')).resolve(name);
-    const late = (): SciStreamError => failed(`its code did not finish loading in ${IMPORT_TIMEOUT_MS / 1000} s`);
+    const late = (): SciStreamError =>
+      failed(`its code did not finish loading in ${formatDuration(IMPORT_TIMEOUT_MS)}`);
     return await within(import(pathToFileURL(entry).href) as Promise<unknown>, IMPORT_TIMEOUT_MS, late);
   } catch (error) {
     throw SciStreamError.is(error) ? error : failed(messageOf(error).split('\n')[0] ?? '', error);

@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import { formatAddress, type Address } from '../contracts/address.js';
 import { ownerOf, type Identity } from '../contracts/authenticator.js';
 import { contains, isWithin, parseIp, specialOf, type Ip } from '../contracts/network.js';
-import type { PortRange } from '../contracts/port-allocator.js';
+import { formatPorts } from '../contracts/port-allocator.js';
 import { DEMAND, explain, factsOf, firstFailure, type Facts } from './demands.js';
 import { matchesHost } from './host-pattern.js';
 import type { NameLookups, Targeting } from './name-lookups.js';
@@ -150,7 +150,7 @@ function targetRefusal(rules: readonly Rule[], target: Address, address?: string
     ...(targets?.networks ?? []).map((network) => network.text),
     ...(targets?.names ?? []),
   ]);
-  const ports = someOf(rules, ({ targets }) => (targets?.ports ?? []).map(textOf));
+  const ports = someOf(rules, ({ targets }) => (targets?.ports ?? []).map(formatPorts));
   const message = hidden
     ? `Target ${text} resolves here to an address that is not allowed by ${which}.`
     : `Target ${text} is not allowed by ${which}${why}.`;
@@ -160,8 +160,6 @@ function targetRefusal(rules: readonly Rule[], target: Address, address?: string
     reason: hidden ? `Target ${text}, which resolves to ${address} here, is not allowed by ${which}${why}.` : undefined,
   });
 }
-
-const textOf = ({ first, last }: PortRange): string => (first === last ? String(first) : `${first}-${last}`);
 
 /** Distinct texts of the rules for an error, at most {@link SHOWN}. */
 function someOf(rules: readonly Rule[], of: (rule: Rule) => readonly string[]): string {

@@ -4,6 +4,7 @@ import type { ContainerRef, ContainerRuntime } from '../contracts/container-runt
 import { messageOf, S2DSException } from '../contracts/errors.js';
 import type { PluginContext } from '../contracts/plugin.js';
 import { poll } from '../contracts/wait.js';
+import { formatDuration } from '../contracts/units.js';
 
 const CHECK_TIMEOUT_MS = 10_000;
 /** Exit code of a shell for a missing program (POSIX Shell Command Language §2.8.2). */
@@ -58,7 +59,7 @@ export async function waitReady(
       intervalMs: 2,
       signal: signal ? AbortSignal.any([signal, done.signal]) : done.signal,
     },
-    (cause) => new Error(`did not become ready within ${READY_TIMEOUT_MS} ms`, { cause }),
+    (cause) => new Error(`did not become ready within ${formatDuration(READY_TIMEOUT_MS)}`, { cause }),
   );
   try {
     await Promise.race([becomes, ended]);

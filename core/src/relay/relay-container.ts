@@ -26,6 +26,7 @@ import {
   type RelayTarget,
   type StatusReply,
 } from './protocol.js';
+import { formatDuration } from '../contracts/units.js';
 
 const CONFIG = 'relay.json';
 const HANDSHAKE_TIMEOUT_MS = 10_000;
@@ -146,7 +147,7 @@ export class RelayContainer extends ProxyContainer {
       (cause) =>
         new S2DSException(
           'SCI_PROXY_COMMAND_FAILED',
-          `The relay did not apply the targets within ${CONTROL_TIMEOUT_MS} ms.`,
+          `The relay did not apply the targets within ${formatDuration(CONTROL_TIMEOUT_MS)}.`,
           {
             cause,
             suggestions: ['See the log of the instance.'],
@@ -177,7 +178,7 @@ export class RelayContainer extends ProxyContainer {
     const late = (): S2DSException =>
       new S2DSException(
         'SCI_PROXY_NOT_READY',
-        `The relay did not answer ${quote(request.cmd)} within ${CONTROL_TIMEOUT_MS} ms.`,
+        `The relay did not answer ${quote(request.cmd)} within ${formatDuration(CONTROL_TIMEOUT_MS)}.`,
       );
     let socket: Duplex | undefined;
     try {

@@ -1,8 +1,19 @@
 import type { ChildProcess } from 'node:child_process';
 import { systemCode } from '../contracts/errors.js';
 
-/** The variables that proxies get. The rest of the daemon's environment may contain tokens. */
-const ENVIRONMENT = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR'];
+/**
+ * The variables that proxies get. The rest of the daemon's environment may contain tokens, or is meant for one process,
+ * such as `NODE_OPTIONS=--inspect`. CA variables (`NODE_EXTRA_CA_CERTS`, `SSL_CERT_FILE`) are not needed: a proxy trusts
+ * only the CA of its stream.
+ */
+const ENVIRONMENT = [
+  ...['PATH', 'HOME', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR'],
+  // Shared libraries of environment modules, conda and Spack, and what sites preload, as ld.so(8) reads them. The relay
+  // runs the same Node.js as the daemon, which does not start without them.
+  ...['LD_LIBRARY_PATH', 'LD_PRELOAD', 'GLIBC_TUNABLES'],
+  // The TLS rules of the host, such as FIPS providers: openssl-env(7).
+  ...['OPENSSL_CONF', 'OPENSSL_CONF_INCLUDE', 'OPENSSL_MODULES', 'OPENSSL_ENGINES'],
+];
 
 /** Whether the exit event of a child has arrived. */
 export const hasEnded = ({ exitCode, signalCode }: ChildProcess): boolean => exitCode !== null || signalCode !== null;

@@ -2,6 +2,7 @@ import { ConnectError, createContextKey, type Interceptor } from '@connectrpc/co
 import { SciStreamError, toSciStreamError } from '../contracts/errors.js';
 import type { Logger } from '../contracts/logger.js';
 import { PUSHBACK_KEY, toConnectError } from '../wire/errors.js';
+import { formatDuration } from '../contracts/units.js';
 
 /** Address of the peer, set by the HTTP server. */
 export const PEER = createContextKey('');
@@ -12,7 +13,9 @@ export class RateLimited extends SciStreamError {
     what: string,
     readonly retryAfterMs: number,
   ) {
-    super('SCI_RATE_LIMITED', what, { suggestions: [`Try again in ${Math.ceil(retryAfterMs / 1000)} s.`] });
+    super('SCI_RATE_LIMITED', what, {
+      suggestions: [`Try again in ${formatDuration(Math.ceil(retryAfterMs / 1000) * 1000)}.`],
+    });
   }
 }
 

@@ -1,6 +1,14 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { formatBytes, formatRate, parseDuration, SciStreamError, type ErrorCode } from '@scistream/core';
+import {
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatRate,
+  parseDuration,
+  SciStreamError,
+  type ErrorCode,
+} from '@scistream/core';
 import { parseRate } from '@scistream/core/internal';
 
 const s = suite('units');
@@ -97,6 +105,26 @@ s('rejects any other rate', () => {
     '0.1',
     '1G\n',
   ]);
+});
+
+s('formats durations and counts', () => {
+  const cases = [
+    [0, '0 ms'],
+    [999.6, '1 s'],
+    [1000, '1 s'],
+    [1500, '1.5 s'],
+    [5000, '5 s'],
+    [90_000, '90 s'],
+    [5_400_000, '90 min'],
+    [86_400_000, '24 h'],
+    [259_200_000, '3 days'],
+    [29_876.4, '29.9 s'],
+  ] as const;
+  for (const [ms, text] of cases) assert.is(formatDuration(ms), text);
+  assert.equal(
+    [0, 1, 2].map((count) => formatCount(count, 'stream')),
+    ['0 streams', '1 stream', '2 streams'],
+  );
 });
 
 s('formats rates and sizes', () => {

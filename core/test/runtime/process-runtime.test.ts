@@ -168,6 +168,21 @@ s('files are 0600 in directories 0700, replaced atomically, and have plain names
     await refusal(fixture.runtime.create({ ...specOf(''), name }), 'SCI_RUNTIME_FAILED');
 });
 
+s('what the dynamic linker and OpenSSL of the daemon need reaches the program', async () => {
+  // A directory that does not exist: this process and others read these variables, too.
+  const needed = { LD_LIBRARY_PATH: '/nonexistent/lib', OPENSSL_MODULES: '/nonexistent/ossl-modules' };
+  Object.assign(process.env, needed);
+  try {
+    await using fixture = await Fixture.make();
+    await fixture.run(READY);
+    const { pid = 0 } = await fixture.runtime.inspect(REF);
+    const entries = (await readFile(`/proc/${pid}/environ`, 'utf8')).split('\0');
+    for (const [name, value] of Object.entries(needed)) assert.ok(entries.includes(`${name}=${value}`), name);
+  } finally {
+    for (const name of Object.keys(needed)) Reflect.deleteProperty(process.env, name);
+  }
+});
+
 s('the environment of the daemon does not reach the program', async () => {
   process.env.SCISTREAM_TOKEN = 'secret-token';
   process.env.NODE_OPTIONS = '';

@@ -2,7 +2,7 @@ import { readlink } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import type Docker from 'dockerode';
 import type { ContainerRef, ExecResult, Logger } from '@scistream/core';
-import { messageOf, systemCode } from '@scistream/core';
+import { formatDuration, messageOf, systemCode } from '@scistream/core';
 import { CHECK_LABEL, commandContainer, type Setting } from './container-config.js';
 import type { Engine } from './engine.js';
 import { failed, Late, reasonOf, statusOf } from './errors.js';
@@ -132,4 +132,7 @@ export async function removeCommand(engine: Engine, { name }: ContainerRef): Pro
 const isLate = (error: unknown): error is Error => error instanceof Error && error.cause instanceof Late;
 
 const tooLong = (command: readonly string[], timeoutMs: number, cause: Error) =>
-  failed(`${command.join(' ')} did not end within ${timeoutMs} ms`, new Error('it was stopped', { cause }));
+  failed(
+    `${command.join(' ')} did not end within ${formatDuration(timeoutMs)}`,
+    new Error('it was stopped', { cause }),
+  );

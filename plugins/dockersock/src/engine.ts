@@ -2,7 +2,7 @@ import { Agent } from 'node:http';
 import { Agent as SecureAgent } from 'node:https';
 import { inspect } from 'node:util';
 import Docker from 'dockerode';
-import { messageOf, SciStreamError, type Advice, type Logger } from '@scistream/core';
+import { formatDuration, messageOf, SciStreamError, type Advice, type Logger } from '@scistream/core';
 import type { Endpoint } from './endpoint.js';
 import { Late, notAnEngine, statusOf, unreachable } from './errors.js';
 import { SshAgent } from './ssh-agent.js';
@@ -51,7 +51,10 @@ export class Engine {
     });
     const stop = (): void => given.abort(this.#stopped?.reason);
     this.#stopped?.addEventListener('abort', stop, { once: true });
-    const timer = setTimeout(() => given.abort(new Late(`The engine did not answer within ${limitMs} ms`)), limitMs);
+    const timer = setTimeout(
+      () => given.abort(new Late(`The engine did not answer within ${formatDuration(limitMs)}`)),
+      limitMs,
+    );
     try {
       return await Promise.race([work(docker, given.signal), late]);
     } catch (error) {

@@ -1,4 +1,11 @@
-import { messageOf, poll, S2DSException, type ContainerRef, type ContainerRuntime } from '@scistream/core';
+import {
+  formatDuration,
+  messageOf,
+  poll,
+  S2DSException,
+  type ContainerRef,
+  type ContainerRuntime,
+} from '@scistream/core';
 
 const DEADLINE_MS = 10_000;
 
@@ -42,7 +49,7 @@ export async function reload(runtime: ContainerRuntime, ref: ContainerRef, liste
       );
     },
     { timeoutMs: DEADLINE_MS, intervalMs: 20 },
-    (cause) => reloadFailed(`its log does not confirm the reload within ${DEADLINE_MS} ms`, cause),
+    (cause) => reloadFailed(`its log does not confirm the reload within ${formatDuration(DEADLINE_MS)}`, cause),
   );
   if (outcome !== 'done') throw outcome;
 }

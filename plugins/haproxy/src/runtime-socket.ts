@@ -1,6 +1,14 @@
 import { addAbortSignal, type Duplex } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import { messageOf, quote, S2DSException, within, type ContainerRef, type ContainerRuntime } from '@scistream/core';
+import {
+  formatDuration,
+  messageOf,
+  quote,
+  S2DSException,
+  within,
+  type ContainerRef,
+  type ContainerRuntime,
+} from '@scistream/core';
 
 /** Name of HAProxy's runtime socket in the directory of its instance. */
 export const RUNTIME_SOCKET = 'haproxy.sock';
@@ -35,7 +43,7 @@ export async function ask(runtime: ContainerRuntime, ref: ContainerRef, words: r
     return (await text(socket)).trim();
   };
   try {
-    return await within(talk(), DEADLINE_MS, () => new Error(`no answer in ${DEADLINE_MS} ms`));
+    return await within(talk(), DEADLINE_MS, () => new Error(`no answer in ${formatDuration(DEADLINE_MS)}`));
   } catch (error) {
     throw commandFailed(words, messageOf(error), error);
   }

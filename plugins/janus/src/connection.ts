@@ -4,7 +4,7 @@ import { Agent, request as httpsRequest, type RequestOptions } from 'node:https'
 import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { connect } from 'node:tls';
-import { backOff, messageOf, quote, retry, systemCode, type Logger } from '@scistream/core';
+import { backOff, formatDuration, messageOf, quote, retry, systemCode, type Logger } from '@scistream/core';
 import { authorizationOf } from './credentials.js';
 import { failed, JanusRefusal, unreachable } from './failures.js';
 import type { JanusOptions } from './options.js';
@@ -161,7 +161,7 @@ export class JanusConnection {
 /** The request or the handshake exceeded its deadline. */
 class RequestTimeout extends Error {
   constructor(timeoutMs: number) {
-    super(`no answer in ${timeoutMs} ms`);
+    super(`no answer in ${formatDuration(timeoutMs)}`);
   }
 }
 

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { quote, type ExecResult } from '@scistream/core';
+import { formatDuration, quote, type ExecResult } from '@scistream/core';
 import type { JanusController } from './controller.js';
 import { failed } from './failures.js';
 import { RUN, STATUS } from './scripts.js';
@@ -45,7 +45,7 @@ export class Shell {
     this.#finished.set(container.id, [...finished.filter((nonce) => !old.includes(nonce)), nonce]);
     const exitCode = Number(code);
     if (exitCode === KILLED)
-      throw failed(`${command[0]} was killed or did not end within ${timeoutMs} ms`, 'Try again.');
+      throw failed(`${command[0]} was killed or did not end within ${formatDuration(timeoutMs)}`, 'Try again.');
     return { exitCode, stdout: decode(stdout), stderr: decode(stderr) };
   }
 

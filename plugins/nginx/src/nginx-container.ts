@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { text } from 'node:stream/consumers';
 import {
+  formatDuration,
   createRenderer,
   formatAddress,
   localAddressFor,
@@ -135,7 +136,8 @@ export class NginxContainer extends ProxyContainer {
         return reloadState(before, now);
       },
       { timeoutMs: RELOAD_TIMEOUT_MS, intervalMs: 5 },
-      (cause) => reloadFailed(`has not applied its new configuration within ${RELOAD_TIMEOUT_MS} ms`, log, cause),
+      (cause) =>
+        reloadFailed(`has not applied its new configuration within ${formatDuration(RELOAD_TIMEOUT_MS)}`, log, cause),
     );
     if (state === 'refused') throw reloadFailed('rejected its new configuration', log);
   }

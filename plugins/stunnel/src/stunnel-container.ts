@@ -1,4 +1,5 @@
 import {
+  formatDuration,
   createRenderer,
   localAddressFor,
   PROBE_NAME,
@@ -103,7 +104,8 @@ export class StunnelContainer extends ProxyContainer {
       const now = log === before ? ({ state: 'reading' } as const) : configState(log, serviceNames(instance.view));
       if (now.state === 'active') return;
       if (now.state === 'refused') throw refused(now.why);
-      if (performance.now() >= deadline) throw refused(`it did not reload the file within ${RELOAD_TIMEOUT_MS} ms`);
+      if (performance.now() >= deadline)
+        throw refused(`it did not reload the file within ${formatDuration(RELOAD_TIMEOUT_MS)}`);
       await sleep(RELOAD_INTERVAL_MS);
     }
   }

@@ -1,10 +1,7 @@
 /** Credentials of a stream at the control server: which proxies get them, when they are rejected, and that none are kept. */
 import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
-import { createServer } from 'node:http2';
 import { join } from 'node:path';
-import { connectNodeAdapter } from '@connectrpc/connect-node';
 import * as assert from 'uvu/assert';
 import {
   proxyProvider,
@@ -17,9 +14,9 @@ import {
 import { makeCredentials, S2UC } from '@scistream/core/client';
 import { BUILT_INS, LocalGateway, Providers } from '@scistream/core/internal';
 import { temporaryDirectory, testSpec } from '@scistream/core/testing';
-import { Control } from '@scistream/core/wire';
 import { refused } from '../../support/clients.js';
 import { NOTHING } from '../../support/leftovers.js';
+import { oldServer } from '../../support/old-server.js';
 import { freeRange } from '../../support/ports.js';
 import { TestServer } from '../../support/server.js';
 import { suite } from '../../support/suite.js';
@@ -131,30 +128,6 @@ s('a proxy without the required ability is rejected before ports are taken', asy
     assert.is((await gateway.server.describe()).portsInUse, 0);
   }
 });
-
-/** A control server of a version without encryption: it ignores the unknown fields. */
-async function oldServer(port: number) {
-  const calls: string[] = [];
-  const note = <T>(call: string, answer: T): T => {
-    calls.push(call);
-    return answer;
-  };
-  const server = createServer(
-    connectNodeAdapter({
-      routes: (router) =>
-        router.service(Control, {
-          req: () => note('req', { listeners: [`127.0.0.1:${port}`] }),
-          hello: () => note('hello', {}),
-          update: () => note('update', {}),
-          release: () => note('release', {}),
-        }),
-    }),
-  );
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port: own } = server.address() as { port: number };
-  return { address: `127.0.0.1:${own}`, calls, [Symbol.asyncDispose]: async () => void server.close() };
-}
 
 s('a control server without encryption gets no stream, unless plain streams are requested', async () => {
   await using from = await oldServer(5100);

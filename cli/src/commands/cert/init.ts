@@ -8,14 +8,17 @@ const CLIENT = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$/;
 export default class CertInit extends BaseCommand {
   static override summary = 'create a private CA, a server certificate and client certificates';
   static override description =
-    'Clients accept a server only under the names in its certificate: give every DNS name and IP address that they use. The host name of this machine is always included; without NAMES, its addresses too. Existing files are kept, so you can run the command again with --server or --client to add certificates.';
+    'Clients accept a server only under the names in its certificate: give every DNS name and IP address that they use. Without --server, the host name of this machine is included, and without NAMES its addresses too. With --server NAME, the certificate is for another server: it contains only NAMES, or NAME if there are none. Existing files are kept, so you can run the command again with --server or --client to add certificates.';
   static override args = {
     names: Args.string({ description: 'DNS names and IP addresses of the server', helpValue: 'NAMES...' }),
   };
   static override strict = false;
   static override flags = {
     dir: Flags.string({ summary: 'directory of the files, created with mode 700', helpValue: 'DIR', default: 'certs' }),
-    server: Flags.string({ summary: 'base name of the server files', helpValue: 'NAME', default: 'server' }),
+    server: Flags.string({
+      summary: 'create the certificate of another server, in files of this name; default: server',
+      helpValue: 'NAME',
+    }),
     client: Flags.string({
       summary: 'create a certificate for this client; may be repeated',
       helpValue: 'NAME',
@@ -36,12 +39,13 @@ export default class CertInit extends BaseCommand {
 
   async run(): Promise<object> {
     const { flags, argv } = await this.parse(CertInit);
-    const names = argv.map(String);
-    const clients = flags.client ?? [];
-    for (const name of [flags.server, ...clients]) mustBeFileName(name);
-    if (clients.includes(flags.server)) throw alike(flags.server);
+    const { dir, days, server = 'server', client: clients = [] } = flags;
+    const here = flags.server === undefined;
+    const names = here || argv.length > 0 ? argv.map(String) : [server];
+    for (const name of [server, ...clients]) mustBeFileName(name);
+    if (clients.includes(server)) throw alike(server);
     const { initialise } = await import('../../cert-init.js');
-    const made = await initialise({ dir: flags.dir, server: flags.server, names, clients, days: flags.days });
+    const made = await initialise({ dir, server, names, here, clients, days });
     this.log(made.text);
     return made.result;
   }

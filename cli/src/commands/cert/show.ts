@@ -1,5 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
+import { momentText } from '../../present/text.js';
 
 export default class CertShow extends BaseCommand {
   static override summary = 'show a certificate and report problems with it';
@@ -43,7 +44,7 @@ export default class CertShow extends BaseCommand {
         `names (SAN)  ${names}`,
         `for          ${use.join(', ') || 'no known use'}`,
         `signed by    ${issuer === subject ? 'itself' : issuer}`,
-        `valid        ${validFrom.toISOString()} to ${validTo.toISOString()}`,
+        `valid        ${momentText(validFrom)} to ${momentText(validTo)}`,
         `fingerprint  ${fingerprint}`,
         '',
         findingsText(flaws.map((flaw) => ({ check: 'certificate', ...flaw }))),

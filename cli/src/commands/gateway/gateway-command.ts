@@ -1,5 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import type { GatewayState } from '@scistream/core/client';
+import { formatCount } from '@scistream/core';
 
 /** Flag that selects the control server. */
 export const ofServer = {
@@ -16,6 +17,6 @@ export const gatewayArgument = { name: Args.string({ description: 'name of the g
 /** The human-readable output of `drain` and `undrain`. */
 export function drainedText({ name, drained, streams }: GatewayState): string {
   if (!drained) return `${name} accepts new streams`;
-  const left = streams === 1 ? '1 stream is' : `${streams} streams are`;
+  const left = `${formatCount(streams, 'stream')} ${streams === 1 ? 'is' : 'are'}`;
   return `${name} is drained; ${left} still running`;
 }

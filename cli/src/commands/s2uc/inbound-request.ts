@@ -11,15 +11,8 @@ export default class InboundRequest extends LegacyCommand {
 
   static override flags = {
     ...sideFlags,
-    'remote-ip': Flags.string({ aliases: ['remote_ip'], summary: 'IP address of the producer', required: true }),
-    'receiver-ports': Flags.string({
-      aliases: ['receiver_ports'],
-      summary: 'ports of the producer',
-      multiple: true,
-      multipleNonGreedy: true,
-      delimiter: ',',
-      required: true,
-    }),
+    s2cs: Flags.string({ summary: 'control server', helpValue: 'host:port[#sha256:…]', default: 'localhost:5000' }),
+    mock: Flags.string({ summary: 'accepted for existing scripts; ignored', hidden: true }),
     uid: Flags.string({ summary: 'use this uid instead of a new one' }),
     encryption: Flags.option({
       options: ['tls', 'none'] as const,
@@ -28,14 +21,14 @@ export default class InboundRequest extends LegacyCommand {
     })(),
   };
 
-  async run(): Promise<object> {
+  async run(): Promise<void> {
     const { flags } = await this.parse(InboundRequest);
     const { s2cs, uid, encryption, 'num-conn': connections } = flags;
-    const producer = await producersOf(flags['remote-ip'], flags['receiver-ports']);
-    return await this.withClient(this.trusting(flags), async (client, _config, signal) => {
+    const producer = await producersOf(flags);
+    await this.withClient(this.trusting(flags), async (client, _config, signal) => {
       const options = { from: s2cs, producer, connections, uid, encryption, verify: false };
       const { handle, ticket } = await client.inbound(options, signal);
-      return this.report(handle, encryption === 'tls' ? ticket : undefined);
+      await this.report(handle, signal, encryption === 'tls' ? ticket : undefined);
     });
   }
 }

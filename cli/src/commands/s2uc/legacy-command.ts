@@ -1,16 +1,26 @@
-import { isIP } from 'node:net';
+import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Flags } from '@oclif/core';
-import { SciStreamError, type Address } from '@scistream/core';
+import { formatAddress, SciStreamError, type Address } from '@scistream/core';
 import type { StreamHandle } from '@scistream/core/client';
-import { MADE_INTERRUPTED, StreamCommand } from '../stream/stream-command.js';
+import { StreamCommand } from '../stream/stream-command.js';
 
 /** The variable that takes the token of `--access-token`, so that no object in a log contains it. */
 const TOKEN_VARIABLE = 'SCISTREAM_ACCESS_TOKEN';
 
+/** The certificate file that the older client trusts by default, in the working directory. */
+const SERVER_CERT = 'server.crt';
+/** The ports of the producer that the older client uses by default. */
+const RECEIVER_PORTS = ['5074', '5075', '5076', '37000', '47000'];
+
 /** Flags of all legacy commands; underscores work as well as dashes. */
 export const legacyFlags = {
-  'server-cert': Flags.string({ aliases: ['server_cert'], summary: 'PEM file of the CA to trust', helpValue: 'FILE' }),
+  'server-cert': Flags.string({
+    aliases: ['server_cert'],
+    summary: `PEM file of the CA to trust; default: your file ${SERVER_CERT}, if it exists`,
+    helpValue: 'FILE',
+  }),
+  scope: Flags.string({ summary: 'accepted for existing scripts; ignored', hidden: true }),
   'access-token': Flags.string({
     aliases: ['access_token'],
     summary: `access token, visible to other users of this machine; prefer ${TOKEN_VARIABLE} or --token-file`,
@@ -21,16 +31,30 @@ export const legacyFlags = {
 /** Flags of the legacy commands that create one side. */
 export const sideFlags = {
   ...legacyFlags,
-  s2cs: Flags.string({ summary: 'control server', helpValue: 'host:port[#sha256:…]', default: 'localhost:5000' }),
   'num-conn': Flags.integer({ aliases: ['num_conn'], summary: 'number of listeners', default: 5, min: 1 }),
   rate: Flags.integer({
     summary: 'accepted for existing scripts; ignored',
     default: 10_000,
     min: 0,
   }),
+  'remote-ip': Flags.string({
+    aliases: ['remote_ip'],
+    summary: 'host of the producer, or of the inbound gateway; default: localhost',
+  }),
+  'receiver-ports': Flags.string({
+    aliases: ['receiver_ports'],
+    summary: `ports on that host; default: ${RECEIVER_PORTS.join()}`,
+    multiple: true,
+    multipleNonGreedy: true,
+    delimiter: ',',
+  }),
 };
 
 interface LegacyTrust {
+  readonly s2cs: string | readonly string[];
+  readonly ca?: string | undefined;
+  readonly fingerprint?: string | undefined;
+  readonly insecure?: boolean | undefined;
   readonly 'server-cert'?: string | undefined;
   readonly 'access-token'?: string | undefined;
 }
@@ -49,10 +73,10 @@ export interface SideResult {
 
 /** Base class of the legacy commands: one side at a time, with the same library as `stream`. */
 export abstract class LegacyCommand extends StreamCommand {
-  protected override readonly interruption = MADE_INTERRUPTED;
+  protected override readonly afterInterrupt = 'releasing the stream';
 
   /** Translates the legacy trust flags to those of {@link StreamCommand}. */
-  protected trusting<T extends LegacyTrust & { readonly ca?: string | undefined }>(flags: T) {
+  protected trusting<T extends LegacyTrust>(flags: T) {
     const token = flags['access-token'];
     if (token !== undefined) {
       // Hide the token from other users of this machine, who can read the process title.
@@ -60,31 +84,42 @@ export abstract class LegacyCommand extends StreamCommand {
       process.env[TOKEN_VARIABLE] = token;
     }
     const env = process.env[TOKEN_VARIABLE] ? TOKEN_VARIABLE : undefined;
-    const ca = flags['server-cert'];
+    const ca = flags['server-cert'] ?? flags.ca ?? defaultCertificate(flags);
     return { ...flags, ...(ca && { ca: resolve(ca) }), ...(env && { 'token-env': env }) };
   }
 
-  /** Prints one side and returns it. */
-  protected report({ uid, initial }: StreamHandle, ticket?: string): SideResult {
+  /** Prints one side. @throws as {@link StreamCommand.handOver} */
+  protected async report(handle: StreamHandle, signal: AbortSignal, ticket?: string): Promise<void> {
+    const { uid, initial } = handle;
     const { s2cs = '', listeners = [], targets = [] } = initial.from ?? initial.to ?? {};
     const secret = ticket === undefined ? [] : [`ticket: ${ticket}`];
-    this.log([`uid: ${uid}`, ...listeners.map((listener) => `listeners: ${listener}`), ...secret].join('\n'));
-    return { uid, s2cs, listeners, targets, ...(ticket !== undefined && { ticket }) };
+    const text = [`uid: ${uid}`, ...listeners.map((listener) => `listeners: ${listener}`), ...secret].join('\n');
+    const result: SideResult = { uid, s2cs, listeners, targets, ...(ticket !== undefined && { ticket }) };
+    await this.handOver(handle, signal, text, result);
   }
 }
 
-/** Combines `--remote_ip` and `--receiver_ports`. @throws SCI_ADDRESS_INVALID */
-export async function producersOf(ip: string, ports: readonly string[]): Promise<readonly Address[]> {
-  const { parsePort } = await import('@scistream/core/config');
+/** The default of `--server_cert`, if no other trust is given. A file of another user is not trusted. */
+function defaultCertificate({ fingerprint, insecure }: LegacyTrust): string | undefined {
+  if (fingerprint !== undefined || insecure) return undefined;
+  const found = statSync(SERVER_CERT, { throwIfNoEntry: false });
+  return found && (found.uid === 0 || found.uid === process.getuid?.()) ? SERVER_CERT : undefined;
+}
+
+interface Producers {
+  readonly 'remote-ip'?: string | undefined;
+  readonly 'receiver-ports'?: readonly string[] | undefined;
+}
+
+/** Combines `--remote_ip` and `--receiver_ports`, with the defaults of the older client. @throws SCI_ADDRESS_INVALID */
+export async function producersOf(flags: Producers): Promise<readonly Address[]> {
+  const { parseAddress, parsePort } = await import('@scistream/core/config');
+  const { 'remote-ip': host = 'localhost', 'receiver-ports': ports = RECEIVER_PORTS } = flags;
   return ports.map((text) => {
     const port = parsePort(text.trim());
-    if (isIP(ip) !== 0 && port !== undefined) return { host: ip, port };
-    throw new SciStreamError(
-      'SCI_ADDRESS_INVALID',
-      `${JSON.stringify(ip)} with port ${JSON.stringify(text)} is not a valid address.`,
-      {
-        suggestions: ['Give an IP address and ports: --remote-ip 10.0.1.5 --receiver-ports 5001,5002'],
-      },
-    );
+    if (port !== undefined) return parseAddress(formatAddress({ host, port }), 'Producer');
+    throw new SciStreamError('SCI_ADDRESS_INVALID', `${JSON.stringify(text)} is not a valid port.`, {
+      suggestions: ['Give ports: --receiver-ports 5001,5002'],
+    });
   });
 }

@@ -19,37 +19,26 @@ export default class OutboundRequest extends LegacyCommand {
 
   static override flags = {
     ...sideFlags,
-    'remote-ip': Flags.string({
-      aliases: ['remote_ip'],
-      summary: 'IP address of the inbound gateway',
-      dependsOn: ['receiver-ports'],
-    }),
-    'receiver-ports': Flags.string({
-      aliases: ['receiver_ports'],
-      summary: 'ports of the inbound listeners',
-      multiple: true,
-      multipleNonGreedy: true,
-      delimiter: ',',
-      dependsOn: ['remote-ip'],
-    }),
+    s2cs: Flags.string({ summary: 'control server', helpValue: 'host:port[#sha256:…]', default: 'localhost:6000' }),
   };
 
-  async run(): Promise<object> {
+  async run(): Promise<void> {
     const { args, flags } = await this.parse(OutboundRequest);
-    const { s2cs, 'num-conn': connections, 'remote-ip': ip, 'receiver-ports': ports } = flags;
+    const { s2cs, 'num-conn': connections } = flags;
+    const named = flags['remote-ip'] !== undefined || flags['receiver-ports'] !== undefined;
     const { uid, positional } = positionals(args.uid, args.listeners);
     const { parseAddress } = await import('@scistream/core/config');
     const listeners =
       positional?.split(',').map((text) => parseAddress(text.trim(), 'Listener')) ??
-      (ip && ports ? await producersOf(ip, ports) : []);
+      (named ? await producersOf(flags) : []);
     if (listeners.length === 0) {
       throw new SciStreamError('SCI_TARGETS_INVALID', 'No listeners of the inbound side are given.', {
         suggestions: ['Give the output of inbound-request: s2uc outbound-request UID host:port,host:port'],
       });
     }
-    return await this.withClient(this.trusting(flags), async (client, _config, signal) => {
+    await this.withClient(this.trusting(flags), async (client, _config, signal) => {
       const options = { to: s2cs, connections, encryption: 'none', verify: false } as const;
-      return this.report(await client.outbound({ uid, listeners }, options, signal));
+      await this.report(await client.outbound({ uid, listeners }, options, signal), signal);
     });
   }
 }

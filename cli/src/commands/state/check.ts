@@ -1,3 +1,4 @@
+import { formatCount } from '@scistream/core';
 import { BaseCommand } from '../../base-command.js';
 import { daemonKind } from '../../config-kind.js';
 
@@ -12,7 +13,7 @@ export default class StateCheck extends BaseCommand {
     const { state, streams, gateway } = await readState(config.state);
     const live = streams.filter((stream) => stream.state !== 'failed' && stream.state !== 'released').length;
     this.log(
-      `${state} is readable: ${streams.length} streams, ${live} of them live; ${gateway.length} on the gateway.`,
+      `${state} is readable: ${formatCount(streams.length, 'stream')}, ${live} live; ${gateway.length} on the gateway.`,
     );
     return { state, streams: streams.length, live, gateway: gateway.length };
   }

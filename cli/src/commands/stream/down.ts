@@ -2,7 +2,7 @@ import { Args } from '@oclif/core';
 import type { S2UC, SearchOptions } from '@scistream/core/client';
 import { downResult, type DownResult } from '../../present/results.js';
 import { downText } from '../../present/status.js';
-import { serverFlag, StreamCommand } from './stream-command.js';
+import { streamFlags, StreamCommand } from './stream-command.js';
 
 export default class StreamDown extends StreamCommand {
   static override summary = 'release streams and all their resources';
@@ -14,14 +14,27 @@ export default class StreamDown extends StreamCommand {
   static override args = {
     ref: Args.string({ description: 'uid, prefix of a uid, or name; may be repeated', required: true }),
   };
-  static override flags = serverFlag;
+  static override flags = streamFlags;
+
+  protected override readonly afterInterrupt = 'releasing the streams that were found';
 
   /** Tries every stream, then fails with the first error. */
   async run(): Promise<object> {
     const { argv, flags } = await this.parse(StreamDown);
     const refs = argv.map(String);
     const outcomes = await this.withClient(flags, (client, _config, signal) =>
-      Promise.allSettled(refs.map((ref) => bringDown(client, ref, { servers: flags.s2cs, ended: false, signal }))),
+      Promise.allSettled(
+        refs.map((ref) =>
+          bringDown(client, ref, {
+            servers: flags.s2cs,
+            owner: flags.owner,
+            forChange: true,
+            ended: false,
+            forRelease: true,
+            signal,
+          }),
+        ),
+      ),
     );
     const released = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
     for (const result of released) this.log(downText(result));

@@ -1,6 +1,6 @@
 import { Args } from '@oclif/core';
 import { statusText } from '../../present/status.js';
-import { serverFlag, StreamCommand } from './stream-command.js';
+import { streamFlags, StreamCommand } from './stream-command.js';
 
 /** Time over which the rates of an active stream are measured, ms. */
 const SAMPLE_MS = 300;
@@ -12,12 +12,12 @@ export default class StreamStatus extends StreamCommand {
     '<%= config.bin %> <%= command.id %> 9f3c2a --json',
   ];
   static override args = { ref: Args.string({ description: 'uid, prefix of a uid, or name', required: true }) };
-  static override flags = serverFlag;
+  static override flags = streamFlags;
 
   async run(): Promise<object> {
     const { args, flags } = await this.parse(StreamStatus);
     return await this.withClient(flags, async (client, _config, signal) => {
-      const stream = await client.find(args.ref, { servers: flags.s2cs, signal });
+      const stream = await client.find(args.ref, { servers: flags.s2cs, owner: flags.owner, signal });
       const streaming = stream.initial.state === 'streaming';
       const status = streaming ? await stream.status({ sampleMs: SAMPLE_MS, signal }) : stream.initial;
       this.log(statusText(status));

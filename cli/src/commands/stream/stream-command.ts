@@ -1,22 +1,22 @@
 import { setMaxListeners } from 'node:events';
 import { resolve } from 'node:path';
 import { Flags } from '@oclif/core';
-import { silentLogger, SciStreamError, type Logger } from '@scistream/core';
+import { parseDuration, silentLogger, SciStreamError, toSciStreamError, type Logger } from '@scistream/core';
 import type { S2ucConfig } from '@scistream/core/config';
-import type { ProgressEvent, S2UC, TrustSettings } from '@scistream/core/client';
+import type { ProgressEvent, S2UC, StreamHandle, TrustSettings } from '@scistream/core/client';
 import { BaseCommand, type CommonFlags } from '../../base-command.js';
 
 /** Exit codes that shells expect after a signal. */
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 };
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** The interruption message of commands that create streams. */
-export const MADE_INTERRUPTED = 'Interrupted; the partial stream was released.';
+const RELEASED = 'The stream was released.';
 
 const TRUST = 'HOST:PORT SERVER';
 
-/** Trust settings for control servers given as host:port. */
-interface TrustFlags extends CommonFlags {
+/** Deadline of calls, and trust settings for control servers given as host:port. */
+interface ClientFlags extends CommonFlags {
+  readonly wait?: string | undefined;
   readonly ca?: string | undefined;
   readonly fingerprint?: string | undefined;
   readonly insecure?: boolean | undefined;
@@ -37,10 +37,20 @@ export const serverFlag = {
   }),
 };
 
+/** Flags for commands that act on one stream. */
+export const streamFlags = {
+  ...serverFlag,
+  owner: Flags.string({ summary: 'only streams of this owner; for admins', helpValue: 'ISSUER:SUBJECT' }),
+};
+
 /** Base class of the commands that talk to control servers. */
 export abstract class StreamCommand extends BaseCommand {
   static override baseFlags = {
     ...BaseCommand.baseFlags,
+    wait: Flags.string({
+      summary: 'maximum time for an answer of a control server; default: 10s',
+      helpGroup: 'GLOBAL',
+    }),
     ca: Flags.string({
       summary: 'PEM file of the CA to trust',
       helpValue: 'FILE',
@@ -63,16 +73,22 @@ export abstract class StreamCommand extends BaseCommand {
     }),
   };
 
-  /** The error message after an interruption; undefined: the command ends without an error. */
-  protected readonly interruption: string | undefined = 'Interrupted.';
+  /** Whether an interruption is an error. Otherwise the command ends silently. */
+  protected readonly interruptionIsError: boolean = true;
+  /** What the command still does after an interruption; undefined: nothing that takes time. */
+  protected readonly afterInterrupt: string | undefined;
   #interrupted: number | undefined;
+  /** The stream that the command makes. */
+  #uid: string | undefined;
+  /** Whether the result of the command has been printed, so that the stream stays. */
+  #handedOver = false;
 
   /**
-   * Runs `work` with a client that knows the configured facilities, then closes the client. Ctrl-C aborts the signal;
-   * the command then fails with the error of `work` and exit code 130.
+   * Runs `work` with a client that knows the configured facilities, then closes the client. SIGINT, SIGTERM and SIGHUP
+   * abort the signal. The exit code is then 128 and the number of the signal, whatever the result of `work`.
    */
   protected async withClient<T>(
-    flags: TrustFlags,
+    flags: ClientFlags,
     work: (client: S2UC, config: S2ucConfig, signal: AbortSignal) => Promise<T>,
     onProgress?: (event: ProgressEvent) => void,
   ): Promise<T> {
@@ -84,37 +100,78 @@ export abstract class StreamCommand extends BaseCommand {
     // One signal serves requests for many streams.
     setMaxListeners(0, interrupt.signal);
     const onInterrupt = (name: keyof typeof EXIT_CODES): void => {
-      if (this.#interrupted !== undefined) process.exit(EXIT_CODES[name]);
+      if (this.#interrupted !== undefined || this.#handedOver) {
+        if (this.#uid !== undefined) process.stderr.write(`The stream may remain. Release it: ${downOf(this.#uid)}\n`);
+        process.exit(EXIT_CODES[name]);
+      }
       this.#interrupted = EXIT_CODES[name];
-      this.progress.note('Interrupted, cleaning up. Press Ctrl-C again to exit immediately.');
-      interrupt.abort(new SciStreamError('SCI_CLIENT_GONE', this.interruption ?? 'Interrupted.'));
+      const { afterInterrupt } = this;
+      if (afterInterrupt) this.progress.note(`Interrupted, ${afterInterrupt}. Press Ctrl-C again to exit immediately.`);
+      interrupt.abort(new SciStreamError('SCI_CLIENT_GONE', 'Interrupted.'));
     };
     for (const name of SIGNALS) process.on(name, onInterrupt);
     const options = {
       log: this.#logger(flags['verbose'] === true),
       trust: trustOf(flags),
-      ...(onProgress && { onProgress }),
+      deadlineMs: flags.wait === undefined ? undefined : parseDuration(flags.wait),
+      onProgress: (event: ProgressEvent) => {
+        if (event.kind === 'uid') this.#uid = event.uid;
+        onProgress?.(event);
+      },
     };
     const client = new S2UC(config, options);
     try {
       return await work(client, config, interrupt.signal);
+    } catch (error) {
+      // The library throws the unchanged reason only if nothing remains.
+      if (error !== interrupt.signal.reason || this.#uid === undefined) throw error;
+      throw new SciStreamError('SCI_CLIENT_GONE', `Interrupted. ${RELEASED}`);
     } finally {
       for (const name of SIGNALS) process.off(name, onInterrupt);
       client.close();
     }
   }
 
+  /**
+   * Prints the result of a command that made a stream. Releases the stream if the command was interrupted or the output
+   * cannot be written, because nobody else knows its listeners or its ticket.
+   * @throws SCI_OUTPUT_WRITE, the reason of `signal`
+   */
+  protected async handOver(handle: StreamHandle, signal: AbortSignal, text: string, document: unknown): Promise<void> {
+    try {
+      signal.throwIfAborted();
+      await this.print(text, document);
+      this.#handedOver = true;
+    } catch (cause) {
+      const { code, message, suggestions } = toSciStreamError(cause);
+      const left = await handle.down().then(
+        () => undefined,
+        (error: unknown) => `Not released: ${toSciStreamError(error).message} Retry with: ${downOf(handle.uid)}`,
+      );
+      const text = left === undefined ? `${message} ${RELEASED}` : message;
+      throw new SciStreamError(code, text, { cause, suggestions: [...suggestions, ...(left ? [left] : [])] });
+    }
+  }
+
   protected override async catch(error: Error): Promise<void> {
-    if (this.#interrupted === undefined || this.interruption !== undefined) await super.catch(error);
+    if (this.#interrupted === undefined || this.interruptionIsError) await super.catch(error);
+  }
+
+  protected override async finally(error: Error | undefined): Promise<void> {
+    await super.finally(error);
     if (this.#interrupted !== undefined) process.exitCode = this.#interrupted;
   }
 
   /** Prints warnings and errors as notes; with `--verbose` also info and debug messages. */
   #logger(verbose: boolean): Logger {
-    const note = (fields: object, message: string): void => this.progress.note(`${message} ${JSON.stringify(fields)}`);
-    return { ...silentLogger, warn: note, error: note, ...(verbose && { debug: note, info: note }) };
+    const line = (fields: object, message: string): string => `${message} ${JSON.stringify(fields)}`;
+    const note = (fields: object, message: string): void => this.progress.note(line(fields, message));
+    const warn = (fields: object, message: string): void => this.progress.warn(`Warning: ${line(fields, message)}`);
+    return { ...silentLogger, warn, error: warn, ...(verbose && { debug: note, info: note }) };
   }
 }
+
+const downOf = (uid: string): string => `scistream stream down ${uid}`;
 
 function trustOf({
   ca,
@@ -124,7 +181,7 @@ function trustOf({
   key,
   'token-file': file,
   'token-env': env,
-}: TrustFlags): TrustSettings {
+}: ClientFlags): TrustSettings {
   const token = file ? { file: resolve(file) } : env ? { env } : undefined;
   const own = { cert: cert && resolve(cert), key: key && resolve(key) };
   return { ca: ca && resolve(ca), fingerprint, insecure, token, ...own };

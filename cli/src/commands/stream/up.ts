@@ -4,10 +4,10 @@ import { Args, Flags } from '@oclif/core';
 import { parseDuration, SciStreamError } from '@scistream/core';
 import type { S2ucConfig } from '@scistream/core/config';
 import type { ProgressEvent, S2UC, StreamHandle, StreamPlan } from '@scistream/core/client';
-import { progressLines, upText } from '../../present/up.js';
+import { progressLines, unverifiedText, upText } from '../../present/up.js';
 import { upResult } from '../../present/results.js';
 import { readTicket } from '../../ticket-input.js';
-import { MADE_INTERRUPTED, StreamCommand } from './stream-command.js';
+import { StreamCommand } from './stream-command.js';
 
 /** The options of the command line and the stream document. */
 type Wanted = Partial<StreamPlan>;
@@ -76,7 +76,7 @@ export default class StreamUp extends StreamCommand {
     movable: Flags.boolean({
       summary: 'allow operators to move the stream to another gateway, which changes its listeners',
     }),
-    wait: Flags.string({ summary: 'maximum time until the stream is ready; default: 30s' }),
+    wait: Flags.string({ summary: 'maximum time until the stream is ready; default: 30s, with --await-hello 200s' }),
     inbound: Flags.boolean({
       summary: 'create only the inbound side and print a ticket for the outbound side; keep the ticket secret',
       exclusive: ['outbound', 'to'],
@@ -86,15 +86,18 @@ export default class StreamUp extends StreamCommand {
       helpValue: 'TICKET|-',
       exclusive: ['from', 'producer'],
     }),
+    unverified: Flags.boolean({
+      summary: 'create the stream even if the path between the gateways fails or cannot be checked',
+    }),
     uid: Flags.string({ summary: 'use this uid instead of a new one' }),
     'await-hello': Flags.boolean({
       summary: 'wait for the HELLO of the application controllers instead of sending it',
     }),
   };
 
-  protected override readonly interruption = MADE_INTERRUPTED;
+  protected override readonly afterInterrupt = 'releasing the stream';
 
-  async run(): Promise<object> {
+  async run(): Promise<void> {
     const { args, flags } = await this.parse(StreamUp);
     const { inbound, 'await-hello': awaitHello } = flags;
     const ask = (): void => this.progress.note('Paste the ticket and press Enter.');
@@ -116,6 +119,7 @@ export default class StreamUp extends StreamCommand {
       uid,
     } = flags;
     const hello = awaitHello ? ('controller' as const) : undefined;
+    const verify = flags.unverified ? ('report' as const) : undefined;
     const gateways = { fromGateway: flags['from-gateway'], toGateway: flags['to-gateway'] };
     const where = { from, to, ...gateways, producer };
     const what = { connections, proxy, runtime, name, encryption, transport, movable };
@@ -125,17 +129,19 @@ export default class StreamUp extends StreamCommand {
       lifetimeMs: lifetime === undefined ? undefined : parseDuration(lifetime),
       waitMs: wait === undefined ? undefined : parseDuration(wait),
     };
-    const typed: Wanted = defined({ ...where, ...what, ...numbers, uid, hello });
+    const typed: Wanted = defined({ ...where, ...what, ...numbers, uid, hello, verify });
     this.progress.busy(awaitHello ? 'waiting for the HELLO of the applications' : 'creating the stream');
     const onProgress = (event: ProgressEvent): void => progressLines(event).forEach((line) => this.progress.done(line));
-    const make = async (client: S2UC, config: S2ucConfig, signal: AbortSignal): Promise<object> => {
+    const make = async (client: S2UC, config: S2ucConfig, signal: AbortSignal): Promise<void> => {
       const wanted = { ...(await this.#document(args.name, config, typed)), ...typed };
       const { handle, ticket } = await makeSides(client, wanted, { inbound, outbound }, signal);
       const result = upResult(handle, ticket);
-      this.log(upText(result));
-      return result;
+      const warning = unverifiedText(result);
+      // Otherwise the text on stdout says so.
+      if (warning && (flags.json || flags.quiet)) process.stderr.write(`Warning: ${warning}\n`);
+      await this.handOver(handle, signal, upText(result), result);
     };
-    return await this.withClient(flags, make, onProgress);
+    await this.withClient(flags, make, onProgress);
   }
 
   /** The options of the stream document; its name is the default name of the stream. */

@@ -1,6 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { statusText } from '../../present/status.js';
-import { serverFlag, StreamCommand } from './stream-command.js';
+import { streamFlags, StreamCommand } from './stream-command.js';
 
 export default class StreamUpdate extends StreamCommand {
   static override summary = 'change the producer of a stream, or reconnect to a moved inbound side';
@@ -12,7 +12,7 @@ export default class StreamUpdate extends StreamCommand {
   ];
   static override args = { ref: Args.string({ description: 'uid, prefix of a uid, or name', required: true }) };
   static override flags = {
-    ...serverFlag,
+    ...streamFlags,
     producer: Flags.string({
       summary: 'new address of the producer, reachable from the inbound gateway',
       helpValue: 'host:port[,…]',
@@ -33,7 +33,7 @@ export default class StreamUpdate extends StreamCommand {
   async run(): Promise<object> {
     const { args, flags } = await this.parse(StreamUpdate);
     return await this.withClient(flags, async (client, _config, signal) => {
-      const stream = await client.find(args.ref, { servers: flags.s2cs, signal });
+      const stream = await client.find(args.ref, { servers: flags.s2cs, owner: flags.owner, forChange: true, signal });
       const { producer, inbound } = flags;
       const status = await (producer ? stream.update({ producer }, signal) : stream.follow(inbound, signal));
       this.log(statusText(status));

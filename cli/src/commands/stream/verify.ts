@@ -1,6 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { verifyText } from '../../present/verify.js';
-import { serverFlag, StreamCommand } from './stream-command.js';
+import { streamFlags, StreamCommand } from './stream-command.js';
 
 export default class StreamVerify extends StreamCommand {
   static override summary = 'verify every hop of a stream';
@@ -13,14 +13,14 @@ export default class StreamVerify extends StreamCommand {
   ];
   static override args = { ref: Args.string({ description: 'uid, prefix of a uid, or name', required: true }) };
   static override flags = {
-    ...serverFlag,
+    ...streamFlags,
     full: Flags.boolean({ summary: 'also connect to the producer, directly and through the whole stream' }),
   };
 
   async run(): Promise<object> {
     const { args, flags } = await this.parse(StreamVerify);
     return await this.withClient(flags, async (client, _config, signal) => {
-      const stream = await client.find(args.ref, { servers: flags.s2cs, signal });
+      const stream = await client.find(args.ref, { servers: flags.s2cs, owner: flags.owner, signal });
       this.progress.busy('checking the hops');
       const result = await stream.verify({ full: flags.full, signal });
       this.progress.idle();

@@ -1,7 +1,6 @@
 import { Args } from '@oclif/core';
-import { printJson } from '../../output.js';
 import { watchLine } from '../../present/status.js';
-import { serverFlag, StreamCommand } from './stream-command.js';
+import { streamFlags, StreamCommand } from './stream-command.js';
 
 export default class StreamWatch extends StreamCommand {
   static override summary = 'print the status of a stream now and after every change, until it ends';
@@ -10,19 +9,18 @@ export default class StreamWatch extends StreamCommand {
     '<%= config.bin %> <%= command.id %> tomo --json',
   ];
   static override args = { ref: Args.string({ description: 'uid, prefix of a uid, or name', required: true }) };
-  static override flags = serverFlag;
+  static override flags = streamFlags;
 
   /** Ctrl-C is the normal way to stop watching, not an error. */
-  protected override readonly interruption = undefined;
+  protected override readonly interruptionIsError = false;
 
   /** Prints one document per line with `--json`. Returns nothing, because a result would be printed as another document. */
   async run(): Promise<void> {
     const { args, flags } = await this.parse(StreamWatch);
     await this.withClient(flags, async (client, _config, signal) => {
-      const stream = await client.find(args.ref, { servers: flags.s2cs, signal });
+      const stream = await client.find(args.ref, { servers: flags.s2cs, owner: flags.owner, signal });
       for await (const status of stream.watch(signal)) {
-        if (this.jsonEnabled()) printJson(status, false);
-        else this.log(watchLine(status, new Date()));
+        await this.print(watchLine(status, new Date()), status, false);
       }
     });
   }

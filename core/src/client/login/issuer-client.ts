@@ -1,5 +1,6 @@
 import * as oauth from 'oauth4webapi';
 import { reasonOf, SciStreamError } from '../../contracts/errors.js';
+import { issuerFetch } from './issuer-fetch.js';
 import type { StoredTokens } from './login-store.js';
 import type { Login } from './login.js';
 
@@ -17,6 +18,7 @@ export interface IssuerClient {
   readonly options: () => {
     readonly signal: AbortSignal;
     readonly [oauth.allowInsecureRequests]: boolean;
+    readonly [oauth.customFetch]: typeof issuerFetch;
     readonly additionalParameters: Readonly<Record<string, string>>;
   };
 }
@@ -31,6 +33,7 @@ export async function connectIssuer({ issuer, client, resource }: Login, signal?
   const options = () => ({
     signal: AbortSignal.any([AbortSignal.timeout(TIMEOUT_MS), ...(signal ? [signal] : [])]),
     [oauth.allowInsecureRequests]: url.protocol === 'http:',
+    [oauth.customFetch]: issuerFetch,
     additionalParameters: { ...(resource !== undefined && { resource }) },
   });
   const server = await asking(issuer, async () =>

@@ -5,6 +5,7 @@ import { parseUid, type StreamSpec, type StreamTls } from '../../contracts/strea
 import type { Request } from '../../wire/gen/scistream_pb.js';
 import { parseRole } from '../../wire/stream-spec.js';
 import type { Limits } from '../parts/settings.js';
+import { formatDuration, formatRate } from '../../contracts/units.js';
 
 /** The highest rate that `parseRate` accepts; also exact as a JSON number. */
 const MAX_BITS_PER_SECOND = 1e15;
@@ -47,15 +48,17 @@ function parseConnections(connections: number, most: number): number {
   if (connections >= 1 && connections <= most) return connections;
   throw new SciStreamError(
     'SCI_CONNECTIONS_INVALID',
-    `${connections} connections (num_conn) are outside the range of 1 to ${most}.`,
-    { suggestions: [`Request 1 to ${most}.`] },
+    `${connections} is outside the range of 1 to ${most} connections (num_conn).`,
+    {
+      suggestions: [`Request 1 to ${most}.`],
+    },
   );
 }
 
 function parseBitsPerSecond(bitsPerSecond: number): number {
   if (bitsPerSecond <= MAX_BITS_PER_SECOND) return bitsPerSecond;
-  throw new SciStreamError('SCI_RATE_INVALID', `${bitsPerSecond} bit/s is more than any gateway has.`, {
-    suggestions: [`Request at most ${MAX_BITS_PER_SECOND} bit/s.`],
+  throw new SciStreamError('SCI_RATE_INVALID', `${formatRate(bitsPerSecond)} is more than any gateway has.`, {
+    suggestions: [`Request at most ${formatRate(MAX_BITS_PER_SECOND)}.`],
   });
 }
 
@@ -63,8 +66,8 @@ function parseLifetime(lifetimeMs: number, most: number): number {
   if (lifetimeMs <= most) return lifetimeMs;
   throw new SciStreamError(
     'SCI_LIFETIME_INVALID',
-    `A lifetime of ${lifetimeMs} ms is longer than the limit of ${most} ms.`,
-    { suggestions: [`Request at most ${most / 3_600_000}h.`] },
+    `A lifetime of ${formatDuration(lifetimeMs)} is longer than the limit of ${formatDuration(most)}.`,
+    { suggestions: [`Request at most ${formatDuration(most)}.`] },
   );
 }
 

@@ -27,6 +27,7 @@ import { ended, released, runs, stopping, waits } from './life.js';
 import { StreamMachine } from './machine.js';
 import { moveAll } from './move.js';
 import { asGranted, checkLimits, isRepeated, newRecord, requestAction } from './new-stream.js';
+import { formatDuration } from '../../contracts/units.js';
 
 /** How long a HELLO that arrives before its request waits for it, ms. */
 const EARLY_HELLO_MS = 2_000;
@@ -67,7 +68,10 @@ export class StreamController {
     // A gateway that does not answer must not delay the others.
     const settled = await Promise.race([resumed.then(() => true), sleep(RESUME_MS, false, { ref: false })]);
     if (!settled)
-      this.log.warn({ streams: left.length }, `not all streams recovered within ${RESUME_MS / 1000} s, continuing`);
+      this.log.warn(
+        { streams: left.length },
+        `not all streams recovered within ${formatDuration(RESUME_MS)}, continuing`,
+      );
     await this.gateways.begin(() => [...this.#live.values()].flatMap(({ loads }) => loads));
     if (settled && left.length > 0) this.log.info({ streams: left.length }, 'streams recovered');
   }

@@ -1,5 +1,6 @@
 import { SciStreamError } from '../../contracts/errors.js';
 import { StreamTimer } from './live-stream.js';
+import { formatDuration } from '../../contracts/units.js';
 
 /**
  * The request (`req`) of one stream, which waits for HELLO. Owns the HELLO timeout, the promise that the caller waits for,
@@ -56,7 +57,7 @@ export class PendingRequest {
     this.#timer.after(ms, () => {
       const late = new SciStreamError(
         'SCI_HELLO_TIMEOUT',
-        `No HELLO for stream ${this.uid} arrived within ${this.timeoutMs / 1000} s.`,
+        `No HELLO for stream ${this.uid} arrived within ${formatDuration(this.timeoutMs)}.`,
         { suggestions: ['Send HELLO for the uid from the application controller, or use scistream stream up.'] },
       );
       if (this.#reject) this.#reject(late);

@@ -1,0 +1,121 @@
+/** The user client and control servers that it can ask only in part: older ones, and unreachable ones. */
+import { connect } from 'node:net';
+import { once } from 'node:events';
+import * as assert from 'uvu/assert';
+import { formatAddress, SciStreamError } from '@scistream/core';
+import type { S2UC, StreamHandle } from '@scistream/core/client';
+import { oldServer } from '../../support/old-server.js';
+import { freeRange } from '../../support/ports.js';
+import { TestServer } from '../../support/server.js';
+import { suite } from '../../support/suite.js';
+import { endpointOf, user } from '../../support/user.js';
+
+const s = suite('control servers that answer in part');
+
+async function failure(call: Promise<unknown>): Promise<SciStreamError> {
+  const error: unknown = await call.then(() => new Error('it succeeded')).catch((thrown: unknown) => thrown);
+  if (SciStreamError.is(error)) return error;
+  throw error;
+}
+
+/** A stream over two older servers. */
+async function plainStream(client: S2UC, from: string, to: string): Promise<StreamHandle> {
+  const plan = { from, to, producer: ['10.0.0.1:5001'], encryption: 'none', name: 'old', verify: true } as const;
+  return await client.up(plan);
+}
+
+s('a stream over servers of the existing protocol is created, shown as unknown, updated and released', async () => {
+  await using from = await oldServer(5100);
+  await using to = await oldServer(5200);
+  await using caller = await user();
+  const { client } = caller;
+  const made = await plainStream(client, from.address, to.address);
+  assert.equal([made.verification?.ok, made.verification?.verified], [true, false]);
+  assert.equal([...new Set(made.verification?.hops.map(({ checked, ok }) => `${checked} ${ok}`))], ['false null']);
+
+  const servers = [from.address, to.address];
+  const { streams, unreachable } = await client.list({ servers });
+  assert.equal(
+    streams.map(({ uid, name, state }) => [uid, name, state]),
+    [[made.uid, 'old', 'unknown']],
+  );
+  assert.equal([...new Set(unreachable.map(({ error }) => error.code))], ['SCI_NOT_OFFERED']);
+
+  const found = await client.find('old');
+  assert.is(found.initial.encryption, 'none');
+  assert.is((await found.status()).state, 'unknown');
+  assert.is((await found.verify({ full: true })).verified, false);
+  assert.is((await found.update({ producer: ['10.0.0.2:5001'] })).state, 'unknown');
+  assert.is(await (await client.find('old', { forRelease: true })).down(), undefined);
+  for (const { calls, streams: left } of [from, to]) assert.equal([calls.at(-1), left.size], ['release', 0]);
+  assert.equal(await caller.journal(), []);
+  assert.equal((await client.list({ servers })).streams, []);
+});
+
+s('a uid may be requested at servers that cannot say whether it is free', async () => {
+  await using from = await oldServer(5100);
+  await using to = await oldServer(5200);
+  await using caller = await user();
+  const plan = { from: from.address, to: to.address, producer: ['10.0.0.1:5001'], encryption: 'none' } as const;
+  const { uid } = await caller.client.up({ ...plan, uid: 'requested-0001' });
+  assert.is(uid, 'requested-0001');
+});
+
+s('without the journal, a stream at older servers is released by its uid', async () => {
+  await using from = await oldServer(5100);
+  await using to = await oldServer(5200);
+  await using caller = await user();
+  await using other = await user();
+  const { uid } = await plainStream(caller.client, from.address, to.address);
+  const how = { servers: [from.address, to.address], forRelease: true };
+  const ended = await failure(other.client.find('some-other-uid', how).then((handle) => handle.down()));
+  assert.is(ended.code, 'SCI_STREAM_NOT_FOUND');
+  await (await other.client.find(uid, how)).down();
+  assert.equal([from.streams.size, to.streams.size], [0, 0]);
+});
+
+/** An address where nothing listens. */
+async function deaf(): Promise<string> {
+  const { first } = await freeRange(1);
+  await once(connect({ host: '127.0.0.1', port: first }), 'error');
+  return formatAddress({ host: '127.0.0.1', port: first });
+}
+
+s('down of a stream outside the journal names a server that did not answer, and may be repeated', async () => {
+  await using from = await TestServer.start();
+  await using to = await TestServer.start();
+  await using caller = await user();
+  await using other = await user();
+  const { uid } = await caller.client.up({ from: endpointOf(from), to: endpointOf(to), producer: ['127.0.0.1:9'] });
+  const away = await deaf();
+  const down = async (server: typeof away | ReturnType<typeof endpointOf>): Promise<unknown> => {
+    const servers = [endpointOf(from), server];
+    return await (await other.client.find(uid, { servers, ended: false, forRelease: true })).down();
+  };
+  for (let attempt = 0; attempt < 2; attempt += 1) {
+    const error = await failure(down(away));
+    assert.is(error.code, 'SCI_S2CS_UNREACHABLE');
+    assert.match(error.message, `${away} may have a side`);
+    assert.ok(error.suggestions.includes(`scistream stream down ${uid}`));
+    assert.is((await from.peer.streams.get({ uid })).state, 'released', 'the other side is released');
+  }
+  await down(endpointOf(to));
+  assert.is((await to.peer.streams.get({ uid })).state, 'released');
+});
+
+s('down of a stream in the journal names every side that was not released', async () => {
+  await using from = await TestServer.start();
+  const to = await TestServer.start();
+  await using caller = await user();
+  const { uid } = await caller.client.up({ from: endpointOf(from), to: endpointOf(to), producer: ['127.0.0.1:9'] });
+  await to[Symbol.asyncDispose]();
+  for (let attempt = 0; attempt < 2; attempt += 1) {
+    const found = await caller.client.find(uid, { ended: false, forRelease: true });
+    const error = await failure(found.down());
+    assert.is(error.code, 'SCI_S2CS_UNREACHABLE');
+    assert.match(error.message, 'Outbound side');
+  }
+  assert.equal(await caller.journal(), [`${uid}.json`]);
+});
+
+s.run();
