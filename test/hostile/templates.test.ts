@@ -68,7 +68,12 @@ function plain(view: ProxyView): ProxyView {
 function structure(text: string, { uid, targets, tls }: ProxyView): string {
   const values = [
     uid,
-    ...targets.flatMap(({ host, port }) => [`[${host}]:${port}`, `${host}:${port}`]),
+    // The names of services in stunnel.conf contain no colon.
+    ...targets.flatMap(({ host, port }) => [
+      `[${host}]:${port}`,
+      `${host}:${port}`,
+      `${host}_${port}`.replaceAll(':', '_'),
+    ]),
     tls?.peer ?? '',
   ];
   // The longest first, because one may be a part of another.

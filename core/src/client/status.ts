@@ -1,13 +1,23 @@
 import { formatAddress } from '../contracts/address.js';
 import { printable, printableLine, type SciStreamError } from '../contracts/errors.js';
+import { formatCount } from '../contracts/units.js';
 import type { Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { Endpoint } from './endpoint.js';
-import { formatCount } from '../contracts/units.js';
 
 type ErrorJson = ReturnType<SciStreamError['toJSON']>;
 
 /** States of a stream in output, worst first. The worse state of the two sides is the state of the stream. */
-const STATES = ['failed', 'releasing', 'reserving', 'waiting', 'streaming', 'idle', 'ready', 'released'] as const;
+const STATES = [
+  'failed',
+  'releasing',
+  'reserving',
+  'waiting',
+  'restarting',
+  'streaming',
+  'idle',
+  'ready',
+  'released',
+] as const;
 
 /** State of a stream in output; `unknown` if no control server reports it now. */
 export type UserState = (typeof STATES)[number] | 'unknown';
@@ -230,6 +240,11 @@ function diagnose(uid: string, state: UserState, from: SideStatus | undefined, t
   if (mute) return `The control server of ${mute.name} does not report the stream.`;
   const over = find('released');
   if (over && state === 'failed') return `${capital(over.name)} is released, and the other side is not.`;
+  const restarting = find('restarting');
+  if (restarting) {
+    const reason = restarting.side.error?.message;
+    return `The proxy of ${restarting.name} is being restarted${reason ? `: ${reason}` : '.'}`;
+  }
   const waiting = find('waiting');
   if (waiting) return `${capital(waiting.name)} waits for HELLO from its application.`;
   if (from && to && isStale(from, to)) return `${STALE}: scistream stream update ${uid}`;
@@ -259,6 +274,7 @@ const DIAGNOSES: Readonly<Record<UserState, string>> = {
   releasing: 'The stream is being released.',
   reserving: 'Listeners are being reserved.',
   waiting: 'The stream is waiting for HELLO.',
+  restarting: 'A proxy is being restarted.',
   streaming: 'Connections are open.',
   idle: 'No connection is open; earlier connections have ended.',
   ready: 'Ready; no consumer has connected yet.',

@@ -17,6 +17,8 @@ export interface GatewaySettings {
   /** Local address of connections to the producer. Default: `lan`, if it is an address of this machine. */
   readonly lanSource?: string | undefined;
   readonly ports: PortRange;
+  /** Time during which a released port is leased only if no other port is free, ms; default 600,000. */
+  readonly portRest?: number | undefined;
   /** Default proxy. */
   readonly proxy: string;
   /** Default runtime. */
@@ -64,6 +66,7 @@ export interface GatewayDescription {
   readonly ports: string;
   readonly proxy: string;
   readonly runtime: string;
+  /** Number of ports that streams lease or failed streams keep. */
   readonly portsInUse: number;
 }
 
@@ -105,8 +108,13 @@ export interface Gateway {
   start(uid: string, signal: AbortSignal): Promise<void>;
   /** Sets the targets of a started stream. @throws as `S2DS.updateTargets` */
   updateTargets(uid: string, targets: readonly Address[], signal: AbortSignal): Promise<void>;
-  /** Stops the stream, frees its ports and returns its last counters. Idempotent. */
-  release(uid: string): Promise<readonly ListenerStatistics[]>;
+  /**
+   * Stops the stream, frees its ports and returns its last counters. Idempotent.
+   * @param keepPortsUntil ISO 8601 UTC; given for a stream that failed. No other stream gets its ports before this time.
+   */
+  release(uid: string, keepPortsUntil?: string): Promise<readonly ListenerStatistics[]>;
+  /** Frees the ports that a failed stream keeps. Idempotent; does not affect a later stream with the same uid. */
+  freePorts(uid: string): Promise<void>;
   /**
    * Returns the credentials of a stream for a move to another gateway, because the control server does not store them.
    * Undefined if the stream is not encrypted.

@@ -82,7 +82,7 @@ export interface S2DSStatus {
   readonly listeners: readonly ListenerStatistics[];
   /** How the listeners answer a probe. Absent: they do not. The gateway sets it. */
   readonly probe?: ProbeAnswer;
-  /** The reason of state `failed`. */
+  /** The reason of state `failed`; in state `restarting` why the proxy does not run yet, if an attempt failed. */
   readonly error?: S2DSException;
 }
 

@@ -1,6 +1,6 @@
 import { EventEmitter, once } from 'node:events';
 import type pLimit from 'p-limit';
-import { messageOf, S2DSException } from '../contracts/errors.js';
+import { messageOf, quote, S2DSException, SciStreamError } from '../contracts/errors.js';
 import type { GatewaySettings } from '../contracts/gateway.js';
 import type { Logger } from '../contracts/logger.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
@@ -17,6 +17,13 @@ import { requestOf, type GatewayStore, type GatewayStream } from './store.js';
 export const DONE: WriteOptions = { sync: false, owed: true };
 /** For a step that ends a stream, which even a full disk must not prevent. */
 export const ENDING: WriteOptions = { owed: true };
+
+/** The error for a uid that the gateway does not know. */
+export const unknownStream = (gateway: string, uid: string): S2DSException =>
+  new S2DSException('SCI_STREAM_NOT_FOUND', `Gateway ${gateway} has no stream ${quote(uid)}.`);
+
+/** Whether an error says that the gateway or its data server does not carry the stream. */
+export const isUnknown = (error: unknown): boolean => SciStreamError.is(error) && error.code === 'SCI_STREAM_NOT_FOUND';
 
 /** The newest restarts that the record of a stream keeps. */
 const KEPT_RESTARTS = 10;
@@ -134,9 +141,9 @@ export class Stream {
     this.#released.abort(new S2DSException('SCI_STREAM_RELEASED', `Stream ${this.#uid} is being released.`));
   }
 
-  /** Stores that a release has begun. */
-  async releasing(): Promise<void> {
-    await this.#write({ state: 'releasing' }, ENDING);
+  /** Stores that a release has begun. @param keepPortsUntil As for `Gateway.release`. */
+  async releasing(keepPortsUntil?: string): Promise<void> {
+    await this.#write({ state: 'releasing', ...(keepPortsUntil && { keepPortsUntil }) }, ENDING);
   }
 
   /** Tells those that wait for restarts that the stream is gone. */

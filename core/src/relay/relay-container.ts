@@ -11,6 +11,7 @@ import { proxyProvider, type PluginContext } from '../contracts/plugin.js';
 import type { S2DSCapabilities, S2DSRequest } from '../contracts/s2ds.js';
 import { PROBE_NAME, type ListenerStatistics, type StreamTls } from '../contracts/stream.js';
 import { parseDuration } from '../contracts/units.js';
+import { formatDuration } from '../contracts/units.js';
 import { poll, within } from '../contracts/wait.js';
 import { localAddressFor } from '../proxy/local-address.js';
 import { ProxyContainer } from '../proxy/proxy-container.js';
@@ -26,7 +27,6 @@ import {
   type RelayTarget,
   type StatusReply,
 } from './protocol.js';
-import { formatDuration } from '../contracts/units.js';
 
 const CONFIG = 'relay.json';
 const HANDSHAKE_TIMEOUT_MS = 10_000;

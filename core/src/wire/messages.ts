@@ -138,12 +138,12 @@ export function statusMessage({ state, restarts, listeners, probe, error }: S2DS
 /** The inverse of {@link statusMessage}. */
 export function fromStatus({ state, restarts, statistics, error, ...rest }: GatewayStreamStatus): S2DSStatus {
   const listeners = statistics.map(fromStatistics);
-  const probe = parseProbeAnswer(rest.probe);
-  if (state !== 'failed') {
-    return { state: state === 'restarting' ? state : 'running', restarts, listeners, ...(probe && { probe }) };
-  }
+  const told = parseProbeAnswer(rest.probe);
+  const probe = told ? { probe: told } : {};
+  const known = state === 'failed' || state === 'restarting' ? state : 'running';
+  if (known === 'running' || (known === 'restarting' && !error)) return { state: known, restarts, listeners, ...probe };
   const { code, message, suggestions } = fromErrorInfo(error);
-  return { state: 'failed', restarts, listeners, error: new S2DSException(code, message, { suggestions }) };
+  return { state: known, restarts, listeners, error: new S2DSException(code, message, { suggestions }) };
 }
 
 /** Parses the field `answer` of ProbeTargets. @throws SCI_USAGE */
@@ -179,9 +179,9 @@ export function fromConnectResults({ results }: ConnectResults): readonly Connec
   }));
 }
 
-/** The state in output: ready until the first connection, streaming while one is open, then idle. */
+/** The state in output: restarting while the proxy does not run, else ready until the first connection, streaming while one is open, then idle. */
 function userState({ state, targets }: StreamRecord, status: S2DSStatus | undefined): string {
-  if (status?.state === 'failed') return 'failed';
+  if (status && status.state !== 'running') return status.state;
   // The first UPDATE is in progress, so no data can pass yet.
   if (state === 'updating' && targets.length === 0) return 'waiting';
   switch (state) {

@@ -195,7 +195,7 @@ export function renderConfig(
  * contain no colon, because the option `sni` ends the name of a service at the first one.
  */
 const serviceNames = ({ listeners, targets }: ProxyView): readonly string[] =>
-  listeners.map((_, i) => `s${i} to ${written(targets[i] ?? NOWHERE).replaceAll(':', ' ')}`);
+  listeners.map((_, i) => `s${i} to ${written(targets[i] ?? NOWHERE).replaceAll(':', '_')}`);
 
 /** The address format of stunnel: the port follows the last colon, without brackets. */
 const written = ({ host, port }: Address): string => `${host}:${port}`;

@@ -103,8 +103,12 @@ export class RemoteGateway implements Gateway {
     await this.#retry(() => this.#client.setTargets(request, { signal }), signal);
   }
 
-  async release(uid: string): Promise<readonly ListenerStatistics[]> {
-    return (await this.#retry(() => this.#client.release({ uid }))).statistics.map(fromStatistics);
+  async release(uid: string, keepPortsUntil = ''): Promise<readonly ListenerStatistics[]> {
+    return (await this.#retry(() => this.#client.release({ uid, keepPortsUntil }))).statistics.map(fromStatistics);
+  }
+
+  async freePorts(uid: string): Promise<void> {
+    await this.#call(() => this.#client.freePorts({ uid }, { timeoutMs: DESCRIBE_TIMEOUT_MS }));
   }
 
   async handover(uid: string): Promise<StreamTls | undefined> {

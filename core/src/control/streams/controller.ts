@@ -20,6 +20,7 @@ import {
   type StreamMoved,
   unknownStream,
 } from '../../contracts/stream.js';
+import { formatDuration } from '../../contracts/units.js';
 import { GatewayPool, type PlacementRequest, type Placement } from '../gateways/pool.js';
 import type { Limits } from '../parts/settings.js';
 import { TOKENS } from '../parts/tokens.js';
@@ -27,7 +28,6 @@ import { ended, released, runs, stopping, waits } from './life.js';
 import { StreamMachine } from './machine.js';
 import { moveAll } from './move.js';
 import { asGranted, checkLimits, isRepeated, newRecord, requestAction } from './new-stream.js';
-import { formatDuration } from '../../contracts/units.js';
 
 /** How long a HELLO that arrives before its request waits for it, ms. */
 const EARLY_HELLO_MS = 2_000;
@@ -164,7 +164,9 @@ export class StreamController {
   async release(uid: string, identity: Identity): Promise<StreamRecord> {
     const { record, machine } = await this.#find(uid);
     await this.policy.check(identity, { kind: 'release', stream: record });
-    return machine ? await machine.release(released(uid), ownerOf(identity)) : record;
+    if (machine) return await machine.release(released(uid), ownerOf(identity));
+    if (record.state === 'failed') await this.gateways.freePorts(record);
+    return record;
   }
 
   /** One stream with its status. @param kind The action for the policy; `list` for one of many repeated reads. */

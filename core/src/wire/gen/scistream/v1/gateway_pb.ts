@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file scistream/v1/gateway.proto.
  */
 export const file_scistream_v1_gateway: GenFile = /*@__PURE__*/
-  fileDesc("ChpzY2lzdHJlYW0vdjEvZ2F0ZXdheS5wcm90bxIMc2Npc3RyZWFtLnYxIhgKFkRlc2NyaWJlR2F0ZXdheVJlcXVlc3QiGwoLS2VlcFJlcXVlc3QSDAoEdWlkcxgBIAMoCSIOCgxLZWVwUmVzcG9uc2Ui5QEKClN0cmVhbVNwZWMSDAoEbmFtZRgBIAEoCRIMCgRyb2xlGAIgASgJEhEKCXRyYW5zcG9ydBgDIAEoCRITCgtjb25uZWN0aW9ucxgEIAEoDRIXCg9iaXRzX3Blcl9zZWNvbmQYBSABKAQSEwoLbGlmZXRpbWVfbXMYBiABKAQSEgoKZW5jcnlwdGlvbhgHIAEoCRIPCgdnYXRld2F5GAggASgJEg0KBXByb3h5GAkgASgJEg8KB3J1bnRpbWUYCiABKAkSDwoHc291cmNlcxgLIAMoCRIPCgdtb3ZhYmxlGAwgASgIImsKDlJlc2VydmVSZXF1ZXN0EgsKA3VpZBgBIAEoCRImCgRzcGVjGAIgASgLMhguc2Npc3RyZWFtLnYxLlN0cmVhbVNwZWMSJAoDdGxzGAMgASgLMhcuc2Npc3RyZWFtLnYxLlN0cmVhbVRscyI4ChBIYW5kb3ZlclJlc3BvbnNlEiQKA3RscxgBIAEoCzIXLnNjaXN0cmVhbS52MS5TdHJlYW1UbHMiaAoLUmVzZXJ2YXRpb24SDwoHZ2F0ZXdheRgBIAEoCRINCgVwcm94eRgCIAEoCRIPCgdydW50aW1lGAMgASgJEhEKCWxpc3RlbmVycxgEIAMoCRIVCg1yYXRlX2VuZm9yY2VkGAUgASgIIg8KDVN0YXJ0UmVzcG9uc2UiMQoRU2V0VGFyZ2V0c1JlcXVlc3QSCwoDdWlkGAEgASgJEg8KB3RhcmdldHMYAiADKAkiFAoSU2V0VGFyZ2V0c1Jlc3BvbnNlIjAKE0F3YWl0UmVzdGFydFJlcXVlc3QSCwoDdWlkGAEgASgJEgwKBHNlZW4YAiABKA0iJQoHUmVzdGFydBIKCgJhdBgBIAEoCRIOCgZyZWFzb24YAiABKAkiPgoIUmVzdGFydHMSDQoFY291bnQYASABKA0SIwoEbGFzdBgCIAMoCzIVLnNjaXN0cmVhbS52MS5SZXN0YXJ0IqkBChNHYXRld2F5U3RyZWFtU3RhdHVzEg0KBXN0YXRlGAQgASgJEhAKCHJlc3RhcnRzGAUgASgNEjQKCnN0YXRpc3RpY3MYAiADKAsyIC5zY2lzdHJlYW0udjEuTGlzdGVuZXJTdGF0aXN0aWNzEiYKBWVycm9yGAMgASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbxINCgVwcm9iZRgGIAEoCUoECAEQAjLKCAoOR2F0ZXdheVNlcnZpY2USRwoIRGVzY3JpYmUSJC5zY2lzdHJlYW0udjEuRGVzY3JpYmVHYXRld2F5UmVxdWVzdBoVLnNjaXN0cmVhbS52MS5HYXRld2F5Ej0KBEtlZXASGS5zY2lzdHJlYW0udjEuS2VlcFJlcXVlc3QaGi5zY2lzdHJlYW0udjEuS2VlcFJlc3BvbnNlEkIKB1Jlc2VydmUSHC5zY2lzdHJlYW0udjEuUmVzZXJ2ZVJlcXVlc3QaGS5zY2lzdHJlYW0udjEuUmVzZXJ2YXRpb24SPQoFU3RhcnQSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhsuc2Npc3RyZWFtLnYxLlN0YXJ0UmVzcG9uc2USTwoKU2V0VGFyZ2V0cxIfLnNjaXN0cmVhbS52MS5TZXRUYXJnZXRzUmVxdWVzdBogLnNjaXN0cmVhbS52MS5TZXRUYXJnZXRzUmVzcG9uc2USRQoHUmVsZWFzZRIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaIS5zY2lzdHJlYW0udjEuR2F0ZXdheVN0cmVhbVN0YXR1cxJECgZTdGF0dXMSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGiEuc2Npc3RyZWFtLnYxLkdhdGV3YXlTdHJlYW1TdGF0dXMSRgoIQXdhaXRFbmQSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGiEuc2Npc3RyZWFtLnYxLkdhdGV3YXlTdHJlYW1TdGF0dXMSSQoMQXdhaXRSZXN0YXJ0EiEuc2Npc3RyZWFtLnYxLkF3YWl0UmVzdGFydFJlcXVlc3QaFi5zY2lzdHJlYW0udjEuUmVzdGFydHMSQwoISGFuZG92ZXISFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGh4uc2Npc3RyZWFtLnYxLkhhbmRvdmVyUmVzcG9uc2USQAoJT3BlblByb2JlEh4uc2Npc3RyZWFtLnYxLk9wZW5Qcm9iZVJlcXVlc3QaEy5zY2lzdHJlYW0udjEuUHJvYmUSRAoIUnVuUHJvYmUSHS5zY2lzdHJlYW0udjEuUnVuUHJvYmVSZXF1ZXN0Ghkuc2Npc3RyZWFtLnYxLlByb2JlUmVzdWx0Ek8KDFByb2JlVGFyZ2V0cxIhLnNjaXN0cmVhbS52MS5Qcm9iZVRhcmdldHNSZXF1ZXN0Ghwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzEkcKDkNvbm5lY3RUYXJnZXRzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0cxJVCg9Db25uZWN0TGlzdGVuZXISJC5zY2lzdHJlYW0udjEuQ29ubmVjdExpc3RlbmVyUmVxdWVzdBocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0c2IGcHJvdG8z", [file_scistream_v1_streams]);
+  fileDesc("ChpzY2lzdHJlYW0vdjEvZ2F0ZXdheS5wcm90bxIMc2Npc3RyZWFtLnYxIhgKFkRlc2NyaWJlR2F0ZXdheVJlcXVlc3QiGwoLS2VlcFJlcXVlc3QSDAoEdWlkcxgBIAMoCSIOCgxLZWVwUmVzcG9uc2Ui5QEKClN0cmVhbVNwZWMSDAoEbmFtZRgBIAEoCRIMCgRyb2xlGAIgASgJEhEKCXRyYW5zcG9ydBgDIAEoCRITCgtjb25uZWN0aW9ucxgEIAEoDRIXCg9iaXRzX3Blcl9zZWNvbmQYBSABKAQSEwoLbGlmZXRpbWVfbXMYBiABKAQSEgoKZW5jcnlwdGlvbhgHIAEoCRIPCgdnYXRld2F5GAggASgJEg0KBXByb3h5GAkgASgJEg8KB3J1bnRpbWUYCiABKAkSDwoHc291cmNlcxgLIAMoCRIPCgdtb3ZhYmxlGAwgASgIImsKDlJlc2VydmVSZXF1ZXN0EgsKA3VpZBgBIAEoCRImCgRzcGVjGAIgASgLMhguc2Npc3RyZWFtLnYxLlN0cmVhbVNwZWMSJAoDdGxzGAMgASgLMhcuc2Npc3RyZWFtLnYxLlN0cmVhbVRscyI4ChBIYW5kb3ZlclJlc3BvbnNlEiQKA3RscxgBIAEoCzIXLnNjaXN0cmVhbS52MS5TdHJlYW1UbHMiaAoLUmVzZXJ2YXRpb24SDwoHZ2F0ZXdheRgBIAEoCRINCgVwcm94eRgCIAEoCRIPCgdydW50aW1lGAMgASgJEhEKCWxpc3RlbmVycxgEIAMoCRIVCg1yYXRlX2VuZm9yY2VkGAUgASgIIg8KDVN0YXJ0UmVzcG9uc2UiPQoUUmVsZWFzZVN0cmVhbVJlcXVlc3QSCwoDdWlkGAEgASgJEhgKEGtlZXBfcG9ydHNfdW50aWwYAiABKAkiEwoRRnJlZVBvcnRzUmVzcG9uc2UiMQoRU2V0VGFyZ2V0c1JlcXVlc3QSCwoDdWlkGAEgASgJEg8KB3RhcmdldHMYAiADKAkiFAoSU2V0VGFyZ2V0c1Jlc3BvbnNlIjAKE0F3YWl0UmVzdGFydFJlcXVlc3QSCwoDdWlkGAEgASgJEgwKBHNlZW4YAiABKA0iJQoHUmVzdGFydBIKCgJhdBgBIAEoCRIOCgZyZWFzb24YAiABKAkiPgoIUmVzdGFydHMSDQoFY291bnQYASABKA0SIwoEbGFzdBgCIAMoCzIVLnNjaXN0cmVhbS52MS5SZXN0YXJ0IqkBChNHYXRld2F5U3RyZWFtU3RhdHVzEg0KBXN0YXRlGAQgASgJEhAKCHJlc3RhcnRzGAUgASgNEjQKCnN0YXRpc3RpY3MYAiADKAsyIC5zY2lzdHJlYW0udjEuTGlzdGVuZXJTdGF0aXN0aWNzEiYKBWVycm9yGAMgASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbxINCgVwcm9iZRgGIAEoCUoECAEQAjKcCQoOR2F0ZXdheVNlcnZpY2USRwoIRGVzY3JpYmUSJC5zY2lzdHJlYW0udjEuRGVzY3JpYmVHYXRld2F5UmVxdWVzdBoVLnNjaXN0cmVhbS52MS5HYXRld2F5Ej0KBEtlZXASGS5zY2lzdHJlYW0udjEuS2VlcFJlcXVlc3QaGi5zY2lzdHJlYW0udjEuS2VlcFJlc3BvbnNlEkIKB1Jlc2VydmUSHC5zY2lzdHJlYW0udjEuUmVzZXJ2ZVJlcXVlc3QaGS5zY2lzdHJlYW0udjEuUmVzZXJ2YXRpb24SPQoFU3RhcnQSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhsuc2Npc3RyZWFtLnYxLlN0YXJ0UmVzcG9uc2USTwoKU2V0VGFyZ2V0cxIfLnNjaXN0cmVhbS52MS5TZXRUYXJnZXRzUmVxdWVzdBogLnNjaXN0cmVhbS52MS5TZXRUYXJnZXRzUmVzcG9uc2USUAoHUmVsZWFzZRIiLnNjaXN0cmVhbS52MS5SZWxlYXNlU3RyZWFtUmVxdWVzdBohLnNjaXN0cmVhbS52MS5HYXRld2F5U3RyZWFtU3RhdHVzEkUKCUZyZWVQb3J0cxIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaHy5zY2lzdHJlYW0udjEuRnJlZVBvcnRzUmVzcG9uc2USRAoGU3RhdHVzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhohLnNjaXN0cmVhbS52MS5HYXRld2F5U3RyZWFtU3RhdHVzEkYKCEF3YWl0RW5kEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhohLnNjaXN0cmVhbS52MS5HYXRld2F5U3RyZWFtU3RhdHVzEkkKDEF3YWl0UmVzdGFydBIhLnNjaXN0cmVhbS52MS5Bd2FpdFJlc3RhcnRSZXF1ZXN0GhYuc2Npc3RyZWFtLnYxLlJlc3RhcnRzEkMKCEhhbmRvdmVyEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoeLnNjaXN0cmVhbS52MS5IYW5kb3ZlclJlc3BvbnNlEkAKCU9wZW5Qcm9iZRIeLnNjaXN0cmVhbS52MS5PcGVuUHJvYmVSZXF1ZXN0GhMuc2Npc3RyZWFtLnYxLlByb2JlEkQKCFJ1blByb2JlEh0uc2Npc3RyZWFtLnYxLlJ1blByb2JlUmVxdWVzdBoZLnNjaXN0cmVhbS52MS5Qcm9iZVJlc3VsdBJPCgxQcm9iZVRhcmdldHMSIS5zY2lzdHJlYW0udjEuUHJvYmVUYXJnZXRzUmVxdWVzdBocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0cxJHCg5Db25uZWN0VGFyZ2V0cxIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaHC5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdHMSVQoPQ29ubmVjdExpc3RlbmVyEiQuc2Npc3RyZWFtLnYxLkNvbm5lY3RMaXN0ZW5lclJlcXVlc3QaHC5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdHNiBnByb3RvMw", [file_scistream_v1_streams]);
 
 /**
  * @generated from message scistream.v1.DescribeGatewayRequest
@@ -249,6 +249,43 @@ export const StartResponseSchema: GenMessage<StartResponse> = /*@__PURE__*/
   messageDesc(file_scistream_v1_gateway, 7);
 
 /**
+ * @generated from message scistream.v1.ReleaseStreamRequest
+ */
+export type ReleaseStreamRequest = Message<"scistream.v1.ReleaseStreamRequest"> & {
+  /**
+   * @generated from field: string uid = 1;
+   */
+  uid: string;
+
+  /**
+   * ISO 8601 UTC: no other stream gets the ports before this time. Empty: the ports are free.
+   *
+   * @generated from field: string keep_ports_until = 2;
+   */
+  keepPortsUntil: string;
+};
+
+/**
+ * Describes the message scistream.v1.ReleaseStreamRequest.
+ * Use `create(ReleaseStreamRequestSchema)` to create a new message.
+ */
+export const ReleaseStreamRequestSchema: GenMessage<ReleaseStreamRequest> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_gateway, 8);
+
+/**
+ * @generated from message scistream.v1.FreePortsResponse
+ */
+export type FreePortsResponse = Message<"scistream.v1.FreePortsResponse"> & {
+};
+
+/**
+ * Describes the message scistream.v1.FreePortsResponse.
+ * Use `create(FreePortsResponseSchema)` to create a new message.
+ */
+export const FreePortsResponseSchema: GenMessage<FreePortsResponse> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_gateway, 9);
+
+/**
  * @generated from message scistream.v1.SetTargetsRequest
  */
 export type SetTargetsRequest = Message<"scistream.v1.SetTargetsRequest"> & {
@@ -268,7 +305,7 @@ export type SetTargetsRequest = Message<"scistream.v1.SetTargetsRequest"> & {
  * Use `create(SetTargetsRequestSchema)` to create a new message.
  */
 export const SetTargetsRequestSchema: GenMessage<SetTargetsRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_gateway, 8);
+  messageDesc(file_scistream_v1_gateway, 10);
 
 /**
  * @generated from message scistream.v1.SetTargetsResponse
@@ -281,7 +318,7 @@ export type SetTargetsResponse = Message<"scistream.v1.SetTargetsResponse"> & {
  * Use `create(SetTargetsResponseSchema)` to create a new message.
  */
 export const SetTargetsResponseSchema: GenMessage<SetTargetsResponse> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_gateway, 9);
+  messageDesc(file_scistream_v1_gateway, 11);
 
 /**
  * @generated from message scistream.v1.AwaitRestartRequest
@@ -303,7 +340,7 @@ export type AwaitRestartRequest = Message<"scistream.v1.AwaitRestartRequest"> & 
  * Use `create(AwaitRestartRequestSchema)` to create a new message.
  */
 export const AwaitRestartRequestSchema: GenMessage<AwaitRestartRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_gateway, 10);
+  messageDesc(file_scistream_v1_gateway, 12);
 
 /**
  * One restart of a proxy that ended unexpectedly.
@@ -331,7 +368,7 @@ export type Restart = Message<"scistream.v1.Restart"> & {
  * Use `create(RestartSchema)` to create a new message.
  */
 export const RestartSchema: GenMessage<Restart> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_gateway, 11);
+  messageDesc(file_scistream_v1_gateway, 13);
 
 /**
  * @generated from message scistream.v1.Restarts
@@ -357,7 +394,7 @@ export type Restarts = Message<"scistream.v1.Restarts"> & {
  * Use `create(RestartsSchema)` to create a new message.
  */
 export const RestartsSchema: GenMessage<Restarts> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_gateway, 12);
+  messageDesc(file_scistream_v1_gateway, 14);
 
 /**
  * @generated from message scistream.v1.GatewayStreamStatus
@@ -398,7 +435,7 @@ export type GatewayStreamStatus = Message<"scistream.v1.GatewayStreamStatus"> & 
  * Use `create(GatewayStreamStatusSchema)` to create a new message.
  */
 export const GatewayStreamStatusSchema: GenMessage<GatewayStreamStatus> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_gateway, 13);
+  messageDesc(file_scistream_v1_gateway, 15);
 
 /**
  * @generated from service scistream.v1.GatewayService
@@ -455,8 +492,18 @@ export const GatewayService: GenService<{
    */
   release: {
     methodKind: "unary";
-    input: typeof StreamRefSchema;
+    input: typeof ReleaseStreamRequestSchema;
     output: typeof GatewayStreamStatusSchema;
+  },
+  /**
+   * Frees the ports that a failed stream keeps. Does not affect a later stream with the same uid.
+   *
+   * @generated from rpc scistream.v1.GatewayService.FreePorts
+   */
+  freePorts: {
+    methodKind: "unary";
+    input: typeof StreamRefSchema;
+    output: typeof FreePortsResponseSchema;
   },
   /**
    * @generated from rpc scistream.v1.GatewayService.Status

@@ -491,7 +491,7 @@ export type Stream = Message<"scistream.v1.Stream"> & {
   role: string;
 
   /**
-   * reserving, waiting, ready, streaming, idle, failed, releasing or released.
+   * reserving, waiting, ready, streaming, idle, restarting, failed, releasing or released.
    *
    * @generated from field: string state = 4;
    */
