@@ -63,18 +63,9 @@ export class StreamHandle {
       await store.putPorts(ports.free(uid));
       const reserved = await ports.allocate({ uid, host, transport, count, remote: placement !== undefined });
       const listeners = reserved.map(({ address }) => address);
-      const node = placement ? { node: placement.node } : {};
-      // The address belongs to this host, not to a node that the runtime chose.
-      const own = placement ? {} : addressesOf(settings, spec.role, s2ds.supports);
-      const record: GatewayStream = {
-        ...request,
-        ...found,
-        listeners,
-        ...own,
-        ...node,
-        state: 'reserved',
-        targets: [],
-      };
+      // The addresses of the settings belong to this host, not to a node that the runtime chose.
+      const where = placement ? { node: placement.node } : addressesOf(settings, spec.role, s2ds.supports);
+      const record: GatewayStream = { ...request, ...found, listeners, ...where, state: 'reserved', targets: [] };
       await store.put(uid, record).catch(async (error: unknown) => {
         await ports.release(uid);
         throw error;
@@ -107,9 +98,7 @@ export class StreamHandle {
         await stream.s2ds.start(stream.request, until);
       });
       // The stream runs, even if the caller is gone by now.
-      const { probe } = stream.s2ds.supports;
-      const { spec, tls } = stream.record;
-      await stream.change({ state: 'running', ...(probe && tls && spec.role === 'inbound' && { probe }) }, DONE);
+      await stream.change({ state: 'running', ...stream.probing }, DONE);
     });
   }
 

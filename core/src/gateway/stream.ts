@@ -85,6 +85,13 @@ export class Stream {
     return requestOf(this.#uid, this.#record, this.listeners);
   }
 
+  /** How a proxy that starts now answers probes, for the record. */
+  get probing(): Pick<GatewayStream, 'probe'> {
+    const { probe } = this.s2ds.supports;
+    const { spec, tls } = this.#record;
+    return probe && tls && spec.role === 'inbound' ? { probe } : {};
+  }
+
   /** Aborts with SCI_STREAM_RELEASED when a release begins. */
   get released(): AbortSignal {
     return this.#released.signal;
