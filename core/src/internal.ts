@@ -39,6 +39,8 @@ export { parseRole } from './wire/stream-spec.js';
 export { GatewayDaemon } from './gateway/daemon.js';
 export { LocalGateway } from './gateway/local-gateway.js';
 export { GatewayStore, type GatewayStream } from './gateway/store.js';
+export { probeListeners } from './gateway/listener-probe.js';
+export { StreamProbes } from './gateway/probes.js';
 export { listenOn, listenOnSocket } from './gateway/listen.js';
 export { RangePortAllocator } from './gateway/ports.js';
 export { checkOptions, findPlugins, importPlugin, Providers } from './plugins/index.js';

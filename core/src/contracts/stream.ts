@@ -37,6 +37,22 @@ export interface StreamTls {
   readonly peer: string;
 }
 
+/**
+ * TLS server name of a probe. A proxy on the inbound side that sees it answers without a connection to its target, after
+ * it has verified the certificate of the client.
+ */
+export const PROBE_NAME = 'probe.scistream.invalid';
+
+/**
+ * How the proxy of an inbound side answers a probe. `data`: it sends at least one byte. `close`: it closes the connection
+ * after the handshake; to a client whose certificate it rejects, it always sends an alert.
+ */
+export type ProbeAnswer = 'data' | 'close';
+
+/** Parses a {@link ProbeAnswer}. Returns undefined for any other text. */
+export const parseProbeAnswer = (text: string): ProbeAnswer | undefined =>
+  text === 'data' || text === 'close' ? text : undefined;
+
 /** Counters of one listener since the proxy started. Bytes are payload, without protocol overhead. */
 export interface ListenerStatistics {
   /** Accepted connections (UDP: sessions). */
@@ -64,6 +80,8 @@ export interface S2DSStatus {
   readonly restarts: number;
   /** One entry per listener, in the order of the request. Empty unless `supports.statistics` and state `running`. */
   readonly listeners: readonly ListenerStatistics[];
+  /** How the listeners answer a probe. Absent: they do not. The gateway sets it. */
+  readonly probe?: ProbeAnswer;
   /** The reason of state `failed`; in state `restarting` why the proxy does not run yet, if an attempt failed. */
   readonly error?: S2DSException;
 }

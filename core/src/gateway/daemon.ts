@@ -21,7 +21,13 @@ import { errorStatus } from '../serving/error-status.js';
 import { Health } from '../serving/health.js';
 import { lockState, type Unlock } from '../serving/state-lock.js';
 import { GatewayService } from '../wire/gen/scistream/v1/gateway_pb.js';
-import { connectResultsMessage, microseconds, statisticsMessage, statusMessage } from '../wire/messages.js';
+import {
+  connectResultsMessage,
+  microseconds,
+  mustBeAnswer,
+  statisticsMessage,
+  statusMessage,
+} from '../wire/messages.js';
 import { fromReserveMessage } from '../wire/stream-spec.js';
 import { enrolment } from './enrolment.js';
 import { listenOn, listenOnSocket, mutualTls, mutualTlsServer } from './listen.js';
@@ -183,12 +189,16 @@ function routes(router: ConnectRouter, gateway: LocalGateway): void {
       const tls = await gateway.handover(uid);
       return tls ? { tls } : {};
     },
-    async openProbe({ uid }) {
-      const { address, challenge, expiresMs } = await gateway.openProbe(uid);
-      return { address: formatAddress(address), challenge, expiresMs: BigInt(expiresMs) };
+    async openProbe({ uid, tls: encrypted }) {
+      const { address, challenge, expiresMs, tls = false } = await gateway.openProbe(uid, encrypted);
+      return { address: formatAddress(address), challenge, expiresMs: BigInt(expiresMs), tls };
     },
     async runProbe({ uid, address, challenge }) {
       return { roundTripUs: microseconds(await gateway.runProbe(uid, parseAddress(address), challenge)) };
+    },
+    async probeTargets({ uid, answer: how, address }) {
+      const probe = address === '' ? undefined : parseAddress(address);
+      return connectResultsMessage(await gateway.probeTargets(uid, mustBeAnswer(how), probe));
     },
     connectTargets: async ({ uid }) => connectResultsMessage(await gateway.connectTargets(uid)),
     connectListener: async ({ uid, holdMs }, { signal }) =>

@@ -12,11 +12,19 @@ import type {
   Reservation,
 } from '../contracts/gateway.js';
 import type { Logger } from '../contracts/logger.js';
-import type { ListenerStatistics, Restarts, S2DSStatus, StreamSpec, StreamTls } from '../contracts/stream.js';
+import type {
+  ListenerStatistics,
+  ProbeAnswer,
+  Restarts,
+  S2DSStatus,
+  StreamSpec,
+  StreamTls,
+} from '../contracts/stream.js';
 import { Providers } from '../plugins/index.js';
 import { GatewayPlugins } from './plugins.js';
 import { RangePortAllocator } from './ports.js';
-import { probeTarget, tryListener, tryTargets } from './probes.js';
+import { probeListeners } from './listener-probe.js';
+import { mustBeTarget, probeTarget, tryListener, tryTargets } from './probes.js';
 import { GatewayStore } from './store.js';
 import { StreamHandle } from './stream-handle.js';
 import { unknownStream, type GatewayParts, type Stream } from './stream.js';
@@ -98,9 +106,9 @@ export class LocalGateway implements Gateway {
   }
 
   async describe(): Promise<GatewayDescription> {
-    const { ports, name, wan, lan, proxy, runtime } = this.settings;
+    const { ports, name, wan, lan, advertise, proxy, runtime } = this.settings;
     const range = `${ports.first}-${ports.last}`;
-    return { name, wan, lan, proxy, runtime, ports: range, portsInUse: this.#ports.taken };
+    return { name, wan, lan, advertise, proxy, runtime, ports: range, portsInUse: this.#ports.taken };
   }
 
   reserve(uid: string, spec: StreamSpec, tls?: StreamTls): Promise<Reservation> {
@@ -149,16 +157,24 @@ export class LocalGateway implements Gateway {
     return handle?.isReserved ? await handle.stream.restarted(seen, signal) : undefined;
   }
 
-  async openProbe(uid: string): Promise<ProbeOffer> {
-    return await this.#stream(uid).probes.open();
+  async openProbe(uid: string, tls = false): Promise<ProbeOffer> {
+    const { probes, record } = this.#stream(uid);
+    return await probes.open(tls ? record.tls : undefined);
   }
 
   async runProbe(uid: string, address: Address, challenge: string): Promise<number> {
-    return await probeTarget(uid, this.#stream(uid).record.targets, address, challenge);
+    return await probeTarget(uid, this.#stream(uid).record, address, challenge);
+  }
+
+  async probeTargets(uid: string, answer: ProbeAnswer, address?: Address): Promise<readonly ConnectResult[]> {
+    const { targets, tls, localAddress } = this.#stream(uid).record;
+    if (address) mustBeTarget(uid, targets, address);
+    if (tls) return await probeListeners(address ? [address] : targets, tls, answer, localAddress);
+    throw new S2DSException('SCI_PROXY_UNSUPPORTED', `Stream ${uid} is not encrypted.`);
   }
 
   async connectTargets(uid: string): Promise<readonly ConnectResult[]> {
-    return await tryTargets(this.#stream(uid).record.targets);
+    return await tryTargets(this.#stream(uid).record);
   }
 
   async connectListener(uid: string, holdMs: number, signal: AbortSignal): Promise<readonly ConnectResult[]> {

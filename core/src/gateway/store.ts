@@ -7,7 +7,7 @@ import { makeDirectory, writeAtomically } from '../contracts/files.js';
 import type { Reservation } from '../contracts/gateway.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
 import type { S2DSRequest } from '../contracts/s2ds.js';
-import type { Restarts, StreamSpec, StreamTls } from '../contracts/stream.js';
+import type { ProbeAnswer, Restarts, StreamSpec, StreamTls } from '../contracts/stream.js';
 import { onState, stateError } from '../contracts/system-errors.js';
 import { StateDatabase, type WriteOptions } from '../store/state-database.js';
 import { CredentialsFile, GatewayRow, PortRow, whole } from '../store/stored.js';
@@ -26,7 +26,12 @@ export interface GatewayStream {
   /** Ids of the proxy and runtime that `spec` names. */
   readonly proxy: string;
   readonly runtime: string;
+  /** Bound addresses. */
   readonly listeners: readonly Address[];
+  /** Host of the listeners for the other side, if it differs from the bound one. */
+  readonly advertise?: string;
+  /** As `S2DSRequest.localAddress`. */
+  readonly localAddress?: string;
   /** The machine that the runtime chose, if it has several. */
   readonly node?: string;
   /** Stored before the step that it names begins, so that the record shows a step during which the process died. */
@@ -35,6 +40,8 @@ export interface GatewayStream {
   readonly targets: readonly Address[];
   /** Whether the proxy uses `targets` for certain; false if the process died while it set them. */
   readonly inForce?: boolean;
+  /** As `S2DSCapabilities.probe`, if the configuration with which the proxy started has it. */
+  readonly probe?: ProbeAnswer;
   /** Restarts since the reservation, in every process. */
   readonly restarts?: Restarts;
   /** In the state `releasing` of a failed stream: how long no other stream gets its ports. ISO 8601 UTC. */
@@ -195,18 +202,33 @@ export function repeated(
   asked: Pick<GatewayStream, 'spec' | 'tls'>,
   kept: GatewayStream,
 ): Omit<Reservation, 'rateEnforced'> {
-  const { spec, tls, proxy, runtime, listeners } = kept;
+  const { spec, tls, proxy, runtime } = kept;
   if (!isDeepStrictEqual([asked.spec, asked.tls], [spec, tls])) {
     throw new S2DSException('SCI_STREAM_EXISTS', `Gateway ${gateway} has a different stream ${uid}.`);
   }
-  return { gateway, proxy, runtime, listeners };
+  return { gateway, proxy, runtime, listeners: advertised(kept) };
+}
+
+/** The listeners of a stream, as those that connect reach them. */
+export function advertised({
+  listeners,
+  advertise,
+}: Pick<GatewayStream, 'listeners' | 'advertise'>): readonly Address[] {
+  return advertise === undefined ? listeners : listeners.map(({ port }) => ({ host: advertise, port }));
 }
 
 /** Makes the request to a data server (S2DS). */
 export function requestOf(
   uid: string,
-  { spec, tls, node }: GatewayStream,
+  { spec, tls, node, localAddress }: GatewayStream,
   listeners: readonly ReservedListener[],
 ): S2DSRequest {
-  return { uid, spec, listeners, ...(tls && { tls }), ...(node !== undefined && { node }) };
+  return {
+    uid,
+    spec,
+    listeners,
+    ...(tls && { tls }),
+    ...(node !== undefined && { node }),
+    ...(localAddress !== undefined && { localAddress }),
+  };
 }

@@ -5,8 +5,9 @@ import type { ReservedListener } from '../contracts/port-allocator.js';
 import type { ListenerStatistics, S2DSStatus } from '../contracts/stream.js';
 import { Queue } from '../contracts/wait.js';
 import { mustSupport } from '../proxy/capabilities.js';
+import { addressesOf } from './addresses.js';
 import { clearStream, recoverStream, Recovery } from './recovery.js';
-import { repeated, type GatewayStream } from './store.js';
+import { advertised, repeated, type GatewayStream } from './store.js';
 import { DONE, ENDING, isUnknown, Stream, unknownStream, type GatewayParts } from './stream.js';
 
 type Command = (stream: Stream, signal: AbortSignal) => Promise<void>;
@@ -62,14 +63,15 @@ export class StreamHandle {
       await store.putPorts(ports.free(uid));
       const reserved = await ports.allocate({ uid, host, transport, count, remote: placement !== undefined });
       const listeners = reserved.map(({ address }) => address);
-      const node = placement ? { node: placement.node } : {};
-      const record: GatewayStream = { ...request, ...found, listeners, ...node, state: 'reserved', targets: [] };
+      // The addresses of the settings belong to this host, not to a node that the runtime chose.
+      const where = placement ? { node: placement.node } : addressesOf(settings, spec.role, s2ds.supports);
+      const record: GatewayStream = { ...request, ...found, listeners, ...where, state: 'reserved', targets: [] };
       await store.put(uid, record).catch(async (error: unknown) => {
         await ports.release(uid);
         throw error;
       });
       this.#stream = new Stream(this.gateway, { uid, s2ds, listeners: reserved }, record);
-      return { gateway: name, ...found, listeners, rateEnforced: s2ds.supports.rateLimit };
+      return { gateway: name, ...found, listeners: advertised(record), rateEnforced: s2ds.supports.rateLimit };
     });
   }
 
@@ -96,7 +98,7 @@ export class StreamHandle {
         await stream.s2ds.start(stream.request, until);
       });
       // The stream runs, even if the caller is gone by now.
-      await stream.change({ state: 'running' }, DONE);
+      await stream.change({ state: 'running', ...stream.probing }, DONE);
     });
   }
 

@@ -68,7 +68,8 @@ export class Stream {
   constructor({ ports, settings, store }: GatewayParts, { uid, s2ds, listeners }: Carried, record: GatewayStream) {
     this.s2ds = s2ds;
     this.listeners = listeners;
-    this.probes = new StreamProbes(ports, uid, record.listeners[0]?.host ?? settings.wan);
+    const bound = record.listeners[0]?.host ?? settings.wan;
+    this.probes = new StreamProbes(ports, uid, { bound, told: record.advertise ?? bound }, record.spec.sources);
     this.#uid = uid;
     this.#store = store;
     this.#record = record;
@@ -84,6 +85,13 @@ export class Stream {
     return requestOf(this.#uid, this.#record, this.listeners);
   }
 
+  /** How a proxy that starts now answers probes, for the record. */
+  get probing(): Pick<GatewayStream, 'probe'> {
+    const { probe } = this.s2ds.supports;
+    const { spec, tls } = this.#record;
+    return probe && tls && spec.role === 'inbound' ? { probe } : {};
+  }
+
   /** Aborts with SCI_STREAM_RELEASED when a release begins. */
   get released(): AbortSignal {
     return this.#released.signal;
@@ -91,7 +99,8 @@ export class Stream {
 
   /** The status, with the restarts since the stream was reserved. */
   async status(): Promise<S2DSStatus> {
-    return { ...(await this.s2ds.status(this.#uid)), restarts: this.#record.restarts?.count ?? 0 };
+    const { probe, restarts } = this.#record;
+    return { ...(await this.s2ds.status(this.#uid)), restarts: restarts?.count ?? 0, ...(probe && { probe }) };
   }
 
   /**

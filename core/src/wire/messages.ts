@@ -1,10 +1,12 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { formatAddress, parseAddress } from '../contracts/address.js';
-import { S2DSException } from '../contracts/errors.js';
+import { quote, S2DSException, SciStreamError } from '../contracts/errors.js';
 import type { ConnectResult, GatewayStatus } from '../contracts/gateway.js';
 import {
+  parseProbeAnswer,
   ROLE_CODES,
   type ListenerStatistics,
+  type ProbeAnswer,
   type S2DSStatus,
   type StreamMoved,
   type StreamRecord,
@@ -50,6 +52,7 @@ export function toMessage({ record, status, error: unknown }: StreamSnapshot, fa
     sources: [...(spec.sources ?? [])],
     movable: spec.movable ?? false,
     leaving: record.leaving?.gateway ?? '',
+    probe: status?.probe ?? '',
     statistics: (record.final ?? status?.listeners ?? []).map(statisticsMessage),
     ...(error ? { error: errorInfo(error) } : {}),
   });
@@ -122,22 +125,32 @@ export function fromStatistics({
 }
 
 /** A data server's status as a message. */
-export function statusMessage({ state, restarts, listeners, error }: S2DSStatus): GatewayStreamStatus {
+export function statusMessage({ state, restarts, listeners, probe, error }: S2DSStatus): GatewayStreamStatus {
   return create(GatewayStreamStatusSchema, {
     state,
     restarts,
+    probe: probe ?? '',
     statistics: listeners.map(statisticsMessage),
     ...(error ? { error: errorInfo(error) } : {}),
   });
 }
 
 /** The inverse of {@link statusMessage}. */
-export function fromStatus({ state, restarts, statistics, error }: GatewayStreamStatus): S2DSStatus {
+export function fromStatus({ state, restarts, statistics, error, ...rest }: GatewayStreamStatus): S2DSStatus {
   const listeners = statistics.map(fromStatistics);
+  const told = parseProbeAnswer(rest.probe);
+  const probe = told ? { probe: told } : {};
   const known = state === 'failed' || state === 'restarting' ? state : 'running';
-  if (known === 'running' || (known === 'restarting' && !error)) return { state: known, restarts, listeners };
+  if (known === 'running' || (known === 'restarting' && !error)) return { state: known, restarts, listeners, ...probe };
   const { code, message, suggestions } = fromErrorInfo(error);
   return { state: known, restarts, listeners, error: new S2DSException(code, message, { suggestions }) };
+}
+
+/** Parses the field `answer` of ProbeTargets. @throws SCI_USAGE */
+export function mustBeAnswer(text: string): ProbeAnswer {
+  const answer = parseProbeAnswer(text);
+  if (answer) return answer;
+  throw new SciStreamError('SCI_USAGE', `The answer ${quote(text)} of a probe is neither data nor close.`);
 }
 
 /** Milliseconds as whole microseconds. */

@@ -29,7 +29,8 @@ export function countersOf(
     const open = live.get(`f${i}`);
     const refused = number(frontend, 'dcon');
     return {
-      connections: number(frontend, 'stot'),
+      // Only probes of the other gateway are denied after the handshake (dreq).
+      connections: number(frontend, 'stot') - number(frontend, 'dreq'),
       open: number(frontend, 'scur'),
       bytesIn: Math.max(number(frontend, 'bin') + (open?.bytesIn ?? 0), before[i]?.bytesIn ?? 0),
       bytesOut: Math.max(number(frontend, 'bout') + (open?.bytesOut ?? 0), before[i]?.bytesOut ?? 0),

@@ -5,7 +5,7 @@ import { inject, injectable } from 'tsyringe';
 import { parseAddress, type Address } from '../../contracts/address.js';
 import { type Identity, ownerOf } from '../../contracts/authenticator.js';
 import { SciStreamError, toSciStreamError } from '../../contracts/errors.js';
-import type { GatewayStatus } from '../../contracts/gateway.js';
+import type { Gateway, GatewayStatus } from '../../contracts/gateway.js';
 import type { Logger } from '../../contracts/logger.js';
 import type { Policy } from '../../contracts/policy.js';
 import type { StreamStore } from '../../contracts/stream-store.js';
@@ -145,15 +145,14 @@ export class StreamController {
   }
 
   /**
-   * Connects from the gateway of a stream to a probe port of the other gateway.
-   * @returns The round trip, ms
-   * @throws SCI_FORBIDDEN, SCI_STREAM_NOT_FOUND, and what the gateway raises
+   * The gateway of a stream whose owner may connect it to a probe port of the other gateway.
+   * @throws SCI_FORBIDDEN, SCI_STREAM_NOT_FOUND
    */
-  async probe(uid: string, target: Address, challenge: string, identity: Identity): Promise<number> {
+  async prober(uid: string, probe: Address, identity: Identity): Promise<Gateway> {
     const { record, machine } = await this.#find(uid);
-    await this.policy.check(identity, { kind: 'probe', stream: record, targets: [target] });
+    await this.policy.check(identity, { kind: 'probe', stream: record, targets: [probe] });
     if (!machine || machine !== this.#live.get(uid)) throw unknownStream(uid);
-    return await this.gateways.of(machine.record.gateway).runProbe(uid, target, challenge);
+    return this.gateways.of(machine.record.gateway);
   }
 
   /** Checks that a change of a stream can be stored. @throws SCI_STATE_WRITE */

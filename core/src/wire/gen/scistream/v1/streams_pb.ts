@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file scistream/v1/streams.proto.
  */
 export const file_scistream_v1_streams: GenFile = /*@__PURE__*/
-  fileDesc("ChpzY2lzdHJlYW0vdjEvc3RyZWFtcy5wcm90bxIMc2Npc3RyZWFtLnYxIhcKFURlc2NyaWJlU2VydmVyUmVxdWVzdCIPCg1XaG9BbUlSZXF1ZXN0IlwKBkNhbGxlchIPCgdzdWJqZWN0GAEgASgJEg4KBmlzc3VlchgCIAEoCRINCgVhZG1pbhgDIAEoCBIOCgZncm91cHMYBCADKAkSEgoKZXhwaXJlc19hdBgFIAEoCSIYCglTdHJlYW1SZWYSCwoDdWlkGAEgASgJIhwKC0xpc3RSZXF1ZXN0Eg0KBWVuZGVkGAEgASgIIjMKClN0cmVhbUxpc3QSJQoHc3RyZWFtcxgBIAMoCzIULnNjaXN0cmVhbS52MS5TdHJlYW0iNgoJRXZlbnRMaXN0EikKBmV2ZW50cxgBIAMoCzIZLnNjaXN0cmVhbS52MS5TdHJlYW1FdmVudCJDCgtTdHJlYW1FdmVudBIKCgJhdBgBIAEoCRIMCgR3aGF0GAIgASgJEgoKAmJ5GAMgASgJEg4KBmRldGFpbBgEIAEoCSLWAQoRU2VydmVyRGVzY3JpcHRpb24SEAoIZmFjaWxpdHkYASABKAkSDwoHdmVyc2lvbhgCIAEoCRInCghnYXRld2F5cxgDIAMoCzIVLnNjaXN0cmVhbS52MS5HYXRld2F5Eg8KB3Byb3hpZXMYBCADKAkSEAoIcnVudGltZXMYBSADKAkSDwoHc3RyZWFtcxgGIAEoDRIPCgd3YWl0aW5nGAcgASgNEhcKD21heF9saWZldGltZV9tcxgIIAEoBBIXCg9tYXhfY29ubmVjdGlvbnMYCSABKA0iNAoTRHJhaW5HYXRld2F5UmVxdWVzdBIMCgRuYW1lGAEgASgJEg8KB2RyYWluZWQYAiABKAgiNwoSTW92ZVN0cmVhbXNSZXF1ZXN0Eg8KB2dhdGV3YXkYASABKAkSEAoIZ3JhY2VfbXMYAiABKAQiigEKClN0cmVhbU1vdmUSCwoDdWlkGAEgASgJEgwKBG5hbWUYAiABKAkSDAoEcm9sZRgDIAEoCRIMCgRmcm9tGAQgASgJEgoKAnRvGAUgASgJEhEKCWxpc3RlbmVycxgGIAMoCRImCgVlcnJvchgHIAEoCzIXLnNjaXN0cmVhbS52MS5FcnJvckluZm8inAIKB0dhdGV3YXkSDAoEbmFtZRgBIAEoCRILCgN3YW4YAiABKAkSCwoDbGFuGAMgASgJEg0KBXBvcnRzGAQgASgJEg0KBXByb3h5GAUgASgJEg8KB3J1bnRpbWUYBiABKAkSFAoMcG9ydHNfaW5fdXNlGAcgASgNEgoKAnVwGAggASgIEg8KB2RyYWluZWQYCSABKAgSDwoHc3RyZWFtcxgKIAEoDRITCgtwb3J0c190b3RhbBgLIAEoDRIQCghjYXBhY2l0eRgMIAEoBBIXCg9jYXBhY2l0eV9pbl91c2UYDSABKAQSDgoGbGFiZWxzGA4gAygJEiYKBWVycm9yGA8gASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbyLxAwoGU3RyZWFtEgsKA3VpZBgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHJvbGUYAyABKAkSDQoFc3RhdGUYBCABKAkSDQoFb3duZXIYBSABKAkSEAoIZmFjaWxpdHkYBiABKAkSDwoHZ2F0ZXdheRgHIAEoCRINCgVwcm94eRgIIAEoCRIPCgdydW50aW1lGAkgASgJEhEKCXRyYW5zcG9ydBgKIAEoCRIRCglsaXN0ZW5lcnMYCyADKAkSEQoJYW5ub3VuY2VkGAwgAygJEg8KB3RhcmdldHMYDSADKAkSFwoPYml0c19wZXJfc2Vjb25kGA4gASgEEhUKDXJhdGVfZW5mb3JjZWQYDyABKAgSEgoKY3JlYXRlZF9hdBgRIAEoCRISCgpleHBpcmVzX2F0GBIgASgJEjQKCnN0YXRpc3RpY3MYEyADKAsyIC5zY2lzdHJlYW0udjEuTGlzdGVuZXJTdGF0aXN0aWNzEiYKBWVycm9yGBQgASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbxISCgplbmNyeXB0aW9uGBUgASgJEhAKCHJlc3RhcnRzGBYgASgNEg8KB3NvdXJjZXMYFyADKAkSDwoHbW92YWJsZRgYIAEoCBIPCgdsZWF2aW5nGBkgASgJSgQIEBARIkcKCVN0cmVhbVRscxITCgtjZXJ0aWZpY2F0ZRgBIAEoCRILCgNrZXkYAiABKAkSCgoCY2EYAyABKAkSDAoEcGVlchgEIAEoCSJ9ChJMaXN0ZW5lclN0YXRpc3RpY3MSEwoLY29ubmVjdGlvbnMYASABKAQSDAoEb3BlbhgCIAEoBBIQCghieXRlc19pbhgDIAEoBBIRCglieXRlc19vdXQYBCABKAQSDgoGZXJyb3JzGAUgASgEEg8KB3JlZnVzZWQYBiABKAQiPwoJRXJyb3JJbmZvEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRITCgtzdWdnZXN0aW9ucxgDIAMoCSI/CgVQcm9iZRIPCgdhZGRyZXNzGAEgASgJEhEKCWNoYWxsZW5nZRgCIAEoCRISCgpleHBpcmVzX21zGAMgASgEIkIKD1J1blByb2JlUmVxdWVzdBILCgN1aWQYASABKAkSDwoHYWRkcmVzcxgCIAEoCRIRCgljaGFsbGVuZ2UYAyABKAkiJAoLUHJvYmVSZXN1bHQSFQoNcm91bmRfdHJpcF91cxgBIAEoBCI2ChZDb25uZWN0TGlzdGVuZXJSZXF1ZXN0EgsKA3VpZBgBIAEoCRIPCgdob2xkX21zGAIgASgEIj4KDkNvbm5lY3RSZXN1bHRzEiwKB3Jlc3VsdHMYASADKAsyGy5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdCJZCg1Db25uZWN0UmVzdWx0Eg8KB2FkZHJlc3MYASABKAkSEQoJY29ubmVjdGVkGAIgASgIEhUKDXJvdW5kX3RyaXBfdXMYAyABKAQSDQoFZXJyb3IYBCABKAkyvwYKB1N0cmVhbXMSVgoORGVzY3JpYmVTZXJ2ZXISIy5zY2lzdHJlYW0udjEuRGVzY3JpYmVTZXJ2ZXJSZXF1ZXN0Gh8uc2Npc3RyZWFtLnYxLlNlcnZlckRlc2NyaXB0aW9uEjQKA0dldBIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFC5zY2lzdHJlYW0udjEuU3RyZWFtEjsKBExpc3QSGS5zY2lzdHJlYW0udjEuTGlzdFJlcXVlc3QaGC5zY2lzdHJlYW0udjEuU3RyZWFtTGlzdBI4CgVXYXRjaBIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFC5zY2lzdHJlYW0udjEuU3RyZWFtMAESOgoGRXZlbnRzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoXLnNjaXN0cmVhbS52MS5FdmVudExpc3QSOQoJT3BlblByb2JlEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoTLnNjaXN0cmVhbS52MS5Qcm9iZRJECghSdW5Qcm9iZRIdLnNjaXN0cmVhbS52MS5SdW5Qcm9iZVJlcXVlc3QaGS5zY2lzdHJlYW0udjEuUHJvYmVSZXN1bHQSRwoOQ29ubmVjdFRhcmdldHMSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzElUKD0Nvbm5lY3RMaXN0ZW5lchIkLnNjaXN0cmVhbS52MS5Db25uZWN0TGlzdGVuZXJSZXF1ZXN0Ghwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzEkgKDERyYWluR2F0ZXdheRIhLnNjaXN0cmVhbS52MS5EcmFpbkdhdGV3YXlSZXF1ZXN0GhUuc2Npc3RyZWFtLnYxLkdhdGV3YXkSSwoLTW92ZVN0cmVhbXMSIC5zY2lzdHJlYW0udjEuTW92ZVN0cmVhbXNSZXF1ZXN0Ghguc2Npc3RyZWFtLnYxLlN0cmVhbU1vdmUwARI7CgZXaG9BbUkSGy5zY2lzdHJlYW0udjEuV2hvQW1JUmVxdWVzdBoULnNjaXN0cmVhbS52MS5DYWxsZXJiBnByb3RvMw");
+  fileDesc("ChpzY2lzdHJlYW0vdjEvc3RyZWFtcy5wcm90bxIMc2Npc3RyZWFtLnYxIhcKFURlc2NyaWJlU2VydmVyUmVxdWVzdCIPCg1XaG9BbUlSZXF1ZXN0IlwKBkNhbGxlchIPCgdzdWJqZWN0GAEgASgJEg4KBmlzc3VlchgCIAEoCRINCgVhZG1pbhgDIAEoCBIOCgZncm91cHMYBCADKAkSEgoKZXhwaXJlc19hdBgFIAEoCSIYCglTdHJlYW1SZWYSCwoDdWlkGAEgASgJIhwKC0xpc3RSZXF1ZXN0Eg0KBWVuZGVkGAEgASgIIjMKClN0cmVhbUxpc3QSJQoHc3RyZWFtcxgBIAMoCzIULnNjaXN0cmVhbS52MS5TdHJlYW0iNgoJRXZlbnRMaXN0EikKBmV2ZW50cxgBIAMoCzIZLnNjaXN0cmVhbS52MS5TdHJlYW1FdmVudCJDCgtTdHJlYW1FdmVudBIKCgJhdBgBIAEoCRIMCgR3aGF0GAIgASgJEgoKAmJ5GAMgASgJEg4KBmRldGFpbBgEIAEoCSLWAQoRU2VydmVyRGVzY3JpcHRpb24SEAoIZmFjaWxpdHkYASABKAkSDwoHdmVyc2lvbhgCIAEoCRInCghnYXRld2F5cxgDIAMoCzIVLnNjaXN0cmVhbS52MS5HYXRld2F5Eg8KB3Byb3hpZXMYBCADKAkSEAoIcnVudGltZXMYBSADKAkSDwoHc3RyZWFtcxgGIAEoDRIPCgd3YWl0aW5nGAcgASgNEhcKD21heF9saWZldGltZV9tcxgIIAEoBBIXCg9tYXhfY29ubmVjdGlvbnMYCSABKA0iNAoTRHJhaW5HYXRld2F5UmVxdWVzdBIMCgRuYW1lGAEgASgJEg8KB2RyYWluZWQYAiABKAgiNwoSTW92ZVN0cmVhbXNSZXF1ZXN0Eg8KB2dhdGV3YXkYASABKAkSEAoIZ3JhY2VfbXMYAiABKAQiigEKClN0cmVhbU1vdmUSCwoDdWlkGAEgASgJEgwKBG5hbWUYAiABKAkSDAoEcm9sZRgDIAEoCRIMCgRmcm9tGAQgASgJEgoKAnRvGAUgASgJEhEKCWxpc3RlbmVycxgGIAMoCRImCgVlcnJvchgHIAEoCzIXLnNjaXN0cmVhbS52MS5FcnJvckluZm8irwIKB0dhdGV3YXkSDAoEbmFtZRgBIAEoCRILCgN3YW4YAiABKAkSCwoDbGFuGAMgASgJEg0KBXBvcnRzGAQgASgJEg0KBXByb3h5GAUgASgJEg8KB3J1bnRpbWUYBiABKAkSFAoMcG9ydHNfaW5fdXNlGAcgASgNEgoKAnVwGAggASgIEg8KB2RyYWluZWQYCSABKAgSDwoHc3RyZWFtcxgKIAEoDRITCgtwb3J0c190b3RhbBgLIAEoDRIQCghjYXBhY2l0eRgMIAEoBBIXCg9jYXBhY2l0eV9pbl91c2UYDSABKAQSDgoGbGFiZWxzGA4gAygJEiYKBWVycm9yGA8gASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbxIRCglhZHZlcnRpc2UYECABKAkigAQKBlN0cmVhbRILCgN1aWQYASABKAkSDAoEbmFtZRgCIAEoCRIMCgRyb2xlGAMgASgJEg0KBXN0YXRlGAQgASgJEg0KBW93bmVyGAUgASgJEhAKCGZhY2lsaXR5GAYgASgJEg8KB2dhdGV3YXkYByABKAkSDQoFcHJveHkYCCABKAkSDwoHcnVudGltZRgJIAEoCRIRCgl0cmFuc3BvcnQYCiABKAkSEQoJbGlzdGVuZXJzGAsgAygJEhEKCWFubm91bmNlZBgMIAMoCRIPCgd0YXJnZXRzGA0gAygJEhcKD2JpdHNfcGVyX3NlY29uZBgOIAEoBBIVCg1yYXRlX2VuZm9yY2VkGA8gASgIEhIKCmNyZWF0ZWRfYXQYESABKAkSEgoKZXhwaXJlc19hdBgSIAEoCRI0CgpzdGF0aXN0aWNzGBMgAygLMiAuc2Npc3RyZWFtLnYxLkxpc3RlbmVyU3RhdGlzdGljcxImCgVlcnJvchgUIAEoCzIXLnNjaXN0cmVhbS52MS5FcnJvckluZm8SEgoKZW5jcnlwdGlvbhgVIAEoCRIQCghyZXN0YXJ0cxgWIAEoDRIPCgdzb3VyY2VzGBcgAygJEg8KB21vdmFibGUYGCABKAgSDwoHbGVhdmluZxgZIAEoCRINCgVwcm9iZRgaIAEoCUoECBAQESJHCglTdHJlYW1UbHMSEwoLY2VydGlmaWNhdGUYASABKAkSCwoDa2V5GAIgASgJEgoKAmNhGAMgASgJEgwKBHBlZXIYBCABKAkifQoSTGlzdGVuZXJTdGF0aXN0aWNzEhMKC2Nvbm5lY3Rpb25zGAEgASgEEgwKBG9wZW4YAiABKAQSEAoIYnl0ZXNfaW4YAyABKAQSEQoJYnl0ZXNfb3V0GAQgASgEEg4KBmVycm9ycxgFIAEoBBIPCgdyZWZ1c2VkGAYgASgEIj8KCUVycm9ySW5mbxIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEwoLc3VnZ2VzdGlvbnMYAyADKAkiLAoQT3BlblByb2JlUmVxdWVzdBILCgN1aWQYASABKAkSCwoDdGxzGAIgASgIIkwKBVByb2JlEg8KB2FkZHJlc3MYASABKAkSEQoJY2hhbGxlbmdlGAIgASgJEhIKCmV4cGlyZXNfbXMYAyABKAQSCwoDdGxzGAQgASgIIkIKD1J1blByb2JlUmVxdWVzdBILCgN1aWQYASABKAkSDwoHYWRkcmVzcxgCIAEoCRIRCgljaGFsbGVuZ2UYAyABKAkiJAoLUHJvYmVSZXN1bHQSFQoNcm91bmRfdHJpcF91cxgBIAEoBCJDChNQcm9iZVRhcmdldHNSZXF1ZXN0EgsKA3VpZBgBIAEoCRIOCgZhbnN3ZXIYAiABKAkSDwoHYWRkcmVzcxgDIAEoCSI2ChZDb25uZWN0TGlzdGVuZXJSZXF1ZXN0EgsKA3VpZBgBIAEoCRIPCgdob2xkX21zGAIgASgEIj4KDkNvbm5lY3RSZXN1bHRzEiwKB3Jlc3VsdHMYASADKAsyGy5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdCJZCg1Db25uZWN0UmVzdWx0Eg8KB2FkZHJlc3MYASABKAkSEQoJY29ubmVjdGVkGAIgASgIEhUKDXJvdW5kX3RyaXBfdXMYAyABKAQSDQoFZXJyb3IYBCABKAkylwcKB1N0cmVhbXMSVgoORGVzY3JpYmVTZXJ2ZXISIy5zY2lzdHJlYW0udjEuRGVzY3JpYmVTZXJ2ZXJSZXF1ZXN0Gh8uc2Npc3RyZWFtLnYxLlNlcnZlckRlc2NyaXB0aW9uEjQKA0dldBIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFC5zY2lzdHJlYW0udjEuU3RyZWFtEjsKBExpc3QSGS5zY2lzdHJlYW0udjEuTGlzdFJlcXVlc3QaGC5zY2lzdHJlYW0udjEuU3RyZWFtTGlzdBI4CgVXYXRjaBIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFC5zY2lzdHJlYW0udjEuU3RyZWFtMAESOgoGRXZlbnRzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoXLnNjaXN0cmVhbS52MS5FdmVudExpc3QSQAoJT3BlblByb2JlEh4uc2Npc3RyZWFtLnYxLk9wZW5Qcm9iZVJlcXVlc3QaEy5zY2lzdHJlYW0udjEuUHJvYmUSRAoIUnVuUHJvYmUSHS5zY2lzdHJlYW0udjEuUnVuUHJvYmVSZXF1ZXN0Ghkuc2Npc3RyZWFtLnYxLlByb2JlUmVzdWx0Ek8KDFByb2JlVGFyZ2V0cxIhLnNjaXN0cmVhbS52MS5Qcm9iZVRhcmdldHNSZXF1ZXN0Ghwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzEkcKDkNvbm5lY3RUYXJnZXRzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0cxJVCg9Db25uZWN0TGlzdGVuZXISJC5zY2lzdHJlYW0udjEuQ29ubmVjdExpc3RlbmVyUmVxdWVzdBocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0cxJICgxEcmFpbkdhdGV3YXkSIS5zY2lzdHJlYW0udjEuRHJhaW5HYXRld2F5UmVxdWVzdBoVLnNjaXN0cmVhbS52MS5HYXRld2F5EksKC01vdmVTdHJlYW1zEiAuc2Npc3RyZWFtLnYxLk1vdmVTdHJlYW1zUmVxdWVzdBoYLnNjaXN0cmVhbS52MS5TdHJlYW1Nb3ZlMAESOwoGV2hvQW1JEhsuc2Npc3RyZWFtLnYxLldob0FtSVJlcXVlc3QaFC5zY2lzdHJlYW0udjEuQ2FsbGVyYgZwcm90bzM");
 
 /**
  * @generated from message scistream.v1.DescribeServerRequest
@@ -451,6 +451,13 @@ export type Gateway = Message<"scistream.v1.Gateway"> & {
    * @generated from field: scistream.v1.ErrorInfo error = 15;
    */
   error?: ErrorInfo | undefined;
+
+  /**
+   * Address of inbound (PROD) listeners for the other side; empty: wan. A data server sets it, too.
+   *
+   * @generated from field: string advertise = 16;
+   */
+  advertise: string;
 };
 
 /**
@@ -607,6 +614,13 @@ export type Stream = Message<"scistream.v1.Stream"> & {
    * @generated from field: string leaving = 25;
    */
   leaving: string;
+
+  /**
+   * How an inbound side with TLS answers ProbeTargets: data or close; empty: it does not.
+   *
+   * @generated from field: string probe = 26;
+   */
+  probe: string;
 };
 
 /**
@@ -734,6 +748,30 @@ export const ErrorInfoSchema: GenMessage<ErrorInfo> = /*@__PURE__*/
   messageDesc(file_scistream_v1_streams, 16);
 
 /**
+ * @generated from message scistream.v1.OpenProbeRequest
+ */
+export type OpenProbeRequest = Message<"scistream.v1.OpenProbeRequest"> & {
+  /**
+   * @generated from field: string uid = 1;
+   */
+  uid: string;
+
+  /**
+   * Whether the port of an encrypted stream answers a TLS handshake with the credentials of the stream.
+   *
+   * @generated from field: bool tls = 2;
+   */
+  tls: boolean;
+};
+
+/**
+ * Describes the message scistream.v1.OpenProbeRequest.
+ * Use `create(OpenProbeRequestSchema)` to create a new message.
+ */
+export const OpenProbeRequestSchema: GenMessage<OpenProbeRequest> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_streams, 17);
+
+/**
  * @generated from message scistream.v1.Probe
  */
 export type Probe = Message<"scistream.v1.Probe"> & {
@@ -753,6 +791,13 @@ export type Probe = Message<"scistream.v1.Probe"> & {
    * @generated from field: uint64 expires_ms = 3;
    */
   expiresMs: bigint;
+
+  /**
+   * Whether the port answers ProbeTargets instead of a challenge, which is then empty.
+   *
+   * @generated from field: bool tls = 4;
+   */
+  tls: boolean;
 };
 
 /**
@@ -760,7 +805,7 @@ export type Probe = Message<"scistream.v1.Probe"> & {
  * Use `create(ProbeSchema)` to create a new message.
  */
 export const ProbeSchema: GenMessage<Probe> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 17);
+  messageDesc(file_scistream_v1_streams, 18);
 
 /**
  * @generated from message scistream.v1.RunProbeRequest
@@ -787,7 +832,7 @@ export type RunProbeRequest = Message<"scistream.v1.RunProbeRequest"> & {
  * Use `create(RunProbeRequestSchema)` to create a new message.
  */
 export const RunProbeRequestSchema: GenMessage<RunProbeRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 18);
+  messageDesc(file_scistream_v1_streams, 19);
 
 /**
  * @generated from message scistream.v1.ProbeResult
@@ -806,7 +851,38 @@ export type ProbeResult = Message<"scistream.v1.ProbeResult"> & {
  * Use `create(ProbeResultSchema)` to create a new message.
  */
 export const ProbeResultSchema: GenMessage<ProbeResult> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 19);
+  messageDesc(file_scistream_v1_streams, 20);
+
+/**
+ * @generated from message scistream.v1.ProbeTargetsRequest
+ */
+export type ProbeTargetsRequest = Message<"scistream.v1.ProbeTargetsRequest"> & {
+  /**
+   * @generated from field: string uid = 1;
+   */
+  uid: string;
+
+  /**
+   * Field `probe` of the inbound side: data or close. A probe answers with data.
+   *
+   * @generated from field: string answer = 2;
+   */
+  answer: string;
+
+  /**
+   * Address of a probe; empty: the targets.
+   *
+   * @generated from field: string address = 3;
+   */
+  address: string;
+};
+
+/**
+ * Describes the message scistream.v1.ProbeTargetsRequest.
+ * Use `create(ProbeTargetsRequestSchema)` to create a new message.
+ */
+export const ProbeTargetsRequestSchema: GenMessage<ProbeTargetsRequest> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_streams, 21);
 
 /**
  * @generated from message scistream.v1.ConnectListenerRequest
@@ -830,7 +906,7 @@ export type ConnectListenerRequest = Message<"scistream.v1.ConnectListenerReques
  * Use `create(ConnectListenerRequestSchema)` to create a new message.
  */
 export const ConnectListenerRequestSchema: GenMessage<ConnectListenerRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 20);
+  messageDesc(file_scistream_v1_streams, 22);
 
 /**
  * @generated from message scistream.v1.ConnectResults
@@ -847,7 +923,7 @@ export type ConnectResults = Message<"scistream.v1.ConnectResults"> & {
  * Use `create(ConnectResultsSchema)` to create a new message.
  */
 export const ConnectResultsSchema: GenMessage<ConnectResults> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 21);
+  messageDesc(file_scistream_v1_streams, 23);
 
 /**
  * @generated from message scistream.v1.ConnectResult
@@ -883,7 +959,7 @@ export type ConnectResult = Message<"scistream.v1.ConnectResult"> & {
  * Use `create(ConnectResultSchema)` to create a new message.
  */
 export const ConnectResultSchema: GenMessage<ConnectResult> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 22);
+  messageDesc(file_scistream_v1_streams, 24);
 
 /**
  * Every call requires the same authorization as scistream.Control. A caller sees its own streams, an admin all streams.
@@ -949,7 +1025,7 @@ export const Streams: GenService<{
    */
   openProbe: {
     methodKind: "unary";
-    input: typeof StreamRefSchema;
+    input: typeof OpenProbeRequestSchema;
     output: typeof ProbeSchema;
   },
   /**
@@ -961,6 +1037,17 @@ export const Streams: GenService<{
     methodKind: "unary";
     input: typeof RunProbeRequestSchema;
     output: typeof ProbeResultSchema;
+  },
+  /**
+   * Completes a TLS handshake with the credentials of the stream, from the gateway of this stream, the outbound side, to
+   * each target or with a probe, and waits for the answer. The producer sees nothing.
+   *
+   * @generated from rpc scistream.v1.Streams.ProbeTargets
+   */
+  probeTargets: {
+    methodKind: "unary";
+    input: typeof ProbeTargetsRequestSchema;
+    output: typeof ConnectResultsSchema;
   },
   /**
    * Connects from the gateway of this stream to every target and disconnects. The application sees a connection.
