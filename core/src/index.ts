@@ -41,7 +41,16 @@ export {
   type Provider,
 } from './contracts/plugin.js';
 export type { S2DS, S2DSCapabilities, S2DSRequest } from './contracts/s2ds.js';
-export type { ConnectionLimit, Failures, ListenerStatistics, S2DSStatus, StreamTls } from './contracts/stream.js';
+export type {
+  ConnectionLimit,
+  Failures,
+  ListenerStatistics,
+  ProbeAnswer,
+  S2DSStatus,
+  StreamTls,
+} from './contracts/stream.js';
+export { PROBE_NAME } from './contracts/stream.js';
+export { localAddressFor } from './proxy/local-address.js';
 export { formatBytes, formatCount, formatDuration, formatRate, parseDuration } from './contracts/units.js';
 export { backOff, poll, retry, within } from './contracts/wait.js';
 export { keepaliveOptions, type KeepaliveOptions } from './proxy/keepalive.js';

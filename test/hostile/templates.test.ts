@@ -68,7 +68,12 @@ function plain(view: ProxyView): ProxyView {
 function structure(text: string, { uid, targets, tls }: ProxyView): string {
   const values = [
     uid,
-    ...targets.flatMap(({ host, port }) => [`[${host}]:${port}`, `${host}:${port}`]),
+    // The names of services in stunnel.conf contain no colon.
+    ...targets.flatMap(({ host, port }) => [
+      `[${host}]:${port}`,
+      `${host}:${port}`,
+      `${host}_${port}`.replaceAll(':', '_'),
+    ]),
     tls?.peer ?? '',
   ];
   // The longest first, because one may be a part of another.
@@ -76,9 +81,9 @@ function structure(text: string, { uid, targets, tls }: ProxyView): string {
   return known.reduce((rest, value) => rest.replace(between(value), '§'), text);
 }
 
-/** A value that is a separate word, not a part of one. */
+/** A value that is a separate word, not a part of one. The option `sni` of stunnel appends a server name to it. */
 const between = (value: string): RegExp =>
-  new RegExp(`(?<![\\w.:-])${value.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}(?![\\w.:-])`, 'g');
+  new RegExp(`(?<![\\w.:-])${value.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}(?![\\w.-]|:(?!probe\\.))`, 'g');
 
 function check(wish: Wish, render: (view: ProxyView) => string): void {
   const view = viewOf(wish);

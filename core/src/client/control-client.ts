@@ -185,8 +185,9 @@ export class ControlClient {
     }
   }
 
-  openProbe(uid: string, limits: CallLimits = {}): Promise<Probe> {
-    return this.#call('OpenProbe', limits, (options) => this.#streams.openProbe({ uid }, options));
+  /** @param tls Whether the port answers `probeTargets`, if this server can do it; see the field `tls` of the answer. */
+  openProbe(uid: string, tls: boolean, limits: CallLimits = {}): Promise<Probe> {
+    return this.#call('OpenProbe', limits, (options) => this.#streams.openProbe({ uid, tls }, options));
   }
 
   /** @returns The round trip from this server's gateway to the probe, ms. */
@@ -195,6 +196,17 @@ export class ControlClient {
       this.#streams.runProbe({ uid, address, challenge }, options),
     );
     return Number(result.roundTripUs) / 1000;
+  }
+
+  /**
+   * Makes the gateway complete a TLS handshake with each target.
+   * @param answer Field `probe` of the inbound side.
+   * @param address Probe port instead of the targets; empty: the targets.
+   */
+  probeTargets(uid: string, answer: string, address: string, limits: CallLimits = {}): Promise<ConnectResults> {
+    return this.#call('ProbeTargets', { deadlineMs: CONNECTING_MS, ...limits }, (options) =>
+      this.#streams.probeTargets({ uid, answer, address }, options),
+    );
   }
 
   /** Makes the gateway connect to every target and disconnect. The application sees these connections. */

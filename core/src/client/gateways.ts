@@ -16,6 +16,8 @@ export interface GatewayState {
   readonly labels: readonly string[];
   readonly wan: string;
   readonly lan: string;
+  /** Address of inbound listeners for the other side, if it differs from `wan`. */
+  readonly advertise?: string;
   readonly proxy: string;
   readonly runtime: string;
   /** Reason why it is down. */
@@ -62,6 +64,7 @@ export function gatewayState(message: Gateway): GatewayState {
     labels: message.labels.map(printableLine),
     wan: printableLine(message.wan),
     lan: printableLine(message.lan),
+    ...(message.advertise && { advertise: printableLine(message.advertise) }),
     proxy: printableLine(message.proxy),
     runtime: printableLine(message.runtime),
     ...(error && { error: errorOf(error) }),

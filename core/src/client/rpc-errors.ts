@@ -1,10 +1,10 @@
 import { Code, ConnectError } from '@connectrpc/connect';
 import { formatAddress } from '../contracts/address.js';
 import { SciStreamError, toSciStreamError, type ErrorCode } from '../contracts/errors.js';
+import { formatDuration } from '../contracts/units.js';
 import { fromConnectError } from '../wire/errors.js';
 import type { Endpoint } from './endpoint.js';
 import { unreachable } from './sessions.js';
-import { formatDuration } from '../contracts/units.js';
 
 /** Error codes for a gRPC status without our code: from an older control server, or from an intermediary. */
 const BY_STATUS: Partial<Record<Code, ErrorCode>> = {

@@ -5,11 +5,11 @@ import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'n
 import { formatAddress } from '../contracts/address.js';
 import { messageOf, SciStreamError, systemCode } from '../contracts/errors.js';
 import { ProxyError, throughProxy } from '../contracts/http-proxy.js';
+import { formatDuration } from '../contracts/units.js';
 import { fingerprintOf } from '../pki/inspect.js';
 import { GuardedSessions } from '../wire/guarded-sessions.js';
 import { readClientCertificate, refusedCertificate } from './client-certificate.js';
 import type { Endpoint } from './endpoint.js';
-import { formatDuration } from '../contracts/units.js';
 
 /** Maximum time for the TCP and TLS handshakes together, ms. */
 const CONNECT_TIMEOUT_MS = 10_000;

@@ -2,6 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import { formatAddress, parseAddress, type Address } from '../contracts/address.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../contracts/errors.js';
 import { ROLE_CODES, type Role, type StreamTls } from '../contracts/stream.js';
+import { formatDuration } from '../contracts/units.js';
 import { retry } from '../contracts/wait.js';
 import { StreamSchema, type Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { Response } from '../wire/gen/scistream_pb.js';
@@ -72,7 +73,7 @@ export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal
   ]);
   const [response] = await calls.catch((error: unknown) => {
     if (!signal.aborted && isRejection(error) && !waiting.waited) outcomes.set(side, 'rejected');
-    throw error;
+    throw byController ? noHello(error, plan) : error;
   });
   outcomes.set(side, 'reserved');
   const listeners = response.listeners.map((text) => parseAddress(text, 'Listener'));
@@ -83,6 +84,16 @@ export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal
   const stream = streamOf(response, plan, role);
   if (tls) mustEncrypt(stream);
   return { role, client, listeners, announced, stream };
+}
+
+/** The error of a REQ that waited for an application controller: a control server that works answers only after HELLO. */
+function noHello(error: unknown, { uid, waitMs }: Plan): unknown {
+  if (!SciStreamError.is(error) || error.code !== 'SCI_DEADLINE') return error;
+  const message = `No HELLO for stream ${uid} has arrived within ${formatDuration(waitMs)}, or the control server does not answer.`;
+  return new SciStreamError('SCI_HELLO_TIMEOUT', message, {
+    cause: error,
+    suggestions: ['Send HELLO for the uid from the application controller, or increase --wait.'],
+  });
 }
 
 /**

@@ -7,7 +7,17 @@ import type { Endpoint } from './endpoint.js';
 type ErrorJson = ReturnType<SciStreamError['toJSON']>;
 
 /** States of a stream in output, worst first. The worse state of the two sides is the state of the stream. */
-const STATES = ['failed', 'releasing', 'reserving', 'waiting', 'streaming', 'idle', 'ready', 'released'] as const;
+const STATES = [
+  'failed',
+  'releasing',
+  'reserving',
+  'waiting',
+  'restarting',
+  'streaming',
+  'idle',
+  'ready',
+  'released',
+] as const;
 
 /** State of a stream in output; `unknown` if no control server reports it now. */
 export type UserState = (typeof STATES)[number] | 'unknown';
@@ -254,17 +264,31 @@ function diagnose(uid: string, state: UserState, from: SideStatus | undefined, t
   if (mute) return `The control server of ${mute.name} does not report the stream.`;
   const over = find('released');
   if (over && state === 'failed') return `${capital(over.name)} is released, and the other side is not.`;
+  const restarting = find('restarting');
+  if (restarting) {
+    const reason = restarting.side.error?.message;
+    return `The proxy of ${restarting.name} is being restarted${reason ? `: ${reason}` : '.'}`;
+  }
   const waiting = find('waiting');
   if (waiting) return `${capital(waiting.name)} waits for HELLO from its application.`;
   if (from && to && isStale(from, to)) return `${STALE}: scistream stream update ${uid}`;
+  const failing = failingText(named, from);
+  if (failing) return failing;
+  if (state === 'ready' && !named.some(({ side }) => side.counted)) return UNCOUNTED;
+  return DIAGNOSES[state];
+}
+
+/** What makes connections fail now, if anything. */
+function failingText(
+  named: readonly { readonly name: string; readonly side: SideStatus }[],
+  from: SideStatus | undefined,
+): string | undefined {
   const full = named.find(({ side }) => side.limit?.reached);
   if (full) return limitText(full.name, full.side);
   const short = named.find(({ side }) => (side.failures.limitReachedNow ?? 0) > 0);
   if (short) return shortText(short.name, short.side);
   const lost = named.find(({ side }) => isUnreachable(side));
-  if (lost) return unreachableText(lost.name, lost.side, lost.side === from);
-  if (state === 'ready' && !named.some(({ side }) => side.counted)) return UNCOUNTED;
-  return DIAGNOSES[state];
+  return lost && unreachableText(lost.name, lost.side, lost.side === from);
 }
 
 /** Whether the latest connections did not reach the target. An older gateway, and some proxies, cannot tell. */
@@ -307,6 +331,7 @@ const DIAGNOSES: Readonly<Record<UserState, string>> = {
   releasing: 'The stream is being released.',
   reserving: 'Listeners are being reserved.',
   waiting: 'The stream is waiting for HELLO.',
+  restarting: 'A proxy is being restarted.',
   streaming: 'Connections are open.',
   idle: 'No connection is open; earlier connections have ended.',
   ready: 'Ready; no consumer has connected yet.',

@@ -47,7 +47,7 @@ export async function checkHops(sides: Sides, { full = false, signal }: VerifyOp
   const [outbound, inbound, between, stale] = await Promise.all([
     cons && gatewayHop('consumer to outbound gateway', 'consumer', cons, signal),
     from && prod && gatewayHop('inbound gateway', from.endpoint.facility, prod, signal),
-    to && (from || sides.borrowed) && betweenHop(sides, to, signal),
+    to && (from || sides.borrowed) && betweenHop(sides, to, prod, signal),
     prod && cons && staleTargets(uid, prod, cons),
   ]);
   const foreign = (hop: Hop | undefined): Hop | undefined =>
@@ -155,14 +155,29 @@ async function staleTargets(
 /** The gateway and its listeners. */
 const label = ({ gateway, listeners }: Stream): string => printable(`${gateway} ${listeners.join(', ')}`);
 
-/** The path between the gateways: a probe next to the stream; if that cannot be opened, a connection to the listeners. */
-async function betweenHop({ uid, from, borrowed }: Sides, to: ControlClient, signal?: AbortSignal): Promise<Hop> {
+/**
+ * The path between the gateways: a TLS handshake if the stream is encrypted, otherwise a probe next to the stream; if
+ * that cannot be opened, a connection to the listeners.
+ */
+async function betweenHop(
+  { uid, from, borrowed }: Sides,
+  to: ControlClient,
+  prod: Promise<Stream> | undefined,
+  signal?: AbortSignal,
+): Promise<Hop> {
   const peer = from?.endpoint.facility ?? 'inbound gateway';
   const hop = { name: BETWEEN, from: to.endpoint.facility, to: peer, checked: true };
   if (!from) return { ...hop, ...(await reachHop(uid, to, undefined, signal)) };
   try {
-    const probe = await from.openProbe(uid, { signal });
-    return { ...hop, ok: true, roundTripMs: await to.runProbe(uid, probe, { signal }) };
+    // The hop of the inbound gateway reports the error of `prod`.
+    const stream = await prod?.catch(() => undefined);
+    const encrypted = stream?.encryption === 'tls';
+    const proof = encrypted ? await encryptedHop(stream, from, to, signal) : undefined;
+    if (proof) return { ...hop, ...proof };
+    const probe = await from.openProbe(uid, false, { signal });
+    const roundTripMs = await to.runProbe(uid, probe, { signal });
+    // The name of a hop says what was tried.
+    return { ...hop, name: encrypted ? `${BETWEEN}, TCP only` : BETWEEN, ok: true, roundTripMs };
   } catch (error) {
     signal?.throwIfAborted();
     const why = toSciStreamError(error).toJSON();
@@ -170,6 +185,31 @@ async function betweenHop({ uid, from, borrowed }: Sides, to: ControlClient, sig
     return { ...hop, ...(refused ? await reachHop(uid, to, why, signal) : { ok: false, error: why }) };
   }
 }
+
+/**
+ * A TLS handshake of the outbound gateway with each inbound listener, or with a port beside them if their proxy does not
+ * answer probes. The result of the slowest one, or of the first that failed; undefined if one side has an earlier version.
+ */
+async function encryptedHop(
+  { uid, probe }: Stream,
+  from: ControlClient,
+  to: ControlClient,
+  signal?: AbortSignal,
+): Promise<Pick<Hop, 'ok' | 'roundTripMs' | 'error'> | undefined> {
+  const beside = probe === '' ? await from.openProbe(uid, true, { signal }) : undefined;
+  if (beside?.tls === false) return undefined;
+  try {
+    const { results } = await to.probeTargets(uid, probe || 'data', beside?.address ?? '', { signal });
+    const outcomes = results.map((result) => outcome(result, NO_PATH));
+    const [slowest] = outcomes.toSorted((a, b) => (b.roundTripMs ?? 0) - (a.roundTripMs ?? 0));
+    return outcomes.find(({ ok }) => !ok) ?? slowest;
+  } catch (error) {
+    if (SciStreamError.is(error) && error.code === 'SCI_NOT_OFFERED') return undefined;
+    throw error;
+  }
+}
+
+const NO_PATH = "Open the other gateway's port range in the firewalls between the two gateways.";
 
 /**
  * Connects from the outbound gateway to the listeners of the inbound one. Only for an encrypted stream, whose producer is
@@ -223,7 +263,7 @@ function summary(hops: readonly Hop[]): VerifyResult {
   const roundTripMs = rest + Math.max(0, ...targets.map(({ roundTripMs: ms = 0 }) => ms));
   return {
     ok: hops.every(({ ok }) => ok !== false),
-    verified: hops.some(({ name, ok }) => name === BETWEEN && ok) && hops.every(({ ok }) => ok !== false),
+    verified: hops.some(({ name, ok }) => name.startsWith(BETWEEN) && ok) && hops.every(({ ok }) => ok !== false),
     hops,
     ...(times.length > 0 && { roundTripMs: round(roundTripMs) }),
   };

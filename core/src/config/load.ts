@@ -1,5 +1,5 @@
-import { createRequire } from 'node:module';
 import { access, constants } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import type { CosmiconfigResult, Loader, Options, PublicExplorer } from 'cosmiconfig';

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import { ERROR_CODES, quote, SciStreamError, type ErrorCode } from '../contracts/errors.js';
-import { nearest, shapeBelow, type Shape } from './shape.js';
 import { formatCount } from '../contracts/units.js';
+import { nearest, shapeBelow, type Shape } from './shape.js';
 
 /** Problems that an error shows. */
 const MAX_SHOWN = 20;

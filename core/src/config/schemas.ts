@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from 'node:fs';
 import { homedir, hostname } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -22,9 +23,31 @@ export function surroundings(directory: string, env: NodeJS.ProcessEnv): Surroun
   return { directory, hostName: short, stateHome: process.getuid?.() === 0 ? '/var/lib' : join(own, 'scistream') };
 }
 
-/** A state directory: by default /var/lib/scistream for root, ~/.local/state/scistream/s2cs for other users. */
-const state = ({ directory, stateHome }: Surroundings, asRoot: string, asUser: string) =>
-  field.path(directory).prefault(join(stateHome, stateHome === '/var/lib' ? asRoot : asUser));
+/** A state directory: by default /var/lib/scistream for root, ~/.local/state/scistream/HOST/s2cs for other users. */
+const state = ({ directory, stateHome, hostName }: Surroundings, asRoot: string, asUser: string) =>
+  field
+    .path(directory)
+    .prefault(stateHome === '/var/lib' ? join(stateHome, asRoot) : ownState(stateHome, hostName, asUser));
+
+/**
+ * The state directory of this host in a home that several hosts may share. Earlier versions used one without the name of
+ * the host. It stays in use unless it belongs to another host.
+ */
+function ownState(stateHome: string, hostName: string, name: string): string {
+  const own = join(stateHome, hostName, name);
+  const earlier = join(stateHome, name);
+  return !existsSync(own) && existsSync(earlier) && isOurs(join(earlier, 'lock')) ? earlier : own;
+}
+
+/** Whether a lock is absent, from an earlier version, or of this host. */
+function isOurs(lock: string): boolean {
+  try {
+    const { host } = JSON.parse(readFileSync(lock, 'utf8')) as { host?: unknown };
+    return host === undefined || host === hostname();
+  } catch {
+    return true;
+  }
+}
 
 /** Minimum level of log messages. The flags `--quiet` and `--verbose` override it. */
 const logLevel = z.enum(['error', 'warn', 'info', 'debug']).optional();
@@ -33,7 +56,11 @@ const gatewayShape = ({ hostName }: Surroundings) => ({
   name: field.name.prefault(hostName),
   wan: field.gatewayIp.prefault('127.0.0.1'),
   lan: field.gatewayIp.prefault('127.0.0.1'),
+  advertise: field.gatewayIp.optional(),
+  wanSource: field.gatewayIp.optional(),
+  lanSource: field.gatewayIp.optional(),
   ports: field.ports.prefault('5100-5200'),
+  portRest: field.duration.optional(),
   proxy: field.name.prefault('relay'),
   runtime: field.name.prefault('process'),
 });

@@ -1,7 +1,7 @@
 import type { Address } from './address.js';
 import type { S2DSException, SciStreamError } from './errors.js';
 import type { PortRange } from './port-allocator.js';
-import type { ListenerStatistics, Restarts, S2DSStatus, StreamSpec, StreamTls } from './stream.js';
+import type { ListenerStatistics, ProbeAnswer, Restarts, S2DSStatus, StreamSpec, StreamTls } from './stream.js';
 
 /** Settings of a gateway, with the names of the keys in its configuration. */
 export interface GatewaySettings {
@@ -10,7 +10,15 @@ export interface GatewaySettings {
   readonly wan: string;
   /** Address for the listeners of the outbound side. */
   readonly lan: string;
+  /** Address of the inbound listeners for the other side, if it differs from `wan` (NAT). */
+  readonly advertise?: string | undefined;
+  /** Local address of connections to the other gateway. Default: `wan`, if it is an address of this machine. */
+  readonly wanSource?: string | undefined;
+  /** Local address of connections to the producer. Default: `lan`, if it is an address of this machine. */
+  readonly lanSource?: string | undefined;
   readonly ports: PortRange;
+  /** Time during which a released port is leased only if no other port is free, ms; default 600,000. */
+  readonly portRest?: number | undefined;
   /** Default proxy. */
   readonly proxy: string;
   /** Default runtime. */
@@ -22,6 +30,7 @@ export interface Reservation {
   readonly gateway: string;
   readonly proxy: string;
   readonly runtime: string;
+  /** Addresses for those that connect; with `advertise`, those of an inbound side are not bound here. */
   readonly listeners: readonly Address[];
   /** True if the proxy enforces the reserved rate. */
   readonly rateEnforced: boolean;
@@ -30,6 +39,8 @@ export interface Reservation {
 /** A port that answers one probe of the other gateway before it expires. */
 export interface ProbeOffer {
   readonly address: Address;
+  /** True if the port answers `probeTargets`. It then has no challenge. */
+  readonly tls?: boolean;
   /** Text that the probe has to send. */
   readonly challenge: string;
   readonly expiresMs: number;
@@ -49,10 +60,13 @@ export interface GatewayDescription {
   readonly name: string;
   readonly wan: string;
   readonly lan: string;
+  /** As in {@link GatewaySettings}. */
+  readonly advertise?: string | undefined;
   /** Range as `first-last`. */
   readonly ports: string;
   readonly proxy: string;
   readonly runtime: string;
+  /** Number of ports that streams lease or failed streams keep. */
   readonly portsInUse: number;
 }
 
@@ -94,8 +108,13 @@ export interface Gateway {
   start(uid: string, signal: AbortSignal): Promise<void>;
   /** Sets the targets of a started stream. @throws as `S2DS.updateTargets` */
   updateTargets(uid: string, targets: readonly Address[], signal: AbortSignal): Promise<void>;
-  /** Stops the stream, frees its ports and returns its last counters. Idempotent. */
-  release(uid: string): Promise<readonly ListenerStatistics[]>;
+  /**
+   * Stops the stream, frees its ports and returns its last counters. Idempotent.
+   * @param keepPortsUntil ISO 8601 UTC; given for a stream that failed. No other stream gets its ports before this time.
+   */
+  release(uid: string, keepPortsUntil?: string): Promise<readonly ListenerStatistics[]>;
+  /** Frees the ports that a failed stream keeps. Idempotent; does not affect a later stream with the same uid. */
+  freePorts(uid: string): Promise<void>;
   /**
    * Returns the credentials of a stream for a move to another gateway, because the control server does not store them.
    * Undefined if the stream is not encrypted.
@@ -111,13 +130,23 @@ export interface Gateway {
    * ended. The count survives a restart of the gateway.
    */
   restarted(uid: string, seen: number): Promise<Restarts | undefined>;
-  /** Opens a probe port beside the listeners of the stream. */
-  openProbe(uid: string): Promise<ProbeOffer>;
+  /**
+   * Opens a probe port beside the listeners of the stream.
+   * @param tls Whether it answers a TLS handshake with the credentials of the stream, if the stream has any.
+   */
+  openProbe(uid: string, tls?: boolean): Promise<ProbeOffer>;
   /**
    * Connects to the probe port of another gateway. Rejects a host that is not a target of the stream.
    * @returns the round trip, ms
    */
   runProbe(uid: string, address: Address, challenge: string): Promise<number>;
+  /**
+   * Completes a TLS handshake with the credentials of the stream, an outbound side, to each target, and waits for the
+   * answer of the proxy there. At most the first 8 distinct targets.
+   * @param address Probe port of the other gateway, instead of the targets. Its host must be that of a target.
+   * @throws SCI_PROXY_UNSUPPORTED for a stream without TLS, SCI_FORBIDDEN
+   */
+  probeTargets(uid: string, answer: ProbeAnswer, address?: Address): Promise<readonly ConnectResult[]>;
   /** Connects to each target once. */
   connectTargets(uid: string): Promise<readonly ConnectResult[]>;
   /** Connects to the first listener and holds the connection for `holdMs`, or until `signal` aborts. */

@@ -1,7 +1,7 @@
 import type { Address } from './address.js';
 import type { S2DSException } from './errors.js';
 import type { ReservedListener } from './port-allocator.js';
-import type { S2DSStatus, StreamSpec, StreamTls } from './stream.js';
+import type { ProbeAnswer, S2DSStatus, StreamSpec, StreamTls } from './stream.js';
 
 /** A stream that a data server starts or adopts. */
 export interface S2DSRequest {
@@ -16,6 +16,11 @@ export interface S2DSRequest {
   readonly listeners: readonly ReservedListener[];
   /** Credentials of this side; present where `spec.encryption` is `tls`. Only where `supports.tls`. */
   readonly tls?: StreamTls;
+  /**
+   * Local address of connections to targets, an IP literal. It applies to the targets for which `localAddressFor` returns
+   * it. Absent: the system selects one. Only where `supports.localAddress`.
+   */
+  readonly localAddress?: string;
   /** Node that `place` of the runtime chose. */
   readonly node?: string;
 }
@@ -34,6 +39,10 @@ export interface S2DSCapabilities {
   readonly plain?: boolean;
   /** Enforces `spec.sources`. Absent: false. */
   readonly sources?: boolean;
+  /** Connects from `S2DSRequest.localAddress`. Absent: false. */
+  readonly localAddress?: boolean;
+  /** How inbound listeners with TLS answer the server name {@link PROBE_NAME}. Absent: as any other connection. */
+  readonly probe?: ProbeAnswer;
   /** Enforces `bitsPerSecond`. */
   readonly rateLimit: boolean;
   /** A change of targets closes neither a listener nor an open connection. */

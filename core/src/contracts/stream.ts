@@ -69,6 +69,22 @@ export const FAILURES = [
   'limitReachedNow',
 ] as const satisfies readonly (keyof Failures)[];
 
+/**
+ * TLS server name of a probe. A proxy on the inbound side that sees it answers without a connection to its target, after
+ * it has verified the certificate of the client.
+ */
+export const PROBE_NAME = 'probe.scistream.invalid';
+
+/**
+ * How the proxy of an inbound side answers a probe. `data`: it sends at least one byte. `close`: it closes the connection
+ * after the handshake; to a client whose certificate it rejects, it always sends an alert.
+ */
+export type ProbeAnswer = 'data' | 'close';
+
+/** Parses a {@link ProbeAnswer}. Returns undefined for any other text. */
+export const parseProbeAnswer = (text: string): ProbeAnswer | undefined =>
+  text === 'data' || text === 'close' ? text : undefined;
+
 /** Counters of one listener since the proxy started. Bytes are payload, without protocol overhead. */
 export interface ListenerStatistics {
   /** Accepted connections (UDP: sessions). */
@@ -107,7 +123,9 @@ export interface S2DSStatus {
   readonly listeners: readonly ListenerStatistics[];
   /** Absent: the proxy has no limit, does not report it, or is not running. */
   readonly limit?: ConnectionLimit;
-  /** The reason of state `failed`. */
+  /** How the listeners answer a probe. Absent: they do not. The gateway sets it. */
+  readonly probe?: ProbeAnswer;
+  /** The reason of state `failed`; in state `restarting` why the proxy does not run yet, if an attempt failed. */
   readonly error?: S2DSException;
 }
 

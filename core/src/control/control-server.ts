@@ -26,7 +26,7 @@ import { readKeyPair, selfSigned, type KeyPair } from '../serving/certificate.js
 import { clientTrust, mustAskAlike } from '../serving/client-certificates.js';
 import { errorStatus, PEER } from '../serving/error-status.js';
 import { Health } from '../serving/health.js';
-import { lockState } from '../serving/state-lock.js';
+import { lockState, type Unlock } from '../serving/state-lock.js';
 import { Streams } from '../wire/gen/scistream/v1/streams_pb.js';
 import { Control } from '../wire/gen/scistream_pb.js';
 import { Admission, endOf } from './door/admission.js';
@@ -76,7 +76,7 @@ export class ControlServer implements Daemon<S2csConfig> {
   #authenticator: AuthenticatorInForce | undefined;
   /** PEM of the CA for client certificates. */
   #clientCa: TlsOptions['ca'];
-  #unlock: () => Promise<void> = () => Promise.resolve();
+  #unlock: Unlock = () => Promise.resolve();
   /** Whether calls are served. Until then they are rejected. */
   #opened = false;
 
@@ -123,7 +123,7 @@ export class ControlServer implements Daemon<S2csConfig> {
     for (const session of this.#sessions) session.close();
     if (closed) await within(closed, CLOSE_GRACE_MS, () => new Error('late')).catch(() => this.#closeSockets());
     await this.#authenticator?.close().catch((error: unknown) => failures.push(error));
-    await this.#unlock();
+    await this.#unlock(this.controller.counts().streams > 0);
     if (failures.length > 0) throw failures[0];
   }
 

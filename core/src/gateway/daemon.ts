@@ -8,7 +8,7 @@ import {
   type ServerHttp2Session,
 } from 'node:http2';
 import type { Socket } from 'node:net';
-import { createContextValues, type ConnectRouter } from '@connectrpc/connect';
+import { Code, ConnectError, createContextValues, type ConnectRouter } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { inject, injectable } from 'tsyringe';
 import { formatAddress, parseAddress } from '../contracts/address.js';
@@ -19,9 +19,15 @@ import { answer } from '../serving/answer.js';
 import { CERTIFICATE, shownCertificate } from '../serving/client-certificates.js';
 import { errorStatus } from '../serving/error-status.js';
 import { Health } from '../serving/health.js';
-import { lockState } from '../serving/state-lock.js';
+import { lockState, type Unlock } from '../serving/state-lock.js';
 import { GatewayService } from '../wire/gen/scistream/v1/gateway_pb.js';
-import { connectResultsMessage, microseconds, statisticsMessage, statusMessage } from '../wire/messages.js';
+import {
+  connectResultsMessage,
+  microseconds,
+  mustBeAnswer,
+  statisticsMessage,
+  statusMessage,
+} from '../wire/messages.js';
 import { fromReserveMessage } from '../wire/stream-spec.js';
 import { enrolment } from './enrolment.js';
 import { listenOn, listenOnSocket, mutualTls, mutualTlsServer } from './listen.js';
@@ -39,7 +45,7 @@ export class GatewayDaemon implements Daemon<ReloadedSettings> {
   #server: Http2Server | Http2SecureServer | undefined;
   /** Fingerprint of the only client certificate that is accepted; undefined: the first one enrols. */
   #pinned: string | undefined;
-  #unlock: () => Promise<void> = () => Promise.resolve();
+  #unlock: Unlock = () => Promise.resolve();
 
   constructor(
     @inject(S2DS_TOKENS.Settings) private readonly settings: DaemonSettings,
@@ -95,7 +101,7 @@ export class GatewayDaemon implements Daemon<ReloadedSettings> {
     } finally {
       for (const session of this.#sessions) session.destroy();
       await closed;
-      await this.#unlock();
+      await this.#unlock(this.gateway.streams > 0);
     }
   }
 
@@ -124,11 +130,14 @@ export class GatewayDaemon implements Daemon<ReloadedSettings> {
   }
 }
 
-/** Ignores an error after the caller has gone. */
+/**
+ * Ends a call whose caller has gone, or whose connection this daemon closes because it stops. Never with an answer: an
+ * answer without an error would tell a control server that the stream has ended.
+ */
 const unlessGone =
   (signal: AbortSignal) =>
-  (error: unknown): undefined => {
-    if (!signal.aborted) throw error;
+  (error: unknown): never => {
+    throw signal.aborted ? new ConnectError('The connection is closed.', Code.Unavailable) : error;
   };
 
 function routes(router: ConnectRouter, gateway: LocalGateway): void {
@@ -155,8 +164,12 @@ function routes(router: ConnectRouter, gateway: LocalGateway): void {
       );
       return {};
     },
-    async release({ uid }) {
-      return { statistics: (await gateway.release(uid)).map(statisticsMessage) };
+    async release({ uid, keepPortsUntil }) {
+      return { statistics: (await gateway.release(uid, keepPortsUntil || undefined)).map(statisticsMessage) };
+    },
+    async freePorts({ uid }) {
+      await gateway.freePorts(uid);
+      return {};
     },
     status: async ({ uid }) => statusMessage(await gateway.status(uid)),
     async awaitEnd({ uid }, { signal }) {
@@ -176,12 +189,16 @@ function routes(router: ConnectRouter, gateway: LocalGateway): void {
       const tls = await gateway.handover(uid);
       return tls ? { tls } : {};
     },
-    async openProbe({ uid }) {
-      const { address, challenge, expiresMs } = await gateway.openProbe(uid);
-      return { address: formatAddress(address), challenge, expiresMs: BigInt(expiresMs) };
+    async openProbe({ uid, tls: encrypted }) {
+      const { address, challenge, expiresMs, tls = false } = await gateway.openProbe(uid, encrypted);
+      return { address: formatAddress(address), challenge, expiresMs: BigInt(expiresMs), tls };
     },
     async runProbe({ uid, address, challenge }) {
       return { roundTripUs: microseconds(await gateway.runProbe(uid, parseAddress(address), challenge)) };
+    },
+    async probeTargets({ uid, answer: how, address }) {
+      const probe = address === '' ? undefined : parseAddress(address);
+      return connectResultsMessage(await gateway.probeTargets(uid, mustBeAnswer(how), probe));
     },
     connectTargets: async ({ uid }) => connectResultsMessage(await gateway.connectTargets(uid)),
     connectListener: async ({ uid, holdMs }, { signal }) =>

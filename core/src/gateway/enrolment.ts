@@ -3,6 +3,7 @@ import type { Interceptor } from '@connectrpc/connect';
 import { SciStreamError } from '../contracts/errors.js';
 import { writeAtomically } from '../contracts/files.js';
 import type { Logger } from '../contracts/logger.js';
+import { onState } from '../contracts/system-errors.js';
 import { Queue } from '../contracts/wait.js';
 import { fingerprintOf } from '../pki/inspect.js';
 import { CERTIFICATE } from '../serving/client-certificates.js';
@@ -14,7 +15,7 @@ import { readIfPresent } from './server-id.js';
  * enrolled in the file `s2cs` of the state directory, with the subject of its certificate if it uses TLS. Removing the
  * file takes effect immediately: the next control server that calls is enrolled.
  * @param pinned Returns the fingerprint of the only accepted certificate if the operator set one; called for every call.
- * @throws SCI_FORBIDDEN, from the interceptor
+ * @throws SCI_FORBIDDEN, SCI_STATE_WRITE, from the interceptor
  */
 export function enrolment(state: string, log: Logger, pinned: () => string | undefined): Interceptor {
   const file = join(state, 's2cs');
@@ -25,7 +26,7 @@ export function enrolment(state: string, log: Logger, pinned: () => string | und
     // A pinned fingerprint proves more than the subject.
     if (known === id || (pinned() !== undefined && idOf(known) === idOf(id))) return;
     if (known !== '') throw refusal(file);
-    await writeAtomically(file, id);
+    await onState('write', file, () => writeAtomically(file, id));
     known = id;
     log.info({ s2cs: id }, 'control server enrolled');
   };

@@ -12,14 +12,22 @@ import type {
   Reservation,
 } from '../contracts/gateway.js';
 import type { Logger } from '../contracts/logger.js';
-import type { ListenerStatistics, Restarts, S2DSStatus, StreamSpec, StreamTls } from '../contracts/stream.js';
+import type {
+  ListenerStatistics,
+  ProbeAnswer,
+  Restarts,
+  S2DSStatus,
+  StreamSpec,
+  StreamTls,
+} from '../contracts/stream.js';
 import { Providers } from '../plugins/index.js';
 import { GatewayPlugins } from './plugins.js';
 import { RangePortAllocator } from './ports.js';
-import { probeTarget, tryListener, tryTargets } from './probes.js';
+import { probeListeners } from './listener-probe.js';
+import { mustBeTarget, probeTarget, tryListener, tryTargets } from './probes.js';
 import { GatewayStore } from './store.js';
-import { StreamHandle, unknownStream } from './stream-handle.js';
-import type { GatewayParts, Stream } from './stream.js';
+import { StreamHandle } from './stream-handle.js';
+import { unknownStream, type GatewayParts, type Stream } from './stream.js';
 import { S2DS_TOKENS } from './tokens.js';
 
 /** Proxies that start at a time. More would slow each of them down, so that they miss their deadlines. */
@@ -48,7 +56,9 @@ export class LocalGateway implements Gateway {
     const isKnown = (uid: string): boolean => this.#parts.store.has(uid);
     const onRestart = (uid: string, reason: string): void => void this.#handles.get(uid)?.noteRestart(reason);
     this.#plugins = new GatewayPlugins(settings.name, providers, log, state, isKnown, onRestart);
-    this.#ports = new RangePortAllocator(settings.ports);
+    this.#ports = new RangePortAllocator(settings.ports, settings.portRest, (port, since) =>
+      log.warn({ port, since }, 'no other port is free; reusing the port of a stream that ended recently'),
+    );
   }
 
   async open(): Promise<void> {
@@ -69,9 +79,15 @@ export class LocalGateway implements Gateway {
       const ports = this.#ports.adopt({ uid, transport, addresses: listeners, remote: node !== undefined });
       return { handle: this.#handle(uid), ports };
     });
+    this.#ports.rest(store.restingPorts);
     const recoveries = pLimit(CONCURRENT_RECOVERIES);
     await Promise.all(left.map(({ handle, ports }) => recoveries(() => handle.recover(ports))));
     await this.#plugins.prepare(this.settings.proxy, this.settings.runtime);
+  }
+
+  /** Number of streams with a record. */
+  get streams(): number {
+    return this.#opened?.store.entries().length ?? 0;
   }
 
   /** Checks that a reservation could be stored. @throws SCI_STATE_WRITE */
@@ -90,9 +106,9 @@ export class LocalGateway implements Gateway {
   }
 
   async describe(): Promise<GatewayDescription> {
-    const { ports, name, wan, lan, proxy, runtime } = this.settings;
+    const { ports, name, wan, lan, advertise, proxy, runtime } = this.settings;
     const range = `${ports.first}-${ports.last}`;
-    return { name, wan, lan, proxy, runtime, ports: range, portsInUse: this.#ports.inUse().length };
+    return { name, wan, lan, advertise, proxy, runtime, ports: range, portsInUse: this.#ports.taken };
   }
 
   reserve(uid: string, spec: StreamSpec, tls?: StreamTls): Promise<Reservation> {
@@ -108,7 +124,7 @@ export class LocalGateway implements Gateway {
   }
 
   async status(uid: string): Promise<S2DSStatus> {
-    return await this.#stream(uid).status();
+    return await this.#known(uid).status();
   }
 
   /**
@@ -116,8 +132,12 @@ export class LocalGateway implements Gateway {
    * runtime answers again.
    * @throws SCI_RUNTIME_UNREACHABLE then; the call may be repeated
    */
-  release(uid: string): Promise<readonly ListenerStatistics[]> {
-    return this.#handle(uid).release();
+  release(uid: string, keepPortsUntil?: string): Promise<readonly ListenerStatistics[]> {
+    return this.#handle(uid).release(keepPortsUntil);
+  }
+
+  async freePorts(uid: string): Promise<void> {
+    await this.#parts.store.putPorts(this.#ports.free(uid));
   }
 
   async handover(uid: string): Promise<StreamTls | undefined> {
@@ -137,16 +157,24 @@ export class LocalGateway implements Gateway {
     return handle?.isReserved ? await handle.stream.restarted(seen, signal) : undefined;
   }
 
-  async openProbe(uid: string): Promise<ProbeOffer> {
-    return await this.#stream(uid).probes.open();
+  async openProbe(uid: string, tls = false): Promise<ProbeOffer> {
+    const { probes, record } = this.#stream(uid);
+    return await probes.open(tls ? record.tls : undefined);
   }
 
   async runProbe(uid: string, address: Address, challenge: string): Promise<number> {
-    return await probeTarget(uid, this.#stream(uid).record.targets, address, challenge);
+    return await probeTarget(uid, this.#stream(uid).record, address, challenge);
+  }
+
+  async probeTargets(uid: string, answer: ProbeAnswer, address?: Address): Promise<readonly ConnectResult[]> {
+    const { targets, tls, localAddress } = this.#stream(uid).record;
+    if (address) mustBeTarget(uid, targets, address);
+    if (tls) return await probeListeners(address ? [address] : targets, tls, answer, localAddress);
+    throw new S2DSException('SCI_PROXY_UNSUPPORTED', `Stream ${uid} is not encrypted.`);
   }
 
   async connectTargets(uid: string): Promise<readonly ConnectResult[]> {
-    return await tryTargets(this.#stream(uid).record.targets);
+    return await tryTargets(this.#stream(uid).record);
   }
 
   async connectListener(uid: string, holdMs: number, signal: AbortSignal): Promise<readonly ConnectResult[]> {

@@ -1,7 +1,4 @@
-import { createSocket } from 'node:dgram';
-import { createServer, isIPv6 } from 'node:net';
-import type { Address, Transport } from '../contracts/address.js';
-import { systemCode, S2DSException } from '../contracts/errors.js';
+import { S2DSException } from '../contracts/errors.js';
 import {
   formatPorts,
   type AdoptedPorts,
@@ -11,11 +8,10 @@ import {
   type PortRequest,
   type ReservedListener,
 } from '../contracts/port-allocator.js';
-import { Queue } from '../contracts/wait.js';
 import { formatCount } from '../contracts/units.js';
-
-/** Connections that the kernel queues until the proxy accepts them; net.core.somaxconn limits this. */
-const BACKLOG = 1024;
+import { Queue } from '../contracts/wait.js';
+import { LocalListener, RemoteListener } from './listeners.js';
+import { PORT_REST_MS, RestingPorts, type RestingPort } from './resting-ports.js';
 
 interface Lease extends PortLease {
   readonly listener: ReservedListener;
@@ -24,16 +20,31 @@ interface Lease extends PortLease {
 /**
  * Leases ports from one range. An exclusive bind (no SO_REUSEPORT) proves that a port is free, and a local proxy inherits
  * the bound socket. So no stream gets a port on which another program listens (peers.md §1.17). The search goes round the
- * range, so that a released port is reused last.
+ * range. Ports that rest after their stream ended come last, the least recently released first.
  */
 export class RangePortAllocator implements PortAllocator {
   readonly #leases = new Map<number, Lease>();
   readonly #inProgress = new Map<string, Promise<readonly ReservedListener[]>>();
   readonly #queue = new Queue();
+  readonly #resting: RestingPorts;
   #next: number;
 
-  constructor(readonly range: PortRange) {
+  /**
+   * @param restMs Time during which a released port is leased only if no other port is free, ms.
+   * @param onReuse Called when a port is leased within that time. `since` is when it was released, ISO 8601 UTC.
+   */
+  constructor(
+    readonly range: PortRange,
+    restMs = PORT_REST_MS,
+    private readonly onReuse: (port: number, since: string) => void = () => undefined,
+  ) {
     this.#next = range.first;
+    this.#resting = new RestingPorts(range, restMs);
+  }
+
+  /** Lets the ports rest that an earlier process released. Called before `allocate`. */
+  rest(ports: readonly RestingPort[]): void {
+    this.#resting.load(ports);
   }
 
   allocate(request: PortRequest): Promise<readonly ReservedListener[]> {
@@ -67,6 +78,29 @@ export class RangePortAllocator implements PortAllocator {
     this.#inProgress.delete(uid);
   }
 
+  /**
+   * Releases the ports of a stream whose consumers know them: they rest.
+   * @param keptUntil ISO 8601 UTC; present for a failed stream, which keeps its ports until then.
+   * @returns the entries to store
+   */
+  async retire(uid: string, keptUntil?: string): Promise<readonly RestingPort[]> {
+    await this.#inProgress.get(uid)?.catch(() => undefined);
+    const ports = this.inUse().flatMap((lease) => (lease.uid === uid ? lease.port : []));
+    const resting = this.#resting.add(ports, keptUntil === undefined ? undefined : { uid, until: keptUntil });
+    await this.release(uid);
+    return resting;
+  }
+
+  /** Frees the ports that a failed stream keeps. They rest. @returns the entries to store */
+  free(uid: string): readonly RestingPort[] {
+    return this.#resting.free(uid);
+  }
+
+  /** Number of ports that are leased or that failed streams keep. */
+  get taken(): number {
+    return this.#leases.size + this.#resting.kept;
+  }
+
   inUse(): readonly Lease[] {
     return [...this.#leases.values()];
   }
@@ -75,12 +109,11 @@ export class RangePortAllocator implements PortAllocator {
     const got: Lease[] = [];
     let taken = 0;
     try {
-      for (let tried = 0; tried < this.#size && got.length < request.count; tried += 1) {
-        const port = this.#advance();
-        if (this.#leases.has(port)) continue;
+      for (const port of this.#candidates()) {
         const lease = await this.#lease(request, port);
         if (lease) got.push(lease);
         else taken += 1;
+        if (got.length === request.count) break;
       }
       if (got.length < request.count) throw this.#exhausted(request, got.length, taken);
       return got.map(({ listener }) => listener);
@@ -101,6 +134,8 @@ export class RangePortAllocator implements PortAllocator {
     }
     const lease = { uid, host, port, listener };
     this.#leases.set(port, lease);
+    const since = this.#resting.take(port);
+    if (since !== undefined) this.onReuse(port, since);
     return lease;
   }
 
@@ -115,124 +150,31 @@ export class RangePortAllocator implements PortAllocator {
     return this.range.last - this.range.first + 1;
   }
 
-  #advance(): number {
-    const port = this.#next;
-    this.#next = port >= this.range.last ? this.range.first : port + 1;
-    return port;
+  /** The free ports in the order in which they are tried. */
+  *#candidates(): Generator<number> {
+    const { first, last } = this.range;
+    for (let tried = 0; tried < this.#size; tried += 1) {
+      const port = this.#next;
+      this.#next = port >= last ? first : port + 1;
+      if (!this.#leases.has(port) && !this.#resting.has(port)) yield port;
+    }
+    for (const port of this.#resting.available()) if (!this.#leases.has(port)) yield port;
   }
 
   #exhausted({ count }: PortRequest, got: number, taken: number): S2DSException {
     const leased = this.#leases.size - got;
+    const { kept } = this.#resting;
+    const failed = kept > 0 ? `, failed streams keep ${kept}` : '';
     return new S2DSException(
       'SCI_PORTS_EXHAUSTED',
-      `${formatCount(count, 'port')} requested, but of the ${formatCount(this.#size, 'port')} ${formatPorts(this.range)}, streams lease ${leased} and other programs use ${taken}.`,
+      `${formatCount(count, 'port')} requested, but of the ${formatCount(this.#size, 'port')} ${formatPorts(this.range)}, streams lease ${leased}${failed} and other programs use ${taken}.`,
       {
         suggestions: [
           'Release streams that are no longer needed: scistream stream ls',
+          ...(kept > 0 ? ['Release failed streams: scistream stream ls --all'] : []),
           'Extend the port range: key gateways[].ports',
         ],
       },
     );
   }
-}
-
-/** A port of this machine: bound, or handed to a proxy. */
-class LocalListener implements ReservedListener {
-  /** The socket while the port is bound. */
-  #socket: Promise<Bound> | undefined;
-  fd?: number;
-
-  constructor(
-    readonly address: Address,
-    private readonly transport: Transport,
-  ) {}
-
-  async bind(): Promise<void> {
-    const { host, port } = this.address;
-    this.#socket ??= this.transport === 'tcp' ? bindTcp(this.address) : bindUdp(this.address);
-    try {
-      const { fd } = await this.#socket;
-      if (fd !== undefined) this.fd = fd;
-    } catch (cause) {
-      this.#socket = undefined;
-      if (systemCode(cause) !== 'EADDRINUSE') throw bindError(host, port, cause);
-      const message = `Another program uses port ${port} on ${host}.`;
-      throw new S2DSException('SCI_PORT_TAKEN', message, {
-        cause,
-        suggestions: ['Release the stream and create it again.'],
-      });
-    }
-  }
-
-  async close(): Promise<void> {
-    const socket = this.#socket;
-    this.#socket = undefined;
-    delete this.fd;
-    await (await socket)?.close();
-  }
-}
-
-/** A port of another machine. */
-class RemoteListener implements ReservedListener {
-  constructor(readonly address: Address) {}
-
-  bind(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  close(): Promise<void> {
-    return Promise.resolve();
-  }
-}
-
-interface Bound {
-  readonly fd?: number;
-  readonly close: () => Promise<void>;
-}
-
-function bindError(host: string, port: number, error: unknown): S2DSException {
-  const code = systemCode(error) ?? 'unknown error';
-  const suggestions =
-    code === 'EACCES'
-      ? ['Use ports above 1023: key gateways[].ports']
-      : ['Set wan and lan of the gateway to addresses of this machine (ip address show lists them).'];
-  return new S2DSException('SCI_LISTENER_ADDRESS', `Cannot listen on ${host} port ${port}: ${code}.`, {
-    suggestions,
-    cause: error,
-  });
-}
-
-function bindTcp({ host, port }: Address): Promise<Bound> {
-  return new Promise((resolve, reject) => {
-    // No client knows the port before the proxy accepts on it; closes connections from scanners.
-    const server = createServer((stranger) => stranger.destroy());
-    server.once('error', reject);
-    server.listen({ host, port, exclusive: true, backlog: BACKLOG }, () => {
-      // A failed accept (EMFILE) affects one connection; without this handler it would end the process.
-      server.on('error', () => undefined);
-      const close = (): Promise<void> => new Promise((done) => void server.close(() => done()));
-      const fd = descriptorOf(server);
-      resolve({ close, ...(fd === undefined ? {} : { fd }) });
-    });
-  });
-}
-
-function bindUdp({ host, port }: Address): Promise<Bound> {
-  return new Promise((resolve, reject) => {
-    const socket = createSocket(isIPv6(host) ? 'udp6' : 'udp4');
-    socket.once('error', (error) => {
-      // Unlike a server, the socket stays open after an error.
-      socket.close();
-      reject(error);
-    });
-    socket.bind({ address: host, port, exclusive: true }, () => {
-      resolve({ close: () => new Promise((done) => void socket.close(() => done())) });
-    });
-  });
-}
-
-/** Node.js has no public API for the descriptor of a server. Without a descriptor, the proxy binds the port. */
-function descriptorOf(server: object): number | undefined {
-  const fd = (server as { _handle?: { fd?: number } })._handle?.fd;
-  return fd !== undefined && fd >= 0 ? fd : undefined;
 }

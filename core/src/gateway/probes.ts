@@ -1,37 +1,51 @@
-import { randomBytes, timingSafeEqual } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { formatAddress, type Address } from '../contracts/address.js';
 import { messageOf, S2DSException, systemCode } from '../contracts/errors.js';
 import type { ConnectResult, ProbeOffer } from '../contracts/gateway.js';
 import type { PortAllocator } from '../contracts/port-allocator.js';
-import { within } from '../contracts/wait.js';
+import type { StreamTls } from '../contracts/stream.js';
 import { formatDuration } from '../contracts/units.js';
+import { within } from '../contracts/wait.js';
+import { localAddressFor } from '../proxy/local-address.js';
+import { Sources } from '../relay/sources.js';
+import { answerChallenge, answerProbe, encrypted, equal, HALF, PROBE_LIFE_MS, readExactly } from './probe-port.js';
+import type { GatewayStream } from './store.js';
 
-const PROBE_LIFE_MS = 10_000;
 /** Open probe ports of one stream. Without a limit, a client that cannot get through and retries would take every port. */
 const MAX_PROBES = 4;
 const MAX_HOLD_MS = 10_000;
-const CONNECT_TIMEOUT_MS = 5_000;
-/** Half of a challenge in hexadecimal characters: the prober sends one half, the answer is the other. */
-const HALF = 32;
+export const CONNECT_TIMEOUT_MS = 5_000;
 
 /** The probe ports of one stream. When there are too many, a new one closes the oldest. */
 export class StreamProbes {
   /** Closes a probe → resolves when its port is free again. */
   readonly #open = new Map<AbortController, Promise<void>>();
   #count = 0;
+  readonly #sources: Sources | undefined;
 
+  /**
+   * @param hosts Address of the ports: `bound` here, and `told` to the other side.
+   * @param sources As `StreamSpec.sources`: the listeners of the stream reject a prober from elsewhere, too.
+   */
   constructor(
     private readonly ports: PortAllocator,
     private readonly uid: string,
-    private readonly host: string,
-  ) {}
+    private readonly hosts: { readonly bound: string; readonly told: string },
+    sources?: readonly string[],
+  ) {
+    this.#sources = sources && new Sources(sources);
+  }
 
-  /** Opens a port that answers one probe within 10 s. @throws SCI_PORTS_EXHAUSTED, SCI_PORT_TAKEN */
-  async open(): Promise<ProbeOffer> {
+  /**
+   * Opens a port that answers one probe within 10 s.
+   * @param tls Credentials of the stream. The port then answers `probeListeners` instead of a challenge.
+   * @throws SCI_PORTS_EXHAUSTED, SCI_PORT_TAKEN
+   */
+  async open(tls?: StreamTls): Promise<ProbeOffer> {
     const end = new AbortController();
-    const opening = this.#answer(`${this.uid}/probe${(this.#count += 1)}`, end.signal);
+    const opening = this.#answer(`${this.uid}/probe${(this.#count += 1)}`, end.signal, tls);
     const over = opening.then(
       ({ closed }) => closed,
       () => undefined,
@@ -54,21 +68,25 @@ export class StreamProbes {
   async #answer(
     lease: string,
     signal: AbortSignal,
+    tls: StreamTls | undefined,
   ): Promise<{ readonly offer: ProbeOffer; readonly closed: Promise<void> }> {
-    const [listener] = await this.ports.allocate({ uid: lease, host: this.host, transport: 'tcp', count: 1 });
+    const [listener] = await this.ports.allocate({ uid: lease, host: this.hosts.bound, transport: 'tcp', count: 1 });
     try {
-      if (!listener) throw new S2DSException('SCI_PORTS_EXHAUSTED', `No port on ${this.host} is free for a probe.`);
+      if (!listener)
+        throw new S2DSException('SCI_PORTS_EXHAUSTED', `No port on ${this.hosts.bound} is free for a probe.`);
       const { address } = listener;
       await listener.close();
       // Two halves, so that each side proves to the other that it has the challenge from the control servers.
-      const challenge = randomBytes(HALF).toString('hex');
-      const { closed } = await answerProbe(address, challenge, signal);
+      const challenge = tls ? '' : randomBytes(HALF).toString('hex');
+      const respond = tls ? encrypted(tls) : (socket: Socket): Promise<void> => answerChallenge(socket, challenge);
+      const { closed } = await answerProbe(address, respond, this.#sources, signal);
       const free = closed.finally(() => this.ports.release(lease));
-      return { offer: { address, challenge, expiresMs: PROBE_LIFE_MS }, closed: free };
+      const told = { host: this.hosts.told, port: address.port };
+      return { offer: { address: told, challenge, expiresMs: PROBE_LIFE_MS, tls: tls !== undefined }, closed: free };
     } catch (error) {
       await this.ports.release(lease);
       if (systemCode(error) !== 'EADDRINUSE') throw error;
-      throw new S2DSException('SCI_PORT_TAKEN', `Another program took the port of a probe on ${this.host}.`, {
+      throw new S2DSException('SCI_PORT_TAKEN', `Another program took the port of a probe on ${this.hosts.bound}.`, {
         cause: error,
         suggestions: ['Retry.'],
       });
@@ -76,25 +94,35 @@ export class StreamProbes {
   }
 }
 
-/** Runs a probe as `Gateway.runProbe`. @param targets The targets of the stream. @throws SCI_FORBIDDEN, SCI_VERIFY_FAILED */
+/** The connections of a stream to its targets. */
+type Outgoing = Pick<GatewayStream, 'targets' | 'localAddress'>;
+
+/** Runs a probe as `Gateway.runProbe`. @throws SCI_FORBIDDEN, SCI_VERIFY_FAILED */
 export async function probeTarget(
   uid: string,
-  targets: readonly Address[],
+  { targets, localAddress }: Outgoing,
   address: Address,
   challenge: string,
 ): Promise<number> {
-  // A gateway that connects to any address a client names would be a port scanner.
+  mustBeTarget(uid, targets, address);
+  return await runProbe(address, challenge, localAddress);
+}
+
+/**
+ * A gateway that connects to any address that a client names would be a port scanner.
+ * @throws SCI_FORBIDDEN unless the host is that of a target
+ */
+export function mustBeTarget(uid: string, targets: readonly Address[], address: Address): void {
   if (!targets.some(({ host }) => host === address.host)) {
     const where = formatAddress(address);
     throw new S2DSException('SCI_FORBIDDEN', `The host of ${where} is not a target of stream ${uid}.`);
   }
-  return await runProbe(address, challenge);
 }
 
 /** Connects to each target once, as `Gateway.connectTargets`. */
-export function tryTargets(targets: readonly Address[]): Promise<readonly ConnectResult[]> {
+export function tryTargets({ targets, localAddress }: Outgoing): Promise<readonly ConnectResult[]> {
   const distinct = new Map(targets.map((target) => [formatAddress(target), target]));
-  return Promise.all([...distinct.values()].map((target) => tryConnect(target, 0)));
+  return Promise.all([...distinct.values()].map((target) => tryConnect(target, 0, localAddress)));
 }
 
 /** Connects to the first listener, as `Gateway.connectListener`. */
@@ -103,59 +131,19 @@ export async function tryListener(
   holdMs: number,
   signal: AbortSignal,
 ): Promise<readonly ConnectResult[]> {
-  return first ? [await tryConnect(first.address, Math.min(holdMs, MAX_HOLD_MS), signal)] : [];
-}
-
-/** Answers probes on an address until one is right, the time is over, or `signal` aborts. The port serves nothing else. */
-async function answerProbe(
-  address: Address,
-  challenge: string,
-  signal: AbortSignal,
-): Promise<{ readonly closed: Promise<void> }> {
-  const server = createServer();
-  server.listen({ ...address, exclusive: true });
-  await once(server, 'listening');
-  // The prober notices a failed accept (EMFILE); without this handler it would end the process.
-  server.on('error', () => undefined);
-  return { closed: serveProbe(server, challenge, signal) };
-}
-
-async function serveProbe(server: Server, challenge: string, signal: AbortSignal): Promise<void> {
-  const sockets = new Set<Socket>();
-  const done = new AbortController();
-  const over = new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener('abort', () => resolve(), { once: true, signal: done.signal });
-    server.on('connection', (socket) => {
-      sockets.add(socket);
-      socket.setNoDelay(true);
-      socket.on('error', () => socket.destroy());
-      socket.on('close', () => sockets.delete(socket));
-      readExactly(socket, HALF).then(
-        (half) => {
-          if (!equal(half, challenge.slice(0, HALF))) return void socket.destroy();
-          socket.end(challenge.slice(HALF), resolve);
-        },
-        () => socket.destroy(),
-      );
-    });
-  });
-  await within(over, PROBE_LIFE_MS, () => new Error('expired')).catch(() => undefined);
-  // Removes the listener: the signal lasts as long as the stream, which may have many probes.
-  done.abort();
-  const closed = once(server, 'close');
-  server.close();
-  for (const socket of sockets) if (!socket.writableEnded) socket.destroy();
-  await closed;
+  return first ? [await tryConnect(first.address, Math.min(holdMs, MAX_HOLD_MS), undefined, signal)] : [];
 }
 
 /** Sends a challenge and checks the answer. @returns the round-trip time in ms. @throws SCI_VERIFY_FAILED with the reason */
-async function runProbe(address: Address, challenge: string): Promise<number> {
+async function runProbe(address: Address, challenge: string, localAddress: string | undefined): Promise<number> {
   const failed = (why: string): S2DSException =>
     new S2DSException('SCI_VERIFY_FAILED', `No connection to ${formatAddress(address)}: ${why}.`, {
       suggestions: ["Open the other gateway's port range in the firewalls between the two gateways."],
     });
-  const socket = connect({ ...address, noDelay: true }).on('error', () => undefined);
+  const socket = connect({ ...address, ...localAddressFor(localAddress, address), noDelay: true }).on(
+    'error',
+    () => undefined,
+  );
   try {
     await within(once(socket, 'connect'), CONNECT_TIMEOUT_MS, noAnswer);
     const sent = performance.now();
@@ -179,8 +167,13 @@ async function runProbe(address: Address, challenge: string): Promise<number> {
  * Opens a TCP connection and closes it after `holdMs`, or earlier when the other side closes it or `signal` aborts.
  * Never rejects.
  */
-async function tryConnect(address: Address, holdMs: number, signal?: AbortSignal): Promise<ConnectResult> {
-  const socket = connect(address).on('error', () => undefined);
+async function tryConnect(
+  address: Address,
+  holdMs: number,
+  localAddress: string | undefined,
+  signal?: AbortSignal,
+): Promise<ConnectResult> {
+  const socket = connect({ ...address, ...localAddressFor(localAddress, address) }).on('error', () => undefined);
   const begun = performance.now();
   try {
     await within(once(socket, 'connect'), CONNECT_TIMEOUT_MS, noAnswer);
@@ -198,19 +191,4 @@ async function tryConnect(address: Address, holdMs: number, signal?: AbortSignal
   }
 }
 
-const noAnswer = (): Error => new Error(`no answer in ${formatDuration(CONNECT_TIMEOUT_MS)}`);
-
-function readExactly(socket: Socket, length: number): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let text = '';
-    socket.setEncoding('latin1').on('data', (chunk: string) => {
-      text += chunk;
-      if (text.length >= length) resolve(text);
-    });
-    socket.once('close', () => reject(new Error('connection closed before the answer')));
-  });
-}
-
-function equal(a: string, b: string): boolean {
-  return a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b));
-}
+export const noAnswer = (): Error => new Error(`no answer in ${formatDuration(CONNECT_TIMEOUT_MS)}`);

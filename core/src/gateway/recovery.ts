@@ -3,10 +3,10 @@ import { messageOf, S2DSException, SciStreamError } from '../contracts/errors.js
 import type { Logger } from '../contracts/logger.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
 import type { S2DS } from '../contracts/s2ds.js';
+import { formatDuration } from '../contracts/units.js';
 import { retry } from '../contracts/wait.js';
 import { requestOf, type GatewayStream } from './store.js';
 import { DONE, type GatewayParts, type Stream } from './stream.js';
-import { formatDuration } from '../contracts/units.js';
 
 /** Pause between two attempts, ms. */
 const RETRY_MS = 2_000;
@@ -55,6 +55,13 @@ export class Recovery {
   /** Waits until no attempt runs, after `closing` has aborted. */
   async close(): Promise<void> {
     await this.#over;
+  }
+
+  /** Why the last attempt failed. */
+  get obstacle(): S2DSException {
+    const { reason } = this;
+    if (S2DSException.is(reason)) return reason;
+    return new S2DSException('SCI_RUNTIME_FAILED', messageOf(reason), { cause: reason });
   }
 
   /** The error for calls that need the stream. */
@@ -125,9 +132,9 @@ export async function recoverStream(
 export async function clearStream(
   { plugins, ports, store }: GatewayParts,
   uid: string,
-  { runtime }: GatewayStream,
+  { runtime, keepPortsUntil }: GatewayStream,
 ): Promise<void> {
   await plugins.clear(runtime, uid);
-  await ports.release(uid);
-  await store.delete(uid);
+  await store.removeCredentials(uid);
+  await store.delete(uid, await ports.retire(uid, keepPortsUntil));
 }

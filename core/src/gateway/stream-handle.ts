@@ -1,13 +1,14 @@
 import type { Address } from '../contracts/address.js';
-import { messageOf, quote, S2DSException } from '../contracts/errors.js';
+import { messageOf } from '../contracts/errors.js';
 import type { Reservation } from '../contracts/gateway.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
-import { proxyName, type ListenerStatistics } from '../contracts/stream.js';
+import { proxyName, type ListenerStatistics, type S2DSStatus } from '../contracts/stream.js';
 import { Queue } from '../contracts/wait.js';
 import { mustSupport } from '../proxy/capabilities.js';
+import { addressesOf } from './addresses.js';
 import { clearStream, recoverStream, Recovery } from './recovery.js';
-import { repeated, type GatewayStream } from './store.js';
-import { DONE, ENDING, Stream, type GatewayParts } from './stream.js';
+import { advertised, repeated, type GatewayStream } from './store.js';
+import { DONE, ENDING, isUnknown, Stream, unknownStream, type GatewayParts } from './stream.js';
 
 type Command = (stream: Stream, signal: AbortSignal) => Promise<void>;
 
@@ -58,17 +59,32 @@ export class StreamHandle {
       const { wan, lan } = placement ?? settings;
       const host = spec.role === 'inbound' ? wan : lan;
       const { transport, connections: count } = spec;
+      // An earlier stream with this uid, also of another owner, may have failed.
+      await store.putPorts(ports.free(uid));
       const reserved = await ports.allocate({ uid, host, transport, count, remote: placement !== undefined });
       const listeners = reserved.map(({ address }) => address);
-      const node = placement ? { node: placement.node } : {};
-      const record: GatewayStream = { ...request, ...found, listeners, ...node, state: 'reserved', targets: [] };
+      // The addresses of the settings belong to this host, not to a node that the runtime chose.
+      const where = placement ? { node: placement.node } : addressesOf(settings, spec.role, s2ds.supports);
+      const record: GatewayStream = { ...request, ...found, listeners, ...where, state: 'reserved', targets: [] };
       await store.put(uid, record).catch(async (error: unknown) => {
         await ports.release(uid);
         throw error;
       });
       this.#stream = new Stream(this.gateway, { uid, s2ds, listeners: reserved }, record);
-      return { gateway: name, ...found, listeners, rateEnforced: s2ds.supports.rateLimit };
+      return { gateway: name, ...found, listeners: advertised(record), rateEnforced: s2ds.supports.rateLimit };
     });
+  }
+
+  /** As `Gateway.status`. */
+  async status(): Promise<S2DSStatus> {
+    const { stream } = this;
+    try {
+      return await stream.status();
+    } catch (error) {
+      if (!this.#recovery || !isUnknown(error)) throw error;
+      const restarts = stream.record.restarts?.count ?? 0;
+      return { state: 'restarting', restarts, listeners: [], error: this.#recovery.obstacle };
+    }
   }
 
   /** As `Gateway.start`. */
@@ -82,7 +98,7 @@ export class StreamHandle {
         await stream.s2ds.start(stream.request, until);
       });
       // The stream runs, even if the caller is gone by now.
-      await stream.change({ state: 'running' }, DONE);
+      await stream.change({ state: 'running', ...stream.probing }, DONE);
     });
   }
 
@@ -95,6 +111,8 @@ export class StreamHandle {
       try {
         await stream.s2ds.updateTargets(this.uid, targets, until);
       } catch (error) {
+        // The proxy does not run. It gets the stored targets as soon as it is recovered.
+        if (this.#recovery && isUnknown(error)) return;
         if (!stream.released.aborted) await stream.change({ targets: before }, ENDING);
         throw error;
       }
@@ -103,15 +121,15 @@ export class StreamHandle {
   }
 
   /** As `Gateway.release`. Also releases a stream that is not recovered. */
-  release(): Promise<readonly ListenerStatistics[]> {
+  release(keepPortsUntil?: string): Promise<readonly ListenerStatistics[]> {
     this.#stream?.abort();
     this.#recovery?.stop();
     return this.#turn(async () => {
       // A release that failed while this one waited has left another recovery.
       this.#recovery?.stop();
       this.#recovery = undefined;
-      if (this.#stream) return await this.#end(this.#stream);
-      await this.#endUnrecovered();
+      if (this.#stream) return await this.#end(this.#stream, keepPortsUntil);
+      await this.#endUnrecovered(keepPortsUntil);
       return [];
     });
   }
@@ -171,29 +189,33 @@ export class StreamHandle {
     });
   }
 
-  async #end(stream: Stream): Promise<readonly ListenerStatistics[]> {
+  async #end(stream: Stream, keepPortsUntil: string | undefined): Promise<readonly ListenerStatistics[]> {
     const { uid } = this;
-    const { log, ports, store } = this.gateway;
+    const { log, plugins, ports, store } = this.gateway;
     stream.abort();
     const last = await stream.s2ds.status(uid).catch((error: unknown) => {
       log.debug({ uid, error: messageOf(error) }, 'last counters unknown');
       return undefined;
     });
-    await stream.releasing();
+    const { state, runtime } = stream.record;
+    await stream.releasing(keepPortsUntil);
     await Promise.all([stream.s2ds.release(uid), stream.probes.close()]);
-    await ports.release(uid);
-    await store.delete(uid);
+    // A start that failed, or an earlier release, may have left an instance that the data server does not know.
+    if (state === 'starting' || state === 'releasing') await plugins.clear(runtime, uid);
+    await store.removeCredentials(uid);
+    await store.delete(uid, await ports.retire(uid, keepPortsUntil));
     this.#stream = undefined;
     stream.gone();
     return last?.listeners ?? [];
   }
 
-  async #endUnrecovered(): Promise<void> {
+  async #endUnrecovered(keepPortsUntil: string | undefined): Promise<void> {
     const { store } = this.gateway;
-    const record = store.get(this.uid);
-    if (!record) return;
+    const known = store.get(this.uid);
+    if (!known) return;
+    const record = { ...known, state: 'releasing' as const, ...(keepPortsUntil && { keepPortsUntil }) };
     // From here on every attempt, also of a later process, ends the stream.
-    await store.put(this.uid, { ...record, state: 'releasing' }, ENDING);
+    await store.put(this.uid, record, ENDING);
     await this.#attempt(() => clearStream(this.gateway, this.uid, record));
     if (this.#recovery) throw this.#recovery.error;
   }
@@ -224,7 +246,3 @@ function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
     void work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
   });
 }
-
-/** The error for a uid that the gateway does not know. */
-export const unknownStream = (gateway: string, uid: string): S2DSException =>
-  new S2DSException('SCI_STREAM_NOT_FOUND', `Gateway ${gateway} has no stream ${quote(uid)}.`);

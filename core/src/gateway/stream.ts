@@ -1,6 +1,6 @@
 import { EventEmitter, once } from 'node:events';
 import type pLimit from 'p-limit';
-import { messageOf, S2DSException } from '../contracts/errors.js';
+import { messageOf, quote, S2DSException, SciStreamError } from '../contracts/errors.js';
 import type { GatewaySettings } from '../contracts/gateway.js';
 import type { Logger } from '../contracts/logger.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
@@ -17,6 +17,13 @@ import { requestOf, type GatewayStore, type GatewayStream } from './store.js';
 export const DONE: WriteOptions = { sync: false, owed: true };
 /** For a step that ends a stream, which even a full disk must not prevent. */
 export const ENDING: WriteOptions = { owed: true };
+
+/** The error for a uid that the gateway does not know. */
+export const unknownStream = (gateway: string, uid: string): S2DSException =>
+  new S2DSException('SCI_STREAM_NOT_FOUND', `Gateway ${gateway} has no stream ${quote(uid)}.`);
+
+/** Whether an error says that the gateway or its data server does not carry the stream. */
+export const isUnknown = (error: unknown): boolean => SciStreamError.is(error) && error.code === 'SCI_STREAM_NOT_FOUND';
 
 /** The newest restarts that the record of a stream keeps. */
 const KEPT_RESTARTS = 10;
@@ -61,7 +68,8 @@ export class Stream {
   constructor({ ports, settings, store }: GatewayParts, { uid, s2ds, listeners }: Carried, record: GatewayStream) {
     this.s2ds = s2ds;
     this.listeners = listeners;
-    this.probes = new StreamProbes(ports, uid, record.listeners[0]?.host ?? settings.wan);
+    const bound = record.listeners[0]?.host ?? settings.wan;
+    this.probes = new StreamProbes(ports, uid, { bound, told: record.advertise ?? bound }, record.spec.sources);
     this.#uid = uid;
     this.#store = store;
     this.#record = record;
@@ -77,6 +85,13 @@ export class Stream {
     return requestOf(this.#uid, this.#record, this.listeners);
   }
 
+  /** How a proxy that starts now answers probes, for the record. */
+  get probing(): Pick<GatewayStream, 'probe'> {
+    const { probe } = this.s2ds.supports;
+    const { spec, tls } = this.#record;
+    return probe && tls && spec.role === 'inbound' ? { probe } : {};
+  }
+
   /** Aborts with SCI_STREAM_RELEASED when a release begins. */
   get released(): AbortSignal {
     return this.#released.signal;
@@ -84,7 +99,8 @@ export class Stream {
 
   /** The status, with the restarts since the stream was reserved. */
   async status(): Promise<S2DSStatus> {
-    return { ...(await this.s2ds.status(this.#uid)), restarts: this.#record.restarts?.count ?? 0 };
+    const { probe, restarts } = this.#record;
+    return { ...(await this.s2ds.status(this.#uid)), restarts: restarts?.count ?? 0, ...(probe && { probe }) };
   }
 
   /**
@@ -132,9 +148,9 @@ export class Stream {
     this.#released.abort(new S2DSException('SCI_STREAM_RELEASED', `Stream ${this.#uid} is being released.`));
   }
 
-  /** Stores that a release has begun. */
-  async releasing(): Promise<void> {
-    await this.#write({ state: 'releasing' }, ENDING);
+  /** Stores that a release has begun. @param keepPortsUntil As for `Gateway.release`. */
+  async releasing(keepPortsUntil?: string): Promise<void> {
+    await this.#write({ state: 'releasing', ...(keepPortsUntil && { keepPortsUntil }) }, ENDING);
   }
 
   /** Tells those that wait for restarts that the stream is gone. */

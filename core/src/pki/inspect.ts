@@ -1,8 +1,8 @@
 import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { SciStreamError } from '../contracts/errors.js';
-import { hostName, type AlternativeName, type Purpose } from './certify.js';
 import { formatCount } from '../contracts/units.js';
+import { hostName, type AlternativeName, type Purpose } from './certify.js';
 
 const DAY_MS = 86_400_000;
 /** Certificates that expire within this time cause a warning, days. */

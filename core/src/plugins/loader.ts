@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { messageOf, SciStreamError, toSciStreamError } from '../contracts/errors.js';
 import { isPluginDefinition, type ManifestEntry, type PluginDefinition } from '../contracts/plugin.js';
+import { formatDuration } from '../contracts/units.js';
 import { within } from '../contracts/wait.js';
 import { readPlugin, type PluginPackage } from './manifest.js';
 import { checkOptions } from './options.js';
-import { formatDuration } from '../contracts/units.js';
 
 const IMPORT_TIMEOUT_MS = 10_000;
 

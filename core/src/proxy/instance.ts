@@ -29,7 +29,7 @@ export function viewOf(
   listeners: readonly ReservedListener[],
   targets: readonly Address[],
 ): ProxyView {
-  const { uid, spec, tls } = request;
+  const { uid, spec, tls, localAddress } = request;
   const { role, transport, bitsPerSecond, sources } = spec;
   const inherited = inherits(runtime, request);
   const bound = ({ host, port }: Address): Address =>
@@ -43,6 +43,7 @@ export function viewOf(
     bitsPerSecond: bitsPerSecond || undefined,
     ...(tls ? { tls } : {}),
     ...(sources ? { sources } : {}),
+    ...(localAddress !== undefined && runtime.supports.hostNetwork && { localAddress }),
   };
 }
 

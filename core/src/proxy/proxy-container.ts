@@ -160,9 +160,9 @@ export abstract class ProxyContainer implements S2DS {
 
   async status(uid: string): Promise<S2DSStatus> {
     const { supervision, instances } = this.#live(uid);
-    const { error, restarting, restarts } = supervision;
+    const { error, obstacle, restarting, restarts } = supervision;
     if (error) return { state: 'failed', restarts, listeners: [], error };
-    if (restarting) return { state: 'restarting', restarts, listeners: [] };
+    if (restarting) return { state: 'restarting', restarts, listeners: [], ...(obstacle && { error: obstacle }) };
     const parts = await Promise.all(
       instances.map(async (instance) => {
         const counters = (await this.statistics?.(instance)) ?? [];
@@ -225,7 +225,8 @@ export abstract class ProxyContainer implements S2DS {
     const view = viewOf(runtime, request, listeners, targets);
     const description = this.describe(view);
     const inherit = inherits(runtime, request);
-    if (inherit) await Promise.all(listeners.map((listener) => listener.bind()));
+    // Also without inheritance: only the bind shows that another program has taken a port since the last start.
+    await Promise.all(listeners.map((listener) => listener.bind()));
     const sockets = inherit ? listeners.flatMap(({ fd }) => fd ?? []) : [];
     const spec = specOf(this.context, this.id, request, { index, listeners, description }, sockets);
     const ref = await runtime.create(spec);

@@ -3,8 +3,8 @@ import type { Address } from '../contracts/address.js';
 import type { ContainerRef, ContainerRuntime } from '../contracts/container-runtime.js';
 import { messageOf, S2DSException } from '../contracts/errors.js';
 import type { PluginContext } from '../contracts/plugin.js';
-import { poll } from '../contracts/wait.js';
 import { formatDuration } from '../contracts/units.js';
+import { poll } from '../contracts/wait.js';
 
 const CHECK_TIMEOUT_MS = 10_000;
 /** Exit code of a shell for a missing program (POSIX Shell Command Language §2.8.2). */

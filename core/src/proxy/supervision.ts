@@ -15,8 +15,14 @@ const MAX_BACK_OFF_MS = 5_000;
 /** Pause before the next attempt to watch an instance whose state is unknown. */
 const WATCH_RETRY_MS = 500;
 
-/** Failures that are not caused by the program: an unreachable runtime, a full disk. */
-const OBSTACLES: readonly ErrorCode[] = ['SCI_RUNTIME_UNREACHABLE', 'SCI_RUNTIME_FAILED', 'SCI_STATE_WRITE'];
+/** Failures that are not caused by the program: an unreachable runtime, a full disk, a port that another program uses. */
+const OBSTACLES: readonly ErrorCode[] = [
+  'SCI_RUNTIME_UNREACHABLE',
+  'SCI_RUNTIME_FAILED',
+  'SCI_STATE_WRITE',
+  'SCI_PORT_TAKEN',
+  'SCI_LISTENER_ADDRESS',
+];
 const isObstacle = (error: unknown): boolean =>
   SciStreamError.is(error) ? OBSTACLES.includes(error.code) : systemCode(error) !== undefined;
 
@@ -52,8 +58,8 @@ export class Supervision {
   #settle: (error: S2DSException | undefined) => void = () => undefined;
   /** Times of the recent deaths of each instance, ms of the monotonic clock. */
   readonly #deaths = new Map<number, readonly number[]>();
-  /** Indexes of the instances that are restarting. */
-  readonly #down = new Set<number>();
+  /** Indexes of the instances that are restarting, each with the obstacle to its restart. */
+  readonly #down = new Map<number, S2DSException | undefined>();
   #restarts = 0;
   #error: S2DSException | undefined;
   readonly #abort = (): void => this.#stop.abort();
@@ -82,6 +88,11 @@ export class Supervision {
   /** True while an instance is restarting. */
   get restarting(): boolean {
     return this.#down.size > 0;
+  }
+
+  /** Why an instance is not restarted yet; undefined if no attempt has failed. */
+  get obstacle(): S2DSException | undefined {
+    return [...this.#down.values()].find((error) => error !== undefined);
   }
 
   /** Starts to watch a running instance. */
@@ -132,11 +143,12 @@ export class Supervision {
     const { uid, proxy, alone } = this.stream;
     const { log, runtime } = this.context;
     const { signal } = this.#stop;
-    this.#down.add(index);
+    this.#down.set(index, undefined);
     const how = `(${state.exit ?? 'unknown reason'})${await logEnd(runtime, state)}`;
     const attempt: Attempt = { what, why: died(uid, `${proxy} ${what} ${how}`), counted: false };
     let obstacle = '';
     const pauseMs = (error: unknown, failures: number): number => {
+      this.#down.set(index, obstacleError(`${proxy} ${what}`, error));
       if (obstacle !== (obstacle = messageOf(error)))
         log.warn({ uid, proxy, error: obstacle }, 'proxy restart failed, retrying');
       return backOff(failures, BACK_OFF_MS, MAX_BACK_OFF_MS);
@@ -190,6 +202,16 @@ export class Supervision {
       await sleep(pauseMs, undefined, { signal: this.#stop.signal });
     }
   }
+}
+
+/** Says why a proxy does not run, with the code and the suggestions of the obstacle. */
+function obstacleError(what: string, cause: unknown): S2DSException {
+  const known = SciStreamError.is(cause) ? cause : undefined;
+  const message = `${what} and is not restarted yet: ${messageOf(cause)}`;
+  return new S2DSException(known?.code ?? 'SCI_RUNTIME_FAILED', message, {
+    cause,
+    suggestions: known?.suggestions ?? [],
+  });
 }
 
 const died = (uid: string, message: string, cause?: unknown): S2DSException =>

@@ -18,6 +18,8 @@ export interface ProxyView {
   readonly listeners: readonly ProxyListener[];
   /** IP literals. `targets[i]` belongs to `listeners[i]`. Empty until the first UPDATE. */
   readonly targets: readonly Address[];
+  /** Local address of connections to those targets for which `localAddressFor` returns it. */
+  readonly localAddress?: string;
   /** Reserved rate of the whole stream, bit/s. */
   readonly bitsPerSecond: number | undefined;
   /** Credentials for the leg to the other gateway; see {@link StreamTls}. Absent: not encrypted. */

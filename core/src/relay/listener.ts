@@ -1,4 +1,4 @@
-import type { ListenerStatus, RelayAddress } from './protocol.js';
+import type { ListenerStatus, RelayAddress, RelayTarget } from './protocol.js';
 
 /** Counters behind {@link ListenerStatus}. Every read increments them, so they include open connections. */
 export type Counters = { -readonly [K in keyof ListenerStatus]: ListenerStatus[K] };
@@ -12,7 +12,7 @@ export interface Listener {
    * Sets the target of new connections (TCP) or of all datagrams (UDP). Undefined holds connections and drops
    * datagrams.
    */
-  retarget(target: RelayAddress | undefined): void;
+  retarget(target: RelayTarget | undefined): void;
 }
 
 /** A cause of failures. */

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import type { ControlRequest, RelayAddress, RelayConfig, RelayListener, RelayTls } from './protocol.js';
+import type { ControlRequest, RelayAddress, RelayConfig, RelayListener, RelayTarget, RelayTls } from './protocol.js';
 
 // No schema library: to load one takes longer than the rest of the start.
 
@@ -54,9 +54,14 @@ export function parseRequest(line: string, listeners: number): ControlRequest {
 }
 
 function tls(value: unknown): RelayTls {
-  const { leg, peer, handshakeMs } = record('tls', value);
+  const { leg, peer, handshakeMs, probe } = record('tls', value);
   if (leg !== 'listeners' && leg !== 'targets') throw invalid('tls.leg', leg, '"listeners" or "targets"');
-  return { leg, peer: word('tls.peer', peer), handshakeMs: integer('tls.handshakeMs', handshakeMs, 1, MAX_MS) };
+  return {
+    leg,
+    peer: word('tls.peer', peer),
+    handshakeMs: integer('tls.handshakeMs', handshakeMs, 1, MAX_MS),
+    ...(probe === undefined ? {} : { probe: word('tls.probe', probe) }),
+  };
 }
 
 /** Rejects an empty list, which would reject all clients. `Sources` parses the networks. */
@@ -69,7 +74,7 @@ function sources(value: unknown): readonly string[] {
   });
 }
 
-function parseTargets(value: unknown, listeners: number): readonly RelayAddress[] {
+function parseTargets(value: unknown, listeners: number): readonly RelayTarget[] {
   const targets = list('targets', value).map((item, i) => target(`targets[${i}]`, item));
   if (targets.length !== 0 && targets.length !== listeners) {
     throw new Error(`targets has ${targets.length} entries; expected 0 or ${listeners}, one per listener`);
@@ -77,11 +82,13 @@ function parseTargets(value: unknown, listeners: number): readonly RelayAddress[
   return targets;
 }
 
-function target(name: string, value: unknown): RelayAddress {
+function target(name: string, value: unknown): RelayTarget {
   const parsed = address(name, value);
   // The kernel connects an unspecified address to this host, so the relay would connect to itself.
   if (/^[0:.]+$/.test(parsed.host)) throw invalid(`${name}.host`, parsed.host, 'a specific address');
-  return parsed;
+  const { localAddress } = record(name, value);
+  if (localAddress === undefined) return parsed;
+  return { ...parsed, localAddress: literal(`${name}.localAddress`, localAddress) };
 }
 
 function listener(value: unknown, index: number): RelayListener {
@@ -93,8 +100,12 @@ function listener(value: unknown, index: number): RelayListener {
 
 function address(name: string, value: unknown): RelayAddress {
   const { host, port } = record(name, value);
-  if (typeof host !== 'string' || isIP(host) === 0) throw invalid(`${name}.host`, host, 'an IP address');
-  return { host, port: integer(`${name}.port`, port, 1, 65_535) };
+  return { host: literal(`${name}.host`, host), port: integer(`${name}.port`, port, 1, 65_535) };
+}
+
+function literal(name: string, value: unknown): string {
+  if (typeof value !== 'string' || isIP(value) === 0) throw invalid(name, value, 'an IP address');
+  return value;
 }
 
 function word(name: string, value: unknown): string {

@@ -20,6 +20,11 @@ export interface RelayAddress {
   readonly port: number;
 }
 
+/** A target, and the local address of connections to it. Absent: the system selects one. */
+export interface RelayTarget extends RelayAddress {
+  readonly localAddress?: string;
+}
+
 /** Address of a listener. `fd` is an inherited TCP socket that already listens on `host:port`. */
 export interface RelayListener extends RelayAddress {
   readonly fd?: number;
@@ -32,6 +37,8 @@ export interface RelayListener extends RelayAddress {
 export interface RelayTls {
   readonly leg: 'listeners' | 'targets';
   readonly peer: string;
+  /** Server name of a probe, which the worker answers with one byte. Only for `listeners`. */
+  readonly probe?: string;
   /** Maximum time from the accept of a client to the end of its handshake, ms. */
   readonly handshakeMs: number;
 }
@@ -41,7 +48,7 @@ export interface RelayConfig {
   readonly transport: 'tcp' | 'udp';
   readonly listeners: readonly RelayListener[];
   /** `targets[i]` belongs to `listeners[i]`. Empty while no targets are set. */
-  readonly targets: readonly RelayAddress[];
+  readonly targets: readonly RelayTarget[];
   /** TCP: maximum time from the accept of a client to a connection to its target. */
   readonly holdMs: number;
   /** TCP: maximum time of one attempt to connect to the target. Checked every `retryMs`. */
@@ -77,11 +84,11 @@ export const revisionIn = (log: string): string | undefined =>
 
 /** A line from the parent. `targets` is as in {@link RelayConfig.targets}. An empty list holds new clients. */
 export type ControlRequest =
-  { readonly cmd: 'status' } | { readonly cmd: 'targets'; readonly targets: readonly RelayAddress[] };
+  { readonly cmd: 'status' } | { readonly cmd: 'targets'; readonly targets: readonly RelayTarget[] };
 
 /** Counters of one listener since the start of the worker, including open connections. Bytes are payload. */
 export interface ListenerStatus {
-  /** Accepted TCP connections, before any handshake. UDP: opened sessions. */
+  /** Accepted TCP connections, with TLS those that completed the handshake. UDP: opened sessions. */
   readonly connections: number;
   /** Open connections (sessions), including held ones. */
   readonly open: number;

@@ -9,10 +9,12 @@ import type { ContainerRef, InstanceFiles } from '../contracts/container-runtime
 import { messageOf, quote, S2DSException } from '../contracts/errors.js';
 import { proxyProvider, type PluginContext } from '../contracts/plugin.js';
 import type { S2DSCapabilities, S2DSRequest } from '../contracts/s2ds.js';
-import type { ConnectionLimit, ListenerStatistics, StreamTls } from '../contracts/stream.js';
+import { PROBE_NAME, type ConnectionLimit, type ListenerStatistics, type StreamTls } from '../contracts/stream.js';
 import { parseDuration } from '../contracts/units.js';
+import { formatDuration } from '../contracts/units.js';
 import { poll, within } from '../contracts/wait.js';
 import { keepaliveOptions } from '../proxy/keepalive.js';
+import { localAddressFor } from '../proxy/local-address.js';
 import { ProxyContainer } from '../proxy/proxy-container.js';
 import type { ProxyDescription, ProxyInstance, ProxyView } from '../proxy/view.js';
 import { programFiles, WORKER } from './program.js';
@@ -23,9 +25,9 @@ import {
   type ControlReply,
   type ControlRequest,
   type RelayConfig,
+  type RelayTarget,
   type StatusReply,
 } from './protocol.js';
-import { formatDuration } from '../contracts/units.js';
 
 const CONFIG = 'relay.json';
 const HANDSHAKE_TIMEOUT_MS = 10_000;
@@ -82,8 +84,18 @@ export class RelayContainer extends ProxyContainer {
     private readonly options: RelayOptions,
   ) {
     super(context, 'relay');
-    const { dial: statistics, hostNetwork: sources } = context.runtime.supports;
-    this.supports = { tcp: true, udp: true, tls: true, sources, rateLimit: false, liveRetarget: true, statistics };
+    const { dial: statistics, hostNetwork } = context.runtime.supports;
+    this.supports = {
+      tcp: true,
+      udp: true,
+      tls: true,
+      sources: hostNetwork,
+      localAddress: hostNetwork,
+      probe: 'data',
+      rateLimit: false,
+      liveRetarget: true,
+      statistics,
+    };
   }
 
   protected override instances(request: S2DSRequest): number {
@@ -96,7 +108,7 @@ export class RelayContainer extends ProxyContainer {
     const config: RelayConfig = {
       transport: view.transport,
       listeners: view.listeners.map(({ address, fd }) => (fd === undefined ? address : { ...address, fd })),
-      targets: view.targets,
+      targets: relayTargets(view),
       holdMs: this.options.hold,
       connectTimeoutMs: this.options.connectTimeout,
       retryMs: 500,
@@ -109,6 +121,7 @@ export class RelayContainer extends ProxyContainer {
           leg: view.role === 'inbound' ? 'listeners' : 'targets',
           peer: view.tls.peer,
           handshakeMs: HANDSHAKE_TIMEOUT_MS,
+          ...(view.role === 'inbound' && { probe: PROBE_NAME }),
         },
       }),
       ...(view.sources ? { sources: view.sources } : {}),
@@ -136,7 +149,7 @@ export class RelayContainer extends ProxyContainer {
 
   protected override async retarget(instance: ProxyInstance): Promise<boolean> {
     if (!this.context.runtime.supports.dial) return false;
-    await this.#ask(instance, { cmd: 'targets', targets: instance.view.targets });
+    await this.#ask(instance, { cmd: 'targets', targets: relayTargets(instance.view) });
     return true;
   }
 
@@ -213,6 +226,9 @@ export class RelayContainer extends ProxyContainer {
     }
   }
 }
+
+const relayTargets = ({ targets, localAddress }: ProxyView): readonly RelayTarget[] =>
+  targets.map((target) => ({ ...target, ...localAddressFor(localAddress, target) }));
 
 /** Hashes the targets, and nothing else. */
 function revisionOf({ targets }: ProxyView): string {

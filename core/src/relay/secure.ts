@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { connect, createSecureContext, createServer } from 'node:tls';
 import type { SecureContext, SecureContextOptions, Server, TLSSocket } from 'node:tls';
 import { TLS_FILES } from './protocol.js';
+import type { Reasons } from './reasons.js';
 
 /**
  * Reads the credentials once, for mutual TLS 1.3 on all connections of the worker. AES-128-GCM is first because it is
@@ -31,21 +32,31 @@ export class TlsClient {
    * Reads {@link TLS_FILES} in the working directory.
    * @param peer DNS name in the certificate of the other side.
    */
-  constructor(peer: string) {
+  constructor(
+    peer: string,
+    private readonly reasons: Reasons,
+  ) {
     this.#peer = peer;
     this.#context = createSecureContext(credentials());
   }
 
   /** Starts TLS on a connecting socket. The result emits `secureConnect` when the peer is verified. */
   secure(wire: Socket): TLSSocket {
-    return connect({
+    const socket = connect({
       socket: wire,
       secureContext: this.#context,
       servername: this.#peer,
       rejectUnauthorized: true,
     });
+    // Also an alert of the server, which rejects a client only after the handshake of the client has ended.
+    return socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (isTls(error)) this.reasons.note('TLS to the other gateway failed', error);
+    });
   }
 }
+
+/** Answer to a probe. */
+const PROBE_ANSWER = '\n';
 
 /**
  * TLS server for connections from the gateway of the other side. It rejects all certificates that `ca` has not signed,
@@ -56,18 +67,24 @@ export class TlsServer {
   readonly #server: Server;
   readonly #pending = new Map<string, (secured: TLSSocket) => void>();
   readonly #handshakeMs: number;
+  readonly #probe: string | undefined;
 
   /**
    * Reads {@link TLS_FILES} in the working directory.
    * @param handshakeMs Maximum time from the accept to the end of the handshake, ms.
+   * @param probe Server name of probes. Such a client gets one byte, and the connection is closed.
    */
-  constructor(handshakeMs: number) {
+  constructor(handshakeMs: number, reasons: Reasons, probe?: string) {
     this.#handshakeMs = handshakeMs;
+    this.#probe = probe;
     this.#server = createServer({
       ...credentials(),
       requestCert: true,
       rejectUnauthorized: true,
       handshakeTimeout: handshakeMs,
+    });
+    this.#server.on('tlsClientError', (error: NodeJS.ErrnoException) => {
+      if (isTls(error)) reasons.note('TLS from the other gateway failed', error);
     });
     this.#server.on('secureConnection', (socket) => {
       socket.allowHalfOpen = true;
@@ -80,7 +97,8 @@ export class TlsServer {
 
   /**
    * Starts TLS on an accepted socket without `allowHalfOpen`. Calls `secured` or `refused` once.
-   * @param refused Called with false if the peer closed the connection before it sent any byte, otherwise with true.
+   * @param refused Called with false for a probe, and if the peer closed the connection before it sent any byte.
+   * Otherwise called with true.
    */
   secure(wire: Socket, secured: (socket: TLSSocket) => void, refused: (wrong: boolean) => void): void {
     const name = nameOf(wire);
@@ -101,13 +119,23 @@ export class TlsServer {
     };
     const done = (socket: TLSSocket): void => {
       settle();
-      secured(socket);
+      if (this.#probe === undefined || socket.servername !== this.#probe) {
+        secured(socket);
+        return;
+      }
+      socket.on('error', () => undefined).write(PROBE_ANSWER);
+      socket.destroySoon();
+      refused(false);
     };
     wire.once('close', failed);
     this.#pending.set(name, done);
     this.#server.emit('connection', wire);
   }
 }
+
+/** Whether OpenSSL or the verification of a certificate raised an error, and not the network. */
+const isTls = ({ syscall, code = '' }: NodeJS.ErrnoException): boolean =>
+  syscall === undefined && code !== 'ECONNRESET';
 
 /** Identifies one of the open connections. */
 function nameOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {

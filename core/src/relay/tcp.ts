@@ -1,9 +1,17 @@
 import { connect, createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
 import { Flow } from './flow.js';
-import { causeOf, countFailure, countReached, newCounters, sameAddress, type Cause, type Listener } from './listener.js';
+import {
+  causeOf,
+  countFailure,
+  countReached,
+  newCounters,
+  sameAddress,
+  type Cause,
+  type Listener,
+} from './listener.js';
 import type { Keepalive } from './keepalive.js';
-import type { RelayAddress, RelayConfig, RelayListener } from './protocol.js';
+import type { RelayConfig, RelayListener, RelayTarget } from './protocol.js';
 import type { TlsClient, TlsServer } from './secure.js';
 import { adopt, adoptStream, isSelfConnected, reset, type Leg } from './sockets.js';
 import type { Sources } from './sources.js';
@@ -35,7 +43,7 @@ export class TcpListener implements Listener {
   readonly times: TcpTimes;
   readonly security: TcpSecurity;
   readonly #address: RelayListener;
-  #target: RelayAddress | undefined;
+  #target: RelayTarget | undefined;
 
   /** @param sources Networks of the accepted clients. Absent: all. */
   constructor(
@@ -51,7 +59,7 @@ export class TcpListener implements Listener {
   }
 
   /** Target of new connections. Undefined holds them. */
-  get target(): RelayAddress | undefined {
+  get target(): RelayTarget | undefined {
     return this.#target;
   }
 
@@ -73,7 +81,7 @@ export class TcpListener implements Listener {
     });
   }
 
-  retarget(target: RelayAddress | undefined): void {
+  retarget(target: RelayTarget | undefined): void {
     if (sameAddress(target, this.#target)) return;
     this.#target = target;
     this.counters.unreachableNow = 0;
@@ -92,9 +100,11 @@ export class TcpListener implements Listener {
       wire.on('error', () => undefined).resetAndDestroy();
       return;
     }
-    counters.connections += 1;
     counters.open += 1;
-    const start = (accept: (up: Flow) => Leg): void => new TcpConnection(accept, this).start();
+    const start = (accept: (up: Flow) => Leg): void => {
+      counters.connections += 1;
+      new TcpConnection(accept, this).start();
+    };
     if (security.listeners === undefined) {
       start((up) => adopt(wire, up));
       return;
@@ -195,6 +205,7 @@ class TcpConnection {
     const wire = connect({
       host: target.host,
       port: target.port,
+      ...(target.localAddress === undefined ? {} : { localAddress: target.localAddress }),
       allowHalfOpen: true,
       noDelay: true,
       ...(security.targets ? {} : { onread: down.onread }),

@@ -2,7 +2,7 @@ import { createSocket } from 'node:dgram';
 import type { RemoteInfo, Socket, SocketOptions } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 import { causeOf, countFailure, countReached, newCounters, sameAddress, type Listener } from './listener.js';
-import type { RelayAddress } from './protocol.js';
+import type { RelayAddress, RelayTarget } from './protocol.js';
 import type { Sources } from './sources.js';
 
 const MAX_SESSIONS = 4096;
@@ -14,7 +14,7 @@ const BUFFER_BYTES = 4 * 1024 * 1024;
 /** One client and its own socket, connected to the target, so that replies and ICMP errors belong to this client. */
 interface Session {
   readonly socket: Socket;
-  readonly target: RelayAddress;
+  readonly target: RelayTarget;
   /** Datagrams that wait for the socket to connect. Undefined after it has connected. */
   early: Buffer[] | undefined;
   usedAt: number;
@@ -28,7 +28,7 @@ export class UdpListener implements Listener {
   readonly #socket: Socket;
   /** Key: `port@address` of the client. The longest idle session is first. */
   readonly #sessions = new Map<string, Session>();
-  #target: RelayAddress | undefined;
+  #target: RelayTarget | undefined;
 
   /**
    * @param sessionMs Idle time after which a session is closed, ms.
@@ -58,7 +58,7 @@ export class UdpListener implements Listener {
     });
   }
 
-  retarget(target: RelayAddress | undefined): void {
+  retarget(target: RelayTarget | undefined): void {
     if (!sameAddress(target, this.#target)) this.counters.unreachableNow = 0;
     this.#target = target;
   }
@@ -88,7 +88,7 @@ export class UdpListener implements Listener {
     else this.counters.errors += 1;
   }
 
-  #open(key: string, client: RemoteInfo, target: RelayAddress): Session {
+  #open(key: string, client: RemoteInfo, target: RelayTarget): Session {
     for (const [oldest, idle] of this.#sessions) {
       if (this.#sessions.size < MAX_SESSIONS) break;
       this.#close(oldest, idle);
@@ -106,6 +106,7 @@ export class UdpListener implements Listener {
       this.#touch(key, session);
       this.#send(this.#socket, data, client);
     });
+    if (target.localAddress !== undefined) socket.bind({ address: target.localAddress, exclusive: true });
     socket.connect(target.port, target.host, (error?: Error) => {
       if (this.#sessions.get(key) !== session) return;
       if (error) {

@@ -11,6 +11,7 @@ import { Keepalive } from './keepalive.js';
 import type { Listener } from './listener.js';
 import { parseConfig } from './parse.js';
 import { CONTROL_SOCKET, inForce, type RelayConfig, type RelayTls } from './protocol.js';
+import { Reasons } from './reasons.js';
 import { Sources } from './sources.js';
 import { TcpListener, type TcpSecurity } from './tcp.js';
 import { UdpListener } from './udp.js';
@@ -87,9 +88,12 @@ function connectionLimit(wanted: number | undefined): number | undefined {
 }
 
 /** Loads TLS on demand, because a worker without it starts faster. */
-async function secure({ leg, peer, handshakeMs }: RelayTls): Promise<TcpSecurity> {
+async function secure({ leg, peer, handshakeMs, probe }: RelayTls): Promise<TcpSecurity> {
   const { TlsClient, TlsServer } = await import('./secure.js');
-  return leg === 'listeners' ? { listeners: new TlsServer(handshakeMs) } : { targets: new TlsClient(peer) };
+  const reasons = new Reasons(report);
+  return leg === 'listeners'
+    ? { listeners: new TlsServer(handshakeMs, reasons, probe) }
+    : { targets: new TlsClient(peer, reasons) };
 }
 
 process.umask(0o177);

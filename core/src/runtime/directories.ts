@@ -48,7 +48,7 @@ export class InstanceDirectories {
   /** @throws SCI_RUNTIME_FAILED */
   async names(): Promise<readonly string[]> {
     const names = await namesIn(this.directory).catch((error: unknown) => {
-      throw failed(`Cannot list ${this.directory}`, error);
+      throw failed(`Cannot list ${this.directory}`, error, this.directory);
     });
     // The directory may contain other entries, such as lost+found.
     return names.filter((name) => NAME.test(name));
@@ -64,7 +64,7 @@ export class InstanceDirectories {
         await make();
       });
     } catch (error) {
-      if (systemCode(error) !== 'EEXIST') throw failed(`Cannot create the directory of ${ref.name}`, error);
+      if (systemCode(error) !== 'EEXIST') throw failed(`Cannot create ${this.path(ref)}`, error, this.directory);
       throw new S2DSException('SCI_CONTAINER_CONFLICT', `Instance ${ref.name} exists already in ${this.directory}.`, {
         suggestions: ['Release its stream, or restart the daemon, which removes instances without a stream record.'],
       });
@@ -80,7 +80,7 @@ export class InstanceDirectories {
       await Promise.all(files.map((name) => rm(join(directory, name), { recursive: true, force: true })));
       await rm(directory, { recursive: true, force: true });
     } catch (error) {
-      throw failed(`Cannot remove the directory of ${ref.name}`, error);
+      throw failed(`Cannot remove ${directory}`, error, directory);
     }
   }
 
@@ -108,14 +108,14 @@ export class InstanceDirectories {
         this.log.warn({ instance: ref.name }, 'record damaged; remove the directory of the instance manually');
         return undefined;
       }
-      throw failed(`Cannot read the record of ${ref.name}`, error);
+      throw failed(`Cannot read ${this.path(ref, RECORD)}`, error, this.directory);
     }
   }
 
   /** @throws SCI_RUNTIME_FAILED */
   write(ref: ContainerRef, record: InstanceRecord): Promise<void> {
     return writeAtomically(this.path(ref, RECORD), JSON.stringify(record)).catch((error: unknown) => {
-      throw failed(`Cannot write the record of ${ref.name}`, error);
+      throw failed(`Cannot write ${this.path(ref, RECORD)}`, error, this.directory);
     });
   }
 

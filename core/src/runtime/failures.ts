@@ -1,12 +1,14 @@
-import { messageOf, S2DSException, systemCode } from '../contracts/errors.js';
+import { S2DSException, systemCode } from '../contracts/errors.js';
+import { adviceFor, systemReason } from '../contracts/system-errors.js';
 
-/** SCI_RUNTIME_FAILED. @param message A sentence without its full stop. */
-export function failed(message: string, cause?: unknown): S2DSException {
-  const why = cause === undefined ? '' : `: ${messageOf(cause)}`;
-  const suggestions =
-    systemCode(cause) === 'ENOSPC'
-      ? ['Free space on the disk of the state directory (key state).']
-      : ['See the log of the daemon.'];
+/**
+ * SCI_RUNTIME_FAILED.
+ * @param message A sentence without its full stop.
+ * @param path The file or directory that the failed call used, for the advice.
+ */
+export function failed(message: string, cause?: unknown, path = 'the state directory'): S2DSException {
+  const why = cause === undefined ? '' : `: ${systemReason(cause)}`;
+  const suggestions = [systemCode(cause) === undefined ? 'See the log of the daemon.' : adviceFor(path, cause)];
   return new S2DSException('SCI_RUNTIME_FAILED', `${message}${why}.`, { cause, suggestions });
 }
 

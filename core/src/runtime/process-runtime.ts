@@ -65,7 +65,10 @@ export class ProcessRuntime implements ContainerRuntime {
       await this.#directories.write(ref, { labels: spec.labels, stopSignal: spec.stopSignal });
       await this.putFiles(ref, spec.files);
     } catch (error) {
-      await this.remove(ref);
+      // The directory keeps its record until everything else is removed, so that a later call can remove the rest.
+      await this.remove(ref).catch((failure: unknown) => {
+        this.#log.error({ instance: ref.name, error: messageOf(failure) }, 'instance not removed');
+      });
       throw error;
     }
     return ref;
@@ -73,7 +76,9 @@ export class ProcessRuntime implements ContainerRuntime {
 
   async start(ref: ContainerRef, spec: ContainerSpec): Promise<void> {
     if ((await this.inspect(ref)).status === 'running') return;
-    const log = await open(this.#path(ref, LOG), 'a', 0o600);
+    const log = await open(this.#path(ref, LOG), 'a', 0o600).catch((error: unknown) => {
+      throw failed(`Cannot open ${this.#path(ref, LOG)}`, error, this.#path(ref));
+    });
     try {
       const child = spawn(spec.executable, spec.args, {
         cwd: this.#path(ref),
@@ -159,7 +164,7 @@ export class ProcessRuntime implements ContainerRuntime {
     await Promise.all(
       Object.entries(files).map(([name, content]) =>
         writeAtomically(this.#path(ref, name), content).catch((error: unknown) => {
-          throw failed(`Cannot write ${name} of ${ref.name}`, error);
+          throw failed(`Cannot write ${this.#path(ref, name)}`, error, this.#path(ref));
         }),
       ),
     );

@@ -1,10 +1,11 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { messageOf, SciStreamError, systemCode } from '../contracts/errors.js';
-import { writeAtomically } from '../contracts/files.js';
+import { makeDirectory, writeAtomically } from '../contracts/files.js';
+import { adviceFor, onState } from '../contracts/system-errors.js';
 import { certify, hostName, keyPem, newKeys } from '../pki/certify.js';
 
 const DAY_MS = 86_400_000;
@@ -68,14 +69,18 @@ export async function selfSigned(directory: string, hosts: readonly string[]): P
     if (systemCode(error) !== 'ENOENT') {
       throw new SciStreamError('SCI_CONFIG_INVALID', `${files.cert} is not usable: ${messageOf(error)}.`, {
         cause: error,
-        suggestions: [`Remove ${directory} to create a new certificate, which has another fingerprint.`],
+        suggestions: [
+          systemCode(error)
+            ? adviceFor(files.cert, error)
+            : `Remove ${directory} to create a new certificate, which has another fingerprint.`,
+        ],
       });
     }
   }
   const made = make(hosts);
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await onState('create', directory, () => makeDirectory(directory));
   for (const name of ['key', 'cert'] as const) {
-    await writeAtomically(files[name], made[name]);
+    await onState('write', files[name], () => writeAtomically(files[name], made[name]));
   }
   return made;
 }

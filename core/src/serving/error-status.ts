@@ -1,11 +1,20 @@
 import { ConnectError, createContextKey, type Interceptor } from '@connectrpc/connect';
-import { SciStreamError, toSciStreamError } from '../contracts/errors.js';
+import { SciStreamError, toSciStreamError, type ErrorCode } from '../contracts/errors.js';
 import type { Logger } from '../contracts/logger.js';
-import { PUSHBACK_KEY, toConnectError } from '../wire/errors.js';
 import { formatDuration } from '../contracts/units.js';
+import { PUSHBACK_KEY, toConnectError } from '../wire/errors.js';
 
 /** Address of the peer, set by the HTTP server. */
 export const PEER = createContextKey('');
+
+/** Faults of this host, which its operator has to know. */
+const FAULTS: readonly ErrorCode[] = [
+  'SCI_STATE_WRITE',
+  'SCI_STATE_DAMAGED',
+  'SCI_RUNTIME_FAILED',
+  'SCI_LISTENER_ADDRESS',
+  'SCI_PORTS_EXHAUSTED',
+];
 
 /** SCI_RATE_LIMITED, and the time after which a retry is permitted. */
 export class RateLimited extends SciStreamError {
@@ -32,6 +41,8 @@ export const errorStatus =
       const error = toSciStreamError(thrown);
       if (error.code === 'SCI_BUG') log.error({ ...fields, stack: stackOf(error) }, 'internal error');
       else if (error instanceof RateLimited) return later(error);
+      else if (FAULTS.includes(error.code))
+        log.error({ ...fields, code: error.code, error: error.message }, 'call failed');
       else log.info({ ...fields, code: error.code }, 'call rejected');
       return toConnectError(error);
     };

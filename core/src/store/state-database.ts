@@ -1,7 +1,8 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
 import { reasonOf, SciStreamError, systemCode } from '../contracts/errors.js';
+import { makeDirectory } from '../contracts/files.js';
+import { onState } from '../contracts/system-errors.js';
 import { EARLIER_LAYOUT, MIGRATIONS } from './migrations.js';
 import { WriteQueue, type Write, type WriteOptions } from './write-queue.js';
 
@@ -29,7 +30,7 @@ export class StateDatabase {
    */
   static async open(state: string): Promise<StateDatabase> {
     const directory = join(state, 'db');
-    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await onState('create', directory, () => makeDirectory(directory));
     const level = new ClassicLevel<string, unknown>(directory, { valueEncoding: 'json', ...SMALL });
     try {
       await level.open();
@@ -127,13 +128,29 @@ const tableOf = (level: ClassicLevel<string, unknown>, name: string) =>
 
 function openError(directory: string, error: unknown): SciStreamError {
   const cause = error instanceof Error ? error.cause : undefined;
-  if (systemCode(cause) === 'LEVEL_LOCKED') {
+  const code = systemCode(cause);
+  const reason = reasonOf(error);
+  const held = /already held|temporarily unavailable|Permission denied/.test(reason);
+  if (code === 'LEVEL_LOCKED' && !held) {
+    return new SciStreamError('SCI_STATE_WRITE', `The file system of ${directory} does not lock files: ${reason}.`, {
+      cause: error,
+      suggestions: ['Use a directory on a local file system: key state, or --state'],
+    });
+  }
+  // A table that is missing is damage; a disk that is full or read-only is not.
+  if (code === 'LEVEL_IO_ERROR' && !reason.includes('No such file')) {
+    return new SciStreamError('SCI_STATE_WRITE', `Cannot open ${directory}: ${reason}.`, {
+      cause: error,
+      suggestions: ['Free space, and check that the daemon can write there. Or use a local file system: key state'],
+    });
+  }
+  if (code === 'LEVEL_LOCKED') {
     return new SciStreamError('SCI_STATE_LOCKED', `Another process uses ${directory}.`, {
       cause: error,
       suggestions: ['Stop that daemon first, or use another directory: --state DIR'],
     });
   }
-  return new SciStreamError('SCI_STATE_DAMAGED', `Cannot read ${directory}: ${reasonOf(error)}.`, {
+  return new SciStreamError('SCI_STATE_DAMAGED', `Cannot read ${directory}: ${reason}.`, {
     cause: error,
     suggestions: [
       'Check it: scistream state check --config FILE',

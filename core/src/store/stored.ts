@@ -52,6 +52,14 @@ export const GatewayRow = z.looseObject({
   listeners: addresses,
   targets: addresses,
   state: z.enum(['reserved', 'starting', 'running', 'releasing']),
+  keepPortsUntil: time.optional(),
+});
+
+/** A released port of a gateway. */
+export const PortRow = z.looseObject({
+  port: z.int().min(1).max(65535),
+  since: time,
+  kept: z.looseObject({ uid, until: time }).optional(),
 });
 
 /** Credentials of one side of a stream. */

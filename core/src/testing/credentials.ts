@@ -13,6 +13,8 @@ export interface TestCredentials {
   readonly outbound: StreamTls;
   /** A server with a certificate of the same authority but another name, so not a side of this stream. */
   readonly other: StreamTls;
+  /** Both sides with certificates that are valid from the next hour on, as a clock that is slow sees them. */
+  readonly early: { readonly inbound: StreamTls; readonly outbound: StreamTls };
 }
 
 /**
@@ -23,15 +25,20 @@ export async function testCredentials(): Promise<TestCredentials> {
   const authority = { name: 'test authority', keys: newKeys() };
   const validity = { notBefore: new Date(Date.now() - HOUR_MS), notAfter: new Date(Date.now() + HOUR_MS) };
   const ca = certify({ ...authority, ...validity, authority: true });
-  const issue = (name: string, peer: string, purpose: Purpose): StreamTls => {
+  const later = { notBefore: validity.notAfter, notAfter: new Date(validity.notAfter.getTime() + HOUR_MS) };
+  const issue = (name: string, peer: string, purpose: Purpose, valid = validity): StreamTls => {
     const keys = newKeys();
     const names = { purposes: [purpose], alternativeNames: [hostName(name)] };
-    const certificate = certify({ name, keys, issuer: authority, ...names, ...validity });
+    const certificate = certify({ name, keys, issuer: authority, ...names, ...valid });
     return { certificate, key: keyPem(keys), ca, peer };
   };
   return {
     inbound: issue(NAMES.inbound, NAMES.outbound, 'server'),
     outbound: issue(NAMES.outbound, NAMES.inbound, 'client'),
     other: issue(`other.${NAMES.inbound}`, NAMES.outbound, 'server'),
+    early: {
+      inbound: issue(NAMES.inbound, NAMES.outbound, 'server', later),
+      outbound: issue(NAMES.outbound, NAMES.inbound, 'client', later),
+    },
   };
 }

@@ -53,7 +53,7 @@ export interface ProxySetup {
 
 /** Properties of a stream; default is one plain TCP listener on 127.0.0.1 with the role inbound. */
 export interface StreamShape extends Partial<
-  Pick<S2DSRequest, 'uid' | 'tls'> & Pick<StreamSpec, 'role' | 'transport' | 'connections' | 'sources'>
+  Pick<S2DSRequest, 'uid' | 'tls' | 'localAddress'> & Pick<StreamSpec, 'role' | 'transport' | 'connections' | 'sources'>
 > {
   readonly host?: string;
 }
@@ -133,7 +133,7 @@ export class ProxyEnvironment {
 
   /** Reserves ports for a stream without starting it. */
   async reserve(shape: StreamShape = {}): Promise<S2DSRequest> {
-    const { uid = randomUUID(), host = this.hosts.v4, tls, ...wanted } = shape;
+    const { uid = randomUUID(), host = this.hosts.v4, tls, localAddress, ...wanted } = shape;
     const spec: StreamSpec = { ...testSpec, ...wanted, encryption: tls ? 'tls' : 'none' };
     const placement = await this.runtime.place?.(uid);
     const where = placement ? { host: placement.wan, remote: true } : { host };
@@ -144,7 +144,14 @@ export class ProxyEnvironment {
       ...where,
     });
     const node = placement ? { node: placement.node } : {};
-    const request: S2DSRequest = { uid, spec, listeners, ...node, ...(tls && { tls }) };
+    const request: S2DSRequest = {
+      uid,
+      spec,
+      listeners,
+      ...node,
+      ...(tls && { tls }),
+      ...(localAddress && { localAddress }),
+    };
     this.#requests.push(request);
     return request;
   }
@@ -253,7 +260,9 @@ export class ProxyEnvironment {
     const { transport, connections } = request.spec;
     const credentials = await testCredentials();
     const { host } = listener(request);
-    const far = await this.reserve({ uid: `${request.uid}-far`, connections, host, transport });
+    const { localAddress } = request;
+    const shape = { uid: `${request.uid}-far`, connections, host, transport, ...(localAddress && { localAddress }) };
+    const far = await this.reserve(shape);
     return {
       near: encrypted(request, 'outbound', credentials.outbound),
       far: encrypted(far, 'inbound', credentials.inbound),

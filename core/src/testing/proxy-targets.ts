@@ -7,6 +7,9 @@ import { echo, exchange, named, read, receiveAll, sendWhile, type Flow } from '.
 import { type ProxyCases, expectCode, listener } from './proxy-environment.js';
 import { eventually } from './support.js';
 
+/** An address of this machine that is no default. */
+const LOCAL = '127.0.0.9';
+
 /** Connections that send continuously while targets change. */
 const STREAMS = 4;
 
@@ -56,6 +59,27 @@ export const targetCases: ProxyCases = {
       replies.push(await exchange(address, '2'));
     }
     assert.deepEqual(replies, ['a1', 'b2', 'a2', 'a2', 'b2']);
+  },
+
+  'connects from the configured address, and to other families from any': async (env) => {
+    if (!env.s2ds.supports.localAddress || env.hosts.v4 !== '127.0.0.1') return;
+    const seen: (string | undefined)[] = [];
+    const handler = (socket: Socket): void => {
+      seen.push(socket.remoteAddress);
+      named('a')(socket);
+    };
+    const four = await env.server(handler);
+    const six = await env.server(handler, env.hosts.v6);
+    const { uid, address, request } = await env.startTo(four, { localAddress: LOCAL });
+    assert.equal(await exchange(address, '1'), 'a1');
+    for (const target of [six, four]) {
+      await env.s2ds.updateTargets(uid, [target]);
+      assert.equal(await exchange(address, '2'), 'a2');
+    }
+    env.restart();
+    assert.equal(await env.s2ds.adopt(request, [four]), true);
+    assert.equal(await exchange(address, '3'), 'a3');
+    assert.deepEqual(seen, [LOCAL, env.hosts.v6, LOCAL, LOCAL]);
   },
 
   'updates under load refuse no connection, and with supports.liveRetarget close none and lose no byte': async (

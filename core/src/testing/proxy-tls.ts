@@ -5,6 +5,7 @@ import { connect as connectTls, createServer as createTlsServer, type TLSSocket 
 import type { Address } from '../contracts/address.js';
 import { systemCode } from '../contracts/errors.js';
 import type { StreamTls } from '../contracts/stream.js';
+import { probeListeners } from '../gateway/listener-probe.js';
 import { testCredentials } from './credentials.js';
 import { dial, exchange, named, read } from './network.js';
 import { bulkCases } from './proxy-bulk.js';
@@ -49,6 +50,28 @@ export const tlsSafetyCases: ProxyCases = {
     assert.match(await receivedBy(far, env.pair(uid).credentials.outbound), /^secret/);
     (await env.dial(address)).write('x');
     await eventually(() => assert.ok(heard > 0, 'the target receives bytes of a valid peer'));
+  },
+
+  'over TLS: answers a probe of the other gateway without the target, and nobody else': async (env) => {
+    const { probe } = env.s2ds.supports;
+    if (!probe) return;
+    let connections = 0;
+    const target = await env.server(() => (connections += 1));
+    const { uid } = await env.startTo(target);
+    const { far, credentials } = env.pair(uid);
+    const foreign = (await testCredentials()).outbound;
+    const verdict = async (tls: StreamTls): Promise<string | undefined> =>
+      (await probeListeners([listener(far)], tls, probe, undefined))[0]?.error;
+    assert.equal(await verdict(credentials.outbound), undefined);
+    // Each trusts the authority of the stream, so that the server must reject it.
+    for (const stranger of [foreign, credentials.early.outbound]) {
+      assert.notEqual(await verdict({ ...stranger, ca: credentials.outbound.ca }), undefined);
+    }
+    assert.equal(connections, 0);
+    if (env.s2ds.supports.statistics) {
+      const { listeners } = await env.s2ds.status(uid);
+      assert.equal(listeners[0]?.connections, 0);
+    }
   },
 
   'over TLS: accepts only TLS 1.3': async (env) => {

@@ -1,12 +1,14 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { formatAddress, parseAddress } from '../contracts/address.js';
-import { S2DSException } from '../contracts/errors.js';
+import { quote, S2DSException, SciStreamError } from '../contracts/errors.js';
 import type { ConnectResult, GatewayStatus } from '../contracts/gateway.js';
 import {
   FAILURES,
+  parseProbeAnswer,
   ROLE_CODES,
   type Failures,
   type ListenerStatistics,
+  type ProbeAnswer,
   type S2DSStatus,
   type StreamMoved,
   type StreamRecord,
@@ -52,6 +54,7 @@ export function toMessage({ record, status, error: unknown }: StreamSnapshot, fa
     sources: [...(spec.sources ?? [])],
     movable: spec.movable ?? false,
     leaving: record.leaving?.gateway ?? '',
+    probe: status?.probe ?? '',
     statistics: (record.final ?? status?.listeners ?? []).map(statisticsMessage),
     ...(status?.limit && !record.final ? { limit: status.limit } : {}),
     ...(error ? { error: errorInfo(error) } : {}),
@@ -130,10 +133,11 @@ export function fromStatistics({
 }
 
 /** A data server's status as a message. */
-export function statusMessage({ state, restarts, listeners, limit, error }: S2DSStatus): GatewayStreamStatus {
+export function statusMessage({ state, restarts, listeners, limit, probe, error }: S2DSStatus): GatewayStreamStatus {
   return create(GatewayStreamStatusSchema, {
     state,
     restarts,
+    probe: probe ?? '',
     statistics: listeners.map(statisticsMessage),
     ...(limit ? { limit } : {}),
     ...(error ? { error: errorInfo(error) } : {}),
@@ -141,14 +145,22 @@ export function statusMessage({ state, restarts, listeners, limit, error }: S2DS
 }
 
 /** The inverse of {@link statusMessage}. */
-export function fromStatus({ state, restarts, statistics, limit, error }: GatewayStreamStatus): S2DSStatus {
+export function fromStatus({ state, restarts, statistics, limit, error, ...rest }: GatewayStreamStatus): S2DSStatus {
   const listeners = statistics.map(fromStatistics);
-  if (state !== 'failed') {
-    const known = limit && { limit: { connections: limit.connections, reached: limit.reached } };
-    return { state: state === 'restarting' ? state : 'running', restarts, listeners, ...known };
-  }
+  const told = parseProbeAnswer(rest.probe);
+  const reported = limit && { limit: { connections: limit.connections, reached: limit.reached } };
+  const more = { ...(told ? { probe: told } : {}), ...reported };
+  const known = state === 'failed' || state === 'restarting' ? state : 'running';
+  if (known === 'running' || (known === 'restarting' && !error)) return { state: known, restarts, listeners, ...more };
   const { code, message, suggestions } = fromErrorInfo(error);
-  return { state: 'failed', restarts, listeners, error: new S2DSException(code, message, { suggestions }) };
+  return { state: known, restarts, listeners, error: new S2DSException(code, message, { suggestions }) };
+}
+
+/** Parses the field `answer` of ProbeTargets. @throws SCI_USAGE */
+export function mustBeAnswer(text: string): ProbeAnswer {
+  const answer = parseProbeAnswer(text);
+  if (answer) return answer;
+  throw new SciStreamError('SCI_USAGE', `The answer ${quote(text)} of a probe is neither data nor close.`);
 }
 
 /** Milliseconds as whole microseconds. */
@@ -177,9 +189,9 @@ export function fromConnectResults({ results }: ConnectResults): readonly Connec
   }));
 }
 
-/** The state in output: ready until the first connection, streaming while one is open, then idle. */
+/** The state in output: restarting while the proxy does not run, else ready until the first connection, streaming while one is open, then idle. */
 function userState({ state, targets }: StreamRecord, status: S2DSStatus | undefined): string {
-  if (status?.state === 'failed') return 'failed';
+  if (status && status.state !== 'running') return status.state;
   // The first UPDATE is in progress, so no data can pass yet.
   if (state === 'updating' && targets.length === 0) return 'waiting';
   switch (state) {

@@ -90,12 +90,12 @@ class Gateway extends LocalGateway {
     this.#at('start');
   }
 
-  override async release(uid: string) {
+  override async release(...args: Parameters<LocalGateway['release']>) {
     if (this.sabotage.unreachable === this.name) {
       this.sabotage.unreachable = '';
       throw broken();
     }
-    return await super.release(uid);
+    return await super.release(...args);
   }
 
   override async updateTargets(...args: Parameters<LocalGateway['updateTargets']>): Promise<void> {
@@ -245,6 +245,8 @@ s('a proxy failure on the previous gateway does not affect the stream; one on it
   assert.is((await controller.update(uid, ['127.0.0.1:9'], OPERATOR)).state, 'active');
   sabotage.deaths.emit('b');
   await eventually(async () => assert.is((await controller.get(uid, OPERATOR)).record.state, 'failed'));
+  assert.equal(await made.ports(), [0, 1], 'a failed stream keeps its ports on its gateway');
+  await controller.release(uid, OPERATOR);
   assert.equal(await made.ports(), [0, 0]);
 });
 

@@ -161,6 +161,70 @@ s('a released port is reused last', async () => {
   assert.equal(seen, [21_000, 21_001, 21_002, 21_000, 21_001, 21_002]);
 });
 
+s('ports of ended streams come last, the least recently released first, also in the next process', async () => {
+  const range = { first: 21_000, last: 21_003 };
+  const allocator = new RangePortAllocator(range);
+  for (const uid of ['a', 'b', 'c']) await allocator.allocate(request(uid, 1));
+  const stored = [...(await allocator.retire('b')), ...(await allocator.retire('a')), ...(await allocator.retire('c'))];
+  assert.equal(
+    stored.map(({ port }) => port),
+    [21_001, 21_000, 21_002],
+  );
+  assert.equal(
+    ports(await allocator.allocate(request('d', 2))),
+    [21_003, 21_001],
+    'a free port, then the first released',
+  );
+  await allocator.release('d');
+
+  const reused: number[] = [];
+  const next = new RangePortAllocator(range, 600_000, (port) => reused.push(port));
+  next.rest(stored);
+  assert.equal(ports(await next.allocate(request('d', 1))), [21_003]);
+  assert.equal(
+    [ports(await next.allocate(request('e', 2))), reused],
+    [
+      [21_001, 21_000],
+      [21_001, 21_000],
+    ],
+  );
+  for (const uid of ['d', 'e']) await next.release(uid);
+});
+
+s('after its rest, a port is free as any other', async () => {
+  const allocator = new RangePortAllocator({ first: 21_000, last: 21_001 }, 1, () => assert.unreachable('no reuse'));
+  const since = new Date(Date.now() - 1000).toISOString();
+  allocator.rest([
+    { port: 21_000, since },
+    { port: 30_000, since: new Date().toISOString() },
+  ]);
+  assert.equal(ports(await allocator.allocate(request('a', 2))), [21_000, 21_001]);
+  await allocator.release('a');
+});
+
+s('no other stream gets the ports that a failed stream keeps, until it frees them or its time ends', async () => {
+  const range = { first: 21_000, last: 21_001 };
+  const allocator = new RangePortAllocator(range);
+  await allocator.allocate(request('a', 1));
+  await allocator.retire('a', new Date(Date.now() + 60_000).toISOString());
+  assert.is(allocator.taken, 1);
+  const { message } = await refusal(allocator.allocate(request('b', 2)), 'SCI_PORTS_EXHAUSTED');
+  assert.match(message, /failed streams keep 1/);
+  assert.equal(
+    allocator.free('a').map(({ port }) => port),
+    [21_000],
+  );
+  assert.equal(ports(await allocator.allocate(request('b', 2))), [21_001, 21_000]);
+  assert.equal(allocator.free('a'), [], 'it no longer has them');
+  await allocator.release('b');
+
+  const next = new RangePortAllocator(range);
+  const since = new Date(Date.now() - 60_000).toISOString();
+  next.rest([{ port: 21_000, since, kept: { uid: 'a', until: new Date(Date.now() - 1).toISOString() } }]);
+  assert.equal(ports(await next.allocate(request('b', 2))), [21_001, 21_000]);
+  await next.release('b');
+});
+
 s('UDP: bound, without a descriptor, not shared with TCP', async () => {
   const allocator = new RangePortAllocator({ first: 21_000, last: 21_001 });
   const [listener] = await allocator.allocate(request('a', 1, { transport: 'udp' }));

@@ -48,7 +48,8 @@ export function countersOf(
     const works = retargeted || reached > (last?.reached ?? 0);
     const unreachableBefore = works ? unreachable : (last?.unreachableBefore ?? 0);
     const statistics = {
-      connections: number(frontend, 'stot'),
+      // Only probes of the other gateway are denied after the handshake (dreq).
+      connections: number(frontend, 'stot') - number(frontend, 'dreq'),
       open: number(frontend, 'scur'),
       bytesIn: Math.max(number(frontend, 'bin') + (open?.bytesIn ?? 0), last?.statistics.bytesIn ?? 0),
       bytesOut: Math.max(number(frontend, 'bout') + (open?.bytesOut ?? 0), last?.statistics.bytesOut ?? 0),

@@ -17,7 +17,7 @@ import { templateDirectory } from '@scistream/templates';
 import { countersOf, type Reading } from './counters.js';
 import { isLoaded, reload } from './master.js';
 import type { HaproxyOptions } from './options.js';
-import { CHECK_CONFIG, CONFIG, NOWHERE, renderFiles, type Mode } from './render.js';
+import { CHECK_CONFIG, CONFIG, NOWHERE, renderFiles, serversOf, type Mode } from './render.js';
 import { ask, commandFailed, isRetargeted } from './runtime-socket.js';
 
 /** Number of log lines of a new instance in which the master reports that the worker is loaded. */
@@ -25,6 +25,8 @@ const FIRST_LINES = 50;
 
 /** Number of log lines in which the reasons of the latest failures are. */
 const LAST_LINES = 20;
+const usedFirst = (a: { disabled: boolean }, b: { disabled: boolean }): number =>
+  Number(a.disabled) - Number(b.disabled);
 
 /** Default limit of processes per stream. */
 const MOST_PROCESSES = 4;
@@ -61,6 +63,8 @@ export class HaproxyContainer extends ProxyContainer {
       udp: false,
       tls: true,
       sources: hostNetwork,
+      localAddress: hostNetwork && options.templates === undefined,
+      ...(options.templates === undefined && { probe: 'close' }),
       rateLimit: false,
       liveRetarget: true,
       statistics: dial,
@@ -116,9 +120,18 @@ export class HaproxyContainer extends ProxyContainer {
     if (this.#mode === 'master-worker') return false;
     for (const i of view.listeners.keys()) {
       const { host, port } = view.targets[i] ?? NOWHERE;
-      const command = ['set', 'server', `b${i}/s${i}`, 'addr', host, 'port', String(port)];
-      const reply = await ask(this.context.runtime, ref, command);
-      if (!isRetargeted(reply)) throw commandFailed(command, `the reply was ${quote(reply)}`);
+      const servers = serversOf(view, i);
+      for (const { name } of servers) {
+        const command = ['set', 'server', `b${i}/${name}`, 'addr', host, 'port', String(port)];
+        const reply = await ask(this.context.runtime, ref, command);
+        if (!isRetargeted(reply)) throw commandFailed(command, `the reply was ${quote(reply)}`);
+      }
+      // The server in use first: without one, clients would be rejected.
+      for (const { name, disabled } of servers.length > 1 ? servers.toSorted(usedFirst) : []) {
+        const command = ['set', 'server', `b${i}/${name}`, 'state', disabled ? 'maint' : 'ready'];
+        const reply = await ask(this.context.runtime, ref, command);
+        if (reply !== '') throw commandFailed(command, `the reply was ${quote(reply)}`);
+      }
     }
     this.#retargeted.add(ref);
     return true;

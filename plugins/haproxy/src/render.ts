@@ -1,4 +1,12 @@
-import { formatAddress, type Address, type InstanceFiles, type Renderer, type ProxyView } from '@scistream/core';
+import {
+  formatAddress,
+  localAddressFor,
+  PROBE_NAME,
+  type Address,
+  type InstanceFiles,
+  type Renderer,
+  type ProxyView,
+} from '@scistream/core';
 import type { HaproxyOptions } from './options.js';
 import { RUNTIME_SOCKET } from './runtime-socket.js';
 
@@ -32,11 +40,12 @@ export type Mode = 'runtime-socket' | 'master-worker';
 export function renderConfig(renderer: Renderer, view: ProxyView, options: HaproxyOptions, mode: Mode): string {
   const { bufferSize, maxConnections, keepalive, userTimeout = 0 } = options;
   const { uid, role, listeners, targets, tls, sources = [] } = view;
+  const live = mode === 'runtime-socket';
   const fileLimit = 2 * maxConnections + listeners.length + SPARE_DESCRIPTORS;
   return renderer.render(`${CONFIG}.njk`, {
     uid,
     role,
-    masterWorker: mode === 'master-worker',
+    masterWorker: !live,
     known: targets.length > 0,
     socket: RUNTIME_SOCKET,
     checkVariable: CHECK_VARIABLE,
@@ -46,13 +55,37 @@ export function renderConfig(renderer: Renderer, view: ProxyView, options: Hapro
     keepalive,
     userTimeout,
     sources,
+    probe: tls && role === 'inbound' ? PROBE_NAME : '',
     tls: tls && { peer: tls.peer, ciphers: CIPHERS },
     listeners: listeners.map(({ address, fd }, i) => ({
       address: formatAddress(address),
       fd,
       target: formatAddress(targets[i] ?? NOWHERE),
+      servers: serversOf(view, i).filter(({ disabled }) => live || !disabled),
     })),
   });
+}
+
+/** A server of a backend. */
+interface BackendServer {
+  readonly name: string;
+  /** Local address of its connections; empty: any. */
+  readonly source: string;
+  /** True for the server that connections do not use. */
+  readonly disabled: boolean;
+}
+
+/**
+ * The servers of backend i: one that uses the local address of the stream, if it has one, and one that does not. The
+ * current target selects the server in use, because HAProxy cannot change the local address of a server.
+ */
+export function serversOf({ localAddress, targets }: ProxyView, i: number): readonly BackendServer[] {
+  if (localAddress === undefined) return [{ name: `s${i}`, source: '', disabled: false }];
+  const used = localAddressFor(localAddress, targets[i] ?? NOWHERE).localAddress !== undefined;
+  return [
+    { name: `s${i}`, source: localAddress, disabled: !used },
+    { name: `u${i}`, source: '', disabled: used },
+  ];
 }
 
 /** Renders all files of an instance: the configuration and the files that it names. */

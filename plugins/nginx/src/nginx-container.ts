@@ -5,8 +5,10 @@ import {
   formatDuration,
   createRenderer,
   formatAddress,
+  localAddressFor,
   loggedRecently,
   poll,
+  PROBE_NAME,
   ProxyContainer,
   quote,
   S2DSException,
@@ -74,6 +76,8 @@ export class NginxContainer extends ProxyContainer {
       emptyDatagrams: true,
       tls: true,
       sources: context.runtime.supports.hostNetwork,
+      localAddress: context.runtime.supports.hostNetwork && options.templates === undefined,
+      ...(answersProbes(context.runtime.supports, options) && { probe: 'data' }),
       rateLimit: false,
       liveRetarget: true,
       statistics: false,
@@ -153,6 +157,13 @@ export class NginxContainer extends ProxyContainer {
   }
 }
 
+/**
+ * Whether probes reach the control socket. Workers of a master that runs as root have another user, who cannot enter
+ * the private directory of the instance.
+ */
+const answersProbes = ({ dial }: ContainerRuntime['supports'], { templates }: NginxOptions): boolean =>
+  dial && templates === undefined && process.getuid?.() !== 0;
+
 /** Renders the configuration file for the current state of a stream. All values in `view` are parsed types. */
 export function renderConfig(
   renderer: Renderer,
@@ -161,7 +172,7 @@ export function renderConfig(
   runtime: ContainerRuntime['supports'],
 ): string {
   const { bufferSize, maxConnections, udpTimeout, keepalive } = options;
-  const { uid, role, transport, listeners, targets, tls, sources = [] } = view;
+  const { uid, role, transport, listeners, targets, tls, sources = [], localAddress: configured } = view;
   const usual = Math.min(listeners.length, availableParallelism(), MOST_WORKERS);
   return renderer.render(`${CONFIG}.njk`, {
     uid,
@@ -171,6 +182,7 @@ export function renderConfig(
     workers: transport === 'udp' ? 1 : (options.workers ?? usual),
     control: runtime.dial ? CONTROL_SOCKET : '',
     workerConnections: SLOTS_PER_CONNECTION * maxConnections + listeners.length + SPARE_SLOTS,
+    probe: runtime.dial && tls && role === 'inbound' ? PROBE_NAME : '',
     bufferSize,
     udpTimeout,
     keepalive,
@@ -179,7 +191,8 @@ export function renderConfig(
     tls: tls ? { ...CREDENTIALS, peer: dnsName(tls.peer) } : false,
     listeners: listeners.map(({ address }, i) => {
       const target = targets[i];
-      return { address: formatAddress(address), target: target ? formatAddress(target) : '' };
+      const { localAddress = '' } = target ? localAddressFor(configured, target) : {};
+      return { address: formatAddress(address), target: target ? formatAddress(target) : '', localAddress };
     }),
   });
 }

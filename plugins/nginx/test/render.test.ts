@@ -37,7 +37,7 @@ golden('udp', {
   listeners: [{ address: { host: '2001:db8::10', port: 5100 } }],
   targets: targets.slice(0, 1),
 });
-golden('tls-server', { ...view, targets, tls });
+golden('tls-server', { ...view, targets, tls, localAddress: '192.0.2.10' });
 golden('tls-client', { ...view, role: 'outbound', targets, tls });
 
 s('the name of a peer cannot inject directives', () => {

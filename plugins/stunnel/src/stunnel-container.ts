@@ -1,7 +1,9 @@
 import {
   formatDuration,
   createRenderer,
+  localAddressFor,
   loggedRecently,
+  PROBE_NAME,
   ProxyContainer,
   S2DSException,
   type Address,
@@ -63,6 +65,8 @@ export class StunnelContainer extends ProxyContainer {
       udp: false,
       tls: true,
       plain: options.psk !== undefined,
+      localAddress: context.runtime.supports.hostNetwork && options.templates === undefined,
+      ...(options.templates === undefined && { probe: 'data' }),
       rateLimit: false,
       liveRetarget: context.runtime.supports.inheritSockets,
       statistics: false,
@@ -188,18 +192,23 @@ export function renderConfig(
     compatibility: !view.tls && psk?.compatibility === true,
     ciphersuites: (view.tls ? CIPHERSUITES : PSK_CIPHERSUITES).join(':'),
     tls: view.tls ? { certificate: CERTIFICATE, key: KEY, ca: CA, peer: view.tls.peer } : false,
+    probe: view.tls && view.role === 'inbound' ? PROBE_NAME : '',
     psk: psk ? { secrets: SECRETS, identity: psk.identity } : false,
     services: view.listeners.map(({ address }, i) => ({
       name: names[i],
       accept: written(address),
       connect: written(view.targets[i] ?? NOWHERE),
+      local: localAddressFor(view.localAddress, view.targets[i] ?? NOWHERE).localAddress ?? '',
     })),
   });
 }
 
-/** Service names: one per listener, and different for different targets, so that the log shows the active targets. */
+/**
+ * Service names: one per listener, and different for different targets, so that the log shows the active targets. They
+ * contain no colon, because the option `sni` ends the name of a service at the first one.
+ */
 const serviceNames = ({ listeners, targets }: ProxyView): readonly string[] =>
-  listeners.map((_, i) => `s${i} to ${written(targets[i] ?? NOWHERE)}`);
+  listeners.map((_, i) => `s${i} to ${written(targets[i] ?? NOWHERE).replaceAll(':', '_')}`);
 
 /** The address format of stunnel: the port follows the last colon, without brackets. */
 const written = ({ host, port }: Address): string => `${host}:${port}`;

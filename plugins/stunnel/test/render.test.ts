@@ -32,7 +32,7 @@ s('server side with certificates and without targets', async () => {
 });
 
 s('client side with certificates, IPv4 and IPv6', async () => {
-  const text = renderConfig(renderer, { ...view, role: 'outbound', targets, tls }, options);
+  const text = renderConfig(renderer, { ...view, role: 'outbound', targets, tls, localAddress: '192.0.2.10' }, options);
   assert.fixture(text, await packageFile('test/golden/cons-with-targets.conf'));
 });
 

@@ -4,7 +4,8 @@ import { connect, createServer, type Socket } from 'node:net';
 import * as assert from 'uvu/assert';
 import { formatAddress } from '@scistream/core';
 import { resolveEndpoint, type StreamStatus } from '@scistream/core/client';
-import { eventually, temporaryDirectory } from '@scistream/core/testing';
+import { eventually, expectCode, temporaryDirectory } from '@scistream/core/testing';
+import { NOTHING } from '../../support/leftovers.js';
 import { freeRange } from '../../support/ports.js';
 import { TestServer } from '../../support/server.js';
 import { suite } from '../../support/suite.js';
@@ -72,6 +73,15 @@ s('a request that waits for an application survives the restart of its control s
   for (const { peer } of [from, to.current()]) await peer.control.hello({ uid, prodListeners: ['127.0.0.1:9'] });
   assert.is((await made).initial.state, 'ready');
   await (await made).down();
+});
+
+s('a request to which no application sends HELLO in time says so, and leaves nothing', async () => {
+  await using from = await TestServer.start();
+  await using to = await TestServer.start();
+  await using caller = await user();
+  const plan = { from: endpointOf(from), to: endpointOf(to), producer: ['127.0.0.1:9'] };
+  await expectCode('SCI_HELLO_TIMEOUT', caller.client.up({ ...plan, hello: 'controller', waitMs: 1_000 }));
+  for (const server of [from, to]) await eventually(async () => assert.equal(await server.leftovers(), NOTHING));
 });
 
 /** Forwards connections to a server, and closes those that are silent for `idleMs` in both directions. */

@@ -104,7 +104,11 @@ s('a killed proxy is restarted; one that keeps dying fails only its stream', asy
   assert.ok(otherDirectory?.startsWith(server.state));
   const update = server.peer.control.update({ uid: victim.uid, role: 'PROD', remoteListeners: targets });
   assert.match(await refused(update, 'SCI_STREAM_STATE'), /failed/);
+  const portsInUse = async (): Promise<number | undefined> =>
+    (await server.peer.streams.describeServer({})).gateways[0]?.portsInUse;
+  assert.is(await portsInUse(), 3, 'the failed stream keeps its ports');
   await server.peer.control.release({ uid: victim.uid });
+  assert.is(await portsInUse(), 1);
   assert.is(await exchange(other.entry, 'x'), 'Px');
   const next = await server.setUp({ uid: victim.uid, count: 2, targets });
   assert.is(await exchange(next.entry, 'y'), 'Py');

@@ -3,7 +3,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { formatAddress, silentLogger } from '@scistream/core';
+import { formatAddress, silentLogger, systemCode } from '@scistream/core';
 import { createProviders, LocalGateway } from '@scistream/core/internal';
 import { eventually, exchange, named, tcpServer, temporaryDirectory, testSpec } from '@scistream/core/testing';
 import { refused, type Peer } from '../../support/clients.js';
@@ -39,6 +39,14 @@ async function place(peer: Peer, wish: { gateway?: string; bitsPerSecond?: bigin
     peer.control.hello({ uid, role: 'PROD' }),
   ]);
   return { uid, gateway: stream?.gateway ?? '' };
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    assert.is(systemCode(error), 'ESRCH');
+  }
 }
 
 const failure = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'none', String);
@@ -109,6 +117,38 @@ s('concurrent requests fill all gateways, and no more than their ports', async (
   await refused(place(server.peer), 'SCI_PORTS_EXHAUSTED');
   for (const { uid } of made) await server.peer.control.release({ uid });
   assert.equal([await a.leftovers(), await b.leftovers()], [NOTHING, NOTHING]);
+});
+
+s('restarts and failures of proxies are reported after the data server was stopped and started', async () => {
+  await using a = await startGateway('a');
+  await a.start();
+  await using server = await serve([a]);
+  const { peer } = server;
+  const streams = await Promise.all(Array.from({ length: PORTS }, () => place(peer)));
+  for (const round of [1, 2]) {
+    await a.stop();
+    await a.start();
+    for (const pid of (await a.leftovers()).processes) process.kill(pid, 'SIGKILL');
+    await eventually(async () => {
+      for (const { uid } of streams) {
+        const { events } = await peer.streams.events({ uid });
+        assert.is(events.filter(({ what }) => what === 'restarted').length, round, uid);
+      }
+    }, 60_000);
+  }
+  await a.stop();
+  await a.start();
+  const killing = new AbortController();
+  const killer = (async () => {
+    while (!killing.signal.aborted) {
+      // A process may have ended since.
+      for (const pid of (await a.leftovers()).processes) kill(pid);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  })();
+  for (const { uid } of streams) await eventually(async () => assert.is(await server.stateOf(uid), 'failed'), 60_000);
+  killing.abort();
+  await killer;
 });
 
 s('a drained gateway takes no new streams, even after a restart; only admins drain', async () => {

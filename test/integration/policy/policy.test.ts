@@ -8,7 +8,7 @@ import * as assert from 'uvu/assert';
 import { temporaryDirectory } from '@scistream/core/testing';
 import type { Resolver } from '@scistream/core/internal';
 import { refused, type Peer } from '../../support/clients.js';
-import { TestServer, type ServerOptions } from '../../support/server.js';
+import { TestServer, toAddress, type ServerOptions } from '../../support/server.js';
 import { suite } from '../../support/suite.js';
 
 const s = suite('policy');
@@ -122,6 +122,23 @@ s('a request without credentials is served only if a rule allows none by name', 
   const message = await refused(reqOf(await ruled.as('alice')), 'SCI_ENCRYPTION_REQUIRED');
   assert.match(message, /Rule beamline does not allow encryption none/);
   assert.is(await ruled.portsInUse(), 0);
+});
+
+s('a probe from a network that is not among the sources gets no answer', async () => {
+  await using ruled = await RuledServer.start([{ ...BEAMLINE, sources: ['127.0.0.9'] }]);
+  const alice = await ruled.as('alice');
+  const { uid } = await ruled.server.setUp({ peer: alice });
+  const { address, challenge } = await alice.streams.openProbe({ uid });
+  const answer = async (localAddress: string): Promise<string> => {
+    const socket = connect({ ...toAddress(address), localAddress }).on('error', () => undefined);
+    socket.write(challenge.slice(0, 32));
+    let heard = '';
+    socket.on('data', (chunk: Buffer) => (heard += chunk.toString()));
+    await new Promise((resolve) => socket.once('close', resolve));
+    return heard;
+  };
+  assert.is(await answer('127.0.0.8'), '');
+  assert.is(await answer('127.0.0.9'), challenge.slice(32));
 });
 
 s('a consumer from a network that is not among the sources is rejected at the listener', async () => {

@@ -2,10 +2,10 @@ import { parseTransport } from '../../contracts/address.js';
 import { parseCredentials } from '../../contracts/credentials.js';
 import { quote, SciStreamError } from '../../contracts/errors.js';
 import { parseUid, type StreamSpec, type StreamTls } from '../../contracts/stream.js';
+import { formatDuration, formatRate } from '../../contracts/units.js';
 import type { Request } from '../../wire/gen/scistream_pb.js';
 import { parseRole } from '../../wire/stream-spec.js';
 import type { Limits } from '../parts/settings.js';
-import { formatDuration, formatRate } from '../../contracts/units.js';
 
 /** The highest rate that `parseRate` accepts; also exact as a JSON number. */
 const MAX_BITS_PER_SECOND = 1e15;

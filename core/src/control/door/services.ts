@@ -10,7 +10,14 @@ import { VERSION } from '../../contracts/version.js';
 import type { Providers } from '../../plugins/index.js';
 import { Streams, type Stream } from '../../wire/gen/scistream/v1/streams_pb.js';
 import { Control, ResponseSchema, type Response } from '../../wire/gen/scistream_pb.js';
-import { connectResultsMessage, gatewayMessage, microseconds, moveMessage, toMessage } from '../../wire/messages.js';
+import {
+  connectResultsMessage,
+  gatewayMessage,
+  microseconds,
+  moveMessage,
+  mustBeAnswer,
+  toMessage,
+} from '../../wire/messages.js';
 import type { GatewayPool } from '../gateways/pool.js';
 import type { WatchLimits, Limits } from '../parts/settings.js';
 import type { StreamController } from '../streams/controller.js';
@@ -119,14 +126,21 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
         leave();
       }
     },
-    async openProbe({ uid }, context) {
-      const { address, challenge, expiresMs } = await (await gatewayOf(uid, context)).openProbe(uid);
-      return { address: formatAddress(address), challenge, expiresMs: BigInt(expiresMs) };
+    async openProbe({ uid, tls: encrypted }, context) {
+      const gateway = await gatewayOf(uid, context);
+      const { address, challenge, expiresMs, tls = false } = await gateway.openProbe(uid, encrypted);
+      return { address: formatAddress(address), challenge, expiresMs: BigInt(expiresMs), tls };
     },
     async runProbe({ uid, address, challenge }, context) {
       const target = parseAddress(address, 'Probe');
-      const ms = await controller.probe(uid, target, parseChallenge(challenge), caller(context));
-      return { roundTripUs: microseconds(ms) };
+      const half = parseChallenge(challenge);
+      const gateway = await controller.prober(uid, target, caller(context));
+      return { roundTripUs: microseconds(await gateway.runProbe(uid, target, half)) };
+    },
+    async probeTargets({ uid, answer, address }, context) {
+      const probe = address === '' ? undefined : parseAddress(address, 'Probe');
+      const gateway = probe ? await controller.prober(uid, probe, caller(context)) : await gatewayOf(uid, context);
+      return connectResultsMessage(await gateway.probeTargets(uid, mustBeAnswer(answer), probe));
     },
     async connectTargets({ uid }, context) {
       return connectResultsMessage(await (await gatewayOf(uid, context)).connectTargets(uid));

@@ -105,6 +105,16 @@ export class GatewayLink {
     }
   }
 
+  /** Frees the ports that a failed stream keeps. Never rejects: they are free at the end of its lifetime anyway. */
+  async freePorts(uid: string): Promise<void> {
+    try {
+      if (this.#error) throw this.#error;
+      await this.gateway.freePorts(uid);
+    } catch (error) {
+      this.log.warn({ uid, error: toSciStreamError(error).message }, 'ports of a failed stream not freed');
+    }
+  }
+
   /** Disconnects from the gateway. Its streams keep running. Called once, last. */
   async close(): Promise<void> {
     this.#closed = true;

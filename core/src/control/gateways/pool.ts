@@ -1,9 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { messageOf, quote, SciStreamError, systemCode } from '../../contracts/errors.js';
+import { quote, SciStreamError, systemCode } from '../../contracts/errors.js';
 import { writeAtomically } from '../../contracts/files.js';
 import type { Gateway, GatewayDescription, GatewayStatus } from '../../contracts/gateway.js';
+import { onState, stateError } from '../../contracts/system-errors.js';
 import { formatRate } from '../../contracts/units.js';
 import { Queue } from '../../contracts/wait.js';
 import type { GatewayFacts, GatewayLink } from './link.js';
@@ -97,6 +98,11 @@ export class GatewayPool {
     const error = this.#link(name)?.error;
     if (error) throw error;
     return this.of(name);
+  }
+
+  /** Frees the ports that a failed stream keeps. Never rejects. */
+  async freePorts({ uid, gateway }: Pick<GatewayLoad, 'uid' | 'gateway'>): Promise<void> {
+    await this.#link(gateway)?.freePorts(uid);
   }
 
   /** Tells a gateway daemon again which streams to keep. */
@@ -249,6 +255,7 @@ export class GatewayPool {
       return storedSchema.parse(JSON.parse(await readFile(this.#file, 'utf8'))).drained;
     } catch (cause) {
       if (systemCode(cause) === 'ENOENT') return [];
+      if (systemCode(cause)) throw stateError('read', this.#file, cause);
       throw new SciStreamError('SCI_STATE_DAMAGED', `Cannot read ${this.#file}, the list of drained gateways.`, {
         cause,
         suggestions: [`Remove it and drain the gateways again: rm ${this.#file}`],
@@ -257,14 +264,7 @@ export class GatewayPool {
   }
 
   async #writeDrained(drained: readonly string[]): Promise<void> {
-    try {
-      await writeAtomically(this.#file, JSON.stringify({ drained }));
-    } catch (cause) {
-      throw new SciStreamError('SCI_STATE_WRITE', `Cannot write ${this.#file}: ${messageOf(cause)}.`, {
-        cause,
-        suggestions: ['Free space on the disk of the directory in the key state, and check that it is writable.'],
-      });
-    }
+    await onState('write', this.#file, () => writeAtomically(this.#file, JSON.stringify({ drained })));
   }
 }
 

@@ -1,11 +1,18 @@
 import { connect, type Socket } from 'node:net';
-import { ConnectError, createClient, type Client, type Interceptor } from '@connectrpc/connect';
+import { Code, ConnectError, createClient, type Client, type Interceptor } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { formatAddress, parseAddress, type Address } from '../../contracts/address.js';
 import { parseCredentials } from '../../contracts/credentials.js';
 import { reasonOf, S2DSException, SciStreamError } from '../../contracts/errors.js';
 import type { ConnectResult, Gateway, GatewayDescription, ProbeOffer, Reservation } from '../../contracts/gateway.js';
-import type { ListenerStatistics, Restarts, S2DSStatus, StreamSpec, StreamTls } from '../../contracts/stream.js';
+import type {
+  ListenerStatistics,
+  ProbeAnswer,
+  Restarts,
+  S2DSStatus,
+  StreamSpec,
+  StreamTls,
+} from '../../contracts/stream.js';
 import { retry } from '../../contracts/wait.js';
 import { fromConnectError, S2CS_KEY } from '../../wire/errors.js';
 import { GatewayService } from '../../wire/gen/scistream/v1/gateway_pb.js';
@@ -76,8 +83,8 @@ export class RemoteGateway implements Gateway {
   async describe(): Promise<GatewayDescription> {
     const told = await this.#call(() => this.#client.describe({}, { timeoutMs: DESCRIBE_TIMEOUT_MS }));
     // Copied: the message has fields that a gateway does not set.
-    const { name, wan, lan, ports, proxy, runtime, portsInUse } = told;
-    return { name, wan, lan, ports, proxy, runtime, portsInUse };
+    const { name, wan, lan, advertise, ports, proxy, runtime, portsInUse } = told;
+    return { name, wan, lan, ...(advertise && { advertise }), ports, proxy, runtime, portsInUse };
   }
 
   async reserve(uid: string, spec: StreamSpec, tls?: StreamTls): Promise<Reservation> {
@@ -96,8 +103,12 @@ export class RemoteGateway implements Gateway {
     await this.#retry(() => this.#client.setTargets(request, { signal }), signal);
   }
 
-  async release(uid: string): Promise<readonly ListenerStatistics[]> {
-    return (await this.#retry(() => this.#client.release({ uid }))).statistics.map(fromStatistics);
+  async release(uid: string, keepPortsUntil = ''): Promise<readonly ListenerStatistics[]> {
+    return (await this.#retry(() => this.#client.release({ uid, keepPortsUntil }))).statistics.map(fromStatistics);
+  }
+
+  async freePorts(uid: string): Promise<void> {
+    await this.#call(() => this.#client.freePorts({ uid }, { timeoutMs: DESCRIBE_TIMEOUT_MS }));
   }
 
   async handover(uid: string): Promise<StreamTls | undefined> {
@@ -124,14 +135,20 @@ export class RemoteGateway implements Gateway {
     return { count: told.count, last: told.last.map(({ at, reason }) => ({ at, reason })) };
   }
 
-  async openProbe(uid: string): Promise<ProbeOffer> {
-    const { address, challenge, expiresMs } = await this.#call(() => this.#client.openProbe({ uid }));
-    return { address: parseAddress(address), challenge, expiresMs: Number(expiresMs) };
+  async openProbe(uid: string, tls = false): Promise<ProbeOffer> {
+    const offer = await this.#call(() => this.#client.openProbe({ uid, tls }));
+    const { address, challenge, expiresMs } = offer;
+    return { address: parseAddress(address), challenge, expiresMs: Number(expiresMs), tls: offer.tls };
   }
 
   async runProbe(uid: string, address: Address, challenge: string): Promise<number> {
     const request = { uid, address: formatAddress(address), challenge };
     return Number((await this.#call(() => this.#client.runProbe(request))).roundTripUs) / 1000;
+  }
+
+  async probeTargets(uid: string, answer: ProbeAnswer, probe?: Address): Promise<readonly ConnectResult[]> {
+    const request = { uid, answer, address: probe ? formatAddress(probe) : '' };
+    return fromConnectResults(await this.#call(() => this.#client.probeTargets(request)));
   }
 
   async connectTargets(uid: string): Promise<readonly ConnectResult[]> {
@@ -187,6 +204,10 @@ export class RemoteGateway implements Gateway {
       const theirs = error instanceof ConnectError ? fromConnectError(error) : undefined;
       if (theirs)
         throw new S2DSException(theirs.code, theirs.message, { suggestions: theirs.suggestions, cause: error });
+      if (error instanceof ConnectError && error.code === Code.Unimplemented) {
+        const text = `The gateway at ${this.socket} has another version and does not offer this call.`;
+        throw new S2DSException('SCI_NOT_OFFERED', text, { cause: error });
+      }
       const why = this.tls ? `: ${reasonOf(error)}` : '';
       throw new S2DSException('SCI_S2DS_UNREACHABLE', `The gateway at ${this.socket} does not answer${why}.`, {
         cause: error,

@@ -5,7 +5,7 @@ import { inject, injectable } from 'tsyringe';
 import { parseAddress, type Address } from '../../contracts/address.js';
 import { type Identity, ownerOf } from '../../contracts/authenticator.js';
 import { SciStreamError, toSciStreamError } from '../../contracts/errors.js';
-import type { GatewayStatus } from '../../contracts/gateway.js';
+import type { Gateway, GatewayStatus } from '../../contracts/gateway.js';
 import type { Logger } from '../../contracts/logger.js';
 import type { Policy } from '../../contracts/policy.js';
 import type { StreamStore } from '../../contracts/stream-store.js';
@@ -20,6 +20,7 @@ import {
   type StreamMoved,
   unknownStream,
 } from '../../contracts/stream.js';
+import { formatDuration } from '../../contracts/units.js';
 import { GatewayPool, type PlacementRequest, type Placement } from '../gateways/pool.js';
 import type { Limits } from '../parts/settings.js';
 import { TOKENS } from '../parts/tokens.js';
@@ -27,7 +28,6 @@ import { ended, released, runs, stopping, waits } from './life.js';
 import { StreamMachine } from './machine.js';
 import { moveAll } from './move.js';
 import { asGranted, checkLimits, isRepeated, newRecord, requestAction } from './new-stream.js';
-import { formatDuration } from '../../contracts/units.js';
 
 /** How long a HELLO that arrives before its request waits for it, ms. */
 const EARLY_HELLO_MS = 2_000;
@@ -145,15 +145,14 @@ export class StreamController {
   }
 
   /**
-   * Connects from the gateway of a stream to a probe port of the other gateway.
-   * @returns The round trip, ms
-   * @throws SCI_FORBIDDEN, SCI_STREAM_NOT_FOUND, and what the gateway raises
+   * The gateway of a stream whose owner may connect it to a probe port of the other gateway.
+   * @throws SCI_FORBIDDEN, SCI_STREAM_NOT_FOUND
    */
-  async probe(uid: string, target: Address, challenge: string, identity: Identity): Promise<number> {
+  async prober(uid: string, probe: Address, identity: Identity): Promise<Gateway> {
     const { record, machine } = await this.#find(uid);
-    await this.policy.check(identity, { kind: 'probe', stream: record, targets: [target] });
+    await this.policy.check(identity, { kind: 'probe', stream: record, targets: [probe] });
     if (!machine || machine !== this.#live.get(uid)) throw unknownStream(uid);
-    return await this.gateways.of(machine.record.gateway).runProbe(uid, target, challenge);
+    return this.gateways.of(machine.record.gateway);
   }
 
   /** Checks that a change of a stream can be stored. @throws SCI_STATE_WRITE */
@@ -165,7 +164,9 @@ export class StreamController {
   async release(uid: string, identity: Identity): Promise<StreamRecord> {
     const { record, machine } = await this.#find(uid);
     await this.policy.check(identity, { kind: 'release', stream: record });
-    return machine ? await machine.release(released(uid), ownerOf(identity)) : record;
+    if (machine) return await machine.release(released(uid), ownerOf(identity));
+    if (record.state === 'failed') await this.gateways.freePorts(record);
+    return record;
   }
 
   /** One stream with its status. @param kind The action for the policy; `list` for one of many repeated reads. */

@@ -16,7 +16,7 @@ export const STATES = {
   active: 'The targets are set and the stream forwards data.',
   releasing: 'The gateway stops the proxy and frees the ports. A release that fails is retried.',
   released: 'The stream has ended and everything is freed. Final.',
-  failed: 'The stream has ended because of an error and everything is freed. Final.',
+  failed: 'The stream has ended because of an error. It keeps its ports until its owner releases it. Final.',
 } as const satisfies Record<StreamState, string>;
 
 /** The events, and when each occurs. */
@@ -38,7 +38,7 @@ export const EVENTS = {
   fail: 'HELLO is late, the client disconnects, the gateway reports an error, or the proxy fails permanently.',
   discard: 'The stream could not be stored, so nothing is reserved for it.',
   released: 'The gateway has freed everything after `release`.',
-  failed: 'The gateway has freed everything after `fail`.',
+  failed: 'The gateway has freed everything after `fail`, except the ports of a stream that had targets.',
   resume: 'The control server restarts and finds the stream in its store.',
 } as const;
 

@@ -13,9 +13,8 @@ import { watchProxy } from './watch.js';
 const RELEASE_RETRY_MS = 10_000;
 
 /**
- * One stream on this control server, from request to release. The table in life.ts decides what each event means in the
- * present state. Machines share nothing, so streams cannot disturb each other. The changes of one stream run one after
- * another; only `release` does not wait: it interrupts the gateway call in progress.
+ * One stream on this control server, from request to release. The table in life.ts gives the effect of each event in each
+ * state. Changes of one stream run one after another, except `release`, which interrupts the gateway call in progress.
  */
 export class StreamMachine {
   readonly #stream: LiveStream;
@@ -200,7 +199,8 @@ export class StreamMachine {
     const options = { owed: true };
     const failed = reason.code !== 'SCI_STREAM_RELEASED';
     const release = async (): Promise<void> => {
-      const final = await this.#stream.gateway.release(this.record.uid);
+      const { uid, targets, expiresAt } = this.record;
+      const final = await this.#stream.gateway.release(uid, failed && targets.length > 0 ? expiresAt : undefined);
       const stray = await this.#moves.release();
       const end = failed ? 'failed' : 'released';
       const ended = { change: { final, leaving: undefined }, note: happened(end, by, reason.message), options };
@@ -236,7 +236,7 @@ export class StreamMachine {
 
   #expire(): void {
     const { uid } = this.record;
-    this.parts.log.info({ uid }, 'stream lifetime ended');
+    this.parts.log.info({ uid }, 'stream lifetime expired');
     void this.#fail(new SciStreamError('SCI_STREAM_RELEASED', `The lifetime of stream ${uid} has ended.`));
   }
 

@@ -1,6 +1,6 @@
 import { SciStreamError } from '../../contracts/errors.js';
-import { StreamTimer } from './live-stream.js';
 import { formatDuration } from '../../contracts/units.js';
+import { StreamTimer } from './live-stream.js';
 
 /**
  * The request (`req`) of one stream, which waits for HELLO. Owns the HELLO timeout, the promise that the caller waits for,

@@ -9,7 +9,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { ConnectionLimit, ConnectListenerRequestSchema, ConnectResultsSchema, ErrorInfo, GatewaySchema, ListenerStatistics, ProbeResultSchema, ProbeSchema, RunProbeRequestSchema, StreamRefSchema, StreamTls } from "./streams_pb.js";
+import type { ConnectionLimit, ConnectListenerRequestSchema, ConnectResultsSchema, ErrorInfo, GatewaySchema, ListenerStatistics, OpenProbeRequestSchema, ProbeResultSchema, ProbeSchema, ProbeTargetsRequestSchema, RunProbeRequestSchema, StreamRefSchema, StreamTls } from "./streams_pb.js";
 import { file_scistream_v1_streams } from "./streams_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file scistream/v1/gateway.proto.
  */
 export const file_scistream_v1_gateway: GenFile = /*@__PURE__*/
-  fileDesc("ChpzY2lzdHJlYW0vdjEvZ2F0ZXdheS5wcm90bxIMc2Npc3RyZWFtLnYxIhgKFkRlc2NyaWJlR2F0ZXdheVJlcXVlc3QiGwoLS2VlcFJlcXVlc3QSDAoEdWlkcxgBIAMoCSIOCgxLZWVwUmVzcG9uc2Ui5QEKClN0cmVhbVNwZWMSDAoEbmFtZRgBIAEoCRIMCgRyb2xlGAIgASgJEhEKCXRyYW5zcG9ydBgDIAEoCRITCgtjb25uZWN0aW9ucxgEIAEoDRIXCg9iaXRzX3Blcl9zZWNvbmQYBSABKAQSEwoLbGlmZXRpbWVfbXMYBiABKAQSEgoKZW5jcnlwdGlvbhgHIAEoCRIPCgdnYXRld2F5GAggASgJEg0KBXByb3h5GAkgASgJEg8KB3J1bnRpbWUYCiABKAkSDwoHc291cmNlcxgLIAMoCRIPCgdtb3ZhYmxlGAwgASgIImsKDlJlc2VydmVSZXF1ZXN0EgsKA3VpZBgBIAEoCRImCgRzcGVjGAIgASgLMhguc2Npc3RyZWFtLnYxLlN0cmVhbVNwZWMSJAoDdGxzGAMgASgLMhcuc2Npc3RyZWFtLnYxLlN0cmVhbVRscyI4ChBIYW5kb3ZlclJlc3BvbnNlEiQKA3RscxgBIAEoCzIXLnNjaXN0cmVhbS52MS5TdHJlYW1UbHMiaAoLUmVzZXJ2YXRpb24SDwoHZ2F0ZXdheRgBIAEoCRINCgVwcm94eRgCIAEoCRIPCgdydW50aW1lGAMgASgJEhEKCWxpc3RlbmVycxgEIAMoCRIVCg1yYXRlX2VuZm9yY2VkGAUgASgIIg8KDVN0YXJ0UmVzcG9uc2UiMQoRU2V0VGFyZ2V0c1JlcXVlc3QSCwoDdWlkGAEgASgJEg8KB3RhcmdldHMYAiADKAkiFAoSU2V0VGFyZ2V0c1Jlc3BvbnNlIjAKE0F3YWl0UmVzdGFydFJlcXVlc3QSCwoDdWlkGAEgASgJEgwKBHNlZW4YAiABKA0iJQoHUmVzdGFydBIKCgJhdBgBIAEoCRIOCgZyZWFzb24YAiABKAkiPgoIUmVzdGFydHMSDQoFY291bnQYASABKA0SIwoEbGFzdBgCIAMoCzIVLnNjaXN0cmVhbS52MS5SZXN0YXJ0IsgBChNHYXRld2F5U3RyZWFtU3RhdHVzEg0KBXN0YXRlGAQgASgJEhAKCHJlc3RhcnRzGAUgASgNEjQKCnN0YXRpc3RpY3MYAiADKAsyIC5zY2lzdHJlYW0udjEuTGlzdGVuZXJTdGF0aXN0aWNzEiYKBWVycm9yGAMgASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbxIsCgVsaW1pdBgGIAEoCzIdLnNjaXN0cmVhbS52MS5Db25uZWN0aW9uTGltaXRKBAgBEAIy8gcKDkdhdGV3YXlTZXJ2aWNlEkcKCERlc2NyaWJlEiQuc2Npc3RyZWFtLnYxLkRlc2NyaWJlR2F0ZXdheVJlcXVlc3QaFS5zY2lzdHJlYW0udjEuR2F0ZXdheRI9CgRLZWVwEhkuc2Npc3RyZWFtLnYxLktlZXBSZXF1ZXN0Ghouc2Npc3RyZWFtLnYxLktlZXBSZXNwb25zZRJCCgdSZXNlcnZlEhwuc2Npc3RyZWFtLnYxLlJlc2VydmVSZXF1ZXN0Ghkuc2Npc3RyZWFtLnYxLlJlc2VydmF0aW9uEj0KBVN0YXJ0Ehcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhobLnNjaXN0cmVhbS52MS5TdGFydFJlc3BvbnNlEk8KClNldFRhcmdldHMSHy5zY2lzdHJlYW0udjEuU2V0VGFyZ2V0c1JlcXVlc3QaIC5zY2lzdHJlYW0udjEuU2V0VGFyZ2V0c1Jlc3BvbnNlEkUKB1JlbGVhc2USFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGiEuc2Npc3RyZWFtLnYxLkdhdGV3YXlTdHJlYW1TdGF0dXMSRAoGU3RhdHVzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhohLnNjaXN0cmVhbS52MS5HYXRld2F5U3RyZWFtU3RhdHVzEkYKCEF3YWl0RW5kEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhohLnNjaXN0cmVhbS52MS5HYXRld2F5U3RyZWFtU3RhdHVzEkkKDEF3YWl0UmVzdGFydBIhLnNjaXN0cmVhbS52MS5Bd2FpdFJlc3RhcnRSZXF1ZXN0GhYuc2Npc3RyZWFtLnYxLlJlc3RhcnRzEkMKCEhhbmRvdmVyEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoeLnNjaXN0cmVhbS52MS5IYW5kb3ZlclJlc3BvbnNlEjkKCU9wZW5Qcm9iZRIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaEy5zY2lzdHJlYW0udjEuUHJvYmUSRAoIUnVuUHJvYmUSHS5zY2lzdHJlYW0udjEuUnVuUHJvYmVSZXF1ZXN0Ghkuc2Npc3RyZWFtLnYxLlByb2JlUmVzdWx0EkcKDkNvbm5lY3RUYXJnZXRzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0cxJVCg9Db25uZWN0TGlzdGVuZXISJC5zY2lzdHJlYW0udjEuQ29ubmVjdExpc3RlbmVyUmVxdWVzdBocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0c2IGcHJvdG8z", [file_scistream_v1_streams]);
+  fileDesc("ChpzY2lzdHJlYW0vdjEvZ2F0ZXdheS5wcm90bxIMc2Npc3RyZWFtLnYxIhgKFkRlc2NyaWJlR2F0ZXdheVJlcXVlc3QiGwoLS2VlcFJlcXVlc3QSDAoEdWlkcxgBIAMoCSIOCgxLZWVwUmVzcG9uc2Ui5QEKClN0cmVhbVNwZWMSDAoEbmFtZRgBIAEoCRIMCgRyb2xlGAIgASgJEhEKCXRyYW5zcG9ydBgDIAEoCRITCgtjb25uZWN0aW9ucxgEIAEoDRIXCg9iaXRzX3Blcl9zZWNvbmQYBSABKAQSEwoLbGlmZXRpbWVfbXMYBiABKAQSEgoKZW5jcnlwdGlvbhgHIAEoCRIPCgdnYXRld2F5GAggASgJEg0KBXByb3h5GAkgASgJEg8KB3J1bnRpbWUYCiABKAkSDwoHc291cmNlcxgLIAMoCRIPCgdtb3ZhYmxlGAwgASgIImsKDlJlc2VydmVSZXF1ZXN0EgsKA3VpZBgBIAEoCRImCgRzcGVjGAIgASgLMhguc2Npc3RyZWFtLnYxLlN0cmVhbVNwZWMSJAoDdGxzGAMgASgLMhcuc2Npc3RyZWFtLnYxLlN0cmVhbVRscyI4ChBIYW5kb3ZlclJlc3BvbnNlEiQKA3RscxgBIAEoCzIXLnNjaXN0cmVhbS52MS5TdHJlYW1UbHMiaAoLUmVzZXJ2YXRpb24SDwoHZ2F0ZXdheRgBIAEoCRINCgVwcm94eRgCIAEoCRIPCgdydW50aW1lGAMgASgJEhEKCWxpc3RlbmVycxgEIAMoCRIVCg1yYXRlX2VuZm9yY2VkGAUgASgIIg8KDVN0YXJ0UmVzcG9uc2UiPQoUUmVsZWFzZVN0cmVhbVJlcXVlc3QSCwoDdWlkGAEgASgJEhgKEGtlZXBfcG9ydHNfdW50aWwYAiABKAkiEwoRRnJlZVBvcnRzUmVzcG9uc2UiMQoRU2V0VGFyZ2V0c1JlcXVlc3QSCwoDdWlkGAEgASgJEg8KB3RhcmdldHMYAiADKAkiFAoSU2V0VGFyZ2V0c1Jlc3BvbnNlIjAKE0F3YWl0UmVzdGFydFJlcXVlc3QSCwoDdWlkGAEgASgJEgwKBHNlZW4YAiABKA0iJQoHUmVzdGFydBIKCgJhdBgBIAEoCRIOCgZyZWFzb24YAiABKAkiPgoIUmVzdGFydHMSDQoFY291bnQYASABKA0SIwoEbGFzdBgCIAMoCzIVLnNjaXN0cmVhbS52MS5SZXN0YXJ0ItcBChNHYXRld2F5U3RyZWFtU3RhdHVzEg0KBXN0YXRlGAQgASgJEhAKCHJlc3RhcnRzGAUgASgNEjQKCnN0YXRpc3RpY3MYAiADKAsyIC5zY2lzdHJlYW0udjEuTGlzdGVuZXJTdGF0aXN0aWNzEiYKBWVycm9yGAMgASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbxINCgVwcm9iZRgGIAEoCRIsCgVsaW1pdBgHIAEoCzIdLnNjaXN0cmVhbS52MS5Db25uZWN0aW9uTGltaXRKBAgBEAIynAkKDkdhdGV3YXlTZXJ2aWNlEkcKCERlc2NyaWJlEiQuc2Npc3RyZWFtLnYxLkRlc2NyaWJlR2F0ZXdheVJlcXVlc3QaFS5zY2lzdHJlYW0udjEuR2F0ZXdheRI9CgRLZWVwEhkuc2Npc3RyZWFtLnYxLktlZXBSZXF1ZXN0Ghouc2Npc3RyZWFtLnYxLktlZXBSZXNwb25zZRJCCgdSZXNlcnZlEhwuc2Npc3RyZWFtLnYxLlJlc2VydmVSZXF1ZXN0Ghkuc2Npc3RyZWFtLnYxLlJlc2VydmF0aW9uEj0KBVN0YXJ0Ehcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhobLnNjaXN0cmVhbS52MS5TdGFydFJlc3BvbnNlEk8KClNldFRhcmdldHMSHy5zY2lzdHJlYW0udjEuU2V0VGFyZ2V0c1JlcXVlc3QaIC5zY2lzdHJlYW0udjEuU2V0VGFyZ2V0c1Jlc3BvbnNlElAKB1JlbGVhc2USIi5zY2lzdHJlYW0udjEuUmVsZWFzZVN0cmVhbVJlcXVlc3QaIS5zY2lzdHJlYW0udjEuR2F0ZXdheVN0cmVhbVN0YXR1cxJFCglGcmVlUG9ydHMSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGh8uc2Npc3RyZWFtLnYxLkZyZWVQb3J0c1Jlc3BvbnNlEkQKBlN0YXR1cxIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaIS5zY2lzdHJlYW0udjEuR2F0ZXdheVN0cmVhbVN0YXR1cxJGCghBd2FpdEVuZBIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaIS5zY2lzdHJlYW0udjEuR2F0ZXdheVN0cmVhbVN0YXR1cxJJCgxBd2FpdFJlc3RhcnQSIS5zY2lzdHJlYW0udjEuQXdhaXRSZXN0YXJ0UmVxdWVzdBoWLnNjaXN0cmVhbS52MS5SZXN0YXJ0cxJDCghIYW5kb3ZlchIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaHi5zY2lzdHJlYW0udjEuSGFuZG92ZXJSZXNwb25zZRJACglPcGVuUHJvYmUSHi5zY2lzdHJlYW0udjEuT3BlblByb2JlUmVxdWVzdBoTLnNjaXN0cmVhbS52MS5Qcm9iZRJECghSdW5Qcm9iZRIdLnNjaXN0cmVhbS52MS5SdW5Qcm9iZVJlcXVlc3QaGS5zY2lzdHJlYW0udjEuUHJvYmVSZXN1bHQSTwoMUHJvYmVUYXJnZXRzEiEuc2Npc3RyZWFtLnYxLlByb2JlVGFyZ2V0c1JlcXVlc3QaHC5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdHMSRwoOQ29ubmVjdFRhcmdldHMSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzElUKD0Nvbm5lY3RMaXN0ZW5lchIkLnNjaXN0cmVhbS52MS5Db25uZWN0TGlzdGVuZXJSZXF1ZXN0Ghwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzYgZwcm90bzM", [file_scistream_v1_streams]);
 
 /**
  * @generated from message scistream.v1.DescribeGatewayRequest
@@ -249,6 +249,43 @@ export const StartResponseSchema: GenMessage<StartResponse> = /*@__PURE__*/
   messageDesc(file_scistream_v1_gateway, 7);
 
 /**
+ * @generated from message scistream.v1.ReleaseStreamRequest
+ */
+export type ReleaseStreamRequest = Message<"scistream.v1.ReleaseStreamRequest"> & {
+  /**
+   * @generated from field: string uid = 1;
+   */
+  uid: string;
+
+  /**
+   * ISO 8601 UTC: no other stream gets the ports before this time. Empty: the ports are free.
+   *
+   * @generated from field: string keep_ports_until = 2;
+   */
+  keepPortsUntil: string;
+};
+
+/**
+ * Describes the message scistream.v1.ReleaseStreamRequest.
+ * Use `create(ReleaseStreamRequestSchema)` to create a new message.
+ */
+export const ReleaseStreamRequestSchema: GenMessage<ReleaseStreamRequest> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_gateway, 8);
+
+/**
+ * @generated from message scistream.v1.FreePortsResponse
+ */
+export type FreePortsResponse = Message<"scistream.v1.FreePortsResponse"> & {
+};
+
+/**
+ * Describes the message scistream.v1.FreePortsResponse.
+ * Use `create(FreePortsResponseSchema)` to create a new message.
+ */
+export const FreePortsResponseSchema: GenMessage<FreePortsResponse> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_gateway, 9);
+
+/**
  * @generated from message scistream.v1.SetTargetsRequest
  */
 export type SetTargetsRequest = Message<"scistream.v1.SetTargetsRequest"> & {
@@ -268,7 +305,7 @@ export type SetTargetsRequest = Message<"scistream.v1.SetTargetsRequest"> & {
  * Use `create(SetTargetsRequestSchema)` to create a new message.
  */
 export const SetTargetsRequestSchema: GenMessage<SetTargetsRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_gateway, 8);
+  messageDesc(file_scistream_v1_gateway, 10);
 
 /**
  * @generated from message scistream.v1.SetTargetsResponse
@@ -281,7 +318,7 @@ export type SetTargetsResponse = Message<"scistream.v1.SetTargetsResponse"> & {
  * Use `create(SetTargetsResponseSchema)` to create a new message.
  */
 export const SetTargetsResponseSchema: GenMessage<SetTargetsResponse> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_gateway, 9);
+  messageDesc(file_scistream_v1_gateway, 11);
 
 /**
  * @generated from message scistream.v1.AwaitRestartRequest
@@ -303,7 +340,7 @@ export type AwaitRestartRequest = Message<"scistream.v1.AwaitRestartRequest"> & 
  * Use `create(AwaitRestartRequestSchema)` to create a new message.
  */
 export const AwaitRestartRequestSchema: GenMessage<AwaitRestartRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_gateway, 10);
+  messageDesc(file_scistream_v1_gateway, 12);
 
 /**
  * One restart of a proxy that ended unexpectedly.
@@ -331,7 +368,7 @@ export type Restart = Message<"scistream.v1.Restart"> & {
  * Use `create(RestartSchema)` to create a new message.
  */
 export const RestartSchema: GenMessage<Restart> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_gateway, 11);
+  messageDesc(file_scistream_v1_gateway, 13);
 
 /**
  * @generated from message scistream.v1.Restarts
@@ -357,7 +394,7 @@ export type Restarts = Message<"scistream.v1.Restarts"> & {
  * Use `create(RestartsSchema)` to create a new message.
  */
 export const RestartsSchema: GenMessage<Restarts> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_gateway, 12);
+  messageDesc(file_scistream_v1_gateway, 14);
 
 /**
  * @generated from message scistream.v1.GatewayStreamStatus
@@ -386,7 +423,14 @@ export type GatewayStreamStatus = Message<"scistream.v1.GatewayStreamStatus"> & 
   error?: ErrorInfo | undefined;
 
   /**
-   * @generated from field: scistream.v1.ConnectionLimit limit = 6;
+   * As Stream.probe.
+   *
+   * @generated from field: string probe = 6;
+   */
+  probe: string;
+
+  /**
+   * @generated from field: scistream.v1.ConnectionLimit limit = 7;
    */
   limit?: ConnectionLimit | undefined;
 };
@@ -396,7 +440,7 @@ export type GatewayStreamStatus = Message<"scistream.v1.GatewayStreamStatus"> & 
  * Use `create(GatewayStreamStatusSchema)` to create a new message.
  */
 export const GatewayStreamStatusSchema: GenMessage<GatewayStreamStatus> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_gateway, 13);
+  messageDesc(file_scistream_v1_gateway, 15);
 
 /**
  * @generated from service scistream.v1.GatewayService
@@ -453,8 +497,18 @@ export const GatewayService: GenService<{
    */
   release: {
     methodKind: "unary";
-    input: typeof StreamRefSchema;
+    input: typeof ReleaseStreamRequestSchema;
     output: typeof GatewayStreamStatusSchema;
+  },
+  /**
+   * Frees the ports that a failed stream keeps. Does not affect a later stream with the same uid.
+   *
+   * @generated from rpc scistream.v1.GatewayService.FreePorts
+   */
+  freePorts: {
+    methodKind: "unary";
+    input: typeof StreamRefSchema;
+    output: typeof FreePortsResponseSchema;
   },
   /**
    * @generated from rpc scistream.v1.GatewayService.Status
@@ -499,7 +553,7 @@ export const GatewayService: GenService<{
    */
   openProbe: {
     methodKind: "unary";
-    input: typeof StreamRefSchema;
+    input: typeof OpenProbeRequestSchema;
     output: typeof ProbeSchema;
   },
   /**
@@ -509,6 +563,14 @@ export const GatewayService: GenService<{
     methodKind: "unary";
     input: typeof RunProbeRequestSchema;
     output: typeof ProbeResultSchema;
+  },
+  /**
+   * @generated from rpc scistream.v1.GatewayService.ProbeTargets
+   */
+  probeTargets: {
+    methodKind: "unary";
+    input: typeof ProbeTargetsRequestSchema;
+    output: typeof ConnectResultsSchema;
   },
   /**
    * @generated from rpc scistream.v1.GatewayService.ConnectTargets

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file scistream/v1/streams.proto.
  */
 export const file_scistream_v1_streams: GenFile = /*@__PURE__*/
-  fileDesc("ChpzY2lzdHJlYW0vdjEvc3RyZWFtcy5wcm90bxIMc2Npc3RyZWFtLnYxIhcKFURlc2NyaWJlU2VydmVyUmVxdWVzdCIPCg1XaG9BbUlSZXF1ZXN0IlwKBkNhbGxlchIPCgdzdWJqZWN0GAEgASgJEg4KBmlzc3VlchgCIAEoCRINCgVhZG1pbhgDIAEoCBIOCgZncm91cHMYBCADKAkSEgoKZXhwaXJlc19hdBgFIAEoCSIYCglTdHJlYW1SZWYSCwoDdWlkGAEgASgJIhwKC0xpc3RSZXF1ZXN0Eg0KBWVuZGVkGAEgASgIIjMKClN0cmVhbUxpc3QSJQoHc3RyZWFtcxgBIAMoCzIULnNjaXN0cmVhbS52MS5TdHJlYW0iNgoJRXZlbnRMaXN0EikKBmV2ZW50cxgBIAMoCzIZLnNjaXN0cmVhbS52MS5TdHJlYW1FdmVudCJDCgtTdHJlYW1FdmVudBIKCgJhdBgBIAEoCRIMCgR3aGF0GAIgASgJEgoKAmJ5GAMgASgJEg4KBmRldGFpbBgEIAEoCSLWAQoRU2VydmVyRGVzY3JpcHRpb24SEAoIZmFjaWxpdHkYASABKAkSDwoHdmVyc2lvbhgCIAEoCRInCghnYXRld2F5cxgDIAMoCzIVLnNjaXN0cmVhbS52MS5HYXRld2F5Eg8KB3Byb3hpZXMYBCADKAkSEAoIcnVudGltZXMYBSADKAkSDwoHc3RyZWFtcxgGIAEoDRIPCgd3YWl0aW5nGAcgASgNEhcKD21heF9saWZldGltZV9tcxgIIAEoBBIXCg9tYXhfY29ubmVjdGlvbnMYCSABKA0iNAoTRHJhaW5HYXRld2F5UmVxdWVzdBIMCgRuYW1lGAEgASgJEg8KB2RyYWluZWQYAiABKAgiNwoSTW92ZVN0cmVhbXNSZXF1ZXN0Eg8KB2dhdGV3YXkYASABKAkSEAoIZ3JhY2VfbXMYAiABKAQiigEKClN0cmVhbU1vdmUSCwoDdWlkGAEgASgJEgwKBG5hbWUYAiABKAkSDAoEcm9sZRgDIAEoCRIMCgRmcm9tGAQgASgJEgoKAnRvGAUgASgJEhEKCWxpc3RlbmVycxgGIAMoCRImCgVlcnJvchgHIAEoCzIXLnNjaXN0cmVhbS52MS5FcnJvckluZm8inAIKB0dhdGV3YXkSDAoEbmFtZRgBIAEoCRILCgN3YW4YAiABKAkSCwoDbGFuGAMgASgJEg0KBXBvcnRzGAQgASgJEg0KBXByb3h5GAUgASgJEg8KB3J1bnRpbWUYBiABKAkSFAoMcG9ydHNfaW5fdXNlGAcgASgNEgoKAnVwGAggASgIEg8KB2RyYWluZWQYCSABKAgSDwoHc3RyZWFtcxgKIAEoDRITCgtwb3J0c190b3RhbBgLIAEoDRIQCghjYXBhY2l0eRgMIAEoBBIXCg9jYXBhY2l0eV9pbl91c2UYDSABKAQSDgoGbGFiZWxzGA4gAygJEiYKBWVycm9yGA8gASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbyKfBAoGU3RyZWFtEgsKA3VpZBgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHJvbGUYAyABKAkSDQoFc3RhdGUYBCABKAkSDQoFb3duZXIYBSABKAkSEAoIZmFjaWxpdHkYBiABKAkSDwoHZ2F0ZXdheRgHIAEoCRINCgVwcm94eRgIIAEoCRIPCgdydW50aW1lGAkgASgJEhEKCXRyYW5zcG9ydBgKIAEoCRIRCglsaXN0ZW5lcnMYCyADKAkSEQoJYW5ub3VuY2VkGAwgAygJEg8KB3RhcmdldHMYDSADKAkSFwoPYml0c19wZXJfc2Vjb25kGA4gASgEEhUKDXJhdGVfZW5mb3JjZWQYDyABKAgSEgoKY3JlYXRlZF9hdBgRIAEoCRISCgpleHBpcmVzX2F0GBIgASgJEjQKCnN0YXRpc3RpY3MYEyADKAsyIC5zY2lzdHJlYW0udjEuTGlzdGVuZXJTdGF0aXN0aWNzEiYKBWVycm9yGBQgASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbxISCgplbmNyeXB0aW9uGBUgASgJEhAKCHJlc3RhcnRzGBYgASgNEg8KB3NvdXJjZXMYFyADKAkSDwoHbW92YWJsZRgYIAEoCBIPCgdsZWF2aW5nGBkgASgJEiwKBWxpbWl0GBsgASgLMh0uc2Npc3RyZWFtLnYxLkNvbm5lY3Rpb25MaW1pdEoECBAQESJHCglTdHJlYW1UbHMSEwoLY2VydGlmaWNhdGUYASABKAkSCwoDa2V5GAIgASgJEgoKAmNhGAMgASgJEgwKBHBlZXIYBCABKAki7gMKEkxpc3RlbmVyU3RhdGlzdGljcxITCgtjb25uZWN0aW9ucxgBIAEoBBIMCgRvcGVuGAIgASgEEhAKCGJ5dGVzX2luGAMgASgEEhEKCWJ5dGVzX291dBgEIAEoBBIOCgZlcnJvcnMYBSABKAQSFAoHcmVmdXNlZBgGIAEoBEgAiAEBEhgKC3VucmVhY2hhYmxlGAcgASgESAGIAQESHAoPdW5yZWFjaGFibGVfbm93GAggASgESAKIAQESHQoQaGFuZHNoYWtlX2ZhaWxlZBgJIAEoBEgDiAEBEh4KEXJlc2V0X2J5X2NvbnN1bWVyGAogASgESASIAQESHgoRcmVzZXRfYnlfcHJvZHVjZXIYCyABKARIBYgBARIaCg1saW1pdF9yZWFjaGVkGAwgASgESAaIAQESHgoRbGltaXRfcmVhY2hlZF9ub3cYDSABKARIB4gBAUIKCghfcmVmdXNlZEIOCgxfdW5yZWFjaGFibGVCEgoQX3VucmVhY2hhYmxlX25vd0ITChFfaGFuZHNoYWtlX2ZhaWxlZEIUChJfcmVzZXRfYnlfY29uc3VtZXJCFAoSX3Jlc2V0X2J5X3Byb2R1Y2VyQhAKDl9saW1pdF9yZWFjaGVkQhQKEl9saW1pdF9yZWFjaGVkX25vdyI3Cg9Db25uZWN0aW9uTGltaXQSEwoLY29ubmVjdGlvbnMYASABKA0SDwoHcmVhY2hlZBgCIAEoCCI/CglFcnJvckluZm8SDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEhMKC3N1Z2dlc3Rpb25zGAMgAygJIj8KBVByb2JlEg8KB2FkZHJlc3MYASABKAkSEQoJY2hhbGxlbmdlGAIgASgJEhIKCmV4cGlyZXNfbXMYAyABKAQiQgoPUnVuUHJvYmVSZXF1ZXN0EgsKA3VpZBgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEhEKCWNoYWxsZW5nZRgDIAEoCSIkCgtQcm9iZVJlc3VsdBIVCg1yb3VuZF90cmlwX3VzGAEgASgEIjYKFkNvbm5lY3RMaXN0ZW5lclJlcXVlc3QSCwoDdWlkGAEgASgJEg8KB2hvbGRfbXMYAiABKAQiPgoOQ29ubmVjdFJlc3VsdHMSLAoHcmVzdWx0cxgBIAMoCzIbLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0IlkKDUNvbm5lY3RSZXN1bHQSDwoHYWRkcmVzcxgBIAEoCRIRCgljb25uZWN0ZWQYAiABKAgSFQoNcm91bmRfdHJpcF91cxgDIAEoBBINCgVlcnJvchgEIAEoCTK/BgoHU3RyZWFtcxJWCg5EZXNjcmliZVNlcnZlchIjLnNjaXN0cmVhbS52MS5EZXNjcmliZVNlcnZlclJlcXVlc3QaHy5zY2lzdHJlYW0udjEuU2VydmVyRGVzY3JpcHRpb24SNAoDR2V0Ehcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoULnNjaXN0cmVhbS52MS5TdHJlYW0SOwoETGlzdBIZLnNjaXN0cmVhbS52MS5MaXN0UmVxdWVzdBoYLnNjaXN0cmVhbS52MS5TdHJlYW1MaXN0EjgKBVdhdGNoEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoULnNjaXN0cmVhbS52MS5TdHJlYW0wARI6CgZFdmVudHMSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhcuc2Npc3RyZWFtLnYxLkV2ZW50TGlzdBI5CglPcGVuUHJvYmUSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhMuc2Npc3RyZWFtLnYxLlByb2JlEkQKCFJ1blByb2JlEh0uc2Npc3RyZWFtLnYxLlJ1blByb2JlUmVxdWVzdBoZLnNjaXN0cmVhbS52MS5Qcm9iZVJlc3VsdBJHCg5Db25uZWN0VGFyZ2V0cxIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaHC5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdHMSVQoPQ29ubmVjdExpc3RlbmVyEiQuc2Npc3RyZWFtLnYxLkNvbm5lY3RMaXN0ZW5lclJlcXVlc3QaHC5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdHMSSAoMRHJhaW5HYXRld2F5EiEuc2Npc3RyZWFtLnYxLkRyYWluR2F0ZXdheVJlcXVlc3QaFS5zY2lzdHJlYW0udjEuR2F0ZXdheRJLCgtNb3ZlU3RyZWFtcxIgLnNjaXN0cmVhbS52MS5Nb3ZlU3RyZWFtc1JlcXVlc3QaGC5zY2lzdHJlYW0udjEuU3RyZWFtTW92ZTABEjsKBldob0FtSRIbLnNjaXN0cmVhbS52MS5XaG9BbUlSZXF1ZXN0GhQuc2Npc3RyZWFtLnYxLkNhbGxlcmIGcHJvdG8z");
+  fileDesc("ChpzY2lzdHJlYW0vdjEvc3RyZWFtcy5wcm90bxIMc2Npc3RyZWFtLnYxIhcKFURlc2NyaWJlU2VydmVyUmVxdWVzdCIPCg1XaG9BbUlSZXF1ZXN0IlwKBkNhbGxlchIPCgdzdWJqZWN0GAEgASgJEg4KBmlzc3VlchgCIAEoCRINCgVhZG1pbhgDIAEoCBIOCgZncm91cHMYBCADKAkSEgoKZXhwaXJlc19hdBgFIAEoCSIYCglTdHJlYW1SZWYSCwoDdWlkGAEgASgJIhwKC0xpc3RSZXF1ZXN0Eg0KBWVuZGVkGAEgASgIIjMKClN0cmVhbUxpc3QSJQoHc3RyZWFtcxgBIAMoCzIULnNjaXN0cmVhbS52MS5TdHJlYW0iNgoJRXZlbnRMaXN0EikKBmV2ZW50cxgBIAMoCzIZLnNjaXN0cmVhbS52MS5TdHJlYW1FdmVudCJDCgtTdHJlYW1FdmVudBIKCgJhdBgBIAEoCRIMCgR3aGF0GAIgASgJEgoKAmJ5GAMgASgJEg4KBmRldGFpbBgEIAEoCSLWAQoRU2VydmVyRGVzY3JpcHRpb24SEAoIZmFjaWxpdHkYASABKAkSDwoHdmVyc2lvbhgCIAEoCRInCghnYXRld2F5cxgDIAMoCzIVLnNjaXN0cmVhbS52MS5HYXRld2F5Eg8KB3Byb3hpZXMYBCADKAkSEAoIcnVudGltZXMYBSADKAkSDwoHc3RyZWFtcxgGIAEoDRIPCgd3YWl0aW5nGAcgASgNEhcKD21heF9saWZldGltZV9tcxgIIAEoBBIXCg9tYXhfY29ubmVjdGlvbnMYCSABKA0iNAoTRHJhaW5HYXRld2F5UmVxdWVzdBIMCgRuYW1lGAEgASgJEg8KB2RyYWluZWQYAiABKAgiNwoSTW92ZVN0cmVhbXNSZXF1ZXN0Eg8KB2dhdGV3YXkYASABKAkSEAoIZ3JhY2VfbXMYAiABKAQiigEKClN0cmVhbU1vdmUSCwoDdWlkGAEgASgJEgwKBG5hbWUYAiABKAkSDAoEcm9sZRgDIAEoCRIMCgRmcm9tGAQgASgJEgoKAnRvGAUgASgJEhEKCWxpc3RlbmVycxgGIAMoCRImCgVlcnJvchgHIAEoCzIXLnNjaXN0cmVhbS52MS5FcnJvckluZm8irwIKB0dhdGV3YXkSDAoEbmFtZRgBIAEoCRILCgN3YW4YAiABKAkSCwoDbGFuGAMgASgJEg0KBXBvcnRzGAQgASgJEg0KBXByb3h5GAUgASgJEg8KB3J1bnRpbWUYBiABKAkSFAoMcG9ydHNfaW5fdXNlGAcgASgNEgoKAnVwGAggASgIEg8KB2RyYWluZWQYCSABKAgSDwoHc3RyZWFtcxgKIAEoDRITCgtwb3J0c190b3RhbBgLIAEoDRIQCghjYXBhY2l0eRgMIAEoBBIXCg9jYXBhY2l0eV9pbl91c2UYDSABKAQSDgoGbGFiZWxzGA4gAygJEiYKBWVycm9yGA8gASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbxIRCglhZHZlcnRpc2UYECABKAkirgQKBlN0cmVhbRILCgN1aWQYASABKAkSDAoEbmFtZRgCIAEoCRIMCgRyb2xlGAMgASgJEg0KBXN0YXRlGAQgASgJEg0KBW93bmVyGAUgASgJEhAKCGZhY2lsaXR5GAYgASgJEg8KB2dhdGV3YXkYByABKAkSDQoFcHJveHkYCCABKAkSDwoHcnVudGltZRgJIAEoCRIRCgl0cmFuc3BvcnQYCiABKAkSEQoJbGlzdGVuZXJzGAsgAygJEhEKCWFubm91bmNlZBgMIAMoCRIPCgd0YXJnZXRzGA0gAygJEhcKD2JpdHNfcGVyX3NlY29uZBgOIAEoBBIVCg1yYXRlX2VuZm9yY2VkGA8gASgIEhIKCmNyZWF0ZWRfYXQYESABKAkSEgoKZXhwaXJlc19hdBgSIAEoCRI0CgpzdGF0aXN0aWNzGBMgAygLMiAuc2Npc3RyZWFtLnYxLkxpc3RlbmVyU3RhdGlzdGljcxImCgVlcnJvchgUIAEoCzIXLnNjaXN0cmVhbS52MS5FcnJvckluZm8SEgoKZW5jcnlwdGlvbhgVIAEoCRIQCghyZXN0YXJ0cxgWIAEoDRIPCgdzb3VyY2VzGBcgAygJEg8KB21vdmFibGUYGCABKAgSDwoHbGVhdmluZxgZIAEoCRINCgVwcm9iZRgaIAEoCRIsCgVsaW1pdBgbIAEoCzIdLnNjaXN0cmVhbS52MS5Db25uZWN0aW9uTGltaXRKBAgQEBEiRwoJU3RyZWFtVGxzEhMKC2NlcnRpZmljYXRlGAEgASgJEgsKA2tleRgCIAEoCRIKCgJjYRgDIAEoCRIMCgRwZWVyGAQgASgJIu4DChJMaXN0ZW5lclN0YXRpc3RpY3MSEwoLY29ubmVjdGlvbnMYASABKAQSDAoEb3BlbhgCIAEoBBIQCghieXRlc19pbhgDIAEoBBIRCglieXRlc19vdXQYBCABKAQSDgoGZXJyb3JzGAUgASgEEhQKB3JlZnVzZWQYBiABKARIAIgBARIYCgt1bnJlYWNoYWJsZRgHIAEoBEgBiAEBEhwKD3VucmVhY2hhYmxlX25vdxgIIAEoBEgCiAEBEh0KEGhhbmRzaGFrZV9mYWlsZWQYCSABKARIA4gBARIeChFyZXNldF9ieV9jb25zdW1lchgKIAEoBEgEiAEBEh4KEXJlc2V0X2J5X3Byb2R1Y2VyGAsgASgESAWIAQESGgoNbGltaXRfcmVhY2hlZBgMIAEoBEgGiAEBEh4KEWxpbWl0X3JlYWNoZWRfbm93GA0gASgESAeIAQFCCgoIX3JlZnVzZWRCDgoMX3VucmVhY2hhYmxlQhIKEF91bnJlYWNoYWJsZV9ub3dCEwoRX2hhbmRzaGFrZV9mYWlsZWRCFAoSX3Jlc2V0X2J5X2NvbnN1bWVyQhQKEl9yZXNldF9ieV9wcm9kdWNlckIQCg5fbGltaXRfcmVhY2hlZEIUChJfbGltaXRfcmVhY2hlZF9ub3ciNwoPQ29ubmVjdGlvbkxpbWl0EhMKC2Nvbm5lY3Rpb25zGAEgASgNEg8KB3JlYWNoZWQYAiABKAgiPwoJRXJyb3JJbmZvEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRITCgtzdWdnZXN0aW9ucxgDIAMoCSIsChBPcGVuUHJvYmVSZXF1ZXN0EgsKA3VpZBgBIAEoCRILCgN0bHMYAiABKAgiTAoFUHJvYmUSDwoHYWRkcmVzcxgBIAEoCRIRCgljaGFsbGVuZ2UYAiABKAkSEgoKZXhwaXJlc19tcxgDIAEoBBILCgN0bHMYBCABKAgiQgoPUnVuUHJvYmVSZXF1ZXN0EgsKA3VpZBgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEhEKCWNoYWxsZW5nZRgDIAEoCSIkCgtQcm9iZVJlc3VsdBIVCg1yb3VuZF90cmlwX3VzGAEgASgEIkMKE1Byb2JlVGFyZ2V0c1JlcXVlc3QSCwoDdWlkGAEgASgJEg4KBmFuc3dlchgCIAEoCRIPCgdhZGRyZXNzGAMgASgJIjYKFkNvbm5lY3RMaXN0ZW5lclJlcXVlc3QSCwoDdWlkGAEgASgJEg8KB2hvbGRfbXMYAiABKAQiPgoOQ29ubmVjdFJlc3VsdHMSLAoHcmVzdWx0cxgBIAMoCzIbLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0IlkKDUNvbm5lY3RSZXN1bHQSDwoHYWRkcmVzcxgBIAEoCRIRCgljb25uZWN0ZWQYAiABKAgSFQoNcm91bmRfdHJpcF91cxgDIAEoBBINCgVlcnJvchgEIAEoCTKXBwoHU3RyZWFtcxJWCg5EZXNjcmliZVNlcnZlchIjLnNjaXN0cmVhbS52MS5EZXNjcmliZVNlcnZlclJlcXVlc3QaHy5zY2lzdHJlYW0udjEuU2VydmVyRGVzY3JpcHRpb24SNAoDR2V0Ehcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoULnNjaXN0cmVhbS52MS5TdHJlYW0SOwoETGlzdBIZLnNjaXN0cmVhbS52MS5MaXN0UmVxdWVzdBoYLnNjaXN0cmVhbS52MS5TdHJlYW1MaXN0EjgKBVdhdGNoEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoULnNjaXN0cmVhbS52MS5TdHJlYW0wARI6CgZFdmVudHMSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhcuc2Npc3RyZWFtLnYxLkV2ZW50TGlzdBJACglPcGVuUHJvYmUSHi5zY2lzdHJlYW0udjEuT3BlblByb2JlUmVxdWVzdBoTLnNjaXN0cmVhbS52MS5Qcm9iZRJECghSdW5Qcm9iZRIdLnNjaXN0cmVhbS52MS5SdW5Qcm9iZVJlcXVlc3QaGS5zY2lzdHJlYW0udjEuUHJvYmVSZXN1bHQSTwoMUHJvYmVUYXJnZXRzEiEuc2Npc3RyZWFtLnYxLlByb2JlVGFyZ2V0c1JlcXVlc3QaHC5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdHMSRwoOQ29ubmVjdFRhcmdldHMSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzElUKD0Nvbm5lY3RMaXN0ZW5lchIkLnNjaXN0cmVhbS52MS5Db25uZWN0TGlzdGVuZXJSZXF1ZXN0Ghwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzEkgKDERyYWluR2F0ZXdheRIhLnNjaXN0cmVhbS52MS5EcmFpbkdhdGV3YXlSZXF1ZXN0GhUuc2Npc3RyZWFtLnYxLkdhdGV3YXkSSwoLTW92ZVN0cmVhbXMSIC5zY2lzdHJlYW0udjEuTW92ZVN0cmVhbXNSZXF1ZXN0Ghguc2Npc3RyZWFtLnYxLlN0cmVhbU1vdmUwARI7CgZXaG9BbUkSGy5zY2lzdHJlYW0udjEuV2hvQW1JUmVxdWVzdBoULnNjaXN0cmVhbS52MS5DYWxsZXJiBnByb3RvMw");
 
 /**
  * @generated from message scistream.v1.DescribeServerRequest
@@ -451,6 +451,13 @@ export type Gateway = Message<"scistream.v1.Gateway"> & {
    * @generated from field: scistream.v1.ErrorInfo error = 15;
    */
   error?: ErrorInfo | undefined;
+
+  /**
+   * Address of inbound (PROD) listeners for the other side; empty: wan. A data server sets it, too.
+   *
+   * @generated from field: string advertise = 16;
+   */
+  advertise: string;
 };
 
 /**
@@ -484,7 +491,7 @@ export type Stream = Message<"scistream.v1.Stream"> & {
   role: string;
 
   /**
-   * reserving, waiting, ready, streaming, idle, failed, releasing or released.
+   * reserving, waiting, ready, streaming, idle, restarting, failed, releasing or released.
    *
    * @generated from field: string state = 4;
    */
@@ -607,6 +614,13 @@ export type Stream = Message<"scistream.v1.Stream"> & {
    * @generated from field: string leaving = 25;
    */
   leaving: string;
+
+  /**
+   * How an inbound side with TLS answers ProbeTargets: data or close; empty: it does not.
+   *
+   * @generated from field: string probe = 26;
+   */
+  probe: string;
 
   /**
    * Absent: the proxy has no limit, or an older server does not report it.
@@ -808,6 +822,30 @@ export const ErrorInfoSchema: GenMessage<ErrorInfo> = /*@__PURE__*/
   messageDesc(file_scistream_v1_streams, 17);
 
 /**
+ * @generated from message scistream.v1.OpenProbeRequest
+ */
+export type OpenProbeRequest = Message<"scistream.v1.OpenProbeRequest"> & {
+  /**
+   * @generated from field: string uid = 1;
+   */
+  uid: string;
+
+  /**
+   * Whether the port of an encrypted stream answers a TLS handshake with the credentials of the stream.
+   *
+   * @generated from field: bool tls = 2;
+   */
+  tls: boolean;
+};
+
+/**
+ * Describes the message scistream.v1.OpenProbeRequest.
+ * Use `create(OpenProbeRequestSchema)` to create a new message.
+ */
+export const OpenProbeRequestSchema: GenMessage<OpenProbeRequest> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_streams, 18);
+
+/**
  * @generated from message scistream.v1.Probe
  */
 export type Probe = Message<"scistream.v1.Probe"> & {
@@ -827,6 +865,13 @@ export type Probe = Message<"scistream.v1.Probe"> & {
    * @generated from field: uint64 expires_ms = 3;
    */
   expiresMs: bigint;
+
+  /**
+   * Whether the port answers ProbeTargets instead of a challenge, which is then empty.
+   *
+   * @generated from field: bool tls = 4;
+   */
+  tls: boolean;
 };
 
 /**
@@ -834,7 +879,7 @@ export type Probe = Message<"scistream.v1.Probe"> & {
  * Use `create(ProbeSchema)` to create a new message.
  */
 export const ProbeSchema: GenMessage<Probe> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 18);
+  messageDesc(file_scistream_v1_streams, 19);
 
 /**
  * @generated from message scistream.v1.RunProbeRequest
@@ -861,7 +906,7 @@ export type RunProbeRequest = Message<"scistream.v1.RunProbeRequest"> & {
  * Use `create(RunProbeRequestSchema)` to create a new message.
  */
 export const RunProbeRequestSchema: GenMessage<RunProbeRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 19);
+  messageDesc(file_scistream_v1_streams, 20);
 
 /**
  * @generated from message scistream.v1.ProbeResult
@@ -880,7 +925,38 @@ export type ProbeResult = Message<"scistream.v1.ProbeResult"> & {
  * Use `create(ProbeResultSchema)` to create a new message.
  */
 export const ProbeResultSchema: GenMessage<ProbeResult> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 20);
+  messageDesc(file_scistream_v1_streams, 21);
+
+/**
+ * @generated from message scistream.v1.ProbeTargetsRequest
+ */
+export type ProbeTargetsRequest = Message<"scistream.v1.ProbeTargetsRequest"> & {
+  /**
+   * @generated from field: string uid = 1;
+   */
+  uid: string;
+
+  /**
+   * Field `probe` of the inbound side: data or close. A probe answers with data.
+   *
+   * @generated from field: string answer = 2;
+   */
+  answer: string;
+
+  /**
+   * Address of a probe; empty: the targets.
+   *
+   * @generated from field: string address = 3;
+   */
+  address: string;
+};
+
+/**
+ * Describes the message scistream.v1.ProbeTargetsRequest.
+ * Use `create(ProbeTargetsRequestSchema)` to create a new message.
+ */
+export const ProbeTargetsRequestSchema: GenMessage<ProbeTargetsRequest> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_streams, 22);
 
 /**
  * @generated from message scistream.v1.ConnectListenerRequest
@@ -904,7 +980,7 @@ export type ConnectListenerRequest = Message<"scistream.v1.ConnectListenerReques
  * Use `create(ConnectListenerRequestSchema)` to create a new message.
  */
 export const ConnectListenerRequestSchema: GenMessage<ConnectListenerRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 21);
+  messageDesc(file_scistream_v1_streams, 23);
 
 /**
  * @generated from message scistream.v1.ConnectResults
@@ -921,7 +997,7 @@ export type ConnectResults = Message<"scistream.v1.ConnectResults"> & {
  * Use `create(ConnectResultsSchema)` to create a new message.
  */
 export const ConnectResultsSchema: GenMessage<ConnectResults> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 22);
+  messageDesc(file_scistream_v1_streams, 24);
 
 /**
  * @generated from message scistream.v1.ConnectResult
@@ -957,7 +1033,7 @@ export type ConnectResult = Message<"scistream.v1.ConnectResult"> & {
  * Use `create(ConnectResultSchema)` to create a new message.
  */
 export const ConnectResultSchema: GenMessage<ConnectResult> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 23);
+  messageDesc(file_scistream_v1_streams, 25);
 
 /**
  * Every call requires the same authorization as scistream.Control. A caller sees its own streams, an admin all streams.
@@ -1023,7 +1099,7 @@ export const Streams: GenService<{
    */
   openProbe: {
     methodKind: "unary";
-    input: typeof StreamRefSchema;
+    input: typeof OpenProbeRequestSchema;
     output: typeof ProbeSchema;
   },
   /**
@@ -1035,6 +1111,17 @@ export const Streams: GenService<{
     methodKind: "unary";
     input: typeof RunProbeRequestSchema;
     output: typeof ProbeResultSchema;
+  },
+  /**
+   * Completes a TLS handshake with the credentials of the stream, from the gateway of this stream, the outbound side, to
+   * each target or with a probe, and waits for the answer. The producer sees nothing.
+   *
+   * @generated from rpc scistream.v1.Streams.ProbeTargets
+   */
+  probeTargets: {
+    methodKind: "unary";
+    input: typeof ProbeTargetsRequestSchema;
+    output: typeof ConnectResultsSchema;
   },
   /**
    * Connects from the gateway of this stream to every target and disconnects. The application sees a connection.

@@ -1,0 +1,25 @@
+import { isIP } from 'node:net';
+import { networkInterfaces } from 'node:os';
+import { isLoopback, type Address } from '../contracts/address.js';
+
+/**
+ * Selects the local address of a connection, as the option `localAddress` of Node.js.
+ * @param configured Configured address, as in `S2DSRequest.localAddress`.
+ * @param target The host must be an IP literal or a name. For a name, the system selects the address.
+ * @returns an empty object if the families differ, or if only one of both addresses is on the loopback interface: the
+ * system then selects the local address
+ */
+export function localAddressFor(
+  configured: string | undefined,
+  { host }: Pick<Address, 'host'>,
+): { readonly localAddress?: string } {
+  if (configured === undefined || isIP(configured) !== isIP(host) || isLoopback(configured) !== isLoopback(host))
+    return {};
+  return { localAddress: configured };
+}
+
+/** Returns true for an IP literal of this machine that is not unspecified. */
+export function isLocalAddress(host: string): boolean {
+  if (isLoopback(host)) return true;
+  return Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ address }) => address === host));
+}
