@@ -6,21 +6,25 @@ import type { Endpoint } from './endpoint.js';
 
 type ErrorJson = ReturnType<SciStreamError['toJSON']>;
 
-/** States of a stream in output, worst first. The worse state of the two sides is the state of the stream. */
+/**
+ * States of a stream in output, worst first. The worse state of the two sides is the state of the stream. `unknown` is
+ * worse than every state in which nothing is wrong, because the other side may have failed.
+ */
 const STATES = [
   'failed',
   'releasing',
   'reserving',
   'waiting',
   'restarting',
+  'unknown',
   'streaming',
   'idle',
   'ready',
   'released',
 ] as const;
 
-/** State of a stream in output; `unknown` if no control server reports it now. */
-export type UserState = (typeof STATES)[number] | 'unknown';
+/** State of a stream in output; `unknown` if a control server does not report its side now. */
+export type UserState = (typeof STATES)[number];
 
 /** One side of a stream as its control server reports it. */
 export interface SideStatus {
@@ -233,11 +237,10 @@ function sideError(failure: SideStatus['error']): Pick<SideStatus, 'error'> {
 const userState = (text: string): UserState => STATES.find((state) => state === text) ?? 'ready';
 
 function mergedState(sides: readonly SideStatus[]): UserState {
-  const states = sides.flatMap(({ state }) => (state === 'unreachable' || state === 'unknown' ? [] : [state]));
-  if (states.length === 0 && sides.length > 0) return 'unknown';
-  const over = states.filter((state) => state === 'released' || state === 'releasing').length;
+  const states = sides.map(({ state }) => (state === 'unreachable' ? 'unknown' : state));
+  const goesOn = states.some((state) => state !== 'released' && state !== 'releasing' && state !== 'unknown');
   // One side has ended and the other continues. While both are ending, nothing is wrong.
-  if (states.includes('released') && over < states.length) return 'failed';
+  if (states.includes('released') && goesOn) return 'failed';
   return STATES.find((state) => states.includes(state)) ?? 'failed';
 }
 

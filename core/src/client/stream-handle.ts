@@ -198,7 +198,7 @@ export class StreamHandle implements AsyncDisposable {
     if (sides.length === 0 && !doubtful.released) throw unknownStream(uid);
     if (sides.length === 0) return undefined;
     return await this.#ask().then(
-      (status) => (status.state === 'unknown' ? undefined : status),
+      (status) => (isReported(status) ? status : undefined),
       (error: unknown) => {
         if (isUnknown(error)) return undefined;
         throw error;
@@ -226,6 +226,9 @@ export class StreamHandle implements AsyncDisposable {
     return mergeStatus(uid, inbound, outbound, this.initial);
   }
 }
+
+const isReported = ({ from, to }: StreamStatus): boolean =>
+  [from, to].some((side) => side && side.state !== 'unknown' && side.state !== 'unreachable');
 
 /** Sends RELEASE to control servers that may have a side of the stream. An unknown stream is no error. */
 async function releaseAt(

@@ -18,7 +18,8 @@ export default class StreamStatus extends StreamCommand {
     const { args, flags } = await this.parse(StreamStatus);
     return await this.withClient(flags, async (client, _config, signal) => {
       const stream = await client.find(args.ref, { servers: flags.s2cs, owner: flags.owner, signal });
-      const streaming = stream.initial.state === 'streaming';
+      const { from, to } = stream.initial;
+      const streaming = [from, to].some((side) => side?.state === 'streaming');
       const status = streaming ? await stream.status({ sampleMs: SAMPLE_MS, signal }) : stream.initial;
       this.log(statusText(status));
       return status;
