@@ -92,7 +92,7 @@ export class StreamMaker {
     const outcomes: Outcomes = new Map();
     if (!fresh) await onEverySide(sides, (side, stop) => mustBeFree(side, uid, stop), signal);
     const expected = new Date(Date.now() + (plan.lifetimeMs || UNKNOWN_LIFETIME_MS)).toISOString();
-    await this.#remember(plan, expected, clients);
+    const remembered = await this.#remember(plan, expected, clients);
     try {
       this.#onProgress?.({ kind: 'uid', uid });
       const reserved = await onEverySide(sides, (side, stop) => this.#reserve(side, plan, outcomes, stop), signal);
@@ -102,7 +102,7 @@ export class StreamMaker {
       const connected = await onEverySide(reserved, (side, stop) => connectSide(side, plan, listeners, stop), signal);
       const verification = plan.verify ? await this.#verify(plan, clients, started, signal) : undefined;
       const initial = statusOf(uid, connected);
-      await this.#remember(plan, initial.expiresAt || expected, clients);
+      if (remembered) await this.#remember(plan, initial.expiresAt || expected, clients);
       signal?.throwIfAborted();
       const parts = { uid, ...clients, journal: this.#journal, initial, ...(verification && { verification }) };
       return { handle: new StreamHandle({ ...parts, setupMs: elapsed(started) }), listeners };
@@ -133,16 +133,18 @@ export class StreamMaker {
     return reserved;
   }
 
-  /** A journal that is not writable must not prevent the stream. */
-  async #remember({ uid, name }: Plan, expiresAt: string, { from, to, peer }: Clients): Promise<void> {
+  /** A journal that is not writable must not prevent the stream. @returns Whether the entry is written. */
+  async #remember({ uid, name }: Plan, expiresAt: string, { from, to, peer }: Clients): Promise<boolean> {
     const sides = { from: from?.endpoint, to: to?.endpoint, peer: peer?.endpoint };
     try {
       await this.#journal.put({ uid, name, createdAt: new Date().toISOString(), expiresAt, ...defined(sides) });
+      return true;
     } catch (error) {
       this.#log.warn(
         { uid, error: messageOf(error) },
         'journal entry not written; note the uid, or set SCISTREAM_STATE_DIR to a writable directory',
       );
+      return false;
     }
   }
 }
