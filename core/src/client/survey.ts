@@ -94,7 +94,7 @@ export interface Finding {
 /**
  * Finds one stream: first in the journal, which needs no configuration, then on the servers.
  * @throws SCI_STREAM_NOT_FOUND, SCI_STREAM_AMBIGUOUS; SCI_USAGE for the stream of another owner; the error of a server
- * when no side of the stream answers
+ * when no side of the stream, or no server of the search, answers
  */
 export async function findStream(ref: string, survey: Survey, how: Finding): Promise<StreamHandle> {
   const entries = matching(ref, await survey.journal.list());
@@ -102,20 +102,17 @@ export async function findStream(ref: string, survey: Survey, how: Finding): Pro
   const known = asked.flatMap((stream) => stream ?? []).filter((stream) => belongs(stream, how.owner));
   if (known.length > 0) return handleOf(theOne(ref, known), survey, how);
   const { found, silent } = await listServers(survey, true);
+  const dead = silent.filter(({ error }) => !isNotOffered(error));
+  const unsure = how.forRelease && dead.length > 0;
   const candidates = matching(
     ref,
     found.filter((stream) => belongs(stream, how.owner)),
-  ).filter((stream) => isNamed(stream, ref) || !isFree(stream, how.ended));
-  const mute = silent.filter(({ error }) => isNotOffered(error));
-  if (candidates.length === 0 && how.forRelease && mute.length > 0 && UID.test(ref)) {
-    return handleOf({ uid: ref, name: '' }, survey, how, mute);
+  ).filter((stream) => isNamed(stream, ref) || !isFree(stream, how.ended) || (unsure && isHalfReleased(stream)));
+  if (candidates.length === 0 && how.forRelease && dead.length < silent.length && UID.test(ref)) {
+    return handleOf({ uid: ref, name: '' }, survey, how, silent);
   }
-  if (candidates.length === 0) {
-    throw notFound(
-      ref,
-      silent.map(({ endpoint }) => endpoint.facility),
-    );
-  }
+  if (candidates.length === 0 && dead[0] && silent.length === survey.endpoints.length) throw dead[0].error;
+  if (candidates.length === 0) throw notFound(ref, silent);
   const one = theOne(ref, candidates);
   if (how.forChange && how.owner === undefined && one.uid !== ref) await mustOwn(ref, one, survey);
   return handleOf(one, survey, how, silent);
@@ -156,6 +153,9 @@ function isFree({ from, to }: Found, ended: boolean): boolean {
   const sides = [from, to].filter((side) => side !== undefined);
   return sides.every((side) => (ended ? side.stream?.state === 'released' : isOver(side)));
 }
+
+/** Whether one side is released, and another server may have the other side. */
+const isHalfReleased = ({ from, to }: Found): boolean => !(from && to) && (from ?? to)?.stream?.state === 'released';
 
 const isOver = (side: SideAnswer | undefined): boolean =>
   !side || side.stream?.state === 'released' || side.stream?.state === 'failed';
@@ -275,21 +275,25 @@ function matching<T extends Named>(ref: string, items: readonly T[]): readonly T
   return items.filter(({ uid, name }) => name === ref || (ref.length >= MIN_PREFIX && uid.startsWith(ref)));
 }
 
-/** SCI_STREAM_NOT_FOUND. @param unreachable Facilities that did not answer. */
-function notFound(ref: string, unreachable: readonly string[] = []): SciStreamError {
-  const silent = unreachable.length > 0 ? ` (${unreachable.join(', ')} did not answer)` : '';
+/** SCI_STREAM_NOT_FOUND. @param failed Servers that could not be searched. */
+function notFound(ref: string, failed: readonly Failed[] = []): SciStreamError {
+  const reasons = failed.map(
+    ({ endpoint, error }) => ` ${endpoint.facility} could not be searched: ${error.message} [${error.code}]`,
+  );
   const short =
     ref.length < MIN_PREFIX && /^[0-9a-f-]+$/i.test(ref) ? [`Use at least ${MIN_PREFIX} characters of the uid.`] : [];
-  return new SciStreamError('SCI_STREAM_NOT_FOUND', `No stream has the uid or name ${quote(ref)}${silent}.`, {
-    suggestions: ['scistream stream ls', ...short],
+  return new SciStreamError('SCI_STREAM_NOT_FOUND', `No stream has the uid or name ${quote(ref)}.${reasons.join('')}`, {
+    suggestions: ['scistream stream ls', ...short, ...new Set(failed.flatMap(({ error }) => error.suggestions))],
   });
 }
 
-function ambiguous(ref: string, found: readonly Named[]): SciStreamError {
+function ambiguous(ref: string, found: readonly Found[]): SciStreamError {
   const uids = found.map(({ uid }) => uid);
+  const owners = [...new Set(found.flatMap((stream) => ownerOfStream(stream) || []))];
+  const owner = owners.length > 1 ? owners.map((one) => `Add --owner ${one} to select the stream of that owner.`) : [];
   return new SciStreamError(
     'SCI_STREAM_AMBIGUOUS',
     `${quote(ref)} matches ${found.length} streams: ${uids.join(', ')}.`,
-    { suggestions: uids.slice(0, 3).map((uid) => `scistream stream status ${uid}`) },
+    { suggestions: [...owner.slice(0, 3), ...uids.slice(0, 3).map((uid) => `scistream stream status ${uid}`)] },
   );
 }

@@ -86,21 +86,58 @@ s('down of a stream outside the journal names a server that did not answer, and 
   await using to = await TestServer.start();
   await using caller = await user();
   await using other = await user();
-  const { uid } = await caller.client.up({ from: endpointOf(from), to: endpointOf(to), producer: ['127.0.0.1:9'] });
+  const plan = { from: endpointOf(from), to: endpointOf(to), producer: ['127.0.0.1:9'], name: 'tomo' };
+  const { uid } = await caller.client.up(plan);
   const away = await deaf();
-  const down = async (server: typeof away | ReturnType<typeof endpointOf>): Promise<unknown> => {
-    const servers = [endpointOf(from), server];
-    return await (await other.client.find(uid, { servers, ended: false, forRelease: true })).down();
+  const down = async (ref: string, server: typeof away | typeof plan.to): Promise<unknown> => {
+    const servers = [plan.from, server];
+    return await (await other.client.find(ref, { servers, ended: false, forRelease: true })).down();
   };
-  for (let attempt = 0; attempt < 2; attempt += 1) {
-    const error = await failure(down(away));
+  for (const ref of ['tomo', 'tomo', uid, uid]) {
+    const error = await failure(down(ref, away));
     assert.is(error.code, 'SCI_S2CS_UNREACHABLE');
     assert.match(error.message, `${away} may have a side`);
     assert.ok(error.suggestions.includes(`scistream stream down ${uid}`));
     assert.is((await from.peer.streams.get({ uid })).state, 'released', 'the other side is released');
   }
-  await down(endpointOf(to));
+  await down(uid, plan.to);
   assert.is((await to.peer.streams.get({ uid })).state, 'released');
+});
+
+s('a search at servers that all fail reports the error of the first one', async () => {
+  await using caller = await user();
+  const [first, second] = [await deaf(), await deaf()];
+  for (const forRelease of [false, true]) {
+    const error = await failure(caller.client.find('tomo', { servers: [first, second], forRelease }));
+    assert.is(error.code, 'SCI_S2CS_UNREACHABLE');
+    assert.match(error.message, first);
+  }
+});
+
+s('a search that finds nothing gives the reason of each server that failed', async () => {
+  await using server = await TestServer.start();
+  await using caller = await user();
+  const away = await deaf();
+  const error = await failure(caller.client.find('tomo', { servers: [endpointOf(server), away] }));
+  assert.is(error.code, 'SCI_STREAM_NOT_FOUND');
+  assert.match(error.message, away);
+  assert.match(error.message, 'SCI_S2CS_UNREACHABLE');
+});
+
+s('a stream is not shown as ready or released while one of its sides is unreachable', async () => {
+  await using from = await TestServer.start();
+  const to = await TestServer.start();
+  await using caller = await user();
+  const plan = { from: endpointOf(from), to: endpointOf(to), producer: ['127.0.0.1:9'] };
+  const handle = await caller.client.up(plan);
+  await to[Symbol.asyncDispose]();
+  const listed = async (): Promise<readonly string[]> =>
+    (await caller.client.list({ servers: [plan.from], ended: true })).streams.map(({ state }) => state);
+  assert.equal(await listed(), ['unknown']);
+  assert.is((await handle.status()).state, 'unknown');
+  await failure(handle.down());
+  assert.is((await handle.status()).from?.state, 'released');
+  assert.is((await handle.status()).state, 'unknown');
 });
 
 s('down of a stream in the journal names every side that was not released', async () => {
