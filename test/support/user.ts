@@ -7,6 +7,7 @@ import type { TestServer } from './server.js';
 /** A user client with its own state directory. */
 export interface User extends AsyncDisposable {
   readonly client: S2UC;
+  readonly stateDir: string;
   /** Names of the files in the journal. */
   journal(): Promise<readonly string[]>;
 }
@@ -17,6 +18,7 @@ export async function user(options: Omit<S2ucOptions, 'stateDir' | 'trust'> = {}
   const client = new S2UC({}, { ...options, trust: { insecure: true }, stateDir: directory.path });
   return {
     client,
+    stateDir: directory.path,
     journal: () => readdir(join(directory.path, 'streams')).catch(() => []),
     [Symbol.asyncDispose]: async () => {
       client.close();

@@ -62,6 +62,22 @@ export function resolveEndpoint(
   return toEndpoint(hostPort, address, trusted);
 }
 
+/**
+ * An endpoint with settings that replace its own. What they do not set stays, and so does a configured facility, whose
+ * name is no host:port.
+ * @returns the same object if nothing changes
+ * @throws SCI_USAGE, SCI_CONFIG_INVALID as {@link resolveEndpoint}
+ */
+export function overridden(endpoint: Endpoint, settings: TrustSettings = {}): Endpoint {
+  const { facility, address } = endpoint;
+  if (!facility.includes(':')) return endpoint;
+  const given = toEndpoint(facility, address, settings);
+  const trust = given.trust.kind === 'system' ? endpoint.trust : given.trust;
+  const certificate = trust.kind === 'plain' ? undefined : (given.certificate ?? endpoint.certificate);
+  const changed = { ...endpoint, trust, token: given.token ?? endpoint.token, certificate };
+  return endpointKey(changed) === endpointKey(endpoint) ? endpoint : changed;
+}
+
 function addressOf(hostPort: string, text: string, names: readonly string[]): Address {
   try {
     return parseAddress(hostPort);

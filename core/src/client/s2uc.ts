@@ -5,7 +5,14 @@ import { silentLogger, type Logger } from '../contracts/logger.js';
 import { parseUid, type StreamTls } from '../contracts/stream.js';
 import { ControlClient } from './control-client.js';
 import { credentialsFor } from './credentials.js';
-import { endpointKey, exposesToken, resolveEndpoint, type Endpoint, type TrustSettings } from './endpoint.js';
+import {
+  endpointKey,
+  exposesToken,
+  overridden,
+  resolveEndpoint,
+  type Endpoint,
+  type TrustSettings,
+} from './endpoint.js';
 import { gatewayState, streamMove, type GatewayState, type StreamMove } from './gateways.js';
 import { clientStateDir, Journal } from './journal.js';
 import {
@@ -32,6 +39,8 @@ export interface S2ucOptions {
   readonly stateDir?: string;
   /** Trust for control servers given as host:port. */
   readonly trust?: TrustSettings;
+  /** Settings that replace those in the journal for control servers that were given as host:port. */
+  readonly override?: TrustSettings;
   /** Deadline of calls that a control server answers from memory, ms; default 10 s. */
   readonly deadlineMs?: number | undefined;
 }
@@ -257,6 +266,7 @@ export class S2UC implements AsyncDisposable {
       journal: this.#journal,
       endpoints: refs.map((ref) => this.#endpoint(ref)),
       client: (endpoint: Endpoint) => this.#client(endpoint),
+      recall: (endpoint: Endpoint) => overridden(endpoint, this.#options.override),
       signal,
     };
   }

@@ -18,6 +18,8 @@ export interface Survey {
   /** Control servers besides those in the journal. */
   readonly endpoints: readonly Endpoint[];
   readonly client: (endpoint: Endpoint) => ControlClient;
+  /** The endpoint to use for one in the journal. */
+  readonly recall: (endpoint: Endpoint) => Endpoint;
   /** Aborts the search with its reason. */
   readonly signal: AbortSignal | undefined;
 }
@@ -183,10 +185,14 @@ function handleOf(
 
 /**
  * Requests the stream of a journal entry from its servers. Removes the entry when no server has the stream or the
- * stream has ended. An unreachable server counts as having the stream until the lifetime has passed.
+ * stream has ended. An unreachable server counts as having the stream until the lifetime has passed. With other
+ * credentials than those in the entry, a server may not show the stream, so the entry stays.
  */
-async function askEntry({ journal, client, signal }: Survey, entry: JournalEntry): Promise<Found | undefined> {
-  const { uid, name, from, to, peer, createdAt } = entry;
+async function askEntry(survey: Survey, entry: JournalEntry): Promise<Found | undefined> {
+  const { journal, client, recall, signal } = survey;
+  const { uid, name, peer, createdAt } = entry;
+  const from = entry.from && recall(entry.from);
+  const to = entry.to && recall(entry.to);
   const [inbound, outbound] = await Promise.all([
     from && askSide(client(from), uid, signal),
     to && askSide(client(to), uid, signal),
@@ -196,7 +202,7 @@ async function askEntry({ journal, client, signal }: Survey, entry: JournalEntry
     stream ? stream.state === 'released' : isUnknown(error) || (late && !isNotOffered(error));
   const gone = [inbound, outbound].every((side) => !side || isGone(side));
   if (gone) {
-    await journal.drop(uid, ['from', 'to']);
+    if (late || (from === entry.from && to === entry.to)) await journal.drop(uid, ['from', 'to']);
     return undefined;
   }
   return { uid, name, createdAt, from: inbound, to: outbound, peer };
@@ -243,11 +249,12 @@ async function listServer(
 }
 
 /** Adds a side that only the journal knows. */
-async function complete({ client, signal }: Survey, found: Found, entries: readonly JournalEntry[]): Promise<Found> {
+async function complete(survey: Survey, found: Found, entries: readonly JournalEntry[]): Promise<Found> {
+  const { client, recall, signal } = survey;
   const entry = entries.find(({ uid }) => uid === found.uid);
   const [from, to] = await Promise.all([
-    found.from ?? (entry?.from && askSide(client(entry.from), found.uid, signal)),
-    found.to ?? (entry?.to && askSide(client(entry.to), found.uid, signal)),
+    found.from ?? (entry?.from && askSide(client(recall(entry.from)), found.uid, signal)),
+    found.to ?? (entry?.to && askSide(client(recall(entry.to)), found.uid, signal)),
   ]);
   return { ...found, from, to };
 }

@@ -1,9 +1,10 @@
 /** Streams of other owners, in the user client of an admin. */
 import { createHash } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { toSciStreamError } from '@scistream/core';
+import { S2UC } from '@scistream/core/client';
 import { temporaryDirectory } from '@scistream/core/testing';
 import { TestServer } from '../../support/server.js';
 import { suite } from '../../support/suite.js';
@@ -22,8 +23,9 @@ async function site() {
     admin: subject === 'root',
   }));
   const server = await TestServer.start({ auth: [{ use: 'token', tokens }] });
+  const tokenOf = (subject: string): string => join(directory.path, subject);
   const as = async (subject: string) => {
-    const file = join(directory.path, subject);
+    const file = tokenOf(subject);
     await writeFile(file, `token-of-${subject}`, { mode: 0o600 });
     const caller = await user();
     return { ...caller, from: endpointOf(server, file) };
@@ -32,7 +34,7 @@ async function site() {
     await server[Symbol.asyncDispose]();
     await directory.remove();
   };
-  return { server, as, [Symbol.asyncDispose]: dispose };
+  return { server, as, tokenOf, [Symbol.asyncDispose]: dispose };
 }
 
 s('an admin names the owner before a name changes a stream of another owner', async () => {
@@ -55,6 +57,39 @@ s('an admin names the owner before a name changes a stream of another owner', as
   assert.is((await root.client.find('tomo', { servers: [root.from] })).uid, uid, 'reading needs no owner');
   await (await root.client.find('tomo', { ...change, owner: 'token:alice' })).down();
   assert.is((await handle.status()).state, 'released');
+});
+
+s('a name that streams of several owners have needs the owner', async () => {
+  await using here = await site();
+  await using alice = await here.as('alice');
+  await using bob = await here.as('bob');
+  await using root = await here.as('root');
+  for (const { client, from } of [alice, bob]) await client.inbound({ from, ...PRODUCER });
+  const error = await root.client.find('tomo', { servers: [root.from] }).then(
+    () => undefined,
+    (thrown: unknown) => toSciStreamError(thrown),
+  );
+  assert.is(error?.code, 'SCI_STREAM_AMBIGUOUS');
+  assert.match(error?.suggestions.join() ?? '', '--owner token:');
+});
+
+s('trust settings that override win over those in the journal, and a wrong token keeps its entry', async () => {
+  await using here = await site();
+  await using alice = await here.as('alice');
+  await using _bob = await here.as('bob');
+  const { handle } = await alice.client.inbound({ from: alice.from, ...PRODUCER });
+  const find = async (subject: string): Promise<string> => {
+    const override = { token: { file: here.tokenOf(subject) } };
+    await using client = new S2UC({}, { stateDir: alice.stateDir, override });
+    return await client.find('tomo').then(
+      ({ uid }) => uid,
+      (error: unknown) => toSciStreamError(error).code,
+    );
+  };
+  assert.is(await find('bob'), 'SCI_STREAM_NOT_FOUND');
+  assert.equal(await alice.journal(), [`${handle.uid}.json`]);
+  await rename(here.tokenOf('alice'), here.tokenOf('alice.new'));
+  assert.is(await find('alice.new'), handle.uid);
 });
 
 s('own streams need no owner, without the journal too, and lists tell admins apart', async () => {

@@ -113,6 +113,7 @@ export abstract class StreamCommand extends BaseCommand {
     const options = {
       log: this.#logger(flags['verbose'] === true),
       trust: trustOf(flags),
+      override: trustOf(this.#typed(flags)),
       deadlineMs: flags.wait === undefined ? undefined : parseDuration(flags.wait),
       onProgress: (event: ProgressEvent) => {
         if (event.kind === 'uid') this.#uid = event.uid;
@@ -160,6 +161,13 @@ export abstract class StreamCommand extends BaseCommand {
   protected override async finally(error: Error | undefined): Promise<void> {
     await super.finally(error);
     if (this.#interrupted !== undefined) process.exitCode = this.#interrupted;
+  }
+
+  /** The trust flags on the command line. A flag that an environment variable sets is only a default. */
+  #typed(flags: ClientFlags): ClientFlags {
+    const isTyped = (name: string): boolean =>
+      this.argv.some((word) => word === `--${name}` || word.startsWith(`--${name}=`));
+    return Object.fromEntries(Object.entries(flags).filter(([name]) => isTyped(name)));
   }
 
   /** Prints warnings and errors as notes; with `--verbose` also info and debug messages. */
