@@ -1,3 +1,4 @@
+import type { SciStreamError } from '@scistream/core';
 import type { Hop, SideStatus, StreamHandle, StreamStatus, VerifyResult } from '@scistream/core/client';
 
 /** One side of a stream in the result of `stream up`. */
@@ -43,7 +44,7 @@ function upSide({ facility, gateway, proxy, runtime, listeners, targets }: SideS
   return { facility, gateway, proxy, runtime, listeners, targets };
 }
 
-/** One stream in the output of `stream down --json`. Bytes are counted at the outbound gateway, else at the inbound one. */
+/** One released stream in the output of `stream down --json`. Bytes are counted at the outbound gateway, else at the inbound one. */
 export interface DownResult {
   readonly uid: string;
   readonly name: string;
@@ -53,6 +54,13 @@ export interface DownResult {
   readonly connections: number;
   readonly bytesToProducer: number;
   readonly bytesToConsumer: number;
+}
+
+/** One stream that `stream down` did not release. `uid` is absent if the stream was not found. */
+export interface DownFailure {
+  readonly ref: string;
+  readonly uid?: string;
+  readonly error: SciStreamError;
 }
 
 /** The result of `stream down` for one stream. @param last Its last status, if a control server still has it. */
