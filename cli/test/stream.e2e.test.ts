@@ -127,25 +127,6 @@ test('ls, status, verify, update and down work by name, uid and prefix', async (
   assert.is((await json<Failure>(facilities, 4, 'stream', 'down', 'tomo')).error.code, 'SCI_STREAM_NOT_FOUND');
 });
 
-test('down of several streams reports every stream', async ({ facilities, producer }) => {
-  const { uid } = await up(facilities, producer);
-  const refs = ['absent', 'tomo', 'absent-too'];
-  const { released, failed, error } = await json<
-    Failure & { released: { uid: string }[]; failed: (Failure & { ref: string })[] }
-  >(facilities, 4, 'stream', 'down', ...refs);
-  assert.equal([released.map((one) => one.uid), error.code], [[uid], 'SCI_STREAM_NOT_FOUND']);
-  assert.equal(
-    failed.map((one) => [one.ref, one.error.code]),
-    [
-      ['absent', 'SCI_STREAM_NOT_FOUND'],
-      ['absent-too', 'SCI_STREAM_NOT_FOUND'],
-    ],
-  );
-  const text = await scistream(facilities, 'stream', 'down', 'absent', 'absent-too');
-  assert.is(text.code, 4);
-  assert.equal(text.stderr.match(/SCI_STREAM_NOT_FOUND/g)?.length, 2);
-});
-
 test('verify contacts the producer only with --full', async ({ facilities, producer }) => {
   await up(facilities, producer);
   const plain = await json<VerifyResult>(facilities, 0, 'stream', 'verify', 'tomo');
