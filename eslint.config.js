@@ -61,6 +61,13 @@ const NO_LOOKUP = [
   },
 ];
 
+/** In the sources of the packages. */
+const NO_HANGING = {
+  selector:
+    'CallExpression:matches([callee.name=/^mkdir(Sync)?$/], [callee.property.name=/^mkdir(Sync)?$/]) Property[key.name="recursive"]',
+  message: 'Below /proc, mkdir with recursive never returns; use makeDirectory() of core.',
+};
+
 const CLI = [
   ...BY_NAME,
   { regex: /^@scistream\/plugin-/, message: 'The command line finds plugins, it does not name them.' },
@@ -77,12 +84,12 @@ const PLUGINS = [
 
 /** In these files these imports and constructs are errors. For a file that fits several rows the last one counts. */
 const BORDERS = [
-  { files: ['**/*.js'], banned: [] },
+  { files: ['**/*.js'], banned: [], constructs: NO_LOOKUP },
   { files: ['**/*.ts'], banned: BY_NAME },
   { files: ['core/src/**/*.ts'], banned: CORE },
   { files: ['plugins/*/src/**/*.ts'], banned: PLUGINS },
   { files: ['cli/src/**/*.ts'], banned: CLI },
-  { files: ['cli/src/compose.ts'], banned: CLI, constructs: [] },
+  { files: ['cli/src/compose.ts'], banned: CLI, constructs: [NO_HANGING] },
   { files: ['**/test/**/*.ts'], banned: BY_NAME, constructs: [NO_SKIPPING] },
 ];
 
@@ -113,7 +120,7 @@ const inExpressions = ({ regex, message }) => ({
 });
 
 /** The rules of one row, with what is wrong everywhere. */
-function border({ files, banned, constructs = NO_LOOKUP }) {
+function border({ files, banned, constructs = [...NO_LOOKUP, NO_HANGING] }) {
   const imports = [...EVERYWHERE, ...banned];
   const patterns = imports.map(({ regex, message }) => ({ regex: regex.source, message }));
   return {

@@ -165,6 +165,16 @@ house('a program in bin/ starts what was compiled beside it', async () => {
   assert.equal(await broken('cli/bin/run.js', `await import('../dist/main.js');\n`), []);
 });
 
+house('nothing creates directories with mkdir and recursive, which hangs below /proc', async () => {
+  const text = `import { mkdir } from 'node:fs/promises';\nawait mkdir('x', { recursive: true, mode: 0o700 });\n`;
+  for (const file of ['core/src/client/journal.ts', 'cli/src/cert-init.ts', 'plugins/dockersock/src/index.ts']) {
+    assert.equal(await broken(file, text), ['no-restricted-syntax']);
+    assert.equal(await broken(file, text.replace('recursive: true, ', '')), []);
+  }
+  assert.equal(await broken('cli/test/a.test.ts', text), []);
+  assert.equal(await broken('test/run.js', text), []);
+});
+
 house('a lint comment switches nothing off', async () => {
   const rules = await broken('core/src/contracts/wait.ts', '// eslint-disable-next-line no-console\nconsole.log(1);\n');
   assert.ok(rules.includes('no-console'));

@@ -1,7 +1,7 @@
-import { mkdir, readFile, stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { hostname, networkInterfaces } from 'node:os';
 import { dirname } from 'node:path';
-import { messageOf, SciStreamError, systemCode, writeAtomically } from '@scistream/core';
+import { makeDirectory, messageOf, SciStreamError, systemCode, writeAtomically } from '@scistream/core';
 import { parseHostName, type AlternativeName, type Issued } from '@scistream/core/pki';
 
 /** The files of a certificate and its key. */
@@ -46,7 +46,7 @@ export const exists = (file: string): Promise<boolean> =>
 /** Writes a certificate (mode 0644) and its key (0600); creates missing directories with 0700. @throws SCI_USAGE */
 export async function writePair(files: PairFiles, { certificate, key }: Issued): Promise<void> {
   try {
-    await mkdir(dirname(files.key), { recursive: true, mode: 0o700 });
+    await makeDirectory(dirname(files.key));
     await replace(files.key, key, 0o600);
     await replace(files.certificate, certificate, 0o644);
   } catch (cause) {

@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { SciStreamError } from '@scistream/core';
+import { makeDirectory, SciStreamError } from '@scistream/core';
 import {
   describeCertificate,
   issue,
@@ -41,7 +40,7 @@ interface Made {
 export async function initialise(wish: InitWish): Promise<{ readonly text: string; readonly result: object }> {
   // Parse the names first: a mistake in them must not leave files behind.
   const hosts = serverNames(wish.names, wish.here);
-  await mkdir(wish.dir, { recursive: true, mode: 0o700 });
+  await makeDirectory(wish.dir);
   const signer = await authority(wish.dir);
   const signed = await server(signer.pair, wish, hosts);
   const clients = [];

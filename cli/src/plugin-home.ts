@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { copyFile, mkdir, readdir, readFile, realpath, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
+import { copyFile, readdir, readFile, realpath, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { basename, dirname, join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
-import { messageOf, quote, SciStreamError } from '@scistream/core';
+import { makeDirectory, messageOf, quote, SciStreamError } from '@scistream/core';
 import { failed, installError } from './plugin-errors.js';
 import { npmEnvironment } from './plugin-npm-environment.js';
 import { registryError, unreachableRegistry, type NpmOutput } from './plugin-registry.js';
@@ -91,7 +91,7 @@ export class PluginHome {
 
   /** @throws SCI_SYSTEM */
   async #create(): Promise<void> {
-    await mkdir(this.directory, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+    await makeDirectory(this.directory).catch((error: unknown) => {
       throw systemError(error) ?? error;
     });
   }
@@ -116,7 +116,7 @@ export class PluginHome {
       }
       return what;
     }
-    await mkdir(this.#path(PACKAGES), { recursive: true, mode: 0o700 });
+    await makeDirectory(this.#path(PACKAGES));
     const made = this.#path(PACKAGES, found.isDirectory() ? await this.#pack(path) : `copy of ${basename(path)}`);
     if (!found.isDirectory()) await copyFile(path, made);
     const hash = createHash('sha256')

@@ -1,4 +1,5 @@
 // needs: root
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { chown, mkdir, mkdtemp, readFile, rm, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -80,6 +81,24 @@ s('a stream that cannot be remembered is a warning, also when stderr is a file',
   const { exitCode, stderr } = await home.in(unknownUser()).run(request);
   assert.is(exitCode, 0);
   assert.match(stderr, /SCISTREAM_STATE_DIR/);
+});
+
+s('a directory below /proc is rejected, or a warning, and no command hangs', async ({ home }) => {
+  await using daemon = await Daemon.start({ config: { insecure: true } });
+  const user = home.in(['timeout', '-s', 'KILL', '20', ...unknownUser('HOME=/proc')]);
+  const args = ['--insecure', '--remote-ip', '127.0.0.1', '--receiver-ports', '9', '--num-conn', '1'];
+  const { exitCode, stderr } = await user.run(['s2uc', 'inbound-request', '--s2cs', daemon.address, ...args]);
+  assert.is(exitCode, 0);
+  assert.match(stderr, /SCISTREAM_STATE_DIR/);
+  const listen = ['--state', join('/tmp', randomUUID()), '--listen', 'unix:/proc/none/socket'];
+  for (const [args, code] of [
+    [['plugin', 'install', './plugin.tgz'], 'SCI_SYSTEM'],
+    [['cert', 'init', 'gateway.example', '--dir', '/proc/none'], 'SCI_SYSTEM'],
+    [['s2ds', ...listen], 'SCI_LISTEN_FAILED'],
+  ] as const) {
+    const failure = await user.failure(...args);
+    assert.is(failure.code, code, failure.message);
+  }
 });
 
 s('a umask that denies the owner does not lock the program out of its own directories', async ({ home }) => {

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { readFile, writeFile } from 'node:fs/promises';
-import { connect, type AddressInfo, type Socket } from 'node:net';
+import { connect, createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -99,6 +99,33 @@ s('a proxy that rejects the target is named, without its password', async ({ hom
   const { exitCode, stdout } = await home.run(list, socks);
   assert.is(exitCode, 2);
   assert.not.match(stdout, /secret-word/);
+});
+
+s('a proxy that does not answer is named, also when the call has a shorter deadline', async ({ home }) => {
+  const sockets: Socket[] = [];
+  const silent = createTcpServer((socket) => void sockets.push(socket)).listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  try {
+    const address = `127.0.0.1:${portOf(silent)}`;
+    const list = ['gateway', 'ls', '--s2cs', 'gateway.example:5000', '--wait', '1s', '--json'];
+    const { stdout } = await home.run(list, { HTTPS_PROXY: `http://user:secret-word@${address}` });
+    const { error } = JSON.parse(stdout) as { error: { code: string; message: string } };
+    assert.is(error.code, 'SCI_DEADLINE');
+    assert.match(error.message, `${address} of HTTPS_PROXY`);
+    assert.not.match(stdout, /secret-word/);
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    silent.close();
+  }
+});
+
+s('a proxy without TLS is an error of one line', async ({ home }) => {
+  await using proxy = await Proxy.start(new Map());
+  const list = ['gateway', 'ls', '--s2cs', 'gateway.example:5000', '--json'];
+  const { stdout } = await home.run(list, { HTTPS_PROXY: proxy.url().replace('http:', 'https:') });
+  const { error } = JSON.parse(stdout) as { error: { code: string; message: string } };
+  assert.is(error.code, 'SCI_S2CS_UNREACHABLE');
+  assert.not.match(error.message, /\n|OpenSSL|SSL routines/);
 });
 
 s('NO_PROXY and loopback addresses are direct', async ({ home }) => {

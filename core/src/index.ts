@@ -26,7 +26,7 @@ export {
   toSciStreamError,
   type ErrorCode,
 } from './contracts/errors.js';
-export { writeAtomically } from './contracts/files.js';
+export { makeDirectory, writeAtomically } from './contracts/files.js';
 export { silentLogger, type Logger } from './contracts/logger.js';
 export {
   authenticatorProvider,

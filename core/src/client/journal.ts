@@ -1,9 +1,9 @@
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { messageOf, systemCode } from '../contracts/errors.js';
-import { writeAtomically } from '../contracts/files.js';
+import { makeDirectory, writeAtomically } from '../contracts/files.js';
 import { silentLogger, type Logger } from '../contracts/logger.js';
 import { parseUid } from '../contracts/stream.js';
 import { EndpointSchema, endpointToJson, type Endpoint } from './endpoint.js';
@@ -106,7 +106,7 @@ export class Journal {
   }
 
   async #write({ from, to, peer, ...rest }: JournalEntry): Promise<void> {
-    await mkdir(this.#dir, { recursive: true, mode: 0o700 });
+    await makeDirectory(this.#dir);
     const json = {
       ...rest,
       from: from && endpointToJson(from),

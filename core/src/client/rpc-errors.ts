@@ -1,6 +1,7 @@
 import { Code, ConnectError } from '@connectrpc/connect';
 import { formatAddress } from '../contracts/address.js';
 import { SciStreamError, toSciStreamError, type ErrorCode } from '../contracts/errors.js';
+import { proxyFor } from '../contracts/http-proxy.js';
 import { formatDuration } from '../contracts/units.js';
 import { fromConnectError } from '../wire/errors.js';
 import type { Endpoint } from './endpoint.js';
@@ -49,12 +50,17 @@ function wrapped(error: ConnectError): SciStreamError | undefined {
 function guessed(error: ConnectError, { endpoint, rpc, deadlineMs }: FailedCall): SciStreamError {
   const where = formatAddress(endpoint.address);
   if (error.code === Code.DeadlineExceeded) {
+    const proxy = endpoint.trust.kind === 'plain' ? undefined : proxyFor(endpoint.address);
+    const through = proxy ? ` through the proxy ${proxy.url.host} of ${proxy.variable}` : '';
     return new SciStreamError(
       'SCI_DEADLINE',
-      `Control server ${where} did not answer ${rpc} within ${formatDuration(deadlineMs)}.`,
+      `Control server ${where} did not answer ${rpc} within ${formatDuration(deadlineMs)}${through}.`,
       {
         cause: error,
-        suggestions: ['Try again, or increase --wait.'],
+        suggestions: [
+          'Try again, or increase --wait.',
+          ...(proxy ? [`If no proxy is needed for this server: NO_PROXY=${endpoint.address.host}`] : []),
+        ],
       },
     );
   }

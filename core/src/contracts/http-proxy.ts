@@ -2,7 +2,7 @@ import { request as httpRequest, type IncomingMessage, type RequestOptions } fro
 import { request as httpsRequest } from 'node:https';
 import { BlockList, isIP, type Socket } from 'node:net';
 import { formatAddress, isLoopback, type Address } from './address.js';
-import { SciStreamError } from './errors.js';
+import { printableLine, SciStreamError, systemCode } from './errors.js';
 
 /** Maximum time until a proxy has opened a tunnel, ms. Shorter than the deadline of a call, which would hide the reason. */
 const TUNNEL_MS = 8_000;
@@ -16,8 +16,8 @@ export interface HttpProxy {
 
 /**
  * The HTTP proxy for TLS connections to an address: `https_proxy` or `HTTPS_PROXY`, unless `no_proxy` or `NO_PROXY` lists
- * the host. Lower case has precedence, as in curl. Loopback addresses need no proxy. An entry of NO_PROXY is `*`, a host
- * with or without a port, a domain (`.example`, which includes `example`), an IP address or a network (`10.0.0.0/8`).
+ * the host. Lower case has precedence, as in curl. Loopback addresses need no proxy. An entry of NO_PROXY is `*`, a host,
+ * a domain (`.example`, which includes `example`), an IP address or a network (`10.0.0.0/8`), each with or without a port.
  * @throws SCI_USAGE if the variable is not the address of an HTTP proxy. The text has no password.
  */
 export function proxyFor(target: Address, env: NodeJS.ProcessEnv = process.env): HttpProxy | undefined {
@@ -28,24 +28,26 @@ export function proxyFor(target: Address, env: NodeJS.ProcessEnv = process.env):
   if (excluded.some((entry) => covers(entry.toLowerCase(), target))) return undefined;
   const address = text.includes('://') ? text : `http://${text}`;
   const url = URL.canParse(address) ? new URL(address) : undefined;
-  if (url && ['http:', 'https:'].includes(url.protocol)) return { url, variable };
+  if (url && ['http:', 'https:'].includes(url.protocol) && isDecodable(url)) return { url, variable };
   throw new SciStreamError('SCI_USAGE', `The variable ${variable} is not the address of an HTTP proxy.`, {
     suggestions: [`Set ${variable}=http://host:port`, `For a direct connection: NO_PROXY=${target.host}`],
   });
 }
 
 function covers(entry: string, { host, port }: Address): boolean {
-  if (entry === '*' || entry === formatAddress({ host, port })) return true;
-  const name = entry.replace(/^\[(.*)\]$/, '$1');
+  // An IPv6 address with a port has brackets.
+  const onPort = /(?:^[^:]*|\][^:]*):(\d+)$/.exec(entry)?.[1];
+  if (onPort !== undefined && Number(onPort) !== port) return false;
+  const name = (onPort === undefined ? entry : entry.slice(0, -onPort.length - 1)).replace(/[[\]]/g, '');
+  if (name === '*') return true;
   if (isIP(host) !== 0) return inNetwork(name, host);
-  const domain = name.replace(/^\*?\./, '').replace(/:(\d+)$/, '');
-  const onPort = /:(\d+)$/.exec(name)?.[1];
-  return (onPort === undefined || Number(onPort) === port) && (host === domain || host.endsWith(`.${domain}`));
+  const domain = name.replace(/^\*?\./, '');
+  return host === domain || host.endsWith(`.${domain}`);
 }
 
 function inNetwork(entry: string, ip: string): boolean {
   const [network = '', prefix = isIP(network) === 6 ? '128' : '32'] = entry.split('/');
-  if (isIP(network) !== isIP(ip)) return false;
+  if (isIP(network) !== isIP(ip) || !/^\d+$/.test(prefix)) return false;
   const family = isIP(ip) === 6 ? 'ipv6' : 'ipv4';
   const list = new BlockList();
   try {
@@ -79,7 +81,7 @@ export async function tunnel({ url, variable }: HttpProxy, target: Address): Pro
       TUNNEL_MS,
     );
     request.once('close', () => clearTimeout(timer));
-    request.once('error', (error) => reject(fail(`fails: ${error.message}`)));
+    request.once('error', (error) => reject(fail(`fails: ${reasonFor(error)}`)));
     request.once('response', (response) => {
       request.destroy();
       reject(fail(`answers ${statusOf(response)}`));
@@ -100,7 +102,22 @@ export async function tunnel({ url, variable }: HttpProxy, target: Address): Pro
 /** Why a proxy opens no tunnel. Contains neither user nor password. */
 export class ProxyError extends Error {}
 
-const statusOf = ({ statusCode, statusMessage }: IncomingMessage): string => `${statusCode} ${statusMessage}`.trim();
+const statusOf = ({ statusCode, statusMessage }: IncomingMessage): string =>
+  printableLine(`${statusCode} ${statusMessage}`).trim();
+
+/** OpenSSL ends its text with the line of its source and a line break. */
+const reasonFor = (error: Error): string =>
+  /^(ERR_SSL|EPROTO)/.test(systemCode(error) ?? '') ? 'it does not speak TLS' : printableLine(error.message);
+
+/** Whether the user and the password are valid percent-encoded text. */
+function isDecodable({ username, password }: URL): boolean {
+  try {
+    decodeURIComponent(username + password);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** Basic authentication, if the address of the proxy has a user. */
 function credentials({ username, password }: URL): { readonly 'proxy-authorization'?: string } {

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { chmod, lstat, mkdir, rm } from 'node:fs/promises';
+import { chmod, lstat, rm } from 'node:fs/promises';
 import {
   createSecureServer,
   type Http2SecureServer,
@@ -11,6 +11,7 @@ import { dirname } from 'node:path';
 import type { TlsOptions, TLSSocket } from 'node:tls';
 import { parseAddress } from '../contracts/address.js';
 import { messageOf, SciStreamError, systemCode } from '../contracts/errors.js';
+import { makeDirectory } from '../contracts/files.js';
 import type { Logger } from '../contracts/logger.js';
 import { readKeyPair } from '../serving/certificate.js';
 import { clientTrust } from '../serving/client-certificates.js';
@@ -63,7 +64,7 @@ export async function listenOn(server: Server, address: string): Promise<void> {
 /** Listens on a unix socket, mode 0600, and replaces the socket file of a process that has ended. @throws SCI_LISTEN_FAILED */
 export async function listenOnSocket(server: Server, path: string): Promise<void> {
   try {
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await makeDirectory(dirname(path));
     await removeStale(path);
     // `listen` binds before it returns. If the mask stayed longer, files that other code creates would get it too.
     const before = process.umask(0o177);

@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf, SciStreamError } from '../contracts/errors.js';
+import { makeDirectory } from '../contracts/files.js';
 import type { Logger } from '../contracts/logger.js';
 import { PLUGIN_API_VERSION, type HostContext } from '../contracts/plugin.js';
 import { VERSION } from '../contracts/version.js';
@@ -27,7 +27,7 @@ export class PluginHost {
    */
   async context(name: string): Promise<HostContext> {
     const dataDir = join(this.state, name);
-    await mkdir(dataDir, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
+    await makeDirectory(dataDir).catch((cause: unknown) => {
       throw new SciStreamError('SCI_CONFIG_INVALID', `state: cannot create ${dataDir}: ${messageOf(cause)}.`, {
         cause,
         suggestions: ['Set the key state to a directory that the daemon can write to.'],

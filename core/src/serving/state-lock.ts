@@ -10,10 +10,10 @@ import { adviceFor, systemReason } from '../contracts/system-errors.js';
 
 /** Interval at which a daemon sets the time of its lock, ms. */
 const BEAT_MS = 1_000;
-/** Age from which a lock of another PID namespace is stale, ms. */
+/** Age from which a lock is stale if its process is not visible from here, ms. */
 const SILENT_MS = 5_000;
 
-/** The content of a lock. Earlier versions stored the process only. */
+/** The content of a lock: without a process after its daemon has stopped. Earlier versions stored the process only. */
 interface Lock extends Partial<ProcessIdentity> {
   /** Name of the host that the directory belongs to. */
   readonly host?: string;
@@ -40,10 +40,10 @@ export async function lockState(directory: string): Promise<Unlock> {
   // The file is linked into place when it is complete, so that no process reads a partial lock.
   const own = `${path}.${randomUUID()}`;
   const here = await thisHost();
+  const content = JSON.stringify({ ...(await identify(process.pid)), ...here } satisfies Lock);
   try {
     await makeDirectory(directory);
-    const content: Lock = { ...(await identify(process.pid)), ...here };
-    await writeFile(own, JSON.stringify(content), { flag: 'wx', mode: 0o600 });
+    await writeFile(own, content, { flag: 'wx', mode: 0o600 });
     try {
       while (!(await linked(own, path))) await removeIfStale(directory, path, own, here);
     } finally {
@@ -58,34 +58,38 @@ export async function lockState(directory: string): Promise<Unlock> {
   }
   const beat = setInterval(() => void utimes(path, new Date(), new Date()).catch(() => undefined), BEAT_MS).unref();
   let released: Promise<void> | undefined;
-  return (keepHost) => {
+  const unlock = async (keepHost: boolean): Promise<void> => {
     clearInterval(beat);
-    const { host, boot } = here;
-    const unlock = keepHost ? writeAtomically(path, JSON.stringify({ host, boot })) : rm(path, { force: true });
-    // A lock that stays is stale, because its process ends.
-    return (released ??= unlock.catch(() => undefined));
+    // An operator or another host may have replaced the lock.
+    if ((await readFile(path, 'utf8')) !== content) return;
+    await (keepHost ? writeAtomically(path, JSON.stringify(here)) : rm(path, { force: true }));
   };
+  // A lock that stays is stale, because its process ends.
+  return (keepHost) => (released ??= unlock(keepHost).catch(() => undefined));
 }
 
-/** Removes a stale lock. A second lock file serialises this, and its holder checks the first one again. */
+/** Removes a stale lock. A second lock file serialises this, and its holder removes only the file that was checked. */
 async function removeIfStale(directory: string, path: string, own: string, here: Lock): Promise<void> {
+  const checked = await versionOf(path);
   const holder = await holderOf(path, here);
-  if (holder && holder !== 'dead') throw inUse(directory, path, holder, here);
+  if (!holder) return;
+  if (holder !== 'dead') throw inUse(directory, path, holder, here);
   const guard = `${path}.takeover`;
   if (!(await linked(own, guard))) {
     if ((await holderOf(guard, here)) === 'dead') await rm(guard, { force: true });
     return;
   }
   try {
-    if ((await holderOf(path, here)) === 'dead') await rm(path, { force: true });
+    if (checked && checked === (await versionOf(path))) await rm(path, { force: true });
   } finally {
     await rm(guard, { force: true });
   }
 }
 
-function inUse(directory: string, path: string, { host, pid, namespace }: Lock, here: Lock): SciStreamError {
+function inUse(directory: string, path: string, lock: Lock, here: Lock): SciStreamError {
+  const { host, boot = here.boot, pid, namespace } = lock;
   const other = 'Stop that process, or use another directory: --state DIR';
-  if (host !== undefined && host !== here.host) {
+  if (isElsewhere(lock, here)) {
     return new SciStreamError('SCI_STATE_LOCKED', `The state directory ${directory} belongs to host ${host}.`, {
       suggestions: [
         `Use another directory on this host: --state DIR`,
@@ -93,7 +97,8 @@ function inUse(directory: string, path: string, { host, pid, namespace }: Lock, 
       ],
     });
   }
-  const where = namespace === here.namespace ? '' : ' in another container or PID namespace of this host';
+  const container = namespace === here.namespace ? '' : ' in another container or PID namespace of this host';
+  const where = boot === here.boot ? container : ` on another machine with the host name ${host}`;
   return new SciStreamError(
     'SCI_STATE_LOCKED',
     `Process ${pid}${where} already uses the state directory ${directory}.`,
@@ -125,23 +130,37 @@ async function holderOf(path: string, here: Lock): Promise<Lock | 'dead' | undef
   }
   const lock = parse(text);
   if (!lock) return 'dead';
-  if (lock.host !== undefined && lock.host !== here.host) return lock;
+  if (isElsewhere(lock, here)) return lock;
   const { pid, startTime } = lock;
-  // Another boot of this host, or a daemon that has stopped while its streams keep running.
-  if ((lock.boot ?? here.boot) !== here.boot || pid === undefined || startTime === undefined) return 'dead';
-  const alive = (lock.namespace ?? here.namespace) === here.namespace ? isAlive({ pid, startTime }) : beats(path);
-  return (await alive) ? lock : 'dead';
+  // A daemon that has stopped while its streams keep running.
+  if (pid === undefined || startTime === undefined) return 'dead';
+  const { boot, namespace } = { ...here, ...lock };
+  // Another boot is an earlier one of this host, or another machine that has the same name.
+  const visible = boot === here.boot && namespace === here.namespace;
+  return (await (visible ? isAlive({ pid, startTime }) : beats(path))) ? lock : 'dead';
 }
 
-/** Whether the holder of a lock still sets its time. The processes of another PID namespace are not visible. */
+/** Whether the lock belongs to another host. A host that was renamed is the same one: its processes are visible. */
+function isElsewhere({ host, boot, namespace }: Lock, here: Lock): boolean {
+  const same = boot !== '' && boot === here.boot && namespace !== '' && namespace === here.namespace;
+  return host !== undefined && host !== here.host && !same;
+}
+
+/** Whether the holder of a lock still sets its time, if its process is not visible from here. */
 async function beats(path: string): Promise<boolean> {
-  const time = async (): Promise<number> => (await stat(path).catch(() => undefined))?.mtimeMs ?? 0;
-  const before = await time();
+  const before = await versionOf(path);
   for (let waited = 0; waited < SILENT_MS; waited += BEAT_MS) {
     await sleep(BEAT_MS);
-    if ((await time()) !== before) return true;
+    const now = await versionOf(path);
+    if (now !== before) return now !== undefined;
   }
   return false;
+}
+
+/** Changes when the file is replaced or its time is set. Undefined if it does not exist. */
+async function versionOf(path: string): Promise<string | undefined> {
+  const found = await stat(path, { bigint: true }).catch(() => undefined);
+  return found && `${found.ino} ${found.mtimeNs}`;
 }
 
 async function thisHost(): Promise<Required<Pick<Lock, 'host' | 'boot' | 'namespace'>>> {

@@ -30,6 +30,19 @@ const lists: readonly [list: string, target: string, direct: boolean][] = [
   ['10.0.0.0/8', '10.1.2.3:5000', true],
   ['10.0.0.0/8', '11.1.2.3:5000', false],
   ['10.0.0.0/99', '10.1.2.3:5000', false],
+  ['10.0.0.0/', '11.1.2.3:5000', false],
+  ['10.0.0.0/8:5000', '10.1.2.3:5000', true],
+  ['10.0.0.0/8:443', '10.1.2.3:5000', false],
+  ['10.1.2.3:5000', '10.1.2.3:5000', true],
+  ['10.1.2.3:443', '10.1.2.3:5000', false],
+  ['[10.1.2.3]:5000', '10.1.2.3:5000', true],
+  ['[10.1.2.3]:443', '10.1.2.3:5000', false],
+  ['[2001:db8::7]:5000', '[2001:db8::7]:5000', true],
+  ['[2001:db8::7]:443', '[2001:db8::7]:5000', false],
+  ['[2001:db8::]/32:5000', '[2001:db8::7]:5000', true],
+  ['2001:db8::7', '[2001:db8::7]:5000', true],
+  ['*:5000', 'gw.example:5000', true],
+  ['*:443', 'gw.example:5000', false],
   ['10.1.2.3', '10.1.2.3:5000', true],
   ['0.1.2.3', '10.1.2.3:5000', false],
   ['[2001:db8::7]', '[2001:db8::7]:5000', true],
@@ -46,7 +59,8 @@ for (const [list, target, direct] of lists) {
 }
 
 s('anything but an HTTP proxy is rejected without its password', () => {
-  for (const text of ['socks5://user:secret@proxy.example:1080', 'http://user:secret@:x', 'http://']) {
+  const malformed = ['http://user:secret%zz@proxy.example', 'http://us%zzer:secret@proxy.example'];
+  for (const text of ['socks5://user:secret@proxy.example:1080', 'http://user:secret@:x', 'http://', ...malformed]) {
     try {
       proxied('gw.example:5000', { HTTPS_PROXY: text });
       assert.unreachable(text);

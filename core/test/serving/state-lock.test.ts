@@ -1,7 +1,7 @@
 /** Which processes and hosts may use a state directory. */
 import { once } from 'node:events';
 import { spawn } from 'node:child_process';
-import { readFile, utimes, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -36,8 +36,9 @@ async function deadPid(): Promise<number> {
 s('a directory of another host is never used, whether its daemon runs or has stopped', () =>
   withLock(async (state, lock) => {
     const others = [
-      { ...lock, host: 'other' },
+      { ...lock, host: 'other', boot: 'b' },
       { ...lock, host: 'other', boot: 'b', pid: await deadPid() },
+      { ...lock, host: 'other', namespace: 'pid:[1]' },
       { host: 'other', boot: 'b' },
     ];
     for (const other of others) {
@@ -77,22 +78,54 @@ s('a directory with running streams still belongs to its host after the daemon h
     )(false);
     await expectCode(
       'SCI_STATE_LOCKED',
-      write(state, { ...left, host: 'other' }).then(() => lockState(state)),
+      write(state, { ...left, host: 'other', boot: 'b' }).then(() => lockState(state)),
     );
   }),
 );
 
-s('a lock of another PID namespace is replaced only if its holder is silent', () =>
+for (const [whose, fields] of [
+  ['another PID namespace', { namespace: 'pid:[1]', pid: 1 }],
+  ['another machine with the same host name', { boot: 'b', pid: 1 }],
+] as const) {
+  s(`a lock of ${whose} is replaced only if its holder is silent`, () =>
+    withLock(async (state, lock) => {
+      await write(state, { ...lock, ...fields });
+      let beats = 0;
+      const beat = setInterval(() => void utimes(join(state, 'lock'), (beats += 1), beats), 100);
+      await expectCode('SCI_STATE_LOCKED', lockState(state)).finally(() => clearInterval(beat));
+      await (
+        await lockState(state)
+      )(false);
+    }),
+  );
+}
+
+s('a lock that another process has replaced is left alone', () =>
   withLock(async (state, lock) => {
-    const other = { ...lock, namespace: 'pid:[1]', pid: 1 };
-    await write(state, other);
-    let beats = 0;
-    const beat = setInterval(() => void utimes(join(state, 'lock'), (beats += 1), beats), 100);
-    await expectCode('SCI_STATE_LOCKED', lockState(state));
-    clearInterval(beat);
-    await (
-      await lockState(state)
-    )(false);
+    for (const keepHost of [false, true]) {
+      const unlock = await lockState(state);
+      const other = JSON.stringify({ ...lock, host: 'other', boot: 'b' });
+      await writeFile(join(state, 'new'), other);
+      await rename(join(state, 'new'), join(state, 'lock'));
+      await unlock(keepHost);
+      assert.is(await readFile(join(state, 'lock'), 'utf8'), other);
+      await rm(join(state, 'lock'));
+    }
+  }),
+);
+
+s('a host that was renamed uses its directory, but not that of a running process', () =>
+  withLock(async (state, lock) => {
+    const { pid: _pid, startTime: _time, ...kept } = lock;
+    for (const stale of [{ ...lock, pid: await deadPid() }, kept]) {
+      await write(state, { ...stale, host: 'earlier' });
+      await (
+        await lockState(state)
+      )(false);
+    }
+    await write(state, { ...lock, host: 'earlier' });
+    const { message } = await expectCode('SCI_STATE_LOCKED', lockState(state));
+    assert.match(message, String(process.pid));
   }),
 );
 

@@ -1,7 +1,7 @@
-import { chown, mkdir, open, rm, stat } from 'node:fs/promises';
+import { chown, open, rm, stat } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { join, resolve } from 'node:path';
-import { writeAtomically, type ContainerRef, type InstanceFiles } from '@scistream/core';
+import { makeDirectory, writeAtomically, type ContainerRef, type InstanceFiles } from '@scistream/core';
 import type { User } from './container-config.js';
 import { failed } from './errors.js';
 
@@ -31,7 +31,7 @@ export class InstanceDirectories {
   /** Creates the directory if it does not exist. */
   async make(ref: ContainerRef, { uid, gid }: User): Promise<void> {
     try {
-      await mkdir(this.path(ref), { recursive: true, mode: 0o700 });
+      await makeDirectory(this.path(ref));
       if (isRoot()) await chown(this.path(ref), uid, gid);
     } catch (error) {
       throw failed(`Cannot create the directory of ${ref.name}`, error);

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { homedir, hostname } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { messageOf, SciStreamError, systemCode } from '../../contracts/errors.js';
-import { writeAtomically } from '../../contracts/files.js';
+import { makeDirectory, writeAtomically } from '../../contracts/files.js';
 import { poll } from '../../contracts/wait.js';
 import { loginRequired, LoginSchema, type ServerLogin } from './login.js';
 
@@ -102,7 +102,7 @@ export class LoginStore {
    */
   async exclusively<T>(work: () => Promise<T>): Promise<T> {
     const lock = `${this.#path}.lock`;
-    await mkdir(this.directory, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
+    await makeDirectory(this.directory).catch((cause: unknown) => {
       throw this.#unusable(messageOf(cause), cause);
     });
     const options = { timeoutMs: LOCK_TIMEOUT_MS, intervalMs: 25 };
