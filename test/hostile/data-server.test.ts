@@ -95,6 +95,9 @@ const endsOurs = (name: string, message: string | Uint8Array): boolean =>
 const elsewhere = (name: string, message: string | Uint8Array): boolean =>
   !ELSEWHERE.has(name) || !Buffer.from(message).includes(uid);
 
+/** Whether a call with this `holdMs` would take long. Other types are errors. */
+const isLong = (ms: unknown): boolean => (typeof ms === 'string' || typeof ms === 'number') && Number(ms) > 100;
+
 s('data server: fields as JSON', changes, async ([method, fields]) => {
   const names = new Set(fields.map(([name]) => name));
   const known = method.input.fields.flatMap(({ localName }) => (localName in GOOD ? [localName] : []));
@@ -105,7 +108,7 @@ s('data server: fields as JSON', changes, async ([method, fields]) => {
       : ([name, value] as const),
   );
   // The call holds the connection for this time, at most ten seconds.
-  const kept = fields.filter(([name, value]) => name !== 'holdMs' || !(Number(value) > 100));
+  const kept = fields.filter(([name, value]) => name !== 'holdMs' || !isLong(value));
   const message = jsonOf([...own, ...kept]);
   if (endsOurs(method.name, message) || !elsewhere(method.name, message)) return;
   mustBeAnswered(await client.call(pathOf(method), JSON_CALL, message));

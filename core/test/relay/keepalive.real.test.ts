@@ -34,7 +34,7 @@ s('a quiet connection survives a silent network on both legs, and one without an
     program.stdin.write('before');
     assert.is(String(await once(program.stdout, 'data')), 'before');
     await far.unplug();
-    // The network is silent for this time; nothing can be observed meanwhile.
+    // The network is silent for this time, and nothing can be observed.
     await sleep(SILENCE_MS);
     await far.plug();
     program.stdin.write('after');
