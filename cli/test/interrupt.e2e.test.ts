@@ -46,7 +46,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
       const left = await streams(facilities);
       if (left.length === 0) {
         assert.is(code, SIGNALS[signal], stderr);
-        assert.match(stderr, 'The stream was released.');
+        assert.match(stderr, 'Nothing of the stream remains.');
       } else {
         assert.match(stdout, 'is ready', 'a stream stays only if the user knows it');
         assert.is.not(code, 0);

@@ -20,9 +20,9 @@ export interface Peer {
 }
 
 export interface PeerOptions {
-  /** https://host:port */
+  /** https://host:port, or http://host:port for plain text */
   readonly url: string;
-  /** File with the only trusted certificate. */
+  /** File with the only trusted certificate; not read for plain text. */
   readonly certificate: string;
   /** Value of the metadata key `authorization`; absent: no such key. */
   readonly authorization?: string | undefined;
@@ -38,7 +38,11 @@ const authorize =
 
 /** Connects with gRPC over HTTP/2. Every peer has its own connection. */
 export async function connectPeer({ url, certificate, authorization }: PeerOptions): Promise<Peer> {
-  const sessions = new Http2SessionManager(url, {}, { ca: await readFile(certificate) });
+  const sessions = new Http2SessionManager(
+    url,
+    {},
+    url.startsWith('https:') ? { ca: await readFile(certificate) } : {},
+  );
   const transport = createGrpcTransport({
     baseUrl: url,
     sessionManager: sessions,

@@ -32,6 +32,8 @@ export interface ServerOptions {
   readonly policy?: S2csConfig['policy'];
   readonly audit?: S2csConfig['audit'];
   readonly minTls?: S2csConfig['minTls'];
+  /** Plain text; default false. */
+  readonly insecure?: boolean;
   /** Default `optional`, because legacy clients do not know encryption. */
   readonly encryption?: S2csConfig['encryption'];
   /** Resolver for names in rules. */
@@ -176,7 +178,7 @@ async function configure(options: ServerOptions, state: string): Promise<S2csCon
     // The kernel chooses a port. The schema does not allow 0, but a test can ask the server for its address.
     listen: options.listen ?? { host: '127.0.0.1', port: 0 },
     minTls: options.minTls ?? 'TLSv1.3',
-    insecure: false,
+    insecure: options.insecure ?? false,
     state,
     auth: options.auth ?? [],
     limits: {

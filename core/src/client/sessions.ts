@@ -72,7 +72,7 @@ export class VerifiedSessions {
     } catch (error) {
       if (!(error instanceof NoSocket)) throw error;
       this.#opening ??= this.#open().finally(() => (this.#opening = undefined));
-      await this.#opening;
+      await this.#opening.catch(unsent);
       this.#opened = true;
       return await this.#inner.request(method, path, named, options);
     }
@@ -134,6 +134,17 @@ export class VerifiedSessions {
 
 const closed = (): SciStreamError =>
   new SciStreamError('SCI_BUG', 'This program closed the connection to the control server.');
+
+/** Errors of calls that had no connection. */
+const neverSent = new WeakSet<object>();
+
+function unsent(error: unknown): never {
+  if (error instanceof Error) neverSent.add(error);
+  throw error;
+}
+
+/** Whether a call failed because no connection could be established, so that the server has received nothing of it. */
+export const wasNeverSent = (error: unknown): boolean => error instanceof Error && neverSent.has(error);
 
 /** The session manager requests a connection, and no verified socket is ready. */
 class NoSocket extends Error {}

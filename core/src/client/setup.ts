@@ -8,6 +8,7 @@ import { StreamSchema, type Stream } from '../wire/gen/scistream/v1/streams_pb.j
 import type { Response } from '../wire/gen/scistream_pb.js';
 import type { ControlClient } from './control-client.js';
 import type { Plan } from './plan.js';
+import { wasNeverSent } from './sessions.js';
 import { WaitingRequest } from './waiting-request.js';
 
 /** Deadline of RELEASE, ms. */
@@ -72,7 +73,7 @@ export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal
     byController || sendHello(side, plan, () => pending, signal),
   ]);
   const [response] = await calls.catch((error: unknown) => {
-    if (!signal.aborted && isRejection(error) && !waiting.waited) outcomes.set(side, 'rejected');
+    if (!signal.aborted && holdsNothing(error) && !waiting.waited) outcomes.set(side, 'absent');
     throw byController ? noHello(error, plan) : error;
   });
   outcomes.set(side, 'reserved');
@@ -257,34 +258,49 @@ export const isUnknown = (error: unknown): boolean => SciStreamError.is(error) &
 /** Whether the error means that the control server has another version without this call. */
 export const isNotOffered = (error: unknown): boolean => SciStreamError.is(error) && error.code === 'SCI_NOT_OFFERED';
 
-/** The result of REQ on each side. A missing side was aborted before its answer. */
-export type Outcomes = Map<Side, 'reserved' | 'rejected'>;
+/**
+ * The result of REQ on each side. `absent`: the control server rejected it, or received nothing of it. A missing side has
+ * not answered.
+ */
+export type Outcomes = Map<Side, 'reserved' | 'absent'>;
 
-/** Whether the control server rejected the request, so that it holds nothing of the stream. */
-const isRejection = (error: unknown): boolean => SciStreamError.is(error) && !UNDECIDED.has(error.code);
+/** Whether the error of REQ means that the control server holds nothing of the stream. */
+const holdsNothing = (error: unknown): boolean =>
+  SciStreamError.is(error) && (!UNDECIDED.has(error.code) || wasNeverSent(error));
 
 /** A stopping control server keeps a request that waits for HELLO. */
 const UNDECIDED = new Set(['SCI_S2CS_UNREACHABLE', 'SCI_DEADLINE', 'SCI_SHUTTING_DOWN']);
 
+/** Result of {@link rollBack}. */
+export interface RolledBack {
+  /** The error to throw: the unchanged cause if nothing remains. Otherwise it also says what may remain. */
+  readonly failure: unknown;
+  /** Sides that hold nothing of the stream. */
+  readonly gone: readonly Side[];
+}
+
 /**
  * Releases the sides after a failure. A side that rejected REQ is skipped, because the uid may belong to another user
- * there.
- * @returns The error to throw: the cause, with a suggestion if a side could not be released.
+ * there. A side that may have received REQ remains until it answers RELEASE.
  */
 export async function rollBack(
   sides: readonly Side[],
   outcomes: Outcomes,
   uid: string,
   cause: unknown,
-): Promise<unknown> {
-  const begun = sides.filter((side) => side.client.opened && outcomes.get(side) !== 'rejected');
+): Promise<RolledBack> {
+  const begun = sides.filter((side) => side.client.opened && outcomes.get(side) !== 'absent');
   const deadline = ({ client }: Side): number => (client.reached ? RELEASE_MS : DOUBTFUL_RELEASE_MS);
   const unreleased = await releaseSides(begun, uid, deadline);
-  const left = unreleased.filter(({ side, error }) => outcomes.has(side) || (side.client.reached && !isDenied(error)));
-  if (left.length === 0) return cause;
+  const left = unreleased.filter(({ side, error }) => outcomes.has(side) || !isDenied(error));
+  const gone = sides.filter((side) => !left.some((one) => one.side === side));
+  if (left.length === 0) return { failure: cause, gone };
   const error = SciStreamError.is(cause) ? cause : new SciStreamError('SCI_CLIENT_GONE', messageOf(cause), { cause });
-  const note = `Not released: ${left.map(({ error: why }) => why.message).join(' ')} Retry with: scistream stream down ${uid}`;
-  return new SciStreamError(error.code, error.message, { cause, suggestions: [...error.suggestions, note] });
+  const servers = left.map(({ side }) => ` --s2cs ${side.client.endpoint.facility}`).join('');
+  const why = left.map(({ error: { message } }) => message).join(' ');
+  const note = `The stream may remain, because it was not released. ${why} Retry with: scistream stream down ${uid}${servers}`;
+  const failure = new SciStreamError(error.code, error.message, { cause, suggestions: [...error.suggestions, note] });
+  return { failure, gone };
 }
 
 /** A caller without the right to release cannot have reserved anything. */

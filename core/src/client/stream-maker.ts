@@ -108,8 +108,8 @@ export class StreamMaker {
       return { handle: new StreamHandle({ ...parts, setupMs: elapsed(started) }), listeners };
     } catch (error) {
       this.#log.debug({ uid }, 'creation failed, releasing stream');
-      const failure = await rollBack(sides, outcomes, uid, error);
-      if (failure === error) await this.#journal.drop(uid, sides.map(sideName));
+      const { failure, gone } = await rollBack(sides, outcomes, uid, error);
+      if (gone.length > 0) await this.#journal.drop(uid, gone.map(sideName));
       throw failure;
     }
   }

@@ -126,7 +126,7 @@ export abstract class StreamCommand extends BaseCommand {
     } catch (error) {
       // The library throws the unchanged reason only if nothing remains.
       if (error !== interrupt.signal.reason || this.#uid === undefined) throw error;
-      throw new SciStreamError('SCI_CLIENT_GONE', `Interrupted. ${RELEASED}`);
+      throw new SciStreamError('SCI_CLIENT_GONE', 'Interrupted. Nothing of the stream remains.');
     } finally {
       for (const name of SIGNALS) process.off(name, onInterrupt);
       client.close();
