@@ -119,13 +119,20 @@ s('a proxy that does not answer is named, also when the call has a shorter deadl
   }
 });
 
-s('a proxy without TLS is an error of one line', async ({ home }) => {
+s('a proxy or an issuer without TLS is an error of one line', async ({ home }) => {
   await using proxy = await Proxy.start(new Map());
   const list = ['gateway', 'ls', '--s2cs', 'gateway.example:5000', '--json'];
   const { stdout } = await home.run(list, { HTTPS_PROXY: proxy.url().replace('http:', 'https:') });
   const { error } = JSON.parse(stdout) as { error: { code: string; message: string } };
   assert.is(error.code, 'SCI_S2CS_UNREACHABLE');
-  assert.not.match(error.message, /\n|OpenSSL|SSL routines/);
+  assert.not.match(error.message, /\n|SSL routines/);
+  const auth = { use: 'oidc', issuer: proxy.url().replace(/.*@/, 'https://'), client: 'scistream' };
+  const config = join(home.path, 'user.yaml');
+  const content = { facilities: { aps: { s2cs: 'gateway.example:5000', auth } } };
+  await writeFile(config, JSON.stringify(content), { mode: 0o600 });
+  const login = await home.failure('login', 'aps', '--config', config);
+  assert.is(login.code, 'SCI_ISSUER_UNREACHABLE');
+  assert.not.match(login.message, /\n|SSL routines/);
 });
 
 s('NO_PROXY and loopback addresses are direct', async ({ home }) => {

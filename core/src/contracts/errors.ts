@@ -215,11 +215,16 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** The text of the innermost cause: libraries wrap the error of the network or the disk in one of their own. */
+/**
+ * The text of the innermost cause: libraries wrap the error of the network or the disk in one of their own. Of the text of
+ * OpenSSL, which has its source line and a line break, only the reason.
+ */
 export function reasonOf(error: unknown): string {
   let innermost = error;
   while (innermost instanceof Error && innermost.cause instanceof Error) innermost = innermost.cause;
-  return messageOf(innermost);
+  const text = messageOf(innermost);
+  const tls = /:error:[^:]*:SSL routines:[^:]*:([^:]*)/.exec(text)?.[1];
+  return tls === undefined ? text : `TLS failure (${tls})`;
 }
 
 /** The `code` of a Node.js system error such as ENOENT, if it has one. */

@@ -2,7 +2,7 @@ import { request as httpRequest, type IncomingMessage, type RequestOptions } fro
 import { request as httpsRequest } from 'node:https';
 import { BlockList, isIP, type Socket } from 'node:net';
 import { formatAddress, isLoopback, type Address } from './address.js';
-import { printableLine, SciStreamError, systemCode } from './errors.js';
+import { printableLine, reasonOf, SciStreamError } from './errors.js';
 
 /** Maximum time until a proxy has opened a tunnel, ms. Shorter than the deadline of a call, which would hide the reason. */
 const TUNNEL_MS = 8_000;
@@ -81,7 +81,7 @@ export async function tunnel({ url, variable }: HttpProxy, target: Address): Pro
       TUNNEL_MS,
     );
     request.once('close', () => clearTimeout(timer));
-    request.once('error', (error) => reject(fail(`fails: ${reasonFor(error)}`)));
+    request.once('error', (error) => reject(fail(`fails: ${printableLine(reasonOf(error))}`)));
     request.once('response', (response) => {
       request.destroy();
       reject(fail(`answers ${statusOf(response)}`));
@@ -104,10 +104,6 @@ export class ProxyError extends Error {}
 
 const statusOf = ({ statusCode, statusMessage }: IncomingMessage): string =>
   printableLine(`${statusCode} ${statusMessage}`).trim();
-
-/** OpenSSL ends its text with the line of its source and a line break. */
-const reasonFor = (error: Error): string =>
-  /^(ERR_SSL|EPROTO)/.test(systemCode(error) ?? '') ? 'it does not speak TLS' : printableLine(error.message);
 
 /** Whether the user and the password are valid percent-encoded text. */
 function isDecodable({ username, password }: URL): boolean {
