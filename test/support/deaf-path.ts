@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { toAddress } from './server.js';
 
-/** A network path on which the client hears nothing. */
+/** A network path that carries no answers to the client. */
 export interface DeafPath extends AsyncDisposable {
   /** `host:port` for the client. */
   readonly address: string;
