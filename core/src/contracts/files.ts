@@ -9,19 +9,23 @@ import { systemCode } from './errors.js';
  * @throws the system error
  */
 export async function makeDirectory(path: string): Promise<void> {
-  const make = (): Promise<void> => mkdir(path, { mode: 0o700 });
+  const parent = dirname(path);
+  const first = await obstacleTo(path);
+  if (first === undefined) return;
+  if (systemCode(first) !== 'ENOENT' || parent === path) throw first;
+  if (!(await isDirectory(parent))) await makeDirectory(parent);
+  // Also if the parent exists: it may have been created since the first attempt.
+  const second = await obstacleTo(path);
+  if (second !== undefined) throw second;
+}
+
+/** Creates one directory. @returns the error; undefined if the directory exists now */
+async function obstacleTo(path: string): Promise<unknown> {
   try {
-    await make();
+    await mkdir(path, { mode: 0o700 });
+    return undefined;
   } catch (error) {
-    const code = systemCode(error);
-    if (code === 'EEXIST' && (await isDirectory(path))) return;
-    const parent = dirname(path);
-    if (code !== 'ENOENT' || parent === path || (await isDirectory(parent))) throw error;
-    await makeDirectory(parent);
-    // Another process may have created it since.
-    await make().catch(async (late: unknown) => {
-      if (systemCode(late) !== 'EEXIST' || !(await isDirectory(path))) throw late;
-    });
+    return systemCode(error) === 'EEXIST' && (await isDirectory(path)) ? undefined : error;
   }
 }
 

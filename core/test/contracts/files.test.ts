@@ -1,10 +1,10 @@
-/** Atomic replacement of files. */
+/** Directories, and atomic replacement of files. */
 import { chmod, chown, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { systemCode, writeAtomically } from '@scistream/core';
+import { makeDirectory, systemCode, writeAtomically } from '@scistream/core';
 
 const files = suite<{ directory: string }>('files');
 
@@ -13,6 +13,15 @@ files.after.each(({ directory }) => rm(directory, { recursive: true }));
 
 const isRoot = process.getuid?.() === 0;
 const modeOf = async (path: string): Promise<number> => (await stat(path)).mode & 0o777;
+
+files('directories with the same missing parents can be created at the same time', async ({ directory }) => {
+  for (let round = 0; round < 50; round += 1) {
+    const parent = join(directory, String(round), 'a', 'b');
+    const names = Array.from({ length: 8 }, (_, i) => String(i));
+    await Promise.all(names.map((name) => makeDirectory(join(parent, name))));
+    assert.equal((await readdir(parent)).sort(), names);
+  }
+});
 
 files('a file is private unless a mode is given, which does not depend on the umask', async ({ directory }) => {
   const path = join(directory, 'file');
