@@ -1,4 +1,5 @@
 // needs: root
+// suite: full
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { chown, mkdir, mkdtemp, readFile, rm, stat, truncate } from 'node:fs/promises';

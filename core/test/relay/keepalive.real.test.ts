@@ -1,4 +1,5 @@
 // needs: root, netns
+// suite: full
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';

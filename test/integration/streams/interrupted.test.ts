@@ -1,3 +1,4 @@
+// suite: full
 /** What remains when the caller of the user client aborts it. */
 import * as assert from 'uvu/assert';
 import { poll, SciStreamError } from '@scistream/core';
