@@ -204,7 +204,7 @@ export class ControlClient {
    * @param address Probe port instead of the targets; empty: the targets.
    */
   probeTargets(uid: string, answer: string, address: string, limits: CallLimits = {}): Promise<ConnectResults> {
-    return this.#call('ProbeTargets', { deadlineMs: CONNECTING_MS, ...limits }, (options) =>
+    return this.#call('ProbeTargets', { deadlineMs: this.#connectingMs, ...limits }, (options) =>
       this.#streams.probeTargets({ uid, answer, address }, options),
     );
   }

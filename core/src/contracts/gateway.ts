@@ -132,7 +132,7 @@ export interface Gateway {
   restarted(uid: string, seen: number): Promise<Restarts | undefined>;
   /**
    * Opens a probe port beside the listeners of the stream.
-   * @param tls Whether it answers a TLS handshake with the credentials of the stream, if the stream has any.
+   * @param tls True for a port that completes a TLS handshake with the credentials of an encrypted stream.
    */
   openProbe(uid: string, tls?: boolean): Promise<ProbeOffer>;
   /**

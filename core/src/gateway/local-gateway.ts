@@ -21,9 +21,9 @@ import type {
   StreamTls,
 } from '../contracts/stream.js';
 import { Providers } from '../plugins/index.js';
+import { probeListeners } from './listener-probe.js';
 import { GatewayPlugins } from './plugins.js';
 import { RangePortAllocator } from './ports.js';
-import { probeListeners } from './listener-probe.js';
 import { mustBeTarget, probeTarget, tryListener, tryTargets } from './probes.js';
 import { GatewayStore } from './store.js';
 import { StreamHandle } from './stream-handle.js';

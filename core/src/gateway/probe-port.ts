@@ -1,8 +1,8 @@
+import { timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import type { Address } from '../contracts/address.js';
-import { timingSafeEqual } from 'node:crypto';
 import type { StreamTls } from '../contracts/stream.js';
 import { within } from '../contracts/wait.js';
 import type { Sources } from '../relay/sources.js';

@@ -10,7 +10,8 @@ const FILE = 'owner';
 
 /**
  * Id of a daemon, made at the first call and kept in its state directory. Calls must not overlap.
- * @throws SCI_STATE_WRITE, also when the file exists and cannot be read: under a new id, no daemon would find the instances of the old one.
+ * @throws SCI_STATE_WRITE, also when the file exists and cannot be read: under a new id, no daemon would find the
+ * instances of the old one.
  */
 export async function serverId(state: string): Promise<string> {
   const file = join(state, FILE);

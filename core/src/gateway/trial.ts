@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SciStreamError } from '../contracts/errors.js';
 import { silentLogger } from '../contracts/logger.js';
+import type { StreamSpec } from '../contracts/stream.js';
 import type { Providers } from '../plugins/index.js';
 import { LocalGateway } from './local-gateway.js';
 
@@ -22,20 +23,27 @@ export async function tryToStart(
   { proxy, runtime }: { readonly proxy: string; readonly runtime: string },
 ): Promise<boolean> {
   const directory = await mkdtemp(join(tmpdir(), 'scistream-trial-'));
-  const port = await freePort();
-  const settings = { name: 'trial', wan: HOST, lan: HOST, ports: { first: port, last: port }, proxy, runtime };
-  const gateway = new LocalGateway(settings, providers, silentLogger, directory);
   try {
-    await gateway.open();
-    await gateway.reserve(UID, { ...SPEC, proxy, runtime });
-    await gateway.start(UID, AbortSignal.timeout(START_MS));
+    const port = await freePort();
+    const settings = { name: 'trial', wan: HOST, lan: HOST, ports: { first: port, last: port }, proxy, runtime };
+    await start(new LocalGateway(settings, providers, silentLogger, directory), { ...SPEC, proxy, runtime });
     return true;
   } catch (error) {
     if (!SciStreamError.is(error) || error.code !== 'SCI_PROXY_UNSUPPORTED') throw error;
     return false;
   } finally {
-    await gateway.releaseAll().finally(() => gateway.close());
     await rm(directory, { recursive: true, force: true });
+  }
+}
+
+/** Starts one stream on a new gateway, and closes the gateway. */
+async function start(gateway: LocalGateway, spec: StreamSpec): Promise<void> {
+  try {
+    await gateway.open();
+    await gateway.reserve(UID, spec);
+    await gateway.start(UID, AbortSignal.timeout(START_MS));
+  } finally {
+    await gateway.releaseAll().finally(() => gateway.close());
   }
 }
 

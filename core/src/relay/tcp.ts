@@ -1,6 +1,7 @@
 import { connect, createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
 import { Flow } from './flow.js';
+import type { Keepalive } from './keepalive.js';
 import {
   causeOf,
   countFailure,
@@ -10,7 +11,6 @@ import {
   type Cause,
   type Listener,
 } from './listener.js';
-import type { Keepalive } from './keepalive.js';
 import type { RelayConfig, RelayListener, RelayTarget } from './protocol.js';
 import type { TlsClient, TlsServer } from './secure.js';
 import { adopt, adoptStream, isSelfConnected, reset, type Leg } from './sockets.js';

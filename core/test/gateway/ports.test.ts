@@ -191,7 +191,7 @@ s('ports of ended streams come last, the least recently released first, also in 
   for (const uid of ['d', 'e']) await next.release(uid);
 });
 
-s('after its rest, a port is free as any other', async () => {
+s('after its rest, a port is leased like any other', async () => {
   const allocator = new RangePortAllocator({ first: 21_000, last: 21_001 }, 1, () => assert.unreachable('no reuse'));
   const since = new Date(Date.now() - 1000).toISOString();
   allocator.rest([
