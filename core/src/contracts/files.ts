@@ -10,22 +10,23 @@ import { systemCode } from './errors.js';
  */
 export async function makeDirectory(path: string): Promise<void> {
   const parent = dirname(path);
-  const first = await obstacleTo(path);
-  if (first === undefined) return;
-  if (systemCode(first) !== 'ENOENT' || parent === path) throw first;
+  try {
+    await createDirectory(path);
+    return;
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT' || parent === path) throw error;
+  }
   if (!(await isDirectory(parent))) await makeDirectory(parent);
   // Also if the parent exists: it may have been created since the first attempt.
-  const second = await obstacleTo(path);
-  if (second !== undefined) throw second;
+  await createDirectory(path);
 }
 
-/** Creates one directory. @returns the error; undefined if the directory exists now */
-async function obstacleTo(path: string): Promise<unknown> {
+/** Creates one directory, unless it exists. */
+async function createDirectory(path: string): Promise<void> {
   try {
     await mkdir(path, { mode: 0o700 });
-    return undefined;
   } catch (error) {
-    return systemCode(error) === 'EEXIST' && (await isDirectory(path)) ? undefined : error;
+    if (systemCode(error) !== 'EEXIST' || !(await isDirectory(path))) throw error;
   }
 }
 
