@@ -48,6 +48,5 @@ export function allowing(
 export function isAbout({ identities, groups, issuers }: Rule, caller: Identity, owner: string): boolean {
   if (issuers && !issuers.includes(caller.issuer)) return false;
   if (!identities && !groups) return true;
-  if (identities?.some((identity) => identity === '*' || identity === owner)) return true;
-  return groups?.some((group) => caller.groups?.includes(group)) === true;
+  return identities?.includes(owner) === true || groups?.some((group) => caller.groups?.includes(group)) === true;
 }

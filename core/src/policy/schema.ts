@@ -74,6 +74,7 @@ type List<T = string> = readonly T[] | undefined;
  */
 export interface Rule {
   readonly name: string;
+  /** Undefined together with `groups`: everybody. */
   readonly identities: List;
   readonly groups: List;
   readonly issuers: List;
@@ -105,10 +106,11 @@ export interface RuleTargets {
 
 function ruleOf(config: z.output<typeof rule>, place: number): Rule {
   const { who, limits, targets } = config;
+  const everybody = who.identities?.includes('*');
   return {
     name: config.name ?? `rules.${place}`,
-    identities: who.identities,
-    groups: who.groups,
+    identities: everybody ? undefined : who.identities,
+    groups: everybody ? undefined : who.groups,
     issuers: who.issuers,
     actions: config.actions,
     roles: config.roles,
