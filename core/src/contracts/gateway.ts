@@ -62,6 +62,8 @@ export interface GatewayDescription {
   readonly lan: string;
   /** As in {@link GatewaySettings}. */
   readonly advertise?: string | undefined;
+  /** Addresses of its machine. Absent: unknown, from an earlier version. */
+  readonly addresses?: readonly string[];
   /** Range as `first-last`. */
   readonly ports: string;
   readonly proxy: string;

@@ -12,6 +12,7 @@ import type {
   Reservation,
 } from '../contracts/gateway.js';
 import type { Logger } from '../contracts/logger.js';
+import { machineAddresses } from '../contracts/machine.js';
 import type {
   ListenerStatistics,
   ProbeAnswer,
@@ -108,7 +109,8 @@ export class LocalGateway implements Gateway {
   async describe(): Promise<GatewayDescription> {
     const { ports, name, wan, lan, advertise, proxy, runtime } = this.settings;
     const range = `${ports.first}-${ports.last}`;
-    return { name, wan, lan, advertise, proxy, runtime, ports: range, portsInUse: this.#ports.taken };
+    const addresses = machineAddresses();
+    return { name, wan, lan, advertise, addresses, proxy, runtime, ports: range, portsInUse: this.#ports.taken };
   }
 
   reserve(uid: string, spec: StreamSpec, tls?: StreamTls): Promise<Reservation> {

@@ -22,9 +22,11 @@ import {
 } from '../../contracts/stream.js';
 import { formatDuration } from '../../contracts/units.js';
 import { GatewayPool, type PlacementRequest, type Placement } from '../gateways/pool.js';
+import type { OwnAddresses } from '../parts/own-addresses.js';
 import type { Limits } from '../parts/settings.js';
 import { TOKENS } from '../parts/tokens.js';
 import { ended, released, runs, stopping, waits } from './life.js';
+import { Loops } from './loops.js';
 import { StreamMachine } from './machine.js';
 import { moveAll } from './move.js';
 import { asGranted, checkLimits, isRepeated, newRecord, requestAction } from './new-stream.js';
@@ -45,6 +47,7 @@ export class StreamController {
   /** Emits the uid of every new request. A uid has at least 8 characters, so none is called `error`. */
   readonly #arrivals = new EventEmitter().setMaxListeners(0);
   readonly #admissions = pLimit(1);
+  readonly #loops: Loops;
   #stopping = false;
 
   constructor(
@@ -52,8 +55,11 @@ export class StreamController {
     @inject(TOKENS.StreamStore) private readonly store: StreamStore,
     @inject(TOKENS.Policy) private readonly policy: Policy,
     @inject(GatewayPool) private readonly gateways: GatewayPool,
+    @inject(TOKENS.OwnAddresses) own: OwnAddresses,
     @inject(TOKENS.Logger) private readonly log: Logger,
-  ) {}
+  ) {
+    this.#loops = new Loops(own, () => this.#records);
+  }
 
   /**
    * Recovers the streams of an earlier process. Called once, first.
@@ -139,9 +145,16 @@ export class StreamController {
       });
     }
     const { record, machine } = await this.#find(uid);
-    const granted = await this.policy.check(identity, { kind: 'update', stream: record, targets: addresses });
+    const listeners = this.#loops.siblings(record, addresses);
+    const action = { kind: 'update', stream: record, targets: addresses, listeners } as const;
+    const { targets: judged = addresses } = await this.policy.check(identity, action);
     if (!machine) throw ended(record);
-    return await machine.update(granted.targets ?? addresses, ownerOf(identity));
+    const done = this.#loops.claim(uid, judged);
+    try {
+      return await machine.update(judged, ownerOf(identity));
+    } finally {
+      done();
+    }
   }
 
   /**
