@@ -21,7 +21,7 @@ export type Action =
   | { readonly kind: 'hello' | 'view' | 'list' | 'release'; readonly stream: StreamRecord }
   /** Stops or resumes the placement of new streams on a gateway. */
   | { readonly kind: 'drain'; readonly gateway: string }
-  /** `probe` connects to the targets once. Rules that allow `update` allow it. */
+  /** `probe` connects to the targets once. It needs a rule for each target, as `update` does. */
   | {
       readonly kind: 'update' | 'probe';
       readonly stream: StreamRecord;

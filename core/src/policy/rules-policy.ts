@@ -62,7 +62,11 @@ export class RulesPolicy implements Policy {
     }
     if (action.kind !== 'update' && action.kind !== 'probe') return { rule: allowing(rules, identity, action)[0].name };
     const found = await new TargetJudge(rules, identity, action, this.own()).judge(this.names);
-    const deciding = [...new Set(found.map(({ rule }) => rule.name))];
-    return { rule: deciding.join(','), targets: found.map(({ address }) => address) };
+    const deciding = [...new Set(found.map(({ rule }) => rule))];
+    return {
+      rule: [...new Set(deciding.map(({ name }) => name))].join(','),
+      targets: found.map(({ address }) => address),
+      ...(action.kind === 'probe' && { reasons: deciding.every(({ actions }) => actions?.includes('update') !== false) }),
+    };
   }
 }

@@ -2,7 +2,7 @@ import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { inject, injectable } from 'tsyringe';
-import { parseAddress, type Address } from '../../contracts/address.js';
+import { formatAddress, parseAddress, type Address } from '../../contracts/address.js';
 import { type Identity, ownerOf } from '../../contracts/authenticator.js';
 import { SciStreamError, toSciStreamError } from '../../contracts/errors.js';
 import type { Gateway, GatewayStatus } from '../../contracts/gateway.js';
@@ -158,14 +158,19 @@ export class StreamController {
   }
 
   /**
-   * The gateway of a stream whose owner may connect it to a probe port of the other gateway.
+   * Finds the gateway of a stream for a probe, and whether the caller may learn why a target was not reached.
+   * @param probe The probe port of the other gateway. Absent: the targets of the stream
    * @throws SCI_FORBIDDEN, SCI_STREAM_NOT_FOUND
    */
-  async prober(uid: string, probe: Address, identity: Identity): Promise<Gateway> {
+  async prober(uid: string, identity: Identity, probe?: Address): Promise<{ gateway: Gateway; reasons: boolean }> {
     const { record, machine } = await this.#find(uid);
-    await this.policy.check(identity, { kind: 'probe', stream: record, targets: [probe] });
+    const own = [...new Map(record.targets.map((target) => [formatAddress(target), target])).values()];
+    const siblings = this.#loops.siblings(record, own);
+    const near = probe && siblings.some(({ host }) => host === probe.host) ? [probe] : [];
+    const what = probe ? { targets: [probe], listeners: near } : { targets: own, listeners: siblings };
+    const { reasons = true } = await this.policy.check(identity, { kind: 'probe', stream: record, ...what });
     if (!machine || machine !== this.#live.get(uid)) throw unknownStream(uid);
-    return this.gateways.of(machine.record.gateway);
+    return { gateway: this.gateways.of(machine.record.gateway), reasons };
   }
 
   /** Checks that a change of a stream can be stored. @throws SCI_STATE_WRITE */
