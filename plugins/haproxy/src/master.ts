@@ -27,9 +27,7 @@ export const isLoaded = (log: string): boolean => /New worker \(\d+\) forked[^]*
 /** Checks that the master of an instance can start another worker. @throws S2DSException SCI_LIMIT_REACHED */
 export async function mayReload(runtime: ContainerRuntime, ref: ContainerRef, listeners: number): Promise<void> {
   const log = await runtime.logs(ref, MOST_OLD_WORKERS * (2 * listeners + RELOAD_LINES));
-  const old = workersIn(log)
-    .slice(0, -1)
-    .filter((pid) => !log.includes(`Former worker (${pid}) exited`));
+  const old = oldWorkersIn(log);
   if (old.length < MOST_OLD_WORKERS) return;
   throw new S2DSException(
     'SCI_LIMIT_REACHED',
@@ -94,6 +92,12 @@ function since(before: string, log: string): string {
   const known = lines.map((_, i) => lines.slice(i).join('\n')).find((end) => log.startsWith(end)) ?? '';
   return log.slice(known.length);
 }
+
+/** Pids of the replaced workers that still run. */
+export const oldWorkersIn = (log: string): readonly string[] =>
+  workersIn(log)
+    .slice(0, -1)
+    .filter((pid) => !log.includes(`Former worker (${pid}) exited`));
 
 /** Pids of the started workers, as the master sees them. */
 const workersIn = (log: string): readonly string[] =>
