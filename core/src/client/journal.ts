@@ -34,7 +34,7 @@ const EntrySchema = z.strictObject({
   expiresAt: z.iso.datetime(),
 });
 
-/** `$SCISTREAM_STATE_DIR`, else `$XDG_STATE_HOME/scistream`, else `~/.local/state/scistream`. */
+/** The folder `scistream` in `$SCISTREAM_STATE_DIR`, else in `$XDG_STATE_HOME`, else in `~/.local/state`. */
 export function clientStateDir(env: NodeJS.ProcessEnv = process.env): string {
   const base = env['SCISTREAM_STATE_DIR'] || env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state');
   return join(base, 'scistream');
@@ -65,7 +65,7 @@ export class Journal {
     } catch (error) {
       if (systemCode(error) === 'ENOENT') return undefined;
       if (systemCode(error)) throw error;
-      this.#log.warn({ file: this.#path(uid), error: messageOf(error) }, 'journal entry unreadable, skipped');
+      this.#log.warn({ file: this.#path(uid), error: messageOf(error) }, 'record of a stream unreadable, skipped');
       return undefined;
     }
   }
@@ -91,7 +91,7 @@ export class Journal {
     try {
       await this.#drop(uid, sides);
     } catch (error) {
-      this.#log.warn({ file, error: messageOf(error) }, 'journal entry not removed');
+      this.#log.warn({ file, error: messageOf(error) }, 'record of a stream not removed');
     }
   }
 

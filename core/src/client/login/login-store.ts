@@ -119,7 +119,7 @@ export class LoginStore {
   #unusable(why: string, cause: unknown): SciStreamError {
     return new SciStreamError('SCI_LOGIN_FAILED', `The login for ${this.login.facility} cannot be stored: ${why}.`, {
       cause,
-      suggestions: [`Check ${this.directory}`],
+      suggestions: [`Check that you can write to ${this.directory}, and that its disk has space.`],
     });
   }
 }
