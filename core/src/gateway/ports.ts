@@ -170,9 +170,9 @@ export class RangePortAllocator implements PortAllocator {
       `${formatCount(count, 'port')} requested, but of the ${formatCount(this.#size, 'port')} ${formatPorts(this.range)}, streams lease ${leased}${failed} and other programs use ${taken}.`,
       {
         suggestions: [
-          'Release streams that are no longer needed: scistream stream ls',
-          ...(kept > 0 ? ['Release failed streams: scistream stream ls --all'] : []),
-          'Extend the port range: key gateways[].ports',
+          'Release streams that are no longer needed: scistream stream ls, then scistream stream down UID',
+          ...(kept > 0 ? ['Release failed streams: scistream stream ls --all, then scistream stream down UID'] : []),
+          'Ask the operator to extend the port range: key gateways[].ports',
         ],
       },
     );
