@@ -126,7 +126,7 @@ export class Journal {
   }
 
   readonly #unreadable = (error: unknown): undefined => {
-    this.#log.warn({ directory: this.#dir, error: messageOf(error) }, 'journal unreadable');
+    this.#log.warn({ directory: this.#dir, error: messageOf(error) }, 'records of streams unreadable');
   };
 
   #path(uid: string): string {
