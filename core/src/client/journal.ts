@@ -1,11 +1,11 @@
 import { readdir, readFile, rm } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { messageOf, systemCode } from '../contracts/errors.js';
 import { makeDirectory, writeAtomically } from '../contracts/files.js';
 import { silentLogger, type Logger } from '../contracts/logger.js';
 import { parseUid } from '../contracts/stream.js';
+import { stateHome } from '../contracts/user-directories.js';
 import { EndpointSchema, endpointToJson, type Endpoint } from './endpoint.js';
 
 /** A stream of this user and its control servers, so that `stream down NAME` works without configured facilities. */
@@ -34,10 +34,10 @@ const EntrySchema = z.strictObject({
   expiresAt: z.iso.datetime(),
 });
 
-/** The folder `scistream` in `$SCISTREAM_STATE_DIR`, else in `$XDG_STATE_HOME`, else in `~/.local/state`. */
+/** `$SCISTREAM_STATE_DIR/scistream`, or where the user's programs keep state. */
 export function clientStateDir(env: NodeJS.ProcessEnv = process.env): string {
-  const base = env['SCISTREAM_STATE_DIR'] || env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state');
-  return join(base, 'scistream');
+  const own = env['SCISTREAM_STATE_DIR'];
+  return own ? join(own, 'scistream') : stateHome(env);
 }
 
 /**
