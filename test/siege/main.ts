@@ -1,6 +1,6 @@
 /**
- * `npm run test:siege`: all attacks at once against two facilities with data flowing, and an honest user beside them. First
- * a quiet period, for comparison. Progress goes to stderr, the report to stdout.
+ * `npm run test:siege`: all attacks at the same time against two facilities with data flowing, and an honest user beside
+ * them. First a quiet period, for comparison. Progress goes to stderr, the report to stdout.
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';

@@ -191,7 +191,7 @@ s('ports of ended streams come last, the least recently released first, also in 
   for (const uid of ['d', 'e']) await next.release(uid);
 });
 
-s('ports go on resting after a request that fails for want of ports', async () => {
+s('ports continue to rest after a request that fails because too few ports are free', async () => {
   const reused: number[][] = [];
   const allocator = new RangePortAllocator({ first: 21_000, last: 21_001 }, 600_000, (ports) =>
     reused.push([...ports]),
