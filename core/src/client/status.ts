@@ -268,7 +268,7 @@ function diagnose(uid: string, state: UserState, from: SideStatus | undefined, t
   if (mute) return `The control server of ${mute.name} offers no status of streams, because it has another version.`;
   const over = find('released');
   if (over && state === 'failed')
-    return `${capital(over.name)} is released, and the other side is not. Release it: scistream stream down ${uid}`;
+    return `${capital(over.name)} is released, and the other side is not. Release the stream: scistream stream down ${uid}`;
   const restarting = find('restarting');
   if (restarting) {
     const reason = restarting.side.error?.message;
