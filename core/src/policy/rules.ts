@@ -33,7 +33,9 @@ export function allowing(
   const [first, ...others] = found;
   if (first) return [first, ...others];
   if (!closest) {
-    throw new Refusal(`No rule applies to ${owner}.`, { suggestion: 'Ask the operator of this facility for a rule.' });
+    throw new Refusal(`No rule applies to ${owner}.`, {
+      suggestion: 'Ask the operator of this facility to add a rule for this identity to the policy.',
+    });
   }
   const [what, instead] = explain(furthest, closest, facts);
   const open = furthest === DEMAND.encryption && action.kind === 'request' && facts.encryption === 'none';

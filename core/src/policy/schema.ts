@@ -13,7 +13,7 @@ export const RULED_ACTIONS = ['request', 'hello', 'update', 'probe', 'release', 
 
 const identity = z
   .string()
-  .regex(/^(\*|[^*]+:[^*]+)$/, 'is not an identity: write issuer:subject, such as token:alice, or "*" for everybody');
+  .regex(/^(\*|[^*]+:[^*]+)$/, 'is not an identity: write issuer:subject, such as token:alice, or "*" for all callers');
 /** A role. PROD and CONS are its names in the protocol. */
 const role = z
   .enum(['inbound', 'outbound', ROLE_CODES.inbound, ROLE_CODES.outbound])
