@@ -2,7 +2,7 @@ import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { inject, injectable } from 'tsyringe';
-import { formatAddress, parseAddress, type Address } from '../../contracts/address.js';
+import { parseAddress, type Address } from '../../contracts/address.js';
 import { type Identity, ownerOf } from '../../contracts/authenticator.js';
 import { SciStreamError, toSciStreamError } from '../../contracts/errors.js';
 import type { Gateway, GatewayStatus } from '../../contracts/gateway.js';
@@ -164,11 +164,8 @@ export class StreamController {
    */
   async prober(uid: string, identity: Identity, probe?: Address): Promise<{ gateway: Gateway; reasons: boolean }> {
     const { record, machine } = await this.#find(uid);
-    const own = [...new Map(record.targets.map((target) => [formatAddress(target), target])).values()];
-    const siblings = this.#loops.siblings(record, own);
-    const near = probe && siblings.some(({ host }) => host === probe.host) ? [probe] : [];
-    const what = probe ? { targets: [probe], listeners: near } : { targets: own, listeners: siblings };
-    const { reasons = true } = await this.policy.check(identity, { kind: 'probe', stream: record, ...what });
+    const probed = this.#loops.probed(record, probe);
+    const { reasons = true } = await this.policy.check(identity, { kind: 'probe', stream: record, ...probed });
     if (!machine || machine !== this.#live.get(uid)) throw unknownStream(uid);
     return { gateway: this.gateways.of(machine.record.gateway), reasons };
   }
