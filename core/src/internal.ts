@@ -56,6 +56,7 @@ export { RulesPolicy, type Placing } from './policy/rules-policy.js';
 export { readRules, RULED_ACTIONS } from './policy/schema.js';
 export { RelayContainer, relayOptions } from './relay/relay-container.js';
 export { ProcessRuntime } from './runtime/process-runtime.js';
+export { ENDED_LIMITS, type EndedLimits } from './store/ended.js';
 export { LevelStreamStore } from './store/level-stream-store.js';
 export { MemoryStreamStore } from './store/memory-stream-store.js';
 export { MIGRATIONS } from './store/migrations.js';
