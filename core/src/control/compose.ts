@@ -91,7 +91,7 @@ export function registerServer(container: DependencyContainer, { config, logger,
   container.register(TOKENS.Limits, { useValue: limits });
   container.register(TOKENS.Settings, { useValue: { facility, listen, tls, wan, minTls, insecure, state, limits } });
   container.register(TOKENS.Providers, { useValue: createProviders(plugins, config) });
-  container.register(TOKENS.StreamStore, { useValue: new LevelStreamStore(state) });
+  container.register(TOKENS.StreamStore, { useValue: new LevelStreamStore(state, limits) });
   container.register(TOKENS.Resolver, { useValue: systemResolver });
   container.register(TOKENS.Policy, { useFactory: policy });
   container.register(GatewayPool, {

@@ -4,6 +4,7 @@ import { formatAddress, parseAddress } from '../../contracts/address.js';
 import type { Identity } from '../../contracts/authenticator.js';
 import { SciStreamError } from '../../contracts/errors.js';
 import type { Gateway } from '../../contracts/gateway.js';
+import type { Logger } from '../../contracts/logger.js';
 import type { ProviderKind } from '../../contracts/plugin.js';
 import { isFinal, ROLE_CODES, type StreamRecord } from '../../contracts/stream.js';
 import { VERSION } from '../../contracts/version.js';
@@ -19,11 +20,13 @@ import {
   toMessage,
 } from '../../wire/messages.js';
 import type { GatewayPool } from '../gateways/pool.js';
-import type { WatchLimits, Limits } from '../parts/settings.js';
+import type { Limits, PaceLimits, WatchLimits } from '../parts/settings.js';
 import type { StreamController } from '../streams/controller.js';
 import type { Admitted } from './admission.js';
 import { Places } from './places.js';
+import { perMinute, type RateLimiter } from './rate-limiter.js';
 import { parseRequest } from './request.js';
+import { RESPONSE, UnreadAnswers } from './unread.js';
 
 /** Set by the authentication interceptor before any handler runs. */
 export const CALLER = createContextKey<Admitted | undefined>(undefined);
@@ -34,7 +37,11 @@ const WATCH_INTERVAL_MS = 1_000;
 /** What the services need from their control server. */
 export interface ServiceParts {
   readonly facility: string;
-  readonly limits: Pick<Limits & WatchLimits, 'lifetimeMs' | 'connections' | 'watchesPerIdentity'>;
+  readonly limits: Pick<
+    Limits & WatchLimits & PaceLimits,
+    'lifetimeMs' | 'connections' | 'watchesPerIdentity' | keyof PaceLimits
+  >;
+  readonly log: Logger;
   readonly controller: StreamController;
   readonly gateways: GatewayPool;
   readonly providers: Providers;
@@ -49,7 +56,16 @@ function admitted(context: HandlerContext): Admitted {
 const caller = (context: HandlerContext): Identity => admitted(context).identity;
 
 /** The protocol of existing clients (docs/reference/protocol.md): a thin translation to {@link StreamController}. */
-export function controlService(router: ConnectRouter, { facility, controller, limits }: ServiceParts): void {
+export function controlService(router: ConnectRouter, { facility, controller, limits, log }: ServiceParts): void {
+  const tell = (from: string): void => log.warn({ from }, 'too many calls that change streams, rejecting some');
+  const most = { streams: () => limits.streamsPerMinute, updates: () => limits.updatesPerMinute };
+  const streams = perMinute('REQs', { most: most.streams, key: 'streamsPerMinute' }, tell);
+  const updates = perMinute('UPDATEs', { most: most.updates, key: 'updatesPerMinute' }, tell);
+  /** Where authentication is off, all callers have one identity. */
+  const count = (limiter: RateLimiter, context: HandlerContext): void => {
+    const { identity, account } = admitted(context);
+    if (identity.issuer !== 'none') limiter.take(account);
+  };
   const response = (record: StreamRecord, others: readonly string[]): Response =>
     create(ResponseSchema, {
       listeners: record.listeners.map(formatAddress),
@@ -59,6 +75,7 @@ export function controlService(router: ConnectRouter, { facility, controller, li
 
   router.service(Control, {
     async req(request, context) {
+      count(streams, context);
       const { uid, spec, tls } = parseRequest(request, limits);
       const record = await controller.request(uid, spec, tls, caller(context), context.signal);
       return response(record, spec.role === 'inbound' ? record.announced.map(formatAddress) : []);
@@ -69,6 +86,7 @@ export function controlService(router: ConnectRouter, { facility, controller, li
       return { message, listeners: spec.role === 'outbound' ? listeners.map(formatAddress) : [] };
     },
     async update({ uid, remoteListeners }, context) {
+      count(updates, context);
       const record = await controller.update(uid, remoteListeners, caller(context));
       return response(record, record.targets.map(formatAddress));
     },
@@ -88,6 +106,11 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
   const gatewayOf = async (uid: string, context: HandlerContext): Promise<Gateway> =>
     gateways.of((await get(uid, context)).gateway);
   const watches = new Places();
+  const unread = new UnreadAnswers();
+  const addUnread = (bytes: number, { values }: HandlerContext): void => {
+    const from = values.get(CALLER);
+    if (from) unread.add(from.account, bytes, values.get(RESPONSE));
+  };
 
   router.service(Streams, {
     async describeServer() {
@@ -106,13 +129,20 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
         maxConnections: limits.connections,
       };
     },
-    get: ({ uid }, context) => get(uid, context),
-    async list({ ended }, context) {
-      const views = await controller.list(ended, caller(context));
-      return { streams: views.map((view) => toMessage(view, facility)) };
+    async get({ uid }, context) {
+      const view = await controller.get(uid, caller(context));
+      addUnread(JSON.stringify(view.record).length, context);
+      return toMessage(view, facility);
+    },
+    async list({ ended, pageSize: size, pageToken: token }, context) {
+      const { records, bytes, next } = await controller.list(ended, { size, token }, caller(context));
+      addUnread(bytes, context);
+      const views = await controller.view(records);
+      return { streams: views.map((view) => toMessage(view, facility)), nextPageToken: next };
     },
     async events({ uid }, context) {
       const events = await controller.events(uid, caller(context));
+      addUnread(JSON.stringify(events).length, context);
       return { events: events.map(({ at, what, by = '', detail = '' }) => ({ at, what, by, detail })) };
     },
     async *watch({ uid }, context) {

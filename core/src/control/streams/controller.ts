@@ -2,9 +2,9 @@ import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { inject, injectable } from 'tsyringe';
-import { parseAddress, type Address } from '../../contracts/address.js';
+import type { Address } from '../../contracts/address.js';
 import { type Identity, ownerOf } from '../../contracts/authenticator.js';
-import { SciStreamError, toSciStreamError } from '../../contracts/errors.js';
+import { toSciStreamError } from '../../contracts/errors.js';
 import type { Gateway, GatewayStatus } from '../../contracts/gateway.js';
 import type { Logger } from '../../contracts/logger.js';
 import type { Policy } from '../../contracts/policy.js';
@@ -24,14 +24,15 @@ import { formatDuration } from '../../contracts/units.js';
 import { GatewayPool, type PlacementRequest, type Placement } from '../gateways/pool.js';
 import type { Limits } from '../parts/settings.js';
 import { TOKENS } from '../parts/tokens.js';
+import { parseProducers, parseTargets } from './addresses.js';
 import { ended, released, runs, stopping, waits } from './life.js';
 import { StreamMachine } from './machine.js';
 import { moveAll } from './move.js';
+import { pageOf, type Page, type PageRequest } from './page.js';
 import { asGranted, checkLimits, isRepeated, newRecord, requestAction } from './new-stream.js';
 
 /** How long a HELLO that arrives before its request waits for it, ms. */
 const EARLY_HELLO_MS = 2_000;
-const MAX_TARGETS = 4096;
 /** How long a start waits until the streams of an earlier process are recovered, ms. Recovery continues after that. */
 const RESUME_MS = 3_000;
 
@@ -103,7 +104,7 @@ export class StreamController {
       // Sent again, because this control server restarted before it answered.
       if (live?.lostRequest && isRepeated(record, live.record)) return live;
       if (this.#stopping) throw stopping();
-      checkLimits(record, this.#records, this.limits);
+      checkLimits(record, this.#records, this.limits, this.gateways.ports);
       const created = this.#machine(record);
       created.begin(tls);
       this.#arrivals.emit(uid);
@@ -119,7 +120,7 @@ export class StreamController {
     await this.policy.check(identity, { kind: 'hello', stream: machine.record });
     let addresses: readonly Address[];
     try {
-      addresses = this.#addresses(announced, 'Announced listener');
+      addresses = parseProducers(announced, machine.record.spec.connections);
     } catch (error) {
       // Existing clients wait for `req` to end, so a rejected HELLO must end it too. A repeated HELLO ends nothing.
       if (waits(machine.record)) await machine.release(toSciStreamError(error));
@@ -132,16 +133,13 @@ export class StreamController {
   async update(uid: string, targets: readonly string[], identity: Identity): Promise<StreamRecord> {
     parseUid(uid);
     // Before the lookup: the answer to other callers must not depend on whether the stream exists.
-    const addresses = this.#addresses(targets, 'Target');
-    if (addresses.length === 0) {
-      throw new SciStreamError('SCI_TARGETS_INVALID', `The UPDATE of stream ${uid} has no targets.`, {
-        suggestions: ['Give at least one host:port.'],
-      });
-    }
+    const addresses = parseTargets(uid, targets);
     const { record, machine } = await this.#find(uid);
     const granted = await this.policy.check(identity, { kind: 'update', stream: record, targets: addresses });
     if (!machine) throw ended(record);
-    return await machine.update(granted.targets ?? addresses, ownerOf(identity));
+    // Further targets have no listener.
+    const inForce = (granted.targets ?? addresses).slice(0, record.spec.connections);
+    return await machine.update(inForce, ownerOf(identity));
   }
 
   /**
@@ -183,16 +181,20 @@ export class StreamController {
     return await this.store.events(uid);
   }
 
-  /** The streams that the caller may see, oldest first. */
-  async list(includeEnded: boolean, identity: Identity): Promise<readonly StreamSnapshot[]> {
+  /** One page of the streams that the caller may see. @throws SCI_USAGE for an invalid token */
+  async list(includeEnded: boolean, page: PageRequest, identity: Identity): Promise<Page> {
     const records = includeEnded ? await this.store.list() : this.#records;
-    const visible = await Promise.all(
-      records.map((stream) => {
-        const allowed = this.policy.check(identity, { kind: 'list', stream });
-        return allowed.then(() => [stream]).catch(() => []);
-      }),
-    );
-    return await Promise.all(visible.flat().map((record) => this.#view(record)));
+    const allowed = (stream: StreamRecord): Promise<boolean> =>
+      this.policy.check(identity, { kind: 'list', stream }).then(
+        () => true,
+        () => false,
+      );
+    return await pageOf(records, page, allowed);
+  }
+
+  /** Records with their status. */
+  async view(records: readonly StreamRecord[]): Promise<readonly StreamSnapshot[]> {
+    return await Promise.all(records.map((record) => this.#view(record)));
   }
 
   /** Settles when the record of a live stream changes, or immediately if the stream has ended. */
@@ -274,12 +276,6 @@ export class StreamController {
     const machine = this.#live.get(uid);
     if (!machine) throw unknownStream(uid);
     return machine;
-  }
-
-  #addresses(texts: readonly string[], field: string): readonly Address[] {
-    if (texts.length > MAX_TARGETS)
-      throw new SciStreamError('SCI_TARGETS_INVALID', `${texts.length} addresses exceed the limit.`);
-    return texts.map((text) => parseAddress(text, field));
   }
 
   /**
