@@ -67,6 +67,12 @@ export function formatNetwork({ four, words, prefix }: Network): string {
 export const parseSources = (texts: readonly string[]): readonly string[] =>
   texts.map((text) => formatNetwork(parseNetwork(text)));
 
+/** The source of a caller for limits: its address, and with IPv6 the /64 network, because one host can use all its addresses. */
+export function sourceNetwork(address: string): string {
+  const ip = parseIp(address);
+  return !ip || ip.four ? address : `${ip.words.slice(0, 2).map(hex).join(':')}::/64`;
+}
+
 /** Returns true if the network contains the address. An IPv6 network, such as ::/0, contains no IPv4 address. */
 export function contains(network: Network, ip: Ip): boolean {
   // Addresses outside mostly differ in the last word. This test first makes a scan of many networks twice as fast.
