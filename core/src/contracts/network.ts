@@ -29,6 +29,12 @@ export function parseIp(text: string): Ip | undefined {
   return { four: words[0] === 0 && words[1] === 0 && words[2] === 0xffff, words };
 }
 
+/** The source of a peer for limits by address: with IPv6 its /64 network, because one host can use all its addresses. */
+export function sourceOf(address: string): string {
+  const ip = parseIp(address);
+  return !ip || ip.four ? address.replace(/^::ffff:(?=\d+\.)/i, '') : `${ip.words.slice(0, 2).map(hex).join(':')}::/64`;
+}
+
 /** Parses `10.0.0.0/8`, `2001:db8::/32` or a single address. @throws SCI_CONFIG_INVALID, also if host bits are set */
 export function parseNetwork(text: string): Network {
   const [, host = '', length] = /^([^/]*)(?:\/(0|[1-9]\d{0,2}))?$/.exec(text) ?? [];
@@ -66,12 +72,6 @@ export function formatNetwork({ four, words, prefix }: Network): string {
  */
 export const parseSources = (texts: readonly string[]): readonly string[] =>
   texts.map((text) => formatNetwork(parseNetwork(text)));
-
-/** The source of a caller for limits: its address, and with IPv6 the /64 network, because one host can use all its addresses. */
-export function sourceNetwork(address: string): string {
-  const ip = parseIp(address);
-  return !ip || ip.four ? address : `${ip.words.slice(0, 2).map(hex).join(':')}::/64`;
-}
 
 /** Returns true if the network contains the address. An IPv6 network, such as ::/0, contains no IPv4 address. */
 export function contains(network: Network, ip: Ip): boolean {

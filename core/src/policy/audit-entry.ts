@@ -39,9 +39,11 @@ export function entryOf(identity: Identity, action: Action): object {
     action: action.kind,
   };
   if (action.kind === 'drain') return { ...head, gateway: shortened(action.gateway) };
-  const { uid, spec } = action.stream;
-  const { role, connections, encryption } = spec;
+  const { uid, spec, owner } = action.stream;
+  const { connections, encryption } = spec;
+  // A uid that no stream has.
+  const role = owner === '' ? {} : { role: spec.role };
   const targets = 'targets' in action ? { targets: addresses(action.targets) } : {};
   const request = action.kind === 'request' ? { connections, encryption, proxy: action.stream.proxy } : {};
-  return { ...head, uid, role, ...request, ...targets };
+  return { ...head, uid, ...role, ...request, ...targets };
 }

@@ -1,7 +1,7 @@
 import type { Authenticator, Credentials, Identity } from '../contracts/authenticator.js';
 import { messageOf, toSciStreamError } from '../contracts/errors.js';
 import type { Logger } from '../contracts/logger.js';
-import { sourceNetwork } from '../contracts/network.js';
+import { sourceOf } from '../contracts/network.js';
 import { shortened } from './audit-entry.js';
 import type { AuditLog } from './audit.js';
 
@@ -34,7 +34,7 @@ export class AuditedAuthenticator implements Authenticator {
     const time = new Date().toISOString();
     try {
       const line = { time, peer, action: 'authenticate', decision: 'refused', code, reason: shortened(message) };
-      const source = sourceNetwork(peer);
+      const source = sourceOf(peer);
       this.audit.appendSeldom(`authenticate ${source} ${code}`, line, source);
     } catch (failure) {
       this.log.error({ peer, code, error: messageOf(failure) }, 'refusal not recorded');

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Authenticator, Credentials, Identity } from '../../contracts/authenticator.js';
 import { SciStreamError } from '../../contracts/errors.js';
 import type { Logger } from '../../contracts/logger.js';
-import { sourceNetwork } from '../../contracts/network.js';
+import { parseIp } from '../../contracts/network.js';
 import type { Request, Response } from '../../serving/answer.js';
 import { shownCertificate } from '../../serving/client-certificates.js';
 import type { FloodLimits } from '../parts/settings.js';
@@ -154,8 +154,11 @@ export class Admission {
 const blames = (error: unknown): boolean =>
   SciStreamError.is(error) && /^SCI_(UNAUTHENTICATED$|TOKEN_|CERTIFICATE_)/.test(error.code);
 
-/** The source for limits by address. */
-const sourceOf = ({ remoteAddress = '' }: Pick<Socket, 'remoteAddress'>): string => sourceNetwork(remoteAddress);
+/** The source for limits by address: with IPv6 the /64 network, because one host can use all its addresses. */
+function sourceOf({ remoteAddress = '' }: Pick<Socket, 'remoteAddress'>): string {
+  const ip = parseIp(remoteAddress);
+  return !ip || ip.four ? remoteAddress : `${ip.words.slice(0, 2).join(':')}/64`;
+}
 
 /** A key that identifies a connection of a server. */
 export const endOf = ({ remoteAddress, remotePort }: Pick<Socket, 'remoteAddress' | 'remotePort'>): string =>

@@ -1,12 +1,12 @@
 import { create } from '@bufbuild/protobuf';
 import { createContextKey, type ConnectRouter, type HandlerContext } from '@connectrpc/connect';
 import { formatAddress, parseAddress } from '../../contracts/address.js';
-import type { Identity } from '../../contracts/authenticator.js';
+import { ownerOf, type Identity } from '../../contracts/authenticator.js';
 import { SciStreamError } from '../../contracts/errors.js';
 import type { Gateway } from '../../contracts/gateway.js';
 import type { Logger } from '../../contracts/logger.js';
 import type { ProviderKind } from '../../contracts/plugin.js';
-import { isFinal, ROLE_CODES, type StreamRecord } from '../../contracts/stream.js';
+import { isFinal, ROLE_CODES, type StreamRecord, type StreamSnapshot } from '../../contracts/stream.js';
 import { VERSION } from '../../contracts/version.js';
 import type { Providers } from '../../plugins/index.js';
 import { Streams, type Stream } from '../../wire/gen/scistream/v1/streams_pb.js';
@@ -66,11 +66,11 @@ export function controlService(router: ConnectRouter, { facility, controller, li
     const { identity, account } = admitted(context);
     if (identity.issuer !== 'none') limiter.take(account);
   };
-  const response = (record: StreamRecord, others: readonly string[]): Response =>
+  const response = (record: StreamRecord, others: readonly string[], { identity }: Admitted): Response =>
     create(ResponseSchema, {
       listeners: record.listeners.map(formatAddress),
       prodListeners: [...others],
-      stream: toMessage({ record }, facility),
+      stream: toMessage({ record }, facility, ownerOf(identity)),
     });
 
   router.service(Control, {
@@ -78,7 +78,7 @@ export function controlService(router: ConnectRouter, { facility, controller, li
       count(streams, context);
       const { uid, spec, tls } = parseRequest(request, limits);
       const record = await controller.request(uid, spec, tls, caller(context), context.signal);
-      return response(record, spec.role === 'inbound' ? record.announced.map(formatAddress) : []);
+      return response(record, spec.role === 'inbound' ? record.announced.map(formatAddress) : [], admitted(context));
     },
     async hello({ uid, prodListeners }, context) {
       const { spec, listeners } = await controller.hello(uid, prodListeners, caller(context));
@@ -88,7 +88,7 @@ export function controlService(router: ConnectRouter, { facility, controller, li
     async update({ uid, remoteListeners }, context) {
       count(updates, context);
       const record = await controller.update(uid, remoteListeners, caller(context));
-      return response(record, record.targets.map(formatAddress));
+      return response(record, record.targets.map(formatAddress), admitted(context));
     },
     async release({ uid }, context) {
       await controller.release(uid, caller(context));
@@ -100,11 +100,13 @@ export function controlService(router: ConnectRouter, { facility, controller, li
 /** The protocol of our own clients: lists, watches and verifies streams, and manages gateways. */
 export function streamsService(router: ConnectRouter, parts: ServiceParts): void {
   const { facility, limits, controller, gateways, providers } = parts;
-  const get = async (uid: string, context: HandlerContext): Promise<Stream> =>
-    toMessage(await controller.get(uid, caller(context)), facility);
-  /** The gateway of a stream that the caller may see. */
-  const gatewayOf = async (uid: string, context: HandlerContext): Promise<Gateway> =>
-    gateways.of((await get(uid, context)).gateway);
+  const shown = (view: StreamSnapshot, context: HandlerContext): Stream =>
+    toMessage(view, facility, ownerOf(caller(context)));
+  /** The gateway of a stream that the caller may see, and its uid there. */
+  const placeOf = async (asked: string, context: HandlerContext): Promise<{ gateway: Gateway; uid: string }> => {
+    const { record } = await controller.get(asked, caller(context));
+    return { gateway: gateways.of(record.gateway), uid: record.uid };
+  };
   const watches = new Places();
   const unread = new UnreadAnswers();
   const addUnread = (bytes: number, { values }: HandlerContext): void => {
@@ -132,13 +134,13 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
     async get({ uid }, context) {
       const view = await controller.get(uid, caller(context));
       addUnread(JSON.stringify(view.record).length, context);
-      return toMessage(view, facility);
+      return shown(view, context);
     },
     async list({ ended, pageSize: size, pageToken: token }, context) {
       const { records, bytes, next } = await controller.list(ended, { size, token }, caller(context));
       addUnread(bytes, context);
       const views = await controller.view(records);
-      return { streams: views.map((view) => toMessage(view, facility)), nextPageToken: next };
+      return { streams: views.map((view) => shown(view, context)), nextPageToken: next };
     },
     async events({ uid }, context) {
       const events = await controller.events(uid, caller(context));
@@ -156,27 +158,29 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
         leave();
       }
     },
-    async openProbe({ uid, tls: encrypted }, context) {
-      const gateway = await gatewayOf(uid, context);
+    async openProbe({ uid: asked, tls: encrypted }, context) {
+      const { gateway, uid } = await placeOf(asked, context);
       const { address, challenge, expiresMs, tls = false } = await gateway.openProbe(uid, encrypted);
       return { address: formatAddress(address), challenge, expiresMs: BigInt(expiresMs), tls };
     },
-    async runProbe({ uid, address, challenge }, context) {
+    async runProbe({ uid: asked, address, challenge }, context) {
       const target = parseAddress(address, 'Probe');
       const half = parseChallenge(challenge);
-      const gateway = await controller.prober(uid, target, caller(context));
+      const { gateway, uid } = await controller.prober(asked, target, caller(context));
       return { roundTripUs: microseconds(await gateway.runProbe(uid, target, half)) };
     },
-    async probeTargets({ uid, answer, address }, context) {
+    async probeTargets({ uid: asked, answer, address }, context) {
       const probe = address === '' ? undefined : parseAddress(address, 'Probe');
-      const gateway = probe ? await controller.prober(uid, probe, caller(context)) : await gatewayOf(uid, context);
+      const found = probe ? controller.prober(asked, probe, caller(context)) : placeOf(asked, context);
+      const { gateway, uid } = await found;
       return connectResultsMessage(await gateway.probeTargets(uid, mustBeAnswer(answer), probe));
     },
-    async connectTargets({ uid }, context) {
-      return connectResultsMessage(await (await gatewayOf(uid, context)).connectTargets(uid));
+    async connectTargets({ uid: asked }, context) {
+      const { gateway, uid } = await placeOf(asked, context);
+      return connectResultsMessage(await gateway.connectTargets(uid));
     },
-    async connectListener({ uid, holdMs }, context) {
-      const gateway = await gatewayOf(uid, context);
+    async connectListener({ uid: asked, holdMs }, context) {
+      const { gateway, uid } = await placeOf(asked, context);
       return connectResultsMessage(await gateway.connectListener(uid, Number(holdMs), context.signal));
     },
     drainGateway: async ({ name, drained }, context) =>
@@ -204,10 +208,10 @@ async function* follow(
   for (;;) {
     // Started before the read, so that no change between the two is lost.
     const tick = AbortSignal.timeout(WATCH_INTERVAL_MS);
-    const changed = controller.changed(uid, AbortSignal.any([tick, signal])).catch(() => undefined);
+    const changed = controller.changed(uid, who, AbortSignal.any([tick, signal])).catch(() => undefined);
     const view = await controller.get(uid, who, kind);
     kind = 'list';
-    const message = toMessage(view, facility);
+    const message = toMessage(view, facility, ownerOf(who));
     const { state, restarts, targets, listeners, leaving } = message;
     const now = JSON.stringify([state, restarts, targets, message.gateway, listeners, leaving]);
     if (now !== last) yield message;

@@ -18,6 +18,7 @@ import {
   type StreamEvent,
   type StreamRecord,
   type StreamMoved,
+  uidForOwner,
   unknownStream,
 } from '../../contracts/stream.js';
 import { formatDuration } from '../../contracts/units.js';
@@ -28,6 +29,7 @@ import { parseProducers, parseTargets } from './addresses.js';
 import { ended, released, runs, stopping, waits } from './life.js';
 import { StreamMachine } from './machine.js';
 import { moveAll } from './move.js';
+import { internalUid, nobodys } from './own-uid.js';
 import { pageOf, type Page, type PageRequest } from './page.js';
 import { asGranted, checkLimits, isRepeated, newRecord, requestAction } from './new-stream.js';
 
@@ -43,7 +45,7 @@ const RESUME_MS = 3_000;
 @injectable()
 export class StreamController {
   readonly #live = new Map<string, StreamMachine>();
-  /** Emits the uid of every new request. A uid has at least 8 characters, so none is called `error`. */
+  /** Emits the owner and the uid of every new request. None is called `error`. */
   readonly #arrivals = new EventEmitter().setMaxListeners(0);
   readonly #admissions = pLimit(1);
   #stopping = false;
@@ -83,20 +85,22 @@ export class StreamController {
    * @param client Aborts when the caller disconnects.
    */
   async request(
-    uid: string,
+    requested: string,
     spec: StreamSpec,
     tls: StreamTls | undefined,
     identity: Identity,
     client: AbortSignal,
   ): Promise<StreamRecord> {
+    const owner = ownerOf(identity);
     const asked = { ...spec, gateway: this.gateways.parse(spec.gateway) };
     // One after another, so that two concurrent requests cannot both get the last capacity.
     const machine = await this.#admissions(async () => {
+      const uid = await this.#uidFor(owner, requested);
       const known: Placement | undefined = this.#live.get(uid)?.record;
       const { connections, bitsPerSecond } = asked;
       const { gateway, refusal } =
         known ?? this.gateways.place({ gateway: asked.gateway, ports: connections, bitsPerSecond });
-      const wanted = newRecord(uid, asked, gateway, identity, this.limits);
+      const wanted = newRecord(uid, requested, asked, gateway, identity, this.limits);
       const granted = await this.policy.check(identity, requestAction(wanted, this.#records));
       if (refusal) throw refusal;
       const record = asGranted(wanted, granted);
@@ -107,8 +111,8 @@ export class StreamController {
       checkLimits(record, this.#records, this.limits, this.gateways.ports);
       const created = this.#machine(record);
       created.begin(tls);
-      this.#arrivals.emit(uid);
-      this.log.info({ uid, role: spec.role, owner: record.owner, connections, gateway }, 'stream requested');
+      this.#arrivals.emit(`${owner} ${requested}`);
+      this.log.info({ uid, role: spec.role, owner, connections, gateway }, 'stream requested');
       return created;
     });
     return await machine.untilHello(client);
@@ -116,7 +120,7 @@ export class StreamController {
 
   /** HELLO: the role of the stream is that of its request. */
   async hello(uid: string, announced: readonly string[], identity: Identity): Promise<StreamRecord> {
-    const machine = this.#live.get(parseUid(uid)) ?? (await this.#arrival(uid));
+    const machine = (await this.#seek(parseUid(uid), identity))?.machine ?? (await this.#arrival(uid, identity));
     await this.policy.check(identity, { kind: 'hello', stream: machine.record });
     let addresses: readonly Address[];
     try {
@@ -134,7 +138,7 @@ export class StreamController {
     parseUid(uid);
     // Before the lookup: the answer to other callers must not depend on whether the stream exists.
     const addresses = parseTargets(uid, targets);
-    const { record, machine } = await this.#find(uid);
+    const { record, machine } = await this.#find(uid, identity);
     const granted = await this.policy.check(identity, { kind: 'update', stream: record, targets: addresses });
     if (!machine) throw ended(record);
     // Further targets have no listener.
@@ -143,14 +147,15 @@ export class StreamController {
   }
 
   /**
-   * The gateway of a stream whose owner may connect it to a probe port of the other gateway.
+   * The gateway of a stream whose owner may connect it to a probe port of the other gateway, and its uid there.
    * @throws SCI_FORBIDDEN, SCI_STREAM_NOT_FOUND
    */
-  async prober(uid: string, probe: Address, identity: Identity): Promise<Gateway> {
-    const { record, machine } = await this.#find(uid);
+  async prober(asked: string, probe: Address, identity: Identity): Promise<{ gateway: Gateway; uid: string }> {
+    const { record, machine } = await this.#find(asked, identity);
     await this.policy.check(identity, { kind: 'probe', stream: record, targets: [probe] });
-    if (!machine || machine !== this.#live.get(uid)) throw unknownStream(uid);
-    return this.gateways.of(machine.record.gateway);
+    const { uid } = record;
+    if (!machine || machine !== this.#live.get(uid)) throw unknownStream(asked);
+    return { gateway: this.gateways.of(machine.record.gateway), uid };
   }
 
   /** Checks that a change of a stream can be stored. @throws SCI_STATE_WRITE */
@@ -160,25 +165,25 @@ export class StreamController {
 
   /** RELEASE: idempotent while the record of the stream exists. */
   async release(uid: string, identity: Identity): Promise<StreamRecord> {
-    const { record, machine } = await this.#find(uid);
+    const { record, machine } = await this.#find(uid, identity);
     await this.policy.check(identity, { kind: 'release', stream: record });
-    if (machine) return await machine.release(released(uid), ownerOf(identity));
+    if (machine) return await machine.release(released(uidForOwner(record)), ownerOf(identity));
     if (record.state === 'failed') await this.gateways.freePorts(record);
     return record;
   }
 
   /** One stream with its status. @param kind The action for the policy; `list` for one of many repeated reads. */
   async get(uid: string, identity: Identity, kind: 'view' | 'list' = 'view'): Promise<StreamSnapshot> {
-    const { record } = await this.#find(uid);
+    const { record } = await this.#find(uid, identity);
     await this.policy.check(identity, { kind, stream: record });
     return await this.#view(record);
   }
 
   /** The events of a stream, oldest first. */
   async events(uid: string, identity: Identity): Promise<readonly StreamEvent[]> {
-    const { record } = await this.#find(uid);
+    const { record } = await this.#find(uid, identity);
     await this.policy.check(identity, { kind: 'view', stream: record });
-    return await this.store.events(uid);
+    return await this.store.events(record.uid);
   }
 
   /** One page of the streams that the caller may see. @throws SCI_USAGE for an invalid token */
@@ -198,8 +203,8 @@ export class StreamController {
   }
 
   /** Settles when the record of a live stream changes, or immediately if the stream has ended. */
-  async changed(uid: string, signal: AbortSignal): Promise<void> {
-    await this.#live.get(uid)?.changed(signal);
+  async changed(uid: string, identity: Identity, signal: AbortSignal): Promise<void> {
+    await (await this.#seek(uid, identity))?.machine?.changed(signal);
   }
 
   /** Drains a gateway, or ends that. @throws SCI_FORBIDDEN, SCI_NAME_INVALID, SCI_STATE_WRITE */
@@ -240,7 +245,7 @@ export class StreamController {
     this.#stopping = true;
     const ends = [...this.#live.values()].map((machine) => {
       if (!release) return machine.detach(stopping());
-      return machine.release(waits(machine.record) ? stopping() : released(machine.record.uid));
+      return machine.release(waits(machine.record) ? stopping() : released(uidForOwner(machine.record)));
     });
     const failed = (await Promise.allSettled(ends)).find((end) => end.status === 'rejected');
     await this.gateways.close();
@@ -267,26 +272,52 @@ export class StreamController {
     return machine;
   }
 
-  async #arrival(uid: string): Promise<StreamMachine> {
+  /** Waits for the request of a HELLO that has arrived first, and as long for one that nobody sends. */
+  async #arrival(uid: string, identity: Identity): Promise<StreamMachine> {
     // Not AbortSignal.timeout: its timer does not keep the process alive, and a HELLO must get its answer.
     const late = new AbortController();
     const timer = setTimeout(() => late.abort(), EARLY_HELLO_MS);
-    await once(this.#arrivals, uid, { signal: late.signal }).catch(() => undefined);
+    await once(this.#arrivals, `${ownerOf(identity)} ${uid}`, { signal: late.signal }).catch(() => undefined);
     clearTimeout(timer);
-    const machine = this.#live.get(uid);
-    if (!machine) throw unknownStream(uid);
-    return machine;
+    const { record, machine } = await this.#find(uid, identity);
+    if (machine) return machine;
+    await this.policy.check(identity, { kind: 'hello', stream: record });
+    throw unknownStream(uid);
+  }
+
+  /** The uid of the stream that a new request is for. */
+  async #uidFor(owner: string, uid: string): Promise<string> {
+    const internal = internalUid(owner, uid);
+    if (await this.#recordOf(internal)) return internal;
+    const known = await this.#recordOf(uid);
+    return known && known.owner !== owner ? internal : uid;
+  }
+
+  async #recordOf(uid: string): Promise<StreamRecord | undefined> {
+    return this.#live.get(uid)?.record ?? (await this.store.get(uid));
   }
 
   /**
    * Finds a stream for a policy decision and a change after it. The change must go through the returned machine: when the
-   * policy has decided, another stream may have the uid. A live stream is found before its record is stored.
+   * policy has decided, another stream may have the uid. For a uid that no stream of the caller has, the record is one
+   * that every policy rejects.
+   * @throws SCI_UID_INVALID; SCI_STREAM_NOT_FOUND for an admin
    */
-  async #find(uid: string): Promise<{ readonly record: StreamRecord; readonly machine: StreamMachine | undefined }> {
-    const machine = this.#live.get(parseUid(uid));
-    const record = machine?.record ?? (await this.store.get(uid));
-    if (!record) throw unknownStream(uid);
-    return { record, machine };
+  async #find(uid: string, identity: Identity): Promise<Found> {
+    const found = await this.#seek(parseUid(uid), identity);
+    if (!found && identity.admin) throw unknownStream(uid);
+    return found ?? { record: nobodys(uid), machine: undefined };
+  }
+
+  /** The stream that a caller means with a uid: its own one, or for an admin any. A live one is found before it is stored. */
+  async #seek(uid: string, identity: Identity): Promise<Found | undefined> {
+    const owner = ownerOf(identity);
+    for (const key of [internalUid(owner, uid), uid]) {
+      const machine = this.#live.get(key);
+      const record = machine?.record ?? (await this.store.get(key));
+      if (record && (identity.admin || record.owner === owner)) return { record, machine };
+    }
+    return undefined;
   }
 
   async #view(record: StreamRecord): Promise<StreamSnapshot> {
@@ -298,4 +329,10 @@ export class StreamController {
       return { record, error: toSciStreamError(error) };
     }
   }
+}
+
+/** A stream, and its machine while it is live. */
+interface Found {
+  readonly record: StreamRecord;
+  readonly machine: StreamMachine | undefined;
 }

@@ -2,16 +2,20 @@
 import { type Identity, ownerOf } from '../../contracts/authenticator.js';
 import { SciStreamError } from '../../contracts/errors.js';
 import type { Action, Granted } from '../../contracts/policy.js';
-import type { StreamRecord, StreamSpec } from '../../contracts/stream.js';
+import { uidForOwner, type StreamRecord, type StreamSpec } from '../../contracts/stream.js';
 import type { Limits } from '../parts/settings.js';
 import { repeatable, waits } from './life.js';
 
 /** Connections that one identity may have at gateways with few ports, unless the configuration has a limit. */
 const FEW_CONNECTIONS = 16;
 
-/** The record of a request before the policy and the gateway have answered: nothing is granted or reserved. */
+/**
+ * The record of a request before the policy and the gateway have answered: nothing is granted or reserved.
+ * @param uid Of the stream. @param requested The uid in the request.
+ */
 export function newRecord(
   uid: string,
+  requested: string,
   spec: StreamSpec,
   gateway: string,
   identity: Identity,
@@ -24,6 +28,7 @@ export function newRecord(
     spec,
     state: 'reserving',
     owner: ownerOf(identity),
+    ...(requested !== uid && { requestedUid: requested }),
     gateway,
     proxy: spec.proxy,
     runtime: spec.runtime,
@@ -72,7 +77,7 @@ export function isRepeated({ owner, spec }: StreamRecord, live: StreamRecord): b
 export function checkLimits(stream: StreamRecord, live: readonly StreamRecord[], limits: Limits, ports: number): void {
   const { uid, owner } = stream;
   if (live.some((record) => record.uid === uid)) {
-    throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${uid} exists already.`, {
+    throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${uidForOwner(stream)} exists already.`, {
       suggestions: ['Use a new uid, or release the stream first. Each side of a stream needs its own control server.'],
     });
   }
