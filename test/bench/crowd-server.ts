@@ -45,6 +45,7 @@ const limits = {
   waiting: 100,
   waitingPerIdentity: 100,
   streamsPerIdentity: 10_000,
+  connectionsPerIdentity: undefined,
   streamsPerMinute: 100_000,
   updatesPerMinute: 100_000,
   ...ENDED_LIMITS,

@@ -90,7 +90,7 @@ s('memory: a list has pages, and a caller has a limit of answers that it does no
   session.on('error', () => undefined);
   const call = { ':method': 'POST', ':path': '/scistream.v1.Streams/List', authorization: 'alice' };
   let rejected = 0;
-  for (let i = 0; i < 400; i += 1) {
+  for (let i = 0; i < 300; i += 1) {
     const stream = session.request({ ...call, 'content-type': 'application/json', 'connect-protocol-version': '1' });
     stream.on('error', () => undefined);
     stream.on('response', (headers) => (rejected += headers[':status'] === 429 ? 1 : 0));
@@ -135,7 +135,7 @@ s('history: refused calls cannot wash away the audit log', async () => {
   const { alice, bob, lines } = here;
   const uid = randomUUID();
   assert.is(await setUp(alice, uid), 'ok');
-  for (let i = 0; i < 100; i += 1) {
+  for (let i = 0; i < 70; i += 1) {
     await refused(bob.control.update({ uid, remoteListeners: names(200) }), 'SCI_STREAM_NOT_FOUND');
     await alice.control.hello({ uid, role: 'PROD' });
   }
@@ -145,9 +145,10 @@ s('history: refused calls cannot wash away the audit log', async () => {
   assert.ok(found.length < 80, `${found.length} lines`);
   assert.is(found.filter((line) => line.includes('"action":"update","uid"') && line.includes('alice')).length, 5);
   assert.match(found.at(-1) ?? '', '"count":300');
+  for (const peer of [alice, bob, here.root, here.server.peer]) peer.cut();
   await here.server.server.stop({ release: true });
   const told = (await lines()).join('\n');
-  assert.match(told, '"source":"token:bob","suppressed":40');
+  assert.match(told, '"source":"token:bob","suppressed":10');
 });
 
 s('others: no answer tells whether another owner has a uid, and an ended uid stays its owner’s', async () => {
@@ -158,7 +159,12 @@ s('others: no answer tells whether another owner has a uid, and an ended uid sta
   assert.is(await setUp(alice, ended), 'ok');
   await alice.control.release({ uid: ended });
   const answers: string[][] = [];
-  for (const uid of [live, ended, free]) {
+  const uids = [live, ended, free];
+  const hellos = uids.map((uid) =>
+    refused(bob.control.hello({ uid, prodListeners: names(17) }), 'SCI_STREAM_NOT_FOUND'),
+  );
+  const greeted = await Promise.all(hellos);
+  for (const [i, uid] of uids.entries()) {
     const calls = [
       bob.control.update({ uid, remoteListeners: ['192.0.2.1:9'] }),
       bob.control.release({ uid }),
@@ -166,9 +172,8 @@ s('others: no answer tells whether another owner has a uid, and an ended uid sta
       bob.streams.events({ uid }),
       bob.streams.openProbe({ uid }),
       bob.streams.connectTargets({ uid }),
-      bob.control.hello({ uid, prodListeners: names(17) }),
     ];
-    const texts: string[] = [];
+    const texts = [(greeted[i] ?? '').replace(uid, 'UID')];
     for (const call of calls) texts.push((await refused(call, 'SCI_STREAM_NOT_FOUND')).replace(uid, 'UID'));
     const { req } = await here.server.setUp({ uid, peer: bob });
     assert.is(req.stream?.uid, uid);

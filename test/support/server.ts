@@ -196,6 +196,7 @@ async function configure(options: ServerOptions, state: string): Promise<S2csCon
       lifetimeMs: 86_400_000,
       waitingPerIdentity: 250,
       streamsPerIdentity: 100,
+      connectionsPerIdentity: undefined,
       streamsPerMinute: 300,
       updatesPerMinute: 600,
       ...ENDED_LIMITS,

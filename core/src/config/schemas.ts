@@ -122,8 +122,10 @@ export function s2csSchema(around: Surroundings) {
     state: state(around, 'scistream', 's2cs'),
     auth: z.array(z.looseObject({ use: field.name })).prefault([]),
     limits: limits
-      .transform(({ helloTimeout, lifetime, strangerTimeout, endedAge, ...rest }) => ({
+      .transform(({ helloTimeout, lifetime, strangerTimeout, endedAge, connectionsPerIdentity, ...rest }) => ({
         ...rest,
+        // Always a key, so that a reload can remove the limit.
+        connectionsPerIdentity,
         endedAgeMs: endedAge,
         strangerTimeoutMs: strangerTimeout,
         helloTimeoutMs: helloTimeout,

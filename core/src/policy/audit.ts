@@ -92,7 +92,7 @@ export class AuditLog {
   append(entry: object): void {
     const line = Buffer.from(`${JSON.stringify(entry).replace(UNSAFE, escaped)}\n`);
     if (this.#fd === undefined) this.open();
-    if (this.#isDue(line.length)) this.#rotate();
+    this.#rotateIfDue(line.length);
     this.#try(() => this.#write(this.#fd ?? -1, line));
   }
 
@@ -174,21 +174,21 @@ export class AuditLog {
     }
   }
 
-  /** Whether the file is to be rotated before a line of `length` bytes. */
-  #isDue(length: number): boolean {
+  /** Rotates the file if its size or age requires it, before a line of `length` bytes. */
+  #rotateIfDue(length: number): void {
     const { size, rotateMs = Infinity } = this.settings;
-    if (this.#size === 0 || Date.now() < this.#rotateAt) return false;
-    return this.#size + length > size || Date.now() - this.#since > rotateMs;
+    const now = Date.now();
+    if (this.#size === 0 || now < this.#rotateAt) return;
+    const large = this.#size + length > size;
+    if (!large && now - this.#since <= rotateMs) return;
+    const young = this.#isYoung();
+    this.#mark(large && young);
+    if (young) this.#rotateAt = now + ROTATE_AGAIN_MS;
+    else this.#rotate();
   }
 
   #rotate(): void {
-    const { file, keep, size } = this.settings;
-    if (this.#isYoung()) {
-      this.#rotateAt = Date.now() + ROTATE_AGAIN_MS;
-      this.#mark(this.#size >= size);
-      return;
-    }
-    this.#mark(false);
+    const { file, keep } = this.settings;
     this.#try(() => {
       if (keep === 0) rmSync(file, { force: true });
       for (let i = keep; i >= 1; i -= 1) {
