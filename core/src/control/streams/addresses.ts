@@ -30,7 +30,7 @@ export function parseProducers(texts: readonly string[], listeners: number): rea
 
 function parse(texts: readonly string[], field: string, most: number): readonly Address[] {
   if (texts.length > most) {
-    throw new SciStreamError('SCI_TARGETS_INVALID', `${texts.length} addresses exceed the limit of ${most}.`, {
+    throw new SciStreamError('SCI_TARGETS_INVALID', `${texts.length} addresses are more than the limit of ${most}.`, {
       suggestions: ['Send at most one address for each listener of the stream.'],
     });
   }
@@ -38,7 +38,7 @@ function parse(texts: readonly string[], field: string, most: number): readonly 
   if (length > MAX_TEXT) {
     throw new SciStreamError(
       'SCI_TARGETS_INVALID',
-      `${length} characters of addresses exceed the limit of ${MAX_TEXT}.`,
+      `${length} characters of addresses are more than the limit of ${MAX_TEXT}.`,
       {
         suggestions: ['Use fewer addresses, or IP addresses instead of names.'],
       },

@@ -77,7 +77,7 @@ export function isRepeated({ owner, spec }: StreamRecord, live: StreamRecord): b
 export function checkLimits(stream: StreamRecord, live: readonly StreamRecord[], limits: Limits, ports: number): void {
   const { uid, owner } = stream;
   if (live.some((record) => record.uid === uid)) {
-    throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${uidForOwner(stream)} exists already.`, {
+    throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${uidForOwner(stream)} already exists.`, {
       suggestions: ['Use a new uid, or release the stream first. Each side of a stream needs its own control server.'],
     });
   }
@@ -105,5 +105,7 @@ export function checkLimits(stream: StreamRecord, live: readonly StreamRecord[],
 
 const limitReached = (message: string): SciStreamError =>
   new SciStreamError('SCI_LIMIT_REACHED', message, {
-    suggestions: ['Release streams that are no longer needed, or retry later.'],
+    suggestions: [
+      'Release streams that are no longer needed (scistream stream ls, scistream stream down), or retry later.',
+    ],
   });
