@@ -40,7 +40,7 @@ export function toMessage(
   const { spec, owner, gateway, proxy, runtime, rateEnforced, createdAt, expiresAt } = record;
   const error = record.error ?? status?.error ?? unknown;
   return create(StreamSchema, {
-    uid: reader === owner ? uidForOwner(record) : record.uid,
+    uid: shownUid(record, reader),
     name: spec.name,
     role: ROLE_CODES[spec.role],
     state: userState(record, status),
@@ -68,6 +68,9 @@ export function toMessage(
     ...(error ? { error: errorInfo(error) } : {}),
   });
 }
+
+const shownUid = (record: StreamRecord, reader: string): string =>
+  reader === record.owner ? uidForOwner(record) : record.uid;
 
 /** A gateway and its usage as a message. */
 export function gatewayMessage({

@@ -27,9 +27,9 @@ import type { Limits } from '../parts/settings.js';
 import { TOKENS } from '../parts/tokens.js';
 import { parseProducers, parseTargets } from './addresses.js';
 import { ended, released, runs, stopping, waits } from './life.js';
+import { StreamLookup } from './lookup.js';
 import { StreamMachine } from './machine.js';
 import { moveAll } from './move.js';
-import { internalUid, nobodys } from './own-uid.js';
 import { pageOf, type Page, type PageRequest } from './page.js';
 import { asGranted, checkLimits, isRepeated, newRecord, requestAction } from './new-stream.js';
 
@@ -48,6 +48,7 @@ export class StreamController {
   /** Emits the owner and the uid of every new request. None is called `error`. */
   readonly #arrivals = new EventEmitter().setMaxListeners(0);
   readonly #admissions = pLimit(1);
+  readonly #lookup: StreamLookup;
   #stopping = false;
 
   constructor(
@@ -56,7 +57,9 @@ export class StreamController {
     @inject(TOKENS.Policy) private readonly policy: Policy,
     @inject(GatewayPool) private readonly gateways: GatewayPool,
     @inject(TOKENS.Logger) private readonly log: Logger,
-  ) {}
+  ) {
+    this.#lookup = new StreamLookup(this.#live, store);
+  }
 
   /**
    * Recovers the streams of an earlier process. Called once, first.
@@ -95,7 +98,7 @@ export class StreamController {
     const asked = { ...spec, gateway: this.gateways.parse(spec.gateway) };
     // One after another, so that two concurrent requests cannot both get the last capacity.
     const machine = await this.#admissions(async () => {
-      const uid = await this.#uidFor(owner, requested);
+      const uid = await this.#lookup.uidFor(owner, requested);
       const known: Placement | undefined = this.#live.get(uid)?.record;
       const { connections, bitsPerSecond } = asked;
       const { gateway, refusal } =
@@ -120,7 +123,7 @@ export class StreamController {
 
   /** HELLO: the role of the stream is that of its request. */
   async hello(uid: string, announced: readonly string[], identity: Identity): Promise<StreamRecord> {
-    const machine = (await this.#seek(parseUid(uid), identity))?.machine ?? (await this.#arrival(uid, identity));
+    const machine = (await this.#lookup.seek(parseUid(uid), identity))?.machine ?? (await this.#arrival(uid, identity));
     await this.policy.check(identity, { kind: 'hello', stream: machine.record });
     let addresses: readonly Address[];
     try {
@@ -138,7 +141,7 @@ export class StreamController {
     parseUid(uid);
     // Before the lookup: the answer to other callers must not depend on whether the stream exists.
     const addresses = parseTargets(uid, targets);
-    const { record, machine } = await this.#find(uid, identity);
+    const { record, machine } = await this.#lookup.find(uid, identity);
     const granted = await this.policy.check(identity, { kind: 'update', stream: record, targets: addresses });
     if (!machine) throw ended(record);
     // Further targets have no listener.
@@ -151,7 +154,7 @@ export class StreamController {
    * @throws SCI_FORBIDDEN, SCI_STREAM_NOT_FOUND
    */
   async prober(asked: string, probe: Address, identity: Identity): Promise<{ gateway: Gateway; uid: string }> {
-    const { record, machine } = await this.#find(asked, identity);
+    const { record, machine } = await this.#lookup.find(asked, identity);
     await this.policy.check(identity, { kind: 'probe', stream: record, targets: [probe] });
     const { uid } = record;
     if (!machine || machine !== this.#live.get(uid)) throw unknownStream(asked);
@@ -165,7 +168,7 @@ export class StreamController {
 
   /** RELEASE: idempotent while the record of the stream exists. */
   async release(uid: string, identity: Identity): Promise<StreamRecord> {
-    const { record, machine } = await this.#find(uid, identity);
+    const { record, machine } = await this.#lookup.find(uid, identity);
     await this.policy.check(identity, { kind: 'release', stream: record });
     if (machine) return await machine.release(released(uidForOwner(record)), ownerOf(identity));
     if (record.state === 'failed') await this.gateways.freePorts(record);
@@ -174,14 +177,14 @@ export class StreamController {
 
   /** One stream with its status. @param kind The action for the policy; `list` for one of many repeated reads. */
   async get(uid: string, identity: Identity, kind: 'view' | 'list' = 'view'): Promise<StreamSnapshot> {
-    const { record } = await this.#find(uid, identity);
+    const { record } = await this.#lookup.find(uid, identity);
     await this.policy.check(identity, { kind, stream: record });
     return await this.#view(record);
   }
 
   /** The events of a stream, oldest first. */
   async events(uid: string, identity: Identity): Promise<readonly StreamEvent[]> {
-    const { record } = await this.#find(uid, identity);
+    const { record } = await this.#lookup.find(uid, identity);
     await this.policy.check(identity, { kind: 'view', stream: record });
     return await this.store.events(record.uid);
   }
@@ -204,7 +207,7 @@ export class StreamController {
 
   /** Settles when the record of a live stream changes, or immediately if the stream has ended. */
   async changed(uid: string, identity: Identity, signal: AbortSignal): Promise<void> {
-    await (await this.#seek(uid, identity))?.machine?.changed(signal);
+    await (await this.#lookup.seek(uid, identity))?.machine?.changed(signal);
   }
 
   /** Drains a gateway, or ends that. @throws SCI_FORBIDDEN, SCI_NAME_INVALID, SCI_STATE_WRITE */
@@ -277,47 +280,15 @@ export class StreamController {
     // Not AbortSignal.timeout: its timer does not keep the process alive, and a HELLO must get its answer.
     const late = new AbortController();
     const timer = setTimeout(() => late.abort(), EARLY_HELLO_MS);
-    await once(this.#arrivals, `${ownerOf(identity)} ${uid}`, { signal: late.signal }).catch(() => undefined);
+    const arrived = once(this.#arrivals, `${ownerOf(identity)} ${uid}`, { signal: late.signal }).catch(() => undefined);
+    // It may have arrived since the first lookup.
+    if (!(await this.#lookup.seek(uid, identity))?.machine) await arrived;
+    late.abort();
     clearTimeout(timer);
-    const { record, machine } = await this.#find(uid, identity);
+    const { record, machine } = await this.#lookup.find(uid, identity);
     if (machine) return machine;
     await this.policy.check(identity, { kind: 'hello', stream: record });
     throw unknownStream(uid);
-  }
-
-  /** The uid of the stream that a new request is for. */
-  async #uidFor(owner: string, uid: string): Promise<string> {
-    const internal = internalUid(owner, uid);
-    if (await this.#recordOf(internal)) return internal;
-    const known = await this.#recordOf(uid);
-    return known && known.owner !== owner ? internal : uid;
-  }
-
-  async #recordOf(uid: string): Promise<StreamRecord | undefined> {
-    return this.#live.get(uid)?.record ?? (await this.store.get(uid));
-  }
-
-  /**
-   * Finds a stream for a policy decision and a change after it. The change must go through the returned machine: when the
-   * policy has decided, another stream may have the uid. For a uid that no stream of the caller has, the record is one
-   * that every policy rejects.
-   * @throws SCI_UID_INVALID; SCI_STREAM_NOT_FOUND for an admin
-   */
-  async #find(uid: string, identity: Identity): Promise<Found> {
-    const found = await this.#seek(parseUid(uid), identity);
-    if (!found && identity.admin) throw unknownStream(uid);
-    return found ?? { record: nobodys(uid), machine: undefined };
-  }
-
-  /** The stream that a caller means with a uid: its own one, or for an admin any. A live one is found before it is stored. */
-  async #seek(uid: string, identity: Identity): Promise<Found | undefined> {
-    const owner = ownerOf(identity);
-    for (const key of [internalUid(owner, uid), uid]) {
-      const machine = this.#live.get(key);
-      const record = machine?.record ?? (await this.store.get(key));
-      if (record && (identity.admin || record.owner === owner)) return { record, machine };
-    }
-    return undefined;
   }
 
   async #view(record: StreamRecord): Promise<StreamSnapshot> {
@@ -329,10 +300,4 @@ export class StreamController {
       return { record, error: toSciStreamError(error) };
     }
   }
-}
-
-/** A stream, and its machine while it is live. */
-interface Found {
-  readonly record: StreamRecord;
-  readonly machine: StreamMachine | undefined;
 }
