@@ -201,6 +201,7 @@ async function configure(options: ServerOptions, state: string): Promise<S2csCon
       updatesPerMinute: 600,
       ...ENDED_LIMITS,
       watchesPerIdentity: 100,
+      updatesPerSecond: 1000,
       requestsPerSecond: 1000,
       strangerRequestsPerSecond: 50,
       strangerTimeoutMs: 30_000,

@@ -84,6 +84,7 @@ export function s2csSchema(around: Surroundings) {
     endedBytes: field.count.prefault(16_000_000),
     endedBytesPerIdentity: field.count.prefault(4_000_000),
     watchesPerIdentity: field.count.prefault(100),
+    updatesPerSecond: field.count.prefault(10),
     requestsPerSecond: field.count.prefault(1000),
     strangerRequestsPerSecond: field.count.prefault(50),
     strangerTimeout: field.duration.prefault('30s'),

@@ -32,6 +32,7 @@ s('fills in the parsed defaults of a control server', async () => {
     endedBytes: 16_000_000,
     endedBytesPerIdentity: 4_000_000,
     watchesPerIdentity: 100,
+    updatesPerSecond: 10,
     requestsPerSecond: 1000,
     strangerRequestsPerSecond: 50,
     clients: 2000,

@@ -24,7 +24,8 @@ import type { Limits, PaceLimits, WatchLimits } from '../parts/settings.js';
 import type { StreamController } from '../streams/controller.js';
 import type { Admitted } from './admission.js';
 import { Places } from './places.js';
-import { perMinute, type RateLimiter } from './rate-limiter.js';
+import { Pace } from './pace.js';
+import { shownResults, shownRoundTrip } from './probe-answers.js';
 import { parseRequest } from './request.js';
 import { RESPONSE, UnreadAnswers } from './unread.js';
 
@@ -57,15 +58,7 @@ const caller = (context: HandlerContext): Identity => admitted(context).identity
 
 /** The protocol of existing clients (docs/reference/protocol.md): a thin translation to {@link StreamController}. */
 export function controlService(router: ConnectRouter, { facility, controller, limits, log }: ServiceParts): void {
-  const tell = (from: string): void => log.warn({ from }, 'too many calls that change streams, rejecting some');
-  const most = { streams: () => limits.streamsPerMinute, updates: () => limits.updatesPerMinute };
-  const streams = perMinute('REQs', { most: most.streams, key: 'streamsPerMinute' }, tell);
-  const updates = perMinute('UPDATEs', { most: most.updates, key: 'updatesPerMinute' }, tell);
-  /** Where authentication is off, all callers have one identity. */
-  const count = (limiter: RateLimiter, context: HandlerContext): void => {
-    const { identity, account } = admitted(context);
-    if (identity.issuer !== 'none') limiter.take(account);
-  };
+  const pace = new Pace(limits, log);
   const response = (record: StreamRecord, others: readonly string[], { identity }: Admitted): Response =>
     create(ResponseSchema, {
       listeners: record.listeners.map(formatAddress),
@@ -75,7 +68,7 @@ export function controlService(router: ConnectRouter, { facility, controller, li
 
   router.service(Control, {
     async req(request, context) {
-      count(streams, context);
+      pace.request(admitted(context));
       const { uid, spec, tls } = parseRequest(request, limits);
       const record = await controller.request(uid, spec, tls, caller(context), context.signal);
       return response(record, spec.role === 'inbound' ? record.announced.map(formatAddress) : [], admitted(context));
@@ -86,7 +79,7 @@ export function controlService(router: ConnectRouter, { facility, controller, li
       return { message, listeners: spec.role === 'outbound' ? listeners.map(formatAddress) : [] };
     },
     async update({ uid, remoteListeners }, context) {
-      count(updates, context);
+      pace.update(admitted(context), uid);
       const record = await controller.update(uid, remoteListeners, caller(context));
       return response(record, record.targets.map(formatAddress), admitted(context));
     },
@@ -166,21 +159,22 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
     async runProbe({ uid: asked, address, challenge }, context) {
       const target = parseAddress(address, 'Probe');
       const half = parseChallenge(challenge);
-      const { gateway, uid } = await controller.prober(asked, target, caller(context));
-      return { roundTripUs: microseconds(await gateway.runProbe(uid, target, half)) };
+      const { gateway, reasons, uid } = await controller.prober(asked, caller(context), target);
+      const roundTrip = shownRoundTrip(gateway.runProbe(uid, target, half), reasons, context.signal);
+      return { roundTripUs: microseconds(await roundTrip) };
     },
     async probeTargets({ uid: asked, answer, address }, context) {
       const probe = address === '' ? undefined : parseAddress(address, 'Probe');
-      const found = probe ? controller.prober(asked, probe, caller(context)) : placeOf(asked, context);
-      const { gateway, uid } = await found;
-      return connectResultsMessage(await gateway.probeTargets(uid, mustBeAnswer(answer), probe));
+      const { gateway, reasons, uid } = await controller.prober(asked, caller(context), probe);
+      const results = gateway.probeTargets(uid, mustBeAnswer(answer), probe);
+      return connectResultsMessage(await shownResults(results, reasons, context.signal));
     },
     async connectTargets({ uid: asked }, context) {
-      const { gateway, uid } = await placeOf(asked, context);
-      return connectResultsMessage(await gateway.connectTargets(uid));
+      const { gateway, reasons, uid } = await controller.prober(asked, caller(context));
+      return connectResultsMessage(await shownResults(gateway.connectTargets(uid), reasons, context.signal));
     },
     async connectListener({ uid: asked, holdMs }, context) {
-      const { gateway, uid } = await placeOf(asked, context);
+      const { gateway, uid } = await controller.prober(asked, caller(context));
       return connectResultsMessage(await gateway.connectListener(uid, Number(holdMs), context.signal));
     },
     drainGateway: async ({ name, drained }, context) =>

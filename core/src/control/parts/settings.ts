@@ -34,12 +34,14 @@ export interface FloodLimits {
   readonly clientsPerAddress: number;
 }
 
-/** Keys of the same names below `limits` in the configuration. Not applied where authentication is off. */
+/** Keys of the same names below `limits` in the configuration. */
 export interface PaceLimits {
-  /** REQs of one identity. */
+  /** REQs of one identity. Not applied where authentication is off. */
   readonly streamsPerMinute: number;
-  /** UPDATEs of one identity. */
+  /** UPDATEs of one identity. Not applied where authentication is off. */
   readonly updatesPerMinute: number;
+  /** UPDATEs of one stream. */
+  readonly updatesPerSecond: number;
 }
 
 /** Keys of the same names below `limits` in the configuration. */

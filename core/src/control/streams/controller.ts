@@ -2,7 +2,7 @@ import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { inject, injectable } from 'tsyringe';
-import type { Address } from '../../contracts/address.js';
+import { formatAddress, type Address } from '../../contracts/address.js';
 import { type Identity, ownerOf } from '../../contracts/authenticator.js';
 import { toSciStreamError } from '../../contracts/errors.js';
 import type { Gateway, GatewayStatus } from '../../contracts/gateway.js';
@@ -23,11 +23,13 @@ import {
 } from '../../contracts/stream.js';
 import { formatDuration } from '../../contracts/units.js';
 import { GatewayPool, type PlacementRequest, type Placement } from '../gateways/pool.js';
+import type { OwnAddresses } from '../parts/own-addresses.js';
 import type { Limits } from '../parts/settings.js';
 import { TOKENS } from '../parts/tokens.js';
 import { parseProducers, parseTargets } from './addresses.js';
 import { ended, released, runs, stopping, waits } from './life.js';
 import { StreamLookup } from './lookup.js';
+import { Loops } from './loops.js';
 import { StreamMachine } from './machine.js';
 import { moveAll } from './move.js';
 import { pageOf, type Page, type PageRequest } from './page.js';
@@ -49,6 +51,7 @@ export class StreamController {
   readonly #arrivals = new EventEmitter().setMaxListeners(0);
   readonly #admissions = pLimit(1);
   readonly #lookup: StreamLookup;
+  readonly #loops: Loops;
   #stopping = false;
 
   constructor(
@@ -56,9 +59,11 @@ export class StreamController {
     @inject(TOKENS.StreamStore) private readonly store: StreamStore,
     @inject(TOKENS.Policy) private readonly policy: Policy,
     @inject(GatewayPool) private readonly gateways: GatewayPool,
+    @inject(TOKENS.OwnAddresses) own: OwnAddresses,
     @inject(TOKENS.Logger) private readonly log: Logger,
   ) {
     this.#lookup = new StreamLookup(this.#live, store);
+    this.#loops = new Loops(own, () => this.#records);
   }
 
   /**
@@ -142,23 +147,40 @@ export class StreamController {
     // Before the lookup: the answer to other callers must not depend on whether the stream exists.
     const addresses = parseTargets(uid, targets);
     const { record, machine } = await this.#lookup.find(uid, identity);
-    const granted = await this.policy.check(identity, { kind: 'update', stream: record, targets: addresses });
+    const listeners = this.#loops.siblings(record, addresses);
+    const action = { kind: 'update', stream: record, targets: addresses, listeners } as const;
+    const { targets: judged = addresses } = await this.policy.check(identity, action);
     if (!machine) throw ended(record);
     // Further targets have no listener.
-    const inForce = (granted.targets ?? addresses).slice(0, record.spec.connections);
-    return await machine.update(inForce, ownerOf(identity));
+    const used = judged.slice(0, record.spec.connections);
+    const done = this.#loops.claim(record, used);
+    try {
+      return await machine.update(used, ownerOf(identity));
+    } finally {
+      done();
+    }
   }
 
   /**
-   * The gateway of a stream whose owner may connect it to a probe port of the other gateway, and its uid there.
+   * Finds the gateway of a stream for a probe, its uid there, and whether the caller may learn why a target was not
+   * reached.
+   * @param probe The probe port of the other gateway. Absent: the targets of the stream
    * @throws SCI_FORBIDDEN, SCI_STREAM_NOT_FOUND
    */
-  async prober(asked: string, probe: Address, identity: Identity): Promise<{ gateway: Gateway; uid: string }> {
+  async prober(
+    asked: string,
+    identity: Identity,
+    probe?: Address,
+  ): Promise<{ gateway: Gateway; uid: string; reasons: boolean }> {
     const { record, machine } = await this.#lookup.find(asked, identity);
-    await this.policy.check(identity, { kind: 'probe', stream: record, targets: [probe] });
+    const own = [...new Map(record.targets.map((target) => [formatAddress(target), target])).values()];
+    const siblings = this.#loops.siblings(record, own);
+    const near = probe && siblings.some(({ host }) => host === probe.host) ? [probe] : [];
+    const what = probe ? { targets: [probe], listeners: near } : { targets: own, listeners: siblings };
+    const { reasons = true } = await this.policy.check(identity, { kind: 'probe', stream: record, ...what });
     const { uid } = record;
     if (!machine || machine !== this.#live.get(uid)) throw unknownStream(asked);
-    return { gateway: this.gateways.of(machine.record.gateway), uid };
+    return { gateway: this.gateways.of(machine.record.gateway), uid, reasons };
   }
 
   /** Checks that a change of a stream can be stored. @throws SCI_STATE_WRITE */
