@@ -151,11 +151,10 @@ export class StreamController {
     const action = { kind: 'update', stream: record, targets: addresses, listeners } as const;
     const { targets: judged = addresses } = await this.policy.check(identity, action);
     if (!machine) throw ended(record);
-    // Further targets have no listener.
-    const used = judged.slice(0, record.spec.connections);
-    const done = this.#loops.claim(record, used);
+    const done = this.#loops.claim(record, judged);
     try {
-      return await machine.update(used, ownerOf(identity));
+      // Further targets have no listener.
+      return await machine.update(judged.slice(0, record.spec.connections), ownerOf(identity));
     } finally {
       done();
     }
