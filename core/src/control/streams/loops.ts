@@ -1,7 +1,7 @@
 import { formatAddress, type Address } from '../../contracts/address.js';
 import { SciStreamError } from '../../contracts/errors.js';
 import { endpointsOf } from '../../contracts/network.js';
-import type { StreamRecord } from '../../contracts/stream.js';
+import { uidForOwner, type StreamRecord } from '../../contracts/stream.js';
 import type { OwnAddresses } from '../parts/own-addresses.js';
 
 /**
@@ -41,13 +41,14 @@ export class Loops {
    * @returns Ends the claim. Call it when the update is over
    * @throws SCI_TARGETS_INVALID
    */
-  claim(uid: string, targets: readonly Address[]): () => void {
+  claim(stream: StreamRecord, targets: readonly Address[]): () => void {
+    const { uid } = stream;
     const streamAt = this.#listenersAt(targets);
     for (const target of targets) {
       const reserved = this.own.reserved(target);
       if (reserved && !streamAt(target)) throw isReserved(target, reserved);
     }
-    if (this.#leadTo(uid, targets)) throw isLoop(uid);
+    if (this.#leadTo(uid, targets)) throw isLoop(uidForOwner(stream));
     const claim = { uid, targets };
     this.#claims.add(claim);
     return () => void this.#claims.delete(claim);
