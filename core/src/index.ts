@@ -28,6 +28,7 @@ export {
 } from './contracts/errors.js';
 export { makeDirectory, writeAtomically } from './contracts/files.js';
 export { silentLogger, type Logger } from './contracts/logger.js';
+export { weaknessOf, type Protection, type Weakness } from './contracts/trust.js';
 export {
   authenticatorProvider,
   definePlugin,

@@ -61,5 +61,6 @@ export { MemoryStreamStore } from './store/memory-stream-store.js';
 export { MIGRATIONS } from './store/migrations.js';
 export { StateDatabase } from './store/state-database.js';
 export { WriteQueue, type Write } from './store/write-queue.js';
+export { readKeyPair, selfSigned } from './serving/certificate.js';
 export { lockState } from './serving/state-lock.js';
 export { s2csSchema } from './config/schemas.js';

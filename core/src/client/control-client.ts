@@ -5,6 +5,7 @@ import { createGrpcTransport } from '@connectrpc/connect-node';
 import { formatAddress } from '../contracts/address.js';
 import { SciStreamError, systemCode } from '../contracts/errors.js';
 import { silentLogger, type Logger } from '../contracts/logger.js';
+import { mustBeTrusted } from '../contracts/trust.js';
 import {
   Streams,
   type Caller,
@@ -303,6 +304,7 @@ async function readToken(source: TokenSource, server: string): Promise<string> {
 }
 
 async function readTokenFile(file: string): Promise<string> {
+  mustBeTrusted(file, { secret: 'group' });
   try {
     return await readFile(file, 'utf8');
   } catch (cause) {

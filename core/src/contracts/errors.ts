@@ -46,6 +46,9 @@ export const ERROR_CODES = {
   SCI_CONFIG_UNTRUSTED: usage(
     'Other users can write the configuration file in the working directory, and --config does not name it.',
   ),
+  SCI_FILE_UNTRUSTED: usage(
+    'Other users can change a file or directory that the program relies on, or read a secret file.',
+  ),
 
   SCI_PLUGIN_NOT_FOUND: plugin(
     'A plugin is not installed, or no installed plugin provides the requested proxy, runtime or authenticator.',

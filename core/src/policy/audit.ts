@@ -13,6 +13,7 @@ import { formatAddress } from '../contracts/address.js';
 import { type Identity, ownerOf } from '../contracts/authenticator.js';
 import { SciStreamError, systemCode, toSciStreamError } from '../contracts/errors.js';
 import type { Action, Granted, Policy } from '../contracts/policy.js';
+import { mustBeTrusted } from '../contracts/trust.js';
 import { Refusal } from './refusal.js';
 
 /** Key `audit` of the configuration. */
@@ -54,8 +55,9 @@ export class AuditLog {
 
   constructor(private readonly settings: AuditSettings) {}
 
-  /** Opens the file, or reopens it after another program has moved it. @throws SCI_AUDIT_WRITE */
+  /** Opens the file, or reopens it after another program has moved it. @throws SCI_AUDIT_WRITE, SCI_FILE_UNTRUSTED */
   open(): void {
+    mustBeTrusted(this.settings.file);
     this.#try(() => {
       this.#closeFile();
       const fd = openSync(this.settings.file, constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY, 0o600);

@@ -1,5 +1,5 @@
 import { Args, Flags } from '@oclif/core';
-import { SciStreamError, systemCode } from '@scistream/core';
+import { SciStreamError, systemCode, writeAtomically } from '@scistream/core';
 import { BaseCommand } from '../../base-command.js';
 
 export default class ConfigInit extends BaseCommand {
@@ -23,11 +23,11 @@ export default class ConfigInit extends BaseCommand {
   async run(): Promise<object> {
     const { args, flags } = await this.parse(ConfigInit);
     const { STARTER_FILES, STARTERS } = await import('../../starter-config.js');
-    const { chmod, writeFile } = await import('node:fs/promises');
+    const { writeFile } = await import('node:fs/promises');
     const file = args.file ?? STARTER_FILES[flags.kind];
     try {
-      await writeFile(file, STARTERS[flags.kind], { mode: 0o600, flag: flags.force ? 'w' : 'wx' });
-      await chmod(file, 0o600);
+      if (flags.force) await writeAtomically(file, STARTERS[flags.kind], { mode: 0o600 });
+      else await writeFile(file, STARTERS[flags.kind], { mode: 0o600, flag: 'wx' });
     } catch (error) {
       throw notWritten(file, error);
     }
