@@ -62,6 +62,7 @@ export const ERROR_CODES = {
   SCI_PLUGIN_SHAPE: plugin('The default export of a plugin does not match its manifest.'),
   SCI_PLUGIN_OPTIONS_INVALID: plugin('The configured options of a plugin are invalid.'),
   SCI_PLUGIN_INSTALL_FAILED: plugin('npm failed to install, update or remove a plugin.'),
+  SCI_PLUGIN_CHANGED: plugin('The files of the installed plugins are not those that were installed.'),
 
   SCI_STREAM_EXISTS: stream(6, 'The uid is already in use.'),
   SCI_STREAM_NOT_FOUND: stream(5, 'No stream has this uid or name.'),
