@@ -19,6 +19,9 @@ export {
 } from './contracts/container-runtime.js';
 export {
   messageOf,
+  printable,
+  printableJson,
+  printableLine,
   quote,
   S2DSException,
   SciStreamError,

@@ -25,6 +25,7 @@ import {
   type Response,
 } from '../wire/gen/scistream_pb.js';
 import { exposesToken, serverOf, type Endpoint, type TokenSource } from './endpoint.js';
+import { printableAnswers } from './printable-answers.js';
 import { untilAdmitted } from './rate-limit.js';
 import { fromRpcError, type FailedCall } from './rpc-errors.js';
 import { VerifiedSessions } from './sessions.js';
@@ -68,7 +69,10 @@ export class ControlClient {
     if (endpoint.token && exposesToken(endpoint)) {
       log.warn({ s2cs: formatAddress(endpoint.address) }, 'token is sent in plain text');
     }
-    const interceptors = endpoint.token ? [authorization(endpoint.token, serverOf(endpoint))] : [];
+    const interceptors = [
+      printableAnswers,
+      ...(endpoint.token ? [authorization(endpoint.token, serverOf(endpoint))] : []),
+    ];
     const transport = createGrpcTransport({
       baseUrl: this.#sessions.authority,
       sessionManager: this.#sessions,

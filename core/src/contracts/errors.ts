@@ -255,6 +255,15 @@ export function printable(text: string): string {
 /** {@link printable} on one line, for names and other short fields. */
 export const printableLine = (text: string): string => printable(text.replaceAll('\n', ' '));
 
+/**
+ * Escapes the control and format characters that JSON allows in a text; keeps line breaks, which JSON has only between
+ * values. The result has the same value.
+ */
+export const printableJson = (document: string): string =>
+  document.replace(/(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (one) =>
+    one.replace(/[^]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`),
+  );
+
 /** The value as JSON, or its JavaScript type if JSON cannot represent it (bigint, cycle). */
 function json(value: unknown): string {
   try {
