@@ -45,7 +45,7 @@ export { listenOn, listenOnSocket } from './gateway/listen.js';
 export { RangePortAllocator } from './gateway/ports.js';
 export { checkOptions, findPlugins, importPlugin, Providers } from './plugins/index.js';
 export { AuthenticatorChain } from './identity/authenticators.js';
-export { identityFrom } from './identity/claims.js';
+export { checkClaims, identityFrom } from './identity/claims.js';
 export { AuditLog, AuditedPolicy } from './policy/audit.js';
 export { AuditedAuthenticator } from './policy/audited-authenticator.js';
 export { parseHostPattern } from './policy/host-pattern.js';
