@@ -9,8 +9,7 @@ export default class PluginInstall extends BaseCommand {
     plugin: Args.string({ required: true, description: '.tgz file, folder, URL, or complete name of an npm package' }),
   };
   static override examples = [
-    '<%= config.bin %> <%= command.id %> scistream-plugin-forward',
-    '<%= config.bin %> <%= command.id %> scistream-plugin-forward@1.2.0',
+    '<%= config.bin %> <%= command.id %> ./examples/third-party-plugin',
     '<%= config.bin %> <%= command.id %> ./scistream-plugin-forward-1.0.0.tgz',
   ];
 
