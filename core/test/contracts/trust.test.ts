@@ -1,25 +1,26 @@
 /** Files and directories that other users could change or read are not used. */
 import 'reflect-metadata';
-import { chmod, chown, lchown, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, chown, lchown, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { makeDirectory, weaknessOf, type Protection } from '@scistream/core';
 import { loadConfig, readDocument } from '@scistream/core/config';
 import { AuditLog, lockState, readKeyPair, readRules, selfSigned } from '@scistream/core/internal';
-import { expectCode, temporaryDirectory, type TemporaryDirectory } from '@scistream/core/testing';
+import { expectCode } from '@scistream/core/testing';
 
 const STRANGER = 12_345;
 const isRoot = process.getuid?.() === 0;
 
-const s = suite<{ work: TemporaryDirectory; file: string }>('trust in files');
+const s = suite<{ work: { readonly path: string }; file: string }>('trust in files');
 
 s.before.each(async (context) => {
-  context.work = await temporaryDirectory();
+  // Every user can enter /tmp, unlike the temporary directory of a test.
+  context.work = { path: await mkdtemp('/tmp/scistream-trust-') };
   context.file = join(context.work.path, 'file');
   await writeFile(context.file, 'rules: []\n', { mode: 0o600 });
 });
-s.after.each(({ work }) => work.remove());
+s.after.each(({ work }) => rm(work.path, { recursive: true, force: true }));
 
 const isWeak = (path: string, protection?: Protection): boolean => weaknessOf(path, protection) !== undefined;
 
