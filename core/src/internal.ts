@@ -8,7 +8,16 @@ export { isHost, isLoopback, parseAddress, parsePort, type Transport } from './c
 export { parseCredentials } from './contracts/credentials.js';
 export { ERROR_CODES } from './contracts/errors.js';
 export { proxyFor } from './contracts/http-proxy.js';
-export { contains, formatNetwork, parseIp, parseNetwork, parseSources, specialOf } from './contracts/network.js';
+export {
+  contains,
+  endpointsOf,
+  formatNetwork,
+  isUnspecified,
+  parseIp,
+  parseNetwork,
+  parseSources,
+  specialOf,
+} from './contracts/network.js';
 export type { AnyProvider } from './contracts/plugin.js';
 export type { Policy, Usage } from './contracts/policy.js';
 export type { PortRange, PortRequest, ReservedListener } from './contracts/port-allocator.js';
@@ -40,13 +49,15 @@ export { GatewayDaemon } from './gateway/daemon.js';
 export { LocalGateway } from './gateway/local-gateway.js';
 export { GatewayStore, type GatewayStream } from './gateway/store.js';
 export { probeListeners } from './gateway/listener-probe.js';
+export { ProbeRuns, probeSockets } from './gateway/probe-runs.js';
 export { StreamProbes } from './gateway/probes.js';
 export { listenOn, listenOnSocket } from './gateway/listen.js';
 export { RangePortAllocator } from './gateway/ports.js';
 export { checkOptions, findPlugins, importPlugin, Providers } from './plugins/index.js';
 export { AuthenticatorChain } from './identity/authenticators.js';
 export { checkClaims, identityFrom } from './identity/claims.js';
-export { AuditLog, AuditedPolicy } from './policy/audit.js';
+export { AuditLog } from './policy/audit.js';
+export { AuditedPolicy } from './policy/audited-policy.js';
 export { AuditedAuthenticator } from './policy/audited-authenticator.js';
 export { parseHostPattern } from './policy/host-pattern.js';
 export { NameLookups, type Resolver } from './policy/name-lookups.js';
@@ -56,6 +67,7 @@ export { RulesPolicy, type Placing } from './policy/rules-policy.js';
 export { readRules, RULED_ACTIONS } from './policy/schema.js';
 export { RelayContainer, relayOptions } from './relay/relay-container.js';
 export { ProcessRuntime } from './runtime/process-runtime.js';
+export { ENDED_LIMITS, type EndedLimits } from './store/ended.js';
 export { LevelStreamStore } from './store/level-stream-store.js';
 export { MemoryStreamStore } from './store/memory-stream-store.js';
 export { MIGRATIONS } from './store/migrations.js';

@@ -62,6 +62,8 @@ export interface GatewayDescription {
   readonly lan: string;
   /** As in {@link GatewaySettings}. */
   readonly advertise?: string | undefined;
+  /** Addresses of its machine. Absent: unknown, from an earlier version. */
+  readonly addresses?: readonly string[];
   /** Range as `first-last`. */
   readonly ports: string;
   readonly proxy: string;
@@ -147,7 +149,10 @@ export interface Gateway {
    * @throws SCI_PROXY_UNSUPPORTED for a stream without TLS, SCI_FORBIDDEN
    */
   probeTargets(uid: string, answer: ProbeAnswer, address?: Address): Promise<readonly ConnectResult[]>;
-  /** Connects to each target once. */
+  /**
+   * Connects to each target once, a few at a time. The probes of one stream run one after another.
+   * @throws SCI_LIMIT_REACHED if too many wait, like the other probes
+   */
   connectTargets(uid: string): Promise<readonly ConnectResult[]>;
   /** Connects to the first listener and holds the connection for `holdMs`, or until `signal` aborts. */
   connectListener(uid: string, holdMs: number, signal: AbortSignal): Promise<readonly ConnectResult[]>;

@@ -6,6 +6,7 @@ import type { Authenticator } from '../contracts/authenticator.js';
 import type { Daemon } from '../contracts/daemon.js';
 import { SciStreamError } from '../contracts/errors.js';
 import type { Logger } from '../contracts/logger.js';
+import type { Network } from '../contracts/network.js';
 import type { Policy } from '../contracts/policy.js';
 import { proxyName } from '../contracts/stream.js';
 import { LocalGateway } from '../gateway/local-gateway.js';
@@ -16,8 +17,9 @@ import { mustNameApart } from '../identity/issuers.js';
 import { oidcProvider } from '../identity/oidc.js';
 import { PluginHost } from '../plugins/host.js';
 import { findPlugins, Providers, type BuiltIn, type FoundPlugin, type PluginSource } from '../plugins/index.js';
-import { AuditedPolicy, AuditLog } from '../policy/audit.js';
+import { AuditLog } from '../policy/audit.js';
 import { AuditedAuthenticator } from '../policy/audited-authenticator.js';
+import { AuditedPolicy } from '../policy/audited-policy.js';
 import { NameLookups, systemResolver } from '../policy/name-lookups.js';
 import { OwnerPolicy } from '../policy/owner-policy.js';
 import { RulesPolicy, type Placing } from '../policy/rules-policy.js';
@@ -29,6 +31,7 @@ import { GatewayLink } from './gateways/link.js';
 import { GatewayPool } from './gateways/pool.js';
 import { RemoteGateway } from './gateways/remote-gateway.js';
 import { PolicyInForce } from './in-force.js';
+import { OwnAddresses } from './parts/own-addresses.js';
 import type { OpenAuthenticator, Prepared } from './parts/settings.js';
 import { TOKENS } from './parts/tokens.js';
 import { StreamController } from './streams/controller.js';
@@ -80,7 +83,7 @@ export const CONTROL_SERVER: InjectionToken<Daemon<S2csConfig>> = ControlServer;
  */
 export function registerServer(container: DependencyContainer, { config, logger, plugins }: ServerParts): void {
   const { facility, gateways, state, listen, tls, minTls, insecure } = config;
-  const audit = config.audit && new AuditLog(config.audit);
+  const audit = config.audit && new AuditLog(config.audit, logger);
   const wan = gateways.map((gateway) => gateway.wan);
   // One shared object, so that a new configuration can change its values.
   const limits = { ...config.limits };
@@ -91,9 +94,12 @@ export function registerServer(container: DependencyContainer, { config, logger,
   container.register(TOKENS.Limits, { useValue: limits });
   container.register(TOKENS.Settings, { useValue: { facility, listen, tls, wan, minTls, insecure, state, limits } });
   container.register(TOKENS.Providers, { useValue: createProviders(plugins, config) });
-  container.register(TOKENS.StreamStore, { useValue: new LevelStreamStore(state) });
+  container.register(TOKENS.StreamStore, { useValue: new LevelStreamStore(state, limits) });
   container.register(TOKENS.Resolver, { useValue: systemResolver });
   container.register(TOKENS.Policy, { useFactory: policy });
+  container.register(TOKENS.OwnAddresses, {
+    useFactory: instanceCachingFactory((c) => new OwnAddresses(config, () => c.resolve(GatewayPool).descriptions)),
+  });
   container.register(GatewayPool, {
     useFactory: instanceCachingFactory((c) => {
       let id: Promise<string> | undefined;
@@ -129,14 +135,17 @@ export function registerServer(container: DependencyContainer, { config, logger,
 /**
  * The policy of a configuration: the rules of the policy file, or owners and admins only. Without rules, only a control
  * server that listens on a loopback address allows targets on the gateway itself and in its local networks.
+ * @param own Addresses that only a rule for exactly one of them allows
  */
 export function decisionsOf(
   { policy, encryption, listen }: Pick<S2csConfig, 'policy' | 'encryption' | 'listen'>,
   placing: Placing,
+  own: OwnAddresses,
   names = new NameLookups(),
 ): Policy {
-  if (policy !== undefined) return new RulesPolicy(policy, placing, names);
-  return new OwnerPolicy(encryption, isLoopback(listen.host) ? undefined : names);
+  const networks = (): readonly Network[] => own.networks();
+  if (policy !== undefined) return new RulesPolicy(policy, placing, names, networks);
+  return new OwnerPolicy(encryption, isLoopback(listen.host) ? undefined : { names, own: networks });
 }
 
 /** The policy of this control server, with an audit log if the configuration has one. */
@@ -146,7 +155,7 @@ function policyOf(config: S2csConfig, c: DependencyContainer, names: NameLookups
     const name = proxyName({ proxy, transport: spec.transport }, defaults.proxy);
     return c.resolve(TOKENS.Providers).resolve(name, runtime || defaults.runtime);
   };
-  const decisions = decisionsOf(config, placing, names);
+  const decisions = decisionsOf(config, placing, c.resolve(TOKENS.OwnAddresses), names);
   return audit ? new AuditedPolicy(decisions, audit) : decisions;
 }
 
@@ -156,7 +165,7 @@ async function prepare(
   c: DependencyContainer,
   names: NameLookups,
 ): Promise<Omit<Prepared, 'commit'> & { readonly policy: Policy }> {
-  const audit = config.audit && new AuditLog(config.audit);
+  const audit = config.audit && new AuditLog(config.audit, c.resolve(TOKENS.Logger));
   const policy = policyOf(config, c, names, audit);
   try {
     await policy.load?.();

@@ -115,6 +115,16 @@ export class GatewayPool {
     return this.#find(name)?.description ?? (await this.of(name).describe());
   }
 
+  /** Number of ports of all gateways that were up. */
+  get ports(): number {
+    return this.links.reduce((total, { description }) => total + sizeOf(description), 0);
+  }
+
+  /** The latest descriptions of all gateways that have been up. */
+  get descriptions(): readonly GatewayDescription[] {
+    return this.links.flatMap(({ description }) => description ?? []);
+  }
+
   /** Checks the gateway that a client requests: a name, a label, or empty for any. @throws SCI_NAME_INVALID */
   parse(wanted: string): string {
     if (this.#meant(wanted).length > 0) return wanted;

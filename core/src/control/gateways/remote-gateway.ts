@@ -84,8 +84,8 @@ export class RemoteGateway implements Gateway {
   async describe(): Promise<GatewayDescription> {
     const told = await this.#call(() => this.#client.describe({}, { timeoutMs: DESCRIBE_TIMEOUT_MS }));
     // Copied: the message has fields that a gateway does not set.
-    const { name, wan, lan, advertise, ports, proxy, runtime, portsInUse } = told;
-    return { name, wan, lan, ...(advertise && { advertise }), ports, proxy, runtime, portsInUse };
+    const { name, wan, lan, advertise, addresses, ports, proxy, runtime, portsInUse } = told;
+    return { name, wan, lan, ...(advertise && { advertise }), addresses, ports, proxy, runtime, portsInUse };
   }
 
   async reserve(uid: string, spec: StreamSpec, tls?: StreamTls): Promise<Reservation> {
