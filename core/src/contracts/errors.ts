@@ -73,7 +73,10 @@ export const ERROR_CODES = {
   SCI_STREAM_RELEASED: stream(1, 'The stream was released, or its lifetime ended.'),
   SCI_HELLO_TIMEOUT: stream(4, 'No HELLO arrived in time; the stream was released.'),
   SCI_CLIENT_GONE: stream(1, 'The client disconnected while its request was pending; the stream was released.'),
-  SCI_LIMIT_REACHED: stream(8, 'A limit is reached, such as that of streams, pending requests, watches, probes, or old workers of a proxy.'),
+  SCI_LIMIT_REACHED: stream(
+    8,
+    'A limit is reached, such as that of streams, pending requests, watches, probes, or old workers of a proxy.',
+  ),
   SCI_PORTS_EXHAUSTED: stream(8, 'The port range of the gateway does not have enough free ports.'),
   SCI_NO_RESOURCE: stream(
     8,
