@@ -34,6 +34,15 @@ s('every promise names its tests, and they exist', () => {
   assert.is(complaints(readFileSync(join(ROOT, 'SECURITY.md'), 'utf8')).join('\n'), '');
 });
 
+s('every test file that the page names exists', () => {
+  const page = readFileSync(join(ROOT, 'SECURITY.md'), 'utf8');
+  const named = [...page.matchAll(/`([\w./-]+\.test\.ts)`/g)].map(([, file = '']) => file);
+  assert.equal(
+    named.filter((file) => !existsSync(join(ROOT, file))),
+    [],
+  );
+});
+
 s('a promise without a test, and a test that does not exist, are reported', () => {
   const page = (promise: string): string => `## Guarantees\n\n${promise}\n\n## Limitations\n`;
   const title = 'every promise names its tests, and they exist';
