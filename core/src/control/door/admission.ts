@@ -20,6 +20,8 @@ export const FIRST_CALLS = 100;
 const MAX_CALLS = 2_000;
 /** Calls of one source, without recently accepted credentials, that are checked or answered at the same time. */
 const STRANGER_CALLS = 100;
+/** Time after which a caller may retry while too many calls of strangers are checked, ms. */
+const BUSY_MS = 1_000;
 /** Maximum time to deliver the rejection of a call, ms. A peer that reads nothing would hold the headers of its call. */
 const REJECTION_MS = 2_000;
 
@@ -130,9 +132,10 @@ export class Admission {
       return identity;
     } catch (error) {
       if (leave) response.once('close', leave);
-      if (blames(error)) this.#recent.refused(credentials);
       // An authenticator that is too busy with calls of strangers is no reason to admit more of them.
-      else if (!known && !isLimit(error)) this.#strangers.giveBack(from);
+      if (SciStreamError.is(error) && error.code === 'SCI_RATE_LIMITED') throw new RateLimited(error.message, BUSY_MS);
+      if (blames(error)) this.#recent.refused(credentials);
+      else if (!known) this.#strangers.giveBack(from);
       throw error;
     }
   }
@@ -142,7 +145,7 @@ export class Admission {
     this.#strangers.take(from);
     const leave = this.#places.take(from, STRANGER_CALLS);
     if (leave) return leave;
-    throw new RateLimited(`More than ${STRANGER_CALLS} calls of this address wait for an answer.`, 1000);
+    throw new RateLimited(`More than ${STRANGER_CALLS} calls of this address wait for an answer.`, BUSY_MS);
   }
 
   /** Limits the time in which the message has to arrive: a slow sender could hold a call without limit. */
@@ -157,8 +160,6 @@ export class Admission {
 /** Whether authentication failed because of the credentials, not because of the control server or the issuer. */
 const blames = (error: unknown): boolean =>
   SciStreamError.is(error) && /^SCI_(UNAUTHENTICATED$|TOKEN_|CERTIFICATE_)/.test(error.code);
-
-const isLimit = (error: unknown): boolean => SciStreamError.is(error) && error.code === 'SCI_RATE_LIMITED';
 
 function reset(request: Request): void {
   if ('stream' in request) request.stream.close(constants.NGHTTP2_CANCEL);
