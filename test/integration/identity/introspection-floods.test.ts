@@ -49,11 +49,11 @@ const startServer = (url: string, limits = {}): Promise<TestServer> => {
 };
 
 /** Calls with different tokens from one address. */
-async function strangers(server: TestServer, localAddress: string, count: number) {
+async function strangers(server: TestServer, localAddress: string, count: number, name = 'wrong') {
   const client = await RawClient.open(server.peerOptions.url, { localAddress } as object);
   const call = (i: number): Promise<Answer | undefined> =>
     client
-      .call(WHO_AM_I, { 'content-type': 'application/json', authorization: `wrong-${localAddress}-${i}` }, '{}')
+      .call(WHO_AM_I, { 'content-type': 'application/json', authorization: `${name}-${localAddress}-${i}` }, '{}')
       .catch(() => undefined);
   return { client, calls: Array.from({ length: count }, (_, i) => call(i)) };
 }
@@ -87,8 +87,8 @@ s('a call that is rejected because too many tokens are checked counts as a reque
   await using server = await startServer(issuer.url, { strangerRequestsPerSecond: 1.2 });
   const { client } = await strangers(server, '127.0.0.9', 10);
   await eventually(() => assert.is(issuer.held.size, 10), WAIT_MS);
-  for (const says of ['being checked', 'being checked', 'per second']) {
-    const { client: other, calls } = await strangers(server, '127.0.0.9', 1);
+  for (const [i, says] of ['being checked', 'being checked', 'per second'].entries()) {
+    const { client: other, calls } = await strangers(server, '127.0.0.9', 1, `other-${i}`);
     assert.match(String((await calls[0])?.body), says);
     other.close();
   }
