@@ -142,7 +142,7 @@ export class StreamMaker {
     } catch (error) {
       this.#log.warn(
         { uid, error: messageOf(error) },
-        'journal entry not written; note the uid, or set SCISTREAM_STATE_DIR to a writable directory',
+        'stream not recorded for later commands; note its uid, or set SCISTREAM_STATE_DIR to a writable directory',
       );
       return false;
     }

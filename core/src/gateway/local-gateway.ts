@@ -56,8 +56,8 @@ export class LocalGateway implements Gateway {
     const isKnown = (uid: string): boolean => this.#parts.store.has(uid);
     const onRestart = (uid: string, reason: string): void => void this.#handles.get(uid)?.noteRestart(reason);
     this.#plugins = new GatewayPlugins(settings.name, providers, log, state, isKnown, onRestart);
-    this.#ports = new RangePortAllocator(settings.ports, settings.portRest, (port, since) =>
-      log.warn({ port, since }, 'no other port is free; reusing the port of a stream that ended recently'),
+    this.#ports = new RangePortAllocator(settings.ports, settings.portRest, (ports, since) =>
+      log.warn({ ports, since }, 'no other port is free; reusing ports of streams that ended recently'),
     );
   }
 

@@ -31,7 +31,7 @@ export class OwnerPolicy implements Policy {
     if (action.kind === 'request' || identity.admin) return;
     if (action.kind === 'drain') {
       throw new SciStreamError('SCI_FORBIDDEN', `${ownerOf(identity)} is not allowed to drain gateways.`, {
-        suggestions: ['Use an identity with admin: true; key auth of the control server.'],
+        suggestions: ['Use the identity of an admin. The operator names admins in the key auth of the control server.'],
       });
     }
     if (action.stream.owner !== ownerOf(identity)) throw unknownStream(action.stream.uid);
@@ -42,7 +42,7 @@ export class OwnerPolicy implements Policy {
     const what = transport === 'udp' ? 'UDP streams, which cannot be encrypted' : 'streams without encryption';
     throw new SciStreamError('SCI_ENCRYPTION_REQUIRED', `This facility does not allow ${what}.`, {
       suggestions: [
-        'Use TCP with scistream stream up, or with inbound-request --encryption tls.',
+        'Use TCP without --encryption none. With inbound-request, add --encryption tls.',
         'The operator can allow it: encryption: optional in the configuration of the control server, or a rule of its policy.',
       ],
     });

@@ -13,7 +13,7 @@ export const RULED_ACTIONS = ['request', 'hello', 'update', 'release', 'view'] a
 
 const identity = z
   .string()
-  .regex(/^(\*|[^*]+:[^*]+)$/, 'is not an identity: write issuer:subject, such as token:alice, or "*" for everybody');
+  .regex(/^(\*|[^*]+:[^*]+)$/, 'is not an identity: write issuer:subject, such as token:alice, or "*" for all callers');
 /** A role. PROD and CONS are its names in the protocol. */
 const role = z
   .enum(['inbound', 'outbound', ROLE_CODES.inbound, ROLE_CODES.outbound])
@@ -74,6 +74,7 @@ type List<T = string> = readonly T[] | undefined;
  */
 export interface Rule {
   readonly name: string;
+  /** Undefined together with `groups`: everybody. */
   readonly identities: List;
   readonly groups: List;
   readonly issuers: List;
@@ -105,10 +106,11 @@ export interface RuleTargets {
 
 function ruleOf(config: z.output<typeof rule>, place: number): Rule {
   const { who, limits, targets } = config;
+  const everybody = who.identities?.includes('*');
   return {
     name: config.name ?? `rules.${place}`,
-    identities: who.identities,
-    groups: who.groups,
+    identities: everybody ? undefined : who.identities,
+    groups: everybody ? undefined : who.groups,
     issuers: who.issuers,
     actions: config.actions,
     roles: config.roles,

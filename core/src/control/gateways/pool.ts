@@ -229,7 +229,7 @@ export class GatewayPool {
     return new SciStreamError('SCI_NO_RESOURCE', `${wanted}: ${reasons}.${until}`, {
       suggestions: [
         ...(bitsPerSecond > 0 ? ['Request a lower rate, or retry later.'] : []),
-        'Operators can list the gateways: scistream gateway ls --s2cs SERVER',
+        'List the gateways: scistream gateway ls --s2cs SERVER',
       ],
     });
   }

@@ -278,7 +278,10 @@ export class StreamController {
 
   #addresses(texts: readonly string[], field: string): readonly Address[] {
     if (texts.length > MAX_TARGETS)
-      throw new SciStreamError('SCI_TARGETS_INVALID', `${texts.length} addresses exceed the limit.`);
+      throw new SciStreamError(
+        'SCI_TARGETS_INVALID',
+        `${texts.length} addresses are more than the limit of ${MAX_TARGETS}.`,
+      );
     return texts.map((text) => parseAddress(text, field));
   }
 
