@@ -153,15 +153,18 @@ const unlessGone =
 
 function routes(router: ConnectRouter, gateway: LocalGateway): void {
   router.service(GatewayService, {
-    describe: () => gateway.describe(),
+    async describe() {
+      const { advertiseSources = [], ...description } = await gateway.describe();
+      return { ...description, advertiseSources: [...advertiseSources] };
+    },
     async keep({ uids }) {
       await gateway.keep(uids);
       return {};
     },
     async reserve(request) {
       const { uid, spec, tls } = fromReserveMessage(request);
-      const reservation = await gateway.reserve(uid, spec, tls);
-      return { ...reservation, listeners: reservation.listeners.map(formatAddress) };
+      const { listeners, sources = [], ...reservation } = await gateway.reserve(uid, spec, tls);
+      return { ...reservation, listeners: listeners.map(formatAddress), sources: [...sources] };
     },
     async start({ uid }, { signal }) {
       await gateway.start(uid, signal);

@@ -11,7 +11,7 @@ import type { WriteOptions } from '../store/state-database.js';
 import type { GatewayPlugins } from './plugins.js';
 import type { RangePortAllocator } from './ports.js';
 import { StreamProbes } from './probes.js';
-import { requestOf, type GatewayStore, type GatewayStream } from './store.js';
+import { acceptedFrom, requestOf, type GatewayStore, type GatewayStream } from './store.js';
 
 /** For a step that is done. A process that dies before this reaches the disk repeats the step, which does no harm. */
 export const DONE: WriteOptions = { sync: false, owed: true };
@@ -69,7 +69,7 @@ export class Stream {
     this.s2ds = s2ds;
     this.listeners = listeners;
     const bound = record.listeners[0]?.host ?? settings.wan;
-    this.probes = new StreamProbes(ports, uid, { bound, told: record.advertise ?? bound }, record.spec.sources);
+    this.probes = new StreamProbes(ports, uid, { bound, told: record.advertise ?? bound }, acceptedFrom(record).sources);
     this.#uid = uid;
     this.#store = store;
     this.#record = record;

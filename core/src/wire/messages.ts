@@ -70,6 +70,7 @@ export function gatewayMessage({
   const { drained, labels, streams, portsTotal, capacity, capacityInUse } = status;
   return {
     ...description,
+    advertiseSources: [...(description.advertiseSources ?? [])],
     up: !error,
     drained,
     labels: [...labels],

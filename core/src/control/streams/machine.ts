@@ -1,4 +1,5 @@
 import { formatAddress, type Address } from '../../contracts/address.js';
+import { asReserved } from './new-stream.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../../contracts/errors.js';
 import type { StreamRecord, StreamTls } from '../../contracts/stream.js';
 import type { GatewayLoad } from '../gateways/pool.js';
@@ -75,7 +76,7 @@ export class StreamMachine {
     const { uid, spec } = this.record;
     const reservation = await this.#stream.gateway.reserve(uid, spec, tls);
     const detail = reservation.listeners.map(formatAddress).join(' ');
-    await this.#stream.apply('reserved', {}, { change: reservation, note: happened('reserved', undefined, detail) });
+    await this.#stream.apply('reserved', {}, { change: asReserved(this.record, reservation), note: happened('reserved', undefined, detail) });
   }
 
   /**
