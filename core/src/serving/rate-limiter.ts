@@ -32,7 +32,8 @@ export class RateLimiter {
   take(key: string): void {
     if (this.admits(key)) return;
     const wait = ((1 - this.#bucket(key, performance.now()).left) / this.perSecond()) * 1000;
-    throw new RateLimited(`More than ${this.perSecond()} ${this.what} per second.`, Math.ceil(wait));
+    // It may be over already.
+    throw new RateLimited(`More than ${this.perSecond()} ${this.what} per second.`, Math.max(1, Math.ceil(wait)));
   }
 
   /** Counts one request, unless the caller exceeds the limit. @returns Whether the request is within the limit */

@@ -281,7 +281,7 @@ s('calls of strangers that read no answer hold neither their headers nor their c
   const session = connectHttp2(urlOf(server), { rejectUnauthorized: false, settings: { initialWindowSize: 0 } });
   session.on('error', () => undefined);
   await once(session, 'remoteSettings');
-  assert.is(session.remoteSettings.maxConcurrentStreams, 100);
+  assert.is(session.remoteSettings.maxConcurrentStreams, 128);
   const call = { ':method': 'POST', ':path': '/scistream.v1.Streams/List', ...JSON_CALL, 'x-large': 'x'.repeat(20_000) };
   const calls = Array.from({ length: 5 }, () => session.request(call).on('error', () => undefined));
   await Promise.all(calls.map((stream) => new Promise((resolve) => stream.once('close', resolve))));

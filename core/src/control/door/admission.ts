@@ -14,8 +14,11 @@ import { RecentCredentials } from './recent-credentials.js';
 
 /** Longest token that is checked, in characters. The size of all headers is limited too. */
 const MAX_TOKEN = 16 * 1024;
-/** Concurrent calls of a connection before its first accepted one. Clients send up to 100 before they know a limit. */
-export const FIRST_CALLS = 100;
+/**
+ * Concurrent calls of a connection before its first accepted one. More than the 100 that clients send before they know a
+ * limit, and more than the watchers of the health service.
+ */
+export const FIRST_CALLS = 128;
 /** Concurrent calls of a connection afterwards; many may wait for HELLO, or watch. */
 const MAX_CALLS = 2_000;
 /** Calls of one source, without recently accepted credentials, that are checked or answered at the same time. */
