@@ -96,7 +96,11 @@ export class StreamMaker {
     const remembered = await this.#remember(plan, expected, clients);
     try {
       this.#onProgress?.({ kind: 'uid', uid });
-      const reserved = await onEverySide(sides, (side, stop) => this.#reserve(side, plan, clients.to, outcomes, stop), signal);
+      const reserved = await onEverySide(
+        sides,
+        (side, stop) => this.#reserve(side, plan, clients.to, outcomes, stop),
+        signal,
+      );
       if (plan.encryption === 'tls') this.#onProgress?.({ kind: 'encrypted' });
       const listeners = inboundListeners ?? reserved.find(({ role }) => role === 'inbound')?.listeners ?? [];
       refuseLoop(plan.producer, reserved.find(({ role }) => role === 'outbound')?.listeners ?? []);

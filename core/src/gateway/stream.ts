@@ -69,7 +69,12 @@ export class Stream {
     this.s2ds = s2ds;
     this.listeners = listeners;
     const bound = record.listeners[0]?.host ?? settings.wan;
-    this.probes = new StreamProbes(ports, uid, { bound, told: record.advertise ?? bound }, acceptedFrom(record).sources);
+    this.probes = new StreamProbes(
+      ports,
+      uid,
+      { bound, told: record.advertise ?? bound },
+      acceptedFrom(record).sources,
+    );
     this.#uid = uid;
     this.#store = store;
     this.#record = record;

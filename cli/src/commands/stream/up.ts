@@ -77,7 +77,8 @@ export default class StreamUp extends StreamCommand {
       summary: 'allow operators to move the stream to another gateway, which changes its listeners',
     }),
     sources: Flags.string({
-      summary: 'networks from which the inbound listeners accept connections, or any; default: as the other gateways report',
+      summary:
+        'networks from which the inbound listeners accept connections, or any; default: as the other gateways report',
       helpValue: 'NETWORK,...|any',
       exclusive: ['outbound'],
     }),

@@ -85,7 +85,10 @@ export class RemoteGateway implements Gateway {
     const told = await this.#call(() => this.#client.describe({}, { timeoutMs: DESCRIBE_TIMEOUT_MS }));
     // Copied: the message has fields that a gateway does not set.
     const { name, wan, lan, advertise, advertiseSources: sources, ports, proxy, runtime, portsInUse } = told;
-    const more = { ...(advertise && { advertise }), ...(sources.length > 0 && { advertiseSources: parseSources(sources) }) };
+    const more = {
+      ...(advertise && { advertise }),
+      ...(sources.length > 0 && { advertiseSources: parseSources(sources) }),
+    };
     return { name, wan, lan, ...more, ports, proxy, runtime, portsInUse };
   }
 
@@ -94,7 +97,14 @@ export class RemoteGateway implements Gateway {
       this.#client.reserve(reserveMessage(uid, spec, tls)),
     );
     const enforced = sources.length > 0 && { sources: parseSources(sources) };
-    return { gateway, proxy, runtime, rateEnforced, listeners: listeners.map((text) => parseAddress(text)), ...enforced };
+    return {
+      gateway,
+      proxy,
+      runtime,
+      rateEnforced,
+      listeners: listeners.map((text) => parseAddress(text)),
+      ...enforced,
+    };
   }
 
   async start(uid: string, signal: AbortSignal): Promise<void> {

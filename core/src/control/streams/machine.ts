@@ -76,7 +76,11 @@ export class StreamMachine {
     const { uid, spec } = this.record;
     const reservation = await this.#stream.gateway.reserve(uid, spec, tls);
     const detail = reservation.listeners.map(formatAddress).join(' ');
-    await this.#stream.apply('reserved', {}, { change: asReserved(this.record, reservation), note: happened('reserved', undefined, detail) });
+    await this.#stream.apply(
+      'reserved',
+      {},
+      { change: asReserved(this.record, reservation), note: happened('reserved', undefined, detail) },
+    );
   }
 
   /**
