@@ -93,6 +93,7 @@ export class StreamMaker {
     const outcomes: Outcomes = new Map();
     if (!fresh) await onEverySide(sides, (side, stop) => mustBeFree(side, uid, stop), signal);
     const expected = new Date(Date.now() + (plan.lifetimeMs || UNKNOWN_LIFETIME_MS)).toISOString();
+    await this.#warnOfNamesakes(plan);
     const remembered = await this.#remember(plan, expected, clients);
     try {
       this.#onProgress?.({ kind: 'uid', uid });
@@ -143,6 +144,16 @@ export class StreamMaker {
     const reserved = await reserve(side, plan, sources, outcomes, signal);
     this.#onProgress?.({ kind: 'reserved', side: sideName(side), status: statusOf(plan.uid, [reserved]) });
     return reserved;
+  }
+
+  async #warnOfNamesakes({ uid, name }: Plan): Promise<void> {
+    const now = new Date().toISOString();
+    const others = (await this.#journal.list()).filter(
+      (entry) => entry.name === name && entry.uid !== uid && entry.expiresAt > now,
+    );
+    if (name === '' || others.length === 0) return;
+    const message = 'another stream of this user has the same name; later commands need the uid';
+    this.#log.warn({ name, uid, others: others.map((entry) => entry.uid).join(', ') }, message);
   }
 
   /** A journal that is not writable must not prevent the stream. @returns Whether the entry is written. */

@@ -77,6 +77,7 @@ export function s2csSchema(around: Surroundings) {
     lifetime: field.duration.prefault('24h'),
     waitingPerIdentity: field.count.prefault(250),
     watchesPerIdentity: field.count.prefault(100),
+    updatesPerSecond: field.count.prefault(10),
     requestsPerSecond: field.count.prefault(1000),
     strangerRequestsPerSecond: field.count.prefault(50),
     strangerTimeout: field.duration.prefault('30s'),

@@ -71,6 +71,8 @@ export interface GatewayDescription {
   readonly advertise?: string | undefined;
   /** As in {@link GatewaySettings}. */
   readonly advertiseSources?: readonly string[] | undefined;
+  /** Addresses of its machine. Absent: unknown, from an earlier version. */
+  readonly addresses?: readonly string[];
   /** Range as `first-last`. */
   readonly ports: string;
   readonly proxy: string;
@@ -156,7 +158,10 @@ export interface Gateway {
    * @throws SCI_PROXY_UNSUPPORTED for a stream without TLS, SCI_FORBIDDEN
    */
   probeTargets(uid: string, answer: ProbeAnswer, address?: Address): Promise<readonly ConnectResult[]>;
-  /** Connects to each target once. */
+  /**
+   * Connects to each target once, a few at a time. The probes of one stream run one after another.
+   * @throws SCI_LIMIT_REACHED if too many wait, like the other probes
+   */
   connectTargets(uid: string): Promise<readonly ConnectResult[]>;
   /** Connects to the first listener and holds the connection for `holdMs`, or until `signal` aborts. */
   connectListener(uid: string, holdMs: number, signal: AbortSignal): Promise<readonly ConnectResult[]>;

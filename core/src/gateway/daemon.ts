@@ -154,8 +154,8 @@ const unlessGone =
 function routes(router: ConnectRouter, gateway: LocalGateway): void {
   router.service(GatewayService, {
     async describe() {
-      const { advertiseSources = [], ...description } = await gateway.describe();
-      return { ...description, advertiseSources: [...advertiseSources] };
+      const { advertiseSources = [], addresses = [], ...rest } = await gateway.describe();
+      return { ...rest, advertiseSources: [...advertiseSources], addresses: [...addresses] };
     },
     async keep({ uids }) {
       await gateway.keep(uids);

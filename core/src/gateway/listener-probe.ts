@@ -8,7 +8,8 @@ import { PROBE_NAME, type ProbeAnswer, type StreamTls } from '../contracts/strea
 import { formatDuration } from '../contracts/units.js';
 import { within } from '../contracts/wait.js';
 import { localAddressFor } from '../proxy/local-address.js';
-import { CONNECT_TIMEOUT_MS, noAnswer } from './probes.js';
+import type { Dial } from './probe-runs.js';
+import { CONNECT_TIMEOUT_MS, eachOnce, noAnswer } from './probes.js';
 
 /** Maximum time from the connection to the answer of the proxy, ms. */
 const ANSWER_TIMEOUT_MS = 5_000;
@@ -33,10 +34,11 @@ export function probeListeners(
   tls: StreamTls,
   answer: ProbeAnswer,
   localAddress: string | undefined,
+  dial: Dial = (connect) => connect(),
 ): Promise<readonly ConnectResult[]> {
   const distinct = new Map(targets.map((target) => [formatAddress(target), target]));
   const some = [...distinct.values()].slice(0, MAX_TARGETS);
-  return Promise.all(some.map((target) => probeListener(target, tls, answer, localAddress)));
+  return eachOnce(some, dial, (target) => probeListener(target, tls, answer, localAddress));
 }
 
 /** Never rejects. `roundTripMs` is the time of the TCP handshake. */

@@ -161,7 +161,4 @@ const limited = (
 
 const hours = (ms: number): string => `${Number((ms / 3_600_000).toPrecision(3))} h`;
 
-function ruled(kind: Action['kind']): (typeof RULED_ACTIONS)[number] {
-  if (kind === 'list') return 'view';
-  return kind === 'probe' ? 'update' : kind;
-}
+const ruled = (kind: Action['kind']): (typeof RULED_ACTIONS)[number] => (kind === 'list' ? 'view' : kind);

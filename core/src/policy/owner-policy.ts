@@ -1,5 +1,6 @@
 import { ownerOf, type Identity } from '../contracts/authenticator.js';
 import { SciStreamError } from '../contracts/errors.js';
+import type { Network } from '../contracts/network.js';
 import type { Action, Granted, Policy } from '../contracts/policy.js';
 import { unknownStream, type StreamRecord } from '../contracts/stream.js';
 import type { NameLookups } from './name-lookups.js';
@@ -12,19 +13,19 @@ import { ordinaryTargets } from './ordinary-targets.js';
 export class OwnerPolicy implements Policy {
   /**
    * @param encryption Key of the configuration: `optional` also allows streams that are not encrypted.
-   * @param names Set if callers on other hosts are possible. Targets are then resolved and checked here, and nobody, not
-   * even an admin, reaches loopback, link-local, metadata and similar addresses behind the gateway.
+   * @param others Set if callers on other hosts are possible. Targets are then resolved and checked here, and nobody, not
+   * even an admin, reaches the addresses of the gateway, loopback, link-local, metadata and similar addresses.
    */
   constructor(
     private readonly encryption: 'required' | 'optional',
-    private readonly names?: NameLookups,
+    private readonly others?: { readonly names: NameLookups; readonly own: () => readonly Network[] },
   ) {}
 
   async check(identity: Identity, action: Action): Promise<Granted> {
     this.#mustOwn(identity, action);
     if (action.kind === 'request') this.#mustEncrypt(action.stream);
-    if (!this.names || (action.kind !== 'update' && action.kind !== 'probe')) return {};
-    return { targets: await ordinaryTargets(this.names, identity, action) };
+    if (!this.others || (action.kind !== 'update' && action.kind !== 'probe')) return {};
+    return { targets: await ordinaryTargets(this.others.names, identity, action, this.others.own()) };
   }
 
   #mustOwn(identity: Identity, action: Action): void {

@@ -8,8 +8,8 @@ import type { PortRange } from '../contracts/port-allocator.js';
 import { ROLE_CODES, type Role } from '../contracts/stream.js';
 import { parseHostPattern, type HostPattern } from './host-pattern.js';
 
-/** Actions that a rule can allow. `list` counts as `view` and `probe` as `update`. */
-export const RULED_ACTIONS = ['request', 'hello', 'update', 'release', 'view'] as const;
+/** Actions that a rule can allow. `list` counts as `view`. A rule with `update` allows `probe`, too. */
+export const RULED_ACTIONS = ['request', 'hello', 'update', 'probe', 'release', 'view'] as const;
 
 const identity = z
   .string()
@@ -112,7 +112,7 @@ function ruleOf(config: z.output<typeof rule>, place: number): Rule {
     identities: everybody ? undefined : who.identities,
     groups: everybody ? undefined : who.groups,
     issuers: who.issuers,
-    actions: config.actions,
+    actions: config.actions?.includes('update') ? [...config.actions, 'probe'] : config.actions,
     roles: config.roles,
     gateways: config.gateways,
     proxies: config.proxies,

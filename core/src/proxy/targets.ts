@@ -2,6 +2,7 @@ import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { formatAddress, type Address } from '../contracts/address.js';
 import { S2DSException } from '../contracts/errors.js';
+import { endpointsOf, isUnspecified } from '../contracts/network.js';
 import type { S2DSRequest } from '../contracts/s2ds.js';
 import { within } from '../contracts/wait.js';
 
@@ -32,7 +33,7 @@ export async function resolveTargets(request: S2DSRequest, targets: readonly Add
       return { host: await host, port: target.port };
     }),
   );
-  const unspecified = resolved.find(({ host }) => host === '0.0.0.0' || host === '::');
+  const unspecified = resolved.find(({ host }) => isUnspecified(host));
   if (unspecified) {
     throw new S2DSException(
       'SCI_ADDRESS_INVALID',
@@ -42,8 +43,8 @@ export async function resolveTargets(request: S2DSRequest, targets: readonly Add
       },
     );
   }
-  const own = new Set(request.listeners.map(({ address }) => formatAddress(address)));
-  const loop = resolved.find((target) => own.has(formatAddress(target)));
+  const own = new Set(request.listeners.flatMap(({ address }) => endpointsOf(address)));
+  const loop = resolved.find((target) => endpointsOf(target).some((key) => own.has(key)));
   if (loop) {
     throw new S2DSException('SCI_TARGETS_INVALID', `Target ${formatAddress(loop)} is the stream's own listener.`, {
       suggestions: ['Give the listen address of the application or of the other gateway.'],

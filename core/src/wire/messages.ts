@@ -68,9 +68,11 @@ export function gatewayMessage({
   ...status
 }: GatewayStatus): MessageInitShape<typeof GatewaySchema> {
   const { drained, labels, streams, portsTotal, capacity, capacityInUse } = status;
+  // Callers do not learn the addresses of the machine.
+  const { addresses: _, ...shown } = description;
   return {
-    ...description,
-    advertiseSources: [...(description.advertiseSources ?? [])],
+    ...shown,
+    advertiseSources: [...(shown.advertiseSources ?? [])],
     up: !error,
     drained,
     labels: [...labels],

@@ -84,12 +84,12 @@ export class RemoteGateway implements Gateway {
   async describe(): Promise<GatewayDescription> {
     const told = await this.#call(() => this.#client.describe({}, { timeoutMs: DESCRIBE_TIMEOUT_MS }));
     // Copied: the message has fields that a gateway does not set.
-    const { name, wan, lan, advertise, advertiseSources: sources, ports, proxy, runtime, portsInUse } = told;
+    const { name, wan, lan, advertise, advertiseSources: sources, addresses, ports, proxy, runtime, portsInUse } = told;
     const more = {
       ...(advertise && { advertise }),
       ...(sources.length > 0 && { advertiseSources: parseSources(sources) }),
     };
-    return { name, wan, lan, ...more, ports, proxy, runtime, portsInUse };
+    return { name, wan, lan, ...more, addresses, ports, proxy, runtime, portsInUse };
   }
 
   async reserve(uid: string, spec: StreamSpec, tls?: StreamTls): Promise<Reservation> {

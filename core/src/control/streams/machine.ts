@@ -1,11 +1,11 @@
 import { formatAddress, type Address } from '../../contracts/address.js';
-import { asReserved } from './new-stream.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../../contracts/errors.js';
 import type { StreamRecord, StreamTls } from '../../contracts/stream.js';
 import type { GatewayLoad } from '../gateways/pool.js';
 import { released } from './life.js';
 import { happened, LiveStream, StreamTimer, type StreamParts } from './live-stream.js';
 import { StreamMover, type Placing } from './move.js';
+import { asReserved } from './new-stream.js';
 import { PendingRequest } from './pending-request.js';
 import { PendingUpdate } from './pending-update.js';
 import { watchProxy } from './watch.js';
@@ -76,11 +76,8 @@ export class StreamMachine {
     const { uid, spec } = this.record;
     const reservation = await this.#stream.gateway.reserve(uid, spec, tls);
     const detail = reservation.listeners.map(formatAddress).join(' ');
-    await this.#stream.apply(
-      'reserved',
-      {},
-      { change: asReserved(this.record, reservation), note: happened('reserved', undefined, detail) },
-    );
+    const change = asReserved(this.record, reservation);
+    await this.#stream.apply('reserved', {}, { change, note: happened('reserved', undefined, detail) });
   }
 
   /**
