@@ -1,7 +1,7 @@
 import { formatAddress, type Address } from '../../contracts/address.js';
 import { SciStreamError } from '../../contracts/errors.js';
 import { endpointsOf } from '../../contracts/network.js';
-import type { StreamRecord } from '../../contracts/stream.js';
+import { uidForOwner, type StreamRecord } from '../../contracts/stream.js';
 import type { OwnAddresses } from '../parts/own-addresses.js';
 
 /**
@@ -33,13 +33,14 @@ export class Loops {
    * @returns Ends the claim. Call it when the update is over
    * @throws SCI_TARGETS_INVALID
    */
-  claim(uid: string, targets: readonly Address[]): () => void {
+  claim(stream: StreamRecord, targets: readonly Address[]): () => void {
+    const { uid } = stream;
     const streamAt = this.#listenersAt(targets);
     for (const target of targets) {
       const reserved = this.own.reserved(target);
       if (reserved && !streamAt(target)) throw isReserved(target, reserved);
     }
-    if (this.#leadTo(uid, targets)) throw isLoop(uid);
+    if (this.#leadTo(uid, targets)) throw isLoop(uidForOwner(stream));
     const claim = { uid, targets };
     this.#claims.add(claim);
     return () => void this.#claims.delete(claim);
@@ -48,7 +49,7 @@ export class Loops {
   /** Whether targets lead to a listener of a stream, directly or through other streams. */
   #leadTo(uid: string, targets: readonly Address[]): boolean {
     const seen = new Set<string>();
-    for (let next = targets; next.length > 0; ) {
+    for (let next = targets; next.length > 0;) {
       const streamAt = this.#listenersAt(next);
       const reached = new Set(next.flatMap((target) => streamAt(target) ?? []));
       if ([...reached].some((record) => record.uid === uid)) return true;
