@@ -1,4 +1,4 @@
-import type { Address } from './address.js';
+import type { Address, Target } from './address.js';
 import type { S2DSException, SciStreamError } from './errors.js';
 import type { PortRange } from './port-allocator.js';
 import type { ListenerStatistics, ProbeAnswer, Restarts, S2DSStatus, StreamSpec, StreamTls } from './stream.js';
@@ -55,6 +55,13 @@ export interface ConnectResult {
   readonly error?: string;
 }
 
+/** Results of a test of several targets. */
+export interface TestResults {
+  readonly results: readonly ConnectResult[];
+  /** Number of targets that were not tested, because the time was over. */
+  readonly untested: number;
+}
+
 /** The description that a gateway gives of itself. */
 export interface GatewayDescription {
   readonly name: string;
@@ -107,7 +114,7 @@ export interface Gateway {
    */
   start(uid: string, signal: AbortSignal): Promise<void>;
   /** Sets the targets of a started stream. @throws as `S2DS.updateTargets` */
-  updateTargets(uid: string, targets: readonly Address[], signal: AbortSignal): Promise<void>;
+  updateTargets(uid: string, targets: readonly Target[], signal: AbortSignal): Promise<void>;
   /**
    * Stops the stream, frees its ports and returns its last counters. Idempotent.
    * @param keepPortsUntil ISO 8601 UTC; given for a stream that failed. No other stream gets its ports before this time.
@@ -142,13 +149,13 @@ export interface Gateway {
   runProbe(uid: string, address: Address, challenge: string): Promise<number>;
   /**
    * Completes a TLS handshake with the credentials of the stream, an outbound side, to each target, and waits for the
-   * answer of the proxy there. At most the first 8 distinct targets.
+   * answer of the proxy there. A target with several addresses works if one of them does.
    * @param address Probe port of the other gateway, instead of the targets. Its host must be that of a target.
    * @throws SCI_PROXY_UNSUPPORTED for a stream without TLS, SCI_FORBIDDEN
    */
-  probeTargets(uid: string, answer: ProbeAnswer, address?: Address): Promise<readonly ConnectResult[]>;
-  /** Connects to each target once. */
-  connectTargets(uid: string): Promise<readonly ConnectResult[]>;
+  probeTargets(uid: string, answer: ProbeAnswer, address?: Address): Promise<TestResults>;
+  /** Connects to each target once; to its further addresses only if the previous ones fail. */
+  connectTargets(uid: string): Promise<TestResults>;
   /** Connects to the first listener and holds the connection for `holdMs`, or until `signal` aborts. */
   connectListener(uid: string, holdMs: number, signal: AbortSignal): Promise<readonly ConnectResult[]>;
   /** Closes the gateway. Its proxies keep running. Called once, last. */

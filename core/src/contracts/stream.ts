@@ -1,4 +1,4 @@
-import type { Address, Transport } from './address.js';
+import type { Address, Target, Transport } from './address.js';
 import { quote, SciStreamError, type ErrorCode, type S2DSException } from './errors.js';
 
 /**
@@ -212,9 +212,9 @@ export interface StreamRecord {
   /** Addresses of the producer, as HELLO announced them. */
   readonly announced: readonly Address[];
   /** Current targets, one per listener. */
-  readonly targets: readonly Address[];
+  readonly targets: readonly Target[];
   /** Targets of the update in progress. Meaningful only in state `updating`. */
-  readonly asked?: readonly Address[];
+  readonly asked?: readonly Target[];
   /**
    * The newest restart that the events contain, as the gateway of the stream numbers them: the position of the reader,
    * not a second count. It survives the control server, so that no restart is recorded twice or missed. Restarts are

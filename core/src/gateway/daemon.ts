@@ -23,6 +23,8 @@ import { lockState, type Unlock } from '../serving/state-lock.js';
 import { GatewayService } from '../wire/gen/scistream/v1/gateway_pb.js';
 import {
   connectResultsMessage,
+  fromTargetsMessage,
+  testResultsMessage,
   microseconds,
   mustBeAnswer,
   statisticsMessage,
@@ -156,12 +158,8 @@ function routes(router: ConnectRouter, gateway: LocalGateway): void {
       await gateway.start(uid, signal);
       return {};
     },
-    async setTargets({ uid, targets }, { signal }) {
-      await gateway.updateTargets(
-        uid,
-        targets.map((text) => parseAddress(text, 'Target')),
-        signal,
-      );
+    async setTargets(request, { signal }) {
+      await gateway.updateTargets(request.uid, fromTargetsMessage(request), signal);
       return {};
     },
     async release({ uid, keepPortsUntil }) {
@@ -198,9 +196,9 @@ function routes(router: ConnectRouter, gateway: LocalGateway): void {
     },
     async probeTargets({ uid, answer: how, address }) {
       const probe = address === '' ? undefined : parseAddress(address);
-      return connectResultsMessage(await gateway.probeTargets(uid, mustBeAnswer(how), probe));
+      return testResultsMessage(await gateway.probeTargets(uid, mustBeAnswer(how), probe));
     },
-    connectTargets: async ({ uid }) => connectResultsMessage(await gateway.connectTargets(uid)),
+    connectTargets: async ({ uid }) => testResultsMessage(await gateway.connectTargets(uid)),
     connectListener: async ({ uid, holdMs }, { signal }) =>
       connectResultsMessage(await gateway.connectListener(uid, Number(holdMs), signal)),
   });

@@ -1,19 +1,18 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { checkServerIdentity, connect as connectTls, type TLSSocket } from 'node:tls';
-import { formatAddress, type Address } from '../contracts/address.js';
+import type { Address, Target } from '../contracts/address.js';
 import { messageOf } from '../contracts/errors.js';
-import type { ConnectResult } from '../contracts/gateway.js';
+import type { ConnectResult, TestResults } from '../contracts/gateway.js';
 import { PROBE_NAME, type ProbeAnswer, type StreamTls } from '../contracts/stream.js';
 import { formatDuration } from '../contracts/units.js';
 import { within } from '../contracts/wait.js';
 import { localAddressFor } from '../proxy/local-address.js';
 import { CONNECT_TIMEOUT_MS, noAnswer } from './probes.js';
+import { testTargets } from './target-tests.js';
 
 /** Maximum time from the connection to the answer of the proxy, ms. */
 const ANSWER_TIMEOUT_MS = 5_000;
-/** Limits the connections to the other gateway: a stream may have thousands of listeners. */
-const MAX_TARGETS = 8;
 
 /** Reasons of a failed verification of the peer (X509_V_ERR_…), which Node.js reports as codes. */
 const CLOCK = 'Compare the clocks of both gateways with the time of the user who created the stream';
@@ -28,16 +27,12 @@ const OWN_VERDICTS: Readonly<Record<string, string>> = {
  * proves nothing: nginx sends it first. No byte is sent after the handshake, so that none can reach a producer.
  * @param localAddress As in `S2DSRequest.localAddress`.
  */
-export function probeListeners(
-  targets: readonly Address[],
+export const probeListeners = (
+  targets: readonly Target[],
   tls: StreamTls,
   answer: ProbeAnswer,
   localAddress: string | undefined,
-): Promise<readonly ConnectResult[]> {
-  const distinct = new Map(targets.map((target) => [formatAddress(target), target]));
-  const some = [...distinct.values()].slice(0, MAX_TARGETS);
-  return Promise.all(some.map((target) => probeListener(target, tls, answer, localAddress)));
-}
+): Promise<TestResults> => testTargets(targets, (address) => probeListener(address, tls, answer, localAddress));
 
 /** Never rejects. `roundTripMs` is the time of the TCP handshake. */
 async function probeListener(

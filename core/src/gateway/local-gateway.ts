@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import pLimit from 'p-limit';
 import { inject, injectable } from 'tsyringe';
-import type { Address } from '../contracts/address.js';
+import type { Address, Target } from '../contracts/address.js';
 import { messageOf, S2DSException } from '../contracts/errors.js';
 import type {
   ConnectResult,
@@ -10,6 +10,7 @@ import type {
   GatewaySettings,
   ProbeOffer,
   Reservation,
+  TestResults,
 } from '../contracts/gateway.js';
 import type { Logger } from '../contracts/logger.js';
 import type {
@@ -119,7 +120,7 @@ export class LocalGateway implements Gateway {
     await this.#known(uid).start(signal);
   }
 
-  async updateTargets(uid: string, targets: readonly Address[], signal: AbortSignal): Promise<void> {
+  async updateTargets(uid: string, targets: readonly Target[], signal: AbortSignal): Promise<void> {
     await this.#known(uid).updateTargets(targets, signal);
   }
 
@@ -166,14 +167,14 @@ export class LocalGateway implements Gateway {
     return await probeTarget(uid, this.#stream(uid).record, address, challenge);
   }
 
-  async probeTargets(uid: string, answer: ProbeAnswer, address?: Address): Promise<readonly ConnectResult[]> {
+  async probeTargets(uid: string, answer: ProbeAnswer, address?: Address): Promise<TestResults> {
     const { targets, tls, localAddress } = this.#stream(uid).record;
     if (address) mustBeTarget(uid, targets, address);
     if (tls) return await probeListeners(address ? [address] : targets, tls, answer, localAddress);
     throw new S2DSException('SCI_PROXY_UNSUPPORTED', `Stream ${uid} is not encrypted.`);
   }
 
-  async connectTargets(uid: string): Promise<readonly ConnectResult[]> {
+  async connectTargets(uid: string): Promise<TestResults> {
     return await tryTargets(this.#stream(uid).record);
   }
 

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { formatAddress, type Address } from '../contracts/address.js';
+import { addressesOf, formatAddress, type Address, type Target } from '../contracts/address.js';
 import { messageOf, S2DSException, systemCode } from '../contracts/errors.js';
-import type { ConnectResult, ProbeOffer } from '../contracts/gateway.js';
+import type { ConnectResult, ProbeOffer, TestResults } from '../contracts/gateway.js';
 import type { PortAllocator } from '../contracts/port-allocator.js';
 import type { StreamTls } from '../contracts/stream.js';
 import { formatDuration } from '../contracts/units.js';
@@ -12,6 +12,7 @@ import { localAddressFor } from '../proxy/local-address.js';
 import { Sources } from '../relay/sources.js';
 import { answerChallenge, answerProbe, encrypted, equal, HALF, PROBE_LIFE_MS, readExactly } from './probe-port.js';
 import type { GatewayStream } from './store.js';
+import { testTargets } from './target-tests.js';
 
 /** Open probe ports of one stream. Without a limit, a client that cannot get through and retries would take every port. */
 const MAX_PROBES = 4;
@@ -112,18 +113,16 @@ export async function probeTarget(
  * A gateway that connects to any address that a client names would be a port scanner.
  * @throws SCI_FORBIDDEN unless the host is that of a target
  */
-export function mustBeTarget(uid: string, targets: readonly Address[], address: Address): void {
-  if (!targets.some(({ host }) => host === address.host)) {
+export function mustBeTarget(uid: string, targets: readonly Target[], address: Address): void {
+  if (!targets.flatMap(addressesOf).some(({ host }) => host === address.host)) {
     const where = formatAddress(address);
     throw new S2DSException('SCI_FORBIDDEN', `The host of ${where} is not a target of stream ${uid}.`);
   }
 }
 
-/** Connects to each target once, as `Gateway.connectTargets`. */
-export function tryTargets({ targets, localAddress }: Outgoing): Promise<readonly ConnectResult[]> {
-  const distinct = new Map(targets.map((target) => [formatAddress(target), target]));
-  return Promise.all([...distinct.values()].map((target) => tryConnect(target, 0, localAddress)));
-}
+/** Connects to each target, as `Gateway.connectTargets`. */
+export const tryTargets = ({ targets, localAddress }: Outgoing): Promise<TestResults> =>
+  testTargets(targets, (address) => tryConnect(address, 0, localAddress));
 
 /** Connects to the first listener, as `Gateway.connectListener`. */
 export async function tryListener(

@@ -61,6 +61,6 @@ export class RulesPolicy implements Policy {
     if (action.kind !== 'update' && action.kind !== 'probe') return { rule: allowing(rules, identity, action)[0].name };
     const found = await new TargetJudge(rules, identity, action).judge(this.names);
     const deciding = [...new Set(found.map(({ rule }) => rule.name))];
-    return { rule: deciding.join(','), targets: found.map(({ address }) => address) };
+    return { rule: deciding.join(','), targets: found.map(({ target }) => target) };
   }
 }

@@ -1,4 +1,4 @@
-import type { Address } from '../contracts/address.js';
+import type { Address, Target } from '../contracts/address.js';
 import type { ContainerRef, ContainerState } from '../contracts/container-runtime.js';
 import { messageOf, S2DSException } from '../contracts/errors.js';
 import type { PluginContext } from '../contracts/plugin.js';
@@ -107,7 +107,7 @@ export abstract class ProxyContainer implements S2DS {
     });
   }
 
-  adopt(request: S2DSRequest, targets: readonly Address[]): Promise<boolean> {
+  adopt(request: S2DSRequest, targets: readonly Target[]): Promise<boolean> {
     return this.#lock.run(request.uid, async () => {
       if (this.#streams.has(request.uid)) return true;
       mustSupport(this.id, this.supports, request);
@@ -120,7 +120,7 @@ export abstract class ProxyContainer implements S2DS {
     });
   }
 
-  updateTargets(uid: string, targets: readonly Address[], signal?: AbortSignal): Promise<void> {
+  updateTargets(uid: string, targets: readonly Target[], signal?: AbortSignal): Promise<void> {
     return this.#lock.run(uid, async () => {
       const live = this.#live(uid);
       if (live.supervision.error) throw live.supervision.error;
@@ -179,7 +179,7 @@ export abstract class ProxyContainer implements S2DS {
   }
 
   /** Keeps the instances that serve and restarts the others. */
-  #adoptParts(request: S2DSRequest, parts: readonly Part[], targets: readonly Address[]): void {
+  #adoptParts(request: S2DSRequest, parts: readonly Part[], targets: readonly Target[]): void {
     const instances = parts.map(({ ref, index, listeners }): Instance => {
       const view = viewOf(this.context.runtime, request, listeners, targetsOf(request, listeners, targets));
       return { ref, index, listeners, view, description: this.describe(view) };
@@ -218,7 +218,7 @@ export abstract class ProxyContainer implements S2DS {
     request: S2DSRequest,
     listeners: readonly ReservedListener[],
     index: number,
-    targets: readonly Address[],
+    targets: readonly Target[],
     signal: AbortSignal | undefined,
   ): Promise<Instance> {
     const { runtime } = this.context;

@@ -20,9 +20,15 @@ export interface RelayAddress {
   readonly port: number;
 }
 
-/** A target, and the local address of connections to it. Absent: the system selects one. */
-export interface RelayTarget extends RelayAddress {
+/** An address to connect to, and the local address of connections to it. Absent: the system selects one. */
+export interface RelayDestination extends RelayAddress {
   readonly localAddress?: string;
+}
+
+/** A target: its preferred address, and further ones that only TCP uses. */
+export interface RelayTarget extends RelayDestination {
+  /** Tried in turn. */
+  readonly fallbacks?: readonly RelayDestination[];
 }
 
 /** Address of a listener. `fd` is an inherited TCP socket that already listens on `host:port`. */

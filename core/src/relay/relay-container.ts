@@ -5,6 +5,7 @@ import { basename } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Duplex } from 'node:stream';
 import { z } from 'zod';
+import type { Address } from '../contracts/address.js';
 import type { ContainerRef, InstanceFiles } from '../contracts/container-runtime.js';
 import { messageOf, quote, S2DSException } from '../contracts/errors.js';
 import { proxyProvider, type PluginContext } from '../contracts/plugin.js';
@@ -25,6 +26,7 @@ import {
   type ControlReply,
   type ControlRequest,
   type RelayConfig,
+  type RelayDestination,
   type RelayTarget,
   type StatusReply,
 } from './protocol.js';
@@ -227,8 +229,16 @@ export class RelayContainer extends ProxyContainer {
   }
 }
 
-const relayTargets = ({ targets, localAddress }: ProxyView): readonly RelayTarget[] =>
-  targets.map((target) => ({ ...target, ...localAddressFor(localAddress, target) }));
+function relayTargets({ targets, localAddress }: ProxyView): readonly RelayTarget[] {
+  const destination = (address: Address): RelayDestination => ({
+    ...address,
+    ...localAddressFor(localAddress, address),
+  });
+  return targets.map(({ host, port, fallbacks }) => ({
+    ...destination({ host, port }),
+    ...(fallbacks && { fallbacks: fallbacks.map((other) => destination({ host: other, port })) }),
+  }));
+}
 
 /** Hashes the targets, and nothing else. */
 function revisionOf({ targets }: ProxyView): string {

@@ -52,6 +52,12 @@ export const tlsSafetyCases: ProxyCases = {
     await eventually(() => assert.ok(heard > 0, 'the target receives bytes of a valid peer'));
   },
 
+  'over TLS: reaches another address of the other gateway when the first one refuses': async (env) => {
+    env.between = ({ host, port }) => Promise.resolve({ host: '127.0.0.8', port, fallbacks: [host] });
+    const { address } = await env.startTo(await env.server(named('t')));
+    assert.equal(await exchange(address, 'x'), 'tx');
+  },
+
   'over TLS: answers a probe of the other gateway without the target, and nobody else': async (env) => {
     const { probe } = env.s2ds.supports;
     if (!probe) return;
@@ -61,7 +67,7 @@ export const tlsSafetyCases: ProxyCases = {
     const { far, credentials } = env.pair(uid);
     const foreign = (await testCredentials()).outbound;
     const verdict = async (tls: StreamTls): Promise<string | undefined> =>
-      (await probeListeners([listener(far)], tls, probe, undefined))[0]?.error;
+      (await probeListeners([listener(far)], tls, probe, undefined)).results[0]?.error;
     assert.equal(await verdict(credentials.outbound), undefined);
     // Each trusts the authority of the stream, so that the server must reject it.
     for (const stranger of [foreign, credentials.early.outbound]) {

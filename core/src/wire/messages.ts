@@ -1,7 +1,15 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { formatAddress, parseAddress } from '../contracts/address.js';
+import {
+  formatAddress,
+  isHost,
+  MAX_TARGET_ADDRESSES,
+  parseAddress,
+  targetOf,
+  type Target,
+} from '../contracts/address.js';
+import { isIP } from 'node:net';
 import { quote, S2DSException, SciStreamError } from '../contracts/errors.js';
-import type { ConnectResult, GatewayStatus } from '../contracts/gateway.js';
+import type { ConnectResult, GatewayStatus, TestResults } from '../contracts/gateway.js';
 import {
   FAILURES,
   parseProbeAnswer,
@@ -15,7 +23,7 @@ import {
   type StreamSnapshot,
 } from '../contracts/stream.js';
 import { errorInfo, fromErrorInfo } from './errors.js';
-import { GatewayStreamStatusSchema, type GatewayStreamStatus } from './gen/scistream/v1/gateway_pb.js';
+import { GatewayStreamStatusSchema, type GatewayStreamStatus, type SetTargetsRequest } from './gen/scistream/v1/gateway_pb.js';
 import {
   StreamSchema,
   type GatewaySchema,
@@ -44,7 +52,7 @@ export function toMessage({ record, status, error: unknown }: StreamSnapshot, fa
     transport: spec.transport,
     listeners: record.listeners.map(formatAddress),
     announced: record.announced.map(formatAddress),
-    targets: record.targets.map(formatAddress),
+    ...targetsMessage(record.targets),
     bitsPerSecond: BigInt(spec.bitsPerSecond),
     rateEnforced,
     createdAt,
@@ -58,6 +66,32 @@ export function toMessage({ record, status, error: unknown }: StreamSnapshot, fa
     statistics: (record.final ?? status?.listeners ?? []).map(statisticsMessage),
     ...(status?.limit && !record.final ? { limit: status.limit } : {}),
     ...(error ? { error: errorInfo(error) } : {}),
+  });
+}
+
+/** Targets with their fallbacks as fields of a message. A peer of an earlier version uses only the first addresses. */
+export const targetsMessage = (
+  targets: readonly Target[],
+): { readonly targets: string[]; readonly fallbacks: { readonly hosts: string[] }[] } => ({
+  targets: targets.map(formatAddress),
+  fallbacks: targets.some(({ fallbacks }) => fallbacks)
+    ? targets.map(({ fallbacks = [] }) => ({ hosts: [...fallbacks] }))
+    : [],
+});
+
+/** The inverse of {@link targetsMessage}. @throws SCI_ADDRESS_INVALID, SCI_TARGETS_INVALID */
+export function fromTargetsMessage({
+  targets,
+  fallbacks,
+}: Pick<SetTargetsRequest, 'targets' | 'fallbacks'>): readonly Target[] {
+  const bad = fallbacks.flatMap(({ hosts }) => hosts).find((host) => isIP(host) === 0 || !isHost(host));
+  if (bad !== undefined || fallbacks.some(({ hosts }) => hosts.length >= MAX_TARGET_ADDRESSES)) {
+    const why = bad === undefined ? `has more than ${MAX_TARGET_ADDRESSES} addresses` : `has the address ${quote(bad)}`;
+    throw new SciStreamError('SCI_TARGETS_INVALID', `A target ${why}.`);
+  }
+  return targets.map((text, i) => {
+    const { host, port } = parseAddress(text, 'Target');
+    return targetOf([host, ...(fallbacks[i]?.hosts ?? [])], port);
   });
 }
 
@@ -179,6 +213,18 @@ export function connectResultsMessage(
     })),
   };
 }
+
+/** Results of a test of targets as a message. */
+export const testResultsMessage = ({
+  results,
+  untested,
+}: TestResults): MessageInitShape<typeof ConnectResultsSchema> => ({ ...connectResultsMessage(results), untested });
+
+/** The inverse of {@link testResultsMessage}. */
+export const fromTestResults = (message: ConnectResults): TestResults => ({
+  results: fromConnectResults(message),
+  untested: message.untested,
+});
 
 /** The inverse of {@link connectResultsMessage}. */
 export function fromConnectResults({ results }: ConnectResults): readonly ConnectResult[] {

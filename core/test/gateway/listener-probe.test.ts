@@ -35,7 +35,8 @@ function gateway(answer: (socket: TLSSocket) => void, tls: StreamTls = credentia
 }
 
 async function verdict(target: Address, answer: ProbeAnswer = 'data', tls = credentials.outbound): Promise<string> {
-  const [result] = await probeListeners([target], tls, answer, undefined);
+  const { results } = await probeListeners([target], tls, answer, undefined);
+  const [result] = results;
   return result?.error ?? 'ok';
 }
 
@@ -115,7 +116,7 @@ s('targets that repeat are probed once', async () => {
     accepted += 1;
     socket.end('x');
   });
-  const results = await probeListeners([target, target], credentials.outbound, 'data', undefined);
+  const { results } = await probeListeners([target, target], credentials.outbound, 'data', undefined);
   assert.equal([results.length, accepted], [1, 1]);
 });
 

@@ -1,5 +1,7 @@
 import {
   formatDuration,
+  addressesFrom,
+  addressesOf,
   createRenderer,
   localAddressFor,
   loggedRecently,
@@ -197,7 +199,7 @@ export function renderConfig(
     services: view.listeners.map(({ address }, i) => ({
       name: names[i],
       accept: written(address),
-      connect: written(view.targets[i] ?? NOWHERE),
+      connect: addressesFrom(view.localAddress, view.targets[i] ?? NOWHERE).map(written),
       local: localAddressFor(view.localAddress, view.targets[i] ?? NOWHERE).localAddress ?? '',
     })),
   });
@@ -208,7 +210,10 @@ export function renderConfig(
  * contain no colon, because the option `sni` ends the name of a service at the first one.
  */
 const serviceNames = ({ listeners, targets }: ProxyView): readonly string[] =>
-  listeners.map((_, i) => `s${i} to ${written(targets[i] ?? NOWHERE).replaceAll(':', '_')}`);
+  listeners.map((_, i) => {
+    const addresses = addressesOf(targets[i] ?? NOWHERE).map(written);
+    return `s${i} to ${addresses.join(' or ').replaceAll(':', '_')}`;
+  });
 
 /** The address format of stunnel: the port follows the last colon, without brackets. */
 const written = ({ host, port }: Address): string => `${host}:${port}`;

@@ -12,6 +12,7 @@ import { Streams, type Stream } from '../../wire/gen/scistream/v1/streams_pb.js'
 import { Control, ResponseSchema, type Response } from '../../wire/gen/scistream_pb.js';
 import {
   connectResultsMessage,
+  testResultsMessage,
   gatewayMessage,
   microseconds,
   moveMessage,
@@ -140,10 +141,10 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
     async probeTargets({ uid, answer, address }, context) {
       const probe = address === '' ? undefined : parseAddress(address, 'Probe');
       const gateway = probe ? await controller.prober(uid, probe, caller(context)) : await gatewayOf(uid, context);
-      return connectResultsMessage(await gateway.probeTargets(uid, mustBeAnswer(answer), probe));
+      return testResultsMessage(await gateway.probeTargets(uid, mustBeAnswer(answer), probe));
     },
     async connectTargets({ uid }, context) {
-      return connectResultsMessage(await (await gatewayOf(uid, context)).connectTargets(uid));
+      return testResultsMessage(await (await gatewayOf(uid, context)).connectTargets(uid));
     },
     async connectListener({ uid, holdMs }, context) {
       const gateway = await gatewayOf(uid, context);
@@ -178,8 +179,9 @@ async function* follow(
     const view = await controller.get(uid, who, kind);
     kind = 'list';
     const message = toMessage(view, facility);
-    const { state, restarts, targets, listeners, leaving } = message;
-    const now = JSON.stringify([state, restarts, targets, message.gateway, listeners, leaving]);
+    const { state, restarts, targets, fallbacks, listeners, leaving } = message;
+    const hosts = fallbacks.map((further) => further.hosts);
+    const now = JSON.stringify([state, restarts, targets, hosts, message.gateway, listeners, leaving]);
     if (now !== last) yield message;
     last = now;
     if (isFinal(view.record.state)) return;

@@ -1,10 +1,17 @@
 import { connect, type Socket } from 'node:net';
 import { Code, ConnectError, createClient, type Client, type Interceptor } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
-import { formatAddress, parseAddress, type Address } from '../../contracts/address.js';
+import { formatAddress, parseAddress, type Address, type Target } from '../../contracts/address.js';
 import { parseCredentials } from '../../contracts/credentials.js';
 import { reasonOf, S2DSException, SciStreamError } from '../../contracts/errors.js';
-import type { ConnectResult, Gateway, GatewayDescription, ProbeOffer, Reservation } from '../../contracts/gateway.js';
+import type {
+  ConnectResult,
+  Gateway,
+  GatewayDescription,
+  ProbeOffer,
+  Reservation,
+  TestResults,
+} from '../../contracts/gateway.js';
 import type {
   ListenerStatistics,
   ProbeAnswer,
@@ -17,7 +24,7 @@ import { retry } from '../../contracts/wait.js';
 import { fromConnectError, S2CS_KEY } from '../../wire/errors.js';
 import { GatewayService } from '../../wire/gen/scistream/v1/gateway_pb.js';
 import { GuardedSessions } from '../../wire/guarded-sessions.js';
-import { fromConnectResults, fromStatistics, fromStatus } from '../../wire/messages.js';
+import { fromConnectResults, fromStatistics, fromStatus, fromTestResults, targetsMessage } from '../../wire/messages.js';
 import { reserveMessage } from '../../wire/stream-spec.js';
 import { checkLinkTls, connectLink, type LinkTls } from './link-tls.js';
 
@@ -98,8 +105,8 @@ export class RemoteGateway implements Gateway {
     await this.#retry(() => this.#client.start({ uid }, { signal }), signal);
   }
 
-  async updateTargets(uid: string, targets: readonly Address[], signal: AbortSignal): Promise<void> {
-    const request = { uid, targets: targets.map(formatAddress) };
+  async updateTargets(uid: string, targets: readonly Target[], signal: AbortSignal): Promise<void> {
+    const request = { uid, ...targetsMessage(targets) };
     await this.#retry(() => this.#client.setTargets(request, { signal }), signal);
   }
 
@@ -146,13 +153,13 @@ export class RemoteGateway implements Gateway {
     return Number((await this.#call(() => this.#client.runProbe(request))).roundTripUs) / 1000;
   }
 
-  async probeTargets(uid: string, answer: ProbeAnswer, probe?: Address): Promise<readonly ConnectResult[]> {
+  async probeTargets(uid: string, answer: ProbeAnswer, probe?: Address): Promise<TestResults> {
     const request = { uid, answer, address: probe ? formatAddress(probe) : '' };
-    return fromConnectResults(await this.#call(() => this.#client.probeTargets(request)));
+    return fromTestResults(await this.#call(() => this.#client.probeTargets(request)));
   }
 
-  async connectTargets(uid: string): Promise<readonly ConnectResult[]> {
-    return fromConnectResults(await this.#call(() => this.#client.connectTargets({ uid })));
+  async connectTargets(uid: string): Promise<TestResults> {
+    return fromTestResults(await this.#call(() => this.#client.connectTargets({ uid })));
   }
 
   async connectListener(uid: string, holdMs: number, signal: AbortSignal): Promise<readonly ConnectResult[]> {
