@@ -35,6 +35,7 @@ export {
   type LifeEvent,
   type LifeTable,
 } from './control/streams/life.js';
+export { fromTargetsMessage, targetsMessage } from './wire/messages.js';
 export { parseRole } from './wire/stream-spec.js';
 export { GatewayDaemon } from './gateway/daemon.js';
 export { LocalGateway } from './gateway/local-gateway.js';

@@ -55,13 +55,6 @@ export interface ConnectResult {
   readonly error?: string;
 }
 
-/** Results of a test of several targets. */
-export interface TestResults {
-  readonly results: readonly ConnectResult[];
-  /** Number of targets that were not tested, because the time was over. */
-  readonly untested: number;
-}
-
 /** The description that a gateway gives of itself. */
 export interface GatewayDescription {
   readonly name: string;
@@ -149,13 +142,14 @@ export interface Gateway {
   runProbe(uid: string, address: Address, challenge: string): Promise<number>;
   /**
    * Completes a TLS handshake with the credentials of the stream, an outbound side, to each target, and waits for the
-   * answer of the proxy there. A target with several addresses works if one of them does.
+   * answer of the proxy there. A target with several addresses works if one of them does. A target that was not tested
+   * within 4 s has no result.
    * @param address Probe port of the other gateway, instead of the targets. Its host must be that of a target.
    * @throws SCI_PROXY_UNSUPPORTED for a stream without TLS, SCI_FORBIDDEN
    */
-  probeTargets(uid: string, answer: ProbeAnswer, address?: Address): Promise<TestResults>;
-  /** Connects to each target once; to its further addresses only if the previous ones fail. */
-  connectTargets(uid: string): Promise<TestResults>;
+  probeTargets(uid: string, answer: ProbeAnswer, address?: Address): Promise<readonly ConnectResult[]>;
+  /** Connects to each target once; to its further addresses only if the previous ones fail. As for `probeTargets`. */
+  connectTargets(uid: string): Promise<readonly ConnectResult[]>;
   /** Connects to the first listener and holds the connection for `holdMs`, or until `signal` aborts. */
   connectListener(uid: string, holdMs: number, signal: AbortSignal): Promise<readonly ConnectResult[]>;
   /** Closes the gateway. Its proxies keep running. Called once, last. */

@@ -113,6 +113,17 @@ export interface ConnectionLimit {
   readonly reached: boolean;
 }
 
+/** The latest failed TLS handshake of a stream, with the other gateway or with a stranger. */
+export interface TlsFailure {
+  /** ISO 8601 UTC. */
+  readonly at: string;
+  /** At most {@link MAX_TLS_REASON} printable characters. A stranger may choose some of them. */
+  readonly reason: string;
+}
+
+/** Maximum length of {@link TlsFailure.reason}, characters. */
+export const MAX_TLS_REASON = 200;
+
 /** State and counters of a stream on its data server. */
 export interface S2DSStatus {
   /** `restarting`: the proxy ended unexpectedly and is not running yet. `failed`: it was restarted too often. */
@@ -123,6 +134,8 @@ export interface S2DSStatus {
   readonly listeners: readonly ListenerStatistics[];
   /** Absent: the proxy has no limit, does not report it, or is not running. */
   readonly limit?: ConnectionLimit;
+  /** Absent: none, the proxy does not report it, or it is not running. */
+  readonly tlsFailure?: TlsFailure;
   /** How the listeners answer a probe. Absent: they do not. The gateway sets it. */
   readonly probe?: ProbeAnswer;
   /** The reason of state `failed`; in state `restarting` why the proxy does not run yet, if an attempt failed. */

@@ -24,7 +24,6 @@ import { GatewayService } from '../wire/gen/scistream/v1/gateway_pb.js';
 import {
   connectResultsMessage,
   fromTargetsMessage,
-  testResultsMessage,
   microseconds,
   mustBeAnswer,
   statisticsMessage,
@@ -196,9 +195,9 @@ function routes(router: ConnectRouter, gateway: LocalGateway): void {
     },
     async probeTargets({ uid, answer: how, address }) {
       const probe = address === '' ? undefined : parseAddress(address);
-      return testResultsMessage(await gateway.probeTargets(uid, mustBeAnswer(how), probe));
+      return connectResultsMessage(await gateway.probeTargets(uid, mustBeAnswer(how), probe));
     },
-    connectTargets: async ({ uid }) => testResultsMessage(await gateway.connectTargets(uid)),
+    connectTargets: async ({ uid }) => connectResultsMessage(await gateway.connectTargets(uid)),
     connectListener: async ({ uid, holdMs }, { signal }) =>
       connectResultsMessage(await gateway.connectListener(uid, Number(holdMs), signal)),
   });

@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { checkServerIdentity, connect as connectTls, type TLSSocket } from 'node:tls';
 import type { Address, Target } from '../contracts/address.js';
 import { messageOf } from '../contracts/errors.js';
-import type { ConnectResult, TestResults } from '../contracts/gateway.js';
+import type { ConnectResult } from '../contracts/gateway.js';
 import { PROBE_NAME, type ProbeAnswer, type StreamTls } from '../contracts/stream.js';
 import { formatDuration } from '../contracts/units.js';
 import { within } from '../contracts/wait.js';
@@ -32,7 +32,7 @@ export const probeListeners = (
   tls: StreamTls,
   answer: ProbeAnswer,
   localAddress: string | undefined,
-): Promise<TestResults> => testTargets(targets, (address) => probeListener(address, tls, answer, localAddress));
+): Promise<readonly ConnectResult[]> => testTargets(targets, (address) => probeListener(address, tls, answer, localAddress));
 
 /** Never rejects. `roundTripMs` is the time of the TCP handshake. */
 async function probeListener(

@@ -10,7 +10,6 @@ import type {
   GatewaySettings,
   ProbeOffer,
   Reservation,
-  TestResults,
 } from '../contracts/gateway.js';
 import type { Logger } from '../contracts/logger.js';
 import type {
@@ -167,14 +166,14 @@ export class LocalGateway implements Gateway {
     return await probeTarget(uid, this.#stream(uid).record, address, challenge);
   }
 
-  async probeTargets(uid: string, answer: ProbeAnswer, address?: Address): Promise<TestResults> {
+  async probeTargets(uid: string, answer: ProbeAnswer, address?: Address): Promise<readonly ConnectResult[]> {
     const { targets, tls, localAddress } = this.#stream(uid).record;
     if (address) mustBeTarget(uid, targets, address);
     if (tls) return await probeListeners(address ? [address] : targets, tls, answer, localAddress);
     throw new S2DSException('SCI_PROXY_UNSUPPORTED', `Stream ${uid} is not encrypted.`);
   }
 
-  async connectTargets(uid: string): Promise<TestResults> {
+  async connectTargets(uid: string): Promise<readonly ConnectResult[]> {
     return await tryTargets(this.#stream(uid).record);
   }
 

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { addressesOf, formatAddress, type Address, type Target } from '../contracts/address.js';
 import { messageOf, S2DSException, systemCode } from '../contracts/errors.js';
-import type { ConnectResult, ProbeOffer, TestResults } from '../contracts/gateway.js';
+import type { ConnectResult, ProbeOffer } from '../contracts/gateway.js';
 import type { PortAllocator } from '../contracts/port-allocator.js';
 import type { StreamTls } from '../contracts/stream.js';
 import { formatDuration } from '../contracts/units.js';
@@ -121,7 +121,7 @@ export function mustBeTarget(uid: string, targets: readonly Target[], address: A
 }
 
 /** Connects to each target, as `Gateway.connectTargets`. */
-export const tryTargets = ({ targets, localAddress }: Outgoing): Promise<TestResults> =>
+export const tryTargets = ({ targets, localAddress }: Outgoing): Promise<readonly ConnectResult[]> =>
   testTargets(targets, (address) => tryConnect(address, 0, localAddress));
 
 /** Connects to the first listener, as `Gateway.connectListener`. */

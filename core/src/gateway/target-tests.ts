@@ -1,6 +1,6 @@
 import pLimit from 'p-limit';
 import { addressesOf, formatTarget, type Address, type Target } from '../contracts/address.js';
-import type { ConnectResult, TestResults } from '../contracts/gateway.js';
+import type { ConnectResult } from '../contracts/gateway.js';
 
 /** Maximum number of parallel connections: a stream may have thousands of targets. */
 const MOST_AT_ONCE = 16;
@@ -8,20 +8,20 @@ const MOST_AT_ONCE = 16;
 const BEGIN_MS = 4_000;
 
 /**
- * Tests each distinct target once. A target with several addresses works if one of them does.
+ * Tests each distinct target once. A target with several addresses works if one of them does. Targets whose turn comes
+ * too late have no result.
  * @param test Tests one address, for at most 10 s. Never rejects.
  */
 export async function testTargets(
   targets: readonly Target[],
   test: (address: Address) => Promise<ConnectResult>,
-): Promise<TestResults> {
+): Promise<readonly ConnectResult[]> {
   const distinct = [...new Map(targets.map((target) => [formatTarget(target), target])).values()];
   const end = performance.now() + BEGIN_MS;
   const inTime = (): boolean => performance.now() < end;
   const limit = pLimit(MOST_AT_ONCE);
   const tested = await Promise.all(distinct.map((target) => limit(() => testInTurn(target, test, inTime))));
-  const results = tested.flatMap((result) => result ?? []);
-  return { results, untested: tested.length - results.length };
+  return tested.flatMap((result) => result ?? []);
 }
 
 /** @returns the first success, or the failure of the preferred address; undefined if no test was begun */

@@ -4,7 +4,7 @@ import { messageOf, S2DSException } from '../contracts/errors.js';
 import type { PluginContext } from '../contracts/plugin.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
 import type { S2DS, S2DSCapabilities, S2DSRequest } from '../contracts/s2ds.js';
-import type { ConnectionLimit, ListenerStatistics, S2DSStatus } from '../contracts/stream.js';
+import type { ConnectionLimit, ListenerStatistics, S2DSStatus, TlsFailure } from '../contracts/stream.js';
 import { KeyedLock } from '../contracts/wait.js';
 import { findParts, serves, type Part } from './adoption.js';
 import { mustSupport } from './capabilities.js';
@@ -69,6 +69,9 @@ export abstract class ProxyContainer implements S2DS {
     instance: ProxyInstance,
     counters: readonly ListenerStatistics[],
   ): Promise<ConnectionLimit | undefined>;
+
+  /** Reads the latest failed TLS handshake of an instance. Called after {@link statistics}. Undefined: none, or not known. */
+  protected tlsFailure?(instance: ProxyInstance): Promise<TlsFailure | undefined>;
 
   /** Returns the number of instances that share the listeners of a stream. Default: 1. */
   protected instances(_request: S2DSRequest): number {
@@ -166,12 +169,14 @@ export abstract class ProxyContainer implements S2DS {
     const parts = await Promise.all(
       instances.map(async (instance) => {
         const counters = (await this.statistics?.(instance)) ?? [];
-        return { counters, limit: await this.limit?.(instance, counters) };
+        const limit = await this.limit?.(instance, counters);
+        return { counters, limit, tlsFailure: await this.tlsFailure?.(instance) };
       }),
     );
     const limit = limitOf(parts.flatMap((part) => part.limit ?? []));
     const listeners = join(parts.map(({ counters }) => counters));
-    return { state: 'running', restarts, listeners, ...(limit ? { limit } : {}) };
+    const [tlsFailure] = parts.flatMap((part) => part.tlsFailure ?? []).toSorted((a, b) => b.at.localeCompare(a.at));
+    return { state: 'running', restarts, listeners, ...(limit ? { limit } : {}), ...(tlsFailure ? { tlsFailure } : {}) };
   }
 
   async ended(uid: string): Promise<S2DSException | undefined> {

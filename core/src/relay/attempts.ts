@@ -48,6 +48,11 @@ export class Attempts {
     this.#next();
   }
 
+  /** Why the attempts in progress have not succeeded yet. */
+  get obstacle(): Cause {
+    return this.tls && [...this.#legs].some(({ wire }) => !wire.connecting) ? 'handshakeFailed' : 'unreachable';
+  }
+
   /** Closes all attempts without a report. */
   cancel(): void {
     this.#over = true;

@@ -118,12 +118,20 @@ export interface ListenerStatus {
   readonly refused: number;
 }
 
+/** The latest failed TLS handshake, as `TlsFailure` of the contracts. */
+export interface TlsFailureStatus {
+  readonly at: string;
+  readonly reason: string;
+}
+
 /** Reply to `status`; `listeners[i]` belongs to `RelayConfig.listeners[i]`. */
 export interface StatusReply {
   readonly ok: true;
   readonly pid: number;
   /** Maximum number of open connections of the worker, TCP only. Its limit of open files may lower the configured one. */
   readonly maxConnections?: number;
+  /** Absent: none. */
+  readonly tlsFailure?: TlsFailureStatus;
   readonly listeners: readonly ListenerStatus[];
 }
 

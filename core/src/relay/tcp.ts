@@ -179,10 +179,12 @@ class TcpConnection {
   }
 
   #tick(): void {
-    const attempting = this.#attempts !== undefined;
     // A slow attempt does not mean that the target is absent, so it does not make the client a held one.
-    if (attempting && performance.now() - this.#attemptedAt < this.#listener.times.connectTimeoutMs) return;
-    if (attempting) this.#obstacle ??= 'unreachable';
+    if (this.#attempts) {
+      if (performance.now() - this.#attemptedAt < this.#listener.times.connectTimeoutMs) return;
+      this.#obstacle = this.#attempts.obstacle;
+      if (this.#obstacle === 'handshakeFailed') this.#listener.security.targets?.noteSilence();
+    }
     this.#giveUpAttempt();
     this.#held = true;
     if (!this.#leaveIfGone()) this.#attemptIfPresent();

@@ -21,7 +21,7 @@ const KNOWN_PLAINTEXT = 'known-plaintext-'.repeat(64);
 /** Traffic that must pass between any two proxies. */
 export const tlsTrafficCases: ProxyCases = Object.fromEntries(
   Object.entries({ ...trafficCases, ...bulkCases, ...targetCases })
-    .filter(([title]) => /^(carries 6|passes the end|makes a fast|each update|updates under load|holds)/.test(title))
+    .filter(([title]) => /^(carries 6|passes the end|makes a fast|each update|updates under load|holds|reaches)/.test(title))
     .map(([title, run]) => [`over TLS: ${title}`, run]),
 );
 
@@ -67,7 +67,7 @@ export const tlsSafetyCases: ProxyCases = {
     const { far, credentials } = env.pair(uid);
     const foreign = (await testCredentials()).outbound;
     const verdict = async (tls: StreamTls): Promise<string | undefined> =>
-      (await probeListeners([listener(far)], tls, probe, undefined)).results[0]?.error;
+      (await probeListeners([listener(far)], tls, probe, undefined))[0]?.error;
     assert.equal(await verdict(credentials.outbound), undefined);
     // Each trusts the authority of the stream, so that the server must reject it.
     for (const stranger of [foreign, credentials.early.outbound]) {

@@ -9,7 +9,7 @@ import {
 } from '../contracts/address.js';
 import { isIP } from 'node:net';
 import { quote, S2DSException, SciStreamError } from '../contracts/errors.js';
-import type { ConnectResult, GatewayStatus, TestResults } from '../contracts/gateway.js';
+import type { ConnectResult, GatewayStatus } from '../contracts/gateway.js';
 import {
   FAILURES,
   parseProbeAnswer,
@@ -65,6 +65,7 @@ export function toMessage({ record, status, error: unknown }: StreamSnapshot, fa
     probe: status?.probe ?? '',
     statistics: (record.final ?? status?.listeners ?? []).map(statisticsMessage),
     ...(status?.limit && !record.final ? { limit: status.limit } : {}),
+    ...(status?.tlsFailure ? { tlsFailure: status.tlsFailure } : {}),
     ...(error ? { error: errorInfo(error) } : {}),
   });
 }
@@ -167,23 +168,26 @@ export function fromStatistics({
 }
 
 /** A data server's status as a message. */
-export function statusMessage({ state, restarts, listeners, limit, probe, error }: S2DSStatus): GatewayStreamStatus {
+export function statusMessage({ state, restarts, listeners, limit, tlsFailure, probe, error }: S2DSStatus): GatewayStreamStatus {
   return create(GatewayStreamStatusSchema, {
     state,
     restarts,
     probe: probe ?? '',
     statistics: listeners.map(statisticsMessage),
     ...(limit ? { limit } : {}),
+    ...(tlsFailure ? { tlsFailure } : {}),
     ...(error ? { error: errorInfo(error) } : {}),
   });
 }
 
 /** The inverse of {@link statusMessage}. */
-export function fromStatus({ state, restarts, statistics, limit, error, ...rest }: GatewayStreamStatus): S2DSStatus {
+export function fromStatus(status: GatewayStreamStatus): S2DSStatus {
+  const { state, restarts, statistics, limit, tlsFailure, error, probe } = status;
   const listeners = statistics.map(fromStatistics);
-  const told = parseProbeAnswer(rest.probe);
+  const told = parseProbeAnswer(probe);
   const reported = limit && { limit: { connections: limit.connections, reached: limit.reached } };
-  const more = { ...(told ? { probe: told } : {}), ...reported };
+  const failure = tlsFailure && { tlsFailure: { at: tlsFailure.at, reason: tlsFailure.reason } };
+  const more = { ...(told ? { probe: told } : {}), ...reported, ...failure };
   const known = state === 'failed' || state === 'restarting' ? state : 'running';
   if (known === 'running' || (known === 'restarting' && !error)) return { state: known, restarts, listeners, ...more };
   const { code, message, suggestions } = fromErrorInfo(error);
@@ -213,18 +217,6 @@ export function connectResultsMessage(
     })),
   };
 }
-
-/** Results of a test of targets as a message. */
-export const testResultsMessage = ({
-  results,
-  untested,
-}: TestResults): MessageInitShape<typeof ConnectResultsSchema> => ({ ...connectResultsMessage(results), untested });
-
-/** The inverse of {@link testResultsMessage}. */
-export const fromTestResults = (message: ConnectResults): TestResults => ({
-  results: fromConnectResults(message),
-  untested: message.untested,
-});
 
 /** The inverse of {@link connectResultsMessage}. */
 export function fromConnectResults({ results }: ConnectResults): readonly ConnectResult[] {

@@ -35,8 +35,7 @@ function gateway(answer: (socket: TLSSocket) => void, tls: StreamTls = credentia
 }
 
 async function verdict(target: Address, answer: ProbeAnswer = 'data', tls = credentials.outbound): Promise<string> {
-  const { results } = await probeListeners([target], tls, answer, undefined);
-  const [result] = results;
+  const [result] = await probeListeners([target], tls, answer, undefined);
   return result?.error ?? 'ok';
 }
 
@@ -116,8 +115,19 @@ s('targets that repeat are probed once', async () => {
     accepted += 1;
     socket.end('x');
   });
-  const { results } = await probeListeners([target, target], credentials.outbound, 'data', undefined);
+  const results = await probeListeners([target, target], credentials.outbound, 'data', undefined);
   assert.equal([results.length, accepted], [1, 1]);
+});
+
+s('tests every target, and the further addresses of one that fails', async () => {
+  const targets = await Promise.all(Array.from({ length: 20 }, () => gateway((socket) => socket.end('x'))));
+  const [one = { host: '', port: 0 }, ...others] = targets;
+  const moved = { host: '127.0.0.8', port: one.port, fallbacks: ['127.0.0.9', one.host] };
+  const results = await probeListeners([moved, ...others], credentials.outbound, 'data', undefined);
+  assert.equal(
+    results.map(({ address, error }) => [address, error]),
+    targets.map((target) => [target, undefined]),
+  );
 });
 
 s.run();

@@ -12,7 +12,6 @@ import { Streams, type Stream } from '../../wire/gen/scistream/v1/streams_pb.js'
 import { Control, ResponseSchema, type Response } from '../../wire/gen/scistream_pb.js';
 import {
   connectResultsMessage,
-  testResultsMessage,
   gatewayMessage,
   microseconds,
   moveMessage,
@@ -141,10 +140,10 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
     async probeTargets({ uid, answer, address }, context) {
       const probe = address === '' ? undefined : parseAddress(address, 'Probe');
       const gateway = probe ? await controller.prober(uid, probe, caller(context)) : await gatewayOf(uid, context);
-      return testResultsMessage(await gateway.probeTargets(uid, mustBeAnswer(answer), probe));
+      return connectResultsMessage(await gateway.probeTargets(uid, mustBeAnswer(answer), probe));
     },
     async connectTargets({ uid }, context) {
-      return testResultsMessage(await (await gatewayOf(uid, context)).connectTargets(uid));
+      return connectResultsMessage(await (await gatewayOf(uid, context)).connectTargets(uid));
     },
     async connectListener({ uid, holdMs }, context) {
       const gateway = await gatewayOf(uid, context);

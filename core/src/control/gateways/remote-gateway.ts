@@ -10,7 +10,6 @@ import type {
   GatewayDescription,
   ProbeOffer,
   Reservation,
-  TestResults,
 } from '../../contracts/gateway.js';
 import type {
   ListenerStatistics,
@@ -24,7 +23,7 @@ import { retry } from '../../contracts/wait.js';
 import { fromConnectError, S2CS_KEY } from '../../wire/errors.js';
 import { GatewayService } from '../../wire/gen/scistream/v1/gateway_pb.js';
 import { GuardedSessions } from '../../wire/guarded-sessions.js';
-import { fromConnectResults, fromStatistics, fromStatus, fromTestResults, targetsMessage } from '../../wire/messages.js';
+import { fromConnectResults, fromStatistics, fromStatus, targetsMessage } from '../../wire/messages.js';
 import { reserveMessage } from '../../wire/stream-spec.js';
 import { checkLinkTls, connectLink, type LinkTls } from './link-tls.js';
 
@@ -153,13 +152,13 @@ export class RemoteGateway implements Gateway {
     return Number((await this.#call(() => this.#client.runProbe(request))).roundTripUs) / 1000;
   }
 
-  async probeTargets(uid: string, answer: ProbeAnswer, probe?: Address): Promise<TestResults> {
+  async probeTargets(uid: string, answer: ProbeAnswer, probe?: Address): Promise<readonly ConnectResult[]> {
     const request = { uid, answer, address: probe ? formatAddress(probe) : '' };
-    return fromTestResults(await this.#call(() => this.#client.probeTargets(request)));
+    return fromConnectResults(await this.#call(() => this.#client.probeTargets(request)));
   }
 
-  async connectTargets(uid: string): Promise<TestResults> {
-    return fromTestResults(await this.#call(() => this.#client.connectTargets({ uid })));
+  async connectTargets(uid: string): Promise<readonly ConnectResult[]> {
+    return fromConnectResults(await this.#call(() => this.#client.connectTargets({ uid })));
   }
 
   async connectListener(uid: string, holdMs: number, signal: AbortSignal): Promise<readonly ConnectResult[]> {

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file scistream/v1/streams.proto.
  */
 export const file_scistream_v1_streams: GenFile = /*@__PURE__*/
-  fileDesc("ChpzY2lzdHJlYW0vdjEvc3RyZWFtcy5wcm90bxIMc2Npc3RyZWFtLnYxIhcKFURlc2NyaWJlU2VydmVyUmVxdWVzdCIPCg1XaG9BbUlSZXF1ZXN0IlwKBkNhbGxlchIPCgdzdWJqZWN0GAEgASgJEg4KBmlzc3VlchgCIAEoCRINCgVhZG1pbhgDIAEoCBIOCgZncm91cHMYBCADKAkSEgoKZXhwaXJlc19hdBgFIAEoCSIYCglTdHJlYW1SZWYSCwoDdWlkGAEgASgJIhwKC0xpc3RSZXF1ZXN0Eg0KBWVuZGVkGAEgASgIIjMKClN0cmVhbUxpc3QSJQoHc3RyZWFtcxgBIAMoCzIULnNjaXN0cmVhbS52MS5TdHJlYW0iNgoJRXZlbnRMaXN0EikKBmV2ZW50cxgBIAMoCzIZLnNjaXN0cmVhbS52MS5TdHJlYW1FdmVudCJDCgtTdHJlYW1FdmVudBIKCgJhdBgBIAEoCRIMCgR3aGF0GAIgASgJEgoKAmJ5GAMgASgJEg4KBmRldGFpbBgEIAEoCSLWAQoRU2VydmVyRGVzY3JpcHRpb24SEAoIZmFjaWxpdHkYASABKAkSDwoHdmVyc2lvbhgCIAEoCRInCghnYXRld2F5cxgDIAMoCzIVLnNjaXN0cmVhbS52MS5HYXRld2F5Eg8KB3Byb3hpZXMYBCADKAkSEAoIcnVudGltZXMYBSADKAkSDwoHc3RyZWFtcxgGIAEoDRIPCgd3YWl0aW5nGAcgASgNEhcKD21heF9saWZldGltZV9tcxgIIAEoBBIXCg9tYXhfY29ubmVjdGlvbnMYCSABKA0iNAoTRHJhaW5HYXRld2F5UmVxdWVzdBIMCgRuYW1lGAEgASgJEg8KB2RyYWluZWQYAiABKAgiNwoSTW92ZVN0cmVhbXNSZXF1ZXN0Eg8KB2dhdGV3YXkYASABKAkSEAoIZ3JhY2VfbXMYAiABKAQiigEKClN0cmVhbU1vdmUSCwoDdWlkGAEgASgJEgwKBG5hbWUYAiABKAkSDAoEcm9sZRgDIAEoCRIMCgRmcm9tGAQgASgJEgoKAnRvGAUgASgJEhEKCWxpc3RlbmVycxgGIAMoCRImCgVlcnJvchgHIAEoCzIXLnNjaXN0cmVhbS52MS5FcnJvckluZm8irwIKB0dhdGV3YXkSDAoEbmFtZRgBIAEoCRILCgN3YW4YAiABKAkSCwoDbGFuGAMgASgJEg0KBXBvcnRzGAQgASgJEg0KBXByb3h5GAUgASgJEg8KB3J1bnRpbWUYBiABKAkSFAoMcG9ydHNfaW5fdXNlGAcgASgNEgoKAnVwGAggASgIEg8KB2RyYWluZWQYCSABKAgSDwoHc3RyZWFtcxgKIAEoDRITCgtwb3J0c190b3RhbBgLIAEoDRIQCghjYXBhY2l0eRgMIAEoBBIXCg9jYXBhY2l0eV9pbl91c2UYDSABKAQSDgoGbGFiZWxzGA4gAygJEiYKBWVycm9yGA8gASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbxIRCglhZHZlcnRpc2UYECABKAki7wQKBlN0cmVhbRILCgN1aWQYASABKAkSDAoEbmFtZRgCIAEoCRIMCgRyb2xlGAMgASgJEg0KBXN0YXRlGAQgASgJEg0KBW93bmVyGAUgASgJEhAKCGZhY2lsaXR5GAYgASgJEg8KB2dhdGV3YXkYByABKAkSDQoFcHJveHkYCCABKAkSDwoHcnVudGltZRgJIAEoCRIRCgl0cmFuc3BvcnQYCiABKAkSEQoJbGlzdGVuZXJzGAsgAygJEhEKCWFubm91bmNlZBgMIAMoCRIPCgd0YXJnZXRzGA0gAygJEhcKD2JpdHNfcGVyX3NlY29uZBgOIAEoBBIVCg1yYXRlX2VuZm9yY2VkGA8gASgIEhIKCmNyZWF0ZWRfYXQYESABKAkSEgoKZXhwaXJlc19hdBgSIAEoCRI0CgpzdGF0aXN0aWNzGBMgAygLMiAuc2Npc3RyZWFtLnYxLkxpc3RlbmVyU3RhdGlzdGljcxImCgVlcnJvchgUIAEoCzIXLnNjaXN0cmVhbS52MS5FcnJvckluZm8SEgoKZW5jcnlwdGlvbhgVIAEoCRIQCghyZXN0YXJ0cxgWIAEoDRIPCgdzb3VyY2VzGBcgAygJEg8KB21vdmFibGUYGCABKAgSDwoHbGVhdmluZxgZIAEoCRINCgVwcm9iZRgaIAEoCRIsCgVsaW1pdBgbIAEoCzIdLnNjaXN0cmVhbS52MS5Db25uZWN0aW9uTGltaXQSKgoJZmFsbGJhY2tzGBwgAygLMhcuc2Npc3RyZWFtLnYxLkZhbGxiYWNrcxITCgt0bHNfZmFpbHVyZRgdIAEoCUoECBAQESIaCglGYWxsYmFja3MSDQoFaG9zdHMYASADKAkiRwoJU3RyZWFtVGxzEhMKC2NlcnRpZmljYXRlGAEgASgJEgsKA2tleRgCIAEoCRIKCgJjYRgDIAEoCRIMCgRwZWVyGAQgASgJIu4DChJMaXN0ZW5lclN0YXRpc3RpY3MSEwoLY29ubmVjdGlvbnMYASABKAQSDAoEb3BlbhgCIAEoBBIQCghieXRlc19pbhgDIAEoBBIRCglieXRlc19vdXQYBCABKAQSDgoGZXJyb3JzGAUgASgEEhQKB3JlZnVzZWQYBiABKARIAIgBARIYCgt1bnJlYWNoYWJsZRgHIAEoBEgBiAEBEhwKD3VucmVhY2hhYmxlX25vdxgIIAEoBEgCiAEBEh0KEGhhbmRzaGFrZV9mYWlsZWQYCSABKARIA4gBARIeChFyZXNldF9ieV9jb25zdW1lchgKIAEoBEgEiAEBEh4KEXJlc2V0X2J5X3Byb2R1Y2VyGAsgASgESAWIAQESGgoNbGltaXRfcmVhY2hlZBgMIAEoBEgGiAEBEh4KEWxpbWl0X3JlYWNoZWRfbm93GA0gASgESAeIAQFCCgoIX3JlZnVzZWRCDgoMX3VucmVhY2hhYmxlQhIKEF91bnJlYWNoYWJsZV9ub3dCEwoRX2hhbmRzaGFrZV9mYWlsZWRCFAoSX3Jlc2V0X2J5X2NvbnN1bWVyQhQKEl9yZXNldF9ieV9wcm9kdWNlckIQCg5fbGltaXRfcmVhY2hlZEIUChJfbGltaXRfcmVhY2hlZF9ub3ciNwoPQ29ubmVjdGlvbkxpbWl0EhMKC2Nvbm5lY3Rpb25zGAEgASgNEg8KB3JlYWNoZWQYAiABKAgiPwoJRXJyb3JJbmZvEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRITCgtzdWdnZXN0aW9ucxgDIAMoCSIsChBPcGVuUHJvYmVSZXF1ZXN0EgsKA3VpZBgBIAEoCRILCgN0bHMYAiABKAgiTAoFUHJvYmUSDwoHYWRkcmVzcxgBIAEoCRIRCgljaGFsbGVuZ2UYAiABKAkSEgoKZXhwaXJlc19tcxgDIAEoBBILCgN0bHMYBCABKAgiQgoPUnVuUHJvYmVSZXF1ZXN0EgsKA3VpZBgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEhEKCWNoYWxsZW5nZRgDIAEoCSIkCgtQcm9iZVJlc3VsdBIVCg1yb3VuZF90cmlwX3VzGAEgASgEIkMKE1Byb2JlVGFyZ2V0c1JlcXVlc3QSCwoDdWlkGAEgASgJEg4KBmFuc3dlchgCIAEoCRIPCgdhZGRyZXNzGAMgASgJIjYKFkNvbm5lY3RMaXN0ZW5lclJlcXVlc3QSCwoDdWlkGAEgASgJEg8KB2hvbGRfbXMYAiABKAQiUAoOQ29ubmVjdFJlc3VsdHMSLAoHcmVzdWx0cxgBIAMoCzIbLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0EhAKCHVudGVzdGVkGAIgASgNIlkKDUNvbm5lY3RSZXN1bHQSDwoHYWRkcmVzcxgBIAEoCRIRCgljb25uZWN0ZWQYAiABKAgSFQoNcm91bmRfdHJpcF91cxgDIAEoBBINCgVlcnJvchgEIAEoCTKXBwoHU3RyZWFtcxJWCg5EZXNjcmliZVNlcnZlchIjLnNjaXN0cmVhbS52MS5EZXNjcmliZVNlcnZlclJlcXVlc3QaHy5zY2lzdHJlYW0udjEuU2VydmVyRGVzY3JpcHRpb24SNAoDR2V0Ehcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoULnNjaXN0cmVhbS52MS5TdHJlYW0SOwoETGlzdBIZLnNjaXN0cmVhbS52MS5MaXN0UmVxdWVzdBoYLnNjaXN0cmVhbS52MS5TdHJlYW1MaXN0EjgKBVdhdGNoEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoULnNjaXN0cmVhbS52MS5TdHJlYW0wARI6CgZFdmVudHMSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhcuc2Npc3RyZWFtLnYxLkV2ZW50TGlzdBJACglPcGVuUHJvYmUSHi5zY2lzdHJlYW0udjEuT3BlblByb2JlUmVxdWVzdBoTLnNjaXN0cmVhbS52MS5Qcm9iZRJECghSdW5Qcm9iZRIdLnNjaXN0cmVhbS52MS5SdW5Qcm9iZVJlcXVlc3QaGS5zY2lzdHJlYW0udjEuUHJvYmVSZXN1bHQSTwoMUHJvYmVUYXJnZXRzEiEuc2Npc3RyZWFtLnYxLlByb2JlVGFyZ2V0c1JlcXVlc3QaHC5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdHMSRwoOQ29ubmVjdFRhcmdldHMSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzElUKD0Nvbm5lY3RMaXN0ZW5lchIkLnNjaXN0cmVhbS52MS5Db25uZWN0TGlzdGVuZXJSZXF1ZXN0Ghwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzEkgKDERyYWluR2F0ZXdheRIhLnNjaXN0cmVhbS52MS5EcmFpbkdhdGV3YXlSZXF1ZXN0GhUuc2Npc3RyZWFtLnYxLkdhdGV3YXkSSwoLTW92ZVN0cmVhbXMSIC5zY2lzdHJlYW0udjEuTW92ZVN0cmVhbXNSZXF1ZXN0Ghguc2Npc3RyZWFtLnYxLlN0cmVhbU1vdmUwARI7CgZXaG9BbUkSGy5zY2lzdHJlYW0udjEuV2hvQW1JUmVxdWVzdBoULnNjaXN0cmVhbS52MS5DYWxsZXJiBnByb3RvMw");
+  fileDesc("ChpzY2lzdHJlYW0vdjEvc3RyZWFtcy5wcm90bxIMc2Npc3RyZWFtLnYxIhcKFURlc2NyaWJlU2VydmVyUmVxdWVzdCIPCg1XaG9BbUlSZXF1ZXN0IlwKBkNhbGxlchIPCgdzdWJqZWN0GAEgASgJEg4KBmlzc3VlchgCIAEoCRINCgVhZG1pbhgDIAEoCBIOCgZncm91cHMYBCADKAkSEgoKZXhwaXJlc19hdBgFIAEoCSIYCglTdHJlYW1SZWYSCwoDdWlkGAEgASgJIhwKC0xpc3RSZXF1ZXN0Eg0KBWVuZGVkGAEgASgIIjMKClN0cmVhbUxpc3QSJQoHc3RyZWFtcxgBIAMoCzIULnNjaXN0cmVhbS52MS5TdHJlYW0iNgoJRXZlbnRMaXN0EikKBmV2ZW50cxgBIAMoCzIZLnNjaXN0cmVhbS52MS5TdHJlYW1FdmVudCJDCgtTdHJlYW1FdmVudBIKCgJhdBgBIAEoCRIMCgR3aGF0GAIgASgJEgoKAmJ5GAMgASgJEg4KBmRldGFpbBgEIAEoCSLWAQoRU2VydmVyRGVzY3JpcHRpb24SEAoIZmFjaWxpdHkYASABKAkSDwoHdmVyc2lvbhgCIAEoCRInCghnYXRld2F5cxgDIAMoCzIVLnNjaXN0cmVhbS52MS5HYXRld2F5Eg8KB3Byb3hpZXMYBCADKAkSEAoIcnVudGltZXMYBSADKAkSDwoHc3RyZWFtcxgGIAEoDRIPCgd3YWl0aW5nGAcgASgNEhcKD21heF9saWZldGltZV9tcxgIIAEoBBIXCg9tYXhfY29ubmVjdGlvbnMYCSABKA0iNAoTRHJhaW5HYXRld2F5UmVxdWVzdBIMCgRuYW1lGAEgASgJEg8KB2RyYWluZWQYAiABKAgiNwoSTW92ZVN0cmVhbXNSZXF1ZXN0Eg8KB2dhdGV3YXkYASABKAkSEAoIZ3JhY2VfbXMYAiABKAQiigEKClN0cmVhbU1vdmUSCwoDdWlkGAEgASgJEgwKBG5hbWUYAiABKAkSDAoEcm9sZRgDIAEoCRIMCgRmcm9tGAQgASgJEgoKAnRvGAUgASgJEhEKCWxpc3RlbmVycxgGIAMoCRImCgVlcnJvchgHIAEoCzIXLnNjaXN0cmVhbS52MS5FcnJvckluZm8irwIKB0dhdGV3YXkSDAoEbmFtZRgBIAEoCRILCgN3YW4YAiABKAkSCwoDbGFuGAMgASgJEg0KBXBvcnRzGAQgASgJEg0KBXByb3h5GAUgASgJEg8KB3J1bnRpbWUYBiABKAkSFAoMcG9ydHNfaW5fdXNlGAcgASgNEgoKAnVwGAggASgIEg8KB2RyYWluZWQYCSABKAgSDwoHc3RyZWFtcxgKIAEoDRITCgtwb3J0c190b3RhbBgLIAEoDRIQCghjYXBhY2l0eRgMIAEoBBIXCg9jYXBhY2l0eV9pbl91c2UYDSABKAQSDgoGbGFiZWxzGA4gAygJEiYKBWVycm9yGA8gASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbxIRCglhZHZlcnRpc2UYECABKAkiiQUKBlN0cmVhbRILCgN1aWQYASABKAkSDAoEbmFtZRgCIAEoCRIMCgRyb2xlGAMgASgJEg0KBXN0YXRlGAQgASgJEg0KBW93bmVyGAUgASgJEhAKCGZhY2lsaXR5GAYgASgJEg8KB2dhdGV3YXkYByABKAkSDQoFcHJveHkYCCABKAkSDwoHcnVudGltZRgJIAEoCRIRCgl0cmFuc3BvcnQYCiABKAkSEQoJbGlzdGVuZXJzGAsgAygJEhEKCWFubm91bmNlZBgMIAMoCRIPCgd0YXJnZXRzGA0gAygJEhcKD2JpdHNfcGVyX3NlY29uZBgOIAEoBBIVCg1yYXRlX2VuZm9yY2VkGA8gASgIEhIKCmNyZWF0ZWRfYXQYESABKAkSEgoKZXhwaXJlc19hdBgSIAEoCRI0CgpzdGF0aXN0aWNzGBMgAygLMiAuc2Npc3RyZWFtLnYxLkxpc3RlbmVyU3RhdGlzdGljcxImCgVlcnJvchgUIAEoCzIXLnNjaXN0cmVhbS52MS5FcnJvckluZm8SEgoKZW5jcnlwdGlvbhgVIAEoCRIQCghyZXN0YXJ0cxgWIAEoDRIPCgdzb3VyY2VzGBcgAygJEg8KB21vdmFibGUYGCABKAgSDwoHbGVhdmluZxgZIAEoCRINCgVwcm9iZRgaIAEoCRIsCgVsaW1pdBgbIAEoCzIdLnNjaXN0cmVhbS52MS5Db25uZWN0aW9uTGltaXQSKgoJZmFsbGJhY2tzGBwgAygLMhcuc2Npc3RyZWFtLnYxLkZhbGxiYWNrcxItCgt0bHNfZmFpbHVyZRgdIAEoCzIYLnNjaXN0cmVhbS52MS5UbHNGYWlsdXJlSgQIEBARIigKClRsc0ZhaWx1cmUSCgoCYXQYASABKAkSDgoGcmVhc29uGAIgASgJIhoKCUZhbGxiYWNrcxINCgVob3N0cxgBIAMoCSJHCglTdHJlYW1UbHMSEwoLY2VydGlmaWNhdGUYASABKAkSCwoDa2V5GAIgASgJEgoKAmNhGAMgASgJEgwKBHBlZXIYBCABKAki7gMKEkxpc3RlbmVyU3RhdGlzdGljcxITCgtjb25uZWN0aW9ucxgBIAEoBBIMCgRvcGVuGAIgASgEEhAKCGJ5dGVzX2luGAMgASgEEhEKCWJ5dGVzX291dBgEIAEoBBIOCgZlcnJvcnMYBSABKAQSFAoHcmVmdXNlZBgGIAEoBEgAiAEBEhgKC3VucmVhY2hhYmxlGAcgASgESAGIAQESHAoPdW5yZWFjaGFibGVfbm93GAggASgESAKIAQESHQoQaGFuZHNoYWtlX2ZhaWxlZBgJIAEoBEgDiAEBEh4KEXJlc2V0X2J5X2NvbnN1bWVyGAogASgESASIAQESHgoRcmVzZXRfYnlfcHJvZHVjZXIYCyABKARIBYgBARIaCg1saW1pdF9yZWFjaGVkGAwgASgESAaIAQESHgoRbGltaXRfcmVhY2hlZF9ub3cYDSABKARIB4gBAUIKCghfcmVmdXNlZEIOCgxfdW5yZWFjaGFibGVCEgoQX3VucmVhY2hhYmxlX25vd0ITChFfaGFuZHNoYWtlX2ZhaWxlZEIUChJfcmVzZXRfYnlfY29uc3VtZXJCFAoSX3Jlc2V0X2J5X3Byb2R1Y2VyQhAKDl9saW1pdF9yZWFjaGVkQhQKEl9saW1pdF9yZWFjaGVkX25vdyI3Cg9Db25uZWN0aW9uTGltaXQSEwoLY29ubmVjdGlvbnMYASABKA0SDwoHcmVhY2hlZBgCIAEoCCI/CglFcnJvckluZm8SDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEhMKC3N1Z2dlc3Rpb25zGAMgAygJIiwKEE9wZW5Qcm9iZVJlcXVlc3QSCwoDdWlkGAEgASgJEgsKA3RscxgCIAEoCCJMCgVQcm9iZRIPCgdhZGRyZXNzGAEgASgJEhEKCWNoYWxsZW5nZRgCIAEoCRISCgpleHBpcmVzX21zGAMgASgEEgsKA3RscxgEIAEoCCJCCg9SdW5Qcm9iZVJlcXVlc3QSCwoDdWlkGAEgASgJEg8KB2FkZHJlc3MYAiABKAkSEQoJY2hhbGxlbmdlGAMgASgJIiQKC1Byb2JlUmVzdWx0EhUKDXJvdW5kX3RyaXBfdXMYASABKAQiQwoTUHJvYmVUYXJnZXRzUmVxdWVzdBILCgN1aWQYASABKAkSDgoGYW5zd2VyGAIgASgJEg8KB2FkZHJlc3MYAyABKAkiNgoWQ29ubmVjdExpc3RlbmVyUmVxdWVzdBILCgN1aWQYASABKAkSDwoHaG9sZF9tcxgCIAEoBCI+Cg5Db25uZWN0UmVzdWx0cxIsCgdyZXN1bHRzGAEgAygLMhsuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHQiWQoNQ29ubmVjdFJlc3VsdBIPCgdhZGRyZXNzGAEgASgJEhEKCWNvbm5lY3RlZBgCIAEoCBIVCg1yb3VuZF90cmlwX3VzGAMgASgEEg0KBWVycm9yGAQgASgJMpcHCgdTdHJlYW1zElYKDkRlc2NyaWJlU2VydmVyEiMuc2Npc3RyZWFtLnYxLkRlc2NyaWJlU2VydmVyUmVxdWVzdBofLnNjaXN0cmVhbS52MS5TZXJ2ZXJEZXNjcmlwdGlvbhI0CgNHZXQSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhQuc2Npc3RyZWFtLnYxLlN0cmVhbRI7CgRMaXN0Ehkuc2Npc3RyZWFtLnYxLkxpc3RSZXF1ZXN0Ghguc2Npc3RyZWFtLnYxLlN0cmVhbUxpc3QSOAoFV2F0Y2gSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhQuc2Npc3RyZWFtLnYxLlN0cmVhbTABEjoKBkV2ZW50cxIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFy5zY2lzdHJlYW0udjEuRXZlbnRMaXN0EkAKCU9wZW5Qcm9iZRIeLnNjaXN0cmVhbS52MS5PcGVuUHJvYmVSZXF1ZXN0GhMuc2Npc3RyZWFtLnYxLlByb2JlEkQKCFJ1blByb2JlEh0uc2Npc3RyZWFtLnYxLlJ1blByb2JlUmVxdWVzdBoZLnNjaXN0cmVhbS52MS5Qcm9iZVJlc3VsdBJPCgxQcm9iZVRhcmdldHMSIS5zY2lzdHJlYW0udjEuUHJvYmVUYXJnZXRzUmVxdWVzdBocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0cxJHCg5Db25uZWN0VGFyZ2V0cxIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaHC5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdHMSVQoPQ29ubmVjdExpc3RlbmVyEiQuc2Npc3RyZWFtLnYxLkNvbm5lY3RMaXN0ZW5lclJlcXVlc3QaHC5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdHMSSAoMRHJhaW5HYXRld2F5EiEuc2Npc3RyZWFtLnYxLkRyYWluR2F0ZXdheVJlcXVlc3QaFS5zY2lzdHJlYW0udjEuR2F0ZXdheRJLCgtNb3ZlU3RyZWFtcxIgLnNjaXN0cmVhbS52MS5Nb3ZlU3RyZWFtc1JlcXVlc3QaGC5zY2lzdHJlYW0udjEuU3RyZWFtTW92ZTABEjsKBldob0FtSRIbLnNjaXN0cmVhbS52MS5XaG9BbUlSZXF1ZXN0GhQuc2Npc3RyZWFtLnYxLkNhbGxlcmIGcHJvdG8z");
 
 /**
  * @generated from message scistream.v1.DescribeServerRequest
@@ -637,11 +637,11 @@ export type Stream = Message<"scistream.v1.Stream"> & {
   fallbacks: Fallbacks[];
 
   /**
-   * Reason and time of the latest failed TLS handshake with the other gateway; empty: none, or the proxy does not tell.
+   * Absent: none, or the proxy does not tell.
    *
-   * @generated from field: string tls_failure = 29;
+   * @generated from field: scistream.v1.TlsFailure tls_failure = 29;
    */
-  tlsFailure: string;
+  tlsFailure?: TlsFailure | undefined;
 };
 
 /**
@@ -650,6 +650,32 @@ export type Stream = Message<"scistream.v1.Stream"> & {
  */
 export const StreamSchema: GenMessage<Stream> = /*@__PURE__*/
   messageDesc(file_scistream_v1_streams, 13);
+
+/**
+ * The latest failed TLS handshake of a stream, with the other gateway or with a stranger.
+ *
+ * @generated from message scistream.v1.TlsFailure
+ */
+export type TlsFailure = Message<"scistream.v1.TlsFailure"> & {
+  /**
+   * ISO 8601 UTC.
+   *
+   * @generated from field: string at = 1;
+   */
+  at: string;
+
+  /**
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message scistream.v1.TlsFailure.
+ * Use `create(TlsFailureSchema)` to create a new message.
+ */
+export const TlsFailureSchema: GenMessage<TlsFailure> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_streams, 14);
 
 /**
  * Further addresses of one target.
@@ -670,7 +696,7 @@ export type Fallbacks = Message<"scistream.v1.Fallbacks"> & {
  * Use `create(FallbacksSchema)` to create a new message.
  */
 export const FallbacksSchema: GenMessage<Fallbacks> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 14);
+  messageDesc(file_scistream_v1_streams, 15);
 
 /**
  * Credentials of one side of one stream: mutual TLS 1.3 between the two gateways.
@@ -712,7 +738,7 @@ export type StreamTls = Message<"scistream.v1.StreamTls"> & {
  * Use `create(StreamTlsSchema)` to create a new message.
  */
 export const StreamTlsSchema: GenMessage<StreamTls> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 15);
+  messageDesc(file_scistream_v1_streams, 16);
 
 /**
  * @generated from message scistream.v1.ListenerStatistics
@@ -797,7 +823,7 @@ export type ListenerStatistics = Message<"scistream.v1.ListenerStatistics"> & {
  * Use `create(ListenerStatisticsSchema)` to create a new message.
  */
 export const ListenerStatisticsSchema: GenMessage<ListenerStatistics> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 16);
+  messageDesc(file_scistream_v1_streams, 17);
 
 /**
  * The limit of simultaneous connections of each process of a proxy.
@@ -823,7 +849,7 @@ export type ConnectionLimit = Message<"scistream.v1.ConnectionLimit"> & {
  * Use `create(ConnectionLimitSchema)` to create a new message.
  */
 export const ConnectionLimitSchema: GenMessage<ConnectionLimit> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 17);
+  messageDesc(file_scistream_v1_streams, 18);
 
 /**
  * An error; also a detail of every error status.
@@ -854,7 +880,7 @@ export type ErrorInfo = Message<"scistream.v1.ErrorInfo"> & {
  * Use `create(ErrorInfoSchema)` to create a new message.
  */
 export const ErrorInfoSchema: GenMessage<ErrorInfo> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 18);
+  messageDesc(file_scistream_v1_streams, 19);
 
 /**
  * @generated from message scistream.v1.OpenProbeRequest
@@ -878,7 +904,7 @@ export type OpenProbeRequest = Message<"scistream.v1.OpenProbeRequest"> & {
  * Use `create(OpenProbeRequestSchema)` to create a new message.
  */
 export const OpenProbeRequestSchema: GenMessage<OpenProbeRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 19);
+  messageDesc(file_scistream_v1_streams, 20);
 
 /**
  * @generated from message scistream.v1.Probe
@@ -914,7 +940,7 @@ export type Probe = Message<"scistream.v1.Probe"> & {
  * Use `create(ProbeSchema)` to create a new message.
  */
 export const ProbeSchema: GenMessage<Probe> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 20);
+  messageDesc(file_scistream_v1_streams, 21);
 
 /**
  * @generated from message scistream.v1.RunProbeRequest
@@ -941,7 +967,7 @@ export type RunProbeRequest = Message<"scistream.v1.RunProbeRequest"> & {
  * Use `create(RunProbeRequestSchema)` to create a new message.
  */
 export const RunProbeRequestSchema: GenMessage<RunProbeRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 21);
+  messageDesc(file_scistream_v1_streams, 22);
 
 /**
  * @generated from message scistream.v1.ProbeResult
@@ -960,7 +986,7 @@ export type ProbeResult = Message<"scistream.v1.ProbeResult"> & {
  * Use `create(ProbeResultSchema)` to create a new message.
  */
 export const ProbeResultSchema: GenMessage<ProbeResult> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 22);
+  messageDesc(file_scistream_v1_streams, 23);
 
 /**
  * @generated from message scistream.v1.ProbeTargetsRequest
@@ -991,7 +1017,7 @@ export type ProbeTargetsRequest = Message<"scistream.v1.ProbeTargetsRequest"> & 
  * Use `create(ProbeTargetsRequestSchema)` to create a new message.
  */
 export const ProbeTargetsRequestSchema: GenMessage<ProbeTargetsRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 23);
+  messageDesc(file_scistream_v1_streams, 24);
 
 /**
  * @generated from message scistream.v1.ConnectListenerRequest
@@ -1015,9 +1041,11 @@ export type ConnectListenerRequest = Message<"scistream.v1.ConnectListenerReques
  * Use `create(ConnectListenerRequestSchema)` to create a new message.
  */
 export const ConnectListenerRequestSchema: GenMessage<ConnectListenerRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 24);
+  messageDesc(file_scistream_v1_streams, 25);
 
 /**
+ * One result for each distinct target that was tested in time.
+ *
  * @generated from message scistream.v1.ConnectResults
  */
 export type ConnectResults = Message<"scistream.v1.ConnectResults"> & {
@@ -1025,13 +1053,6 @@ export type ConnectResults = Message<"scistream.v1.ConnectResults"> & {
    * @generated from field: repeated scistream.v1.ConnectResult results = 1;
    */
   results: ConnectResult[];
-
-  /**
-   * Number of targets without a result, because the time was over.
-   *
-   * @generated from field: uint32 untested = 2;
-   */
-  untested: number;
 };
 
 /**
@@ -1039,7 +1060,7 @@ export type ConnectResults = Message<"scistream.v1.ConnectResults"> & {
  * Use `create(ConnectResultsSchema)` to create a new message.
  */
 export const ConnectResultsSchema: GenMessage<ConnectResults> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 25);
+  messageDesc(file_scistream_v1_streams, 26);
 
 /**
  * @generated from message scistream.v1.ConnectResult
@@ -1075,7 +1096,7 @@ export type ConnectResult = Message<"scistream.v1.ConnectResult"> & {
  * Use `create(ConnectResultSchema)` to create a new message.
  */
 export const ConnectResultSchema: GenMessage<ConnectResult> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 26);
+  messageDesc(file_scistream_v1_streams, 27);
 
 /**
  * Every call requires the same authorization as scistream.Control. A caller sees its own streams, an admin all streams.
