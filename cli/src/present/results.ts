@@ -36,7 +36,9 @@ function verifiedPart({ verified, hops }: VerifyResult): Pick<UpResult, 'verifie
   if (verified) return { verified };
   // A hop that failed explains more than one that was tested in part, and that more than one that was not tried.
   const hop =
-    hops.find(({ ok }) => ok === false) ?? hops.find(({ proof, error }) => proof && error) ?? hops.find(({ ok }) => ok === null);
+    hops.find(({ ok }) => ok === false) ??
+    hops.find(({ proof, error }) => proof && error) ??
+    hops.find(({ ok }) => ok === null);
   const unknown = { code: 'SCI_VERIFY_FAILED', message: 'no check is possible.', suggestions: [] };
   return { verified, unverified: hop?.error ?? unknown };
 }

@@ -1,12 +1,6 @@
 import { formatAddress, MAX_TARGET_ADDRESSES } from '../contracts/address.js';
 import { printable, printableLine, type SciStreamError } from '../contracts/errors.js';
-import {
-  FAILURES,
-  MAX_TLS_REASON,
-  type ConnectionLimit,
-  type Failures,
-  type TlsFailure,
-} from '../contracts/stream.js';
+import { FAILURES, MAX_TLS_REASON, type ConnectionLimit, type Failures, type TlsFailure } from '../contracts/stream.js';
 import type { Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { Endpoint } from './endpoint.js';
 
@@ -85,7 +79,8 @@ export interface SideAnswer {
 }
 
 /** Restarts of the proxies of these sides. */
-export const restartsOf = (streams: readonly Stream[]): number => streams.reduce((total, { restarts }) => total + restarts, 0);
+export const restartsOf = (streams: readonly Stream[]): number =>
+  streams.reduce((total, { restarts }) => total + restarts, 0);
 
 /** One side of a stream as its control server reported it. */
 export function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus {

@@ -1,6 +1,14 @@
 import { printableLine } from '../contracts/errors.js';
 import type { Stream } from '../wire/gen/scistream/v1/streams_pb.js';
-import { restartsOf, sideStatus, STATES, targetTexts, type SideAnswer, type SideStatus, type UserState } from './side-status.js';
+import {
+  restartsOf,
+  sideStatus,
+  STATES,
+  targetTexts,
+  type SideAnswer,
+  type SideStatus,
+  type UserState,
+} from './side-status.js';
 
 /** Traffic through one gateway. Rates are averages over `sampleMs`, bit/s. */
 export interface HopTraffic extends Pick<SideStatus, 'failures' | 'refused'> {
@@ -126,8 +134,7 @@ function diagnose(uid: string, state: UserState, from: SideStatus | undefined, t
   const silent = find('unreachable');
   if (silent) return `${capital(silent.name)} is unreachable: ${silent.side.error?.message ?? 'no answer'}`;
   const mute = find('unknown');
-  if (mute?.side.error) return `The control server of ${mute.name} does not report the stream.`;
-  if (mute) return `${capital(mute.name)} is in a state that this version does not know.`;
+  if (mute) return muteText(mute.name, mute.side);
   const over = find('released');
   if (over && state === 'failed') return `${capital(over.name)} is released, and the other side is not.`;
   const restarting = find('restarting');
@@ -143,6 +150,12 @@ function diagnose(uid: string, state: UserState, from: SideStatus | undefined, t
   if (state === 'ready' && !named.some(({ side }) => side.counted)) return UNCOUNTED;
   return DIAGNOSES[state];
 }
+
+/** A side without an error has a state of a newer server. */
+const muteText = (name: string, { error }: SideStatus): string =>
+  error
+    ? `The control server of ${name} does not report the stream.`
+    : `${capital(name)} is in a state that this version does not know.`;
 
 /** What makes connections fail now, if anything. */
 function failingText(

@@ -207,7 +207,9 @@ async function encryptedHop(
     if (failed) return failed;
     // A gateway tests what it can in a few seconds, and one of an earlier version at most 8 listeners.
     const of = beside ? 1 : new Set((await cons).targets).size;
-    return slowest && { ...slowest, proof: 'tls', ...(results.length < of && { tested: { count: results.length, of } }) };
+    return (
+      slowest && { ...slowest, proof: 'tls', ...(results.length < of && { tested: { count: results.length, of } }) }
+    );
   } catch (error) {
     if (SciStreamError.is(error) && error.code === 'SCI_NOT_OFFERED') return undefined;
     throw error;
@@ -242,7 +244,9 @@ async function reachHop(
     const { results: tried } = await to.connectTargets(uid, { signal });
     const results = tried.map((result) => outcome(result, INBOUND_GONE));
     const times = results.flatMap(({ roundTripMs }) => roundTripMs ?? []);
-    return results.find(({ ok }) => !ok) ?? { ok: true, roundTripMs: Math.max(...times), proof: 'tcp', error: BORROWED };
+    return (
+      results.find(({ ok }) => !ok) ?? { ok: true, roundTripMs: Math.max(...times), proof: 'tcp', error: BORROWED }
+    );
   } catch (error) {
     signal?.throwIfAborted();
     const { code, ...rest } = toSciStreamError(error).toJSON();
@@ -284,6 +288,7 @@ function summary(hops: readonly Hop[]): VerifyResult {
 }
 
 /** A test with TCP alone has an error if the stream is encrypted. */
-const isProven = ({ ok, proof, error }: Hop): boolean => ok === true && (proof === 'tls' || (proof === 'tcp' && !error));
+const isProven = ({ ok, proof, error }: Hop): boolean =>
+  ok === true && (proof === 'tls' || (proof === 'tcp' && !error));
 
 const round = (ms: number): number => Number(ms.toFixed(3));

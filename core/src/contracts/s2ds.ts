@@ -1,4 +1,4 @@
-import type { Address, Target } from './address.js';
+import type { Target } from './address.js';
 import type { S2DSException } from './errors.js';
 import type { ReservedListener } from './port-allocator.js';
 import type { ProbeAnswer, S2DSStatus, StreamSpec, StreamTls } from './stream.js';

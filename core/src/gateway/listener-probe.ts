@@ -32,7 +32,8 @@ export const probeListeners = (
   tls: StreamTls,
   answer: ProbeAnswer,
   localAddress: string | undefined,
-): Promise<readonly ConnectResult[]> => testTargets(targets, (address) => probeListener(address, tls, answer, localAddress));
+): Promise<readonly ConnectResult[]> =>
+  testTargets(targets, (address) => probeListener(address, tls, answer, localAddress));
 
 /** Never rejects. `roundTripMs` is the time of the TCP handshake. */
 async function probeListener(

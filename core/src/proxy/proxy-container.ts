@@ -176,7 +176,13 @@ export abstract class ProxyContainer implements S2DS {
     const limit = limitOf(parts.flatMap((part) => part.limit ?? []));
     const listeners = join(parts.map(({ counters }) => counters));
     const [tlsFailure] = parts.flatMap((part) => part.tlsFailure ?? []).toSorted((a, b) => b.at.localeCompare(a.at));
-    return { state: 'running', restarts, listeners, ...(limit ? { limit } : {}), ...(tlsFailure ? { tlsFailure } : {}) };
+    return {
+      state: 'running',
+      restarts,
+      listeners,
+      ...(limit ? { limit } : {}),
+      ...(tlsFailure ? { tlsFailure } : {}),
+    };
   }
 
   async ended(uid: string): Promise<S2DSException | undefined> {

@@ -10,7 +10,13 @@ import type { ContainerRef, InstanceFiles } from '../contracts/container-runtime
 import { messageOf, quote, S2DSException } from '../contracts/errors.js';
 import { proxyProvider, type PluginContext } from '../contracts/plugin.js';
 import type { S2DSCapabilities, S2DSRequest } from '../contracts/s2ds.js';
-import { PROBE_NAME, type ConnectionLimit, type ListenerStatistics, type StreamTls, type TlsFailure } from '../contracts/stream.js';
+import {
+  PROBE_NAME,
+  type ConnectionLimit,
+  type ListenerStatistics,
+  type StreamTls,
+  type TlsFailure,
+} from '../contracts/stream.js';
 import { parseDuration } from '../contracts/units.js';
 import { formatDuration } from '../contracts/units.js';
 import { poll, within } from '../contracts/wait.js';

@@ -3,15 +3,7 @@ import type { Server, Socket } from 'node:net';
 import { Attempts } from './attempts.js';
 import { Flow } from './flow.js';
 import type { Keepalive } from './keepalive.js';
-import {
-  causeOf,
-  countFailure,
-  countReached,
-  newCounters,
-  sameTarget,
-  type Cause,
-  type Listener,
-} from './listener.js';
+import { causeOf, countFailure, countReached, newCounters, sameTarget, type Cause, type Listener } from './listener.js';
 import type { RelayConfig, RelayListener, RelayTarget } from './protocol.js';
 import type { TlsClient, TlsServer } from './secure.js';
 import { adopt, adoptStream, reset, type Leg } from './sockets.js';

@@ -1,4 +1,4 @@
-import { formatAddress, type Address, type Target } from '../contracts/address.js';
+import { formatAddress, type Target } from '../contracts/address.js';
 import type { S2DSException } from '../contracts/errors.js';
 import type { S2DS, S2DSCapabilities, S2DSRequest } from '../contracts/s2ds.js';
 import type { S2DSStatus } from '../contracts/stream.js';
@@ -58,8 +58,7 @@ export class PairedS2DS implements S2DS {
     if (!pair) return await this.near.updateTargets(uid, targets, signal);
     // A target that loops back to the stream must still loop back.
     const own = pair.near.listeners.map(({ address }) => formatAddress(address));
-    const loop = (target: Target): Target =>
-      pair.far.listeners[own.indexOf(formatAddress(target))]?.address ?? target;
+    const loop = (target: Target): Target => pair.far.listeners[own.indexOf(formatAddress(target))]?.address ?? target;
     await this.far.updateTargets(pair.far.uid, targets.map(loop), signal);
     await this.near.updateTargets(uid, pair.through, signal);
   }

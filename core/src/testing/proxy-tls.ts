@@ -21,7 +21,9 @@ const KNOWN_PLAINTEXT = 'known-plaintext-'.repeat(64);
 /** Traffic that must pass between any two proxies. */
 export const tlsTrafficCases: ProxyCases = Object.fromEntries(
   Object.entries({ ...trafficCases, ...bulkCases, ...targetCases })
-    .filter(([title]) => /^(carries 6|passes the end|makes a fast|each update|updates under load|holds|reaches)/.test(title))
+    .filter(([title]) =>
+      /^(carries 6|passes the end|makes a fast|each update|updates under load|holds|reaches)/.test(title),
+    )
     .map(([title, run]) => [`over TLS: ${title}`, run]),
 );
 

@@ -23,7 +23,11 @@ import {
   type StreamSnapshot,
 } from '../contracts/stream.js';
 import { errorInfo, fromErrorInfo } from './errors.js';
-import { GatewayStreamStatusSchema, type GatewayStreamStatus, type SetTargetsRequest } from './gen/scistream/v1/gateway_pb.js';
+import {
+  GatewayStreamStatusSchema,
+  type GatewayStreamStatus,
+  type SetTargetsRequest,
+} from './gen/scistream/v1/gateway_pb.js';
 import {
   StreamSchema,
   type GatewaySchema,
@@ -62,12 +66,20 @@ export function toMessage({ record, status, error: unknown }: StreamSnapshot, fa
     sources: [...(spec.sources ?? [])],
     movable: spec.movable ?? false,
     leaving: record.leaving?.gateway ?? '',
-    probe: status?.probe ?? '',
-    statistics: (record.final ?? status?.listeners ?? []).map(statisticsMessage),
-    ...(status?.limit && !record.final ? { limit: status.limit } : {}),
-    ...(status?.tlsFailure ? { tlsFailure: status.tlsFailure } : {}),
+    ...liveMessage(record, status),
     ...(error ? { error: errorInfo(error) } : {}),
   });
+}
+
+/** What the status tells, or the final counters. */
+function liveMessage({ final }: StreamRecord, status: S2DSStatus | undefined) {
+  const { listeners = [], limit, tlsFailure, probe = '' } = status ?? {};
+  return {
+    probe,
+    statistics: (final ?? listeners).map(statisticsMessage),
+    ...(limit && !final ? { limit } : {}),
+    ...(tlsFailure && { tlsFailure }),
+  };
 }
 
 /** Targets with their fallbacks as fields of a message. A peer of an earlier version uses only the first addresses. */
@@ -168,7 +180,15 @@ export function fromStatistics({
 }
 
 /** A data server's status as a message. */
-export function statusMessage({ state, restarts, listeners, limit, tlsFailure, probe, error }: S2DSStatus): GatewayStreamStatus {
+export function statusMessage({
+  state,
+  restarts,
+  listeners,
+  limit,
+  tlsFailure,
+  probe,
+  error,
+}: S2DSStatus): GatewayStreamStatus {
   return create(GatewayStreamStatusSchema, {
     state,
     restarts,

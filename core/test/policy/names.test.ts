@@ -121,7 +121,11 @@ lookups('rejects names in a probe, because the gateway would resolve them again'
 
 lookups('keeps all addresses of a name if one rule allows them, and at most eight', async () => {
   const many = Array.from({ length: 12 }, (_, i) => `10.0.0.${i + 1}`);
-  const resolver = names({ 'two.site': ['10.0.0.2', '10.0.0.1', '10.0.0.2'], 'many.site': many, 'mixed.site': ['10.0.0.1', '192.0.2.1'] });
+  const resolver = names({
+    'two.site': ['10.0.0.2', '10.0.0.1', '10.0.0.2'],
+    'many.site': many,
+    'mixed.site': ['10.0.0.1', '192.0.2.1'],
+  });
   const policy = await policyOf(ANYTHING, resolver);
   const targetsOf = async (...targets: string[]) => (await policy.check(ALICE, update(...targets))).targets;
   assert.equal(await targetsOf('two.site:9', '10.0.0.7:9'), [

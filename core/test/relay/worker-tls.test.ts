@@ -35,13 +35,6 @@ const inbound = (targets: Address[], more: RelayOptions = {}): Promise<Relay> =>
 const outbound = (targets: Address[], more: RelayOptions = {}): Promise<Relay> =>
   startRelay({ targets, tls: { leg: 'targets', peer: PROD }, files: { ...cons }, ...more });
 
-/** The latest failed handshake of a worker. */
-const failureOf = (relay: Relay): Promise<{ at: string; reason: string }> =>
-  until('a failed handshake', async () => {
-    const [reply] = await relay.say('{"cmd":"status"}');
-    return reply?.['tlsFailure'] as { at: string; reason: string } | undefined;
-  });
-
 const addressOf = (relay: Relay): Address => relay.listeners[0] ?? { host: '', port: 0 };
 
 /** Both workers of a stream, as seen from the consumer. */
@@ -352,32 +345,6 @@ s('serves 32 encrypted connections concurrently', async () => {
   );
   assert.equal(answers.map(sha256), data.map(sha256));
   assert.is((await near.status()).errors, 0);
-});
-
-s('tries the next address while a server does not complete the handshake, and names that as the reason', async () => {
-  const silent = new Target((socket) => socket.resume());
-  const { host, port } = await silent.listen();
-  const far = await inbound([await new Target((socket) => socket.end('far')).listen()], {
-    listeners: [{ host: '127.0.0.2', port }],
-  });
-  const near = await outbound([{ host, port, fallbacks: [addressOf(far)] }], { connectTimeoutMs: 1000 });
-  assert.is((await readAll(near.dial())).toString(), 'far');
-  assert.is((await near.status()).errors, 0);
-  await near.retarget({ host, port });
-  const client = near.dial();
-  const failure = await failureOf(near);
-  client.destroy();
-  const { at, reason } = failure;
-  assert.ok(Date.parse(at) > 0);
-  assert.match(reason, 'not completed in time');
-});
-
-s('reports why it rejected the certificate of a client', async () => {
-  const far = await inbound([await new Target().listen()]);
-  const stranger = tlsClient(far, { ...(await foreign.issue(CONS)), 'ca.crt': prod['ca.crt'] });
-  await ending(stranger.resume());
-  const failure = await failureOf(far);
-  assert.match(failure.reason, /^TLS from the other gateway failed: client certificate: [A-Z_]+$/);
 });
 
 s.run();

@@ -336,20 +336,4 @@ async function startedControl(relay: Relay): Promise<ReturnType<typeof connect>>
   return socket;
 }
 
-s('tries the addresses of a target in turn, and begins with the first', async () => {
-  const port = await freePort();
-  const [first, second] = [new Target((socket) => socket.end('1')), new Target((socket) => socket.end('2'))];
-  const target = { host: '127.0.0.1', port, fallbacks: [{ host: '127.0.0.3', port }, { host: '127.0.0.2', port }] };
-  await second.listen(port, '127.0.0.2');
-  const relay = await startRelay({ targets: [target] });
-  assert.is((await readAll(relay.dial().end())).toString(), '2');
-  await first.listen(port, '127.0.0.1');
-  assert.is((await readAll(relay.dial().end())).toString(), '1');
-  await until('closed', async () => (await relay.status()).open === 0);
-  const { established, errors } = await relay.status();
-  assert.equal([established, errors], [2, 0]);
-  const [reply] = await relay.say(JSON.stringify({ cmd: 'targets', targets: [{ ...target, fallbacks: ['127.0.0.2'] }] }));
-  assert.is(reply?.['ok'], false);
-});
-
 s.run();

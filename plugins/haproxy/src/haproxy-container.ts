@@ -10,6 +10,7 @@ import {
   type ProxyInstance,
   type Renderer,
   type S2DSCapabilities,
+  type Target,
   type ProxyView,
 } from '@scistream/core';
 import { templateDirectory } from '@scistream/templates';
@@ -25,6 +26,8 @@ const FIRST_LINES = 50;
 
 /** Number of log lines in which the reasons of the latest failures are. */
 const LAST_LINES = 20;
+
+const preferred = ({ host, port }: Target): Target => ({ host, port });
 
 /** Default limit of processes per stream. */
 const MOST_PROCESSES = 4;
@@ -121,7 +124,9 @@ export class HaproxyContainer extends ProxyContainer {
     const command = (words: readonly string[]): Promise<string> => ask(this.context.runtime, ref, words);
     const servers = this.#servers.get(ref) ?? parseServers(await command(['show', 'servers', 'state']));
     this.#servers.set(ref, servers);
-    for (const i of view.listeners.keys()) await retargetBackend(command, view, i, servers.get(`b${i}`) ?? new Set());
+    // A custom template may balance in a way that ignores further servers, or that forbids to add them.
+    const own = this.#options.templates === undefined ? view : { ...view, targets: view.targets.map(preferred) };
+    for (const i of view.listeners.keys()) await retargetBackend(command, own, i, servers.get(`b${i}`) ?? new Set());
     this.#retargeted.add(ref);
     return true;
   }

@@ -61,6 +61,8 @@ export function renderConfig(renderer: Renderer, view: ProxyView, options: Hapro
     listeners: listeners.map(({ address, fd }, i) => ({
       address: formatAddress(address),
       fd,
+      // For custom templates.
+      target: formatAddress(targets[i] ?? NOWHERE),
       servers: serversOf(view, i)
         .filter(({ disabled }) => live || !disabled)
         .map((server) => ({ ...server, address: formatAddress(server.address) })),

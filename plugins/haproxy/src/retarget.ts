@@ -38,7 +38,10 @@ export async function retargetBackend(ask: Ask, view: ProxyView, i: number, know
       const command = ['set', 'server', path(name), 'addr', address.host, 'port', String(address.port)];
       await send(command, isRetargeted);
     } else {
-      await send(['add', 'server', path(name), ...settings(server, view)], (reply) => reply === 'New server registered.');
+      await send(
+        ['add', 'server', path(name), ...settings(server, view)],
+        (reply) => reply === 'New server registered.',
+      );
       known.add(name);
     }
   }

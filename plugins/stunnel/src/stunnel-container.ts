@@ -199,7 +199,10 @@ export function renderConfig(
     services: view.listeners.map(({ address }, i) => ({
       name: names[i],
       accept: written(address),
-      connect: addressesFrom(view.localAddress, view.targets[i] ?? NOWHERE).map(written),
+      connect: written(view.targets[i] ?? NOWHERE),
+      fallbacks: addressesFrom(view.localAddress, view.targets[i] ?? NOWHERE)
+        .slice(1)
+        .map(written),
       local: localAddressFor(view.localAddress, view.targets[i] ?? NOWHERE).localAddress ?? '',
     })),
   });

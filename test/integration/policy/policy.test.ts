@@ -280,37 +280,6 @@ s('a name is resolved once, so that a changed answer cannot replace the checked 
   }
 });
 
-s('all addresses of a name are kept, shown and tried, and an update resolves the name again', async () => {
-  const first = await greeter('127.0.0.5');
-  const second = await greeter('127.0.0.6', first.port);
-  const { port } = first;
-  let known = ['127.0.0.7', '127.0.0.6'];
-  const resolver: Resolver = () => Promise.resolve(known);
-  const networks = ['127.0.0.5/32', '127.0.0.6/32', '127.0.0.7/32'];
-  try {
-    await using ruled = await RuledServer.start([{ ...BEAMLINE, targets: { networks } }], { resolver });
-    const alice = await ruled.as('alice');
-    const { uid, entry } = await ruled.server.setUp({ peer: alice, targets: [`two.test:${port}`] });
-    assert.is(await read(entry), '127.0.0.6');
-    const { targets, fallbacks } = await alice.streams.get({ uid });
-    assert.equal([targets, fallbacks.map(({ hosts }) => hosts)], [[`127.0.0.7:${port}`], [['127.0.0.6']]]);
-    const { results } = await alice.streams.connectTargets({ uid });
-    assert.equal(
-      results.map(({ address, connected }) => [address, connected]),
-      [[`127.0.0.6:${port}`, true]],
-    );
-    const { events } = await alice.streams.events({ uid });
-    assert.match(events.at(-1)?.detail ?? '', `127.0.0.7:${port} or 127.0.0.6:${port}`);
-    known = ['127.0.0.5'];
-    await alice.control.update({ uid, remoteListeners: [`two.test:${port}`] });
-    assert.is(await read(entry), '127.0.0.5');
-    assert.equal((await alice.streams.get({ uid })).fallbacks, []);
-  } finally {
-    first.server.close();
-    second.server.close();
-  }
-});
-
 s('limits apply to each caller, for concurrent requests, too', async () => {
   const limits = { streams: 2, connections: 2, lifetime: '1h' };
   await using ruled = await RuledServer.start([{ ...BEAMLINE, limits }]);

@@ -65,7 +65,10 @@ export default class PolicyCheck extends BaseCommand {
         ? `${flags.as} is allowed by ${rules.join(', ')}.`
         : `${flags.as} is allowed: ${config.policy === undefined ? 'there is no policy' : 'admins may view and release all streams'}.`,
     );
-    if (targets.length > 0) this.log(`Resulting targets: ${found.map((target) => addressesOf(target).map(formatAddress).join(' or ')).join(', ')}.`);
+    if (targets.length > 0)
+      this.log(
+        `Resulting targets: ${found.map((target) => addressesOf(target).map(formatAddress).join(' or ')).join(', ')}.`,
+      );
     const { lifetimeMs, sources } = first;
     if (sources) this.log(`Connections are accepted from ${sources.join(', ')}.`);
     const more = { ...(fallbacks && { fallbacks }), ...(lifetimeMs && { lifetimeMs }), ...(sources && { sources }) };

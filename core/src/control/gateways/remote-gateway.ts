@@ -4,13 +4,7 @@ import { createGrpcTransport } from '@connectrpc/connect-node';
 import { formatAddress, parseAddress, type Address, type Target } from '../../contracts/address.js';
 import { parseCredentials } from '../../contracts/credentials.js';
 import { reasonOf, S2DSException, SciStreamError } from '../../contracts/errors.js';
-import type {
-  ConnectResult,
-  Gateway,
-  GatewayDescription,
-  ProbeOffer,
-  Reservation,
-} from '../../contracts/gateway.js';
+import type { ConnectResult, Gateway, GatewayDescription, ProbeOffer, Reservation } from '../../contracts/gateway.js';
 import type {
   ListenerStatistics,
   ProbeAnswer,
