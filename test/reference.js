@@ -28,8 +28,9 @@ const EXIT_CODES = {
   4: 'streams',
   5: 'proxies and runtimes',
   6: 'authentication and authorization',
-  7: 'communication and daemon state',
+  7: 'communication, and state of daemons',
   70: 'bug in SciStream',
+  71: 'operating system of this host',
   74: 'output of a command',
 };
 

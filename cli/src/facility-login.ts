@@ -38,7 +38,7 @@ const AUTH_KEY = 'Set facilities.<name>.auth: { use: oidc, issuer: https://…, 
 /** The identity of the user at a facility, in one line. */
 export function whoamiText({ facility, subject, issuer, admin, groups, expiresAt }: Whoami): string {
   const parts = [
-    `${facility}: ${subject} of ${issuer}`,
+    `${facility}: ${issuer}:${subject}`,
     ...(admin ? ['admin'] : []),
     ...(groups.length > 0 ? [`groups ${groups.join(', ')}`] : []),
     ...(expiresAt === '' ? [] : [`until ${untilText(expiresAt)}`]),

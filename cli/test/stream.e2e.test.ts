@@ -281,7 +281,9 @@ test('stream document files, ambiguous names, and wrong arguments', async ({ fac
   const file = join(facilities.dir, 'doc.yaml');
   await writeFile(file, `{ from: aps, to: alcf, name: twin, producer: ["${producer.address}"] }`);
   const one = await json<Up>(facilities, 0, 'stream', 'up', file);
-  const two = await json<Up>(facilities, 0, 'stream', 'up', file);
+  const second = await scistream(facilities, 'stream', 'up', file, '--json');
+  assert.match(second.stderr, one.uid, 'a warning names the first one');
+  const two = JSON.parse(second.stdout) as Up;
   const { error } = await json<Failure>(facilities, 4, 'stream', 'down', 'twin');
   assert.is(error.code, 'SCI_STREAM_AMBIGUOUS');
   assert.match(error.message, one.uid);

@@ -8,7 +8,16 @@ export { isHost, isLoopback, parseAddress, parsePort, type Transport } from './c
 export { parseCredentials } from './contracts/credentials.js';
 export { ERROR_CODES } from './contracts/errors.js';
 export { proxyFor } from './contracts/http-proxy.js';
-export { contains, formatNetwork, parseIp, parseNetwork, parseSources, specialOf } from './contracts/network.js';
+export {
+  contains,
+  endpointsOf,
+  formatNetwork,
+  isUnspecified,
+  parseIp,
+  parseNetwork,
+  parseSources,
+  specialOf,
+} from './contracts/network.js';
 export type { AnyProvider } from './contracts/plugin.js';
 export type { Policy, Usage } from './contracts/policy.js';
 export type { PortRange, PortRequest, ReservedListener } from './contracts/port-allocator.js';
@@ -41,6 +50,7 @@ export { GatewayDaemon } from './gateway/daemon.js';
 export { LocalGateway } from './gateway/local-gateway.js';
 export { GatewayStore, type GatewayStream } from './gateway/store.js';
 export { probeListeners } from './gateway/listener-probe.js';
+export { ProbeRuns, probeSockets } from './gateway/probe-runs.js';
 export { StreamProbes } from './gateway/probes.js';
 export { listenOn, listenOnSocket } from './gateway/listen.js';
 export { RangePortAllocator } from './gateway/ports.js';

@@ -47,6 +47,7 @@ const limits = {
   connections: 16,
   helloTimeoutMs: 60_000,
   lifetimeMs: 3_600_000,
+  updatesPerSecond: 1000,
   requestsPerSecond: 100_000,
   strangerRequestsPerSecond: 100,
   strangerTimeoutMs: 10_000,

@@ -189,6 +189,7 @@ async function configure(options: ServerOptions, state: string): Promise<S2csCon
       lifetimeMs: 86_400_000,
       waitingPerIdentity: 250,
       watchesPerIdentity: 100,
+      updatesPerSecond: 1000,
       requestsPerSecond: 1000,
       strangerRequestsPerSecond: 50,
       strangerTimeoutMs: 30_000,

@@ -19,7 +19,7 @@ export default class Login extends BaseCommand {
   };
   static override flags = {
     device: Flags.boolean({
-      summary: 'log in with a browser on any machine; default if the issuer supports it',
+      summary: 'log in with a browser on any machine; default: used if the issuer supports it',
       exclusive: ['browser'],
     }),
     browser: Flags.boolean({ summary: 'log in with a browser on this machine' }),

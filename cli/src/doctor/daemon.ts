@@ -70,13 +70,18 @@ async function checkState(directory: string): Promise<Finding | readonly Finding
     () => true,
     () => false,
   );
-  if (!writable) return problem('state', `${directory} is not writable.`, 'Run doctor as the user of the daemon.');
+  if (!writable)
+    return problem(
+      'state',
+      `${directory} is not writable.`,
+      'Run doctor as the user of the daemon. If you did, give that user access, or set the key state.',
+    );
   if (mode === undefined) return ok('state', `${directory} does not exist yet and can be created.`);
-  if ((mode & 0o077) === 0) return ok('state', `${directory} is writable only by this user.`);
+  if ((mode & 0o077) === 0) return ok('state', `Only this user can read and write ${directory}.`);
   return warning(
     'state',
     `${directory} has mode ${(mode & 0o777).toString(8)} instead of 700.`,
-    `chmod 700 ${directory}`,
+    `Restrict it to its user: chmod 700 ${directory}`,
   );
 }
 
@@ -105,7 +110,11 @@ async function checkSocket(address: string): Promise<Finding> {
     socket.once('connect', () => socket.destroy());
   });
   if (error === undefined) return ok('data server', `${address} answers. Run doctor also with its own configuration.`);
-  return problem('data server', `${address} does not answer: ${messageOf(error)}.`, 's2ds --config s2ds.conf');
+  return problem(
+    'data server',
+    `${address} does not answer: ${messageOf(error)}.`,
+    'Start it on its host: s2ds --config s2ds.conf',
+  );
 }
 
 async function checkAddresses({ wan, lan, ports }: Gateway): Promise<readonly Finding[]> {
@@ -113,7 +122,13 @@ async function checkAddresses({ wan, lan, ports }: Gateway): Promise<readonly Fi
   for (const [key, host] of Object.entries(wan === lan ? { 'wan and lan': wan } : { wan, lan })) {
     const code = await bindError(host, 0);
     if (code !== undefined) {
-      findings.push(problem(key, `${host} is not an address of this machine (${code}).`, 'ip -brief address'));
+      findings.push(
+        problem(
+          key,
+          `${host} is not an address of this machine (${code}).`,
+          `Set ${key} to an address of this machine: ip -brief address`,
+        ),
+      );
       continue;
     }
     const only = `${host} is reachable only from this machine.`;
@@ -135,7 +150,7 @@ async function checkPorts(key: string, host: string, { first, last }: Gateway['p
   if (refused.size === 0) return ok('ports', `All ports ${what} are free.`);
   const [[port, code] = [first, '']] = refused;
   const some = `${refused.size} of ${last - first + 1} ports are not free, the first is ${port} (${code})`;
-  const who = `If no stream uses it, find its owner: ss -ltnp 'sport = ${port}'`;
+  const who = `If no stream uses it, find the process that does: ss -ltnp 'sport = ${port}'`;
   if (refused.size <= last - first) return warning('ports', `${what}: ${some}.`, who);
   return problem('ports', `${what}: ${some}.`, code === 'EACCES' ? 'Use ports above 1023.' : who);
 }
@@ -157,7 +172,7 @@ async function checkEphemeral({ ports: { first, last } }: Gateway): Promise<Find
   return warning(
     'port range',
     `The range ${first}-${last} overlaps the ephemeral ports ${low}-${high} of the kernel, so outgoing connections may take its ports.`,
-    `sysctl net.ipv4.ip_local_reserved_ports=${first}-${last}`,
+    `Reserve the range: sysctl net.ipv4.ip_local_reserved_ports=${first}-${last}`,
   );
 }
 

@@ -50,7 +50,9 @@ async function checkFacility(
 
 function trust(name: string, kind: string): readonly Finding[] {
   if (kind !== 'plain') return [];
-  return [warning(name, 'The connection is not encrypted.', `Set facilities.${name}.fingerprint instead of insecure.`)];
+  return [
+    warning(name, 'The connection is not encrypted.', `Set facilities.${name}.fingerprint, and remove insecure.`),
+  ];
 }
 
 /** Compares the clocks. @param aheadMs How far the clock of the facility is ahead of this machine's, ms. */

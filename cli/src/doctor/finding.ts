@@ -49,5 +49,5 @@ export function findingsText(findings: readonly Finding[]): string {
     ...suggestions.map((suggestion) => `           try: ${suggestion}`),
   ]);
   const count = (wanted: Finding['level']): number => findings.filter(({ level }) => level === wanted).length;
-  return [...lines, `${count('problem')} problems, ${count('warning')} warnings`].join('\n');
+  return [...lines, `problems: ${count('problem')}, warnings: ${count('warning')}`].join('\n');
 }

@@ -23,7 +23,7 @@ function checkNode(version: string): Finding {
 
 async function checkClock(): Promise<Finding> {
   const now = new Date();
-  const set = 'timedatectl set-ntp true';
+  const set = 'Synchronize it: timedatectl set-ntp true';
   if (now.getTime() < FIRST_RELEASE) return problem('clock', `The clock is wrong: it shows ${now.toISOString()}.`, set);
   const { stdout } = await promisify(execFile)('timedatectl', ['show', '--property=NTPSynchronized', '--value'], {
     timeout: 5_000,

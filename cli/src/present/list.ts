@@ -21,7 +21,7 @@ export function listText({ streams, unreachable, admin }: StreamList): string {
   ]);
   const shown = rows.length > 0 ? table([...HEADINGS, ...(admin ? ['OWNER'] : [])], rows) : 'No streams.';
   const silent = unreachable.map(({ error }) => {
-    const what = error.code === 'SCI_NOT_OFFERED' ? 'Not offered' : 'Unreachable';
+    const what = error.code === 'SCI_NOT_OFFERED' ? 'Not offered' : 'Not listed';
     return `${what}: ${error.message} [${error.code}]`;
   });
   return [shown, ...silent].join('\n');

@@ -1,9 +1,11 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { within } from '@scistream/core';
 import { temporaryDirectory } from '@scistream/core/testing';
 
 /** Root of the repository, relative to `.build/cli/test/support`. */
@@ -80,12 +82,30 @@ export class Home {
   }
 }
 
+/** Less than the time that the runner grants a file: a program that hangs is named, with its threads. */
+const EXIT_LIMIT_MS = 120_000;
+
 /** Waits for the exit of a program and collects its output. */
 export async function resultOf(child: ChildProcess): Promise<Result> {
   if (!child.stdout || !child.stderr) throw new Error('stdout and stderr are not pipes');
   const ended = once(child, 'close') as Promise<[number | null]>;
-  const [stdout, stderr, [exitCode]] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
+  const result = Promise.all([text(child.stdout), text(child.stderr), ended]);
+  const [stdout, stderr, [exitCode]] = await within(result, EXIT_LIMIT_MS, () => hanging(child));
   return { exitCode, stdout, stderr };
+}
+
+/** Ends a program that hangs. @returns the error that names it, and what its threads wait for */
+function hanging(child: ChildProcess): Error {
+  const tasks = `/proc/${child.pid}/task`;
+  const threads = existsSync(tasks)
+    ? readdirSync(tasks).map((id) =>
+        ['comm', 'wchan'].map((file) => readFileSync(join(tasks, id, file), 'utf8').trim()),
+      )
+    : 'none';
+  child.kill('SIGKILL');
+  return new Error(
+    `${child.spawnargs.join(' ')} has not ended after ${EXIT_LIMIT_MS} ms; threads: ${threads.toString()}`,
+  );
 }
 
 /** The next line a program prints on stdout. */

@@ -298,7 +298,7 @@ async function readToken(source: TokenSource, server: string): Promise<string> {
   if (token && /^[\x21-\x7e]+$/.test(token)) return token;
   const where = 'env' in source ? `environment variable ${source.env}` : `file ${source.file}`;
   throw new SciStreamError('SCI_UNAUTHENTICATED', `The ${where} contains no token.`, {
-    suggestions: ['Store the token there on one line, and try again.'],
+    suggestions: ['Put the token of this facility there, on one line. The operator of the facility issues tokens.'],
   });
 }
 

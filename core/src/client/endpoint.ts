@@ -147,7 +147,7 @@ function clientCertificate(facility: string, { cert, key, insecure }: TrustSetti
   if (cert !== undefined && key !== undefined && !insecure) return { cert, key };
   const why = insecure ? 'a client certificate and insecure' : cert ? 'cert without key' : 'key without cert';
   throw new SciStreamError('SCI_USAGE', `${facility} has ${why}.`, {
-    suggestions: ['Set both certificate and key, and remove insecure.'],
+    suggestions: ['Set cert and key together, and remove insecure. Or remove both.'],
   });
 }
 

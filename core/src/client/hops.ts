@@ -60,7 +60,7 @@ async function targetHops(uid: string, from: ControlClient, signal?: AbortSignal
 /** The result of one connection. */
 export function outcome(
   { address, connected, roundTripUs, error }: ConnectResult,
-  suggestion = 'Check that the producer listens on this address.',
+  suggestion = 'Check that the producer listens on this address, and that firewalls let the inbound gateway reach it.',
 ): Pick<Hop, 'ok' | 'roundTripMs' | 'error'> {
   if (connected) return { ok: true, roundTripMs: Number(roundTripUs) / 1000 };
   const message = printable(`${address}: ${error || 'no connection'}`);
@@ -80,7 +80,7 @@ async function chainHop(uid: string, from: ControlClient, to: ControlClient, sig
       return {
         ...hop,
         ...NOT_TRIED,
-        error: { code: 'SCI_PROXY_UNSUPPORTED', message: 'the proxy does not count', suggestions: [] },
+        error: { code: 'SCI_PROXY_UNSUPPORTED', message: 'the proxy does not count connections', suggestions: [] },
       };
     }
     const ended = signal ? AbortSignal.any([signal, hangUp.signal]) : hangUp.signal;

@@ -1,11 +1,11 @@
 import { readdir, readFile, rm } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { messageOf, systemCode } from '../contracts/errors.js';
 import { makeDirectory, writeAtomically } from '../contracts/files.js';
 import { silentLogger, type Logger } from '../contracts/logger.js';
 import { parseUid } from '../contracts/stream.js';
+import { stateHome } from '../contracts/user-directories.js';
 import { EndpointSchema, endpointToJson, type Endpoint } from './endpoint.js';
 
 /** A stream of this user and its control servers, so that `stream down NAME` works without configured facilities. */
@@ -34,10 +34,10 @@ const EntrySchema = z.strictObject({
   expiresAt: z.iso.datetime(),
 });
 
-/** `$SCISTREAM_STATE_DIR`, else `$XDG_STATE_HOME/scistream`, else `~/.local/state/scistream`. */
+/** `$SCISTREAM_STATE_DIR/scistream`, or where the user's programs keep state. */
 export function clientStateDir(env: NodeJS.ProcessEnv = process.env): string {
-  const base = env['SCISTREAM_STATE_DIR'] || env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state');
-  return join(base, 'scistream');
+  const own = env['SCISTREAM_STATE_DIR'];
+  return own ? join(own, 'scistream') : stateHome(env);
 }
 
 /**
@@ -65,7 +65,7 @@ export class Journal {
     } catch (error) {
       if (systemCode(error) === 'ENOENT') return undefined;
       if (systemCode(error)) throw error;
-      this.#log.warn({ file: this.#path(uid), error: messageOf(error) }, 'journal entry unreadable, skipped');
+      this.#log.warn({ file: this.#path(uid), error: messageOf(error) }, 'record of a stream unreadable, skipped');
       return undefined;
     }
   }
@@ -91,7 +91,7 @@ export class Journal {
     try {
       await this.#drop(uid, sides);
     } catch (error) {
-      this.#log.warn({ file, error: messageOf(error) }, 'journal entry not removed');
+      this.#log.warn({ file, error: messageOf(error) }, 'record of a stream not removed');
     }
   }
 
@@ -126,7 +126,7 @@ export class Journal {
   }
 
   readonly #unreadable = (error: unknown): undefined => {
-    this.#log.warn({ directory: this.#dir, error: messageOf(error) }, 'journal unreadable');
+    this.#log.warn({ directory: this.#dir, error: messageOf(error) }, 'records of streams unreadable');
   };
 
   #path(uid: string): string {

@@ -106,7 +106,7 @@ export function toPlan(requested: Requested): Plan {
   if (plan.encryption === 'tls' && plan.transport === 'udp') throw noEncryption();
   if (!Number.isSafeInteger(connections) || connections < 1) {
     throw new SciStreamError('SCI_CONNECTIONS_INVALID', `${connections} is not a valid number of connections.`, {
-      suggestions: ['Use a whole number from 1.'],
+      suggestions: ['Use a whole number of at least 1.'],
     });
   }
   return {
@@ -124,14 +124,14 @@ const milliseconds = (value: number): number => parseDuration(`${value}ms`);
 
 const noEncryption = (): SciStreamError =>
   new SciStreamError('SCI_PROXY_UNSUPPORTED', 'UDP between the gateways cannot be encrypted.', {
-    suggestions: ['Add --encryption none. Encrypt in the application if the data needs protection.'],
+    suggestions: ['Add --encryption none. If the data needs protection, encrypt it in the application.'],
   });
 
 /** @throws SCI_TARGETS_INVALID when neither the plan nor an application controller provides the producer. */
 export function needsProducer({ producer, hello }: Plan): void {
   if (producer.length > 0 || hello === 'controller') return;
   throw new SciStreamError('SCI_TARGETS_INVALID', 'The stream has no producer.', {
-    suggestions: ['Add --producer host:port (reachable from the inbound gateway) or --await-hello.'],
+    suggestions: ['Add --producer host:port, an address that the inbound gateway can reach. Or add --await-hello.'],
   });
 }
 

@@ -299,7 +299,7 @@ export async function rollBack(
   const error = SciStreamError.is(cause) ? cause : new SciStreamError('SCI_CLIENT_GONE', messageOf(cause), { cause });
   const servers = left.map(({ side }) => ` --s2cs ${side.client.endpoint.facility}`).join('');
   const why = left.map(({ error: { message } }) => message).join(' ');
-  const note = `The stream may remain, because it was not released. ${why} Retry with: scistream stream down ${uid}${servers}`;
+  const note = `The stream was not released and may remain. ${why} Retry with: scistream stream down ${uid}${servers}`;
   const failure = new SciStreamError(error.code, error.message, { cause, suggestions: [...error.suggestions, note] });
   return { failure, gone };
 }

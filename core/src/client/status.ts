@@ -132,18 +132,20 @@ function diagnose(uid: string, state: UserState, from: SideStatus | undefined, t
   const failed = find('failed');
   if (failed) return `${capital(failed.name)} has failed: ${failed.side.error?.message ?? 'unknown reason'}`;
   const silent = find('unreachable');
-  if (silent) return `${capital(silent.name)} is unreachable: ${silent.side.error?.message ?? 'no answer'}`;
+  if (silent)
+    return `The state of ${silent.name} is unknown: ${silent.side.error?.message ?? 'its control server does not answer.'}`;
   const mute = find('unknown');
   if (mute) return muteText(mute.name, mute.side);
   const over = find('released');
-  if (over && state === 'failed') return `${capital(over.name)} is released, and the other side is not.`;
+  if (over && state === 'failed')
+    return `${capital(over.name)} is released, and the other side is not. Release the stream: scistream stream down ${uid}`;
   const restarting = find('restarting');
   if (restarting) {
     const reason = restarting.side.error?.message;
     return `The proxy of ${restarting.name} is being restarted${reason ? `: ${reason}` : '.'}`;
   }
   const waiting = find('waiting');
-  if (waiting) return `${capital(waiting.name)} waits for HELLO from its application.`;
+  if (waiting) return `${capital(waiting.name)} waits for HELLO from its application controller.`;
   if (from && to && isStale(from, to)) return `${STALE}: scistream stream update ${uid}`;
   const failing = failingText(named, from);
   if (failing) return failing;
@@ -154,7 +156,7 @@ function diagnose(uid: string, state: UserState, from: SideStatus | undefined, t
 /** A side without an error has a state of a newer server. */
 const muteText = (name: string, { error }: SideStatus): string =>
   error
-    ? `The control server of ${name} does not report the stream.`
+    ? `The control server of ${name} offers no status of streams, because it has another version.`
     : `${capital(name)} is in a state that this version does not know.`;
 
 /** What makes connections fail now, if anything. */
@@ -176,7 +178,7 @@ const isUnreachable = ({ failures }: SideStatus): boolean => (failures.unreachab
 /** @param producer Whether the targets of the side are the producer, and not the other gateway. */
 function unreachableText(name: string, side: SideStatus, producer: boolean): string {
   const what = `${producer ? 'the producer' : 'the inbound gateway'} (${targetTexts(side).join(', ')})`;
-  return `${latest(side.failures.unreachableNow)} of ${name} did not reach ${what}.`;
+  return `${latest(side.failures.unreachableNow)} of ${name} did not reach ${what}. Check that it runs, and check the firewalls.`;
 }
 
 function shortText(name: string, { failures, gateway }: SideStatus): string {
@@ -188,10 +190,10 @@ const latest = (count = 0): string => (count === 1 ? 'The last connection' : `Th
 
 function limitText(name: string, { proxy, limit }: SideStatus): string {
   const what = `The limit of ${limit?.connections} connections per process of ${proxy} is reached on ${name}`;
-  return `${what}. Further ones wait or are closed; raise proxies.${proxy}.maxConnections.`;
+  return `${what}. More connections wait or are closed. Raise proxies.${proxy}.maxConnections.`;
 }
 
-const STALE = 'The outbound side forwards to the previous listeners of the moved inbound side';
+const STALE = 'The outbound side still forwards to the listeners that the inbound side had before its move. Run';
 
 /**
  * Whether the outbound side forwards to listeners that the inbound side lost in a move. For a stream that is not
@@ -204,7 +206,7 @@ export const isStale = (
 
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
-const UNCOUNTED = 'Ready; whether a consumer has connected is unknown, because the proxy does not count.';
+const UNCOUNTED = 'Ready; whether a consumer has connected is unknown, because the proxy does not count connections.';
 const DIAGNOSES: Readonly<Record<UserState, string>> = {
   failed: 'The stream has failed.',
   releasing: 'The stream is being released.',

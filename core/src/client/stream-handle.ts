@@ -132,7 +132,7 @@ export class StreamHandle implements AsyncDisposable {
     const { uid, from } = this.#parts;
     if (!from) {
       throw new SciStreamError('SCI_USAGE', `The inbound side of stream ${uid} is unknown here.`, {
-        suggestions: ['Ask the owner of the inbound side to change the producers.'],
+        suggestions: ['Ask the owner of the inbound side to change the producer.'],
       });
     }
     const targets = addresses(producer, 'Producer');

@@ -92,6 +92,7 @@ export class StreamMaker {
     const outcomes: Outcomes = new Map();
     if (!fresh) await onEverySide(sides, (side, stop) => mustBeFree(side, uid, stop), signal);
     const expected = new Date(Date.now() + (plan.lifetimeMs || UNKNOWN_LIFETIME_MS)).toISOString();
+    await this.#warnOfNamesakes(plan);
     const remembered = await this.#remember(plan, expected, clients);
     try {
       this.#onProgress?.({ kind: 'uid', uid });
@@ -133,6 +134,16 @@ export class StreamMaker {
     return reserved;
   }
 
+  async #warnOfNamesakes({ uid, name }: Plan): Promise<void> {
+    const now = new Date().toISOString();
+    const others = (await this.#journal.list()).filter(
+      (entry) => entry.name === name && entry.uid !== uid && entry.expiresAt > now,
+    );
+    if (name === '' || others.length === 0) return;
+    const message = 'another stream of this user has the same name; later commands need the uid';
+    this.#log.warn({ name, uid, others: others.map((entry) => entry.uid).join(', ') }, message);
+  }
+
   /** A journal that is not writable must not prevent the stream. @returns Whether the entry is written. */
   async #remember({ uid, name }: Plan, expiresAt: string, { from, to, peer }: Clients): Promise<boolean> {
     const sides = { from: from?.endpoint, to: to?.endpoint, peer: peer?.endpoint };
@@ -142,7 +153,7 @@ export class StreamMaker {
     } catch (error) {
       this.#log.warn(
         { uid, error: messageOf(error) },
-        'journal entry not written; note the uid, or set SCISTREAM_STATE_DIR to a writable directory',
+        'stream not recorded for later commands; note its uid, or set SCISTREAM_STATE_DIR to a writable directory',
       );
       return false;
     }

@@ -302,6 +302,6 @@ function ambiguous(ref: string, found: readonly Found[]): SciStreamError {
   return new SciStreamError(
     'SCI_STREAM_AMBIGUOUS',
     `${quote(ref)} matches ${found.length} streams: ${uids.join(', ')}.`,
-    { suggestions: [...owner.slice(0, 3), ...uids.slice(0, 3).map((uid) => `scistream stream status ${uid}`)] },
+    { suggestions: [...owner.slice(0, 3), `Repeat the command with one of these uids instead of ${quote(ref)}.`] },
   );
 }

@@ -122,13 +122,17 @@ export function parseTicket(pasted: string, now: Date = new Date()): Ticket {
   const version = /^scistream(\d{1,6})$/.exec(head)?.[1];
   if (version === undefined) throw invalid(`does not start with "${PREFIX}${VERSION}."`);
   if (version !== VERSION) {
-    const where = Number(version) < Number(VERSION) ? 'where the ticket was made, and make a new ticket' : 'here';
+    const where =
+      Number(version) < Number(VERSION) ? 'where the ticket was made, and create a new ticket there' : 'here';
     throw invalid(`has version ${version}, but this program reads version ${VERSION}`, `Upgrade SciStream ${where}.`);
   }
   if (rest.length > 0 || sum !== checksum(body)) throw invalid('is damaged or incomplete');
   const ticket = decode(body);
   if (Date.parse(ticket.expiresAt) <= now.getTime()) {
-    throw invalid(`expired at ${ticket.expiresAt}`, 'Ask for a new one. Its stream has ended, or a clock is wrong.');
+    throw invalid(
+      `expired at ${ticket.expiresAt}`,
+      'Ask for a new one, because its stream has ended. If the stream still runs, check the clock of this machine.',
+    );
   }
   return ticket;
 }

@@ -101,7 +101,7 @@ export async function waitVerified(sides: Sides, waitMs: number, signal?: AbortS
 function unverified(error: SciStreamError | undefined): SciStreamError | undefined {
   if (!error) return undefined;
   const { code, message, cause } = error;
-  const suggestions = [...error.suggestions, 'Add --unverified to use the stream without this check.'];
+  const suggestions = [...error.suggestions, 'Or add --unverified to create the stream without this check.'];
   return new SciStreamError(code, message, { suggestions, cause });
 }
 
@@ -255,7 +255,7 @@ async function reachHop(
 }
 
 const INBOUND_GONE =
-  'Ask the owner of the ticket whether the inbound side still exists, and whether firewalls let your gateway reach it.';
+  'Ask the sender of the ticket whether the inbound side still exists, and whether firewalls let your gateway reach it.';
 
 /** Codes with which a control server of another user does not answer. */
 const REJECTIONS = new Set([

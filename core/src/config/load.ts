@@ -1,11 +1,11 @@
 import { access, constants } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { homedir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import type { CosmiconfigResult, Loader, Options, PublicExplorer } from 'cosmiconfig';
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { messageOf, quote, SciStreamError, systemCode } from '../contracts/errors.js';
+import { configHome } from '../contracts/user-directories.js';
 import { mustBeOwn } from './found.js';
 import { Layers, SETTINGS, variableOf, type ConfigValue } from './layers.js';
 import { configError, notAMapping } from './problems.js';
@@ -117,7 +117,7 @@ function newExplorer(): Pick<PublicExplorer, 'load' | 'search'> {
 }
 
 async function findDocument(kind: ConfigKind, env: NodeJS.ProcessEnv): Promise<Read | undefined> {
-  const own = env.SCISTREAM_CONFIG_DIR || join(env.XDG_CONFIG_HOME || join(homedir(), '.config'), 'scistream');
+  const own = configHome(env);
   const here = workingDirectory();
   const explorer = newExplorer();
   for (const directory of [here, own, '/etc/scistream']) {

@@ -1,8 +1,9 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { homedir, hostname } from 'node:os';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { quote } from '../contracts/errors.js';
+import { stateHome } from '../contracts/user-directories.js';
 import * as field from './fields.js';
 import { parseIssuer } from './issuer-url.js';
 
@@ -18,9 +19,8 @@ export interface Surroundings {
 
 /** The surroundings on this host, for a document in `directory`. */
 export function surroundings(directory: string, env: NodeJS.ProcessEnv): Surroundings {
-  const own = env.XDG_STATE_HOME || join(homedir(), '.local', 'state');
   const short = (hostname().split('.')[0] ?? '').replace(/[^A-Za-z0-9_-]/g, '') || 'localhost';
-  return { directory, hostName: short, stateHome: process.getuid?.() === 0 ? '/var/lib' : join(own, 'scistream') };
+  return { directory, hostName: short, stateHome: process.getuid?.() === 0 ? '/var/lib' : stateHome(env) };
 }
 
 /** A state directory: by default /var/lib/scistream for root, ~/.local/state/scistream/HOST/s2cs for other users. */
@@ -76,6 +76,7 @@ export function s2csSchema(around: Surroundings) {
     lifetime: field.duration.prefault('24h'),
     waitingPerIdentity: field.count.prefault(250),
     watchesPerIdentity: field.count.prefault(100),
+    updatesPerSecond: field.count.prefault(10),
     requestsPerSecond: field.count.prefault(1000),
     strangerRequestsPerSecond: field.count.prefault(50),
     strangerTimeout: field.duration.prefault('30s'),

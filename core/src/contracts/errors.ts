@@ -36,7 +36,7 @@ export const ERROR_CODES = {
   SCI_RATE_INVALID: usage('A rate is not a number of bit/s, or is outside 1 to 1e15 bit/s.'),
   SCI_DURATION_INVALID: usage('A duration is not valid, such as 90s, 30m or 8h.'),
   SCI_LIFETIME_INVALID: usage('A lifetime exceeds the limit of the control server.'),
-  SCI_TARGETS_INVALID: usage('The list of targets is empty or too long.'),
+  SCI_TARGETS_INVALID: usage('The list of targets is empty, too long, or leads back to the facility.'),
   SCI_TICKET_INVALID: usage('A ticket is damaged, expired, or of another version.'),
   SCI_FACILITY_UNKNOWN: usage('A facility is neither configured nor of the form host:port.'),
   SCI_CREDENTIALS_INVALID: usage(
@@ -69,7 +69,7 @@ export const ERROR_CODES = {
   SCI_STREAM_RELEASED: stream(1, 'The stream was released, or its lifetime ended.'),
   SCI_HELLO_TIMEOUT: stream(4, 'No HELLO arrived in time; the stream was released.'),
   SCI_CLIENT_GONE: stream(1, 'The client disconnected while its request was pending; the stream was released.'),
-  SCI_LIMIT_REACHED: stream(8, 'The control server has reached its limit of streams, pending requests or watches.'),
+  SCI_LIMIT_REACHED: stream(8, 'A limit is reached, such as that of streams, pending requests, watches, probes, or old workers of a proxy.'),
   SCI_PORTS_EXHAUSTED: stream(8, 'The port range of the gateway does not have enough free ports.'),
   SCI_NO_RESOURCE: stream(
     8,

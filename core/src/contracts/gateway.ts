@@ -62,6 +62,8 @@ export interface GatewayDescription {
   readonly lan: string;
   /** As in {@link GatewaySettings}. */
   readonly advertise?: string | undefined;
+  /** Addresses of its machine. Absent: unknown, from an earlier version. */
+  readonly addresses?: readonly string[];
   /** Range as `first-last`. */
   readonly ports: string;
   readonly proxy: string;
@@ -143,12 +145,16 @@ export interface Gateway {
   /**
    * Completes a TLS handshake with the credentials of the stream, an outbound side, to each target, and waits for the
    * answer of the proxy there. A target with several addresses works if one of them does. A target that was not tested
-   * within 4 s has no result.
+   * in time has no result.
    * @param address Probe port of the other gateway, instead of the targets. Its host must be that of a target.
    * @throws SCI_PROXY_UNSUPPORTED for a stream without TLS, SCI_FORBIDDEN
    */
   probeTargets(uid: string, answer: ProbeAnswer, address?: Address): Promise<readonly ConnectResult[]>;
-  /** Connects to each target once; to its further addresses only if the previous ones fail. As for `probeTargets`. */
+  /**
+   * Connects to each target once, and to its further addresses only if the previous ones fail. A few at a time. The probes
+   * of one stream run one after another.
+   * @throws SCI_LIMIT_REACHED if too many wait, like the other probes
+   */
   connectTargets(uid: string): Promise<readonly ConnectResult[]>;
   /** Connects to the first listener and holds the connection for `holdMs`, or until `signal` aborts. */
   connectListener(uid: string, holdMs: number, signal: AbortSignal): Promise<readonly ConnectResult[]>;

@@ -1,4 +1,5 @@
 import { isIP, isIPv4 } from 'node:net';
+import type { Address } from './address.js';
 import { quote, SciStreamError } from './errors.js';
 
 /**
@@ -113,16 +114,39 @@ const CARRIERS: readonly (readonly [Network, readonly (readonly number[])[]])[] 
 /**
  * Returns the kind of a special address, such as `a loopback address`, and the networks of that kind. Otherwise
  * undefined.
+ * @param own Addresses of the gateway, each as a network of one address. They are special, too.
  */
-export function specialOf(ip: Ip): { readonly what: string; readonly networks: readonly Network[] } | undefined {
+export function specialOf(
+  ip: Ip,
+  own: readonly Network[] = [],
+): { readonly what: string; readonly networks: readonly Network[] } | undefined {
   for (const [what, networks] of SPECIAL)
     if (networks.some((network) => contains(network, ip))) return { what, networks };
+  const self = own.find((network) => contains(network, ip));
+  if (self) return { what: 'an address of the gateway', networks: [self] };
   for (const carried of carriedBy(ip)) {
-    const special = specialOf(carried);
+    const special = specialOf(carried, own);
     if (special) return special;
   }
   return undefined;
 }
+
+/**
+ * Returns the addresses that packets to an IP literal may reach: the literal, and an IPv4 address that it embeds. Empty for
+ * a name and for an address with a zone.
+ */
+export function reachedBy(host: string): readonly Ip[] {
+  const ip = parseIp(host);
+  return ip ? [ip, ...carriedBy(ip)] : [];
+}
+
+/** Returns keys of the endpoints that an address reaches. Two notations of one endpoint have a key in common. */
+export const endpointsOf = ({ host, port }: Address): readonly string[] =>
+  reachedBy(host).map(({ words }) => `${words.join(' ')} ${port}`);
+
+/** Returns true for 0.0.0.0 and :: in every notation. The kernel connects such a target to this machine. */
+export const isUnspecified = (host: string): boolean =>
+  reachedBy(host).some(({ four, words }) => four && words[3] === 0);
 
 /** Returns the IPv4 addresses that an IPv6 address may embed. */
 function carriedBy(ip: Ip): readonly Ip[] {

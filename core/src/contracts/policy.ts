@@ -21,8 +21,14 @@ export type Action =
   | { readonly kind: 'hello' | 'view' | 'list' | 'release'; readonly stream: StreamRecord }
   /** Stops or resumes the placement of new streams on a gateway. */
   | { readonly kind: 'drain'; readonly gateway: string }
-  /** `probe` connects to the targets once. Rules that allow `update` allow it. */
-  | { readonly kind: 'update' | 'probe'; readonly stream: StreamRecord; readonly targets: readonly Address[] };
+  /** `probe` connects to the targets once. It needs a rule for each target, as `update` does. */
+  | {
+      readonly kind: 'update' | 'probe';
+      readonly stream: StreamRecord;
+      readonly targets: readonly Address[];
+      /** Those of `targets` that are listeners of other streams of the owner, and so may be addresses of a gateway. */
+      readonly listeners?: readonly Address[];
+    };
 
 /** Result of an allowed action. An absent field leaves the requested value unchanged. */
 export interface Granted {
@@ -41,6 +47,8 @@ export interface Granted {
    * The proxy must use them.
    */
   readonly targets?: readonly Target[];
+  /** For `probe`: false if the caller must not learn why a target was not reached. */
+  readonly reasons?: boolean;
 }
 
 /** Authorizes actions. The control server calls it after authentication, before it allocates or returns anything. */

@@ -31,7 +31,7 @@ export interface S2DSCapabilities {
   readonly tcp: boolean;
   /** Carries UDP streams. */
   readonly udp: boolean;
-  /** Clients of a UDP stream may get empty datagrams that nobody sent while the target does not listen. Absent: false. */
+  /** Clients of a UDP stream may get empty datagrams of the proxy while the target does not listen. Absent: false. */
   readonly emptyDatagrams?: boolean;
   /** Encrypts the leg to the other gateway; see {@link StreamTls}. */
   readonly tls: boolean;

@@ -22,7 +22,7 @@ export function adviceFor(path: string, error: unknown): string {
   return ADVICE[code]?.(path) ?? `Check that the daemon can write to ${path}.`;
 }
 
-/** The error as text, without a path: the temporary file of an atomic write tells nobody anything. */
+/** The error as text, without a path: the temporary file of an atomic write is no help to the reader. */
 export function systemReason(error: unknown): string {
   return systemCode(error) ? (messageOf(error).split(',')[0] ?? '') : reasonOf(error);
 }

@@ -1,6 +1,7 @@
 import type { S2csConfig, S2dsConfig } from '../config/index.js';
 import { SciStreamError } from '../contracts/errors.js';
 import type { Policy } from '../contracts/policy.js';
+import { formatPorts } from '../contracts/port-allocator.js';
 import { proxyName } from '../contracts/stream.js';
 import type { FoundPlugin } from '../plugins/index.js';
 import { Refusal } from '../policy/refusal.js';
@@ -8,6 +9,7 @@ import type { Placing } from '../policy/rules-policy.js';
 import { readKeyPair } from '../serving/certificate.js';
 import { clientTrust } from '../serving/client-certificates.js';
 import { createProviders, decisionsOf, requireAuth } from './compose.js';
+import { OwnAddresses } from './parts/own-addresses.js';
 
 /**
  * Checks what the schema of a configuration cannot: that all named plugins are installed and accept their options, and
@@ -50,7 +52,8 @@ export async function loadPolicy(config: S2csConfig, plugins: readonly FoundPlug
     const name = proxyName({ proxy, transport: spec.transport }, defaults?.proxy ?? '');
     return providers.resolve(name, runtime || (defaults?.runtime ?? ''));
   };
-  const policy = decisionsOf(config, placing);
+  const described = config.gateways.map((gateway) => ({ ...gateway, ports: formatPorts(gateway.ports) }));
+  const policy = decisionsOf(config, placing, new OwnAddresses(config, () => described));
   await policy.load?.();
   return (identity, action) =>
     policy.check(identity, action).catch((error: unknown) => {

@@ -6,6 +6,7 @@ import type { Authenticator } from '../contracts/authenticator.js';
 import type { Daemon } from '../contracts/daemon.js';
 import { SciStreamError } from '../contracts/errors.js';
 import type { Logger } from '../contracts/logger.js';
+import type { Network } from '../contracts/network.js';
 import type { Policy } from '../contracts/policy.js';
 import { proxyName } from '../contracts/stream.js';
 import { LocalGateway } from '../gateway/local-gateway.js';
@@ -29,6 +30,7 @@ import { GatewayLink } from './gateways/link.js';
 import { GatewayPool } from './gateways/pool.js';
 import { RemoteGateway } from './gateways/remote-gateway.js';
 import { PolicyInForce } from './in-force.js';
+import { OwnAddresses } from './parts/own-addresses.js';
 import type { OpenAuthenticator, Prepared } from './parts/settings.js';
 import { TOKENS } from './parts/tokens.js';
 import { StreamController } from './streams/controller.js';
@@ -94,6 +96,9 @@ export function registerServer(container: DependencyContainer, { config, logger,
   container.register(TOKENS.StreamStore, { useValue: new LevelStreamStore(state) });
   container.register(TOKENS.Resolver, { useValue: systemResolver });
   container.register(TOKENS.Policy, { useFactory: policy });
+  container.register(TOKENS.OwnAddresses, {
+    useFactory: instanceCachingFactory((c) => new OwnAddresses(config, () => c.resolve(GatewayPool).descriptions)),
+  });
   container.register(GatewayPool, {
     useFactory: instanceCachingFactory((c) => {
       let id: Promise<string> | undefined;
@@ -129,14 +134,17 @@ export function registerServer(container: DependencyContainer, { config, logger,
 /**
  * The policy of a configuration: the rules of the policy file, or owners and admins only. Without rules, only a control
  * server that listens on a loopback address allows targets on the gateway itself and in its local networks.
+ * @param own Addresses that only a rule for exactly one of them allows
  */
 export function decisionsOf(
   { policy, encryption, listen }: Pick<S2csConfig, 'policy' | 'encryption' | 'listen'>,
   placing: Placing,
+  own: OwnAddresses,
   names = new NameLookups(),
 ): Policy {
-  if (policy !== undefined) return new RulesPolicy(policy, placing, names);
-  return new OwnerPolicy(encryption, isLoopback(listen.host) ? undefined : names);
+  const networks = (): readonly Network[] => own.networks();
+  if (policy !== undefined) return new RulesPolicy(policy, placing, names, networks);
+  return new OwnerPolicy(encryption, isLoopback(listen.host) ? undefined : { names, own: networks });
 }
 
 /** The policy of this control server, with an audit log if the configuration has one. */
@@ -146,7 +154,7 @@ function policyOf(config: S2csConfig, c: DependencyContainer, names: NameLookups
     const name = proxyName({ proxy, transport: spec.transport }, defaults.proxy);
     return c.resolve(TOKENS.Providers).resolve(name, runtime || defaults.runtime);
   };
-  const decisions = decisionsOf(config, placing, names);
+  const decisions = decisionsOf(config, placing, c.resolve(TOKENS.OwnAddresses), names);
   return audit ? new AuditedPolicy(decisions, audit) : decisions;
 }
 

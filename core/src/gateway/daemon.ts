@@ -143,7 +143,10 @@ const unlessGone =
 
 function routes(router: ConnectRouter, gateway: LocalGateway): void {
   router.service(GatewayService, {
-    describe: () => gateway.describe(),
+    async describe() {
+      const { addresses = [], ...rest } = await gateway.describe();
+      return { ...rest, addresses: [...addresses] };
+    },
     async keep({ uids }) {
       await gateway.keep(uids);
       return {};

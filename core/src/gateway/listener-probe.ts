@@ -8,8 +8,8 @@ import { PROBE_NAME, type ProbeAnswer, type StreamTls } from '../contracts/strea
 import { formatDuration } from '../contracts/units.js';
 import { within } from '../contracts/wait.js';
 import { localAddressFor } from '../proxy/local-address.js';
-import { CONNECT_TIMEOUT_MS, noAnswer } from './probes.js';
-import { testTargets } from './target-tests.js';
+import type { Dial } from './probe-runs.js';
+import { CONNECT_TIMEOUT_MS, eachOnce, isTried, noAnswer } from './probes.js';
 
 /** Maximum time from the connection to the answer of the proxy, ms. */
 const ANSWER_TIMEOUT_MS = 5_000;
@@ -27,13 +27,16 @@ const OWN_VERDICTS: Readonly<Record<string, string>> = {
  * proves nothing: nginx sends it first. No byte is sent after the handshake, so that none can reach a producer.
  * @param localAddress As in `S2DSRequest.localAddress`.
  */
-export const probeListeners = (
+export async function probeListeners(
   targets: readonly Target[],
   tls: StreamTls,
   answer: ProbeAnswer,
   localAddress: string | undefined,
-): Promise<readonly ConnectResult[]> =>
-  testTargets(targets, (address) => probeListener(address, tls, answer, localAddress));
+  dial: Dial = (connect) => connect(),
+): Promise<readonly ConnectResult[]> {
+  const results = await eachOnce(targets, dial, (address) => probeListener(address, tls, answer, localAddress));
+  return results.some(isTried) ? results.filter(isTried) : results;
+}
 
 /** Never rejects. `roundTripMs` is the time of the TCP handshake. */
 async function probeListener(

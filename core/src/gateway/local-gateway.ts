@@ -12,6 +12,7 @@ import type {
   Reservation,
 } from '../contracts/gateway.js';
 import type { Logger } from '../contracts/logger.js';
+import { machineAddresses } from '../contracts/machine.js';
 import type {
   ListenerStatistics,
   ProbeAnswer,
@@ -24,6 +25,7 @@ import { Providers } from '../plugins/index.js';
 import { probeListeners } from './listener-probe.js';
 import { GatewayPlugins } from './plugins.js';
 import { RangePortAllocator } from './ports.js';
+import { probeSockets } from './probe-runs.js';
 import { mustBeTarget, probeTarget, tryListener, tryTargets } from './probes.js';
 import { GatewayStore } from './store.js';
 import { StreamHandle } from './stream-handle.js';
@@ -56,8 +58,8 @@ export class LocalGateway implements Gateway {
     const isKnown = (uid: string): boolean => this.#parts.store.has(uid);
     const onRestart = (uid: string, reason: string): void => void this.#handles.get(uid)?.noteRestart(reason);
     this.#plugins = new GatewayPlugins(settings.name, providers, log, state, isKnown, onRestart);
-    this.#ports = new RangePortAllocator(settings.ports, settings.portRest, (port, since) =>
-      log.warn({ port, since }, 'no other port is free; reusing the port of a stream that ended recently'),
+    this.#ports = new RangePortAllocator(settings.ports, settings.portRest, (ports, since) =>
+      log.warn({ ports, since }, 'no other port is free; reusing ports of streams that ended recently'),
     );
   }
 
@@ -70,6 +72,7 @@ export class LocalGateway implements Gateway {
       ports: this.#ports,
       store,
       starts: pLimit(CONCURRENT_STARTS),
+      probeSockets: probeSockets(),
       closing: this.#closing.signal,
       log: this.log,
     };
@@ -108,7 +111,8 @@ export class LocalGateway implements Gateway {
   async describe(): Promise<GatewayDescription> {
     const { ports, name, wan, lan, advertise, proxy, runtime } = this.settings;
     const range = `${ports.first}-${ports.last}`;
-    return { name, wan, lan, advertise, proxy, runtime, ports: range, portsInUse: this.#ports.taken };
+    const addresses = machineAddresses();
+    return { name, wan, lan, advertise, addresses, proxy, runtime, ports: range, portsInUse: this.#ports.taken };
   }
 
   reserve(uid: string, spec: StreamSpec, tls?: StreamTls): Promise<Reservation> {
@@ -163,22 +167,27 @@ export class LocalGateway implements Gateway {
   }
 
   async runProbe(uid: string, address: Address, challenge: string): Promise<number> {
-    return await probeTarget(uid, this.#stream(uid).record, address, challenge);
+    const { probeRuns, record } = this.#stream(uid);
+    return await probeRuns.run((dial) => probeTarget(uid, record, address, challenge, dial));
   }
 
   async probeTargets(uid: string, answer: ProbeAnswer, address?: Address): Promise<readonly ConnectResult[]> {
-    const { targets, tls, localAddress } = this.#stream(uid).record;
+    const { probeRuns, record } = this.#stream(uid);
+    const { targets, tls, localAddress } = record;
     if (address) mustBeTarget(uid, targets, address);
-    if (tls) return await probeListeners(address ? [address] : targets, tls, answer, localAddress);
+    const hosts = address ? [address] : targets;
+    if (tls) return await probeRuns.run((dial) => probeListeners(hosts, tls, answer, localAddress, dial));
     throw new S2DSException('SCI_PROXY_UNSUPPORTED', `Stream ${uid} is not encrypted.`);
   }
 
   async connectTargets(uid: string): Promise<readonly ConnectResult[]> {
-    return await tryTargets(this.#stream(uid).record);
+    const { probeRuns, record } = this.#stream(uid);
+    return await probeRuns.run((dial) => tryTargets(record, dial));
   }
 
   async connectListener(uid: string, holdMs: number, signal: AbortSignal): Promise<readonly ConnectResult[]> {
-    return await tryListener(this.#stream(uid).listeners, holdMs, signal);
+    const { probeRuns, listeners } = this.#stream(uid);
+    return await probeRuns.run((dial) => tryListener(listeners, holdMs, signal, dial));
   }
 
   /** Releases every stream. @throws the first error, after all releases were tried */

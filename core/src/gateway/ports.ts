@@ -31,12 +31,13 @@ export class RangePortAllocator implements PortAllocator {
 
   /**
    * @param restMs Time during which a released port is leased only if no other port is free, ms.
-   * @param onReuse Called when a port is leased within that time. `since` is when it was released, ISO 8601 UTC.
+   * @param onReuse Called with the ports that a stream gets within that time. `since` is when the first one was released,
+   * ISO 8601 UTC.
    */
   constructor(
     readonly range: PortRange,
     restMs = PORT_REST_MS,
-    private readonly onReuse: (port: number, since: string) => void = () => undefined,
+    private readonly onReuse: (ports: readonly number[], since: string) => void = () => undefined,
   ) {
     this.#next = range.first;
     this.#resting = new RestingPorts(range, restMs);
@@ -116,6 +117,8 @@ export class RangePortAllocator implements PortAllocator {
         if (got.length === request.count) break;
       }
       if (got.length < request.count) throw this.#exhausted(request, got.length, taken);
+      // Not before: the ports of a request that fails go on resting.
+      this.#endRest(got.map(({ port }) => port));
       return got.map(({ listener }) => listener);
     } catch (error) {
       await Promise.all(got.map(({ port }) => this.#giveBack(port)));
@@ -134,9 +137,21 @@ export class RangePortAllocator implements PortAllocator {
     }
     const lease = { uid, host, port, listener };
     this.#leases.set(port, lease);
-    const since = this.#resting.take(port);
-    if (since !== undefined) this.onReuse(port, since);
     return lease;
+  }
+
+  #endRest(ports: readonly number[]): void {
+    const rested = ports.flatMap((port) => {
+      const since = this.#resting.take(port);
+      return since === undefined ? [] : { port, since };
+    });
+    const [first] = rested.map(({ since }) => since).sort();
+    if (first !== undefined) {
+      this.onReuse(
+        rested.map(({ port }) => port),
+        first,
+      );
+    }
   }
 
   async #giveBack(port: number): Promise<void> {
@@ -170,9 +185,9 @@ export class RangePortAllocator implements PortAllocator {
       `${formatCount(count, 'port')} requested, but of the ${formatCount(this.#size, 'port')} ${formatPorts(this.range)}, streams lease ${leased}${failed} and other programs use ${taken}.`,
       {
         suggestions: [
-          'Release streams that are no longer needed: scistream stream ls',
-          ...(kept > 0 ? ['Release failed streams: scistream stream ls --all'] : []),
-          'Extend the port range: key gateways[].ports',
+          'Release streams that are no longer needed: scistream stream ls, then scistream stream down UID',
+          ...(kept > 0 ? ['Release failed streams: scistream stream ls --all, then scistream stream down UID'] : []),
+          'Ask the operator to extend the port range: key gateways[].ports',
         ],
       },
     );

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { addressesOf, formatAddress, type Address, type Target } from '../contracts/address.js';
+import { addressesOf, formatAddress, formatTarget, type Address, type Target } from '../contracts/address.js';
 import { messageOf, S2DSException, systemCode } from '../contracts/errors.js';
 import type { ConnectResult, ProbeOffer } from '../contracts/gateway.js';
 import type { PortAllocator } from '../contracts/port-allocator.js';
@@ -11,13 +11,15 @@ import { within } from '../contracts/wait.js';
 import { localAddressFor } from '../proxy/local-address.js';
 import { Sources } from '../relay/sources.js';
 import { answerChallenge, answerProbe, encrypted, equal, HALF, PROBE_LIFE_MS, readExactly } from './probe-port.js';
+import type { Dial } from './probe-runs.js';
 import type { GatewayStream } from './store.js';
-import { testTargets } from './target-tests.js';
 
 /** Open probe ports of one stream. Without a limit, a client that cannot get through and retries would take every port. */
 const MAX_PROBES = 4;
 const MAX_HOLD_MS = 10_000;
 export const CONNECT_TIMEOUT_MS = 5_000;
+/** The error of a connection for which a run had no time. */
+const NOT_TRIED = 'not tried, because the connections before it took too long';
 
 /** The probe ports of one stream. When there are too many, a new one closes the oldest. */
 export class StreamProbes {
@@ -104,9 +106,12 @@ export async function probeTarget(
   { targets, localAddress }: Outgoing,
   address: Address,
   challenge: string,
+  dial: Dial,
 ): Promise<number> {
   mustBeTarget(uid, targets, address);
-  return await runProbe(address, challenge, localAddress);
+  const roundTripMs = await dial(() => runProbe(address, challenge, localAddress));
+  if (roundTripMs === undefined) throw new S2DSException('SCI_VERIFY_FAILED', NOT_TRIED);
+  return roundTripMs;
 }
 
 /**
@@ -120,17 +125,51 @@ export function mustBeTarget(uid: string, targets: readonly Target[], address: A
   }
 }
 
-/** Connects to each target, as `Gateway.connectTargets`. */
-export const tryTargets = ({ targets, localAddress }: Outgoing): Promise<readonly ConnectResult[]> =>
-  testTargets(targets, (address) => tryConnect(address, 0, localAddress));
+/** Connects to each target once, as `Gateway.connectTargets`. */
+export function tryTargets({ targets, localAddress }: Outgoing, dial: Dial): Promise<readonly ConnectResult[]> {
+  return eachOnce(targets, dial, (address) => tryConnect(address, 0, localAddress));
+}
+
+/** Tries each distinct target once, a few at a time. */
+export function eachOnce(
+  targets: readonly Target[],
+  dial: Dial,
+  connect: (address: Address) => Promise<ConnectResult>,
+): Promise<readonly ConnectResult[]> {
+  const distinct = new Map(targets.map((target) => [formatTarget(target), target]));
+  return Promise.all([...distinct.values()].map((target) => inTurn(target, dial, connect)));
+}
+
+/** Tries the addresses of a target until one works. @returns the success, or the failure of the preferred address */
+async function inTurn(
+  target: Target,
+  dial: Dial,
+  connect: (address: Address) => Promise<ConnectResult>,
+): Promise<ConnectResult> {
+  let failure: ConnectResult | undefined;
+  for (const address of addressesOf(target)) {
+    const result = await dial(() => connect(address));
+    if (!result) break;
+    if (result.error === undefined) return result;
+    failure ??= result;
+  }
+  const { host, port } = target;
+  return failure ?? { address: { host, port }, roundTripMs: 0, error: NOT_TRIED };
+}
+
+/** Whether the time was enough for the test with this result. */
+export const isTried = ({ error }: ConnectResult): boolean => error !== NOT_TRIED;
 
 /** Connects to the first listener, as `Gateway.connectListener`. */
 export async function tryListener(
   [first]: readonly { readonly address: Address }[],
   holdMs: number,
   signal: AbortSignal,
+  dial: Dial,
 ): Promise<readonly ConnectResult[]> {
-  return first ? [await tryConnect(first.address, Math.min(holdMs, MAX_HOLD_MS), undefined, signal)] : [];
+  const connect = (address: Address): Promise<ConnectResult> =>
+    tryConnect(address, Math.min(holdMs, MAX_HOLD_MS), undefined, signal);
+  return first ? await eachOnce([first.address], dial, connect) : [];
 }
 
 /** Sends a challenge and checks the answer. @returns the round-trip time in ms. @throws SCI_VERIFY_FAILED with the reason */

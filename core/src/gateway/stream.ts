@@ -10,6 +10,7 @@ import type { Providers } from '../plugins/index.js';
 import type { WriteOptions } from '../store/state-database.js';
 import type { GatewayPlugins } from './plugins.js';
 import type { RangePortAllocator } from './ports.js';
+import { ProbeRuns } from './probe-runs.js';
 import { StreamProbes } from './probes.js';
 import { requestOf, type GatewayStore, type GatewayStream } from './store.js';
 
@@ -37,6 +38,8 @@ export interface GatewayParts {
   readonly store: GatewayStore;
   /** Limits how many proxies start at a time. */
   readonly starts: ReturnType<typeof pLimit>;
+  /** Limits the connections of probes. */
+  readonly probeSockets: ReturnType<typeof pLimit>;
   /** Aborts when the gateway closes. */
   readonly closing: AbortSignal;
   readonly log: Logger;
@@ -62,14 +65,16 @@ export class Stream {
   readonly s2ds: S2DS;
   readonly listeners: readonly ReservedListener[];
   readonly probes: StreamProbes;
+  readonly probeRuns: ProbeRuns;
   readonly #uid: string;
   readonly #store: GatewayStore;
 
-  constructor({ ports, settings, store }: GatewayParts, { uid, s2ds, listeners }: Carried, record: GatewayStream) {
+  constructor({ ports, probeSockets, settings, store }: GatewayParts, { uid, s2ds, listeners }: Carried, record: GatewayStream) {
     this.s2ds = s2ds;
     this.listeners = listeners;
     const bound = record.listeners[0]?.host ?? settings.wan;
     this.probes = new StreamProbes(ports, uid, { bound, told: record.advertise ?? bound }, record.spec.sources);
+    this.probeRuns = new ProbeRuns(uid, probeSockets);
     this.#uid = uid;
     this.#store = store;
     this.#record = record;

@@ -8,7 +8,9 @@ import { authenticatorProvider } from '../contracts/plugin.js';
 /** The same error for every reason, so that strangers learn nothing. */
 export const unauthenticated = (): SciStreamError =>
   new SciStreamError('SCI_UNAUTHENTICATED', 'The call has no valid credentials.', {
-    suggestions: ['Set a token that this facility accepts: key facilities.<name>.token'],
+    suggestions: [
+      'Set a token that this facility accepts: key facilities.<name>.token. Or log in: scistream login FACILITY',
+    ],
   });
 
 /** Accepts every caller as the same anonymous identity and ignores tokens (protocol.md §2). */

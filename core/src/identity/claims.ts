@@ -77,8 +77,8 @@ export function checkClaims(claims: Claims, { issuer, audience, clockSkew }: Cla
  */
 export function mustBeForBearer(claims: Claims): void {
   if (Object.hasOwn(claims, 'cnf')) {
-    const message = 'The token is bound to a key or certificate (claim cnf), which is not checked here.';
-    throw refusal('SCI_TOKEN_MALFORMED', message, 'Configure the issuer to give bearer tokens for this facility.');
+    const message = 'The token is bound to a key or certificate (claim cnf), which this control server cannot check.';
+    throw refusal('SCI_TOKEN_MALFORMED', message, 'Configure the issuer to issue bearer tokens for this facility.');
   }
   // A nonce proves nothing: some issuers put one into access tokens too.
   const other = ['at_hash', 'events'].find((name) => Object.hasOwn(claims, name));

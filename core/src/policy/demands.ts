@@ -123,7 +123,7 @@ export function explain(failed: Demand, rule: Rule, facts: Facts): readonly [str
     case DEMAND.connections:
       return limited(facts.connections, 'connections', 'connections', rule.connections, String);
     case DEMAND.bandwidth:
-      return limited(facts.bandwidth, 'bandwidth', 'bandwidth', rule.bandwidth, formatRate);
+      return limited(facts.bandwidth, 'bandwidth', 'bandwidth (--rate)', rule.bandwidth, formatRate);
     case DEMAND.lifetime:
       return limited(facts.lifetime, 'lifetime', 'lifetime', rule.lifetime, hours);
     case DEMAND.streams:
@@ -161,7 +161,4 @@ const limited = (
 
 const hours = (ms: number): string => `${Number((ms / 3_600_000).toPrecision(3))} h`;
 
-function ruled(kind: Action['kind']): (typeof RULED_ACTIONS)[number] {
-  if (kind === 'list') return 'view';
-  return kind === 'probe' ? 'update' : kind;
-}
+const ruled = (kind: Action['kind']): (typeof RULED_ACTIONS)[number] => (kind === 'list' ? 'view' : kind);

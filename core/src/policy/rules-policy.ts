@@ -1,6 +1,6 @@
 import type { Identity } from '../contracts/authenticator.js';
 import { SciStreamError } from '../contracts/errors.js';
-import { formatNetwork } from '../contracts/network.js';
+import { formatNetwork, type Network } from '../contracts/network.js';
 import type { Action, Granted, Policy } from '../contracts/policy.js';
 import type { StreamRecord } from '../contracts/stream.js';
 import { factsOf } from './demands.js';
@@ -27,10 +27,12 @@ export class RulesPolicy implements Policy {
   readonly #owner = new OwnerPolicy('optional');
   #rules: readonly Rule[] | undefined;
 
+  /** @param own Returns the addresses of the gateways, which only a rule for exactly one of them allows. */
   constructor(
     private readonly file: string,
     private readonly placing: Placing,
     private readonly names = new NameLookups(),
+    private readonly own: () => readonly Network[] = () => [],
   ) {}
 
   async load(): Promise<void> {
@@ -59,8 +61,14 @@ export class RulesPolicy implements Policy {
       };
     }
     if (action.kind !== 'update' && action.kind !== 'probe') return { rule: allowing(rules, identity, action)[0].name };
-    const found = await new TargetJudge(rules, identity, action).judge(this.names);
-    const deciding = [...new Set(found.map(({ rule }) => rule.name))];
-    return { rule: deciding.join(','), targets: found.map(({ target }) => target) };
+    const found = await new TargetJudge(rules, identity, action, this.own()).judge(this.names);
+    const deciding = [...new Set(found.map(({ rule }) => rule))];
+    return {
+      rule: [...new Set(deciding.map(({ name }) => name))].join(','),
+      targets: found.map(({ target }) => target),
+      ...(action.kind === 'probe' && {
+        reasons: deciding.every(({ actions }) => actions?.includes('update') !== false),
+      }),
+    };
   }
 }

@@ -33,7 +33,9 @@ export function allowing(
   const [first, ...others] = found;
   if (first) return [first, ...others];
   if (!closest) {
-    throw new Refusal(`No rule applies to ${owner}.`, { suggestion: 'Ask the operator of this facility for a rule.' });
+    throw new Refusal(`No rule applies to ${owner}.`, {
+      suggestion: 'Ask the operator of this facility to add a rule for this identity to the policy.',
+    });
   }
   const [what, instead] = explain(furthest, closest, facts);
   const open = furthest === DEMAND.encryption && action.kind === 'request' && facts.encryption === 'none';
@@ -48,6 +50,5 @@ export function allowing(
 export function isAbout({ identities, groups, issuers }: Rule, caller: Identity, owner: string): boolean {
   if (issuers && !issuers.includes(caller.issuer)) return false;
   if (!identities && !groups) return true;
-  if (identities?.some((identity) => identity === '*' || identity === owner)) return true;
-  return groups?.some((group) => caller.groups?.includes(group)) === true;
+  return identities?.includes(owner) === true || groups?.some((group) => caller.groups?.includes(group)) === true;
 }

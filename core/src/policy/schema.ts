@@ -8,12 +8,12 @@ import type { PortRange } from '../contracts/port-allocator.js';
 import { ROLE_CODES, type Role } from '../contracts/stream.js';
 import { parseHostPattern, type HostPattern } from './host-pattern.js';
 
-/** Actions that a rule can allow. `list` counts as `view` and `probe` as `update`. */
-export const RULED_ACTIONS = ['request', 'hello', 'update', 'release', 'view'] as const;
+/** Actions that a rule can allow. `list` counts as `view`. A rule with `update` allows `probe`, too. */
+export const RULED_ACTIONS = ['request', 'hello', 'update', 'probe', 'release', 'view'] as const;
 
 const identity = z
   .string()
-  .regex(/^(\*|[^*]+:[^*]+)$/, 'is not an identity: write issuer:subject, such as token:alice, or "*" for everybody');
+  .regex(/^(\*|[^*]+:[^*]+)$/, 'is not an identity: write issuer:subject, such as token:alice, or "*" for all callers');
 /** A role. PROD and CONS are its names in the protocol. */
 const role = z
   .enum(['inbound', 'outbound', ROLE_CODES.inbound, ROLE_CODES.outbound])
@@ -74,6 +74,7 @@ type List<T = string> = readonly T[] | undefined;
  */
 export interface Rule {
   readonly name: string;
+  /** Undefined together with `groups`: everybody. */
   readonly identities: List;
   readonly groups: List;
   readonly issuers: List;
@@ -105,12 +106,13 @@ export interface RuleTargets {
 
 function ruleOf(config: z.output<typeof rule>, place: number): Rule {
   const { who, limits, targets } = config;
+  const everybody = who.identities?.includes('*');
   return {
     name: config.name ?? `rules.${place}`,
-    identities: who.identities,
-    groups: who.groups,
+    identities: everybody ? undefined : who.identities,
+    groups: everybody ? undefined : who.groups,
     issuers: who.issuers,
-    actions: config.actions,
+    actions: config.actions?.includes('update') ? [...config.actions, 'probe'] : config.actions,
     roles: config.roles,
     gateways: config.gateways,
     proxies: config.proxies,

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { formatAddress, targetOf, type Address, type Target } from '../contracts/address.js';
 import { ownerOf, type Identity } from '../contracts/authenticator.js';
-import { contains, isWithin, parseIp, specialOf, type Ip } from '../contracts/network.js';
+import { contains, isWithin, parseIp, specialOf, type Ip, type Network } from '../contracts/network.js';
 import { formatPorts } from '../contracts/port-allocator.js';
 import { DEMAND, explain, factsOf, firstFailure, type Facts } from './demands.js';
 import { matchesHost } from './host-pattern.js';
@@ -29,11 +29,15 @@ export class TargetJudge {
   /** Rules that allow the action, for errors. */
   readonly #allowing: readonly Rule[];
 
-  /** @throws SCI_FORBIDDEN when no rule allows the action, whatever its targets */
+  /**
+   * @param own Addresses of the gateway, which are special
+   * @throws SCI_FORBIDDEN when no rule allows the action, whatever its targets
+   */
   constructor(
     private readonly rules: readonly Rule[],
     private readonly identity: Identity,
     private readonly action: Targeting,
+    private readonly own: readonly Network[] = [],
   ) {
     this.#facts = factsOf(action);
     this.#owner = ownerOf(identity);
@@ -51,7 +55,7 @@ export class TargetJudge {
   }
 
   #literal(target: Address): Open {
-    const asked = askedIp(target.host);
+    const asked = askedIp(target.host, this.action.listeners?.includes(target) ? [] : this.own);
     const [rule] = this.#rulesFor(target, (one) => allowsAddress(one, asked, target.port, false));
     return () => ({ target, rule });
   }
@@ -67,17 +71,17 @@ export class TargetJudge {
     const [first, ...others] = near.filter((rule) => firstFailure(rule, this.#facts) === DEMAND.none);
     if (first) return [first, ...others];
     const literal = isIP(target.host) === 0 ? undefined : target.host;
-    throw againstStream(near, target, this.#facts) ?? targetRefusal(this.#allowing, target, literal);
+    throw againstStream(near, target, this.#facts) ?? targetRefusal(this.#allowing, target, literal, this.own);
   }
 
   #resolved(target: Address, rules: readonly Rule[], addresses: readonly string[]): Judged {
     const { port } = target;
-    const ips = addresses.map((address) => ({ address, ...askedIp(address) }));
+    const ips = addresses.map((address) => ({ address, ...askedIp(address, this.own) }));
     const rule = rules.find((candidate) => ips.every((ip) => allowsAddress(candidate, ip, port, true)));
     const [first, ...others] = addresses;
     if (rule && first !== undefined) return { target: targetOf([first, ...others], port), rule };
     const refused = ips.find((ip) => !rules.some((candidate) => allowsAddress(candidate, ip, port, true))) ?? ips[0];
-    throw targetRefusal(rules, target, refused?.address);
+    throw targetRefusal(rules, target, refused?.address, this.own);
   }
 }
 
@@ -108,9 +112,9 @@ interface AskedIp {
   readonly special: ReturnType<typeof specialOf>;
 }
 
-function askedIp(address: string): AskedIp {
+function askedIp(address: string, own: readonly Network[]): AskedIp {
   const ip = parseIp(address);
-  return { ip, special: ip && specialOf(ip) };
+  return { ip, special: ip && specialOf(ip, own) };
 }
 
 /** Whether a rule allows a name as a target, its addresses aside. */
@@ -139,11 +143,16 @@ const allowsPort = ({ ports }: RuleTargets, port: number): boolean =>
  * The refusal of a target.
  * @param address The address that was refused: that of the name, shown to the operator only, or the literal itself
  */
-function targetRefusal(rules: readonly Rule[], target: Address, address?: string): Refusal {
+function targetRefusal(
+  rules: readonly Rule[],
+  target: Address,
+  address: string | undefined,
+  own: readonly Network[],
+): Refusal {
   const text = formatAddress(target);
   const [only] = rules.length === 1 ? rules : [];
   const which = only ? `rule ${only.name}` : 'any of the rules ' + someOf(rules, ({ name }) => [name]);
-  const special = address === undefined ? undefined : askedIp(address).special;
+  const special = address === undefined ? undefined : askedIp(address, own).special;
   const why = special ? `: it is ${special.what}, which needs its own network in the rule` : '';
   const hidden = address !== undefined && address !== target.host;
   const allowed = someOf(rules, ({ targets }) => [

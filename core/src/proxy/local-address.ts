@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
-import { networkInterfaces } from 'node:os';
 import { addressesOf, isLoopback, type Address, type Target } from '../contracts/address.js';
+import { machineAddresses } from '../contracts/machine.js';
 
 /**
  * Selects the local address of a connection, as the option `localAddress` of Node.js.
@@ -28,7 +28,4 @@ export function addressesFrom(configured: string | undefined, target: Target): r
 }
 
 /** Returns true for an IP literal of this machine that is not unspecified. */
-export function isLocalAddress(host: string): boolean {
-  if (isLoopback(host)) return true;
-  return Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ address }) => address === host));
-}
+export const isLocalAddress = (host: string): boolean => isLoopback(host) || machineAddresses().includes(host);

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Address, Target } from '../contracts/address.js';
 import type { ContainerRef, ContainerState } from '../contracts/container-runtime.js';
 import { messageOf, S2DSException } from '../contracts/errors.js';
@@ -21,6 +22,8 @@ interface Live {
   readonly request: S2DSRequest;
   instances: readonly Instance[];
   readonly supervision: Supervision;
+  /** Whether the instances certainly use their descriptions. */
+  settled: boolean;
 }
 
 /**
@@ -45,6 +48,12 @@ export abstract class ProxyContainer implements S2DS {
 
   /** Returns a command that checks the named configuration file without side effects. Exit code 0 accepts it. */
   protected check?(config: string): readonly string[];
+
+  /**
+   * Checks that a running instance can get new targets now. Called before an update changes anything.
+   * @throws Why not, such as too many old workers
+   */
+  protected admit?(instance: ProxyInstance): Promise<void>;
 
   /**
    * Sets `view.targets` for new connections of a running instance through its control interface, without its files.
@@ -106,7 +115,7 @@ export abstract class ProxyContainer implements S2DS {
         await Promise.all(instances.map(({ ref }) => this.#discard(ref)));
         throw failure.reason;
       }
-      this.#supervise(request, instances);
+      this.#supervise(request, instances, true);
     });
   }
 
@@ -134,10 +143,18 @@ export abstract class ProxyContainer implements S2DS {
         const view = { ...instance.view, targets: targetsOf(live.request, instance.listeners, resolved) };
         return { ...instance, view, description: this.describe(view) };
       });
+      const isChanged = ({ description: { files } }: Instance, i: number): boolean =>
+        !live.settled || !isDeepStrictEqual(files, before[i]?.description.files);
+      const changed = after.filter(isChanged);
+      await Promise.all(changed.map((instance) => this.admit?.(instance)));
+      live.settled = false;
       try {
-        await Promise.all(after.map((instance) => this.#apply(live, instance)));
+        await Promise.all(changed.map((instance) => this.#apply(live, instance)));
+        live.settled = true;
       } catch (error) {
-        for (const outcome of await Promise.allSettled(before.map((instance) => this.#apply(live, instance)))) {
+        const restored = await Promise.allSettled(before.map((instance) => this.#apply(live, instance)));
+        live.settled = restored.every(({ status }) => status === 'fulfilled');
+        for (const outcome of restored) {
           if (outcome.status === 'rejected')
             this.context.log.error({ uid, error: messageOf(outcome.reason) }, 'previous targets not restored');
         }
@@ -195,16 +212,24 @@ export abstract class ProxyContainer implements S2DS {
       const view = viewOf(this.context.runtime, request, listeners, targetsOf(request, listeners, targets));
       return { ref, index, listeners, view, description: this.describe(view) };
     });
-    this.#supervise(request, instances, new Map(parts.filter((part) => !serves(part)).map((p) => [p.index, p.state])));
+    // The program may have other targets: an earlier process may have died while it set them.
+    this.#supervise(
+      request,
+      instances,
+      false,
+      new Map(parts.filter((part) => !serves(part)).map((p) => [p.index, p.state])),
+    );
   }
 
   /**
    * Registers a stream and watches its instances.
+   * @param settled As {@link Live.settled}.
    * @param ended States of the instances to restart, by index.
    */
   #supervise(
     request: S2DSRequest,
     instances: readonly Instance[],
+    settled: boolean,
     ended: ReadonlyMap<number, ContainerState> = new Map(),
   ): void {
     const { uid } = request;
@@ -215,7 +240,7 @@ export abstract class ProxyContainer implements S2DS {
       replace: (index, signal) => this.#replace(live, index, signal),
       end: () => this.#end(live),
     });
-    const live: Live = { request, instances, supervision };
+    const live: Live = { request, instances, supervision, settled };
     this.#streams.set(uid, live);
     for (const { ref, index } of instances) {
       const state = ended.get(index);

@@ -2,6 +2,7 @@ import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { addressesOf, formatAddress, targetOf, type Address, type Target } from '../contracts/address.js';
 import { S2DSException } from '../contracts/errors.js';
+import { endpointsOf, isUnspecified } from '../contracts/network.js';
 import type { S2DSRequest } from '../contracts/s2ds.js';
 import { within } from '../contracts/wait.js';
 
@@ -34,7 +35,7 @@ export async function resolveTargets(request: S2DSRequest, targets: readonly Tar
     }),
   );
   const addresses = resolved.flatMap(addressesOf);
-  const unspecified = addresses.find(({ host }) => host === '0.0.0.0' || host === '::');
+  const unspecified = addresses.find(({ host }) => isUnspecified(host));
   if (unspecified) {
     throw new S2DSException(
       'SCI_ADDRESS_INVALID',
@@ -44,8 +45,8 @@ export async function resolveTargets(request: S2DSRequest, targets: readonly Tar
       },
     );
   }
-  const own = new Set(request.listeners.map(({ address }) => formatAddress(address)));
-  const loop = addresses.find((target) => own.has(formatAddress(target)));
+  const own = new Set(request.listeners.flatMap(({ address }) => endpointsOf(address)));
+  const loop = addresses.find((address) => endpointsOf(address).some((key) => own.has(key)));
   if (loop) {
     throw new S2DSException('SCI_TARGETS_INVALID', `Target ${formatAddress(loop)} is the stream's own listener.`, {
       suggestions: ['Give the listen address of the application or of the other gateway.'],

@@ -6,8 +6,11 @@
  */
 
 const BIG_BYTES = 512 * 1024;
-/** Limit of 128 MiB. Further busy directions use the scratch buffer, which is slower but needs no memory. */
-const MAX_BIG = 256;
+/**
+ * Data that all directions of the process may hold, with and without TLS. Beyond it, a direction holds one read at most:
+ * it is slower, but the memory of a blocked connection is small.
+ */
+export const BUDGET_BYTES = 128 * 1024 * 1024;
 /** Free buffers that are kept for the next burst (8 MiB). Others are garbage-collected. */
 const MAX_FREE = 16;
 
@@ -15,17 +18,30 @@ const MAX_FREE = 16;
 export const SCRATCH: Buffer = Buffer.allocUnsafeSlow(64 * 1024);
 
 const free: Buffer[] = [];
-let lent = 0;
+let held = 0;
 
-/** Takes a big buffer from the pool; undefined if the limit is reached. Return it with {@link giveBuffer}. */
+/** Counts data as held by the process. Return the bytes with {@link release}. */
+export function hold(bytes: number): void {
+  held += bytes;
+}
+
+/** Ends a {@link hold}. */
+export function release(bytes: number): void {
+  held -= bytes;
+}
+
+/** Returns true if the budget is used up. */
+export const isTight = (): boolean => held >= BUDGET_BYTES;
+
+/** Takes a big buffer from the pool; undefined if the budget is used up. Return it with {@link giveBuffer}. */
 export function takeBuffer(): Buffer | undefined {
-  if (lent === MAX_BIG) return undefined;
-  lent += 1;
+  if (held + BIG_BYTES > BUDGET_BYTES) return undefined;
+  hold(BIG_BYTES);
   return free.pop() ?? Buffer.allocUnsafeSlow(BIG_BYTES);
 }
 
 /** Returns a big buffer to the pool. Call it once, when no read or write uses the buffer. */
 export function giveBuffer(buffer: Buffer): void {
-  lent -= 1;
+  release(BIG_BYTES);
   if (free.length < MAX_FREE) free.push(buffer);
 }

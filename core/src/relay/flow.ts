@@ -1,5 +1,5 @@
 import type { OnReadOpts, Socket } from 'node:net';
-import { giveBuffer, SCRATCH, takeBuffer } from './buffers.js';
+import { giveBuffer, hold, isTight, release, SCRATCH, takeBuffer } from './buffers.js';
 import { errorBehindEnd, type Leg } from './sockets.js';
 
 /** Bytes held for a client without a target. When they are reached, its socket is not read. */
@@ -10,6 +10,7 @@ const RECORD_BYTES = 16 * 1024;
 const BATCH_BYTES = 256 * 1024;
 /** Pending writes that pause the source. With the buffer that is read into, a busy direction uses three buffers. */
 const MAX_WRITES = 2;
+const maxWrites = (): number => (isTight() ? 1 : MAX_WRITES);
 
 /**
  * One direction of a connection. It reads through `onread`, which avoids stream buffering and copies of bulk data, and
@@ -27,6 +28,8 @@ export class Flow {
   #batch: Buffer[] = [];
   #batchBytes = 0;
   #heldBytes = 0;
+  /** Those of the held bytes that are counted in the budget of the process. */
+  #counted = 0;
   #source: Socket | undefined;
   #sink: Socket | undefined;
   #reading = SCRATCH;
@@ -54,12 +57,14 @@ export class Flow {
     leg.socket.once('close', () => {
       if (this.#reading !== SCRATCH) giveBuffer(this.#reading);
       this.#reading = SCRATCH;
+      this.#uncount();
     });
   }
 
   /** Sets the sink, writes the held bytes and resumes reading. Call it once. */
   to(sink: Socket): void {
     this.#sink = sink;
+    this.#uncount();
     for (const chunk of this.#held.splice(0)) this.#write(sink, chunk, undefined);
     if (this.#ended) sink.end();
     this.#resume();
@@ -74,7 +79,7 @@ export class Flow {
     this.#count(chunk.length);
     this.#batch.push(chunk);
     this.#batchBytes += chunk.length;
-    if (chunk.length < RECORD_BYTES || this.#batchBytes >= BATCH_BYTES) this.#flush();
+    if (chunk.length < RECORD_BYTES || this.#batchBytes >= BATCH_BYTES || isTight()) this.#flush();
     else if (this.#batch.length === 1) setImmediate(() => this.#flush());
   }
 
@@ -82,6 +87,7 @@ export class Flow {
     const chunks = this.#batch.splice(0);
     const sink = this.#sink;
     const last = sink && chunks.pop();
+    const bytes = this.#batchBytes;
     this.#batchBytes = 0;
     // The chunks form one write, so the callback of the last chunk covers all of them.
     sink?.cork();
@@ -89,7 +95,7 @@ export class Flow {
       if (sink) sink.write(chunk);
       else this.#pass(chunk, undefined);
     }
-    if (last) this.#pass(last, undefined);
+    if (last) this.#pass(last, undefined, bytes);
     sink?.uncork();
     if (this.#paused) this.#source?.pause();
   }
@@ -109,29 +115,42 @@ export class Flow {
     return !this.#paused;
   }
 
-  #pass(chunk: Buffer, owned: Buffer | undefined): void {
+  /** @param bytes Bytes that the write of `chunk` completes, if there are more. */
+  #pass(chunk: Buffer, owned: Buffer | undefined, bytes = chunk.length): void {
     if (this.#sink === undefined) {
       this.#held.push(chunk);
       this.#heldBytes += chunk.length;
-      this.#paused = this.#heldBytes >= HOLD_BYTES;
+      this.#counted += chunk.length;
+      hold(chunk.length);
+      this.#paused = isTight() || this.#heldBytes >= HOLD_BYTES;
     } else {
-      this.#write(this.#sink, chunk, owned);
-      this.#paused = this.#writes >= MAX_WRITES;
+      this.#write(this.#sink, chunk, owned, bytes);
+      this.#paused = this.#writes >= maxWrites();
     }
   }
 
   /** The buffer is free after the callback of `write`, which also runs if the sink is destroyed. */
-  #write(sink: Socket, chunk: Buffer, owned: Buffer | undefined): void {
+  #write(sink: Socket, chunk: Buffer, owned: Buffer | undefined, bytes = chunk.length): void {
     this.#writes += 1;
+    // A big buffer is counted until it is given back.
+    const counted = owned === undefined ? bytes : 0;
+    hold(counted);
     sink.write(chunk, () => {
       this.#writes -= 1;
+      release(counted);
       if (owned !== undefined) giveBuffer(owned);
       this.#resume();
     });
   }
 
+  /** Ends the count of the held bytes, which are being written or lost. */
+  #uncount(): void {
+    release(this.#counted);
+    this.#counted = 0;
+  }
+
   #resume(): void {
-    if (!this.#paused || this.#writes >= MAX_WRITES) return;
+    if (!this.#paused || this.#writes >= maxWrites()) return;
     this.#paused = false;
     this.#source?.resume();
   }

@@ -58,10 +58,10 @@ export const relayOptions = z.strictObject({
     .max(256)
     .default(() => availableParallelism()),
   /**
-   * Maximum number of open connections of each process; further ones are reset. Default: as many as the limit of open
-   * files allows, which also lowers a higher value.
+   * Maximum number of open TCP connections of each process; further ones are reset. The limit of open files may lower
+   * it. All connections of a process together hold at most 128 MiB of data, and 128 KiB each beyond that.
    */
-  maxConnections: z.int().positive().max(1_000_000).optional(),
+  maxConnections: z.int().positive().max(1_000_000).default(1_000),
   /** Maximum time that a connection waits for a target. */
   hold: duration('30s'),
   /** Maximum time of one attempt to connect to the target. */
@@ -121,7 +121,7 @@ export class RelayContainer extends ProxyContainer {
       connectTimeoutMs: this.options.connectTimeout,
       retryMs: 500,
       udpSessionMs: this.options.udpSession,
-      ...(this.options.maxConnections === undefined ? {} : { maxConnections: this.options.maxConnections }),
+      maxConnections: this.options.maxConnections,
       keepaliveIdleMs: idle * 1000,
       keepaliveProbingMs: interval * probes * 1000,
       ...(view.tls && {

@@ -3,6 +3,7 @@ import type { RemoteInfo, Socket, SocketOptions } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 import { causeOf, countFailure, countReached, newCounters, sameAddress, type Listener } from './listener.js';
 import type { RelayAddress, RelayTarget } from './protocol.js';
+import { SessionQuota } from './session-quota.js';
 import type { Sources } from './sources.js';
 
 const MAX_SESSIONS = 4096;
@@ -14,11 +15,16 @@ const BUFFER_BYTES = 4 * 1024 * 1024;
 /** One client and its own socket, connected to the target, so that replies and ICMP errors belong to this client. */
 interface Session {
   readonly socket: Socket;
+  /** Address of the client. */
+  readonly source: string;
   readonly target: RelayTarget;
   /** Datagrams that wait for the socket to connect. Undefined after it has connected. */
   early: Buffer[] | undefined;
   usedAt: number;
 }
+
+/** Returns the key of a client or listener. */
+export const keyOf = ({ host, port }: RelayAddress): string => `${port}@${host}`;
 
 /** Forwards datagrams between clients and the current target. Counts a datagram that it cannot forward as an error. */
 export class UdpListener implements Listener {
@@ -28,15 +34,18 @@ export class UdpListener implements Listener {
   readonly #socket: Socket;
   /** Key: `port@address` of the client. The longest idle session is first. */
   readonly #sessions = new Map<string, Session>();
+  readonly #quota = new SessionQuota();
   #target: RelayTarget | undefined;
 
   /**
    * @param sessionMs Idle time after which a session is closed, ms.
+   * @param own Keys of all listeners of the worker. A datagram from one of them is forged, or in a loop.
    * @param sources Networks of the accepted clients. Absent: all.
    */
   constructor(
     address: RelayAddress,
     sessionMs: number,
+    private readonly own: ReadonlySet<string>,
     private readonly sources?: Sources,
   ) {
     this.#address = address;
@@ -64,10 +73,10 @@ export class UdpListener implements Listener {
   }
 
   #fromClient(data: Buffer, client: RemoteInfo): void {
-    const key = `${client.port}@${client.address}`;
+    const key = keyOf({ host: client.address, port: client.port });
     let session = this.#sessions.get(key);
     // A client with a session was accepted before.
-    if (!session && this.sources?.allow(client.address) === false) {
+    if (!session && (this.own.has(key) || this.sources?.allow(client.address) === false)) {
       this.counters.refused += 1;
       return;
     }
@@ -80,6 +89,10 @@ export class UdpListener implements Listener {
     if (session && !sameAddress(session.target, target)) {
       this.#close(key, session);
       session = undefined;
+    }
+    if (!session && !this.#quota.take(client.address)) {
+      countFailure(this.counters, 'limitReached');
+      return;
     }
     session ??= this.#open(key, client, target);
     this.#touch(key, session);
@@ -94,7 +107,7 @@ export class UdpListener implements Listener {
       this.#close(oldest, idle);
     }
     const socket = newSocket(target.host);
-    const session: Session = { socket, target, early: [], usedAt: 0 };
+    const session: Session = { socket, source: client.address, target, early: [], usedAt: 0 };
     // An error before the connect (EMFILE, no route) ends the session. Later errors come from ICMP.
     socket.on('error', (error) => {
       countFailure(this.counters, causeOf(error));
@@ -149,12 +162,14 @@ export class UdpListener implements Listener {
       if (session.usedAt > before) break;
       this.#close(key, session);
     }
+    this.#quota.clean();
   }
 
   #close(key: string, session: Session): void {
     if (this.#sessions.get(key) !== session) return;
     this.#sessions.delete(key);
     this.counters.open -= 1;
+    this.#quota.give(session.source);
     session.socket.removeAllListeners('message');
     session.socket.close();
   }

@@ -14,7 +14,7 @@ import { CONTROL_SOCKET, inForce, type RelayConfig, type RelayTls } from './prot
 import { Reasons } from './reasons.js';
 import { Sources } from './sources.js';
 import { TcpListener, type TcpSecurity } from './tcp.js';
-import { UdpListener } from './udp.js';
+import { keyOf, UdpListener } from './udp.js';
 
 /** Descriptors besides two per connection: of Node.js, the listeners and the control socket. */
 const SPARE_FILES = 32;
@@ -45,11 +45,12 @@ async function main(file: string | undefined): Promise<void> {
   const maxConnections = config.transport === 'tcp' ? connectionLimit(config.maxConnections) : undefined;
   const isFull = (): boolean =>
     maxConnections !== undefined && listeners.reduce((sum, { counters }) => sum + counters.open, 0) >= maxConnections;
+  const own = new Set(config.listeners.map(keyOf));
   const listeners: readonly Listener[] = config.listeners.map((address, i) => {
     const listener =
       config.transport === 'tcp'
         ? new TcpListener(address, config, { keepalive, isFull }, security, sources)
-        : new UdpListener(address, config.udpSessionMs, sources);
+        : new UdpListener(address, config.udpSessionMs, own, sources);
     listener.retarget(config.targets[i]);
     return listener;
   });

@@ -88,12 +88,12 @@ async function removeIfStale(directory: string, path: string, own: string, here:
 
 function inUse(directory: string, path: string, lock: Lock, here: Lock): SciStreamError {
   const { host, boot = here.boot, pid, namespace } = lock;
-  const other = 'Stop that process, or use another directory: --state DIR';
+  const other = 'Stop that process. To run a second daemon, give it another directory: --state DIR';
   if (isElsewhere(lock, here)) {
     return new SciStreamError('SCI_STATE_LOCKED', `The state directory ${directory} belongs to host ${host}.`, {
       suggestions: [
         `Use another directory on this host: --state DIR`,
-        `If ${host} no longer exists, or this host had that name, its streams are lost. Then: rm ${path}`,
+        `If ${host} no longer exists, or is an earlier name of this host, its streams have ended. Then: rm ${path}`,
       ],
     });
   }

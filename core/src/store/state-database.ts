@@ -147,7 +147,7 @@ function openError(directory: string, error: unknown): SciStreamError {
   if (code === 'LEVEL_LOCKED') {
     return new SciStreamError('SCI_STATE_LOCKED', `Another process uses ${directory}.`, {
       cause: error,
-      suggestions: ['Stop that daemon first, or use another directory: --state DIR'],
+      suggestions: ['Stop that daemon first. To run a second daemon, give it another directory: --state DIR'],
     });
   }
   return new SciStreamError('SCI_STATE_DAMAGED', `Cannot read ${directory}: ${reason}.`, {

@@ -115,8 +115,10 @@ export function gatewayMessage({
   ...status
 }: GatewayStatus): MessageInitShape<typeof GatewaySchema> {
   const { drained, labels, streams, portsTotal, capacity, capacityInUse } = status;
+  // Callers do not learn the addresses of the machine.
+  const { addresses: _, ...shown } = description;
   return {
-    ...description,
+    ...shown,
     up: !error,
     drained,
     labels: [...labels],

@@ -105,6 +105,7 @@ s('concurrent writers leave one valid entry', async ({ journal, dir }) => {
 s('the environment selects the state directory', () => {
   assert.is(clientStateDir({ SCISTREAM_STATE_DIR: '/a', XDG_STATE_HOME: '/b' }), '/a/scistream');
   assert.is(clientStateDir({ XDG_STATE_HOME: '/b' }), '/b/scistream');
+  assert.is(clientStateDir({ XDG_STATE_HOME: 'b' }), clientStateDir({}), 'a relative path counts as unset');
   assert.match(clientStateDir({}), /\/\.local\/state\/scistream$/);
 });
 

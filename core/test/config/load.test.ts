@@ -24,6 +24,7 @@ s('fills in the parsed defaults of a control server', async () => {
     lifetimeMs: 86_400_000,
     waitingPerIdentity: 250,
     watchesPerIdentity: 100,
+    updatesPerSecond: 10,
     requestsPerSecond: 1000,
     strangerRequestsPerSecond: 50,
     clients: 2000,

@@ -3,7 +3,7 @@ import 'reflect-metadata';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { SciStreamError } from '@scistream/core';
-import { contains, parseIp, parseNetwork, specialOf } from '@scistream/core/internal';
+import { contains, endpointsOf, isUnspecified, parseIp, parseNetwork, specialOf } from '@scistream/core/internal';
 
 const networks = suite('networks');
 
@@ -137,6 +137,24 @@ networks('random addresses are in a network exactly if their first bits are the 
       assert.is(ip && contains(network, ip), expected, `${text} in ${network.text}`);
     }
   }
+});
+
+networks('two notations of one endpoint have a key in common, and different endpoints have none', () => {
+  const keys = (host: string, port = 5000): readonly string[] => endpointsOf({ host, port });
+  const meet = (a: readonly string[], b: readonly string[]): boolean => a.some((key) => b.includes(key));
+  const own = keys('10.0.1.254');
+  for (const host of ['::ffff:10.0.1.254', '::ffff:a00:1fe', '64:ff9b::a00:1fe', '2002:a00:1fe::', '::10.0.1.254'])
+    assert.ok(meet(own, keys(host)), host);
+  assert.ok(meet(keys('2001:db8::5'), keys('2001:DB8:0:0::5')));
+  for (const host of ['10.0.1.253', '::ffff:10.0.1.253', 'gateway.example', 'fe80::1%lo'])
+    assert.not.ok(meet(own, keys(host)), host);
+  assert.not.ok(meet(own, keys('10.0.1.254', 5001)));
+});
+
+networks('unspecified addresses are recognized in every notation', () => {
+  for (const host of ['0.0.0.0', '::', '0:0:0:0:0:0:0:0', '::ffff:0.0.0.0', '::ffff:0:0', '64:ff9b::'])
+    assert.ok(isUnspecified(host), host);
+  for (const host of ['0.0.0.1', '::1', '127.0.0.1', '::ffff:127.0.0.1', 'example']) assert.not.ok(isUnspecified(host), host);
 });
 
 networks.run();

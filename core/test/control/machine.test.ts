@@ -127,7 +127,7 @@ machine('what was allowed for a stream is not done to the next one of that uid',
   const mallory = { ...ALICE, subject: 'mallory' };
   for (const [kind, act] of [
     ['update', () => controller.update(uid, ['127.0.0.1:9'], mallory)],
-    ['probe', () => controller.prober(uid, { host: '127.0.0.1', port: 9 }, mallory)],
+    ['probe', () => controller.prober(uid, mallory, { host: '127.0.0.1', port: 9 })],
     ['release', () => controller.release(uid, mallory)],
   ] as const) {
     await up(mallory);

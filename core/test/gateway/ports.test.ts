@@ -178,7 +178,7 @@ s('ports of ended streams come last, the least recently released first, also in 
   await allocator.release('d');
 
   const reused: number[] = [];
-  const next = new RangePortAllocator(range, 600_000, (port) => reused.push(port));
+  const next = new RangePortAllocator(range, 600_000, (ports) => reused.push(...ports));
   next.rest(stored);
   assert.equal(ports(await next.allocate(request('d', 1))), [21_003]);
   assert.equal(
@@ -189,6 +189,19 @@ s('ports of ended streams come last, the least recently released first, also in 
     ],
   );
   for (const uid of ['d', 'e']) await next.release(uid);
+});
+
+s('ports continue to rest after a request that fails because too few ports are free', async () => {
+  const reused: number[][] = [];
+  const allocator = new RangePortAllocator({ first: 21_000, last: 21_001 }, 600_000, (ports) =>
+    reused.push([...ports]),
+  );
+  await allocator.allocate(request('a', 1));
+  await allocator.retire('a');
+  await refusal(allocator.allocate(request('b', 3)), 'SCI_PORTS_EXHAUSTED');
+  assert.equal(ports(await allocator.allocate(request('c', 1))), [21_001], 'the port that does not rest');
+  assert.equal(reused, []);
+  await allocator.release('c');
 });
 
 s('after its rest, a port is leased like any other', async () => {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Identity } from '@scistream/core';
-import { RulesPolicy, type Resolver } from '@scistream/core/internal';
+import { RulesPolicy, type Action, type Resolver } from '@scistream/core/internal';
 import { temporaryDirectory } from '@scistream/core/testing';
 import {
   ALICE,
@@ -293,6 +293,25 @@ rules('keeps the loaded rules if the new file is invalid', async () => {
   await policy.load();
   assert.match(await answer(policy.check(ALICE, request())), /No rule/);
   await directory.remove();
+});
+
+rules('a probe needs a rule with probe or update for the target', async () => {
+  const probe = (target: string): Action => ({ ...update(target), kind: 'probe' }) as Action;
+  const targets = { networks: ['10.0.1.5'] };
+  const check = async (actions: readonly string[] | undefined): Promise<string | boolean> => {
+    const policy = await policyOf([{ name: 'r', who, actions, targets }]);
+    assert.match(await answer(policy.check(ALICE, probe('10.0.1.6:22'))), /^SCI_FORBIDDEN/);
+    const granted = policy.check(ALICE, probe('10.0.1.5:22'));
+    const text = await answer(granted);
+    return text === 'yes' ? (await granted).reasons !== false : text;
+  };
+  assert.match(String(await check(['view', 'hello', 'request'])), /does not allow action probe/);
+  assert.is(await check(['update']), true);
+  assert.is(await check(undefined), true);
+  // Only callers that may use the target learn why it was not reached.
+  assert.is(await check(['probe']), false);
+  const policy = await policyOf([{ name: 'r', who, actions: ['probe'], targets }]);
+  assert.match(await answer(policy.check(ALICE, update('10.0.1.5:22'))), /does not allow action update/);
 });
 
 rules.run();

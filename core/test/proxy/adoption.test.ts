@@ -14,8 +14,10 @@ s('adopts a running stream without a change, then updates its targets', async ()
   const heir = it.on(later);
   assert.is(await heir.adopt(it.request, [A]), true);
   assert.equal(later.calls, []);
+  // Also the targets of the record: the program may have others.
+  await heir.updateTargets(it.request.uid, [A]);
   await heir.updateTargets(it.request.uid, [B]);
-  assert.equal(heir.targetsSeen, [[B]]);
+  assert.equal(heir.targetsSeen, [[A], [B]]);
   assert.equal(await it.log(), ['serves nowhere']);
 });
 

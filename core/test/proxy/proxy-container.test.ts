@@ -64,6 +64,42 @@ s('a retargetable proxy that returns false reloads its files', async () => {
   assert.is((await it.log()).at(-1), 'follows 192.0.2.2:2');
 });
 
+s('an update without a change does nothing, and the next one with a change is applied', async () => {
+  const it = new Fixture(Reloading);
+  await it.start();
+  await it.update(B);
+  it.happened();
+  await it.update(B);
+  assert.equal(it.happened(), []);
+  await it.update(A);
+  assert.is(it.happened().at(-1), 'signal SIGHUP');
+});
+
+s('an update is applied although nothing changed if the last rollback failed', async () => {
+  const it = new Fixture(Reloading);
+  await it.start();
+  const signal = it.runtime.signal.bind(it.runtime);
+  it.runtime.signal = () => Promise.reject(new Error('out of reach'));
+  await it.update(B).catch(() => undefined);
+  it.runtime.signal = signal;
+  it.happened();
+  await it.update(A);
+  assert.is(it.happened().at(-1), 'signal SIGHUP');
+});
+
+s('an update that the running proxy does not admit changes nothing', async () => {
+  class Full extends Reloading {
+    protected override admit(): Promise<void> {
+      return Promise.reject(new S2DSException('SCI_LIMIT_REACHED', 'too many old workers'));
+    }
+  }
+  const it = new Fixture(Full);
+  await it.proxy.start(it.request);
+  it.happened();
+  await expectCode('SCI_LIMIT_REACHED', it.update(B));
+  assert.equal(it.happened(), []);
+});
+
 s('a proxy that rejects new targets gets the previous targets again', async () => {
   const it = new Fixture(Retargetable);
   await it.start();

@@ -1,6 +1,7 @@
 import { connect } from 'node:net';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { relayOptions } from '@scistream/core/internal';
 import { read } from '@scistream/core/testing';
 import { cleanUp, ending, startRelay, Target, until } from '../support/relay.js';
 
@@ -40,6 +41,10 @@ s('stays below its limit of open files, and counts what it rejects', async () =>
   assert.equal([limitReached, unreachable], [1, 0]);
   const late = connect(relay.listeners[0]?.port ?? 0, '127.0.0.1');
   assert.is(await ending(late.resume()), 'ECONNRESET');
+});
+
+s('has a limit without a configuration', () => {
+  assert.is(relayOptions.parse({}).maxConnections, 1_000);
 });
 
 s.run();

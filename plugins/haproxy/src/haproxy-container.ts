@@ -15,7 +15,7 @@ import {
 } from '@scistream/core';
 import { templateDirectory } from '@scistream/templates';
 import { countersOf, type Reading } from './counters.js';
-import { isLoaded, reload } from './master.js';
+import { isLoaded, mayReload, reload } from './master.js';
 import type { HaproxyOptions } from './options.js';
 import { CHECK_CONFIG, CONFIG, renderFiles, type Mode } from './render.js';
 import { parseServers, retargetBackend, type KnownServers } from './retarget.js';
@@ -117,6 +117,11 @@ export class HaproxyContainer extends ProxyContainer {
     const { runtime } = this.context;
     if (this.#mode === 'master-worker') return isLoaded(await runtime.logs(ref, FIRST_LINES));
     return /^Pid: \d+$/m.test(await ask(runtime, ref, ['show', 'info']));
+  }
+
+  /** @throws SCI_LIMIT_REACHED while a master has too many old workers */
+  protected override async admit({ ref, view }: ProxyInstance): Promise<void> {
+    if (this.#mode === 'master-worker') await mayReload(this.context.runtime, ref, view.listeners.length);
   }
 
   protected override async retarget({ ref, view }: ProxyInstance): Promise<boolean> {

@@ -1,5 +1,5 @@
 /** Parts of the plugin for the tests of this repository. Not part of the published package. */
 export { countersOf } from './counters.js';
-export { progressOf } from './master.js';
+export { oldWorkersIn, progressOf } from './master.js';
 export { renderConfig, renderFiles } from './render.js';
 export { ask, isRetargeted } from './runtime-socket.js';

@@ -9,6 +9,9 @@ import {
 
 const DEADLINE_MS = 10_000;
 
+/** Old workers with connections from before an update, per instance. More of them reject the next update. */
+const MOST_OLD_WORKERS = 32;
+
 /** Interval after which a master that has not begun to reload is signalled again. */
 const AGAIN_MS = 250;
 
@@ -20,6 +23,18 @@ const RELOAD_LINES = 60;
  * (HAProxy 2.5 and newer, management guide §4).
  */
 export const isLoaded = (log: string): boolean => /New worker \(\d+\) forked[^]*Loading success/.test(log);
+
+/** Checks that the master of an instance can start another worker. @throws S2DSException SCI_LIMIT_REACHED */
+export async function mayReload(runtime: ContainerRuntime, ref: ContainerRef, listeners: number): Promise<void> {
+  const log = await runtime.logs(ref, MOST_OLD_WORKERS * (2 * listeners + RELOAD_LINES));
+  const old = oldWorkersIn(log);
+  if (old.length < MOST_OLD_WORKERS) return;
+  throw new S2DSException(
+    'SCI_LIMIT_REACHED',
+    `HAProxy still has ${old.length} old workers with connections from before the last updates.`,
+    { suggestions: ['Retry when some of these connections have ended.'] },
+  );
+}
 
 /**
  * Makes the master of an instance load its files into a new worker (SIGUSR2, management guide §4). The old worker hands
@@ -77,6 +92,12 @@ function since(before: string, log: string): string {
   const known = lines.map((_, i) => lines.slice(i).join('\n')).find((end) => log.startsWith(end)) ?? '';
   return log.slice(known.length);
 }
+
+/** Pids of the replaced workers that still run. */
+export const oldWorkersIn = (log: string): readonly string[] =>
+  workersIn(log)
+    .slice(0, -1)
+    .filter((pid) => !log.includes(`Former worker (${pid}) exited`));
 
 /** Pids of the started workers, as the master sees them. */
 const workersIn = (log: string): readonly string[] =>

@@ -1,6 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { progressOf } from '@scistream/plugin-haproxy/internal';
+import { oldWorkersIn, progressOf } from '@scistream/plugin-haproxy/internal';
 
 const s = suite('master');
 
@@ -34,6 +34,12 @@ s('a reload waits for an old worker that still listens, but not for one that has
     progressOf(before, tail([...lines, '[WARNING]  (1) : Former worker (8) exited with code 0 (Exit)']), 2),
     'done',
   );
+});
+
+s('workers that were replaced and have not ended are counted', () => {
+  const lines = [...started, ...reload(8, 9), ...reload(9, 10)];
+  assert.equal(oldWorkersIn(tail(lines)), ['8', '9']);
+  assert.equal(oldWorkersIn(tail([...lines, '[WARNING]  (1) : Former worker (8) exited with code 0 (Exit)'])), ['9']);
 });
 
 s('messages of an earlier reload do not count', () => {

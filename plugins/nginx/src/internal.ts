@@ -1,3 +1,3 @@
 /** Parts of the plugin for the tests of this repository. Not part of the published package. */
 export { renderConfig } from './nginx-container.js';
-export { readLog, reloadState } from './worker-log.js';
+export { drainingIn, readLog, reloadState } from './worker-log.js';

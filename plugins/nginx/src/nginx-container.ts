@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { text } from 'node:stream/consumers';
 import {
@@ -14,6 +14,7 @@ import {
   quote,
   S2DSException,
   type ConnectionLimit,
+  type ContainerRef,
   type ContainerRuntime,
   type InstanceFiles,
   type PluginContext,
@@ -26,7 +27,7 @@ import {
 } from '@scistream/core';
 import { templateDirectory } from '@scistream/templates';
 import type { NginxOptions } from './options.js';
-import { readLog, reloadState } from './worker-log.js';
+import { drainingIn, readLog, reloadState } from './worker-log.js';
 
 const CONFIG = 'nginx.conf';
 /** Names of the files with the credentials of a stream. */
@@ -67,6 +68,8 @@ export class NginxContainer extends ProxyContainer {
   readonly supports: S2DSCapabilities;
   readonly #options: NginxOptions;
   readonly #renderer: Renderer;
+  /** Workers that were draining after the last reload; their lines may have left the part of the log that is read. */
+  readonly #draining = new WeakMap<ContainerRef, readonly string[]>();
 
   constructor(context: PluginContext, options: NginxOptions) {
     super(context, 'nginx');
@@ -134,6 +137,25 @@ export class NginxContainer extends ProxyContainer {
     return { connections: this.#options.maxConnections, reached };
   }
 
+  /** @throws SCI_LIMIT_REACHED while too many old workers serve connections */
+  protected override async admit({ ref }: ProxyInstance): Promise<void> {
+    const { oldWorkers } = this.#options;
+    const seen = drainingIn(readLog(await this.context.runtime.logs(ref, LOG_LINES)));
+    const draining = [...new Set([...seen, ...(this.#draining.get(ref) ?? []).filter(isShuttingDown)])];
+    this.#draining.set(ref, draining);
+    if (draining.length < oldWorkers) return;
+    throw new S2DSException(
+      'SCI_LIMIT_REACHED',
+      `Nginx still has ${draining.length} old workers with connections from before the last updates.`,
+      {
+        suggestions: [
+          'Retry when some of these connections have ended.',
+          'The operator can raise the limit: proxies.nginx.oldWorkers',
+        ],
+      },
+    );
+  }
+
   /**
    * Old and new workers accept in parallel for about 0.1 s, so this waits until the old ones report that they have
    * stopped. The configuration has already been checked and is rejected only if the machine has changed since.
@@ -164,6 +186,15 @@ export class NginxContainer extends ProxyContainer {
  */
 const answersProbes = ({ dial }: ContainerRuntime['supports'], { templates }: NginxOptions): boolean =>
   dial && templates === undefined && process.getuid?.() !== 0;
+
+/** Whether a process of this machine is an old worker of Nginx. */
+function isShuttingDown(pid: string): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'latin1').startsWith('nginx: worker process is shutting down');
+  } catch {
+    return false;
+  }
+}
 
 /** Renders the configuration file for the current state of a stream. All values in `view` are parsed types. */
 export function renderConfig(

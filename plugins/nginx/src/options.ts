@@ -28,6 +28,11 @@ export const NginxOptions = z.strictObject({
    * lower it.
    */
   maxConnections: z.int().positive().max(1_000_000).default(1_000),
+  /**
+   * Maximum number of old workers of a TCP stream, which serve connections from before an update. Each takes about 8 MB.
+   * While there are as many, updates with other targets are rejected.
+   */
+  oldWorkers: z.int().positive().max(10_000).default(32),
   /** Idle time that ends a UDP session, in the notation of Nginx and of this configuration: `30s`, `2m`, `1h`. */
   udpTimeout: z
     .string()

@@ -3,11 +3,12 @@ export interface WorkerLog {
   readonly started: ReadonlySet<string>;
   /** Workers that no longer accept connections: they are shutting down or have ended. */
   readonly retired: ReadonlySet<string>;
+  readonly ended: ReadonlySet<string>;
   /** Complete lines with the reasons for a rejected configuration. */
   readonly refusals: readonly string[];
 }
 
-const NOTHING: WorkerLog = { started: new Set(), retired: new Set(), refusals: [] };
+const NOTHING: WorkerLog = { started: new Set(), retired: new Set(), ended: new Set(), refusals: [] };
 
 /**
  * Reads the notices of Nginx about its processes (level `notice`, src/os/unix/ngx_process_cycle.c). A worker writes
@@ -21,6 +22,7 @@ export function readLog(log: string, earlier = NOTHING): WorkerLog {
   return {
     started: new Set([...earlier.started, ...all(/ start worker process (\d+)$/gm)]),
     retired: new Set([...earlier.retired, ...leaving, ...ended]),
+    ended: new Set([...earlier.ended, ...ended]),
     refusals: [...earlier.refusals, ...log.split('\n').filter((line) => line.includes(' [emerg] '))],
   };
 }
@@ -38,3 +40,7 @@ export function reloadState(before: WorkerLog, now: WorkerLog): 'done' | 'refuse
   if (started > 0) return added(before.retired, now.retired) >= started ? 'done' : undefined;
   return now.refusals.some((line) => !before.refusals.includes(line)) ? 'refused' : undefined;
 }
+
+/** The workers that no longer accept connections but still serve some. */
+export const drainingIn = ({ retired, ended }: WorkerLog): readonly string[] =>
+  [...retired].filter((pid) => !ended.has(pid));

@@ -75,21 +75,21 @@ test('an old worker without connections ends after an update', async (env) => {
   const target = await env.server(named('a'));
   const { uid, address } = await env.startTo(target);
   const { pid } = await onlyInstance(env);
-  for (let i = 0; i < UPDATES; i += 1) await env.s2ds.updateTargets(uid, [target]);
+  for (let i = 0; i < UPDATES; i += 1) await env.s2ds.updateTargets(uid, [i % 2 ? target : NO_TARGET]);
   await eventually(async () => assert.is((await childrenOf(pid)).length, 1));
   assert.is(await exchange(address, '1'), 'a1');
 });
 
 test('an old worker ends with its last connection, and release ends all workers', async (env) => {
-  const target = await env.server(named('a'));
-  const { uid, address } = await env.startTo(target);
+  const targets = [await env.server(named('a')), await env.server(named('a'))];
+  const { uid, address } = await env.startTo(targets[1] ?? NO_TARGET);
   const { pid } = await onlyInstance(env);
   const live = [];
   for (let i = 0; i < UPDATES; i += 1) {
     // Two of each of three generations.
     if ([0, 7, 14].includes(i)) live.push(await env.dial(address), await env.dial(address));
     for (const socket of live.slice(-2)) if (i % 7 === 0) assert.is(await read(socket, 1), 'a');
-    await env.s2ds.updateTargets(uid, [target]);
+    await env.s2ds.updateTargets(uid, [targets[i % 2] ?? NO_TARGET]);
   }
   await eventually(async () => assert.is((await childrenOf(pid)).length, 4));
   for (const socket of live) {
@@ -101,6 +101,46 @@ test('an old worker ends with its last connection, and release ends all workers'
   await env.s2ds.release(uid);
   await env.expectNothingLeft();
 });
+
+test('updates without a change start no worker, however many connections are open', async (env) => {
+  const target = await env.server(named('a'));
+  const { uid, address } = await env.startTo(target);
+  const { pid } = await onlyInstance(env);
+  const [worker] = await childrenOf(pid);
+  for (let i = 0; i < UPDATES; i += 1) {
+    assert.is(await read(await env.dial(address), 1), 'a');
+    await env.s2ds.updateTargets(uid, [target]);
+  }
+  assert.equal(await childrenOf(pid), [worker]);
+});
+
+test(
+  'old workers with connections are bounded: a further update is rejected and changes nothing',
+  async (env) => {
+    const targets = [await env.server(named('a')), await env.server(named('b'))];
+    const at = (i: number) => targets[i % 2] ?? NO_TARGET;
+    const { uid, address } = await env.startTo(at(0));
+    const { pid } = await onlyInstance(env);
+    const open = [];
+    for (let i = 0; i < 3; i += 1) {
+      const socket = await env.dial(address);
+      assert.is(await read(socket, 1), i % 2 ? 'b' : 'a');
+      open.push(socket);
+      await env.s2ds.updateTargets(uid, [at(i + 1)]);
+    }
+    await expectCode('SCI_LIMIT_REACHED', env.s2ds.updateTargets(uid, [at(4)]));
+    assert.is((await childrenOf(pid)).length, 4);
+    assert.is(await exchange(address, '1'), 'b1');
+    for (const socket of open) {
+      socket.write('still');
+      assert.is(await read(socket, 5), 'still');
+    }
+    open[0]?.destroy();
+    await eventually(() => env.s2ds.updateTargets(uid, [at(4)]));
+    assert.is(await exchange(address, '2'), 'a2');
+  },
+  { oldWorkers: 3 },
+);
 
 test('the workers of a killed master end, and the stream recovers', async (env) => {
   const target = await env.server(named('a'));

@@ -1,6 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { readLog, reloadState } from '@scistream/plugin-nginx/internal';
+import { drainingIn, readLog, reloadState } from '@scistream/plugin-nginx/internal';
 
 /** The output of Nginx 1.22.1. */
 const notice = (pid: number, text: string): string => `2026/11/22 20:10:32 [notice] ${pid}#${pid}: ${text}\n`;
@@ -51,6 +51,13 @@ s('a rejected file is detected immediately', () => {
 s('text of a connection is not a notice of a worker', () => {
   const error = '2026/11/22 20:10:32 [error] 11#11: *1 connect() failed, upstream: "x: gracefully shutting down"\n';
   assert.is(readLog(error).retired.size, 0);
+});
+
+s('workers that have retired and not ended are draining', () => {
+  const leaving = (pid: number): string => `2026/11/22 20:10:32 [notice] ${pid}#${pid}: gracefully shutting down\n`;
+  const ended = '2026/11/22 20:10:33 [notice] 9#9: worker process 12 exited with code 0\n';
+  assert.equal(drainingIn(readLog(leaving(12) + leaving(13))), ['12', '13']);
+  assert.equal(drainingIn(readLog(ended, readLog(leaving(12) + leaving(13)))), ['13']);
 });
 
 s.run();

@@ -10,6 +10,7 @@ import { ControlClient, resolveEndpoint, S2UC } from '@scistream/core/client';
 import { loadConfig } from '@scistream/core/config';
 import { ControlServer, registerServer, TOKENS, type Policy } from '@scistream/core/internal';
 import { eventually, exchange, named, tcpServer, temporaryDirectory } from '@scistream/core/testing';
+import { refused } from '../../support/clients.js';
 import { NOTHING } from '../../support/leftovers.js';
 import { CapturedLog } from '../../support/logs.js';
 import { freeRange } from '../../support/ports.js';
@@ -115,6 +116,17 @@ s('a signal ends the wait', async () => {
   stop.abort(reason);
   assert.is(await outcome, reason);
   client.close();
+});
+
+s('the updates of one stream are limited, and those of other streams are not', async () => {
+  await using server = await TestServer.start({ limits: { updatesPerSecond: 1 } });
+  const [busy, other] = [await server.setUp(), await server.setUp()];
+  const update = (uid: string): Promise<unknown> => server.peer.control.update({ uid, remoteListeners: ['192.0.2.1:9'] });
+  const answers = await Promise.allSettled(Array.from({ length: 30 }, () => update(busy.uid)));
+  const accepted = answers.filter(({ status }) => status === 'fulfilled').length;
+  assert.ok(accepted >= 10 && accepted < 30, `${accepted} accepted`);
+  await refused(Promise.all(Array.from({ length: 30 }, () => update(busy.uid))), 'SCI_RATE_LIMITED');
+  await update(other.uid);
 });
 
 s.run();

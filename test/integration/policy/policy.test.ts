@@ -335,4 +335,21 @@ s('no token is in the audit log', async () => {
   assert.not.match(text, /-secret/);
 });
 
+s('every probe needs a rule for the targets and is audited; viewing a stream allows none', async () => {
+  const full = { ...BEAMLINE, name: 'full' };
+  await using ruled = await RuledServer.start([full]);
+  const alice = await ruled.as('alice');
+  const { uid } = await ruled.server.setUp({ peer: alice, targets: ['127.0.0.5:9'] });
+  const [result] = (await alice.streams.connectTargets({ uid })).results;
+  assert.match(result?.error ?? '', 'ECONNREFUSED');
+  const viewing = { ...full, actions: ['request', 'hello', 'view', 'release'] };
+  await writeFile(ruled.policy, JSON.stringify({ rules: [viewing] }));
+  await ruled.server.server.reload(ruled.server.config);
+  await refused(alice.streams.connectTargets({ uid }), 'SCI_FORBIDDEN');
+  await refused(alice.streams.connectListener({ uid, holdMs: 1n }), 'SCI_FORBIDDEN');
+  await refused(alice.streams.probeTargets({ uid, answer: 'data' }), 'SCI_FORBIDDEN');
+  const probes = (await ruled.decisions()).filter((line) => line.includes(' probe '));
+  assert.equal(probes, ['token:alice probe allowed full', ...Array<string>(3).fill('token:alice probe refused full')]);
+});
+
 s.run();

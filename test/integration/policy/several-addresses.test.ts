@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { exchange, named, temporaryDirectory } from '@scistream/core/testing';
 import type { Resolver } from '@scistream/core/internal';
+import { refused } from '../../support/clients.js';
 import { TestServer } from '../../support/server.js';
 import { suite } from '../../support/suite.js';
 
@@ -26,7 +27,7 @@ s('all of them are kept, shown and tried, and an update resolves the name again'
   const { port } = first;
   const second = await greeter('127.0.0.6', port);
   const policy = join(directory.path, 'policy.yaml');
-  const networks = ['127.0.0.5', '127.0.0.6', '127.0.0.7'];
+  const networks = ['127.0.0.0/8'];
   const rule = { name: 'all', who: { identities: ['*'] }, encryption: ['none'], targets: { networks } };
   await writeFile(policy, JSON.stringify({ rules: [rule] }));
   let known = ['127.0.0.7', '127.0.0.6'];
@@ -45,6 +46,9 @@ s('all of them are kept, shown and tried, and an update resolves the name again'
     );
     const { events } = await streams.events({ uid });
     assert.match(events.at(-1)?.detail ?? '', `127.0.0.7:${port} or 127.0.0.6:${port}`);
+    known = ['127.0.0.7', entry.host];
+    const loop = control.update({ uid, remoteListeners: [`two.test:${entry.port}`] });
+    await refused(loop, 'SCI_TARGETS_INVALID');
     known = ['127.0.0.5'];
     await control.update({ uid, remoteListeners: [`two.test:${port}`] });
     assert.is(await exchange(entry, 'x'), '5x');

@@ -8,7 +8,7 @@ import { drainedText, gatewayArgument, ofServer } from './gateway-command.js';
 export default class GatewayDrain extends StreamCommand {
   static override summary = 'stop placing new streams on a gateway';
   static override description =
-    'Existing streams keep running. With --move, streams created with --movable move to other gateways, where they get new listeners; the exit code is not 0 when a move fails. Requires an identity with admin: true. The drain state survives restarts of the control server.';
+    'Existing streams keep running. With --move, streams created with --movable move to other gateways, where they get new listeners; the exit code is not 0 when a move fails. Requires the identity of an admin. The drain state survives restarts of the control server.';
 
   static override examples = [
     '<%= config.bin %> <%= command.id %> dtn1 --s2cs aps',

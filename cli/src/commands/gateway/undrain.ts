@@ -4,7 +4,7 @@ import { drainedText, gatewayArgument, ofServer } from './gateway-command.js';
 export default class GatewayUndrain extends StreamCommand {
   static override summary = 'allow new streams on a drained gateway';
   static override description =
-    'Requires an identity with admin: true. The drain state survives restarts of the control server.';
+    'Requires the identity of an admin. The drain state survives restarts of the control server.';
   static override examples = ['<%= config.bin %> <%= command.id %> dtn1 --s2cs aps'];
   static override args = gatewayArgument;
   static override flags = ofServer;

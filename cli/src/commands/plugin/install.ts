@@ -8,7 +8,7 @@ export default class PluginInstall extends BaseCommand {
     plugin: Args.string({ required: true, description: 'npm package, folder, .tgz file or URL' }),
   };
   static override examples = [
-    '<%= config.bin %> <%= command.id %> haproxy',
+    '<%= config.bin %> <%= command.id %> scistream-plugin-forward',
     '<%= config.bin %> <%= command.id %> scistream-plugin-forward@1.2.0',
     '<%= config.bin %> <%= command.id %> ./scistream-plugin-forward-1.0.0.tgz',
   ];

@@ -4,7 +4,7 @@ import { LegacyCommand, producersOf, sideFlags } from './legacy-command.js';
 export default class InboundRequest extends LegacyCommand {
   static override summary = 'create the inbound side of a stream (legacy)';
   static override description =
-    'Sends the HELLO of the producer. Data between the gateways is not encrypted unless --encryption tls is given; then the command prints a ticket for `s2uc up --outbound -`. To create both sides in one step, use `stream up`.';
+    'Sends REQ, and HELLO in place of the producer. Data between the gateways is not encrypted unless --encryption tls is given; then the command prints a ticket for `s2uc up --outbound -`. To create both sides in one step, use `stream up`.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> --s2cs gw.aps.example:5000 --server-cert aps.crt --remote-ip 10.0.1.5 --receiver-ports 5001,5002 --num-conn 2',
   ];

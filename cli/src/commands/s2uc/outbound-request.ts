@@ -5,7 +5,7 @@ import { LegacyCommand, producersOf, sideFlags } from './legacy-command.js';
 export default class OutboundRequest extends LegacyCommand {
   static override summary = 'create the outbound side of a stream (legacy)';
   static override description =
-    'Sends the HELLO of the consumer. Give the listeners of the inbound side after the uid, or with --remote-ip and --receiver-ports. Data between the gateways is not encrypted; for an inbound side with a ticket, use `s2uc up --outbound -`.';
+    'Sends REQ, and HELLO in place of the consumer. Give the listeners of the inbound side after the uid, or with --remote-ip and --receiver-ports. Data between the gateways is not encrypted; for an inbound side with a ticket, use `s2uc up --outbound -`.';
 
   static override examples = [
     '<%= config.bin %> <%= command.id %> --s2cs gw.alcf.example:5000 --server-cert alcf.crt 9f3c2a10-5d5e-4a6c-9d1c-0c8a4a1f2b33 203.0.113.10:5100,203.0.113.10:5101',

@@ -4,7 +4,7 @@ import { momentText } from '../../present/text.js';
 import { streamFlags, StreamCommand } from './stream-command.js';
 
 export default class StreamEvents extends StreamCommand {
-  static override summary = 'show the history of a stream and the callers that acted on it';
+  static override summary = 'show the history of a stream, and which caller did what';
   static override examples = [
     '<%= config.bin %> <%= command.id %> tomo',
     '<%= config.bin %> <%= command.id %> 9f3c2a --json',

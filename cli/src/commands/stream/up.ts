@@ -89,7 +89,7 @@ export default class StreamUp extends StreamCommand {
     unverified: Flags.boolean({
       summary: 'create the stream even if the path between the gateways fails or cannot be checked',
     }),
-    uid: Flags.string({ summary: 'use this uid instead of a new one' }),
+    uid: Flags.string({ summary: 'uid of the stream; default: a new one' }),
     'await-hello': Flags.boolean({
       summary: 'wait for the HELLO of the application controllers instead of sending it',
     }),

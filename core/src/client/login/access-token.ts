@@ -34,8 +34,9 @@ async function existing(store: LoginStore): Promise<StoredTokens> {
   const tokens = await store.read();
   if (!tokens) throw loginRequired(login, `You are not logged in to ${login.facility}.`);
   if (tokens.server === login.server) return tokens;
-  const bound = tokens.server === undefined ? 'names no control server' : `is for ${tokens.server}`;
-  throw loginRequired(login, `The login for ${login.facility} ${bound}; the configuration has ${login.server}.`);
+  const bound =
+    tokens.server === undefined ? 'was made for an unknown control server' : `was made for ${tokens.server}`;
+  throw loginRequired(login, `The login for ${login.facility} ${bound}, but the configuration has ${login.server}.`);
 }
 
 async function renew(login: Login, tokens: StoredTokens): Promise<StoredTokens> {

@@ -85,7 +85,7 @@ async function revoke(login: Login, { accessToken, refreshToken }: StoredTokens)
   if (server.revocation_endpoint === undefined) {
     throw new SciStreamError(
       'SCI_LOGIN_FAILED',
-      `The issuer ${login.issuer} does not revoke tokens; they stay valid until they expire.`,
+      `The issuer ${login.issuer} does not revoke tokens. They stay valid until they expire.`,
     );
   }
   const revokeOne = (token: string, hint: string): Promise<void> =>

@@ -64,7 +64,7 @@ function explain(issuer: string, error: unknown): unknown {
   if (network || isServerError(error)) {
     return new SciStreamError('SCI_ISSUER_UNREACHABLE', `The issuer ${issuer} does not answer: ${reasonOf(error)}.`, {
       cause: error,
-      suggestions: ['Try again in a moment.'],
+      suggestions: ['Retry in a moment. If the error stays, ask the operator of the facility about its issuer.'],
     });
   }
   if (error instanceof oauth.OperationProcessingError || error instanceof oauth.WWWAuthenticateChallengeError) {

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { homedir, hostname } from 'node:os';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { messageOf, SciStreamError, systemCode } from '../../contracts/errors.js';
 import { makeDirectory, writeAtomically } from '../../contracts/files.js';
+import { configHome } from '../../contracts/user-directories.js';
 import { poll } from '../../contracts/wait.js';
 import { loginRequired, LoginSchema, type ServerLogin } from './login.js';
 
@@ -33,8 +34,7 @@ export type FoundTokens = StoredTokens & { readonly server?: string | undefined 
 
 /** `logins` in the user's configuration directory. */
 function loginDir(env: NodeJS.ProcessEnv = process.env): string {
-  const own = env['SCISTREAM_CONFIG_DIR'] || join(env['XDG_CONFIG_HOME'] || join(homedir(), '.config'), 'scistream');
-  return join(own, 'logins');
+  return join(configHome(env), 'logins');
 }
 
 /**
@@ -119,7 +119,7 @@ export class LoginStore {
   #unusable(why: string, cause: unknown): SciStreamError {
     return new SciStreamError('SCI_LOGIN_FAILED', `The login for ${this.login.facility} cannot be stored: ${why}.`, {
       cause,
-      suggestions: [`Check ${this.directory}`],
+      suggestions: [`Check that you can write to ${this.directory}, and that its disk has space.`],
     });
   }
 }

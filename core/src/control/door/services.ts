@@ -5,7 +5,7 @@ import type { Identity } from '../../contracts/authenticator.js';
 import { SciStreamError } from '../../contracts/errors.js';
 import type { Gateway } from '../../contracts/gateway.js';
 import type { ProviderKind } from '../../contracts/plugin.js';
-import { isFinal, ROLE_CODES, type StreamRecord } from '../../contracts/stream.js';
+import { isFinal, parseUid, ROLE_CODES, type StreamRecord } from '../../contracts/stream.js';
 import { VERSION } from '../../contracts/version.js';
 import type { Providers } from '../../plugins/index.js';
 import { Streams, type Stream } from '../../wire/gen/scistream/v1/streams_pb.js';
@@ -23,6 +23,8 @@ import type { WatchLimits, Limits } from '../parts/settings.js';
 import type { StreamController } from '../streams/controller.js';
 import type { Admitted } from './admission.js';
 import { Places } from './places.js';
+import { shownResults, shownRoundTrip } from './probe-answers.js';
+import { RateLimiter } from './rate-limiter.js';
 import { parseRequest } from './request.js';
 
 /** Set by the authentication interceptor before any handler runs. */
@@ -34,7 +36,7 @@ const WATCH_INTERVAL_MS = 1_000;
 /** What the services need from their control server. */
 export interface ServiceParts {
   readonly facility: string;
-  readonly limits: Pick<Limits & WatchLimits, 'lifetimeMs' | 'connections' | 'watchesPerIdentity'>;
+  readonly limits: Pick<Limits & WatchLimits, 'lifetimeMs' | 'connections' | 'watchesPerIdentity' | 'updatesPerSecond'>;
   readonly controller: StreamController;
   readonly gateways: GatewayPool;
   readonly providers: Providers;
@@ -57,6 +59,12 @@ export function controlService(router: ConnectRouter, { facility, controller, li
       stream: toMessage({ record }, facility),
     });
 
+  const updates = new RateLimiter(
+    () => limits.updatesPerSecond,
+    'updates of this stream',
+    () => undefined,
+  );
+
   router.service(Control, {
     async req(request, context) {
       const { uid, spec, tls } = parseRequest(request, limits);
@@ -69,6 +77,7 @@ export function controlService(router: ConnectRouter, { facility, controller, li
       return { message, listeners: spec.role === 'outbound' ? listeners.map(formatAddress) : [] };
     },
     async update({ uid, remoteListeners }, context) {
+      updates.take(`${admitted(context).account} ${parseUid(uid)}`);
       const record = await controller.update(uid, remoteListeners, caller(context));
       return response(record, record.targets.map(formatAddress));
     },
@@ -134,19 +143,22 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
     async runProbe({ uid, address, challenge }, context) {
       const target = parseAddress(address, 'Probe');
       const half = parseChallenge(challenge);
-      const gateway = await controller.prober(uid, target, caller(context));
-      return { roundTripUs: microseconds(await gateway.runProbe(uid, target, half)) };
+      const { gateway, reasons } = await controller.prober(uid, caller(context), target);
+      const roundTrip = shownRoundTrip(gateway.runProbe(uid, target, half), reasons, context.signal);
+      return { roundTripUs: microseconds(await roundTrip) };
     },
     async probeTargets({ uid, answer, address }, context) {
       const probe = address === '' ? undefined : parseAddress(address, 'Probe');
-      const gateway = probe ? await controller.prober(uid, probe, caller(context)) : await gatewayOf(uid, context);
-      return connectResultsMessage(await gateway.probeTargets(uid, mustBeAnswer(answer), probe));
+      const { gateway, reasons } = await controller.prober(uid, caller(context), probe);
+      const results = gateway.probeTargets(uid, mustBeAnswer(answer), probe);
+      return connectResultsMessage(await shownResults(results, reasons, context.signal));
     },
     async connectTargets({ uid }, context) {
-      return connectResultsMessage(await (await gatewayOf(uid, context)).connectTargets(uid));
+      const { gateway, reasons } = await controller.prober(uid, caller(context));
+      return connectResultsMessage(await shownResults(gateway.connectTargets(uid), reasons, context.signal));
     },
     async connectListener({ uid, holdMs }, context) {
-      const gateway = await gatewayOf(uid, context);
+      const { gateway } = await controller.prober(uid, caller(context));
       return connectResultsMessage(await gateway.connectListener(uid, Number(holdMs), context.signal));
     },
     drainGateway: async ({ name, drained }, context) =>

@@ -115,6 +115,11 @@ export class GatewayPool {
     return this.#find(name)?.description ?? (await this.of(name).describe());
   }
 
+  /** The latest descriptions of all gateways that have been up. */
+  get descriptions(): readonly GatewayDescription[] {
+    return this.links.flatMap(({ description }) => description ?? []);
+  }
+
   /** Checks the gateway that a client requests: a name, a label, or empty for any. @throws SCI_NAME_INVALID */
   parse(wanted: string): string {
     if (this.#meant(wanted).length > 0) return wanted;
@@ -229,7 +234,7 @@ export class GatewayPool {
     return new SciStreamError('SCI_NO_RESOURCE', `${wanted}: ${reasons}.${until}`, {
       suggestions: [
         ...(bitsPerSecond > 0 ? ['Request a lower rate, or retry later.'] : []),
-        'Operators can list the gateways: scistream gateway ls --s2cs SERVER',
+        'List the gateways: scistream gateway ls --s2cs SERVER',
       ],
     });
   }

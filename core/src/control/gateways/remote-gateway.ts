@@ -71,7 +71,7 @@ export class RemoteGateway implements Gateway {
       throw new SciStreamError(
         'SCI_CONFIG_INVALID',
         `gateways: ${this.socket} belongs to gateway ${name}, not ${this.name}.`,
-        { suggestions: [`Set name: ${name} there, or name: ${this.name} in the configuration of s2ds.`] },
+        { suggestions: [`Set name: ${name} in this entry of gateways, or name: ${this.name} in s2ds.conf.`] },
       );
     }
   }
@@ -83,8 +83,8 @@ export class RemoteGateway implements Gateway {
   async describe(): Promise<GatewayDescription> {
     const told = await this.#call(() => this.#client.describe({}, { timeoutMs: DESCRIBE_TIMEOUT_MS }));
     // Copied: the message has fields that a gateway does not set.
-    const { name, wan, lan, advertise, ports, proxy, runtime, portsInUse } = told;
-    return { name, wan, lan, ...(advertise && { advertise }), ports, proxy, runtime, portsInUse };
+    const { name, wan, lan, advertise, addresses, ports, proxy, runtime, portsInUse } = told;
+    return { name, wan, lan, ...(advertise && { advertise }), addresses, ports, proxy, runtime, portsInUse };
   }
 
   async reserve(uid: string, spec: StreamSpec, tls?: StreamTls): Promise<Reservation> {
@@ -212,9 +212,9 @@ export class RemoteGateway implements Gateway {
       throw new S2DSException('SCI_S2DS_UNREACHABLE', `The gateway at ${this.socket} does not answer${why}.`, {
         cause: error,
         suggestions: [
-          'Start it: scistream s2ds --config s2ds.conf',
-          'Check that gateways[].s2ds matches its key listen.',
-          ...(this.tls ? ['Check that gateways[].tls matches its key tls.'] : []),
+          'Start it on its host: scistream s2ds --config s2ds.conf',
+          'Check that gateways[].s2ds is the same address as listen in s2ds.conf.',
+          ...(this.tls ? ['Check that gateways[].tls matches tls in s2ds.conf.'] : []),
         ],
       });
     }

@@ -30,6 +30,7 @@ export interface FloodLimits {
 /** Keys of the same names below `limits` in the configuration. */
 export interface WatchLimits {
   readonly watchesPerIdentity: number;
+  readonly updatesPerSecond: number;
 }
 
 /** Keys of the configuration. */

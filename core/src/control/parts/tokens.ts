@@ -3,6 +3,7 @@ import type { StreamStore } from '../../contracts/stream-store.js';
 import { Providers } from '../../plugins/index.js';
 import type { Resolver } from '../../policy/name-lookups.js';
 import { LOGGER, token } from '../../serving/tokens.js';
+import type { OwnAddresses } from './own-addresses.js';
 import type { ControlServerSettings, Limits, OpenAuthenticator, Prepare } from './settings.js';
 
 /**
@@ -14,6 +15,7 @@ export const TOKENS = {
   Settings: token<ControlServerSettings>('Settings'),
   StreamStore: token<StreamStore>('StreamStore'),
   Policy: token<Policy>('Policy'),
+  OwnAddresses: token<OwnAddresses>('OwnAddresses'),
   /** Resolves the host names of targets, for rules about their addresses. */
   Resolver: token<Resolver>('Resolver'),
   Providers,

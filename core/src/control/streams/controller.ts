@@ -2,7 +2,7 @@ import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { inject, injectable } from 'tsyringe';
-import { parseAddress, type Address } from '../../contracts/address.js';
+import { addressesOf, formatAddress, parseAddress, type Address } from '../../contracts/address.js';
 import { type Identity, ownerOf } from '../../contracts/authenticator.js';
 import { SciStreamError, toSciStreamError } from '../../contracts/errors.js';
 import type { Gateway, GatewayStatus } from '../../contracts/gateway.js';
@@ -22,9 +22,11 @@ import {
 } from '../../contracts/stream.js';
 import { formatDuration } from '../../contracts/units.js';
 import { GatewayPool, type PlacementRequest, type Placement } from '../gateways/pool.js';
+import type { OwnAddresses } from '../parts/own-addresses.js';
 import type { Limits } from '../parts/settings.js';
 import { TOKENS } from '../parts/tokens.js';
 import { ended, released, runs, stopping, waits } from './life.js';
+import { Loops } from './loops.js';
 import { StreamMachine } from './machine.js';
 import { moveAll } from './move.js';
 import { asGranted, checkLimits, isRepeated, newRecord, requestAction } from './new-stream.js';
@@ -45,6 +47,7 @@ export class StreamController {
   /** Emits the uid of every new request. A uid has at least 8 characters, so none is called `error`. */
   readonly #arrivals = new EventEmitter().setMaxListeners(0);
   readonly #admissions = pLimit(1);
+  readonly #loops: Loops;
   #stopping = false;
 
   constructor(
@@ -52,8 +55,11 @@ export class StreamController {
     @inject(TOKENS.StreamStore) private readonly store: StreamStore,
     @inject(TOKENS.Policy) private readonly policy: Policy,
     @inject(GatewayPool) private readonly gateways: GatewayPool,
+    @inject(TOKENS.OwnAddresses) own: OwnAddresses,
     @inject(TOKENS.Logger) private readonly log: Logger,
-  ) {}
+  ) {
+    this.#loops = new Loops(own, () => this.#records);
+  }
 
   /**
    * Recovers the streams of an earlier process. Called once, first.
@@ -139,20 +145,33 @@ export class StreamController {
       });
     }
     const { record, machine } = await this.#find(uid);
-    const granted = await this.policy.check(identity, { kind: 'update', stream: record, targets: addresses });
+    const listeners = this.#loops.siblings(record, addresses);
+    const action = { kind: 'update', stream: record, targets: addresses, listeners } as const;
+    const { targets: judged = addresses } = await this.policy.check(identity, action);
     if (!machine) throw ended(record);
-    return await machine.update(granted.targets ?? addresses, ownerOf(identity));
+    const done = this.#loops.claim(uid, judged);
+    try {
+      return await machine.update(judged, ownerOf(identity));
+    } finally {
+      done();
+    }
   }
 
   /**
-   * The gateway of a stream whose owner may connect it to a probe port of the other gateway.
+   * Finds the gateway of a stream for a probe, and whether the caller may learn why a target was not reached.
+   * @param probe The probe port of the other gateway. Absent: the targets of the stream
    * @throws SCI_FORBIDDEN, SCI_STREAM_NOT_FOUND
    */
-  async prober(uid: string, probe: Address, identity: Identity): Promise<Gateway> {
+  async prober(uid: string, identity: Identity, probe?: Address): Promise<{ gateway: Gateway; reasons: boolean }> {
     const { record, machine } = await this.#find(uid);
-    await this.policy.check(identity, { kind: 'probe', stream: record, targets: [probe] });
+    const addresses = record.targets.flatMap(addressesOf);
+    const own = [...new Map(addresses.map((address) => [formatAddress(address), address])).values()];
+    const siblings = this.#loops.siblings(record, own);
+    const near = probe && siblings.some(({ host }) => host === probe.host) ? [probe] : [];
+    const what = probe ? { targets: [probe], listeners: near } : { targets: own, listeners: siblings };
+    const { reasons = true } = await this.policy.check(identity, { kind: 'probe', stream: record, ...what });
     if (!machine || machine !== this.#live.get(uid)) throw unknownStream(uid);
-    return this.gateways.of(machine.record.gateway);
+    return { gateway: this.gateways.of(machine.record.gateway), reasons };
   }
 
   /** Checks that a change of a stream can be stored. @throws SCI_STATE_WRITE */
@@ -278,7 +297,10 @@ export class StreamController {
 
   #addresses(texts: readonly string[], field: string): readonly Address[] {
     if (texts.length > MAX_TARGETS)
-      throw new SciStreamError('SCI_TARGETS_INVALID', `${texts.length} addresses exceed the limit.`);
+      throw new SciStreamError(
+        'SCI_TARGETS_INVALID',
+        `${texts.length} addresses are more than the limit of ${MAX_TARGETS}.`,
+      );
     return texts.map((text) => parseAddress(text, field));
   }
 

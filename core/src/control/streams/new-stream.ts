@@ -67,7 +67,7 @@ export function isRepeated({ owner, spec }: StreamRecord, live: StreamRecord): b
  */
 export function checkLimits({ uid, owner }: StreamRecord, live: readonly StreamRecord[], limits: Limits): void {
   if (live.some((record) => record.uid === uid)) {
-    throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${uid} exists already.`, {
+    throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${uid} already exists.`, {
       suggestions: ['Use a new uid, or release the stream first. Each side of a stream needs its own control server.'],
     });
   }
@@ -80,7 +80,9 @@ export function checkLimits({ uid, owner }: StreamRecord, live: readonly StreamR
   ] as const) {
     if (now < most) continue;
     throw new SciStreamError('SCI_LIMIT_REACHED', `This control server has reached limits.${what}, which is ${most}.`, {
-      suggestions: ['Release streams that are no longer needed, or retry later.'],
+      suggestions: [
+        'Release streams that are no longer needed (scistream stream ls, scistream stream down), or retry later.',
+      ],
     });
   }
 }
