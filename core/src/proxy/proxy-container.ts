@@ -143,10 +143,11 @@ export abstract class ProxyContainer implements S2DS {
         const view = { ...instance.view, targets: targetsOf(live.request, instance.listeners, resolved) };
         return { ...instance, view, description: this.describe(view) };
       });
-      const isChanged = ({ description: { files } }: Instance, i: number): boolean =>
-        !live.settled || !isDeepStrictEqual(files, before[i]?.description.files);
+      // Not the files: a template may ignore its targets, and the update must not succeed then.
+      const isChanged = ({ view }: Instance, i: number): boolean =>
+        !live.settled || !isDeepStrictEqual(view.targets, before[i]?.view.targets);
       const changed = after.filter(isChanged);
-      await Promise.all(changed.map((instance) => this.admit?.(instance)));
+      await Promise.all(changed.map(async (instance) => await this.admit?.(instance)));
       live.settled = false;
       try {
         await Promise.all(changed.map((instance) => this.#apply(live, instance)));

@@ -83,7 +83,7 @@ export interface BackendServer {
 }
 
 /** Weight of the preferred address. HAProxy then begins nearly always with it, and tries the others alternately. */
-const PREFERRED = 256;
+export const PREFERRED = 256;
 
 /**
  * The servers of backend i. For the preferred address of the target: one that uses the local address of the stream, if

@@ -1,5 +1,5 @@
 import { quote, type ProxyView } from '@scistream/core';
-import { CIPHERS, serversOf, type BackendServer } from './render.js';
+import { CIPHERS, PREFERRED, serversOf, type BackendServer } from './render.js';
 import { commandFailed, isRetargeted } from './runtime-socket.js';
 
 /** Sends a command to the runtime API and returns the reply. */
@@ -34,7 +34,8 @@ export async function retargetBackend(ask: Ask, view: ProxyView, i: number, know
   const servers = serversOf(view, i);
   for (const server of servers) {
     const { name, address } = server;
-    if (known.has(name)) {
+    // The template declares the servers of the preferred address.
+    if (known.has(name) || server.weight === PREFERRED) {
       const command = ['set', 'server', path(name), 'addr', address.host, 'port', String(address.port)];
       await send(command, isRetargeted);
     } else {
@@ -45,7 +46,7 @@ export async function retargetBackend(ask: Ask, view: ProxyView, i: number, know
       known.add(name);
     }
   }
-  if (known.size === 1) return;
+  if (known.size <= 1) return;
   const used = new Set(servers.flatMap(({ name, disabled }) => (disabled ? [] : name)));
   const setState = (name: string, state: string): Promise<void> =>
     send(['set', 'server', path(name), 'state', state], (reply) => reply === '');
