@@ -10,7 +10,8 @@ await import('reflect-metadata');
 const { container } = await import('tsyringe');
 const { z } = await import('zod');
 const { formatAddress, ProxyContainer, proxyProvider, silentLogger } = await import('@scistream/core');
-const { ControlServer, BUILT_INS, Providers, registerServer, TOKENS } = await import('@scistream/core/internal');
+const { ControlServer, BUILT_INS, ENDED_LIMITS, Providers, registerServer, TOKENS } =
+  await import('@scistream/core/internal');
 
 /** The argument of the program. */
 export interface CrowdStart {
@@ -43,6 +44,11 @@ const limits = {
   streams: 5_000,
   waiting: 100,
   waitingPerIdentity: 100,
+  streamsPerIdentity: 10_000,
+  connectionsPerIdentity: undefined,
+  streamsPerMinute: 100_000,
+  updatesPerMinute: 100_000,
+  ...ENDED_LIMITS,
   watchesPerIdentity: 100,
   connections: 16,
   helloTimeoutMs: 60_000,

@@ -4,7 +4,14 @@ import { join } from 'node:path';
 import { container } from 'tsyringe';
 import type { Address } from '@scistream/core';
 import type { S2csConfig } from '@scistream/core/config';
-import { registerServer, TOKENS, ControlServer, type ServerListening, type Resolver } from '@scistream/core/internal';
+import {
+  ENDED_LIMITS,
+  registerServer,
+  TOKENS,
+  ControlServer,
+  type ServerListening,
+  type Resolver,
+} from '@scistream/core/internal';
 import { temporaryDirectory } from '@scistream/core/testing';
 import type { AppResponse, Response } from '@scistream/core/wire';
 import { connectPeer, type Peer, type PeerOptions } from './clients.js';
@@ -30,7 +37,7 @@ export interface ServerOptions {
   readonly proxies?: S2csConfig['proxies'];
   /** Files. */
   readonly policy?: S2csConfig['policy'];
-  readonly audit?: S2csConfig['audit'];
+  readonly audit?: { readonly file: string; readonly size: number; readonly keep: number };
   readonly minTls?: S2csConfig['minTls'];
   /** Plain text; default false. */
   readonly insecure?: boolean;
@@ -188,6 +195,11 @@ async function configure(options: ServerOptions, state: string): Promise<S2csCon
       helloTimeoutMs: 180_000,
       lifetimeMs: 86_400_000,
       waitingPerIdentity: 250,
+      streamsPerIdentity: 100,
+      connectionsPerIdentity: undefined,
+      streamsPerMinute: 300,
+      updatesPerMinute: 600,
+      ...ENDED_LIMITS,
       watchesPerIdentity: 100,
       updatesPerSecond: 1000,
       requestsPerSecond: 1000,
@@ -213,6 +225,6 @@ async function configure(options: ServerOptions, state: string): Promise<S2csCon
     plugins: [],
     encryption: options.encryption ?? 'optional',
     ...(options.policy !== undefined && { policy: options.policy }),
-    ...(options.audit && { audit: options.audit }),
+    ...(options.audit && { audit: { rotateMs: 86_400_000, minAgeMs: 0, ...options.audit } }),
   };
 }

@@ -32,6 +32,8 @@ import { VerifiedSessions } from './sessions.js';
 const QUICK_MS = 10_000;
 /** Deadline of calls for which a gateway opens a connection, ms. */
 const CONNECTING_MS = 15_000;
+/** Pages of one list. A server without a last page must not hold the client. */
+const MAX_PAGES = 1_000;
 
 /** Deadline of a call, and the signal that aborts it. */
 export interface CallLimits {
@@ -160,9 +162,18 @@ export class ControlClient {
     return (await this.#call('Events', limits, (options) => this.#streams.events({ uid }, options))).events;
   }
 
-  /** @param ended Whether to include ended streams that the server still has. */
+  /** The streams of the caller, oldest first. @param ended Whether to include ended streams that the server still has */
   async list(ended: boolean, limits: CallLimits = {}): Promise<readonly Stream[]> {
-    return (await this.#call('List', limits, (options) => this.#streams.list({ ended }, options))).streams;
+    const streams: Stream[] = [];
+    let pageToken = '';
+    for (let page = 0; page < MAX_PAGES; page += 1) {
+      const request = { ended, pageToken };
+      const answer = await this.#call('List', limits, (options) => this.#streams.list(request, options));
+      streams.unshift(...answer.streams);
+      pageToken = answer.nextPageToken;
+      if (pageToken === '') break;
+    }
+    return streams;
   }
 
   /**

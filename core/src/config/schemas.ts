@@ -75,6 +75,14 @@ export function s2csSchema(around: Surroundings) {
     helloTimeout: field.duration.prefault('180s'),
     lifetime: field.duration.prefault('24h'),
     waitingPerIdentity: field.count.prefault(250),
+    streamsPerIdentity: field.count.prefault(100),
+    connectionsPerIdentity: field.count.optional(),
+    streamsPerMinute: field.count.prefault(300),
+    updatesPerMinute: field.count.prefault(600),
+    endedAge: field.duration.prefault('7d'),
+    endedStreams: field.count.prefault(1000),
+    endedBytes: field.count.prefault(16_000_000),
+    endedBytesPerIdentity: field.count.prefault(4_000_000),
     watchesPerIdentity: field.count.prefault(100),
     updatesPerSecond: field.count.prefault(10),
     requestsPerSecond: field.count.prefault(1000),
@@ -115,8 +123,11 @@ export function s2csSchema(around: Surroundings) {
     state: state(around, 'scistream', 's2cs'),
     auth: z.array(z.looseObject({ use: field.name })).prefault([]),
     limits: limits
-      .transform(({ helloTimeout, lifetime, strangerTimeout, ...rest }) => ({
+      .transform(({ helloTimeout, lifetime, strangerTimeout, endedAge, connectionsPerIdentity, ...rest }) => ({
         ...rest,
+        // Always a key, so that a reload can remove the limit.
+        connectionsPerIdentity,
+        endedAgeMs: endedAge,
         strangerTimeoutMs: strangerTimeout,
         helloTimeoutMs: helloTimeout,
         lifetimeMs: lifetime,
@@ -139,7 +150,10 @@ export function s2csSchema(around: Surroundings) {
         file: path,
         size: z.int().min(1000).prefault(10_000_000),
         keep: z.int().min(0).max(1000).prefault(5),
+        rotate: field.duration.prefault('7d'),
+        minAge: field.duration.prefault('14d'),
       })
+      .transform(({ rotate, minAge, ...rest }) => ({ ...rest, rotateMs: rotate, minAgeMs: minAge }))
       .optional(),
   });
 }

@@ -30,6 +30,12 @@ export function parseIp(text: string): Ip | undefined {
   return { four: words[0] === 0 && words[1] === 0 && words[2] === 0xffff, words };
 }
 
+/** The source of a peer for limits by address: with IPv6 its /64 network, because one host can use all its addresses. */
+export function sourceOf(address: string): string {
+  const ip = parseIp(address);
+  return !ip || ip.four ? address.replace(/^::ffff:(?=\d+\.)/i, '') : `${ip.words.slice(0, 2).map(hex).join(':')}::/64`;
+}
+
 /** Parses `10.0.0.0/8`, `2001:db8::/32` or a single address. @throws SCI_CONFIG_INVALID, also if host bits are set */
 export function parseNetwork(text: string): Network {
   const [, host = '', length] = /^([^/]*)(?:\/(0|[1-9]\d{0,2}))?$/.exec(text) ?? [];

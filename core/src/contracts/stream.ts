@@ -213,6 +213,8 @@ export interface StreamRecord {
   readonly state: StreamState;
   /** The identity that requested the stream, as `ownerOf` writes it. */
   readonly owner: string;
+  /** The uid that the owner requested and uses, if a stream of another owner had it here. */
+  readonly requestedUid?: string;
   /** Gateway that carries the stream. */
   readonly gateway: string;
   /** Id of the proxy. In state `reserving`: the name in `spec`. */
@@ -243,6 +245,10 @@ export interface StreamRecord {
   /** Counters at the release. */
   readonly final?: readonly ListenerStatistics[];
 }
+
+/** The uid that the owner of a stream uses. */
+export const uidForOwner = ({ requestedUid, uid }: Pick<StreamRecord, 'requestedUid' | 'uid'>): string =>
+  requestedUid ?? uid;
 
 /** One entry in the history of a stream. */
 export interface StreamEvent {

@@ -17,8 +17,9 @@ import { mustNameApart } from '../identity/issuers.js';
 import { oidcProvider } from '../identity/oidc.js';
 import { PluginHost } from '../plugins/host.js';
 import { findPlugins, Providers, type BuiltIn, type FoundPlugin, type PluginSource } from '../plugins/index.js';
-import { AuditedPolicy, AuditLog } from '../policy/audit.js';
+import { AuditLog } from '../policy/audit.js';
 import { AuditedAuthenticator } from '../policy/audited-authenticator.js';
+import { AuditedPolicy } from '../policy/audited-policy.js';
 import { NameLookups, systemResolver } from '../policy/name-lookups.js';
 import { OwnerPolicy } from '../policy/owner-policy.js';
 import { RulesPolicy, type Placing } from '../policy/rules-policy.js';
@@ -82,7 +83,7 @@ export const CONTROL_SERVER: InjectionToken<Daemon<S2csConfig>> = ControlServer;
  */
 export function registerServer(container: DependencyContainer, { config, logger, plugins }: ServerParts): void {
   const { facility, gateways, state, listen, tls, minTls, insecure } = config;
-  const audit = config.audit && new AuditLog(config.audit);
+  const audit = config.audit && new AuditLog(config.audit, logger);
   const wan = gateways.map((gateway) => gateway.wan);
   // One shared object, so that a new configuration can change its values.
   const limits = { ...config.limits };
@@ -93,7 +94,7 @@ export function registerServer(container: DependencyContainer, { config, logger,
   container.register(TOKENS.Limits, { useValue: limits });
   container.register(TOKENS.Settings, { useValue: { facility, listen, tls, wan, minTls, insecure, state, limits } });
   container.register(TOKENS.Providers, { useValue: createProviders(plugins, config) });
-  container.register(TOKENS.StreamStore, { useValue: new LevelStreamStore(state) });
+  container.register(TOKENS.StreamStore, { useValue: new LevelStreamStore(state, limits) });
   container.register(TOKENS.Resolver, { useValue: systemResolver });
   container.register(TOKENS.Policy, { useFactory: policy });
   container.register(TOKENS.OwnAddresses, {
@@ -164,7 +165,7 @@ async function prepare(
   c: DependencyContainer,
   names: NameLookups,
 ): Promise<Omit<Prepared, 'commit'> & { readonly policy: Policy }> {
-  const audit = config.audit && new AuditLog(config.audit);
+  const audit = config.audit && new AuditLog(config.audit, c.resolve(TOKENS.Logger));
   const policy = policyOf(config, c, names, audit);
   try {
     await policy.load?.();

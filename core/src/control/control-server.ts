@@ -32,6 +32,7 @@ import { Control } from '../wire/gen/scistream_pb.js';
 import { Admission, endOf } from './door/admission.js';
 import { authentication, VERDICT } from './door/authentication.js';
 import { controlService, streamsService, type ServiceParts } from './door/services.js';
+import { RESPONSE } from './door/unread.js';
 import { GatewayPool } from './gateways/pool.js';
 import { AuthenticatorInForce } from './in-force.js';
 import type { ControlServerSettings, OpenAuthenticator, Prepare } from './parts/settings.js';
@@ -174,9 +175,10 @@ export class ControlServer implements Daemon<S2csConfig> {
     this.#authenticator = authenticator;
     this.#warnIfOpen(opened);
     const admission = new Admission(authenticator, this.settings.limits, this.log);
+    const responses = new WeakMap<Request, Response>();
     const { controller, gateways, providers } = this;
     const { facility, limits } = this.settings;
-    const parts: ServiceParts = { facility, limits, controller, gateways, providers };
+    const parts: ServiceParts = { facility, limits, controller, gateways, providers, log: this.log };
     const services = connectNodeAdapter({
       routes: (router) => {
         controlService(router, parts);
@@ -186,12 +188,15 @@ export class ControlServer implements Daemon<S2csConfig> {
       contextValues: (request) =>
         createContextValues()
           .set(PEER, request.socket.remoteAddress ?? '')
-          .set(VERDICT, admission.verdictOf(request)),
+          .set(VERDICT, admission.verdictOf(request))
+          .set(RESPONSE, responses.get(request)),
       readMaxBytes: MAX_MESSAGE_BYTES,
     });
     const decide: Decide = (request, response) => admission.decide(request, response);
-    const handler = (request: Request, response: Response): void =>
+    const handler = (request: Request, response: Response): void => {
+      responses.set(request, response);
       answer(this.#health, services, this.#opened ? decide : undefined, request, response);
+    };
     const pair = await this.#secure(this.settings);
     this.#clientCa = pair?.ca;
     const server = pair

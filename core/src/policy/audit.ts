@@ -5,15 +5,16 @@ import {
   fstatSync,
   ftruncateSync,
   openSync,
+  readSync,
   renameSync,
   rmSync,
+  statSync,
   writeSync,
 } from 'node:fs';
-import { formatAddress } from '../contracts/address.js';
-import { type Identity, ownerOf } from '../contracts/authenticator.js';
-import { SciStreamError, systemCode, toSciStreamError } from '../contracts/errors.js';
-import type { Action, Granted, Policy } from '../contracts/policy.js';
-import { Refusal } from './refusal.js';
+import { SciStreamError, systemCode } from '../contracts/errors.js';
+import { silentLogger, type Logger } from '../contracts/logger.js';
+import { formatDuration } from '../contracts/units.js';
+import { AuditQuota, WINDOW_MS } from './audit-quota.js';
 
 /** Key `audit` of the configuration. */
 export interface AuditSettings {
@@ -22,12 +23,18 @@ export interface AuditSettings {
   readonly size: number;
   /** Number of rotated files to keep. */
   readonly keep: number;
+  /** Age of its first line at which a file is rotated, ms. Default: only the size matters. */
+  readonly rotateMs?: number;
+  /** Minimum age of the last line of a file that is deleted, ms. Default 0. Not applied if `keep` is 0. */
+  readonly minAgeMs?: number;
 }
 
-/** Entries with the same key in this time are combined: one line, then one line with their number, ms. */
-const REPEAT_MS = 60_000;
-/** Keys that are combined at a time. Entries with further keys are written individually. */
+/** Keys that are combined at a time. */
 const MOST_REPEATS = 10_000;
+/** Pause between two attempts to rotate a file while no older file may be deleted, ms. */
+const ROTATE_AGAIN_MS = 60_000;
+/** Part of a file that has the time of its first line, bytes. */
+const HEAD = 200;
 
 /** Characters that JSON does not escape, but that a terminal or a reader of lines could misread. */
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
@@ -45,14 +52,27 @@ interface Repeat {
 /**
  * A file of JSON lines with mode 0600. `append` returns after it has written a complete line. A full disk leaves no
  * partial line. Lines are not synced to disk.
+ *
+ * Callers must not be able to displace the lines of others. Entries that they can cause at will are combined or limited,
+ * and no file is deleted before its minimum age. If the disk budget is used up before that, the present file grows, and
+ * limited entries are only counted.
  */
 export class AuditLog {
   #fd: number | undefined;
   #size = 0;
+  /** Time of the first line of the file, ms since the epoch. */
+  #since = 0;
+  /** Whether no older file may be deleted, and the time of the next attempt to rotate, ms since the epoch. */
+  #full = false;
+  #rotateAt = 0;
+  readonly #quota = new AuditQuota();
   readonly #repeats = new Map<string, Repeat>();
   #tellingRepeats: NodeJS.Timeout | undefined;
 
-  constructor(private readonly settings: AuditSettings) {}
+  constructor(
+    private readonly settings: AuditSettings,
+    private readonly log: Logger = silentLogger,
+  ) {}
 
   /** Opens the file, or reopens it after another program has moved it. @throws SCI_AUDIT_WRITE */
   open(): void {
@@ -62,6 +82,7 @@ export class AuditLog {
       this.#fd = fd;
       const found = fstatSync(fd);
       this.#size = found.isFile() ? found.size : 0;
+      this.#since = (this.#size > 0 && firstTime(this.settings.file)) || Date.now();
       // The mode of a device such as /dev/stderr stays unchanged.
       if (found.isFile() && (found.mode & 0o077) !== 0) fchmodSync(fd, 0o600);
     });
@@ -71,45 +92,68 @@ export class AuditLog {
   append(entry: object): void {
     const line = Buffer.from(`${JSON.stringify(entry).replace(UNSAFE, escaped)}\n`);
     if (this.#fd === undefined) this.open();
-    if (this.#size > 0 && this.#size + line.length > this.settings.size) this.#rotate();
+    this.#rotateIfDue(line.length);
     this.#try(() => this.#write(this.#fd ?? -1, line));
   }
 
   /**
-   * Writes entries that a caller can cause at will and could use to rotate other entries away. The first entry of a key is
-   * written. Entries of the next minute are counted, and the last one is written with their number as `repeated`.
+   * Writes entries that a caller can repeat without effect. The first entry of a key is written. Entries of the next minute
+   * are counted, and the last one is written with their number as `repeated`.
+   * @param source If given, the first entry is limited as for {@link appendLimited}.
    * @throws SCI_AUDIT_WRITE for the first entry of a key
    */
-  appendSeldom(key: string, entry: object): void {
+  appendSeldom(key: string, entry: object, source?: string): void {
     const known = this.#repeats.get(key);
     if (known) {
       known.again += 1;
       known.last = entry;
       return;
     }
-    this.append(entry);
+    if (source === undefined) this.append(entry);
+    else if (!this.appendLimited(source, entry)) return;
     if (this.#repeats.size < MOST_REPEATS) this.#repeats.set(key, { last: entry, again: 0, since: performance.now() });
-    this.#tellingRepeats ??= setInterval(() => this.#tellRepeats(REPEAT_MS), REPEAT_MS / 4).unref();
+    this.#tellSoon();
+  }
+
+  /**
+   * Writes an entry about a refusal, or counts it if the source has caused too many in this minute.
+   * @param source Identity, or network of a caller without one.
+   * @returns Whether the entry was written.
+   * @throws SCI_AUDIT_WRITE
+   */
+  appendLimited(source: string, entry: object): boolean {
+    this.#tellSoon();
+    if (!this.#quota.take(source, this.#full)) return false;
+    this.append(entry);
+    return true;
   }
 
   /** Writes the counted entries and closes the file. The next `append` reopens it. */
   close(): void {
-    this.#tellRepeats(0);
+    this.#tellCounted(0);
     clearInterval(this.#tellingRepeats);
     this.#tellingRepeats = undefined;
     this.#closeFile();
   }
 
+  #tellSoon(): void {
+    this.#tellingRepeats ??= setInterval(() => this.#tellCounted(WINDOW_MS), WINDOW_MS / 4).unref();
+  }
+
   /** Writes the counted entries that are older than `ms`. If a write fails, the rest is retried later. */
-  #tellRepeats(ms: number): void {
+  #tellCounted(ms: number): void {
     const due = [...this.#repeats].filter(([, { since }]) => performance.now() - since >= ms);
-    for (const [key, { last, again }] of due) {
-      try {
+    try {
+      for (const [key, { last, again }] of due) {
         if (again > 0) this.append({ ...last, repeated: again });
         this.#repeats.delete(key);
-      } catch {
-        return;
       }
+      for (const { source, count } of this.#quota.due(ms)) {
+        this.append({ time: new Date().toISOString(), action: 'suppressed', source, suppressed: count });
+        this.#quota.told(source, count);
+      }
+    } catch {
+      return;
     }
   }
 
@@ -130,6 +174,19 @@ export class AuditLog {
     }
   }
 
+  /** Rotates the file if its size or age requires it, before a line of `length` bytes. */
+  #rotateIfDue(length: number): void {
+    const { size, rotateMs = Infinity } = this.settings;
+    const now = Date.now();
+    if (this.#size === 0 || now < this.#rotateAt) return;
+    const large = this.#size + length > size;
+    if (!large && now - this.#since <= rotateMs) return;
+    const young = this.#isYoung();
+    this.#mark(large && young);
+    if (young) this.#rotateAt = now + ROTATE_AGAIN_MS;
+    else this.#rotate();
+  }
+
   #rotate(): void {
     const { file, keep } = this.settings;
     this.#try(() => {
@@ -143,6 +200,23 @@ export class AuditLog {
       }
     });
     this.open();
+  }
+
+  /** Whether the file that a rotation deletes has not reached its minimum age. */
+  #isYoung(): boolean {
+    const { file, keep, minAgeMs = 0 } = this.settings;
+    if (keep === 0 || minAgeMs === 0) return false;
+    const last = statSync(`${file}.${keep}`, { throwIfNoEntry: false });
+    return last !== undefined && Date.now() - last.mtimeMs < minAgeMs;
+  }
+
+  #mark(full: boolean): void {
+    if (full && !this.#full) {
+      const { file, size, keep, minAgeMs = 0 } = this.settings;
+      const fields = { file, size, keep, minAge: formatDuration(minAgeMs) };
+      this.log.error(fields, 'audit log exceeds size and keep before minAge; refusals are counted only');
+    }
+    this.#full = full;
   }
 
   #try(work: () => void): void {
@@ -163,63 +237,14 @@ export class AuditLog {
   }
 }
 
-/** Records every decision of another policy before it takes effect. Rejects actions that cannot be recorded. */
-export class AuditedPolicy implements Policy {
-  constructor(
-    private readonly policy: Policy,
-    private readonly log: AuditLog,
-  ) {}
-
-  async load(): Promise<void> {
-    this.log.open();
-    await this.policy.load?.();
+/** The time of the first line of a file, ms since the epoch; undefined if it has none. */
+function firstTime(file: string): number | undefined {
+  const fd = openSync(file, 'r');
+  try {
+    const head = Buffer.alloc(HEAD);
+    const text = head.toString('latin1', 0, readSync(fd, head, 0, HEAD, 0));
+    return Date.parse(/"time":"([^"]+)"/.exec(text)?.[1] ?? '') || undefined;
+  } finally {
+    closeSync(fd);
   }
-
-  close(): void {
-    this.policy.close?.();
-    this.log.close();
-  }
-
-  async check(identity: Identity, action: Action): Promise<Granted> {
-    if (action.kind === 'list') return await this.policy.check(identity, action);
-    const asked = entryOf(identity, action);
-    let granted: Granted;
-    try {
-      granted = await this.policy.check(identity, action);
-    } catch (error) {
-      const { code, message } = toSciStreamError(error);
-      const { rule, reason } = error instanceof Refusal ? error : { rule: undefined, reason: message };
-      const line = { ...asked, decision: 'refused', rule, code, reason };
-      if (action.kind === 'view') this.log.appendSeldom(keyOf(identity, code), line);
-      else this.log.append(line);
-      throw error;
-    }
-    const inForce = granted.targets && { inForce: granted.targets.map(formatAddress) };
-    const sources = granted.sources && { sources: granted.sources };
-    const line = { ...asked, decision: 'allowed', rule: granted.rule ?? 'owner', ...inForce, ...sources };
-    if (action.kind === 'view') this.log.appendSeldom(keyOf(identity, action.stream.uid), line);
-    else this.log.append(line);
-    return granted;
-  }
-}
-
-/** Key of the entries of one caller that are combined. */
-const keyOf = (identity: Identity, what: string): string => `${ownerOf(identity)} ${identity.peer ?? ''} ${what}`;
-
-/** An audit entry. It contains no secrets: identities and records contain neither tokens nor credentials of streams. */
-function entryOf(identity: Identity, action: Action): object {
-  const { peer } = identity;
-  const head = {
-    time: new Date().toISOString(),
-    who: ownerOf(identity),
-    ...(identity.admin ? { admin: true } : {}),
-    peer,
-    action: action.kind,
-  };
-  if (action.kind === 'drain') return { ...head, gateway: action.gateway };
-  const { uid, spec } = action.stream;
-  const { role, connections, encryption } = spec;
-  const targets = 'targets' in action ? { targets: action.targets.map(formatAddress) } : {};
-  const request = action.kind === 'request' ? { connections, encryption, proxy: action.stream.proxy } : {};
-  return { ...head, uid, role, ...request, ...targets };
 }

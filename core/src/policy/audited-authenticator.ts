@@ -1,6 +1,8 @@
 import type { Authenticator, Credentials, Identity } from '../contracts/authenticator.js';
 import { messageOf, toSciStreamError } from '../contracts/errors.js';
 import type { Logger } from '../contracts/logger.js';
+import { sourceOf } from '../contracts/network.js';
+import { shortened } from './audit-entry.js';
 import type { AuditLog } from './audit.js';
 
 /** Records the callers that another authenticator rejects. Accepted callers appear in the decisions of the policy. */
@@ -31,8 +33,9 @@ export class AuditedAuthenticator implements Authenticator {
     const { code, message } = toSciStreamError(error);
     const time = new Date().toISOString();
     try {
-      const line = { time, peer, action: 'authenticate', decision: 'refused', code, reason: message };
-      this.audit.appendSeldom(`authenticate ${peer} ${code}`, line);
+      const line = { time, peer, action: 'authenticate', decision: 'refused', code, reason: shortened(message) };
+      const source = sourceOf(peer);
+      this.audit.appendSeldom(`authenticate ${source} ${code}`, line, source);
     } catch (failure) {
       this.log.error({ peer, code, error: messageOf(failure) }, 'refusal not recorded');
     }

@@ -2,11 +2,8 @@ import { SciStreamError } from '../contracts/errors.js';
 import type { StoreOptions, StreamStore } from '../contracts/stream-store.js';
 import { isFinal, type StreamEvent, type StreamRecord } from '../contracts/stream.js';
 import { KeyedLock } from '../contracts/wait.js';
-
-/** Records of ended streams that are kept for `status` and `ls`. The oldest are removed first. */
-const MAX_ENDED = 1000;
-/** Events that are kept for one stream. The oldest are removed first. */
-const MAX_EVENTS = 200;
+import { bounded, sizeOf, surplus } from './bounds.js';
+import { ENDED_LIMITS, toForget, type Ended, type EndedLimits } from './ended.js';
 
 /** An event with its number within its stream. */
 export interface NumberedEvent extends StreamEvent {
@@ -17,31 +14,44 @@ export interface NumberedEvent extends StreamEvent {
 export interface StoreChange {
   readonly record?: StreamRecord;
   readonly event?: { readonly uid: string; readonly event: NumberedEvent };
+  /** Set if `record` is final. */
+  readonly ended?: Ended;
   /** Streams to forget, with their events. */
   readonly forget: readonly string[];
   /** Events to forget. */
   readonly outdated: readonly { readonly uid: string; readonly number: number }[];
 }
 
+/** What an earlier process has stored about one stream. */
+export interface Loaded {
+  readonly record: StreamRecord;
+  readonly events: readonly NumberedEvent[];
+  readonly ended?: Ended;
+}
+
 /** Keeps records in memory. Base class of stores that keep them on disk. */
 export class MemoryStreamStore implements StreamStore {
   readonly #records = new Map<string, StreamRecord>();
   readonly #events = new Map<string, readonly NumberedEvent[]>();
+  /** Oldest end first. */
+  readonly #ended = new Map<string, Ended>();
   readonly #lock = new KeyedLock();
   /** Uids being created. The earlier records of these uids must not be removed as outdated. */
   readonly #creating = new Set<string>();
 
+  /** @param limits Of ended streams. Read at each use, because they may change. */
+  constructor(protected readonly limits: EndedLimits = ENDED_LIMITS) {}
+
   create(record: StreamRecord, event?: StreamEvent): Promise<void> {
     return this.#lock.run(record.uid, async () => {
       const known = this.#records.get(record.uid);
-      if (known && !isFinal(known.state)) {
+      if (known && (!isFinal(known.state) || known.owner !== record.owner)) {
         throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${record.uid} already exists.`, {
           suggestions: ['Use a new uid, or release the stream first.'],
         });
       }
-      const first = event && { uid: record.uid, event: { ...event, number: 1 } };
       this.#creating.add(record.uid);
-      const change = { record, ...(first && { event: first }), forget: known ? [record.uid] : [], outdated: [] };
+      const change = this.#change(record.uid, event, record);
       await this.#commit(change).finally(() => this.#creating.delete(record.uid));
     });
   }
@@ -103,10 +113,11 @@ export class MemoryStreamStore implements StreamStore {
     return Promise.resolve();
   }
 
-  /** Loads the records of an earlier process, in the order of creation. Called once, first. */
-  protected load(records: Iterable<StreamRecord>, events: ReadonlyMap<string, readonly NumberedEvent[]>): void {
-    for (const record of records) this.#records.set(record.uid, record);
-    for (const [uid, list] of events) this.#events.set(uid, list);
+  /** Adds a stream of an earlier process. Called first, in the order of creation. */
+  protected load({ record, events, ended }: Loaded): void {
+    this.#records.set(record.uid, record);
+    this.#events.set(record.uid, events);
+    if (ended) this.#ended.set(record.uid, ended);
   }
 
   /** Numbers of the stored events of a stream. */
@@ -122,35 +133,44 @@ export class MemoryStreamStore implements StreamStore {
 
   #change(uid: string, event: StreamEvent | undefined, record?: StreamRecord): StoreChange {
     const before = this.#events.get(uid) ?? [];
-    const number = (before.at(-1)?.number ?? 0) + 1;
-    const outdated = event ? before.slice(0, Math.max(0, before.length + 1 - MAX_EVENTS)) : [];
+    const next = event && bounded({ ...event, number: (before.at(-1)?.number ?? 0) + 1 });
+    const events = next ? [...before, next] : before;
+    const outdated = events.slice(0, next ? surplus(events) : 0);
+    const final = record && isFinal(record.state);
+    const bytes = final ? sizeOf(record) + sizeOf(events.slice(outdated.length)) : 0;
+    const ended = final ? { uid, owner: record.owner, bytes, at: Date.now() } : undefined;
     return {
       ...(record ? { record } : {}),
-      ...(event ? { event: { uid, event: { ...event, number } } } : {}),
-      forget: record && isFinal(record.state) ? this.#tooOld(uid) : [],
+      ...(next ? { event: { uid, event: next } } : {}),
+      ...(ended ? { ended } : {}),
+      forget: record ? this.#outdated(uid, ended) : [],
       outdated: outdated.map((one) => ({ uid, number: one.number })),
     };
   }
 
   async #commit(change: StoreChange, options?: StoreOptions): Promise<void> {
     await this.persist(change, options);
-    const { record, event, forget, outdated } = change;
+    const { record, event, ended, forget, outdated } = change;
     for (const uid of forget) {
       this.#records.delete(uid);
       this.#events.delete(uid);
+      this.#ended.delete(uid);
     }
-    if (record) this.#records.set(record.uid, record);
+    if (record) {
+      // Again at the end, in the order of creation and of ends.
+      if (this.#ended.delete(record.uid)) this.#records.delete(record.uid);
+      this.#records.set(record.uid, record);
+      if (ended) this.#ended.set(record.uid, ended);
+    }
     if (event) {
       const kept = (this.#events.get(event.uid) ?? []).slice(outdated.length);
       this.#events.set(event.uid, [...kept, event.event]);
     }
   }
 
-  /** Ended streams to remove when `uid` ends too. */
-  #tooOld(uid: string): string[] {
-    const ended = [...this.#records.values()].filter(
-      (one) => isFinal(one.state) && one.uid !== uid && !this.#creating.has(one.uid),
-    );
-    return ended.slice(0, Math.max(0, ended.length + 1 - MAX_ENDED)).map((one) => one.uid);
+  /** Ended streams to forget when `uid` is created or ends. */
+  #outdated(uid: string, ended: Ended | undefined): readonly string[] {
+    const others = [...this.#ended.values()].filter((one) => one.uid !== uid && !this.#creating.has(one.uid));
+    return toForget(ended ? [...others, ended] : others, this.limits, Date.now()).filter((one) => one !== uid);
   }
 }

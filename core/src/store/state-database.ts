@@ -14,6 +14,12 @@ const SCHEMA_KEY = 'schema';
 /** Sizes in bytes. Records are small and read once. The defaults of LevelDB would use up to 16 MiB. */
 const SMALL = { cacheSize: 512 * 1024, writeBufferSize: 512 * 1024 };
 
+/** Bytes that an iterator reads ahead. */
+const MOST_READ = 256 * 1024;
+
+/** The keys that start with a prefix. Keys are ASCII. */
+const range = (prefix: string) => ({ gte: prefix, lt: `${prefix}\x7f` });
+
 /** The durable state of a daemon in the directory `db` of its state directory. Only one process can open it. */
 export class StateDatabase {
   readonly #tables = new Map<string, ReturnType<typeof tableOf>>();
@@ -48,6 +54,25 @@ export class StateDatabase {
   /** All entries of a table in the order of their keys. */
   async entries(table: string): Promise<readonly (readonly [key: string, value: unknown])[]> {
     return await this.#table(table).iterator().all();
+  }
+
+  /** One entry of a table; undefined if it is absent. */
+  async get(table: string, key: string): Promise<unknown> {
+    return await this.#table(table).get(key);
+  }
+
+  /**
+   * The entries of a table as JSON texts in the order of their keys, read as they are needed.
+   * @param prefix Of the keys; absent: all entries.
+   */
+  async *texts(table: string, prefix = ''): AsyncGenerator<readonly [key: string, text: string]> {
+    const options = { ...(prefix === '' ? {} : range(prefix)), valueEncoding: 'utf8', highWaterMarkBytes: MOST_READ };
+    yield* this.#table(table).iterator<string, string>(options);
+  }
+
+  /** Removes the entries whose keys start with `prefix`, without reading them. */
+  async clear(table: string, prefix: string): Promise<void> {
+    await this.#table(table).clear(range(prefix));
   }
 
   /**

@@ -95,7 +95,10 @@ const cases: Readonly<Record<string, Case>> = {
     await store.create(testRecord('b', 'released'));
     await store.create(testRecord('a'), event('requested'));
     assert.deepEqual((await uidsOf(store)).slice(-2), ['b', 'a']);
-    assert.deepEqual(await store.events('a'), [event('requested')]);
+    assert.deepEqual(await store.events('a'), [event('failed'), event('requested')], 'the history continues');
+    const { owner } = testRecord('b');
+    await expectCode('SCI_STREAM_EXISTS', store.create({ ...testRecord('b'), owner: `${owner}-2` }));
+    assert.deepEqual(await store.get('b'), testRecord('b', 'released'), 'an ended uid stays that of its owner');
   },
 
   'keeps the events of each stream in order and removes them with it': async (store) => {
@@ -115,6 +118,19 @@ const cases: Readonly<Record<string, Case>> = {
     await Promise.all(Array.from({ length: 210 }, (_, i) => store.note('a', event('targets', String(i)))));
     const details = (await store.events('a')).map(({ detail }) => detail);
     assert.deepEqual([details.length, details[0], details.at(-1)], [200, '10', '209']);
+  },
+
+  'limits the details of an event, and the bytes of the events of a stream': async (store) => {
+    await store.create(testRecord('a'), event('requested', 'x'.repeat(1_000_000)));
+    const [first] = await store.events('a');
+    assert.ok(
+      first?.detail && first.detail.length < 2_100 && first.detail.includes('1000000'),
+      first?.detail?.slice(-40),
+    );
+    for (let i = 0; i < 100; i += 1) await store.note('a', event('targets', `${i} ${'x'.repeat(1_990)}`));
+    const events = await store.events('a');
+    assert.ok(JSON.stringify(events).length < 66_000 && events.length > 20, `${events.length} events`);
+    assert.ok(events.at(-1)?.detail?.startsWith('99 '), 'the newest are kept');
   },
 
   'keeps the last 1000 ended streams and every running one': async (store) => {

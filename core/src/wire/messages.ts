@@ -14,6 +14,7 @@ import {
   FAILURES,
   parseProbeAnswer,
   ROLE_CODES,
+  uidForOwner,
   type Failures,
   type ListenerStatistics,
   type ProbeAnswer,
@@ -39,12 +40,19 @@ import {
   type StreamMoveSchema,
 } from './gen/scistream/v1/streams_pb.js';
 
-/** A record and its live counters as a message of the service `Streams`. */
-export function toMessage({ record, status, error: unknown }: StreamSnapshot, facility: string): Stream {
-  const { uid, spec, owner, gateway, proxy, runtime, rateEnforced, createdAt, expiresAt } = record;
+/**
+ * A record and its live counters as a message of the service `Streams`.
+ * @param reader The owner of the stream, or an admin, to which the uid of the owner may be ambiguous.
+ */
+export function toMessage(
+  { record, status, error: unknown }: StreamSnapshot,
+  facility: string,
+  reader: string,
+): Stream {
+  const { spec, owner, gateway, proxy, runtime, rateEnforced, createdAt, expiresAt } = record;
   const error = record.error ?? status?.error ?? unknown;
   return create(StreamSchema, {
-    uid,
+    uid: shownUid(record, reader),
     name: spec.name,
     role: ROLE_CODES[spec.role],
     state: userState(record, status),
@@ -107,6 +115,9 @@ export function fromTargetsMessage({
     return targetOf([host, ...(fallbacks[i]?.hosts ?? [])], port);
   });
 }
+
+const shownUid = (record: StreamRecord, reader: string): string =>
+  reader === record.owner ? uidForOwner(record) : record.uid;
 
 /** A gateway and its usage as a message. */
 export function gatewayMessage({

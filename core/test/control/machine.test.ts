@@ -20,7 +20,7 @@ machine('goes through its states, one stored version for each', async () => {
   const seen: string[] = [];
   const look = async (): Promise<void> => {
     for (;;) {
-      const next = controller.changed(uid, present());
+      const next = controller.changed(uid, ALICE, present());
       const { record } = await controller.get(uid, ALICE);
       if (seen.at(-1) !== `${record.version} ${record.state}`) seen.push(`${record.version} ${record.state}`);
       if (record.state === 'released') return;
@@ -188,11 +188,14 @@ machine('who waits for a change can stop waiting', async () => {
   const req = made.controller.request(uid, SPEC, undefined, ALICE, present()).catch(String);
   await eventually(async () => assert.is((await made.controller.get(uid, ALICE)).record.state, 'waiting'));
   const stop = new AbortController();
-  const change = made.controller.changed(uid, stop.signal);
+  const change = made.controller.changed(uid, ALICE, stop.signal);
   stop.abort(new Error('enough'));
   assert.is(await failure(change), 'Error: enough');
-  assert.is(await failure(made.controller.changed(uid, AbortSignal.abort(new Error('before')))), 'Error: before');
-  await made.controller.changed(randomUUID(), present());
+  assert.is(
+    await failure(made.controller.changed(uid, ALICE, AbortSignal.abort(new Error('before')))),
+    'Error: before',
+  );
+  await made.controller.changed(randomUUID(), ALICE, present());
   await made.controller.release(uid, ALICE);
   await req;
 });

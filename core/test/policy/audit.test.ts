@@ -1,6 +1,6 @@
 /** The audit log: entries, rotation, and rejection of actions that cannot be recorded. */
 import 'reflect-metadata';
-import { readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -103,6 +103,64 @@ audit('combines entries that a caller can cause at will', async () => {
       ' authenticate SCI_UNAUTHENTICATED 499',
     ],
   );
+  await directory.remove();
+});
+
+audit('limits the refusals of one source and of all, and writes their number', async () => {
+  const directory = await temporaryDirectory();
+  const file = join(directory.path, 'audit.jsonl');
+  const log = new AuditLog({ file, size: 1e7, keep: 0 });
+  const strangers = new AuditedAuthenticator(nobody, log, silentLogger);
+  // One host with many addresses: one line.
+  for (let i = 1; i <= 500; i += 1)
+    await strangers.authenticate({ token: '', peer: `2001:db8::${i.toString(16)}` }).catch(() => undefined);
+  assert.is((await readFile(file, 'utf8')).trim().split('\n').length, 1);
+  // A network with many hosts.
+  for (let i = 1; i <= 12_000; i += 1)
+    await strangers.authenticate({ token: '', peer: `2001:db8:${i.toString(16)}::1` }).catch(() => undefined);
+  const policy = new AuditedPolicy(new OwnerPolicy('required'), log);
+  const stream = { ...STREAM, owner: 'token:alice' };
+  await policy.check(ALICE, { kind: 'release', stream });
+  policy.close();
+  const lines = (await readFile(file, 'utf8')).trim().split('\n');
+  assert.ok(lines.length > 600 && lines.length < 640, `${lines.length} lines`);
+  const told = lines.map((line) => JSON.parse(line) as Record<string, number>);
+  const refused = told.filter(({ decision }) => String(decision) === 'refused');
+  const counted = refused.reduce((sum, { repeated = 1 }) => sum + repeated, 0);
+  const suppressed = told.reduce((sum, { suppressed: count = 0 }) => sum + count, 0);
+  assert.is(counted + suppressed, 12_500, 'none is lost');
+  assert.ok(lines.some((line) => line.includes('"action":"release"') && line.includes('"allowed"')));
+  await directory.remove();
+});
+
+audit('rotates by time, deletes no file before its minimum age, and then counts refusals only', async () => {
+  const directory = await temporaryDirectory();
+  const file = join(directory.path, 'audit.jsonl');
+  const day = 86_400_000;
+  const settings = { file, size: 2_000, keep: 1, rotateMs: 7 * day, minAgeMs: 14 * day };
+  const lineOf = async (name: string): Promise<string> => await readFile(name, 'utf8').catch(() => '');
+  await writeFile(file, `{"time":"${new Date(Date.now() - 8 * day).toISOString()}","n":1}\n`);
+  const errors: object[] = [];
+  const log = new AuditLog(settings, { ...silentLogger, error: (fields: object) => void errors.push(fields) });
+  log.append({ time: new Date().toISOString(), n: 2 });
+  assert.match(await lineOf(`${file}.1`), '"n":1');
+  assert.not.match(await lineOf(file), '"n":1');
+
+  for (let i = 0; i < 30; i += 1) log.append({ i, fill: 'x'.repeat(100) });
+  assert.match(await lineOf(`${file}.1`), '"n":1', 'the younger file is not deleted');
+  assert.ok((await stat(file)).size > 2_000, 'decisions are still recorded');
+  assert.is(errors.length, 1);
+  assert.not(log.appendLimited('token:bob', { refused: true }));
+  log.close();
+  assert.match(await lineOf(file), '"source":"token:bob","suppressed":1');
+
+  const old = new Date(Date.now() - 15 * day);
+  await utimes(`${file}.1`, old, old);
+  const next = new AuditLog(settings);
+  next.append({ n: 3 });
+  assert.ok((await stat(file)).size < 100);
+  assert.ok(next.appendLimited('token:bob', { refused: true }));
+  next.close();
   await directory.remove();
 });
 

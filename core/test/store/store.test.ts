@@ -6,7 +6,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ClassicLevel } from 'classic-level';
 import { expectCode, storeContract, temporaryDirectory, testRecord } from '@scistream/core/testing';
-import { LevelStreamStore, MemoryStreamStore } from '@scistream/core/internal';
+import { ENDED_LIMITS, LevelStreamStore, MemoryStreamStore, StateDatabase } from '@scistream/core/internal';
 
 const s = suite('stream stores');
 
@@ -60,6 +60,81 @@ s('rejects a damaged or newer state and leaves it unchanged', async () => {
   await level.put('schema', 999);
   await level.close();
   await expectCode('SCI_STATE_NEWER', openStore(newer));
+});
+
+s('no owner displaces the ended streams of another, by number or by bytes', async () => {
+  for (const limits of [
+    { ...ENDED_LIMITS, endedStreams: 10 },
+    { ...ENDED_LIMITS, endedBytes: 10_000 },
+    { ...ENDED_LIMITS, endedBytesPerIdentity: 5_000 },
+  ]) {
+    const store = new MemoryStreamStore(limits);
+    await store.create({ ...testRecord('of-bob', 'released'), owner: 'token:bob' });
+    for (let i = 0; i < 100; i += 1) await store.create(testRecord(`s${i}`, 'released'));
+    const uids = (await store.list()).map(({ uid }) => uid);
+    assert.ok(uids.includes('of-bob') && uids.includes('s99') && !uids.includes('s0'), uids.join());
+    assert.ok(uids.length <= 25, `${uids.length} are kept`);
+  }
+});
+
+s('ended streams are forgotten after their time, also at the start', async () => {
+  const path = await stateDirectory();
+  const limits = { ...ENDED_LIMITS };
+  const store = new LevelStreamStore(path, limits);
+  await store.open();
+  await store.create(testRecord('old-one', 'released'));
+  await store.create(testRecord('alive'));
+  await store.close();
+  limits.endedAgeMs = -1;
+  const next = new LevelStreamStore(path, limits);
+  await next.open();
+  assert.equal(
+    (await next.list()).map(({ uid }) => uid),
+    ['alive'],
+  );
+  await next.create(testRecord('short-one', 'released'));
+  await next.create(testRecord('another'));
+  assert.not.ok(await next.get('short-one'));
+  await next.close();
+});
+
+s('an earlier state with large records of ended streams opens with what is within the limits', async () => {
+  const path = await stateDirectory();
+  const database = await StateDatabase.open(path);
+  const announced = Array.from({ length: 4096 }, (_, i) => ({ host: `${i}.${'x'.repeat(60)}.example`, port: 9 }));
+  const expiresAt = new Date().toISOString();
+  const put = async (uid: string, record: object): Promise<void> => {
+    const detail = announced.map(({ host }) => host).join(' ');
+    const event = { number: 1, at: expiresAt, what: 'hello', detail };
+    await database.write([
+      {
+        type: 'put',
+        table: 'streams',
+        key: uid,
+        value: { order: 1, record: { ...testRecord(uid), expiresAt, ...record } },
+      },
+      { type: 'put', table: 'events', key: `${uid}!000000001`, value: event },
+    ]);
+  };
+  for (let i = 0; i < 30; i += 1)
+    await put(`large-${i}`, {
+      state: 'released',
+      announced: i % 2 ? announced.slice(0, 3000) : [...announced, ...announced],
+    });
+  await put('alive-one', { state: 'active', announced });
+  await put('small-one', { state: 'failed', owner: 'token:bob' });
+  await database.close();
+  for (let start = 0; start < 2; start += 1) {
+    const store = await openStore(path);
+    const uids = (await store.list()).map(({ uid }) => uid);
+    assert.ok(uids.includes('alive-one') && uids.includes('small-one'), uids.join());
+    assert.ok(uids.length > 10 && uids.length < 20, `${uids.length} are kept`);
+    for (const uid of uids) assert.ok(JSON.stringify(await store.events(uid)).length < 3_000);
+    await store.close();
+  }
+  const after = await StateDatabase.open(path);
+  assert.ok(JSON.stringify(await after.entries('events')).length < 50_000, 'the rest is removed from the disk');
+  await after.close();
 });
 
 /** A record must survive a kill immediately after the answer. */

@@ -13,6 +13,19 @@ interface Bucket {
   told: boolean;
 }
 
+/** Calls per minute, and the key below `limits` that sets their maximum. */
+export interface PerMinute {
+  /** Read for each request, because the limit may change. */
+  readonly most: () => number;
+  readonly key: string;
+}
+
+/** Limits a kind of call of each caller per minute. @param what Plural, for the error */
+export function perMinute(what: string, { most, key }: PerMinute, tell: (caller: string) => void): RateLimiter {
+  const error = (): string => `More than ${most()} ${what} of this caller per minute (limits.${key}).`;
+  return new RateLimiter(() => most() / 60, what, tell, error);
+}
+
 /** Limits the requests of each caller per second, with bursts of up to ten seconds' worth. */
 export class RateLimiter {
   readonly #buckets = new LRUCache<string, Bucket>({ max: MOST_KEYS });
@@ -21,11 +34,13 @@ export class RateLimiter {
    * @param perSecond Called for each request, because the limit may change.
    * @param what For the error: the requests that are limited.
    * @param tell Called when a caller exceeds the limit after a time in which it did not.
+   * @param error Message of the error.
    */
   constructor(
     private readonly perSecond: () => number,
-    private readonly what: string,
+    what: string,
     private readonly tell: (key: string) => void,
+    private readonly error = () => `More than ${perSecond()} ${what} per second.`,
   ) {}
 
   /** Counts one request. @throws RateLimited */
@@ -39,7 +54,7 @@ export class RateLimiter {
     if (!bucket.told) this.tell(key);
     bucket.told = true;
     const wait = ((1 - bucket.left) / this.perSecond()) * 1000;
-    throw new RateLimited(`More than ${this.perSecond()} ${this.what} per second.`, Math.ceil(wait));
+    throw new RateLimited(this.error(), Math.ceil(wait));
   }
 
   /** Undoes the count of one request. */
@@ -49,7 +64,7 @@ export class RateLimiter {
   }
 
   get #most(): number {
-    return this.perSecond() * BURST_S;
+    return Math.max(1, this.perSecond() * BURST_S);
   }
 
   #bucket(key: string, now: number): Bucket {

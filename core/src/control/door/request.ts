@@ -5,6 +5,7 @@ import { parseUid, type StreamSpec, type StreamTls } from '../../contracts/strea
 import { formatDuration, formatRate } from '../../contracts/units.js';
 import type { Request } from '../../wire/gen/scistream_pb.js';
 import { parseRole } from '../../wire/stream-spec.js';
+import { mustNotBeInternal } from '../streams/own-uid.js';
 import type { Limits } from '../parts/settings.js';
 
 /** The highest rate that `parseRate` accepts; also exact as a JSON number. */
@@ -41,7 +42,8 @@ export function parseRequest(request: Request, limits: Pick<Limits, 'connections
     runtime: parseName(runtime),
     ...(movable && { movable }),
   };
-  return { uid: parseUid(uid), spec, ...(credentials && { tls: credentials }) };
+  mustNotBeInternal(parseUid(uid));
+  return { uid, spec, ...(credentials && { tls: credentials }) };
 }
 
 function parseConnections(connections: number, most: number): number {

@@ -1,11 +1,12 @@
 import { create } from '@bufbuild/protobuf';
 import { createContextKey, type ConnectRouter, type HandlerContext } from '@connectrpc/connect';
 import { formatAddress, parseAddress } from '../../contracts/address.js';
-import type { Identity } from '../../contracts/authenticator.js';
+import { ownerOf, type Identity } from '../../contracts/authenticator.js';
 import { SciStreamError } from '../../contracts/errors.js';
 import type { Gateway } from '../../contracts/gateway.js';
+import type { Logger } from '../../contracts/logger.js';
 import type { ProviderKind } from '../../contracts/plugin.js';
-import { isFinal, parseUid, ROLE_CODES, type StreamRecord } from '../../contracts/stream.js';
+import { isFinal, ROLE_CODES, type StreamRecord, type StreamSnapshot } from '../../contracts/stream.js';
 import { VERSION } from '../../contracts/version.js';
 import type { Providers } from '../../plugins/index.js';
 import { Streams, type Stream } from '../../wire/gen/scistream/v1/streams_pb.js';
@@ -19,13 +20,14 @@ import {
   toMessage,
 } from '../../wire/messages.js';
 import type { GatewayPool } from '../gateways/pool.js';
-import type { WatchLimits, Limits } from '../parts/settings.js';
+import type { Limits, PaceLimits, WatchLimits } from '../parts/settings.js';
 import type { StreamController } from '../streams/controller.js';
 import type { Admitted } from './admission.js';
 import { Places } from './places.js';
+import { Pace } from './pace.js';
 import { shownResults, shownRoundTrip } from './probe-answers.js';
-import { RateLimiter } from './rate-limiter.js';
 import { parseRequest } from './request.js';
+import { RESPONSE, UnreadAnswers } from './unread.js';
 
 /** Set by the authentication interceptor before any handler runs. */
 export const CALLER = createContextKey<Admitted | undefined>(undefined);
@@ -36,7 +38,11 @@ const WATCH_INTERVAL_MS = 1_000;
 /** What the services need from their control server. */
 export interface ServiceParts {
   readonly facility: string;
-  readonly limits: Pick<Limits & WatchLimits, 'lifetimeMs' | 'connections' | 'watchesPerIdentity' | 'updatesPerSecond'>;
+  readonly limits: Pick<
+    Limits & WatchLimits & PaceLimits,
+    'lifetimeMs' | 'connections' | 'watchesPerIdentity' | keyof PaceLimits
+  >;
+  readonly log: Logger;
   readonly controller: StreamController;
   readonly gateways: GatewayPool;
   readonly providers: Providers;
@@ -51,25 +57,21 @@ function admitted(context: HandlerContext): Admitted {
 const caller = (context: HandlerContext): Identity => admitted(context).identity;
 
 /** The protocol of existing clients (docs/reference/protocol.md): a thin translation to {@link StreamController}. */
-export function controlService(router: ConnectRouter, { facility, controller, limits }: ServiceParts): void {
-  const response = (record: StreamRecord, others: readonly string[]): Response =>
+export function controlService(router: ConnectRouter, { facility, controller, limits, log }: ServiceParts): void {
+  const pace = new Pace(limits, log);
+  const response = (record: StreamRecord, others: readonly string[], { identity }: Admitted): Response =>
     create(ResponseSchema, {
       listeners: record.listeners.map(formatAddress),
       prodListeners: [...others],
-      stream: toMessage({ record }, facility),
+      stream: toMessage({ record }, facility, ownerOf(identity)),
     });
-
-  const updates = new RateLimiter(
-    () => limits.updatesPerSecond,
-    'updates of this stream',
-    () => undefined,
-  );
 
   router.service(Control, {
     async req(request, context) {
+      pace.request(admitted(context));
       const { uid, spec, tls } = parseRequest(request, limits);
       const record = await controller.request(uid, spec, tls, caller(context), context.signal);
-      return response(record, spec.role === 'inbound' ? record.announced.map(formatAddress) : []);
+      return response(record, spec.role === 'inbound' ? record.announced.map(formatAddress) : [], admitted(context));
     },
     async hello({ uid, prodListeners }, context) {
       const { spec, listeners } = await controller.hello(uid, prodListeners, caller(context));
@@ -77,9 +79,9 @@ export function controlService(router: ConnectRouter, { facility, controller, li
       return { message, listeners: spec.role === 'outbound' ? listeners.map(formatAddress) : [] };
     },
     async update({ uid, remoteListeners }, context) {
-      updates.take(`${admitted(context).account} ${parseUid(uid)}`);
+      pace.update(admitted(context), uid);
       const record = await controller.update(uid, remoteListeners, caller(context));
-      return response(record, record.targets.map(formatAddress));
+      return response(record, record.targets.map(formatAddress), admitted(context));
     },
     async release({ uid }, context) {
       await controller.release(uid, caller(context));
@@ -91,12 +93,19 @@ export function controlService(router: ConnectRouter, { facility, controller, li
 /** The protocol of our own clients: lists, watches and verifies streams, and manages gateways. */
 export function streamsService(router: ConnectRouter, parts: ServiceParts): void {
   const { facility, limits, controller, gateways, providers } = parts;
-  const get = async (uid: string, context: HandlerContext): Promise<Stream> =>
-    toMessage(await controller.get(uid, caller(context)), facility);
-  /** The gateway of a stream that the caller may see. */
-  const gatewayOf = async (uid: string, context: HandlerContext): Promise<Gateway> =>
-    gateways.of((await get(uid, context)).gateway);
+  const shown = (view: StreamSnapshot, context: HandlerContext): Stream =>
+    toMessage(view, facility, ownerOf(caller(context)));
+  /** The gateway of a stream that the caller may see, and its uid there. */
+  const placeOf = async (asked: string, context: HandlerContext): Promise<{ gateway: Gateway; uid: string }> => {
+    const { record } = await controller.get(asked, caller(context));
+    return { gateway: gateways.of(record.gateway), uid: record.uid };
+  };
   const watches = new Places();
+  const unread = new UnreadAnswers();
+  const addUnread = (bytes: number, { values }: HandlerContext): void => {
+    const from = values.get(CALLER);
+    if (from) unread.add(from.account, bytes, values.get(RESPONSE));
+  };
 
   router.service(Streams, {
     async describeServer() {
@@ -115,13 +124,20 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
         maxConnections: limits.connections,
       };
     },
-    get: ({ uid }, context) => get(uid, context),
-    async list({ ended }, context) {
-      const views = await controller.list(ended, caller(context));
-      return { streams: views.map((view) => toMessage(view, facility)) };
+    async get({ uid }, context) {
+      const view = await controller.get(uid, caller(context));
+      addUnread(JSON.stringify(view.record).length, context);
+      return shown(view, context);
+    },
+    async list({ ended, pageSize: size, pageToken: token }, context) {
+      const { records, bytes, next } = await controller.list(ended, { size, token }, caller(context));
+      addUnread(bytes, context);
+      const views = await controller.view(records);
+      return { streams: views.map((view) => shown(view, context)), nextPageToken: next };
     },
     async events({ uid }, context) {
       const events = await controller.events(uid, caller(context));
+      addUnread(JSON.stringify(events).length, context);
       return { events: events.map(({ at, what, by = '', detail = '' }) => ({ at, what, by, detail })) };
     },
     async *watch({ uid }, context) {
@@ -135,30 +151,30 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
         leave();
       }
     },
-    async openProbe({ uid, tls: encrypted }, context) {
-      const gateway = await gatewayOf(uid, context);
+    async openProbe({ uid: asked, tls: encrypted }, context) {
+      const { gateway, uid } = await placeOf(asked, context);
       const { address, challenge, expiresMs, tls = false } = await gateway.openProbe(uid, encrypted);
       return { address: formatAddress(address), challenge, expiresMs: BigInt(expiresMs), tls };
     },
-    async runProbe({ uid, address, challenge }, context) {
+    async runProbe({ uid: asked, address, challenge }, context) {
       const target = parseAddress(address, 'Probe');
       const half = parseChallenge(challenge);
-      const { gateway, reasons } = await controller.prober(uid, caller(context), target);
+      const { gateway, reasons, uid } = await controller.prober(asked, caller(context), target);
       const roundTrip = shownRoundTrip(gateway.runProbe(uid, target, half), reasons, context.signal);
       return { roundTripUs: microseconds(await roundTrip) };
     },
-    async probeTargets({ uid, answer, address }, context) {
+    async probeTargets({ uid: asked, answer, address }, context) {
       const probe = address === '' ? undefined : parseAddress(address, 'Probe');
-      const { gateway, reasons } = await controller.prober(uid, caller(context), probe);
+      const { gateway, reasons, uid } = await controller.prober(asked, caller(context), probe);
       const results = gateway.probeTargets(uid, mustBeAnswer(answer), probe);
       return connectResultsMessage(await shownResults(results, reasons, context.signal));
     },
-    async connectTargets({ uid }, context) {
-      const { gateway, reasons } = await controller.prober(uid, caller(context));
+    async connectTargets({ uid: asked }, context) {
+      const { gateway, reasons, uid } = await controller.prober(asked, caller(context));
       return connectResultsMessage(await shownResults(gateway.connectTargets(uid), reasons, context.signal));
     },
-    async connectListener({ uid, holdMs }, context) {
-      const { gateway } = await controller.prober(uid, caller(context));
+    async connectListener({ uid: asked, holdMs }, context) {
+      const { gateway, uid } = await controller.prober(asked, caller(context));
       return connectResultsMessage(await gateway.connectListener(uid, Number(holdMs), context.signal));
     },
     drainGateway: async ({ name, drained }, context) =>
@@ -186,10 +202,10 @@ async function* follow(
   for (;;) {
     // Started before the read, so that no change between the two is lost.
     const tick = AbortSignal.timeout(WATCH_INTERVAL_MS);
-    const changed = controller.changed(uid, AbortSignal.any([tick, signal])).catch(() => undefined);
+    const changed = controller.changed(uid, who, AbortSignal.any([tick, signal])).catch(() => undefined);
     const view = await controller.get(uid, who, kind);
     kind = 'list';
-    const message = toMessage(view, facility);
+    const message = toMessage(view, facility, ownerOf(who));
     const { state, restarts, targets, fallbacks, listeners, leaving } = message;
     const hosts = fallbacks.map((further) => further.hosts);
     const now = JSON.stringify([state, restarts, targets, hosts, message.gateway, listeners, leaving]);

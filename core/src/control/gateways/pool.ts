@@ -115,6 +115,11 @@ export class GatewayPool {
     return this.#find(name)?.description ?? (await this.of(name).describe());
   }
 
+  /** Number of ports of all gateways that were up. */
+  get ports(): number {
+    return this.links.reduce((total, { description }) => total + sizeOf(description), 0);
+  }
+
   /** The latest descriptions of all gateways that have been up. */
   get descriptions(): readonly GatewayDescription[] {
     return this.links.flatMap(({ description }) => description ?? []);

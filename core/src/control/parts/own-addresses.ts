@@ -3,7 +3,14 @@ import type { S2csConfig } from '../../config/index.js';
 import { parseAddress, type Address } from '../../contracts/address.js';
 import type { GatewayDescription } from '../../contracts/gateway.js';
 import { machineAddresses } from '../../contracts/machine.js';
-import { contains, endpointsOf, isUnspecified, parseNetwork, reachedBy, type Network } from '../../contracts/network.js';
+import {
+  contains,
+  endpointsOf,
+  isUnspecified,
+  parseNetwork,
+  reachedBy,
+  type Network,
+} from '../../contracts/network.js';
 
 /** What describes the addresses of a gateway. `ports` is `first-last`. */
 type Described = Pick<GatewayDescription, 'wan' | 'lan' | 'advertise' | 'addresses' | 'ports'>;
@@ -26,7 +33,10 @@ export class OwnAddresses {
 
   /** Every address of the gateways and of this machine, each as a network of one address. */
   networks(): readonly Network[] {
-    const all = [...this.gateways().flatMap((one) => [...hostsOf(one), ...(one.addresses ?? [])]), ...machineAddresses()];
+    const all = [
+      ...this.gateways().flatMap((one) => [...hostsOf(one), ...(one.addresses ?? [])]),
+      ...machineAddresses(),
+    ];
     return [...new Set(all)].map(parseNetwork);
   }
 
@@ -58,7 +68,11 @@ export class OwnAddresses {
   }
 }
 
-const hostsOf = ({ wan, lan, advertise }: Described): readonly string[] => [wan, lan, ...(advertise ? [advertise] : [])];
+const hostsOf = ({ wan, lan, advertise }: Described): readonly string[] => [
+  wan,
+  lan,
+  ...(advertise ? [advertise] : []),
+];
 
 /** Whether a target may be on one of the hosts. A name may be on each of them. */
 function mayReach({ host, port }: Address, hosts: readonly string[]): boolean {

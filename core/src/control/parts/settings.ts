@@ -12,6 +12,13 @@ export interface Limits {
   readonly waiting: number;
   /** Live streams of one identity that wait for HELLO. Not applied where authentication is off. */
   readonly waitingPerIdentity: number;
+  /** Live streams of one identity. Not applied where authentication is off. */
+  readonly streamsPerIdentity: number;
+  /**
+   * Listeners of all live streams of one identity. Default: half of the ports of all gateways, and at least 16. Not applied where
+   * authentication is off.
+   */
+  readonly connectionsPerIdentity?: number | undefined;
   /** Listeners of one stream. */
   readonly connections: number;
   readonly helloTimeoutMs: number;
@@ -28,9 +35,18 @@ export interface FloodLimits {
 }
 
 /** Keys of the same names below `limits` in the configuration. */
+export interface PaceLimits {
+  /** REQs of one identity. Not applied where authentication is off. */
+  readonly streamsPerMinute: number;
+  /** UPDATEs of one identity. Not applied where authentication is off. */
+  readonly updatesPerMinute: number;
+  /** UPDATEs of one stream. */
+  readonly updatesPerSecond: number;
+}
+
+/** Keys of the same names below `limits` in the configuration. */
 export interface WatchLimits {
   readonly watchesPerIdentity: number;
-  readonly updatesPerSecond: number;
 }
 
 /** Keys of the configuration. */
@@ -46,7 +62,7 @@ export interface ControlServerSettings {
   /** Plain text instead of TLS. */
   readonly insecure: boolean;
   readonly state: string;
-  readonly limits: Limits & FloodLimits & WatchLimits;
+  readonly limits: Limits & FloodLimits & WatchLimits & PaceLimits;
 }
 
 /** An authenticator, and a function that closes the plugins behind it. */

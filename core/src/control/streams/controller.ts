@@ -2,9 +2,9 @@ import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { inject, injectable } from 'tsyringe';
-import { addressesOf, formatAddress, parseAddress, type Address } from '../../contracts/address.js';
+import { addressesOf, formatAddress, type Address } from '../../contracts/address.js';
 import { type Identity, ownerOf } from '../../contracts/authenticator.js';
-import { SciStreamError, toSciStreamError } from '../../contracts/errors.js';
+import { toSciStreamError } from '../../contracts/errors.js';
 import type { Gateway, GatewayStatus } from '../../contracts/gateway.js';
 import type { Logger } from '../../contracts/logger.js';
 import type { Policy } from '../../contracts/policy.js';
@@ -18,6 +18,7 @@ import {
   type StreamEvent,
   type StreamRecord,
   type StreamMoved,
+  uidForOwner,
   unknownStream,
 } from '../../contracts/stream.js';
 import { formatDuration } from '../../contracts/units.js';
@@ -25,15 +26,17 @@ import { GatewayPool, type PlacementRequest, type Placement } from '../gateways/
 import type { OwnAddresses } from '../parts/own-addresses.js';
 import type { Limits } from '../parts/settings.js';
 import { TOKENS } from '../parts/tokens.js';
+import { parseProducers, parseTargets } from './addresses.js';
 import { ended, released, runs, stopping, waits } from './life.js';
+import { StreamLookup } from './lookup.js';
 import { Loops } from './loops.js';
 import { StreamMachine } from './machine.js';
 import { moveAll } from './move.js';
+import { pageOf, type Page, type PageRequest } from './page.js';
 import { asGranted, checkLimits, isRepeated, newRecord, requestAction } from './new-stream.js';
 
 /** How long a HELLO that arrives before its request waits for it, ms. */
 const EARLY_HELLO_MS = 2_000;
-const MAX_TARGETS = 4096;
 /** How long a start waits until the streams of an earlier process are recovered, ms. Recovery continues after that. */
 const RESUME_MS = 3_000;
 
@@ -44,9 +47,10 @@ const RESUME_MS = 3_000;
 @injectable()
 export class StreamController {
   readonly #live = new Map<string, StreamMachine>();
-  /** Emits the uid of every new request. A uid has at least 8 characters, so none is called `error`. */
+  /** Emits the owner and the uid of every new request. None is called `error`. */
   readonly #arrivals = new EventEmitter().setMaxListeners(0);
   readonly #admissions = pLimit(1);
+  readonly #lookup: StreamLookup;
   readonly #loops: Loops;
   #stopping = false;
 
@@ -58,6 +62,7 @@ export class StreamController {
     @inject(TOKENS.OwnAddresses) own: OwnAddresses,
     @inject(TOKENS.Logger) private readonly log: Logger,
   ) {
+    this.#lookup = new StreamLookup(this.#live, store);
     this.#loops = new Loops(own, () => this.#records);
   }
 
@@ -88,20 +93,22 @@ export class StreamController {
    * @param client Aborts when the caller disconnects.
    */
   async request(
-    uid: string,
+    requested: string,
     spec: StreamSpec,
     tls: StreamTls | undefined,
     identity: Identity,
     client: AbortSignal,
   ): Promise<StreamRecord> {
+    const owner = ownerOf(identity);
     const asked = { ...spec, gateway: this.gateways.parse(spec.gateway) };
     // One after another, so that two concurrent requests cannot both get the last capacity.
     const machine = await this.#admissions(async () => {
+      const uid = await this.#lookup.uidFor(owner, requested);
       const known: Placement | undefined = this.#live.get(uid)?.record;
       const { connections, bitsPerSecond } = asked;
       const { gateway, refusal } =
         known ?? this.gateways.place({ gateway: asked.gateway, ports: connections, bitsPerSecond });
-      const wanted = newRecord(uid, asked, gateway, identity, this.limits);
+      const wanted = newRecord(uid, requested, asked, gateway, identity, this.limits);
       const granted = await this.policy.check(identity, requestAction(wanted, this.#records));
       if (refusal) throw refusal;
       const record = asGranted(wanted, granted);
@@ -109,11 +116,11 @@ export class StreamController {
       // Sent again, because this control server restarted before it answered.
       if (live?.lostRequest && isRepeated(record, live.record)) return live;
       if (this.#stopping) throw stopping();
-      checkLimits(record, this.#records, this.limits);
+      checkLimits(record, this.#records, this.limits, this.gateways.ports);
       const created = this.#machine(record);
       created.begin(tls);
-      this.#arrivals.emit(uid);
-      this.log.info({ uid, role: spec.role, owner: record.owner, connections, gateway }, 'stream requested');
+      this.#arrivals.emit(`${owner} ${requested}`);
+      this.log.info({ uid, role: spec.role, owner, connections, gateway }, 'stream requested');
       return created;
     });
     return await machine.untilHello(client);
@@ -121,11 +128,11 @@ export class StreamController {
 
   /** HELLO: the role of the stream is that of its request. */
   async hello(uid: string, announced: readonly string[], identity: Identity): Promise<StreamRecord> {
-    const machine = this.#live.get(parseUid(uid)) ?? (await this.#arrival(uid));
+    const machine = (await this.#lookup.seek(parseUid(uid), identity))?.machine ?? (await this.#arrival(uid, identity));
     await this.policy.check(identity, { kind: 'hello', stream: machine.record });
     let addresses: readonly Address[];
     try {
-      addresses = this.#addresses(announced, 'Announced listener');
+      addresses = parseProducers(announced, machine.record.spec.connections);
     } catch (error) {
       // Existing clients wait for `req` to end, so a rejected HELLO must end it too. A repeated HELLO ends nothing.
       if (waits(machine.record)) await machine.release(toSciStreamError(error));
@@ -138,40 +145,42 @@ export class StreamController {
   async update(uid: string, targets: readonly string[], identity: Identity): Promise<StreamRecord> {
     parseUid(uid);
     // Before the lookup: the answer to other callers must not depend on whether the stream exists.
-    const addresses = this.#addresses(targets, 'Target');
-    if (addresses.length === 0) {
-      throw new SciStreamError('SCI_TARGETS_INVALID', `The UPDATE of stream ${uid} has no targets.`, {
-        suggestions: ['Give at least one host:port.'],
-      });
-    }
-    const { record, machine } = await this.#find(uid);
+    const addresses = parseTargets(uid, targets);
+    const { record, machine } = await this.#lookup.find(uid, identity);
     const listeners = this.#loops.siblings(record, addresses);
     const action = { kind: 'update', stream: record, targets: addresses, listeners } as const;
     const { targets: judged = addresses } = await this.policy.check(identity, action);
     if (!machine) throw ended(record);
-    const done = this.#loops.claim(uid, judged);
+    const done = this.#loops.claim(record, judged);
     try {
-      return await machine.update(judged, ownerOf(identity));
+      // Further targets have no listener.
+      return await machine.update(judged.slice(0, record.spec.connections), ownerOf(identity));
     } finally {
       done();
     }
   }
 
   /**
-   * Finds the gateway of a stream for a probe, and whether the caller may learn why a target was not reached.
+   * Finds the gateway of a stream for a probe, its uid there, and whether the caller may learn why a target was not
+   * reached.
    * @param probe The probe port of the other gateway. Absent: the targets of the stream
    * @throws SCI_FORBIDDEN, SCI_STREAM_NOT_FOUND
    */
-  async prober(uid: string, identity: Identity, probe?: Address): Promise<{ gateway: Gateway; reasons: boolean }> {
-    const { record, machine } = await this.#find(uid);
+  async prober(
+    asked: string,
+    identity: Identity,
+    probe?: Address,
+  ): Promise<{ gateway: Gateway; uid: string; reasons: boolean }> {
+    const { record, machine } = await this.#lookup.find(asked, identity);
     const addresses = record.targets.flatMap(addressesOf);
     const own = [...new Map(addresses.map((address) => [formatAddress(address), address])).values()];
     const siblings = this.#loops.siblings(record, own);
     const near = probe && siblings.some(({ host }) => host === probe.host) ? [probe] : [];
     const what = probe ? { targets: [probe], listeners: near } : { targets: own, listeners: siblings };
     const { reasons = true } = await this.policy.check(identity, { kind: 'probe', stream: record, ...what });
-    if (!machine || machine !== this.#live.get(uid)) throw unknownStream(uid);
-    return { gateway: this.gateways.of(machine.record.gateway), reasons };
+    const { uid } = record;
+    if (!machine || machine !== this.#live.get(uid)) throw unknownStream(asked);
+    return { gateway: this.gateways.of(machine.record.gateway), uid, reasons };
   }
 
   /** Checks that a change of a stream can be stored. @throws SCI_STATE_WRITE */
@@ -181,42 +190,46 @@ export class StreamController {
 
   /** RELEASE: idempotent while the record of the stream exists. */
   async release(uid: string, identity: Identity): Promise<StreamRecord> {
-    const { record, machine } = await this.#find(uid);
+    const { record, machine } = await this.#lookup.find(uid, identity);
     await this.policy.check(identity, { kind: 'release', stream: record });
-    if (machine) return await machine.release(released(uid), ownerOf(identity));
+    if (machine) return await machine.release(released(uidForOwner(record)), ownerOf(identity));
     if (record.state === 'failed') await this.gateways.freePorts(record);
     return record;
   }
 
   /** One stream with its status. @param kind The action for the policy; `list` for one of many repeated reads. */
   async get(uid: string, identity: Identity, kind: 'view' | 'list' = 'view'): Promise<StreamSnapshot> {
-    const { record } = await this.#find(uid);
+    const { record } = await this.#lookup.find(uid, identity);
     await this.policy.check(identity, { kind, stream: record });
     return await this.#view(record);
   }
 
   /** The events of a stream, oldest first. */
   async events(uid: string, identity: Identity): Promise<readonly StreamEvent[]> {
-    const { record } = await this.#find(uid);
+    const { record } = await this.#lookup.find(uid, identity);
     await this.policy.check(identity, { kind: 'view', stream: record });
-    return await this.store.events(uid);
+    return await this.store.events(record.uid);
   }
 
-  /** The streams that the caller may see, oldest first. */
-  async list(includeEnded: boolean, identity: Identity): Promise<readonly StreamSnapshot[]> {
+  /** One page of the streams that the caller may see. @throws SCI_USAGE for an invalid token */
+  async list(includeEnded: boolean, page: PageRequest, identity: Identity): Promise<Page> {
     const records = includeEnded ? await this.store.list() : this.#records;
-    const visible = await Promise.all(
-      records.map((stream) => {
-        const allowed = this.policy.check(identity, { kind: 'list', stream });
-        return allowed.then(() => [stream]).catch(() => []);
-      }),
-    );
-    return await Promise.all(visible.flat().map((record) => this.#view(record)));
+    const allowed = (stream: StreamRecord): Promise<boolean> =>
+      this.policy.check(identity, { kind: 'list', stream }).then(
+        () => true,
+        () => false,
+      );
+    return await pageOf(records, page, allowed);
+  }
+
+  /** Records with their status. */
+  async view(records: readonly StreamRecord[]): Promise<readonly StreamSnapshot[]> {
+    return await Promise.all(records.map((record) => this.#view(record)));
   }
 
   /** Settles when the record of a live stream changes, or immediately if the stream has ended. */
-  async changed(uid: string, signal: AbortSignal): Promise<void> {
-    await this.#live.get(uid)?.changed(signal);
+  async changed(uid: string, identity: Identity, signal: AbortSignal): Promise<void> {
+    await (await this.#lookup.seek(uid, identity))?.machine?.changed(signal);
   }
 
   /** Drains a gateway, or ends that. @throws SCI_FORBIDDEN, SCI_NAME_INVALID, SCI_STATE_WRITE */
@@ -257,7 +270,7 @@ export class StreamController {
     this.#stopping = true;
     const ends = [...this.#live.values()].map((machine) => {
       if (!release) return machine.detach(stopping());
-      return machine.release(waits(machine.record) ? stopping() : released(machine.record.uid));
+      return machine.release(waits(machine.record) ? stopping() : released(uidForOwner(machine.record)));
     });
     const failed = (await Promise.allSettled(ends)).find((end) => end.status === 'rejected');
     await this.gateways.close();
@@ -284,35 +297,20 @@ export class StreamController {
     return machine;
   }
 
-  async #arrival(uid: string): Promise<StreamMachine> {
+  /** Waits for the request of a HELLO that has arrived first, and as long for one that nobody sends. */
+  async #arrival(uid: string, identity: Identity): Promise<StreamMachine> {
     // Not AbortSignal.timeout: its timer does not keep the process alive, and a HELLO must get its answer.
     const late = new AbortController();
     const timer = setTimeout(() => late.abort(), EARLY_HELLO_MS);
-    await once(this.#arrivals, uid, { signal: late.signal }).catch(() => undefined);
+    const arrived = once(this.#arrivals, `${ownerOf(identity)} ${uid}`, { signal: late.signal }).catch(() => undefined);
+    // It may have arrived since the first lookup.
+    if (!(await this.#lookup.seek(uid, identity))?.machine) await arrived;
+    late.abort();
     clearTimeout(timer);
-    const machine = this.#live.get(uid);
-    if (!machine) throw unknownStream(uid);
-    return machine;
-  }
-
-  #addresses(texts: readonly string[], field: string): readonly Address[] {
-    if (texts.length > MAX_TARGETS)
-      throw new SciStreamError(
-        'SCI_TARGETS_INVALID',
-        `${texts.length} addresses are more than the limit of ${MAX_TARGETS}.`,
-      );
-    return texts.map((text) => parseAddress(text, field));
-  }
-
-  /**
-   * Finds a stream for a policy decision and a change after it. The change must go through the returned machine: when the
-   * policy has decided, another stream may have the uid. A live stream is found before its record is stored.
-   */
-  async #find(uid: string): Promise<{ readonly record: StreamRecord; readonly machine: StreamMachine | undefined }> {
-    const machine = this.#live.get(parseUid(uid));
-    const record = machine?.record ?? (await this.store.get(uid));
-    if (!record) throw unknownStream(uid);
-    return { record, machine };
+    const { record, machine } = await this.#lookup.find(uid, identity);
+    if (machine) return machine;
+    await this.policy.check(identity, { kind: 'hello', stream: record });
+    throw unknownStream(uid);
   }
 
   async #view(record: StreamRecord): Promise<StreamSnapshot> {

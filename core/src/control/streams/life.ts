@@ -5,7 +5,7 @@
  * table in docs/reference/stream-states.md are generated from this file (`npm run docs`).
  */
 import { SciStreamError, type ErrorCode } from '../../contracts/errors.js';
-import { isFinal, type StreamRecord, type StreamState } from '../../contracts/stream.js';
+import { isFinal, uidForOwner, type StreamRecord, type StreamState } from '../../contracts/stream.js';
 
 /** The states, in the usual order, and what each means. */
 export const STATES = {
@@ -162,7 +162,10 @@ export interface Step {
  * @returns undefined when the event is ignored
  * @throws SCI_STREAM_STATE, SCI_STREAM_FAILED as the table says; SCI_BUG for an event that cannot occur in this state
  */
-export function next(event: LifeEvent, stream: Pick<StreamRecord, 'uid' | 'state' | 'error'>): Step | undefined {
+export function next(
+  event: LifeEvent,
+  stream: Pick<StreamRecord, 'uid' | 'requestedUid' | 'state' | 'error'>,
+): Step | undefined {
   const { uid, state } = stream;
   const cell = (LIFE as LifeTable)[event][state];
   if (cell === 'ignore') return undefined;
@@ -173,11 +176,12 @@ export function next(event: LifeEvent, stream: Pick<StreamRecord, 'uid' | 'state
 
 function rejection(
   event: LifeEvent,
-  { uid, state, error }: Pick<StreamRecord, 'uid' | 'state' | 'error'>,
+  stream: Pick<StreamRecord, 'uid' | 'requestedUid' | 'state' | 'error'>,
   { reject: code, suggestion }: Rejected,
 ): SciStreamError {
+  const { state, error } = stream;
   const reason = error ? ` (${error.message})` : '';
-  return new SciStreamError(code, `Stream ${uid} is ${state}${reason} and rejects ${event}.`, {
+  return new SciStreamError(code, `Stream ${uidForOwner(stream)} is ${state}${reason} and rejects ${event}.`, {
     suggestions: [suggestion],
   });
 }

@@ -1,7 +1,7 @@
 import { addressesOf, formatAddress, type Address, type Target } from '../../contracts/address.js';
 import { SciStreamError } from '../../contracts/errors.js';
 import { endpointsOf } from '../../contracts/network.js';
-import type { StreamRecord } from '../../contracts/stream.js';
+import { uidForOwner, type StreamRecord } from '../../contracts/stream.js';
 import type { OwnAddresses } from '../parts/own-addresses.js';
 
 /**
@@ -33,14 +33,15 @@ export class Loops {
    * @returns Ends the claim. Call it when the update is over
    * @throws SCI_TARGETS_INVALID
    */
-  claim(uid: string, targets: readonly Target[]): () => void {
+  claim(stream: StreamRecord, targets: readonly Target[]): () => void {
+    const { uid } = stream;
     const addresses = targets.flatMap(addressesOf);
     const streamAt = this.#listenersAt(addresses);
     for (const target of addresses) {
       const reserved = this.own.reserved(target);
       if (reserved && !streamAt(target)) throw isReserved(target, reserved);
     }
-    if (this.#leadTo(uid, addresses)) throw isLoop(uid);
+    if (this.#leadTo(uid, addresses)) throw isLoop(uidForOwner(stream));
     const claim = { uid, targets: addresses };
     this.#claims.add(claim);
     return () => void this.#claims.delete(claim);

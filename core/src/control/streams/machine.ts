@@ -1,6 +1,6 @@
 import { formatAddress, type Address, type Target } from '../../contracts/address.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../../contracts/errors.js';
-import type { StreamRecord, StreamTls } from '../../contracts/stream.js';
+import { uidForOwner, type StreamRecord, type StreamTls } from '../../contracts/stream.js';
 import type { GatewayLoad } from '../gateways/pool.js';
 import { released } from './life.js';
 import { happened, LiveStream, StreamTimer, type StreamParts } from './live-stream.js';
@@ -33,7 +33,7 @@ export class StreamMachine {
     private readonly parts: StreamParts,
   ) {
     this.#stream = new LiveStream(record, parts);
-    this.#request = new PendingRequest(record.uid, parts.helloTimeoutMs, (late) => void this.#fail(late));
+    this.#request = new PendingRequest(uidForOwner(record), parts.helloTimeoutMs, (late) => void this.#fail(late));
     this.#update = new PendingUpdate(this.#stream);
     this.#moves = new StreamMover(this.#stream, () => this.#watch());
     this.#lifetime.until(record.expiresAt, () => this.#expire());
@@ -83,7 +83,8 @@ export class StreamMachine {
    * the gateway does not answer.
    */
   async resume(): Promise<void> {
-    const { uid, createdAt, error } = this.record;
+    const { createdAt, error } = this.record;
+    const uid = uidForOwner(this.record);
     this.#resumed = true;
     this.#stream.markStored();
     await this.#stream.apply('resume', {
@@ -237,7 +238,8 @@ export class StreamMachine {
   #expire(): void {
     const { uid } = this.record;
     this.parts.log.info({ uid }, 'stream lifetime expired');
-    void this.#fail(new SciStreamError('SCI_STREAM_RELEASED', `The lifetime of stream ${uid} has ended.`));
+    const message = `The lifetime of stream ${uidForOwner(this.record)} has ended.`;
+    void this.#fail(new SciStreamError('SCI_STREAM_RELEASED', message));
   }
 
   /** Releases the stream because of `reason`, which matters more than a failure of the release. Never rejects. */

@@ -2,13 +2,20 @@
 import { type Identity, ownerOf } from '../../contracts/authenticator.js';
 import { SciStreamError } from '../../contracts/errors.js';
 import type { Action, Granted } from '../../contracts/policy.js';
-import type { StreamRecord, StreamSpec } from '../../contracts/stream.js';
+import { uidForOwner, type StreamRecord, type StreamSpec } from '../../contracts/stream.js';
 import type { Limits } from '../parts/settings.js';
 import { repeatable, waits } from './life.js';
 
-/** The record of a request before the policy and the gateway have answered: nothing is granted or reserved. */
+/** Connections that one identity may have at gateways with few ports, unless the configuration has a limit. */
+const FEW_CONNECTIONS = 16;
+
+/**
+ * The record of a request before the policy and the gateway have answered: nothing is granted or reserved.
+ * @param uid Of the stream. @param requested The uid in the request.
+ */
 export function newRecord(
   uid: string,
+  requested: string,
   spec: StreamSpec,
   gateway: string,
   identity: Identity,
@@ -21,6 +28,7 @@ export function newRecord(
     spec,
     state: 'reserving',
     owner: ownerOf(identity),
+    ...(requested !== uid && { requestedUid: requested }),
     gateway,
     proxy: spec.proxy,
     runtime: spec.runtime,
@@ -63,26 +71,41 @@ export function isRepeated({ owner, spec }: StreamRecord, live: StreamRecord): b
 /**
  * Checks the limits for a new stream.
  * @param live Records of all live streams.
+ * @param ports Number of ports of all gateways.
  * @throws SCI_STREAM_EXISTS, SCI_LIMIT_REACHED
  */
-export function checkLimits({ uid, owner }: StreamRecord, live: readonly StreamRecord[], limits: Limits): void {
+export function checkLimits(stream: StreamRecord, live: readonly StreamRecord[], limits: Limits, ports: number): void {
+  const { uid, owner } = stream;
   if (live.some((record) => record.uid === uid)) {
-    throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${uid} already exists.`, {
+    throw new SciStreamError('SCI_STREAM_EXISTS', `Stream ${uidForOwner(stream)} already exists.`, {
       suggestions: ['Use a new uid, or release the stream first. Each side of a stream needs its own control server.'],
     });
   }
   const waiting = live.filter(waits);
-  const own = waiting.filter((record) => record.owner === owner);
   for (const [what, now, most] of [
     ['streams', live.length, limits.streams],
     ['waiting', waiting.length, limits.waiting],
-    ['waitingPerIdentity', own.length, owner.startsWith('none:') ? Infinity : limits.waitingPerIdentity],
   ] as const) {
-    if (now < most) continue;
-    throw new SciStreamError('SCI_LIMIT_REACHED', `This control server has reached limits.${what}, which is ${most}.`, {
-      suggestions: [
-        'Release streams that are no longer needed (scistream stream ls, scistream stream down), or retry later.',
-      ],
-    });
+    if (now >= most) throw limitReached(`This control server has reached limits.${what}, which is ${most}.`);
+  }
+  // Where authentication is off, all callers have one identity.
+  if (owner.startsWith('none:')) return;
+  const own = live.filter((record) => record.owner === owner);
+  const taken = own.reduce((sum, { spec }) => sum + spec.connections, 0);
+  const mostTaken = limits.connectionsPerIdentity ?? Math.max(FEW_CONNECTIONS, Math.ceil(ports / 2));
+  for (const [what, key, then, most] of [
+    ['streams that wait for HELLO', 'waitingPerIdentity', own.filter(waits).length + 1, limits.waitingPerIdentity],
+    ['streams', 'streamsPerIdentity', own.length + 1, limits.streamsPerIdentity],
+    ['connections', 'connectionsPerIdentity', taken + stream.spec.connections, mostTaken],
+  ] as const) {
+    if (then <= most) continue;
+    throw limitReached(`${owner} would have ${then} ${what} here, more than limits.${key}, which is ${most}.`);
   }
 }
+
+const limitReached = (message: string): SciStreamError =>
+  new SciStreamError('SCI_LIMIT_REACHED', message, {
+    suggestions: [
+      'Release streams that are no longer needed (scistream stream ls, scistream stream down), or retry later.',
+    ],
+  });
