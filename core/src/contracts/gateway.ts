@@ -1,4 +1,4 @@
-import type { Address } from './address.js';
+import type { Address, Target } from './address.js';
 import type { S2DSException, SciStreamError } from './errors.js';
 import type { PortRange } from './port-allocator.js';
 import type { ListenerStatistics, ProbeAnswer, Restarts, S2DSStatus, StreamSpec, StreamTls } from './stream.js';
@@ -12,6 +12,11 @@ export interface GatewaySettings {
   readonly lan: string;
   /** Address of the inbound listeners for the other side, if it differs from `wan` (NAT). */
   readonly advertise?: string | undefined;
+  /**
+   * Networks in CIDR notation from which connections of this gateway arrive at other gateways. Inbound listeners there
+   * accept only these. Default: unknown, so that they accept all.
+   */
+  readonly advertiseSources?: readonly string[] | undefined;
   /** Local address of connections to the other gateway. Default: `wan`, if it is an address of this machine. */
   readonly wanSource?: string | undefined;
   /** Local address of connections to the producer. Default: `lan`, if it is an address of this machine. */
@@ -34,6 +39,8 @@ export interface Reservation {
   readonly listeners: readonly Address[];
   /** True if the proxy enforces the reserved rate. */
   readonly rateEnforced: boolean;
+  /** Networks from which the listeners accept connections, as `StreamSpec.sources`. Absent: all. */
+  readonly sources?: readonly string[];
 }
 
 /** A port that answers one probe of the other gateway before it expires. */
@@ -62,6 +69,8 @@ export interface GatewayDescription {
   readonly lan: string;
   /** As in {@link GatewaySettings}. */
   readonly advertise?: string | undefined;
+  /** As in {@link GatewaySettings}. */
+  readonly advertiseSources?: readonly string[] | undefined;
   /** Addresses of its machine. Absent: unknown, from an earlier version. */
   readonly addresses?: readonly string[];
   /** Range as `first-last`. */
@@ -109,7 +118,7 @@ export interface Gateway {
    */
   start(uid: string, signal: AbortSignal): Promise<void>;
   /** Sets the targets of a started stream. @throws as `S2DS.updateTargets` */
-  updateTargets(uid: string, targets: readonly Address[], signal: AbortSignal): Promise<void>;
+  updateTargets(uid: string, targets: readonly Target[], signal: AbortSignal): Promise<void>;
   /**
    * Stops the stream, frees its ports and returns its last counters. Idempotent.
    * @param keepPortsUntil ISO 8601 UTC; given for a stream that failed. No other stream gets its ports before this time.
@@ -144,13 +153,15 @@ export interface Gateway {
   runProbe(uid: string, address: Address, challenge: string): Promise<number>;
   /**
    * Completes a TLS handshake with the credentials of the stream, an outbound side, to each target, and waits for the
-   * answer of the proxy there. At most the first 8 distinct targets.
+   * answer of the proxy there. A target with several addresses works if one of them does. A target that was not tested
+   * in time has no result.
    * @param address Probe port of the other gateway, instead of the targets. Its host must be that of a target.
    * @throws SCI_PROXY_UNSUPPORTED for a stream without TLS, SCI_FORBIDDEN
    */
   probeTargets(uid: string, answer: ProbeAnswer, address?: Address): Promise<readonly ConnectResult[]>;
   /**
-   * Connects to each target once, a few at a time. The probes of one stream run one after another.
+   * Connects to each target once, and to its further addresses only if the previous ones fail. A few at a time. The probes
+   * of one stream run one after another.
    * @throws SCI_LIMIT_REACHED if too many wait, like the other probes
    */
   connectTargets(uid: string): Promise<readonly ConnectResult[]>;

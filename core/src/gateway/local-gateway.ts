@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import pLimit from 'p-limit';
 import { inject, injectable } from 'tsyringe';
-import type { Address } from '../contracts/address.js';
+import type { Address, Target } from '../contracts/address.js';
 import { messageOf, S2DSException } from '../contracts/errors.js';
 import type {
   ConnectResult,
@@ -109,10 +109,10 @@ export class LocalGateway implements Gateway {
   }
 
   async describe(): Promise<GatewayDescription> {
-    const { ports, name, wan, lan, advertise, proxy, runtime } = this.settings;
+    const { ports, name, wan, lan, advertise, advertiseSources, proxy, runtime } = this.settings;
     const range = `${ports.first}-${ports.last}`;
-    const addresses = machineAddresses();
-    return { name, wan, lan, advertise, addresses, proxy, runtime, ports: range, portsInUse: this.#ports.taken };
+    const addresses = { wan, lan, advertise, advertiseSources, addresses: machineAddresses() };
+    return { name, ...addresses, proxy, runtime, ports: range, portsInUse: this.#ports.taken };
   }
 
   reserve(uid: string, spec: StreamSpec, tls?: StreamTls): Promise<Reservation> {
@@ -123,7 +123,7 @@ export class LocalGateway implements Gateway {
     await this.#known(uid).start(signal);
   }
 
-  async updateTargets(uid: string, targets: readonly Address[], signal: AbortSignal): Promise<void> {
+  async updateTargets(uid: string, targets: readonly Target[], signal: AbortSignal): Promise<void> {
     await this.#known(uid).updateTargets(targets, signal);
   }
 

@@ -1,7 +1,7 @@
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import type { Address } from '../contracts/address.js';
+import type { Address, Target } from '../contracts/address.js';
 import { S2DSException, SciStreamError, systemCode } from '../contracts/errors.js';
 import { makeDirectory, writeAtomically } from '../contracts/files.js';
 import type { Reservation } from '../contracts/gateway.js';
@@ -30,6 +30,8 @@ export interface GatewayStream {
   readonly listeners: readonly Address[];
   /** Host of the listeners for the other side, if it differs from the bound one. */
   readonly advertise?: string;
+  /** Networks from which the listeners accept connections. Absent: those of `spec`. */
+  readonly sources?: readonly string[];
   /** As `S2DSRequest.localAddress`. */
   readonly localAddress?: string;
   /** The machine that the runtime chose, if it has several. */
@@ -37,7 +39,7 @@ export interface GatewayStream {
   /** Stored before the step that it names begins, so that the record shows a step during which the process died. */
   readonly state: 'reserved' | 'starting' | 'running' | 'releasing';
   /** The requested targets; host names are not resolved. */
-  readonly targets: readonly Address[];
+  readonly targets: readonly Target[];
   /** Whether the proxy uses `targets` for certain; false if the process died while it set them. */
   readonly inForce?: boolean;
   /** As `S2DSCapabilities.probe`, if the configuration with which the proxy started has it. */
@@ -206,7 +208,7 @@ export function repeated(
   if (!isDeepStrictEqual([asked.spec, asked.tls], [spec, tls])) {
     throw new S2DSException('SCI_STREAM_EXISTS', `Gateway ${gateway} has a different stream ${uid}.`);
   }
-  return { gateway, proxy, runtime, listeners: advertised(kept) };
+  return { gateway, proxy, runtime, listeners: advertised(kept), ...acceptedFrom(kept) };
 }
 
 /** The listeners of a stream, as those that connect reach them. */
@@ -217,15 +219,22 @@ export function advertised({
   return advertise === undefined ? listeners : listeners.map(({ port }) => ({ host: advertise, port }));
 }
 
+/** The networks from which the listeners of a stream accept connections, if they are restricted. */
+export function acceptedFrom({ spec, sources = spec.sources }: Pick<GatewayStream, 'spec' | 'sources'>): {
+  readonly sources?: readonly string[];
+} {
+  return sources ? { sources } : {};
+}
+
 /** Makes the request to a data server (S2DS). */
 export function requestOf(
   uid: string,
-  { spec, tls, node, localAddress }: GatewayStream,
+  { spec, sources, tls, node, localAddress }: GatewayStream,
   listeners: readonly ReservedListener[],
 ): S2DSRequest {
   return {
     uid,
-    spec,
+    spec: { ...spec, ...acceptedFrom({ spec, ...(sources && { sources }) }) },
     listeners,
     ...(tls && { tls }),
     ...(node !== undefined && { node }),

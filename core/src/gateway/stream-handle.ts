@@ -1,4 +1,4 @@
-import type { Address } from '../contracts/address.js';
+import type { Target } from '../contracts/address.js';
 import { messageOf } from '../contracts/errors.js';
 import type { Reservation } from '../contracts/gateway.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
@@ -65,13 +65,15 @@ export class StreamHandle {
       const listeners = reserved.map(({ address }) => address);
       // The addresses of the settings belong to this host, not to a node that the runtime chose.
       const where = placement ? { node: placement.node } : addressesOf(settings, spec.role, s2ds.supports);
-      const record: GatewayStream = { ...request, ...found, listeners, ...where, state: 'reserved', targets: [] };
+      const sources = spec.sources ?? (s2ds.supports.sources ? spec.peerSources : undefined);
+      const own = { ...found, ...(sources && { sources }) };
+      const record: GatewayStream = { ...request, ...own, listeners, ...where, state: 'reserved', targets: [] };
       await store.put(uid, record).catch(async (error: unknown) => {
         await ports.release(uid);
         throw error;
       });
       this.#stream = new Stream(this.gateway, { uid, s2ds, listeners: reserved }, record);
-      return { gateway: name, ...found, listeners: advertised(record), rateEnforced: s2ds.supports.rateLimit };
+      return { gateway: name, ...own, listeners: advertised(record), rateEnforced: s2ds.supports.rateLimit };
     });
   }
 
@@ -103,7 +105,7 @@ export class StreamHandle {
   }
 
   /** As `Gateway.updateTargets`. */
-  updateTargets(targets: readonly Address[], signal: AbortSignal): Promise<void> {
+  updateTargets(targets: readonly Target[], signal: AbortSignal): Promise<void> {
     return this.#command(signal, async (stream, until) => {
       const before = stream.record.targets;
       // Stored first: if this process dies before the proxy has the targets, the next process sets them.

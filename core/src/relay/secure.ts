@@ -5,6 +5,7 @@ import { connect, createSecureContext, createServer } from 'node:tls';
 import type { SecureContext, SecureContextOptions, Server, TLSSocket } from 'node:tls';
 import { TLS_FILES } from './protocol.js';
 import type { Reasons } from './reasons.js';
+import { Strangers } from './strangers.js';
 
 /**
  * Reads the credentials once, for mutual TLS 1.3 on all connections of the worker. AES-128-GCM is first because it is
@@ -22,6 +23,10 @@ function credentials(): SecureContextOptions {
     secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_CIPHER_SERVER_PREFERENCE,
   };
 }
+
+const TO_OTHER = 'TLS to the other gateway failed';
+const FROM_OTHER = 'TLS from the other gateway failed';
+const SILENCE = new Error('the handshake was not completed in time');
 
 /** TLS client for connections to the gateway of the other side, whose certificate must contain the name `peer`. */
 export class TlsClient {
@@ -50,8 +55,13 @@ export class TlsClient {
     });
     // Also an alert of the server, which rejects a client only after the handshake of the client has ended.
     return socket.on('error', (error: NodeJS.ErrnoException) => {
-      if (isTls(error)) this.reasons.note('TLS to the other gateway failed', error);
+      if (isTls(error)) this.reasons.note(TO_OTHER, error);
     });
+  }
+
+  /** Notes that the server accepted a connection and did not complete the handshake in time. */
+  noteSilence(): void {
+    this.reasons.note(TO_OTHER, SILENCE);
   }
 }
 
@@ -65,6 +75,7 @@ const PROBE_ANSWER = '\n';
 export class TlsServer {
   /** Does not listen. It gets accepted sockets as `connection` events, which Node.js documents. */
   readonly #server: Server;
+  readonly #strangers = new Strangers();
   readonly #pending = new Map<string, (secured: TLSSocket) => void>();
   readonly #handshakeMs: number;
   readonly #probe: string | undefined;
@@ -74,7 +85,11 @@ export class TlsServer {
    * @param handshakeMs Maximum time from the accept to the end of the handshake, ms.
    * @param probe Server name of probes. Such a client gets one byte, and the connection is closed.
    */
-  constructor(handshakeMs: number, reasons: Reasons, probe?: string) {
+  constructor(
+    handshakeMs: number,
+    private readonly reasons: Reasons,
+    probe?: string,
+  ) {
     this.#handshakeMs = handshakeMs;
     this.#probe = probe;
     this.#server = createServer({
@@ -83,8 +98,11 @@ export class TlsServer {
       rejectUnauthorized: true,
       handshakeTimeout: handshakeMs,
     });
-    this.#server.on('tlsClientError', (error: NodeJS.ErrnoException) => {
-      if (isTls(error)) reasons.note('TLS from the other gateway failed', error);
+    this.#server.on('tlsClientError', (error: NodeJS.ErrnoException, { authorizationError }) => {
+      // Node.js closes the connection of a client with a bad certificate, and reports only that it was closed.
+      const verdict = authorizationError as Error | string | null | undefined;
+      if (verdict) reasons.note(FROM_OTHER, new Error(`client certificate: ${String(verdict)}`));
+      else if (isTls(error)) reasons.note(FROM_OTHER, error);
     });
     this.#server.on('secureConnection', (socket) => {
       socket.allowHalfOpen = true;
@@ -98,14 +116,23 @@ export class TlsServer {
   /**
    * Starts TLS on an accepted socket without `allowHalfOpen`. Calls `secured` or `refused` once.
    * @param refused Called with false for a probe, and if the peer closed the connection before it sent any byte.
-   * Otherwise called with true.
+   * Otherwise called with true, also for a stranger above the limits of {@link Strangers}.
    */
   secure(wire: Socket, secured: (socket: TLSSocket) => void, refused: (wrong: boolean) => void): void {
     const name = nameOf(wire);
+    // Read now: a closed connection has none.
+    const { remoteAddress } = wire;
+    const leave = this.#strangers.enter(remoteAddress);
+    if (!leave) {
+      wire.on('error', () => undefined).resetAndDestroy();
+      refused(true);
+      return;
+    }
     let late = false;
     // The timeout of Node.js restarts with every byte.
     const deadline = setTimeout(() => {
       late = true;
+      this.reasons.note(FROM_OTHER, SILENCE);
       wire.destroy();
     }, this.#handshakeMs);
     const failed = (): void => {
@@ -114,11 +141,13 @@ export class TlsServer {
     };
     const settle = (): void => {
       clearTimeout(deadline);
+      leave();
       wire.off('close', failed);
       this.#pending.delete(name);
     };
     const done = (socket: TLSSocket): void => {
       settle();
+      this.#strangers.proven(remoteAddress);
       if (this.#probe === undefined || socket.servername !== this.#probe) {
         secured(socket);
         return;

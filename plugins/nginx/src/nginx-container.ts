@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { text } from 'node:stream/consumers';
 import {
   formatDuration,
+  addressesFrom,
   createRenderer,
   formatAddress,
   localAddressFor,
@@ -202,28 +203,34 @@ export function renderConfig(
   options: NginxOptions,
   runtime: ContainerRuntime['supports'],
 ): string {
-  const { bufferSize, maxConnections, udpTimeout, keepalive } = options;
+  const { bufferSize, maxConnections, udpTimeout, keepalive, handshakeTimeout } = options;
   const { uid, role, transport, listeners, targets, tls, sources = [], localAddress: configured } = view;
   const usual = Math.min(listeners.length, availableParallelism(), MOST_WORKERS);
+  const workers = transport === 'udp' ? 1 : (options.workers ?? usual);
   return renderer.render(`${CONFIG}.njk`, {
     uid,
     role,
     transport,
     module: options.module ?? (runtime.images ? undefined : MODULES.find((path) => existsSync(path))) ?? '',
-    workers: transport === 'udp' ? 1 : (options.workers ?? usual),
+    workers,
     control: runtime.dial ? CONTROL_SOCKET : '',
     workerConnections: SLOTS_PER_CONNECTION * maxConnections + listeners.length + SPARE_SLOTS,
     probe: runtime.dial && tls && role === 'inbound' ? PROBE_NAME : '',
     bufferSize,
     udpTimeout,
     keepalive,
+    handshakeTimeout,
+    ofSource: maxConnections * workers,
     ciphers: CIPHERS,
     sources,
     tls: tls ? { ...CREDENTIALS, peer: dnsName(tls.peer) } : false,
     listeners: listeners.map(({ address }, i) => {
       const target = targets[i];
-      const { localAddress = '' } = target ? localAddressFor(configured, target) : {};
-      return { address: formatAddress(address), target: target ? formatAddress(target) : '', localAddress };
+      if (!target) return { address: formatAddress(address), target: '', fallbacks: [], localAddress: '' };
+      const { localAddress = '' } = localAddressFor(configured, target);
+      const [, ...others] = transport === 'udp' ? [] : addressesFrom(configured, target);
+      const fallbacks = others.map(formatAddress);
+      return { address: formatAddress(address), target: formatAddress(target), fallbacks, localAddress };
     }),
   });
 }

@@ -1,10 +1,11 @@
-import { formatAddress, type Address } from '../../contracts/address.js';
+import { formatAddress, type Address, type Target } from '../../contracts/address.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../../contracts/errors.js';
 import { uidForOwner, type StreamRecord, type StreamTls } from '../../contracts/stream.js';
 import type { GatewayLoad } from '../gateways/pool.js';
 import { released } from './life.js';
 import { happened, LiveStream, StreamTimer, type StreamParts } from './live-stream.js';
 import { StreamMover, type Placing } from './move.js';
+import { asReserved } from './new-stream.js';
 import { PendingRequest } from './pending-request.js';
 import { PendingUpdate } from './pending-update.js';
 import { watchProxy } from './watch.js';
@@ -75,7 +76,8 @@ export class StreamMachine {
     const { uid, spec } = this.record;
     const reservation = await this.#stream.gateway.reserve(uid, spec, tls);
     const detail = reservation.listeners.map(formatAddress).join(' ');
-    await this.#stream.apply('reserved', {}, { change: reservation, note: happened('reserved', undefined, detail) });
+    const change = asReserved(this.record, reservation);
+    await this.#stream.apply('reserved', {}, { change, note: happened('reserved', undefined, detail) });
   }
 
   /**
@@ -159,7 +161,7 @@ export class StreamMachine {
    * Sets the targets. When it throws, the previous targets stay in force: a failed UPDATE never interrupts data that flows.
    * @throws SCI_STREAM_STATE before HELLO, SCI_STREAM_FAILED, or what the gateway raised
    */
-  async update(targets: readonly Address[], by: string): Promise<StreamRecord> {
+  async update(targets: readonly Target[], by: string): Promise<StreamRecord> {
     await this.#stream.serial(async () => {
       await this.#update.run(targets, by);
       await this.#moves.retarget(targets);

@@ -1,5 +1,6 @@
 import pLimit from 'p-limit';
-import { formatAddress, type Address } from '../../contracts/address.js';
+import { formatAddress, type Target } from '../../contracts/address.js';
+import { asReserved } from './new-stream.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../../contracts/errors.js';
 import type { Gateway, Reservation } from '../../contracts/gateway.js';
 import type { StreamMoved, StreamRecord, StreamSpec, StreamTls } from '../../contracts/stream.js';
@@ -28,7 +29,7 @@ export class StreamMover {
   readonly #timer = new StreamTimer();
   #stopped = false;
   /** Targets that the previous gateway does not have yet, and the calls that set them. */
-  #wanted: readonly Address[] | undefined;
+  #wanted: readonly Target[] | undefined;
   #retargeting: Promise<void> | undefined;
 
   /** @param watch Watches the proxy on the new gateway. */
@@ -66,7 +67,7 @@ export class StreamMover {
   }
 
   /** Sets the targets on the previous gateway too, where connections may still arrive. Retries later; never rejects. */
-  async retarget(targets: readonly Address[]): Promise<void> {
+  async retarget(targets: readonly Target[]): Promise<void> {
     if (!this.#record.leaving) return;
     this.#wanted = targets;
     this.#retargeting ??= this.#retarget().finally(() => (this.#retargeting = undefined));
@@ -110,7 +111,7 @@ export class StreamMover {
       const reservation = await this.stream.interruptible((signal) => setUp(there, uid, same, tls, targets, signal));
       const leaving = { gateway, until: new Date(Date.now() + graceMs).toISOString() };
       const detail = `${gateway} → ${reservation.gateway}: ${reservation.listeners.map(formatAddress).join(' ')}`;
-      const change = { ...reservation, restarts: 0, leaving };
+      const change = { ...asReserved(this.stream.record, reservation), restarts: 0, leaving };
       await this.stream.apply('moved', { watch: this.watch }, { change, note: happened('moved', by, detail) });
     } catch (error) {
       await within(there.release(uid), PREVIOUS_GATEWAY_MS, () => new Error('no answer')).catch((failure: unknown) => {
