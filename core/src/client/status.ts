@@ -1,5 +1,5 @@
 import { formatAddress } from '../contracts/address.js';
-import { printable, printableLine, type SciStreamError } from '../contracts/errors.js';
+import type { SciStreamError } from '../contracts/errors.js';
 import { FAILURES, type ConnectionLimit, type Failures } from '../contracts/stream.js';
 import type { Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { Endpoint } from './endpoint.js';
@@ -135,7 +135,7 @@ export function mergeStatus(
   const first = streams[0];
   return {
     uid,
-    name: printableLine(streams.find((stream) => stream.name !== '')?.name ?? name),
+    name: streams.find((stream) => stream.name !== '')?.name ?? name,
     state,
     ...sides,
     connect: sides.to?.listeners ?? [],
@@ -146,7 +146,7 @@ export function mergeStatus(
     },
     createdAt: earliest(streams.map((stream) => stream.createdAt)) || createdAt,
     expiresAt: earliest(streams.map((stream) => stream.expiresAt)),
-    owner: printableLine(first?.owner ?? ''),
+    owner: first?.owner ?? '',
     restarts: restartsOf(streams),
     diagnosis: diagnose(uid, state, sides.from, sides.to),
     hops: [sides.to && traffic(sides.to), sides.from && traffic(sides.from)].flatMap((hop) => hop ?? []),
@@ -178,17 +178,17 @@ function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus {
   const sum = (key: 'connections' | 'open' | 'errors' | 'bytesIn' | 'bytesOut'): number =>
     (stream?.statistics ?? []).reduce((total, listener) => total + Number(listener[key]), 0);
   return {
-    facility: printableLine(stream?.facility || endpoint.facility),
+    facility: stream?.facility || endpoint.facility,
     s2cs: formatAddress(endpoint.address),
     state: stream ? userState(stream.state) : stateWithout(error),
-    gateway: printableLine(stream?.gateway ?? ''),
-    proxy: printableLine(stream?.proxy ?? ''),
-    runtime: printableLine(stream?.runtime ?? ''),
-    listeners: (stream?.listeners ?? []).map(printableLine),
-    targets: (stream?.targets ?? []).map(printableLine),
+    gateway: stream?.gateway ?? '',
+    proxy: stream?.proxy ?? '',
+    runtime: stream?.runtime ?? '',
+    listeners: stream?.listeners ?? [],
+    targets: stream?.targets ?? [],
     counted: isCounted(stream),
     ...moving(stream),
-    sources: (stream?.sources ?? []).map(printableLine),
+    sources: stream?.sources ?? [],
     connections: sum('connections'),
     open: sum('open'),
     errors: sum('errors'),
@@ -227,13 +227,13 @@ function stateWithout(error: SciStreamError | undefined): SideStatus['state'] {
 const isCounted = (stream: Stream | undefined): boolean => (stream?.statistics ?? []).length > 0;
 
 function moving({ movable, leaving }: Partial<Stream> = {}): Pick<SideStatus, 'movable' | 'leaving'> {
-  return { movable: movable === true, ...(leaving && { leaving: printableLine(leaving) }) };
+  return { movable: movable === true, ...(leaving && { leaving }) };
 }
 
 function sideError(failure: SideStatus['error']): Pick<SideStatus, 'error'> {
   if (!failure) return {};
   const { code, message, suggestions } = failure;
-  return { error: { code, message: printable(message), suggestions: suggestions.map(printable) } };
+  return { error: { code, message, suggestions } };
 }
 
 /** An unknown state, from a newer server, is shown as `ready`. */

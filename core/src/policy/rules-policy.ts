@@ -66,7 +66,9 @@ export class RulesPolicy implements Policy {
     return {
       rule: [...new Set(deciding.map(({ name }) => name))].join(','),
       targets: found.map(({ address }) => address),
-      ...(action.kind === 'probe' && { reasons: deciding.every(({ actions }) => actions?.includes('update') !== false) }),
+      ...(action.kind === 'probe' && {
+        reasons: deciding.every(({ actions }) => actions?.includes('update') !== false),
+      }),
     };
   }
 }

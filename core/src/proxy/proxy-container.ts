@@ -143,7 +143,7 @@ export abstract class ProxyContainer implements S2DS {
       const isChanged = ({ description: { files } }: Instance, i: number): boolean =>
         !live.settled || !isDeepStrictEqual(files, before[i]?.description.files);
       const changed = after.filter(isChanged);
-      await Promise.all(changed.map((instance) => this.admit?.(instance)));
+      await Promise.all(changed.map(async (instance) => this.admit?.(instance)));
       live.settled = false;
       try {
         await Promise.all(changed.map((instance) => this.#apply(live, instance)));
@@ -202,7 +202,12 @@ export abstract class ProxyContainer implements S2DS {
       return { ref, index, listeners, view, description: this.describe(view) };
     });
     // The program may have other targets: an earlier process may have died while it set them.
-    this.#supervise(request, instances, false, new Map(parts.filter((part) => !serves(part)).map((p) => [p.index, p.state])));
+    this.#supervise(
+      request,
+      instances,
+      false,
+      new Map(parts.filter((part) => !serves(part)).map((p) => [p.index, p.state])),
+    );
   }
 
   /**

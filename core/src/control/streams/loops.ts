@@ -28,6 +28,14 @@ export class Loops {
     });
   }
 
+  /** What a probe of a stream connects to: its distinct targets, or a probe port beside one of them. */
+  probed(record: StreamRecord, probe: Address | undefined): Record<'targets' | 'listeners', readonly Address[]> {
+    const targets = [...new Map(record.targets.map((target) => [formatAddress(target), target])).values()];
+    const listeners = this.siblings(record, targets);
+    if (!probe) return { targets, listeners };
+    return { targets: [probe], listeners: listeners.some(({ host }) => host === probe.host) ? [probe] : [] };
+  }
+
   /**
    * Checks the new targets of a stream and counts them as its targets, so that two concurrent updates cannot close a loop.
    * @returns Ends the claim. Call it when the update is over
