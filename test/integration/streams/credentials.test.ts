@@ -153,7 +153,8 @@ s('a control server without encryption gets no stream, unless plain streams are 
   assert.match(error.message, /^(In|Out)bound side 127\.0\.0\.1:\d+: The control server did not encrypt/);
   for (const { calls } of [from, to]) {
     assert.not(calls.includes('update'), 'nothing was connected');
-    assert.is(calls.at(-1), 'release');
+    // The inbound side may not have been requested yet.
+    assert.ok(calls.length === 0 || calls.at(-1) === 'release', calls.join());
   }
   assert.equal(await readdir(join(directory.path, 'streams')), []);
   const { initial } = await client.up({ ...wish, encryption: 'none' });
