@@ -43,7 +43,8 @@ s(
     const token = ['--token-file', join(dir, 'token'), '--producer', producer.address, '--verbose'];
     const alice = await json<StreamStatus & { ticket: string }>(facilities, 0, ...inbound, ...token);
     const to = ['--to', `${alcf.address}#${alcf.fingerprint}`];
-    const made = await json<StreamStatus>(bob, 0, 'stream', 'up', '--outbound', alice.ticket, ...to);
+    const made = await json<Ticket & StreamStatus>(bob, 0, 'stream', 'up', '--outbound', alice.ticket, ...to);
+    assert.equal([made.verified, made.unverified?.code], [false, 'SCI_NOT_OFFERED']);
     const { text, socket } = await greeting(made.connect[0] ?? '');
     assert.is(text, 'data');
     socket.destroy();
@@ -59,7 +60,7 @@ s(
       ],
       'what bob may not ask is shown as not checked, and the path is checked by a connection',
     );
-    assert.is(checked.verified, true);
+    assert.equal([checked.verified, checked.hops[1]?.proof], [false, 'tcp'], 'a connection proves no encryption');
     assert.is(checked.hops[2]?.error?.code, 'SCI_UNAUTHENTICATED');
     assert.is(producer.connections, 1, 'the check does not reach the producer');
     assert.is(

@@ -2,7 +2,7 @@
  * The public interface for plugins: the contracts they implement, the base class of proxies, and helpers. Every other
  * entry of the package builds on it. core/api.txt lists the names with their declarations.
  */
-export { formatAddress, type Address } from './contracts/address.js';
+export { addressesOf, formatAddress, type Address, type Target } from './contracts/address.js';
 export type { Authenticator, Credentials, Identity } from './contracts/authenticator.js';
 export {
   exitOf,
@@ -54,7 +54,7 @@ export type {
   StreamTls,
 } from './contracts/stream.js';
 export { PROBE_NAME } from './contracts/stream.js';
-export { localAddressFor } from './proxy/local-address.js';
+export { addressesFrom, localAddressFor } from './proxy/local-address.js';
 export { formatBytes, formatCount, formatDuration, formatRate, parseDuration } from './contracts/units.js';
 export { backOff, poll, retry, within } from './contracts/wait.js';
 export { keepaliveOptions, type KeepaliveOptions } from './proxy/keepalive.js';

@@ -43,6 +43,8 @@ export {
   type LifeEvent,
   type LifeTable,
 } from './control/streams/life.js';
+export { mergeStatus } from './client/status.js';
+export { fromTargetsMessage, targetsMessage } from './wire/messages.js';
 export { parseRole } from './wire/stream-spec.js';
 export { GatewayDaemon } from './gateway/daemon.js';
 export { LocalGateway } from './gateway/local-gateway.js';

@@ -12,7 +12,7 @@ export interface UpResult extends Omit<StreamStatus, 'from' | 'to' | 'owner' | '
   readonly from?: UpSide;
   readonly to?: UpSide;
   readonly setupMs: number;
-  /** Whether the path between the gateways was tried and works; absent with `--inbound`, which has no path yet. */
+  /** As `VerifyResult.verified`; absent with `--inbound`, which has no path yet. */
   readonly verified?: boolean;
   /** Why the path is not verified. */
   readonly unverified?: NonNullable<Hop['error']>;
@@ -34,8 +34,11 @@ export function upResult({ initial, setupMs = 0, verification }: StreamHandle, t
 
 function verifiedPart({ verified, hops }: VerifyResult): Pick<UpResult, 'verified' | 'unverified'> {
   if (verified) return { verified };
-  // A hop that failed explains more than one that was not tried.
-  const hop = hops.find(({ ok }) => ok === false) ?? hops.find(({ ok }) => ok === null);
+  // A hop that failed explains more than one that was tested in part, and that more than one that was not tried.
+  const hop =
+    hops.find(({ ok }) => ok === false) ??
+    hops.find(({ proof, error }) => proof && error) ??
+    hops.find(({ ok }) => ok === null);
   const unknown = { code: 'SCI_VERIFY_FAILED', message: 'no check is possible.', suggestions: [] };
   return { verified, unverified: hop?.error ?? unknown };
 }

@@ -1,5 +1,5 @@
 import { formatBytes, formatCount, formatRate } from '@scistream/core';
-import type { HopTraffic, SideStatus, StreamStatus } from '@scistream/core/client';
+import { targetTexts, type HopTraffic, type SideStatus, type StreamStatus } from '@scistream/core/client';
 import type { DownResult } from './results.js';
 import { listenersText, momentText, titleOf, untilText } from './text.js';
 
@@ -21,6 +21,7 @@ export function statusText(status: StreamStatus): string {
     ...(restarts > 0 ? [`  restarts    ${restarts}`] : []),
     ...limitLines(status),
     ...hops.map(hopLine),
+    ...tlsLines(status),
     `  ${diagnosis}`,
   ].join('\n');
 }
@@ -53,17 +54,24 @@ const limitLines = ({ from, to }: StreamStatus): readonly string[] => {
   return limits.length > 0 ? [`  limit       ${limits.join(', ')}`] : [];
 };
 
+const tlsLines = ({ from, to }: StreamStatus): readonly string[] =>
+  [to, from].flatMap((side) =>
+    side?.tlsFailure
+      ? `  ${side.gateway.padEnd(11)} latest TLS failure: ${side.tlsFailure.reason} (${side.tlsFailure.at})`
+      : [],
+  );
+
 const movableText = ({ from, to }: StreamStatus): string =>
   [from, to].flatMap((side) => (side?.leaving ? [`leaving ${side.leaving}`] : [])).join(', ') || 'yes';
 
 function sideLine(
   name: string,
-  { facility, state, gateway, proxy, runtime, listeners, targets, s2cs, error }: SideStatus,
+  { facility, state, gateway, proxy, runtime, listeners, s2cs, error, ...forwarding }: SideStatus,
 ): string {
-  if (state === 'unreachable' || state === 'unknown')
+  if (state === 'unreachable' || (state === 'unknown' && error))
     return `  ${name.padEnd(11)} ${facility} (${s2cs}) ${state}: ${error?.message ?? ''}`;
   const how = `${facility} ${gateway}  ${proxy} · ${runtime}`;
-  return `  ${name.padEnd(11)} ${how}  ${state}  ${listenersText(listeners)} → ${listenersText([...new Set(targets)]) || '-'}`;
+  return `  ${name.padEnd(11)} ${how}  ${state}  ${listenersText(listeners)} → ${listenersText(targetTexts(forwarding)) || '-'}`;
 }
 
 function hopLine({ gateway, counted, connections, open, ...hop }: HopTraffic): string {

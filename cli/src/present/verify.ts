@@ -7,9 +7,10 @@ export function verifyText({ hops, roundTripMs }: VerifyResult): string {
   return [...hops.map(hopLine), ...total].join('\n');
 }
 
-function hopLine({ name, from, to, checked, ok, roundTripMs, error }: Hop): string {
+function hopLine({ name, from, to, checked, ok, roundTripMs, tested, error }: Hop): string {
   const mark = !checked ? '-' : ok ? '✔' : '✘';
   const time = roundTripMs === undefined ? '' : `  ${roundTripText(roundTripMs)}`;
-  const why = checked && ok ? '' : `  ${error?.message ?? 'not checked'}`;
-  return `${mark} ${name.padEnd(36)} ${from} → ${to}${time}${why}`;
+  const some = tested ? `  ${tested.count} of ${tested.of} tested` : '';
+  const why = checked && ok && !error ? '' : `  ${error?.message ?? 'not checked'}`;
+  return `${mark} ${name.padEnd(36)} ${from} → ${to}${time}${some}${why}`;
 }

@@ -14,7 +14,11 @@ export interface Hop {
   /** null for a hop that was not checked. */
   readonly ok: boolean | null;
   readonly roundTripMs?: number;
-  /** Reason why the hop failed or was not checked. */
+  /** What a successful test of the path between the gateways proves. Absent for other hops. */
+  readonly proof?: 'tls' | 'tcp';
+  /** Number of the tested listeners or targets, if some were not tested. */
+  readonly tested?: { readonly count: number; readonly of: number };
+  /** Reason why the hop failed or was not checked, or why TLS was not tested. */
   readonly error?: { readonly code: string; readonly message: string; readonly suggestions: readonly string[] };
 }
 
@@ -34,7 +38,7 @@ export async function producerHops(
   signal?: AbortSignal,
 ): Promise<readonly Hop[]> {
   const targets = await targetHops(uid, from, signal);
-  if (!to || !targets.every(({ ok }) => ok)) return targets;
+  if (!to || targets.some(({ ok }) => ok === false)) return targets;
   return [...targets, await chainHop(uid, from, to, signal)];
 }
 
@@ -42,7 +46,11 @@ async function targetHops(uid: string, from: ControlClient, signal?: AbortSignal
   const hop = { name: 'inbound gateway to producer', from: from.endpoint.facility, checked: true };
   try {
     const { results } = await from.connectTargets(uid, { signal });
-    return results.map((result) => ({ ...hop, to: result.address, ...outcome(result) }));
+    const tried = results.map((result) => ({ ...hop, to: result.address, ...outcome(result) }));
+    const rest = new Set((await from.get(uid, { signal })).targets).size - results.length;
+    if (rest <= 0) return tried;
+    const error = { code: 'SCI_DEADLINE', message: 'not tested, because the time was over', suggestions: [] };
+    return [...tried, { ...hop, to: `${rest} other targets`, ...NOT_TRIED, error }];
   } catch (error) {
     signal?.throwIfAborted();
     return [{ ...hop, to: 'producer', ok: false, error: toSciStreamError(error).toJSON() }];

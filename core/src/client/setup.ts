@@ -236,8 +236,9 @@ export function naming({ role, client }: Side, error: unknown): SciStreamError {
 }
 
 /**
- * Sends RELEASE to all sides in parallel, each with its own deadline. The sides are independent of each other. A stream
- * that the server does not have counts as released.
+ * Sends RELEASE to all sides in parallel, each with its own deadline. The sides are independent of each other.
+ * SCI_STREAM_NOT_FOUND counts as released. That is true for the identity that created the side. A control server gives
+ * the same answer to any other identity while the stream continues, and does not tell the difference.
  * @param deadline Deadline of a side, ms.
  * @returns The sides that were not released, and their errors.
  */

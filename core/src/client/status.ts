@@ -1,73 +1,13 @@
-import { formatAddress } from '../contracts/address.js';
-import type { SciStreamError } from '../contracts/errors.js';
-import { FAILURES, type ConnectionLimit, type Failures } from '../contracts/stream.js';
 import type { Stream } from '../wire/gen/scistream/v1/streams_pb.js';
-import type { Endpoint } from './endpoint.js';
-
-type ErrorJson = ReturnType<SciStreamError['toJSON']>;
-
-/**
- * States of a stream in output, worst first. The worse state of the two sides is the state of the stream. `unknown` is
- * worse than every state in which nothing is wrong, because the other side may have failed.
- */
-const STATES = [
-  'failed',
-  'releasing',
-  'reserving',
-  'waiting',
-  'restarting',
-  'unknown',
-  'streaming',
-  'idle',
-  'ready',
-  'released',
-] as const;
-
-/** State of a stream in output; `unknown` if a control server does not report its side now. */
-export type UserState = (typeof STATES)[number];
-
-/** One side of a stream as its control server reports it. */
-export interface SideStatus {
-  readonly facility: string;
-  /** Address of the control server, host:port. */
-  readonly s2cs: string;
-  /** `unreachable`: the control server did not answer; `error` has the reason, and the other fields are empty. */
-  readonly state: UserState | 'unreachable';
-  readonly gateway: string;
-  readonly proxy: string;
-  readonly runtime: string;
-  /** host:port, in order. */
-  readonly listeners: readonly string[];
-  /** Whether the listeners may change, so that an operator can move the stream to another gateway. */
-  readonly movable: boolean;
-  /** Networks from which the listeners accept connections; empty: all. */
-  readonly sources: readonly string[];
-  /** Previous gateway of a moved stream, while it still carries connections. */
-  readonly leaving?: string;
-  /** Current targets, host:port, one for each listener; empty before the first UPDATE. */
-  readonly targets: readonly string[];
-  /** Whether the counters below are valid. Some proxies do not count, and none counts before it runs. */
-  readonly counted: boolean;
-  /** Accepted connections in total. */
-  readonly connections: number;
-  /** Connections that are open now. */
-  readonly open: number;
-  /** Failed connections of all causes. */
-  readonly errors: number;
-  /** The causes of `errors`. A cause that the proxy does not count is absent. */
-  readonly failures: Failures;
-  /** Connections closed because their source is not allowed. Absent: not counted. */
-  readonly refused?: number;
-  /** The limit of connections of each process of the proxy. Absent: none, or not known. */
-  readonly limit?: ConnectionLimit;
-  /** Restarts of the proxy after it ended unexpectedly. */
-  readonly restarts: number;
-  /** Bytes from the listener to the target. */
-  readonly bytesIn: number;
-  /** Bytes from the target to the listener. */
-  readonly bytesOut: number;
-  readonly error?: Pick<ErrorJson, 'message' | 'suggestions'> & { readonly code: string };
-}
+import {
+  restartsOf,
+  sideStatus,
+  STATES,
+  targetTexts,
+  type SideAnswer,
+  type SideStatus,
+  type UserState,
+} from './side-status.js';
 
 /** Traffic through one gateway. Rates are averages over `sampleMs`, bit/s. */
 export interface HopTraffic extends Pick<SideStatus, 'failures' | 'refused'> {
@@ -107,13 +47,6 @@ export interface StreamStatus {
   readonly diagnosis: string;
   /** From the consumer to the producer. */
   readonly hops: readonly HopTraffic[];
-}
-
-/** The answer of one control server, or its error. */
-export interface SideAnswer {
-  readonly endpoint: Endpoint;
-  readonly stream?: Stream | undefined;
-  readonly error?: SciStreamError | undefined;
 }
 
 /** Facts that the journal has of a stream, for control servers that do not report them. */
@@ -172,73 +105,6 @@ export function withRates(now: StreamStatus, before: StreamStatus, ms: number): 
 const isEncrypted = (streams: readonly Stream[]): boolean =>
   streams.length > 0 && streams.every(({ encryption }) => encryption === 'tls');
 
-const restartsOf = (streams: readonly Stream[]): number => streams.reduce((total, { restarts }) => total + restarts, 0);
-
-function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus {
-  const sum = (key: 'connections' | 'open' | 'errors' | 'bytesIn' | 'bytesOut'): number =>
-    (stream?.statistics ?? []).reduce((total, listener) => total + Number(listener[key]), 0);
-  return {
-    facility: stream?.facility || endpoint.facility,
-    s2cs: formatAddress(endpoint.address),
-    state: stream ? userState(stream.state) : stateWithout(error),
-    gateway: stream?.gateway ?? '',
-    proxy: stream?.proxy ?? '',
-    runtime: stream?.runtime ?? '',
-    listeners: stream?.listeners ?? [],
-    targets: stream?.targets ?? [],
-    counted: isCounted(stream),
-    ...moving(stream),
-    sources: stream?.sources ?? [],
-    connections: sum('connections'),
-    open: sum('open'),
-    errors: sum('errors'),
-    failures: counts(stream, FAILURES),
-    ...counts(stream, ['refused']),
-    ...limitOf(stream),
-    restarts: restartsOf(stream ? [stream] : []),
-    bytesIn: sum('bytesIn'),
-    bytesOut: sum('bytesOut'),
-    ...sideError(error?.toJSON() ?? stream?.error),
-  };
-}
-
-/** Sums the counters that at least one listener has. */
-function counts<K extends keyof Failures | 'refused'>(stream: Stream | undefined, keys: readonly K[]) {
-  const sums = keys.flatMap((key) => {
-    const values = (stream?.statistics ?? []).map((listener): bigint | undefined => listener[key]);
-    const known = values.filter((value) => value !== undefined);
-    return known.length > 0 ? [[key, known.reduce((total, value) => total + Number(value), 0)]] : [];
-  });
-  return Object.fromEntries(sums) as Partial<Record<K, number>>;
-}
-
-function limitOf(stream: Stream | undefined): Pick<SideStatus, 'limit'> {
-  if (!stream?.limit) return {};
-  const { connections, reached } = stream.limit;
-  return { limit: { connections, reached } };
-}
-
-/** The state of a side whose control server did not report the stream. */
-function stateWithout(error: SciStreamError | undefined): SideStatus['state'] {
-  if (error?.code === 'SCI_STREAM_NOT_FOUND') return 'failed';
-  return error?.code === 'SCI_NOT_OFFERED' ? 'unknown' : 'unreachable';
-}
-
-const isCounted = (stream: Stream | undefined): boolean => (stream?.statistics ?? []).length > 0;
-
-function moving({ movable, leaving }: Partial<Stream> = {}): Pick<SideStatus, 'movable' | 'leaving'> {
-  return { movable: movable === true, ...(leaving && { leaving }) };
-}
-
-function sideError(failure: SideStatus['error']): Pick<SideStatus, 'error'> {
-  if (!failure) return {};
-  const { code, message, suggestions } = failure;
-  return { error: { code, message, suggestions } };
-}
-
-/** An unknown state, from a newer server, is shown as `ready`. */
-const userState = (text: string): UserState => STATES.find((state) => state === text) ?? 'ready';
-
 function mergedState(sides: readonly SideStatus[]): UserState {
   const states = sides.map(({ state }) => (state === 'unreachable' ? 'unknown' : state));
   const goesOn = states.some((state) => state !== 'released' && state !== 'releasing' && state !== 'unknown');
@@ -268,7 +134,7 @@ function diagnose(uid: string, state: UserState, from: SideStatus | undefined, t
   if (silent)
     return `The state of ${silent.name} is unknown: ${silent.side.error?.message ?? 'its control server does not answer.'}`;
   const mute = find('unknown');
-  if (mute) return `The control server of ${mute.name} offers no status of streams, because it has another version.`;
+  if (mute) return muteText(mute.name, mute.side);
   const over = find('released');
   if (over && state === 'failed')
     return `${capital(over.name)} is released, and the other side is not. Release the stream: scistream stream down ${uid}`;
@@ -285,6 +151,12 @@ function diagnose(uid: string, state: UserState, from: SideStatus | undefined, t
   if (state === 'ready' && !named.some(({ side }) => side.counted)) return UNCOUNTED;
   return DIAGNOSES[state];
 }
+
+/** A side without an error has a state of a newer server. */
+const muteText = (name: string, { error }: SideStatus): string =>
+  error
+    ? `The control server of ${name} offers no status of streams, because it has another version.`
+    : `${capital(name)} is in a state that this version does not know.`;
 
 /** What makes connections fail now, if anything. */
 function failingText(
@@ -303,9 +175,9 @@ function failingText(
 const isUnreachable = ({ failures }: SideStatus): boolean => (failures.unreachableNow ?? 0) > 0;
 
 /** @param producer Whether the targets of the side are the producer, and not the other gateway. */
-function unreachableText(name: string, { failures, targets }: SideStatus, producer: boolean): string {
-  const what = `${producer ? 'the producer' : 'the inbound gateway'} (${[...new Set(targets)].join(', ')})`;
-  return `${latest(failures.unreachableNow)} of ${name} did not reach ${what}. Check that it runs, and check the firewalls.`;
+function unreachableText(name: string, side: SideStatus, producer: boolean): string {
+  const what = `${producer ? 'the producer' : 'the inbound gateway'} (${targetTexts(side).join(', ')})`;
+  return `${latest(side.failures.unreachableNow)} of ${name} did not reach ${what}. Check that it runs, and check the firewalls.`;
 }
 
 function shortText(name: string, { failures, gateway }: SideStatus): string {

@@ -4,7 +4,8 @@ import { SciStreamError, toSciStreamError } from '../contracts/errors.js';
 import type { ControlClient } from './control-client.js';
 import type { Journal } from './journal.js';
 import { isNotOffered, isUnknown, naming, releaseSides, setTargets, sideName, type Side, refuseLoop } from './setup.js';
-import { mergeStatus, withRates, type SideAnswer, type StreamStatus } from './status.js';
+import type { SideAnswer } from './side-status.js';
+import { mergeStatus, withRates, type StreamStatus } from './status.js';
 import { checkHops, verifyFailure, type VerifyOptions, type VerifyResult } from './verify.js';
 import { watchSides } from './watch.js';
 
@@ -228,7 +229,7 @@ export class StreamHandle implements AsyncDisposable {
 }
 
 const isReported = ({ from, to }: StreamStatus): boolean =>
-  [from, to].some((side) => side && side.state !== 'unknown' && side.state !== 'unreachable');
+  [from, to].some((side) => side && side.state !== 'unreachable' && !(side.state === 'unknown' && side.error));
 
 /** Sends RELEASE to control servers that may have a side of the stream. An unknown stream is no error. */
 async function releaseAt(

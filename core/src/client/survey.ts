@@ -5,7 +5,8 @@ import type { ControlClient } from './control-client.js';
 import type { Endpoint } from './endpoint.js';
 import type { Journal, JournalEntry } from './journal.js';
 import { isNotOffered, isUnknown } from './setup.js';
-import { mergeStatus, type KnownFacts, type SideAnswer, type StreamStatus } from './status.js';
+import type { SideAnswer } from './side-status.js';
+import { mergeStatus, type KnownFacts, type StreamStatus } from './status.js';
 import { askSide, failureOf, StreamHandle } from './stream-handle.js';
 
 const UID = /^[A-Za-z0-9-]{8,64}$/;

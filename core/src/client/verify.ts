@@ -9,8 +9,8 @@ import { isStale } from './status.js';
 export interface VerifyResult {
   readonly ok: boolean;
   /**
-   * Whether the path between the gateways was tried and works. False if the other side is unknown, and if the control servers
-   * offer or allow no test.
+   * Whether the path between the gateways was tried and works, with TLS unless the stream is not encrypted. False if the
+   * other side is unknown, and if the control servers offer or allow no such test.
    */
   readonly verified: boolean;
   /** From the consumer to the producer. */
@@ -47,7 +47,7 @@ export async function checkHops(sides: Sides, { full = false, signal }: VerifyOp
   const [outbound, inbound, between, stale] = await Promise.all([
     cons && gatewayHop('consumer to outbound gateway', 'consumer', cons, signal),
     from && prod && gatewayHop('inbound gateway', from.endpoint.facility, prod, signal),
-    to && (from || sides.borrowed) && betweenHop(sides, to, prod, signal),
+    to && cons && (from || sides.borrowed) && betweenHop(sides, to, prod, cons, signal),
     prod && cons && staleTargets(uid, prod, cons),
   ]);
   const foreign = (hop: Hop | undefined): Hop | undefined =>
@@ -163,6 +163,7 @@ async function betweenHop(
   { uid, from, borrowed }: Sides,
   to: ControlClient,
   prod: Promise<Stream> | undefined,
+  cons: Promise<Stream>,
   signal?: AbortSignal,
 ): Promise<Hop> {
   const peer = from?.endpoint.facility ?? 'inbound gateway';
@@ -172,12 +173,11 @@ async function betweenHop(
     // The hop of the inbound gateway reports the error of `prod`.
     const stream = await prod?.catch(() => undefined);
     const encrypted = stream?.encryption === 'tls';
-    const proof = encrypted ? await encryptedHop(stream, from, to, signal) : undefined;
-    if (proof) return { ...hop, ...proof };
+    const proven = encrypted ? await encryptedHop(stream, from, to, cons, signal) : undefined;
+    if (proven) return { ...hop, ...proven };
     const probe = await from.openProbe(uid, false, { signal });
     const roundTripMs = await to.runProbe(uid, probe, { signal });
-    // The name of a hop says what was tried.
-    return { ...hop, name: encrypted ? `${BETWEEN}, TCP only` : BETWEEN, ok: true, roundTripMs };
+    return { ...hop, ok: true, roundTripMs, proof: 'tcp', ...(encrypted && { error: EARLIER }) };
   } catch (error) {
     signal?.throwIfAborted();
     const why = toSciStreamError(error).toJSON();
@@ -194,20 +194,36 @@ async function encryptedHop(
   { uid, probe }: Stream,
   from: ControlClient,
   to: ControlClient,
+  cons: Promise<Stream>,
   signal?: AbortSignal,
-): Promise<Pick<Hop, 'ok' | 'roundTripMs' | 'error'> | undefined> {
+): Promise<Omit<Hop, 'name' | 'from' | 'to' | 'checked'> | undefined> {
   const beside = probe === '' ? await from.openProbe(uid, true, { signal }) : undefined;
   if (beside?.tls === false) return undefined;
   try {
     const { results } = await to.probeTargets(uid, probe || 'data', beside?.address ?? '', { signal });
     const outcomes = results.map((result) => outcome(result, NO_PATH));
     const [slowest] = outcomes.toSorted((a, b) => (b.roundTripMs ?? 0) - (a.roundTripMs ?? 0));
-    return outcomes.find(({ ok }) => !ok) ?? slowest;
+    const failed = outcomes.find(({ ok }) => !ok);
+    if (failed) return failed;
+    // A gateway tests what it can in a few seconds, and one of an earlier version at most 8 listeners.
+    const of = beside ? 1 : new Set((await cons).targets).size;
+    return (
+      slowest && { ...slowest, proof: 'tls', ...(results.length < of && { tested: { count: results.length, of } }) }
+    );
   } catch (error) {
     if (SciStreamError.is(error) && error.code === 'SCI_NOT_OFFERED') return undefined;
     throw error;
   }
 }
+
+/** Why only TCP was tested. */
+const tcpOnly = (why: string): NonNullable<Hop['error']> => ({
+  code: 'SCI_NOT_OFFERED',
+  message: `Only a TCP connection was tested, and not TLS: ${why}`,
+  suggestions: [],
+});
+const EARLIER = tcpOnly('a control server or gateway has an earlier version.');
+const BORROWED = tcpOnly('the control server of the inbound side does not allow or offer the test.');
 
 const NO_PATH = "Open the other gateway's port range in the firewalls between the two gateways.";
 
@@ -228,7 +244,9 @@ async function reachHop(
     const { results: tried } = await to.connectTargets(uid, { signal });
     const results = tried.map((result) => outcome(result, INBOUND_GONE));
     const times = results.flatMap(({ roundTripMs }) => roundTripMs ?? []);
-    return results.find(({ ok }) => !ok) ?? { ok: true, roundTripMs: Math.max(...times) };
+    return (
+      results.find(({ ok }) => !ok) ?? { ok: true, roundTripMs: Math.max(...times), proof: 'tcp', error: BORROWED }
+    );
   } catch (error) {
     signal?.throwIfAborted();
     const { code, ...rest } = toSciStreamError(error).toJSON();
@@ -263,10 +281,14 @@ function summary(hops: readonly Hop[]): VerifyResult {
   const roundTripMs = rest + Math.max(0, ...targets.map(({ roundTripMs: ms = 0 }) => ms));
   return {
     ok: hops.every(({ ok }) => ok !== false),
-    verified: hops.some(({ name, ok }) => name.startsWith(BETWEEN) && ok) && hops.every(({ ok }) => ok !== false),
+    verified: hops.some(isProven) && hops.every(({ ok }) => ok !== false),
     hops,
     ...(times.length > 0 && { roundTripMs: round(roundTripMs) }),
   };
 }
+
+/** A test with TCP alone has an error if the stream is encrypted. */
+const isProven = ({ ok, proof, error }: Hop): boolean =>
+  ok === true && (proof === 'tls' || (proof === 'tcp' && !error));
 
 const round = (ms: number): number => Number(ms.toFixed(3));

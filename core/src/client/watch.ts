@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { toSciStreamError, type SciStreamError } from '../contracts/errors.js';
 import { backOff } from '../contracts/wait.js';
 import type { ControlClient } from './control-client.js';
-import { mergeStatus, type SideAnswer, type StreamStatus } from './status.js';
+import type { SideAnswer } from './side-status.js';
+import { mergeStatus, type StreamStatus } from './status.js';
 
 /** Pauses before a lost connection is opened again, ms. */
 const FIRST_RETRY_MS = 500;

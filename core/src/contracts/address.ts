@@ -13,6 +13,25 @@ export interface Address {
   readonly port: number;
 }
 
+/** Maximum number of addresses of one {@link Target}. */
+export const MAX_TARGET_ADDRESSES = 8;
+
+/** An address to connect to. A host name that resolved to several addresses has the others as fallbacks. */
+export interface Target extends Address {
+  /** Further IP literals of the same host, in the order in which a proxy tries them. Absent: none. */
+  readonly fallbacks?: readonly string[];
+}
+
+/** Makes a target of the addresses of a host, at most the first {@link MAX_TARGET_ADDRESSES}, each once. */
+export function targetOf([host, ...others]: readonly [string, ...string[]], port: number): Target {
+  const fallbacks = [...new Set(others)].filter((other) => other !== host).slice(0, MAX_TARGET_ADDRESSES - 1);
+  return fallbacks.length > 0 ? { host, port, fallbacks } : { host, port };
+}
+
+/** Returns all addresses of a target, the preferred one first. */
+export const addressesOf = ({ host, port, fallbacks = [] }: Target): readonly Address[] =>
+  [host, ...fallbacks].map((one) => ({ host: one, port }));
+
 /** The protocol of the data of a stream. */
 export type Transport = 'tcp' | 'udp';
 
@@ -62,6 +81,9 @@ export function parseAddress(text: string, field = 'Address'): Address {
 export function formatAddress({ host, port }: Address): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
+
+/** Formats a target with all its addresses, such as `10.0.0.1:5000 or 10.0.0.2:5000`. */
+export const formatTarget = (target: Target): string => addressesOf(target).map(formatAddress).join(' or ');
 
 /** Returns true if only this machine can reach the host: 127.0.0.0/8, ::1 and `localhost`. */
 export function isLoopback(host: string): boolean {

@@ -1,4 +1,4 @@
-import type { Address } from './address.js';
+import type { Address, Target } from './address.js';
 import type { S2DSException, SciStreamError } from './errors.js';
 import type { PortRange } from './port-allocator.js';
 import type { ListenerStatistics, ProbeAnswer, Restarts, S2DSStatus, StreamSpec, StreamTls } from './stream.js';
@@ -118,7 +118,7 @@ export interface Gateway {
    */
   start(uid: string, signal: AbortSignal): Promise<void>;
   /** Sets the targets of a started stream. @throws as `S2DS.updateTargets` */
-  updateTargets(uid: string, targets: readonly Address[], signal: AbortSignal): Promise<void>;
+  updateTargets(uid: string, targets: readonly Target[], signal: AbortSignal): Promise<void>;
   /**
    * Stops the stream, frees its ports and returns its last counters. Idempotent.
    * @param keepPortsUntil ISO 8601 UTC; given for a stream that failed. No other stream gets its ports before this time.
@@ -153,13 +153,15 @@ export interface Gateway {
   runProbe(uid: string, address: Address, challenge: string): Promise<number>;
   /**
    * Completes a TLS handshake with the credentials of the stream, an outbound side, to each target, and waits for the
-   * answer of the proxy there. At most the first 8 distinct targets.
+   * answer of the proxy there. A target with several addresses works if one of them does. A target that was not tested
+   * in time has no result.
    * @param address Probe port of the other gateway, instead of the targets. Its host must be that of a target.
    * @throws SCI_PROXY_UNSUPPORTED for a stream without TLS, SCI_FORBIDDEN
    */
   probeTargets(uid: string, answer: ProbeAnswer, address?: Address): Promise<readonly ConnectResult[]>;
   /**
-   * Connects to each target once, a few at a time. The probes of one stream run one after another.
+   * Connects to each target once, and to its further addresses only if the previous ones fail. A few at a time. The probes
+   * of one stream run one after another.
    * @throws SCI_LIMIT_REACHED if too many wait, like the other probes
    */
   connectTargets(uid: string): Promise<readonly ConnectResult[]>;

@@ -1,4 +1,4 @@
-import type { Address } from './address.js';
+import type { Address, Target } from './address.js';
 import type { Identity } from './authenticator.js';
 import type { StreamRecord } from './stream.js';
 
@@ -42,8 +42,11 @@ export interface Granted {
   readonly lifetimeMs?: number;
   /** For `request`: networks from which the listeners accept connections. Absent: all. */
   readonly sources?: readonly string[];
-  /** For `update`: the IP literals that were checked, one per target. The proxy must use them. */
-  readonly targets?: readonly Address[];
+  /**
+   * For `update`: the IP literals that were checked, one entry per target, which has all checked addresses of its name.
+   * The proxy must use them.
+   */
+  readonly targets?: readonly Target[];
   /** For `probe`: false if the caller must not learn why a target was not reached. */
   readonly reasons?: boolean;
 }

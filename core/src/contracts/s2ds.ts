@@ -1,4 +1,4 @@
-import type { Address } from './address.js';
+import type { Target } from './address.js';
 import type { S2DSException } from './errors.js';
 import type { ReservedListener } from './port-allocator.js';
 import type { ProbeAnswer, S2DSStatus, StreamSpec, StreamTls } from './stream.js';
@@ -68,12 +68,13 @@ export interface S2DS {
 
   /**
    * Sets the targets: listener i forwards to `targets[i mod targets.length]`. May be called repeatedly. If it throws,
-   * the previous targets remain in effect. Each call resolves host names once. An instance that is restarting gets the
-   * new targets when it starts.
+   * the previous targets remain in effect. Each call resolves host names once. A new TCP connection goes to the first
+   * address of its target that accepts it; UDP uses only the first address. An instance that is restarting gets the new
+   * targets when it starts.
    * @throws S2DSException with SCI_STREAM_NOT_FOUND, SCI_TARGETS_INVALID, SCI_TARGET_UNRESOLVED, SCI_ADDRESS_INVALID,
    * SCI_PROXY_CONFIG_INVALID, SCI_PROXY_COMMAND_FAILED, SCI_PROXY_DIED or a code of the runtime; the reason of `signal`
    */
-  updateTargets(uid: string, targets: readonly Address[], signal?: AbortSignal): Promise<void>;
+  updateTargets(uid: string, targets: readonly Target[], signal?: AbortSignal): Promise<void>;
 
   /**
    * Adopts a running stream that a previous process of this data server started. Its listeners, targets and connections
@@ -83,7 +84,7 @@ export interface S2DS {
    * @returns false if no instance matches the request; every trace of the stream is then removed, and `start` recreates
    * it
    */
-  adopt(request: S2DSRequest, targets: readonly Address[]): Promise<boolean>;
+  adopt(request: S2DSRequest, targets: readonly Target[]): Promise<boolean>;
 
   /** Stops a stream and removes all its instances and files. Idempotent; an unknown uid is not an error. */
   release(uid: string): Promise<void>;

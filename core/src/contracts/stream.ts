@@ -1,4 +1,4 @@
-import type { Address, Transport } from './address.js';
+import type { Address, Target, Transport } from './address.js';
 import { quote, SciStreamError, type ErrorCode, type S2DSException } from './errors.js';
 
 /**
@@ -113,6 +113,17 @@ export interface ConnectionLimit {
   readonly reached: boolean;
 }
 
+/** The latest failed TLS handshake of a stream, with the other gateway or with a stranger. */
+export interface TlsFailure {
+  /** ISO 8601 UTC. */
+  readonly at: string;
+  /** At most {@link MAX_TLS_REASON} printable characters. A stranger may choose some of them. */
+  readonly reason: string;
+}
+
+/** Maximum length of {@link TlsFailure.reason}, characters. */
+export const MAX_TLS_REASON = 200;
+
 /** State and counters of a stream on its data server. */
 export interface S2DSStatus {
   /** `restarting`: the proxy ended unexpectedly and is not running yet. `failed`: it was restarted too often. */
@@ -123,6 +134,8 @@ export interface S2DSStatus {
   readonly listeners: readonly ListenerStatistics[];
   /** Absent: the proxy has no limit, does not report it, or is not running. */
   readonly limit?: ConnectionLimit;
+  /** Absent: none, the proxy does not report it, or it is not running. */
+  readonly tlsFailure?: TlsFailure;
   /** How the listeners answer a probe. Absent: they do not. The gateway sets it. */
   readonly probe?: ProbeAnswer;
   /** The reason of state `failed`; in state `restarting` why the proxy does not run yet, if an attempt failed. */
@@ -216,9 +229,9 @@ export interface StreamRecord {
   /** Addresses of the producer, as HELLO announced them. */
   readonly announced: readonly Address[];
   /** Current targets, one per listener. */
-  readonly targets: readonly Address[];
+  readonly targets: readonly Target[];
   /** Targets of the update in progress. Meaningful only in state `updating`. */
-  readonly asked?: readonly Address[];
+  readonly asked?: readonly Target[];
   /**
    * The newest restart that the events contain, as the gateway of the stream numbers them: the position of the reader,
    * not a second count. It survives the control server, so that no restart is recorded twice or missed. Restarts are

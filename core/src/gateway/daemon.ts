@@ -24,6 +24,7 @@ import { lockState, type Unlock } from '../serving/state-lock.js';
 import { GatewayService } from '../wire/gen/scistream/v1/gateway_pb.js';
 import {
   connectResultsMessage,
+  fromTargetsMessage,
   microseconds,
   mustBeAnswer,
   statisticsMessage,
@@ -170,12 +171,8 @@ function routes(router: ConnectRouter, gateway: LocalGateway): void {
       await gateway.start(uid, signal);
       return {};
     },
-    async setTargets({ uid, targets }, { signal }) {
-      await gateway.updateTargets(
-        uid,
-        targets.map((text) => parseAddress(text, 'Target')),
-        signal,
-      );
+    async setTargets(request, { signal }) {
+      await gateway.updateTargets(request.uid, fromTargetsMessage(request), signal);
       return {};
     },
     async release({ uid, keepPortsUntil }) {

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { checkServerIdentity, connect as connectTls, type TLSSocket } from 'node:tls';
-import { formatAddress, type Address } from '../contracts/address.js';
+import type { Address, Target } from '../contracts/address.js';
 import { messageOf } from '../contracts/errors.js';
 import type { ConnectResult } from '../contracts/gateway.js';
 import { PROBE_NAME, type ProbeAnswer, type StreamTls } from '../contracts/stream.js';
@@ -9,12 +9,10 @@ import { formatDuration } from '../contracts/units.js';
 import { within } from '../contracts/wait.js';
 import { localAddressFor } from '../proxy/local-address.js';
 import type { Dial } from './probe-runs.js';
-import { CONNECT_TIMEOUT_MS, eachOnce, noAnswer } from './probes.js';
+import { CONNECT_TIMEOUT_MS, eachOnce, isTried, noAnswer } from './probes.js';
 
 /** Maximum time from the connection to the answer of the proxy, ms. */
 const ANSWER_TIMEOUT_MS = 5_000;
-/** Limits the connections to the other gateway: a stream may have thousands of listeners. */
-const MAX_TARGETS = 8;
 
 /** Reasons of a failed verification of the peer (X509_V_ERR_…), which Node.js reports as codes. */
 const CLOCK = 'Compare the clocks of both gateways with the time of the user who created the stream';
@@ -29,16 +27,15 @@ const OWN_VERDICTS: Readonly<Record<string, string>> = {
  * proves nothing: nginx sends it first. No byte is sent after the handshake, so that none can reach a producer.
  * @param localAddress As in `S2DSRequest.localAddress`.
  */
-export function probeListeners(
-  targets: readonly Address[],
+export async function probeListeners(
+  targets: readonly Target[],
   tls: StreamTls,
   answer: ProbeAnswer,
   localAddress: string | undefined,
   dial: Dial = (connect) => connect(),
 ): Promise<readonly ConnectResult[]> {
-  const distinct = new Map(targets.map((target) => [formatAddress(target), target]));
-  const some = [...distinct.values()].slice(0, MAX_TARGETS);
-  return eachOnce(some, dial, (target) => probeListener(target, tls, answer, localAddress));
+  const results = await eachOnce(targets, dial, (address) => probeListener(address, tls, answer, localAddress));
+  return results.some(isTried) ? results.filter(isTried) : results;
 }
 
 /** Never rejects. `roundTripMs` is the time of the TCP handshake. */

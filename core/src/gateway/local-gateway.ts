@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import pLimit from 'p-limit';
 import { inject, injectable } from 'tsyringe';
-import type { Address } from '../contracts/address.js';
+import type { Address, Target } from '../contracts/address.js';
 import { messageOf, S2DSException } from '../contracts/errors.js';
 import type {
   ConnectResult,
@@ -123,7 +123,7 @@ export class LocalGateway implements Gateway {
     await this.#known(uid).start(signal);
   }
 
-  async updateTargets(uid: string, targets: readonly Address[], signal: AbortSignal): Promise<void> {
+  async updateTargets(uid: string, targets: readonly Target[], signal: AbortSignal): Promise<void> {
     await this.#known(uid).updateTargets(targets, signal);
   }
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { formatAddress, type Address } from '../contracts/address.js';
+import { addressesOf, formatAddress, formatTarget, type Address, type Target } from '../contracts/address.js';
 import { messageOf, S2DSException, systemCode } from '../contracts/errors.js';
 import type { ConnectResult, ProbeOffer } from '../contracts/gateway.js';
 import type { PortAllocator } from '../contracts/port-allocator.js';
@@ -118,8 +118,8 @@ export async function probeTarget(
  * A gateway that connects to any address that a client names would be a port scanner.
  * @throws SCI_FORBIDDEN unless the host is that of a target
  */
-export function mustBeTarget(uid: string, targets: readonly Address[], address: Address): void {
-  if (!targets.some(({ host }) => host === address.host)) {
+export function mustBeTarget(uid: string, targets: readonly Target[], address: Address): void {
+  if (!targets.flatMap(addressesOf).some(({ host }) => host === address.host)) {
     const where = formatAddress(address);
     throw new S2DSException('SCI_FORBIDDEN', `The host of ${where} is not a target of stream ${uid}.`);
   }
@@ -127,22 +127,38 @@ export function mustBeTarget(uid: string, targets: readonly Address[], address: 
 
 /** Connects to each target once, as `Gateway.connectTargets`. */
 export function tryTargets({ targets, localAddress }: Outgoing, dial: Dial): Promise<readonly ConnectResult[]> {
-  return eachOnce(targets, dial, (target) => tryConnect(target, 0, localAddress));
+  return eachOnce(targets, dial, (address) => tryConnect(address, 0, localAddress));
 }
 
 /** Tries each distinct target once, a few at a time. */
 export function eachOnce(
-  targets: readonly Address[],
+  targets: readonly Target[],
   dial: Dial,
-  connect: (target: Address) => Promise<ConnectResult>,
+  connect: (address: Address) => Promise<ConnectResult>,
 ): Promise<readonly ConnectResult[]> {
-  const distinct = new Map(targets.map((target) => [formatAddress(target), target]));
-  return Promise.all(
-    [...distinct.values()].map(
-      async (address) => (await dial(() => connect(address))) ?? { address, roundTripMs: 0, error: NOT_TRIED },
-    ),
-  );
+  const distinct = new Map(targets.map((target) => [formatTarget(target), target]));
+  return Promise.all([...distinct.values()].map((target) => inTurn(target, dial, connect)));
 }
+
+/** Tries the addresses of a target until one works. @returns the success, or the failure of the preferred address */
+async function inTurn(
+  target: Target,
+  dial: Dial,
+  connect: (address: Address) => Promise<ConnectResult>,
+): Promise<ConnectResult> {
+  let failure: ConnectResult | undefined;
+  for (const address of addressesOf(target)) {
+    const result = await dial(() => connect(address));
+    if (!result) break;
+    if (result.error === undefined) return result;
+    failure ??= result;
+  }
+  const { host, port } = target;
+  return failure ?? { address: { host, port }, roundTripMs: 0, error: NOT_TRIED };
+}
+
+/** Whether the time was enough for the test with this result. */
+export const isTried = ({ error }: ConnectResult): boolean => error !== NOT_TRIED;
 
 /** Connects to the first listener, as `Gateway.connectListener`. */
 export async function tryListener(

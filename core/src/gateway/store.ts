@@ -1,7 +1,7 @@
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import type { Address } from '../contracts/address.js';
+import type { Address, Target } from '../contracts/address.js';
 import { S2DSException, SciStreamError, systemCode } from '../contracts/errors.js';
 import { makeDirectory, writeAtomically } from '../contracts/files.js';
 import type { Reservation } from '../contracts/gateway.js';
@@ -39,7 +39,7 @@ export interface GatewayStream {
   /** Stored before the step that it names begins, so that the record shows a step during which the process died. */
   readonly state: 'reserved' | 'starting' | 'running' | 'releasing';
   /** The requested targets; host names are not resolved. */
-  readonly targets: readonly Address[];
+  readonly targets: readonly Target[];
   /** Whether the proxy uses `targets` for certain; false if the process died while it set them. */
   readonly inForce?: boolean;
   /** As `S2DSCapabilities.probe`, if the configuration with which the proxy started has it. */

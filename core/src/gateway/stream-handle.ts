@@ -1,4 +1,4 @@
-import type { Address } from '../contracts/address.js';
+import type { Target } from '../contracts/address.js';
 import { messageOf } from '../contracts/errors.js';
 import type { Reservation } from '../contracts/gateway.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
@@ -105,7 +105,7 @@ export class StreamHandle {
   }
 
   /** As `Gateway.updateTargets`. */
-  updateTargets(targets: readonly Address[], signal: AbortSignal): Promise<void> {
+  updateTargets(targets: readonly Target[], signal: AbortSignal): Promise<void> {
     return this.#command(signal, async (stream, until) => {
       const before = stream.record.targets;
       // Stored first: if this process dies before the proxy has the targets, the next process sets them.

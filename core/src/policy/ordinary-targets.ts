@@ -1,13 +1,13 @@
 import { isIP } from 'node:net';
-import { formatAddress, type Address } from '../contracts/address.js';
+import { formatAddress, targetOf, type Address, type Target } from '../contracts/address.js';
 import type { Identity } from '../contracts/authenticator.js';
 import { parseIp, specialOf, type Network } from '../contracts/network.js';
 import type { NameLookups, Targeting } from './name-lookups.js';
 import { Refusal } from './refusal.js';
 
 /**
- * Checks the targets of a call at a facility without rules, and returns them as IP literals. Addresses of the gateway
- * itself or its surroundings are rejected, because only a rule can allow them.
+ * Checks the targets of a call at a facility without rules, and returns them as IP literals, with all addresses of a
+ * name. Addresses of the gateway itself or its surroundings are rejected, because only a rule can allow them.
  * @param own Addresses of the gateway
  * @throws SCI_FORBIDDEN, SCI_TARGET_UNRESOLVED, SCI_TARGETS_INVALID
  */
@@ -16,16 +16,16 @@ export async function ordinaryTargets(
   identity: Identity,
   action: Targeting,
   own: readonly Network[],
-): Promise<readonly Address[]> {
+): Promise<readonly Target[]> {
   const { targets, listeners = [] } = action;
   const ownFor = (target: Address): readonly Network[] => (listeners.includes(target) ? [] : own);
   for (const target of targets) if (isIP(target.host) !== 0) mustBeOrdinary(target, target.host, ownFor(target));
   const known = await names.lookUp(identity, action);
   return targets.map((target) => {
     if (isIP(target.host) !== 0) return target;
-    const addresses = known.get(target.host) ?? [target.host];
-    for (const address of addresses) mustBeOrdinary(target, address, own);
-    return { host: addresses[0] ?? target.host, port: target.port };
+    const [first = target.host, ...others] = known.get(target.host) ?? [];
+    for (const address of [first, ...others]) mustBeOrdinary(target, address, own);
+    return targetOf([first, ...others], target.port);
   });
 }
 

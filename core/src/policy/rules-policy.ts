@@ -65,7 +65,7 @@ export class RulesPolicy implements Policy {
     const deciding = [...new Set(found.map(({ rule }) => rule))];
     return {
       rule: [...new Set(deciding.map(({ name }) => name))].join(','),
-      targets: found.map(({ address }) => address),
+      targets: found.map(({ target }) => target),
       ...(action.kind === 'probe' && {
         reasons: deciding.every(({ actions }) => actions?.includes('update') !== false),
       }),

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { formatAddress, type Address } from '../contracts/address.js';
+import { formatAddress, targetOf, type Address, type Target } from '../contracts/address.js';
 import { ownerOf, type Identity } from '../contracts/authenticator.js';
 import { contains, isWithin, parseIp, specialOf, type Ip, type Network } from '../contracts/network.js';
 import { formatPorts } from '../contracts/port-allocator.js';
@@ -13,9 +13,9 @@ import type { Rule, RuleTargets } from './schema.js';
 /** Targets or ports that an error shows. */
 const SHOWN = 8;
 
-/** A target that a rule allows, as an IP literal. */
+/** A target that a rule allows, as IP literals. */
 export interface Judged {
-  readonly address: Address;
+  readonly target: Target;
   readonly rule: Rule;
 }
 
@@ -57,7 +57,7 @@ export class TargetJudge {
   #literal(target: Address): Open {
     const asked = askedIp(target.host, this.action.listeners?.includes(target) ? [] : this.own);
     const [rule] = this.#rulesFor(target, (one) => allowsAddress(one, asked, target.port, false));
-    return () => ({ address: target, rule });
+    return () => ({ target, rule });
   }
 
   #name(target: Address): Open {
@@ -78,8 +78,8 @@ export class TargetJudge {
     const { port } = target;
     const ips = addresses.map((address) => ({ address, ...askedIp(address, this.own) }));
     const rule = rules.find((candidate) => ips.every((ip) => allowsAddress(candidate, ip, port, true)));
-    const [first] = addresses;
-    if (rule && first !== undefined) return { address: { host: first, port }, rule };
+    const [first, ...others] = addresses;
+    if (rule && first !== undefined) return { target: targetOf([first, ...others], port), rule };
     const refused = ips.find((ip) => !rules.some((candidate) => allowsAddress(candidate, ip, port, true))) ?? ips[0];
     throw targetRefusal(rules, target, refused?.address, this.own);
   }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { formatAddress, type Address } from '../contracts/address.js';
+import { formatAddress, type Address, type Target } from '../contracts/address.js';
 import { LABELS, type ContainerRuntime, type ContainerSpec } from '../contracts/container-runtime.js';
 import type { PluginContext } from '../contracts/plugin.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
@@ -27,7 +27,7 @@ export function viewOf(
   runtime: ContainerRuntime,
   request: S2DSRequest,
   listeners: readonly ReservedListener[],
-  targets: readonly Address[],
+  targets: readonly Target[],
 ): ProxyView {
   const { uid, spec, tls, localAddress } = request;
   const { role, transport, bitsPerSecond, sources } = spec;
@@ -125,8 +125,8 @@ export function join<T>(shards: readonly (readonly T[])[]): T[] {
 export function targetsOf(
   { listeners }: S2DSRequest,
   shard: readonly ReservedListener[],
-  all: readonly Address[],
-): readonly Address[] {
+  all: readonly Target[],
+): readonly Target[] {
   const addresses = listeners.map(({ address }) => formatAddress(address));
   return shard.flatMap(({ address }) => all[addresses.indexOf(formatAddress(address))] ?? []);
 }

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { isLoopback, type Address } from '../contracts/address.js';
+import { addressesOf, isLoopback, type Address, type Target } from '../contracts/address.js';
 import { machineAddresses } from '../contracts/machine.js';
 
 /**
@@ -16,6 +16,15 @@ export function localAddressFor(
   if (configured === undefined || isIP(configured) !== isIP(host) || isLoopback(configured) !== isLoopback(host))
     return {};
   return { localAddress: configured };
+}
+
+/**
+ * Selects the addresses of a target for a proxy that connects to all of them from one local address: the first, and those
+ * for which {@link localAddressFor} gives the same result.
+ */
+export function addressesFrom(configured: string | undefined, target: Target): readonly Address[] {
+  const local = localAddressFor(configured, target).localAddress;
+  return addressesOf(target).filter((address) => localAddressFor(configured, address).localAddress === local);
 }
 
 /** Returns true for an IP literal of this machine that is not unspecified. */

@@ -1,11 +1,11 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Address } from '../contracts/address.js';
+import type { Address, Target } from '../contracts/address.js';
 import type { ContainerRef, ContainerState } from '../contracts/container-runtime.js';
 import { messageOf, S2DSException } from '../contracts/errors.js';
 import type { PluginContext } from '../contracts/plugin.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
 import type { S2DS, S2DSCapabilities, S2DSRequest } from '../contracts/s2ds.js';
-import type { ConnectionLimit, ListenerStatistics, S2DSStatus } from '../contracts/stream.js';
+import type { ConnectionLimit, ListenerStatistics, S2DSStatus, TlsFailure } from '../contracts/stream.js';
 import { KeyedLock } from '../contracts/wait.js';
 import { findParts, serves, type Part } from './adoption.js';
 import { mustSupport } from './capabilities.js';
@@ -79,6 +79,9 @@ export abstract class ProxyContainer implements S2DS {
     counters: readonly ListenerStatistics[],
   ): Promise<ConnectionLimit | undefined>;
 
+  /** Reads the latest failed TLS handshake of an instance. Called after {@link statistics}. Undefined: none, or not known. */
+  protected tlsFailure?(instance: ProxyInstance): Promise<TlsFailure | undefined>;
+
   /** Returns the number of instances that share the listeners of a stream. Default: 1. */
   protected instances(_request: S2DSRequest): number {
     return 1;
@@ -116,7 +119,7 @@ export abstract class ProxyContainer implements S2DS {
     });
   }
 
-  adopt(request: S2DSRequest, targets: readonly Address[]): Promise<boolean> {
+  adopt(request: S2DSRequest, targets: readonly Target[]): Promise<boolean> {
     return this.#lock.run(request.uid, async () => {
       if (this.#streams.has(request.uid)) return true;
       mustSupport(this.id, this.supports, request);
@@ -129,7 +132,7 @@ export abstract class ProxyContainer implements S2DS {
     });
   }
 
-  updateTargets(uid: string, targets: readonly Address[], signal?: AbortSignal): Promise<void> {
+  updateTargets(uid: string, targets: readonly Target[], signal?: AbortSignal): Promise<void> {
     return this.#lock.run(uid, async () => {
       const live = this.#live(uid);
       if (live.supervision.error) throw live.supervision.error;
@@ -140,10 +143,11 @@ export abstract class ProxyContainer implements S2DS {
         const view = { ...instance.view, targets: targetsOf(live.request, instance.listeners, resolved) };
         return { ...instance, view, description: this.describe(view) };
       });
-      const isChanged = ({ description: { files } }: Instance, i: number): boolean =>
-        !live.settled || !isDeepStrictEqual(files, before[i]?.description.files);
+      // Not the files: a template may ignore its targets, and the update must not succeed then.
+      const isChanged = ({ view }: Instance, i: number): boolean =>
+        !live.settled || !isDeepStrictEqual(view.targets, before[i]?.view.targets);
       const changed = after.filter(isChanged);
-      await Promise.all(changed.map(async (instance) => this.admit?.(instance)));
+      await Promise.all(changed.map(async (instance) => await this.admit?.(instance)));
       live.settled = false;
       try {
         await Promise.all(changed.map((instance) => this.#apply(live, instance)));
@@ -183,12 +187,20 @@ export abstract class ProxyContainer implements S2DS {
     const parts = await Promise.all(
       instances.map(async (instance) => {
         const counters = (await this.statistics?.(instance)) ?? [];
-        return { counters, limit: await this.limit?.(instance, counters) };
+        const limit = await this.limit?.(instance, counters);
+        return { counters, limit, tlsFailure: await this.tlsFailure?.(instance) };
       }),
     );
     const limit = limitOf(parts.flatMap((part) => part.limit ?? []));
     const listeners = join(parts.map(({ counters }) => counters));
-    return { state: 'running', restarts, listeners, ...(limit ? { limit } : {}) };
+    const [tlsFailure] = parts.flatMap((part) => part.tlsFailure ?? []).toSorted((a, b) => b.at.localeCompare(a.at));
+    return {
+      state: 'running',
+      restarts,
+      listeners,
+      ...(limit ? { limit } : {}),
+      ...(tlsFailure ? { tlsFailure } : {}),
+    };
   }
 
   async ended(uid: string): Promise<S2DSException | undefined> {
@@ -196,7 +208,7 @@ export abstract class ProxyContainer implements S2DS {
   }
 
   /** Keeps the instances that serve and restarts the others. */
-  #adoptParts(request: S2DSRequest, parts: readonly Part[], targets: readonly Address[]): void {
+  #adoptParts(request: S2DSRequest, parts: readonly Part[], targets: readonly Target[]): void {
     const instances = parts.map(({ ref, index, listeners }): Instance => {
       const view = viewOf(this.context.runtime, request, listeners, targetsOf(request, listeners, targets));
       return { ref, index, listeners, view, description: this.describe(view) };
@@ -243,7 +255,7 @@ export abstract class ProxyContainer implements S2DS {
     request: S2DSRequest,
     listeners: readonly ReservedListener[],
     index: number,
-    targets: readonly Address[],
+    targets: readonly Target[],
     signal: AbortSignal | undefined,
   ): Promise<Instance> {
     const { runtime } = this.context;

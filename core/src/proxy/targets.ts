@@ -1,6 +1,6 @@
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
-import { formatAddress, type Address } from '../contracts/address.js';
+import { addressesOf, formatAddress, targetOf, type Address, type Target } from '../contracts/address.js';
 import { S2DSException } from '../contracts/errors.js';
 import { endpointsOf, isUnspecified } from '../contracts/network.js';
 import type { S2DSRequest } from '../contracts/s2ds.js';
@@ -9,12 +9,12 @@ import { within } from '../contracts/wait.js';
 const RESOLVE_TIMEOUT_MS = 5_000;
 
 /**
- * Resolves targets into one IP literal per listener: listener i gets target i mod count (protocol.md §2). Looks host
- * names up on this machine.
+ * Resolves targets into one per listener, as IP literals: listener i gets target i mod count (protocol.md §2). Looks host
+ * names up on this machine. A name with several addresses becomes a target with fallbacks.
  * @throws SCI_TARGETS_INVALID for no or too many targets and for a listener of the stream; SCI_ADDRESS_INVALID for an
  * unspecified address; SCI_TARGET_UNRESOLVED
  */
-export async function resolveTargets(request: S2DSRequest, targets: readonly Address[]): Promise<readonly Address[]> {
+export async function resolveTargets(request: S2DSRequest, targets: readonly Target[]): Promise<readonly Target[]> {
   if (targets.length === 0 || targets.length > request.listeners.length * 64) {
     throw new S2DSException(
       'SCI_TARGETS_INVALID',
@@ -25,15 +25,17 @@ export async function resolveTargets(request: S2DSRequest, targets: readonly Add
     );
   }
   // Look each name up once: lookups share the few threads of the libuv pool.
-  const hosts = new Map<string, Promise<string>>();
+  const lookups = new Map<string, Promise<Hosts>>();
   const resolved = await Promise.all(
     targets.map(async (target) => {
-      const host = hosts.get(target.host) ?? hostOf(target);
-      hosts.set(target.host, host);
-      return { host: await host, port: target.port };
+      if (isIP(target.host) !== 0) return target;
+      const hosts = lookups.get(target.host) ?? hostsOf(target);
+      lookups.set(target.host, hosts);
+      return targetOf(await hosts, target.port);
     }),
   );
-  const unspecified = resolved.find(({ host }) => isUnspecified(host));
+  const addresses = resolved.flatMap(addressesOf);
+  const unspecified = addresses.find(({ host }) => isUnspecified(host));
   if (unspecified) {
     throw new S2DSException(
       'SCI_ADDRESS_INVALID',
@@ -44,7 +46,7 @@ export async function resolveTargets(request: S2DSRequest, targets: readonly Add
     );
   }
   const own = new Set(request.listeners.flatMap(({ address }) => endpointsOf(address)));
-  const loop = resolved.find((target) => endpointsOf(target).some((key) => own.has(key)));
+  const loop = addresses.find((address) => endpointsOf(address).some((key) => own.has(key)));
   if (loop) {
     throw new S2DSException('SCI_TARGETS_INVALID', `Target ${formatAddress(loop)} is the stream's own listener.`, {
       suggestions: ['Give the listen address of the application or of the other gateway.'],
@@ -53,8 +55,10 @@ export async function resolveTargets(request: S2DSRequest, targets: readonly Add
   return request.listeners.flatMap((_, i) => resolved[i % resolved.length] ?? []);
 }
 
-async function hostOf({ host, port }: Address): Promise<string> {
-  if (isIP(host) !== 0) return host;
+/** The addresses of a name. */
+type Hosts = readonly [string, ...string[]];
+
+async function hostsOf({ host, port }: Address): Promise<Hosts> {
   const fail = (cause?: unknown): S2DSException =>
     new S2DSException(
       'SCI_TARGET_UNRESOLVED',
@@ -65,7 +69,10 @@ async function hostOf({ host, port }: Address): Promise<string> {
       },
     );
   try {
-    return (await within(lookup(host), RESOLVE_TIMEOUT_MS, fail)).address;
+    const found = await within(lookup(host, { all: true }), RESOLVE_TIMEOUT_MS, fail);
+    const [first, ...others] = found.map(({ address }) => address);
+    if (first === undefined) throw fail();
+    return [first, ...others];
   } catch (error) {
     throw S2DSException.is(error) ? error : fail(error);
   }

@@ -1,4 +1,4 @@
-import type { Address, Transport } from '../contracts/address.js';
+import type { Address, Target, Transport } from '../contracts/address.js';
 import type { ContainerRef, InstanceFiles } from '../contracts/container-runtime.js';
 import type { Role, StreamTls } from '../contracts/stream.js';
 
@@ -16,8 +16,11 @@ export interface ProxyView {
   readonly role: Role;
   readonly transport: Transport;
   readonly listeners: readonly ProxyListener[];
-  /** IP literals. `targets[i]` belongs to `listeners[i]`. Empty until the first UPDATE. */
-  readonly targets: readonly Address[];
+  /**
+   * IP literals. `targets[i]` belongs to `listeners[i]`. Empty until the first UPDATE. A TCP connection that does not reach
+   * a target tries its `fallbacks` in turn.
+   */
+  readonly targets: readonly Target[];
   /** Local address of connections to those targets for which `localAddressFor` returns it. */
   readonly localAddress?: string;
   /** Reserved rate of the whole stream, bit/s. */

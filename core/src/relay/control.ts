@@ -4,15 +4,20 @@ import type { Socket } from 'node:net';
 import type { Listener } from './listener.js';
 import { parseRequest } from './parse.js';
 import { CONTROL_SOCKET, MAX_LINE_BYTES, type ControlReply } from './protocol.js';
+import type { Reasons } from './reasons.js';
 
 /**
  * Serves the control socket in the working directory. Call it once, after all listeners accept connections. It replaces
  * the socket file of a killed predecessor, because one worker uses the directory. The umask sets the file mode.
  * Resolves when the socket accepts connections.
  */
-export function serveControl(listeners: readonly Listener[], maxConnections: number | undefined): Promise<void> {
+export function serveControl(
+  listeners: readonly Listener[],
+  maxConnections: number | undefined,
+  reasons: Reasons,
+): Promise<void> {
   rmSync(CONTROL_SOCKET, { force: true });
-  const server = createServer((socket) => converse(socket, (line) => answer(line, listeners, maxConnections)));
+  const server = createServer((socket) => converse(socket, (line) => answer(line, listeners, maxConnections, reasons)));
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen(CONTROL_SOCKET, () => {
@@ -24,12 +29,20 @@ export function serveControl(listeners: readonly Listener[], maxConnections: num
   });
 }
 
-function answer(line: string, listeners: readonly Listener[], maxConnections: number | undefined): ControlReply {
+function answer(
+  line: string,
+  listeners: readonly Listener[],
+  maxConnections: number | undefined,
+  { latest }: Reasons,
+): ControlReply {
   try {
     const request = parseRequest(line, listeners.length);
     if (request.cmd === 'status') {
-      const limit = maxConnections === undefined ? {} : { maxConnections };
-      return { ok: true, pid: process.pid, ...limit, listeners: listeners.map(({ counters }) => counters) };
+      const known = {
+        ...(maxConnections === undefined ? {} : { maxConnections }),
+        ...(latest && { tlsFailure: latest }),
+      };
+      return { ok: true, pid: process.pid, ...known, listeners: listeners.map(({ counters }) => counters) };
     }
     listeners.forEach((listener, i) => listener.retarget(request.targets[i]));
     return { ok: true };

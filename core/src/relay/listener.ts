@@ -64,3 +64,10 @@ export const causeOf = ({ code = '' }: NodeJS.ErrnoException): 'unreachable' | '
 export function sameAddress(a: RelayAddress | undefined, b: RelayAddress | undefined): boolean {
   return a?.host === b?.host && a?.port === b?.port;
 }
+
+/** Returns true if both targets have the same addresses in the same order, or are undefined. */
+export function sameTarget(a: RelayTarget | undefined, b: RelayTarget | undefined): boolean {
+  const [further, others] = [a?.fallbacks ?? [], b?.fallbacks ?? []];
+  const same = further.length === others.length && further.every((address, i) => sameAddress(address, others[i]));
+  return same && sameAddress(a, b);
+}

@@ -1,5 +1,13 @@
 import { isIP } from 'node:net';
-import type { ControlRequest, RelayAddress, RelayConfig, RelayListener, RelayTarget, RelayTls } from './protocol.js';
+import type {
+  ControlRequest,
+  RelayAddress,
+  RelayConfig,
+  RelayDestination,
+  RelayListener,
+  RelayTarget,
+  RelayTls,
+} from './protocol.js';
 
 // No schema library: to load one takes longer than the rest of the start.
 
@@ -83,6 +91,14 @@ function parseTargets(value: unknown, listeners: number): readonly RelayTarget[]
 }
 
 function target(name: string, value: unknown): RelayTarget {
+  const { fallbacks } = record(name, value);
+  const parsed = destination(name, value);
+  if (fallbacks === undefined) return parsed;
+  const further = list(`${name}.fallbacks`, fallbacks);
+  return { ...parsed, fallbacks: further.map((item, i) => destination(`${name}.fallbacks[${i}]`, item)) };
+}
+
+function destination(name: string, value: unknown): RelayDestination {
   const parsed = address(name, value);
   // The kernel connects an unspecified address to this host, so the relay would connect to itself.
   if (/^[0:.]+$/.test(parsed.host)) throw invalid(`${name}.host`, parsed.host, 'a specific address');

@@ -20,9 +20,15 @@ export interface RelayAddress {
   readonly port: number;
 }
 
-/** A target, and the local address of connections to it. Absent: the system selects one. */
-export interface RelayTarget extends RelayAddress {
+/** An address to connect to, and the local address of connections to it. Absent: the system selects one. */
+export interface RelayDestination extends RelayAddress {
   readonly localAddress?: string;
+}
+
+/** A target: its preferred address, and further ones that only TCP uses. */
+export interface RelayTarget extends RelayDestination {
+  /** Tried in turn. */
+  readonly fallbacks?: readonly RelayDestination[];
 }
 
 /** Address of a listener. `fd` is an inherited TCP socket that already listens on `host:port`. */
@@ -112,12 +118,20 @@ export interface ListenerStatus {
   readonly refused: number;
 }
 
+/** The latest failed TLS handshake, as `TlsFailure` of the contracts. */
+export interface TlsFailureStatus {
+  readonly at: string;
+  readonly reason: string;
+}
+
 /** Reply to `status`; `listeners[i]` belongs to `RelayConfig.listeners[i]`. */
 export interface StatusReply {
   readonly ok: true;
   readonly pid: number;
   /** Maximum number of open connections of the worker, TCP only. Its limit of open files may lower the configured one. */
   readonly maxConnections?: number;
+  /** Absent: none. */
+  readonly tlsFailure?: TlsFailureStatus;
   readonly listeners: readonly ListenerStatus[];
 }
 

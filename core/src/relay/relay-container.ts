@@ -5,11 +5,18 @@ import { basename } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Duplex } from 'node:stream';
 import { z } from 'zod';
+import type { Address } from '../contracts/address.js';
 import type { ContainerRef, InstanceFiles } from '../contracts/container-runtime.js';
 import { messageOf, quote, S2DSException } from '../contracts/errors.js';
 import { proxyProvider, type PluginContext } from '../contracts/plugin.js';
 import type { S2DSCapabilities, S2DSRequest } from '../contracts/s2ds.js';
-import { PROBE_NAME, type ConnectionLimit, type ListenerStatistics, type StreamTls } from '../contracts/stream.js';
+import {
+  PROBE_NAME,
+  type ConnectionLimit,
+  type ListenerStatistics,
+  type StreamTls,
+  type TlsFailure,
+} from '../contracts/stream.js';
 import { parseDuration } from '../contracts/units.js';
 import { formatDuration } from '../contracts/units.js';
 import { poll, within } from '../contracts/wait.js';
@@ -25,6 +32,7 @@ import {
   type ControlReply,
   type ControlRequest,
   type RelayConfig,
+  type RelayDestination,
   type RelayTarget,
   type StatusReply,
 } from './protocol.js';
@@ -78,7 +86,7 @@ export type RelayOptions = z.output<typeof relayOptions>;
 export class RelayContainer extends ProxyContainer {
   readonly supports: S2DSCapabilities;
   /** The limits that the workers have reported. */
-  readonly #limits = new WeakMap<ContainerRef, number | undefined>();
+  readonly #replies = new WeakMap<ContainerRef, StatusReply>();
 
   constructor(
     context: PluginContext,
@@ -179,7 +187,7 @@ export class RelayContainer extends ProxyContainer {
   protected override async statistics(instance: ProxyInstance): Promise<readonly ListenerStatistics[]> {
     if (!this.supports.statistics) return [];
     const reply = await this.#ask(instance, { cmd: 'status' });
-    this.#limits.set(instance.ref, (reply as StatusReply).maxConnections);
+    this.#replies.set(instance.ref, reply as StatusReply);
     return (reply as StatusReply).listeners.map(
       ({ connections, open, established: _, bytesIn, bytesOut, errors, refused, ...failures }) => ({
         connections,
@@ -198,9 +206,13 @@ export class RelayContainer extends ProxyContainer {
     { ref }: ProxyInstance,
     counters: readonly ListenerStatistics[],
   ): Promise<ConnectionLimit | undefined> {
-    const connections = this.#limits.get(ref);
+    const connections = this.#replies.get(ref)?.maxConnections;
     const open = counters.reduce((sum, listener) => sum + listener.open, 0);
     return Promise.resolve(connections === undefined ? undefined : { connections, reached: open >= connections });
+  }
+
+  protected override tlsFailure({ ref }: ProxyInstance): Promise<TlsFailure | undefined> {
+    return Promise.resolve(this.#replies.get(ref)?.tlsFailure);
   }
 
   async #ask({ ref }: ProxyInstance, request: ControlRequest): Promise<ControlReply> {
@@ -228,8 +240,16 @@ export class RelayContainer extends ProxyContainer {
   }
 }
 
-const relayTargets = ({ targets, localAddress }: ProxyView): readonly RelayTarget[] =>
-  targets.map((target) => ({ ...target, ...localAddressFor(localAddress, target) }));
+function relayTargets({ targets, localAddress }: ProxyView): readonly RelayTarget[] {
+  const destination = (address: Address): RelayDestination => ({
+    ...address,
+    ...localAddressFor(localAddress, address),
+  });
+  return targets.map(({ host, port, fallbacks }) => ({
+    ...destination({ host, port }),
+    ...(fallbacks && { fallbacks: fallbacks.map((other) => destination({ host: other, port })) }),
+  }));
+}
 
 /** Hashes the targets, and nothing else. */
 function revisionOf({ targets }: ProxyView): string {

@@ -24,6 +24,10 @@ function credentials(): SecureContextOptions {
   };
 }
 
+const TO_OTHER = 'TLS to the other gateway failed';
+const FROM_OTHER = 'TLS from the other gateway failed';
+const SILENCE = new Error('the handshake was not completed in time');
+
 /** TLS client for connections to the gateway of the other side, whose certificate must contain the name `peer`. */
 export class TlsClient {
   readonly #peer: string;
@@ -51,8 +55,13 @@ export class TlsClient {
     });
     // Also an alert of the server, which rejects a client only after the handshake of the client has ended.
     return socket.on('error', (error: NodeJS.ErrnoException) => {
-      if (isTls(error)) this.reasons.note('TLS to the other gateway failed', error);
+      if (isTls(error)) this.reasons.note(TO_OTHER, error);
     });
+  }
+
+  /** Notes that the server accepted a connection and did not complete the handshake in time. */
+  noteSilence(): void {
+    this.reasons.note(TO_OTHER, SILENCE);
   }
 }
 
@@ -76,7 +85,11 @@ export class TlsServer {
    * @param handshakeMs Maximum time from the accept to the end of the handshake, ms.
    * @param probe Server name of probes. Such a client gets one byte, and the connection is closed.
    */
-  constructor(handshakeMs: number, reasons: Reasons, probe?: string) {
+  constructor(
+    handshakeMs: number,
+    private readonly reasons: Reasons,
+    probe?: string,
+  ) {
     this.#handshakeMs = handshakeMs;
     this.#probe = probe;
     this.#server = createServer({
@@ -85,8 +98,11 @@ export class TlsServer {
       rejectUnauthorized: true,
       handshakeTimeout: handshakeMs,
     });
-    this.#server.on('tlsClientError', (error: NodeJS.ErrnoException) => {
-      if (isTls(error)) reasons.note('TLS from the other gateway failed', error);
+    this.#server.on('tlsClientError', (error: NodeJS.ErrnoException, { authorizationError }) => {
+      // Node.js closes the connection of a client with a bad certificate, and reports only that it was closed.
+      const verdict = authorizationError as Error | string | null | undefined;
+      if (verdict) reasons.note(FROM_OTHER, new Error(`client certificate: ${String(verdict)}`));
+      else if (isTls(error)) reasons.note(FROM_OTHER, error);
     });
     this.#server.on('secureConnection', (socket) => {
       socket.allowHalfOpen = true;
@@ -116,6 +132,7 @@ export class TlsServer {
     // The timeout of Node.js restarts with every byte.
     const deadline = setTimeout(() => {
       late = true;
+      this.reasons.note(FROM_OTHER, SILENCE);
       wire.destroy();
     }, this.#handshakeMs);
     const failed = (): void => {

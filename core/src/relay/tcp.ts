@@ -1,19 +1,12 @@
-import { connect, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
+import { Attempts } from './attempts.js';
 import { Flow } from './flow.js';
 import type { Keepalive } from './keepalive.js';
-import {
-  causeOf,
-  countFailure,
-  countReached,
-  newCounters,
-  sameAddress,
-  type Cause,
-  type Listener,
-} from './listener.js';
+import { causeOf, countFailure, countReached, newCounters, sameTarget, type Cause, type Listener } from './listener.js';
 import type { RelayConfig, RelayListener, RelayTarget } from './protocol.js';
 import type { TlsClient, TlsServer } from './secure.js';
-import { adopt, adoptStream, isSelfConnected, reset, type Leg } from './sockets.js';
+import { adopt, adoptStream, reset, type Leg } from './sockets.js';
 import type { Sources } from './sources.js';
 
 const BACKLOG = 511;
@@ -82,7 +75,7 @@ export class TcpListener implements Listener {
   }
 
   retarget(target: RelayTarget | undefined): void {
-    if (sameAddress(target, this.#target)) return;
+    if (sameTarget(target, this.#target)) return;
     this.#target = target;
     this.counters.unreachableNow = 0;
     for (const connection of this.waiting) connection.retarget();
@@ -130,11 +123,13 @@ class TcpConnection {
   readonly #listener: TcpListener;
   readonly #client: Leg;
   readonly #up: Flow;
+  /** The established connection to the target. */
   #target: Leg | undefined;
+  /** Attempts in progress. Undefined: none. */
+  #attempts: Attempts | undefined;
   #attemptedAt = 0;
   /** Why the latest attempt failed. Undefined before an attempt has failed, and after a change of the target. */
   #obstacle: Cause | undefined;
-  #established = false;
   /** True after the first attempt failed. A client that then closes without sending data is dropped. */
   #held = false;
   #over = false;
@@ -168,7 +163,7 @@ class TcpConnection {
     this.#attempt();
   }
 
-  /** Cancels an attempt in progress and connects to the new target of the listener. Only while waiting. */
+  /** Cancels the attempts in progress and connects to the new target of the listener. Only while waiting. */
   retarget(): void {
     this.#giveUpAttempt();
     this.#obstacle = undefined;
@@ -176,10 +171,12 @@ class TcpConnection {
   }
 
   #tick(): void {
-    const attempting = this.#target !== undefined;
     // A slow attempt does not mean that the target is absent, so it does not make the client a held one.
-    if (attempting && performance.now() - this.#attemptedAt < this.#listener.times.connectTimeoutMs) return;
-    if (attempting) this.#obstacle ??= 'unreachable';
+    if (this.#attempts) {
+      if (performance.now() - this.#attemptedAt < this.#listener.times.connectTimeoutMs) return;
+      this.#obstacle = this.#attempts.obstacle;
+      if (this.#obstacle === 'handshakeFailed') this.#listener.security.targets?.noteSilence();
+    }
     this.#giveUpAttempt();
     this.#held = true;
     if (!this.#leaveIfGone()) this.#attemptIfPresent();
@@ -198,41 +195,28 @@ class TcpConnection {
     });
   }
 
+  /** Attempts to connect to the addresses of the target, unless attempts are in progress. */
   #attempt(): void {
     const { counters, target, security } = this.#listener;
-    if (target === undefined || this.#target !== undefined || this.#over || this.#client.socket.destroyed) return;
-    const down = new Flow((bytes) => (counters.bytesOut += bytes));
-    const wire = connect({
-      host: target.host,
-      port: target.port,
-      ...(target.localAddress === undefined ? {} : { localAddress: target.localAddress }),
-      allowHalfOpen: true,
-      noDelay: true,
-      ...(security.targets ? {} : { onread: down.onread }),
-    });
-    const leg = { wire, socket: security.targets?.secure(wire) ?? wire };
-    this.#target = leg;
+    if (target === undefined || this.#attempts !== undefined || this.#over || this.#client.socket.destroyed) return;
     this.#attemptedAt = performance.now();
-    if (security.targets) adoptStream(leg, down);
-    else down.from(leg);
-    // After the TCP connection, only TLS can fail before the leg is established.
-    let obstacle: Cause = 'unreachable';
-    if (security.targets) wire.once('connect', () => (obstacle = 'handshakeFailed'));
-    wire.once('error', (error) => (obstacle = obstacle === 'unreachable' ? causeOf(error) : obstacle));
-    leg.socket.on('error', () => this.#targetFailed(leg, obstacle));
-    leg.socket.once('close', () => leg.socket.readableEnded || this.#targetFailed(leg, obstacle));
-    leg.socket.once(security.targets ? 'secureConnect' : 'connect', () => {
-      if (isSelfConnected(leg)) {
-        wire.destroy();
-        this.#targetFailed(leg, 'unreachable');
-      } else {
-        this.#establish(leg, down);
-      }
+    const newFlow = (): Flow => new Flow((bytes) => (counters.bytesOut += bytes));
+    this.#attempts = new Attempts(target, security.targets, newFlow, {
+      connected: (leg, down) => this.#establish(leg, down),
+      failed: (obstacle) => {
+        this.#attempts = undefined;
+        this.#held = true;
+        this.#obstacle = obstacle;
+        this.#leaveIfGone();
+      },
+      broken: () => this.#fail('resetByProducer'),
     });
+    this.#attempts.start();
   }
 
   #establish(target: Leg, down: Flow): void {
-    this.#established = true;
+    this.#target = target;
+    this.#attempts = undefined;
     this.#listener.counters.established += 1;
     countReached(this.#listener.counters);
     this.#stopWaiting();
@@ -241,27 +225,14 @@ class TcpConnection {
     this.#up.to(target.socket);
   }
 
-  #targetFailed(leg: Leg, obstacle: Cause): void {
-    if (leg !== this.#target) return;
-    if (this.#established) {
-      this.#fail('resetByProducer');
-      return;
-    }
-    this.#target = undefined;
-    this.#held = true;
-    this.#obstacle = obstacle;
-    this.#leaveIfGone();
-  }
-
   #giveUpAttempt(): void {
-    const attempt = this.#target;
-    this.#target = undefined;
-    attempt?.wire.destroy();
+    this.#attempts?.cancel();
+    this.#attempts = undefined;
   }
 
   /** Drops a held client that closed without sending data, because it cannot use a connection any longer. */
   #leaveIfGone(): boolean {
-    if (this.#established || !this.#held || !this.#up.endedEmpty) return false;
+    if (this.#target !== undefined || !this.#held || !this.#up.endedEmpty) return false;
     this.#over = true;
     this.#stopWaiting();
     this.#giveUpAttempt();
@@ -275,6 +246,7 @@ class TcpConnection {
     this.#over = true;
     countFailure(this.#listener.counters, cause);
     this.#stopWaiting();
+    this.#giveUpAttempt();
     reset(this.#client);
     if (this.#target !== undefined) reset(this.#target);
   }

@@ -38,7 +38,8 @@ async function main(file: string | undefined): Promise<void> {
   if (file === undefined) throw new Error('no start file given; usage: worker.js relay.json');
   const read = (): RelayConfig => parseConfig(readFileSync(file, 'utf8'));
   const config = read();
-  const security = config.tls && (await secure(config.tls));
+  const reasons = new Reasons(report);
+  const security = config.tls && (await secure(config.tls, reasons));
   const sources = config.sources && new Sources(config.sources);
   const keepalive = new Keepalive({ idleMs: config.keepaliveIdleMs, probingMs: config.keepaliveProbingMs });
   const maxConnections = config.transport === 'tcp' ? connectionLimit(config.maxConnections) : undefined;
@@ -61,7 +62,7 @@ async function main(file: string | undefined): Promise<void> {
   }
   // Keep running when the terminal of the parent closes.
   process.on('SIGHUP', () => undefined);
-  await serveControl(listeners, maxConnections);
+  await serveControl(listeners, maxConnections, reasons);
   process.on('exit', () => rmSync(CONTROL_SOCKET, { force: true }));
 }
 
@@ -89,9 +90,8 @@ function connectionLimit(wanted: number | undefined): number | undefined {
 }
 
 /** Loads TLS on demand, because a worker without it starts faster. */
-async function secure({ leg, peer, handshakeMs, probe }: RelayTls): Promise<TcpSecurity> {
+async function secure({ leg, peer, handshakeMs, probe }: RelayTls, reasons: Reasons): Promise<TcpSecurity> {
   const { TlsClient, TlsServer } = await import('./secure.js');
-  const reasons = new Reasons(report);
   return leg === 'listeners'
     ? { listeners: new TlsServer(handshakeMs, reasons, probe) }
     : { targets: new TlsClient(peer, reasons) };

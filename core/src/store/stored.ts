@@ -1,10 +1,14 @@
+import { isIP } from 'node:net';
 import { z } from 'zod';
 import { isHost } from '../contracts/address.js';
 import { quote, SciStreamError } from '../contracts/errors.js';
 
 /** The uid of a stored record. Safe as a file name. */
 const uid = z.string().regex(/^[A-Za-z0-9-]{1,64}$/);
-const addresses = z.array(z.looseObject({ host: z.string().refine(isHost), port: z.int().min(0).max(65535) }));
+const address = z.looseObject({ host: z.string().refine(isHost), port: z.int().min(0).max(65535) });
+const addresses = z.array(address);
+const literal = z.string().refine((host) => isIP(host) !== 0 && isHost(host));
+const targets = z.array(address.extend({ fallbacks: z.array(literal).optional() }));
 const spec = z.looseObject({
   name: z.string(),
   role: z.enum(['inbound', 'outbound']),
@@ -35,7 +39,8 @@ export const StreamRow = z.looseObject({
     leaving: z.looseObject({ gateway: z.string(), until: time }).optional(),
     listeners: addresses,
     announced: addresses,
-    targets: addresses,
+    targets,
+    asked: targets.optional(),
     createdAt: time,
     expiresAt: time,
   }),
@@ -50,7 +55,7 @@ export const GatewayRow = z.looseObject({
   proxy: z.string(),
   runtime: z.string(),
   listeners: addresses,
-  targets: addresses,
+  targets,
   state: z.enum(['reserved', 'starting', 'running', 'releasing']),
   keepPortsUntil: time.optional(),
 });

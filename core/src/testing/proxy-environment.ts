@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
-import type { Address } from '../contracts/address.js';
+import type { Address, Target } from '../contracts/address.js';
 import { LABELS, type ContainerRef, type ContainerRuntime } from '../contracts/container-runtime.js';
 import { SciStreamError, systemCode, type ErrorCode } from '../contracts/errors.js';
 import type { PluginContext } from '../contracts/plugin.js';
@@ -61,7 +61,7 @@ export interface StreamShape extends Partial<
 /** A gateway for one test: an S2DS with its own runtime, ports and directory. */
 export class ProxyEnvironment {
   /** Inserts something between the halves of a pair: receives a far listener, returns the target of the near half. */
-  between: (far: Address) => Promise<Address> = (far) => Promise.resolve(far);
+  between: (far: Address) => Promise<Target> = (far) => Promise.resolve(far);
   #interruptible: Interruptible;
   #s2ds: S2DS;
   readonly #allocator: RangePortAllocator;
@@ -165,7 +165,7 @@ export class ProxyEnvironment {
 
   /** Starts a stream of one listener with a target. Returns its uid, its listener and its request. */
   async startTo(
-    target: Address,
+    target: Target,
     shape: StreamShape = {},
   ): Promise<{ uid: string; address: Address; request: S2DSRequest }> {
     const request = await this.start(shape);

@@ -1,4 +1,4 @@
-import { formatAddress, type Address } from '../contracts/address.js';
+import { formatAddress, type Target } from '../contracts/address.js';
 import type { S2DSException } from '../contracts/errors.js';
 import type { S2DS, S2DSCapabilities, S2DSRequest } from '../contracts/s2ds.js';
 import type { S2DSStatus } from '../contracts/stream.js';
@@ -12,7 +12,7 @@ export interface Pair {
   readonly far: S2DSRequest;
   readonly credentials: TestCredentials;
   /** Targets of `near`: the listeners of `far`, or a stand-in that a test inserted. */
-  readonly through: readonly Address[];
+  readonly through: readonly Target[];
 }
 
 /**
@@ -53,18 +53,17 @@ export class PairedS2DS implements S2DS {
     this.pairs.set(request.uid, pair);
   }
 
-  async updateTargets(uid: string, targets: readonly Address[], signal?: AbortSignal): Promise<void> {
+  async updateTargets(uid: string, targets: readonly Target[], signal?: AbortSignal): Promise<void> {
     const pair = this.pairs.get(uid);
     if (!pair) return await this.near.updateTargets(uid, targets, signal);
     // A target that loops back to the stream must still loop back.
     const own = pair.near.listeners.map(({ address }) => formatAddress(address));
-    const loop = (target: Address): Address =>
-      pair.far.listeners[own.indexOf(formatAddress(target))]?.address ?? target;
+    const loop = (target: Target): Target => pair.far.listeners[own.indexOf(formatAddress(target))]?.address ?? target;
     await this.far.updateTargets(pair.far.uid, targets.map(loop), signal);
     await this.near.updateTargets(uid, pair.through, signal);
   }
 
-  async adopt(request: S2DSRequest, targets: readonly Address[]): Promise<boolean> {
+  async adopt(request: S2DSRequest, targets: readonly Target[]): Promise<boolean> {
     const pair = this.pairs.get(request.uid) ?? (await this.make(request));
     this.pairs.set(request.uid, pair);
     const near = { ...pair.near, listeners: request.listeners };

@@ -10,6 +10,9 @@ import { eventually } from './support.js';
 /** An address of this machine that is no default. */
 const LOCAL = '127.0.0.9';
 
+/** An address of this machine at which nothing listens. */
+const ABSENT = '127.0.0.8';
+
 /** Connections that send continuously while targets change. */
 const STREAMS = 4;
 
@@ -47,6 +50,24 @@ export const targetCases: ProxyCases = {
     const { port } = await env.server(named('n'), host);
     const { address } = await env.startTo({ host: name, port });
     assert.equal(await exchange(address, 'x'), 'nx');
+  },
+
+  'reaches another address of a target when the first ones refuse': async (env) => {
+    const { host, port } = await env.server(named('a'));
+    const other = await env.server(named('b'));
+    // Nothing listens at these addresses, here and in a container.
+    const target = { host: ABSENT, port, fallbacks: [LOCAL, host] };
+    const { uid, address } = await env.startTo(target);
+    assert.equal(await exchange(address, '1'), 'a1');
+    await env.s2ds.updateTargets(uid, [other]);
+    for (const text of ['2', '3', '4']) assert.equal(await exchange(address, text), `b${text}`);
+    await env.s2ds.updateTargets(uid, [{ host: ABSENT, port: other.port, fallbacks: [other.host] }]);
+    assert.equal(await exchange(address, '5'), 'b5');
+    await env.s2ds.updateTargets(uid, [{ host, port, fallbacks: [LOCAL] }]);
+    assert.equal(await exchange(address, '6'), 'a6');
+    const { listeners } = await env.s2ds.status(uid);
+    // An attempt that another address made good is no failure.
+    for (const { errors, failures } of listeners) assert.deepEqual([errors, failures?.unreachableNow ?? 0], [0, 0]);
   },
 
   'each update changes the target of new connections': async (env) => {

@@ -21,7 +21,9 @@ const KNOWN_PLAINTEXT = 'known-plaintext-'.repeat(64);
 /** Traffic that must pass between any two proxies. */
 export const tlsTrafficCases: ProxyCases = Object.fromEntries(
   Object.entries({ ...trafficCases, ...bulkCases, ...targetCases })
-    .filter(([title]) => /^(carries 6|passes the end|makes a fast|each update|updates under load|holds)/.test(title))
+    .filter(([title]) =>
+      /^(carries 6|passes the end|makes a fast|each update|updates under load|holds|reaches)/.test(title),
+    )
     .map(([title, run]) => [`over TLS: ${title}`, run]),
 );
 
@@ -50,6 +52,12 @@ export const tlsSafetyCases: ProxyCases = {
     assert.match(await receivedBy(far, env.pair(uid).credentials.outbound), /^secret/);
     (await env.dial(address)).write('x');
     await eventually(() => assert.ok(heard > 0, 'the target receives bytes of a valid peer'));
+  },
+
+  'over TLS: reaches another address of the other gateway when the first one refuses': async (env) => {
+    env.between = ({ host, port }) => Promise.resolve({ host: '127.0.0.8', port, fallbacks: [host] });
+    const { address } = await env.startTo(await env.server(named('t')));
+    assert.equal(await exchange(address, 'x'), 'tx');
   },
 
   'over TLS: answers a probe of the other gateway without the target, and nobody else': async (env) => {

@@ -1,5 +1,13 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { formatAddress, parseAddress } from '../contracts/address.js';
+import {
+  formatAddress,
+  isHost,
+  MAX_TARGET_ADDRESSES,
+  parseAddress,
+  targetOf,
+  type Target,
+} from '../contracts/address.js';
+import { isIP } from 'node:net';
 import { quote, S2DSException, SciStreamError } from '../contracts/errors.js';
 import type { ConnectResult, GatewayStatus } from '../contracts/gateway.js';
 import {
@@ -16,7 +24,11 @@ import {
   type StreamSnapshot,
 } from '../contracts/stream.js';
 import { errorInfo, fromErrorInfo } from './errors.js';
-import { GatewayStreamStatusSchema, type GatewayStreamStatus } from './gen/scistream/v1/gateway_pb.js';
+import {
+  GatewayStreamStatusSchema,
+  type GatewayStreamStatus,
+  type SetTargetsRequest,
+} from './gen/scistream/v1/gateway_pb.js';
 import {
   StreamSchema,
   type GatewaySchema,
@@ -52,7 +64,7 @@ export function toMessage(
     transport: spec.transport,
     listeners: record.listeners.map(formatAddress),
     announced: record.announced.map(formatAddress),
-    targets: record.targets.map(formatAddress),
+    ...targetsMessage(record.targets),
     bitsPerSecond: BigInt(spec.bitsPerSecond),
     rateEnforced,
     createdAt,
@@ -62,10 +74,45 @@ export function toMessage(
     sources: [...(spec.sources ?? [])],
     movable: spec.movable ?? false,
     leaving: record.leaving?.gateway ?? '',
-    probe: status?.probe ?? '',
-    statistics: (record.final ?? status?.listeners ?? []).map(statisticsMessage),
-    ...(status?.limit && !record.final ? { limit: status.limit } : {}),
+    ...liveMessage(record, status),
     ...(error ? { error: errorInfo(error) } : {}),
+  });
+}
+
+/** What the status tells, or the final counters. */
+function liveMessage({ final }: StreamRecord, status: S2DSStatus | undefined) {
+  const { listeners = [], limit, tlsFailure, probe = '' } = status ?? {};
+  return {
+    probe,
+    statistics: (final ?? listeners).map(statisticsMessage),
+    ...(limit && !final ? { limit } : {}),
+    ...(tlsFailure && { tlsFailure }),
+  };
+}
+
+/** Targets with their fallbacks as fields of a message. A peer of an earlier version uses only the first addresses. */
+export const targetsMessage = (
+  targets: readonly Target[],
+): { readonly targets: string[]; readonly fallbacks: { readonly hosts: string[] }[] } => ({
+  targets: targets.map(formatAddress),
+  fallbacks: targets.some(({ fallbacks }) => fallbacks)
+    ? targets.map(({ fallbacks = [] }) => ({ hosts: [...fallbacks] }))
+    : [],
+});
+
+/** The inverse of {@link targetsMessage}. @throws SCI_ADDRESS_INVALID, SCI_TARGETS_INVALID */
+export function fromTargetsMessage({
+  targets,
+  fallbacks,
+}: Pick<SetTargetsRequest, 'targets' | 'fallbacks'>): readonly Target[] {
+  const bad = fallbacks.flatMap(({ hosts }) => hosts).find((host) => isIP(host) === 0 || !isHost(host));
+  if (bad !== undefined || fallbacks.some(({ hosts }) => hosts.length >= MAX_TARGET_ADDRESSES)) {
+    const why = bad === undefined ? `has more than ${MAX_TARGET_ADDRESSES} addresses` : `has the address ${quote(bad)}`;
+    throw new SciStreamError('SCI_TARGETS_INVALID', `A target ${why}.`);
+  }
+  return targets.map((text, i) => {
+    const { host, port } = parseAddress(text, 'Target');
+    return targetOf([host, ...(fallbacks[i]?.hosts ?? [])], port);
   });
 }
 
@@ -147,23 +194,34 @@ export function fromStatistics({
 }
 
 /** A data server's status as a message. */
-export function statusMessage({ state, restarts, listeners, limit, probe, error }: S2DSStatus): GatewayStreamStatus {
+export function statusMessage({
+  state,
+  restarts,
+  listeners,
+  limit,
+  tlsFailure,
+  probe,
+  error,
+}: S2DSStatus): GatewayStreamStatus {
   return create(GatewayStreamStatusSchema, {
     state,
     restarts,
     probe: probe ?? '',
     statistics: listeners.map(statisticsMessage),
     ...(limit ? { limit } : {}),
+    ...(tlsFailure ? { tlsFailure } : {}),
     ...(error ? { error: errorInfo(error) } : {}),
   });
 }
 
 /** The inverse of {@link statusMessage}. */
-export function fromStatus({ state, restarts, statistics, limit, error, ...rest }: GatewayStreamStatus): S2DSStatus {
+export function fromStatus(status: GatewayStreamStatus): S2DSStatus {
+  const { state, restarts, statistics, limit, tlsFailure, error, probe } = status;
   const listeners = statistics.map(fromStatistics);
-  const told = parseProbeAnswer(rest.probe);
+  const told = parseProbeAnswer(probe);
   const reported = limit && { limit: { connections: limit.connections, reached: limit.reached } };
-  const more = { ...(told ? { probe: told } : {}), ...reported };
+  const failure = tlsFailure && { tlsFailure: { at: tlsFailure.at, reason: tlsFailure.reason } };
+  const more = { ...(told ? { probe: told } : {}), ...reported, ...failure };
   const known = state === 'failed' || state === 'restarting' ? state : 'running';
   if (known === 'running' || (known === 'restarting' && !error)) return { state: known, restarts, listeners, ...more };
   const { code, message, suggestions } = fromErrorInfo(error);

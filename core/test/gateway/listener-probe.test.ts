@@ -119,4 +119,15 @@ s('targets that repeat are probed once', async () => {
   assert.equal([results.length, accepted], [1, 1]);
 });
 
+s('tests every target, and the further addresses of one that fails', async () => {
+  const targets = await Promise.all(Array.from({ length: 20 }, () => gateway((socket) => socket.end('x'))));
+  const [one = { host: '', port: 0 }, ...others] = targets;
+  const moved = { host: '127.0.0.8', port: one.port, fallbacks: ['127.0.0.9', one.host] };
+  const results = await probeListeners([moved, ...others], credentials.outbound, 'data', undefined);
+  assert.equal(
+    results.map(({ address, error }) => [address, error]),
+    targets.map((target) => [target, undefined]),
+  );
+});
+
 s.run();

@@ -119,4 +119,21 @@ lookups('rejects names in a probe, because the gateway would resolve them again'
   assert.match(await answer(policy.check(ALICE, probe)), /^SCI_FORBIDDEN: .*producer\.site/);
 });
 
+lookups('keeps all addresses of a name if one rule allows them, and at most eight', async () => {
+  const many = Array.from({ length: 12 }, (_, i) => `10.0.0.${i + 1}`);
+  const resolver = names({
+    'two.site': ['10.0.0.2', '10.0.0.1', '10.0.0.2'],
+    'many.site': many,
+    'mixed.site': ['10.0.0.1', '192.0.2.1'],
+  });
+  const policy = await policyOf(ANYTHING, resolver);
+  const targetsOf = async (...targets: string[]) => (await policy.check(ALICE, update(...targets))).targets;
+  assert.equal(await targetsOf('two.site:9', '10.0.0.7:9'), [
+    { host: '10.0.0.2', port: 9, fallbacks: ['10.0.0.1'] },
+    { host: '10.0.0.7', port: 9 },
+  ]);
+  assert.equal(await targetsOf('many.site:9'), [{ host: '10.0.0.1', port: 9, fallbacks: many.slice(1, 8) }]);
+  assert.match(await answer(policy.check(ALICE, update('mixed.site:9'))), /^SCI_FORBIDDEN/);
+});
+
 lookups.run();

@@ -154,4 +154,17 @@ s('a record is on disk when create returns', async () => {
   await store.close();
 });
 
+s('further addresses of a target are kept, and damaged ones are found', async () => {
+  const path = await stateDirectory();
+  const targets = [{ host: '10.0.0.1', port: 1, fallbacks: ['10.0.0.2', '::1'] }];
+  const store = await openStore(path);
+  await store.create({ ...testRecord('several'), targets });
+  await store.close();
+  const again = await openStore(path);
+  assert.equal((await again.get('several'))?.targets, targets);
+  await again.create({ ...testRecord('damaged'), targets: [{ host: '10.0.0.1', port: 1, fallbacks: ['a.name'] }] });
+  await again.close();
+  await expectCode('SCI_STATE_DAMAGED', openStore(path));
+});
+
 s.run();

@@ -18,6 +18,7 @@ export interface Address {
   host: string;
   port: number;
   fd?: number;
+  fallbacks?: { host: string; port: number }[];
 }
 
 /** Counters of a worker without failures. */

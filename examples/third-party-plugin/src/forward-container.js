@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { formatAddress, poll, ProxyContainer, S2DSException } from '@scistream/core';
+import { poll, ProxyContainer, S2DSException } from '@scistream/core';
 
 const PROGRAM = 'forwarder.mjs';
 const CONFIG = 'forward.json';
@@ -58,7 +58,7 @@ export class ForwardContainer extends ProxyContainer {
    */
   async reload({ ref, view }) {
     const { runtime } = this.context;
-    const wanted = `targets ${view.targets.map(formatAddress).join(' ')}`;
+    const wanted = `targets ${JSON.stringify(view.targets)}`;
     await runtime.signal(ref, 'SIGHUP');
     await poll(
       async () => ((await runtime.logs(ref, 1)).trim() === wanted ? true : undefined),

@@ -10,8 +10,7 @@ let { targets } = first;
 
 /** Prints the line that the host waits for: the targets of the file are active. */
 function announce() {
-  const names = targets.map(({ host, port }) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`));
-  process.stdout.write(`targets ${names.join(' ')}\n`);
+  process.stdout.write(`targets ${JSON.stringify(targets)}\n`);
 }
 
 process.on('SIGHUP', () => {
@@ -28,13 +27,18 @@ await Promise.all(
 );
 announce();
 
-function forward(client, target) {
+async function forward(client, target) {
   client.on('error', () => client.destroy());
   if (target === undefined) {
     client.resume().end();
     return;
   }
-  const server = connect({ ...target, allowHalfOpen: true });
+  const server = await reach(target);
+  if (server === undefined || client.destroyed) {
+    client.destroy();
+    server?.destroy();
+    return;
+  }
   server.on('error', () => client.destroy());
   server.on('close', (failed) => failed && client.destroy());
   client.on('close', () => server.destroy());
@@ -42,4 +46,18 @@ function forward(client, target) {
   server.setKeepAlive(true);
   client.pipe(server);
   server.pipe(client);
+}
+
+/** Connects to the first address of a target that accepts the connection. */
+async function reach({ host, port, fallbacks = [] }) {
+  for (const address of [host, ...fallbacks]) {
+    const socket = connect({ host: address, port, allowHalfOpen: true });
+    try {
+      await once(socket, 'connect');
+      return socket;
+    } catch {
+      socket.destroy();
+    }
+  }
+  return undefined;
 }

@@ -44,7 +44,7 @@ export function countersOf(
     const resetByConsumer = number(backend, 'cli_abrt');
     // Includes resets (srv_abrt).
     const resetByProducer = number(backend, 'eresp');
-    const reached = number(backend, 'connect') - number(backend, 'wretr') - unreachable;
+    const reached = number(backend, 'connect') - number(backend, 'wretr') - number(backend, 'wredis') - unreachable;
     const works = retargeted || reached > (last?.reached ?? 0);
     const unreachableBefore = works ? unreachable : (last?.unreachableBefore ?? 0);
     const statistics = {

@@ -2,7 +2,6 @@ import { availableParallelism } from 'node:os';
 import {
   createRenderer,
   ProxyContainer,
-  quote,
   type ConnectionLimit,
   type ContainerRef,
   type ListenerStatistics,
@@ -11,22 +10,24 @@ import {
   type ProxyInstance,
   type Renderer,
   type S2DSCapabilities,
+  type Target,
   type ProxyView,
 } from '@scistream/core';
 import { templateDirectory } from '@scistream/templates';
 import { countersOf, type Reading } from './counters.js';
 import { isLoaded, mayReload, reload } from './master.js';
 import type { HaproxyOptions } from './options.js';
-import { CHECK_CONFIG, CONFIG, NOWHERE, renderFiles, serversOf, type Mode } from './render.js';
-import { ask, commandFailed, isRetargeted } from './runtime-socket.js';
+import { CHECK_CONFIG, CONFIG, renderFiles, type Mode } from './render.js';
+import { parseServers, retargetBackend, type KnownServers } from './retarget.js';
+import { ask } from './runtime-socket.js';
 
 /** Number of log lines of a new instance in which the master reports that the worker is loaded. */
 const FIRST_LINES = 50;
 
 /** Number of log lines in which the reasons of the latest failures are. */
 const LAST_LINES = 20;
-const usedFirst = (a: { disabled: boolean }, b: { disabled: boolean }): number =>
-  Number(a.disabled) - Number(b.disabled);
+
+const preferred = ({ host, port }: Target): Target => ({ host, port });
 
 /** Default limit of processes per stream. */
 const MOST_PROCESSES = 4;
@@ -52,6 +53,8 @@ export class HaproxyContainer extends ProxyContainer {
    * The latest counters by ref. Another ref is another program, or the same program after a restart of this process.
    */
   readonly #counters = new WeakMap<ContainerRef, readonly Reading[]>();
+  /** Servers of each instance, some of which were added. */
+  readonly #servers = new WeakMap<ContainerRef, KnownServers>();
   /** Instances whose targets have changed since the latest counters. */
   readonly #retargeted = new WeakSet<ContainerRef>();
 
@@ -123,21 +126,12 @@ export class HaproxyContainer extends ProxyContainer {
 
   protected override async retarget({ ref, view }: ProxyInstance): Promise<boolean> {
     if (this.#mode === 'master-worker') return false;
-    for (const i of view.listeners.keys()) {
-      const { host, port } = view.targets[i] ?? NOWHERE;
-      const servers = serversOf(view, i);
-      for (const { name } of servers) {
-        const command = ['set', 'server', `b${i}/${name}`, 'addr', host, 'port', String(port)];
-        const reply = await ask(this.context.runtime, ref, command);
-        if (!isRetargeted(reply)) throw commandFailed(command, `the reply was ${quote(reply)}`);
-      }
-      // The server in use first: without one, clients would be rejected.
-      for (const { name, disabled } of servers.length > 1 ? servers.toSorted(usedFirst) : []) {
-        const command = ['set', 'server', `b${i}/${name}`, 'state', disabled ? 'maint' : 'ready'];
-        const reply = await ask(this.context.runtime, ref, command);
-        if (reply !== '') throw commandFailed(command, `the reply was ${quote(reply)}`);
-      }
-    }
+    const command = (words: readonly string[]): Promise<string> => ask(this.context.runtime, ref, words);
+    const servers = this.#servers.get(ref) ?? parseServers(await command(['show', 'servers', 'state']));
+    this.#servers.set(ref, servers);
+    // A custom template may balance in a way that ignores further servers, or that forbids to add them.
+    const own = this.#options.templates === undefined ? view : { ...view, targets: view.targets.map(preferred) };
+    for (const i of view.listeners.keys()) await retargetBackend(command, own, i, servers.get(`b${i}`) ?? new Set());
     this.#retargeted.add(ref);
     return true;
   }

@@ -1,4 +1,5 @@
 import {
+  addressesOf,
   formatAddress,
   localAddressFor,
   PROBE_NAME,
@@ -19,7 +20,7 @@ export const CHECK_CONFIG = 'check.cfg';
 const CHECK_VARIABLE = 'SCISTREAM_CHECK';
 
 /** AES-128-GCM first: the cheapest on processors with AES; no other suite is measurably faster. */
-const CIPHERS = 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256';
+export const CIPHERS = 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256';
 
 /** Largest descriptor limit for select(2), whose sets hold 1024. */
 const SELECT_LIMIT = 1000;
@@ -64,8 +65,11 @@ export function renderConfig(renderer: Renderer, view: ProxyView, options: Hapro
     listeners: listeners.map(({ address, fd }, i) => ({
       address: formatAddress(address),
       fd,
+      // For custom templates.
       target: formatAddress(targets[i] ?? NOWHERE),
-      servers: serversOf(view, i).filter(({ disabled }) => live || !disabled),
+      servers: serversOf(view, i)
+        .filter(({ disabled }) => live || !disabled)
+        .map((server) => ({ ...server, address: formatAddress(server.address) })),
     })),
   });
 }
@@ -79,25 +83,41 @@ const strangersOf = ({ maxConnections, handshakeTimeout }: HaproxyOptions) => ({
 });
 
 /** A server of a backend. */
-interface BackendServer {
+export interface BackendServer {
   readonly name: string;
+  readonly address: Address;
+  /** Share of the attempts. The next attempt goes to another server. */
+  readonly weight: number;
   /** Local address of its connections; empty: any. */
   readonly source: string;
   /** True for the server that connections do not use. */
   readonly disabled: boolean;
 }
 
+/** Weight of the preferred address. HAProxy then begins nearly always with it, and tries the others alternately. */
+export const PREFERRED = 256;
+
 /**
- * The servers of backend i: one that uses the local address of the stream, if it has one, and one that does not. The
- * current target selects the server in use, because HAProxy cannot change the local address of a server.
+ * The servers of backend i. For the preferred address of the target: one that uses the local address of the stream, if
+ * it has one, and one that does not. The target selects the server in use, because HAProxy cannot change the local
+ * address of a server. For each further address: the server in use.
  */
 export function serversOf({ localAddress, targets }: ProxyView, i: number): readonly BackendServer[] {
-  if (localAddress === undefined) return [{ name: `s${i}`, source: '', disabled: false }];
-  const used = localAddressFor(localAddress, targets[i] ?? NOWHERE).localAddress !== undefined;
-  return [
-    { name: `s${i}`, source: localAddress, disabled: !used },
-    { name: `u${i}`, source: '', disabled: used },
-  ];
+  const [first = NOWHERE, ...others] = addressesOf(targets[i] ?? NOWHERE);
+  const sourceFor = (address: Address): string => localAddressFor(localAddress, address).localAddress ?? '';
+  const usual = { address: first, weight: PREFERRED };
+  const preferred: readonly BackendServer[] =
+    localAddress === undefined
+      ? [{ ...usual, name: `s${i}`, source: '', disabled: false }]
+      : [
+          { ...usual, name: `s${i}`, source: localAddress, disabled: sourceFor(first) === '' },
+          { ...usual, name: `u${i}`, source: '', disabled: sourceFor(first) !== '' },
+        ];
+  const fallbacks = others.map((address, j): BackendServer => {
+    const source = sourceFor(address);
+    return { name: `${source ? 's' : 'u'}${i}-${j + 1}`, address, weight: 1, source, disabled: false };
+  });
+  return [...preferred, ...fallbacks];
 }
 
 /** Renders all files of an instance: the configuration and the files that it names. */

@@ -16,7 +16,7 @@ export const RUNTIME_SOCKET = 'haproxy.sock';
 const DEADLINE_MS = 10_000;
 
 /** Allowed characters of a command word. They cannot end a command or start another one (management guide §9.3). */
-const WORD = /^[\w.:/@-]+$/;
+const WORD = /^[\w.:/@()-]+$/;
 
 const CHANGE = "(IP|port) changed from '[^']+' to '[^']+'|no need to change the (addr|port)";
 const RETARGETED = new RegExp(`^(nothing changed|(${CHANGE})(, (${CHANGE}))?)( by '[^']+')?$`);

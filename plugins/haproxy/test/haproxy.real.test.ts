@@ -127,7 +127,7 @@ test('the configuration file always matches the running state', async (env) => {
   const { uid } = await env.startTo({ host: '192.0.2.1', port: 9 });
   await env.s2ds.updateTargets(uid, [target]);
   const { path } = await instanceDirectory(env);
-  assert.match(await readFile(join(path, 'haproxy.cfg'), 'utf8'), `server s0 ${formatAddress(target)}\n`);
+  assert.match(await readFile(join(path, 'haproxy.cfg'), 'utf8'), `server s0 ${formatAddress(target)} backup`);
 });
 
 test('an early client that leaves without sending never reaches the application', async (env) => {

@@ -53,23 +53,25 @@ s('a TLS server on inherited sockets', async () => {
   assert.fixture(text, await packageFile('test/golden/tls-server.cfg'));
 });
 
-s('a local address, for the targets of its family', () => {
+s('a local address, for the addresses of its family', () => {
   const targets = [
-    { host: '2001:db8:1::5', port: 7000 },
+    { host: '2001:db8:1::5', port: 7000, fallbacks: ['198.51.100.9'] },
     { host: '198.51.100.7', port: 7001 },
   ];
   const render = (mode: 'runtime-socket' | 'master-worker'): string =>
     renderConfig(renderer, { ...view, targets, localAddress: '192.0.2.10' }, options, mode);
   const servers = (text: string): string[] => text.split('\n').filter((line) => line.startsWith('  server '));
   assert.equal(servers(render('runtime-socket')), [
-    '  server s0 [2001:db8:1::5]:7000 source 192.0.2.10 disabled',
-    '  server u0 [2001:db8:1::5]:7000',
-    '  server s1 198.51.100.7:7001 source 192.0.2.10',
-    '  server u1 198.51.100.7:7001 disabled',
+    '  server s0 [2001:db8:1::5]:7000 backup weight 256 source 192.0.2.10 disabled',
+    '  server u0 [2001:db8:1::5]:7000 backup weight 256',
+    '  server s0-1 198.51.100.9:7000 backup weight 1 source 192.0.2.10',
+    '  server s1 198.51.100.7:7001 backup weight 256 source 192.0.2.10',
+    '  server u1 198.51.100.7:7001 backup weight 256 disabled',
   ]);
   assert.equal(servers(render('master-worker')), [
-    '  server u0 [2001:db8:1::5]:7000',
-    '  server s1 198.51.100.7:7001 source 192.0.2.10',
+    '  server u0 [2001:db8:1::5]:7000 backup weight 256',
+    '  server s0-1 198.51.100.9:7000 backup weight 1 source 192.0.2.10',
+    '  server s1 198.51.100.7:7001 backup weight 256 source 192.0.2.10',
   ]);
 });
 

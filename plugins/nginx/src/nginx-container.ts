@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { text } from 'node:stream/consumers';
 import {
   formatDuration,
+  addressesFrom,
   createRenderer,
   formatAddress,
   localAddressFor,
@@ -225,8 +226,11 @@ export function renderConfig(
     tls: tls ? { ...CREDENTIALS, peer: dnsName(tls.peer) } : false,
     listeners: listeners.map(({ address }, i) => {
       const target = targets[i];
-      const { localAddress = '' } = target ? localAddressFor(configured, target) : {};
-      return { address: formatAddress(address), target: target ? formatAddress(target) : '', localAddress };
+      if (!target) return { address: formatAddress(address), target: '', fallbacks: [], localAddress: '' };
+      const { localAddress = '' } = localAddressFor(configured, target);
+      const [, ...others] = transport === 'udp' ? [] : addressesFrom(configured, target);
+      const fallbacks = others.map(formatAddress);
+      return { address: formatAddress(address), target: formatAddress(target), fallbacks, localAddress };
     }),
   });
 }

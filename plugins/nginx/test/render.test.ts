@@ -38,6 +38,8 @@ golden('udp', {
   targets: targets.slice(0, 1),
 });
 golden('tls-server', { ...view, targets, tls, localAddress: '192.0.2.10' });
+const several = targets.map((target) => ({ ...target, fallbacks: ['198.51.100.9', '2001:db8:1::9'] }));
+golden('several-addresses', { ...view, targets: several, tls, localAddress: '192.0.2.10' });
 golden('tls-client', { ...view, role: 'outbound', targets, tls });
 
 s('the name of a peer cannot inject directives', () => {

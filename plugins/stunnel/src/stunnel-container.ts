@@ -1,5 +1,7 @@
 import {
   formatDuration,
+  addressesFrom,
+  addressesOf,
   createRenderer,
   localAddressFor,
   loggedRecently,
@@ -199,6 +201,9 @@ export function renderConfig(
       name: names[i],
       accept: written(address),
       connect: written(view.targets[i] ?? NOWHERE),
+      fallbacks: addressesFrom(view.localAddress, view.targets[i] ?? NOWHERE)
+        .slice(1)
+        .map(written),
       local: localAddressFor(view.localAddress, view.targets[i] ?? NOWHERE).localAddress ?? '',
     })),
   });
@@ -209,7 +214,10 @@ export function renderConfig(
  * contain no colon, because the option `sni` ends the name of a service at the first one.
  */
 const serviceNames = ({ listeners, targets }: ProxyView): readonly string[] =>
-  listeners.map((_, i) => `s${i} to ${written(targets[i] ?? NOWHERE).replaceAll(':', '_')}`);
+  listeners.map((_, i) => {
+    const addresses = addressesOf(targets[i] ?? NOWHERE).map(written);
+    return `s${i} to ${addresses.join(' or ').replaceAll(':', '_')}`;
+  });
 
 /** The address format of stunnel: the port follows the last colon, without brackets. */
 const written = ({ host, port }: Address): string => `${host}:${port}`;

@@ -2,7 +2,7 @@ import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { createRenderer, SciStreamError } from '@scistream/core';
+import { createRenderer, SciStreamError, type ProxyView } from '@scistream/core';
 import { pluginContract, temporaryDirectory, testView } from '@scistream/core/testing';
 import plugin, { StunnelOptions } from '@scistream/plugin-stunnel';
 import { configState, preSharedKey, renderConfig } from '@scistream/plugin-stunnel/internal';
@@ -34,6 +34,19 @@ s('server side with certificates and without targets', async () => {
 s('client side with certificates, IPv4 and IPv6', async () => {
   const text = renderConfig(renderer, { ...view, role: 'outbound', targets, tls, localAddress: '192.0.2.10' }, options);
   assert.fixture(text, await packageFile('test/golden/cons-with-targets.conf'));
+});
+
+s('the addresses of a target that have the same local address', () => {
+  const target = { host: '198.51.100.7', port: 7001, fallbacks: ['2001:db8:1::5', '198.51.100.8'] };
+  const render = (more: Partial<ProxyView>): string[] =>
+    renderConfig(renderer, { ...view, role: 'outbound', targets: [target, target], tls, ...more }, options)
+      .split('\n')
+      .filter((line) => /^(connect|failover|local) /.test(line))
+      .slice(0, 4);
+  const lines = ['connect = 198.51.100.7:7001', 'connect = 2001:db8:1::5:7001', 'connect = 198.51.100.8:7001'];
+  assert.equal(render({}), [...lines, 'failover = prio']);
+  const local = ['connect = 198.51.100.7:7001', 'connect = 198.51.100.8:7001', 'failover = prio', 'local = 192.0.2.10'];
+  assert.equal(render({ localAddress: '192.0.2.10' }), local);
 });
 
 s('shared key', async () => {

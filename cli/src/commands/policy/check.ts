@@ -1,5 +1,5 @@
 import { Flags } from '@oclif/core';
-import { formatAddress } from '@scistream/core';
+import { addressesOf, formatAddress } from '@scistream/core';
 import type { Granted } from '@scistream/core/server';
 import { BaseCommand } from '../../base-command.js';
 
@@ -57,16 +57,21 @@ export default class PolicyCheck extends BaseCommand {
         ? await decide(identity, actionOf({ ...flags, ...made(first), action: 'update' }, config))
         : undefined;
     const rules = [...new Set([first, then].flatMap((granted) => granted?.rule?.split(',') ?? []))];
-    const targets = ((then ?? first).targets ?? []).map(formatAddress);
+    const found = (then ?? first).targets ?? [];
+    const targets = found.map(formatAddress);
+    const fallbacks = found.some((target) => target.fallbacks) && found.map((target) => target.fallbacks ?? []);
     this.log(
       rules.length > 0
         ? `${flags.as} is allowed by ${rules.join(', ')}.`
         : `${flags.as} is allowed: ${config.policy === undefined ? 'there is no policy' : 'admins may view and release all streams'}.`,
     );
-    if (targets.length > 0) this.log(`Resulting targets: ${targets.join(', ')}.`);
+    if (targets.length > 0)
+      this.log(
+        `Resulting targets: ${found.map((target) => addressesOf(target).map(formatAddress).join(' or ')).join(', ')}.`,
+      );
     const { lifetimeMs, sources } = first;
     if (sources) this.log(`Connections are accepted from ${sources.join(', ')}.`);
-    const more = { ...(lifetimeMs && { lifetimeMs }), ...(sources && { sources }) };
+    const more = { ...(fallbacks && { fallbacks }), ...(lifetimeMs && { lifetimeMs }), ...(sources && { sources }) };
     return { allowed: true, as: flags.as, action: flags.action, rules, targets, ...more };
   }
 }

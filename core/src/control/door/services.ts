@@ -206,8 +206,9 @@ async function* follow(
     const view = await controller.get(uid, who, kind);
     kind = 'list';
     const message = toMessage(view, facility, ownerOf(who));
-    const { state, restarts, targets, listeners, leaving } = message;
-    const now = JSON.stringify([state, restarts, targets, message.gateway, listeners, leaving]);
+    const { state, restarts, targets, fallbacks, listeners, leaving } = message;
+    const hosts = fallbacks.map((further) => further.hosts);
+    const now = JSON.stringify([state, restarts, targets, hosts, message.gateway, listeners, leaving]);
     if (now !== last) yield message;
     last = now;
     if (isFinal(view.record.state)) return;

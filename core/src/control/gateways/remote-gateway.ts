@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import { Code, ConnectError, createClient, type Client, type Interceptor } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
-import { formatAddress, parseAddress, type Address } from '../../contracts/address.js';
+import { formatAddress, parseAddress, type Address, type Target } from '../../contracts/address.js';
 import { parseSources } from '../../contracts/network.js';
 import { parseCredentials } from '../../contracts/credentials.js';
 import { reasonOf, S2DSException, SciStreamError } from '../../contracts/errors.js';
@@ -19,7 +19,7 @@ import { retry } from '../../contracts/wait.js';
 import { fromConnectError, S2CS_KEY } from '../../wire/errors.js';
 import { GatewayService } from '../../wire/gen/scistream/v1/gateway_pb.js';
 import { GuardedSessions } from '../../wire/guarded-sessions.js';
-import { fromConnectResults, fromStatistics, fromStatus } from '../../wire/messages.js';
+import { fromConnectResults, fromStatistics, fromStatus, targetsMessage } from '../../wire/messages.js';
 import { reserveMessage } from '../../wire/stream-spec.js';
 import { checkLinkTls, connectLink, type LinkTls } from './link-tls.js';
 
@@ -112,8 +112,8 @@ export class RemoteGateway implements Gateway {
     await this.#retry(() => this.#client.start({ uid }, { signal }), signal);
   }
 
-  async updateTargets(uid: string, targets: readonly Address[], signal: AbortSignal): Promise<void> {
-    const request = { uid, targets: targets.map(formatAddress) };
+  async updateTargets(uid: string, targets: readonly Target[], signal: AbortSignal): Promise<void> {
+    const request = { uid, ...targetsMessage(targets) };
     await this.#retry(() => this.#client.setTargets(request, { signal }), signal);
   }
 

@@ -1,4 +1,4 @@
-import { formatAddress, type Address } from '../../contracts/address.js';
+import { addressesOf, formatAddress, type Address, type Target } from '../../contracts/address.js';
 import { SciStreamError } from '../../contracts/errors.js';
 import { endpointsOf } from '../../contracts/network.js';
 import { uidForOwner, type StreamRecord } from '../../contracts/stream.js';
@@ -30,7 +30,9 @@ export class Loops {
 
   /** What a probe of a stream connects to: its distinct targets, or a probe port beside one of them. */
   probed(record: StreamRecord, probe: Address | undefined): Record<'targets' | 'listeners', readonly Address[]> {
-    const targets = [...new Map(record.targets.map((target) => [formatAddress(target), target])).values()];
+    const targets = [
+      ...new Map(record.targets.flatMap(addressesOf).map((target) => [formatAddress(target), target])).values(),
+    ];
     const listeners = this.siblings(record, targets);
     if (!probe) return { targets, listeners };
     return { targets: [probe], listeners: listeners.some(({ host }) => host === probe.host) ? [probe] : [] };
@@ -41,15 +43,16 @@ export class Loops {
    * @returns Ends the claim. Call it when the update is over
    * @throws SCI_TARGETS_INVALID
    */
-  claim(stream: StreamRecord, targets: readonly Address[]): () => void {
+  claim(stream: StreamRecord, targets: readonly Target[]): () => void {
     const { uid } = stream;
-    const streamAt = this.#listenersAt(targets);
-    for (const target of targets) {
+    const addresses = targets.flatMap(addressesOf);
+    const streamAt = this.#listenersAt(addresses);
+    for (const target of addresses) {
       const reserved = this.own.reserved(target);
       if (reserved && !streamAt(target)) throw isReserved(target, reserved);
     }
-    if (this.#leadTo(uid, targets)) throw isLoop(uidForOwner(stream));
-    const claim = { uid, targets };
+    if (this.#leadTo(uid, addresses)) throw isLoop(uidForOwner(stream));
+    const claim = { uid, targets: addresses };
     this.#claims.add(claim);
     return () => void this.#claims.delete(claim);
   }
@@ -70,7 +73,7 @@ export class Loops {
 
   #targetsOf({ uid, targets, asked = [] }: StreamRecord): readonly Address[] {
     const claimed = [...this.#claims].filter((claim) => claim.uid === uid);
-    return [...targets, ...asked, ...claimed.flatMap((claim) => claim.targets)];
+    return [...[...targets, ...asked].flatMap(addressesOf), ...claimed.flatMap((claim) => claim.targets)];
   }
 
   /** Finds the stream that listens at one of some addresses. Only the listeners with their ports are compared. */

@@ -1,4 +1,4 @@
-import { formatAddress, type Address } from '../../contracts/address.js';
+import { formatAddress, type Address, type Target } from '../../contracts/address.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../../contracts/errors.js';
 import { uidForOwner, type StreamRecord, type StreamTls } from '../../contracts/stream.js';
 import type { GatewayLoad } from '../gateways/pool.js';
@@ -161,7 +161,7 @@ export class StreamMachine {
    * Sets the targets. When it throws, the previous targets stay in force: a failed UPDATE never interrupts data that flows.
    * @throws SCI_STREAM_STATE before HELLO, SCI_STREAM_FAILED, or what the gateway raised
    */
-  async update(targets: readonly Address[], by: string): Promise<StreamRecord> {
+  async update(targets: readonly Target[], by: string): Promise<StreamRecord> {
     await this.#stream.serial(async () => {
       await this.#update.run(targets, by);
       await this.#moves.retarget(targets);

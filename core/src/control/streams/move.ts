@@ -1,5 +1,5 @@
 import pLimit from 'p-limit';
-import { formatAddress, type Address } from '../../contracts/address.js';
+import { formatAddress, type Target } from '../../contracts/address.js';
 import { asReserved } from './new-stream.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../../contracts/errors.js';
 import type { Gateway, Reservation } from '../../contracts/gateway.js';
@@ -29,7 +29,7 @@ export class StreamMover {
   readonly #timer = new StreamTimer();
   #stopped = false;
   /** Targets that the previous gateway does not have yet, and the calls that set them. */
-  #wanted: readonly Address[] | undefined;
+  #wanted: readonly Target[] | undefined;
   #retargeting: Promise<void> | undefined;
 
   /** @param watch Watches the proxy on the new gateway. */
@@ -67,7 +67,7 @@ export class StreamMover {
   }
 
   /** Sets the targets on the previous gateway too, where connections may still arrive. Retries later; never rejects. */
-  async retarget(targets: readonly Address[]): Promise<void> {
+  async retarget(targets: readonly Target[]): Promise<void> {
     if (!this.#record.leaving) return;
     this.#wanted = targets;
     this.#retargeting ??= this.#retarget().finally(() => (this.#retargeting = undefined));

@@ -1,4 +1,4 @@
-import { formatAddress, type Address } from '../../contracts/address.js';
+import { formatTarget, type Target } from '../../contracts/address.js';
 import { messageOf, toSciStreamError } from '../../contracts/errors.js';
 import type { StreamRecord } from '../../contracts/stream.js';
 import { undoEvent } from './life.js';
@@ -21,7 +21,7 @@ export class PendingUpdate {
    * `updating` and the previous targets are set again when it answers.
    * @throws SCI_STREAM_STATE before HELLO, SCI_STREAM_FAILED, or what the gateway raised
    */
-  async run(targets: readonly Address[], by: string): Promise<void> {
+  async run(targets: readonly Target[], by: string): Promise<void> {
     const before = this.stream.record;
     const setTargets = async (): Promise<void> => {
       let set = false;
@@ -64,14 +64,14 @@ export class PendingUpdate {
     this.#retry.stop();
   }
 
-  #setTargets(targets: readonly Address[]): Promise<void> {
+  #setTargets(targets: readonly Target[]): Promise<void> {
     const { uid } = this.stream.record;
     return this.stream.interruptible((signal) => this.stream.gateway.updateTargets(uid, targets, signal));
   }
 
-  async #updated(targets: readonly Address[], by: string | undefined, how = ''): Promise<void> {
+  async #updated(targets: readonly Target[], by: string | undefined, how = ''): Promise<void> {
     const inForce = this.stream.record.listeners.flatMap((_, i) => targets[i % targets.length] ?? []);
-    const note = happened('targets', by, `${targets.map(formatAddress).join(' ')}${how}`);
+    const note = happened('targets', by, `${targets.map(formatTarget).join(' ')}${how}`);
     await this.stream.apply('updated', {}, { change: { targets: inForce }, note });
   }
 

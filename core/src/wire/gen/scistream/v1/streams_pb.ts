@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file scistream/v1/streams.proto.
  */
 export const file_scistream_v1_streams: GenFile = /*@__PURE__*/
-  fileDesc("ChpzY2lzdHJlYW0vdjEvc3RyZWFtcy5wcm90bxIMc2Npc3RyZWFtLnYxIhcKFURlc2NyaWJlU2VydmVyUmVxdWVzdCIPCg1XaG9BbUlSZXF1ZXN0IlwKBkNhbGxlchIPCgdzdWJqZWN0GAEgASgJEg4KBmlzc3VlchgCIAEoCRINCgVhZG1pbhgDIAEoCBIOCgZncm91cHMYBCADKAkSEgoKZXhwaXJlc19hdBgFIAEoCSIYCglTdHJlYW1SZWYSCwoDdWlkGAEgASgJIkMKC0xpc3RSZXF1ZXN0Eg0KBWVuZGVkGAEgASgIEhEKCXBhZ2Vfc2l6ZRgCIAEoDRISCgpwYWdlX3Rva2VuGAMgASgJIkwKClN0cmVhbUxpc3QSJQoHc3RyZWFtcxgBIAMoCzIULnNjaXN0cmVhbS52MS5TdHJlYW0SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjYKCUV2ZW50TGlzdBIpCgZldmVudHMYASADKAsyGS5zY2lzdHJlYW0udjEuU3RyZWFtRXZlbnQiQwoLU3RyZWFtRXZlbnQSCgoCYXQYASABKAkSDAoEd2hhdBgCIAEoCRIKCgJieRgDIAEoCRIOCgZkZXRhaWwYBCABKAki1gEKEVNlcnZlckRlc2NyaXB0aW9uEhAKCGZhY2lsaXR5GAEgASgJEg8KB3ZlcnNpb24YAiABKAkSJwoIZ2F0ZXdheXMYAyADKAsyFS5zY2lzdHJlYW0udjEuR2F0ZXdheRIPCgdwcm94aWVzGAQgAygJEhAKCHJ1bnRpbWVzGAUgAygJEg8KB3N0cmVhbXMYBiABKA0SDwoHd2FpdGluZxgHIAEoDRIXCg9tYXhfbGlmZXRpbWVfbXMYCCABKAQSFwoPbWF4X2Nvbm5lY3Rpb25zGAkgASgNIjQKE0RyYWluR2F0ZXdheVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIPCgdkcmFpbmVkGAIgASgIIjcKEk1vdmVTdHJlYW1zUmVxdWVzdBIPCgdnYXRld2F5GAEgASgJEhAKCGdyYWNlX21zGAIgASgEIooBCgpTdHJlYW1Nb3ZlEgsKA3VpZBgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHJvbGUYAyABKAkSDAoEZnJvbRgEIAEoCRIKCgJ0bxgFIAEoCRIRCglsaXN0ZW5lcnMYBiADKAkSJgoFZXJyb3IYByABKAsyFy5zY2lzdHJlYW0udjEuRXJyb3JJbmZvIt0CCgdHYXRld2F5EgwKBG5hbWUYASABKAkSCwoDd2FuGAIgASgJEgsKA2xhbhgDIAEoCRINCgVwb3J0cxgEIAEoCRINCgVwcm94eRgFIAEoCRIPCgdydW50aW1lGAYgASgJEhQKDHBvcnRzX2luX3VzZRgHIAEoDRIKCgJ1cBgIIAEoCBIPCgdkcmFpbmVkGAkgASgIEg8KB3N0cmVhbXMYCiABKA0SEwoLcG9ydHNfdG90YWwYCyABKA0SEAoIY2FwYWNpdHkYDCABKAQSFwoPY2FwYWNpdHlfaW5fdXNlGA0gASgEEg4KBmxhYmVscxgOIAMoCRImCgVlcnJvchgPIAEoCzIXLnNjaXN0cmVhbS52MS5FcnJvckluZm8SEQoJYWR2ZXJ0aXNlGBAgASgJEhEKCWFkZHJlc3NlcxgRIAMoCRIZChFhZHZlcnRpc2Vfc291cmNlcxgSIAMoCSKuBAoGU3RyZWFtEgsKA3VpZBgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHJvbGUYAyABKAkSDQoFc3RhdGUYBCABKAkSDQoFb3duZXIYBSABKAkSEAoIZmFjaWxpdHkYBiABKAkSDwoHZ2F0ZXdheRgHIAEoCRINCgVwcm94eRgIIAEoCRIPCgdydW50aW1lGAkgASgJEhEKCXRyYW5zcG9ydBgKIAEoCRIRCglsaXN0ZW5lcnMYCyADKAkSEQoJYW5ub3VuY2VkGAwgAygJEg8KB3RhcmdldHMYDSADKAkSFwoPYml0c19wZXJfc2Vjb25kGA4gASgEEhUKDXJhdGVfZW5mb3JjZWQYDyABKAgSEgoKY3JlYXRlZF9hdBgRIAEoCRISCgpleHBpcmVzX2F0GBIgASgJEjQKCnN0YXRpc3RpY3MYEyADKAsyIC5zY2lzdHJlYW0udjEuTGlzdGVuZXJTdGF0aXN0aWNzEiYKBWVycm9yGBQgASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbxISCgplbmNyeXB0aW9uGBUgASgJEhAKCHJlc3RhcnRzGBYgASgNEg8KB3NvdXJjZXMYFyADKAkSDwoHbW92YWJsZRgYIAEoCBIPCgdsZWF2aW5nGBkgASgJEg0KBXByb2JlGBogASgJEiwKBWxpbWl0GBsgASgLMh0uc2Npc3RyZWFtLnYxLkNvbm5lY3Rpb25MaW1pdEoECBAQESJHCglTdHJlYW1UbHMSEwoLY2VydGlmaWNhdGUYASABKAkSCwoDa2V5GAIgASgJEgoKAmNhGAMgASgJEgwKBHBlZXIYBCABKAki7gMKEkxpc3RlbmVyU3RhdGlzdGljcxITCgtjb25uZWN0aW9ucxgBIAEoBBIMCgRvcGVuGAIgASgEEhAKCGJ5dGVzX2luGAMgASgEEhEKCWJ5dGVzX291dBgEIAEoBBIOCgZlcnJvcnMYBSABKAQSFAoHcmVmdXNlZBgGIAEoBEgAiAEBEhgKC3VucmVhY2hhYmxlGAcgASgESAGIAQESHAoPdW5yZWFjaGFibGVfbm93GAggASgESAKIAQESHQoQaGFuZHNoYWtlX2ZhaWxlZBgJIAEoBEgDiAEBEh4KEXJlc2V0X2J5X2NvbnN1bWVyGAogASgESASIAQESHgoRcmVzZXRfYnlfcHJvZHVjZXIYCyABKARIBYgBARIaCg1saW1pdF9yZWFjaGVkGAwgASgESAaIAQESHgoRbGltaXRfcmVhY2hlZF9ub3cYDSABKARIB4gBAUIKCghfcmVmdXNlZEIOCgxfdW5yZWFjaGFibGVCEgoQX3VucmVhY2hhYmxlX25vd0ITChFfaGFuZHNoYWtlX2ZhaWxlZEIUChJfcmVzZXRfYnlfY29uc3VtZXJCFAoSX3Jlc2V0X2J5X3Byb2R1Y2VyQhAKDl9saW1pdF9yZWFjaGVkQhQKEl9saW1pdF9yZWFjaGVkX25vdyI3Cg9Db25uZWN0aW9uTGltaXQSEwoLY29ubmVjdGlvbnMYASABKA0SDwoHcmVhY2hlZBgCIAEoCCI/CglFcnJvckluZm8SDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEhMKC3N1Z2dlc3Rpb25zGAMgAygJIiwKEE9wZW5Qcm9iZVJlcXVlc3QSCwoDdWlkGAEgASgJEgsKA3RscxgCIAEoCCJMCgVQcm9iZRIPCgdhZGRyZXNzGAEgASgJEhEKCWNoYWxsZW5nZRgCIAEoCRISCgpleHBpcmVzX21zGAMgASgEEgsKA3RscxgEIAEoCCJCCg9SdW5Qcm9iZVJlcXVlc3QSCwoDdWlkGAEgASgJEg8KB2FkZHJlc3MYAiABKAkSEQoJY2hhbGxlbmdlGAMgASgJIiQKC1Byb2JlUmVzdWx0EhUKDXJvdW5kX3RyaXBfdXMYASABKAQiQwoTUHJvYmVUYXJnZXRzUmVxdWVzdBILCgN1aWQYASABKAkSDgoGYW5zd2VyGAIgASgJEg8KB2FkZHJlc3MYAyABKAkiNgoWQ29ubmVjdExpc3RlbmVyUmVxdWVzdBILCgN1aWQYASABKAkSDwoHaG9sZF9tcxgCIAEoBCI+Cg5Db25uZWN0UmVzdWx0cxIsCgdyZXN1bHRzGAEgAygLMhsuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHQiWQoNQ29ubmVjdFJlc3VsdBIPCgdhZGRyZXNzGAEgASgJEhEKCWNvbm5lY3RlZBgCIAEoCBIVCg1yb3VuZF90cmlwX3VzGAMgASgEEg0KBWVycm9yGAQgASgJMpcHCgdTdHJlYW1zElYKDkRlc2NyaWJlU2VydmVyEiMuc2Npc3RyZWFtLnYxLkRlc2NyaWJlU2VydmVyUmVxdWVzdBofLnNjaXN0cmVhbS52MS5TZXJ2ZXJEZXNjcmlwdGlvbhI0CgNHZXQSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhQuc2Npc3RyZWFtLnYxLlN0cmVhbRI7CgRMaXN0Ehkuc2Npc3RyZWFtLnYxLkxpc3RSZXF1ZXN0Ghguc2Npc3RyZWFtLnYxLlN0cmVhbUxpc3QSOAoFV2F0Y2gSFy5zY2lzdHJlYW0udjEuU3RyZWFtUmVmGhQuc2Npc3RyZWFtLnYxLlN0cmVhbTABEjoKBkV2ZW50cxIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFy5zY2lzdHJlYW0udjEuRXZlbnRMaXN0EkAKCU9wZW5Qcm9iZRIeLnNjaXN0cmVhbS52MS5PcGVuUHJvYmVSZXF1ZXN0GhMuc2Npc3RyZWFtLnYxLlByb2JlEkQKCFJ1blByb2JlEh0uc2Npc3RyZWFtLnYxLlJ1blByb2JlUmVxdWVzdBoZLnNjaXN0cmVhbS52MS5Qcm9iZVJlc3VsdBJPCgxQcm9iZVRhcmdldHMSIS5zY2lzdHJlYW0udjEuUHJvYmVUYXJnZXRzUmVxdWVzdBocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0cxJHCg5Db25uZWN0VGFyZ2V0cxIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaHC5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdHMSVQoPQ29ubmVjdExpc3RlbmVyEiQuc2Npc3RyZWFtLnYxLkNvbm5lY3RMaXN0ZW5lclJlcXVlc3QaHC5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdHMSSAoMRHJhaW5HYXRld2F5EiEuc2Npc3RyZWFtLnYxLkRyYWluR2F0ZXdheVJlcXVlc3QaFS5zY2lzdHJlYW0udjEuR2F0ZXdheRJLCgtNb3ZlU3RyZWFtcxIgLnNjaXN0cmVhbS52MS5Nb3ZlU3RyZWFtc1JlcXVlc3QaGC5zY2lzdHJlYW0udjEuU3RyZWFtTW92ZTABEjsKBldob0FtSRIbLnNjaXN0cmVhbS52MS5XaG9BbUlSZXF1ZXN0GhQuc2Npc3RyZWFtLnYxLkNhbGxlcmIGcHJvdG8z");
+  fileDesc("ChpzY2lzdHJlYW0vdjEvc3RyZWFtcy5wcm90bxIMc2Npc3RyZWFtLnYxIhcKFURlc2NyaWJlU2VydmVyUmVxdWVzdCIPCg1XaG9BbUlSZXF1ZXN0IlwKBkNhbGxlchIPCgdzdWJqZWN0GAEgASgJEg4KBmlzc3VlchgCIAEoCRINCgVhZG1pbhgDIAEoCBIOCgZncm91cHMYBCADKAkSEgoKZXhwaXJlc19hdBgFIAEoCSIYCglTdHJlYW1SZWYSCwoDdWlkGAEgASgJIkMKC0xpc3RSZXF1ZXN0Eg0KBWVuZGVkGAEgASgIEhEKCXBhZ2Vfc2l6ZRgCIAEoDRISCgpwYWdlX3Rva2VuGAMgASgJIkwKClN0cmVhbUxpc3QSJQoHc3RyZWFtcxgBIAMoCzIULnNjaXN0cmVhbS52MS5TdHJlYW0SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjYKCUV2ZW50TGlzdBIpCgZldmVudHMYASADKAsyGS5zY2lzdHJlYW0udjEuU3RyZWFtRXZlbnQiQwoLU3RyZWFtRXZlbnQSCgoCYXQYASABKAkSDAoEd2hhdBgCIAEoCRIKCgJieRgDIAEoCRIOCgZkZXRhaWwYBCABKAki1gEKEVNlcnZlckRlc2NyaXB0aW9uEhAKCGZhY2lsaXR5GAEgASgJEg8KB3ZlcnNpb24YAiABKAkSJwoIZ2F0ZXdheXMYAyADKAsyFS5zY2lzdHJlYW0udjEuR2F0ZXdheRIPCgdwcm94aWVzGAQgAygJEhAKCHJ1bnRpbWVzGAUgAygJEg8KB3N0cmVhbXMYBiABKA0SDwoHd2FpdGluZxgHIAEoDRIXCg9tYXhfbGlmZXRpbWVfbXMYCCABKAQSFwoPbWF4X2Nvbm5lY3Rpb25zGAkgASgNIjQKE0RyYWluR2F0ZXdheVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIPCgdkcmFpbmVkGAIgASgIIjcKEk1vdmVTdHJlYW1zUmVxdWVzdBIPCgdnYXRld2F5GAEgASgJEhAKCGdyYWNlX21zGAIgASgEIooBCgpTdHJlYW1Nb3ZlEgsKA3VpZBgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHJvbGUYAyABKAkSDAoEZnJvbRgEIAEoCRIKCgJ0bxgFIAEoCRIRCglsaXN0ZW5lcnMYBiADKAkSJgoFZXJyb3IYByABKAsyFy5zY2lzdHJlYW0udjEuRXJyb3JJbmZvIt0CCgdHYXRld2F5EgwKBG5hbWUYASABKAkSCwoDd2FuGAIgASgJEgsKA2xhbhgDIAEoCRINCgVwb3J0cxgEIAEoCRINCgVwcm94eRgFIAEoCRIPCgdydW50aW1lGAYgASgJEhQKDHBvcnRzX2luX3VzZRgHIAEoDRIKCgJ1cBgIIAEoCBIPCgdkcmFpbmVkGAkgASgIEg8KB3N0cmVhbXMYCiABKA0SEwoLcG9ydHNfdG90YWwYCyABKA0SEAoIY2FwYWNpdHkYDCABKAQSFwoPY2FwYWNpdHlfaW5fdXNlGA0gASgEEg4KBmxhYmVscxgOIAMoCRImCgVlcnJvchgPIAEoCzIXLnNjaXN0cmVhbS52MS5FcnJvckluZm8SEQoJYWR2ZXJ0aXNlGBAgASgJEhEKCWFkZHJlc3NlcxgRIAMoCRIZChFhZHZlcnRpc2Vfc291cmNlcxgSIAMoCSKJBQoGU3RyZWFtEgsKA3VpZBgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHJvbGUYAyABKAkSDQoFc3RhdGUYBCABKAkSDQoFb3duZXIYBSABKAkSEAoIZmFjaWxpdHkYBiABKAkSDwoHZ2F0ZXdheRgHIAEoCRINCgVwcm94eRgIIAEoCRIPCgdydW50aW1lGAkgASgJEhEKCXRyYW5zcG9ydBgKIAEoCRIRCglsaXN0ZW5lcnMYCyADKAkSEQoJYW5ub3VuY2VkGAwgAygJEg8KB3RhcmdldHMYDSADKAkSFwoPYml0c19wZXJfc2Vjb25kGA4gASgEEhUKDXJhdGVfZW5mb3JjZWQYDyABKAgSEgoKY3JlYXRlZF9hdBgRIAEoCRISCgpleHBpcmVzX2F0GBIgASgJEjQKCnN0YXRpc3RpY3MYEyADKAsyIC5zY2lzdHJlYW0udjEuTGlzdGVuZXJTdGF0aXN0aWNzEiYKBWVycm9yGBQgASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbxISCgplbmNyeXB0aW9uGBUgASgJEhAKCHJlc3RhcnRzGBYgASgNEg8KB3NvdXJjZXMYFyADKAkSDwoHbW92YWJsZRgYIAEoCBIPCgdsZWF2aW5nGBkgASgJEg0KBXByb2JlGBogASgJEiwKBWxpbWl0GBsgASgLMh0uc2Npc3RyZWFtLnYxLkNvbm5lY3Rpb25MaW1pdBIqCglmYWxsYmFja3MYHCADKAsyFy5zY2lzdHJlYW0udjEuRmFsbGJhY2tzEi0KC3Rsc19mYWlsdXJlGB0gASgLMhguc2Npc3RyZWFtLnYxLlRsc0ZhaWx1cmVKBAgQEBEiKAoKVGxzRmFpbHVyZRIKCgJhdBgBIAEoCRIOCgZyZWFzb24YAiABKAkiGgoJRmFsbGJhY2tzEg0KBWhvc3RzGAEgAygJIkcKCVN0cmVhbVRscxITCgtjZXJ0aWZpY2F0ZRgBIAEoCRILCgNrZXkYAiABKAkSCgoCY2EYAyABKAkSDAoEcGVlchgEIAEoCSLuAwoSTGlzdGVuZXJTdGF0aXN0aWNzEhMKC2Nvbm5lY3Rpb25zGAEgASgEEgwKBG9wZW4YAiABKAQSEAoIYnl0ZXNfaW4YAyABKAQSEQoJYnl0ZXNfb3V0GAQgASgEEg4KBmVycm9ycxgFIAEoBBIUCgdyZWZ1c2VkGAYgASgESACIAQESGAoLdW5yZWFjaGFibGUYByABKARIAYgBARIcCg91bnJlYWNoYWJsZV9ub3cYCCABKARIAogBARIdChBoYW5kc2hha2VfZmFpbGVkGAkgASgESAOIAQESHgoRcmVzZXRfYnlfY29uc3VtZXIYCiABKARIBIgBARIeChFyZXNldF9ieV9wcm9kdWNlchgLIAEoBEgFiAEBEhoKDWxpbWl0X3JlYWNoZWQYDCABKARIBogBARIeChFsaW1pdF9yZWFjaGVkX25vdxgNIAEoBEgHiAEBQgoKCF9yZWZ1c2VkQg4KDF91bnJlYWNoYWJsZUISChBfdW5yZWFjaGFibGVfbm93QhMKEV9oYW5kc2hha2VfZmFpbGVkQhQKEl9yZXNldF9ieV9jb25zdW1lckIUChJfcmVzZXRfYnlfcHJvZHVjZXJCEAoOX2xpbWl0X3JlYWNoZWRCFAoSX2xpbWl0X3JlYWNoZWRfbm93IjcKD0Nvbm5lY3Rpb25MaW1pdBITCgtjb25uZWN0aW9ucxgBIAEoDRIPCgdyZWFjaGVkGAIgASgIIj8KCUVycm9ySW5mbxIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEwoLc3VnZ2VzdGlvbnMYAyADKAkiLAoQT3BlblByb2JlUmVxdWVzdBILCgN1aWQYASABKAkSCwoDdGxzGAIgASgIIkwKBVByb2JlEg8KB2FkZHJlc3MYASABKAkSEQoJY2hhbGxlbmdlGAIgASgJEhIKCmV4cGlyZXNfbXMYAyABKAQSCwoDdGxzGAQgASgIIkIKD1J1blByb2JlUmVxdWVzdBILCgN1aWQYASABKAkSDwoHYWRkcmVzcxgCIAEoCRIRCgljaGFsbGVuZ2UYAyABKAkiJAoLUHJvYmVSZXN1bHQSFQoNcm91bmRfdHJpcF91cxgBIAEoBCJDChNQcm9iZVRhcmdldHNSZXF1ZXN0EgsKA3VpZBgBIAEoCRIOCgZhbnN3ZXIYAiABKAkSDwoHYWRkcmVzcxgDIAEoCSI2ChZDb25uZWN0TGlzdGVuZXJSZXF1ZXN0EgsKA3VpZBgBIAEoCRIPCgdob2xkX21zGAIgASgEIj4KDkNvbm5lY3RSZXN1bHRzEiwKB3Jlc3VsdHMYASADKAsyGy5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdCJZCg1Db25uZWN0UmVzdWx0Eg8KB2FkZHJlc3MYASABKAkSEQoJY29ubmVjdGVkGAIgASgIEhUKDXJvdW5kX3RyaXBfdXMYAyABKAQSDQoFZXJyb3IYBCABKAkylwcKB1N0cmVhbXMSVgoORGVzY3JpYmVTZXJ2ZXISIy5zY2lzdHJlYW0udjEuRGVzY3JpYmVTZXJ2ZXJSZXF1ZXN0Gh8uc2Npc3RyZWFtLnYxLlNlcnZlckRlc2NyaXB0aW9uEjQKA0dldBIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFC5zY2lzdHJlYW0udjEuU3RyZWFtEjsKBExpc3QSGS5zY2lzdHJlYW0udjEuTGlzdFJlcXVlc3QaGC5zY2lzdHJlYW0udjEuU3RyZWFtTGlzdBI4CgVXYXRjaBIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFC5zY2lzdHJlYW0udjEuU3RyZWFtMAESOgoGRXZlbnRzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoXLnNjaXN0cmVhbS52MS5FdmVudExpc3QSQAoJT3BlblByb2JlEh4uc2Npc3RyZWFtLnYxLk9wZW5Qcm9iZVJlcXVlc3QaEy5zY2lzdHJlYW0udjEuUHJvYmUSRAoIUnVuUHJvYmUSHS5zY2lzdHJlYW0udjEuUnVuUHJvYmVSZXF1ZXN0Ghkuc2Npc3RyZWFtLnYxLlByb2JlUmVzdWx0Ek8KDFByb2JlVGFyZ2V0cxIhLnNjaXN0cmVhbS52MS5Qcm9iZVRhcmdldHNSZXF1ZXN0Ghwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzEkcKDkNvbm5lY3RUYXJnZXRzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0cxJVCg9Db25uZWN0TGlzdGVuZXISJC5zY2lzdHJlYW0udjEuQ29ubmVjdExpc3RlbmVyUmVxdWVzdBocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0cxJICgxEcmFpbkdhdGV3YXkSIS5zY2lzdHJlYW0udjEuRHJhaW5HYXRld2F5UmVxdWVzdBoVLnNjaXN0cmVhbS52MS5HYXRld2F5EksKC01vdmVTdHJlYW1zEiAuc2Npc3RyZWFtLnYxLk1vdmVTdHJlYW1zUmVxdWVzdBoYLnNjaXN0cmVhbS52MS5TdHJlYW1Nb3ZlMAESOwoGV2hvQW1JEhsuc2Npc3RyZWFtLnYxLldob0FtSVJlcXVlc3QaFC5zY2lzdHJlYW0udjEuQ2FsbGVyYgZwcm90bzM");
 
 /**
  * @generated from message scistream.v1.DescribeServerRequest
@@ -665,6 +665,20 @@ export type Stream = Message<"scistream.v1.Stream"> & {
    * @generated from field: scistream.v1.ConnectionLimit limit = 27;
    */
   limit?: ConnectionLimit | undefined;
+
+  /**
+   * In the order of `targets`: further addresses of the same host. Empty: none, or an older server does not report them.
+   *
+   * @generated from field: repeated scistream.v1.Fallbacks fallbacks = 28;
+   */
+  fallbacks: Fallbacks[];
+
+  /**
+   * Absent: none, or the proxy does not tell.
+   *
+   * @generated from field: scistream.v1.TlsFailure tls_failure = 29;
+   */
+  tlsFailure?: TlsFailure | undefined;
 };
 
 /**
@@ -673,6 +687,53 @@ export type Stream = Message<"scistream.v1.Stream"> & {
  */
 export const StreamSchema: GenMessage<Stream> = /*@__PURE__*/
   messageDesc(file_scistream_v1_streams, 13);
+
+/**
+ * The latest failed TLS handshake of a stream, with the other gateway or with a stranger.
+ *
+ * @generated from message scistream.v1.TlsFailure
+ */
+export type TlsFailure = Message<"scistream.v1.TlsFailure"> & {
+  /**
+   * ISO 8601 UTC.
+   *
+   * @generated from field: string at = 1;
+   */
+  at: string;
+
+  /**
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message scistream.v1.TlsFailure.
+ * Use `create(TlsFailureSchema)` to create a new message.
+ */
+export const TlsFailureSchema: GenMessage<TlsFailure> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_streams, 14);
+
+/**
+ * Further addresses of one target.
+ *
+ * @generated from message scistream.v1.Fallbacks
+ */
+export type Fallbacks = Message<"scistream.v1.Fallbacks"> & {
+  /**
+   * IP addresses, in the order in which the proxy tries them after that of the target.
+   *
+   * @generated from field: repeated string hosts = 1;
+   */
+  hosts: string[];
+};
+
+/**
+ * Describes the message scistream.v1.Fallbacks.
+ * Use `create(FallbacksSchema)` to create a new message.
+ */
+export const FallbacksSchema: GenMessage<Fallbacks> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_streams, 15);
 
 /**
  * Credentials of one side of one stream: mutual TLS 1.3 between the two gateways.
@@ -714,7 +775,7 @@ export type StreamTls = Message<"scistream.v1.StreamTls"> & {
  * Use `create(StreamTlsSchema)` to create a new message.
  */
 export const StreamTlsSchema: GenMessage<StreamTls> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 14);
+  messageDesc(file_scistream_v1_streams, 16);
 
 /**
  * @generated from message scistream.v1.ListenerStatistics
@@ -799,7 +860,7 @@ export type ListenerStatistics = Message<"scistream.v1.ListenerStatistics"> & {
  * Use `create(ListenerStatisticsSchema)` to create a new message.
  */
 export const ListenerStatisticsSchema: GenMessage<ListenerStatistics> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 15);
+  messageDesc(file_scistream_v1_streams, 17);
 
 /**
  * The limit of simultaneous connections of each process of a proxy.
@@ -825,7 +886,7 @@ export type ConnectionLimit = Message<"scistream.v1.ConnectionLimit"> & {
  * Use `create(ConnectionLimitSchema)` to create a new message.
  */
 export const ConnectionLimitSchema: GenMessage<ConnectionLimit> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 16);
+  messageDesc(file_scistream_v1_streams, 18);
 
 /**
  * An error; also a detail of every error status.
@@ -856,7 +917,7 @@ export type ErrorInfo = Message<"scistream.v1.ErrorInfo"> & {
  * Use `create(ErrorInfoSchema)` to create a new message.
  */
 export const ErrorInfoSchema: GenMessage<ErrorInfo> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 17);
+  messageDesc(file_scistream_v1_streams, 19);
 
 /**
  * @generated from message scistream.v1.OpenProbeRequest
@@ -880,7 +941,7 @@ export type OpenProbeRequest = Message<"scistream.v1.OpenProbeRequest"> & {
  * Use `create(OpenProbeRequestSchema)` to create a new message.
  */
 export const OpenProbeRequestSchema: GenMessage<OpenProbeRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 18);
+  messageDesc(file_scistream_v1_streams, 20);
 
 /**
  * @generated from message scistream.v1.Probe
@@ -916,7 +977,7 @@ export type Probe = Message<"scistream.v1.Probe"> & {
  * Use `create(ProbeSchema)` to create a new message.
  */
 export const ProbeSchema: GenMessage<Probe> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 19);
+  messageDesc(file_scistream_v1_streams, 21);
 
 /**
  * @generated from message scistream.v1.RunProbeRequest
@@ -943,7 +1004,7 @@ export type RunProbeRequest = Message<"scistream.v1.RunProbeRequest"> & {
  * Use `create(RunProbeRequestSchema)` to create a new message.
  */
 export const RunProbeRequestSchema: GenMessage<RunProbeRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 20);
+  messageDesc(file_scistream_v1_streams, 22);
 
 /**
  * @generated from message scistream.v1.ProbeResult
@@ -962,7 +1023,7 @@ export type ProbeResult = Message<"scistream.v1.ProbeResult"> & {
  * Use `create(ProbeResultSchema)` to create a new message.
  */
 export const ProbeResultSchema: GenMessage<ProbeResult> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 21);
+  messageDesc(file_scistream_v1_streams, 23);
 
 /**
  * @generated from message scistream.v1.ProbeTargetsRequest
@@ -993,7 +1054,7 @@ export type ProbeTargetsRequest = Message<"scistream.v1.ProbeTargetsRequest"> & 
  * Use `create(ProbeTargetsRequestSchema)` to create a new message.
  */
 export const ProbeTargetsRequestSchema: GenMessage<ProbeTargetsRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 22);
+  messageDesc(file_scistream_v1_streams, 24);
 
 /**
  * @generated from message scistream.v1.ConnectListenerRequest
@@ -1017,9 +1078,11 @@ export type ConnectListenerRequest = Message<"scistream.v1.ConnectListenerReques
  * Use `create(ConnectListenerRequestSchema)` to create a new message.
  */
 export const ConnectListenerRequestSchema: GenMessage<ConnectListenerRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 23);
+  messageDesc(file_scistream_v1_streams, 25);
 
 /**
+ * One result for each distinct target that was tested in time.
+ *
  * @generated from message scistream.v1.ConnectResults
  */
 export type ConnectResults = Message<"scistream.v1.ConnectResults"> & {
@@ -1034,7 +1097,7 @@ export type ConnectResults = Message<"scistream.v1.ConnectResults"> & {
  * Use `create(ConnectResultsSchema)` to create a new message.
  */
 export const ConnectResultsSchema: GenMessage<ConnectResults> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 24);
+  messageDesc(file_scistream_v1_streams, 26);
 
 /**
  * @generated from message scistream.v1.ConnectResult
@@ -1070,7 +1133,7 @@ export type ConnectResult = Message<"scistream.v1.ConnectResult"> & {
  * Use `create(ConnectResultSchema)` to create a new message.
  */
 export const ConnectResultSchema: GenMessage<ConnectResult> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 25);
+  messageDesc(file_scistream_v1_streams, 27);
 
 /**
  * Every call requires the same authorization as scistream.Control. A caller sees its own streams, an admin all streams.
