@@ -1,6 +1,6 @@
 import { Command, Flags } from '@oclif/core';
 import type { ConfigKind, LoadedConfig } from '@scistream/core/config';
-import { jsonText, printJson, reportError, writeOut } from './output.js';
+import { forTerminal, jsonText, printJson, reportError, writeOut } from './output.js';
 import { createProgress, type Progress } from './progress.js';
 
 /** The part of the parsed flags that the base command uses. */
@@ -46,6 +46,11 @@ export abstract class BaseCommand extends Command {
     return await loadConfig(kind, { file: flags.config, overrides: scalars(flags) });
   }
 
+  /** Prints text on stdout; silent with `--json`. */
+  override log(message = ''): void {
+    super.log(forTerminal(message));
+  }
+
   protected override logJson(document: unknown): void {
     printJson(document);
   }
@@ -56,7 +61,7 @@ export abstract class BaseCommand extends Command {
    * @throws SCI_OUTPUT_WRITE
    */
   protected async print(text: string, document: unknown, pretty = true): Promise<void> {
-    await writeOut(this.jsonEnabled() ? jsonText(document, pretty) : `${text}\n`);
+    await writeOut(this.jsonEnabled() ? jsonText(document, pretty) : `${forTerminal(text)}\n`);
   }
 
   protected override async catch(error: Error): Promise<void> {

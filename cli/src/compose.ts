@@ -14,10 +14,17 @@ import {
 } from '@scistream/core/server';
 import { container as root } from 'tsyringe';
 import { installedPlugins } from './installed-plugins.js';
+import { integrityError } from './plugin-integrity.js';
 
-/** The installed plugins with checked manifests; a broken plugin carries its error. Runs no plugin code. */
-export function loadedPlugins(config: Interfaces.Config): Promise<readonly FoundPlugin[]> {
-  return listPlugins(installedPlugins(config));
+/**
+ * The installed plugins with checked manifests; a broken plugin carries its error. If the files of installed plugins have
+ * changed, all of them carry that error. Runs no plugin code.
+ */
+export async function loadedPlugins(config: Interfaces.Config): Promise<readonly FoundPlugin[]> {
+  const found = await listPlugins(installedPlugins(config));
+  if (found.every(({ type }) => type === 'core')) return found;
+  const error = await integrityError(config.dataDir);
+  return error ? found.map((plugin) => (plugin.type === 'core' ? plugin : { ...plugin, error })) : found;
 }
 
 /** Composes the control server of this process: the composition root of `s2cs`. */

@@ -1,4 +1,4 @@
-import { messageOf, type Logger } from '@scistream/core';
+import { messageOf, printableJson, type Logger } from '@scistream/core';
 import { pino, type LoggerOptions } from 'pino';
 
 const LEVELS = { debug: 20, info: 30, warn: 40, error: 50 } as const;
@@ -18,6 +18,8 @@ export function createLog(flags: { readonly quiet: boolean; readonly verbose: bo
   };
   setLevel(undefined);
   const hooks: LoggerOptions['hooks'] = {
+    // JSON leaves characters that a terminal interprets, and lines contain texts of callers.
+    streamWrite: printableJson,
     logMethod(args, method, level) {
       if (level >= least) method.apply(this, args);
     },

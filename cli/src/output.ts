@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { styleText } from 'node:util';
-import { messageOf, SciStreamError, systemCode } from '@scistream/core';
+import { messageOf, printable, printableJson, printableLine, SciStreamError, systemCode } from '@scistream/core';
 import { explained } from './system-error.js';
 
 type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
@@ -16,9 +16,16 @@ export function paint(style: Style, text: string, stream: NodeJS.WriteStream): s
   return isFancy(stream) ? styleText(style, text) : text;
 }
 
-/** A JSON document and the end of its last line; on one line unless `pretty`. */
+/** Makes text printable that may contain a part from elsewhere. Keeps line breaks and the colours of {@link paint}. */
+export const forTerminal = (text: string): string =>
+  text
+    .split(/(\u001b\[\d+m)/)
+    .map((part, i) => (i % 2 === 0 ? printable(part) : part))
+    .join('');
+
+/** A JSON document and the end of its last line; on one line unless `pretty`. No terminal interprets a part of it. */
 export const jsonText = (document: unknown, pretty = true): string =>
-  `${JSON.stringify(document, undefined, pretty ? 2 : undefined)}\n`;
+  `${printableJson(JSON.stringify(document, undefined, pretty ? 2 : undefined))}\n`;
 
 /** Prints a JSON document on stdout, on one line unless `pretty`. */
 export function printJson(document: unknown, pretty = true): void {
@@ -106,7 +113,7 @@ export function reportError(thrown: unknown, { json, verbose, command }: Reporti
   // One line, because some commands print one document per line. An error of stdout itself can only go to stderr.
   if (json && error.code !== 'SCI_OUTPUT_WRITE') printJson({ error }, false);
   else process.stderr.write(describe(error));
-  if (verbose) process.stderr.write(`${stacks(SciStreamError.is(thrown) ? error : thrown)}\n`);
+  if (verbose) process.stderr.write(`${printable(stacks(SciStreamError.is(thrown) ? error : thrown))}\n`);
 }
 
 function describe(error: SciStreamError): string {
@@ -116,7 +123,8 @@ function describe(error: SciStreamError): string {
 
 function stacks(thrown: unknown): string {
   if (!(thrown instanceof Error)) return String(thrown);
-  const own = thrown.stack ?? thrown.message;
+  // The message of a server could forge lines of the stack.
+  const own = (thrown.stack ?? thrown.message).replace(thrown.message, () => printableLine(thrown.message));
   return thrown.cause === undefined ? own : `${own}\nCaused by: ${stacks(thrown.cause)}`;
 }
 

@@ -5,10 +5,7 @@ import { VERSION } from '@scistream/core/server';
 export function installError(what: string, output: string): SciStreamError {
   if (/does not exist in the registry|E404/.test(output)) {
     return new SciStreamError('SCI_PLUGIN_NOT_FOUND', `The npm registry has no package ${quote(what)}.`, {
-      suggestions: [
-        'npm search scistream-plugin',
-        'For a file or folder, give its path: scistream plugin install ./plugin.tgz',
-      ],
+      suggestions: ['For a file or folder, give its path: scistream plugin install ./plugin.tgz'],
     });
   }
   if (/plugin is invalid/.test(output)) {

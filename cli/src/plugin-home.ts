@@ -7,8 +7,10 @@ import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { makeDirectory, messageOf, quote, SciStreamError } from '@scistream/core';
 import { failed, installError } from './plugin-errors.js';
+import { integrityError, recordIntegrity } from './plugin-integrity.js';
 import { npmEnvironment } from './plugin-npm-environment.js';
 import { registryError, unreachableRegistry, type NpmOutput } from './plugin-registry.js';
+import { checkPacked } from './plugin-tarball.js';
 import { systemError } from './system-error.js';
 
 const require = createRequire(import.meta.url);
@@ -38,13 +40,18 @@ export class PluginHome {
 
   /**
    * Installs a plugin with npm.
-   * @param what A package name, optionally with `@version`; a folder; a `.tgz` file; a git or https address.
-   * @param accept Checks the folder of the installed package; throws to reject it.
+   * @param what A package name, optionally with `@version`; a folder; a `.tgz` file; a git or https address. It is packed
+   * first, so that its package.json can be checked before any other file is unpacked. None of its scripts run.
+   * @param accept Checks the folder with the package.json; throws to reject the package.
    * @returns Name of the package.
-   * @throws SCI_PLUGIN_INSTALL_FAILED, SCI_PLUGIN_NOT_FOUND, the errors of `accept`. The folder is restored then.
+   * @throws SCI_PLUGIN_INSTALL_FAILED, SCI_PLUGIN_NOT_FOUND, SCI_PLUGIN_CHANGED, SCI_FILE_UNTRUSTED, the errors of
+   * `accept`. The folder is restored then.
    */
   async install(what: string, accept: (root: string) => Promise<void>): Promise<string> {
     await this.#create();
+    // Otherwise the new record would cover the change.
+    const changed = await integrityError(this.directory);
+    if (changed) throw changed;
     const unreachable = await unreachableRegistry(what, (args, timeoutMs) => this.#npm(args, timeoutMs));
     // A file may need nothing from the registry.
     if (unreachable && !isPath(what)) throw registryError(what, unreachable);
@@ -54,13 +61,16 @@ export class PluginHome {
     const ignore = (): void => undefined;
     process.on('SIGINT', ignore);
     try {
+      const tarball = await this.#packed(what);
+      await checkPacked(tarball, accept);
       await this.#shareCore();
-      const target = await this.#target(what);
+      const target = `file:${tarball}`;
       const { ok, output } = await this.#plugins('install', target);
       const name = await this.#installedName(target, before);
       if (name !== undefined) await accept(join(this.directory, 'node_modules', name));
       if (!ok && unreachable && /ENOTCACHED/.test(output)) throw registryError(what, unreachable);
       if (!ok || name === undefined) throw installError(what, output);
+      await recordIntegrity(this.directory);
       return name;
     } catch (error) {
       await this.#restore(before);
@@ -84,9 +94,11 @@ export class PluginHome {
         suggestions: ['scistream plugin ls'],
       });
     }
+    const changed = await integrityError(this.directory);
     const { ok, output } = await this.#plugins('uninstall', name);
     if (!ok) throw failed(`Cannot remove ${name}`, output);
     await this.#removeStrayPackages();
+    if (!changed) await recordIntegrity(this.directory);
   }
 
   /** @throws SCI_SYSTEM */
@@ -106,34 +118,34 @@ export class PluginHome {
     await writeFile(this.#path('package.json'), `${JSON.stringify(content, undefined, 2)}\n`);
   }
 
-  /** The argument for npm. Files and folders are copied to a tarball, so that the originals may change or vanish. */
-  async #target(what: string): Promise<string> {
+  /** The tarball of a package, in the folder of packages: later changes of the original have no effect. */
+  async #packed(what: string): Promise<string> {
     const path = resolve(what.replace(/^file:/, ''));
     const found = /^(file:|\.{0,2}\/|~\/)|\.tgz$/.test(what) ? await stat(path).catch(() => undefined) : undefined;
     if (!found) {
       if (isPath(what)) {
         throw new SciStreamError('SCI_PLUGIN_NOT_FOUND', `No file or folder ${quote(path)} exists.`);
       }
-      return what;
     }
     await makeDirectory(this.#path(PACKAGES));
-    const made = this.#path(PACKAGES, found.isDirectory() ? await this.#pack(path) : `copy of ${basename(path)}`);
-    if (!found.isDirectory()) await copyFile(path, made);
+    const isFile = found?.isDirectory() === false;
+    const made = this.#path(PACKAGES, isFile ? `copy of ${basename(path)}` : await this.#pack(found ? path : what));
+    if (isFile) await copyFile(path, made);
     const hash = createHash('sha256')
       .update(await readFile(made))
       .digest('hex')
       .slice(0, 16);
     const kept = this.#path(PACKAGES, `${hash}.tgz`);
     await rename(made, kept);
-    return `file:${kept}`;
+    return kept;
   }
 
-  /** Packs a folder. Returns the name of the tarball in the folder of packages. */
-  async #pack(folder: string): Promise<string> {
-    const args = ['pack', folder, '--pack-destination', this.#path(PACKAGES), '--loglevel=error'];
+  /** Packs a folder, or downloads a package. Returns the name of the tarball in the folder of packages. */
+  async #pack(what: string): Promise<string> {
+    const args = ['pack', what, '--pack-destination', this.#path(PACKAGES), '--loglevel=error'];
     const { ok, output } = await this.#npm(args);
     const file = output.trim().split('\n').at(-1) ?? '';
-    if (!ok || !file.endsWith('.tgz')) throw failed(`Cannot pack ${folder}`, output);
+    if (!ok || !file.endsWith('.tgz')) throw installError(what, output);
     return file;
   }
 
@@ -144,8 +156,7 @@ export class PluginHome {
     const own = Object.keys(dependencies).filter((name) => name !== '@scistream/core');
     const file = basename(target);
     return (
-      own.find((name) => target.startsWith('file:') && dependencies[name]?.endsWith(`/${file}`)) ??
-      own.find((name) => target === name || target.startsWith(`${name}@`) || name.endsWith(`/plugin-${target}`)) ??
+      own.find((name) => dependencies[name]?.endsWith(`/${file}`)) ??
       own.find((name) => dependencies[name] !== earlier[name])
     );
   }

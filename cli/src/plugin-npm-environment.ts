@@ -1,15 +1,17 @@
 /**
- * Settings of the user's npm that say how to reach a registry, and what its packages may run. All other `npm_config_…`
+ * Settings of the user's npm that say how to reach a registry. All other `npm_config_…`
  * variables would change what is installed, or where: `npx`, `npm run` and environment modules set them.
  */
 const KEPT =
-  /^npm_config_(registry|@.*:registry|\/\/.*|_auth.*|(https?_|no)?proxy|ca|cafile|cert|key|strict_ssl|userconfig|globalconfig|cache|local_address|maxsockets|fetch_.*|offline|prefer_o(ff|n)line|ignore_scripts|before|min_release_age)$/i;
+  /^npm_config_(registry|@.*:registry|\/\/.*|_auth.*|(https?_|no)?proxy|ca|cafile|cert|key|strict_ssl|userconfig|globalconfig|cache|local_address|maxsockets|fetch_.*|offline|prefer_o(ff|n)line|before|min_release_age)$/i;
 
 /**
  * Settings that the plugin folder needs, whatever an npmrc file of the user or the host says. Variables have precedence
  * over these files.
  */
 const FORCED = {
+  // The code of a package runs only when a command loads it as a plugin, never while npm handles it.
+  ignore_scripts: 'true',
   // Installs into the plugin folder, and changes it.
   global: 'false',
   location: 'project',

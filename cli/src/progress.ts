@@ -1,5 +1,5 @@
 import { ux } from '@oclif/core';
-import { paint } from './output.js';
+import { forTerminal, paint } from './output.js';
 
 const SPINNER_AFTER_MS = 1000;
 
@@ -23,7 +23,7 @@ const silent: Progress = { done: nothing, note: nothing, warn: nothing, busy: no
 /** Progress on stderr; only warnings when stderr is not a terminal; nothing if `quiet` is set. */
 export function createProgress(quiet: boolean): Progress {
   if (quiet) return silent;
-  if (!process.stderr.isTTY) return { ...silent, warn: (text) => process.stderr.write(`${text}\n`) };
+  if (!process.stderr.isTTY) return { ...silent, warn: (text) => process.stderr.write(`${forTerminal(text)}\n`) };
   let waiting: NodeJS.Timeout | undefined;
   const idle = (): void => {
     clearTimeout(waiting);
@@ -31,7 +31,7 @@ export function createProgress(quiet: boolean): Progress {
   };
   const line = (text: string): void => {
     idle();
-    process.stderr.write(`${text}\n`);
+    process.stderr.write(`${forTerminal(text)}\n`);
   };
   return {
     done: (text) => line(`${paint('green', '✔', process.stderr)} ${text}`),
@@ -39,7 +39,7 @@ export function createProgress(quiet: boolean): Progress {
     warn: line,
     busy: (text) => {
       idle();
-      waiting = setTimeout(() => ux.action.start(text), SPINNER_AFTER_MS);
+      waiting = setTimeout(() => ux.action.start(forTerminal(text)), SPINNER_AFTER_MS);
       waiting.unref();
     },
     idle,

@@ -26,15 +26,17 @@ streams:
 `,
   s2cs: `# Configuration of a SciStream control server. Check it with: s2cs --config FILE --check
 facility: aps
-listen: 127.0.0.1:5000              # configure auth before you open this to other machines
+listen: 127.0.0.1:5000              # the address that users reach
 # tls: { cert: server.crt, key: server.key }   # default: self-signed; the fingerprint is printed at startup
 # state: /var/lib/scistream
-# auth:
-#   - use: token                    # only hashes are stored: printf %s TOKEN | sha256sum
-#     tokens: [{ subject: alice, sha256: "…" }]
+auth:
+  - use: token                      # only hashes are stored; replace it with the output of: printf %s "$TOKEN" | sha256sum
+    tokens: [{ subject: alice, sha256: "0000000000000000000000000000000000000000000000000000000000000000" }]
 #   - use: oidc                     # OpenID Connect tokens; users run: scistream login
 #     issuer: https://login.aps.example
 #     audience: https://stream.aps.example
+policy: policy.yaml                 # which users may reach which targets
+audit: { file: audit.jsonl }        # a line for each decision; with systemd: /var/log/scistream/audit.jsonl
 # limits: { streams: 1000, waiting: 1000, connections: 1024, helloTimeout: 180s, lifetime: 24h }
 # encryption: optional              # also allow streams without encryption between the gateways (default: required)
 
@@ -63,6 +65,27 @@ runtime: process                    # see: scistream runtimes
 # proxies: { haproxy: { processes: 2 } }
 `,
 } as const;
+
+/** The policy that belongs to the starter of `s2cs`. */
+export const STARTER_POLICY = `# Rules of a SciStream control server. Requests that no rule allows are rejected.
+# Test them with: scistream policy check --config s2cs.conf --as token:alice --role inbound --target 10.0.1.5:5001
+rules:
+  - name: producers                 # streams of data that this facility produces
+    who: { identities: ["token:alice"] }
+    roles: [inbound]
+    # sources: [198.51.100.7]       # the gateway of the other facility
+    targets: { networks: [10.0.1.5], ports: [5001-5002] }       # the producer
+    limits: { streams: 4, connections: 16, lifetime: 24h }
+  - name: consumers                 # streams of data that this facility consumes
+    who: { identities: ["token:alice"] }
+    roles: [outbound]
+    # sources: [10.0.1.0/24]        # the consumers, and this gateway
+    targets: { networks: [203.0.113.10], ports: [5100-5200] }   # the gateway of the other facility
+    limits: { streams: 4, connections: 16, lifetime: 24h }
+`;
+
+/** The file of {@link STARTER_POLICY}, beside the configuration. */
+export const STARTER_POLICY_FILE = 'policy.yaml';
 
 /** The default file names. */
 export const STARTER_FILES = { s2uc: 'scistream.config.yaml', s2cs: 's2cs.conf', s2ds: 's2ds.conf' } as const;

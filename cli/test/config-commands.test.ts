@@ -17,12 +17,30 @@ for (const [kind, file] of [
   ['s2ds', 's2ds.conf'],
 ] as const) {
   s(`init writes a starter for ${kind} that check accepts, for the user only`, async ({ home }) => {
-    assert.equal(await home.json('config', 'init', '--kind', kind), { file, kind });
+    const policy = kind === 's2cs' ? { policy: 'policy.yaml' } : {};
+    assert.equal(await home.json('config', 'init', '--kind', kind), { file, kind, ...policy });
     assert.is((await stat(join(home.path, file))).mode & 0o777, 0o600);
     const checked = await home.json('config', 'check', '--config', file);
     assert.equal(checked, { valid: true, kind, file: join(home.path, file) });
   });
 }
+
+s('the starter of a control server has a policy with exact targets and an audit log', async ({ home }) => {
+  await home.json('config', 'init', '--kind', 's2cs');
+  const { values } = (await home.json('config', 'show', '--kind', 's2cs', '--config', 's2cs.conf')) as {
+    values: readonly { key: string; origin: string }[];
+  };
+  assert.ok(values.some(({ key }) => key === 'policy') && values.some(({ key }) => key === 'audit.file'));
+  const ask = async (target: string): Promise<number | null> => {
+    const who = ['--as', 'token:alice', '--role', 'inbound', '--target', target];
+    return (await home.run(['policy', 'check', '--config', 's2cs.conf', ...who])).exitCode;
+  };
+  assert.equal([await ask('10.0.1.5:5001'), await ask('10.0.1.5:22'), await ask('10.0.1.254:22')], [0, 6, 6]);
+  const policy = join(home.path, 'policy.yaml');
+  await writeFile(policy, '# mine');
+  await home.json('config', 'init', '--kind', 's2cs', '--force');
+  assert.is(await readFile(policy, 'utf8'), '# mine', 'rules of an operator are never replaced');
+});
 
 for (const [file, kind] of [
   ['s2cs-aps.conf', 's2cs'],

@@ -156,6 +156,9 @@ s('doctor reports problems with suggestions and exits with 1', async ({ home }) 
   const wrong = findings.filter(({ level }) => level !== 'ok').map(({ check, level }) => `${check} ${level}`);
   for (const expected of ['state warning', 'wan problem', 'ports problem', 'proxy problem'])
     assert.ok(wrong.includes(expected), `${expected} in ${wrong.join()}`);
+  await chmod(state, 0o777);
+  const other = JSON.parse((await home.run(['doctor', '--config', file, '--json'])).stdout) as Diagnosis;
+  assert.ok(other.findings.some(({ check, level }) => check === 'state' && level === 'problem'));
   for (const { suggestions, level } of findings) if (level !== 'ok') assert.ok(suggestions.length > 0);
 });
 

@@ -1,12 +1,13 @@
 // suite: full
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readdir, readlink, realpath, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, readlink, realpath, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Home, REPOSITORY, resultOf } from './support/cli.js';
+import { Registry } from './support/registry.js';
 
 const EXAMPLE = join(REPOSITORY, 'examples', 'third-party-plugin');
 const NAME = 'scistream-plugin-forward';
@@ -45,6 +46,8 @@ const provides = (id: string): object => ({
   apiVersion: 1,
   provides: [{ kind: 'proxy', id, summary: 'made for a test' }],
 });
+
+const codeIn = (stdout: string): string => (JSON.parse(stdout) as { error: { code: string } }).error.code;
 
 const listed = async (home: Home): Promise<Listed[]> => (await home.json('plugin', 'ls')) as Listed[];
 
@@ -108,6 +111,84 @@ for (const [what, content, expected] of refused) {
   });
 }
 
+/** Scripts that npm could run for a package, each of which leaves a file. */
+function traps(home: Home): object {
+  const steps = ['preinstall', 'install', 'postinstall', 'prepack', 'postpack', 'prepare', 'preuninstall', 'uninstall'];
+  return { scripts: Object.fromEntries(steps.map((step) => [step, `touch ${join(home.path, 'ran-')}${step}`])) };
+}
+
+const scriptsRun = async (home: Home): Promise<readonly string[]> =>
+  (await readdir(home.path)).filter((name) => name.startsWith('ran-'));
+
+s('no script of a package ever runs, whatever the settings of npm', async ({ home }) => {
+  const env = { npm_config_ignore_scripts: 'false', NPM_CONFIG_IGNORE_SCRIPTS: 'false' };
+  const install = async (content: object): Promise<number | null> =>
+    (await home.run(['plugin', 'install', await folder(home, { ...traps(home), ...content })], env)).exitCode;
+  assert.is(await install({}), 3, 'refused, because it is no plugin');
+  assert.is(await install({ scistream: provides('made') }), 0);
+  assert.is((await home.run(['plugin', 'uninstall', 'made'], env)).exitCode, 0);
+  assert.equal(await scriptsRun(home), []);
+});
+
+s('a package of the registry is checked before it is unpacked, and its scripts never run', async ({ home }) => {
+  const registry = await Registry.start(home);
+  try {
+    const env = { npm_config_registry: registry.url };
+    await registry.offer(await folder(home, { ...traps(home), name: 'scistream-plugin-no' }));
+    const { exitCode, stdout } = await home.run(['plugin', 'install', 'scistream-plugin-no', '--json'], env);
+    assert.equal([exitCode, codeIn(stdout)], [3, 'SCI_PLUGIN_NO_MANIFEST']);
+    assert.equal(await readdir(home.data), []);
+    const good = { ...traps(home), name: 'scistream-plugin-yes', scistream: provides('made') };
+    await registry.offer(await folder(home, good));
+    const { stderr, exitCode: ended } = await home.run(['plugin', 'install', 'scistream-plugin-yes@1.0.0'], env);
+    assert.is(ended, 0, stderr);
+    assert.ok((await listed(home)).some(({ name, state }) => name === 'scistream-plugin-yes' && state === 'ok'));
+    assert.equal(await scriptsRun(home), []);
+  } finally {
+    await registry.stop();
+  }
+});
+
+s('short names and names of SciStream are never looked up in a registry', async ({ home }) => {
+  const registry = await Registry.start(home);
+  try {
+    const env = { npm_config_registry: registry.url };
+    for (const name of ['haproxy', '@scistream/plugin-haproxy', 'haproxy@9.9.9']) {
+      const { exitCode, stdout } = await home.run(['plugin', 'install', name, '--json'], env);
+      assert.equal([exitCode, (JSON.parse(stdout) as Listed).name], [0, '@scistream/plugin-haproxy'], name);
+    }
+    for (const name of ['forward', 'haproxxy', '@scistream/plugin-forward', '@scistream/haproxy']) {
+      const { exitCode, stdout } = await home.run(['plugin', 'install', name, '--json'], env);
+      assert.equal([exitCode, codeIn(stdout)], [3, 'SCI_PLUGIN_NOT_FOUND'], name);
+    }
+    assert.equal(registry.requests, []);
+  } finally {
+    await registry.stop();
+  }
+});
+
+s('a plugin whose files have changed is not loaded', async ({ home }) => {
+  await home.json('plugin', 'install', await folder(home, { scistream: provides('made') }));
+  const file = join(home.data, 'node_modules', 'made', 'index.js');
+  const intact = await readFile(file, 'utf8');
+  const stateOf = async (): Promise<unknown> => {
+    const { code } = await home.failure('s2cs', '--check', '--proxy', 'made');
+    const made = (await listed(home)).find(({ name }) => name === 'made');
+    return [code, made?.state];
+  };
+  await writeFile(file, `${intact}\n`);
+  assert.equal(await stateOf(), ['SCI_PLUGIN_CHANGED', 'broken']);
+  const more = await folder(home, { name: 'more', scistream: provides('more') });
+  assert.is((await home.failure('plugin', 'install', more)).code, 'SCI_PLUGIN_CHANGED');
+  await writeFile(file, intact);
+  assert.is((await listed(home)).find(({ name }) => name === 'made')?.state, 'ok');
+  await writeFile(join(home.data, 'node_modules', 'added.js'), '');
+  assert.equal(await stateOf(), ['SCI_PLUGIN_CHANGED', 'broken']);
+  await rm(join(home.data, 'node_modules', 'added.js'));
+  await chmod(join(home.data, 'node_modules'), 0o777);
+  assert.equal(await stateOf(), ['SCI_FILE_UNTRUSTED', 'broken']);
+});
+
 s('a rejected package does not change the installed plugins', async ({ home }) => {
   await home.json('plugin', 'install', await folder(home, { scistream: provides('made') }));
   const { code } = await home.failure('plugin', 'install', await folder(home, { version: '2.0.0' }));
@@ -142,7 +223,7 @@ s('an unreachable registry is named within 15 s, without the password in its add
     for (const host of [`127.0.0.1:${port}`, '127.0.0.1:1']) {
       const begun = performance.now();
       const registry = `http://user:secret@${host}/npm/`;
-      const { exitCode, stdout, stderr } = await home.run(['plugin', 'install', 'forward', '--json'], {
+      const { exitCode, stdout, stderr } = await home.run(['plugin', 'install', NAME, '--json'], {
         npm_config_registry: registry,
       });
       assert.ok(performance.now() - begun < 15_000, host);

@@ -2,7 +2,7 @@
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { writeFile } from 'node:fs/promises';
+import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -144,6 +144,10 @@ s('SIGHUP reloads the policy; an invalid policy changes nothing, and the daemon 
   await nextLine(daemon);
   daemon.kill('SIGHUP');
   await says(/configuration reloaded/);
+  await chmod(join(home.path, 'policy.yaml'), 0o666);
+  daemon.kill('SIGHUP');
+  await says(/SCI_FILE_UNTRUSTED.*configuration reload rejected/);
+  await chmod(join(home.path, 'policy.yaml'), 0o600);
   await writeFile(join(home.path, 'policy.yaml'), 'rules: []');
   daemon.kill('SIGHUP');
   await says(/rules needs a rule.*configuration reload rejected/);

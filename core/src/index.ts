@@ -19,6 +19,9 @@ export {
 } from './contracts/container-runtime.js';
 export {
   messageOf,
+  printable,
+  printableJson,
+  printableLine,
   quote,
   S2DSException,
   SciStreamError,
@@ -28,6 +31,7 @@ export {
 } from './contracts/errors.js';
 export { makeDirectory, writeAtomically } from './contracts/files.js';
 export { silentLogger, type Logger } from './contracts/logger.js';
+export { weaknessOf, type Protection, type Weakness } from './contracts/trust.js';
 export {
   authenticatorProvider,
   definePlugin,

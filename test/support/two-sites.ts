@@ -112,7 +112,7 @@ export class TwoSites implements AsyncDisposable {
       audit: { file: 'audit.jsonl' },
     };
     const keys = Object.entries(more).map(([key, value]) => `${key}: ${JSON.stringify(value)}\n`);
-    const example = await this.#example(`s2cs-${facility}.conf`);
+    const example = (await this.#example(`s2cs-${facility}.conf`)).replace(/^(policy|audit):.*\n/gm, '');
     const config = example.replace(/- \{ subject: alice.*/, tokens.join('\n      ')) + keys.join('');
     await this.#write(`${facility}/s2cs.conf`, config);
     await this.#write(`${facility}/policy.yaml`, JSON.stringify(POLICIES[facility]));

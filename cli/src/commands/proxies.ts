@@ -13,7 +13,7 @@ export default class Proxies extends BaseCommand {
     const { flags } = await this.parse(Proxies);
     const { json, text } = await offers(this.config, 'proxy', await pluginConfig(flags.config));
     this.log(text);
-    this.progress.note('To find more: npm search scistream-plugin, then scistream plugin install NAME');
+    this.progress.note('To add more: scistream plugin install PACKAGE');
     return json;
   }
 }

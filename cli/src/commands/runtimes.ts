@@ -13,7 +13,7 @@ export default class Runtimes extends BaseCommand {
     const { flags } = await this.parse(Runtimes);
     const { json, text } = await offers(this.config, 'runtime', await pluginConfig(flags.config));
     this.log(text);
-    this.progress.note('To find more: npm search scistream-plugin, then scistream plugin install NAME');
+    this.progress.note('To add more: scistream plugin install PACKAGE');
     return json;
   }
 }

@@ -2,7 +2,7 @@ import { access, constants, readFile, stat } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { dirname } from 'node:path';
 import type { Interfaces } from '@oclif/core';
-import { messageOf, systemCode, type ContainerRuntime } from '@scistream/core';
+import { messageOf, systemCode, weaknessOf, type ContainerRuntime } from '@scistream/core';
 import { type GatewayConfig, type S2csConfig, type S2dsConfig, isLoopback, parseAddress } from '@scistream/core/config';
 import { checkDaemonConfig, tryToStart, type Providers } from '@scistream/core/server';
 import { loadedPlugins } from '../compose.js';
@@ -76,6 +76,8 @@ async function checkState(directory: string): Promise<Finding | readonly Finding
       `${directory} is not writable.`,
       'Run doctor as the user of the daemon. If you did, give that user access, or set the key state.',
     );
+  const weakness = weaknessOf(directory);
+  if (weakness) return problem('state', `${directory} is not protected: ${weakness.why}.`, weakness.how);
   if (mode === undefined) return ok('state', `${directory} does not exist yet and can be created.`);
   if ((mode & 0o077) === 0) return ok('state', `Only this user can read and write ${directory}.`);
   return warning(

@@ -4,12 +4,13 @@ import { connect, createSecureContext, type ConnectionOptions } from 'node:tls';
 import { formatAddress } from '../contracts/address.js';
 import { messageOf, SciStreamError, systemCode } from '../contracts/errors.js';
 import { throughProxy } from '../contracts/http-proxy.js';
+import { mustBeTrusted } from '../contracts/trust.js';
 import type { ClientCertificate, Endpoint } from './endpoint.js';
 
 /** Maximum time until the server sends data after the handshake, ms. */
 const SILENCE_MS = 5_000;
 
-/** Reads the certificate and the key of this client. @throws SCI_CERTIFICATE_INVALID naming the file */
+/** Reads the certificate and the key of this client. @throws SCI_CERTIFICATE_INVALID naming the file, SCI_FILE_UNTRUSTED */
 export function readClientCertificate({ cert, key }: ClientCertificate): {
   readonly cert: string;
   readonly key: string;
@@ -21,6 +22,7 @@ export function readClientCertificate({ cert, key }: ClientCertificate): {
       throw invalid(`cannot read ${file} (${systemCode(cause) ?? messageOf(cause)})`, cause);
     }
   };
+  mustBeTrusted(key, { secret: 'group' });
   const pair = { cert: read(cert), key: read(key) };
   try {
     createSecureContext(pair);

@@ -5,6 +5,7 @@ import { createGrpcTransport } from '@connectrpc/connect-node';
 import { formatAddress } from '../contracts/address.js';
 import { SciStreamError, systemCode } from '../contracts/errors.js';
 import { silentLogger, type Logger } from '../contracts/logger.js';
+import { mustBeTrusted } from '../contracts/trust.js';
 import {
   Streams,
   type Caller,
@@ -24,6 +25,7 @@ import {
   type Response,
 } from '../wire/gen/scistream_pb.js';
 import { exposesToken, serverOf, type Endpoint, type TokenSource } from './endpoint.js';
+import { printableAnswers } from './printable-answers.js';
 import { untilAdmitted } from './rate-limit.js';
 import { fromRpcError, type FailedCall } from './rpc-errors.js';
 import { VerifiedSessions } from './sessions.js';
@@ -69,7 +71,10 @@ export class ControlClient {
     if (endpoint.token && exposesToken(endpoint)) {
       log.warn({ s2cs: formatAddress(endpoint.address) }, 'token is sent in plain text');
     }
-    const interceptors = endpoint.token ? [authorization(endpoint.token, serverOf(endpoint))] : [];
+    const interceptors = [
+      printableAnswers,
+      ...(endpoint.token ? [authorization(endpoint.token, serverOf(endpoint))] : []),
+    ];
     const transport = createGrpcTransport({
       baseUrl: this.#sessions.authority,
       sessionManager: this.#sessions,
@@ -314,6 +319,7 @@ async function readToken(source: TokenSource, server: string): Promise<string> {
 }
 
 async function readTokenFile(file: string): Promise<string> {
+  mustBeTrusted(file, { secret: 'group' });
   try {
     return await readFile(file, 'utf8');
   } catch (cause) {

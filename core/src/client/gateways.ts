@@ -1,4 +1,4 @@
-import { printableLine, SciStreamError } from '../contracts/errors.js';
+import { SciStreamError } from '../contracts/errors.js';
 import { ROLE_CODES } from '../contracts/stream.js';
 import { fromErrorInfo } from '../wire/errors.js';
 import type { ErrorInfo, Gateway, StreamMove as MoveMessage } from '../wire/gen/scistream/v1/streams_pb.js';
@@ -41,12 +41,12 @@ export interface StreamMove {
 /** Converts a message; escapes text from the server. */
 export function streamMove({ uid, name, role, from, to, listeners, error }: MoveMessage): StreamMove {
   return {
-    uid: printableLine(uid),
-    name: printableLine(name),
+    uid,
+    name,
     side: role === ROLE_CODES.inbound ? 'from' : 'to',
-    from: printableLine(from),
-    ...(to !== '' && { to: printableLine(to) }),
-    listeners: listeners.map(printableLine),
+    from,
+    ...(to !== '' && { to }),
+    listeners,
     ...(error && { error: errorOf(error) }),
   };
 }
@@ -55,18 +55,18 @@ export function streamMove({ uid, name, role, from, to, listeners, error }: Move
 export function gatewayState(message: Gateway): GatewayState {
   const { up, drained, streams, ports, portsInUse, portsTotal, capacity, capacityInUse, error } = message;
   return {
-    name: printableLine(message.name),
+    name: message.name,
     up,
     drained,
     streams,
-    ports: { range: printableLine(ports.replace(/^(\d+)-\1$/, '$1')), used: portsInUse, total: portsTotal },
+    ports: { range: ports.replace(/^(\d+)-\1$/, '$1'), used: portsInUse, total: portsTotal },
     capacity: { used: Number(capacityInUse), ...(capacity > 0n ? { total: Number(capacity) } : {}) },
-    labels: message.labels.map(printableLine),
-    wan: printableLine(message.wan),
-    lan: printableLine(message.lan),
-    ...(message.advertise && { advertise: printableLine(message.advertise) }),
-    proxy: printableLine(message.proxy),
-    runtime: printableLine(message.runtime),
+    labels: message.labels,
+    wan: message.wan,
+    lan: message.lan,
+    ...(message.advertise && { advertise: message.advertise }),
+    proxy: message.proxy,
+    runtime: message.runtime,
     ...(error && { error: errorOf(error) }),
   };
 }

@@ -1,4 +1,4 @@
-import { printable, SciStreamError, toSciStreamError } from '../contracts/errors.js';
+import { SciStreamError, toSciStreamError } from '../contracts/errors.js';
 import { formatDuration } from '../contracts/units.js';
 import { poll } from '../contracts/wait.js';
 import type { ConnectResult } from '../wire/gen/scistream/v1/streams_pb.js';
@@ -46,7 +46,7 @@ async function targetHops(uid: string, from: ControlClient, signal?: AbortSignal
   const hop = { name: 'inbound gateway to producer', from: from.endpoint.facility, checked: true };
   try {
     const { results } = await from.connectTargets(uid, { signal });
-    const tried = results.map((result) => ({ ...hop, to: printable(result.address), ...outcome(result) }));
+    const tried = results.map((result) => ({ ...hop, to: result.address, ...outcome(result) }));
     const rest = new Set((await from.get(uid, { signal })).targets).size - results.length;
     if (rest <= 0) return tried;
     const error = { code: 'SCI_DEADLINE', message: 'not tested, because the time was over', suggestions: [] };
@@ -63,7 +63,7 @@ export function outcome(
   suggestion = 'Check that the producer listens on this address, and that firewalls let the inbound gateway reach it.',
 ): Pick<Hop, 'ok' | 'roundTripMs' | 'error'> {
   if (connected) return { ok: true, roundTripMs: Number(roundTripUs) / 1000 };
-  const message = printable(`${address}: ${error || 'no connection'}`);
+  const message = `${address}: ${error || 'no connection'}`;
   return {
     ok: false,
     error: { code: 'SCI_VERIFY_FAILED', message, suggestions: [suggestion] },

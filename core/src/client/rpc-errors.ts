@@ -1,6 +1,6 @@
 import { Code, ConnectError } from '@connectrpc/connect';
 import { formatAddress } from '../contracts/address.js';
-import { SciStreamError, toSciStreamError, type ErrorCode } from '../contracts/errors.js';
+import { printableLine, SciStreamError, toSciStreamError, type ErrorCode } from '../contracts/errors.js';
 import { proxyFor } from '../contracts/http-proxy.js';
 import { formatDuration } from '../contracts/units.js';
 import { fromConnectError } from '../wire/errors.js';
@@ -48,6 +48,7 @@ function wrapped(error: ConnectError): SciStreamError | undefined {
 }
 
 function guessed(error: ConnectError, { endpoint, rpc, deadlineMs }: FailedCall): SciStreamError {
+  const said = printableLine(error.rawMessage);
   const where = formatAddress(endpoint.address);
   if (error.code === Code.DeadlineExceeded) {
     const proxy = endpoint.trust.kind === 'plain' ? undefined : proxyFor(endpoint.address);
@@ -74,9 +75,9 @@ function guessed(error: ConnectError, { endpoint, rpc, deadlineMs }: FailedCall)
     );
   }
   const code = BY_STATUS[error.code];
-  if (code) return new SciStreamError(code, `${where}: ${error.rawMessage}`, { cause: error });
+  if (code) return new SciStreamError(code, `${where}: ${said}`, { cause: error });
   const plain = endpoint.trust.kind === 'plain' ? [`Remove --insecure if ${where} uses TLS.`] : undefined;
   // The library names a code of HTTP/2, which says no more.
-  const why = /^http\/2 stream closed/.test(error.rawMessage) ? 'it closed the connection' : error.rawMessage;
+  const why = /^http\/2 stream closed/.test(said) ? 'it closed the connection' : said;
   return unreachable(endpoint, error.cause ?? error, why, plain);
 }

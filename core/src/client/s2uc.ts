@@ -1,6 +1,6 @@
 import type { S2ucConfig } from '../config/schemas.js';
 import { formatAddress, type Address } from '../contracts/address.js';
-import { printableLine, SciStreamError } from '../contracts/errors.js';
+import { SciStreamError } from '../contracts/errors.js';
 import { silentLogger, type Logger } from '../contracts/logger.js';
 import { parseUid, type StreamTls } from '../contracts/stream.js';
 import { ControlClient } from './control-client.js';
@@ -220,13 +220,13 @@ export class S2UC implements AsyncDisposable {
     const client = this.#client(this.#endpoint(server));
     const { subject, issuer, admin, groups, expiresAt } = await client.whoAmI({ signal });
     const { facility, address } = client.endpoint;
-    const who = { subject: printableLine(subject), issuer: printableLine(issuer), admin };
+    const who = { subject, issuer, admin };
     return {
       facility,
       s2cs: formatAddress(address),
       ...who,
-      groups: groups.map(printableLine),
-      expiresAt: printableLine(expiresAt),
+      groups,
+      expiresAt,
     };
   }
 

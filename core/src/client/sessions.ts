@@ -5,6 +5,7 @@ import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'n
 import { formatAddress } from '../contracts/address.js';
 import { messageOf, SciStreamError, systemCode } from '../contracts/errors.js';
 import { ProxyError, throughProxy } from '../contracts/http-proxy.js';
+import { mustBeTrusted } from '../contracts/trust.js';
 import { formatDuration } from '../contracts/units.js';
 import { fingerprintOf } from '../pki/inspect.js';
 import { GuardedSessions } from '../wire/guarded-sessions.js';
@@ -150,6 +151,7 @@ export const wasNeverSent = (error: unknown): boolean => error instanceof Error 
 class NoSocket extends Error {}
 
 function readCa(file: string): Buffer {
+  mustBeTrusted(file, { anyOwner: true });
   try {
     return readFileSync(file);
   } catch (cause) {

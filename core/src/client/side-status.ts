@@ -1,5 +1,5 @@
 import { formatAddress, MAX_TARGET_ADDRESSES } from '../contracts/address.js';
-import { printable, printableLine, type SciStreamError } from '../contracts/errors.js';
+import type { SciStreamError } from '../contracts/errors.js';
 import { FAILURES, MAX_TLS_REASON, type ConnectionLimit, type Failures, type TlsFailure } from '../contracts/stream.js';
 import type { Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { Endpoint } from './endpoint.js';
@@ -87,14 +87,14 @@ export function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus 
   const sum = (key: 'connections' | 'open' | 'errors' | 'bytesIn' | 'bytesOut'): number =>
     (stream?.statistics ?? []).reduce((total, listener) => total + Number(listener[key]), 0);
   return {
-    facility: printableLine(stream?.facility || endpoint.facility),
+    facility: stream?.facility || endpoint.facility,
     s2cs: formatAddress(endpoint.address),
     state: stream ? userState(stream.state) : stateWithout(error),
-    gateway: printableLine(stream?.gateway ?? ''),
-    proxy: printableLine(stream?.proxy ?? ''),
-    runtime: printableLine(stream?.runtime ?? ''),
-    listeners: (stream?.listeners ?? []).map(printableLine),
-    targets: (stream?.targets ?? []).map(printableLine),
+    gateway: stream?.gateway ?? '',
+    proxy: stream?.proxy ?? '',
+    runtime: stream?.runtime ?? '',
+    listeners: stream?.listeners ?? [],
+    targets: stream?.targets ?? [],
     ...furtherOf(stream),
     ...tlsFailureOf(stream),
     counted: isCounted(stream),
@@ -130,13 +130,13 @@ function limitOf(stream: Stream | undefined): Pick<SideStatus, 'limit'> {
 
 function furtherOf({ fallbacks = [] }: Partial<Stream> = {}): Pick<SideStatus, 'fallbacks'> {
   if (!fallbacks.some(({ hosts }) => hosts.length > 0)) return {};
-  return { fallbacks: fallbacks.map(({ hosts }) => hosts.slice(0, MAX_TARGET_ADDRESSES).map(printableLine)) };
+  return { fallbacks: fallbacks.map(({ hosts }) => hosts.slice(0, MAX_TARGET_ADDRESSES)) };
 }
 
 function tlsFailureOf({ tlsFailure }: Partial<Stream> = {}): Pick<SideStatus, 'tlsFailure'> {
   if (!tlsFailure) return {};
-  const [at, reason] = [tlsFailure.at, tlsFailure.reason].map((text) => printableLine(text.slice(0, MAX_TLS_REASON)));
-  return { tlsFailure: { at: at ?? '', reason: reason ?? '' } };
+  const { at, reason } = tlsFailure;
+  return { tlsFailure: { at, reason: reason.slice(0, MAX_TLS_REASON) } };
 }
 
 /** The targets of a side with their further addresses, each once: `10.0.0.1:5000 (or 10.0.0.2)`. */
@@ -157,13 +157,13 @@ function stateWithout(error: SciStreamError | undefined): SideStatus['state'] {
 const isCounted = (stream: Stream | undefined): boolean => (stream?.statistics ?? []).length > 0;
 
 function moving({ movable, leaving }: Partial<Stream> = {}): Pick<SideStatus, 'movable' | 'leaving'> {
-  return { movable: movable === true, ...(leaving && { leaving: printableLine(leaving) }) };
+  return { movable: movable === true, ...(leaving && { leaving }) };
 }
 
 function sideError(failure: SideStatus['error']): Pick<SideStatus, 'error'> {
   if (!failure) return {};
   const { code, message, suggestions } = failure;
-  return { error: { code, message: printable(message), suggestions: suggestions.map(printable) } };
+  return { error: { code, message, suggestions } };
 }
 
 /** A state of a newer server is `unknown`. */

@@ -1,4 +1,3 @@
-import { printableLine } from '../contracts/errors.js';
 import type { Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import {
   restartsOf,
@@ -69,7 +68,7 @@ export function mergeStatus(
   const first = streams[0];
   return {
     uid,
-    name: printableLine(streams.find((stream) => stream.name !== '')?.name ?? name),
+    name: streams.find((stream) => stream.name !== '')?.name ?? name,
     state,
     ...sides,
     connect: sides.to?.listeners ?? [],
@@ -80,7 +79,7 @@ export function mergeStatus(
     },
     createdAt: earliest(streams.map((stream) => stream.createdAt)) || createdAt,
     expiresAt: earliest(streams.map((stream) => stream.expiresAt)),
-    owner: printableLine(first?.owner ?? ''),
+    owner: first?.owner ?? '',
     restarts: restartsOf(streams),
     diagnosis: diagnose(uid, state, sides.from, sides.to),
     hops: [sides.to && traffic(sides.to), sides.from && traffic(sides.from)].flatMap((hop) => hop ?? []),

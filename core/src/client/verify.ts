@@ -1,4 +1,4 @@
-import { printable, SciStreamError, toSciStreamError } from '../contracts/errors.js';
+import { SciStreamError, toSciStreamError } from '../contracts/errors.js';
 import { poll } from '../contracts/wait.js';
 import type { Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { ControlClient } from './control-client.js';
@@ -126,7 +126,7 @@ async function gatewayHop(name: string, from: string, asked: Promise<Stream>, si
       message = `the stream is ${stream.state}`,
       suggestions = [],
     } = stream.error ?? {};
-    return { ...hop, ok: false, error: { code, message: printable(message), suggestions: suggestions.map(printable) } };
+    return { ...hop, ok: false, error: { code, message, suggestions } };
   } catch (error) {
     signal?.throwIfAborted();
     const why = toSciStreamError(error).toJSON();
@@ -145,7 +145,7 @@ async function staleTargets(
   const [prod, cons] = await Promise.all([asked, other]).catch(() => []);
   if (!prod || !cons || !isStale(prod, cons)) return undefined;
   const [has, wants] = [prod.listeners, [...new Set(cons.targets)]].map((list) => list.join(', '));
-  const message = printable(`the outbound side forwards to ${wants}, but the inbound side was moved to ${has}.`);
+  const message = `the outbound side forwards to ${wants}, but the inbound side was moved to ${has}.`;
   return {
     ok: false,
     error: { code: 'SCI_VERIFY_FAILED', message, suggestions: [`scistream stream update ${uid}`] },
@@ -153,7 +153,7 @@ async function staleTargets(
 }
 
 /** The gateway and its listeners. */
-const label = ({ gateway, listeners }: Stream): string => printable(`${gateway} ${listeners.join(', ')}`);
+const label = ({ gateway, listeners }: Stream): string => `${gateway} ${listeners.join(', ')}`;
 
 /**
  * The path between the gateways: a TLS handshake if the stream is encrypted, otherwise a probe next to the stream; if

@@ -5,6 +5,7 @@ import type { CosmiconfigResult, Loader, Options, PublicExplorer } from 'cosmico
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { messageOf, quote, SciStreamError, systemCode } from '../contracts/errors.js';
+import { mustBeTrusted, type Protection } from '../contracts/trust.js';
 import { configHome } from '../contracts/user-directories.js';
 import { mustBeOwn } from './found.js';
 import { Layers, SETTINGS, variableOf, type ConfigValue } from './layers.js';
@@ -42,10 +43,11 @@ interface Read {
 /**
  * Reads the configuration of a kind. Flags override `SCISTREAM_…` variables, which override the file, which overrides
  * defaults. Without `file`, reads the first document of this kind among {@link SEARCH_PLACES} in the working directory,
- * the configuration directory of the user and /etc/scistream. No file is required. In the working directory, only this
- * user and root may be able to write the file. Reads YAML and JSON and never runs code.
+ * the configuration directory of the user and /etc/scistream. No file is required. Only this user and root may be able to
+ * write it; a named file of kind `s2uc` may belong to another user. Reads YAML and JSON and never runs code.
  * @throws SCI_CONFIG_NOT_FOUND, SCI_CONFIG_EMPTY, SCI_CONFIG_SYNTAX (with the line), SCI_CONFIG_UNTRUSTED (for a file
- * that was found, not given), SCI_CONFIG_INVALID, or the code of the only invalid value, such as SCI_PORT_RANGE_INVALID
+ * in the working directory that was not named), SCI_FILE_UNTRUSTED (for other files), SCI_CONFIG_INVALID, or the code of
+ * the only invalid value, such as SCI_PORT_RANGE_INVALID
  */
 export async function loadConfig<Kind extends ConfigKind>(
   kind: Kind,
@@ -54,6 +56,8 @@ export async function loadConfig<Kind extends ConfigKind>(
   const env = options.env ?? process.env;
   const read = options.file === undefined ? await findDocument(kind, env) : await readDocument(options.file);
   if (options.file !== undefined && read) expectKind(kind, read);
+  // A user may use the file of a colleague. A daemon does what its file says with the rights of the operator.
+  if (read) mustBeTrusted(read.file, { anyOwner: options.file !== undefined && kind === 's2uc' });
   const around = surroundings(read ? dirname(read.file) : (workingDirectory() ?? '/'), env);
   const shape = shapeOf(kind, around);
   const layers = new Layers(read?.document ?? {}, read?.file ?? '');
@@ -76,10 +80,13 @@ export async function loadStream(file: string): Promise<StreamConfig> {
 
 /**
  * Reads one YAML or JSON file with any name.
- * @throws SCI_CONFIG_NOT_FOUND, SCI_CONFIG_EMPTY, SCI_CONFIG_SYNTAX, SCI_CONFIG_INVALID if it is not a mapping
+ * @param protection What the file needs. Default: no other user than its owner can write it.
+ * @throws SCI_CONFIG_NOT_FOUND, SCI_CONFIG_EMPTY, SCI_CONFIG_SYNTAX, SCI_CONFIG_INVALID if it is not a mapping,
+ * SCI_FILE_UNTRUSTED
  */
-export async function readDocument(file: string): Promise<Read> {
+export async function readDocument(file: string, protection: Protection = { anyOwner: true }): Promise<Read> {
   const path = resolve(file);
+  mustBeTrusted(path, protection);
   const explorer = newExplorer();
   try {
     const result = await explorer.load(path);
@@ -126,7 +133,7 @@ async function findDocument(kind: ConfigKind, env: NodeJS.ProcessEnv): Promise<R
     if (!result || result.isEmpty) continue;
     const read = document(result.filepath, result.config);
     if ((configKind(read.document) ?? kind) !== kind) continue;
-    if (directory === here) await mustBeOwn(read.file);
+    if (directory === here) mustBeOwn(read.file);
     return read;
   }
   return undefined;

@@ -54,7 +54,8 @@ export interface Authenticator {
  * Returns true for the names that an identity may have: 1 to 200 characters without control, formatting and separator
  * characters, which could change the meaning of a line in a log or on a terminal. Spaces are allowed.
  */
-export const isIdentityName = (text: string): boolean => /^[^\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]{1,200}$/u.test(text);
+export const isIdentityName = (text: unknown): text is string =>
+  typeof text === 'string' && /^[^\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]{1,200}$/u.test(text);
 
 /** Formats an identity as `issuer:subject`, as in `StreamRecord.owner` and in the audit log. */
 export const ownerOf = ({ issuer, subject }: Identity): string => `${issuer}:${subject}`;

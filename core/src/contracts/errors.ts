@@ -46,6 +46,9 @@ export const ERROR_CODES = {
   SCI_CONFIG_UNTRUSTED: usage(
     'Other users can write the configuration file in the working directory, and --config does not name it.',
   ),
+  SCI_FILE_UNTRUSTED: usage(
+    'Other users can change a file or directory that the program relies on, or read a secret file.',
+  ),
 
   SCI_PLUGIN_NOT_FOUND: plugin(
     'A plugin is not installed, or no installed plugin provides the requested proxy, runtime or authenticator.',
@@ -59,6 +62,7 @@ export const ERROR_CODES = {
   SCI_PLUGIN_SHAPE: plugin('The default export of a plugin does not match its manifest.'),
   SCI_PLUGIN_OPTIONS_INVALID: plugin('The configured options of a plugin are invalid.'),
   SCI_PLUGIN_INSTALL_FAILED: plugin('npm failed to install, update or remove a plugin.'),
+  SCI_PLUGIN_CHANGED: plugin('The files of the installed plugins are not those that were installed.'),
 
   SCI_STREAM_EXISTS: stream(6, 'The uid is already in use.'),
   SCI_STREAM_NOT_FOUND: stream(5, 'No stream has this uid or name.'),
@@ -69,7 +73,10 @@ export const ERROR_CODES = {
   SCI_STREAM_RELEASED: stream(1, 'The stream was released, or its lifetime ended.'),
   SCI_HELLO_TIMEOUT: stream(4, 'No HELLO arrived in time; the stream was released.'),
   SCI_CLIENT_GONE: stream(1, 'The client disconnected while its request was pending; the stream was released.'),
-  SCI_LIMIT_REACHED: stream(8, 'A limit is reached, such as that of streams, pending requests, watches, probes, or old workers of a proxy.'),
+  SCI_LIMIT_REACHED: stream(
+    8,
+    'A limit is reached, such as that of streams, pending requests, watches, probes, or old workers of a proxy.',
+  ),
   SCI_PORTS_EXHAUSTED: stream(8, 'The port range of the gateway does not have enough free ports.'),
   SCI_NO_RESOURCE: stream(
     8,
@@ -250,6 +257,15 @@ export function printable(text: string): string {
 
 /** {@link printable} on one line, for names and other short fields. */
 export const printableLine = (text: string): string => printable(text.replaceAll('\n', ' '));
+
+/**
+ * Escapes the control and format characters that JSON allows in a text; keeps line breaks, which JSON has only between
+ * values. The result has the same value.
+ */
+export const printableJson = (document: string): string =>
+  document.replace(/(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (one) =>
+    one.replace(/[^]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`),
+  );
 
 /** The value as JSON, or its JavaScript type if JSON cannot represent it (bigint, cycle). */
 function json(value: unknown): string {

@@ -2,13 +2,20 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { systemCode } from './errors.js';
+import { mustBeTrusted } from './trust.js';
 
 /**
  * Creates a directory and its missing parents, mode 0700. Replaces `mkdir` with `recursive`, which never returns where
- * mkdir(2) fails with ENOENT in a directory that exists, as below /proc.
- * @throws the system error
+ * mkdir(2) fails with ENOENT in a directory that exists, as below /proc. An existing directory must be protected, because
+ * another user may have created it first.
+ * @throws the system error; SCI_FILE_UNTRUSTED
  */
 export async function makeDirectory(path: string): Promise<void> {
+  await createDirectories(path);
+  mustBeTrusted(path);
+}
+
+async function createDirectories(path: string): Promise<void> {
   const parent = dirname(path);
   try {
     await createDirectory(path);
@@ -16,7 +23,7 @@ export async function makeDirectory(path: string): Promise<void> {
   } catch (error) {
     if (systemCode(error) !== 'ENOENT' || parent === path) throw error;
   }
-  if (!(await isDirectory(parent))) await makeDirectory(parent);
+  if (!(await isDirectory(parent))) await createDirectories(parent);
   // Also if the parent exists: it may have been created since the first attempt.
   await createDirectory(path);
 }

@@ -32,9 +32,13 @@ export class ProbeRuns {
   /** Runs a probe when those before it are over. @throws SCI_LIMIT_REACHED if too many wait, and what the probe raises */
   async run<T>(probe: (dial: Dial) => Promise<T>): Promise<T> {
     if (this.#calls >= MOST_CALLS) {
-      throw new S2DSException('SCI_LIMIT_REACHED', `${MOST_CALLS} probes of stream ${quote(this.uid)} already run or wait.`, {
-        suggestions: ['Retry in a few seconds.'],
-      });
+      throw new S2DSException(
+        'SCI_LIMIT_REACHED',
+        `${MOST_CALLS} probes of stream ${quote(this.uid)} already run or wait.`,
+        {
+          suggestions: ['Retry in a few seconds.'],
+        },
+      );
     }
     this.#calls += 1;
     try {

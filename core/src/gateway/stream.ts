@@ -69,7 +69,11 @@ export class Stream {
   readonly #uid: string;
   readonly #store: GatewayStore;
 
-  constructor({ ports, probeSockets, settings, store }: GatewayParts, { uid, s2ds, listeners }: Carried, record: GatewayStream) {
+  constructor(
+    { ports, probeSockets, settings, store }: GatewayParts,
+    { uid, s2ds, listeners }: Carried,
+    record: GatewayStream,
+  ) {
     this.s2ds = s2ds;
     this.listeners = listeners;
     const bound = record.listeners[0]?.host ?? settings.wan;

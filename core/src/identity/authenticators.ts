@@ -77,10 +77,16 @@ const isRefusal = ({ code }: SciStreamError): boolean =>
 const rankOf = ({ code }: SciStreamError): number =>
   code === 'SCI_ISSUER_UNREACHABLE' ? Infinity : RANKS.includes(code) ? RANKS.indexOf(code) : RANKS.length;
 
-/** @throws SCI_UNAUTHENTICATED if a name of the identity is not safe in records, rules and logs */
+const isList = (value: unknown): value is readonly unknown[] => Array.isArray(value);
+
+/**
+ * Checks what the code of a plugin returned.
+ * @throws SCI_UNAUTHENTICATED if a field has another type, or a name is not safe in records, rules and logs
+ */
 function checked(identity: Identity): Identity {
-  const { subject, issuer, groups = [] } = identity;
-  if ([subject, issuer, ...groups].every(isIdentityName)) return identity;
+  const { subject, issuer, admin, groups = [] } = identity;
+  const isTyped = typeof admin === 'boolean' && isList(groups);
+  if (isTyped && [subject, issuer, ...groups].every(isIdentityName)) return identity;
   throw new SciStreamError('SCI_UNAUTHENTICATED', 'The identity of the caller has a name that cannot be used.', {
     suggestions: ['Ask the issuer for a subject and groups without control and formatting characters.'],
   });

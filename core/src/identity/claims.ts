@@ -59,12 +59,15 @@ export function identityFrom(claims: Claims, rules: ClaimRules): Identity {
 
 /**
  * Checks the answer of an introspection endpoint as jose checks a JWT.
- * @throws SCI_TOKEN_ISSUER, SCI_TOKEN_AUDIENCE, SCI_TOKEN_NOT_YET_VALID, SCI_TOKEN_EXPIRED
+ * @throws SCI_TOKEN_ISSUER, SCI_TOKEN_AUDIENCE, SCI_TOKEN_NOT_YET_VALID, SCI_TOKEN_EXPIRED, SCI_TOKEN_MALFORMED (times of
+ * another type, which would not limit the token)
  */
 export function checkClaims(claims: Claims, { issuer, audience, clockSkew }: ClaimRules, now = Date.now()): void {
   if (claims['iss'] !== undefined && claims['iss'] !== issuer) throw wrongIssuer(claims['iss'], issuer);
   const audiences = typeof claims['aud'] === 'string' ? [claims['aud']] : claims['aud'];
   if (!Array.isArray(audiences) || !audience.some((one) => audiences.includes(one))) throw wrongAudience(audience);
+  const wrong = ['nbf', 'exp'].find((name) => !['number', 'undefined'].includes(typeof (claims[name] ?? undefined)));
+  if (wrong !== undefined) throw refusal('SCI_TOKEN_MALFORMED', `The claim ${wrong} of the token is not a number.`);
   const [from, to] = [seconds(claims['nbf']), seconds(claims['exp'])];
   if (from !== undefined && from * 1000 > now + clockSkew) throw refusal('SCI_TOKEN_NOT_YET_VALID', NOT_YET, CLOCKS);
   if (to !== undefined && to * 1000 <= now - clockSkew) throw refusal('SCI_TOKEN_EXPIRED', 'The token has expired.');

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { decodeJwt } from 'jose';
 import { LRUCache } from 'lru-cache';
+import { mustBeTrusted } from '../contracts/trust.js';
 import { refusal, seconds, wrongIssuer, type Claims } from './claims.js';
 import type { Issuer } from './issuer.js';
 
@@ -100,6 +101,7 @@ export class Introspector {
   /** RFC 6749 section 2.3.1. Read for every request, so that a new secret takes effect immediately. */
   async #credentials(): Promise<string> {
     const { clientId, secretFile, secretEnv = '' } = this.settings;
+    if (secretFile !== undefined) mustBeTrusted(secretFile, { secret: 'group' });
     const secret = secretFile === undefined ? process.env[secretEnv] : (await readFile(secretFile, 'utf8')).trim();
     if (!secret) throw new Error(`${secretFile ?? `the variable ${secretEnv}`} contains no secret`);
     const encode = (text: string): string => encodeURIComponent(text).replaceAll('%20', '+');

@@ -87,7 +87,10 @@ async function load(name: string, root: string): Promise<unknown> {
   const failed = (why: string, cause?: unknown): SciStreamError =>
     new SciStreamError('SCI_PLUGIN_LOAD_FAILED', `Cannot load ${name}: ${why}.`, {
       cause,
-      suggestions: [`scistream plugin inspect ${name}`, `scistream plugin install ${name}`],
+      suggestions: [
+        `scistream plugin inspect ${name}`,
+        'Or install its package again: scistream plugin install PACKAGE',
+      ],
     });
   try {
     const entry = createRequire(join(root, 'package.json')).resolve(name);

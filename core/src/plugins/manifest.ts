@@ -54,7 +54,7 @@ export async function readPlugin(root: string): Promise<PluginPackage> {
   const { name, version, scistream, peerDependencies } = await readPackage(root);
   if (scistream === undefined) {
     throw new SciStreamError('SCI_PLUGIN_NO_MANIFEST', `${name} has no "scistream" key in its package.json.`, {
-      suggestions: ['Find packages with the keyword "scistream-plugin": npm search scistream-plugin'],
+      suggestions: ['Give the package of a SciStream plugin.'],
     });
   }
   const manifest = parseManifest(name, scistream);
@@ -65,7 +65,7 @@ export async function readPlugin(root: string): Promise<PluginPackage> {
       'SCI_PLUGIN_CORE_MISMATCH',
       `${name} needs @scistream/core ${range}, but this is ${VERSION}.`,
       {
-        suggestions: [`scistream plugin install ${name}@latest`, 'Or install a version of SciStream in that range.'],
+        suggestions: [`Install a version of ${name} for this SciStream, or a version of SciStream in that range.`],
       },
     );
   }
@@ -111,6 +111,6 @@ function unsupported(name: string, wanted: number): SciStreamError {
   return new SciStreamError(
     'SCI_PLUGIN_API_UNSUPPORTED',
     `${name} needs plugin interface ${quote(wanted)}, but this SciStream has ${PLUGIN_API_VERSION}.`,
-    { suggestions: [newer ? 'npm install -g @scistream/cli@latest' : `scistream plugin install ${name}@latest`] },
+    { suggestions: [newer ? 'Install a newer version of SciStream.' : `Install a newer version of ${name}.`] },
   );
 }

@@ -185,8 +185,6 @@ export class Providers {
     const elsewhere = this.init.plugins.find(({ manifest }) =>
       manifest?.provides.some((entry) => entry.kind === kind && entry.id === name),
     );
-    const id = name.toLowerCase().replace(/[^a-z0-9-]/g, '');
-    const wanted = kind === 'runtime' && id === 'docker' ? 'dockersock' : id;
     return new SciStreamError(
       UNKNOWN[kind],
       `Unknown ${kind} ${quote(name)}${meant ? `, did you mean ${meant}?` : '.'}`,
@@ -196,8 +194,7 @@ export class Providers {
           `Use one of: ${ids.join(', ') || 'none available'}.`,
           elsewhere
             ? `Add ${elsewhere.name} to the key plugins in the configuration of the control server.`
-            : `Install a plugin that provides it, for example: scistream plugin install @scistream/plugin-${wanted}`,
-          ...(elsewhere ? [] : ['Or find a plugin: npm search scistream-plugin']),
+            : 'Or install a package that provides it: scistream plugin install PACKAGE',
         ],
       },
     );
@@ -217,7 +214,7 @@ function expectInstalled(name: string, installed: readonly FoundPlugin[]): void 
     'SCI_PLUGIN_NOT_FOUND',
     `Plugin ${quote(name)}, listed in the configuration, is not installed.`,
     {
-      suggestions: [`scistream plugin install ${name}`],
+      suggestions: ['Install its package: scistream plugin install PACKAGE', 'scistream plugin ls'],
     },
   );
 }

@@ -11,8 +11,9 @@ import {
   statSync,
   writeSync,
 } from 'node:fs';
-import { SciStreamError, systemCode } from '../contracts/errors.js';
+import { printableJson, SciStreamError, systemCode } from '../contracts/errors.js';
 import { silentLogger, type Logger } from '../contracts/logger.js';
+import { mustBeTrusted } from '../contracts/trust.js';
 import { formatDuration } from '../contracts/units.js';
 import { AuditQuota, WINDOW_MS } from './audit-quota.js';
 
@@ -35,11 +36,6 @@ const MOST_REPEATS = 10_000;
 const ROTATE_AGAIN_MS = 60_000;
 /** Part of a file that has the time of its first line, bytes. */
 const HEAD = 200;
-
-/** Characters that JSON does not escape, but that a terminal or a reader of lines could misread. */
-const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
-const escaped = (text: string): string =>
-  text.replace(/[^]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
 
 /** An entry that was written and has been repeated since. */
 interface Repeat {
@@ -74,8 +70,9 @@ export class AuditLog {
     private readonly log: Logger = silentLogger,
   ) {}
 
-  /** Opens the file, or reopens it after another program has moved it. @throws SCI_AUDIT_WRITE */
+  /** Opens the file, or reopens it after another program has moved it. @throws SCI_AUDIT_WRITE, SCI_FILE_UNTRUSTED */
   open(): void {
+    mustBeTrusted(this.settings.file);
     this.#try(() => {
       this.#closeFile();
       const fd = openSync(this.settings.file, constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY, 0o600);
@@ -90,7 +87,7 @@ export class AuditLog {
 
   /** Writes an entry as one line. @throws SCI_AUDIT_WRITE */
   append(entry: object): void {
-    const line = Buffer.from(`${JSON.stringify(entry).replace(UNSAFE, escaped)}\n`);
+    const line = Buffer.from(`${printableJson(JSON.stringify(entry))}\n`);
     if (this.#fd === undefined) this.open();
     this.#rotateIfDue(line.length);
     this.#try(() => this.#write(this.#fd ?? -1, line));

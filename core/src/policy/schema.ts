@@ -134,7 +134,7 @@ function ruleOf(config: z.output<typeof rule>, place: number): Rule {
  * an invalid value
  */
 export async function readRules(path: string): Promise<readonly Rule[]> {
-  const { file, document } = await readDocument(path);
+  const { file, document } = await readDocument(path, {});
   const result = schema.safeParse(document, { reportInput: false });
   if (result.success) return result.data.rules.map(ruleOf);
   throw configError(file, result.error.issues, z.toJSONSchema(schema, { io: 'input' }) as Shape);

@@ -6,6 +6,7 @@ import { createSecureContext } from 'node:tls';
 import { messageOf, SciStreamError, systemCode } from '../contracts/errors.js';
 import { makeDirectory, writeAtomically } from '../contracts/files.js';
 import { adviceFor, onState } from '../contracts/system-errors.js';
+import { mustBeTrusted } from '../contracts/trust.js';
 import { certify, hostName, keyPem, newKeys } from '../pki/certify.js';
 
 const DAY_MS = 86_400_000;
@@ -17,8 +18,13 @@ export interface KeyPair {
   readonly key: string;
 }
 
-/** Reads a certificate and its key, and checks that TLS accepts them. @throws SCI_CONFIG_INVALID naming the file */
+/**
+ * Reads a certificate and its key, and checks that TLS accepts them.
+ * @throws SCI_CONFIG_INVALID naming the file; SCI_FILE_UNTRUSTED
+ */
 export async function readKeyPair(files: { readonly cert: string; readonly key: string }): Promise<KeyPair> {
+  mustBeTrusted(files.cert);
+  mustBeTrusted(files.key, { secret: 'group' });
   const read = (key: 'cert' | 'key'): Promise<string> =>
     readFile(files[key], 'utf8').catch((error: unknown) => {
       throw new SciStreamError('SCI_CONFIG_INVALID', `tls.${key}: ${messageOf(error)}.`, { cause: error });
@@ -62,6 +68,8 @@ function belongsTogether({ cert, key }: KeyPair): boolean {
  */
 export async function selfSigned(directory: string, hosts: readonly string[]): Promise<KeyPair> {
   const files = { cert: join(directory, 'server.crt'), key: join(directory, 'server.key') };
+  mustBeTrusted(files.cert);
+  mustBeTrusted(files.key, { secret: 'user' });
   try {
     const known = { cert: await readFile(files.cert, 'utf8'), key: await readFile(files.key, 'utf8') };
     if (Date.parse(new X509Certificate(known.cert).validTo) > Date.now() + DAY_MS) return known;

@@ -5,6 +5,7 @@ import type { SecureVersion, TlsOptions, TLSSocket } from 'node:tls';
 import { createContextKey } from '@connectrpc/connect';
 import type { ShownCertificate } from '../contracts/authenticator.js';
 import { messageOf, SciStreamError } from '../contracts/errors.js';
+import { mustBeTrusted } from '../contracts/trust.js';
 
 /** The certificate of the peer of a data server, set by the HTTP server. */
 export const CERTIFICATE = createContextKey<ShownCertificate | undefined>(undefined);
@@ -61,9 +62,10 @@ export function mustAskAlike(now: ClientTrust = {}, next: ClientTrust = {}): voi
 /**
  * Reads a file with one or more CA certificates.
  * @param key Configuration key, for errors.
- * @throws SCI_CONFIG_INVALID
+ * @throws SCI_CONFIG_INVALID, SCI_FILE_UNTRUSTED
  */
 async function readAuthority(file: string, key: string): Promise<string> {
+  mustBeTrusted(file);
   const pem = await readFile(file, 'utf8').catch((cause: unknown) => {
     throw new SciStreamError('SCI_CONFIG_INVALID', `${key}: ${messageOf(cause)}.`, { cause });
   });

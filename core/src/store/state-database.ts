@@ -189,8 +189,6 @@ const newer = (directory: string, found: unknown): SciStreamError =>
     'SCI_STATE_NEWER',
     `${directory} has layout ${String(found)}, but this SciStream supports layout ${SCHEMA}.`,
     {
-      suggestions: [
-        'Install the version of SciStream that wrote it, or a newer version: npm install -g @scistream/cli@latest',
-      ],
+      suggestions: ['Install the version of SciStream that wrote it, or a newer version.'],
     },
   );

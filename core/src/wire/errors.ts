@@ -1,5 +1,5 @@
 import { ConnectError } from '@connectrpc/connect';
-import { ERROR_CODES, SciStreamError, type ErrorCode } from '../contracts/errors.js';
+import { ERROR_CODES, printableLine, SciStreamError, type ErrorCode } from '../contracts/errors.js';
 import { ErrorInfoSchema, type ErrorInfo } from './gen/scistream/v1/streams_pb.js';
 
 /** Key of the trailing metadata with our stable code (protocol.md §5). */
@@ -26,7 +26,11 @@ export function errorInfo({ code, message, suggestions }: ErrorFacts): {
 /** The inverse of {@link errorInfo}; an unknown code becomes SCI_BUG. */
 export function fromErrorInfo(info: ErrorInfo | undefined): ErrorFacts {
   const code = info && isErrorCode(info.code) ? info.code : 'SCI_BUG';
-  return { code, message: info?.message ?? '', suggestions: info?.suggestions ?? [] };
+  return {
+    code,
+    message: printableLine(info?.message ?? ''),
+    suggestions: (info?.suggestions ?? []).map(printableLine),
+  };
 }
 
 /** An error as a gRPC status, with our code in the trailing metadata and all of it in a detail. */
@@ -36,13 +40,13 @@ export function toConnectError(error: ErrorFacts): ConnectError {
   return new ConnectError(message, ERROR_CODES[code].grpc, { [CODE_KEY]: code }, [detail]);
 }
 
-/** The inverse of {@link toConnectError}; undefined for a status without our code. */
+/** The inverse of {@link toConnectError}, with printable texts of one line; undefined for a status without our code. */
 export function fromConnectError(error: ConnectError): SciStreamError | undefined {
   const info = error.findDetails(ErrorInfoSchema)[0];
   const code = error.metadata.get(CODE_KEY) ?? info?.code ?? '';
   if (!isErrorCode(code)) return undefined;
-  const suggestions = info?.suggestions ?? [];
-  return new SciStreamError(code, info?.message || error.rawMessage, { cause: error, suggestions });
+  const suggestions = (info?.suggestions ?? []).map(printableLine);
+  return new SciStreamError(code, printableLine(info?.message || error.rawMessage), { cause: error, suggestions });
 }
 
 const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(ERROR_CODES, code);

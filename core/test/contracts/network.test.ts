@@ -154,7 +154,8 @@ networks('two notations of one endpoint have a key in common, and different endp
 networks('unspecified addresses are recognized in every notation', () => {
   for (const host of ['0.0.0.0', '::', '0:0:0:0:0:0:0:0', '::ffff:0.0.0.0', '::ffff:0:0', '64:ff9b::'])
     assert.ok(isUnspecified(host), host);
-  for (const host of ['0.0.0.1', '::1', '127.0.0.1', '::ffff:127.0.0.1', 'example']) assert.not.ok(isUnspecified(host), host);
+  for (const host of ['0.0.0.1', '::1', '127.0.0.1', '::ffff:127.0.0.1', 'example'])
+    assert.not.ok(isUnspecified(host), host);
 });
 
 networks.run();

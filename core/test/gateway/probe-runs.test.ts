@@ -12,7 +12,10 @@ function connections() {
   let most = 0;
   const connect = (): Promise<boolean> =>
     new Promise((resolve) => {
-      most = Math.max(most, open.push(() => resolve(true)));
+      most = Math.max(
+        most,
+        open.push(() => resolve(true)),
+      );
     });
   /** Ends all connections that are open, and those that follow them. */
   const drain = async (): Promise<void> => {
@@ -57,7 +60,9 @@ s('all streams of a gateway have 64 connections at a time', async () => {
   const far = connections();
   const sockets = probeSockets();
   const calls = Array.from({ length: 40 }, (_, i) =>
-    new ProbeRuns(`stream-${i}`, sockets).run((dial) => Promise.all(Array.from({ length: 8 }, () => dial(far.connect)))),
+    new ProbeRuns(`stream-${i}`, sockets).run((dial) =>
+      Promise.all(Array.from({ length: 8 }, () => dial(far.connect))),
+    ),
   );
   await settle();
   assert.is(far.open(), 64);

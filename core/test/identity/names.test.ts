@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Authenticator, Identity } from '@scistream/core';
-import { AuditLog, AuthenticatorChain, identityFrom } from '@scistream/core/internal';
+import { AuditLog, AuthenticatorChain, checkClaims, identityFrom } from '@scistream/core/internal';
 import { expectCode, temporaryDirectory } from '@scistream/core/testing';
 
 const s = suite('names of identities');
@@ -74,6 +74,45 @@ s('an identity from any authenticator is checked', async () => {
     await expectCode('SCI_UNAUTHENTICATED', authenticate({ issuer: name }));
     await expectCode('SCI_UNAUTHENTICATED', authenticate({ groups: [name] }));
   }
+});
+
+s('an identity of other types is refused', async () => {
+  const wrong: readonly object[] = [
+    { admin: 'false' },
+    { admin: 1 },
+    { subject: 7 },
+    { groups: 'ops' },
+    { groups: [7] },
+  ];
+  for (const part of wrong) {
+    const made = { subject: 'alice', issuer: 'plugin', admin: false, ...part } as Identity;
+    const chain = new AuthenticatorChain([{ id: 'plugin', authenticate: () => Promise.resolve(made) }]);
+    await expectCode('SCI_UNAUTHENTICATED', chain.authenticate({ token: 'x', peer: '127.0.0.1' }));
+  }
+});
+
+s('times and audiences of an introspected token have their exact types', () => {
+  const token = { active: true, sub: 'alice', aud: ['other', 'aps'], exp: Date.now() / 1000 + 60 };
+  checkClaims(token, RULES);
+  const codeWith = (part: object): string => codeOf(() => checkClaims({ ...token, ...part }, RULES));
+  for (const time of ['1', '99999999999', [1], {}, true]) {
+    assert.is(codeWith({ exp: time }), 'SCI_TOKEN_MALFORMED', JSON.stringify(time));
+    assert.is(codeWith({ nbf: time }), 'SCI_TOKEN_MALFORMED', JSON.stringify(time));
+  }
+  for (const aud of ['aps other', 'xaps', { aps: true }, [['aps']], ['aps '], undefined, null, 7])
+    assert.is(codeWith({ aud }), 'SCI_TOKEN_AUDIENCE', JSON.stringify(aud));
+  assert.is(codeWith({ iss: ['https://issuer.example'] }), 'SCI_TOKEN_ISSUER');
+});
+
+s('a claim that holds the subject is a text, at whatever path', () => {
+  const subjectOf = (claims: object, subjectClaim: string): string =>
+    codeOf(() => identityFrom(claims as Record<string, unknown>, { ...RULES, subjectClaim }));
+  assert.is(subjectOf({ preferred_username: 'alice' }, 'preferred_username'), '');
+  for (const value of [7, true, ['alice'], { toString: 'alice' }, null, '', 'a\u2028b'])
+    for (const claim of ['sub', 'email', 'preferred_username'])
+      assert.is(subjectOf({ [claim]: value }, claim), 'SCI_TOKEN_MALFORMED', JSON.stringify(value));
+  assert.is(subjectOf({ a: { b: 'alice' } }, 'a.b'), '');
+  assert.is(subjectOf({ a: 'alice' }, 'a.length'), 'SCI_TOKEN_MALFORMED');
 });
 
 s('the audit log escapes what a terminal or a reader of lines could misread', async () => {

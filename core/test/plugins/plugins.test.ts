@@ -191,11 +191,11 @@ s('a package without an entry cannot be loaded', async ({ directory }) => {
   assert.is((await failure(readPlugin(root).then(importPlugin))).code, 'SCI_PLUGIN_LOAD_FAILED');
 });
 
-s('an unknown name lists the available ids and how to install more', () => {
+s('an unknown name lists the available ids, and names no package that nobody has registered', () => {
   const all = providers([]);
   const error = assertThrows(() => all.resolve('nginx', 'process'));
   assert.is(error.code, 'SCI_PROXY_UNKNOWN');
-  assert.ok(error.suggestions.some((text) => text.endsWith('scistream plugin install @scistream/plugin-nginx')));
+  assert.match(error.suggestions.join('\n'), /^Use one of: .*\n.*scistream plugin install PACKAGE$/);
 });
 
 s('an unknown runtime suggests a similar one', async () => {
@@ -224,7 +224,7 @@ s('an exact id has priority over an alias', async ({ directory }) => {
   }
 });
 
-s('an alias with a missing runtime names it, how to install it and an alternative', async ({ directory }) => {
+s('an alias with a missing runtime names it and an alternative', async ({ directory }) => {
   const aliases = [{ name: 'Turbo', runtime: 'docker' }];
   const provides = [{ ...entry('turbo', 'proxy'), aliases }];
   const all = providers(await findPlugins([await plugin(directory, 'p', { apiVersion: 1, provides })]));
@@ -233,7 +233,7 @@ s('an alias with a missing runtime names it, how to install it and an alternativ
   assert.match(error.message, 'Unknown runtime "docker"');
   const help = error.suggestions.join('\n');
   assert.match(help, '"Turbo" means proxy turbo in runtime docker. Use turbo to run it in another runtime.');
-  assert.match(help, 'scistream plugin install @scistream/plugin-dockersock');
+  assert.not.match(help, '@scistream');
 });
 
 s('plugins listed in the configuration must be installed, and no others are offered', async ({ directory }) => {

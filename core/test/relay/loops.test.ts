@@ -23,7 +23,10 @@ s('one byte takes no more connections than the limit, and all end', async () => 
   const relays = await loop({ maxConnections: 50 });
   const client = relays[0].dial();
   client.write('x');
-  await until('limit reached', async () => (await relays[0].status()).limitReached + (await relays[1].status()).limitReached);
+  await until(
+    'limit reached',
+    async () => (await relays[0].status()).limitReached + (await relays[1].status()).limitReached,
+  );
   client.destroy();
   for (const relay of relays) {
     await until('no connection left', async () => (await relay.status()).open === 0);

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { systemCode } from '@scistream/core';
+import { systemCode, weaknessOf } from '@scistream/core';
 import { unreachable } from './failures.js';
 import type { JanusOptions } from './options.js';
 
@@ -24,6 +24,8 @@ async function find(url: string, auth: NonNullable<JanusOptions['auth']>): Promi
   if ('tokenEnv' in auth) return variable(auth.tokenEnv);
   if ('passwordEnv' in auth) return variable(auth.passwordEnv);
   const file = 'tokenFile' in auth ? auth.tokenFile : auth.passwordFile;
+  const weakness = weaknessOf(file, { secret: 'group' });
+  if (weakness) throw none(url, weakness.why);
   const text = await readFile(file, 'utf8').catch((error: unknown) => {
     throw none(url, `the file ${file} cannot be read (${systemCode(error) ?? 'unknown reason'})`);
   });

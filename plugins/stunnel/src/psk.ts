@@ -1,5 +1,5 @@
-import { readFileSync, statSync } from 'node:fs';
-import { messageOf, quote, S2DSException } from '@scistream/core';
+import { readFileSync } from 'node:fs';
+import { messageOf, quote, S2DSException, weaknessOf } from '@scistream/core';
 import type { StunnelOptions } from './options.js';
 
 /** A line of a `PSKsecrets` file. */
@@ -36,7 +36,8 @@ export function preSharedKey(psk: NonNullable<StunnelOptions['psk']>, uid: strin
 
 function readSecrets(path: string): string {
   try {
-    if (statSync(path).mode & 0o077) throw unusable(`${path} is accessible to other users.`, [`chmod 600 ${path}`]);
+    const weakness = weaknessOf(path, { secret: 'user' });
+    if (weakness) throw unusable(`${path} is not used: ${weakness.why}.`, [weakness.how]);
     return readFileSync(path, 'utf8');
   } catch (cause) {
     if (S2DSException.is(cause)) throw cause;

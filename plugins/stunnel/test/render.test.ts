@@ -94,7 +94,7 @@ s('only the configured key line of the operators is used', async () => {
   await chmod(secrets, 0o640);
   const readable = refusal('site-a');
   assert.is(readable.code, 'SCI_PLUGIN_OPTIONS_INVALID');
-  assert.match(readable.suggestions.join(), 'chmod 600');
+  assert.match(readable.suggestions.join(), 'chmod go=');
   await scratch.remove();
   const missing = refusal('site-a');
   assert.is(missing.code, 'SCI_PLUGIN_OPTIONS_INVALID');

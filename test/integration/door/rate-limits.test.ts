@@ -121,7 +121,8 @@ s('a signal ends the wait', async () => {
 s('the updates of one stream are limited, and those of other streams are not', async () => {
   await using server = await TestServer.start({ limits: { updatesPerSecond: 1 } });
   const [busy, other] = [await server.setUp(), await server.setUp()];
-  const update = (uid: string): Promise<unknown> => server.peer.control.update({ uid, remoteListeners: ['192.0.2.1:9'] });
+  const update = (uid: string): Promise<unknown> =>
+    server.peer.control.update({ uid, remoteListeners: ['192.0.2.1:9'] });
   const answers = await Promise.allSettled(Array.from({ length: 30 }, () => update(busy.uid)));
   const accepted = answers.filter(({ status }) => status === 'fulfilled').length;
   assert.ok(accepted >= 10 && accepted < 30, `${accepted} accepted`);

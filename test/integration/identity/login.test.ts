@@ -191,7 +191,7 @@ s('a login must be repeated if it cannot be renewed or is no longer trusted', as
   await logInWithBrowser(world);
   const { refreshToken } = await stored();
   await chmod(file, 0o644);
-  assert.match((await refused(client.whoAmI('aps'), 'SCI_LOGIN_REQUIRED')).message, /Other users can read/);
+  assert.match((await refused(client.whoAmI('aps'), 'SCI_LOGIN_REQUIRED')).message, /other users can read/);
   await chmod(file, 0o600);
   await store({ issuer: 'https://elsewhere.example' });
   await refused(client.whoAmI('aps'), 'SCI_LOGIN_REQUIRED');

@@ -1,5 +1,6 @@
+import { dirname, join } from 'node:path';
 import { Args, Flags } from '@oclif/core';
-import { SciStreamError, systemCode } from '@scistream/core';
+import { SciStreamError, systemCode, writeAtomically } from '@scistream/core';
 import { BaseCommand } from '../../base-command.js';
 
 export default class ConfigInit extends BaseCommand {
@@ -22,17 +23,25 @@ export default class ConfigInit extends BaseCommand {
 
   async run(): Promise<object> {
     const { args, flags } = await this.parse(ConfigInit);
-    const { STARTER_FILES, STARTERS } = await import('../../starter-config.js');
-    const { chmod, writeFile } = await import('node:fs/promises');
+    const { STARTER_FILES, STARTER_POLICY, STARTER_POLICY_FILE, STARTERS } = await import('../../starter-config.js');
+    const { writeFile } = await import('node:fs/promises');
     const file = args.file ?? STARTER_FILES[flags.kind];
     try {
-      await writeFile(file, STARTERS[flags.kind], { mode: 0o600, flag: flags.force ? 'w' : 'wx' });
-      await chmod(file, 0o600);
+      if (flags.force) await writeAtomically(file, STARTERS[flags.kind], { mode: 0o600 });
+      else await writeFile(file, STARTERS[flags.kind], { mode: 0o600, flag: 'wx' });
     } catch (error) {
       throw notWritten(file, error);
     }
-    this.log(`Wrote ${file}. Edit it, then run: scistream config check --config ${file}`);
-    return { file, kind: flags.kind };
+    const policy = flags.kind === 's2cs' ? join(dirname(file), STARTER_POLICY_FILE) : undefined;
+    if (policy !== undefined) {
+      // Rules that exist are never replaced.
+      await writeFile(policy, STARTER_POLICY, { mode: 0o600, flag: 'wx' }).catch((error: unknown) => {
+        if (systemCode(error) !== 'EEXIST') throw notWritten(policy, error);
+      });
+    }
+    const edit = policy === undefined ? `Edit it` : `Edit it and ${policy}`;
+    this.log(`Wrote ${file}. ${edit}, then run: scistream config check --config ${file}`);
+    return { file, kind: flags.kind, ...(policy !== undefined && { policy }) };
   }
 }
 

@@ -15,7 +15,7 @@ export default class PluginInspect extends BaseCommand {
     const plugin = plugins.find(({ name }) => name === args.plugin);
     if (!plugin) {
       throw new SciStreamError('SCI_PLUGIN_NOT_FOUND', `Plugin ${quote(args.plugin)} is not installed.`, {
-        suggestions: ['scistream plugin ls', `scistream plugin install ${args.plugin}`],
+        suggestions: ['scistream plugin ls'],
       });
     }
     const { name, version, type, root, manifest } = plugin;

@@ -1,5 +1,6 @@
 import { BaseCommand } from '../../base-command.js';
 import { daemonKind } from '../../config-kind.js';
+import { jsonText } from '../../output.js';
 
 export default class StateExport extends BaseCommand {
   static override summary = 'print the stored state of a daemon as JSON, without secrets';
@@ -10,7 +11,7 @@ export default class StateExport extends BaseCommand {
     const { config } = await this.loadConfig(await daemonKind(flags.config), { config: flags.config });
     const { readState } = await import('@scistream/core/server');
     const stored = await readState(config.state);
-    this.log(JSON.stringify(stored, null, 2));
+    this.log(jsonText(stored).trimEnd());
     return stored;
   }
 }

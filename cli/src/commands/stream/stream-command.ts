@@ -5,6 +5,7 @@ import { parseDuration, silentLogger, SciStreamError, toSciStreamError, type Log
 import type { S2ucConfig } from '@scistream/core/config';
 import type { ProgressEvent, S2UC, StreamHandle, TrustSettings } from '@scistream/core/client';
 import { BaseCommand, type CommonFlags } from '../../base-command.js';
+import { jsonText } from '../../output.js';
 
 /** Exit codes that shells expect after a signal. */
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 };
@@ -172,7 +173,7 @@ export abstract class StreamCommand extends BaseCommand {
 
   /** Prints warnings and errors as notes; with `--verbose` also info and debug messages. */
   #logger(verbose: boolean): Logger {
-    const line = (fields: object, message: string): string => `${message} ${JSON.stringify(fields)}`;
+    const line = (fields: object, message: string): string => `${message} ${jsonText(fields, false).trimEnd()}`;
     const note = (fields: object, message: string): void => this.progress.note(line(fields, message));
     const warn = (fields: object, message: string): void => this.progress.warn(`Warning: ${line(fields, message)}`);
     return { ...silentLogger, warn, error: warn, ...(verbose && { debug: note, info: note }) };

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { messageOf, SciStreamError, systemCode } from '../../contracts/errors.js';
 import { makeDirectory, writeAtomically } from '../../contracts/files.js';
+import { weaknessOf } from '../../contracts/trust.js';
 import { configHome } from '../../contracts/user-directories.js';
 import { poll } from '../../contracts/wait.js';
 import { loginRequired, LoginSchema, type ServerLogin } from './login.js';
@@ -61,9 +62,8 @@ export class LoginStore {
     let text: string;
     try {
       text = await readFile(this.#path, 'utf8');
-      const { mode } = await stat(this.#path);
-      if ((mode & 0o077) !== 0)
-        throw loginRequired(this.login, `Other users can read ${this.#path}, so it is not used.`);
+      const weakness = weaknessOf(this.#path, { secret: 'user' });
+      if (weakness) throw loginRequired(this.login, `${this.#path} is not used: ${weakness.why}.`);
     } catch (error) {
       if (systemCode(error) === 'ENOENT') return undefined;
       if (SciStreamError.is(error)) throw error;

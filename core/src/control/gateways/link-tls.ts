@@ -4,6 +4,7 @@ import { isIP } from 'node:net';
 import { connect, createSecureContext, type TLSSocket } from 'node:tls';
 import { parseAddress } from '../../contracts/address.js';
 import { messageOf, SciStreamError } from '../../contracts/errors.js';
+import { mustBeTrusted } from '../../contracts/trust.js';
 
 const KEEPALIVE_MS = 30_000;
 
@@ -19,9 +20,10 @@ export interface LinkTls {
 /**
  * Checks the files before the first connection.
  * @param gateway Its name, for errors.
- * @throws SCI_CONFIG_INVALID if a file cannot be read or used
+ * @throws SCI_CONFIG_INVALID if a file cannot be read or used; SCI_FILE_UNTRUSTED
  */
 export async function checkLinkTls(gateway: string, { ca, cert, key }: LinkTls): Promise<void> {
+  mustBeProtected({ ca, cert, key });
   try {
     const [authority, own, secret] = await Promise.all([ca, cert, key].map((file) => readFile(file)));
     createSecureContext({ ca: authority, cert: own, key: secret });
@@ -41,9 +43,10 @@ export async function checkLinkTls(gateway: string, { ca, cert, key }: LinkTls):
 /**
  * Connects to a gateway with mutual TLS 1.3. Reads the files for each connection, so that renewed ones are used.
  * @param where host:port. The certificate of the gateway must be valid for this host.
- * @throws The error of `node:fs` if a file cannot be read
+ * @throws The error of `node:fs` if a file cannot be read; SCI_FILE_UNTRUSTED
  */
 export function connectLink(where: string, { ca, cert, key }: LinkTls): TLSSocket {
+  mustBeProtected({ ca, cert, key });
   const address = parseAddress(where);
   const socket = connect({
     ...address,
@@ -55,4 +58,9 @@ export function connectLink(where: string, { ca, cert, key }: LinkTls): TLSSocke
     ALPNProtocols: ['h2'],
   });
   return socket.setKeepAlive(true, KEEPALIVE_MS);
+}
+
+function mustBeProtected({ ca, cert, key }: LinkTls): void {
+  for (const file of [ca, cert]) mustBeTrusted(file);
+  mustBeTrusted(key, { secret: 'group' });
 }

@@ -13,6 +13,7 @@ import type {
   StreamSpec,
   StreamTls,
 } from '../../contracts/stream.js';
+import { mustBeTrusted } from '../../contracts/trust.js';
 import { retry } from '../../contracts/wait.js';
 import { fromConnectError, S2CS_KEY } from '../../wire/errors.js';
 import { GatewayService } from '../../wire/gen/scistream/v1/gateway_pb.js';
@@ -167,9 +168,16 @@ export class RemoteGateway implements Gateway {
   }
 
   #connect(): Socket {
-    const socket = this.tls ? connectLink(this.socket, this.tls) : connect(this.socket.replace(/^unix:/, ''));
+    const socket = this.tls ? connectLink(this.socket, this.tls) : this.#connectLocally();
     socket.once('connect', () => socket.once('close', () => this.#lost()));
     return socket;
+  }
+
+  /** The daemon gets the credentials of streams: no other user may listen on its path. @throws SCI_FILE_UNTRUSTED */
+  #connectLocally(): Socket {
+    const path = this.socket.replace(/^unix:/, '');
+    mustBeTrusted(path);
+    return connect(path);
   }
 
   /**

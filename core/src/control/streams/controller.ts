@@ -2,7 +2,7 @@ import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { inject, injectable } from 'tsyringe';
-import { addressesOf, formatAddress, type Address } from '../../contracts/address.js';
+import type { Address } from '../../contracts/address.js';
 import { type Identity, ownerOf } from '../../contracts/authenticator.js';
 import { toSciStreamError } from '../../contracts/errors.js';
 import type { Gateway, GatewayStatus } from '../../contracts/gateway.js';
@@ -172,13 +172,9 @@ export class StreamController {
     probe?: Address,
   ): Promise<{ gateway: Gateway; uid: string; reasons: boolean }> {
     const { record, machine } = await this.#lookup.find(asked, identity);
-    const addresses = record.targets.flatMap(addressesOf);
-    const own = [...new Map(addresses.map((address) => [formatAddress(address), address])).values()];
-    const siblings = this.#loops.siblings(record, own);
-    const near = probe && siblings.some(({ host }) => host === probe.host) ? [probe] : [];
-    const what = probe ? { targets: [probe], listeners: near } : { targets: own, listeners: siblings };
-    const { reasons = true } = await this.policy.check(identity, { kind: 'probe', stream: record, ...what });
     const { uid } = record;
+    const probed = this.#loops.probed(record, probe);
+    const { reasons = true } = await this.policy.check(identity, { kind: 'probe', stream: record, ...probed });
     if (!machine || machine !== this.#live.get(uid)) throw unknownStream(asked);
     return { gateway: this.gateways.of(machine.record.gateway), uid, reasons };
   }

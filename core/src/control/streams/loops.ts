@@ -28,6 +28,15 @@ export class Loops {
     });
   }
 
+  /** What a probe of a stream connects to: its distinct targets, or a probe port beside one of them. */
+  probed(record: StreamRecord, probe: Address | undefined): Record<'targets' | 'listeners', readonly Address[]> {
+    const addresses = record.targets.flatMap(addressesOf);
+    const targets = [...new Map(addresses.map((address) => [formatAddress(address), address])).values()];
+    const listeners = this.siblings(record, targets);
+    if (!probe) return { targets, listeners };
+    return { targets: [probe], listeners: listeners.some(({ host }) => host === probe.host) ? [probe] : [] };
+  }
+
   /**
    * Checks the new targets of a stream and counts them as its targets, so that two concurrent updates cannot close a loop.
    * @returns Ends the claim. Call it when the update is over
