@@ -32,7 +32,6 @@ export { RemoteGateway } from './control/gateways/remote-gateway.js';
 export { StreamTimer } from './control/streams/live-stream.js';
 export { StreamController } from './control/streams/controller.js';
 export { TOKENS } from './control/parts/tokens.js';
-export { RateLimiter } from './control/door/rate-limiter.js';
 export { parseName, parseRequest } from './control/door/request.js';
 export {
   ACTIONS,
@@ -76,5 +75,7 @@ export { MIGRATIONS } from './store/migrations.js';
 export { StateDatabase } from './store/state-database.js';
 export { WriteQueue, type Write } from './store/write-queue.js';
 export { readKeyPair, selfSigned } from './serving/certificate.js';
+export { Connections, type ConnectionLimits } from './serving/connections.js';
+export { RateLimiter } from './serving/rate-limiter.js';
 export { lockState } from './serving/state-lock.js';
 export { s2csSchema } from './config/schemas.js';

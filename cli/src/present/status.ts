@@ -16,6 +16,7 @@ export function statusText(status: StreamStatus): string {
     `  connect to  ${connect.join('  ') || '-'}`,
     `  rate        ${wanted}`,
     `  encryption  ${encryption === 'tls' ? 'TLS 1.3, credentials for this stream only' : 'none'}`,
+    ...(from?.sources.length ? [`  accepts     connections from ${from.sources.join(', ')}`] : []),
     ...(from?.movable || to?.movable ? [`  movable     ${movableText(status)}`] : []),
     ...(restarts > 0 ? [`  restarts    ${restarts}`] : []),
     ...limitLines(status),

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { formatAddress, parseAddress, type Address, type Transport } from '../contracts/address.js';
 import { SciStreamError } from '../contracts/errors.js';
+import { parseSources } from '../contracts/network.js';
 import { parseUid } from '../contracts/stream.js';
 import { parseDuration, parseRate } from '../contracts/units.js';
 import type { Endpoint } from './endpoint.js';
@@ -30,6 +31,11 @@ export interface SidePlan {
   readonly transport?: Transport | undefined;
   /** Whether the listeners may change, so that an operator can move the stream to another gateway; default false. */
   readonly movable?: boolean | undefined;
+  /**
+   * Networks from which the inbound listeners accept connections; empty: all. Default `peer`: those that the gateways of the
+   * outbound side report, and all if one of them reports none.
+   */
+  readonly sources?: 'peer' | readonly string[] | undefined;
   /** Encryption between the gateways; default `tls`, with credentials that are created for this stream only. */
   readonly encryption?: 'tls' | 'none' | undefined;
   /** Sender of HELLO: this client (default), or the application controllers, which know the uid. */
@@ -86,6 +92,7 @@ const DEFAULTS = {
   fromGateway: '',
   toGateway: '',
   movable: false,
+  sources: 'peer',
   encryption: 'tls',
   hello: 'client',
   verify: true,
@@ -117,6 +124,7 @@ export function toPlan(requested: Requested): Plan {
     bitsPerSecond: bitsPerSecond === 0 ? 0 : parseRate(String(bitsPerSecond)),
     lifetimeMs: lifetimeMs === 0 ? 0 : milliseconds(lifetimeMs),
     waitMs: Math.min(milliseconds(waitMs), MAX_WAIT_MS),
+    sources: plan.sources === 'peer' ? plan.sources : parseSources(plan.sources),
   };
 }
 

@@ -7,6 +7,7 @@ import { retry } from '../contracts/wait.js';
 import { StreamSchema, type Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { Response } from '../wire/gen/scistream_pb.js';
 import type { ControlClient } from './control-client.js';
+import { mustAcceptOnly } from './peer-sources.js';
 import type { Plan } from './plan.js';
 import { wasNeverSent } from './sessions.js';
 import { WaitingRequest } from './waiting-request.js';
@@ -43,10 +44,17 @@ export interface Reserved extends Omit<Side, 'tls'> {
 /**
  * Sends REQ, and HELLO in parallel unless an application controller sends it. REQ is answered only after HELLO, and a
  * HELLO that arrives first waits for its REQ (protocol.md §2).
+ * @param sources Networks from which connections are expected; empty: all.
  * @param outcomes Receives the result of REQ.
  * @throws SCI_PROXY_UNSUPPORTED when the control server did not encrypt a stream that requires encryption.
  */
-export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal: AbortSignal): Promise<Reserved> {
+export async function reserve(
+  side: Side,
+  plan: Plan,
+  sources: readonly string[],
+  outcomes: Outcomes,
+  signal: AbortSignal,
+): Promise<Reserved> {
   const { role, client, tls } = side;
   const { uid, name, proxy, runtime, transport, movable } = plan;
   const byController = plan.hello === 'controller';
@@ -62,6 +70,7 @@ export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal
     transport,
     gateway: role === 'inbound' ? plan.fromGateway : plan.toGateway,
     movable,
+    sources: [...sources],
     ...(tls && { tls }),
   };
   let pending = true;
@@ -84,6 +93,7 @@ export async function reserve(side: Side, plan: Plan, outcomes: Outcomes, signal
   const announced = response.prodListeners.map((text) => parseAddress(text, 'Producer'));
   const stream = streamOf(response, plan, role);
   if (tls) mustEncrypt(stream);
+  if (role === 'inbound' && plan.sources !== 'peer') mustAcceptOnly(stream, plan.sources);
   return { role, client, listeners, announced, stream };
 }
 

@@ -40,6 +40,8 @@ export interface SideStatus {
   readonly listeners: readonly string[];
   /** Whether the listeners may change, so that an operator can move the stream to another gateway. */
   readonly movable: boolean;
+  /** Networks from which the listeners accept connections; empty: all. */
+  readonly sources: readonly string[];
   /** Previous gateway of a moved stream, while it still carries connections. */
   readonly leaving?: string;
   /** Current targets, host:port, one for each listener; empty before the first UPDATE. */
@@ -99,6 +101,7 @@ export function sideStatus({ endpoint, stream, error }: SideAnswer): SideStatus 
     ...tlsFailureOf(stream),
     counted: isCounted(stream),
     ...moving(stream),
+    sources: stream?.sources ?? [],
     connections: sum('connections'),
     open: sum('open'),
     errors: sum('errors'),

@@ -3,6 +3,7 @@ import { messageOf, SciStreamError } from '../contracts/errors.js';
 import type { Logger } from '../contracts/logger.js';
 import type { ControlClient } from './control-client.js';
 import type { Journal } from './journal.js';
+import { sourcesFor } from './peer-sources.js';
 import { defined, type Plan } from './plan.js';
 import {
   connectSide,
@@ -96,7 +97,11 @@ export class StreamMaker {
     const remembered = await this.#remember(plan, expected, clients);
     try {
       this.#onProgress?.({ kind: 'uid', uid });
-      const reserved = await onEverySide(sides, (side, stop) => this.#reserve(side, plan, outcomes, stop), signal);
+      const reserved = await onEverySide(
+        sides,
+        (side, stop) => this.#reserve(side, plan, clients.to, outcomes, stop),
+        signal,
+      );
       if (plan.encryption === 'tls') this.#onProgress?.({ kind: 'encrypted' });
       const listeners = inboundListeners ?? reserved.find(({ role }) => role === 'inbound')?.listeners ?? [];
       refuseLoop(plan.producer, reserved.find(({ role }) => role === 'outbound')?.listeners ?? []);
@@ -128,8 +133,15 @@ export class StreamMaker {
     return result;
   }
 
-  async #reserve(side: Side, plan: Plan, outcomes: Outcomes, signal: AbortSignal): Promise<Reserved> {
-    const reserved = await reserve(side, plan, outcomes, signal);
+  async #reserve(
+    side: Side,
+    plan: Plan,
+    to: ControlClient | undefined,
+    outcomes: Outcomes,
+    signal: AbortSignal,
+  ): Promise<Reserved> {
+    const sources = side.role === 'inbound' ? await sourcesFor(plan, to, signal) : [];
+    const reserved = await reserve(side, plan, sources, outcomes, signal);
     this.#onProgress?.({ kind: 'reserved', side: sideName(side), status: statusOf(plan.uid, [reserved]) });
     return reserved;
   }

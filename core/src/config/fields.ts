@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { formatAddress, parseAddress, parsePort, type Address } from '../contracts/address.js';
 import { isIdentityName } from '../contracts/authenticator.js';
 import { quote, SciStreamError, toSciStreamError } from '../contracts/errors.js';
+import { formatNetwork, parseNetwork } from '../contracts/network.js';
 import type { PortRange } from '../contracts/port-allocator.js';
 import { parseDuration, parseRate } from '../contracts/units.js';
 
@@ -108,6 +109,8 @@ export const address: z.ZodType<Address, string | number> = text((value) => pars
 export const addresses = text((value) => value.split(',').map((part) => parseAddress(part.trim())));
 /** The IP address of a gateway: a literal, and not the unspecified address. */
 export const gatewayIp = text(parseGatewayIp);
+/** A network in the form of `formatNetwork`. */
+export const network = text((one) => formatNetwork(parseNetwork(one)));
 /** first-last */
 export const ports = text(parsePortRange);
 /** bit/s */

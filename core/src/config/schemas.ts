@@ -57,6 +57,7 @@ const gatewayShape = ({ hostName }: Surroundings) => ({
   wan: field.gatewayIp.prefault('127.0.0.1'),
   lan: field.gatewayIp.prefault('127.0.0.1'),
   advertise: field.gatewayIp.optional(),
+  advertiseSources: z.array(field.network).min(1).max(64).optional(),
   wanSource: field.gatewayIp.optional(),
   lanSource: field.gatewayIp.optional(),
   ports: field.ports.prefault('5100-5200'),
@@ -234,6 +235,7 @@ export function streamSchema() {
       transport: z.enum(['tcp', 'udp']).optional(),
       encryption: z.enum(['tls', 'none']).optional(),
       movable: z.boolean().optional(),
+      sources: z.union([z.literal('any').transform(() => []), z.array(field.network).min(1).max(64)]).optional(),
     })
     .transform(({ rate, lifetime, wait, ...rest }) => ({
       ...rest,

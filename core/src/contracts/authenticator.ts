@@ -45,7 +45,7 @@ export interface Authenticator {
    * Returns the identity of the caller.
    * @param signal Aborts when the caller cancels the RPC.
    * @throws SCI_UNAUTHENTICATED with a constant text that does not help an attacker; SCI_TOKEN_* or SCI_CERTIFICATE_*
-   * with the defect of the token or certificate; SCI_ISSUER_UNREACHABLE
+   * with the defect of the token or certificate; SCI_ISSUER_UNREACHABLE; SCI_RATE_LIMITED while it checks too many callers
    */
   authenticate(credentials: Credentials, signal?: AbortSignal): Promise<Identity>;
 }

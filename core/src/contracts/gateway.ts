@@ -12,6 +12,11 @@ export interface GatewaySettings {
   readonly lan: string;
   /** Address of the inbound listeners for the other side, if it differs from `wan` (NAT). */
   readonly advertise?: string | undefined;
+  /**
+   * Networks in CIDR notation from which connections of this gateway arrive at other gateways. Inbound listeners there
+   * accept only these. Default: unknown, so that they accept all.
+   */
+  readonly advertiseSources?: readonly string[] | undefined;
   /** Local address of connections to the other gateway. Default: `wan`, if it is an address of this machine. */
   readonly wanSource?: string | undefined;
   /** Local address of connections to the producer. Default: `lan`, if it is an address of this machine. */
@@ -34,6 +39,8 @@ export interface Reservation {
   readonly listeners: readonly Address[];
   /** True if the proxy enforces the reserved rate. */
   readonly rateEnforced: boolean;
+  /** Networks from which the listeners accept connections, as `StreamSpec.sources`. Absent: all. */
+  readonly sources?: readonly string[];
 }
 
 /** A port that answers one probe of the other gateway before it expires. */
@@ -62,6 +69,8 @@ export interface GatewayDescription {
   readonly lan: string;
   /** As in {@link GatewaySettings}. */
   readonly advertise?: string | undefined;
+  /** As in {@link GatewaySettings}. */
+  readonly advertiseSources?: readonly string[] | undefined;
   /** Addresses of its machine. Absent: unknown, from an earlier version. */
   readonly addresses?: readonly string[];
   /** Range as `first-last`. */

@@ -189,8 +189,10 @@ export interface StreamSpec {
   readonly proxy: string;
   /** Requested runtime. Empty: the default of the gateway. */
   readonly runtime: string;
-  /** Networks from which the listeners accept connections, as the policy granted. Absent: all. */
+  /** Networks from which the listeners accept connections, as the policy and the gateway granted. Absent: all. */
   readonly sources?: readonly string[];
+  /** Networks from which the user expects connections. They become `sources` if the proxy can enforce them. */
+  readonly peerSources?: readonly string[];
   /** True if the stream may move to another gateway, which changes its listeners. */
   readonly movable?: boolean;
 }

@@ -24,12 +24,13 @@ import type { Providers } from '../plugins/index.js';
 import { answer, type Decide, type Request, type Response } from '../serving/answer.js';
 import { readKeyPair, selfSigned, type KeyPair } from '../serving/certificate.js';
 import { clientTrust, mustAskAlike } from '../serving/client-certificates.js';
+import { Connections, endOf, onlyAccepted } from '../serving/connections.js';
 import { errorStatus, PEER } from '../serving/error-status.js';
 import { Health } from '../serving/health.js';
 import { lockState, type Unlock } from '../serving/state-lock.js';
 import { Streams } from '../wire/gen/scistream/v1/streams_pb.js';
 import { Control } from '../wire/gen/scistream_pb.js';
-import { Admission, endOf } from './door/admission.js';
+import { Admission, FIRST_CALLS } from './door/admission.js';
 import { authentication, VERDICT } from './door/authentication.js';
 import { controlService, streamsService, type ServiceParts } from './door/services.js';
 import { RESPONSE } from './door/unread.js';
@@ -42,8 +43,6 @@ import { StreamController } from './streams/controller.js';
 const MAX_MESSAGE_BYTES = 1024 * 1024;
 /** All headers of one call: names and values, plus 32 bytes for each, as HTTP/2 counts. */
 const MAX_HEADER_BYTES = 32 * 1024;
-/** Concurrent calls of one connection; many may wait for HELLO, or watch. */
-const MAX_CALLS = 2_000;
 /** Protocol errors of a peer before its connection is closed. nghttp2 limits rapid resets. */
 const MAX_FAULTS = 100;
 const HANDSHAKE_MS = 10_000;
@@ -56,7 +55,7 @@ const HTTP = {
   handshakeTimeout: HANDSHAKE_MS,
   maxSessionInvalidFrames: MAX_FAULTS,
   maxSessionRejectedStreams: MAX_FAULTS,
-  settings: { maxConcurrentStreams: MAX_CALLS, maxHeaderListSize: MAX_HEADER_BYTES },
+  settings: { maxConcurrentStreams: FIRST_CALLS, maxHeaderListSize: MAX_HEADER_BYTES },
 } as const;
 
 /** The address of a started server. */
@@ -149,8 +148,6 @@ export class ControlServer implements Daemon<S2csConfig> {
     this.#clientCa = pair?.ca;
     this.#authenticator.replace(prepared.authenticator);
     prepared.commit();
-    // The HTTP server has its own copy of this limit. It closes no open connection.
-    server.maxConnections = config.limits.clients;
     this.#warnIfOpen(prepared.authenticator);
     return pair && fingerprintOf(new X509Certificate(pair.cert));
   }
@@ -174,7 +171,8 @@ export class ControlServer implements Daemon<S2csConfig> {
     const authenticator = new AuthenticatorInForce(opened);
     this.#authenticator = authenticator;
     this.#warnIfOpen(opened);
-    const admission = new Admission(authenticator, this.settings.limits, this.log);
+    const connections = new Connections(this.settings.limits, this.log);
+    const admission = new Admission(authenticator, this.settings.limits, connections, this.log);
     const responses = new WeakMap<Request, Response>();
     const { controller, gateways, providers } = this;
     const { facility, limits } = this.settings;
@@ -202,15 +200,13 @@ export class ControlServer implements Daemon<S2csConfig> {
     const server = pair
       ? createSecureServer({ ...HTTP, ...pair, allowHTTP1: true }, handler)
       : createServer(HTTP, handler);
-    server.maxConnections = this.settings.limits.clients;
     this.#server = server;
     server.on('session', (session: ServerHttp2Session) => {
       this.#sessions.add(session);
       session.once('close', () => this.#sessions.delete(session));
     });
-    server.on('connection', (socket: Socket) => {
+    onlyAccepted(server, connections, (socket) => {
       socket.setKeepAlive(true, KEEPALIVE_MS);
-      admission.connected(socket);
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
     });

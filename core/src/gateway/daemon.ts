@@ -17,7 +17,8 @@ import { messageOf } from '../contracts/errors.js';
 import type { Logger } from '../contracts/logger.js';
 import { answer } from '../serving/answer.js';
 import { CERTIFICATE, shownCertificate } from '../serving/client-certificates.js';
-import { errorStatus } from '../serving/error-status.js';
+import { Connections, endOf, onlyAccepted } from '../serving/connections.js';
+import { errorStatus, PEER } from '../serving/error-status.js';
 import { Health } from '../serving/health.js';
 import { lockState, type Unlock } from '../serving/state-lock.js';
 import { GatewayService } from '../wire/gen/scistream/v1/gateway_pb.js';
@@ -30,13 +31,15 @@ import {
   statusMessage,
 } from '../wire/messages.js';
 import { fromReserveMessage } from '../wire/stream-spec.js';
-import { enrolment } from './enrolment.js';
+import { ACCEPTED, enrolment } from './enrolment.js';
 import { listenOn, listenOnSocket, mutualTls, mutualTlsServer } from './listen.js';
 import { LocalGateway } from './local-gateway.js';
 import { S2DS_TOKENS, type DaemonSettings, type ReloadedSettings } from './tokens.js';
 
 /** Detects a control server that vanished; otherwise its pending calls would stay open forever. */
 const KEEPALIVE_MS = 30_000;
+/** The one control server needs a few connections. Strangers and other peers of the same CA get the rest. */
+const LIMITS = { clients: 64, clientsPerAddress: 16, strangerTimeoutMs: 10_000 } as const;
 
 /** The program `s2ds`: one gateway behind a unix socket or a port. Start it once and stop it once. */
 @injectable()
@@ -62,17 +65,25 @@ export class GatewayDaemon implements Daemon<ReloadedSettings> {
     try {
       await this.gateway.open();
       const interceptors = [errorStatus(this.log), enrolment(this.settings.state, this.log, () => this.#pinned)];
+      const connections = new Connections(LIMITS, this.log);
       const services = connectNodeAdapter({
         routes: (router) => routes(router, this.gateway),
         interceptors,
-        contextValues: ({ socket }) => createContextValues().set(CERTIFICATE, shownCertificate(socket)),
+        contextValues: ({ socket }) =>
+          createContextValues()
+            .set(CERTIFICATE, shownCertificate(socket))
+            .set(PEER, socket.remoteAddress ?? '')
+            .set(ACCEPTED, () => connections.proven(endOf(socket))),
       });
       const handler = (request: Http2ServerRequest, response: Http2ServerResponse): void =>
         answer(this.#health, services, () => Promise.resolve(true), request, response);
       const { tls } = this.settings;
       const server = tls ? await mutualTlsServer(tls, handler, this.log) : createServer(handler);
       this.#server = server;
-      server.on('connection', (socket: Socket) => socket.setKeepAlive(true, KEEPALIVE_MS));
+      const accepted = (socket: Socket): void => void socket.setKeepAlive(true, KEEPALIVE_MS);
+      // Only the user of the daemons can open a unix socket.
+      if (tls) onlyAccepted(server, connections, accepted);
+      else server.on('connection', accepted);
       server.on('session', (session: ServerHttp2Session) => {
         this.#sessions.add(session);
         session.once('close', () => this.#sessions.delete(session));
@@ -144,8 +155,8 @@ const unlessGone =
 function routes(router: ConnectRouter, gateway: LocalGateway): void {
   router.service(GatewayService, {
     async describe() {
-      const { addresses = [], ...rest } = await gateway.describe();
-      return { ...rest, addresses: [...addresses] };
+      const { advertiseSources = [], addresses = [], ...rest } = await gateway.describe();
+      return { ...rest, advertiseSources: [...advertiseSources], addresses: [...addresses] };
     },
     async keep({ uids }) {
       await gateway.keep(uids);
@@ -153,8 +164,8 @@ function routes(router: ConnectRouter, gateway: LocalGateway): void {
     },
     async reserve(request) {
       const { uid, spec, tls } = fromReserveMessage(request);
-      const reservation = await gateway.reserve(uid, spec, tls);
-      return { ...reservation, listeners: reservation.listeners.map(formatAddress) };
+      const { listeners, sources = [], ...reservation } = await gateway.reserve(uid, spec, tls);
+      return { ...reservation, listeners: listeners.map(formatAddress), sources: [...sources] };
     },
     async start({ uid }, { signal }) {
       await gateway.start(uid, signal);

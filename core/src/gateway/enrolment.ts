@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { Interceptor } from '@connectrpc/connect';
+import { createContextKey, type Interceptor } from '@connectrpc/connect';
 import { SciStreamError } from '../contracts/errors.js';
 import { writeAtomically } from '../contracts/files.js';
 import type { Logger } from '../contracts/logger.js';
@@ -9,6 +9,9 @@ import { fingerprintOf } from '../pki/inspect.js';
 import { CERTIFICATE } from '../serving/client-certificates.js';
 import { S2CS_KEY } from '../wire/errors.js';
 import { readIfPresent } from './server-id.js';
+
+/** Called when the peer of a call is the enrolled control server. The HTTP server sets it. */
+export const ACCEPTED = createContextKey<() => void>(() => undefined);
 
 /**
  * Accepts calls from one control server only, because two would release each other's streams. The first that calls is
@@ -40,6 +43,7 @@ export function enrolment(state: string, log: Logger, pinned: () => string | und
     const subject = certificate?.subject.replaceAll('\n', ', ');
     const who = subject === undefined ? id : `${id} ${subject}`;
     if (who !== known) await queue.run(() => admit(who));
+    request.contextValues.get(ACCEPTED)();
     return await next(request);
   };
 }

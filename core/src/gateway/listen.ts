@@ -43,7 +43,7 @@ export async function mutualTlsServer(
   const server = createSecureServer(await mutualTls(tls), handler);
   server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
     const why = String(socket.authorizationError ?? systemCode(error) ?? error.message);
-    log.info({ error: why }, 'TLS handshake failed');
+    log.info({ peer: socket.remoteAddress, error: why }, 'TLS handshake failed');
   });
   server.on('sessionError', (error: Error) => log.debug({ error: error.message }, 'session failed'));
   return server;

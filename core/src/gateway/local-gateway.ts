@@ -109,10 +109,10 @@ export class LocalGateway implements Gateway {
   }
 
   async describe(): Promise<GatewayDescription> {
-    const { ports, name, wan, lan, advertise, proxy, runtime } = this.settings;
+    const { ports, name, wan, lan, advertise, advertiseSources, proxy, runtime } = this.settings;
     const range = `${ports.first}-${ports.last}`;
-    const addresses = machineAddresses();
-    return { name, wan, lan, advertise, addresses, proxy, runtime, ports: range, portsInUse: this.#ports.taken };
+    const addresses = { wan, lan, advertise, advertiseSources, addresses: machineAddresses() };
+    return { name, ...addresses, proxy, runtime, ports: range, portsInUse: this.#ports.taken };
   }
 
   reserve(uid: string, spec: StreamSpec, tls?: StreamTls): Promise<Reservation> {

@@ -30,6 +30,8 @@ export interface GatewayStream {
   readonly listeners: readonly Address[];
   /** Host of the listeners for the other side, if it differs from the bound one. */
   readonly advertise?: string;
+  /** Networks from which the listeners accept connections. Absent: those of `spec`. */
+  readonly sources?: readonly string[];
   /** As `S2DSRequest.localAddress`. */
   readonly localAddress?: string;
   /** The machine that the runtime chose, if it has several. */
@@ -206,7 +208,7 @@ export function repeated(
   if (!isDeepStrictEqual([asked.spec, asked.tls], [spec, tls])) {
     throw new S2DSException('SCI_STREAM_EXISTS', `Gateway ${gateway} has a different stream ${uid}.`);
   }
-  return { gateway, proxy, runtime, listeners: advertised(kept) };
+  return { gateway, proxy, runtime, listeners: advertised(kept), ...acceptedFrom(kept) };
 }
 
 /** The listeners of a stream, as those that connect reach them. */
@@ -217,15 +219,22 @@ export function advertised({
   return advertise === undefined ? listeners : listeners.map(({ port }) => ({ host: advertise, port }));
 }
 
+/** The networks from which the listeners of a stream accept connections, if they are restricted. */
+export function acceptedFrom({ spec, sources = spec.sources }: Pick<GatewayStream, 'spec' | 'sources'>): {
+  readonly sources?: readonly string[];
+} {
+  return sources ? { sources } : {};
+}
+
 /** Makes the request to a data server (S2DS). */
 export function requestOf(
   uid: string,
-  { spec, tls, node, localAddress }: GatewayStream,
+  { spec, sources, tls, node, localAddress }: GatewayStream,
   listeners: readonly ReservedListener[],
 ): S2DSRequest {
   return {
     uid,
-    spec,
+    spec: { ...spec, ...acceptedFrom({ spec, ...(sources && { sources }) }) },
     listeners,
     ...(tls && { tls }),
     ...(node !== undefined && { node }),

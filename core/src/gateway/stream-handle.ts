@@ -65,13 +65,15 @@ export class StreamHandle {
       const listeners = reserved.map(({ address }) => address);
       // The addresses of the settings belong to this host, not to a node that the runtime chose.
       const where = placement ? { node: placement.node } : addressesOf(settings, spec.role, s2ds.supports);
-      const record: GatewayStream = { ...request, ...found, listeners, ...where, state: 'reserved', targets: [] };
+      const sources = spec.sources ?? (s2ds.supports.sources ? spec.peerSources : undefined);
+      const own = { ...found, ...(sources && { sources }) };
+      const record: GatewayStream = { ...request, ...own, listeners, ...where, state: 'reserved', targets: [] };
       await store.put(uid, record).catch(async (error: unknown) => {
         await ports.release(uid);
         throw error;
       });
       this.#stream = new Stream(this.gateway, { uid, s2ds, listeners: reserved }, record);
-      return { gateway: name, ...found, listeners: advertised(record), rateEnforced: s2ds.supports.rateLimit };
+      return { gateway: name, ...own, listeners: advertised(record), rateEnforced: s2ds.supports.rateLimit };
     });
   }
 

@@ -12,7 +12,7 @@ import type { GatewayPlugins } from './plugins.js';
 import type { RangePortAllocator } from './ports.js';
 import { ProbeRuns } from './probe-runs.js';
 import { StreamProbes } from './probes.js';
-import { requestOf, type GatewayStore, type GatewayStream } from './store.js';
+import { acceptedFrom, requestOf, type GatewayStore, type GatewayStream } from './store.js';
 
 /** For a step that is done. A process that dies before this reaches the disk repeats the step, which does no harm. */
 export const DONE: WriteOptions = { sync: false, owed: true };
@@ -77,7 +77,12 @@ export class Stream {
     this.s2ds = s2ds;
     this.listeners = listeners;
     const bound = record.listeners[0]?.host ?? settings.wan;
-    this.probes = new StreamProbes(ports, uid, { bound, told: record.advertise ?? bound }, record.spec.sources);
+    this.probes = new StreamProbes(
+      ports,
+      uid,
+      { bound, told: record.advertise ?? bound },
+      acceptedFrom(record).sources,
+    );
     this.probeRuns = new ProbeRuns(uid, probeSockets);
     this.#uid = uid;
     this.#store = store;

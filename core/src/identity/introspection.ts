@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { decodeJwt } from 'jose';
 import { LRUCache } from 'lru-cache';
+import { SciStreamError } from '../contracts/errors.js';
+import { sourceOf } from '../contracts/network.js';
 import { mustBeTrusted } from '../contracts/trust.js';
 import { refusal, seconds, wrongIssuer, type Claims } from './claims.js';
 import type { Issuer } from './issuer.js';
@@ -29,25 +31,43 @@ interface Answer {
 const MAX_ANSWERS = 10_000;
 /** Introspection requests under way at a time. */
 const MAX_OPEN = 100;
+/** Requests under way for tokens that were not active recently. The rest is reserved for the others. */
+const MAX_UNKNOWN = 50;
+/** Requests of one source among them. */
+const MAX_OF_SOURCE = 10;
+/** How long a token counts as recently active, ms. */
+const RECENT_MS = 3_600_000;
+
+interface Asked {
+  readonly answer: Promise<Answer>;
+  /** Undefined for a token that was active recently. */
+  readonly source: string | undefined;
+}
 
 /** Introspects tokens at the issuer (RFC 7662) and caches the answers briefly. Calls may overlap. */
 export class Introspector {
   /** By the hash of the token. Tokens themselves are not kept. */
   readonly #answers = new LRUCache<string, Answer>({ max: MAX_ANSWERS });
-  readonly #open = new Map<string, Promise<Answer>>();
+  readonly #open = new Map<string, Asked>();
+  /** Hashes of tokens that were active recently. */
+  readonly #recent = new LRUCache<string, true>({ max: MAX_ANSWERS, ttl: RECENT_MS });
 
   constructor(
     private readonly issuer: Issuer,
     private readonly settings: IntrospectionSettings,
   ) {}
 
-  /** @throws SCI_TOKEN_INACTIVE, SCI_ISSUER_UNREACHABLE, SCI_TOKEN_MALFORMED, SCI_TOKEN_ISSUER */
-  async claims(token: string): Promise<Claims> {
+  /**
+   * @param peer IP address of the caller.
+   * @throws SCI_TOKEN_INACTIVE, SCI_ISSUER_UNREACHABLE, SCI_TOKEN_MALFORMED, SCI_TOKEN_ISSUER; SCI_RATE_LIMITED while too
+   * many tokens are being checked
+   */
+  async claims(token: string, peer: string): Promise<Claims> {
     // RFC 6750 section 2.1.
     if (!/^[A-Za-z0-9._~+/-]+=*$/.test(token)) throw refusal('SCI_TOKEN_MALFORMED', 'The token is not a bearer token.');
     mustNotBeOfAnother(this.issuer.settings.issuer, token);
     const key = createHash('sha256').update(token).digest('base64');
-    const { claims } = this.#answers.get(key) ?? (await this.#askOnce(key, token));
+    const { claims } = this.#answers.get(key) ?? (await this.#askOnce(key, token, sourceOf(peer)));
     if (claims) return claims;
     throw refusal(
       'SCI_TOKEN_INACTIVE',
@@ -55,22 +75,35 @@ export class Introspector {
     );
   }
 
-  #askOnce(key: string, token: string): Promise<Answer> {
+  #askOnce(key: string, token: string, source: string): Promise<Answer> {
     const open = this.#open.get(key);
-    if (open) return open;
-    if (this.#open.size >= MAX_OPEN) {
-      return Promise.reject(
-        this.issuer.unreachable(undefined, `${MAX_OPEN} introspection requests are already under way`),
-      );
-    }
-    const asked = this.#ask(token).then((answer) => {
+    if (open) return open.answer;
+    const known = this.#recent.has(key);
+    this.#mustHaveRoom(known ? undefined : source);
+    const answer = this.#ask(token).then((answer) => {
       if (answer.ttl >= 1) this.#answers.set(key, answer, { ttl: answer.ttl });
+      if (answer.claims) this.#recent.set(key, true);
+      else this.#recent.delete(key);
       return answer;
     });
-    this.#open.set(key, asked);
+    this.#open.set(key, { answer, source: known ? undefined : source });
     const done = (): void => void this.#open.delete(key);
-    asked.then(done, done);
-    return asked;
+    answer.then(done, done);
+    return answer;
+  }
+
+  /** @param source Undefined for a token that was active recently. @throws SCI_RATE_LIMITED */
+  #mustHaveRoom(source: string | undefined): void {
+    const unknown = [...this.#open.values()].flatMap((asked) => asked.source ?? []);
+    const full =
+      source === undefined
+        ? this.#open.size >= MAX_OPEN
+        : unknown.length >= MAX_UNKNOWN || unknown.filter((one) => one === source).length >= MAX_OF_SOURCE;
+    if (!full) return;
+    const what = source === undefined ? 'the control server' : 'callers without a recently accepted token';
+    throw new SciStreamError('SCI_RATE_LIMITED', `Too many tokens of ${what} are being checked.`, {
+      suggestions: ['Try again in a moment.'],
+    });
   }
 
   async #ask(token: string): Promise<Answer> {

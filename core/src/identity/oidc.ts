@@ -5,7 +5,7 @@ import type { Authenticator, Credentials, Identity } from '../contracts/authenti
 import { reasonOf, SciStreamError } from '../contracts/errors.js';
 import type { Logger } from '../contracts/logger.js';
 import { authenticatorProvider } from '../contracts/plugin.js';
-import { checkClaims, identityFrom, mustBeForBearer, refusal } from './claims.js';
+import { checkClaims, identityFrom, mustBeForBearer, refusal, type Claims } from './claims.js';
 import { Introspector } from './introspection.js';
 import { Issuer } from './issuer.js';
 import { ALGORITHMS, JwtVerifier } from './jwt.js';
@@ -68,7 +68,7 @@ export const oidcProvider = authenticatorProvider({
 class OidcAuthenticator implements Authenticator {
   readonly id = 'oidc';
   readonly isRemote: boolean;
-  readonly #verifier: Pick<JwtVerifier, 'claims'>;
+  readonly #verifier: { claims(token: string, peer: string): Promise<Claims> };
 
   constructor(
     private readonly options: OidcOptions,
@@ -83,10 +83,10 @@ class OidcAuthenticator implements Authenticator {
       : new JwtVerifier(issuer, options, options.algorithms);
   }
 
-  async authenticate({ token }: Credentials): Promise<Identity> {
+  async authenticate({ token, peer }: Credentials): Promise<Identity> {
     if (token === '') throw refusal('SCI_TOKEN_MISSING', 'The call has no token.');
     try {
-      const claims = await this.#verifier.claims(token);
+      const claims = await this.#verifier.claims(token, peer);
       if (this.options.introspection) checkClaims(claims, this.options);
       mustBeForBearer(claims);
       return identityFrom(claims, this.options);

@@ -147,7 +147,7 @@ export abstract class ProxyContainer implements S2DS {
       const isChanged = ({ view }: Instance, i: number): boolean =>
         !live.settled || !isDeepStrictEqual(view.targets, before[i]?.view.targets);
       const changed = after.filter(isChanged);
-      await Promise.all(changed.map(async (instance) => this.admit?.(instance)));
+      await Promise.all(changed.map(async (instance) => await this.admit?.(instance)));
       live.settled = false;
       try {
         await Promise.all(changed.map((instance) => this.#apply(live, instance)));

@@ -38,7 +38,6 @@ import {
 } from './protocol.js';
 
 const CONFIG = 'relay.json';
-const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** Lines of the log in which the last revision is searched. */
 const LOG_LINES = 50;
 const CONTROL_TIMEOUT_MS = 2_000;
@@ -66,6 +65,8 @@ export const relayOptions = z.strictObject({
   hold: duration('30s'),
   /** Maximum time of one attempt to connect to the target. */
   connectTimeout: duration('5s'),
+  /** Maximum time for the TLS handshake of the other gateway. */
+  handshakeTimeout: duration('5s'),
   /** Image with Node.js >= 20.19 and a pinned tag, for runtimes with images. */
   image: z.string().min(1).default('node:20.19-bookworm-slim'),
   /** UDP: idle time after which the session of a client is closed. */
@@ -128,7 +129,7 @@ export class RelayContainer extends ProxyContainer {
         tls: {
           leg: view.role === 'inbound' ? 'listeners' : 'targets',
           peer: view.tls.peer,
-          handshakeMs: HANDSHAKE_TIMEOUT_MS,
+          handshakeMs: this.options.handshakeTimeout,
           ...(view.role === 'inbound' && { probe: PROBE_NAME }),
         },
       }),

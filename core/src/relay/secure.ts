@@ -5,6 +5,7 @@ import { connect, createSecureContext, createServer } from 'node:tls';
 import type { SecureContext, SecureContextOptions, Server, TLSSocket } from 'node:tls';
 import { TLS_FILES } from './protocol.js';
 import type { Reasons } from './reasons.js';
+import { Strangers } from './strangers.js';
 
 /**
  * Reads the credentials once, for mutual TLS 1.3 on all connections of the worker. AES-128-GCM is first because it is
@@ -74,6 +75,7 @@ const PROBE_ANSWER = '\n';
 export class TlsServer {
   /** Does not listen. It gets accepted sockets as `connection` events, which Node.js documents. */
   readonly #server: Server;
+  readonly #strangers = new Strangers();
   readonly #pending = new Map<string, (secured: TLSSocket) => void>();
   readonly #handshakeMs: number;
   readonly #probe: string | undefined;
@@ -114,10 +116,18 @@ export class TlsServer {
   /**
    * Starts TLS on an accepted socket without `allowHalfOpen`. Calls `secured` or `refused` once.
    * @param refused Called with false for a probe, and if the peer closed the connection before it sent any byte.
-   * Otherwise called with true.
+   * Otherwise called with true, also for a stranger above the limits of {@link Strangers}.
    */
   secure(wire: Socket, secured: (socket: TLSSocket) => void, refused: (wrong: boolean) => void): void {
     const name = nameOf(wire);
+    // Read now: a closed connection has none.
+    const { remoteAddress } = wire;
+    const leave = this.#strangers.enter(remoteAddress);
+    if (!leave) {
+      wire.on('error', () => undefined).resetAndDestroy();
+      refused(true);
+      return;
+    }
     let late = false;
     // The timeout of Node.js restarts with every byte.
     const deadline = setTimeout(() => {
@@ -131,11 +141,13 @@ export class TlsServer {
     };
     const settle = (): void => {
       clearTimeout(deadline);
+      leave();
       wire.off('close', failed);
       this.#pending.delete(name);
     };
     const done = (socket: TLSSocket): void => {
       settle();
+      this.#strangers.proven(remoteAddress);
       if (this.#probe === undefined || socket.servername !== this.#probe) {
         secured(socket);
         return;

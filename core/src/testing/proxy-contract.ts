@@ -5,6 +5,7 @@ import { bulkCases } from './proxy-bulk.js';
 import { ENDING, inProxyEnvironment, type CreateS2DS, type ProxyCases } from './proxy-environment.js';
 import { failureCases } from './proxy-failures.js';
 import { lifecycleCases } from './proxy-lifecycle.js';
+import { strangerCases } from './proxy-strangers.js';
 import { sourceCases, tlsSourceCases } from './proxy-sources.js';
 import { targetCases } from './proxy-targets.js';
 import { tlsCases, tlsSafetyCases } from './proxy-tls.js';
@@ -76,7 +77,7 @@ export function proxyContract(contract: ProxyContract): void {
     ...sourceCases,
   };
   // `all` includes the traffic between pairs if it runs over pairs.
-  const encrypted = { ...(plain ? tlsCases : tlsSafetyCases), ...tlsSourceCases };
+  const encrypted = { ...(plain ? tlsCases : tlsSafetyCases), ...tlsSourceCases, ...strangerCases };
   const titles = Object.keys(tls ? { ...all, ...encrypted } : all);
   const unknown = except.find(({ title }) => !titles.includes(title));
   if (unknown) throw new TypeError(`except names "${unknown.title}", which is not a case.`);

@@ -130,6 +130,7 @@ export function gatewayMessage({
   const { addresses: _, ...shown } = description;
   return {
     ...shown,
+    advertiseSources: [...(shown.advertiseSources ?? [])],
     up: !error,
     drained,
     labels: [...labels],

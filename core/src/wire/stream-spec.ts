@@ -22,9 +22,14 @@ export function reserveMessage(
   tls: StreamTls | undefined,
 ): MessageInitShape<typeof ReserveRequestSchema> {
   const numbers = { bitsPerSecond: BigInt(spec.bitsPerSecond), lifetimeMs: BigInt(spec.lifetimeMs) };
-  const message = { ...spec, ...numbers, role: ROLE_CODES[spec.role], sources: [...(spec.sources ?? [])] };
+  const message = { ...spec, ...numbers, role: ROLE_CODES[spec.role], ...sourcesOf(spec) };
   return { uid, spec: message, ...(tls && { tls }) };
 }
+
+const sourcesOf = ({ sources = [], peerSources = [] }: StreamSpec) => ({
+  sources: [...sources],
+  peerSources: [...peerSources],
+});
 
 /** The inverse of {@link reserveMessage}. @throws SCI_UID_INVALID, SCI_ROLE_INVALID, SCI_CREDENTIALS_INVALID … */
 export function fromReserveMessage({ uid, spec, tls }: ReserveRequest): {
@@ -45,7 +50,7 @@ export function fromReserveMessage({ uid, spec, tls }: ReserveRequest): {
 
 function fromSpecMessage(message: SpecMessage): StreamSpec {
   const { name, role, transport, connections, bitsPerSecond, lifetimeMs, encryption } = message;
-  const { gateway, proxy, runtime, sources, movable } = message;
+  const { gateway, proxy, runtime, sources, peerSources, movable } = message;
   return {
     name,
     role: parseRole(role),
@@ -58,6 +63,7 @@ function fromSpecMessage(message: SpecMessage): StreamSpec {
     proxy,
     runtime,
     ...(sources.length > 0 && { sources: parseSources(sources) }),
+    ...(peerSources.length > 0 && { peerSources: parseSources(peerSources) }),
     ...(movable && { movable }),
   };
 }

@@ -21,6 +21,14 @@ export const HaproxyOptions = z.strictObject({
    * the template.
    */
   maxConnections: z.int().min(100).max(1_000_000).default(448),
+  /**
+   * Maximum time for the TLS handshake of the other gateway, with HAProxy 3.0 or newer. Older versions have no such limit
+   * apart from the time for which clients are held, 35 s.
+   */
+  handshakeTimeout: z
+    .string()
+    .default('5s')
+    .transform((text) => parseDuration(text)),
   /** TCP keepalive. */
   keepalive: keepaliveOptions,
   /**

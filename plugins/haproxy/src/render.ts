@@ -25,6 +25,9 @@ export const CIPHERS = 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA
 /** Largest descriptor limit for select(2), whose sets hold 1024. */
 const SELECT_LIMIT = 1000;
 
+/** Longer than a client is held while its target does not listen, ms. */
+const HOLD_MS = 35_000;
+
 /** Descriptors besides two per connection and one per listener: log, poller, timer and runtime socket. */
 const SPARE_DESCRIPTORS = 64;
 
@@ -57,6 +60,7 @@ export function renderConfig(renderer: Renderer, view: ProxyView, options: Hapro
     userTimeout,
     sources,
     probe: tls && role === 'inbound' ? PROBE_NAME : '',
+    strangers: tls && role === 'inbound' && strangersOf(options),
     tls: tls && { peer: tls.peer, ciphers: CIPHERS },
     listeners: listeners.map(({ address, fd }, i) => ({
       address: formatAddress(address),
@@ -69,6 +73,14 @@ export function renderConfig(renderer: Renderer, view: ProxyView, options: Hapro
     })),
   });
 }
+
+/** Limits of clients before their TLS handshake. Half of the connections are reserved for the other gateway. */
+const strangersOf = ({ maxConnections, handshakeTimeout }: HaproxyOptions) => ({
+  timeout: `${handshakeTimeout}ms`,
+  oldTimeout: `${Math.max(handshakeTimeout, HOLD_MS)}ms`,
+  ofSource: Math.floor(maxConnections / 4),
+  all: Math.floor(maxConnections / 2),
+});
 
 /** A server of a backend. */
 export interface BackendServer {

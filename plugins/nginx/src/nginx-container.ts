@@ -203,21 +203,24 @@ export function renderConfig(
   options: NginxOptions,
   runtime: ContainerRuntime['supports'],
 ): string {
-  const { bufferSize, maxConnections, udpTimeout, keepalive } = options;
+  const { bufferSize, maxConnections, udpTimeout, keepalive, handshakeTimeout } = options;
   const { uid, role, transport, listeners, targets, tls, sources = [], localAddress: configured } = view;
   const usual = Math.min(listeners.length, availableParallelism(), MOST_WORKERS);
+  const workers = transport === 'udp' ? 1 : (options.workers ?? usual);
   return renderer.render(`${CONFIG}.njk`, {
     uid,
     role,
     transport,
     module: options.module ?? (runtime.images ? undefined : MODULES.find((path) => existsSync(path))) ?? '',
-    workers: transport === 'udp' ? 1 : (options.workers ?? usual),
+    workers,
     control: runtime.dial ? CONTROL_SOCKET : '',
     workerConnections: SLOTS_PER_CONNECTION * maxConnections + listeners.length + SPARE_SLOTS,
     probe: runtime.dial && tls && role === 'inbound' ? PROBE_NAME : '',
     bufferSize,
     udpTimeout,
     keepalive,
+    handshakeTimeout,
+    ofSource: maxConnections * workers,
     ciphers: CIPHERS,
     sources,
     tls: tls ? { ...CREDENTIALS, peer: dnsName(tls.peer) } : false,

@@ -38,6 +38,11 @@ export const NginxOptions = z.strictObject({
     .string()
     .regex(/^[1-9]\d{0,5}(ms|s|m|h|d)$/, 'a whole number and a unit of ms, s, m, h or d, for example 2m')
     .default('2m'),
+  /** Maximum time between two messages of the TLS handshake of the other gateway, in the same notation. */
+  handshakeTimeout: z
+    .string()
+    .regex(/^[1-9]\d{0,5}(ms|s|m)$/, 'a whole number and a unit of ms, s or m, for example 5s')
+    .default('5s'),
   /** TCP keepalive of accepted connections. Connections to targets use the times of the kernel. */
   keepalive: keepaliveOptions,
   /** Directory with a custom `nginx.conf.njk` that replaces the standard template. */

@@ -36,6 +36,8 @@ export const StunnelOptions = z.strictObject({
   logErrors: z.boolean().default(false),
   /** Encrypts streams without certificates by a pre-shared key; without this option they are rejected. */
   psk: z.union([SharedSecret, Compatibility]).optional(),
+  /** Maximum time between two messages of the TLS handshake, s. stunnel cannot limit the whole handshake, or sources. */
+  handshakeTimeout: z.int().min(1).max(300).default(5),
   /** TCP keepalive. */
   keepalive: keepaliveOptions,
   /** Directory with a custom `stunnel.conf.njk` that replaces the standard template. */

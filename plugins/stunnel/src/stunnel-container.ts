@@ -181,7 +181,7 @@ export class StunnelContainer extends ProxyContainer {
 export function renderConfig(
   renderer: Renderer,
   view: ProxyView,
-  { logErrors, keepalive }: Pick<StunnelOptions, 'logErrors' | 'keepalive'>,
+  { logErrors, keepalive, handshakeTimeout }: Pick<StunnelOptions, 'logErrors' | 'keepalive' | 'handshakeTimeout'>,
   psk?: Pick<PreSharedKey, 'identity'> & { readonly compatibility: boolean },
 ): string {
   const names = serviceNames(view);
@@ -190,6 +190,7 @@ export function renderConfig(
     role: view.role,
     logErrors,
     keepalive,
+    handshakeTimeout,
     client: view.role === 'outbound',
     compatibility: !view.tls && psk?.compatibility === true,
     ciphersuites: (view.tls ? CIPHERSUITES : PSK_CIPHERSUITES).join(':'),

@@ -207,50 +207,6 @@ s('headers and messages that are too large are rejected, and the connection of o
   assert.equal((await bob.streams.list({})).streams, []);
 });
 
-s('connections are limited for one address and for all together', async () => {
-  await using server = await TestServer.start({ limits: { clientsPerAddress: 4, clients: 6 } });
-  const port = portOf(server);
-  const open = (from: string): Socket =>
-    connect({ port, host: '127.0.0.1', localAddress: from }).on('error', () => undefined);
-  // One of them is the client of the test server, after its first call.
-  await server.peer.streams.list({});
-  const held = [open('127.0.0.1'), open('127.0.0.1'), open('127.0.0.1')];
-  await Promise.all(held.map((socket) => once(socket, 'connect')));
-  await ended(open('127.0.0.1'));
-  const others = [open('127.0.0.8'), open('127.0.0.8')];
-  await Promise.all(others.map((socket) => once(socket, 'connect')));
-  await ended(open('127.0.0.9'));
-  assert.ok([...held, ...others].every((socket) => !socket.destroyed));
-  for (const socket of [...held, ...others]) socket.destroy();
-  await eventually(async () => (await RawClient.open(urlOf(server))).close(), WAIT_MS);
-});
-
-s('a changed limit of connections is in force after a reload, and closes none', async () => {
-  await using server = await TestServer.start({ limits: { clients: 3 } });
-  const port = portOf(server);
-  const open = async (): Promise<Socket> => {
-    const socket = connect(port, '127.0.0.1').on('error', () => undefined);
-    await once(socket, 'connect');
-    return socket;
-  };
-  await server.peer.streams.list({});
-  const held = [await open(), await open()];
-  await ended(await open());
-  const withClients = (clients: number) => ({ ...server.config, limits: { ...server.config.limits, clients } });
-  await server.server.reload(withClients(1));
-  await ended(await open());
-  await server.peer.streams.list({});
-  assert.ok(
-    held.every((socket) => !socket.destroyed),
-    'the earlier ones stay',
-  );
-  await server.server.reload(withClients(4));
-  const peer = await server.connect();
-  await peer.streams.list({});
-  await ended(await open());
-  for (const socket of held) socket.destroy();
-});
-
 s('streams watched by one identity are limited, and another identity is not affected', async () => {
   await using server = await TestServer.start({ auth: AUTH, limits: { watchesPerIdentity: 2 } });
   const [alice, again, bob] = await Promise.all([TOKENS.alice, TOKENS.alice, TOKENS.bob].map((t) => server.connect(t)));

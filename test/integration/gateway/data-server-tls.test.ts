@@ -1,5 +1,6 @@
 /** A data server that is controlled over TCP: mutual TLS, one control server, and nothing for others. */
 import { copyFile, mkdir, readFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { SciStreamError } from '@scistream/core';
@@ -88,7 +89,22 @@ s('strangers are rejected during the handshake', async () => {
   for (const files of strangers) assert.equal(await knock(address, files), { bytes: 0, ended: true });
   assert.equal(await knock(address, await ca.issue('s2cs'), 'TLSv1.2'), { bytes: 0, ended: true });
   assert.is((await knock(address, await ca.issue('s2cs'))).ended, false);
-  await eventually(() => assert.match(log.text, /TLS handshake failed/), PATIENCE_MS);
+  await eventually(() => assert.match(log.text, /TLS handshake failed.*"peer":"127.0.0.1"/), PATIENCE_MS);
+});
+
+s('silent connections of strangers are limited, and the control server gets in', async () => {
+  await using daemon = await startDaemon();
+  const { address, log } = daemon;
+  const silent = Array.from({ length: 100 }, (_, i) =>
+    connect({ ...address, localAddress: `127.0.0.${10 + (i % 10)}` }).on('error', () => undefined),
+  );
+  const closed = (): number => silent.filter((socket) => socket.destroyed).length;
+  // Half of 64 is for strangers.
+  await eventually(() => assert.ok(closed() >= 68, String(closed())), PATIENCE_MS);
+  assert.match(log.text, /too many connections/);
+  await using server = await TestServer.start({ gateways: [daemon.entry(await daemon.ca.issue('s2cs'))] });
+  await gatewaySays(server, /^up$/);
+  for (const socket of silent) socket.destroy();
 });
 
 s('a control server with unsuitable certificates keeps running and reports the gateway as down', async () => {

@@ -76,6 +76,12 @@ export default class StreamUp extends StreamCommand {
     movable: Flags.boolean({
       summary: 'allow operators to move the stream to another gateway, which changes its listeners',
     }),
+    sources: Flags.string({
+      summary:
+        'networks from which the inbound listeners accept connections, or any; default: as the other gateways report',
+      helpValue: 'NETWORK,...|any',
+      exclusive: ['outbound'],
+    }),
     wait: Flags.string({ summary: 'maximum time until the stream is ready; default: 30s, with --await-hello 200s' }),
     inbound: Flags.boolean({
       summary: 'create only the inbound side and print a ticket for the outbound side; keep the ticket secret',
@@ -115,6 +121,7 @@ export default class StreamUp extends StreamCommand {
       encryption,
       transport,
       movable,
+      sources,
       wait,
       uid,
     } = flags;
@@ -122,7 +129,8 @@ export default class StreamUp extends StreamCommand {
     const verify = flags.unverified ? ('report' as const) : undefined;
     const gateways = { fromGateway: flags['from-gateway'], toGateway: flags['to-gateway'] };
     const where = { from, to, ...gateways, producer };
-    const what = { connections, proxy, runtime, name, encryption, transport, movable };
+    const accepts = sources === undefined ? undefined : sources === 'any' ? [] : sources.split(',');
+    const what = { sources: accepts, connections, proxy, runtime, name, encryption, transport, movable };
     const { parseRate } = await import('@scistream/core/config');
     const numbers = {
       bitsPerSecond: rate === undefined ? undefined : parseRate(rate),

@@ -1,17 +1,32 @@
 import { constants } from 'node:http2';
-import type { Socket } from 'node:net';
 import type { Authenticator, Credentials, Identity } from '../../contracts/authenticator.js';
 import { SciStreamError } from '../../contracts/errors.js';
 import type { Logger } from '../../contracts/logger.js';
-import { parseIp } from '../../contracts/network.js';
+import { sourceOf } from '../../contracts/network.js';
 import type { Request, Response } from '../../serving/answer.js';
 import { shownCertificate } from '../../serving/client-certificates.js';
+import { endOf, type Connections } from '../../serving/connections.js';
+import { RateLimited } from '../../serving/error-status.js';
+import { RateLimiter } from '../../serving/rate-limiter.js';
 import type { FloodLimits } from '../parts/settings.js';
-import { RateLimiter } from './rate-limiter.js';
+import { Places } from './places.js';
 import { RecentCredentials } from './recent-credentials.js';
 
 /** Longest token that is checked, in characters. The size of all headers is limited too. */
 const MAX_TOKEN = 16 * 1024;
+/**
+ * Concurrent calls of a connection before its first accepted one. More than the 100 that clients send before they know a
+ * limit, and more than the watchers of the health service.
+ */
+export const FIRST_CALLS = 128;
+/** Concurrent calls of a connection afterwards; many may wait for HELLO, or watch. */
+const MAX_CALLS = 2_000;
+/** Calls of one source, without recently accepted credentials, that are checked or answered at the same time. */
+const STRANGER_CALLS = 100;
+/** Time after which a caller may retry while too many calls of strangers are checked, ms. */
+const BUSY_MS = 1_000;
+/** Maximum time to deliver the rejection of a call, ms. A peer that reads nothing would hold the headers of its call. */
+const REJECTION_MS = 2_000;
 
 /** The identity of the caller, or why the call is rejected. */
 export type Verdict = Admitted | { readonly error: unknown };
@@ -26,25 +41,24 @@ export interface Admitted {
 }
 
 /**
- * Accepts or rejects connections and calls before any message is read. A caller without credentials can hold a connection
- * for a limited time, and gets a few rejections per second. Only the headers of its calls are read.
+ * Accepts or rejects calls before any message is read. A caller without credentials gets a few rejections per second. Only
+ * the headers of its calls are read. Beyond that, its connection is closed.
  */
 export class Admission {
   readonly #callers: RateLimiter;
   readonly #strangers: RateLimiter;
   readonly #recent = new RecentCredentials();
   readonly #verdicts = new WeakMap<Request, Verdict>();
-  /** Number of connections by source address. */
-  readonly #clients = new Map<string, number>();
-  /** Timers that close connections without an authenticated call, by remote address and port. */
-  readonly #unproven = new Map<string, NodeJS.Timeout>();
+  /** Calls of strangers by source. */
+  readonly #places = new Places();
 
   constructor(
     private readonly authenticator: Authenticator,
     private readonly limits: FloodLimits,
-    private readonly log: Logger,
+    private readonly connections: Connections,
+    log: Logger,
   ) {
-    const tell = (from: string): void => this.log.warn({ from }, 'too many requests, rejecting some');
+    const tell = (from: string): void => log.warn({ from }, 'too many requests, rejecting some');
     this.#callers = new RateLimiter(() => limits.requestsPerSecond, 'requests of this caller', tell);
     this.#strangers = new RateLimiter(
       () => limits.strangerRequestsPerSecond,
@@ -53,37 +67,21 @@ export class Admission {
     );
   }
 
-  /** Accepts a new connection, or closes it before the TLS handshake. */
-  connected(socket: Socket): void {
-    const from = sourceOf(socket);
-    const others = this.#clients.get(from) ?? 0;
-    if (others >= this.limits.clientsPerAddress) {
-      socket.destroy();
-      return;
-    }
-    this.#clients.set(from, others + 1);
-    const end = endOf(socket);
-    this.#unproven.set(end, setTimeout(() => socket.destroy(), this.limits.strangerTimeoutMs).unref());
-    socket.once('close', () => {
-      const left = (this.#clients.get(from) ?? 1) - 1;
-      if (left > 0) this.#clients.set(from, left);
-      else this.#clients.delete(from);
-      this.#proven(end);
-    });
-  }
-
   /** Authenticates the caller. @returns false if the caller has disconnected, so that the call is not to be served */
   async decide(request: Request, response: Response): Promise<boolean> {
     // Read now: a closed connection has no remote address.
     const end = endOf(request.socket);
     const gone = new AbortController();
     response.once('close', () => gone.abort());
-    const verdict = await this.#judge(request, gone.signal);
+    const verdict = await this.#judge(request, response, gone.signal);
     if (gone.signal.aborted) return false;
     this.#verdicts.set(request, verdict);
-    if ('error' in verdict) leaveUnread(request, response);
-    else {
-      this.#proven(end);
+    if ('error' in verdict) {
+      // A stranger above its limits costs a connection for each rejection, and connections are limited too.
+      if (verdict.error instanceof RateLimited && this.connections.isStranger(end)) acceptNoMore(request, response);
+      leaveUnread(request, response);
+    } else {
+      if (this.connections.proven(end)) allowMore(request);
       this.#mustEnd(request, response);
     }
     return true;
@@ -94,9 +92,9 @@ export class Admission {
     return this.#verdicts.get(request);
   }
 
-  async #judge(request: Request, signal: AbortSignal): Promise<Verdict> {
+  async #judge(request: Request, response: Response, signal: AbortSignal): Promise<Verdict> {
     const peer = request.socket.remoteAddress ?? '';
-    const from = sourceOf(request.socket);
+    const from = sourceOf(peer);
     const token = (request.headers.authorization ?? '').slice(0, MAX_TOKEN).replace(/^Bearer(\s+|$)/i, '');
     const certificate = shownCertificate(request.socket);
     const credentials = { token, peer, ...(certificate && { certificate }) };
@@ -105,7 +103,7 @@ export class Admission {
       peer,
     });
     try {
-      const identity = await this.#identified(credentials, from, () => identify(signal));
+      const identity = await this.#identified(credentials, from, response, () => identify(signal));
       const { issuer, subject } = identity;
       // Where authentication is off, all callers have one identity and only addresses differ.
       const account = issuer === 'none' ? from : `${issuer}:${subject}`;
@@ -120,25 +118,37 @@ export class Admission {
    * Callers with recently accepted credentials do not count as strangers. Otherwise another user of their address, for
    * example on a login node, could lock them out.
    */
-  async #identified(credentials: Credentials, from: string, identify: () => Promise<Identity>): Promise<Identity> {
+  async #identified(
+    credentials: Credentials,
+    from: string,
+    response: Response,
+    identify: () => Promise<Identity>,
+  ): Promise<Identity> {
     const known = this.#recent.has(credentials);
     // Counted before and given back after, so that concurrent calls count too.
-    if (!known) this.#strangers.take(from);
+    const leave = known ? undefined : this.#enter(from);
     try {
       const identity = await identify();
       if (!known) this.#strangers.giveBack(from);
+      leave?.();
       if (identity.issuer !== 'none') this.#recent.accepted(credentials);
       return identity;
     } catch (error) {
+      if (leave) response.once('close', leave);
+      // An authenticator that is too busy with calls of strangers is no reason to admit more of them.
+      if (SciStreamError.is(error) && error.code === 'SCI_RATE_LIMITED') throw new RateLimited(error.message, BUSY_MS);
       if (blames(error)) this.#recent.refused(credentials);
       else if (!known) this.#strangers.giveBack(from);
       throw error;
     }
   }
 
-  #proven(end: string): void {
-    clearTimeout(this.#unproven.get(end));
-    this.#unproven.delete(end);
+  /** Counts a call of a stranger. @returns Ends the call @throws RateLimited */
+  #enter(from: string): () => void {
+    this.#strangers.take(from);
+    const leave = this.#places.take(from, STRANGER_CALLS);
+    if (leave) return leave;
+    throw new RateLimited(`More than ${STRANGER_CALLS} calls of this address wait for an answer.`, BUSY_MS);
   }
 
   /** Limits the time in which the message has to arrive: a slow sender could hold a call without limit. */
@@ -154,19 +164,21 @@ export class Admission {
 const blames = (error: unknown): boolean =>
   SciStreamError.is(error) && /^SCI_(UNAUTHENTICATED$|TOKEN_|CERTIFICATE_)/.test(error.code);
 
-/** The source for limits by address: with IPv6 the /64 network, because one host can use all its addresses. */
-function sourceOf({ remoteAddress = '' }: Pick<Socket, 'remoteAddress'>): string {
-  const ip = parseIp(remoteAddress);
-  return !ip || ip.four ? remoteAddress : `${ip.words.slice(0, 2).join(':')}/64`;
-}
-
-/** A key that identifies a connection of a server. */
-export const endOf = ({ remoteAddress, remotePort }: Pick<Socket, 'remoteAddress' | 'remotePort'>): string =>
-  `${remoteAddress} ${remotePort}`;
-
 function reset(request: Request): void {
   if ('stream' in request) request.stream.close(constants.NGHTTP2_CANCEL);
   else request.socket.destroy();
+}
+
+/** The first accepted call of a connection raises the limit of its calls from {@link FIRST_CALLS}. */
+function allowMore(request: Request): void {
+  const session = 'stream' in request ? request.stream.session : undefined;
+  if (session && !session.destroyed) session.settings({ maxConcurrentStreams: MAX_CALLS });
+}
+
+/** Ends the connection after this answer. With HTTP/2, the caller learns it before the answer, so it loses no other call. */
+function acceptNoMore(request: Request, response: Response): void {
+  if ('stream' in request) request.stream.session?.close();
+  else if (!('stream' in response)) response.setHeader('connection', 'close');
 }
 
 /**
@@ -185,6 +197,8 @@ function leaveUnread(request: Request, response: Response): void {
     yield message;
   };
   Object.defineProperty(request, Symbol.asyncIterator, { value: read });
+  const late = setTimeout(() => reset(request), REJECTION_MS).unref();
+  response.once('close', () => clearTimeout(late));
   if ('stream' in request) {
     // RFC 9113 §8.1: the response is complete, and the rest of the request is not needed.
     const { stream } = request;

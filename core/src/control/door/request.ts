@@ -1,6 +1,7 @@
 import { parseTransport } from '../../contracts/address.js';
 import { parseCredentials } from '../../contracts/credentials.js';
-import { quote, SciStreamError } from '../../contracts/errors.js';
+import { messageOf, quote, SciStreamError } from '../../contracts/errors.js';
+import { parseSources } from '../../contracts/network.js';
 import { parseUid, type StreamSpec, type StreamTls } from '../../contracts/stream.js';
 import { formatDuration, formatRate } from '../../contracts/units.js';
 import type { Request } from '../../wire/gen/scistream_pb.js';
@@ -10,6 +11,9 @@ import type { Limits } from '../parts/settings.js';
 
 /** The highest rate that `parseRate` accepts; also exact as a JSON number. */
 const MAX_BITS_PER_SECOND = 1e15;
+
+/** Most networks in `sources`. */
+const MAX_SOURCES = 64;
 
 /** A `req` after parsing. */
 export interface ParsedRequest {
@@ -28,6 +32,7 @@ export interface ParsedRequest {
 export function parseRequest(request: Request, limits: Pick<Limits, 'connections' | 'lifetimeMs'>): ParsedRequest {
   const { uid, role, numConn, name, bitsPerSecond, lifetimeMs, proxy, runtime, gateway, transport, tls, movable } =
     request;
+  const peerSources = parsePeerSources(request.sources);
   const credentials = tls && parseCredentials(tls);
   const spec: StreamSpec = {
     connections: parseConnections(numConn, limits.connections),
@@ -41,9 +46,21 @@ export function parseRequest(request: Request, limits: Pick<Limits, 'connections
     proxy: parseName(proxy),
     runtime: parseName(runtime),
     ...(movable && { movable }),
+    ...(peerSources.length > 0 && { peerSources }),
   };
   mustNotBeInternal(parseUid(uid));
   return { uid, spec, ...(credentials && { tls: credentials }) };
+}
+
+function parsePeerSources(sources: readonly string[]): readonly string[] {
+  if (sources.length > MAX_SOURCES) {
+    throw new SciStreamError('SCI_USAGE', `${sources.length} sources are more than ${MAX_SOURCES}.`);
+  }
+  try {
+    return parseSources(sources);
+  } catch (cause) {
+    throw new SciStreamError('SCI_USAGE', `The sources are invalid: ${messageOf(cause)}`, { cause });
+  }
 }
 
 function parseConnections(connections: number, most: number): number {

@@ -2,6 +2,7 @@ import { connect, type Socket } from 'node:net';
 import { Code, ConnectError, createClient, type Client, type Interceptor } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { formatAddress, parseAddress, type Address, type Target } from '../../contracts/address.js';
+import { parseSources } from '../../contracts/network.js';
 import { parseCredentials } from '../../contracts/credentials.js';
 import { reasonOf, S2DSException, SciStreamError } from '../../contracts/errors.js';
 import type { ConnectResult, Gateway, GatewayDescription, ProbeOffer, Reservation } from '../../contracts/gateway.js';
@@ -84,15 +85,27 @@ export class RemoteGateway implements Gateway {
   async describe(): Promise<GatewayDescription> {
     const told = await this.#call(() => this.#client.describe({}, { timeoutMs: DESCRIBE_TIMEOUT_MS }));
     // Copied: the message has fields that a gateway does not set.
-    const { name, wan, lan, advertise, addresses, ports, proxy, runtime, portsInUse } = told;
-    return { name, wan, lan, ...(advertise && { advertise }), addresses, ports, proxy, runtime, portsInUse };
+    const { name, wan, lan, advertise, advertiseSources: sources, addresses, ports, proxy, runtime, portsInUse } = told;
+    const more = {
+      ...(advertise && { advertise }),
+      ...(sources.length > 0 && { advertiseSources: parseSources(sources) }),
+    };
+    return { name, wan, lan, ...more, addresses, ports, proxy, runtime, portsInUse };
   }
 
   async reserve(uid: string, spec: StreamSpec, tls?: StreamTls): Promise<Reservation> {
-    const { gateway, proxy, runtime, listeners, rateEnforced } = await this.#retry(() =>
+    const { gateway, proxy, runtime, listeners, rateEnforced, sources } = await this.#retry(() =>
       this.#client.reserve(reserveMessage(uid, spec, tls)),
     );
-    return { gateway, proxy, runtime, rateEnforced, listeners: listeners.map((text) => parseAddress(text)) };
+    const enforced = sources.length > 0 && { sources: parseSources(sources) };
+    return {
+      gateway,
+      proxy,
+      runtime,
+      rateEnforced,
+      listeners: listeners.map((text) => parseAddress(text)),
+      ...enforced,
+    };
   }
 
   async start(uid: string, signal: AbortSignal): Promise<void> {

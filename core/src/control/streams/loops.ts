@@ -30,8 +30,9 @@ export class Loops {
 
   /** What a probe of a stream connects to: its distinct targets, or a probe port beside one of them. */
   probed(record: StreamRecord, probe: Address | undefined): Record<'targets' | 'listeners', readonly Address[]> {
-    const addresses = record.targets.flatMap(addressesOf);
-    const targets = [...new Map(addresses.map((address) => [formatAddress(address), address])).values()];
+    const targets = [
+      ...new Map(record.targets.flatMap(addressesOf).map((target) => [formatAddress(target), target])).values(),
+    ];
     const listeners = this.siblings(record, targets);
     if (!probe) return { targets, listeners };
     return { targets: [probe], listeners: listeners.some(({ host }) => host === probe.host) ? [probe] : [] };

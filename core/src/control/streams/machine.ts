@@ -5,6 +5,7 @@ import type { GatewayLoad } from '../gateways/pool.js';
 import { released } from './life.js';
 import { happened, LiveStream, StreamTimer, type StreamParts } from './live-stream.js';
 import { StreamMover, type Placing } from './move.js';
+import { asReserved } from './new-stream.js';
 import { PendingRequest } from './pending-request.js';
 import { PendingUpdate } from './pending-update.js';
 import { watchProxy } from './watch.js';
@@ -75,7 +76,8 @@ export class StreamMachine {
     const { uid, spec } = this.record;
     const reservation = await this.#stream.gateway.reserve(uid, spec, tls);
     const detail = reservation.listeners.map(formatAddress).join(' ');
-    await this.#stream.apply('reserved', {}, { change: reservation, note: happened('reserved', undefined, detail) });
+    const change = asReserved(this.record, reservation);
+    await this.#stream.apply('reserved', {}, { change, note: happened('reserved', undefined, detail) });
   }
 
   /**

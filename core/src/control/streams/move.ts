@@ -1,5 +1,6 @@
 import pLimit from 'p-limit';
 import { formatAddress, type Target } from '../../contracts/address.js';
+import { asReserved } from './new-stream.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../../contracts/errors.js';
 import type { Gateway, Reservation } from '../../contracts/gateway.js';
 import type { StreamMoved, StreamRecord, StreamSpec, StreamTls } from '../../contracts/stream.js';
@@ -110,7 +111,7 @@ export class StreamMover {
       const reservation = await this.stream.interruptible((signal) => setUp(there, uid, same, tls, targets, signal));
       const leaving = { gateway, until: new Date(Date.now() + graceMs).toISOString() };
       const detail = `${gateway} → ${reservation.gateway}: ${reservation.listeners.map(formatAddress).join(' ')}`;
-      const change = { ...reservation, restarts: 0, leaving };
+      const change = { ...asReserved(this.stream.record, reservation), restarts: 0, leaving };
       await this.stream.apply('moved', { watch: this.watch }, { change, note: happened('moved', by, detail) });
     } catch (error) {
       await within(there.release(uid), PREVIOUS_GATEWAY_MS, () => new Error('no answer')).catch((failure: unknown) => {

@@ -1,6 +1,8 @@
 /** What is decided about a request before its stream exists: its record, what the policy grants, and the limits. */
 import { type Identity, ownerOf } from '../../contracts/authenticator.js';
 import { SciStreamError } from '../../contracts/errors.js';
+import type { Reservation } from '../../contracts/gateway.js';
+import { isWithin, parseNetwork } from '../../contracts/network.js';
 import type { Action, Granted } from '../../contracts/policy.js';
 import { uidForOwner, type StreamRecord, type StreamSpec } from '../../contracts/stream.js';
 import type { Limits } from '../parts/settings.js';
@@ -50,11 +52,24 @@ export function requestAction(stream: StreamRecord, live: readonly StreamRecord[
 
 /** The record as the policy grants it. */
 export function asGranted(asked: StreamRecord, granted: Granted): StreamRecord {
-  const { proxy = asked.proxy, runtime = asked.runtime, lifetimeMs: most = Infinity, sources } = granted;
+  const { proxy = asked.proxy, runtime = asked.runtime, lifetimeMs: most = Infinity } = granted;
+  const sources = granted.sources && narrowed(granted.sources, asked.spec.peerSources);
   const created = Date.parse(asked.createdAt);
   const lifetimeMs = Math.min(Date.parse(asked.expiresAt) - created, most);
   const spec = { ...asked.spec, proxy, runtime, lifetimeMs, ...(sources ? { sources } : {}) };
   return { ...asked, spec, proxy, runtime, expiresAt: new Date(created + lifetimeMs).toISOString() };
+}
+
+/** The expected networks if the rule allows all of them; otherwise those of the rule. */
+function narrowed(granted: readonly string[], expected: readonly string[] = []): readonly string[] {
+  const networks = granted.map(parseNetwork);
+  const allowed = expected.length > 0 && expected.every((one) => isWithin(parseNetwork(one), networks));
+  return allowed ? expected : granted;
+}
+
+/** A change of a record by a reservation. The gateway knows whether the proxy enforces the expected networks. */
+export function asReserved({ spec }: StreamRecord, { sources, ...rest }: Reservation): Partial<StreamRecord> {
+  return { ...rest, ...(sources && { spec: { ...spec, sources } }) };
 }
 
 /**

@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
-import { RateLimited } from '../../serving/error-status.js';
+import { RateLimited } from './error-status.js';
 
 /** Time for which a caller may save unused requests, and then make all of them immediately, s. */
-const BURST_S = 10;
+export const BURST_S = 10;
 /** Most callers that are tracked; beyond that, the one without a request for the longest time is dropped. */
 const MOST_KEYS = 10_000;
 
@@ -45,16 +45,22 @@ export class RateLimiter {
 
   /** Counts one request. @throws RateLimited */
   take(key: string): void {
-    const now = performance.now();
-    const bucket = this.#bucket(key, now);
+    if (this.admits(key)) return;
+    const wait = ((1 - this.#bucket(key, performance.now()).left) / this.perSecond()) * 1000;
+    // It may be over already.
+    throw new RateLimited(this.error(), Math.max(1, Math.ceil(wait)));
+  }
+
+  /** Counts one request, unless the caller exceeds the limit. @returns Whether the request is within the limit */
+  admits(key: string): boolean {
+    const bucket = this.#bucket(key, performance.now());
     if (bucket.left >= 1) {
       bucket.left -= 1;
-      return;
+      return true;
     }
     if (!bucket.told) this.tell(key);
     bucket.told = true;
-    const wait = ((1 - bucket.left) / this.perSecond()) * 1000;
-    throw new RateLimited(this.error(), Math.ceil(wait));
+    return false;
   }
 
   /** Undoes the count of one request. */
