@@ -138,8 +138,8 @@ function furtherOf({ fallbacks = [] }: Partial<Stream> = {}): Pick<SideStatus, '
 
 function tlsFailureOf({ tlsFailure }: Partial<Stream> = {}): Pick<SideStatus, 'tlsFailure'> {
   if (!tlsFailure) return {};
-  const [at, reason] = [tlsFailure.at, tlsFailure.reason].map((text) => text.slice(0, MAX_TLS_REASON));
-  return { tlsFailure: { at: at ?? '', reason: reason ?? '' } };
+  const { at, reason } = tlsFailure;
+  return { tlsFailure: { at, reason: reason.slice(0, MAX_TLS_REASON) } };
 }
 
 /** The targets of a side with their further addresses, each once: `10.0.0.1:5000 (or 10.0.0.2)`. */

