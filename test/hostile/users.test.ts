@@ -1,3 +1,4 @@
+// suite: full
 /** What an ordinary user can do to a control server and its other users. Each attack is small, and each has a limit. */
 import { createHash, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
