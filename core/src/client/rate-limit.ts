@@ -1,4 +1,5 @@
 import { ConnectError } from '@connectrpc/connect';
+import { messageOf } from '../contracts/errors.js';
 import { retry } from '../contracts/wait.js';
 import { CODE_KEY, PUSHBACK_KEY } from '../wire/errors.js';
 
@@ -19,8 +20,15 @@ export function pushback(error: unknown): number | undefined {
 }
 
 /**
- * Makes a call, and retries it while the server rejects it with SCI_RATE_LIMITED and a wait. The retry is safe for
- * every call, because the server rejects it before it reads the message.
+ * Whether a server has refused to begin a call, because it closes the connection. Such a call can be sent again (RFC 9113,
+ * section 8.7).
+ */
+const isNotBegun = (error: unknown): boolean =>
+  error instanceof ConnectError && /NGHTTP2_REFUSED_STREAM/.test(messageOf(error.cause));
+
+/**
+ * Makes a call, and retries it while the server rejects it with SCI_RATE_LIMITED and a wait, or refuses to begin it. The
+ * retry is safe for every call, because the server has not read the message.
  * @param send Receives the remaining time, ms.
  * @throws the error of the last call when its wait would exceed the deadline; the reason of `signal`
  */
@@ -30,7 +38,7 @@ export async function untilAdmitted<T>(
   signal: AbortSignal | undefined,
 ): Promise<T> {
   const pauseMs = (error: unknown): number | undefined => {
-    const asked = pushback(error);
+    const asked = isNotBegun(error) ? 0 : pushback(error);
     return asked === undefined ? undefined : asked + Math.random() * Math.max(JITTER_MS, asked * JITTER);
   };
   return await retry(send, { pauseMs, timeoutMs: deadlineMs, signal });

@@ -73,7 +73,7 @@ export class Admission {
     const end = endOf(request.socket);
     const gone = new AbortController();
     response.once('close', () => gone.abort());
-    const verdict = await this.#judge(request, response, gone.signal);
+    const verdict = await this.#judge(request, response, end, gone.signal);
     if (gone.signal.aborted) return false;
     this.#verdicts.set(request, verdict);
     if ('error' in verdict) {
@@ -81,7 +81,6 @@ export class Admission {
       if (verdict.error instanceof RateLimited && this.connections.isStranger(end)) acceptNoMore(request, response);
       leaveUnread(request, response);
     } else {
-      if (this.connections.proven(end)) allowMore(request);
       this.#mustEnd(request, response);
     }
     return true;
@@ -92,7 +91,7 @@ export class Admission {
     return this.#verdicts.get(request);
   }
 
-  async #judge(request: Request, response: Response, signal: AbortSignal): Promise<Verdict> {
+  async #judge(request: Request, response: Response, end: string, signal: AbortSignal): Promise<Verdict> {
     const peer = request.socket.remoteAddress ?? '';
     const from = sourceOf(peer);
     const token = (request.headers.authorization ?? '').slice(0, MAX_TOKEN).replace(/^Bearer(\s+|$)/i, '');
@@ -104,6 +103,8 @@ export class Admission {
     });
     try {
       const identity = await this.#identified(credentials, from, response, () => identify(signal));
+      // Also if the call exceeds the limit of its caller: only strangers lose their connection for that.
+      if (this.connections.proven(end)) allowMore(request);
       const { issuer, subject } = identity;
       // Where authentication is off, all callers have one identity and only addresses differ.
       const account = issuer === 'none' ? from : `${issuer}:${subject}`;
