@@ -1,4 +1,5 @@
 // needs: haproxy, docker, root
+// suite: full
 import { matrix } from './support.js';
 
 matrix('haproxy', 'docker');

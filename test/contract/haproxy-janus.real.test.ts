@@ -1,5 +1,4 @@
 // needs: haproxy, docker, root
-// suite: full
 import { matrix } from './support.js';
 
 matrix('haproxy', 'janus');

@@ -1,5 +1,4 @@
 // needs: docker, root
-// suite: full
 import { matrix } from './support.js';
 
 matrix('relay', 'docker');

@@ -1,4 +1,5 @@
 // needs: docker, root
+// suite: full
 import { matrix } from './support.js';
 
 matrix('relay', 'janus');
