@@ -50,10 +50,7 @@ s('calls without a login are rejected', async ({ home, issuer }) => {
   assert.equal([exitCode, code, suggestions], [6, 'SCI_LOGIN_REQUIRED', ['scistream login aps']]);
   const checked = await home.run(['check-auth']);
   assert.is(checked.exitCode, 6);
-  assert.match(
-    checked.stdout,
-    /^aps: .*SCI_LOGIN_REQUIRED\]\n {2}try: scistream login aps\nalcf: anonymous of none\n$/,
-  );
+  assert.match(checked.stdout, /^aps: .*SCI_LOGIN_REQUIRED\]\n {2}try: scistream login aps\nalcf: none:anonymous\n$/);
   assert.is((await home.failure('login', 'alcf')).code, 'SCI_USAGE');
   assert.is((await home.failure('login', 'nowhere')).code, 'SCI_FACILITY_UNKNOWN');
   assert.is(issuer.tokenRequests, 0);
@@ -68,7 +65,7 @@ s('login gives access and logout ends it', async ({ home, issuer, facilities }) 
   assert.equal([subject, groups], [USER, ['beamline-7']]);
   const checked = await home.run(['check-auth', '--verbose']);
   assert.is(checked.exitCode, 0, checked.stdout);
-  assert.match(checked.stdout, `aps: ${USER} of ${issuer.url}, groups beamline-7, until `);
+  assert.match(checked.stdout, `aps: ${issuer.url}:${USER}, groups beamline-7, until `);
   assert.match(checked.stdout, /until .*\d\d:\d\d.* UTC/);
   const tokens = JSON.parse(await stored(home)) as { accessToken: string; refreshToken: string };
   const listed = await home.run(['stream', 'ls', '--verbose', '--json']);

@@ -19,6 +19,8 @@ export interface Protection {
   readonly secret?: 'user' | 'group';
   /** Any user may own the file, because the caller has named it. Default: only this user and root. */
   readonly anyOwner?: boolean;
+  /** One more user who may own the file, such as the user of a program that runs in a container. */
+  readonly owner?: number;
 }
 
 /** Why a file or directory is not protected, and the command that protects it. */
@@ -97,9 +99,9 @@ const writable = (path: string, mode: number): Weakness => ({
   how: `chmod go-w ${path}`,
 });
 
-function foreignOwner(path: string, { uid }: Stats, { anyOwner }: Protection): Weakness | undefined {
+function foreignOwner(path: string, { uid }: Stats, { anyOwner, owner }: Protection): Weakness | undefined {
   const own = process.geteuid?.() ?? 0;
-  if (anyOwner || uid === 0 || uid === own || uid === unmappedUser()) return undefined;
+  if (anyOwner || uid === 0 || uid === own || uid === owner || uid === unmappedUser()) return undefined;
   const how = `Use another path, or check its content and change its owner: chown -h ${own} ${path}`;
   return { why: `${path} belongs to user ${uid}`, how };
 }

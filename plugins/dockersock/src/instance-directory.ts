@@ -31,7 +31,7 @@ export class InstanceDirectories {
   /** Creates the directory if it does not exist. */
   async make(ref: ContainerRef, { uid, gid }: User): Promise<void> {
     try {
-      await makeDirectory(this.path(ref));
+      await makeDirectory(this.path(ref), uid);
       if (isRoot()) await chown(this.path(ref), uid, gid);
     } catch (error) {
       throw failed(`Cannot create the directory of ${ref.name}`, error);
