@@ -125,16 +125,17 @@ function allowsName({ targets }: Rule, { host, port }: Address): boolean {
 
 /**
  * Whether a rule allows an address: one of its networks contains the address, or the address is that of an allowed name
- * and the rule has no networks. A special address needs a network within the special one.
+ * and the rule has no networks.
  */
 function allowsAddress({ targets }: Rule, { ip, special }: AskedIp, port: number, named: boolean): boolean {
   if (!ip || !targets || !allowsPort(targets, port)) return false;
   if (targets.networks === undefined) return named && !special;
-  for (const network of targets.networks) {
-    if (contains(network, ip) && (!special || isWithin(network, special.networks))) return true;
-  }
-  return false;
+  return targets.networks.some((network) => covers(network, ip, special));
 }
+
+/** Whether a network of a rule allows an address: a special address needs a network within the special one. */
+const covers = (network: Network, ip: Ip, special: AskedIp['special']): boolean =>
+  contains(network, ip) && (!special || isWithin(network, special.networks));
 
 const allowsPort = ({ ports }: RuleTargets, port: number): boolean =>
   ports === undefined || ports.some(({ first, last }) => first <= port && port <= last);
@@ -152,8 +153,9 @@ function targetRefusal(
   const text = formatAddress(target);
   const [only] = rules.length === 1 ? rules : [];
   const which = only ? `rule ${only.name}` : 'any of the rules ' + someOf(rules, ({ name }) => [name]);
-  const special = address === undefined ? undefined : askedIp(address, own).special;
-  const why = special ? `: it is ${special.what}, which needs its own network in the rule` : '';
+  const { ip, special } = address === undefined ? {} : askedIp(address, own);
+  const isNamed = ip && rules.some(({ targets }) => targets?.networks?.some((network) => covers(network, ip, special)));
+  const why = special && !isNamed ? `: it is ${special.what}, which needs its own network in the rule` : '';
   const hidden = address !== undefined && address !== target.host;
   const allowed = someOf(rules, ({ targets }) => [
     ...(targets?.networks ?? []).map((network) => network.text),

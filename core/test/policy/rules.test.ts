@@ -181,6 +181,7 @@ for (const [title, targets, asked, expected] of [
   ['mapped loopback in 0.0.0.0/0', { networks: ['0.0.0.0/0', '::/0'] }, '[::ffff:127.0.0.1]:80', /loopback/],
   ['loopback in a wider network', { networks: ['126.0.0.0/7'] }, '127.0.0.1:80', /loopback/],
   ['loopback in its own network', { networks: ['127.0.0.0/8'] }, '127.0.0.1:80', /^yes/],
+  ['a port outside, loopback', { networks: ['127.0.0.0/8'], ports: [22] }, '127.0.0.1:80', /not allowed by rule r\. /],
   ['metadata in 0.0.0.0/0', { networks: ['0.0.0.0/0'] }, '169.254.169.254:80', /metadata/],
   ['metadata in the link-local network', { networks: ['169.254.0.0/16'] }, '169.254.169.254:80', /metadata/],
   ['metadata in its own network', { networks: ['169.254.169.254'] }, '169.254.169.254:80', /^yes/],
