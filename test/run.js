@@ -224,7 +224,7 @@ async function main() {
       [others, withDocker],
     ];
     const lanes = engines.map((engine, i) => runLane(orders[i % orders.length], engine));
-    // Who runs `npm test` waits for it. This lane has no container engine, and needs none.
+    // People wait for `npm test`. This lane has no container engine, and needs none.
     if (wanted.full === false) lanes.push(runLane([others]));
     await Promise.all(lanes);
     contractTable(readResults(temporary)).forEach(print);

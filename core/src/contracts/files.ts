@@ -8,7 +8,7 @@ import { mustBeTrusted } from './trust.js';
  * Creates a directory and its missing parents, mode 0700. Replaces `mkdir` with `recursive`, which never returns where
  * mkdir(2) fails with ENOENT in a directory that exists, as below /proc. An existing directory must be protected, because
  * another user may have created it first.
- * @param owner One more user who may own it already
+ * @param owner One more user that may own it already
  * @throws the system error; SCI_FILE_UNTRUSTED
  */
 export async function makeDirectory(path: string, owner?: number): Promise<void> {

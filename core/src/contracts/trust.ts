@@ -19,7 +19,7 @@ export interface Protection {
   readonly secret?: 'user' | 'group';
   /** Any user may own the file, because the caller has named it. Default: only this user and root. */
   readonly anyOwner?: boolean;
-  /** One more user who may own the file, such as the user of a program that runs in a container. */
+  /** One more user that may own the file, such as the user of a program that runs in a container. */
   readonly owner?: number;
 }
 
