@@ -45,10 +45,9 @@ export class StreamHandle {
     return this.#turn(async () => {
       const { uid } = this;
       const { settings, providers, plugins, ports, store } = this.gateway;
-      const { name } = settings;
       if (this.#stream || this.#recovery) {
         const { record, s2ds } = this.stream;
-        return { ...repeated(name, uid, request, record), rateEnforced: s2ds.supports.rateLimit };
+        return { ...repeated(settings.name, uid, request, record), rateEnforced: s2ds.supports.rateLimit };
       }
       const { spec } = request;
       const found = providers.resolve(proxyName(spec, settings.proxy), spec.runtime || settings.runtime);
@@ -73,7 +72,7 @@ export class StreamHandle {
         throw error;
       });
       this.#stream = new Stream(this.gateway, { uid, s2ds, listeners: reserved }, record);
-      return { gateway: name, ...own, listeners: advertised(record), rateEnforced: s2ds.supports.rateLimit };
+      return { gateway: settings.name, ...own, listeners: advertised(record), rateEnforced: s2ds.supports.rateLimit };
     });
   }
 

@@ -75,9 +75,8 @@ export class StreamMachine {
     await this.#stream.create(happened('requested', this.record.owner));
     const { uid, spec } = this.record;
     const reservation = await this.#stream.gateway.reserve(uid, spec, tls);
-    const detail = reservation.listeners.map(formatAddress).join(' ');
-    const change = asReserved(this.record, reservation);
-    await this.#stream.apply('reserved', {}, { change, note: happened('reserved', undefined, detail) });
+    const note = happened('reserved', undefined, reservation.listeners.map(formatAddress).join(' '));
+    await this.#stream.apply('reserved', {}, { change: asReserved(this.record, reservation), note });
   }
 
   /**
@@ -86,19 +85,18 @@ export class StreamMachine {
    */
   async resume(): Promise<void> {
     const { createdAt, error } = this.record;
-    const uid = uidForOwner(this.record);
     this.#resumed = true;
     this.#stream.markStored();
     await this.#stream.apply('resume', {
-      fail: () =>
-        this.#fail(new SciStreamError('SCI_SHUTTING_DOWN', `The control server stopped while it reserved ${uid}.`)),
+      fail: () => this.#fail(new SciStreamError('SCI_SHUTTING_DOWN', 'The server stopped during the reservation.')),
       awaitHello: () => this.#request.startTimeout(Date.parse(createdAt) + this.parts.helloTimeoutMs - Date.now()),
       recover: () => this.#recover(),
       recoverUpdate: async () => {
         await this.#recover();
         await this.#stream.serial(() => this.#update.settle());
       },
-      release: () => this.#fail(error ? new SciStreamError(error.code, error.message, error) : released(uid)),
+      release: () =>
+        this.#fail(error ? new SciStreamError(error.code, error.message, error) : released(uidForOwner(this.record))),
     });
   }
 
@@ -135,8 +133,7 @@ export class StreamMachine {
   async hello(announced: readonly Address[], by: string): Promise<StreamRecord> {
     await this.#reserved;
     try {
-      const start = (): Promise<void> => this.#start(announced, by);
-      await this.#stream.serial(() => this.#stream.apply('hello', { start }));
+      await this.#stream.serial(() => this.#stream.apply('hello', { start: () => this.#start(announced, by) }));
       return this.record;
     } catch (error) {
       await this.#fail(toSciStreamError(error));
@@ -240,8 +237,7 @@ export class StreamMachine {
   #expire(): void {
     const { uid } = this.record;
     this.parts.log.info({ uid }, 'stream lifetime expired');
-    const message = `The lifetime of stream ${uidForOwner(this.record)} has ended.`;
-    void this.#fail(new SciStreamError('SCI_STREAM_RELEASED', message));
+    void this.#fail(new SciStreamError('SCI_STREAM_RELEASED', 'The lifetime of the stream has ended.'));
   }
 
   /** Releases the stream because of `reason`, which matters more than a failure of the release. Never rejects. */
