@@ -63,7 +63,12 @@ export class Ground implements AsyncDisposable {
           audit: { file: join(directory.path, `${facility}.jsonl`) },
         },
       });
-    const daemons = { aps: await open('aps'), alcf: await open('alcf') };
+    const aps = await open('aps');
+    const alcf = await open('alcf').catch(async (error: unknown) => {
+      await aps[Symbol.asyncDispose]();
+      throw error;
+    });
+    const daemons = { aps, alcf };
     const home = await Home.create();
     const trusted = FACILITIES.map((facility) => {
       const { address, fingerprint } = daemons[facility];

@@ -6,8 +6,9 @@ import { Application, establish, megabytes, through, type Established } from '..
 import { quantile } from '../bench/statistics.js';
 import { FACILITIES, type Facility, type Ground, PRODUCERS } from './ground.js';
 
-/** A set-up must succeed in this time. It is the default of `stream up --wait`. */
+/** Time between the end of a set-up and the next one, ms. */
 const SET_UP_PAUSE_MS = 3_000;
+/** The same between two calls at a facility, ms. */
 const CALL_PAUSE_MS = 50;
 
 interface UpResult {

@@ -26,7 +26,7 @@ const SAMPLE_MS = 5_000;
 const SLOWER = 3;
 /** Latencies below this are no harm, ms. */
 const PROMPT_MS = 100;
-/** Memory of the daemons and their proxies may grow by this factor after the first tenth of the attack. */
+/** Memory of the daemons and their proxies may grow by this factor after the first fifth of the attack. */
 const GROWTH = 1.5;
 
 const say = (text: string): void => void process.stderr.write(`siege: ${text}\n`);
@@ -68,11 +68,11 @@ async function watch(ground: Ground, facility: Facility, signal: AbortSignal): P
   return samples;
 }
 
-/** The largest memory in the first and in the last tenth of the samples, MB. */
+/** The largest memory in the first fifth and in the last tenth of the samples, MB. */
 function growth(samples: readonly Usage[]): { readonly early: number; readonly late: number } {
   const tenth = Math.max(1, Math.ceil(samples.length / 10));
   const most = (some: readonly Usage[]): number => Math.max(...some.map(({ megabytes }) => megabytes));
-  // The first tenth fills what is bounded.
+  // The first fifth fills what is bounded.
   return { early: most(samples.slice(0, 2 * tenth)), late: most(samples.slice(-tenth)) };
 }
 

@@ -1,9 +1,13 @@
 /** Raw calls to a server, as none of our clients makes them. */
 import { once } from 'node:events';
+import type { Socket } from 'node:net';
 import { connect, type ClientHttp2Session, type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http2';
 import { buffer } from 'node:stream/consumers';
 import * as assert from 'uvu/assert';
 import { ERROR_CODES } from '@scistream/core/internal';
+
+/** Headers of a call in JSON. */
+export const JSON_CALL = { 'content-type': 'application/json', 'connect-protocol-version': '1' };
 
 /** The answer to a call. */
 export interface Answer {
@@ -56,3 +60,14 @@ export function mustBeAnswered({ status, headers, trailers, body }: Answer): voi
   assert.ok(nonsense || grpc === undefined || !['2', '13'].includes(String(grpc)), `status ${String(grpc)}: ${text}`);
   assert.ok(nonsense || status < 500 || status === 501, `${status}: ${text}`);
 }
+
+/** Resolves when the other side has closed the connection. */
+export const ended = (socket: Socket): Promise<unknown> =>
+  // Not with `once`, which ignores resets.
+  new Promise(
+    (resolve) =>
+      void socket
+        .on('error', () => undefined)
+        .once('close', resolve)
+        .resume(),
+  );

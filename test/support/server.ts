@@ -228,3 +228,8 @@ async function configure(options: ServerOptions, state: string): Promise<S2csCon
     ...(options.audit && { audit: { rotateMs: 86_400_000, minAgeMs: 0, ...options.audit } }),
   };
 }
+
+/** Port of the control server. */
+export const portOf = ({ listening }: TestServer): number => Number(listening.address.split(':')[1]);
+/** Its URL, with scheme and port. */
+export const urlOf = ({ listening }: TestServer): string => `${listening.scheme}://${listening.address}`;

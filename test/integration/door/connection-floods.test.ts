@@ -5,7 +5,8 @@ import { connect as connectHttp2 } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import * as assert from 'uvu/assert';
 import { eventually } from '@scistream/core/testing';
-import { TestServer, type ServerOptions } from '../../support/server.js';
+import { ended, JSON_CALL } from '../../support/raw-client.js';
+import { portOf, TestServer, urlOf, type ServerOptions } from '../../support/server.js';
 import { suite } from '../../support/suite.js';
 
 const s = suite('connection floods');
@@ -15,21 +16,7 @@ const sha256 = (text: string): string => createHash('sha256').update(text).diges
 const AUTH: ServerOptions['auth'] = [
   { use: 'token', tokens: Object.entries(TOKENS).map(([subject, token]) => ({ subject, sha256: sha256(token) })) },
 ];
-const JSON_CALL = { 'content-type': 'application/json', 'connect-protocol-version': '1' };
 const WAIT_MS = 40_000;
-
-const portOf = ({ listening }: TestServer): number => Number(listening.address.split(':')[1]);
-const urlOf = ({ listening }: TestServer): string => `${listening.scheme}://${listening.address}`;
-/** Resolves when the other side has closed the connection. */
-const ended = (socket: Socket): Promise<unknown> =>
-  // Not with `once`, which ignores resets.
-  new Promise(
-    (resolve) =>
-      void socket
-        .on('error', () => undefined)
-        .once('close', resolve)
-        .resume(),
-  );
 
 s('a full server closes the oldest silent connections of the largest crowd, and serves new callers', async () => {
   await using server = await TestServer.start({ limits: { clientsPerAddress: 5, clients: 8 } });

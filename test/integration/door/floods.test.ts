@@ -2,15 +2,15 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect as connectHttp2, constants, type ClientHttp2Session } from 'node:http2';
-import { connect, type Socket } from 'node:net';
+import { connect } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { gzipSync } from 'node:zlib';
 import * as assert from 'uvu/assert';
 import { eventually } from '@scistream/core/testing';
 import { refused, type Peer } from '../../support/clients.js';
 import { NOTHING } from '../../support/leftovers.js';
-import { RawClient } from '../../support/raw-client.js';
-import { TestServer, type ServerOptions } from '../../support/server.js';
+import { ended, JSON_CALL, RawClient } from '../../support/raw-client.js';
+import { portOf, TestServer, urlOf, type ServerOptions } from '../../support/server.js';
 import { suite } from '../../support/suite.js';
 
 const s = suite('floods');
@@ -26,21 +26,7 @@ const codeOf = (call: Promise<unknown>): Promise<string> =>
     () => '',
     (error: { metadata?: Headers }) => error.metadata?.get('scistream-code') ?? 'none of ours',
   );
-const JSON_CALL = { 'content-type': 'application/json', 'connect-protocol-version': '1' };
 const WAIT_MS = 40_000;
-
-const portOf = ({ listening }: TestServer): number => Number(listening.address.split(':')[1]);
-const urlOf = ({ listening }: TestServer): string => `${listening.scheme}://${listening.address}`;
-/** Resolves when the other side has closed the connection. */
-const ended = (socket: Socket): Promise<unknown> =>
-  // Not with `once`, which ignores resets.
-  new Promise(
-    (resolve) =>
-      void socket
-        .on('error', () => undefined)
-        .once('close', resolve)
-        .resume(),
-  );
 
 s('a stranger is rejected by its headers: its message is not read, and the answer reveals nothing', async () => {
   await using server = await TestServer.start({ auth: AUTH });
