@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import {
   formatAddress,
@@ -7,7 +8,6 @@ import {
   targetOf,
   type Target,
 } from '../contracts/address.js';
-import { isIP } from 'node:net';
 import { quote, S2DSException, SciStreamError } from '../contracts/errors.js';
 import type { ConnectResult, GatewayStatus } from '../contracts/gateway.js';
 import {

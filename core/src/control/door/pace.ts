@@ -1,8 +1,8 @@
 import type { Logger } from '../../contracts/logger.js';
 import { parseUid } from '../../contracts/stream.js';
+import { perMinute, RateLimiter } from '../../serving/rate-limiter.js';
 import type { PaceLimits } from '../parts/settings.js';
 import type { Admitted } from './admission.js';
-import { perMinute, RateLimiter } from '../../serving/rate-limiter.js';
 
 /** Limits how often a caller creates and updates streams. */
 export class Pace {

@@ -6,8 +6,8 @@ import { parseUid, type StreamSpec, type StreamTls } from '../../contracts/strea
 import { formatDuration, formatRate } from '../../contracts/units.js';
 import type { Request } from '../../wire/gen/scistream_pb.js';
 import { parseRole } from '../../wire/stream-spec.js';
-import { mustNotBeInternal } from '../streams/own-uid.js';
 import type { Limits } from '../parts/settings.js';
+import { mustNotBeInternal } from '../streams/own-uid.js';
 
 /** The highest rate that `parseRate` accepts; also exact as a JSON number. */
 const MAX_BITS_PER_SECOND = 1e15;

@@ -2,10 +2,10 @@ import { connect, type Socket } from 'node:net';
 import { Code, ConnectError, createClient, type Client, type Interceptor } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { formatAddress, parseAddress, type Address, type Target } from '../../contracts/address.js';
-import { parseSources } from '../../contracts/network.js';
 import { parseCredentials } from '../../contracts/credentials.js';
 import { reasonOf, S2DSException, SciStreamError } from '../../contracts/errors.js';
 import type { ConnectResult, Gateway, GatewayDescription, ProbeOffer, Reservation } from '../../contracts/gateway.js';
+import { parseSources } from '../../contracts/network.js';
 import type {
   ListenerStatistics,
   ProbeAnswer,

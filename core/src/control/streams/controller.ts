@@ -32,8 +32,8 @@ import { StreamLookup } from './lookup.js';
 import { Loops } from './loops.js';
 import { StreamMachine } from './machine.js';
 import { moveAll } from './move.js';
-import { pageOf, type Page, type PageRequest } from './page.js';
 import { asGranted, checkLimits, isRepeated, newRecord, requestAction } from './new-stream.js';
+import { pageOf, type Page, type PageRequest } from './page.js';
 
 /** How long a HELLO that arrives before its request waits for it, ms. */
 const EARLY_HELLO_MS = 2_000;

@@ -88,7 +88,7 @@ export class StreamMachine {
     this.#resumed = true;
     this.#stream.markStored();
     await this.#stream.apply('resume', {
-      fail: () => this.#fail(new SciStreamError('SCI_SHUTTING_DOWN', 'The server stopped during the reservation.')),
+      fail: () => this.#fail(new SciStreamError('SCI_SHUTTING_DOWN', 'The control server stopped while reserving.')),
       awaitHello: () => this.#request.startTimeout(Date.parse(createdAt) + this.parts.helloTimeoutMs - Date.now()),
       recover: () => this.#recover(),
       recoverUpdate: async () => {

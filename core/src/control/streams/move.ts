@@ -1,12 +1,12 @@
 import pLimit from 'p-limit';
 import { formatAddress, type Target } from '../../contracts/address.js';
-import { asReserved } from './new-stream.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../../contracts/errors.js';
 import type { Gateway, Reservation } from '../../contracts/gateway.js';
 import type { StreamMoved, StreamRecord, StreamSpec, StreamTls } from '../../contracts/stream.js';
 import { within } from '../../contracts/wait.js';
 import type { PlacementRequest } from '../gateways/pool.js';
 import { happened, StreamTimer, type LiveStream } from './live-stream.js';
+import { asReserved } from './new-stream.js';
 
 /** Streams that move at the same time: each starts a proxy. */
 const CONCURRENT_MOVES = 4;
