@@ -142,7 +142,8 @@ s('300 requests at the same time: each gets its own answer and its own listener'
   const listeners = new Set<string>();
   for (const [uid, own] of Object.entries(announced)) {
     const { req, hello } = results[uid] ?? {};
-    assert.equal([req?.error ?? '', req?.details ?? '', hello?.error ?? ''], ['', '', ''], uid);
+    const errors = [req?.error, req?.details, hello?.error, hello?.details].filter((text) => text !== undefined);
+    assert.equal(errors, [], uid);
     assert.equal([req?.prod_listeners, req?.listeners.length], [own, 1]);
     for (const listener of req?.listeners ?? []) listeners.add(listener);
   }

@@ -17,6 +17,10 @@ class InForce<T> {
     this.#now = { value, close, uses: 0 };
   }
 
+  get value(): T {
+    return this.#now.value;
+  }
+
   async use<R>(work: (value: T) => Promise<R>): Promise<R> {
     const held = this.#now;
     held.uses += 1;
@@ -77,6 +81,10 @@ export class AuthenticatorInForce implements Authenticator {
 
   constructor({ authenticator, close }: OpenAuthenticator) {
     this.#authenticator = new InForce(authenticator, close);
+  }
+
+  get allowsAnonymous(): boolean {
+    return this.#authenticator.value.allowsAnonymous === true;
   }
 
   authenticate(credentials: Credentials, signal?: AbortSignal): Promise<Identity> {

@@ -15,13 +15,14 @@ const s = suite('introspection floods');
 const WAIT_MS = 40_000;
 const WHO_AM_I = 'scistream.v1.Streams/WhoAmI';
 
-/** An issuer that accepts tokens of alice immediately, and answers for no other one. */
+/** An issuer that accepts tokens of alice and rejects those of nobody immediately, and answers for no other one. */
 async function slowIssuer() {
   const held = new Set<ServerResponse>();
   const server = createServer((request, response) => {
     void text(request).then((body) => {
-      if (!body.includes('token=alice')) return held.add(response);
-      const claims = { active: true, iss: url, aud: 'here', sub: 'alice', exp: Math.floor(Date.now() / 1000) + 600 };
+      const active = body.includes('token=alice');
+      if (!active && !body.includes('token=nobody')) return held.add(response);
+      const claims = { active, iss: url, aud: 'here', sub: 'alice', exp: Math.floor(Date.now() / 1000) + 600 };
       return response.setHeader('content-type', 'application/json').end(JSON.stringify(claims));
     });
   });
@@ -38,12 +39,12 @@ async function slowIssuer() {
   };
 }
 
-const startServer = (url: string, limits = {}): Promise<TestServer> => {
+const startServer = (url: string, limits = {}, ...others: readonly { use: string }[]): Promise<TestServer> => {
   process.env['TEST_INTROSPECTION_SECRET'] = 'secret';
   const secretEnv = 'TEST_INTROSPECTION_SECRET';
   const introspection = { clientId: 's2cs', secretEnv, endpoint: `${url}/introspect`, cache: '1ms' };
   return TestServer.start({
-    auth: [{ use: 'oidc', issuer: url, audience: 'here', timeout: '60s', introspection }],
+    auth: [{ use: 'oidc', issuer: url, audience: 'here', timeout: '60s', introspection }, ...others],
     limits,
   });
 };
@@ -93,6 +94,32 @@ s('a call that is rejected because too many tokens are checked counts as a reque
     other.close();
   }
   client.close();
+});
+
+/** Sends calls on one connection, the first one alone if there are more than the 128 that a new connection may carry. */
+async function mustAllBeServed(server: TestServer, authorization: string, count: number): Promise<void> {
+  const client = await RawClient.open(server.peerOptions.url);
+  const call = (): Promise<Answer> =>
+    client.call(WHO_AM_I, { 'content-type': 'application/json', authorization }, '{}');
+  try {
+    if (count > 128) await call();
+    const answers = await Promise.all(Array.from({ length: count }, call));
+    assert.is(answers.filter(({ status }) => status === 200).length, count);
+  } finally {
+    client.close();
+  }
+}
+
+s('the first calls of a connection may arrive together: all are served', async () => {
+  await using issuer = await slowIssuer();
+  await using server = await startServer(issuer.url);
+  await mustAllBeServed(server, 'alice-1', 128);
+});
+
+s('where every caller is accepted, more calls may arrive together than strangers may make', async () => {
+  await using issuer = await slowIssuer();
+  await using server = await startServer(issuer.url, {}, { use: 'none' });
+  await mustAllBeServed(server, 'nobody', 300);
 });
 
 s.run();

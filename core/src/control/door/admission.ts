@@ -21,8 +21,11 @@ const MAX_TOKEN = 16 * 1024;
 export const FIRST_CALLS = 128;
 /** Concurrent calls of a connection afterwards; many may wait for HELLO, or watch. */
 const MAX_CALLS = 2_000;
-/** Calls of one source, without recently accepted credentials, that are checked or answered at the same time. */
-const STRANGER_CALLS = 100;
+/**
+ * Calls of one source, without recently accepted credentials, that are checked or answered at the same time. All first calls of
+ * a connection may arrive together.
+ */
+const STRANGER_CALLS = FIRST_CALLS;
 /** Time after which a caller may retry while too many calls of strangers are checked, ms. */
 const BUSY_MS = 1_000;
 /** Maximum time to deliver the rejection of a call, ms. A peer that reads nothing would hold the headers of its call. */
@@ -125,7 +128,8 @@ export class Admission {
     response: Response,
     identify: () => Promise<Identity>,
   ): Promise<Identity> {
-    const known = this.#recent.has(credentials);
+    // Where every caller is accepted, none is a stranger.
+    const known = this.authenticator.allowsAnonymous || this.#recent.has(credentials);
     // Counted before and given back after, so that concurrent calls count too.
     const leave = known ? undefined : this.#enter(from);
     try {
