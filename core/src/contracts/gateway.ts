@@ -62,6 +62,13 @@ export interface ConnectResult {
   readonly error?: string;
 }
 
+/** The streams of a gateway whose release fails. */
+export interface Unreleased {
+  readonly streams: number;
+  /** Why the release of one of them fails. */
+  readonly reason: SciStreamError;
+}
+
 /** The description that a gateway gives of itself. */
 export interface GatewayDescription {
   readonly name: string;
@@ -79,6 +86,8 @@ export interface GatewayDescription {
   readonly runtime: string;
   /** Number of ports that streams lease or failed streams keep. */
   readonly portsInUse: number;
+  /** Streams whose release fails, which keep their ports. Absent: none, or unknown from an earlier version. */
+  readonly unreleased?: Unreleased;
 }
 
 /**

@@ -9,6 +9,18 @@ export const PLUGIN_API_VERSION = 1;
 /** Kind of a provider. */
 export type ProviderKind = 'proxy' | 'runtime' | 'authenticator';
 
+/**
+ * Where a proxy runs. `runtime`: only in instances of its runtime. `host`: on the machine of the gateway, for example as
+ * rules of the kernel. The gateway then uses no runtime, and calls `S2DS.sweep` when it opens.
+ */
+export type Place = 'runtime' | 'host';
+
+/** An installed package. */
+export interface PluginVersion {
+  readonly name: string;
+  readonly version: string;
+}
+
 /** Alternative name of a provider. */
 export interface Alias {
   readonly name: string;
@@ -27,6 +39,8 @@ export interface ManifestEntry {
   readonly aliases?: readonly Alias[];
   /** Program that the proxy requires on the gateway, for runtimes without images, and the command that installs it. */
   readonly program?: { readonly name: string; readonly install: string };
+  /** Where a proxy runs; default `runtime`. */
+  readonly runsIn?: Place;
   /** Valid options, as an example of the configuration. */
   readonly example?: Readonly<Record<string, unknown>>;
 }

@@ -54,6 +54,9 @@ export interface S2DSCapabilities {
 /**
  * A data server of one kind: carries streams with one proxy in one runtime. Only the gateway calls it. The
  * implementation serializes calls for one uid. Calls for different uids run concurrently and are independent.
+ *
+ * Each call has a deadline. At the deadline `signal` aborts, the gateway no longer waits, and the call fails with
+ * SCI_PLUGIN_FAILED. So does a call that throws anything but a SciStreamError.
  */
 export interface S2DS {
   readonly supports: S2DSCapabilities;
@@ -84,13 +87,29 @@ export interface S2DS {
    * @returns false if no instance matches the request; every trace of the stream is then removed, and `start` recreates
    * it
    */
-  adopt(request: S2DSRequest, targets: readonly Target[]): Promise<boolean>;
+  adopt(request: S2DSRequest, targets: readonly Target[], signal?: AbortSignal): Promise<boolean>;
 
-  /** Stops a stream and removes all its instances and files. Idempotent; an unknown uid is not an error. */
-  release(uid: string): Promise<void>;
+  /**
+   * Ends a stream: when it returns, nothing of the stream forwards data any more, and no instance, file or rule remains.
+   * Idempotent. The uid may be unknown to this process: an earlier process started the stream, or died while it released
+   * it. The gateway gives the ports and the uid to another stream only after this call has returned. If it throws, the
+   * stream stays in state `releasing`, and the gateway calls again, also in its next process.
+   * @param request What the record of the stream contains. The credentials may be missing. Absent: no record is left.
+   * @throws S2DSException with the reason why something may still forward
+   */
+  release(uid: string, request?: S2DSRequest, signal?: AbortSignal): Promise<void>;
+
+  /**
+   * Removes everything that an earlier process left behind for streams without a record, for example after the loss of
+   * the state directory. Called once, before any other method. Only for data servers that keep more than instances of
+   * their runtime, such as rules of the kernel.
+   * @param known Uids of all streams of this proxy with a record, in every state. Nothing of theirs may change.
+   * @throws S2DSException; no stream gets this proxy until a later call succeeds
+   */
+  sweep?(known: ReadonlySet<string>, signal?: AbortSignal): Promise<void>;
 
   /** Returns the state and the counters of a stream. @throws S2DSException with SCI_STREAM_NOT_FOUND */
-  status(uid: string): Promise<S2DSStatus>;
+  status(uid: string, signal?: AbortSignal): Promise<S2DSStatus>;
 
   /**
    * Resolves when the stream has ended: with the error if it failed, with undefined if it was released.

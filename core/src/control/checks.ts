@@ -50,7 +50,7 @@ export async function loadPolicy(config: S2csConfig, plugins: readonly FoundPlug
   const placing: Placing = async ({ gateway, proxy, runtime, spec }) => {
     const defaults = config.gateways.find(({ name }) => name === gateway);
     const name = proxyName({ proxy, transport: spec.transport }, defaults?.proxy ?? '');
-    return providers.resolve(name, runtime || (defaults?.runtime ?? ''));
+    return providers.resolve(name, defaults?.runtime ?? '', runtime);
   };
   const described = config.gateways.map((gateway) => ({ ...gateway, ports: formatPorts(gateway.ports) }));
   const policy = decisionsOf(config, placing, new OwnAddresses(config, () => described));

@@ -153,7 +153,7 @@ function policyOf(config: S2csConfig, c: DependencyContainer, names: NameLookups
   const placing: Placing = async ({ gateway, proxy, runtime, spec }) => {
     const defaults = await c.resolve(GatewayPool).describe(gateway);
     const name = proxyName({ proxy, transport: spec.transport }, defaults.proxy);
-    return c.resolve(TOKENS.Providers).resolve(name, runtime || defaults.runtime);
+    return c.resolve(TOKENS.Providers).resolve(name, defaults.runtime, runtime);
   };
   const decisions = decisionsOf(config, placing, c.resolve(TOKENS.OwnAddresses), names);
   return audit ? new AuditedPolicy(decisions, audit) : decisions;

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import pLimit from 'p-limit';
 import { inject, injectable } from 'tsyringe';
 import type { Address, Target } from '../contracts/address.js';
-import { messageOf, S2DSException } from '../contracts/errors.js';
+import { messageOf, S2DSException, toSciStreamError } from '../contracts/errors.js';
 import type {
   ConnectResult,
   Gateway,
@@ -55,9 +55,8 @@ export class LocalGateway implements Gateway {
     @inject(S2DS_TOKENS.State) private readonly state: string,
   ) {
     this.name = settings.name;
-    const isKnown = (uid: string): boolean => this.#parts.store.has(uid);
     const onRestart = (uid: string, reason: string): void => void this.#handles.get(uid)?.noteRestart(reason);
-    this.#plugins = new GatewayPlugins(settings.name, providers, log, state, isKnown, onRestart);
+    this.#plugins = new GatewayPlugins(settings.name, providers, log, state, () => this.#parts.store, onRestart);
     this.#ports = new RangePortAllocator(settings.ports, settings.portRest, (ports, since) =>
       log.warn({ ports, since }, 'no other port is free; reusing ports of streams that ended recently'),
     );
@@ -83,6 +82,7 @@ export class LocalGateway implements Gateway {
       return { handle: this.#handle(uid), ports };
     });
     this.#ports.rest(store.restingPorts);
+    await this.#plugins.sweep();
     const recoveries = pLimit(CONCURRENT_RECOVERIES);
     await Promise.all(left.map(({ handle, ports }) => recoveries(() => handle.recover(ports))));
     await this.#plugins.prepare(this.settings.proxy, this.settings.runtime);
@@ -112,7 +112,18 @@ export class LocalGateway implements Gateway {
     const { ports, name, wan, lan, advertise, advertiseSources, proxy, runtime } = this.settings;
     const range = `${ports.first}-${ports.last}`;
     const addresses = { wan, lan, advertise, advertiseSources, addresses: machineAddresses() };
-    return { name, ...addresses, proxy, runtime, ports: range, portsInUse: this.#ports.taken };
+    const unreleased = [...this.#handles.values()].flatMap((handle) => handle.unreleased ?? []);
+    return {
+      name,
+      ...addresses,
+      proxy,
+      runtime,
+      ports: range,
+      portsInUse: this.#ports.taken,
+      ...(unreleased.length > 0 && {
+        unreleased: { streams: unreleased.length, reason: toSciStreamError(unreleased[0]) },
+      }),
+    };
   }
 
   reserve(uid: string, spec: StreamSpec, tls?: StreamTls): Promise<Reservation> {

@@ -10,8 +10,9 @@ import { messageOf, SciStreamError, type ErrorCode } from '../contracts/errors.j
 import type { Logger } from '../contracts/logger.js';
 import type { S2DS } from '../contracts/s2ds.js';
 import { PluginHost } from '../plugins/host.js';
-import type { Providers } from '../plugins/index.js';
+import { HOST_RUNTIME, type Providers } from '../plugins/index.js';
 import { serverId } from './server-id.js';
+import type { GatewayStore } from './store.js';
 
 /** The shortest pause between two attempts to remove the leftovers in a runtime, ms. */
 const SWEEP_AGAIN_MS = 5_000;
@@ -22,6 +23,7 @@ const CONCURRENT_REMOVALS = 8;
 export class GatewayPlugins {
   readonly #runtimes = new Map<string, Promise<ContainerRuntime>>();
   readonly #s2ds = new Map<string, Promise<S2DS>>();
+  readonly #swept = new Map<string, Promise<void>>();
   readonly #ids = new Map<string, Promise<string>>();
   /** Runtimes with leftovers that could not be removed → time of the last attempt, ms. */
   readonly #unswept = new Map<string, number>();
@@ -34,8 +36,8 @@ export class GatewayPlugins {
     private readonly log: Logger,
     /** Directory of the gateway's state. */
     private readonly state: string,
-    /** Whether the gateway has a record of this uid. */
-    private readonly isKnown: (uid: string) => boolean,
+    /** The records of the gateway. */
+    private readonly records: () => Pick<GatewayStore, 'has' | 'entries'>,
     private readonly onRestart: (uid: string, reason: string) => void,
   ) {
     this.#host = new PluginHost(log, state);
@@ -48,8 +50,34 @@ export class GatewayPlugins {
       const provider = await this.providers.proxy(proxy);
       const context = await this.#host.context(join('proxies', proxy));
       const { gateway, onRestart } = this;
-      return provider.create({ ...context, runtime: inRuntime, gateway, serverId: await this.#serverId(), onRestart });
+      const s2ds = provider.create({
+        ...context,
+        runtime: inRuntime,
+        gateway,
+        serverId: await this.#serverId(),
+        onRestart,
+      });
+      // One for all runtimes: a second sweep could remove a stream that has just been reserved in the first.
+      await memoize(this.#swept, proxy, async () => await s2ds.sweep?.(this.#uidsOf(proxy)));
+      return s2ds;
     });
+  }
+
+  /** Removes what proxies on this host keep for streams without a record. Logs a failure: then only that proxy is unusable. */
+  async sweep(): Promise<void> {
+    for (const { id } of this.providers.list('proxy').filter(({ runsIn, error }) => runsIn === 'host' && !error)) {
+      await this.s2ds(id, HOST_RUNTIME).catch((error: unknown) => {
+        this.log.error({ proxy: id, error: messageOf(error) }, 'leftovers of a proxy not removed');
+      });
+    }
+  }
+
+  #uidsOf(proxy: string): ReadonlySet<string> {
+    return new Set(
+      this.records()
+        .entries()
+        .flatMap(([uid, record]) => (record.proxy === proxy ? uid : [])),
+    );
   }
 
   /**
@@ -84,14 +112,8 @@ export class GatewayPlugins {
 
   /** Removes every instance of a stream that no data server carries. @param runtime Id. @throws SCI_RUNTIME_UNREACHABLE … */
   async clear(runtime: string, uid: string): Promise<void> {
-    try {
-      const where = await this.runtime(runtime);
-      await removeAll(where, await where.list({ [LABELS.serverId]: await this.#serverId(), [LABELS.uid]: uid }));
-    } catch (error) {
-      // Otherwise the stream could never end. If the runtime is configured again, its leftovers are removed.
-      if (!hasCode(error, 'SCI_RUNTIME_UNKNOWN')) throw error;
-      this.log.warn({ uid, runtime }, 'runtime of a released stream not configured; stream record removed');
-    }
+    const where = await this.runtime(runtime);
+    await removeAll(where, await where.list({ [LABELS.serverId]: await this.#serverId(), [LABELS.uid]: uid }));
   }
 
   /** Closes the plugins. Their instances keep running. */
@@ -122,7 +144,7 @@ export class GatewayPlugins {
   async #removeStray(runtime: ContainerRuntime, instance: ContainerState): Promise<boolean> {
     const { name, labels, status } = instance;
     const uid = labels[LABELS.uid] ?? '';
-    if (this.isKnown(uid)) return true;
+    if (this.records().has(uid)) return true;
     this.log.warn({ instance: name, uid, status }, 'removing a leftover instance');
     try {
       await removeAll(runtime, [instance]);

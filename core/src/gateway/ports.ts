@@ -72,6 +72,11 @@ export class RangePortAllocator implements PortAllocator {
     return listeners;
   }
 
+  /** The listeners of a stream, in the order of its addresses. Empty if it has none. */
+  async of(uid: string): Promise<readonly ReservedListener[]> {
+    return (await this.#inProgress.get(uid)) ?? [];
+  }
+
   async release(uid: string): Promise<void> {
     await this.#inProgress.get(uid)?.catch(() => undefined);
     const mine = this.inUse().filter((lease) => lease.uid === uid);

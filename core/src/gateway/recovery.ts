@@ -13,32 +13,39 @@ const RETRY_MS = 2_000;
 
 interface Context {
   readonly uid: string;
+  /** Makes the error for calls that need the stream, from why the last attempt failed. */
+  readonly explain: (reason: unknown) => S2DSException;
   /** Aborts when the gateway closes. */
   readonly closing: AbortSignal;
   readonly log: Logger;
 }
 
-/** Retries to recover one stream of an earlier process, in most cases because its runtime does not answer. */
+/** Retries to recover or release one stream, in most cases because its runtime does not answer. */
 export class Recovery {
   readonly #stop = new AbortController();
   /** Settles when no attempt follows. */
   readonly #over: Promise<void>;
 
   /**
-   * @param reason Why the first attempt failed.
+   * @param lastReason Why the first attempt failed.
    * @param attempt Called until it resolves.
    */
   constructor(
-    private reason: unknown,
+    private lastReason: unknown,
     attempt: (signal: AbortSignal) => Promise<void>,
     private readonly context: Context,
   ) {
     const { uid, closing, log } = context;
     log.error(
-      { uid, error: messageOf(reason) },
+      { uid, error: messageOf(lastReason) },
       `stream neither recovered nor released; retrying every ${formatDuration(RETRY_MS)}`,
     );
     this.#over = this.#retry(attempt, AbortSignal.any([this.#stop.signal, closing])).catch(() => undefined);
+  }
+
+  /** Why the last attempt failed. */
+  get reason(): unknown {
+    return this.lastReason;
   }
 
   /** Prevents further attempts. */
@@ -57,7 +64,7 @@ export class Recovery {
     await this.#over;
   }
 
-  /** Why the last attempt failed. */
+  /** {@link reason} as the error of a status. */
   get obstacle(): S2DSException {
     const { reason } = this;
     if (S2DSException.is(reason)) return reason;
@@ -66,24 +73,14 @@ export class Recovery {
 
   /** The error for calls that need the stream. */
   get error(): S2DSException {
-    const cause = this.reason;
-    if (SciStreamError.is(cause) && cause.code === 'SCI_STATE_DAMAGED')
-      return new S2DSException(cause.code, cause.message, { cause, suggestions: cause.suggestions });
-    const message = `Stream ${this.context.uid} has not been recovered since the daemon started: ${messageOf(cause)}`;
-    return new S2DSException('SCI_RUNTIME_UNREACHABLE', message, {
-      cause,
-      suggestions: [
-        'See the log of the daemon, and retry when the runtime answers.',
-        'If the runtime is permanently gone, remove its plugin, restart the daemon, and release the stream.',
-      ],
-    });
+    return this.context.explain(this.reason);
   }
 
   /** Rejects only when `signal` aborts. */
   async #retry(attempt: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
     const pauseMs = (error: unknown): number => {
       if (messageOf(error) !== messageOf(this.reason)) {
-        this.reason = error;
+        this.lastReason = error;
         this.context.log.error({ uid: this.context.uid, error: messageOf(error) }, 'stream still not recovered');
       }
       return RETRY_MS;
@@ -92,6 +89,20 @@ export class Recovery {
     await sleep(RETRY_MS, undefined, { signal });
     await retry(() => attempt(signal), { pauseMs, signal });
   }
+}
+
+/** The error for calls that need a stream that is not recovered. */
+export function notRecovered(uid: string, cause: unknown): S2DSException {
+  if (SciStreamError.is(cause) && cause.code === 'SCI_STATE_DAMAGED')
+    return new S2DSException(cause.code, cause.message, { cause, suggestions: cause.suggestions });
+  const message = `Stream ${uid} has not been recovered since the daemon started: ${messageOf(cause)}`;
+  return new S2DSException('SCI_RUNTIME_UNREACHABLE', message, {
+    cause,
+    suggestions: [
+      'See the log of the daemon, and retry when the runtime answers.',
+      'If a plugin was removed, install it again and restart the daemon. The stream keeps its ports until then.',
+    ],
+  });
 }
 
 /**
@@ -126,15 +137,4 @@ export async function recoverStream(
   if (doubtful) await s2ds.updateTargets(uid, targets, closing);
   if (doubtful || state !== 'running') await stream.change({ state: 'running', inForce: true }, DONE);
   log.info({ uid, proxy, running }, 'stream recovered');
-}
-
-/** Removes every trace of a stream that no data server carries. @throws SCI_RUNTIME_UNREACHABLE … */
-export async function clearStream(
-  { plugins, ports, store }: GatewayParts,
-  uid: string,
-  { runtime, keepPortsUntil }: GatewayStream,
-): Promise<void> {
-  await plugins.clear(runtime, uid);
-  await store.removeCredentials(uid);
-  await store.delete(uid, await ports.retire(uid, keepPortsUntil));
 }

@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Address, Target } from '../contracts/address.js';
 import { S2DSException, SciStreamError, systemCode } from '../contracts/errors.js';
 import { makeDirectory, writeAtomically } from '../contracts/files.js';
-import type { Reservation } from '../contracts/gateway.js';
+import type { Place, PluginVersion } from '../contracts/plugin.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
 import type { S2DSRequest } from '../contracts/s2ds.js';
 import type { ProbeAnswer, Restarts, StreamSpec, StreamTls } from '../contracts/stream.js';
@@ -26,6 +26,10 @@ export interface GatewayStream {
   /** Ids of the proxy and runtime that `spec` names. */
   readonly proxy: string;
   readonly runtime: string;
+  /** Packages that the stream needs until its release: those of its proxy and runtime, without built-in ones. */
+  readonly plugins?: readonly PluginVersion[];
+  /** Where the proxy runs. Absent: in the runtime, from an earlier version. */
+  readonly place?: Place;
   /** Bound addresses. */
   readonly listeners: readonly Address[];
   /** Host of the listeners for the other side, if it differs from the bound one. */
@@ -197,18 +201,15 @@ const portWrite = (value: RestingPort): Write => ({ type: 'put', table: PORTS, k
 
 const stored = ({ tls: _secret, ...rest }: GatewayStream): Stored => rest;
 
-/** Answers a repeated request as the first one. @throws SCI_STREAM_EXISTS for a different request */
-export function repeated(
+/** Checks that a repeated request is the first one. @throws SCI_STREAM_EXISTS for a different request */
+export function mustEqual(
   gateway: string,
   uid: string,
   asked: Pick<GatewayStream, 'spec' | 'tls'>,
-  kept: GatewayStream,
-): Omit<Reservation, 'rateEnforced'> {
-  const { spec, tls, proxy, runtime } = kept;
-  if (!isDeepStrictEqual([asked.spec, asked.tls], [spec, tls])) {
-    throw new S2DSException('SCI_STREAM_EXISTS', `Gateway ${gateway} has a different stream ${uid}.`);
-  }
-  return { gateway, proxy, runtime, listeners: advertised(kept), ...acceptedFrom(kept) };
+  { spec, tls }: GatewayStream,
+): void {
+  if (isDeepStrictEqual([asked.spec, asked.tls], [spec, tls])) return;
+  throw new S2DSException('SCI_STREAM_EXISTS', `Gateway ${gateway} has a different stream ${uid}.`);
 }
 
 /** The listeners of a stream, as those that connect reach them. */
@@ -226,7 +227,7 @@ export function acceptedFrom({ spec, sources = spec.sources }: Pick<GatewayStrea
   return sources ? { sources } : {};
 }
 
-/** Makes the request to a data server (S2DS). */
+/** Makes the request to a data server (S2DS). Without credentials for a record that has lost them. */
 export function requestOf(
   uid: string,
   { spec, sources, tls, node, localAddress }: GatewayStream,

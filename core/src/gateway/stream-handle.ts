@@ -1,13 +1,13 @@
 import type { Target } from '../contracts/address.js';
-import { messageOf } from '../contracts/errors.js';
+import { messageOf, type S2DSException } from '../contracts/errors.js';
 import type { Reservation } from '../contracts/gateway.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
-import { proxyName, type ListenerStatistics, type S2DSStatus } from '../contracts/stream.js';
+import type { ListenerStatistics, S2DSStatus } from '../contracts/stream.js';
 import { Queue } from '../contracts/wait.js';
-import { mustSupport } from '../proxy/capabilities.js';
-import { addressesOf } from './addresses.js';
-import { clearStream, recoverStream, Recovery } from './recovery.js';
-import { advertised, repeated, type GatewayStream } from './store.js';
+import { notRecovered, recoverStream, Recovery } from './recovery.js';
+import { lastCounters, notReleased, releaseStream } from './release.js';
+import { reservationOf, reserveStream } from './reservation.js';
+import { mustEqual, type GatewayStream } from './store.js';
 import { DONE, ENDING, isUnknown, Stream, unknownStream, type GatewayParts } from './stream.js';
 
 type Command = (stream: Stream, signal: AbortSignal) => Promise<void>;
@@ -40,39 +40,18 @@ export class StreamHandle {
     return this.#stream !== undefined;
   }
 
+  /** Why the stream is still being released and keeps its ports; undefined if it is not. */
+  get unreleased(): unknown {
+    return this.gateway.store.get(this.uid)?.state === 'releasing' ? this.#recovery?.reason : undefined;
+  }
+
   /** As `Gateway.reserve`. */
   reserve(request: Pick<GatewayStream, 'spec' | 'tls'>): Promise<Reservation> {
     return this.#turn(async () => {
-      const { uid } = this;
-      const { settings, providers, plugins, ports, store } = this.gateway;
-      if (this.#stream || this.#recovery) {
-        const { record, s2ds } = this.stream;
-        return { ...repeated(settings.name, uid, request, record), rateEnforced: s2ds.supports.rateLimit };
-      }
-      const { spec } = request;
-      const found = providers.resolve(proxyName(spec, settings.proxy), spec.runtime || settings.runtime);
-      const s2ds = await plugins.s2ds(found.proxy, found.runtime);
-      const runtime = await plugins.runtime(found.runtime);
-      mustSupport(found.proxy, s2ds.supports, request);
-      const placement = await runtime.place?.(uid);
-      const { wan, lan } = placement ?? settings;
-      const host = spec.role === 'inbound' ? wan : lan;
-      const { transport, connections: count } = spec;
-      // An earlier stream with this uid, also of another owner, may have failed.
-      await store.putPorts(ports.free(uid));
-      const reserved = await ports.allocate({ uid, host, transport, count, remote: placement !== undefined });
-      const listeners = reserved.map(({ address }) => address);
-      // The addresses of the settings belong to this host, not to a node that the runtime chose.
-      const where = placement ? { node: placement.node } : addressesOf(settings, spec.role, s2ds.supports);
-      const sources = spec.sources ?? (s2ds.supports.sources ? spec.peerSources : undefined);
-      const own = { ...found, ...(sources && { sources }) };
-      const record: GatewayStream = { ...request, ...own, listeners, ...where, state: 'reserved', targets: [] };
-      await store.put(uid, record).catch(async (error: unknown) => {
-        await ports.release(uid);
-        throw error;
-      });
-      this.#stream = new Stream(this.gateway, { uid, s2ds, listeners: reserved }, record);
-      return { gateway: settings.name, ...own, listeners: advertised(record), rateEnforced: s2ds.supports.rateLimit };
+      const { name } = this.gateway.settings;
+      if (this.#stream || this.#recovery) mustEqual(name, this.uid, request, this.stream.record);
+      else this.#stream = await reserveStream(this.gateway, this.uid, request);
+      return reservationOf(name, this.stream);
     });
   }
 
@@ -121,17 +100,24 @@ export class StreamHandle {
     });
   }
 
-  /** As `Gateway.release`. Also releases a stream that is not recovered. */
+  /** As `Gateway.release`. Also releases a stream that is not recovered. If it fails, it is retried in the background. */
   release(keepPortsUntil?: string): Promise<readonly ListenerStatistics[]> {
     this.#stream?.abort();
     this.#recovery?.stop();
     return this.#turn(async () => {
       // A release that failed while this one waited has left another recovery.
       this.#recovery?.stop();
-      this.#recovery = undefined;
-      if (this.#stream) return await this.#end(this.#stream, keepPortsUntil);
-      await this.#endUnrecovered(keepPortsUntil);
-      return [];
+      const stream = this.#stream;
+      const known = stream?.record ?? this.gateway.store.get(this.uid);
+      if (!known) return [];
+      stream?.abort();
+      const last = stream ? await lastCounters(this.gateway, this.uid, stream) : [];
+      const record = { ...known, state: 'releasing' as const, ...(keepPortsUntil && { keepPortsUntil }) };
+      // From here on every attempt, also of a later process, ends the stream.
+      await this.gateway.store.put(this.uid, record, ENDING);
+      await this.#end(record, stream);
+      if (this.#recovery) throw this.#recovery.error;
+      return last;
     });
   }
 
@@ -148,7 +134,16 @@ export class StreamHandle {
    * if that fails, others follow in the background. Call it first.
    */
   recover(listeners: readonly ReservedListener[]): Promise<void> {
-    return this.#turn(() => this.#attempt(() => this.#recover(listeners)));
+    return this.#turn(async () => {
+      const { uid } = this;
+      const record = this.gateway.store.get(uid);
+      if (record?.state === 'releasing') await this.#end(record);
+      else
+        await this.#attempt(
+          () => this.#recover(listeners),
+          (reason) => notRecovered(uid, reason),
+        );
+    });
   }
 
   /** Resolves when the stream is recovered or released. Never settles when the gateway closes first: the stream continues. */
@@ -157,8 +152,6 @@ export class StreamHandle {
   }
 
   async #recover(listeners: readonly ReservedListener[]): Promise<void> {
-    const record = this.gateway.store.get(this.uid);
-    if (record?.state === 'releasing') return await clearStream(this.gateway, this.uid, record);
     await recoverStream(this.gateway, this.uid, listeners, (s2ds, found) => {
       // An earlier attempt may have come this far, and callers may wait for its stream.
       return (this.#stream ??= new Stream(this.gateway, { uid: this.uid, s2ds, listeners }, found));
@@ -190,39 +183,24 @@ export class StreamHandle {
     });
   }
 
-  async #end(stream: Stream, keepPortsUntil: string | undefined): Promise<readonly ListenerStatistics[]> {
-    const { uid } = this;
-    const { log, plugins, ports, store } = this.gateway;
-    stream.abort();
-    const last = await stream.s2ds.status(uid).catch((error: unknown) => {
-      log.debug({ uid, error: messageOf(error) }, 'last counters unknown');
-      return undefined;
-    });
-    const { state, runtime } = stream.record;
-    await stream.releasing(keepPortsUntil);
-    await Promise.all([stream.s2ds.release(uid), stream.probes.close()]);
-    // A start that failed, or an earlier release, may have left an instance that the data server does not know.
-    if (state === 'starting' || state === 'releasing') await plugins.clear(runtime, uid);
-    await store.removeCredentials(uid);
-    await store.delete(uid, await ports.retire(uid, keepPortsUntil));
+  /** Ends a stream in state `releasing`. Call it in a turn. Never rejects. */
+  async #end(record: GatewayStream, stream?: Stream): Promise<void> {
+    const { gateway, uid } = this;
+    // A start that failed, or an earlier process, may have left an instance that the data server does not know.
+    let isClean = stream?.record.state === 'running';
     this.#stream = undefined;
-    stream.gone();
-    return last?.listeners ?? [];
-  }
-
-  async #endUnrecovered(keepPortsUntil: string | undefined): Promise<void> {
-    const { store } = this.gateway;
-    const known = store.get(this.uid);
-    if (!known) return;
-    const record = { ...known, state: 'releasing' as const, ...(keepPortsUntil && { keepPortsUntil }) };
-    // From here on every attempt, also of a later process, ends the stream.
-    await store.put(this.uid, record, ENDING);
-    await this.#attempt(() => clearStream(this.gateway, this.uid, record));
-    if (this.#recovery) throw this.#recovery.error;
+    this.#recovery = undefined;
+    const release = async (): Promise<void> => {
+      const clean = isClean;
+      isClean = false;
+      await Promise.all([releaseStream(gateway, uid, record, clean), stream?.probes.close()]);
+    };
+    await this.#attempt(release, (reason) => notReleased(uid, record, reason));
+    stream?.gone();
   }
 
   /** Calls `work`; if that fails, retries in the background until it succeeds. Call it in a turn. Never rejects. */
-  async #attempt(work: () => Promise<void>): Promise<void> {
+  async #attempt(work: () => Promise<void>, explain: (reason: unknown) => S2DSException): Promise<void> {
     const { uid } = this;
     const { closing, log } = this.gateway;
     try {
@@ -234,7 +212,7 @@ export class StreamHandle {
           await work();
           this.#recovery = undefined;
         });
-      this.#recovery = new Recovery(reason, retry, { uid, closing, log });
+      this.#recovery = new Recovery(reason, retry, { uid, explain, closing, log });
     }
   }
 }

@@ -123,7 +123,9 @@ export class Stream {
    */
   async change(change: Partial<GatewayStream>, options?: WriteOptions): Promise<void> {
     this.released.throwIfAborted();
-    await this.#write(change, options);
+    const record = { ...this.#record, ...change };
+    await this.#store.put(this.#uid, record, options);
+    this.#record = record;
   }
 
   /** Counts a restart of a proxy; the only place where restarts are counted. Must not overlap with a change. */
@@ -162,11 +164,6 @@ export class Stream {
     this.#released.abort(new S2DSException('SCI_STREAM_RELEASED', `Stream ${this.#uid} is being released.`));
   }
 
-  /** Stores that a release has begun. @param keepPortsUntil As for `Gateway.release`. */
-  async releasing(keepPortsUntil?: string): Promise<void> {
-    await this.#write({ state: 'releasing', ...(keepPortsUntil && { keepPortsUntil }) }, ENDING);
-  }
-
   /** Tells those that wait for restarts that the stream is gone. */
   gone(): void {
     this.#isGone = true;
@@ -176,12 +173,6 @@ export class Stream {
   /** Closes the probe ports and this process's copies of the sockets. The proxy keeps running. */
   async close(): Promise<void> {
     await Promise.all([this.probes.close(), ...this.listeners.map((listener) => listener.close())]);
-  }
-
-  async #write(change: Partial<GatewayStream>, options: WriteOptions | undefined): Promise<void> {
-    const record = { ...this.#record, ...change };
-    await this.#store.put(this.#uid, record, options);
-    this.#record = record;
   }
 
   async #watchEnd(): Promise<void> {

@@ -2,4 +2,4 @@
 export { checkPlugin, findPlugins, importPlugin, type FoundPlugin, type PluginSource } from './loader.js';
 export { readPlugin, type PluginPackage } from './manifest.js';
 export { checkOptions, type Options } from './options.js';
-export { Providers, type BuiltIn, type Offer, type ProvidersInit, type Ready } from './registry.js';
+export { HOST_RUNTIME, Providers, type BuiltIn, type Offer, type ProvidersInit, type Ready } from './registry.js';

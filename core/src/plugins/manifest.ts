@@ -22,6 +22,7 @@ const manifestSchema = z.strictObject({
         program: z
           .strictObject({ name: z.string().regex(/^[\w.+-]{1,60}$/), install: z.string().min(1).max(200) })
           .optional(),
+        runsIn: z.enum(['runtime', 'host']).optional(),
         example: z.record(z.string(), z.unknown()).optional(),
       }),
     )
@@ -87,8 +88,9 @@ function parseManifest(name: string, value: unknown): PluginManifest {
   const wanted: unknown = typeof value === 'object' && value !== null ? Reflect.get(value, 'apiVersion') : undefined;
   if (Number.isInteger(wanted) && wanted !== PLUGIN_API_VERSION) throw unsupported(name, Number(wanted));
   if (result.success) {
-    const provides = result.data.provides.map(({ program, example, ...entry }) => ({
+    const provides = result.data.provides.map(({ program, runsIn, example, ...entry }) => ({
       ...entry,
+      ...(runsIn && { runsIn }),
       ...(program && { program }),
       ...(example && { example }),
     }));

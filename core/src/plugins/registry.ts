@@ -7,8 +7,10 @@ import type {
   AnyProvider,
   HostContext,
   ManifestEntry,
+  Place,
   PluginContext,
   PluginDefinition,
+  PluginVersion,
   ProviderKind,
 } from '../contracts/plugin.js';
 import type { S2DS } from '../contracts/s2ds.js';
@@ -20,6 +22,7 @@ export interface BuiltIn {
   readonly provider: AnyProvider;
   readonly summary: string;
   readonly aliases?: readonly Alias[];
+  readonly runsIn?: Place;
 }
 
 /** Available providers and their configuration. */
@@ -38,9 +41,11 @@ export interface ProvidersInit {
 }
 
 /** One line of `scistream proxies` and `scistream runtimes`. */
-export interface Offer extends Pick<ManifestEntry, 'kind' | 'id' | 'summary' | 'aliases' | 'program'> {
+export interface Offer extends Pick<ManifestEntry, 'kind' | 'id' | 'summary' | 'aliases' | 'program' | 'runsIn'> {
   /** `built-in` or the name of the package. */
   readonly source: string;
+  /** Version of the package. Absent for a built-in one. */
+  readonly version?: string;
   /** The reason why it cannot be used. */
   readonly error?: SciStreamError;
 }
@@ -52,6 +57,9 @@ export interface Ready<Context, Made> {
   readonly maxConnections?: number;
   create(context: Context): Made;
 }
+
+/** The runtime in the records of proxies that run on the host. They do not use it. */
+export const HOST_RUNTIME = 'process';
 
 const UNKNOWN = {
   proxy: 'SCI_PROXY_UNKNOWN',
@@ -76,21 +84,24 @@ export class Providers {
 
   /** All providers, or those of one kind, built-in ones first. Includes those of broken plugins, with the error. */
   list(kind?: ProviderKind): readonly Offer[] {
-    const builtIn = this.init.builtIns.map(({ provider: { kind: of, id }, summary, aliases }): Offer => ({
+    const builtIn = this.init.builtIns.map(({ provider: { kind: of, id }, summary, aliases, runsIn }): Offer => ({
       kind: of,
       id,
       summary,
       source: 'built-in',
       ...(aliases && { aliases }),
+      ...(runsIn && { runsIn }),
     }));
-    const others = this.#plugins.flatMap(({ name, manifest, error }) =>
-      (manifest?.provides ?? []).map(({ kind: of, id, summary, aliases, program }): Offer => ({
+    const others = this.#plugins.flatMap(({ name, version, manifest, error }) =>
+      (manifest?.provides ?? []).map(({ kind: of, id, summary, aliases, program, runsIn }): Offer => ({
         kind: of,
         id,
         summary,
         source: name,
+        version,
         ...(aliases && { aliases }),
         ...(program && { program }),
+        ...(runsIn && { runsIn }),
         ...(error && { error }),
       })),
     );
@@ -100,20 +111,36 @@ export class Providers {
   /**
    * Resolves the names of a proxy and a runtime to ids. An exact id means itself. Other names are compared with aliases
    * and then with ids, ignoring case: `haproxy` is the id, while `Haproxy` and `HAPROXY` are the alias. An alias with a
-   * runtime overrides `runtime`.
-   * @throws SCI_PROXY_UNKNOWN, SCI_RUNTIME_UNKNOWN with the available ids and how to install more; the error of a broken
+   * runtime overrides both runtimes. A proxy on the host has the runtime {@link HOST_RUNTIME}.
+   * @param runtime Default of the gateway.
+   * @param requested Runtime of the request. Empty: the default.
+   * @throws SCI_PROXY_UNSUPPORTED if the request names a runtime for a proxy on the host; SCI_PROXY_UNKNOWN, SCI_RUNTIME_UNKNOWN with the available ids and how to install more; the error of a broken
    * plugin
    */
-  resolve(proxy: string, runtime: string): { readonly proxy: string; readonly runtime: string } {
+  resolve(proxy: string, runtime: string, requested = ''): { readonly proxy: string; readonly runtime: string } {
     const offers = this.list('proxy');
     const named = offers.flatMap(({ id, aliases = [] }) => aliases.map((alias) => ({ ...alias, id })));
     const alias = offers.some(({ id }) => id === proxy)
       ? undefined
       : named.find(({ name }) => name.toLowerCase() === proxy.toLowerCase());
-    const { id } = this.#find('proxy', alias?.id ?? proxy);
-    if (alias?.runtime === undefined) return { proxy: id, runtime: this.#find('runtime', runtime).id };
+    const { id, runsIn } = this.#find('proxy', alias?.id ?? proxy);
+    if (runsIn === 'host') return { proxy: id, runtime: hostRuntime(id, requested) };
+    if (alias?.runtime === undefined) return { proxy: id, runtime: this.#find('runtime', requested || runtime).id };
     const plain = `${quote(proxy)} means proxy ${id} in runtime ${alias.runtime}. Use ${id} to run it in another runtime.`;
     return { proxy: id, runtime: this.#find('runtime', alias.runtime, [plain]).id };
+  }
+
+  /** The packages of a proxy and a runtime, without built-in ones, and where the proxy runs. @throws as {@link resolve} */
+  packages(names: { readonly proxy: string; readonly runtime: string }): {
+    readonly plugins: readonly PluginVersion[];
+    readonly place: Place;
+  } {
+    const proxy = this.#find('proxy', names.proxy);
+    const sources = [proxy, this.#find('runtime', names.runtime)].flatMap(({ source, version }) =>
+      version === undefined ? [] : [[source, version] as const],
+    );
+    const plugins = [...new Map(sources)].map(([name, version]) => ({ name, version }));
+    return { plugins, place: proxy.runsIn ?? 'runtime' };
   }
 
   /** The proxy with the options of `proxies.<id>`. @throws as {@link resolve}, SCI_PLUGIN_OPTIONS_INVALID, SCI_PLUGIN_* */
@@ -199,6 +226,13 @@ export class Providers {
       },
     );
   }
+}
+
+/** @throws SCI_PROXY_UNSUPPORTED if the request names another runtime */
+function hostRuntime(proxy: string, requested: string): string {
+  if (requested === '' || requested === HOST_RUNTIME) return HOST_RUNTIME;
+  const message = `Proxy ${proxy} runs on the host of the gateway, and not in runtime ${quote(requested)}.`;
+  throw new SciStreamError('SCI_PROXY_UNSUPPORTED', message, { suggestions: ['Omit the runtime from the request.'] });
 }
 
 function limitOf(options: unknown): Pick<Ready<never, never>, 'maxConnections'> {

@@ -57,6 +57,8 @@ export const GatewayRow = z.looseObject({
   listeners: addresses,
   targets,
   state: z.enum(['reserved', 'starting', 'running', 'releasing']),
+  plugins: z.array(z.looseObject({ name: z.string(), version: z.string() })).optional(),
+  place: z.enum(['runtime', 'host']).optional(),
   keepPortsUntil: time.optional(),
 });
 

@@ -65,21 +65,21 @@ s('a release that waits behind a failed one frees everything, and nothing is ret
 );
 
 s(
-  'a stream whose runtime is no longer configured can be released; its instances are removed if the runtime returns',
+  'a stream whose runtime is no longer configured stays in release with its ports, and ends when the runtime returns',
   () =>
     withSite(async (site) => {
       const { extras } = site;
       const { uid, gateway } = await site.inherit(() => (site.extras = []));
       await expectCode('SCI_RUNTIME_UNREACHABLE', gateway.status(uid));
-      assert.equal(await gateway.release(uid), []);
-      assert.is(await portsOf(gateway), 0);
+      await expectCode('SCI_RUNTIME_UNKNOWN', gateway.release(uid));
+      await expectCode('SCI_RUNTIME_UNKNOWN', gateway.status(uid));
+      assert.is(await portsOf(gateway), 2, 'it may still run');
       await gateway.close();
 
       assert.is((await site.runtime.list({})).length, 1);
       site.extras = extras;
       const next = await site.open();
-      await next.reserve(randomUUID(), SPEC);
-      assert.equal(await site.runtime.list({}), []);
+      assert.equal([await site.runtime.list({}), await portsOf(next)], [[], 0]);
       await next.close();
     }),
 );

@@ -93,6 +93,9 @@ export class Site {
   /** Providers of the gateway besides the default ones. */
   extras: AnyProvider[] = [runtimeProvider({ id: 'shaky', options, create: () => this.runtime })];
 
+  /** Proxies that run on the host. */
+  hosts: AnyProvider[] = [];
+
   /** Called before a proxy receives its targets, with the port of the first. */
   beforeRetarget: (port: number) => Promise<void> = () => Promise.resolve();
   /** Ports of the first targets that the proxy received. */
@@ -127,8 +130,11 @@ export class Site {
   /** @param runtime Default of the gateway. @param proxy Default of the gateway. */
   async open(runtime = 'steady', proxy = 'tiny'): Promise<LocalGateway> {
     const tiny = proxyProvider({ id: 'tiny', options, create: (context) => new Tiny(context, this) });
-    const steady = runtimeProvider({ id: 'steady', options, create: () => new FakeRuntime() });
-    const builtIns = [tiny, steady, ...this.extras].map((provider) => ({ provider, summary: '' }));
+    const runtimes = ['steady', 'process'].map((id) =>
+      runtimeProvider({ id, options, create: () => new FakeRuntime() }),
+    );
+    const others = [tiny, ...runtimes, ...this.extras].map((provider) => ({ provider, summary: '' }));
+    const builtIns = [...others, ...this.hosts.map((provider) => ({ provider, summary: '', runsIn: 'host' as const }))];
     const none = { proxies: {}, runtimes: {}, plugins: [] };
     const providers = new Providers({ builtIns, plugins: [], config: none });
     const settings = { name: 'g', wan: HOST, lan: HOST, ports: RANGE, proxy, runtime };
