@@ -1,6 +1,7 @@
 import { formatAddress, silentLogger } from '@scistream/core';
-import { ControlClient, resolveEndpoint } from '@scistream/core/client';
+import { ControlClient, gatewayState, resolveEndpoint, type GatewayState } from '@scistream/core/client';
 import type { S2ucConfig } from '@scistream/core/config';
+import { unreleasedText } from '../present/gateways.js';
 import { attempt, ok, problem, warning, type Finding } from './finding.js';
 
 /** Clock differences that certificates and tickets tolerate, ms. */
@@ -42,6 +43,7 @@ async function checkFacility(
       ...(facility === name ? [] : [renamed]),
       ...trust(name, endpoint.trust.kind),
       clock(name, clockAheadMs),
+      ...gateways.flatMap((gateway) => unreleased(name, gatewayState(gateway))),
     ];
   } finally {
     client.close();
@@ -53,6 +55,10 @@ function trust(name: string, kind: string): readonly Finding[] {
   return [
     warning(name, 'The connection is not encrypted.', `Set facilities.${name}.fingerprint, and remove insecure.`),
   ];
+}
+
+function unreleased(facility: string, { name, unreleased: kept }: GatewayState): readonly Finding[] {
+  return kept ? [problem(facility, unreleasedText(name, kept), ...kept.reason.suggestions)] : [];
 }
 
 /** Compares the clocks. @param aheadMs How far the clock of the facility is ahead of this machine's, ms. */

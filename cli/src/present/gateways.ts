@@ -1,4 +1,4 @@
-import { formatRate } from '@scistream/core';
+import { formatCount, formatRate } from '@scistream/core';
 import type { GatewayState, StreamMove } from '@scistream/core/client';
 import { table } from '../output.js';
 import { listenersText, titleOf } from './text.js';
@@ -14,8 +14,13 @@ export function gatewaysText(gateways: readonly GatewayState[]): string {
     labels.join(' ') || '-',
   ]);
   const errors = gateways.flatMap(({ name, error }) => (error ? `${name}: ${error.message} [${error.code}]` : []));
-  return [table(['GATEWAY', 'STATE', 'STREAMS', 'PORTS', 'CAPACITY', 'LABELS'], rows), ...errors].join('\n');
+  const kept = gateways.flatMap(({ name, unreleased }) => (unreleased ? unreleasedText(name, unreleased) : []));
+  return [table(['GATEWAY', 'STATE', 'STREAMS', 'PORTS', 'CAPACITY', 'LABELS'], rows), ...errors, ...kept].join('\n');
 }
+
+/** One sentence about the streams of a gateway whose release fails. */
+export const unreleasedText = (name: string, { streams, reason }: NonNullable<GatewayState['unreleased']>): string =>
+  `${name}: ${formatCount(streams, 'stream')} cannot be released and still ${streams === 1 ? 'keeps its' : 'keep their'} ports: ${reason.message} [${reason.code}]`;
 
 /** `20 Gb/s/100 Gb/s`; without a configured capacity only the used part, `-` for none. */
 function capacityText({ used, total }: GatewayState['capacity']): string {

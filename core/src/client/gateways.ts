@@ -1,6 +1,8 @@
 import { SciStreamError } from '../contracts/errors.js';
+import type { Unreleased } from '../contracts/gateway.js';
 import { ROLE_CODES } from '../contracts/stream.js';
 import { fromErrorInfo } from '../wire/errors.js';
+import { fromUnreleased } from '../wire/messages.js';
 import type { ErrorInfo, Gateway, StreamMove as MoveMessage } from '../wire/gen/scistream/v1/streams_pb.js';
 
 /** A gateway of a control server; the last known values while it is down. */
@@ -20,6 +22,8 @@ export interface GatewayState {
   readonly advertise?: string;
   readonly proxy: string;
   readonly runtime: string;
+  /** Streams whose release fails, and why for one of them. They keep their ports. Absent: none. */
+  readonly unreleased?: Unreleased;
   /** Reason why it is down. */
   readonly error?: SciStreamError;
 }
@@ -67,6 +71,7 @@ export function gatewayState(message: Gateway): GatewayState {
     ...(message.advertise && { advertise: message.advertise }),
     proxy: message.proxy,
     runtime: message.runtime,
+    ...fromUnreleased(message),
     ...(error && { error: errorOf(error) }),
   };
 }

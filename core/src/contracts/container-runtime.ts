@@ -112,46 +112,47 @@ export const LABELS = {
 /**
  * Runs proxies: local processes, containers or remote sessions. Only data servers call it. Every call is idempotent, so
  * a caller may repeat it after a lost response. Calls for different instances run concurrently. All methods throw
- * S2DSException with SCI_RUNTIME_UNREACHABLE, SCI_RUNTIME_FAILED or the codes of the method.
+ * S2DSException with SCI_RUNTIME_UNREACHABLE, SCI_RUNTIME_FAILED or the codes of the method. Each call except `exited` has
+ * a deadline, at which `signal` aborts and the call fails with SCI_PLUGIN_FAILED.
  */
 export interface ContainerRuntime {
   /** Name in flags and in the configuration, as in the manifest. */
   readonly id: string;
   readonly supports: RuntimeCapabilities;
   /** Checks that the runtime is usable now. @throws SCI_RUNTIME_UNREACHABLE with suggestions */
-  ping(): Promise<void>;
+  ping(signal?: AbortSignal): Promise<void>;
   /** Checks how the runtime is configured, for `scistream doctor`. @throws as {@link ping} */
-  advise?(): Promise<readonly Advice[]>;
+  advise?(signal?: AbortSignal): Promise<readonly Advice[]>;
   /** Chooses a node for a stream. Only for runtimes with several machines: the gateway cannot bind ports there. */
-  place?(uid: string): Promise<Placement>;
+  place?(uid: string, signal?: AbortSignal): Promise<Placement>;
   /**
    * Creates the instance and its files without starting the program.
    * @throws SCI_CONTAINER_CONFLICT if the name is in use, SCI_IMAGE_NOT_FOUND
    */
-  create(spec: ContainerSpec): Promise<ContainerRef>;
+  create(spec: ContainerSpec, signal?: AbortSignal): Promise<ContainerRef>;
   /** Starts the program. Does not wait until it is ready. @throws SCI_EXECUTABLE_NOT_FOUND */
-  start(ref: ContainerRef, spec: ContainerSpec): Promise<void>;
+  start(ref: ContainerRef, spec: ContainerSpec, signal?: AbortSignal): Promise<void>;
   /** Sends `stopSignal`, and SIGKILL after `graceMs`. Returns when no process of the instance runs. */
-  stop(ref: ContainerRef, graceMs: number): Promise<void>;
+  stop(ref: ContainerRef, graceMs: number, signal?: AbortSignal): Promise<void>;
   /** Removes a stopped instance and its files. */
-  remove(ref: ContainerRef): Promise<void>;
+  remove(ref: ContainerRef, signal?: AbortSignal): Promise<void>;
   /** Returns the current state. Status `absent` if the instance does not exist. */
-  inspect(ref: ContainerRef): Promise<ContainerState>;
+  inspect(ref: ContainerRef, signal?: AbortSignal): Promise<ContainerState>;
   /** Returns the instances that have all the given labels. */
-  list(labels: Readonly<Record<string, string>>): Promise<readonly ContainerState[]>;
+  list(labels: Readonly<Record<string, string>>, signal?: AbortSignal): Promise<readonly ContainerState[]>;
   /** Returns the last lines that the program wrote to stdout and stderr. */
-  logs(ref: ContainerRef, lines: number): Promise<string>;
+  logs(ref: ContainerRef, lines: number, signal?: AbortSignal): Promise<string>;
   /** Runs a command in the directory of the instance, started or not. Fails after `timeoutMs`. */
-  exec(ref: ContainerRef, command: readonly string[], timeoutMs: number): Promise<ExecResult>;
+  exec(ref: ContainerRef, command: readonly string[], timeoutMs: number, signal?: AbortSignal): Promise<ExecResult>;
   /** Adds or replaces files. Each file is replaced atomically and is readable only by the program. */
-  putFiles(ref: ContainerRef, files: InstanceFiles): Promise<void>;
+  putFiles(ref: ContainerRef, files: InstanceFiles, signal?: AbortSignal): Promise<void>;
   /** Sends a signal to the program. */
-  signal(ref: ContainerRef, signal: NodeJS.Signals): Promise<void>;
+  signal(ref: ContainerRef, signal: NodeJS.Signals, until?: AbortSignal): Promise<void>;
   /**
    * Connects to a unix socket in the directory of the instance. Only where `supports.dial`. Rejects as connect(2)
    * fails.
    */
-  dial(ref: ContainerRef, socketName: string): Promise<Duplex>;
+  dial(ref: ContainerRef, socketName: string, signal?: AbortSignal): Promise<Duplex>;
   /** Resolves when the program has ended for any reason. Rejects when `signal` aborts. */
   exited(ref: ContainerRef, signal: AbortSignal): Promise<ContainerState>;
 }

@@ -63,6 +63,7 @@ export const ERROR_CODES = {
   SCI_PLUGIN_OPTIONS_INVALID: plugin('The configured options of a plugin are invalid.'),
   SCI_PLUGIN_INSTALL_FAILED: plugin('npm failed to install, update or remove a plugin.'),
   SCI_PLUGIN_CHANGED: plugin('The files of the installed plugins are not those that were installed.'),
+  SCI_PLUGIN_FAILED: plugin('The code of a plugin failed, or did not return within its deadline.'),
 
   SCI_STREAM_EXISTS: stream(6, 'The uid is already in use.'),
   SCI_STREAM_NOT_FOUND: stream(5, 'No stream has this uid or name.'),

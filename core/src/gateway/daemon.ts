@@ -28,6 +28,7 @@ import {
   microseconds,
   mustBeAnswer,
   statisticsMessage,
+  unreleasedMessage,
   statusMessage,
 } from '../wire/messages.js';
 import { fromReserveMessage } from '../wire/stream-spec.js';
@@ -155,8 +156,13 @@ const unlessGone =
 function routes(router: ConnectRouter, gateway: LocalGateway): void {
   router.service(GatewayService, {
     async describe() {
-      const { advertiseSources = [], addresses = [], ...rest } = await gateway.describe();
-      return { ...rest, advertiseSources: [...advertiseSources], addresses: [...addresses] };
+      const { advertiseSources = [], addresses = [], unreleased, ...rest } = await gateway.describe();
+      return {
+        ...rest,
+        advertiseSources: [...advertiseSources],
+        addresses: [...addresses],
+        ...unreleasedMessage(unreleased),
+      };
     },
     async keep({ uids }) {
       await gateway.keep(uids);

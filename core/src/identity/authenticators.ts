@@ -70,12 +70,14 @@ const RANKS: readonly string[] = [
   'SCI_UNAUTHENTICATED',
   'SCI_TOKEN_MISSING',
 ];
+/** Codes of failures that say nothing about the caller. Another authenticator may accept it. */
+const FAILURES: readonly string[] = ['SCI_ISSUER_UNREACHABLE', 'SCI_PLUGIN_FAILED'];
 const isRefusal = ({ code }: SciStreamError): boolean =>
-  ['SCI_UNAUTHENTICATED', 'SCI_ISSUER_UNREACHABLE'].includes(code) || /^SCI_(TOKEN|CERTIFICATE)_/.test(code);
+  code === 'SCI_UNAUTHENTICATED' || FAILURES.includes(code) || /^SCI_(TOKEN|CERTIFICATE)_/.test(code);
 
 /** A temporary failure counts most, because a retry may succeed. */
 const rankOf = ({ code }: SciStreamError): number =>
-  code === 'SCI_ISSUER_UNREACHABLE' ? Infinity : RANKS.includes(code) ? RANKS.indexOf(code) : RANKS.length;
+  FAILURES.includes(code) ? Infinity : RANKS.includes(code) ? RANKS.indexOf(code) : RANKS.length;
 
 const isList = (value: unknown): value is readonly unknown[] => Array.isArray(value);
 

@@ -4,12 +4,17 @@ import { messageOf, SciStreamError } from '../contracts/errors.js';
 import { makeDirectory } from '../contracts/files.js';
 import type { Logger } from '../contracts/logger.js';
 import { PLUGIN_API_VERSION, type HostContext } from '../contracts/plugin.js';
+import { formatDuration } from '../contracts/units.js';
 import { VERSION } from '../contracts/version.js';
+import { within } from '../contracts/wait.js';
+
+/** Deadline of a close function, ms. */
+const CLOSE_MS = 10_000;
 
 /** Creates the contexts of plugins and closes them with the process. One per gateway and one per control server. */
 export class PluginHost {
   readonly #stopping = new AbortController();
-  readonly #closers: (() => Promise<void>)[] = [];
+  readonly #closers: { readonly name: string; readonly close: () => Promise<void> }[] = [];
 
   constructor(
     private readonly log: Logger,
@@ -38,13 +43,21 @@ export class PluginHost {
       dataDir,
       signal: this.#stopping.signal,
       host: { version: VERSION, apiVersion: PLUGIN_API_VERSION },
-      onClose: (close) => void this.#closers.push(close),
+      onClose: (close) => void this.#closers.push({ name, close }),
     };
   }
 
-  /** Aborts the signal of every context and runs the registered close functions, the latest first. Idempotent. */
+  /**
+   * Aborts the signal of every context and runs the registered close functions, the latest first. Idempotent. A function
+   * that fails, or does not return within 10 s, is logged, and the others follow.
+   */
   async close(): Promise<void> {
     this.#stopping.abort();
-    for (const close of this.#closers.splice(0).reverse()) await close();
+    for (const { name, close } of this.#closers.splice(0).reverse()) {
+      const late = (): Error => new Error(`no result within ${formatDuration(CLOSE_MS)}`);
+      await within((async () => await close())(), CLOSE_MS, late).catch((error: unknown) => {
+        this.log.error({ plugin: name, error: messageOf(error) }, 'plugin not closed');
+      });
+    }
   }
 }

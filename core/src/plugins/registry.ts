@@ -14,6 +14,8 @@ import type {
   ProviderKind,
 } from '../contracts/plugin.js';
 import type { S2DS } from '../contracts/s2ds.js';
+import { AUTHENTICATOR_CALLS, makeGuarded, RUNTIME_CALLS, S2DS_CALLS, type Author } from './guard.js';
+import { releasingLateCalls } from './late-calls.js';
 import { importPlugin, type FoundPlugin } from './loader.js';
 import { checkOptions, type Options } from './options.js';
 
@@ -145,26 +147,35 @@ export class Providers {
 
   /** The proxy with the options of `proxies.<id>`. @throws as {@link resolve}, SCI_PLUGIN_OPTIONS_INVALID, SCI_PLUGIN_* */
   async proxy(id: string): Promise<Ready<PluginContext, S2DS>> {
-    const provider = await this.#provider('proxy', id);
+    const { provider, author } = await this.#provider('proxy', id);
     if (provider.kind !== 'proxy') throw this.#unknown('proxy', id);
     const options = await checkOptions(
       provider.options,
       this.init.config.proxies[provider.id] ?? {},
       `proxies.${provider.id}`,
     );
-    return { id: provider.id, ...limitOf(options), create: (context) => provider.create(context, options) };
+    const create = (context: PluginContext): S2DS =>
+      makeGuarded(
+        author,
+        S2DS_CALLS,
+        () => provider.create(context, options),
+        (made) => releasingLateCalls(made, author),
+      );
+    return { id: provider.id, ...limitOf(options), create };
   }
 
   /** The runtime with the options of `runtimes.<id>`. @throws as {@link proxy} */
   async runtime(id: string): Promise<Ready<HostContext, ContainerRuntime>> {
-    const provider = await this.#provider('runtime', id);
+    const { provider, author } = await this.#provider('runtime', id);
     if (provider.kind !== 'runtime') throw this.#unknown('runtime', id);
     const options = await checkOptions(
       provider.options,
       this.init.config.runtimes[provider.id] ?? {},
       `runtimes.${provider.id}`,
     );
-    return { id: provider.id, create: (context) => provider.create(context, options) };
+    const create = (context: HostContext): ContainerRuntime =>
+      makeGuarded(author, RUNTIME_CALLS, () => provider.create(context, options));
+    return { id: provider.id, create };
   }
 
   /**
@@ -173,22 +184,28 @@ export class Providers {
    * @throws SCI_PLUGIN_NOT_FOUND, SCI_PLUGIN_OPTIONS_INVALID, SCI_PLUGIN_*
    */
   async authenticator(id: string, raw: Options, where: string): Promise<Ready<HostContext, Authenticator>> {
-    const provider = await this.#provider('authenticator', id);
+    const { provider, author } = await this.#provider('authenticator', id);
     if (provider.kind !== 'authenticator') throw this.#unknown('authenticator', id);
     const options = await checkOptions(provider.options, raw, where);
-    return { id: provider.id, create: (context) => provider.create(context, options) };
+    const create = (context: HostContext): Authenticator =>
+      makeGuarded(author, AUTHENTICATOR_CALLS, () => provider.create(context, options));
+    return { id: provider.id, create };
   }
 
-  async #provider(kind: ProviderKind, name: string): Promise<AnyProvider> {
+  async #provider(
+    kind: ProviderKind,
+    name: string,
+  ): Promise<{ readonly provider: AnyProvider; readonly author: Author }> {
     const { id, source } = this.#find(kind, name);
+    const author = { kind, id, source };
     const isIt = (provider: AnyProvider): boolean => provider.kind === kind && provider.id === id;
     const builtIn = this.init.builtIns.find(({ provider }) => isIt(provider));
-    if (builtIn) return builtIn.provider;
+    if (builtIn) return { provider: builtIn.provider, author };
     const plugin = this.#plugins.find((candidate) => candidate.name === source && !candidate.error);
     const definition = plugin && !plugin.error ? await this.#import(plugin) : undefined;
     const provider = definition?.providers.find(isIt);
     if (!provider) throw this.#unknown(kind, name);
-    return provider;
+    return { provider, author };
   }
 
   #import(plugin: FoundPlugin & { readonly error?: undefined }): Promise<PluginDefinition> {

@@ -40,6 +40,8 @@ export const errorStatus =
       if (thrown instanceof ConnectError) return thrown;
       const error = toSciStreamError(thrown);
       if (error.code === 'SCI_BUG') log.error({ ...fields, stack: stackOf(error) }, 'internal error');
+      else if (error.code === 'SCI_PLUGIN_FAILED')
+        log.error({ ...fields, error: error.message, stack: stackOf(error) }, 'plugin failed');
       else if (error instanceof RateLimited) return later(error);
       else if (FAULTS.includes(error.code))
         log.error({ ...fields, code: error.code, error: error.message }, 'call failed');

@@ -9,7 +9,7 @@ import {
   type Target,
 } from '../contracts/address.js';
 import { quote, S2DSException, SciStreamError } from '../contracts/errors.js';
-import type { ConnectResult, GatewayStatus } from '../contracts/gateway.js';
+import type { ConnectResult, GatewayStatus, Unreleased } from '../contracts/gateway.js';
 import {
   FAILURES,
   parseProbeAnswer,
@@ -34,6 +34,7 @@ import {
   type GatewaySchema,
   type ConnectResults,
   type ConnectResultsSchema,
+  type Gateway,
   type ListenerStatistics as StatisticsMessage,
   type ListenerStatisticsSchema,
   type Stream,
@@ -127,7 +128,7 @@ export function gatewayMessage({
 }: GatewayStatus): MessageInitShape<typeof GatewaySchema> {
   const { drained, labels, streams, portsTotal, capacity, capacityInUse } = status;
   // Callers do not learn the addresses of the machine.
-  const { addresses: _, ...shown } = description;
+  const { addresses: _, unreleased, ...shown } = description;
   return {
     ...shown,
     advertiseSources: [...(shown.advertiseSources ?? [])],
@@ -138,8 +139,24 @@ export function gatewayMessage({
     portsTotal,
     capacity: BigInt(capacity),
     capacityInUse: BigInt(capacityInUse),
+    ...unreleasedMessage(unreleased),
     ...(error ? { error: errorInfo(error) } : {}),
   };
+}
+
+/** The streams of a gateway whose release fails, as fields of its message. */
+export const unreleasedMessage = (
+  unreleased: Unreleased | undefined,
+): Pick<MessageInitShape<typeof GatewaySchema>, 'unreleased' | 'unreleasedReason'> =>
+  unreleased ? { unreleased: unreleased.streams, unreleasedReason: errorInfo(unreleased.reason) } : {};
+
+/** The inverse of {@link unreleasedMessage}. */
+export function fromUnreleased({ unreleased: streams, unreleasedReason }: Gateway): {
+  readonly unreleased?: Unreleased;
+} {
+  if (streams === 0) return {};
+  const { code, message, suggestions } = fromErrorInfo(unreleasedReason);
+  return { unreleased: { streams, reason: new SciStreamError(code, message, { suggestions }) } };
 }
 
 /** The result of a move as a message. */

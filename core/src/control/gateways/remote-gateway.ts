@@ -19,7 +19,7 @@ import { retry } from '../../contracts/wait.js';
 import { fromConnectError, S2CS_KEY } from '../../wire/errors.js';
 import { GatewayService } from '../../wire/gen/scistream/v1/gateway_pb.js';
 import { GuardedSessions } from '../../wire/guarded-sessions.js';
-import { fromConnectResults, fromStatistics, fromStatus, targetsMessage } from '../../wire/messages.js';
+import { fromConnectResults, fromStatistics, fromStatus, fromUnreleased, targetsMessage } from '../../wire/messages.js';
 import { reserveMessage } from '../../wire/stream-spec.js';
 import { checkLinkTls, connectLink, type LinkTls } from './link-tls.js';
 
@@ -89,6 +89,7 @@ export class RemoteGateway implements Gateway {
     const more = {
       ...(advertise && { advertise }),
       ...(sources.length > 0 && { advertiseSources: parseSources(sources) }),
+      ...fromUnreleased(told),
     };
     return { name, wan, lan, ...more, addresses, ports, proxy, runtime, portsInUse };
   }
