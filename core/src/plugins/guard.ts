@@ -15,7 +15,7 @@ export interface Author {
 }
 
 /** How a method is called. */
-interface Rule {
+export interface Rule {
   /** Position of the abort signal among the parameters. Absent: the method ends only with what it waits for. */
   readonly signal?: number;
   /** Deadline, ms. Absent: none. */
@@ -46,6 +46,7 @@ export const S2DS_CALLS: Calls<S2DS> = {
   release: { signal: 2, ms: 3 * MINUTE },
   sweep: { signal: 1, ms: 2 * MINUTE, optional: true },
   status: { signal: 1, ms: 10 * SECOND },
+  advise: { signal: 0, ms: MINUTE, optional: true },
   ended: {},
 };
 
@@ -67,6 +68,8 @@ export const RUNTIME_CALLS: Calls<ContainerRuntime> = {
   dial: { signal: 2, ms: MINUTE, raw: true },
   exited: { signal: 1 },
 };
+
+export const OPTIONS_CALL: Rule = { ms: 10 * SECOND };
 
 export const AUTHENTICATOR_CALLS: Calls<Authenticator> = {
   authenticate: { signal: 1, ms: 30 * SECOND },
@@ -110,12 +113,13 @@ export function guard<Made extends object>(made: Made, author: Author, calls: Ca
       const rule = typeof name === 'string' ? rules.get(name) : undefined;
       if (typeof value !== 'function' || !rule) return value;
       return (...args: unknown[]) =>
-        call(author, String(name), rule, args, async (all) => await value.apply(made, all));
+        callPlugin(author, String(name), rule, args, async (all) => await value.apply(made, all));
     },
   });
 }
 
-async function call(
+/** Calls code of a plugin with a deadline, an abort signal and a translation of its errors. */
+export async function callPlugin(
   author: Author,
   method: string,
   { signal: position, ms, plus, raw }: Rule,

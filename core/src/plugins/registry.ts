@@ -7,6 +7,7 @@ import type {
   AnyProvider,
   HostContext,
   ManifestEntry,
+  OptionsSchema,
   Place,
   PluginContext,
   PluginDefinition,
@@ -14,7 +15,15 @@ import type {
   ProviderKind,
 } from '../contracts/plugin.js';
 import type { S2DS } from '../contracts/s2ds.js';
-import { AUTHENTICATOR_CALLS, makeGuarded, RUNTIME_CALLS, S2DS_CALLS, type Author } from './guard.js';
+import {
+  AUTHENTICATOR_CALLS,
+  callPlugin,
+  makeGuarded,
+  OPTIONS_CALL,
+  RUNTIME_CALLS,
+  S2DS_CALLS,
+  type Author,
+} from './guard.js';
 import { releasingLateCalls } from './late-calls.js';
 import { importPlugin, type FoundPlugin } from './loader.js';
 import { checkOptions, type Options } from './options.js';
@@ -149,11 +158,8 @@ export class Providers {
   async proxy(id: string): Promise<Ready<PluginContext, S2DS>> {
     const { provider, author } = await this.#provider('proxy', id);
     if (provider.kind !== 'proxy') throw this.#unknown('proxy', id);
-    const options = await checkOptions(
-      provider.options,
-      this.init.config.proxies[provider.id] ?? {},
-      `proxies.${provider.id}`,
-    );
+    const given = this.init.config.proxies[provider.id] ?? {};
+    const options = await parsed(author, provider.options, given, `proxies.${provider.id}`);
     const create = (context: PluginContext): S2DS =>
       makeGuarded(
         author,
@@ -168,11 +174,8 @@ export class Providers {
   async runtime(id: string): Promise<Ready<HostContext, ContainerRuntime>> {
     const { provider, author } = await this.#provider('runtime', id);
     if (provider.kind !== 'runtime') throw this.#unknown('runtime', id);
-    const options = await checkOptions(
-      provider.options,
-      this.init.config.runtimes[provider.id] ?? {},
-      `runtimes.${provider.id}`,
-    );
+    const given = this.init.config.runtimes[provider.id] ?? {};
+    const options = await parsed(author, provider.options, given, `runtimes.${provider.id}`);
     const create = (context: HostContext): ContainerRuntime =>
       makeGuarded(author, RUNTIME_CALLS, () => provider.create(context, options));
     return { id: provider.id, create };
@@ -186,7 +189,7 @@ export class Providers {
   async authenticator(id: string, raw: Options, where: string): Promise<Ready<HostContext, Authenticator>> {
     const { provider, author } = await this.#provider('authenticator', id);
     if (provider.kind !== 'authenticator') throw this.#unknown('authenticator', id);
-    const options = await checkOptions(provider.options, raw, where);
+    const options = await parsed(author, provider.options, raw, where);
     const create = (context: HostContext): Authenticator =>
       makeGuarded(author, AUTHENTICATOR_CALLS, () => provider.create(context, options));
     return { id: provider.id, create };
@@ -251,6 +254,10 @@ function hostRuntime(proxy: string, requested: string): string {
   const message = `Proxy ${proxy} runs on the host of the gateway, and not in runtime ${quote(requested)}.`;
   throw new SciStreamError('SCI_PROXY_UNSUPPORTED', message, { suggestions: ['Omit the runtime from the request.'] });
 }
+
+/** The schema is code of the plugin, too. */
+const parsed = async (author: Author, schema: OptionsSchema<unknown>, raw: Options, where: string): Promise<unknown> =>
+  await callPlugin(author, 'options', OPTIONS_CALL, [], async () => await checkOptions(schema, raw, where));
 
 function limitOf(options: unknown): Pick<Ready<never, never>, 'maxConnections'> {
   const limit = (options as { readonly maxConnections?: unknown } | undefined)?.maxConnections;

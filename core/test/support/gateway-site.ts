@@ -21,6 +21,7 @@ import {
   LocalGateway,
   GatewayStore,
   Providers,
+  type FoundPlugin,
   type GatewayStream,
   type AnyProvider,
   type StreamSpec,
@@ -93,6 +94,9 @@ export class Site {
   /** Providers of the gateway besides the default ones. */
   extras: AnyProvider[] = [runtimeProvider({ id: 'shaky', options, create: () => this.runtime })];
 
+  /** Plugins of the gateway. */
+  plugins: readonly FoundPlugin[] = [];
+
   /** Proxies that run on the host. */
   hosts: AnyProvider[] = [];
 
@@ -136,7 +140,7 @@ export class Site {
     const others = [tiny, ...runtimes, ...this.extras].map((provider) => ({ provider, summary: '' }));
     const builtIns = [...others, ...this.hosts.map((provider) => ({ provider, summary: '', runsIn: 'host' as const }))];
     const none = { proxies: {}, runtimes: {}, plugins: [] };
-    const providers = new Providers({ builtIns, plugins: [], config: none });
+    const providers = new Providers({ builtIns, plugins: this.plugins, config: none });
     const settings = { name: 'g', wan: HOST, lan: HOST, ports: RANGE, proxy, runtime };
     const gateway = new LocalGateway(settings, providers, silentLogger, this.state);
     await gateway.open().catch(async (error: unknown) => {
