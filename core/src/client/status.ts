@@ -138,6 +138,8 @@ function diagnose(uid: string, state: UserState, from: SideStatus | undefined, t
   const over = find('released');
   if (over && state === 'failed')
     return `${capital(over.name)} is released, and the other side is not. Release the stream: scistream stream down ${uid}`;
+  const releasing = find('releasing');
+  if (releasing?.side.error) return `${capital(releasing.name)} is being released: ${releasing.side.error.message}`;
   const restarting = find('restarting');
   if (restarting) {
     const reason = restarting.side.error?.message;

@@ -51,7 +51,8 @@ export function toMessage(
   reader: string,
 ): Stream {
   const { spec, owner, gateway, proxy, runtime, rateEnforced, createdAt, expiresAt } = record;
-  const error = record.error ?? status?.error ?? unknown;
+  // What keeps a stream from its end matters more than why it ends.
+  const error = (record.state === 'releasing' ? unknown : undefined) ?? record.error ?? status?.error ?? unknown;
   return create(StreamSchema, {
     uid: shownUid(record, reader),
     name: spec.name,

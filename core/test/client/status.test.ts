@@ -37,4 +37,10 @@ s('is silent about further addresses and TLS failures that do not exist', () => 
   assert.equal([from?.fallbacks, from?.tlsFailure], [undefined, undefined]);
 });
 
+s('a release that fails says why', () => {
+  const error = { code: 'SCI_PROXY_UNKNOWN', message: 'It keeps its ports.' };
+  assert.match(statusOf({ state: 'releasing', error }).diagnosis, /being released: It keeps its ports\./);
+  assert.not.match(statusOf({ state: 'releasing' }).diagnosis, 'undefined');
+});
+
 s.run();

@@ -14,6 +14,7 @@ import {
   StreamController,
   TOKENS,
   type Action,
+  type FoundPlugin,
   type Granted,
   type StreamEvent,
   type StreamRecord,
@@ -85,14 +86,15 @@ class InterruptiblePolicy extends OwnerPolicy {
 }
 
 export interface Fixture extends AsyncDisposable {
+  readonly pool: GatewayPool;
   readonly controller: StreamController;
   readonly gateway: InterruptibleGateway;
   readonly store: InterruptibleStore;
   readonly policy: InterruptiblePolicy;
 }
 
-/** A controller on a gateway with eight ports at an address of its own process. */
-export async function fixture(): Promise<Fixture> {
+/** A controller on a gateway with eight ports at an address of its own process. @param plugins Besides the built-in parts. */
+export async function fixture(plugins: readonly FoundPlugin[] = []): Promise<Fixture> {
   const directory = await temporaryDirectory();
   const host = `127.78.${(process.pid >> 8) & 255}.${process.pid & 255}`;
   const { config } = await loadConfig('s2cs', {
@@ -102,10 +104,11 @@ export async function fixture(): Promise<Fixture> {
   const ports = { first: 22_000, last: 22_007 };
   const settings = { name: 'gateway', wan: host, lan: host, ports, proxy: 'relay', runtime: 'process' };
   const own = container.createChildContainer();
-  registerServer(own, { config, logger: silentLogger, plugins: [] });
+  registerServer(own, { config, logger: silentLogger, plugins: [...plugins] });
   const gateway = new InterruptibleGateway(settings, own.resolve(TOKENS.Providers), silentLogger, directory.path);
   const link = new GatewayLink(settings, gateway, silentLogger);
-  own.register(GatewayPool, { useValue: new GatewayPool([link], directory.path) });
+  const pool = new GatewayPool([link], directory.path);
+  own.register(GatewayPool, { useValue: pool });
   const store = new InterruptibleStore(directory.path);
   own.register(TOKENS.StreamStore, { useValue: store });
   const policy = new InterruptiblePolicy('optional');
@@ -116,5 +119,5 @@ export async function fixture(): Promise<Fixture> {
     await controller.close(true);
     await directory.remove();
   };
-  return { controller, gateway, store, policy, [Symbol.asyncDispose]: dispose };
+  return { pool, controller, gateway, store, policy, [Symbol.asyncDispose]: dispose };
 }

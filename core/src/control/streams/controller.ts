@@ -310,10 +310,13 @@ export class StreamController {
   }
 
   async #view(record: StreamRecord): Promise<StreamSnapshot> {
-    if (!runs(record)) return { record };
+    const ends = record.state === 'releasing';
+    if (!runs(record) && !ends) return { record };
     try {
-      return { record, status: await this.gateways.reachable(record.gateway).status(record.uid) };
+      const status = await this.gateways.reachable(record.gateway).status(record.uid);
+      return ends ? { record } : { record, status };
     } catch (error) {
+      if (ends && toSciStreamError(error).code === 'SCI_STREAM_NOT_FOUND') return { record };
       // No answer does not mean failed: a slow proxy or gateway may still forward data.
       return { record, error: toSciStreamError(error) };
     }
