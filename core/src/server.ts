@@ -7,7 +7,7 @@ export type { StreamRecord } from './contracts/stream.js';
 export { VERSION } from './contracts/version.js';
 export { checkDaemonConfig, loadPolicy } from './control/checks.js';
 export { CONTROL_SERVER, createProviders, listPlugins, registerServer } from './control/compose.js';
-export { readState } from './control/stored-state.js';
+export { forgetStream, readState } from './control/stored-state.js';
 export { GATEWAY_DAEMON, registerS2ds } from './gateway/compose.js';
 export { tryToStart } from './gateway/trial.js';
 export { PluginHost } from './plugins/host.js';

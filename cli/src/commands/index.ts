@@ -26,6 +26,7 @@ import OutboundRequest from './s2uc/outbound-request.js';
 import Release from './s2uc/release.js';
 import StateCheck from './state/check.js';
 import StateExport from './state/export.js';
+import StateForget from './state/forget.js';
 import StreamDown from './stream/down.js';
 import StreamEvents from './stream/events.js';
 import StreamLs from './stream/ls.js';
@@ -65,6 +66,7 @@ export const COMMANDS: Record<string, Command.Class> = {
   's2uc:release': Release,
   'state:check': StateCheck,
   'state:export': StateExport,
+  'state:forget': StateForget,
   'stream:down': StreamDown,
   'stream:events': StreamEvents,
   'stream:ls': StreamLs,

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { SciStreamError } from '../contracts/errors.js';
+import { quote, SciStreamError } from '../contracts/errors.js';
 import type { StreamEvent, StreamRecord } from '../contracts/stream.js';
 import { GatewayStore } from '../gateway/store.js';
 import { LevelStreamStore } from '../store/level-stream-store.js';
@@ -40,3 +40,37 @@ export async function readState(state: string): Promise<StoredState> {
   await store.close();
   return { state, streams, gateway };
 }
+
+/**
+ * Removes a stream whose release fails from the records of a gateway, so that its ports and its uid are free at the next
+ * start. Does not end what still forwards data. The control server then ends its own record of the stream.
+ * @param state State directory of the stopped daemon of the gateway.
+ * @throws SCI_STREAM_NOT_FOUND; SCI_STREAM_STATE unless the stream is being released; as {@link readState}
+ */
+export async function forgetStream(state: string, uid: string): Promise<void> {
+  const { gateway } = await readState(state);
+  if (gateway.length === 0) throw unknownHere(state, uid);
+  const store = await GatewayStore.open(join(state, 'gateway'));
+  try {
+    const record = store.get(uid);
+    if (!record) throw unknownHere(state, uid);
+    if (record.state !== 'releasing') {
+      throw new SciStreamError('SCI_STREAM_STATE', `Stream ${uid} is ${record.state}, and not being released.`, {
+        suggestions: [`Start the daemon, and release the stream: scistream stream down ${uid}`],
+      });
+    }
+    const since = new Date().toISOString();
+    await store.removeCredentials(uid);
+    await store.delete(
+      uid,
+      record.listeners.map(({ port }) => ({ port, since })),
+    );
+  } finally {
+    await store.close();
+  }
+}
+
+const unknownHere = (state: string, uid: string): SciStreamError =>
+  new SciStreamError('SCI_STREAM_NOT_FOUND', `The gateway with state ${state} has no stream ${quote(uid)}.`, {
+    suggestions: ['List its streams: scistream state export'],
+  });

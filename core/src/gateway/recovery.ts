@@ -100,7 +100,7 @@ export function notRecovered(uid: string, cause: unknown): S2DSException {
     cause,
     suggestions: [
       'See the log of the daemon, and retry when the runtime answers.',
-      'If a plugin was removed, install it again and restart the daemon. The stream keeps its ports until then.',
+      'If its plugin was removed, install it again, and restart the daemon. The stream keeps its ports until then.',
     ],
   });
 }
