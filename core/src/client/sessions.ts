@@ -1,3 +1,4 @@
+import type { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { ClientHttp2Stream, ClientSessionRequestOptions, OutgoingHttpHeaders } from 'node:http2';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
@@ -112,10 +113,7 @@ export class VerifiedSessions {
       return;
     }
     const pinned = trust.kind === 'pin';
-    const through = await throughProxy(address).catch((error: unknown) => {
-      throw error instanceof ProxyError ? unproxied(this.#endpoint, error) : error;
-    });
-    const socket = connectTls({ ...this.#tls, socket: through });
+    const socket = connectTls({ ...this.#tls, socket: await openThroughProxy(this.#endpoint) });
     await established(socket, 'secureConnect', this.#endpoint);
     const shown = peerFingerprint(socket);
     if (pinned && shown !== trust.fingerprint) {
@@ -276,15 +274,40 @@ function changed({ facility, address }: Endpoint, expected: string, seen: string
   });
 }
 
-/** Connects again, without sending data, to show the fingerprint of the certificate to the user. */
-async function shownFingerprint(endpoint: Endpoint): Promise<string | undefined> {
-  const { certificate: _unused, ...anonymous } = endpoint;
-  const through = await throughProxy(endpoint.address).catch(() => undefined);
-  const options = { ...tlsOptions(anonymous), socket: through, rejectUnauthorized: false };
-  const socket = connectTls({ ...options, timeout: CONNECT_TIMEOUT_MS });
-  return new Promise<string | undefined>((resolve) => {
-    socket.once('secureConnect', () => resolve(peerFingerprint(socket)));
-    socket.once('error', () => resolve(undefined));
-    socket.once('timeout', () => resolve(undefined));
-  }).finally(() => socket.destroy());
+/** The fingerprint of the certificate that a server shows now. */
+const shownFingerprint = (endpoint: Endpoint): Promise<string | undefined> =>
+  showServer(endpoint).then(
+    ({ certificate }) => fingerprintOf(certificate),
+    () => undefined,
+  );
+
+/** What a control server shows to everyone that connects. */
+export interface ShownServer {
+  readonly certificate: X509Certificate;
+  /** Why `trust` of the endpoint does not accept it; absent: it does. Always absent for a pinned certificate. */
+  readonly distrust?: string;
 }
+
+/**
+ * Connects without sending data, and returns the certificate that the server shows, whether it is trusted or not.
+ * @throws SCI_S2CS_UNREACHABLE, SCI_CONFIG_NOT_FOUND when the CA file cannot be read
+ */
+export async function showServer({ certificate: _unused, ...endpoint }: Endpoint): Promise<ShownServer> {
+  const options = { ...tlsOptions(endpoint), rejectUnauthorized: false };
+  const socket = connectTls({ ...options, socket: await openThroughProxy(endpoint) });
+  try {
+    await established(socket, 'secureConnect', endpoint);
+    const certificate = socket.getPeerX509Certificate();
+    if (!certificate) throw unreachable(endpoint, undefined, 'it shows no certificate');
+    const distrusted = endpoint.trust.kind !== 'pin' && !socket.authorized;
+    return { certificate, ...(distrusted && { distrust: messageOf(socket.authorizationError) }) };
+  } finally {
+    socket.destroy();
+  }
+}
+
+/** @returns A tunnel if a proxy is configured. @throws SCI_S2CS_UNREACHABLE */
+const openThroughProxy = (endpoint: Endpoint): Promise<Socket | undefined> =>
+  throughProxy(endpoint.address).catch((error: unknown) => {
+    throw error instanceof ProxyError ? unproxied(endpoint, error) : error;
+  });
