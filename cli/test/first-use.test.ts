@@ -1,3 +1,4 @@
+// suite: full
 /** The first steps of a user and an operator: a token, a facility, and a call that works. */
 import { createHash } from 'node:crypto';
 import { readFile, stat, writeFile } from 'node:fs/promises';

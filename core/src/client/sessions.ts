@@ -11,10 +11,9 @@ import { formatDuration } from '../contracts/units.js';
 import { fingerprintOf } from '../pki/inspect.js';
 import { GuardedSessions } from '../wire/guarded-sessions.js';
 import { readClientCertificate, refusedCertificate } from './client-certificate.js';
+import { changed, CONNECT_TIMEOUT_MS, unproxied, unreachable, untrusted } from './connection-errors.js';
 import type { Endpoint } from './endpoint.js';
 
-/** Maximum time for the TCP and TLS handshakes together, ms. */
-const CONNECT_TIMEOUT_MS = 10_000;
 /** Default interval of HTTP/2 pings while a call is in flight, ms. REQ and Watch can be silent for a long time. */
 const PING_INTERVAL_MS = 20_000;
 const PING_TIMEOUT_MS = 10_000;
@@ -218,60 +217,6 @@ async function connectionError(error: unknown, endpoint: Endpoint): Promise<SciS
     return untrusted(endpoint, messageOf(error), await shownFingerprint(endpoint), error);
   }
   return unreachable(endpoint, error);
-}
-
-/** SCI_S2CS_UNREACHABLE. @param why Default: the reason of the system. */
-export function unreachable(
-  endpoint: Endpoint,
-  cause: unknown,
-  why?: string,
-  suggestions?: readonly string[],
-): SciStreamError {
-  const where = formatAddress(endpoint.address);
-  const reason = why ?? WHY[systemCode(cause) ?? ''] ?? messageOf(cause);
-  return new SciStreamError('SCI_S2CS_UNREACHABLE', `Control server ${where} is unreachable: ${reason}.`, {
-    cause,
-    suggestions: suggestions ?? [`Check that s2cs runs there and that firewalls allow TCP to ${where}.`],
-  });
-}
-
-const unproxied = (endpoint: Endpoint, error: ProxyError): SciStreamError =>
-  unreachable(endpoint, error, error.message, [
-    `If no proxy is needed for this server: NO_PROXY=${endpoint.address.host}`,
-    `Otherwise ask the operator of the proxy to allow CONNECT to ${formatAddress(endpoint.address)}.`,
-  ]);
-
-const WHY: Readonly<Record<string, string>> = {
-  ECONNREFUSED: 'connection refused',
-  ECONNRESET: 'it closed the connection',
-  EPIPE: 'it closed the connection',
-  ENOTFOUND: 'unknown host name',
-  EAI_AGAIN: 'the name server does not answer',
-  EHOSTUNREACH: 'no route to the host',
-  ENETUNREACH: 'no route to the network',
-  ETIMEDOUT: `no answer within ${formatDuration(CONNECT_TIMEOUT_MS)}`,
-};
-
-function untrusted(endpoint: Endpoint, why: string, seen: string | undefined, cause?: unknown): SciStreamError {
-  const where = formatAddress(endpoint.address);
-  const pin = `If the operator confirms the fingerprint, add --fingerprint ${seen ?? ''} or use ${where}#${seen ?? ''}`;
-  return new SciStreamError('SCI_TLS_UNTRUSTED', `The certificate of control server ${where} is not trusted: ${why}.`, {
-    cause,
-    suggestions: [...(seen ? [pin] : []), 'Trust the CA that signed it: --ca FILE'],
-  });
-}
-
-/** The server shows another certificate than the pinned one, as an attacker between client and server would. */
-function changed({ facility, address }: Endpoint, expected: string, seen: string | undefined): SciStreamError {
-  const where = formatAddress(address);
-  const why = `its certificate is not the expected ${expected}, so the connection may be intercepted`;
-  const use = facility === where ? `use ${where}#` : `set facilities.${facility}.fingerprint to `;
-  return new SciStreamError('SCI_TLS_UNTRUSTED', `Control server ${where} is not trusted: ${why}.`, {
-    suggestions: [
-      'Ask the operator for the current fingerprint in another way, such as by telephone.',
-      ...(seen === undefined ? [] : [`Only if the operator confirms that it is ${seen}: ${use}${seen}`]),
-    ],
-  });
 }
 
 /** The fingerprint of the certificate that a server shows now. */
