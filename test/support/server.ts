@@ -37,6 +37,7 @@ export interface ServerOptions {
   readonly proxies?: S2csConfig['proxies'];
   /** Files. */
   readonly policy?: S2csConfig['policy'];
+  readonly metrics?: S2csConfig['metrics'];
   readonly audit?: { readonly file: string; readonly size: number; readonly keep: number };
   readonly minTls?: S2csConfig['minTls'];
   /** Plain text; default false. */
@@ -225,6 +226,7 @@ async function configure(options: ServerOptions, state: string): Promise<S2csCon
     plugins: [],
     encryption: options.encryption ?? 'optional',
     ...(options.policy !== undefined && { policy: options.policy }),
+    ...(options.metrics && { metrics: options.metrics }),
     ...(options.audit && { audit: { rotateMs: 86_400_000, minAgeMs: 0, ...options.audit } }),
   };
 }

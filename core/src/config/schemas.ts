@@ -146,6 +146,7 @@ export function s2csSchema(around: Surroundings) {
     encryption: z.enum(['required', 'optional']).prefault('required'),
     policy: path.optional(),
     log: logLevel,
+    metrics: field.address.optional(),
     audit: z
       .strictObject({
         file: path,

@@ -82,7 +82,7 @@ export const CONTROL_SERVER: InjectionToken<Daemon<S2csConfig>> = ControlServer;
  * process, on its own child container. Register a token afterwards to replace what it stands for.
  */
 export function registerServer(container: DependencyContainer, { config, logger, plugins }: ServerParts): void {
-  const { facility, gateways, state, listen, tls, minTls, insecure } = config;
+  const { facility, gateways, state, listen, tls, minTls, insecure, metrics } = config;
   const audit = config.audit && new AuditLog(config.audit, logger);
   const wan = gateways.map((gateway) => gateway.wan);
   // One shared object, so that a new configuration can change its values.
@@ -92,7 +92,9 @@ export function registerServer(container: DependencyContainer, { config, logger,
   const policy = instanceCachingFactory((c) => new PolicyInForce(policyOf(config, c, names(c), audit)));
   container.register(TOKENS.Logger, { useValue: logger });
   container.register(TOKENS.Limits, { useValue: limits });
-  container.register(TOKENS.Settings, { useValue: { facility, listen, tls, wan, minTls, insecure, state, limits } });
+  container.register(TOKENS.Settings, {
+    useValue: { facility, listen, tls, wan, minTls, insecure, state, metrics, limits },
+  });
   container.register(TOKENS.Providers, { useValue: createProviders(plugins, config) });
   container.register(TOKENS.StreamStore, { useValue: new LevelStreamStore(state, limits) });
   container.register(TOKENS.Resolver, { useValue: systemResolver });

@@ -16,9 +16,10 @@ import { inject, injectable } from 'tsyringe';
 import type { S2csConfig } from '../config/index.js';
 import { formatAddress, isLoopback, type Address } from '../contracts/address.js';
 import type { Daemon, Listening } from '../contracts/daemon.js';
-import { messageOf, SciStreamError, systemCode } from '../contracts/errors.js';
+import { messageOf, SciStreamError } from '../contracts/errors.js';
 import type { Logger } from '../contracts/logger.js';
 import { within } from '../contracts/wait.js';
+import type { Metrics } from '../observe/metrics.js';
 import { fingerprintOf } from '../pki/inspect.js';
 import type { Providers } from '../plugins/index.js';
 import { answer, type Decide, type Request, type Response } from '../serving/answer.js';
@@ -27,6 +28,7 @@ import { clientTrust, mustAskAlike } from '../serving/client-certificates.js';
 import { Connections, endOf, onlyAccepted } from '../serving/connections.js';
 import { errorStatus, PEER } from '../serving/error-status.js';
 import { Health } from '../serving/health.js';
+import { listenOn } from '../serving/listen.js';
 import { lockState, type Unlock } from '../serving/state-lock.js';
 import { Streams } from '../wire/gen/scistream/v1/streams_pb.js';
 import { Control } from '../wire/gen/scistream_pb.js';
@@ -77,6 +79,7 @@ export class ControlServer implements Daemon<S2csConfig> {
   /** PEM of the CA for client certificates. */
   #clientCa: TlsOptions['ca'];
   #unlock: Unlock = () => Promise.resolve();
+  #closeMetrics = (): Promise<void> => Promise.resolve();
   /** Whether calls are served. Until then they are rejected. */
   #opened = false;
 
@@ -123,6 +126,7 @@ export class ControlServer implements Daemon<S2csConfig> {
     for (const session of this.#sessions) session.close();
     if (closed) await within(closed, CLOSE_GRACE_MS, () => new Error('late')).catch(() => this.#closeSockets());
     await this.#authenticator?.close().catch((error: unknown) => failures.push(error));
+    await this.#closeMetrics();
     await this.#unlock(this.controller.counts().streams > 0);
     if (failures.length > 0) throw failures[0];
   }
@@ -177,12 +181,13 @@ export class ControlServer implements Daemon<S2csConfig> {
     const { controller, gateways, providers } = this;
     const { facility, limits } = this.settings;
     const parts: ServiceParts = { facility, limits, controller, gateways, providers, log: this.log };
+    const metrics = await this.#metrics();
     const services = connectNodeAdapter({
       routes: (router) => {
         controlService(router, parts);
         streamsService(router, parts);
       },
-      interceptors: [errorStatus(this.log), authentication],
+      interceptors: [errorStatus(this.log), ...(metrics ? [metrics.interceptor] : []), authentication],
       contextValues: (request) =>
         createContextValues()
           .set(PEER, request.socket.remoteAddress ?? '')
@@ -215,7 +220,7 @@ export class ControlServer implements Daemon<S2csConfig> {
       this.log.debug({ peer: socket.remoteAddress, error: String(why) }, 'TLS handshake failed');
     });
     server.on('sessionError', (error: unknown) => this.log.debug({ error: messageOf(error) }, 'session failed'));
-    await this.#listen(server);
+    await listenOn(server, this.settings.listen, 'Set listen to a free port on an address of this machine.');
     // After the address is bound: a second server started by mistake must not disturb the streams of the first one.
     await this.controller.open();
     this.#opened = true;
@@ -229,23 +234,18 @@ export class ControlServer implements Daemon<S2csConfig> {
     };
   }
 
-  async #listen(server: Http2SecureServer | Http2Server): Promise<void> {
-    const { listen } = this.settings;
-    server.listen({ host: listen.host, port: listen.port, exclusive: true });
-    await once(server, 'listening').catch((error: unknown) => {
-      const where = formatAddress(listen);
-      const suggestions =
-        systemCode(error) === 'EADDRINUSE'
-          ? [
-              `Find the process that listens there: ss -ltnp 'sport = :${listen.port}'`,
-              'Or choose another port: --listen HOST:PORT',
-            ]
-          : ['Set listen to an address of this machine.'];
-      throw new SciStreamError('SCI_LISTEN_FAILED', `Cannot listen on ${where}: ${messageOf(error)}.`, {
-        cause: error,
-        suggestions,
-      });
-    });
+  /** Serves the metrics if the configuration has an address for them. The library is loaded only then. */
+  async #metrics(): Promise<Metrics | undefined> {
+    const { metrics: listen } = this.settings;
+    if (!listen) return undefined;
+    const [{ Metrics }, { serveMetrics }] = await Promise.all([
+      import('../observe/metrics.js'),
+      import('../observe/metrics-listener.js'),
+    ]);
+    const { gateways, controller } = this;
+    const metrics = new Metrics({ gateways: () => gateways.overview(), streams: () => controller.records });
+    this.#closeMetrics = await serveMetrics(metrics, listen, this.log);
+    return metrics;
   }
 
   /** Reads the files of `tls`, at the start and on reload. */

@@ -20,6 +20,7 @@ import { CERTIFICATE, shownCertificate } from '../serving/client-certificates.js
 import { Connections, endOf, onlyAccepted } from '../serving/connections.js';
 import { errorStatus, PEER } from '../serving/error-status.js';
 import { Health } from '../serving/health.js';
+import { listenOn } from '../serving/listen.js';
 import { lockState, type Unlock } from '../serving/state-lock.js';
 import { GatewayService } from '../wire/gen/scistream/v1/gateway_pb.js';
 import {
@@ -33,7 +34,7 @@ import {
 } from '../wire/messages.js';
 import { fromReserveMessage } from '../wire/stream-spec.js';
 import { ACCEPTED, enrolment } from './enrolment.js';
-import { listenOn, listenOnSocket, mutualTls, mutualTlsServer } from './listen.js';
+import { listenOnSocket, mutualTls, mutualTlsServer } from './listen.js';
 import { LocalGateway } from './local-gateway.js';
 import { S2DS_TOKENS, type DaemonSettings, type ReloadedSettings } from './tokens.js';
 
@@ -138,7 +139,9 @@ export class GatewayDaemon implements Daemon<ReloadedSettings> {
 
   async #listen(server: Http2Server | Http2SecureServer): Promise<void> {
     const { listen, tls } = this.settings;
-    await (tls ? listenOn(server, listen) : listenOnSocket(server, listen.replace(/^unix:/, '')));
+    const advice = 'Set listen to a free port on an address of this machine, or to unix:/PATH.';
+    if (tls) await listenOn(server, parseAddress(listen), advice);
+    else await listenOnSocket(server, listen.replace(/^unix:/, ''));
     server.on('error', (error: unknown) => this.log.warn({ error: messageOf(error) }, 'connection not accepted'));
   }
 }

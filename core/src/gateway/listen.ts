@@ -9,7 +9,6 @@ import {
 import { connect, type Server } from 'node:net';
 import { dirname } from 'node:path';
 import type { TlsOptions, TLSSocket } from 'node:tls';
-import { parseAddress } from '../contracts/address.js';
 import { messageOf, SciStreamError, systemCode } from '../contracts/errors.js';
 import { makeDirectory } from '../contracts/files.js';
 import type { Logger } from '../contracts/logger.js';
@@ -47,18 +46,6 @@ export async function mutualTlsServer(
   });
   server.on('sessionError', (error: Error) => log.debug({ error: error.message }, 'session failed'));
   return server;
-}
-
-/** Listens on host:port. @throws SCI_LISTEN_FAILED */
-export async function listenOn(server: Server, address: string): Promise<void> {
-  const { host, port } = parseAddress(address);
-  server.listen({ host, port, exclusive: true });
-  await once(server, 'listening').catch((cause: unknown) => {
-    throw new SciStreamError('SCI_LISTEN_FAILED', `Cannot listen on ${address}: ${messageOf(cause)}.`, {
-      cause,
-      suggestions: ['Set listen to a free port on an address of this machine, or to unix:/PATH.'],
-    });
-  });
 }
 
 /** Listens on a unix socket, mode 0600, and replaces the socket file of a process that has ended. @throws SCI_LISTEN_FAILED */

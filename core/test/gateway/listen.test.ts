@@ -53,7 +53,7 @@ s('a socket on which another program listens, and a file of another kind, stay a
 
 s('a port on which another program listens is refused', async () => {
   await using taken = await tcpServer(named('taken'));
-  await expectCode('SCI_LISTEN_FAILED', listenOn(createServer(), `127.0.0.1:${taken.address.port}`));
+  await expectCode('SCI_LISTEN_FAILED', listenOn(createServer(), taken.address, 'Set listen.'));
 });
 
 s.run();

@@ -96,7 +96,7 @@ s('a call that is rejected because too many tokens are checked counts as a reque
   client.close();
 });
 
-/** Sends calls on one connection, the first one alone if there are more than the 128 that a new connection may carry. */
+/** Sends calls together on one connection. If they are more than a new connection may carry, another call precedes them. */
 async function mustAllBeServed(server: TestServer, authorization: string, count: number): Promise<void> {
   const client = await RawClient.open(server.peerOptions.url);
   const call = (): Promise<Answer> =>

@@ -62,6 +62,8 @@ export interface ControlServerSettings {
   /** Plain text instead of TLS. */
   readonly insecure: boolean;
   readonly state: string;
+  /** Where the metrics are served; absent: nowhere. */
+  readonly metrics?: Address | undefined;
   readonly limits: Limits & FloodLimits & WatchLimits & PaceLimits;
 }
 

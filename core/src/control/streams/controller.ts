@@ -63,7 +63,7 @@ export class StreamController {
     @inject(TOKENS.Logger) private readonly log: Logger,
   ) {
     this.#lookup = new StreamLookup(this.#live, store);
-    this.#loops = new Loops(own, () => this.#records);
+    this.#loops = new Loops(own, () => this.records);
   }
 
   /**
@@ -109,14 +109,14 @@ export class StreamController {
       const { gateway, refusal } =
         known ?? this.gateways.place({ gateway: asked.gateway, ports: connections, bitsPerSecond });
       const wanted = newRecord(uid, requested, asked, gateway, identity, this.limits);
-      const granted = await this.policy.check(identity, requestAction(wanted, this.#records));
+      const granted = await this.policy.check(identity, requestAction(wanted, this.records));
       if (refusal) throw refusal;
       const record = asGranted(wanted, granted);
       const live = this.#live.get(uid);
       // Sent again, because this control server restarted before it answered.
       if (live?.lostRequest && isRepeated(record, live.record)) return live;
       if (this.#stopping) throw stopping();
-      checkLimits(record, this.#records, this.limits, this.gateways.ports);
+      checkLimits(record, this.records, this.limits, this.gateways.ports);
       const created = this.#machine(record);
       created.begin(tls);
       this.#arrivals.emit(`${owner} ${requested}`);
@@ -209,7 +209,7 @@ export class StreamController {
 
   /** One page of the streams that the caller may see. @throws SCI_USAGE for an invalid token */
   async list(includeEnded: boolean, page: PageRequest, identity: Identity): Promise<Page> {
-    const records = includeEnded ? await this.store.list() : this.#records;
+    const records = includeEnded ? await this.store.list() : this.records;
     const allowed = (stream: StreamRecord): Promise<boolean> =>
       this.policy.check(identity, { kind: 'list', stream }).then(
         () => true,
@@ -253,7 +253,7 @@ export class StreamController {
   }
 
   counts(): { readonly streams: number; readonly waiting: number } {
-    const records = this.#records;
+    const records = this.records;
     return { streams: records.length, waiting: records.filter(waits).length };
   }
 
@@ -276,7 +276,7 @@ export class StreamController {
   }
 
   /** The records of all live streams. */
-  get #records(): readonly StreamRecord[] {
+  get records(): readonly StreamRecord[] {
     return [...this.#live.values()].map(({ record }) => record);
   }
 
