@@ -122,6 +122,19 @@ function traffic(side: SideStatus): HopTraffic {
   return { gateway: gateway || facility, counted, connections, open, ...bytes, ...more };
 }
 
+interface NamedSide {
+  readonly name: string;
+  readonly side: SideStatus;
+}
+
+/** What keeps a side from its end, or from its next start. */
+function heldText(releasing: NamedSide | undefined, restarting: NamedSide | undefined): string | undefined {
+  if (releasing?.side.error) return `${capital(releasing.name)} is being released: ${releasing.side.error.message}`;
+  if (!restarting) return undefined;
+  const reason = restarting.side.error?.message;
+  return `The proxy of ${restarting.name} is being restarted${reason ? `: ${reason}` : '.'}`;
+}
+
 function diagnose(uid: string, state: UserState, from: SideStatus | undefined, to: SideStatus | undefined): string {
   const named = [
     { name: 'inbound', side: from },
@@ -138,13 +151,8 @@ function diagnose(uid: string, state: UserState, from: SideStatus | undefined, t
   const over = find('released');
   if (over && state === 'failed')
     return `${capital(over.name)} is released, and the other side is not. Release the stream: scistream stream down ${uid}`;
-  const releasing = find('releasing');
-  if (releasing?.side.error) return `${capital(releasing.name)} is being released: ${releasing.side.error.message}`;
-  const restarting = find('restarting');
-  if (restarting) {
-    const reason = restarting.side.error?.message;
-    return `The proxy of ${restarting.name} is being restarted${reason ? `: ${reason}` : '.'}`;
-  }
+  const held = heldText(find('releasing'), find('restarting'));
+  if (held) return held;
   const waiting = find('waiting');
   if (waiting) return `${capital(waiting.name)} waits for HELLO from its application controller.`;
   if (from && to && isStale(from, to)) return `${STALE}: scistream stream update ${uid}`;

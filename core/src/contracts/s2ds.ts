@@ -91,7 +91,7 @@ export interface S2DS {
   adopt(request: S2DSRequest, targets: readonly Target[], signal?: AbortSignal): Promise<boolean>;
 
   /**
-   * Ends a stream: when it returns, nothing of the stream forwards data any more, and no instance, file or rule remains.
+   * Ends a stream: when it returns, nothing of the stream forwards data, and no instance, file or rule remains.
    * Idempotent. The uid may be unknown to this process: an earlier process started the stream, or died while it released
    * it. The gateway gives the ports and the uid to another stream only after this call has returned. If it throws, the
    * stream stays in state `releasing`, and the gateway calls again, also in its next process.

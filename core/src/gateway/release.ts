@@ -24,7 +24,7 @@ export async function lastCounters(
 }
 
 /**
- * Ends a stream in state `releasing`. Its ports and its uid become free when nothing of it can forward data any more.
+ * Ends a stream in state `releasing`. Its ports and its uid become free when nothing of it can still forward data.
  * If a step fails, the record and the leases remain, and a later call repeats all steps.
  * @param record Has the state `releasing`.
  * @param isClean True if the data server knows all instances of the stream, so that no others are searched.

@@ -111,9 +111,9 @@ export function guard<Made extends object>(made: Made, author: Author, calls: Ca
     get: (_, name) => {
       const value: unknown = Reflect.get(made, name, made);
       const rule = typeof name === 'string' ? rules.get(name) : undefined;
-      if (typeof value !== 'function' || !rule) return value;
-      return (...args: unknown[]) =>
-        callPlugin(author, String(name), rule, args, async (all) => await value.apply(made, all));
+      if (!rule || typeof value !== 'function') return value;
+      const run = async (all: readonly unknown[]): Promise<unknown> => await Reflect.apply(value, made, all);
+      return (...args: unknown[]) => callPlugin(author, String(name), rule, args, run);
     },
   });
 }

@@ -38,8 +38,9 @@ export function releasingLateCalls(s2ds: S2DS, author: Author, lateMs = LATE_MS)
   };
   return new Proxy(s2ds, {
     get: (_, name) => {
-      const value: unknown = Reflect.get(methods, name) ?? Reflect.get(s2ds, name, s2ds);
-      return typeof value === 'function' && !Object.hasOwn(methods, name) ? value.bind(s2ds) : value;
+      if (Object.hasOwn(methods, name)) return Reflect.get(methods, name) as unknown;
+      const value: unknown = Reflect.get(s2ds, name, s2ds);
+      return typeof value === 'function' ? (...args: unknown[]): unknown => Reflect.apply(value, s2ds, args) : value;
     },
   });
 }

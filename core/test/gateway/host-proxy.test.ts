@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { eventually, expectCode, temporaryDirectory } from '@scistream/core/testing';
-import { portsOf, SPEC, TARGET, withSite, type Site } from '../support/gateway-site.js';
+import { HOST, portsOf, SPEC, TARGET, withSite, type Site } from '../support/gateway-site.js';
 import { HostSite } from '../support/host-proxy.js';
 
 const s = suite('host proxy');
@@ -149,7 +149,10 @@ for (const step of [
   s(`a gateway that is killed ${step} of a release leaves no port free that something forwards`, () =>
     withHost(async (site, host) => {
       const uid = randomUUID();
-      const victim = spawn(process.execPath, [VICTIM, site.state, host.directory, uid, step], { stdio: 'inherit' });
+      const victim = spawn(process.execPath, [VICTIM, site.state, host.directory, uid, step], {
+        stdio: 'inherit',
+        env: { ...process.env, SITE_HOST: HOST },
+      });
       assert.equal(await once(victim, 'exit'), [null, 'SIGKILL']);
 
       const next = await site.open();

@@ -29,7 +29,8 @@ import {
 import { FakeRuntime, temporaryDirectory, testSpec } from '@scistream/core/testing';
 
 const RANGE = { first: 21_100, last: 21_107 };
-const HOST = `127.78.${(process.pid >> 8) & 255}.${process.pid & 255}`;
+/** An address of this process, or that of the process that started it. */
+export const HOST = process.env['SITE_HOST'] ?? `127.78.${(process.pid >> 8) & 255}.${process.pid & 255}`;
 export const TARGET = { host: '192.0.2.1', port: 9 };
 const options = z.strictObject({});
 

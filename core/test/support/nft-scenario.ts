@@ -10,7 +10,7 @@ import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { SPEC, withSite } from './gateway-site.js';
+import { HOST, SPEC, withSite } from './gateway-site.js';
 import { nftProvider } from './nft-proxy.js';
 
 const VICTIM = fileURLToPath(new URL('./nft-victim.js', import.meta.url));
@@ -42,8 +42,12 @@ for (let round = 0; round < ROUNDS; round += 1) {
     const uid = randomUUID();
     const victim = spawn(process.execPath, [VICTIM, site.state, uid, String(port)], {
       stdio: ['pipe', 'pipe', 'inherit'],
+      env: { ...process.env, SITE_HOST: HOST },
     });
-    await once(victim.stdout, 'data');
+    const [ready] = (await once(victim.stdout, 'data')) as [Buffer];
+    reached = 0;
+    await attempt({ host: HOST, port: Number(String(ready)) });
+    if (reached !== 1) throw new Error('the stream does not forward');
     victim.stdin.write('go\n');
     // The moment of the kill: it depends on nothing.
     await sleep((round / ROUNDS) * LONGEST_MS);

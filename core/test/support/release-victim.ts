@@ -6,7 +6,7 @@ import { HostSite } from './host-proxy.js';
 
 const [state = '', rules = '', uid = '', step = ''] = process.argv.slice(2);
 
-/** Dies as a machine without power does: nothing runs any more. */
+/** Dies as a machine without power does. */
 const die = (): void => void process.kill(process.pid, 'SIGKILL');
 
 const host = new HostSite(rules);
@@ -18,21 +18,28 @@ await gateway.reserve(uid, { ...SPEC, proxy: 'host', runtime: '', connections: 1
 await gateway.start(uid, new AbortController().signal);
 await gateway.updateTargets(uid, [TARGET], new AbortController().signal);
 
-const { put, removeCredentials, delete: remove } = GatewayStore.prototype;
-GatewayStore.prototype.put = async function (...args) {
-  if (step === 'before the record') die();
-  await put.apply(this, args);
+/** Calls `before` and `after` around a method of every store. */
+function around(
+  method: 'put' | 'removeCredentials' | 'delete',
+  before: () => void,
+  after = (): void => undefined,
+): void {
+  const real: unknown = Reflect.get(GatewayStore.prototype, method);
+  if (typeof real !== 'function') throw new Error(`no method ${method}`);
+  Reflect.set(GatewayStore.prototype, method, async function (this: GatewayStore, ...args: unknown[]) {
+    before();
+    await Reflect.apply(real, this, args);
+    after();
+  });
+}
+
+const dieIf = (name: string) => (): void => {
+  if (step === name) die();
 };
+around('put', dieIf('before the record'));
+around('removeCredentials', dieIf('before the credentials'));
+around('delete', dieIf('before the end'), dieIf('after the end'));
 host.after = async () => {
   if (step === 'before the proxy') die();
-};
-GatewayStore.prototype.removeCredentials = async function (...args) {
-  if (step === 'before the credentials') die();
-  await removeCredentials.apply(this, args);
-};
-GatewayStore.prototype.delete = async function (...args) {
-  if (step === 'before the end') die();
-  await remove.apply(this, args);
-  if (step === 'after the end') die();
 };
 await gateway.release(uid);
