@@ -1,5 +1,4 @@
 import type { Target } from './address.js';
-import type { Advice } from './container-runtime.js';
 import type { S2DSException } from './errors.js';
 import type { ReservedListener } from './port-allocator.js';
 import type { ProbeAnswer, S2DSStatus, StreamSpec, StreamTls } from './stream.js';
@@ -108,9 +107,6 @@ export interface S2DS {
    * @throws S2DSException; no stream gets this proxy until a later call succeeds
    */
   sweep?(known: ReadonlySet<string>, signal?: AbortSignal): Promise<void>;
-
-  /** Checks what this machine needs to carry streams of this kind, such as privileges, for `scistream doctor`. */
-  advise?(signal?: AbortSignal): Promise<readonly Advice[]>;
 
   /** Returns the state and the counters of a stream. @throws S2DSException with SCI_STREAM_NOT_FOUND */
   status(uid: string, signal?: AbortSignal): Promise<S2DSStatus>;

@@ -33,7 +33,6 @@ const CALLS: Readonly<Record<string, (s2ds: S2DS) => Promise<unknown> | undefine
   release: (s2ds) => s2ds.release('stream-1'),
   sweep: (s2ds) => s2ds.sweep?.(new Set()),
   status: (s2ds) => s2ds.status('stream-1'),
-  advise: (s2ds) => s2ds.advise?.(),
 };
 
 s('every method that never settles fails at its deadline, with its signal aborted', async () => {
