@@ -40,6 +40,12 @@ function verifiedLine({ hops, roundTripMs }: VerifyResult): string {
   return `verified   ${where}${time}      (producer not checked; use \`stream verify --full\`)`;
 }
 
+/** The output of `stream up --print`. The values need no quotes except the brackets of IPv6 addresses. */
+export function scriptText({ uid, name, connect }: UpResult, what: 'addresses' | 'env'): string {
+  if (what === 'addresses') return connect.join('\n');
+  return [`STREAM_UID='${uid}'`, `STREAM_NAME='${name}'`, `STREAM_ADDRESSES='${connect.join(',')}'`].join('\n');
+}
+
 /** The human-readable output of `stream up`. */
 export function upText(result: UpResult): string {
   const { ticket, connect, rate, setupMs, encryption, ...stream } = result;
