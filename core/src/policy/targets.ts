@@ -154,8 +154,10 @@ function targetRefusal(
   const [only] = rules.length === 1 ? rules : [];
   const which = only ? `rule ${only.name}` : 'any of the rules ' + someOf(rules, ({ name }) => [name]);
   const { ip, special } = address === undefined ? {} : askedIp(address, own);
-  const isNamed = ip && rules.some(({ targets }) => targets?.networks?.some((network) => covers(network, ip, special)));
-  const why = special && !isNamed ? `: it is ${special.what}, which needs its own network in the rule` : '';
+  // Compares all rules, so only for a special address.
+  const isNamed = (): boolean =>
+    ip !== undefined && rules.some(({ targets }) => targets?.networks?.some((network) => covers(network, ip, special)));
+  const why = special && !isNamed() ? `: it is ${special.what}, which needs its own network in the rule` : '';
   const hidden = address !== undefined && address !== target.host;
   const allowed = someOf(rules, ({ targets }) => [
     ...(targets?.networks ?? []).map((network) => network.text),

@@ -10,7 +10,7 @@ import { KeyedLock } from '../contracts/wait.js';
 import { findParts, serves, type Part } from './adoption.js';
 import { mustSupport } from './capabilities.js';
 import { inherits, join, specOf, split, targetsOf, viewOf, type Instance } from './instance.js';
-import { checkConfig, touch, waitReady } from './start.js';
+import { checkConfig, startError, touch, waitReady } from './start.js';
 import { Supervision } from './supervision.js';
 import { resolveTargets } from './targets.js';
 import type { ProxyDescription, ProxyInstance, ProxyView } from './view.js';
@@ -28,8 +28,8 @@ interface Live {
 
 /**
  * Base class of all data servers that run a proxy in a `ContainerRuntime`. It renders the files of each instance,
- * checks them with the proxy's own checker, starts the program and waits until it is ready. If a step fails, it removes
- * the instance. It restarts instances that end unexpectedly. A proxy implements the protected hooks and overrides no
+ * starts the program and waits until it is ready. If a step fails, it removes the instance. New files of a running
+ * instance, and those of a failed start, are checked with the proxy's own checker. It restarts instances that end unexpectedly. A proxy implements the protected hooks and overrides no
  * other method. Streams share no state except this object.
  */
 export abstract class ProxyContainer implements S2DS {
@@ -268,7 +268,6 @@ export abstract class ProxyContainer implements S2DS {
     const spec = specOf(this.context, this.id, request, { index, listeners, description }, sockets);
     const ref = await runtime.create(spec);
     try {
-      await this.#check(ref, description.config);
       signal?.throwIfAborted();
       if (!inherit) await Promise.all(listeners.map((listener) => listener.close()));
       await runtime.start(ref, spec);
@@ -276,8 +275,10 @@ export abstract class ProxyContainer implements S2DS {
       await waitReady(this.context, this.id, ref, () => this.ready({ ref, view }, addresses), signal);
       await Promise.all(listeners.map((listener) => listener.close()));
     } catch (error) {
+      const isAborted = signal?.aborted ?? false;
+      const reason = isAborted ? error : await startError(error, () => this.#check(ref, description.config));
       await this.#discard(ref);
-      throw error;
+      throw reason;
     }
     return { ref, index, listeners, view, description };
   }
