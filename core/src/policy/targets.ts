@@ -130,7 +130,9 @@ function allowsName({ targets }: Rule, { host, port }: Address): boolean {
 function allowsAddress({ targets }: Rule, { ip, special }: AskedIp, port: number, named: boolean): boolean {
   if (!ip || !targets || !allowsPort(targets, port)) return false;
   if (targets.networks === undefined) return named && !special;
-  return targets.networks.some((network) => covers(network, ip, special));
+  // A function for each of a thousand rules would double the time of a scan.
+  for (const network of targets.networks) if (covers(network, ip, special)) return true;
+  return false;
 }
 
 /** Whether a network of a rule allows an address: a special address needs a network within the special one. */
