@@ -28,9 +28,9 @@ interface Live {
 
 /**
  * Base class of all data servers that run a proxy in a `ContainerRuntime`. It renders the files of each instance,
- * starts the program and waits until it is ready. If a step fails, it removes the instance. New files of a running
- * instance, and those of a failed start, are checked with the proxy's own checker. It restarts instances that end unexpectedly. A proxy implements the protected hooks and overrides no
- * other method. Streams share no state except this object.
+ * starts the program and waits until it is ready. If a step fails, it removes the instance. The proxy's own checker reads
+ * the new files of a running instance and the files of a failed start. It restarts instances that end unexpectedly. A
+ * proxy implements the protected hooks and overrides no other method. Streams share no state except this object.
  */
 export abstract class ProxyContainer implements S2DS {
   abstract readonly supports: S2DSCapabilities;
@@ -46,7 +46,10 @@ export abstract class ProxyContainer implements S2DS {
   /** Renders image, program, arguments and files of an instance. Called for each start and each change of targets. */
   protected abstract describe(view: ProxyView): ProxyDescription;
 
-  /** Returns a command that checks the named configuration file without side effects. Exit code 0 accepts it. */
+  /**
+   * Returns a command that checks the named configuration file without side effects. Exit code 0 accepts it. Called for
+   * the new file of a running instance before it replaces the previous one, and for the file of a failed start.
+   */
   protected check?(config: string): readonly string[];
 
   /**
