@@ -3,6 +3,8 @@ import CertInit from './cert/init.js';
 import CertRenew from './cert/renew.js';
 import CertShow from './cert/show.js';
 import CheckAuth from './check-auth.js';
+import Complete from './complete.js';
+import Completion from './completion.js';
 import ConfigCheck from './config/check.js';
 import ConfigInit from './config/init.js';
 import ConfigShow from './config/show.js';
@@ -44,6 +46,8 @@ export const COMMANDS: Record<string, Command.Class> = {
   'cert:renew': CertRenew,
   'cert:show': CertShow,
   'check-auth': CheckAuth,
+  complete: Complete,
+  completion: Completion,
   'config:check': ConfigCheck,
   'config:init': ConfigInit,
   'config:show': ConfigShow,
