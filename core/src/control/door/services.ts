@@ -3,7 +3,6 @@ import { createContextKey, type ConnectRouter, type HandlerContext } from '@conn
 import { formatAddress, parseAddress } from '../../contracts/address.js';
 import { ownerOf, type Identity } from '../../contracts/authenticator.js';
 import { SciStreamError } from '../../contracts/errors.js';
-import type { Gateway } from '../../contracts/gateway.js';
 import type { Logger } from '../../contracts/logger.js';
 import type { ProviderKind } from '../../contracts/plugin.js';
 import { isFinal, ROLE_CODES, type StreamRecord, type StreamSnapshot } from '../../contracts/stream.js';
