@@ -12,14 +12,13 @@ const MAX_SOURCES = 64;
 /**
  * Finds the networks from which the inbound listeners of a stream accept connections. By default all gateways of the
  * outbound facility must report theirs, because it is not known yet which one will carry the stream, or carry it later.
- * Never rejects.
  * @param to Control server of the outbound side; undefined if another user owns that side.
  * @returns Empty: all networks, also if the facility does not report them.
  */
 export async function sourcesFor(
   { sources }: Pick<Plan, 'sources'>,
   to: Pick<ControlClient, 'describe'> | undefined,
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
 ): Promise<readonly string[]> {
   if (sources !== 'peer') return sources;
   try {

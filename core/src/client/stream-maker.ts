@@ -1,7 +1,6 @@
 import type { Address } from '../contracts/address.js';
 import { messageOf, SciStreamError } from '../contracts/errors.js';
 import type { Logger } from '../contracts/logger.js';
-import { unlessAborted } from '../contracts/wait.js';
 import type { ControlClient } from './control-client.js';
 import type { Journal } from './journal.js';
 import { sourcesFor } from './peer-sources.js';
@@ -93,9 +92,6 @@ export class StreamMaker {
     const { uid } = plan;
     const outcomes: Outcomes = new Map();
     if (!fresh) await onEverySide(sides, (side, stop) => mustBeFree(side, uid, stop), signal);
-    // Requested before the journal is written, because REQ of the inbound side waits for the answer.
-    const inbound = sides.some(({ role }) => role === 'inbound');
-    const sources = inbound ? sourcesFor(plan, clients.to, signal) : Promise.resolve([]);
     const expected = new Date(Date.now() + (plan.lifetimeMs || UNKNOWN_LIFETIME_MS)).toISOString();
     await this.#warnOfNamesakes(plan);
     const remembered = await this.#remember(plan, expected, clients);
@@ -103,7 +99,7 @@ export class StreamMaker {
       this.#onProgress?.({ kind: 'uid', uid });
       const reserved = await onEverySide(
         sides,
-        (side, stop) => this.#reserve(side, plan, sources, outcomes, stop),
+        (side, stop) => this.#reserve(side, plan, clients.to, outcomes, stop),
         signal,
       );
       if (plan.encryption === 'tls') this.#onProgress?.({ kind: 'encrypted' });
@@ -140,12 +136,12 @@ export class StreamMaker {
   async #reserve(
     side: Side,
     plan: Plan,
-    sources: Promise<readonly string[]>,
+    to: ControlClient | undefined,
     outcomes: Outcomes,
     signal: AbortSignal,
   ): Promise<Reserved> {
-    const accepted = side.role === 'inbound' ? await unlessAborted(sources, signal) : [];
-    const reserved = await reserve(side, plan, accepted, outcomes, signal);
+    const sources = side.role === 'inbound' ? await sourcesFor(plan, to, signal) : [];
+    const reserved = await reserve(side, plan, sources, outcomes, signal);
     this.#onProgress?.({ kind: 'reserved', side: sideName(side), status: statusOf(plan.uid, [reserved]) });
     return reserved;
   }

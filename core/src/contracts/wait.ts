@@ -95,16 +95,6 @@ export async function within<T>(promise: Promise<T>, timeoutMs: number, onTimeou
   }
 }
 
-/** Settles as `work` does, or rejects as soon as `signal` aborts; the work itself goes on. */
-export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(signal.reason as Error);
-    if (signal.aborted) abort();
-    signal.addEventListener('abort', abort, { once: true });
-    void work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
-  });
-}
-
 /** Runs calls one after another, in the order in which they came. */
 export class Queue {
   #tail: Promise<unknown> = Promise.resolve();

@@ -3,7 +3,7 @@ import { messageOf } from '../contracts/errors.js';
 import type { Reservation } from '../contracts/gateway.js';
 import type { ReservedListener } from '../contracts/port-allocator.js';
 import { proxyName, type ListenerStatistics, type S2DSStatus } from '../contracts/stream.js';
-import { Queue, unlessAborted } from '../contracts/wait.js';
+import { Queue } from '../contracts/wait.js';
 import { mustSupport } from '../proxy/capabilities.js';
 import { addressesOf } from './addresses.js';
 import { clearStream, recoverStream, Recovery } from './recovery.js';
@@ -237,4 +237,13 @@ export class StreamHandle {
       this.#recovery = new Recovery(reason, retry, { uid, closing, log });
     }
   }
+}
+
+/** Settles as `work` does, or rejects as soon as `signal` aborts; the work itself goes on. */
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason as Error);
+    signal.addEventListener('abort', abort, { once: true });
+    void work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
 }
