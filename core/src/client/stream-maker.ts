@@ -121,12 +121,12 @@ export class StreamMaker {
   }
 
   async #verify(
-    { uid, verify, waitMs }: Plan,
+    { uid, verify, waitMs, encryption }: Plan,
     { from, to, peer }: Clients,
     started: number,
     signal?: AbortSignal,
   ): Promise<VerifyResult> {
-    const asked = { uid, from: from ?? peer, to, borrowed: !from };
+    const asked = { uid, from: from ?? peer, to, borrowed: !from, encryption };
     const left = Math.max(MIN_VERIFY_MS, waitMs - elapsed(started));
     const result = await (verify === 'report' ? checkHops(asked, { signal }) : waitVerified(asked, left, signal));
     this.#onProgress?.({ kind: 'verified', result });

@@ -3,6 +3,7 @@ import { poll } from '../contracts/wait.js';
 import type { Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { ControlClient } from './control-client.js';
 import { NOT_TRIED, outcome, producerHops, type Hop } from './hops.js';
+import type { Plan } from './plan.js';
 import { isStale } from './status.js';
 
 /** Result of a check of all hops. */
@@ -25,6 +26,8 @@ export interface Sides {
   readonly from?: ControlClient | undefined;
   readonly to?: ControlClient | undefined;
   readonly borrowed?: boolean;
+  /** Absent: not known here. The inbound side reports it, and the test of the path waits for that answer. */
+  readonly encryption?: Plan['encryption'];
 }
 
 /** Options of a check. */
@@ -160,7 +163,7 @@ const label = ({ gateway, listeners }: Stream): string => `${gateway} ${listener
  * that cannot be opened, a connection to the listeners.
  */
 async function betweenHop(
-  { uid, from, borrowed }: Sides,
+  { uid, from, borrowed, encryption }: Sides,
   to: ControlClient,
   prod: Promise<Stream> | undefined,
   cons: Promise<Stream>,
@@ -171,7 +174,7 @@ async function betweenHop(
   if (!from) return { ...hop, ...(await reachHop(uid, to, undefined, signal)) };
   try {
     // The hop of the inbound gateway reports the error of `prod`.
-    const stream = await prod?.catch(() => undefined);
+    const stream = encryption === 'none' ? undefined : await prod?.catch(() => undefined);
     const encrypted = stream?.encryption === 'tls';
     const proven = encrypted ? await encryptedHop(stream, from, to, cons, signal) : undefined;
     if (proven) return { ...hop, ...proven };

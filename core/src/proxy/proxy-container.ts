@@ -10,7 +10,7 @@ import { KeyedLock } from '../contracts/wait.js';
 import { findParts, serves, type Part } from './adoption.js';
 import { mustSupport } from './capabilities.js';
 import { inherits, join, specOf, split, targetsOf, viewOf, type Instance } from './instance.js';
-import { checkConfig, touch, waitReady } from './start.js';
+import { checkConfig, startError, touch, waitReady } from './start.js';
 import { Supervision } from './supervision.js';
 import { resolveTargets } from './targets.js';
 import type { ProxyDescription, ProxyInstance, ProxyView } from './view.js';
@@ -28,9 +28,9 @@ interface Live {
 
 /**
  * Base class of all data servers that run a proxy in a `ContainerRuntime`. It renders the files of each instance,
- * checks them with the proxy's own checker, starts the program and waits until it is ready. If a step fails, it removes
- * the instance. It restarts instances that end unexpectedly. A proxy implements the protected hooks and overrides no
- * other method. Streams share no state except this object.
+ * starts the program and waits until it is ready. If a step fails, it removes the instance. The proxy's own checker reads
+ * the new files of a running instance and the files of a failed start. It restarts instances that end unexpectedly. A
+ * proxy implements the protected hooks and overrides no other method. Streams share no state except this object.
  */
 export abstract class ProxyContainer implements S2DS {
   abstract readonly supports: S2DSCapabilities;
@@ -46,7 +46,10 @@ export abstract class ProxyContainer implements S2DS {
   /** Renders image, program, arguments and files of an instance. Called for each start and each change of targets. */
   protected abstract describe(view: ProxyView): ProxyDescription;
 
-  /** Returns a command that checks the named configuration file without side effects. Exit code 0 accepts it. */
+  /**
+   * Returns a command that checks the named configuration file without side effects. Exit code 0 accepts it. Called for
+   * the new file of a running instance before it replaces the previous one, and for the file of a failed start.
+   */
   protected check?(config: string): readonly string[];
 
   /**
@@ -268,7 +271,6 @@ export abstract class ProxyContainer implements S2DS {
     const spec = specOf(this.context, this.id, request, { index, listeners, description }, sockets);
     const ref = await runtime.create(spec);
     try {
-      await this.#check(ref, description.config);
       signal?.throwIfAborted();
       if (!inherit) await Promise.all(listeners.map((listener) => listener.close()));
       await runtime.start(ref, spec);
@@ -276,8 +278,10 @@ export abstract class ProxyContainer implements S2DS {
       await waitReady(this.context, this.id, ref, () => this.ready({ ref, view }, addresses), signal);
       await Promise.all(listeners.map((listener) => listener.close()));
     } catch (error) {
+      const isAborted = signal?.aborted ?? false;
+      const reason = isAborted ? error : await startError(error, () => this.#check(ref, description.config));
       await this.#discard(ref);
-      throw error;
+      throw reason;
     }
     return { ref, index, listeners, view, description };
   }

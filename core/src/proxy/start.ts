@@ -36,6 +36,23 @@ export async function checkConfig(
   });
 }
 
+/** Codes of {@link checkConfig} that explain a failed start better than the start does. */
+const VERDICTS: readonly string[] = ['SCI_PROXY_CONFIG_INVALID', 'SCI_EXECUTABLE_NOT_FOUND'];
+
+/**
+ * Returns the error of a failed start: that of the configuration check if it rejects the file, otherwise that of the
+ * start. Only a failure needs the check: a program that rejects its file does not become ready.
+ * @param check Runs the configuration check.
+ */
+export async function startError(error: unknown, check: () => Promise<void>): Promise<unknown> {
+  try {
+    await check();
+    return error;
+  } catch (verdict) {
+    return S2DSException.is(verdict) && VERDICTS.includes(verdict.code) ? verdict : error;
+  }
+}
+
 /**
  * Polls `ready` until it returns true, for at most 15 s and only while the program runs.
  * @throws SCI_PROXY_NOT_READY with the last lines of the log; the reason of `signal`

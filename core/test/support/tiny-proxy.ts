@@ -107,6 +107,8 @@ export class Fixture<P extends Tiny> {
   readonly proxy: P;
   readonly request: S2DSRequest;
   readonly #contexts: TestContext[] = [];
+  /** A text in files that the checker rejects. */
+  refuses = REFUSED.host;
   /** Start of the program. */
   begin = (self: FakeSelf): void => self.say(`serves ${self.files()['tiny.cfg']}`);
 
@@ -123,7 +125,7 @@ export class Fixture<P extends Tiny> {
       },
       commands: {
         tiny: ([, config = ''], files) =>
-          files[config]?.includes(REFUSED.host) ? { exitCode: 1, stderr: 'no such target\n' } : {},
+          files[config]?.includes(this.refuses) ? { exitCode: 1, stderr: 'no such target\n' } : {},
       },
     });
     this.proxy = this.on(this.runtime);

@@ -3,7 +3,6 @@ import { createContextKey, type ConnectRouter, type HandlerContext } from '@conn
 import { formatAddress, parseAddress } from '../../contracts/address.js';
 import { ownerOf, type Identity } from '../../contracts/authenticator.js';
 import { SciStreamError } from '../../contracts/errors.js';
-import type { Gateway } from '../../contracts/gateway.js';
 import type { Logger } from '../../contracts/logger.js';
 import type { ProviderKind } from '../../contracts/plugin.js';
 import { isFinal, ROLE_CODES, type StreamRecord, type StreamSnapshot } from '../../contracts/stream.js';
@@ -95,11 +94,6 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
   const { facility, limits, controller, gateways, providers } = parts;
   const shown = (view: StreamSnapshot, context: HandlerContext): Stream =>
     toMessage(view, facility, ownerOf(caller(context)));
-  /** The gateway of a stream that the caller may see, and its uid there. */
-  const placeOf = async (asked: string, context: HandlerContext): Promise<{ gateway: Gateway; uid: string }> => {
-    const { record } = await controller.get(asked, caller(context));
-    return { gateway: gateways.of(record.gateway), uid: record.uid };
-  };
   const watches = new Places();
   const unread = new UnreadAnswers();
   const addUnread = (bytes: number, { values }: HandlerContext): void => {
@@ -152,7 +146,7 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
       }
     },
     async openProbe({ uid: asked, tls: encrypted }, context) {
-      const { gateway, uid } = await placeOf(asked, context);
+      const { gateway, uid } = await controller.place(asked, caller(context));
       const { address, challenge, expiresMs, tls = false } = await gateway.openProbe(uid, encrypted);
       return { address: formatAddress(address), challenge, expiresMs: BigInt(expiresMs), tls };
     },

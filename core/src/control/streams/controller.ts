@@ -200,6 +200,13 @@ export class StreamController {
     return await this.#view(record);
   }
 
+  /** The gateway of a stream that the caller may see, and its uid there. Does not ask the gateway for its state. */
+  async place(asked: string, identity: Identity): Promise<{ gateway: Gateway; uid: string }> {
+    const { record } = await this.#lookup.find(asked, identity);
+    await this.policy.check(identity, { kind: 'view', stream: record });
+    return { gateway: this.gateways.of(record.gateway), uid: record.uid };
+  }
+
   /** The events of a stream, oldest first. */
   async events(uid: string, identity: Identity): Promise<readonly StreamEvent[]> {
     const { record } = await this.#lookup.find(uid, identity);
