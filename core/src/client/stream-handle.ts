@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Address, parseAddress } from '../contracts/address.js';
 import { SciStreamError, toSciStreamError } from '../contracts/errors.js';
+import type { ProbeAnswer } from '../contracts/stream.js';
 import type { ControlClient } from './control-client.js';
 import type { Journal } from './journal.js';
 import { isNotOffered, isUnknown, naming, releaseSides, setTargets, sideName, type Side, refuseLoop } from './setup.js';
@@ -17,6 +18,8 @@ export interface HandleParts {
   readonly to?: ControlClient | undefined;
   /** Control server of an inbound side that another user owns; it can open a probe. */
   readonly peer?: ControlClient | undefined;
+  /** How the listeners of that inbound side answer a probe, if its ticket says so. */
+  readonly probe?: ProbeAnswer | undefined;
   readonly journal: Journal;
   /** Control servers that did not answer a search and may have a side of the stream. */
   readonly silent?: readonly ControlClient[];
@@ -114,8 +117,8 @@ export class StreamHandle implements AsyncDisposable {
    * @throws SCI_VERIFY_FAILED naming the first hop that fails.
    */
   async verify(options: VerifyOptions = {}): Promise<VerifyResult> {
-    const { uid, from, to, peer } = this.#parts;
-    const result = await checkHops({ uid, from: from ?? peer, to, borrowed: !from }, options);
+    const { uid, from, to, peer, probe } = this.#parts;
+    const result = await checkHops({ uid, from: from ?? peer, to, borrowed: !from, probe }, options);
     const failure = verifyFailure(result);
     if (failure) throw failure;
     return result;

@@ -1,6 +1,6 @@
 import { formatAddress } from '../contracts/address.js';
 import { quote, SciStreamError, toSciStreamError } from '../contracts/errors.js';
-import { ROLE_CODES } from '../contracts/stream.js';
+import { ROLE_CODES, type ProbeAnswer } from '../contracts/stream.js';
 import type { ControlClient } from './control-client.js';
 import type { Endpoint } from './endpoint.js';
 import type { Journal, JournalEntry } from './journal.js';
@@ -49,6 +49,7 @@ interface Found extends KnownFacts {
   readonly from?: SideAnswer | undefined;
   readonly to?: SideAnswer | undefined;
   readonly peer?: Endpoint | undefined;
+  readonly probe?: ProbeAnswer | undefined;
 }
 
 /**
@@ -170,7 +171,7 @@ function handleOf(
   { forRelease }: Finding,
   silent: readonly Failed[] = [],
 ): StreamHandle {
-  const { uid, from, to, peer } = found;
+  const { uid, from, to, peer, probe } = found;
   const error = failureOf(from, to);
   if (error && !forRelease) throw error;
   return new StreamHandle({
@@ -178,6 +179,7 @@ function handleOf(
     from: from && client(from.endpoint),
     to: to && client(to.endpoint),
     peer: peer && client(peer),
+    probe,
     journal,
     silent: from && to ? [] : silent.map(({ endpoint }) => client(endpoint)),
     initial: mergeStatus(uid, from, to, found),
@@ -191,7 +193,7 @@ function handleOf(
  */
 async function askEntry(survey: Survey, entry: JournalEntry): Promise<Found | undefined> {
   const { journal, client, recall, signal } = survey;
-  const { uid, name, peer, createdAt } = entry;
+  const { uid, name, peer, probe, createdAt } = entry;
   const from = entry.from && recall(entry.from);
   const to = entry.to && recall(entry.to);
   const [inbound, outbound] = await Promise.all([
@@ -206,7 +208,7 @@ async function askEntry(survey: Survey, entry: JournalEntry): Promise<Found | un
     if (late || (from === entry.from && to === entry.to)) await journal.drop(uid, ['from', 'to']);
     return undefined;
   }
-  return { uid, name, createdAt, from: inbound, to: outbound, peer };
+  return { uid, name, createdAt, from: inbound, to: outbound, peer, probe };
 }
 
 /** The streams of all servers, merged by uid. */
