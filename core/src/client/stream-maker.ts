@@ -6,6 +6,7 @@ import type { ControlClient } from './control-client.js';
 import type { Journal } from './journal.js';
 import { sourcesFor } from './peer-sources.js';
 import { defined, type Plan } from './plan.js';
+import { rollBack } from './release.js';
 import {
   connectSide,
   isNotOffered,
@@ -13,7 +14,6 @@ import {
   onEverySide,
   refuseLoop,
   reserve,
-  rollBack,
   sideName,
   type Outcomes,
   type Reserved,

@@ -61,6 +61,21 @@ s('a uid may be requested at servers that cannot say whether it is free', async 
   assert.is(uid, 'requested-0001');
 });
 
+s('a side that an older server no longer has is not called released, and down may be repeated', async () => {
+  await using from = await oldServer(5100);
+  await using to = await oldServer(5200);
+  await using caller = await user();
+  const { uid } = await plainStream(caller.client, from.address, to.address);
+  await caller.client.release(uid, [to.address]);
+  const down = async (): Promise<unknown> => (await caller.client.find('old', { forRelease: true })).down();
+  const error = await failure(down());
+  assert.is(error.code, 'SCI_STREAM_NOT_FOUND');
+  assert.match(error.message, 'Outbound side');
+  assert.is(from.streams.size, 0, 'the other side is released');
+  assert.equal(await caller.journal(), [], 'the same credentials have nothing left to release');
+  assert.is((await failure(down())).code, 'SCI_STREAM_NOT_FOUND');
+});
+
 s('without the journal, a stream at older servers is released by its uid', async () => {
   await using from = await oldServer(5100);
   await using to = await oldServer(5200);
