@@ -95,7 +95,7 @@ export async function rollBack(
   const begun = sides.filter((side) => side.client.opened && outcomes.get(side) !== 'absent');
   const deadline = ({ client }: Side): number => (client.reached ? RELEASE_MS : DOUBTFUL_RELEASE_MS);
   const unreleased = await releaseSides(begun, uid, deadline);
-  const left = unreleased.filter(({ side, error }) => outcomes.has(side) || !isDenied(error));
+  const left = unreleased.filter(({ side, error }) => outcomes.has(side) || (side.client.opened && !isDenied(error)));
   const gone = sides.filter((side) => !left.some((one) => one.side === side));
   if (left.length === 0) return { failure: cause, gone };
   const error = SciStreamError.is(cause) ? cause : new SciStreamError('SCI_CLIENT_GONE', messageOf(cause), { cause });

@@ -14,6 +14,8 @@ import type { Endpoint } from './endpoint.js';
 
 /** Maximum time for the TCP and TLS handshakes together, ms. */
 const CONNECT_TIMEOUT_MS = 10_000;
+/** Maximum silence in the test whether a port uses TLS, ms. */
+const TLS_TEST_TIMEOUT_MS = 2_000;
 /** Default interval of HTTP/2 pings while a call is in flight, ms. REQ and Watch can be silent for a long time. */
 const PING_INTERVAL_MS = 20_000;
 const PING_TIMEOUT_MS = 10_000;
@@ -54,7 +56,10 @@ export class VerifiedSessions {
     return this.#fingerprint;
   }
 
-  /** Whether a connection has existed, so that the server may have received a request. */
+  /**
+   * Whether a connection has existed, so that the server may have received a request. False for requests in plain text at
+   * a port that turned out to use TLS: it cannot read them.
+   */
   get opened(): boolean {
     return this.#opened;
   }
@@ -79,10 +84,19 @@ export class VerifiedSessions {
     }
   }
 
-  /** The error when the server rejects the client certificate; undefined when calls fail for another reason. */
+  /**
+   * The error when the server rejects the client certificate, or uses TLS and received plain text; undefined when calls
+   * fail for another reason. For use before any answer.
+   */
   async refusal(): Promise<SciStreamError | undefined> {
-    if (!this.#opened || this.#closed || this.#fingerprint === undefined) return undefined;
-    return await refusedCertificate(this.#endpoint, this.#tls);
+    if (!this.#opened || this.#closed) return undefined;
+    if (this.#fingerprint !== undefined) return await refusedCertificate(this.#endpoint, this.#tls);
+    if ((await shownFingerprint(this.#endpoint, TLS_TEST_TIMEOUT_MS)) === undefined) return undefined;
+    this.#opened = false;
+    const where = formatAddress(this.#endpoint.address);
+    return unreachable(this.#endpoint, undefined, 'it uses TLS, and the request was in plain text', [
+      `Remove --insecure, or the key insecure of the facility, to reach ${where} with TLS.`,
+    ]);
   }
 
   notifyResponseByteRead(stream: ClientHttp2Stream): void {
@@ -277,11 +291,11 @@ function changed({ facility, address }: Endpoint, expected: string, seen: string
 }
 
 /** Connects again, without sending data, to show the fingerprint of the certificate to the user. */
-async function shownFingerprint(endpoint: Endpoint): Promise<string | undefined> {
+async function shownFingerprint(endpoint: Endpoint, timeout = CONNECT_TIMEOUT_MS): Promise<string | undefined> {
   const { certificate: _unused, ...anonymous } = endpoint;
   const through = await throughProxy(endpoint.address).catch(() => undefined);
   const options = { ...tlsOptions(anonymous), socket: through, rejectUnauthorized: false };
-  const socket = connectTls({ ...options, timeout: CONNECT_TIMEOUT_MS });
+  const socket = connectTls({ ...options, timeout });
   return new Promise<string | undefined>((resolve) => {
     socket.once('secureConnect', () => resolve(peerFingerprint(socket)));
     socket.once('error', () => resolve(undefined));

@@ -89,6 +89,18 @@ s('without the journal, a stream at older servers is released by its uid', async
   assert.equal([from.streams.size, to.streams.size], [0, 0]);
 });
 
+s('plain text at a port with TLS leaves nothing behind, and the error says so', async () => {
+  await using from = await TestServer.start();
+  await using to = await TestServer.start();
+  await using caller = await user();
+  const sides = { from: from.listening.address, to: to.listening.address };
+  const error = await failure(caller.client.up({ ...sides, producer: ['127.0.0.1:9'], encryption: 'none' }));
+  assert.is(error.code, 'SCI_S2CS_UNREACHABLE');
+  assert.is(error.suggestions.length, 1, 'no hint at a stream that may remain');
+  assert.match(error.suggestions.join(), 'Remove --insecure');
+  assert.equal(await caller.journal(), []);
+});
+
 /** An address where nothing listens. */
 async function deaf(): Promise<string> {
   const { first } = await freeRange(1);
