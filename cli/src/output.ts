@@ -71,7 +71,10 @@ export async function lostOutput(): Promise<SciStreamError | undefined> {
 
 function outputError(cause: unknown): SciStreamError {
   const why = WHY[systemCode(cause) ?? ''] ?? messageOf(cause);
-  return new SciStreamError('SCI_OUTPUT_WRITE', `The output is incomplete: ${why}.`, { cause });
+  return new SciStreamError('SCI_OUTPUT_WRITE', `The output is incomplete: ${why}.`, {
+    cause,
+    suggestions: ['Free space, or let the reader read to the end. Then repeat the command.'],
+  });
 }
 
 const WHY: Readonly<Record<string, string>> = {

@@ -326,7 +326,12 @@ async function readTokenFile(file: string): Promise<string> {
     throw new SciStreamError(
       'SCI_UNAUTHENTICATED',
       `Cannot read the token file ${file} (${systemCode(cause) ?? 'unknown error'}).`,
-      { cause },
+      {
+        cause,
+        suggestions: [
+          `Check that ${file} exists and that this user can read it. The operator of the facility issues tokens.`,
+        ],
+      },
     );
   }
 }

@@ -84,7 +84,9 @@ export async function reserve(
   outcomes.set(side, 'reserved');
   const listeners = response.listeners.map((text) => parseAddress(text, 'Listener'));
   if (listeners.length === 0) {
-    throw new SciStreamError('SCI_PORTS_EXHAUSTED', 'The control server returned no listeners.');
+    throw new SciStreamError('SCI_PORTS_EXHAUSTED', 'The control server returned no listeners.', {
+      suggestions: ['Ask the operator to extend gateways[].ports.'],
+    });
   }
   const announced = response.prodListeners.map((text) => parseAddress(text, 'Producer'));
   const stream = streamOf(response, plan, role);
