@@ -57,10 +57,13 @@ async function targetHops(uid: string, from: ControlClient, signal?: AbortSignal
   }
 }
 
+const PRODUCER =
+  'Check that the producer listens on this address, and that firewalls let the inbound gateway reach it.';
+
 /** The result of one connection. */
 export function outcome(
   { address, connected, roundTripUs, error }: ConnectResult,
-  suggestion = 'Check that the producer listens on this address, and that firewalls let the inbound gateway reach it.',
+  suggestions: readonly string[] = [PRODUCER],
 ): Pick<Hop, 'ok' | 'roundTripMs' | 'error'> {
   if (connected) return { ok: true, roundTripMs: Number(roundTripUs) / 1000 };
   // The system names the address, too.
@@ -68,7 +71,7 @@ export function outcome(
   const message = `${address}: ${reason}`;
   return {
     ok: false,
-    error: { code: 'SCI_VERIFY_FAILED', message, suggestions: [suggestion] },
+    error: { code: 'SCI_VERIFY_FAILED', message, suggestions },
   };
 }
 

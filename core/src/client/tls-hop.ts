@@ -13,7 +13,7 @@ export interface EncryptedWay {
   /** How the listeners answer a probe; empty if they do not. Then `from` opens a port. */
   readonly answer: string | undefined;
   /** What to do if a listener fails. */
-  readonly failure: string;
+  readonly failure: readonly string[];
 }
 
 /**

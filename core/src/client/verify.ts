@@ -203,7 +203,9 @@ const BORROWED = tcpOnly(
   'the control server of the inbound side does not allow or offer the test, and the gateways cannot do it without that server.',
 );
 
-const NO_PATH = "Open the other gateway's port range in the firewalls between the two gateways.";
+const NAT =
+  'If the inbound gateway is behind NAT, its operator sets gateways[].advertise to the address that others reach.';
+const NO_PATH = ["Open the other gateway's port range in the firewalls between the two gateways.", NAT];
 
 /**
  * Connects from the outbound gateway to the listeners of the inbound one. Only for an encrypted stream, whose producer is
@@ -232,8 +234,10 @@ async function reachHop(
   }
 }
 
-const INBOUND_GONE =
-  'Ask the sender of the ticket whether the inbound side still exists, and whether firewalls let your gateway reach it.';
+const INBOUND_GONE = [
+  'Ask the sender of the ticket whether the inbound side still exists, and whether firewalls let your gateway reach it.',
+  NAT,
+];
 
 /** Codes with which a control server of another user does not answer. */
 const REJECTIONS = new Set([

@@ -24,7 +24,9 @@ export async function readState(state: string): Promise<StoredState> {
     return await read(state);
   } catch (error) {
     if (!SciStreamError.is(error) || error.code !== 'SCI_STATE_LOCKED') throw error;
-    const suggestions = ['Stop the daemon of this configuration first. Its streams keep running.'];
+    const suggestions = [
+      'Stop the daemon of this configuration first. Its streams keep running unless it has --release-on-exit.',
+    ];
     throw new SciStreamError(error.code, error.message, { cause: error, suggestions });
   }
 }
