@@ -42,6 +42,12 @@ function verifiedLine({ hops, roundTripMs }: VerifyResult): string {
 /** A rate below this one, bit/s, probably lacks its unit. */
 const LOW_RATE = 1000;
 
+/** The output of `stream up --print`. The values need no quotes except the brackets of IPv6 addresses. */
+export function scriptText({ uid, name, connect }: UpResult, what: 'addresses' | 'env'): string {
+  if (what === 'addresses') return connect.join('\n');
+  return [`STREAM_UID='${uid}'`, `STREAM_NAME='${name}'`, `STREAM_ADDRESSES='${connect.join(',')}'`].join('\n');
+}
+
 /** The human-readable output of `stream up`. */
 export function upText(result: UpResult): string {
   const { ticket, connect, rate, setupMs, encryption, ...stream } = result;
