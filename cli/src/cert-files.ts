@@ -24,9 +24,7 @@ export async function readPem(file: string): Promise<string> {
     throw new SciStreamError(
       'SCI_CERTIFICATE_INVALID',
       `Cannot read ${file} (${systemCode(cause) ?? 'unknown error'}).`,
-      {
-        cause,
-      },
+      { cause, suggestions: ['Check the path, and that this user can read the file.'] },
     );
   }
 }
@@ -50,7 +48,10 @@ export async function writePair(files: PairFiles, { certificate, key }: Issued):
     await replace(files.key, key, 0o600);
     await replace(files.certificate, certificate, 0o644);
   } catch (cause) {
-    throw new SciStreamError('SCI_USAGE', `Cannot write ${files.certificate}: ${messageOf(cause)}.`, { cause });
+    throw new SciStreamError('SCI_USAGE', `Cannot write ${files.certificate}: ${messageOf(cause)}.`, {
+      cause,
+      suggestions: ['Use a directory that this user can write.'],
+    });
   }
 }
 

@@ -121,8 +121,10 @@ function advice(ca: Made, { certificate, key, names }: Made): readonly string[] 
   return [
     '',
     `Clients accept the server only under these names: ${names.join(', ')}.`,
-    `On the server:  tls: { cert: ${certificate}, key: ${key} }`,
-    `Users:          facilities.NAME.ca: a copy of ${ca.certificate}`,
+    `If s2cs is the server:  tls: { cert: ${certificate}, key: ${key} }`,
+    `                        users set facilities.NAME.ca to a copy of ${ca.certificate}`,
+    `If s2ds is the server:  tls: { cert: ${certificate}, key: ${key}, clientCa: ${ca.certificate} }`,
+    `                        s2cs sets gateways[].tls with ${ca.certificate} and a certificate of --client`,
     `${ca.key} can sign certificates for any server or client. Keep it private, preferably on another machine.`,
   ];
 }

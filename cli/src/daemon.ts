@@ -39,7 +39,10 @@ export async function runDaemon(
   const stopped = within(
     daemon.stop({ release }),
     STOP_MS,
-    () => new SciStreamError('SCI_DEADLINE', `The daemon did not stop within ${formatDuration(STOP_MS)}.`),
+    () =>
+      new SciStreamError('SCI_DEADLINE', `The daemon did not stop within ${formatDuration(STOP_MS)}.`, {
+        suggestions: ['Read its log for the step that hangs. Streams keep running, and the next start recovers them.'],
+      }),
   );
   await Promise.all([stopped, manager.stopping()]);
 }

@@ -72,7 +72,10 @@ export async function lostOutput(): Promise<SciStreamError | undefined> {
 
 function outputError(cause: unknown): SciStreamError {
   const why = systemCode(cause) === 'EPIPE' ? 'its reader has closed the pipe' : (causeOf(cause) ?? messageOf(cause));
-  return new SciStreamError('SCI_OUTPUT_WRITE', `The output is incomplete: ${why}.`, { cause });
+  return new SciStreamError('SCI_OUTPUT_WRITE', `The output is incomplete: ${why}.`, {
+    cause,
+    suggestions: ['Free space, or let the reader read to the end. Then repeat the command.'],
+  });
 }
 
 /** Converts an oclif usage error. */

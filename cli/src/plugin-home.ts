@@ -124,7 +124,9 @@ export class PluginHome {
     const found = /^(file:|\.{0,2}\/|~\/)|\.tgz$/.test(what) ? await stat(path).catch(() => undefined) : undefined;
     if (!found) {
       if (isPath(what)) {
-        throw new SciStreamError('SCI_PLUGIN_NOT_FOUND', `No file or folder ${quote(path)} exists.`);
+        throw new SciStreamError('SCI_PLUGIN_NOT_FOUND', `No file or folder ${quote(path)} exists.`, {
+          suggestions: ['Check the path of the plugin.'],
+        });
       }
     }
     await makeDirectory(this.#path(PACKAGES));

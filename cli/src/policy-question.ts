@@ -24,7 +24,7 @@ export interface Question {
 }
 
 /**
- * Parses the identity of a caller.
+ * Parses the identity of a caller. The configuration adds what it says about admins and groups.
  * @param as `issuer:subject`. Both may contain colons: the longest issuer of a configured authenticator wins; without a
  * match the issuer ends at the first colon.
  * @throws SCI_USAGE
@@ -33,6 +33,14 @@ export function identityOf(
   { as, group, admin }: Pick<Question, 'as' | 'group' | 'admin'>,
   { auth }: Pick<S2csConfig, 'auth'>,
 ): Identity {
+  const identity = namedBy(as, auth);
+  const own = configured(identity, auth);
+  const groups = [...new Set([...(group ?? []), ...own.groups])];
+  const isAdmin = admin || own.admins.includes(identity.subject) || groups.some((one) => own.adminGroups.includes(one));
+  return { ...identity, admin: isAdmin, ...(groups.length > 0 && { groups }) };
+}
+
+function namedBy(as: string, auth: S2csConfig['auth']): Pick<Identity, 'issuer' | 'subject'> {
   const known = auth.map(({ use, issuer }) => (typeof issuer === 'string' ? issuer : use));
   const fits = known.filter((issuer) => as.startsWith(`${issuer}:`)).map(({ length }) => length);
   const at = fits.length > 0 ? Math.max(...fits) : as.indexOf(':');
@@ -41,8 +49,30 @@ export function identityOf(
       suggestions: ['Write it like --as token:alice.'],
     });
   }
-  return { issuer: as.slice(0, at), subject: as.slice(at + 1), admin, ...(group && { groups: group }) };
+  return { issuer: as.slice(0, at), subject: as.slice(at + 1) };
 }
+
+/** What the authenticators of the identity's issuer say about admins and groups. */
+function configured({ issuer, subject }: Pick<Identity, 'issuer' | 'subject'>, auth: S2csConfig['auth']) {
+  const mine = auth.filter((one) => (one.issuer ?? one.use) === issuer);
+  const tokens = mine.flatMap(({ tokens }) => list(tokens)).filter((token) => field(token, 'subject') === subject);
+  const memberOf = mine.flatMap(({ groups }) =>
+    Object.entries(groups ?? {}).flatMap(([name, members]) => (list(members).includes(subject) ? [name] : [])),
+  );
+  return {
+    admins: [
+      ...mine.flatMap(({ admins }) => list(admins)),
+      ...tokens.flatMap((token) => (field(token, 'admin') === true ? [subject] : [])),
+    ],
+    adminGroups: mine.flatMap(({ adminGroups }) => list(adminGroups)),
+    groups: [...memberOf, ...tokens.flatMap((token) => list(field(token, 'groups')).map(String))],
+  };
+}
+
+// The authenticator checks its options, when the control server starts.
+const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
+const field = (value: unknown, key: string): unknown =>
+  typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[key] : undefined;
 
 /**
  * The policy action for a stream that the caller owns.

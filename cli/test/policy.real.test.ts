@@ -44,6 +44,27 @@ s('policy check prints the deciding rule and exits with 0', async ({ home }) => 
   });
 });
 
+s('policy check knows the admins and groups of the configuration', async ({ home }) => {
+  const hash = 'a'.repeat(64);
+  const tokens = [
+    { subject: 'root', sha256: hash, admin: true },
+    { subject: 'bob', sha256: hash, groups: ['staff'] },
+    { subject: 'eve', sha256: hash },
+  ];
+  const certificate = { use: 'certificate', admins: ['ops'], groups: { staff: ['carol'] } };
+  await configure(home, `auth: ${JSON.stringify([{ use: 'token', tokens }, certificate])}\n`);
+  const rule = 'rules: [{ name: staff, who: { groups: [staff] }, actions: [view] }]\n';
+  await writeFile(join(home.path, 'policy.yaml'), rule);
+  const exitOf = async (as: string): Promise<number | null> => {
+    const asked = ['policy', 'check', '--config', 's2cs.conf', '--as', as, '--action', 'view'];
+    return (await home.run(asked)).exitCode;
+  };
+  for (const as of ['token:root', 'certificate:ops', 'token:bob', 'certificate:carol']) {
+    assert.is(await exitOf(as), 0, as);
+  }
+  for (const as of ['token:eve', 'token:ops', 'certificate:bob']) assert.is(await exitOf(as), 6, as);
+});
+
 for (const [flags, expected] of [
   [['--as', 'token:bob'], /No rule applies to token:bob/],
   [['--as', 'token:alice', '--role', 'CONS'], /Rule detectors does not allow role outbound/],

@@ -4,7 +4,14 @@ import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { StreamList, StreamStatus, VerifyResult } from '@scistream/core/client';
+import {
+  formatTicket,
+  makeCredentials,
+  parseTicket,
+  type StreamList,
+  type StreamStatus,
+  type VerifyResult,
+} from '@scistream/core/client';
 import { greeting, json, Producer, scistream, start, startFacilities, type Facilities } from './support/facilities.js';
 
 const TOKEN = 'a-token-that-must-not-be-seen';
@@ -44,7 +51,7 @@ s(
     const alice = await json<StreamStatus & { ticket: string }>(facilities, 0, ...inbound, ...token);
     const to = ['--to', `${alcf.address}#${alcf.fingerprint}`];
     const made = await json<Ticket & StreamStatus>(bob, 0, 'stream', 'up', '--outbound', alice.ticket, ...to);
-    assert.equal([made.verified, made.unverified?.code], [false, 'SCI_NOT_OFFERED']);
+    assert.is(made.verified, true, 'the ticket says how the listeners of alice answer a probe');
     const { text, socket } = await greeting(made.connect[0] ?? '');
     assert.is(text, 'data');
     socket.destroy();
@@ -58,9 +65,9 @@ s(
         [false, null],
         [false, null],
       ],
-      'what bob may not ask is shown as not checked, and the path is checked by a connection',
+      'what bob may not ask is shown as not checked, and his gateway checks the path',
     );
-    assert.equal([checked.verified, checked.hops[1]?.proof], [false, 'tcp'], 'a connection proves no encryption');
+    assert.equal([checked.verified, checked.hops[1]?.proof], [true, 'tls']);
     assert.is(checked.hops[2]?.error?.code, 'SCI_UNAUTHENTICATED');
     assert.is(producer.connections, 1, 'the check does not reach the producer');
     assert.is(
@@ -79,6 +86,31 @@ s(
     await json(facilities, 0, 'stream', 'down', 'shared');
   },
 );
+
+s('a ticket of an earlier version proves TCP only', async ({ facilities, bob, producer }) => {
+  const { aps, alcf, dir } = facilities;
+  const inbound = ['stream', 'up', '--inbound', '--from', `${aps.address}#${aps.fingerprint}`];
+  const token = ['--token-file', join(dir, 'token'), '--producer', producer.address];
+  const alice = await json<Ticket>(facilities, 0, ...inbound, ...token);
+  const { probe, ...earlier } = parseTicket(alice.ticket);
+  assert.is(probe, 'data');
+  const to = ['--to', `${alcf.address}#${alcf.fingerprint}`, '--wait', '2s'];
+  const before = producer.connections;
+  const made = await json<Ticket>(bob, 0, 'stream', 'up', '--outbound', formatTicket(earlier), ...to);
+  assert.equal([made.verified, made.unverified?.code], [false, 'SCI_NOT_OFFERED']);
+  await json(bob, 0, 'stream', 'down', made.uid);
+
+  const { to: tls } = makeCredentials(new Date(Date.now() + 3_600_000));
+  const stranger = formatTicket({ ...earlier, probe, tls });
+  const { error } = await json<Failure>(bob, 4, 'stream', 'up', '--outbound', stranger, ...to);
+  assert.is(
+    error.code,
+    'SCI_VERIFY_FAILED',
+    'credentials that the listeners reject are no longer accepted with a warning',
+  );
+  assert.is(producer.connections, before);
+  await json(facilities, 0, 'stream', 'down', alice.uid);
+});
 
 s(
   'a ticket whose path fails or cannot be checked is an error, unless --unverified',

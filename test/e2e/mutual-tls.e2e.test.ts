@@ -9,6 +9,7 @@ import * as assert from 'uvu/assert';
 import { SciStreamError } from '@scistream/core';
 import { ControlClient, resolveEndpoint } from '@scistream/core/client';
 import { eventually, exchange, named, tcpServer, temporaryDirectory } from '@scistream/core/testing';
+import { connectPeer } from '../support/clients.js';
 import { Daemon, GatewayDaemon } from '../support/daemon.js';
 import { NOTHING } from '../support/leftovers.js';
 import { toAddress } from '../support/server.js';
@@ -82,6 +83,40 @@ s('users, control server and data server trust each other and nobody else', asyn
   await client.release(uid, LIMITS);
   client.close();
   assert.equal(await s2ds.leftovers(), NOTHING);
+});
+
+s('every restart is reported after the data server was killed, and after it was stopped', async () => {
+  const count = 12;
+  await using directory = await temporaryDirectory();
+  const inside = await certificates(join(directory.path, 'inside'), 's2cs');
+  await using s2ds = await GatewayDaemon.start('dtn1', count, undefined, { ...inside.server, clientCa: inside.ca });
+  const tls = { ca: inside.ca, ...inside.pair('s2cs') };
+  const gateway = { name: 'dtn1', s2ds: s2ds.address, tls, wan: '127.0.0.2', lan: '127.0.0.3' };
+  await using s2cs = await Daemon.start({ config: { gateways: [gateway] } });
+  const peer = await connectPeer(s2cs.peerOptions);
+  const { control, streams } = peer;
+  const uids = Array.from({ length: count }, () => randomUUID());
+  for (const uid of uids) {
+    await Promise.all([control.req({ uid, role: 'PROD', numConn: 1 }), control.hello({ uid, role: 'PROD' })]);
+  }
+  const endings = [() => s2ds.kill(), () => s2ds.stop()];
+  for (const [round, end] of endings.entries()) {
+    await end();
+    // The last process releases the streams when the test ends.
+    await s2ds.again({ keep: round + 1 < endings.length });
+    const { processes } = await s2ds.leftovers();
+    assert.is(processes.length, count, 'the proxies ran while the data server did not');
+    for (const pid of processes) process.kill(pid, 'SIGKILL');
+    await eventually(async () => {
+      const heard = await Promise.all(
+        uids.map(
+          async (uid) => (await streams.events({ uid })).events.filter(({ what }) => what === 'restarted').length,
+        ),
+      );
+      assert.equal(heard, Array<number>(count).fill(round + 1));
+    }, PATIENCE_MS);
+  }
+  peer.cut();
 });
 
 s.run();

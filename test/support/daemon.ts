@@ -16,8 +16,9 @@ async function launch<Said>(
   bin: 's2cs' | 's2ds',
   file: string,
   prefix: readonly string[] = [],
+  atEnd: readonly string[] = ['--release-on-exit'],
 ): Promise<{ child: ChildProcess; said: Said }> {
-  const args = [fileURLToPath(new URL(`${bin}.js`, BIN)), '--config', file, '--json', '--quiet', '--release-on-exit'];
+  const args = [fileURLToPath(new URL(`${bin}.js`, BIN)), '--config', file, '--json', '--quiet', ...atEnd];
   const [program = '', ...rest] = [...prefix, process.execPath, ...args];
   const child = spawn(program, rest, { stdio: ['ignore', 'pipe', 'inherit'] });
   const ended = once(child, 'exit').then(([code]) => {
@@ -200,8 +201,9 @@ export class GatewayDaemon implements AsyncDisposable {
     await end(this.child, 'SIGKILL');
   }
 
-  async again(): Promise<void> {
-    this.child = (await launch('s2ds', this.file, this.prefix)).child;
+  /** Restarts it. @param keep Whether its streams keep running after it is stopped. */
+  async again({ keep = false } = {}): Promise<void> {
+    this.child = (await launch('s2ds', this.file, this.prefix, keep ? [] : undefined)).child;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

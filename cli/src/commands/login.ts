@@ -33,7 +33,12 @@ export default class Login extends BaseCommand {
     ]);
     const login = facilityLogin(config, args.facility);
     const interrupt = new AbortController();
-    const stop = (): void => interrupt.abort(new SciStreamError('SCI_LOGIN_FAILED', 'The login was interrupted.'));
+    const stop = (): void =>
+      interrupt.abort(
+        new SciStreamError('SCI_LOGIN_FAILED', 'The login was interrupted.', {
+          suggestions: [`scistream login ${args.facility}`],
+        }),
+      );
     process.once('SIGINT', stop);
     const result = await logIn(login, {
       method: flags.device ? 'device' : flags.browser ? 'browser' : undefined,

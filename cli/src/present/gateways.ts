@@ -1,7 +1,7 @@
 import { formatCount, formatRate } from '@scistream/core/terminal';
 import type { GatewayState, StreamMove } from '@scistream/core/client';
 import { table } from '../output.js';
-import { listenersText, titleOf } from './text.js';
+import { errorText, listenersText, titleOf } from './text.js';
 
 /** The human-readable output of `gateway ls`. */
 export function gatewaysText(gateways: readonly GatewayState[]): string {
@@ -13,7 +13,7 @@ export function gatewaysText(gateways: readonly GatewayState[]): string {
     capacityText(capacity),
     labels.join(' ') || '-',
   ]);
-  const errors = gateways.flatMap(({ name, error }) => (error ? `${name}: ${error.message} [${error.code}]` : []));
+  const errors = gateways.flatMap(({ name, error }) => (error ? `${name}: ${errorText(error)}` : []));
   const kept = gateways.flatMap(({ name, unreleased }) => (unreleased ? unreleasedText(name, unreleased) : []));
   return [table(['GATEWAY', 'STATE', 'STREAMS', 'PORTS', 'CAPACITY', 'LABELS'], rows), ...errors, ...kept].join('\n');
 }
@@ -28,11 +28,9 @@ function capacityText({ used, total }: GatewayState['capacity']): string {
   return used > 0 ? formatRate(used) : '-';
 }
 
-/** One line of `gateway drain --move`, for one stream. */
+/** The output of `gateway drain --move` for one stream: one line, and the suggestions of its error. */
 export function moveLine({ from, to, side, listeners, error, ...stream }: StreamMove): string {
   const what = `${titleOf(stream)} (${side})`;
   if (to !== undefined) return `${what}  ${from} → ${to}  ${listenersText(listeners)}`;
-  return error
-    ? `${what}  not moved: ${error.message} [${error.code}]`
-    : `${what}  not moved: the stream is not movable`;
+  return error ? `${what}  not moved: ${errorText(error)}` : `${what}  not moved: the stream is not movable`;
 }

@@ -1,7 +1,7 @@
 import { formatRate } from '@scistream/core/terminal';
 import type { StreamList } from '@scistream/core/client';
 import { table } from '../output.js';
-import { listenersText, untilText } from './text.js';
+import { errorText, listenersText, untilText } from './text.js';
 
 const HEADINGS = ['NAME', 'UID', 'STATE', 'FROM', 'TO', 'CONNECT TO', 'ENCRYPTION', 'RATE', 'UNTIL'];
 
@@ -22,7 +22,7 @@ export function listText({ streams, unreachable, admin }: StreamList): string {
   const shown = rows.length > 0 ? table([...HEADINGS, ...(admin ? ['OWNER'] : [])], rows) : 'No streams.';
   const silent = unreachable.map(({ error }) => {
     const what = error.code === 'SCI_NOT_OFFERED' ? 'Not offered' : 'Not listed';
-    return `${what}: ${error.message} [${error.code}]`;
+    return `${what}: ${errorText(error)}`;
   });
   return [shown, ...silent].join('\n');
 }

@@ -76,7 +76,7 @@ function sideLine(
 }
 
 function hopLine({ gateway, counted, connections, open, ...hop }: HopTraffic): string {
-  if (!counted) return `  ${gateway.padEnd(11)} traffic not counted`;
+  if (!counted) return `  ${gateway.padEnd(11)} traffic and failures not counted`;
   const way = (bytes: number, rate: number | undefined): string =>
     `${formatBytes(bytes)}${rate === undefined ? '' : ` (${formatRate(rate)})`}`;
   const toConsumer = way(hop.bytesToConsumer, hop.bitsPerSecondToConsumer);

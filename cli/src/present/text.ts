@@ -44,5 +44,15 @@ export function listenersText(listeners: readonly string[]): string {
   return `${first.host ?? ''}:${first.port}-${first.port + parts.length - 1}`;
 }
 
+/** An error within other output: its message and code, then a line for each suggestion. */
+export const errorText = ({ message, code, suggestions }: ErrorView): string =>
+  [`${message} [${code}]`, ...suggestions.map((suggestion) => `Try: ${suggestion}`)].join('\n');
+
+interface ErrorView {
+  readonly code: string;
+  readonly message: string;
+  readonly suggestions: readonly string[];
+}
+
 /** A round-trip time in milliseconds. */
 export const roundTripText = (ms: number): string => `${Number(ms.toPrecision(2))} ms`;

@@ -40,6 +40,9 @@ function verifiedLine({ hops, roundTripMs }: VerifyResult): string {
   return `verified   ${where}${time}      (producer not checked; use \`stream verify --full\`)`;
 }
 
+/** A rate below this one, bit/s, probably lacks its unit. */
+const LOW_RATE = 1000;
+
 /** The output of `stream up --print`. The values need no quotes except the brackets of IPv6 addresses. */
 export function scriptText({ uid, name, connect }: UpResult, what: 'addresses' | 'env'): string {
   if (what === 'addresses') return connect.join('\n');
@@ -54,9 +57,13 @@ export function upText(result: UpResult): string {
     rate.bitsPerSecond > 0 && !rate.enforced
       ? [`The rate of ${formatRate(rate.bitsPerSecond)} is reserved but not enforced.`]
       : [];
+  const slow =
+    rate.bitsPerSecond > 0 && rate.bitsPerSecond < LOW_RATE
+      ? [`The rate is only ${formatRate(rate.bitsPerSecond)}. Write its unit, for example --rate 20Gbps.`]
+      : [];
   const unverified = unverifiedText(result);
   const plain = encryption === 'tls' ? [] : ['Data between the gateways is not encrypted.'];
-  const notes = [...(unverified ? [unverified] : []), ...notEnforced, ...plain];
+  const notes = [...(unverified ? [unverified] : []), ...slow, ...notEnforced, ...plain];
   const head = `${titleOf(stream)} is ready after ${formatDuration(setupMs)}, ${until}.`;
   if (ticket) {
     const command = 'scistream stream up --to FACILITY --outbound -';

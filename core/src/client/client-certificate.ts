@@ -33,7 +33,12 @@ export function readClientCertificate({ cert, key }: ClientCertificate): {
 }
 
 const invalid = (why: string, cause: unknown): SciStreamError =>
-  new SciStreamError('SCI_CERTIFICATE_INVALID', `The client certificate is not usable: ${why}.`, { cause });
+  new SciStreamError('SCI_CERTIFICATE_INVALID', `The client certificate is not usable: ${why}.`, {
+    cause,
+    suggestions: [
+      'Use PEM files of a certificate and its unencrypted key: facilities.<name>.cert and .key, or --cert FILE --key FILE.',
+    ],
+  });
 
 /**
  * Finds out whether a server rejects the client certificate. It connects again, sends only the certificate, and waits:

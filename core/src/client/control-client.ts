@@ -89,7 +89,7 @@ export class ControlClient {
     return this.#sessions.fingerprint;
   }
 
-  /** Whether a connection has existed, so that the server may have received a request. */
+  /** Whether the server may have received a request. */
   get opened(): boolean {
     return this.#sessions.opened;
   }
@@ -287,7 +287,7 @@ export class ControlClient {
     }
   }
 
-  /** A server that rejects the client certificate closes the connection without an error that names the reason. */
+  /** A server closes the connection without a reason if it rejects the client certificate, or expects TLS. */
   async #explained(thrown: unknown, call: Omit<FailedCall, 'endpoint'>): Promise<unknown> {
     const error = fromRpcError(thrown, { endpoint: this.endpoint, ...call });
     if (this.#answered || !SciStreamError.is(error) || error.code !== 'SCI_S2CS_UNREACHABLE') return error;
@@ -326,7 +326,12 @@ async function readTokenFile(file: string): Promise<string> {
     throw new SciStreamError(
       'SCI_UNAUTHENTICATED',
       `Cannot read the token file ${file} (${systemCode(cause) ?? 'unknown error'}).`,
-      { cause },
+      {
+        cause,
+        suggestions: [
+          `Check that ${file} exists and that this user can read it. The operator of the facility issues tokens.`,
+        ],
+      },
     );
   }
 }

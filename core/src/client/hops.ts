@@ -46,7 +46,7 @@ async function targetHops(uid: string, from: ControlClient, signal?: AbortSignal
   const hop = { name: 'inbound gateway to producer', from: from.endpoint.facility, checked: true };
   try {
     const { results } = await from.connectTargets(uid, { signal });
-    const tried = results.map((result) => ({ ...hop, to: result.address, ...outcome(result) }));
+    const tried = results.map((result) => ({ ...hop, to: result.address, ...atTarget(result) }));
     const rest = new Set((await from.get(uid, { signal })).targets).size - results.length;
     if (rest <= 0) return tried;
     const error = { code: 'SCI_DEADLINE', message: 'not tested, because the time was over', suggestions: [] };
@@ -57,17 +57,28 @@ async function targetHops(uid: string, from: ControlClient, signal?: AbortSignal
   }
 }
 
+const PRODUCER =
+  'Check that the producer listens on this address, and that firewalls let the inbound gateway reach it.';
+
 /** The result of one connection. */
 export function outcome(
   { address, connected, roundTripUs, error }: ConnectResult,
-  suggestion = 'Check that the producer listens on this address, and that firewalls let the inbound gateway reach it.',
+  suggestions: readonly string[] = [PRODUCER],
 ): Pick<Hop, 'ok' | 'roundTripMs' | 'error'> {
   if (connected) return { ok: true, roundTripMs: Number(roundTripUs) / 1000 };
-  const message = `${address}: ${error || 'no connection'}`;
+  // The system names the address, too.
+  const reason = error.replace(` ${address}`, '') || 'no connection';
+  const message = `${address}: ${reason}`;
   return {
     ok: false,
-    error: { code: 'SCI_VERIFY_FAILED', message, suggestions: [suggestion] },
+    error: { code: 'SCI_VERIFY_FAILED', message, suggestions },
   };
+}
+
+/** The result at a target. Its hop names the address. */
+function atTarget(result: ConnectResult): ReturnType<typeof outcome> {
+  const { error, ...rest } = outcome(result);
+  return error ? { ...rest, error: { ...error, message: error.message.slice(result.address.length + 2) } } : rest;
 }
 
 /** One connection through the whole path, detected by the counters of the inbound gateway. */
@@ -93,6 +104,11 @@ async function chainHop(uid: string, from: ControlClient, to: ControlClient, sig
         new SciStreamError(
           'SCI_VERIFY_FAILED',
           `No connection reached the inbound gateway within ${formatDuration(ARRIVAL_MS)}.`,
+          {
+            suggestions: [
+              'Check that the outbound listeners accept your host, and that firewalls let the outbound gateway reach the inbound one.',
+            ],
+          },
         ),
     ).then(() => undefined);
     const error = await Promise.race([seen, refusal.then((refused) => refused ?? seen)]).finally(() => {

@@ -4,9 +4,10 @@ import { z } from 'zod';
 import { messageOf, systemCode } from '../contracts/errors.js';
 import { makeDirectory, writeAtomically } from '../contracts/files.js';
 import { silentLogger, type Logger } from '../contracts/logger.js';
-import { parseUid } from '../contracts/stream.js';
+import { parseUid, type ProbeAnswer } from '../contracts/stream.js';
 import { stateHome } from '../contracts/user-directories.js';
 import { EndpointSchema, endpointToJson, type Endpoint } from './endpoint.js';
+import { ProbeSchema } from './ticket.js';
 
 /** A stream of this user and its control servers, so that `stream down NAME` works without configured facilities. */
 export interface JournalEntry {
@@ -18,6 +19,8 @@ export interface JournalEntry {
   readonly to?: Endpoint | undefined;
   /** Control server of an inbound side that another user created; it can open a probe. */
   readonly peer?: Endpoint | undefined;
+  /** How the listeners of that inbound side answer a probe, if its ticket says so. */
+  readonly probe?: ProbeAnswer | undefined;
   /** ISO 8601 UTC. */
   readonly createdAt: string;
   /** ISO 8601 UTC: end of the lifetime, when the control servers release the stream. */
@@ -30,6 +33,7 @@ const EntrySchema = z.strictObject({
   from: EndpointSchema.optional(),
   to: EndpointSchema.optional(),
   peer: EndpointSchema.optional(),
+  probe: ProbeSchema.optional(),
   createdAt: z.iso.datetime(),
   expiresAt: z.iso.datetime(),
 });

@@ -69,9 +69,7 @@ function guessed(error: ConnectError, { endpoint, rpc, deadlineMs }: FailedCall)
     return new SciStreamError(
       'SCI_NOT_OFFERED',
       `Control server ${where} does not offer ${rpc}, because it has another version.`,
-      {
-        cause: error,
-      },
+      { cause: error, suggestions: [`Ask the operator of ${where} to upgrade SciStream if you need this.`] },
     );
   }
   const code = BY_STATUS[error.code];

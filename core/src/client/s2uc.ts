@@ -2,7 +2,7 @@ import type { S2ucConfig } from '../config/schemas.js';
 import { formatAddress, type Address } from '../contracts/address.js';
 import { SciStreamError } from '../contracts/errors.js';
 import { silentLogger, type Logger } from '../contracts/logger.js';
-import { parseUid, type StreamTls } from '../contracts/stream.js';
+import { parseProbeAnswer, parseUid, type ProbeAnswer, type StreamTls } from '../contracts/stream.js';
 import { ControlClient } from './control-client.js';
 import { credentialsFor } from './credentials.js';
 import {
@@ -124,7 +124,9 @@ export class S2UC implements AsyncDisposable {
     const parts = { from: from.client, fresh: options.uid === undefined };
     const { handle, listeners } = await this.#maker.make([from], plan, parts, started, signal);
     try {
-      return { handle, ticket: ticketOf(plan, from.client, listeners, handle.initial.expiresAt, credentials?.to) };
+      const probe = credentials && (await probeAnswer(plan.uid, from.client, signal));
+      const side = { expiresAt: handle.initial.expiresAt, probe };
+      return { handle, ticket: ticketOf(plan, from.client, listeners, side, credentials?.to) };
     } catch (error) {
       await handle.down();
       throw error;
@@ -132,8 +134,9 @@ export class S2UC implements AsyncDisposable {
   }
 
   /**
-   * Creates the outbound side for an existing inbound side. The inbound control server opens a probe. If
-   * it rejects the request, because another user owns the inbound side, that hop counts as not checked.
+   * Creates the outbound side for an existing inbound side. If the inbound control server rejects requests, because
+   * another user owns the inbound side, its hop counts as not checked. The path between the gateways is checked as the
+   * ticket says, or with TCP only.
    * @param inbound A ticket as pasted, or only the listeners.
    * @throws SCI_TICKET_INVALID; SCI_USAGE when only one side is encrypted; otherwise as {@link up}
    */
@@ -146,7 +149,7 @@ export class S2UC implements AsyncDisposable {
     const to = this.#side('outbound', options.to, known.tls);
     if (known.s2cs) mustDiffer(known.s2cs, to.client.endpoint.address);
     const peer = known.s2cs && this.#client(peerEndpoint(known.s2cs, known.fingerprint, this.#options.trust));
-    const parts = { to: to.client, peer, fresh: given === undefined };
+    const parts = { to: to.client, peer, probe: known.probe, fresh: given === undefined };
     return (await this.#maker.make([to], plan, parts, started, signal, known.listeners)).handle;
   }
 
@@ -269,6 +272,16 @@ export class S2UC implements AsyncDisposable {
       recall: (endpoint: Endpoint) => overridden(endpoint, this.#options.override),
       signal,
     };
+  }
+}
+
+/** How the listeners of an inbound side answer a probe; undefined if they do not, or if the control server does not tell. */
+async function probeAnswer(uid: string, from: ControlClient, signal?: AbortSignal): Promise<ProbeAnswer | undefined> {
+  try {
+    return parseProbeAnswer((await from.get(uid, { signal })).probe);
+  } catch {
+    signal?.throwIfAborted();
+    return undefined;
   }
 }
 

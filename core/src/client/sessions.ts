@@ -54,7 +54,10 @@ export class VerifiedSessions {
     return this.#fingerprint;
   }
 
-  /** Whether a connection has existed, so that the server may have received a request. */
+  /**
+   * Whether a connection has existed, so that the server may have received a request. False for requests in plain text at
+   * a port that turned out to use TLS: it cannot read them.
+   */
   get opened(): boolean {
     return this.#opened;
   }
@@ -79,10 +82,19 @@ export class VerifiedSessions {
     }
   }
 
-  /** The error when the server rejects the client certificate; undefined when calls fail for another reason. */
+  /**
+   * The error when the server rejects the client certificate, or uses TLS and received plain text; undefined when calls
+   * fail for another reason. For use before any answer.
+   */
   async refusal(): Promise<SciStreamError | undefined> {
-    if (!this.#opened || this.#closed || this.#fingerprint === undefined) return undefined;
-    return await refusedCertificate(this.#endpoint, this.#tls);
+    if (!this.#opened || this.#closed) return undefined;
+    if (this.#fingerprint !== undefined) return await refusedCertificate(this.#endpoint, this.#tls);
+    if ((await shownFingerprint(this.#endpoint)) === undefined) return undefined;
+    this.#opened = false;
+    const where = formatAddress(this.#endpoint.address);
+    return unreachable(this.#endpoint, undefined, 'it uses TLS, and the request was in plain text', [
+      `Remove --insecure, or the key insecure of the facility, to reach ${where} with TLS.`,
+    ]);
   }
 
   notifyResponseByteRead(stream: ClientHttp2Stream): void {

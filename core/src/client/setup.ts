@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import { formatAddress, parseAddress, type Address } from '../contracts/address.js';
-import { messageOf, SciStreamError, toSciStreamError } from '../contracts/errors.js';
+import { SciStreamError, toSciStreamError } from '../contracts/errors.js';
 import { ROLE_CODES, type Role, type StreamTls } from '../contracts/stream.js';
 import { formatDuration } from '../contracts/units.js';
 import { retry } from '../contracts/wait.js';
@@ -12,10 +12,6 @@ import type { Plan } from './plan.js';
 import { wasNeverSent } from './sessions.js';
 import { WaitingRequest } from './waiting-request.js';
 
-/** Deadline of RELEASE, ms. */
-const RELEASE_MS = 15_000;
-/** Deadline of RELEASE at a control server that has not answered any call, ms. */
-const DOUBTFUL_RELEASE_MS = 2_000;
 /** Deadline of UPDATE, which resolves names and sets the targets of proxies, ms. */
 const UPDATE_MS = 20_000;
 /** Pause before HELLO is retried, ms. */
@@ -88,7 +84,9 @@ export async function reserve(
   outcomes.set(side, 'reserved');
   const listeners = response.listeners.map((text) => parseAddress(text, 'Listener'));
   if (listeners.length === 0) {
-    throw new SciStreamError('SCI_PORTS_EXHAUSTED', 'The control server returned no listeners.');
+    throw new SciStreamError('SCI_PORTS_EXHAUSTED', 'The control server returned no listeners.', {
+      suggestions: ['Ask the operator to extend gateways[].ports.'],
+    });
   }
   const announced = response.prodListeners.map((text) => parseAddress(text, 'Producer'));
   const stream = streamOf(response, plan, role);
@@ -235,34 +233,6 @@ export function naming({ role, client }: Side, error: unknown): SciStreamError {
   });
 }
 
-/**
- * Sends RELEASE to all sides in parallel, each with its own deadline. The sides are independent of each other.
- * SCI_STREAM_NOT_FOUND counts as released. That is true for the identity that created the side. A control server gives
- * the same answer to any other identity while the stream continues, and does not tell the difference.
- * @param deadline Deadline of a side, ms.
- * @returns The sides that were not released, and their errors.
- */
-export async function releaseSides(
-  sides: readonly Side[],
-  uid: string,
-  deadline: (side: Side) => number = () => RELEASE_MS,
-): Promise<readonly Unreleased[]> {
-  const outcomes = sides.map(async (side): Promise<Unreleased | undefined> => {
-    try {
-      await side.client.release(uid, { deadlineMs: deadline(side) });
-      return undefined;
-    } catch (error) {
-      return isUnknown(error) ? undefined : { side, error: naming(side, error) };
-    }
-  });
-  return (await Promise.all(outcomes)).flatMap((unreleased) => unreleased ?? []);
-}
-
-interface Unreleased {
-  readonly side: Side;
-  readonly error: SciStreamError;
-}
-
 /** Whether the error means that the control server does not have the stream. */
 export const isUnknown = (error: unknown): boolean => SciStreamError.is(error) && error.code === 'SCI_STREAM_NOT_FOUND';
 
@@ -281,38 +251,3 @@ const holdsNothing = (error: unknown): boolean =>
 
 /** A stopping control server keeps a request that waits for HELLO. */
 const UNDECIDED = new Set(['SCI_S2CS_UNREACHABLE', 'SCI_DEADLINE', 'SCI_SHUTTING_DOWN']);
-
-/** Result of {@link rollBack}. */
-export interface RolledBack {
-  /** The error to throw: the unchanged cause if nothing remains. Otherwise it also says what may remain. */
-  readonly failure: unknown;
-  /** Sides that hold nothing of the stream. */
-  readonly gone: readonly Side[];
-}
-
-/**
- * Releases the sides after a failure. A side that rejected REQ is skipped, because the uid may belong to another user
- * there. A side that may have received REQ remains until it answers RELEASE.
- */
-export async function rollBack(
-  sides: readonly Side[],
-  outcomes: Outcomes,
-  uid: string,
-  cause: unknown,
-): Promise<RolledBack> {
-  const begun = sides.filter((side) => side.client.opened && outcomes.get(side) !== 'absent');
-  const deadline = ({ client }: Side): number => (client.reached ? RELEASE_MS : DOUBTFUL_RELEASE_MS);
-  const unreleased = await releaseSides(begun, uid, deadline);
-  const left = unreleased.filter(({ side, error }) => outcomes.has(side) || !isDenied(error));
-  const gone = sides.filter((side) => !left.some((one) => one.side === side));
-  if (left.length === 0) return { failure: cause, gone };
-  const error = SciStreamError.is(cause) ? cause : new SciStreamError('SCI_CLIENT_GONE', messageOf(cause), { cause });
-  const servers = left.map(({ side }) => ` --s2cs ${side.client.endpoint.facility}`).join('');
-  const why = left.map(({ error: { message } }) => message).join(' ');
-  const note = `The stream was not released and may remain. ${why} Retry with: scistream stream down ${uid}${servers}`;
-  const failure = new SciStreamError(error.code, error.message, { cause, suggestions: [...error.suggestions, note] });
-  return { failure, gone };
-}
-
-/** A caller without the right to release cannot have reserved anything. */
-const isDenied = ({ code }: SciStreamError): boolean => code === 'SCI_UNAUTHENTICATED' || code === 'SCI_FORBIDDEN';

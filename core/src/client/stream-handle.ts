@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Address, parseAddress } from '../contracts/address.js';
 import { SciStreamError, toSciStreamError } from '../contracts/errors.js';
+import type { ProbeAnswer } from '../contracts/stream.js';
 import type { ControlClient } from './control-client.js';
 import type { Journal } from './journal.js';
-import { isNotOffered, isUnknown, naming, releaseSides, setTargets, sideName, type Side, refuseLoop } from './setup.js';
-import type { SideAnswer } from './side-status.js';
+import { notReleased, releaseAt, releaseSides, unknownStream } from './release.js';
+import { isNotOffered, isUnknown, naming, refuseLoop, setTargets, sideName, type Side } from './setup.js';
+import type { SideAnswer, SideStatus } from './side-status.js';
 import { mergeStatus, withRates, type StreamStatus } from './status.js';
 import { checkHops, verifyFailure, type VerifyOptions, type VerifyResult } from './verify.js';
 import { watchSides } from './watch.js';
@@ -17,9 +19,13 @@ export interface HandleParts {
   readonly to?: ControlClient | undefined;
   /** Control server of an inbound side that another user owns; it can open a probe. */
   readonly peer?: ControlClient | undefined;
+  /** How the listeners of that inbound side answer a probe, if its ticket says so. */
+  readonly probe?: ProbeAnswer | undefined;
   readonly journal: Journal;
   /** Control servers that did not answer a search and may have a side of the stream. */
   readonly silent?: readonly ControlClient[];
+  /** Sides that this user created with other credentials than those of the client. */
+  readonly otherCredentials?: readonly ('from' | 'to')[] | undefined;
   /** Status of the stream when the handle was created. */
   readonly initial: StreamStatus;
   /** Time from the call to ready, ms; absent for an existing stream. */
@@ -114,8 +120,8 @@ export class StreamHandle implements AsyncDisposable {
    * @throws SCI_VERIFY_FAILED naming the first hop that fails.
    */
   async verify(options: VerifyOptions = {}): Promise<VerifyResult> {
-    const { uid, from, to, peer } = this.#parts;
-    const result = await checkHops({ uid, from: from ?? peer, to, borrowed: !from }, options);
+    const { uid, from, to, peer, probe } = this.#parts;
+    const result = await checkHops({ uid, from: from ?? peer, to, borrowed: !from, probe }, options);
     const failure = verifyFailure(result);
     if (failure) throw failure;
     return result;
@@ -188,12 +194,20 @@ export class StreamHandle implements AsyncDisposable {
    * Releases every side that this user owns, in parallel. Idempotent.
    * @returns The last status with the final counters; undefined when the control servers no longer have the stream.
    * @throws The error of the first side that was not released, with all of them. The other sides are released anyway.
+   * SCI_STREAM_NOT_FOUND for a side that its control server never showed to this caller, so that it may remain.
    */
   async down(): Promise<StreamStatus | undefined> {
-    const { uid, journal, silent = [] } = this.#parts;
+    const { uid, journal, silent = [], otherCredentials = [] } = this.#parts;
     const sides = this.#sides();
-    const [unreleased, doubtful] = await Promise.all([releaseSides(sides, uid), releaseAt(silent, uid)]);
-    await journal.drop(uid, sides.filter((side) => !unreleased.some((one) => one.side === side)).map(sideName));
+    const [unreleased, doubtful] = await Promise.all([
+      releaseSides(sides, uid, undefined, (side) => isSeen(this.initial[sideName(side)])),
+      releaseAt(silent, uid),
+    ]);
+    const mayRemain = (side: Side): boolean =>
+      unreleased.some(
+        (one) => one.side === side && !(isUnknown(one.error) && !otherCredentials.includes(sideName(side))),
+      );
+    await journal.drop(uid, sides.filter((side) => !mayRemain(side)).map(sideName));
     const errors = [...unreleased.map(({ error }) => error), ...doubtful.errors];
     if (errors.length > 0) throw notReleased(uid, errors);
     if (sides.length === 0 && !doubtful.released) throw unknownStream(uid);
@@ -228,35 +242,14 @@ export class StreamHandle implements AsyncDisposable {
   }
 }
 
-const isReported = ({ from, to }: StreamStatus): boolean =>
-  [from, to].some((side) => side && side.state !== 'unreachable' && !(side.state === 'unknown' && side.error));
+const isReported = ({ from, to }: StreamStatus): boolean => [from, to].some(isSeen);
 
-/** Sends RELEASE to control servers that may have a side of the stream. An unknown stream is no error. */
-async function releaseAt(
-  clients: readonly ControlClient[],
-  uid: string,
-): Promise<{ readonly released: boolean; readonly errors: readonly SciStreamError[] }> {
-  const outcomes = await Promise.allSettled(clients.map((client) => client.release(uid)));
-  const errors = outcomes.flatMap((outcome, i) => {
-    if (outcome.status === 'fulfilled' || isUnknown(outcome.reason)) return [];
-    const { code, message, suggestions } = toSciStreamError(outcome.reason);
-    const text = `${clients[i]?.endpoint.facility ?? ''} may have a side of the stream: ${message}`;
-    return [new SciStreamError(code, text, { suggestions, cause: outcome.reason })];
-  });
-  return { released: outcomes.some(({ status }) => status === 'fulfilled'), errors };
-}
-
-const unknownStream = (uid: string): SciStreamError =>
-  new SciStreamError('SCI_STREAM_NOT_FOUND', `No control server has stream ${uid}.`, {
-    suggestions: ['scistream stream ls'],
-  });
-
-function notReleased(uid: string, errors: readonly SciStreamError[]): SciStreamError {
-  const [first] = errors;
-  const text = `Not released: ${errors.map(({ message }) => message).join(' ')}`;
-  const suggestions = [...new Set(errors.flatMap((error) => error.suggestions)), `scistream stream down ${uid}`];
-  return new SciStreamError(first?.code ?? 'SCI_BUG', text, { suggestions, cause: first });
-}
+/** Whether a control server has shown the side to this caller. */
+const isSeen = (side: SideStatus | undefined): boolean =>
+  side !== undefined &&
+  side.state !== 'unreachable' &&
+  side.error?.code !== 'SCI_STREAM_NOT_FOUND' &&
+  !(side.state === 'unknown' && side.error);
 
 const addresses = (given: readonly (string | Address)[], what: string): readonly Address[] =>
   given.map((address) => (typeof address === 'string' ? parseAddress(address, what) : address));

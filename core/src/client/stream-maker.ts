@@ -1,10 +1,12 @@
 import type { Address } from '../contracts/address.js';
 import { messageOf, SciStreamError } from '../contracts/errors.js';
 import type { Logger } from '../contracts/logger.js';
+import type { ProbeAnswer } from '../contracts/stream.js';
 import type { ControlClient } from './control-client.js';
 import type { Journal } from './journal.js';
 import { sourcesFor } from './peer-sources.js';
 import { defined, type Plan } from './plan.js';
+import { rollBack } from './release.js';
 import {
   connectSide,
   isNotOffered,
@@ -12,7 +14,6 @@ import {
   onEverySide,
   refuseLoop,
   reserve,
-  rollBack,
   sideName,
   type Outcomes,
   type Reserved,
@@ -49,6 +50,8 @@ export interface Clients {
 export interface Making extends Clients {
   /** Whether the uid was generated for this call, so that no other stream can have it. */
   readonly fresh: boolean;
+  /** How an inbound side of another user answers a probe, if its ticket says so. */
+  readonly probe?: ProbeAnswer | undefined;
 }
 
 /** A stream that is ready. */
@@ -84,7 +87,7 @@ export class StreamMaker {
   async make(
     sides: readonly Side[],
     plan: Plan,
-    { fresh, ...clients }: Making,
+    { fresh, probe, ...clients }: Making,
     started: number,
     signal?: AbortSignal,
     inboundListeners?: readonly Address[],
@@ -94,7 +97,7 @@ export class StreamMaker {
     if (!fresh) await onEverySide(sides, (side, stop) => mustBeFree(side, uid, stop), signal);
     const expected = new Date(Date.now() + (plan.lifetimeMs || UNKNOWN_LIFETIME_MS)).toISOString();
     await this.#warnOfNamesakes(plan);
-    const remembered = await this.#remember(plan, expected, clients);
+    const remembered = await this.#remember(plan, expected, clients, probe);
     try {
       this.#onProgress?.({ kind: 'uid', uid });
       const reserved = await onEverySide(
@@ -106,11 +109,11 @@ export class StreamMaker {
       const listeners = inboundListeners ?? reserved.find(({ role }) => role === 'inbound')?.listeners ?? [];
       refuseLoop(plan.producer, reserved.find(({ role }) => role === 'outbound')?.listeners ?? []);
       const connected = await onEverySide(reserved, (side, stop) => connectSide(side, plan, listeners, stop), signal);
-      const verification = plan.verify ? await this.#verify(plan, clients, started, signal) : undefined;
+      const verification = plan.verify ? await this.#verify(plan, { ...clients, probe }, started, signal) : undefined;
       const initial = statusOf(uid, connected);
-      if (remembered) await this.#remember(plan, initial.expiresAt || expected, clients);
+      if (remembered) await this.#remember(plan, initial.expiresAt || expected, clients, probe);
       signal?.throwIfAborted();
-      const parts = { uid, ...clients, journal: this.#journal, initial, ...(verification && { verification }) };
+      const parts = { uid, ...clients, probe, journal: this.#journal, initial, ...(verification && { verification }) };
       return { handle: new StreamHandle({ ...parts, setupMs: elapsed(started) }), listeners };
     } catch (error) {
       this.#log.debug({ uid }, 'creation failed, releasing stream');
@@ -122,11 +125,11 @@ export class StreamMaker {
 
   async #verify(
     { uid, verify, waitMs, encryption }: Plan,
-    { from, to, peer }: Clients,
+    { from, to, peer, probe }: Omit<Making, 'fresh'>,
     started: number,
     signal?: AbortSignal,
   ): Promise<VerifyResult> {
-    const asked = { uid, from: from ?? peer, to, borrowed: !from, encryption };
+    const asked = { uid, from: from ?? peer, to, borrowed: !from, probe, encryption };
     const left = Math.max(MIN_VERIFY_MS, waitMs - elapsed(started));
     const result = await (verify === 'report' ? checkHops(asked, { signal }) : waitVerified(asked, left, signal));
     this.#onProgress?.({ kind: 'verified', result });
@@ -157,8 +160,13 @@ export class StreamMaker {
   }
 
   /** A journal that is not writable must not prevent the stream. @returns Whether the entry is written. */
-  async #remember({ uid, name }: Plan, expiresAt: string, { from, to, peer }: Clients): Promise<boolean> {
-    const sides = { from: from?.endpoint, to: to?.endpoint, peer: peer?.endpoint };
+  async #remember(
+    { uid, name }: Plan,
+    expiresAt: string,
+    { from, to, peer }: Clients,
+    probe: ProbeAnswer | undefined,
+  ): Promise<boolean> {
+    const sides = { from: from?.endpoint, to: to?.endpoint, peer: peer?.endpoint, probe };
     try {
       await this.#journal.put({ uid, name, createdAt: new Date().toISOString(), expiresAt, ...defined(sides) });
       return true;

@@ -1,9 +1,10 @@
 import { formatAddress } from '../contracts/address.js';
 import { quote, SciStreamError, toSciStreamError } from '../contracts/errors.js';
-import { ROLE_CODES } from '../contracts/stream.js';
+import { ROLE_CODES, type ProbeAnswer } from '../contracts/stream.js';
 import type { ControlClient } from './control-client.js';
 import type { Endpoint } from './endpoint.js';
 import type { Journal, JournalEntry } from './journal.js';
+import { OTHER_CREDENTIALS } from './release.js';
 import { isNotOffered, isUnknown } from './setup.js';
 import type { SideAnswer } from './side-status.js';
 import { mergeStatus, type KnownFacts, type StreamStatus } from './status.js';
@@ -49,6 +50,8 @@ interface Found extends KnownFacts {
   readonly from?: SideAnswer | undefined;
   readonly to?: SideAnswer | undefined;
   readonly peer?: Endpoint | undefined;
+  readonly probe?: ProbeAnswer | undefined;
+  readonly otherCredentials?: readonly ('from' | 'to')[];
 }
 
 /**
@@ -170,7 +173,7 @@ function handleOf(
   { forRelease }: Finding,
   silent: readonly Failed[] = [],
 ): StreamHandle {
-  const { uid, from, to, peer } = found;
+  const { uid, from, to, peer, probe, otherCredentials } = found;
   const error = failureOf(from, to);
   if (error && !forRelease) throw error;
   return new StreamHandle({
@@ -178,6 +181,8 @@ function handleOf(
     from: from && client(from.endpoint),
     to: to && client(to.endpoint),
     peer: peer && client(peer),
+    probe,
+    otherCredentials,
     journal,
     silent: from && to ? [] : silent.map(({ endpoint }) => client(endpoint)),
     initial: mergeStatus(uid, from, to, found),
@@ -191,7 +196,7 @@ function handleOf(
  */
 async function askEntry(survey: Survey, entry: JournalEntry): Promise<Found | undefined> {
   const { journal, client, recall, signal } = survey;
-  const { uid, name, peer, createdAt } = entry;
+  const { uid, name, peer, probe, createdAt } = entry;
   const from = entry.from && recall(entry.from);
   const to = entry.to && recall(entry.to);
   const [inbound, outbound] = await Promise.all([
@@ -202,11 +207,15 @@ async function askEntry(survey: Survey, entry: JournalEntry): Promise<Found | un
   const isGone = ({ error, stream }: SideAnswer): boolean =>
     stream ? stream.state === 'released' : isUnknown(error) || (late && !isNotOffered(error));
   const gone = [inbound, outbound].every((side) => !side || isGone(side));
+  const otherCredentials = [
+    ...(from === entry.from ? [] : (['from'] as const)),
+    ...(to === entry.to ? [] : (['to'] as const)),
+  ];
   if (gone) {
-    if (late || (from === entry.from && to === entry.to)) await journal.drop(uid, ['from', 'to']);
+    if (late || otherCredentials.length === 0) await journal.drop(uid, ['from', 'to']);
     return undefined;
   }
-  return { uid, name, createdAt, from: inbound, to: outbound, peer };
+  return { uid, name, createdAt, from: inbound, to: outbound, peer, probe, otherCredentials };
 }
 
 /** The streams of all servers, merged by uid. */
@@ -290,9 +299,18 @@ function notFound(ref: string, failed: readonly Failed[] = []): SciStreamError {
   );
   const short =
     ref.length < MIN_PREFIX && /^[0-9a-f-]+$/i.test(ref) ? [`Use at least ${MIN_PREFIX} characters of the uid.`] : [];
-  return new SciStreamError('SCI_STREAM_NOT_FOUND', `No stream has the uid or name ${quote(ref)}.${reasons.join('')}`, {
-    suggestions: ['scistream stream ls', ...short, ...new Set(failed.flatMap(({ error }) => error.suggestions))],
-  });
+  return new SciStreamError(
+    'SCI_STREAM_NOT_FOUND',
+    `No stream with the uid or name ${quote(ref)} is visible to this caller.${reasons.join('')}`,
+    {
+      suggestions: [
+        'scistream stream ls',
+        ...short,
+        OTHER_CREDENTIALS,
+        ...new Set(failed.flatMap(({ error }) => error.suggestions)),
+      ],
+    },
+  );
 }
 
 function ambiguous(ref: string, found: readonly Found[]): SciStreamError {

@@ -3,7 +3,7 @@ import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { z } from 'zod';
 import { formatAddress, type Address, type Transport } from '../contracts/address.js';
 import { SciStreamError } from '../contracts/errors.js';
-import type { StreamTls } from '../contracts/stream.js';
+import { parseProbeAnswer, type ProbeAnswer, type StreamTls } from '../contracts/stream.js';
 import type { ControlClient } from './control-client.js';
 import { AddressSchema, FingerprintSchema, resolveEndpoint, type Endpoint, type TrustSettings } from './endpoint.js';
 import type { Plan, SidePlan } from './plan.js';
@@ -41,6 +41,11 @@ export interface Ticket {
   readonly expiresAt: string;
   /** Credentials of the outbound side; absent without encryption. */
   readonly tls?: StreamTls | undefined;
+  /**
+   * How the listeners answer a probe of the outbound gateway; absent if they do not, and in a ticket of an earlier
+   * version.
+   */
+  readonly probe?: ProbeAnswer | undefined;
 }
 
 /** An existing inbound side, as far as the caller knows it: a ticket, or only its listeners. */
@@ -61,6 +66,9 @@ const TlsSchema = z.strictObject({
   peer: z.string().max(253),
 });
 
+/** How listeners answer a probe. A kind that this version does not know counts as none. */
+export const ProbeSchema = z.string().max(16).transform(parseProbeAnswer);
+
 const TicketSchema = z.strictObject({
   uid: z.string().regex(/^[A-Za-z0-9-]{8,64}$/),
   name: z.string().max(200),
@@ -72,6 +80,7 @@ const TicketSchema = z.strictObject({
   bitsPerSecond: z.int().min(0),
   expiresAt: z.iso.datetime(),
   tls: TlsSchema.optional(),
+  probe: ProbeSchema.optional(),
 });
 
 /**
@@ -95,6 +104,7 @@ export function formatTicket(ticket: Ticket): string {
 
 /**
  * Creates the ticket of an inbound side.
+ * @param side The inbound side as its control server reports it.
  * @param tls Credentials of the outbound side.
  * @throws SCI_TICKET_INVALID when the ticket has too many listeners.
  */
@@ -102,11 +112,11 @@ export function ticketOf(
   plan: Plan,
   from: ControlClient,
   listeners: readonly Address[],
-  expiresAt: string,
+  { expiresAt, probe }: { readonly expiresAt: string; readonly probe?: ProbeAnswer | undefined },
   tls: StreamTls | undefined,
 ): string {
   const { uid, name, transport, connections, bitsPerSecond } = plan;
-  const inbound = { s2cs: from.endpoint.address, fingerprint: from.fingerprint, listeners, tls };
+  const inbound = { s2cs: from.endpoint.address, fingerprint: from.fingerprint, listeners, tls, probe };
   return formatTicket({ uid, name, ...inbound, transport, connections, bitsPerSecond, expiresAt });
 }
 

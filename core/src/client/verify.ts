@@ -1,10 +1,12 @@
 import { SciStreamError, toSciStreamError } from '../contracts/errors.js';
 import { poll } from '../contracts/wait.js';
+import type { ProbeAnswer } from '../contracts/stream.js';
 import type { Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { ControlClient } from './control-client.js';
 import { NOT_TRIED, outcome, producerHops, type Hop } from './hops.js';
 import type { Plan } from './plan.js';
 import { isStale } from './status.js';
+import { encryptedHop } from './tls-hop.js';
 
 /** Result of a check of all hops. */
 export interface VerifyResult {
@@ -28,6 +30,8 @@ export interface Sides {
   readonly borrowed?: boolean;
   /** Absent: not known here. The inbound side reports it, and the test of the path waits for that answer. */
   readonly encryption?: Plan['encryption'];
+  /** How the listeners of an inbound side of another user answer a probe, if its ticket says so. */
+  readonly probe?: ProbeAnswer | undefined;
 }
 
 /** Options of a check. */
@@ -163,7 +167,7 @@ const label = ({ gateway, listeners }: Stream): string => `${gateway} ${listener
  * that cannot be opened, a connection to the listeners.
  */
 async function betweenHop(
-  { uid, from, borrowed, encryption }: Sides,
+  { uid, from, borrowed, encryption, probe: promised }: Sides,
   to: ControlClient,
   prod: Promise<Stream> | undefined,
   cons: Promise<Stream>,
@@ -171,13 +175,15 @@ async function betweenHop(
 ): Promise<Hop> {
   const peer = from?.endpoint.facility ?? 'inbound gateway';
   const hop = { name: BETWEEN, from: to.endpoint.facility, to: peer, checked: true };
-  if (!from) return { ...hop, ...(await reachHop(uid, to, undefined, signal)) };
   try {
     // The hop of the inbound gateway reports the error of `prod`.
     const stream = encryption === 'none' ? undefined : await prod?.catch(() => undefined);
-    const encrypted = stream?.encryption === 'tls';
-    const proven = encrypted ? await encryptedHop(stream, from, to, cons, signal) : undefined;
+    const answer = stream ? stream.probe : promised;
+    const encrypted = encryption !== 'none' && (stream ? stream.encryption === 'tls' : promised !== undefined);
+    const way = { uid, answer, from: stream && from, to, cons, failure: borrowed ? INBOUND_GONE : NO_PATH };
+    const proven = encrypted ? await encryptedHop(way, signal) : undefined;
     if (proven) return { ...hop, ...proven };
+    if (!from) return { ...hop, ...(await reachHop(uid, to, undefined, signal)) };
     const probe = await from.openProbe(uid, false, { signal });
     const roundTripMs = await to.runProbe(uid, probe, { signal });
     return { ...hop, ok: true, roundTripMs, proof: 'tcp', ...(encrypted && { error: EARLIER }) };
@@ -189,36 +195,6 @@ async function betweenHop(
   }
 }
 
-/**
- * A TLS handshake of the outbound gateway with each inbound listener, or with a port beside them if their proxy does not
- * answer probes. The result of the slowest one, or of the first that failed; undefined if one side has an earlier version.
- */
-async function encryptedHop(
-  { uid, probe }: Stream,
-  from: ControlClient,
-  to: ControlClient,
-  cons: Promise<Stream>,
-  signal?: AbortSignal,
-): Promise<Omit<Hop, 'name' | 'from' | 'to' | 'checked'> | undefined> {
-  const beside = probe === '' ? await from.openProbe(uid, true, { signal }) : undefined;
-  if (beside?.tls === false) return undefined;
-  try {
-    const { results } = await to.probeTargets(uid, probe || 'data', beside?.address ?? '', { signal });
-    const outcomes = results.map((result) => outcome(result, NO_PATH));
-    const [slowest] = outcomes.toSorted((a, b) => (b.roundTripMs ?? 0) - (a.roundTripMs ?? 0));
-    const failed = outcomes.find(({ ok }) => !ok);
-    if (failed) return failed;
-    // A gateway tests what it can in a few seconds, and one of an earlier version at most 8 listeners.
-    const of = beside ? 1 : new Set((await cons).targets).size;
-    return (
-      slowest && { ...slowest, proof: 'tls', ...(results.length < of && { tested: { count: results.length, of } }) }
-    );
-  } catch (error) {
-    if (SciStreamError.is(error) && error.code === 'SCI_NOT_OFFERED') return undefined;
-    throw error;
-  }
-}
-
 /** Why only TCP was tested. */
 const tcpOnly = (why: string): NonNullable<Hop['error']> => ({
   code: 'SCI_NOT_OFFERED',
@@ -226,9 +202,13 @@ const tcpOnly = (why: string): NonNullable<Hop['error']> => ({
   suggestions: [],
 });
 const EARLIER = tcpOnly('a control server or gateway has an earlier version.');
-const BORROWED = tcpOnly('the control server of the inbound side does not allow or offer the test.');
+const BORROWED = tcpOnly(
+  'the control server of the inbound side does not allow or offer the test, and the gateways cannot do it without that server.',
+);
 
-const NO_PATH = "Open the other gateway's port range in the firewalls between the two gateways.";
+const NAT =
+  'If the inbound gateway is behind NAT, its operator sets gateways[].advertise to the address that others reach.';
+const NO_PATH = ["Open the other gateway's port range in the firewalls between the two gateways.", NAT];
 
 /**
  * Connects from the outbound gateway to the listeners of the inbound one. Only for an encrypted stream, whose producer is
@@ -257,8 +237,10 @@ async function reachHop(
   }
 }
 
-const INBOUND_GONE =
-  'Ask the sender of the ticket whether the inbound side still exists, and whether firewalls let your gateway reach it.';
+const INBOUND_GONE = [
+  'Ask the sender of the ticket whether the inbound side still exists, and whether firewalls let your gateway reach it.',
+  NAT,
+];
 
 /** Codes with which a control server of another user does not answer. */
 const REJECTIONS = new Set([

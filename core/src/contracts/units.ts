@@ -51,10 +51,12 @@ export function parseRate(text: string): number {
   });
 }
 
-/** Formats a rate in bit/s for output: `20 Gb/s`. */
-export function formatRate(bitsPerSecond: number): string {
-  const units = ['b/s', 'kb/s', 'Mb/s', 'Gb/s', 'Tb/s'];
-  let value = bitsPerSecond;
+/** Formats a rate in bit/s for output: `20 Gb/s`, `20 bit/s`. */
+export const formatRate = (bitsPerSecond: number): string =>
+  prefixed(bitsPerSecond, ['bit/s', 'kb/s', 'Mb/s', 'Gb/s', 'Tb/s']);
+
+function prefixed(number: number, units: readonly string[]): string {
+  let value = number;
   let unit = 0;
   while (value >= 1000 && unit < units.length - 1) {
     value /= 1000;
@@ -64,6 +66,4 @@ export function formatRate(bitsPerSecond: number): string {
 }
 
 /** Formats a size in bytes for output, with decimal prefixes: `1.2 GB`. */
-export function formatBytes(bytes: number): string {
-  return formatRate(bytes).replace('b/s', 'B');
-}
+export const formatBytes = (bytes: number): string => prefixed(bytes, ['B', 'kB', 'MB', 'GB', 'TB']);

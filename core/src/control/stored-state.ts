@@ -20,6 +20,18 @@ export interface StoredState {
  * @throws SCI_CONFIG_INVALID without a state; SCI_STATE_LOCKED while the daemon runs; SCI_STATE_DAMAGED, SCI_STATE_NEWER
  */
 export async function readState(state: string): Promise<StoredState> {
+  try {
+    return await read(state);
+  } catch (error) {
+    if (!SciStreamError.is(error) || error.code !== 'SCI_STATE_LOCKED') throw error;
+    const suggestions = [
+      'Stop the daemon of this configuration first. Its streams keep running unless it has --release-on-exit.',
+    ];
+    throw new SciStreamError(error.code, error.message, { cause: error, suggestions });
+  }
+}
+
+async function read(state: string): Promise<StoredState> {
   const gatewayState = join(state, 'gateway');
   const has = (directory: string): boolean => existsSync(join(directory, 'db'));
   if (!has(state) && !has(gatewayState)) {

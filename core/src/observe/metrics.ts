@@ -120,4 +120,6 @@ function codeOf(error: unknown): string {
 }
 
 const late = (): SciStreamError =>
-  new SciStreamError('SCI_DEADLINE', `The gateways did not describe themselves within ${OBSERVE_MS / 1000} s.`);
+  new SciStreamError('SCI_DEADLINE', `The gateways did not describe themselves within ${OBSERVE_MS / 1000} s.`, {
+    suggestions: ['scistream gateway ls shows the gateways that do not answer.'],
+  });

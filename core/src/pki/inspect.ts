@@ -183,7 +183,7 @@ function serverFlaws(
   host: string | undefined,
 ): readonly CertificateFlaw[] {
   const hosts = alternativeNames.filter(({ type }) => type !== 'uri').map(({ value }) => value);
-  const make = 'Create one with the names that clients use: scistream cert init NAME ADDRESS';
+  const make = 'Create one with the names that clients use: scistream cert init --server FILE NAME ADDRESS';
   if (hosts.length === 0) {
     return [
       problem(

@@ -79,7 +79,10 @@ async function readPackage(root: string): Promise<z.output<typeof packageSchema>
     return packageSchema.parse(JSON.parse(await readFile(file, 'utf8')));
   } catch (error) {
     const reason = systemCode(error) === 'ENOENT' ? 'does not exist' : `is not usable: ${messageOf(error)}`;
-    throw new SciStreamError('SCI_PLUGIN_NOT_FOUND', `${file} ${reason}.`, { cause: error });
+    throw new SciStreamError('SCI_PLUGIN_NOT_FOUND', `${file} ${reason}.`, {
+      cause: error,
+      suggestions: ['scistream plugin ls'],
+    });
   }
 }
 

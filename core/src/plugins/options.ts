@@ -14,11 +14,15 @@ type Issue = NonNullable<SchemaResult<unknown>['issues']>[number];
 export async function checkOptions<T>(schema: OptionsSchema<T>, raw: Options, where: string): Promise<T> {
   const result = await schema['~standard'].validate(raw);
   if (result.issues === undefined) return result.value;
-  const sentences = result.issues.map((issue) => `${[where, ...keys(issue)].join('.')}: ${issue.message}`);
+  const sentences = result.issues.map((issue) => `${[where, ...keys(issue)].join('.')}${textOf(issue)}`);
   throw new SciStreamError('SCI_PLUGIN_OPTIONS_INVALID', `${sentences.join('; ')}.`, {
     suggestions: [`Correct ${where} in the configuration.`],
   });
 }
+
+/** The message of an issue in our words; schemas of zod name types instead. */
+const textOf = ({ message }: Issue): string =>
+  /received undefined$/.test(message) ? ' is missing' : `: ${message.replace(/^Invalid \w+: /, '')}`;
 
 /** The keys of a path, whose segments are keys or objects with a key. */
 function keys({ path = [] }: Issue): string[] {

@@ -83,7 +83,10 @@ export async function waitReady(
   } catch (cause) {
     signal?.throwIfAborted();
     const log = await logEnd(runtime, ref);
-    throw new S2DSException('SCI_PROXY_NOT_READY', `${proxy} ${messageOf(cause)}${log}`, { cause });
+    throw new S2DSException('SCI_PROXY_NOT_READY', `${proxy} ${messageOf(cause)}${log}`, {
+      cause,
+      suggestions: ['Read the log of the proxy in the directory of the stream on the gateway.'],
+    });
   } finally {
     done.abort();
     await Promise.allSettled([becomes, ended]);

@@ -220,6 +220,7 @@ export class RelayContainer extends ProxyContainer {
       new S2DSException(
         'SCI_PROXY_NOT_READY',
         `The relay did not answer ${quote(request.cmd)} within ${formatDuration(CONTROL_TIMEOUT_MS)}.`,
+        { suggestions: ['Check the load of the gateway.'] },
       );
     let socket: Duplex | undefined;
     try {
@@ -228,12 +229,17 @@ export class RelayContainer extends ProxyContainer {
       const [line] = (await within(once(createInterface(socket), 'line'), CONTROL_TIMEOUT_MS, late)) as [string];
       const reply = JSON.parse(line) as ControlReply;
       if (!reply.ok)
-        throw new S2DSException('SCI_PROXY_COMMAND_FAILED', `The relay rejected ${request.cmd}: ${reply.error}`);
+        throw new S2DSException('SCI_PROXY_COMMAND_FAILED', `The relay rejected ${request.cmd}: ${reply.error}`, {
+          suggestions: ['Read the log of the relay in the directory of the stream on the gateway.'],
+        });
       return reply;
     } catch (error) {
       throw S2DSException.is(error)
         ? error
-        : new S2DSException('SCI_PROXY_NOT_READY', `The relay does not answer: ${messageOf(error)}`, { cause: error });
+        : new S2DSException('SCI_PROXY_NOT_READY', `The relay does not answer: ${messageOf(error)}`, {
+            cause: error,
+            suggestions: ['Read the log of the relay in the directory of the stream on the gateway.'],
+          });
     } finally {
       socket?.destroy();
     }

@@ -132,6 +132,8 @@ class TcpConnection {
   #obstacle: Cause | undefined;
   /** True after the first attempt failed. A client that then closes without sending data is dropped. */
   #held = false;
+  /** True after a retry followed a failed attempt. A client that leaves earlier, such as a port scanner, proves nothing. */
+  #waited = false;
   #over = false;
   #retry: NodeJS.Timeout | undefined;
   #deadline: NodeJS.Timeout | undefined;
@@ -150,12 +152,12 @@ class TcpConnection {
     waiting.add(this);
     wire.setNoDelay(true);
     this.#listener.worker.keepalive.watch(wire);
-    socket.on('error', () => this.#fail('resetByConsumer'));
+    socket.on('error', () => this.#fail(this.#reasonToLeave ?? 'resetByConsumer'));
     socket.once('end', () => this.#leaveIfGone());
     socket.once('close', () => {
       counters.open -= 1;
       this.#stopWaiting();
-      if (!socket.readableEnded) this.#fail('resetByConsumer');
+      if (!socket.readableEnded) this.#fail(this.#reasonToLeave ?? 'resetByConsumer');
     });
     this.#retry = setInterval(() => this.#tick(), times.retryMs);
     this.#deadline = setTimeout(() => this.#fail(this.#obstacle ?? 'unreachable'), times.holdMs);
@@ -179,6 +181,7 @@ class TcpConnection {
     }
     this.#giveUpAttempt();
     this.#held = true;
+    this.#waited ||= this.#obstacle !== undefined;
     if (!this.#leaveIfGone()) this.#attemptIfPresent();
   }
 
@@ -230,9 +233,15 @@ class TcpConnection {
     this.#attempts = undefined;
   }
 
+  /** Why a client that leaves now has no connection to the target; undefined if it has one, or did not wait. */
+  get #reasonToLeave(): Cause | undefined {
+    return this.#waited && this.#target === undefined ? this.#obstacle : undefined;
+  }
+
   /** Drops a held client that closed without sending data, because it cannot use a connection any longer. */
   #leaveIfGone(): boolean {
     if (this.#target !== undefined || !this.#held || !this.#up.endedEmpty) return false;
+    if (!this.#over && this.#reasonToLeave) countFailure(this.#listener.counters, this.#reasonToLeave);
     this.#over = true;
     this.#stopWaiting();
     this.#giveUpAttempt();

@@ -27,7 +27,10 @@ export async function readKeyPair(files: { readonly cert: string; readonly key: 
   mustBeTrusted(files.key, { secret: 'group' });
   const read = (key: 'cert' | 'key'): Promise<string> =>
     readFile(files[key], 'utf8').catch((error: unknown) => {
-      throw new SciStreamError('SCI_CONFIG_INVALID', `tls.${key}: ${messageOf(error)}.`, { cause: error });
+      throw new SciStreamError('SCI_CONFIG_INVALID', `tls.${key}: ${messageOf(error)}.`, {
+        cause: error,
+        suggestions: [`Check that ${files[key]} exists and that the daemon can read it.`],
+      });
     });
   const pair = { cert: await read('cert'), key: await read('key') };
   try {
@@ -35,6 +38,7 @@ export async function readKeyPair(files: { readonly cert: string; readonly key: 
   } catch (error) {
     throw new SciStreamError('SCI_CONFIG_INVALID', `tls.cert: ${files.cert} is not a PEM certificate.`, {
       cause: error,
+      suggestions: ['scistream cert init creates a certificate and its key as PEM files.'],
     });
   }
   if (!belongsTogether(pair)) {

@@ -67,12 +67,18 @@ export function mustAskAlike(now: ClientTrust = {}, next: ClientTrust = {}): voi
 async function readAuthority(file: string, key: string): Promise<string> {
   mustBeTrusted(file);
   const pem = await readFile(file, 'utf8').catch((cause: unknown) => {
-    throw new SciStreamError('SCI_CONFIG_INVALID', `${key}: ${messageOf(cause)}.`, { cause });
+    throw new SciStreamError('SCI_CONFIG_INVALID', `${key}: ${messageOf(cause)}.`, {
+      cause,
+      suggestions: [`Check that ${file} exists and that the daemon can read it.`],
+    });
   });
   try {
     if (new X509Certificate(pem).ca) return pem;
   } catch (cause) {
-    throw new SciStreamError('SCI_CONFIG_INVALID', `${key}: ${file} is not a PEM certificate.`, { cause });
+    throw new SciStreamError('SCI_CONFIG_INVALID', `${key}: ${file} is not a PEM certificate.`, {
+      cause,
+      suggestions: ['Use the CA that signs client certificates. scistream cert init creates one as ca.crt.'],
+    });
   }
   throw new SciStreamError('SCI_CONFIG_INVALID', `${key}: ${file} is not a CA certificate.`, {
     suggestions: ['Use the CA that signs client certificates. scistream cert init creates one as ca.crt.'],

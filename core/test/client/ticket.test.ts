@@ -53,6 +53,13 @@ s('a parsed ticket equals the formatted one', () => {
   assert.ok(text.length < 1800, `${text.length} characters`);
 });
 
+s('a ticket tells how the listeners answer a probe, and an unknown kind counts as none', () => {
+  assert.is(parseTicket(formatTicket({ ...TICKET, probe: 'close' }), NOW).probe, 'close');
+  assert.is(parseTicket(formatTicket({ ...TICKET, probe: undefined }), NOW).probe, undefined);
+  const later = formatTicket({ ...TICKET, probe: 'later' as 'data' });
+  assert.is(parseTicket(later, NOW).probe, undefined);
+});
+
 s('line breaks of a mail are ignored', () => {
   const broken = formatTicket(TICKET).replace(/(.{60})/g, '$1\r\n  ');
   assert.equal(parseTicket(`  ${broken}\n`, NOW), TICKET);

@@ -122,8 +122,9 @@ s('formats durations and counts', () => {
 
 s('formats rates and sizes', () => {
   const cases = [
-    [0, '0 b/s', '0 B'],
-    [999, '999 b/s', '999 B'],
+    [0, '0 bit/s', '0 B'],
+    [20, '20 bit/s', '20 B'],
+    [999, '999 bit/s', '999 B'],
     [1000, '1 kb/s', '1 kB'],
     [1234, '1.23 kb/s', '1.23 kB'],
     [20e9, '20 Gb/s', '20 GB'],

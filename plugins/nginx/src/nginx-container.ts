@@ -244,7 +244,9 @@ const credentialFiles = ({ certificate, key, ca }: StreamTls): InstanceFiles => 
 /** Validates the peer name, which comes from the other facility and goes into a configuration file. */
 function dnsName(name: string): string {
   if (/^[A-Za-z0-9.-]{1,253}$/.test(name)) return name;
-  throw new S2DSException('SCI_PROXY_CONFIG_INVALID', `The peer name ${quote(name)} is not a DNS name.`);
+  throw new S2DSException('SCI_PROXY_CONFIG_INVALID', `The peer name ${quote(name)} is not a DNS name.`, {
+    suggestions: ['Use the credentials that stream up creates.'],
+  });
 }
 
 function reloadFailed(what: string, log: string, cause?: unknown): S2DSException {

@@ -92,6 +92,30 @@ s('trust settings that override win over those in the journal, and a wrong token
   assert.is(await find('alice.new'), handle.uid);
 });
 
+s('down with other credentials does not call a side released that it cannot see, and may be repeated', async () => {
+  await using open = await TestServer.start();
+  await using here = await site();
+  await using alice = await here.as('alice');
+  await using _bob = await here.as('bob');
+  const { uid } = await alice.client.up({ from: endpointOf(open), to: alice.from, ...PRODUCER });
+  await using bob = new S2UC({}, { stateDir: alice.stateDir, override: { token: { file: here.tokenOf('bob') } } });
+  const down = (client: S2UC): Promise<string> =>
+    client
+      .find('tomo', { forRelease: true, ended: false })
+      .then((found) => found.down())
+      .then(
+        () => 'released',
+        (error: unknown) => toSciStreamError(error).code,
+      );
+  assert.is(await down(bob), 'SCI_STREAM_NOT_FOUND');
+  assert.is((await open.peer.streams.get({ uid })).state, 'released', 'the side that he can see is released');
+  assert.equal(await alice.journal(), [`${uid}.json`]);
+  assert.is(await down(bob), 'SCI_STREAM_NOT_FOUND');
+  assert.is((await alice.client.find('tomo')).initial.to?.state, 'ready', 'the other side still exists');
+  assert.is(await down(alice.client), 'released');
+  assert.equal(await alice.journal(), []);
+});
+
 s('own streams need no owner, without the journal too, and lists tell admins apart', async () => {
   await using here = await site();
   await using alice = await here.as('alice');

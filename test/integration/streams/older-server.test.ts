@@ -61,6 +61,21 @@ s('a uid may be requested at servers that cannot say whether it is free', async 
   assert.is(uid, 'requested-0001');
 });
 
+s('a side that an older server no longer has is not called released, and down may be repeated', async () => {
+  await using from = await oldServer(5100);
+  await using to = await oldServer(5200);
+  await using caller = await user();
+  const { uid } = await plainStream(caller.client, from.address, to.address);
+  await caller.client.release(uid, [to.address]);
+  const down = async (): Promise<unknown> => (await caller.client.find('old', { forRelease: true })).down();
+  const error = await failure(down());
+  assert.is(error.code, 'SCI_STREAM_NOT_FOUND');
+  assert.match(error.message, 'Outbound side');
+  assert.is(from.streams.size, 0, 'the other side is released');
+  assert.equal(await caller.journal(), [], 'the same credentials have nothing left to release');
+  assert.is((await failure(down())).code, 'SCI_STREAM_NOT_FOUND');
+});
+
 s('without the journal, a stream at older servers is released by its uid', async () => {
   await using from = await oldServer(5100);
   await using to = await oldServer(5200);
@@ -72,6 +87,18 @@ s('without the journal, a stream at older servers is released by its uid', async
   assert.is(ended.code, 'SCI_STREAM_NOT_FOUND');
   await (await other.client.find(uid, how)).down();
   assert.equal([from.streams.size, to.streams.size], [0, 0]);
+});
+
+s('plain text at a port with TLS leaves nothing behind, and the error says so', async () => {
+  await using from = await TestServer.start();
+  await using to = await TestServer.start();
+  await using caller = await user();
+  const sides = { from: from.listening.address, to: to.listening.address };
+  const error = await failure(caller.client.up({ ...sides, producer: ['127.0.0.1:9'], encryption: 'none' }));
+  assert.is(error.code, 'SCI_S2CS_UNREACHABLE');
+  assert.is(error.suggestions.length, 1, 'no hint at a stream that may remain');
+  assert.match(error.suggestions.join(), 'Remove --insecure');
+  assert.equal(await caller.journal(), []);
 });
 
 /** An address where nothing listens. */

@@ -86,6 +86,7 @@ async function revoke(login: Login, { accessToken, refreshToken }: StoredTokens)
     throw new SciStreamError(
       'SCI_LOGIN_FAILED',
       `The issuer ${login.issuer} does not revoke tokens. They stay valid until they expire.`,
+      { suggestions: ['Ask the operator of the issuer to end the session if the tokens may be known to others.'] },
     );
   }
   const revokeOne = (token: string, hint: string): Promise<void> =>
@@ -157,7 +158,9 @@ async function authorizationUrl(
   { redirect, state, verifier }: { readonly redirect: string; readonly state: string; readonly verifier: string },
 ): Promise<string> {
   if (server.authorization_endpoint === undefined) {
-    throw new SciStreamError('SCI_LOGIN_FAILED', `The issuer ${issuer} has no authorization endpoint.`);
+    throw new SciStreamError('SCI_LOGIN_FAILED', `The issuer ${issuer} has no authorization endpoint.`, {
+      suggestions: ['Log in with a device code instead: scistream login --device'],
+    });
   }
   const url = new URL(server.authorization_endpoint);
   const parameters = {

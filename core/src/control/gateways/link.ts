@@ -39,7 +39,9 @@ export class GatewayLink {
     readonly gateway: Gateway,
     private readonly log: Logger,
   ) {
-    this.#error = new SciStreamError('SCI_S2DS_UNREACHABLE', `Gateway ${facts.name} has not been contacted yet.`);
+    this.#error = new SciStreamError('SCI_S2DS_UNREACHABLE', `Gateway ${facts.name} has not been contacted yet.`, {
+      suggestions: [`Repeat the command in a few seconds. If this stays, check that s2ds runs on ${facts.name}.`],
+    });
   }
 
   /** Whether the gateway is a daemon of its own. */

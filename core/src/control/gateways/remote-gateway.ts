@@ -228,7 +228,10 @@ export class RemoteGateway implements Gateway {
         throw new S2DSException(theirs.code, theirs.message, { suggestions: theirs.suggestions, cause: error });
       if (error instanceof ConnectError && error.code === Code.Unimplemented) {
         const text = `The gateway at ${this.socket} has another version and does not offer this call.`;
-        throw new S2DSException('SCI_NOT_OFFERED', text, { cause: error });
+        throw new S2DSException('SCI_NOT_OFFERED', text, {
+          cause: error,
+          suggestions: ['Upgrade SciStream on that gateway and restart s2ds.'],
+        });
       }
       const why = this.tls ? `: ${reasonOf(error)}` : '';
       throw new S2DSException('SCI_S2DS_UNREACHABLE', `The gateway at ${this.socket} does not answer${why}.`, {

@@ -81,7 +81,9 @@ export class StreamMover {
   async release(): Promise<string | undefined> {
     const { leaving } = this.#record;
     const late = (): SciStreamError =>
-      new SciStreamError('SCI_S2DS_UNREACHABLE', `Gateway ${leaving?.gateway ?? ''} does not answer.`);
+      new SciStreamError('SCI_S2DS_UNREACHABLE', `Gateway ${leaving?.gateway ?? ''} does not answer.`, {
+        suggestions: ['Check that s2ds runs on that gateway.'],
+      });
     try {
       await within(this.#releasePrevious(), PREVIOUS_GATEWAY_MS, late);
       return undefined;

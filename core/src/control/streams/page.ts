@@ -39,7 +39,9 @@ export async function pageOf(
   allowed: (record: StreamRecord) => Promise<boolean>,
 ): Promise<Page> {
   if (token !== '' && !/^[\dTZ:.-]{20,30}~[A-Za-z0-9-]{1,64}$/.test(token))
-    throw new SciStreamError('SCI_USAGE', 'The page token is not the next_page_token of an answer.');
+    throw new SciStreamError('SCI_USAGE', 'The page token is not the next_page_token of an answer.', {
+      suggestions: ['Send next_page_token of the previous answer unchanged, or no page token.'],
+    });
   const older = token === '' ? records : records.filter((record) => placeOf(record) < token);
   const newestFirst = older.toSorted((a, b) => (placeOf(a) < placeOf(b) ? 1 : -1));
   const page: StreamRecord[] = [];
