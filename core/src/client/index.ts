@@ -1,7 +1,8 @@
 /** The user client (S2UC) as a library: creates, finds, watches, verifies and ends streams across facilities. */
 export { ControlClient, type CallLimits } from './control-client.js';
 export { makeCredentials, type StreamCredentials } from './credentials.js';
-export type { GatewayState, StreamMove } from './gateways.js';
+export type { FollowedStreamEvent, FollowOptions, StreamHistoryEvent } from './events.js';
+export type { GatewayList, GatewayState, ListedGateway, StreamMove } from './gateways.js';
 export {
   loginOf,
   resolveEndpoint,
