@@ -136,7 +136,8 @@ function isUsage(error: unknown): error is Error {
 }
 
 /** Columns of the terminal that stdout is; undefined for a pipe or a file. */
-export const terminalWidth = (): number | undefined => (process.stdout.isTTY ? process.stdout.columns || 80 : undefined);
+export const terminalWidth = (): number | undefined =>
+  process.stdout.isTTY ? process.stdout.columns || 80 : undefined;
 
 /** Smallest width of a column that may be shortened. */
 const MIN_WIDTH = 8;

@@ -25,7 +25,8 @@ export function gatewaysText({ gateways, unreachable }: GatewayList): string {
 /** Why a gateway takes no new streams. */
 function reasonLines({ name, drained, drainedSince, drainReason, error }: GatewayState): readonly string[] {
   const since = drainedSince ? ` since ${momentText(drainedSince)}` : '';
-  const drain = drained && (drainedSince || drainReason) ? [`${name} is drained${since}${reasonText(drainReason)}`] : [];
+  const drain =
+    drained && (drainedSince || drainReason) ? [`${name} is drained${since}${reasonText(drainReason)}`] : [];
   return [...drain, ...(error ? errorLines(name, error) : [])];
 }
 

@@ -14,7 +14,14 @@ import {
   type TrustSettings,
 } from './endpoint.js';
 import { followSources, type FollowedStreamEvent, type FollowOptions } from './events.js';
-import { gatewayState, listGateways, streamMove, type GatewayList, type GatewayState, type StreamMove } from './gateways.js';
+import {
+  gatewayState,
+  listGateways,
+  streamMove,
+  type GatewayList,
+  type GatewayState,
+  type StreamMove,
+} from './gateways.js';
 import { clientStateDir, Journal } from './journal.js';
 import {
   defined,

@@ -103,7 +103,9 @@ export class StreamHandle implements AsyncDisposable {
   }
 
   async #histories(signal: AbortSignal | undefined) {
-    const read = async (side: Side): Promise<{ readonly side: Side; readonly events: readonly StreamHistoryEvent[] }> => {
+    const read = async (
+      side: Side,
+    ): Promise<{ readonly side: Side; readonly events: readonly StreamHistoryEvent[] }> => {
       const events = await side.client.events(this.uid, { signal });
       return { side, events: events.map((event) => historyEvent(event, sideName(side))) };
     };

@@ -34,7 +34,7 @@ export default class StreamEvents extends StreamCommand {
     const { args, flags } = await this.parse(StreamEvents);
     const { ref } = args;
     const where = { servers: flags.s2cs, owner: flags.owner };
-    if ((ref === undefined) !== flags.all) throw refOrAll();
+    if ((ref === undefined) !== (flags.all === true)) throw refOrAll();
     return await this.withClient(flags, async (client, _config, signal) => {
       const following = { signal, onLost: this.#onLost };
       if (ref === undefined) {

@@ -1,6 +1,6 @@
 import { Flags } from '@oclif/core';
 import type { StreamList } from '@scistream/core/client';
-import { forTerminal, terminalWidth } from '../../output.js';
+import { terminalWidth } from '../../output.js';
 import { listText, nameLines, unlistedLines } from '../../present/list.js';
 import { streamFlags, StreamCommand } from './stream-command.js';
 
@@ -56,6 +56,6 @@ export default class StreamLs extends StreamCommand {
   /** What is missing goes to stderr, because another command reads the names. */
   #logNames(list: StreamList): void {
     for (const name of nameLines(list)) this.log(name);
-    for (const line of unlistedLines(list.unreachable)) this.logToStderr(forTerminal(line));
+    for (const line of unlistedLines(list.unreachable)) this.progress.warn(line);
   }
 }
