@@ -1,3 +1,4 @@
+// suite: full
 /** Lists of streams and gateways, events that are followed, and ended streams. */
 import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
@@ -9,7 +10,7 @@ import { cleanUp, json, scistream, start, startFacilities, type Facilities } fro
 
 /** Makes a command print as on a terminal of this width. */
 const terminal = (columns: number): NodeJS.ProcessEnv => ({
-  NODE_OPTIONS: `--import data:text/javascript,process.stdout.isTTY=true;process.stdout.columns=${columns}`,
+  NODE_OPTIONS: `--import data:text/javascript,process.stdout.isTTY=true;process.stdout.columns=${columns};process.stdout.getWindowSize=()=>[${columns},50]`,
 });
 
 const s = suite<{ facilities: Facilities }>('lists of streams and gateways');
@@ -71,7 +72,7 @@ s(
     const onTerminal = { ...facilities, env: { ...facilities.env, ...terminal(80) } };
     const { stdout } = await scistream(onTerminal, 'stream', 'ls');
     for (const line of stdout.split('\n')) assert.ok(line.length <= 80, line);
-    assert.match(stdout, uid.slice(0, 6));
+    assert.match(stdout, new RegExp(`\\ntomo +${uid.slice(0, 8)} +ready +token:root +aps/aps-gw`));
 
     assert.equal(await ls('-o', 'name'), ['tomo', name]);
     const { stdout: document } = await scistream(facilities, 'stream', 'ls', '-o', 'json');
@@ -114,7 +115,7 @@ s('events --follow prints each event as a line, until the stream ends or Ctrl-C'
   interrupted.interrupt();
   const { code, stderr, stdout } = await interrupted.outcome;
   assert.equal([code, stderr], [130, '']);
-  assert.match(stdout, /^\d{4}-.* +from +requested +token:root/);
+  assert.match(stdout, /^\d{4}-.* +from +requested +token:root/m);
 
   await json(facilities, 0, 'stream', 'down', uid);
   const ended = await one.outcome;

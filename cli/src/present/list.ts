@@ -6,7 +6,9 @@ import { ageText, listenersText, untilText } from './text.js';
 const HEADINGS = ['NAME', 'UID', 'STATE', 'OWNER', 'GATEWAY', 'AGE', 'RATE'];
 const WIDE_HEADINGS = [...HEADINGS, 'CONNECT TO', 'ENCRYPTION', 'UNTIL'];
 /** Columns that may be shortened to fit a terminal. */
-const FLEXIBLE = ['NAME', 'UID', 'OWNER', 'GATEWAY'];
+const FLEXIBLE = ['NAME', 'OWNER', 'GATEWAY'];
+/** Characters of a uid on a terminal. Commands accept such a prefix. */
+const SHORT_UID = 8;
 
 /** How the list is printed. */
 export interface ListForm {
@@ -19,7 +21,8 @@ export interface ListForm {
 export function listText({ streams, unreachable }: StreamList, { wide, width }: ListForm): string {
   const now = Date.now();
   const headings = wide ? WIDE_HEADINGS : HEADINGS;
-  const rows = streams.map((stream) => rowOf(stream, now).slice(0, headings.length));
+  const uidOf = ({ uid }: StreamStatus): string => (wide || width === undefined ? uid : uid.slice(0, SHORT_UID));
+  const rows = streams.map((stream) => rowOf({ ...stream, uid: uidOf(stream) }, now).slice(0, headings.length));
   const flexible = FLEXIBLE.map((heading) => headings.indexOf(heading));
   const shown = wide || width === undefined ? rows : fitted(headings, rows, flexible, width);
   return [rows.length > 0 ? table(headings, shown) : 'No streams.', ...unlistedLines(unreachable)].join('\n');
