@@ -28,6 +28,8 @@ const PROGRAMS = {
   'python3-grpc': { found: ['/usr/bin/python3', '-c', 'import grpc'], package: 'python3-grpcio' },
   ip: { found: ['ip', '-V'], package: 'iproute2' },
   nft: { found: ['nft', '--version'], package: 'nftables' },
+  zsh: { found: ['zsh', '--version'], package: 'zsh' },
+  fish: { found: ['fish', '--version'], package: 'fish' },
   tcpdump: { found: ['tcpdump', '--version'], package: 'tcpdump' },
   docker: {
     found: ['sh', '-c', 'dockerd --version && containerd --version && busybox true'],

@@ -1,6 +1,6 @@
 import { run } from '@oclif/core/run';
-import { quote, SciStreamError } from '@scistream/core';
 import { guardOutput, isLostOutput, lostOutput, reportError } from './output.js';
+import { unknownCommand } from './unknown-command.js';
 
 /**
  * Runs one command line; on an error, exits with the exit code of its area. Called once, by the programs in `bin`.
@@ -42,24 +42,4 @@ const isUnusedParser = (error: Error): boolean =>
 
 function isExit(error: unknown): error is { oclif: { exit: number } } {
   return typeof error === 'object' && error !== null && 'code' in error && error.code === 'EEXIT';
-}
-
-/** The error for an unknown command, with the closest known command as a suggestion. */
-async function unknownCommand(error: unknown): Promise<SciStreamError | undefined> {
-  const typed = error instanceof Error ? /^command (.+) not found$/.exec(error.message)?.[1] : undefined;
-  if (typed === undefined) return undefined;
-  const [{ nearest }, { COMMANDS }] = await Promise.all([
-    import('@scistream/core/config'),
-    import('./commands/index.js'),
-  ]);
-  const name = typed.replaceAll(':', ' ');
-  const names = Object.keys(COMMANDS).map((id) => id.replaceAll(':', ' '));
-  // After a known topic only the rest is compared; otherwise any mistyped word resembles another command of the topic.
-  const topic = `${name.split(' ', 1)[0] ?? ''} `;
-  const known = names.some((one) => one.startsWith(topic)) ? topic : '';
-  const below = names.flatMap((one) => (one.startsWith(known) ? [one.slice(known.length)] : []));
-  const meant = nearest(name.slice(known.length), below);
-  return new SciStreamError('SCI_USAGE', `Unknown command ${quote(name)}.`, {
-    suggestions: [`scistream ${known}${meant ?? '--help'}`],
-  });
 }

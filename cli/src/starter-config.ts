@@ -30,7 +30,7 @@ listen: 127.0.0.1:5000              # the address that users reach
 # tls: { cert: server.crt, key: server.key }   # default: self-signed; the fingerprint is printed at startup
 # state: /var/lib/scistream
 auth:
-  - use: token                      # only hashes are stored; replace it with the output of: printf %s "$TOKEN" | sha256sum
+  - use: token                      # replace the entry with the output of: scistream token new --subject alice
     tokens: [{ subject: alice, sha256: "0000000000000000000000000000000000000000000000000000000000000000" }]
 #   - use: oidc                     # OpenID Connect tokens; users run: scistream login
 #     issuer: https://login.aps.example

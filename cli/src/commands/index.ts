@@ -3,10 +3,13 @@ import CertInit from './cert/init.js';
 import CertRenew from './cert/renew.js';
 import CertShow from './cert/show.js';
 import CheckAuth from './check-auth.js';
+import Complete from './complete.js';
+import Completion from './completion.js';
 import ConfigCheck from './config/check.js';
 import ConfigInit from './config/init.js';
 import ConfigShow from './config/show.js';
 import Doctor from './doctor.js';
+import FacilityAdd from './facility/add.js';
 import GatewayDrain from './gateway/drain.js';
 import GatewayLs from './gateway/ls.js';
 import GatewayUndrain from './gateway/undrain.js';
@@ -34,6 +37,7 @@ import StreamUp from './stream/up.js';
 import StreamUpdate from './stream/update.js';
 import StreamVerify from './stream/verify.js';
 import StreamWatch from './stream/watch.js';
+import TokenNew from './token/new.js';
 import Whoami from './whoami.js';
 
 /** Every command, by its id (`:` between the words). Sorted; one line per command. */
@@ -42,10 +46,13 @@ export const COMMANDS: Record<string, Command.Class> = {
   'cert:renew': CertRenew,
   'cert:show': CertShow,
   'check-auth': CheckAuth,
+  complete: Complete,
+  completion: Completion,
   'config:check': ConfigCheck,
   'config:init': ConfigInit,
   'config:show': ConfigShow,
   doctor: Doctor,
+  'facility:add': FacilityAdd,
   'gateway:drain': GatewayDrain,
   'gateway:ls': GatewayLs,
   'gateway:undrain': GatewayUndrain,
@@ -73,5 +80,6 @@ export const COMMANDS: Record<string, Command.Class> = {
   'stream:update': StreamUpdate,
   'stream:verify': StreamVerify,
   'stream:watch': StreamWatch,
+  'token:new': TokenNew,
   whoami: Whoami,
 };

@@ -8,7 +8,10 @@ import { checkDaemonConfig, tryToStart, type Providers } from '@scistream/core/s
 import { loadedPlugins } from '../compose.js';
 import { missingProgram, withRuntime } from '../offers.js';
 import { attempt, ok, problem, warning, type Finding } from './finding.js';
+import { checkBuffers, checkListen } from './network.js';
 
+/** Maximum time to connect to a data server, ms. */
+const CONNECT_MS = 5_000;
 /** File descriptors of a daemon besides its listeners: database, log, client connections. */
 const OWN_FILES = 256;
 
@@ -29,7 +32,8 @@ export async function checkDaemon(
   const rest = [
     ...(await attempt('state', () => checkState(config.state))),
     ...(config.tls ? await attempt('certificate', () => checkCertificate(config.tls?.cert ?? '')) : []),
-    ...(remote === undefined ? [] : [await checkSocket(remote)]),
+    ...('gateways' in config ? [checkListen(config), ...(await checkDataServers(config))] : []),
+    await checkBuffers(),
   ];
   if (!gateway || remote !== undefined) return [...valid, ...rest];
   const { createProviders } = await import('@scistream/core/server');
@@ -104,17 +108,23 @@ async function checkCertificate(file: string): Promise<readonly Finding[]> {
   return flaws.map((flaw) => ({ check: 'certificate', ...flaw }));
 }
 
+/** Checks the data servers that run as daemons. */
+const checkDataServers = ({ gateways }: S2csConfig): Promise<readonly Finding[]> =>
+  Promise.all(gateways.filter(({ s2ds }) => s2ds !== 'embedded').map(({ s2ds }) => checkSocket(s2ds)));
+
 async function checkSocket(address: string): Promise<Finding> {
   const [, path] = /^unix:(.*)/.exec(address) ?? [];
   const where = path === undefined ? parseAddress(address) : { path };
   const error = await new Promise<unknown>((resolve) => {
     const socket = connect(where, () => resolve(undefined)).once('error', resolve);
-    socket.once('connect', () => socket.destroy());
+    socket.setTimeout(CONNECT_MS, () => resolve(new Error(`no answer within ${CONNECT_MS / 1000} s`)));
+    socket.once('connect', () => socket.destroy()).once('timeout', () => socket.destroy());
   });
-  if (error === undefined) return ok('data server', `${address} answers. Run doctor also with its own configuration.`);
+  if (error === undefined)
+    return ok('data server', `${address} accepts connections. Run doctor also with its own configuration.`);
   return problem(
     'data server',
-    `${address} does not answer: ${messageOf(error)}.`,
+    `${address} does not accept connections: ${messageOf(error)}.`,
     'Start it on its host: s2ds --config s2ds.conf',
   );
 }

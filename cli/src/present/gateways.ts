@@ -1,4 +1,5 @@
-import { formatRate, type SciStreamError } from '@scistream/core';
+import type { SciStreamError } from '@scistream/core';
+import { formatRate } from '@scistream/core/terminal';
 import type { GatewayList, GatewayState, StreamMove } from '@scistream/core/client';
 import { table } from '../output.js';
 import { listenersText, momentText, titleOf } from './text.js';

@@ -1,4 +1,4 @@
-import { formatRate } from '@scistream/core';
+import { formatRate } from '@scistream/core/terminal';
 import type { SideStatus, StreamList, StreamStatus } from '@scistream/core/client';
 import { fitted, table } from '../output.js';
 import { ageText, listenersText, untilText } from './text.js';

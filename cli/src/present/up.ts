@@ -1,4 +1,5 @@
-import { formatDuration, formatRate } from '@scistream/core';
+import { formatDuration } from '@scistream/core';
+import { formatRate } from '@scistream/core/terminal';
 import type { ProgressEvent, SideStatus, VerifyResult } from '@scistream/core/client';
 import type { UpResult } from './results.js';
 import { listenersText, roundTripText, titleOf, untilText } from './text.js';
@@ -37,6 +38,12 @@ function verifiedLine({ hops, roundTripMs }: VerifyResult): string {
   const where = between ? `${between.from} → ${between.to}` : 'own gateway';
   const time = roundTripMs === undefined ? '' : `  round trip ${roundTripText(roundTripMs)}`;
   return `verified   ${where}${time}      (producer not checked; use \`stream verify --full\`)`;
+}
+
+/** The output of `stream up --print`. The values need no quotes except the brackets of IPv6 addresses. */
+export function scriptText({ uid, name, connect }: UpResult, what: 'addresses' | 'env'): string {
+  if (what === 'addresses') return connect.join('\n');
+  return [`STREAM_UID='${uid}'`, `STREAM_NAME='${name}'`, `STREAM_ADDRESSES='${connect.join(',')}'`].join('\n');
 }
 
 /** The human-readable output of `stream up`. */

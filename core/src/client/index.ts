@@ -15,6 +15,7 @@ export { logIn, logOut, type LoginOptions } from './login/flows.js';
 export type { Login, LoginPrompt, LoginResult, ServerLogin } from './login/login.js';
 export { clientStateDir, Journal, type JournalEntry } from './journal.js';
 export type { InboundPlan, OutboundPlan, ServerRef, SidePlan, StreamPlan } from './plan.js';
+export { showServer, type ShownServer } from './sessions.js';
 export { S2UC, type S2ucOptions, type SearchOptions, type Whoami } from './s2uc.js';
 export type { Hop } from './hops.js';
 export { targetTexts, type SideStatus, type UserState } from './side-status.js';

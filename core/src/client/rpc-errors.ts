@@ -4,8 +4,8 @@ import { printableLine, SciStreamError, toSciStreamError, type ErrorCode } from 
 import { proxyFor } from '../contracts/http-proxy.js';
 import { formatDuration } from '../contracts/units.js';
 import { fromConnectError } from '../wire/errors.js';
+import { unreachable } from './connection-errors.js';
 import type { Endpoint } from './endpoint.js';
-import { unreachable } from './sessions.js';
 
 /** Error codes for a gRPC status without our code: from an older control server, or from an intermediary. */
 const BY_STATUS: Partial<Record<Code, ErrorCode>> = {

@@ -1,3 +1,4 @@
+import type { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { ClientHttp2Stream, ClientSessionRequestOptions, OutgoingHttpHeaders } from 'node:http2';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
@@ -10,10 +11,9 @@ import { formatDuration } from '../contracts/units.js';
 import { fingerprintOf } from '../pki/inspect.js';
 import { GuardedSessions } from '../wire/guarded-sessions.js';
 import { readClientCertificate, refusedCertificate } from './client-certificate.js';
+import { changed, CONNECT_TIMEOUT_MS, unproxied, unreachable, untrusted } from './connection-errors.js';
 import type { Endpoint } from './endpoint.js';
 
-/** Maximum time for the TCP and TLS handshakes together, ms. */
-const CONNECT_TIMEOUT_MS = 10_000;
 /** Default interval of HTTP/2 pings while a call is in flight, ms. REQ and Watch can be silent for a long time. */
 const PING_INTERVAL_MS = 20_000;
 const PING_TIMEOUT_MS = 10_000;
@@ -112,10 +112,7 @@ export class VerifiedSessions {
       return;
     }
     const pinned = trust.kind === 'pin';
-    const through = await throughProxy(address).catch((error: unknown) => {
-      throw error instanceof ProxyError ? unproxied(this.#endpoint, error) : error;
-    });
-    const socket = connectTls({ ...this.#tls, socket: through });
+    const socket = connectTls({ ...this.#tls, socket: await openThroughProxy(this.#endpoint) });
     await established(socket, 'secureConnect', this.#endpoint);
     const shown = peerFingerprint(socket);
     if (pinned && shown !== trust.fingerprint) {
@@ -222,69 +219,40 @@ async function connectionError(error: unknown, endpoint: Endpoint): Promise<SciS
   return unreachable(endpoint, error);
 }
 
-/** SCI_S2CS_UNREACHABLE. @param why Default: the reason of the system. */
-export function unreachable(
-  endpoint: Endpoint,
-  cause: unknown,
-  why?: string,
-  suggestions?: readonly string[],
-): SciStreamError {
-  const where = formatAddress(endpoint.address);
-  const reason = why ?? WHY[systemCode(cause) ?? ''] ?? messageOf(cause);
-  return new SciStreamError('SCI_S2CS_UNREACHABLE', `Control server ${where} is unreachable: ${reason}.`, {
-    cause,
-    suggestions: suggestions ?? [`Check that s2cs runs there and that firewalls allow TCP to ${where}.`],
+/** The fingerprint of the certificate that a server shows now. */
+const shownFingerprint = (endpoint: Endpoint): Promise<string | undefined> =>
+  showServer(endpoint).then(
+    ({ certificate }) => fingerprintOf(certificate),
+    () => undefined,
+  );
+
+/** What a control server shows to everyone that connects. */
+export interface ShownServer {
+  readonly certificate: X509Certificate;
+  /** Why `trust` of the endpoint does not accept it; absent: it does. Always absent for a pinned certificate. */
+  readonly distrust?: string;
+}
+
+/**
+ * Connects without sending data, and returns the certificate that the server shows, whether it is trusted or not.
+ * @throws SCI_S2CS_UNREACHABLE, SCI_CONFIG_NOT_FOUND when the CA file cannot be read
+ */
+export async function showServer({ certificate: _unused, ...endpoint }: Endpoint): Promise<ShownServer> {
+  const options = { ...tlsOptions(endpoint), rejectUnauthorized: false };
+  const socket = connectTls({ ...options, socket: await openThroughProxy(endpoint) });
+  try {
+    await established(socket, 'secureConnect', endpoint);
+    const certificate = socket.getPeerX509Certificate();
+    if (!certificate) throw unreachable(endpoint, undefined, 'it shows no certificate');
+    const distrusted = endpoint.trust.kind !== 'pin' && !socket.authorized;
+    return { certificate, ...(distrusted && { distrust: messageOf(socket.authorizationError) }) };
+  } finally {
+    socket.destroy();
+  }
+}
+
+/** @returns A tunnel if a proxy is configured. @throws SCI_S2CS_UNREACHABLE */
+const openThroughProxy = (endpoint: Endpoint): Promise<Socket | undefined> =>
+  throughProxy(endpoint.address).catch((error: unknown) => {
+    throw error instanceof ProxyError ? unproxied(endpoint, error) : error;
   });
-}
-
-const unproxied = (endpoint: Endpoint, error: ProxyError): SciStreamError =>
-  unreachable(endpoint, error, error.message, [
-    `If no proxy is needed for this server: NO_PROXY=${endpoint.address.host}`,
-    `Otherwise ask the operator of the proxy to allow CONNECT to ${formatAddress(endpoint.address)}.`,
-  ]);
-
-const WHY: Readonly<Record<string, string>> = {
-  ECONNREFUSED: 'connection refused',
-  ECONNRESET: 'it closed the connection',
-  EPIPE: 'it closed the connection',
-  ENOTFOUND: 'unknown host name',
-  EAI_AGAIN: 'the name server does not answer',
-  EHOSTUNREACH: 'no route to the host',
-  ENETUNREACH: 'no route to the network',
-  ETIMEDOUT: `no answer within ${formatDuration(CONNECT_TIMEOUT_MS)}`,
-};
-
-function untrusted(endpoint: Endpoint, why: string, seen: string | undefined, cause?: unknown): SciStreamError {
-  const where = formatAddress(endpoint.address);
-  const pin = `If the operator confirms the fingerprint, add --fingerprint ${seen ?? ''} or use ${where}#${seen ?? ''}`;
-  return new SciStreamError('SCI_TLS_UNTRUSTED', `The certificate of control server ${where} is not trusted: ${why}.`, {
-    cause,
-    suggestions: [...(seen ? [pin] : []), 'Trust the CA that signed it: --ca FILE'],
-  });
-}
-
-/** The server shows another certificate than the pinned one, as an attacker between client and server would. */
-function changed({ facility, address }: Endpoint, expected: string, seen: string | undefined): SciStreamError {
-  const where = formatAddress(address);
-  const why = `its certificate is not the expected ${expected}, so the connection may be intercepted`;
-  const use = facility === where ? `use ${where}#` : `set facilities.${facility}.fingerprint to `;
-  return new SciStreamError('SCI_TLS_UNTRUSTED', `Control server ${where} is not trusted: ${why}.`, {
-    suggestions: [
-      'Ask the operator for the current fingerprint in another way, such as by telephone.',
-      ...(seen === undefined ? [] : [`Only if the operator confirms that it is ${seen}: ${use}${seen}`]),
-    ],
-  });
-}
-
-/** Connects again, without sending data, to show the fingerprint of the certificate to the user. */
-async function shownFingerprint(endpoint: Endpoint): Promise<string | undefined> {
-  const { certificate: _unused, ...anonymous } = endpoint;
-  const through = await throughProxy(endpoint.address).catch(() => undefined);
-  const options = { ...tlsOptions(anonymous), socket: through, rejectUnauthorized: false };
-  const socket = connectTls({ ...options, timeout: CONNECT_TIMEOUT_MS });
-  return new Promise<string | undefined>((resolve) => {
-    socket.once('secureConnect', () => resolve(peerFingerprint(socket)));
-    socket.once('error', () => resolve(undefined));
-    socket.once('timeout', () => resolve(undefined));
-  }).finally(() => socket.destroy());
-}

@@ -1,5 +1,6 @@
 /** Finds, reads, checks and parses the configuration files of S2CS, S2DS and S2UC, and the values in them. */
 export { isLoopback, parseAddress, parsePort } from '../contracts/address.js';
+export { isIdentityName } from '../contracts/authenticator.js';
 export { parseSources } from '../contracts/network.js';
 export { parseRate } from '../contracts/units.js';
 export { parseFingerprint, parsePortRange } from './fields.js';

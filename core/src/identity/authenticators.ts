@@ -29,7 +29,7 @@ const sha256 = (text: string): Buffer => createHash('sha256').update(text).diges
 const NOTHING = sha256('').toString('hex');
 
 const tokenOptions = z.strictObject({
-  /** Callers and the SHA-256 of their tokens, with or without `sha256:`: `printf %s TOKEN | sha256sum`. */
+  /** Callers and the SHA-256 of their tokens, with or without `sha256:`, as `scistream token new` prints them. */
   tokens: z
     .array(
       z.strictObject({
@@ -38,7 +38,12 @@ const tokenOptions = z.strictObject({
           .string()
           .regex(/^(sha256:)?[0-9a-f]{64}$/, 'must be 64 hexadecimal digits')
           .transform((hash) => hash.slice(-64))
-          .refine((hash) => hash !== NOTHING, 'is the hash of an empty token'),
+          .refine((hash) => hash !== NOTHING, 'is the hash of an empty token')
+          // As in the examples.
+          .refine(
+            (hash) => !/^(.)\1*$/.test(hash),
+            'is a placeholder; create a token: scistream token new --subject NAME',
+          ),
         admin: z.boolean().default(false),
         groups: z.array(identityName).optional(),
       }),

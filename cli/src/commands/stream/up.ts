@@ -4,7 +4,7 @@ import { Args, Flags } from '@oclif/core';
 import { parseDuration, SciStreamError } from '@scistream/core';
 import type { S2ucConfig } from '@scistream/core/config';
 import type { ProgressEvent, S2UC, StreamHandle, StreamPlan } from '@scistream/core/client';
-import { progressLines, unverifiedText, upText } from '../../present/up.js';
+import { progressLines, scriptText, unverifiedText, upText } from '../../present/up.js';
 import { upResult } from '../../present/results.js';
 import { readTicket } from '../../ticket-input.js';
 import { StreamCommand } from './stream-command.js';
@@ -22,6 +22,7 @@ export default class StreamUp extends StreamCommand {
     '<%= config.bin %> <%= command.id %> --from aps --to alcf --producer 10.0.1.5:5001 --connections 4 --rate 20Gbps --lifetime 8h',
     '<%= config.bin %> <%= command.id %> --inbound --from aps --producer 10.0.1.5:5001',
     '<%= config.bin %> <%= command.id %> --outbound - --to alcf < ticket',
+    'eval "$(<%= config.bin %> <%= command.id %> tomo --print env)" && consumer --connect "$STREAM_ADDRESSES"',
   ];
 
   static override args = {
@@ -96,6 +97,12 @@ export default class StreamUp extends StreamCommand {
       summary: 'create the stream even if the path between the gateways fails or cannot be checked',
     }),
     uid: Flags.string({ summary: 'uid of the stream; default: a new one' }),
+    print: Flags.option({
+      options: ['addresses', 'env'] as const,
+      summary:
+        'print only what a script needs: the addresses of the consumers, one per line, or assignments of shell variables',
+      exclusive: ['json', 'inbound'],
+    })(),
     'await-hello': Flags.boolean({
       summary: 'wait for the HELLO of the application controllers instead of sending it',
     }),
@@ -146,8 +153,9 @@ export default class StreamUp extends StreamCommand {
       const result = upResult(handle, ticket);
       const warning = unverifiedText(result);
       // Otherwise the text on stdout says so.
-      if (warning && (flags.json || flags.quiet)) process.stderr.write(`Warning: ${warning}\n`);
-      await this.handOver(handle, signal, upText(result), result);
+      if (warning && (flags.json || flags.quiet || flags.print)) process.stderr.write(`Warning: ${warning}\n`);
+      const text = flags.print ? scriptText(result, flags.print) : upText(result);
+      await this.handOver(handle, signal, text, result);
     };
     await this.withClient(flags, make, onProgress);
   }
