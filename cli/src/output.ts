@@ -132,13 +132,46 @@ function isUsage(error: unknown): error is Error {
   return 'exit' in error.oclif && typeof error.oclif.exit === 'number' && error.oclif.exit !== 0;
 }
 
+/** Columns of the terminal that stdout is; undefined for a pipe or a file. */
+export const terminalWidth = (): number | undefined =>
+  process.stdout.isTTY ? process.stdout.columns || 80 : undefined;
+
+/** Smallest width of a column that may be shortened. */
+const MIN_WIDTH = 8;
+const GAP = '  ';
+
+/**
+ * Shortens the widest of the `flexible` columns until a {@link table} of these rows fits into `width`, as far as possible.
+ * A shortened value ends with `…`.
+ */
+export function fitted(
+  headings: readonly string[],
+  rows: readonly (readonly string[])[],
+  flexible: readonly number[],
+  width: number,
+): readonly (readonly string[])[] {
+  const widths = widthsOf(headings, rows);
+  const excess = (): number => widths.reduce((sum, one) => sum + one + GAP.length, -GAP.length) - width;
+  for (let more = excess(); more > 0; more = excess()) {
+    const widest = flexible.reduce((a, b) => ((widths[b] ?? 0) > (widths[a] ?? 0) ? b : a), flexible[0] ?? 0);
+    const from = widths[widest] ?? 0;
+    if (from <= MIN_WIDTH) break;
+    widths[widest] = from - 1;
+  }
+  const short = (cell: string, most: number): string => (cell.length > most ? `${cell.slice(0, most - 1)}…` : cell);
+  return rows.map((row) => row.map((cell, i) => (flexible.includes(i) ? short(cell, widths[i] ?? 0) : cell)));
+}
+
+const widthsOf = (headings: readonly string[], rows: readonly (readonly string[])[]): number[] =>
+  headings.map((heading, i) => rows.reduce((most, row) => Math.max(most, row[i]?.length ?? 0), heading.length));
+
 /** Formats rows in columns below their headings, without trailing spaces. */
 export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = headings.map((heading, i) => Math.max(heading.length, ...rows.map((row) => row[i]?.length ?? 0)));
+  const widths = widthsOf(headings, rows);
   const line = (row: readonly string[]): string =>
     row
       .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-      .join('  ')
+      .join(GAP)
       .trimEnd();
   return [paint('dim', line(headings), process.stdout), ...rows.map(line)].join('\n');
 }

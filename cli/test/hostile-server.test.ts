@@ -45,6 +45,9 @@ function routes(router: ConnectRouter): void {
     get: () => stream,
     events: () => evil(v1.EventListSchema),
     drainGateway: fail,
+    async *followEvents() {
+      yield evil(v1.FollowedEventSchema);
+    },
     async *watch() {
       yield stream;
       yield evil(v1.StreamSchema, { uid: UID, state: 'released' });
@@ -69,10 +72,13 @@ s.after(async ({ home, server }) => {
 
 const COMMANDS: readonly (readonly string[])[] = [
   ['stream', 'events', UID],
+  ['stream', 'events', UID, '--follow'],
+  ['stream', 'events', '--follow', '--all'],
+  ['stream', 'ls', '-o', 'wide'],
   ['stream', 'status', UID],
   ['stream', 'ls'],
   ['stream', 'watch', UID],
-  ['gateway', 'ls', '--s2cs', 'aps'],
+  ['gateway', 'ls'],
   ['gateway', 'drain', 'dtn1', '--s2cs', 'aps', '--verbose'],
   ['whoami', 'aps'],
   ['doctor'],

@@ -329,7 +329,10 @@ test('text output goes to stdout, and stderr stays empty without a terminal', as
   assert.is(made.stderr, '');
   assert.match(made.stdout, /^tomo \([0-9a-f]{6}…\) is ready after .* Consumers connect to:\n {2}127\./);
   assert.not.match(made.stdout, 'not encrypted');
-  assert.match((await scistream(facilities, 'stream', 'ls')).stdout, /tomo +[0-9a-f-]+ +ready +aps +alcf .* tls /);
+  assert.match(
+    (await scistream(facilities, 'stream', 'ls')).stdout,
+    /tomo +[0-9a-f-]+ +ready +none:anonymous +aps\/aps-gw → alcf\/alcf-gw /,
+  );
   const shown = await scistream(facilities, 'stream', 'status', 'tomo');
   assert.match(shown.stdout, 'no consumer has connected yet');
   assert.match(shown.stdout, 'encryption  TLS 1.3');

@@ -1,32 +1,46 @@
 import { formatCount, formatRate } from '@scistream/core/terminal';
-import type { GatewayState, StreamMove } from '@scistream/core/client';
+import type { GatewayList, GatewayState, StreamMove } from '@scistream/core/client';
 import { table } from '../output.js';
-import { errorText, listenersText, titleOf } from './text.js';
+import { errorText, listenersText, momentText, titleOf } from './text.js';
 
-/** The human-readable output of `gateway ls`. */
-export function gatewaysText(gateways: readonly GatewayState[]): string {
-  const rows = gateways.map(({ name, up, drained, streams, ports, capacity, labels }) => [
+const HEADINGS = ['GATEWAY', 'FACILITY', 'STATE', 'STREAMS', 'PORTS', 'RESERVED', 'CAPACITY', 'LABELS'];
+
+/** The human-readable output of `gateway ls`: the table, then why a gateway is drained or down or not listed. */
+export function gatewaysText({ gateways, unreachable }: GatewayList): string {
+  const rows = gateways.map(({ name, facility, up, drained, streams, ports, capacity, labels }) => [
     name,
+    facility,
     up ? (drained ? 'drained' : 'up') : drained ? 'down, drained' : 'down',
     String(streams),
     ports.total > 0 ? `${ports.used}/${ports.total}` : '-',
-    capacityText(capacity),
+    capacity.used > 0 ? formatRate(capacity.used) : '-',
+    capacity.total === undefined ? '-' : formatRate(capacity.total),
     labels.join(' ') || '-',
   ]);
-  const errors = gateways.flatMap(({ name, error }) => (error ? `${name}: ${errorText(error)}` : []));
-  const kept = gateways.flatMap(({ name, unreleased }) => (unreleased ? unreleasedText(name, unreleased) : []));
-  return [table(['GATEWAY', 'STATE', 'STREAMS', 'PORTS', 'CAPACITY', 'LABELS'], rows), ...errors, ...kept].join('\n');
+  const shown = rows.length > 0 ? table(HEADINGS, rows) : 'No gateways.';
+  const silent = unreachable.map(({ facility, error }) => `${facility} is not listed: ${errorText(error)}`);
+  return [shown, ...gateways.flatMap(reasonLines), ...silent].join('\n');
+}
+
+/** Why a gateway takes no new streams, and which of its streams keep their ports. */
+function reasonLines(gateway: GatewayState): readonly string[] {
+  const { name, drained, drainedSince, drainReason, unreleased, error } = gateway;
+  const since = drainedSince ? ` since ${momentText(drainedSince)}` : '';
+  const drain =
+    drained && (drainedSince || drainReason) ? [`${name} is drained${since}${reasonText(drainReason)}`] : [];
+  return [
+    ...drain,
+    ...(error ? [`${name}: ${errorText(error)}`] : []),
+    ...(unreleased ? [unreleasedText(name, unreleased)] : []),
+  ];
 }
 
 /** One sentence about the streams of a gateway whose release fails. */
 export const unreleasedText = (name: string, { streams, reason }: NonNullable<GatewayState['unreleased']>): string =>
   `${name}: ${formatCount(streams, 'stream')} cannot be released and still ${streams === 1 ? 'keeps its' : 'keep their'} ports: ${reason.message} [${reason.code}]`;
 
-/** `20 Gb/s/100 Gb/s`; without a configured capacity only the used part, `-` for none. */
-function capacityText({ used, total }: GatewayState['capacity']): string {
-  if (total !== undefined) return `${formatRate(used)}/${formatRate(total)}`;
-  return used > 0 ? formatRate(used) : '-';
-}
+/** Why a gateway is drained, after the fact that it is; empty if no reason is known. */
+export const reasonText = (reason: string | undefined): string => (reason ? `: ${reason}` : '');
 
 /** The output of `gateway drain --move` for one stream: one line, and the suggestions of its error. */
 export function moveLine({ from, to, side, listeners, error, ...stream }: StreamMove): string {

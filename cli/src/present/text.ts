@@ -23,6 +23,20 @@ export function untilText(iso: string, now: Date = new Date()): string {
   return timeText(end, end.toDateString() === now.toDateString() ? '' : `${dateText(end)} `, 5);
 }
 
+const AGES = [
+  ['days', 2 * 86_400, 86_400],
+  ['h', 2 * 3_600, 3_600],
+  ['min', 2 * 60, 60],
+  ['s', 0, 1],
+] as const;
+
+/** Whole time since an ISO time, `47 min`; `-` if it is unknown. A larger unit is used from twice its size. */
+export function ageText(iso: string, now: number): string {
+  const seconds = Math.max(0, Math.floor((now - Date.parse(iso)) / 1000));
+  const [unit, , size] = AGES.find(([, from]) => seconds >= from) ?? ['', 0, 0];
+  return size > 0 ? `${Math.floor(seconds / size)} ${unit}` : '-';
+}
+
 /** The time of an event with date and seconds, `2026-05-07 18:27:03 (17:27:03 UTC)`. */
 export function momentText(at: Date | string): string {
   const date = new Date(at);

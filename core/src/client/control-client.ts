@@ -10,6 +10,7 @@ import {
   Streams,
   type Caller,
   type ConnectResults,
+  type FollowedEvent,
   type Gateway,
   type Probe,
   type ServerDescription,
@@ -140,8 +141,9 @@ export class ControlClient {
   }
 
   /** Stops or resumes placing new streams on a gateway. The caller must be an admin. */
-  drain(name: string, drained: boolean, limits: CallLimits = {}): Promise<Gateway> {
-    return this.#call('DrainGateway', limits, (options) => this.#streams.drainGateway({ name, drained }, options));
+  drain(name: string, drained: boolean, reason: string, limits: CallLimits = {}): Promise<Gateway> {
+    const request = { name, drained, reason };
+    return this.#call('DrainGateway', limits, (options) => this.#streams.drainGateway(request, options));
   }
 
   /**
@@ -165,6 +167,16 @@ export class ControlClient {
   /** The events of a stream on this server, oldest first. */
   async events(uid: string, limits: CallLimits = {}): Promise<readonly StreamEvent[]> {
     return (await this.#call('Events', limits, (options) => this.#streams.events({ uid }, options))).events;
+  }
+
+  /**
+   * The events of a stream as they are stored, until the stream has ended. The first answer has only the position.
+   * @param uid Empty: all streams that the caller may see; the call then does not end.
+   * @param after Position to continue after. Undefined: only events after the call.
+   */
+  followEvents(uid: string, after: bigint | undefined, signal?: AbortSignal): AsyncGenerator<FollowedEvent> {
+    const request = { uid, ...(after !== undefined && { after }) };
+    return this.#answers('FollowEvents', (options) => this.#streams.followEvents(request, options), signal);
   }
 
   /** The streams of the caller, oldest first. @param ended Whether to include ended streams that the server still has */

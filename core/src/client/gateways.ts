@@ -1,8 +1,11 @@
-import { SciStreamError } from '../contracts/errors.js';
+import { formatAddress } from '../contracts/address.js';
+import { SciStreamError, toSciStreamError } from '../contracts/errors.js';
 import type { Unreleased } from '../contracts/gateway.js';
 import { ROLE_CODES } from '../contracts/stream.js';
 import { fromErrorInfo } from '../wire/errors.js';
 import { fromUnreleased } from '../wire/messages.js';
+import type { ControlClient } from './control-client.js';
+import type { Silent } from './survey.js';
 import type { ErrorInfo, Gateway, StreamMove as MoveMessage } from '../wire/gen/scistream/v1/streams_pb.js';
 
 /** A gateway of a control server; the last known values while it is down. */
@@ -11,6 +14,10 @@ export interface GatewayState {
   readonly up: boolean;
   /** Whether the control server places no new streams on it. */
   readonly drained: boolean;
+  /** Time of the drain, ISO 8601 UTC; absent: not drained, or an older control server does not report it. */
+  readonly drainedSince?: string;
+  /** Reason that an admin gave for the drain; absent: none. */
+  readonly drainReason?: string;
   readonly streams: number;
   readonly ports: { readonly range: string; readonly used: number; readonly total: number };
   /** Rates that streams reserve, and the configured capacity, bit/s. */
@@ -26,6 +33,47 @@ export interface GatewayState {
   readonly unreleased?: Unreleased;
   /** Reason why it is down. */
   readonly error?: SciStreamError;
+}
+
+/** A gateway and its control server. */
+export interface ListedGateway extends GatewayState {
+  readonly facility: string;
+  /** Address of the control server, host:port. */
+  readonly s2cs: string;
+}
+
+/** The gateways of several control servers. */
+export interface GatewayList {
+  /** In the order of the control servers. */
+  readonly gateways: readonly ListedGateway[];
+  /** Control servers that did not answer. */
+  readonly unreachable: readonly Silent[];
+}
+
+/**
+ * Lists the gateways of control servers, which are asked at the same time.
+ * @throws The reason of `signal`
+ */
+export async function listGateways(
+  clients: readonly ControlClient[],
+  signal: AbortSignal | undefined,
+): Promise<GatewayList> {
+  const answers = await Promise.all(
+    clients.map(async (client): Promise<GatewayList> => {
+      const of = { facility: client.endpoint.facility, s2cs: formatAddress(client.endpoint.address) };
+      try {
+        const { gateways } = await client.describe({ signal });
+        return { gateways: gateways.map((gateway) => ({ ...of, ...gatewayState(gateway) })), unreachable: [] };
+      } catch (error) {
+        signal?.throwIfAborted();
+        return { gateways: [], unreachable: [{ ...of, error: toSciStreamError(error) }] };
+      }
+    }),
+  );
+  return {
+    gateways: answers.flatMap(({ gateways }) => gateways),
+    unreachable: answers.flatMap(({ unreachable }) => unreachable),
+  };
 }
 
 /** The result of a move for one stream of a gateway. */
@@ -62,6 +110,8 @@ export function gatewayState(message: Gateway): GatewayState {
     name: message.name,
     up,
     drained,
+    ...(message.drainedSince && { drainedSince: message.drainedSince }),
+    ...(message.drainReason && { drainReason: message.drainReason }),
     streams,
     ports: { range: ports.replace(/^(\d+)-\1$/, '$1'), used: portsInUse, total: portsTotal },
     capacity: { used: Number(capacityInUse), ...(capacity > 0n ? { total: Number(capacity) } : {}) },

@@ -1,7 +1,8 @@
 /** The user client (S2UC) as a library: creates, finds, watches, verifies and ends streams across facilities. */
 export { ControlClient, type CallLimits } from './control-client.js';
 export { makeCredentials, type StreamCredentials } from './credentials.js';
-export { gatewayState, type GatewayState, type StreamMove } from './gateways.js';
+export type { FollowedStreamEvent, FollowOptions, StreamHistoryEvent } from './events.js';
+export { gatewayState, type GatewayList, type GatewayState, type ListedGateway, type StreamMove } from './gateways.js';
 export {
   loginOf,
   resolveEndpoint,

@@ -13,7 +13,15 @@ import {
   type Endpoint,
   type TrustSettings,
 } from './endpoint.js';
-import { gatewayState, streamMove, type GatewayState, type StreamMove } from './gateways.js';
+import { followSources, type FollowedStreamEvent, type FollowOptions } from './events.js';
+import {
+  gatewayState,
+  listGateways,
+  streamMove,
+  type GatewayList,
+  type GatewayState,
+  type StreamMove,
+} from './gateways.js';
 import { clientStateDir, Journal } from './journal.js';
 import {
   defined,
@@ -166,7 +174,7 @@ export class S2UC implements AsyncDisposable {
    * Finds one stream.
    * @param ref uid, prefix of a uid of at least 6 characters, or name.
    * @param servers Additional control servers.
-   * @param ended Whether a name also matches a failed stream; default true.
+   * @param ended Whether a name also matches an ended stream; default true.
    * @param owner Only streams of this owner, `issuer:subject`; for admins, who see the streams of all owners.
    * @param forChange Whether the stream of another owner needs `owner`, unless `ref` is its complete uid.
    * @param forRelease Whether to return a stream that no control server reports, so that it can be released.
@@ -193,18 +201,46 @@ export class S2UC implements AsyncDisposable {
     if (failed) throw failed.reason;
   }
 
-  /** The gateways of a control server. */
-  async gateways(server: ServerRef, signal?: AbortSignal): Promise<readonly GatewayState[]> {
-    const { gateways } = await this.#client(this.#endpoint(server)).describe({ signal });
-    return gateways.map(gatewayState);
+  /**
+   * The gateways of control servers. A server that does not answer is part of the result.
+   * @param servers Default: the configured facilities.
+   * @throws SCI_USAGE if there are none; the reason of `signal`
+   */
+  async gateways({ servers = [], signal }: Pick<SearchOptions, 'servers' | 'signal'> = {}): Promise<GatewayList> {
+    return await listGateways(this.#some(servers.length > 0 ? servers : Object.keys(this.#facilities)), signal);
+  }
+
+  /**
+   * Each new event of all streams of this user, from now on, at the configured facilities. It connects again after a lost
+   * connection and repeats no event. It ends only by `signal`, or when no control server is left.
+   * @param servers Additional control servers.
+   * @param owner Only streams of this owner, `issuer:subject`; for admins, who see the streams of all owners.
+   * @throws SCI_USAGE without a control server; the first error that lasts, if no control server is left
+   */
+  async *followEvents({
+    servers = [],
+    owner,
+    ...options
+  }: Pick<SearchOptions, 'servers' | 'owner'> & FollowOptions = {}): AsyncGenerator<FollowedStreamEvent> {
+    const clients = this.#some([...Object.keys(this.#facilities), ...servers]);
+    const sources = clients.map((client) => ({ client, uid: '', after: undefined, until: Infinity }));
+    for await (const event of followSources(sources, options))
+      if (owner === undefined || event.owner === owner) yield event;
   }
 
   /**
    * Stops or resumes placing new streams on a gateway. Its streams keep running. Idempotent.
-   * @throws SCI_FORBIDDEN unless the caller is an admin; SCI_NAME_INVALID
+   * @param reason Why, for other users; at most 200 characters. Empty: the reason of an earlier call remains.
+   * @throws SCI_FORBIDDEN unless the caller is an admin; SCI_NAME_INVALID; SCI_USAGE for a longer reason
    */
-  async drain(server: ServerRef, name: string, drained: boolean, signal?: AbortSignal): Promise<GatewayState> {
-    return gatewayState(await this.#client(this.#endpoint(server)).drain(name, drained, { signal }));
+  async drain(
+    server: ServerRef,
+    name: string,
+    drained: boolean,
+    signal?: AbortSignal,
+    reason = '',
+  ): Promise<GatewayState> {
+    return gatewayState(await this.#client(this.#endpoint(server)).drain(name, drained, reason, { signal }));
   }
 
   /**
@@ -250,6 +286,16 @@ export class S2UC implements AsyncDisposable {
       this.#log.warn({ s2cs: formatAddress(client.endpoint.address) }, 'stream keys are sent in plain text');
     }
     return { role, client, tls };
+  }
+
+  /** Clients of these control servers, one for each address. @throws SCI_USAGE if there are none */
+  #some(servers: readonly ServerRef[]): readonly ControlClient[] {
+    const endpoints = servers.map((ref) => this.#endpoint(ref));
+    const clients = new Map(endpoints.map((endpoint) => [formatAddress(endpoint.address), this.#client(endpoint)]));
+    if (clients.size > 0) return [...clients.values()];
+    throw new SciStreamError('SCI_USAGE', 'The configuration has no facilities.', {
+      suggestions: ['Name a control server: --s2cs host:port', 'Create a configuration with: scistream config init'],
+    });
   }
 
   #endpoint(ref: ServerRef): Endpoint {

@@ -3,6 +3,7 @@ import { type Address, parseAddress } from '../contracts/address.js';
 import { SciStreamError, toSciStreamError } from '../contracts/errors.js';
 import type { ProbeAnswer } from '../contracts/stream.js';
 import type { ControlClient } from './control-client.js';
+import { followSources, historyEvent, type FollowOptions, type StreamHistoryEvent } from './events.js';
 import type { Journal } from './journal.js';
 import { notReleased, releaseAt, releaseSides, unknownStream } from './release.js';
 import { isNotOffered, isUnknown, naming, refuseLoop, setTargets, sideName, type Side } from './setup.js';
@@ -31,17 +32,6 @@ export interface HandleParts {
   /** Time from the call to ready, ms; absent for an existing stream. */
   readonly setupMs?: number;
   readonly verification?: VerifyResult;
-}
-
-/** One event of one side of a stream. */
-export interface StreamHistoryEvent {
-  /** ISO 8601 UTC, by the clock of that side. */
-  readonly at: string;
-  readonly side: 'from' | 'to';
-  readonly what: string;
-  /** Identity of the caller; absent for an event without one. */
-  readonly by?: string;
-  readonly detail?: string;
 }
 
 /** Options of {@link StreamHandle.status}. */
@@ -95,18 +85,37 @@ export class StreamHandle implements AsyncDisposable {
    * @throws The error of the first side that does not answer.
    */
   async events(signal?: AbortSignal): Promise<readonly StreamHistoryEvent[]> {
-    const { uid } = this.#parts;
-    const both = this.#sides().map(async (side) =>
-      (await side.client.events(uid, { signal })).map(({ at, what, by, detail }) => ({
-        at,
-        side: sideName(side),
-        what,
-        ...(by && { by }),
-        ...(detail && { detail }),
-      })),
-    );
-    // The sort is stable: the events of one server keep their order even if the clocks differ.
-    return (await Promise.all(both)).flat().sort((a, b) => a.at.localeCompare(b.at));
+    return byTime((await this.#histories(signal)).flatMap(({ events }) => events));
+  }
+
+  /**
+   * The events of both sides, oldest first, then each new event, until the stream has ended on both. It connects again
+   * after a lost connection, at most until the end of the lifetime, and repeats no event.
+   * @throws as {@link events}; SCI_NOT_OFFERED for an older control server, after the other side has ended
+   */
+  async *followEvents(options: FollowOptions = {}): AsyncGenerator<StreamHistoryEvent> {
+    const { uid, initial } = this;
+    const histories = await this.#histories(options.signal);
+    yield* byTime(histories.flatMap(({ events }) => events));
+    const until = Date.parse(initial.expiresAt) || Infinity;
+    const sources = histories.map(({ side: { client }, events }) => {
+      const after = Math.max(0, ...events.map(({ id = 0 }) => id));
+      return { client, uid, after, until };
+    });
+    for await (const event of followSources(sources, options)) {
+      const { facility: _facility, uid: _uid, name: _name, owner: _owner, ...own } = event;
+      yield own;
+    }
+  }
+
+  async #histories(signal: AbortSignal | undefined) {
+    const read = async (
+      side: Side,
+    ): Promise<{ readonly side: Side; readonly events: readonly StreamHistoryEvent[] }> => {
+      const events = await side.client.events(this.uid, { signal });
+      return { side, events: events.map((event) => historyEvent(event, sideName(side))) };
+    };
+    return await Promise.all(this.#sides().map(read));
   }
 
   /** The status of both sides now and after every change of state, until the stream has ended on all of them. */
@@ -241,6 +250,10 @@ export class StreamHandle implements AsyncDisposable {
     return mergeStatus(uid, inbound, outbound, this.initial);
   }
 }
+
+/** The sort is stable: the events of one server keep their order even if the clocks differ. */
+const byTime = (events: readonly StreamHistoryEvent[]): readonly StreamHistoryEvent[] =>
+  events.toSorted((a, b) => a.at.localeCompare(b.at));
 
 const isReported = ({ from, to }: StreamStatus): boolean => [from, to].some(isSeen);
 

@@ -87,7 +87,7 @@ async function isAdmin({ endpoints, client, signal }: Survey): Promise<boolean> 
 
 /** How {@link findStream} searches. */
 export interface Finding {
-  /** Whether a name also matches a failed stream. */
+  /** Whether a name also matches an ended stream; a running one has precedence. */
   readonly ended: boolean;
   /** Whether to return a stream that no server reports, as far as it is known, so that it can be released. */
   readonly forRelease: boolean;
@@ -113,7 +113,7 @@ export async function findStream(ref: string, survey: Survey, how: Finding): Pro
   const candidates = matching(
     ref,
     found.filter((stream) => belongs(stream, how.owner)),
-  ).filter((stream) => isNamed(stream, ref) || !isFree(stream, how.ended) || (unsure && isHalfReleased(stream)));
+  ).filter((stream) => isNamed(stream, ref) || how.ended || !isFree(stream) || (unsure && isHalfReleased(stream)));
   if (candidates.length === 0 && how.forRelease && dead.length < silent.length && UID.test(ref)) {
     return handleOf({ uid: ref, name: '' }, survey, how, silent);
   }
@@ -154,11 +154,8 @@ function theOne(ref: string, found: readonly Found[]): Found {
 /** Whether `ref` is the uid or its prefix, which always means the same stream. */
 const isNamed = ({ uid }: Found, ref: string): boolean => uid.startsWith(ref);
 
-/** Whether the name is free again: its stream is released, or failed in a search without failed streams. */
-function isFree({ from, to }: Found, ended: boolean): boolean {
-  const sides = [from, to].filter((side) => side !== undefined);
-  return sides.every((side) => (ended ? side.stream?.state === 'released' : isOver(side)));
-}
+/** Whether both sides have ended, so that another stream may have the name. */
+const isFree = ({ from, to }: Found): boolean => isOver(from) && isOver(to);
 
 /** Whether one side is released, and another server may have the other side. */
 const isHalfReleased = ({ from, to }: Found): boolean => !(from && to) && (from ?? to)?.stream?.state === 'released';

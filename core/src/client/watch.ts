@@ -19,6 +19,12 @@ const TEMPORARY = new Set([
   'SCI_RATE_LIMITED',
 ]);
 
+/** Whether the control server may answer a later attempt. */
+export const isTemporary = ({ code }: SciStreamError): boolean => TEMPORARY.has(code);
+
+/** Pause before the next attempt, ms. @param failures Attempts that failed in a row. */
+export const retryPause = (failures: number): number => backOff(Math.max(1, failures), FIRST_RETRY_MS, MAX_RETRY_MS);
+
 /**
  * Yields the status of both sides now and after every change, until the stream has ended on one side and the other has
  * ended or does not answer. A side whose connection breaks is unreachable until its control server answers again.
@@ -88,11 +94,9 @@ async function followSide(
     } catch (thrown) {
       const error = toSciStreamError(thrown);
       put({ error });
-      if (enough.aborted || !TEMPORARY.has(error.code) || Date.now() > until) return false;
+      if (enough.aborted || !isTemporary(error) || Date.now() > until) return false;
     }
-    await sleep(backOff(Math.max(1, failures), FIRST_RETRY_MS, MAX_RETRY_MS), undefined, { signal: enough }).catch(
-      () => undefined,
-    );
+    await sleep(retryPause(failures), undefined, { signal: enough }).catch(() => undefined);
     if (enough.aborted) return false;
   }
 }

@@ -180,11 +180,20 @@ export interface Gateway {
   close(): Promise<void>;
 }
 
+/** Since when and why a control server places no new streams on a gateway. */
+export interface Drain {
+  /** ISO 8601 UTC. Absent: unknown, because an earlier version drained the gateway. */
+  readonly since?: string | undefined;
+  /** Text of the admin, one line. Absent: none. */
+  readonly reason?: string | undefined;
+}
+
 /** The state of a gateway in its control server. */
 export interface GatewayStatus {
   /** Last known description. Only the name if the gateway has never been reachable. */
   readonly description: Partial<GatewayDescription> & Pick<GatewayDescription, 'name'>;
-  readonly drained: boolean;
+  /** Absent: the gateway is not drained. */
+  readonly drain?: Drain | undefined;
   readonly labels: readonly string[];
   /** Number of streams. */
   readonly streams: number;

@@ -9,6 +9,12 @@ export interface StoreOptions {
   readonly owed?: boolean;
 }
 
+/** An event, its stream, and its id. */
+export interface StoredEvent {
+  readonly uid: string;
+  readonly event: StreamEvent & { readonly id: number };
+}
+
 /**
  * Stores the records and events of one control server. A change and its event are stored atomically. A method returns
  * after the change is on disk, so that a response never precedes its record. Calls may overlap.
@@ -39,6 +45,19 @@ export interface StreamStore {
   note(uid: string, event: StreamEvent): Promise<void>;
   /** Returns the last 200 events of a stream, oldest first. */
   events(uid: string): Promise<readonly StreamEvent[]>;
+  /** Id of the newest event; 0 if there are none. */
+  readonly lastEventId: number;
+  /**
+   * Returns the events with an id above `id`, in the order of their ids.
+   * @param uid Only those of this stream. Absent: those of all streams
+   */
+  eventsAfter(id: number, uid?: string): Promise<readonly StoredEvent[]>;
+  /**
+   * Calls `listener` after each event is stored, so that `eventsAfter` returns it. Events become visible in the order of
+   * their ids. The listener must not throw.
+   * @returns A function that ends the calls
+   */
+  onEvent(listener: () => void): () => void;
   /** Removes a record and its events. */
   delete(uid: string): Promise<void>;
   /** Returns all records, oldest first. */

@@ -271,6 +271,8 @@ export interface StreamEvent {
   readonly by?: string;
   /** Additional text for the operator. */
   readonly detail?: string;
+  /** Set by the store: greater than the ids of all earlier events of this control server, also across restarts. */
+  readonly id?: number;
 }
 
 /** Returns true for the states that a stream never leaves. */

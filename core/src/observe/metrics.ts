@@ -89,10 +89,10 @@ export class Metrics {
     const gateways = await this.observed.gateways();
     for (const gauge of [this.#up, this.#drained, this.#ports, this.#portsInUse, this.#capacity, this.#reserved])
       gauge.reset();
-    for (const { description, drained, portsTotal, capacity, capacityInUse, error } of gateways) {
+    for (const { description, drain, portsTotal, capacity, capacityInUse, error } of gateways) {
       const gateway = description.name;
       this.#up.set({ gateway }, error ? 0 : 1);
-      this.#drained.set({ gateway }, drained ? 1 : 0);
+      this.#drained.set({ gateway }, drain ? 1 : 0);
       this.#ports.set({ gateway }, portsTotal);
       if (description.portsInUse !== undefined) this.#portsInUse.set({ gateway }, description.portsInUse);
       if (capacity > 0) this.#capacity.set({ gateway }, capacity);

@@ -93,9 +93,9 @@ export class LevelStreamStore extends MemoryStreamStore {
     const events: NumberedEvent[] = [];
     const writes: Write[] = [];
     for await (const [key, text] of database.texts(EVENTS, `${uid}!`)) {
-      const stored = whole<NumberedEvent>(EventRow, EVENTS, key, parsed(text));
-      const event: NumberedEvent & StreamEvent = bounded(stored);
-      if (event !== stored) writes.push({ type: 'put', table: EVENTS, key, value: event });
+      const stored = whole<StreamEvent & Pick<NumberedEvent, 'number'>>(EventRow, EVENTS, key, parsed(text));
+      const event: NumberedEvent = bounded({ ...stored, id: stored.id ?? earlierId(stored) });
+      if (event.detail !== stored.detail) writes.push({ type: 'put', table: EVENTS, key, value: event });
       events.push(event);
     }
     const outdated = events.splice(0, surplus(events));
@@ -112,6 +112,10 @@ export class LevelStreamStore extends MemoryStreamStore {
     return { order, record, ...(endedAt === undefined ? {} : { endedAt }) };
   }
 }
+
+/** The id of an event of an earlier version, which had none: the same at each start. */
+const earlierId = ({ at, number }: Pick<NumberedEvent, 'at' | 'number'>): number =>
+  (Date.parse(at) || 0) * 1000 + Math.min(number, 999);
 
 /** The JSON value of a stored text; undefined for any other text. */
 function parsed(text: string): unknown {

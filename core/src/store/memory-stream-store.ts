@@ -1,13 +1,14 @@
 import { SciStreamError } from '../contracts/errors.js';
-import type { StoreOptions, StreamStore } from '../contracts/stream-store.js';
+import type { StoredEvent, StoreOptions, StreamStore } from '../contracts/stream-store.js';
 import { isFinal, type StreamEvent, type StreamRecord } from '../contracts/stream.js';
 import { KeyedLock } from '../contracts/wait.js';
 import { bounded, sizeOf, surplus } from './bounds.js';
 import { ENDED_LIMITS, toForget, type Ended, type EndedLimits } from './ended.js';
 
-/** An event with its number within its stream. */
+/** An event with its number within its stream, and its id. */
 export interface NumberedEvent extends StreamEvent {
   readonly number: number;
+  readonly id: number;
 }
 
 /** All changes of one call. They become durable together before any of them is visible. */
@@ -36,6 +37,10 @@ export class MemoryStreamStore implements StreamStore {
   /** Oldest end first. */
   readonly #ended = new Map<string, Ended>();
   readonly #lock = new KeyedLock();
+  readonly #listeners = new Set<() => void>();
+  /** The id that was given last. Its event may not be stored yet. */
+  #lastId = 0;
+  #lastEventId = 0;
   /** Uids being created. The earlier records of these uids must not be removed as outdated. */
   readonly #creating = new Set<string>();
 
@@ -92,6 +97,26 @@ export class MemoryStreamStore implements StreamStore {
     return (this.#events.get(uid) ?? []).map(({ number: _number, ...event }) => event);
   }
 
+  get lastEventId(): number {
+    return this.#lastEventId;
+  }
+
+  async eventsAfter(id: number, uid?: string): Promise<readonly StoredEvent[]> {
+    const histories = uid === undefined ? this.#events : new Map([[uid, this.#events.get(uid) ?? []]]);
+    const found: StoredEvent[] = [];
+    for (const [key, events] of histories) {
+      // Most streams have no new event. This reads only the last one of those.
+      const first = events.findLastIndex((event) => event.id <= id) + 1;
+      for (const { number: _number, ...event } of events.slice(first)) found.push({ uid: key, event });
+    }
+    return found.sort((a, b) => a.event.id - b.event.id);
+  }
+
+  onEvent(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
   delete(uid: string): Promise<void> {
     return this.#lock.run(uid, () => this.#commit({ forget: [uid], outdated: [] }));
   }
@@ -117,6 +142,7 @@ export class MemoryStreamStore implements StreamStore {
   protected load({ record, events, ended }: Loaded): void {
     this.#records.set(record.uid, record);
     this.#events.set(record.uid, events);
+    for (const { id } of events) this.#lastId = this.#lastEventId = Math.max(this.#lastId, id);
     if (ended) this.#ended.set(record.uid, ended);
   }
 
@@ -133,7 +159,7 @@ export class MemoryStreamStore implements StreamStore {
 
   #change(uid: string, event: StreamEvent | undefined, record?: StreamRecord): StoreChange {
     const before = this.#events.get(uid) ?? [];
-    const next = event && bounded({ ...event, number: (before.at(-1)?.number ?? 0) + 1 });
+    const next = event && bounded({ ...event, number: (before.at(-1)?.number ?? 0) + 1, id: this.#nextId() });
     const events = next ? [...before, next] : before;
     const outdated = events.slice(0, next ? surplus(events) : 0);
     const final = record && isFinal(record.state);
@@ -165,7 +191,14 @@ export class MemoryStreamStore implements StreamStore {
     if (event) {
       const kept = (this.#events.get(event.uid) ?? []).slice(outdated.length);
       this.#events.set(event.uid, [...kept, event.event]);
+      this.#lastEventId = event.event.id;
+      for (const listener of this.#listeners) listener();
     }
+  }
+
+  /** The time in µs, so that ids also grow after the last event was forgotten; never less than the last id. */
+  #nextId(): number {
+    return (this.#lastId = Math.max(this.#lastId + 1, Date.now() * 1000));
   }
 
   /** Ended streams to forget when `uid` is created or ends. */

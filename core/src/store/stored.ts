@@ -47,7 +47,12 @@ export const StreamRow = z.looseObject({
 });
 
 /** A row of the table of events. */
-export const EventRow = z.looseObject({ number: z.int().min(1), at: z.string(), what: z.string() });
+export const EventRow = z.looseObject({
+  number: z.int().min(1),
+  id: z.int().min(1).optional(),
+  at: z.string(),
+  what: z.string(),
+});
 
 /** A row of the streams of a gateway. */
 export const GatewayRow = z.looseObject({

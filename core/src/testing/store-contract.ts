@@ -42,6 +42,10 @@ const event = (what: StreamEvent['what'], detail = ''): StreamEvent => ({
   detail,
 });
 
+/** The events of a stream without the ids that the store has given. */
+const historyOf = async (store: StreamStore, uid: string): Promise<readonly StreamEvent[]> =>
+  (await store.events(uid)).map(({ id: _id, ...given }) => given);
+
 const uidsOf = async (store: StreamStore): Promise<readonly string[]> => (await store.list()).map(({ uid }) => uid);
 
 type Case = (store: StreamStore, again: (() => Promise<StreamStore>) | undefined) => Promise<void>;
@@ -95,7 +99,7 @@ const cases: Readonly<Record<string, Case>> = {
     await store.create(testRecord('b', 'released'));
     await store.create(testRecord('a'), event('requested'));
     assert.deepEqual((await uidsOf(store)).slice(-2), ['b', 'a']);
-    assert.deepEqual(await store.events('a'), [event('failed'), event('requested')], 'the history continues');
+    assert.deepEqual(await historyOf(store, 'a'), [event('failed'), event('requested')], 'the history continues');
     const { owner } = testRecord('b');
     await expectCode('SCI_STREAM_EXISTS', store.create({ ...testRecord('b'), owner: `${owner}-2` }));
     assert.deepEqual(await store.get('b'), testRecord('b', 'released'), 'an ended uid stays that of its owner');
@@ -106,11 +110,64 @@ const cases: Readonly<Record<string, Case>> = {
     await store.create(testRecord('b'), event('requested', 'of b'));
     await store.update('a', 1, { state: 'waiting' }, event('reserved'));
     await store.note('a', event('recovered', 'once'));
-    assert.deepEqual(await store.events('a'), [event('requested'), event('reserved'), event('recovered', 'once')]);
-    assert.deepEqual(await store.events('b'), [event('requested', 'of b')]);
+    assert.deepEqual(await historyOf(store, 'a'), [event('requested'), event('reserved'), event('recovered', 'once')]);
+    assert.deepEqual(await historyOf(store, 'b'), [event('requested', 'of b')]);
     await expectCode('SCI_STREAM_NOT_FOUND', store.note('unknown', event('hello')));
     await store.delete('a');
     assert.deepEqual(await store.events('a'), []);
+  },
+
+  'gives events ids that grow over all streams and processes': async (store, again) => {
+    assert.equal(store.lastEventId, 0);
+    await store.create(testRecord('a'), event('requested'));
+    await Promise.all([
+      store.create(testRecord('b'), event('requested', 'of b')),
+      ...Array.from({ length: 20 }, (_, i) => store.note('a', event('targets', String(i)))),
+    ]);
+    const all = await store.eventsAfter(0);
+    const ids = all.map((one) => one.event.id);
+    assert.deepEqual([ids.length, ids.at(-1)], [22, store.lastEventId]);
+    assert.deepEqual(
+      [...new Set(ids)].toSorted((a, b) => a - b),
+      ids,
+    );
+    const ofA = all.filter(({ uid }) => uid === 'a');
+    assert.deepEqual(await store.eventsAfter(0, 'a'), ofA);
+    assert.deepEqual(
+      await store.events('a'),
+      ofA.map((one) => one.event),
+    );
+    assert.deepEqual(await store.eventsAfter(ids[11] ?? 0), all.slice(12));
+    assert.deepEqual(await store.eventsAfter(store.lastEventId), []);
+    await store.close();
+    if (!again) return;
+    const next = await again();
+    assert.deepEqual([next.lastEventId, await next.eventsAfter(0)], [ids.at(-1), all]);
+    await next.note('b', event('recovered'));
+    assert.ok(next.lastEventId > (ids.at(-1) ?? 0));
+  },
+
+  'reports each event once it is stored, in the order of ids': async (store) => {
+    const seen: number[] = [];
+    const visible: Promise<boolean>[] = [];
+    const end = store.onEvent(() => {
+      const { lastEventId } = store;
+      seen.push(lastEventId);
+      visible.push(store.eventsAfter(lastEventId - 1).then(([first]) => first?.event.id === lastEventId));
+    });
+    const uids = ['a', 'b', 'c'];
+    await Promise.all(uids.map((uid) => store.create(testRecord(uid), event('requested'))));
+    await store.update('a', 1, { state: 'waiting' });
+    const noted = Array.from({ length: 30 }, (_, i) => store.note(uids[i % 3] ?? '', event('targets', String(i))));
+    await Promise.all(noted);
+    assert.deepEqual(
+      seen,
+      (await store.eventsAfter(0)).map((one) => one.event.id),
+    );
+    assert.ok((await Promise.all(visible)).every(Boolean));
+    end();
+    await store.note('a', event('hello'));
+    assert.equal(seen.length, 33);
   },
 
   'keeps the last 200 events of a stream': async (store) => {

@@ -19,6 +19,7 @@ import {
   type ListenerStatistics,
   type ProbeAnswer,
   type S2DSStatus,
+  type StreamEvent,
   type StreamMoved,
   type StreamRecord,
   type StreamSnapshot,
@@ -34,6 +35,7 @@ import {
   type GatewaySchema,
   type ConnectResults,
   type ConnectResultsSchema,
+  type FollowedEventSchema,
   type Gateway,
   type ListenerStatistics as StatisticsMessage,
   type ListenerStatisticsSchema,
@@ -121,20 +123,44 @@ export function fromTargetsMessage({
 const shownUid = (record: StreamRecord, reader: string): string =>
   reader === record.owner ? uidForOwner(record) : record.uid;
 
+/** An event as a message. */
+export const eventMessage = ({ at, what, by = '', detail = '', id = 0 }: StreamEvent) => ({
+  at,
+  what,
+  by,
+  detail,
+  id: BigInt(id),
+});
+
+/** An event and its stream as a message, or only the position. @param reader As for {@link toMessage}. */
+export function followedMessage(
+  item: { readonly position: number; readonly record?: StreamRecord; readonly event?: StreamEvent },
+  reader: string,
+): MessageInitShape<typeof FollowedEventSchema> {
+  const { record, event } = item;
+  const position = BigInt(item.position);
+  if (!record || !event) return { position };
+  const { spec, owner } = record;
+  const of = { uid: shownUid(record, reader), name: spec.name, owner, role: ROLE_CODES[spec.role] };
+  return { position, event: eventMessage(event), ...of };
+}
+
 /** A gateway and its usage as a message. */
 export function gatewayMessage({
   description,
   error,
   ...status
 }: GatewayStatus): MessageInitShape<typeof GatewaySchema> {
-  const { drained, labels, streams, portsTotal, capacity, capacityInUse } = status;
+  const { drain, labels, streams, portsTotal, capacity, capacityInUse } = status;
   // Callers do not learn the addresses of the machine.
   const { addresses: _, unreleased, ...shown } = description;
   return {
     ...shown,
     advertiseSources: [...(shown.advertiseSources ?? [])],
     up: !error,
-    drained,
+    drained: drain !== undefined,
+    drainedSince: drain?.since ?? '',
+    drainReason: drain?.reason ?? '',
     labels: [...labels],
     streams,
     portsTotal,

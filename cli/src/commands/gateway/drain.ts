@@ -13,11 +13,16 @@ export default class GatewayDrain extends StreamCommand {
   static override examples = [
     '<%= config.bin %> <%= command.id %> dtn1 --s2cs aps',
     '<%= config.bin %> <%= command.id %> dtn1 --s2cs aps --move --grace 10m',
+    '<%= config.bin %> <%= command.id %> dtn1 --s2cs aps --reason "new disk, until 18:00"',
   ];
 
   static override args = gatewayArgument;
   static override flags = {
     ...ofServer,
+    reason: Flags.string({
+      summary: 'why, for all users of the control server; at most 200 characters',
+      helpValue: 'TEXT',
+    }),
     move: Flags.boolean({ summary: 'move movable streams to other gateways' }),
     grace: Flags.string({
       summary: 'maximum time for connections to finish on the old listeners; default: 60s',
@@ -29,12 +34,15 @@ export default class GatewayDrain extends StreamCommand {
     const { args, flags } = await this.parse(GatewayDrain);
     const graceMs = parseDuration(flags.grace ?? '60s');
     return await this.withClient(flags, async (client, _config, signal) => {
+      const drain = () => client.drain(flags.s2cs, args.name, true, signal, flags.reason);
       const moves: StreamMove[] = [];
+      // First, so that the reason is known while the streams move.
+      if (flags.move) await drain();
       for await (const move of flags.move ? client.move(flags.s2cs, args.name, graceMs, signal) : []) {
         moves.push(move);
         this.log(moveLine(move));
       }
-      const gateway = await client.drain(flags.s2cs, args.name, true, signal);
+      const gateway = await drain();
       this.log(drainedText(gateway));
       const [failed] = moves.flatMap(({ error }) => error ?? []);
       if (failed) process.exitCode = failed.oclif.exit;

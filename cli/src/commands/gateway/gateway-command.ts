@@ -1,6 +1,7 @@
 import { Args, Flags } from '@oclif/core';
 import type { GatewayState } from '@scistream/core/client';
 import { formatCount } from '@scistream/core/terminal';
+import { reasonText } from '../../present/gateways.js';
 
 /** Flag that selects the control server. */
 export const ofServer = {
@@ -15,8 +16,8 @@ export const ofServer = {
 export const gatewayArgument = { name: Args.string({ description: 'name of the gateway', required: true }) };
 
 /** The human-readable output of `drain` and `undrain`. */
-export function drainedText({ name, drained, streams }: GatewayState): string {
+export function drainedText({ name, drained, streams, drainReason }: GatewayState): string {
   if (!drained) return `${name} accepts new streams`;
   const left = `${formatCount(streams, 'stream')} ${streams === 1 ? 'is' : 'are'}`;
-  return `${name} is drained; ${left} still running`;
+  return `${name} is drained${reasonText(drainReason)}; ${left} still running`;
 }

@@ -12,6 +12,8 @@ import { Streams, type Stream } from '../../wire/gen/scistream/v1/streams_pb.js'
 import { Control, ResponseSchema, type Response } from '../../wire/gen/scistream_pb.js';
 import {
   connectResultsMessage,
+  eventMessage,
+  followedMessage,
   gatewayMessage,
   microseconds,
   moveMessage,
@@ -95,6 +97,14 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
   const shown = (view: StreamSnapshot, context: HandlerContext): Stream =>
     toMessage(view, facility, ownerOf(caller(context)));
   const watches = new Places();
+  /** Takes the place of one more watch of a caller. @returns Frees it. @throws SCI_LIMIT_REACHED */
+  const watching = (context: HandlerContext): (() => void) => {
+    const leave = watches.take(admitted(context).account, limits.watchesPerIdentity);
+    if (!leave) throw tooManyWatches(limits.watchesPerIdentity);
+    // Needed as well: the generator of a caller that has disconnected is not always finished.
+    context.signal.addEventListener('abort', leave, { once: true });
+    return leave;
+  };
   const unread = new UnreadAnswers();
   const addUnread = (bytes: number, { values }: HandlerContext): void => {
     const from = values.get(CALLER);
@@ -132,13 +142,21 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
     async events({ uid }, context) {
       const events = await controller.events(uid, caller(context));
       addUnread(JSON.stringify(events).length, context);
-      return { events: events.map(({ at, what, by = '', detail = '' }) => ({ at, what, by, detail })) };
+      return { events: events.map(eventMessage) };
+    },
+    async *followEvents({ uid, after }, context) {
+      const { identity, again } = admitted(context);
+      const leave = watching(context);
+      try {
+        const request = { uid, after: after === undefined ? undefined : Number(after) };
+        for await (const item of controller.feed.follow(request, identity, again, context.signal))
+          yield followedMessage(item, ownerOf(identity));
+      } finally {
+        leave();
+      }
     },
     async *watch({ uid }, context) {
-      const leave = watches.take(admitted(context).account, limits.watchesPerIdentity);
-      if (!leave) throw tooManyWatches(limits.watchesPerIdentity);
-      // Needed as well: the generator of a caller that has disconnected is not always finished.
-      context.signal.addEventListener('abort', leave, { once: true });
+      const leave = watching(context);
       try {
         yield* follow(uid, parts, admitted(context), context.signal);
       } finally {
@@ -171,8 +189,8 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
       const { gateway, uid } = await controller.prober(asked, caller(context));
       return connectResultsMessage(await gateway.connectListener(uid, Number(holdMs), context.signal));
     },
-    drainGateway: async ({ name, drained }, context) =>
-      gatewayMessage(await controller.drain(name, drained, caller(context))),
+    drainGateway: async ({ name, drained, reason }, context) =>
+      gatewayMessage(await controller.drain(name, drained, caller(context), reason)),
     async *moveStreams({ gateway, graceMs }, context) {
       for await (const one of controller.move(gateway, Number(graceMs), caller(context))) yield moveMessage(one);
     },

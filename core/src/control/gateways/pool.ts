@@ -1,12 +1,7 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { z } from 'zod';
-import { quote, SciStreamError, systemCode } from '../../contracts/errors.js';
-import { writeAtomically } from '../../contracts/files.js';
+import { quote, SciStreamError } from '../../contracts/errors.js';
 import type { Gateway, GatewayDescription, GatewayStatus } from '../../contracts/gateway.js';
-import { onState, stateError } from '../../contracts/system-errors.js';
 import { formatRate } from '../../contracts/units.js';
-import { Queue } from '../../contracts/wait.js';
+import { Drains } from './drains.js';
 import type { GatewayFacts, GatewayLink } from './link.js';
 
 /** What one stream takes on its gateway. */
@@ -42,13 +37,9 @@ interface Room {
   readonly freePorts: number;
 }
 
-const storedSchema = z.strictObject({ drained: z.array(z.string()) });
-
 /** The gateways of one control server: their state, their load, and the placement of new streams. */
 export class GatewayPool {
-  readonly #drained = new Set<string>();
-  readonly #queue = new Queue();
-  readonly #file: string;
+  readonly #drains: Drains;
   #loads: () => readonly GatewayLoad[] = () => [];
 
   /** @param links At least one, names distinct. @param state Directory of the control server. */
@@ -56,7 +47,7 @@ export class GatewayPool {
     private readonly links: readonly GatewayLink[],
     state: string,
   ) {
-    this.#file = join(state, 'gateways.json');
+    this.#drains = new Drains(state);
   }
 
   /**
@@ -66,7 +57,7 @@ export class GatewayPool {
    */
   async open(inUse: readonly string[]): Promise<void> {
     for (const name of inUse) this.of(name);
-    for (const name of await this.#readDrained()) this.#drained.add(name);
+    await this.#drains.open();
     // The gateway in this process first: it creates the id that identifies this control server to daemons.
     for (const link of this.links.filter(({ remote }) => !remote)) await link.open();
     await Promise.all(this.links.filter(({ remote }) => remote).map((link) => link.open()));
@@ -161,16 +152,13 @@ export class GatewayPool {
 
   /**
    * Drains a gateway, so that no new streams are placed on it, or ends that. Its streams keep running. Survives a restart.
+   * @param reason As `parseReason` returns it. Empty: the reason of an earlier call remains
    * @throws SCI_NAME_INVALID, SCI_STATE_WRITE; nothing has changed then
    */
-  async drain(name: string, drained: boolean): Promise<GatewayStatus> {
+  async drain(name: string, drained: boolean, reason = ''): Promise<GatewayStatus> {
     const link = this.#find(name);
     if (!link) throw this.#unknown(name, (facts) => [facts.name]);
-    await this.#queue.run(async () => {
-      const next = [...this.#drained].filter((one) => one !== name).concat(drained ? [name] : []);
-      await this.#writeDrained(next);
-      this.#drained[drained ? 'add' : 'delete'](name);
-    });
+    await this.#drains.set(name, drained, reason);
     return await this.#status(link);
   }
 
@@ -215,7 +203,8 @@ export class GatewayPool {
   #obstacle({ link, free }: Room, { bitsPerSecond }: PlacementRequest): string | undefined {
     const { name, capacity } = link.facts;
     if (link.error) return `${name} is down`;
-    if (this.#drained.has(name)) return `${name} is drained`;
+    const drain = this.#drains.of(name);
+    if (drain) return `${name} is drained${drain.reason ? ` (${drain.reason})` : ''}`;
     // A stream without a rate fits on any gateway.
     if (bitsPerSecond <= 0 || bitsPerSecond <= free) return undefined;
     return `${name} has ${formatRate(Math.max(0, free))} of ${formatRate(capacity ?? 0)} free`;
@@ -226,7 +215,7 @@ export class GatewayPool {
     if (down && rooms.every(({ link }) => link.error)) return down;
     const { bitsPerSecond } = request;
     const [first] = rooms
-      .filter(({ link }) => !link.error && !this.#drained.has(link.facts.name))
+      .filter(({ link }) => !link.error && !this.#drains.of(link.facts.name))
       .flatMap(({ loads }) => loads.filter((load) => load.bitsPerSecond > 0))
       .map(({ expiresAt }) => expiresAt)
       .sort();
@@ -250,7 +239,7 @@ export class GatewayPool {
     const loads = this.#loadsOf(link);
     return {
       description: link.description ?? { name },
-      drained: this.#drained.has(name),
+      drain: this.#drains.of(name),
       labels,
       streams: loads.length,
       portsTotal: sizeOf(link.description),
@@ -258,23 +247,6 @@ export class GatewayPool {
       capacityInUse: sum(loads, 'bitsPerSecond'),
       ...(link.error ? { error: link.error } : {}),
     };
-  }
-
-  async #readDrained(): Promise<readonly string[]> {
-    try {
-      return storedSchema.parse(JSON.parse(await readFile(this.#file, 'utf8'))).drained;
-    } catch (cause) {
-      if (systemCode(cause) === 'ENOENT') return [];
-      if (systemCode(cause)) throw stateError('read', this.#file, cause);
-      throw new SciStreamError('SCI_STATE_DAMAGED', `Cannot read ${this.#file}, the list of drained gateways.`, {
-        cause,
-        suggestions: [`Remove it and drain the gateways again: rm ${this.#file}`],
-      });
-    }
-  }
-
-  async #writeDrained(drained: readonly string[]): Promise<void> {
-    await onState('write', this.#file, () => writeAtomically(this.#file, JSON.stringify({ drained })));
   }
 }
 

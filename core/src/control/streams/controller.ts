@@ -22,11 +22,13 @@ import {
   unknownStream,
 } from '../../contracts/stream.js';
 import { formatDuration } from '../../contracts/units.js';
+import { parseReason } from '../gateways/drains.js';
 import { GatewayPool, type PlacementRequest, type Placement } from '../gateways/pool.js';
 import type { OwnAddresses } from '../parts/own-addresses.js';
 import type { Limits } from '../parts/settings.js';
 import { TOKENS } from '../parts/tokens.js';
 import { parseProducers, parseTargets } from './addresses.js';
+import { EventFeed } from './event-feed.js';
 import { ended, released, runs, stopping, waits } from './life.js';
 import { StreamLookup } from './lookup.js';
 import { Loops } from './loops.js';
@@ -52,6 +54,8 @@ export class StreamController {
   readonly #admissions = pLimit(1);
   readonly #lookup: StreamLookup;
   readonly #loops: Loops;
+  /** The events of streams, for callers that follow them. */
+  readonly feed: EventFeed;
   #stopping = false;
 
   constructor(
@@ -63,6 +67,7 @@ export class StreamController {
     @inject(TOKENS.Logger) private readonly log: Logger,
   ) {
     this.#lookup = new StreamLookup(this.#live, store);
+    this.feed = new EventFeed({ store, lookup: this.#lookup, policy });
     this.#loops = new Loops(own, () => this.records);
   }
 
@@ -235,11 +240,15 @@ export class StreamController {
     await (await this.#lookup.seek(uid, identity))?.machine?.changed(signal);
   }
 
-  /** Drains a gateway, or ends that. @throws SCI_FORBIDDEN, SCI_NAME_INVALID, SCI_STATE_WRITE */
-  async drain(gateway: string, drained: boolean, identity: Identity): Promise<GatewayStatus> {
+  /**
+   * Drains a gateway, or ends that.
+   * @param reason Why it is drained. Empty: the reason of an earlier call remains
+   * @throws SCI_FORBIDDEN, SCI_NAME_INVALID, SCI_USAGE, SCI_STATE_WRITE
+   */
+  async drain(gateway: string, drained: boolean, identity: Identity, reason = ''): Promise<GatewayStatus> {
     await this.policy.check(identity, { kind: 'drain', gateway });
-    const status = await this.gateways.drain(gateway, drained);
-    this.log.info({ gateway, drained, by: ownerOf(identity) }, 'gateway drain state changed');
+    const status = await this.gateways.drain(gateway, drained, parseReason(reason));
+    this.log.info({ gateway, drained, reason, by: ownerOf(identity) }, 'gateway drain state changed');
     return status;
   }
 

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file scistream/v1/streams.proto.
  */
 export const file_scistream_v1_streams: GenFile = /*@__PURE__*/
-  fileDesc("ChpzY2lzdHJlYW0vdjEvc3RyZWFtcy5wcm90bxIMc2Npc3RyZWFtLnYxIhcKFURlc2NyaWJlU2VydmVyUmVxdWVzdCIPCg1XaG9BbUlSZXF1ZXN0IlwKBkNhbGxlchIPCgdzdWJqZWN0GAEgASgJEg4KBmlzc3VlchgCIAEoCRINCgVhZG1pbhgDIAEoCBIOCgZncm91cHMYBCADKAkSEgoKZXhwaXJlc19hdBgFIAEoCSIYCglTdHJlYW1SZWYSCwoDdWlkGAEgASgJIkMKC0xpc3RSZXF1ZXN0Eg0KBWVuZGVkGAEgASgIEhEKCXBhZ2Vfc2l6ZRgCIAEoDRISCgpwYWdlX3Rva2VuGAMgASgJIkwKClN0cmVhbUxpc3QSJQoHc3RyZWFtcxgBIAMoCzIULnNjaXN0cmVhbS52MS5TdHJlYW0SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjYKCUV2ZW50TGlzdBIpCgZldmVudHMYASADKAsyGS5zY2lzdHJlYW0udjEuU3RyZWFtRXZlbnQiQwoLU3RyZWFtRXZlbnQSCgoCYXQYASABKAkSDAoEd2hhdBgCIAEoCRIKCgJieRgDIAEoCRIOCgZkZXRhaWwYBCABKAki1gEKEVNlcnZlckRlc2NyaXB0aW9uEhAKCGZhY2lsaXR5GAEgASgJEg8KB3ZlcnNpb24YAiABKAkSJwoIZ2F0ZXdheXMYAyADKAsyFS5zY2lzdHJlYW0udjEuR2F0ZXdheRIPCgdwcm94aWVzGAQgAygJEhAKCHJ1bnRpbWVzGAUgAygJEg8KB3N0cmVhbXMYBiABKA0SDwoHd2FpdGluZxgHIAEoDRIXCg9tYXhfbGlmZXRpbWVfbXMYCCABKAQSFwoPbWF4X2Nvbm5lY3Rpb25zGAkgASgNIjQKE0RyYWluR2F0ZXdheVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIPCgdkcmFpbmVkGAIgASgIIjcKEk1vdmVTdHJlYW1zUmVxdWVzdBIPCgdnYXRld2F5GAEgASgJEhAKCGdyYWNlX21zGAIgASgEIooBCgpTdHJlYW1Nb3ZlEgsKA3VpZBgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHJvbGUYAyABKAkSDAoEZnJvbRgEIAEoCRIKCgJ0bxgFIAEoCRIRCglsaXN0ZW5lcnMYBiADKAkSJgoFZXJyb3IYByABKAsyFy5zY2lzdHJlYW0udjEuRXJyb3JJbmZvIqUDCgdHYXRld2F5EgwKBG5hbWUYASABKAkSCwoDd2FuGAIgASgJEgsKA2xhbhgDIAEoCRINCgVwb3J0cxgEIAEoCRINCgVwcm94eRgFIAEoCRIPCgdydW50aW1lGAYgASgJEhQKDHBvcnRzX2luX3VzZRgHIAEoDRIKCgJ1cBgIIAEoCBIPCgdkcmFpbmVkGAkgASgIEg8KB3N0cmVhbXMYCiABKA0SEwoLcG9ydHNfdG90YWwYCyABKA0SEAoIY2FwYWNpdHkYDCABKAQSFwoPY2FwYWNpdHlfaW5fdXNlGA0gASgEEg4KBmxhYmVscxgOIAMoCRImCgVlcnJvchgPIAEoCzIXLnNjaXN0cmVhbS52MS5FcnJvckluZm8SEQoJYWR2ZXJ0aXNlGBAgASgJEhEKCWFkZHJlc3NlcxgRIAMoCRIZChFhZHZlcnRpc2Vfc291cmNlcxgSIAMoCRISCgp1bnJlbGVhc2VkGBMgASgNEjIKEXVucmVsZWFzZWRfcmVhc29uGBQgASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbyKJBQoGU3RyZWFtEgsKA3VpZBgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHJvbGUYAyABKAkSDQoFc3RhdGUYBCABKAkSDQoFb3duZXIYBSABKAkSEAoIZmFjaWxpdHkYBiABKAkSDwoHZ2F0ZXdheRgHIAEoCRINCgVwcm94eRgIIAEoCRIPCgdydW50aW1lGAkgASgJEhEKCXRyYW5zcG9ydBgKIAEoCRIRCglsaXN0ZW5lcnMYCyADKAkSEQoJYW5ub3VuY2VkGAwgAygJEg8KB3RhcmdldHMYDSADKAkSFwoPYml0c19wZXJfc2Vjb25kGA4gASgEEhUKDXJhdGVfZW5mb3JjZWQYDyABKAgSEgoKY3JlYXRlZF9hdBgRIAEoCRISCgpleHBpcmVzX2F0GBIgASgJEjQKCnN0YXRpc3RpY3MYEyADKAsyIC5zY2lzdHJlYW0udjEuTGlzdGVuZXJTdGF0aXN0aWNzEiYKBWVycm9yGBQgASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbxISCgplbmNyeXB0aW9uGBUgASgJEhAKCHJlc3RhcnRzGBYgASgNEg8KB3NvdXJjZXMYFyADKAkSDwoHbW92YWJsZRgYIAEoCBIPCgdsZWF2aW5nGBkgASgJEg0KBXByb2JlGBogASgJEiwKBWxpbWl0GBsgASgLMh0uc2Npc3RyZWFtLnYxLkNvbm5lY3Rpb25MaW1pdBIqCglmYWxsYmFja3MYHCADKAsyFy5zY2lzdHJlYW0udjEuRmFsbGJhY2tzEi0KC3Rsc19mYWlsdXJlGB0gASgLMhguc2Npc3RyZWFtLnYxLlRsc0ZhaWx1cmVKBAgQEBEiKAoKVGxzRmFpbHVyZRIKCgJhdBgBIAEoCRIOCgZyZWFzb24YAiABKAkiGgoJRmFsbGJhY2tzEg0KBWhvc3RzGAEgAygJIkcKCVN0cmVhbVRscxITCgtjZXJ0aWZpY2F0ZRgBIAEoCRILCgNrZXkYAiABKAkSCgoCY2EYAyABKAkSDAoEcGVlchgEIAEoCSLuAwoSTGlzdGVuZXJTdGF0aXN0aWNzEhMKC2Nvbm5lY3Rpb25zGAEgASgEEgwKBG9wZW4YAiABKAQSEAoIYnl0ZXNfaW4YAyABKAQSEQoJYnl0ZXNfb3V0GAQgASgEEg4KBmVycm9ycxgFIAEoBBIUCgdyZWZ1c2VkGAYgASgESACIAQESGAoLdW5yZWFjaGFibGUYByABKARIAYgBARIcCg91bnJlYWNoYWJsZV9ub3cYCCABKARIAogBARIdChBoYW5kc2hha2VfZmFpbGVkGAkgASgESAOIAQESHgoRcmVzZXRfYnlfY29uc3VtZXIYCiABKARIBIgBARIeChFyZXNldF9ieV9wcm9kdWNlchgLIAEoBEgFiAEBEhoKDWxpbWl0X3JlYWNoZWQYDCABKARIBogBARIeChFsaW1pdF9yZWFjaGVkX25vdxgNIAEoBEgHiAEBQgoKCF9yZWZ1c2VkQg4KDF91bnJlYWNoYWJsZUISChBfdW5yZWFjaGFibGVfbm93QhMKEV9oYW5kc2hha2VfZmFpbGVkQhQKEl9yZXNldF9ieV9jb25zdW1lckIUChJfcmVzZXRfYnlfcHJvZHVjZXJCEAoOX2xpbWl0X3JlYWNoZWRCFAoSX2xpbWl0X3JlYWNoZWRfbm93IjcKD0Nvbm5lY3Rpb25MaW1pdBITCgtjb25uZWN0aW9ucxgBIAEoDRIPCgdyZWFjaGVkGAIgASgIIj8KCUVycm9ySW5mbxIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEwoLc3VnZ2VzdGlvbnMYAyADKAkiLAoQT3BlblByb2JlUmVxdWVzdBILCgN1aWQYASABKAkSCwoDdGxzGAIgASgIIkwKBVByb2JlEg8KB2FkZHJlc3MYASABKAkSEQoJY2hhbGxlbmdlGAIgASgJEhIKCmV4cGlyZXNfbXMYAyABKAQSCwoDdGxzGAQgASgIIkIKD1J1blByb2JlUmVxdWVzdBILCgN1aWQYASABKAkSDwoHYWRkcmVzcxgCIAEoCRIRCgljaGFsbGVuZ2UYAyABKAkiJAoLUHJvYmVSZXN1bHQSFQoNcm91bmRfdHJpcF91cxgBIAEoBCJDChNQcm9iZVRhcmdldHNSZXF1ZXN0EgsKA3VpZBgBIAEoCRIOCgZhbnN3ZXIYAiABKAkSDwoHYWRkcmVzcxgDIAEoCSI2ChZDb25uZWN0TGlzdGVuZXJSZXF1ZXN0EgsKA3VpZBgBIAEoCRIPCgdob2xkX21zGAIgASgEIj4KDkNvbm5lY3RSZXN1bHRzEiwKB3Jlc3VsdHMYASADKAsyGy5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdCJZCg1Db25uZWN0UmVzdWx0Eg8KB2FkZHJlc3MYASABKAkSEQoJY29ubmVjdGVkGAIgASgIEhUKDXJvdW5kX3RyaXBfdXMYAyABKAQSDQoFZXJyb3IYBCABKAkylwcKB1N0cmVhbXMSVgoORGVzY3JpYmVTZXJ2ZXISIy5zY2lzdHJlYW0udjEuRGVzY3JpYmVTZXJ2ZXJSZXF1ZXN0Gh8uc2Npc3RyZWFtLnYxLlNlcnZlckRlc2NyaXB0aW9uEjQKA0dldBIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFC5zY2lzdHJlYW0udjEuU3RyZWFtEjsKBExpc3QSGS5zY2lzdHJlYW0udjEuTGlzdFJlcXVlc3QaGC5zY2lzdHJlYW0udjEuU3RyZWFtTGlzdBI4CgVXYXRjaBIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFC5zY2lzdHJlYW0udjEuU3RyZWFtMAESOgoGRXZlbnRzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoXLnNjaXN0cmVhbS52MS5FdmVudExpc3QSQAoJT3BlblByb2JlEh4uc2Npc3RyZWFtLnYxLk9wZW5Qcm9iZVJlcXVlc3QaEy5zY2lzdHJlYW0udjEuUHJvYmUSRAoIUnVuUHJvYmUSHS5zY2lzdHJlYW0udjEuUnVuUHJvYmVSZXF1ZXN0Ghkuc2Npc3RyZWFtLnYxLlByb2JlUmVzdWx0Ek8KDFByb2JlVGFyZ2V0cxIhLnNjaXN0cmVhbS52MS5Qcm9iZVRhcmdldHNSZXF1ZXN0Ghwuc2Npc3RyZWFtLnYxLkNvbm5lY3RSZXN1bHRzEkcKDkNvbm5lY3RUYXJnZXRzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0cxJVCg9Db25uZWN0TGlzdGVuZXISJC5zY2lzdHJlYW0udjEuQ29ubmVjdExpc3RlbmVyUmVxdWVzdBocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0cxJICgxEcmFpbkdhdGV3YXkSIS5zY2lzdHJlYW0udjEuRHJhaW5HYXRld2F5UmVxdWVzdBoVLnNjaXN0cmVhbS52MS5HYXRld2F5EksKC01vdmVTdHJlYW1zEiAuc2Npc3RyZWFtLnYxLk1vdmVTdHJlYW1zUmVxdWVzdBoYLnNjaXN0cmVhbS52MS5TdHJlYW1Nb3ZlMAESOwoGV2hvQW1JEhsuc2Npc3RyZWFtLnYxLldob0FtSVJlcXVlc3QaFC5zY2lzdHJlYW0udjEuQ2FsbGVyYgZwcm90bzM");
+  fileDesc("ChpzY2lzdHJlYW0vdjEvc3RyZWFtcy5wcm90bxIMc2Npc3RyZWFtLnYxIhcKFURlc2NyaWJlU2VydmVyUmVxdWVzdCIPCg1XaG9BbUlSZXF1ZXN0IlwKBkNhbGxlchIPCgdzdWJqZWN0GAEgASgJEg4KBmlzc3VlchgCIAEoCRINCgVhZG1pbhgDIAEoCBIOCgZncm91cHMYBCADKAkSEgoKZXhwaXJlc19hdBgFIAEoCSIYCglTdHJlYW1SZWYSCwoDdWlkGAEgASgJIkMKC0xpc3RSZXF1ZXN0Eg0KBWVuZGVkGAEgASgIEhEKCXBhZ2Vfc2l6ZRgCIAEoDRISCgpwYWdlX3Rva2VuGAMgASgJIkwKClN0cmVhbUxpc3QSJQoHc3RyZWFtcxgBIAMoCzIULnNjaXN0cmVhbS52MS5TdHJlYW0SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjYKCUV2ZW50TGlzdBIpCgZldmVudHMYASADKAsyGS5zY2lzdHJlYW0udjEuU3RyZWFtRXZlbnQiTwoLU3RyZWFtRXZlbnQSCgoCYXQYASABKAkSDAoEd2hhdBgCIAEoCRIKCgJieRgDIAEoCRIOCgZkZXRhaWwYBCABKAkSCgoCaWQYBSABKAQiQAoTRm9sbG93RXZlbnRzUmVxdWVzdBILCgN1aWQYASABKAkSEgoFYWZ0ZXIYAiABKARIAIgBAUIICgZfYWZ0ZXIigwEKDUZvbGxvd2VkRXZlbnQSEAoIcG9zaXRpb24YASABKAQSKAoFZXZlbnQYAiABKAsyGS5zY2lzdHJlYW0udjEuU3RyZWFtRXZlbnQSCwoDdWlkGAMgASgJEgwKBG5hbWUYBCABKAkSDQoFb3duZXIYBSABKAkSDAoEcm9sZRgGIAEoCSLWAQoRU2VydmVyRGVzY3JpcHRpb24SEAoIZmFjaWxpdHkYASABKAkSDwoHdmVyc2lvbhgCIAEoCRInCghnYXRld2F5cxgDIAMoCzIVLnNjaXN0cmVhbS52MS5HYXRld2F5Eg8KB3Byb3hpZXMYBCADKAkSEAoIcnVudGltZXMYBSADKAkSDwoHc3RyZWFtcxgGIAEoDRIPCgd3YWl0aW5nGAcgASgNEhcKD21heF9saWZldGltZV9tcxgIIAEoBBIXCg9tYXhfY29ubmVjdGlvbnMYCSABKA0iRAoTRHJhaW5HYXRld2F5UmVxdWVzdBIMCgRuYW1lGAEgASgJEg8KB2RyYWluZWQYAiABKAgSDgoGcmVhc29uGAMgASgJIjcKEk1vdmVTdHJlYW1zUmVxdWVzdBIPCgdnYXRld2F5GAEgASgJEhAKCGdyYWNlX21zGAIgASgEIooBCgpTdHJlYW1Nb3ZlEgsKA3VpZBgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHJvbGUYAyABKAkSDAoEZnJvbRgEIAEoCRIKCgJ0bxgFIAEoCRIRCglsaXN0ZW5lcnMYBiADKAkSJgoFZXJyb3IYByABKAsyFy5zY2lzdHJlYW0udjEuRXJyb3JJbmZvItIDCgdHYXRld2F5EgwKBG5hbWUYASABKAkSCwoDd2FuGAIgASgJEgsKA2xhbhgDIAEoCRINCgVwb3J0cxgEIAEoCRINCgVwcm94eRgFIAEoCRIPCgdydW50aW1lGAYgASgJEhQKDHBvcnRzX2luX3VzZRgHIAEoDRIKCgJ1cBgIIAEoCBIPCgdkcmFpbmVkGAkgASgIEg8KB3N0cmVhbXMYCiABKA0SEwoLcG9ydHNfdG90YWwYCyABKA0SEAoIY2FwYWNpdHkYDCABKAQSFwoPY2FwYWNpdHlfaW5fdXNlGA0gASgEEg4KBmxhYmVscxgOIAMoCRImCgVlcnJvchgPIAEoCzIXLnNjaXN0cmVhbS52MS5FcnJvckluZm8SEQoJYWR2ZXJ0aXNlGBAgASgJEhEKCWFkZHJlc3NlcxgRIAMoCRIZChFhZHZlcnRpc2Vfc291cmNlcxgSIAMoCRISCgp1bnJlbGVhc2VkGBMgASgNEjIKEXVucmVsZWFzZWRfcmVhc29uGBQgASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbxIVCg1kcmFpbmVkX3NpbmNlGBUgASgJEhQKDGRyYWluX3JlYXNvbhgWIAEoCSKJBQoGU3RyZWFtEgsKA3VpZBgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHJvbGUYAyABKAkSDQoFc3RhdGUYBCABKAkSDQoFb3duZXIYBSABKAkSEAoIZmFjaWxpdHkYBiABKAkSDwoHZ2F0ZXdheRgHIAEoCRINCgVwcm94eRgIIAEoCRIPCgdydW50aW1lGAkgASgJEhEKCXRyYW5zcG9ydBgKIAEoCRIRCglsaXN0ZW5lcnMYCyADKAkSEQoJYW5ub3VuY2VkGAwgAygJEg8KB3RhcmdldHMYDSADKAkSFwoPYml0c19wZXJfc2Vjb25kGA4gASgEEhUKDXJhdGVfZW5mb3JjZWQYDyABKAgSEgoKY3JlYXRlZF9hdBgRIAEoCRISCgpleHBpcmVzX2F0GBIgASgJEjQKCnN0YXRpc3RpY3MYEyADKAsyIC5zY2lzdHJlYW0udjEuTGlzdGVuZXJTdGF0aXN0aWNzEiYKBWVycm9yGBQgASgLMhcuc2Npc3RyZWFtLnYxLkVycm9ySW5mbxISCgplbmNyeXB0aW9uGBUgASgJEhAKCHJlc3RhcnRzGBYgASgNEg8KB3NvdXJjZXMYFyADKAkSDwoHbW92YWJsZRgYIAEoCBIPCgdsZWF2aW5nGBkgASgJEg0KBXByb2JlGBogASgJEiwKBWxpbWl0GBsgASgLMh0uc2Npc3RyZWFtLnYxLkNvbm5lY3Rpb25MaW1pdBIqCglmYWxsYmFja3MYHCADKAsyFy5zY2lzdHJlYW0udjEuRmFsbGJhY2tzEi0KC3Rsc19mYWlsdXJlGB0gASgLMhguc2Npc3RyZWFtLnYxLlRsc0ZhaWx1cmVKBAgQEBEiKAoKVGxzRmFpbHVyZRIKCgJhdBgBIAEoCRIOCgZyZWFzb24YAiABKAkiGgoJRmFsbGJhY2tzEg0KBWhvc3RzGAEgAygJIkcKCVN0cmVhbVRscxITCgtjZXJ0aWZpY2F0ZRgBIAEoCRILCgNrZXkYAiABKAkSCgoCY2EYAyABKAkSDAoEcGVlchgEIAEoCSLuAwoSTGlzdGVuZXJTdGF0aXN0aWNzEhMKC2Nvbm5lY3Rpb25zGAEgASgEEgwKBG9wZW4YAiABKAQSEAoIYnl0ZXNfaW4YAyABKAQSEQoJYnl0ZXNfb3V0GAQgASgEEg4KBmVycm9ycxgFIAEoBBIUCgdyZWZ1c2VkGAYgASgESACIAQESGAoLdW5yZWFjaGFibGUYByABKARIAYgBARIcCg91bnJlYWNoYWJsZV9ub3cYCCABKARIAogBARIdChBoYW5kc2hha2VfZmFpbGVkGAkgASgESAOIAQESHgoRcmVzZXRfYnlfY29uc3VtZXIYCiABKARIBIgBARIeChFyZXNldF9ieV9wcm9kdWNlchgLIAEoBEgFiAEBEhoKDWxpbWl0X3JlYWNoZWQYDCABKARIBogBARIeChFsaW1pdF9yZWFjaGVkX25vdxgNIAEoBEgHiAEBQgoKCF9yZWZ1c2VkQg4KDF91bnJlYWNoYWJsZUISChBfdW5yZWFjaGFibGVfbm93QhMKEV9oYW5kc2hha2VfZmFpbGVkQhQKEl9yZXNldF9ieV9jb25zdW1lckIUChJfcmVzZXRfYnlfcHJvZHVjZXJCEAoOX2xpbWl0X3JlYWNoZWRCFAoSX2xpbWl0X3JlYWNoZWRfbm93IjcKD0Nvbm5lY3Rpb25MaW1pdBITCgtjb25uZWN0aW9ucxgBIAEoDRIPCgdyZWFjaGVkGAIgASgIIj8KCUVycm9ySW5mbxIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEwoLc3VnZ2VzdGlvbnMYAyADKAkiLAoQT3BlblByb2JlUmVxdWVzdBILCgN1aWQYASABKAkSCwoDdGxzGAIgASgIIkwKBVByb2JlEg8KB2FkZHJlc3MYASABKAkSEQoJY2hhbGxlbmdlGAIgASgJEhIKCmV4cGlyZXNfbXMYAyABKAQSCwoDdGxzGAQgASgIIkIKD1J1blByb2JlUmVxdWVzdBILCgN1aWQYASABKAkSDwoHYWRkcmVzcxgCIAEoCRIRCgljaGFsbGVuZ2UYAyABKAkiJAoLUHJvYmVSZXN1bHQSFQoNcm91bmRfdHJpcF91cxgBIAEoBCJDChNQcm9iZVRhcmdldHNSZXF1ZXN0EgsKA3VpZBgBIAEoCRIOCgZhbnN3ZXIYAiABKAkSDwoHYWRkcmVzcxgDIAEoCSI2ChZDb25uZWN0TGlzdGVuZXJSZXF1ZXN0EgsKA3VpZBgBIAEoCRIPCgdob2xkX21zGAIgASgEIj4KDkNvbm5lY3RSZXN1bHRzEiwKB3Jlc3VsdHMYASADKAsyGy5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdCJZCg1Db25uZWN0UmVzdWx0Eg8KB2FkZHJlc3MYASABKAkSEQoJY29ubmVjdGVkGAIgASgIEhUKDXJvdW5kX3RyaXBfdXMYAyABKAQSDQoFZXJyb3IYBCABKAky6QcKB1N0cmVhbXMSVgoORGVzY3JpYmVTZXJ2ZXISIy5zY2lzdHJlYW0udjEuRGVzY3JpYmVTZXJ2ZXJSZXF1ZXN0Gh8uc2Npc3RyZWFtLnYxLlNlcnZlckRlc2NyaXB0aW9uEjQKA0dldBIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFC5zY2lzdHJlYW0udjEuU3RyZWFtEjsKBExpc3QSGS5zY2lzdHJlYW0udjEuTGlzdFJlcXVlc3QaGC5zY2lzdHJlYW0udjEuU3RyZWFtTGlzdBI4CgVXYXRjaBIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaFC5zY2lzdHJlYW0udjEuU3RyZWFtMAESOgoGRXZlbnRzEhcuc2Npc3RyZWFtLnYxLlN0cmVhbVJlZhoXLnNjaXN0cmVhbS52MS5FdmVudExpc3QSUAoMRm9sbG93RXZlbnRzEiEuc2Npc3RyZWFtLnYxLkZvbGxvd0V2ZW50c1JlcXVlc3QaGy5zY2lzdHJlYW0udjEuRm9sbG93ZWRFdmVudDABEkAKCU9wZW5Qcm9iZRIeLnNjaXN0cmVhbS52MS5PcGVuUHJvYmVSZXF1ZXN0GhMuc2Npc3RyZWFtLnYxLlByb2JlEkQKCFJ1blByb2JlEh0uc2Npc3RyZWFtLnYxLlJ1blByb2JlUmVxdWVzdBoZLnNjaXN0cmVhbS52MS5Qcm9iZVJlc3VsdBJPCgxQcm9iZVRhcmdldHMSIS5zY2lzdHJlYW0udjEuUHJvYmVUYXJnZXRzUmVxdWVzdBocLnNjaXN0cmVhbS52MS5Db25uZWN0UmVzdWx0cxJHCg5Db25uZWN0VGFyZ2V0cxIXLnNjaXN0cmVhbS52MS5TdHJlYW1SZWYaHC5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdHMSVQoPQ29ubmVjdExpc3RlbmVyEiQuc2Npc3RyZWFtLnYxLkNvbm5lY3RMaXN0ZW5lclJlcXVlc3QaHC5zY2lzdHJlYW0udjEuQ29ubmVjdFJlc3VsdHMSSAoMRHJhaW5HYXRld2F5EiEuc2Npc3RyZWFtLnYxLkRyYWluR2F0ZXdheVJlcXVlc3QaFS5zY2lzdHJlYW0udjEuR2F0ZXdheRJLCgtNb3ZlU3RyZWFtcxIgLnNjaXN0cmVhbS52MS5Nb3ZlU3RyZWFtc1JlcXVlc3QaGC5zY2lzdHJlYW0udjEuU3RyZWFtTW92ZTABEjsKBldob0FtSRIbLnNjaXN0cmVhbS52MS5XaG9BbUlSZXF1ZXN0GhQuc2Npc3RyZWFtLnYxLkNhbGxlcmIGcHJvdG8z");
 
 /**
  * @generated from message scistream.v1.DescribeServerRequest
@@ -205,6 +205,13 @@ export type StreamEvent = Message<"scistream.v1.StreamEvent"> & {
    * @generated from field: string detail = 4;
    */
   detail: string;
+
+  /**
+   * Grows with every event of this control server, also across restarts. 0: an older server.
+   *
+   * @generated from field: uint64 id = 5;
+   */
+  id: bigint;
 };
 
 /**
@@ -213,6 +220,82 @@ export type StreamEvent = Message<"scistream.v1.StreamEvent"> & {
  */
 export const StreamEventSchema: GenMessage<StreamEvent> = /*@__PURE__*/
   messageDesc(file_scistream_v1_streams, 7);
+
+/**
+ * @generated from message scistream.v1.FollowEventsRequest
+ */
+export type FollowEventsRequest = Message<"scistream.v1.FollowEventsRequest"> & {
+  /**
+   * Empty: all streams that the caller may see.
+   *
+   * @generated from field: string uid = 1;
+   */
+  uid: string;
+
+  /**
+   * Only events with a greater id; absent: only events after the call.
+   *
+   * @generated from field: optional uint64 after = 2;
+   */
+  after?: bigint | undefined;
+};
+
+/**
+ * Describes the message scistream.v1.FollowEventsRequest.
+ * Use `create(FollowEventsRequestSchema)` to create a new message.
+ */
+export const FollowEventsRequestSchema: GenMessage<FollowEventsRequest> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_streams, 8);
+
+/**
+ * @generated from message scistream.v1.FollowedEvent
+ */
+export type FollowedEvent = Message<"scistream.v1.FollowedEvent"> & {
+  /**
+   * `after` of a later call that continues after this message.
+   *
+   * @generated from field: uint64 position = 1;
+   */
+  position: bigint;
+
+  /**
+   * Absent in the first message, which only has the position.
+   *
+   * @generated from field: scistream.v1.StreamEvent event = 2;
+   */
+  event?: StreamEvent | undefined;
+
+  /**
+   * The stream of the event.
+   *
+   * @generated from field: string uid = 3;
+   */
+  uid: string;
+
+  /**
+   * @generated from field: string name = 4;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string owner = 5;
+   */
+  owner: string;
+
+  /**
+   * PROD or CONS.
+   *
+   * @generated from field: string role = 6;
+   */
+  role: string;
+};
+
+/**
+ * Describes the message scistream.v1.FollowedEvent.
+ * Use `create(FollowedEventSchema)` to create a new message.
+ */
+export const FollowedEventSchema: GenMessage<FollowedEvent> = /*@__PURE__*/
+  messageDesc(file_scistream_v1_streams, 9);
 
 /**
  * @generated from message scistream.v1.ServerDescription
@@ -271,7 +354,7 @@ export type ServerDescription = Message<"scistream.v1.ServerDescription"> & {
  * Use `create(ServerDescriptionSchema)` to create a new message.
  */
 export const ServerDescriptionSchema: GenMessage<ServerDescription> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 8);
+  messageDesc(file_scistream_v1_streams, 10);
 
 /**
  * @generated from message scistream.v1.DrainGatewayRequest
@@ -288,6 +371,13 @@ export type DrainGatewayRequest = Message<"scistream.v1.DrainGatewayRequest"> & 
    * @generated from field: bool drained = 2;
    */
   drained: boolean;
+
+  /**
+   * Reason of the drain, one line of at most 200 characters; empty: that of an earlier call remains.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
 };
 
 /**
@@ -295,7 +385,7 @@ export type DrainGatewayRequest = Message<"scistream.v1.DrainGatewayRequest"> & 
  * Use `create(DrainGatewayRequestSchema)` to create a new message.
  */
 export const DrainGatewayRequestSchema: GenMessage<DrainGatewayRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 9);
+  messageDesc(file_scistream_v1_streams, 11);
 
 /**
  * @generated from message scistream.v1.MoveStreamsRequest
@@ -321,7 +411,7 @@ export type MoveStreamsRequest = Message<"scistream.v1.MoveStreamsRequest"> & {
  * Use `create(MoveStreamsRequestSchema)` to create a new message.
  */
 export const MoveStreamsRequestSchema: GenMessage<MoveStreamsRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 10);
+  messageDesc(file_scistream_v1_streams, 12);
 
 /**
  * The result of a move for one stream.
@@ -378,7 +468,7 @@ export type StreamMove = Message<"scistream.v1.StreamMove"> & {
  * Use `create(StreamMoveSchema)` to create a new message.
  */
 export const StreamMoveSchema: GenMessage<StreamMove> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 11);
+  messageDesc(file_scistream_v1_streams, 13);
 
 /**
  * A gateway; the last known values while it is down. A data server omits the fields from `up` on.
@@ -510,6 +600,18 @@ export type Gateway = Message<"scistream.v1.Gateway"> & {
    * @generated from field: scistream.v1.ErrorInfo unreleased_reason = 20;
    */
   unreleasedReason?: ErrorInfo | undefined;
+
+  /**
+   * Time of the drain, ISO 8601 UTC, and the reason that the admin gave; empty: none, or unknown.
+   *
+   * @generated from field: string drained_since = 21;
+   */
+  drainedSince: string;
+
+  /**
+   * @generated from field: string drain_reason = 22;
+   */
+  drainReason: string;
 };
 
 /**
@@ -517,7 +619,7 @@ export type Gateway = Message<"scistream.v1.Gateway"> & {
  * Use `create(GatewaySchema)` to create a new message.
  */
 export const GatewaySchema: GenMessage<Gateway> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 12);
+  messageDesc(file_scistream_v1_streams, 14);
 
 /**
  * One side of a stream.
@@ -701,7 +803,7 @@ export type Stream = Message<"scistream.v1.Stream"> & {
  * Use `create(StreamSchema)` to create a new message.
  */
 export const StreamSchema: GenMessage<Stream> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 13);
+  messageDesc(file_scistream_v1_streams, 15);
 
 /**
  * The latest failed TLS handshake of a stream, with the other gateway or with a stranger.
@@ -727,7 +829,7 @@ export type TlsFailure = Message<"scistream.v1.TlsFailure"> & {
  * Use `create(TlsFailureSchema)` to create a new message.
  */
 export const TlsFailureSchema: GenMessage<TlsFailure> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 14);
+  messageDesc(file_scistream_v1_streams, 16);
 
 /**
  * Further addresses of one target.
@@ -748,7 +850,7 @@ export type Fallbacks = Message<"scistream.v1.Fallbacks"> & {
  * Use `create(FallbacksSchema)` to create a new message.
  */
 export const FallbacksSchema: GenMessage<Fallbacks> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 15);
+  messageDesc(file_scistream_v1_streams, 17);
 
 /**
  * Credentials of one side of one stream: mutual TLS 1.3 between the two gateways.
@@ -790,7 +892,7 @@ export type StreamTls = Message<"scistream.v1.StreamTls"> & {
  * Use `create(StreamTlsSchema)` to create a new message.
  */
 export const StreamTlsSchema: GenMessage<StreamTls> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 16);
+  messageDesc(file_scistream_v1_streams, 18);
 
 /**
  * @generated from message scistream.v1.ListenerStatistics
@@ -875,7 +977,7 @@ export type ListenerStatistics = Message<"scistream.v1.ListenerStatistics"> & {
  * Use `create(ListenerStatisticsSchema)` to create a new message.
  */
 export const ListenerStatisticsSchema: GenMessage<ListenerStatistics> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 17);
+  messageDesc(file_scistream_v1_streams, 19);
 
 /**
  * The limit of simultaneous connections of each process of a proxy.
@@ -901,7 +1003,7 @@ export type ConnectionLimit = Message<"scistream.v1.ConnectionLimit"> & {
  * Use `create(ConnectionLimitSchema)` to create a new message.
  */
 export const ConnectionLimitSchema: GenMessage<ConnectionLimit> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 18);
+  messageDesc(file_scistream_v1_streams, 20);
 
 /**
  * An error; also a detail of every error status.
@@ -932,7 +1034,7 @@ export type ErrorInfo = Message<"scistream.v1.ErrorInfo"> & {
  * Use `create(ErrorInfoSchema)` to create a new message.
  */
 export const ErrorInfoSchema: GenMessage<ErrorInfo> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 19);
+  messageDesc(file_scistream_v1_streams, 21);
 
 /**
  * @generated from message scistream.v1.OpenProbeRequest
@@ -956,7 +1058,7 @@ export type OpenProbeRequest = Message<"scistream.v1.OpenProbeRequest"> & {
  * Use `create(OpenProbeRequestSchema)` to create a new message.
  */
 export const OpenProbeRequestSchema: GenMessage<OpenProbeRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 20);
+  messageDesc(file_scistream_v1_streams, 22);
 
 /**
  * @generated from message scistream.v1.Probe
@@ -992,7 +1094,7 @@ export type Probe = Message<"scistream.v1.Probe"> & {
  * Use `create(ProbeSchema)` to create a new message.
  */
 export const ProbeSchema: GenMessage<Probe> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 21);
+  messageDesc(file_scistream_v1_streams, 23);
 
 /**
  * @generated from message scistream.v1.RunProbeRequest
@@ -1019,7 +1121,7 @@ export type RunProbeRequest = Message<"scistream.v1.RunProbeRequest"> & {
  * Use `create(RunProbeRequestSchema)` to create a new message.
  */
 export const RunProbeRequestSchema: GenMessage<RunProbeRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 22);
+  messageDesc(file_scistream_v1_streams, 24);
 
 /**
  * @generated from message scistream.v1.ProbeResult
@@ -1038,7 +1140,7 @@ export type ProbeResult = Message<"scistream.v1.ProbeResult"> & {
  * Use `create(ProbeResultSchema)` to create a new message.
  */
 export const ProbeResultSchema: GenMessage<ProbeResult> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 23);
+  messageDesc(file_scistream_v1_streams, 25);
 
 /**
  * @generated from message scistream.v1.ProbeTargetsRequest
@@ -1069,7 +1171,7 @@ export type ProbeTargetsRequest = Message<"scistream.v1.ProbeTargetsRequest"> & 
  * Use `create(ProbeTargetsRequestSchema)` to create a new message.
  */
 export const ProbeTargetsRequestSchema: GenMessage<ProbeTargetsRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 24);
+  messageDesc(file_scistream_v1_streams, 26);
 
 /**
  * @generated from message scistream.v1.ConnectListenerRequest
@@ -1093,7 +1195,7 @@ export type ConnectListenerRequest = Message<"scistream.v1.ConnectListenerReques
  * Use `create(ConnectListenerRequestSchema)` to create a new message.
  */
 export const ConnectListenerRequestSchema: GenMessage<ConnectListenerRequest> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 25);
+  messageDesc(file_scistream_v1_streams, 27);
 
 /**
  * One result for each distinct target that was tested in time.
@@ -1112,7 +1214,7 @@ export type ConnectResults = Message<"scistream.v1.ConnectResults"> & {
  * Use `create(ConnectResultsSchema)` to create a new message.
  */
 export const ConnectResultsSchema: GenMessage<ConnectResults> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 26);
+  messageDesc(file_scistream_v1_streams, 28);
 
 /**
  * @generated from message scistream.v1.ConnectResult
@@ -1148,7 +1250,7 @@ export type ConnectResult = Message<"scistream.v1.ConnectResult"> & {
  * Use `create(ConnectResultSchema)` to create a new message.
  */
 export const ConnectResultSchema: GenMessage<ConnectResult> = /*@__PURE__*/
-  messageDesc(file_scistream_v1_streams, 27);
+  messageDesc(file_scistream_v1_streams, 29);
 
 /**
  * Every call requires the same authorization as scistream.Control. A caller sees its own streams, an admin all streams.
@@ -1205,6 +1307,17 @@ export const Streams: GenService<{
     methodKind: "unary";
     input: typeof StreamRefSchema;
     output: typeof EventListSchema;
+  },
+  /**
+   * Events of one stream, or of all streams of the caller, as soon as they are stored. The call ends after the last event
+   * of the stream; for all streams it does not end.
+   *
+   * @generated from rpc scistream.v1.Streams.FollowEvents
+   */
+  followEvents: {
+    methodKind: "server_streaming";
+    input: typeof FollowEventsRequestSchema;
+    output: typeof FollowedEventSchema;
   },
   /**
    * Opens a port next to the listeners of the stream. It answers one probe and nothing else, to verify the path between
