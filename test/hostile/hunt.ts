@@ -14,6 +14,7 @@ import { ERROR_CODES } from '@scistream/core/internal';
 export const CASES = {
   'address: text': 12_000,
   'address: there and back': 6_000,
+  'address: spellings': 4_000,
   'rate, duration, ports': 12_000,
   'network, host pattern': 12_000,
   'uid, role, name': 8_000,

@@ -1,10 +1,12 @@
 /** Texts of people and peers: each is understood exactly or rejected. */
+import { isIPv6 } from 'node:net';
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { formatAddress, parseDuration, quote } from '@scistream/core';
 import { parseFingerprint, parsePortRange } from '@scistream/core/config';
 import {
   contains,
+  endpointsOf,
   parseHostPattern,
   parseIp,
   parseNetwork,
@@ -46,6 +48,47 @@ s('address: there and back', fc.tuple(host, fc.integer({ min: 1, max: 65_535 }))
   fc.pre(isHost(one));
   const address = { host: one.toLowerCase(), port };
   assert.equal(parseAddress(formatAddress(address)), address);
+});
+
+/** One IPv6 address in some of its spellings; the last 32 bits as IPv4 too. */
+function spellings(words: readonly number[]): readonly string[] {
+  const hex = words.map((word) => word.toString(16));
+  const padded = hex.map((word) => word.padStart(4, '0'));
+  const dotted = words.slice(6).flatMap((word) => [word >> 8, word & 255]);
+  const zeros = /(^|:)0(:0)+(?=:|$)/;
+  const short = hex.join(':').replace(zeros, (_, before: string) => (before === '' ? ':' : '::'));
+  const all = [hex.join(':'), padded.join(':'), `${hex.slice(0, 6).join(':')}:${dotted.join('.')}`, short];
+  return [...all, ...all.map((text) => text.toUpperCase())].filter((text) => isIPv6(text));
+}
+
+const word = fc.integer({ min: 0, max: 65_535 });
+const prefix = fc.constantFrom(
+  [0, 0, 0, 0, 0, 0xffff],
+  [0, 0, 0, 0, 0, 0],
+  [0x64, 0xff9b, 0, 0, 0, 0],
+  [0x2001, 0xdb8, 0, 0, 0, 0],
+);
+const words = fc.oneof(
+  fc.array(word, { minLength: 8, maxLength: 8 }),
+  fc.tuple(prefix, fc.array(word, { minLength: 2, maxLength: 2 })).map((parts) => parts.flat()),
+);
+
+s('address: spellings', fc.tuple(words, fc.integer({ min: 1, max: 65_535 })), ([all, port]) => {
+  const [keys = [], ...others] = spellings(all).map((text) => endpointsOf(parseAddress(`[${text}]:${port}`)));
+  assert.ok(keys.length > 0);
+  for (const other of others) assert.equal(other, keys);
+  const [high = 0, low = 0] = all.slice(6);
+  const four = `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`;
+  const isMapped = all.slice(0, 6).join() === '0,0,0,0,0,65535';
+  if (isMapped)
+    assert.ok(
+      endpointsOf({ host: four, port }).some((key) => keys.includes(key)),
+      four,
+    );
+  for (const zone of ['%eth0', '%25eth0', '%']) {
+    const refusal = refusalOf(() => parseAddress(`[${all.map((one) => one.toString(16)).join(':')}${zone}]:${port}`));
+    assert.equal(refusal, { code: 'SCI_ADDRESS_INVALID' });
+  }
 });
 
 const NUMBERS = ['20Gbps', '1.5h', '250ms', '5100-5200', '1000000', '5000', '0.000001Tbit/s', '999999999d'];

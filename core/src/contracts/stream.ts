@@ -223,8 +223,8 @@ export interface StreamRecord {
   readonly proxy: string;
   /** Id of the runtime. In state `reserving`: the name in `spec`. */
   readonly runtime: string;
-  /** Previous gateway of a moved stream, and the latest time at which its remaining connections end. */
-  readonly leaving?: { readonly gateway: string; readonly until: string } | undefined;
+  /** What a moved stream still has on its previous gateway. */
+  readonly leaving?: Leaving | undefined;
   readonly listeners: readonly Address[];
   /** Addresses of the producer, as HELLO announced them. */
   readonly announced: readonly Address[];
@@ -246,6 +246,15 @@ export interface StreamRecord {
   readonly error?: { readonly code: ErrorCode; readonly message: string; readonly suggestions: readonly string[] };
   /** Counters at the release. */
   readonly final?: readonly ListenerStatistics[];
+}
+
+/** What a moved stream still has on its previous gateway. */
+export interface Leaving {
+  readonly gateway: string;
+  /** The latest time at which its remaining connections end, ISO 8601 UTC. */
+  readonly until: string;
+  /** They accept connections until then. Absent in records of earlier versions. */
+  readonly listeners?: readonly Address[];
 }
 
 /** The uid that the owner of a stream uses. */

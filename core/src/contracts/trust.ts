@@ -32,8 +32,11 @@ export interface Weakness {
 
 /**
  * Finds out whether other users than this one and root can change a file or directory, or read a secret one. Checks the
- * owner and mode of the file, of symbolic links, and of the directory, and whether any user can replace a directory above.
- * If the file does not exist, checks the nearest directory that exists. Does not follow links that other users own.
+ * owner and mode of the file, of symbolic links, and of every directory up to the root. If the file does not exist, starts
+ * at the nearest directory that exists. Does not follow links that other users own.
+ *
+ * Node.js cannot read access control lists. With a POSIX list, the group bits of the mode are its mask (acl(5)), so
+ * entries count as access of the group. Entries of a file with a private group, and NFSv4 lists, are not seen.
  * @returns undefined if the file is protected, or cannot be inspected: then the caller cannot use it either
  */
 export function weaknessOf(path: string, protection: Protection = {}): Weakness | undefined {
@@ -65,14 +68,15 @@ function weaknessOfEntry(path: string, protection: Protection): Weakness | undef
   return weaknessOfEntry(resolve(realpathSync(dirname(path)), readlinkSync(path)), protection);
 }
 
-/** The directory, and every directory above: there, only any user's write access counts. */
+/**
+ * The directory, and every directory above, also of the path without symbolic links. The owner of a directory can rename
+ * what is in it, in a sticky one too.
+ */
 function weaknessOfDirectories(directory: string, { anyOwner }: Protection): Weakness | undefined {
-  const found = weaknessOfStats(directory, statSync(directory), { ...(anyOwner && { anyOwner }) });
-  if (found) return found;
-  const above = [...ancestors(directory), ...ancestors(realpathSync(directory))];
-  for (const path of above) {
-    const { mode } = statSync(path);
-    if ((mode & ALL_WRITE) !== 0 && (mode & STICKY) === 0) return writable(path, mode);
+  const all = new Set([directory, ...ancestors(directory), ...ancestors(realpathSync(directory))]);
+  for (const path of all) {
+    const found = weaknessOfStats(path, statSync(path), { ...(anyOwner && { anyOwner }) });
+    if (found) return found;
   }
   return undefined;
 }

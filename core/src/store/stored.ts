@@ -36,7 +36,7 @@ export const StreamRow = z.looseObject({
     gateway: z.string(),
     proxy: z.string(),
     runtime: z.string(),
-    leaving: z.looseObject({ gateway: z.string(), until: time }).optional(),
+    leaving: z.looseObject({ gateway: z.string(), until: time, listeners: addresses.optional() }).optional(),
     listeners: addresses,
     announced: addresses,
     targets,

@@ -63,6 +63,36 @@ s('a file, link or directory of another user is weak', async ({ work, file }) =>
   assert.ok(isWeak(file), 'another group');
 });
 
+s('every directory above counts: who owns it, and whether a group can write it', async ({ work }) => {
+  const inner = join(work.path, 'a/b/c');
+  const file = join(inner, 'file');
+  await mkdir(inner, { recursive: true, mode: 0o755 });
+  await writeFile(file, '', { mode: 0o600 });
+  assert.not(isWeak(file));
+  const far = join(work.path, 'a');
+  const link = join(work.path, 'link');
+  await symlink('a/b/c', link);
+  for (const mode of [0o757, 0o777]) {
+    await chmod(far, mode);
+    assert.ok(isWeak(file), mode.toString(8));
+  }
+  await chmod(far, 0o1777);
+  assert.not(isWeak(file), 'sticky');
+  if (!isRoot) return;
+  await chown(far, STRANGER, STRANGER);
+  for (const mode of [0o700, 0o755, 0o1777]) {
+    await chmod(far, mode);
+    assert.ok(isWeak(file), `the owner can rename what is below, ${mode.toString(8)}`);
+    assert.ok(isWeak(join(link, 'file')), 'through a link');
+  }
+  assert.not(isWeak(file, { anyOwner: true }));
+  await chown(far, 0, STRANGER);
+  await chmod(far, 0o775);
+  assert.ok(isWeak(file), 'another group');
+  await chmod(far, 0o1775);
+  assert.not(isWeak(file), 'sticky');
+});
+
 s('a link is as weak as its target, and one that leads nowhere is harmless', async ({ work, file }) => {
   const link = join(work.path, 'link');
   await symlink('file', link);

@@ -7,7 +7,14 @@ import { join } from 'node:path';
 import { container } from 'tsyringe';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { S2DSException, SciStreamError, silentLogger, type Address, type Identity } from '@scistream/core';
+import {
+  formatAddress,
+  S2DSException,
+  SciStreamError,
+  silentLogger,
+  type Address,
+  type Identity,
+} from '@scistream/core';
 import { loadConfig } from '@scistream/core/config';
 import {
   LocalGateway,
@@ -18,10 +25,12 @@ import {
   TOKENS,
   StreamController,
   type StreamRecord,
+  type StreamSpec,
 } from '@scistream/core/internal';
 import {
   eventually,
   exchange,
+  expectCode,
   freeRange,
   named,
   tcpServer,
@@ -154,10 +163,10 @@ async function fixture(): Promise<Fixture> {
   return { controller, sabotage, ports, [Symbol.asyncDispose]: dispose };
 }
 
-/** A movable stream on a. */
-async function setUp(controller: StreamController, target: string): Promise<string> {
+/** A stream on a. */
+async function setUp(controller: StreamController, target: string, wishes: Partial<StreamSpec> = {}): Promise<string> {
   const uid = randomUUID();
-  const spec = { ...testSpec, lifetimeMs: 0, gateway: 'a', movable: true };
+  const spec = { ...testSpec, lifetimeMs: 0, gateway: 'a', movable: true, ...wishes };
   await Promise.all([
     controller.request(uid, spec, undefined, OPERATOR, new AbortController().signal),
     controller.hello(uid, [], OPERATOR),
@@ -248,6 +257,41 @@ s('a proxy failure on the previous gateway does not affect the stream; one on it
   assert.equal(await made.ports(), [0, 1], 'a failed stream keeps its ports on its gateway');
   await controller.release(uid, OPERATOR);
   assert.equal(await made.ports(), [0, 0]);
+});
+
+s('targets that lead to a listener on the previous gateway close no loop while it accepts connections', async () => {
+  await using made = await fixture();
+  const { controller } = made;
+  const moved = await setUp(controller, '127.0.0.1:9');
+  const before = entryOf((await controller.get(moved, OPERATOR)).record);
+  const other = await setUp(controller, formatAddress(before), { movable: false });
+  assert.equal((await move(controller, 60_000)).sort(), [
+    ['a', false, undefined],
+    ['b', true, undefined],
+  ]);
+  const entry = formatAddress(entryOf((await controller.get(other, OPERATOR)).record));
+  await expectCode('SCI_TARGETS_INVALID', controller.update(moved, [entry], OPERATOR));
+  await expectCode('SCI_TARGETS_INVALID', controller.update(moved, [formatAddress(before)], OPERATOR));
+});
+
+s('a move is rejected if it gives the stream a listener to which its targets lead', async () => {
+  await using made = await fixture();
+  const { controller } = made;
+  // The ports of b that become free are all targets of the other stream, so the moved stream gets one of them.
+  await setUp(controller, '127.0.0.1:9', { gateway: 'b', movable: false });
+  const earlier = await setUp(controller, '127.0.0.1:9', { gateway: 'b', movable: false, connections: 3 });
+  const taken = (await controller.get(earlier, OPERATOR)).record.listeners.map(formatAddress);
+  const between = await setUp(controller, '127.0.0.1:9', { movable: false, connections: 3 });
+  await controller.update(between, taken, OPERATOR);
+  await setUp(controller, formatAddress(entryOf((await controller.get(between, OPERATOR)).record)));
+  await controller.release(earlier, OPERATOR);
+  assert.equal(await made.ports(), [4, 1]);
+  const moves = await move(controller, 60_000);
+  assert.equal(moves.sort(), [
+    ['a', false, undefined],
+    ['a', false, 'SCI_TARGETS_INVALID'],
+  ]);
+  assert.equal(await made.ports(), [4, 1]);
 });
 
 s.run();

@@ -303,6 +303,7 @@ export class StreamController {
       onStray: (gateway) => this.gateways.recheck(gateway),
       log: this.log,
       helloTimeoutMs: this.limits.helloTimeoutMs,
+      claimListeners: (stream, listeners) => this.#loops.claimListeners(stream, listeners),
       onEnd: (uid) => void this.#live.delete(uid),
     });
     this.#live.set(record.uid, machine);

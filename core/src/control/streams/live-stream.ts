@@ -1,5 +1,6 @@
 /** What the parts of one live stream share: its record and the table behind it, the queue of its changes, its timers. */
 import { EventEmitter, once } from 'node:events';
+import type { Address } from '../../contracts/address.js';
 import type { SciStreamError } from '../../contracts/errors.js';
 import type { Gateway } from '../../contracts/gateway.js';
 import type { Logger } from '../../contracts/logger.js';
@@ -20,6 +21,8 @@ export interface StreamParts {
   readonly gatewayOf: (name: string) => Gateway;
   readonly log: Logger;
   readonly helloTimeoutMs: number;
+  /** Checks that the listeners of a move close no loop. @returns Ends the check @throws SCI_TARGETS_INVALID */
+  readonly claimListeners: (stream: StreamRecord, listeners: readonly Address[]) => () => void;
   /** Called when a gateway may still hold something of a stream that no later call frees. */
   readonly onStray: (gateway: string) => void;
   /** Called once, when the stream has reached a final state. */

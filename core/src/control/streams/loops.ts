@@ -6,12 +6,14 @@ import type { OwnAddresses } from '../parts/own-addresses.js';
 
 /**
  * Rejects targets that lead back to this facility: to its daemons, to ports of its gateways without a listener, and through
- * other streams to the stream itself. Loops through another facility are not visible here; the limits of connections of
+ * other streams to the stream itself. Also rejects moves that give a stream a listener to which its targets lead. Loops through another facility are not visible here; the limits of connections of
  * the proxies bound them.
  */
 export class Loops {
   /** Targets of updates in progress, which no record has yet. */
   readonly #claims = new Set<{ readonly uid: string; readonly targets: readonly Address[] }>();
+  /** Listeners of moves in progress, which no record has yet. */
+  readonly #moves = new Set<{ readonly stream: StreamRecord; readonly listeners: readonly Address[] }>();
 
   /** @param records Returns the records of all live streams */
   constructor(
@@ -57,6 +59,21 @@ export class Loops {
     return () => void this.#claims.delete(claim);
   }
 
+  /**
+   * Checks the listeners that a stream gets on another gateway, and counts them as its listeners: a stream may still have
+   * the same address of an earlier stream as its target.
+   * @returns Ends the claim. Call it when the move is over
+   * @throws SCI_TARGETS_INVALID
+   */
+  claimListeners(stream: StreamRecord, listeners: readonly Address[]): () => void {
+    const move = { stream, listeners };
+    this.#moves.add(move);
+    const end = (): void => void this.#moves.delete(move);
+    if (!this.#leadTo(stream.uid, this.#targetsOf(stream))) return end;
+    end();
+    throw isLoop(uidForOwner(stream));
+  }
+
   /** Whether targets lead to a listener of a stream, directly or through other streams. */
   #leadTo(uid: string, targets: readonly Address[]): boolean {
     const seen = new Set<string>();
@@ -80,12 +97,14 @@ export class Loops {
   #listenersAt(addresses: readonly Address[]): (address: Address) => StreamRecord | undefined {
     const ports = new Set(addresses.map(({ port }) => port));
     const found = new Map<string, StreamRecord>();
-    for (const record of this.records()) {
-      for (const listener of record.listeners) {
+    const add = (record: StreamRecord, listeners: readonly Address[]): void => {
+      for (const listener of listeners) {
         if (!ports.has(listener.port)) continue;
         for (const key of this.own.boundTo(listener).flatMap(endpointsOf)) found.set(key, record);
       }
-    }
+    };
+    for (const record of this.records()) add(record, [...record.listeners, ...(record.leaving?.listeners ?? [])]);
+    for (const { stream, listeners } of this.#moves) add(stream, listeners);
     return (address) => endpointsOf(address).flatMap((key) => found.get(key) ?? [])[0];
   }
 }

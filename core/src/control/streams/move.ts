@@ -2,7 +2,7 @@ import pLimit from 'p-limit';
 import { formatAddress, type Target } from '../../contracts/address.js';
 import { messageOf, SciStreamError, toSciStreamError } from '../../contracts/errors.js';
 import type { Gateway, Reservation } from '../../contracts/gateway.js';
-import type { StreamMoved, StreamRecord, StreamSpec, StreamTls } from '../../contracts/stream.js';
+import type { StreamMoved, StreamRecord, StreamTls } from '../../contracts/stream.js';
 import { within } from '../../contracts/wait.js';
 import type { PlacementRequest } from '../gateways/pool.js';
 import { happened, StreamTimer, type LiveStream } from './live-stream.js';
@@ -100,18 +100,21 @@ export class StreamMover {
   }
 
   async #swap(place: Placing, graceMs: number, by: string): Promise<void> {
-    const { gatewayOf, log, onStray } = this.stream.parts;
-    const { uid, gateway, proxy, runtime, targets, spec } = this.#record;
+    const { gatewayOf, log, onStray, claimListeners } = this.stream.parts;
+    const record = this.#record;
+    const { uid, gateway, proxy, runtime, listeners } = record;
     const here = gatewayOf(gateway);
     const tls = await here.handover(uid);
     await place((name) => (this.#there = name));
     const there = gatewayOf(this.#there ?? gateway);
     // The gateway accepts streams again, so this one has been placed where it is.
     if (there === here) rejectMove(uid, `is already on ${gateway}`, `Run: scistream gateway drain ${gateway} --move`);
+    let endClaim: (() => void) | undefined;
     try {
-      const same = { ...spec, proxy, runtime };
-      const reservation = await this.stream.interruptible((signal) => setUp(there, uid, same, tls, targets, signal));
-      const leaving = { gateway, until: new Date(Date.now() + graceMs).toISOString() };
+      const same = { ...record, spec: { ...record.spec, proxy, runtime } };
+      const reserved = (made: Reservation): void => void (endClaim = claimListeners(record, made.listeners));
+      const reservation = await this.stream.interruptible((signal) => setUp(there, same, tls, reserved, signal));
+      const leaving = { gateway, until: new Date(Date.now() + graceMs).toISOString(), listeners };
       const detail = `${gateway} → ${reservation.gateway}: ${reservation.listeners.map(formatAddress).join(' ')}`;
       const change = { ...asReserved(this.stream.record, reservation), restarts: 0, leaving };
       await this.stream.apply('moved', { watch: this.watch }, { change, note: happened('moved', by, detail) });
@@ -124,6 +127,8 @@ export class StreamMover {
         onStray(there.name);
       });
       throw error;
+    } finally {
+      endClaim?.();
     }
   }
 
@@ -229,16 +234,19 @@ function mustBeMovable({ uid, spec, leaving }: StreamRecord): void {
   if (leaving) rejectMove(uid, `is still leaving ${leaving.gateway}, until ${leaving.until}`, 'Retry then.');
 }
 
-/** Sets the stream up on another gateway. When this returns, the stream accepts and forwards data there. */
+/**
+ * Sets the stream up on another gateway. When this returns, the stream accepts and forwards data there.
+ * @param reserved Called before the stream starts; may throw
+ */
 async function setUp(
   there: Gateway,
-  uid: string,
-  spec: StreamSpec,
+  { uid, spec, targets }: StreamRecord,
   tls: StreamTls | undefined,
-  targets: StreamRecord['targets'],
+  reserved: (reservation: Reservation) => void,
   signal: AbortSignal,
 ): Promise<Reservation> {
   const reservation = await there.reserve(uid, spec, tls);
+  reserved(reservation);
   await there.start(uid, signal);
   if (targets.length > 0) await there.updateTargets(uid, targets, signal);
   signal.throwIfAborted();
