@@ -1,4 +1,5 @@
-import { messageOf, printableJson, type Logger } from '@scistream/core';
+import { messageOf, type Logger } from '@scistream/core';
+import { printableJson } from '@scistream/core/terminal';
 import { pino, type LoggerOptions } from 'pino';
 
 const LEVELS = { debug: 20, info: 30, warn: 40, error: 50 } as const;

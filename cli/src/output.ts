@@ -1,8 +1,9 @@
 import { closeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { styleText } from 'node:util';
-import { messageOf, printable, printableJson, printableLine, SciStreamError, systemCode } from '@scistream/core';
-import { explained } from './system-error.js';
+import { messageOf, SciStreamError, systemCode } from '@scistream/core';
+import { printable, printableJson, printableLine } from '@scistream/core/terminal';
+import { causeOf, explained } from './system-error.js';
 
 type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
 
@@ -70,16 +71,9 @@ export async function lostOutput(): Promise<SciStreamError | undefined> {
 }
 
 function outputError(cause: unknown): SciStreamError {
-  const why = WHY[systemCode(cause) ?? ''] ?? messageOf(cause);
+  const why = systemCode(cause) === 'EPIPE' ? 'its reader has closed the pipe' : (causeOf(cause) ?? messageOf(cause));
   return new SciStreamError('SCI_OUTPUT_WRITE', `The output is incomplete: ${why}.`, { cause });
 }
-
-const WHY: Readonly<Record<string, string>> = {
-  EPIPE: 'its reader has closed the pipe',
-  ENOSPC: 'the disk is full',
-  EDQUOT: 'the disk quota is used up',
-  EIO: 'the terminal or the disk does not accept it',
-};
 
 /** Converts an oclif usage error. */
 function usageError(message: string, command: string): SciStreamError {

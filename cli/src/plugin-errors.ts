@@ -1,5 +1,5 @@
 import { quote, SciStreamError } from '@scistream/core';
-import { VERSION } from '@scistream/core/server';
+import { VERSION } from '@scistream/core/terminal';
 
 /** Explains a failed install. @param output Output of npm */
 export function installError(what: string, output: string): SciStreamError {

@@ -1,4 +1,5 @@
-import { SciStreamError, toSciStreamError, type Logger } from '@scistream/core';
+import { SciStreamError, type Logger } from '@scistream/core';
+import { toSciStreamError } from '@scistream/core/terminal';
 import type { ConfigKind, Configs, LoadedConfig } from '@scistream/core/config';
 
 /** The steps of a configuration reload. */

@@ -1,6 +1,7 @@
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SciStreamError, systemCode, toSciStreamError } from '@scistream/core';
+import { SciStreamError, systemCode } from '@scistream/core';
+import { toSciStreamError } from '@scistream/core/terminal';
 import { maximumFiles } from './host-environment.js';
 
 /** Causes that lie on this host, in the words of errno(3), and what to do. */
@@ -21,6 +22,9 @@ const CAUSES: Readonly<Record<string, readonly [why: string, how: string]>> = {
   EAGAIN: ['the limit of processes is reached', 'Raise the limit: ulimit -u'],
   ENOMEM: ['too little memory is available', 'Free memory, or raise the limit: ulimit -v'],
 };
+
+/** The cause of an error of the operating system in words, if it lies on this host. */
+export const causeOf = (error: unknown): string | undefined => CAUSES[systemCode(error) ?? '']?.[0];
 
 /** Variables that move what SciStream stores by default to another place. */
 const ELSEWHERE: readonly (readonly [part: RegExp, variable: string])[] = [

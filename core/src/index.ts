@@ -17,21 +17,10 @@ export {
   type Placement,
   type RuntimeCapabilities,
 } from './contracts/container-runtime.js';
-export {
-  messageOf,
-  printable,
-  printableJson,
-  printableLine,
-  quote,
-  S2DSException,
-  SciStreamError,
-  systemCode,
-  toSciStreamError,
-  type ErrorCode,
-} from './contracts/errors.js';
+export { messageOf, quote, S2DSException, SciStreamError, systemCode, type ErrorCode } from './contracts/errors.js';
 export { makeDirectory, writeAtomically } from './contracts/files.js';
 export { silentLogger, type Logger } from './contracts/logger.js';
-export { weaknessOf, type Protection, type Weakness } from './contracts/trust.js';
+export { weaknessOf } from './contracts/trust.js';
 export {
   authenticatorProvider,
   definePlugin,
@@ -54,11 +43,13 @@ export type {
   StreamTls,
 } from './contracts/stream.js';
 export { PROBE_NAME } from './contracts/stream.js';
+export { mustSupport } from './proxy/capabilities.js';
 export { addressesFrom, localAddressFor } from './proxy/local-address.js';
-export { formatBytes, formatCount, formatDuration, formatRate, parseDuration } from './contracts/units.js';
+export { formatBytes, formatDuration, parseDuration } from './contracts/units.js';
 export { backOff, poll, retry, within } from './contracts/wait.js';
-export { keepaliveOptions, type KeepaliveOptions } from './proxy/keepalive.js';
+export { keepaliveOptions } from './proxy/keepalive.js';
 export { ProxyContainer } from './proxy/proxy-container.js';
 export { loggedRecently } from './proxy/log.js';
+export { resolveTargets } from './proxy/targets.js';
 export { createRenderer, type Renderer } from './proxy/templates.js';
 export type { ProxyDescription, ProxyInstance, ProxyView } from './proxy/view.js';

@@ -21,6 +21,7 @@ export {
 export type { AnyProvider } from './contracts/plugin.js';
 export type { Policy, Usage } from './contracts/policy.js';
 export type { PortRange, PortRequest, ReservedListener } from './contracts/port-allocator.js';
+export type { Protection } from './contracts/trust.js';
 export { parseUid, type Role, type StreamEvent, type StreamSpec, type StreamState } from './contracts/stream.js';
 export { parseRate } from './contracts/units.js';
 export { KeyedLock } from './contracts/wait.js';

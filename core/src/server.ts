@@ -4,7 +4,6 @@ import 'reflect-metadata';
 export type { Daemon, Listening } from './contracts/daemon.js';
 export type { Action, Granted } from './contracts/policy.js';
 export type { StreamRecord } from './contracts/stream.js';
-export { VERSION } from './contracts/version.js';
 export { checkDaemonConfig, loadPolicy } from './control/checks.js';
 export { CONTROL_SERVER, createProviders, listPlugins, registerServer } from './control/compose.js';
 export { readState } from './control/stored-state.js';

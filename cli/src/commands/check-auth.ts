@@ -1,5 +1,6 @@
 import { Args } from '@oclif/core';
-import { SciStreamError, toSciStreamError } from '@scistream/core';
+import { SciStreamError } from '@scistream/core';
+import { toSciStreamError } from '@scistream/core/terminal';
 import type { Whoami } from '@scistream/core/client';
 import { whoamiText } from '../facility-login.js';
 import { StreamCommand } from './stream/stream-command.js';

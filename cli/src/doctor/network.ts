@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import { formatAddress, formatRate } from '@scistream/core';
+import { formatAddress } from '@scistream/core';
+import { formatRate } from '@scistream/core/terminal';
 import type { S2csConfig } from '@scistream/core/config';
 import { ok, problem, warning, type Finding } from './finding.js';
 

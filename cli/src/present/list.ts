@@ -1,4 +1,4 @@
-import { formatRate } from '@scistream/core';
+import { formatRate } from '@scistream/core/terminal';
 import type { StreamList } from '@scistream/core/client';
 import { table } from '../output.js';
 import { listenersText, untilText } from './text.js';

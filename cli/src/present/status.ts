@@ -1,4 +1,5 @@
-import { formatBytes, formatCount, formatRate } from '@scistream/core';
+import { formatBytes } from '@scistream/core';
+import { formatCount, formatRate } from '@scistream/core/terminal';
 import { targetTexts, type HopTraffic, type SideStatus, type StreamStatus } from '@scistream/core/client';
 import type { DownResult } from './results.js';
 import { listenersText, momentText, titleOf, untilText } from './text.js';

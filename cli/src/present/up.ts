@@ -1,4 +1,5 @@
-import { formatDuration, formatRate } from '@scistream/core';
+import { formatDuration } from '@scistream/core';
+import { formatRate } from '@scistream/core/terminal';
 import type { ProgressEvent, SideStatus, VerifyResult } from '@scistream/core/client';
 import type { UpResult } from './results.js';
 import { listenersText, roundTripText, titleOf, untilText } from './text.js';

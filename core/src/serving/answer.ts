@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
+import { constants, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2';
 import type { connectNodeAdapter } from '@connectrpc/connect-node';
 import type { Health } from './health.js';
 
@@ -51,4 +51,10 @@ function dropTooLate(headers: Request['headers']): void {
   const [, digits, unit = ''] = /^(\d+)([HMSmun])$/.exec(String(headers['grpc-timeout'])) ?? [];
   if (Number(digits) * (UNITS_MS[unit] ?? 1) > MAX_TIMER_MS) delete headers['grpc-timeout'];
   if (Number(headers['connect-timeout-ms']) > MAX_TIMER_MS) delete headers['connect-timeout-ms'];
+}
+
+/** Ends a call that is overdue: with HTTP/2 its stream, with HTTP/1.1 its connection. */
+export function abort(response: Response): void {
+  if ('stream' in response) response.stream.close(constants.NGHTTP2_CANCEL);
+  else response.req.socket.destroy();
 }

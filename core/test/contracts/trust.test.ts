@@ -4,7 +4,8 @@ import { chmod, chown, lchown, mkdir, mkdtemp, readFile, rm, symlink, writeFile 
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { makeDirectory, weaknessOf, type Protection } from '@scistream/core';
+import { makeDirectory, weaknessOf } from '@scistream/core';
+import type { Protection } from '@scistream/core/internal';
 import { loadConfig, readDocument } from '@scistream/core/config';
 import { AuditLog, lockState, readKeyPair, readRules, selfSigned } from '@scistream/core/internal';
 import { expectCode } from '@scistream/core/testing';

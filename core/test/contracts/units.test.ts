@@ -1,14 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import {
-  formatBytes,
-  formatCount,
-  formatDuration,
-  formatRate,
-  parseDuration,
-  SciStreamError,
-  type ErrorCode,
-} from '@scistream/core';
+import { formatBytes, formatDuration, parseDuration, SciStreamError, type ErrorCode } from '@scistream/core';
+import { formatCount, formatRate } from '@scistream/core/terminal';
 import { parseRate } from '@scistream/core/internal';
 
 const s = suite('units');

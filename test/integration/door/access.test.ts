@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { ConnectError } from '@connectrpc/connect';
-import { toSciStreamError } from '@scistream/core';
+import { toSciStreamError } from '@scistream/core/terminal';
 import { requireAuth } from '@scistream/core/internal';
 import { eventually, temporaryDirectory } from '@scistream/core/testing';
 import { refused, type Peer } from '../../support/clients.js';

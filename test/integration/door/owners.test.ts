@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { toSciStreamError } from '@scistream/core';
+import { toSciStreamError } from '@scistream/core/terminal';
 import { S2UC } from '@scistream/core/client';
 import { temporaryDirectory } from '@scistream/core/testing';
 import { TestServer } from '../../support/server.js';

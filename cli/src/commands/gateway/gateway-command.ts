@@ -1,6 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import type { GatewayState } from '@scistream/core/client';
-import { formatCount } from '@scistream/core';
+import { formatCount } from '@scistream/core/terminal';
 
 /** Flag that selects the control server. */
 export const ofServer = {

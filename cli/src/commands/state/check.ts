@@ -1,4 +1,4 @@
-import { formatCount } from '@scistream/core';
+import { formatCount } from '@scistream/core/terminal';
 import { BaseCommand } from '../../base-command.js';
 import { daemonKind } from '../../config-kind.js';
 

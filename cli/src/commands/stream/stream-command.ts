@@ -1,7 +1,8 @@
 import { setMaxListeners } from 'node:events';
 import { resolve } from 'node:path';
 import { Flags } from '@oclif/core';
-import { parseDuration, silentLogger, SciStreamError, toSciStreamError, type Logger } from '@scistream/core';
+import { parseDuration, silentLogger, SciStreamError, type Logger } from '@scistream/core';
+import { toSciStreamError } from '@scistream/core/terminal';
 import type { S2ucConfig } from '@scistream/core/config';
 import type { ProgressEvent, S2UC, StreamHandle, TrustSettings } from '@scistream/core/client';
 import { BaseCommand, type CommonFlags } from '../../base-command.js';

@@ -3,7 +3,7 @@ import type { Authenticator, Credentials, Identity } from '../../contracts/authe
 import { SciStreamError } from '../../contracts/errors.js';
 import type { Logger } from '../../contracts/logger.js';
 import { sourceOf } from '../../contracts/network.js';
-import type { Request, Response } from '../../serving/answer.js';
+import { abort, type Request, type Response } from '../../serving/answer.js';
 import { shownCertificate } from '../../serving/client-certificates.js';
 import { endOf, type Connections } from '../../serving/connections.js';
 import { RateLimited } from '../../serving/error-status.js';
@@ -159,7 +159,7 @@ export class Admission {
   /** Limits the time in which the message has to arrive: a slow sender could hold a call without limit. */
   #mustEnd(request: Request, response: Response): void {
     const late = setTimeout(() => {
-      if (!request.complete) reset(request);
+      if (!request.complete) abort(response);
     }, this.limits.strangerTimeoutMs).unref();
     response.once('close', () => clearTimeout(late));
   }
@@ -168,11 +168,6 @@ export class Admission {
 /** Whether authentication failed because of the credentials, not because of the control server or the issuer. */
 const blames = (error: unknown): boolean =>
   SciStreamError.is(error) && /^SCI_(UNAUTHENTICATED$|TOKEN_|CERTIFICATE_)/.test(error.code);
-
-function reset(request: Request): void {
-  if ('stream' in request) request.stream.close(constants.NGHTTP2_CANCEL);
-  else request.socket.destroy();
-}
 
 /** The first accepted call of a connection raises the limit of its calls from {@link FIRST_CALLS}. */
 function allowMore(request: Request): void {
@@ -202,7 +197,7 @@ function leaveUnread(request: Request, response: Response): void {
     yield message;
   };
   Object.defineProperty(request, Symbol.asyncIterator, { value: read });
-  const late = setTimeout(() => reset(request), REJECTION_MS).unref();
+  const late = setTimeout(() => abort(response), REJECTION_MS).unref();
   response.once('close', () => clearTimeout(late));
   if ('stream' in request) {
     // RFC 9113 §8.1: the response is complete, and the rest of the request is not needed.

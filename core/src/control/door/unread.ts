@@ -1,6 +1,5 @@
-import { constants } from 'node:http2';
 import { createContextKey } from '@connectrpc/connect';
-import type { Response } from '../../serving/answer.js';
+import { abort, type Response } from '../../serving/answer.js';
 import { RateLimited } from '../../serving/error-status.js';
 
 /** The HTTP response of a call, set by the HTTP server. */
@@ -47,9 +46,4 @@ export class UnreadAnswers {
     if (left > 0) this.#callers.set(caller, left);
     else this.#callers.delete(caller);
   }
-}
-
-function abort(response: Response): void {
-  if ('stream' in response) response.stream.close(constants.NGHTTP2_CANCEL);
-  else response.destroy();
 }
