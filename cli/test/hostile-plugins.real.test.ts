@@ -91,7 +91,11 @@ s('doctor names hostile plugins, and checks the rest', async ({ home }) => {
   const { findings } = JSON.parse(stdout) as { findings: { check: string; level: string; message: string }[] };
   const named = findings.filter(({ check, level }) => check === 'plugin' && level === 'problem');
   assert.is(named.length, Object.keys(some).length);
-  for (const name of Object.keys(some)) assert.ok(named.some(({ message }) => message.startsWith(`${name} `)), name);
+  for (const name of Object.keys(some))
+    assert.ok(
+      named.some(({ message }) => message.startsWith(`${name} `)),
+      name,
+    );
   assert.is(findings.find(({ check }) => check === 'proxy')?.level, 'ok');
 });
 

@@ -24,7 +24,9 @@ export async function checkDaemon(
   config: S2csConfig | S2dsConfig,
 ): Promise<readonly Finding[]> {
   const installed = await loadedPlugins(oclif);
-  const trials = await tryPlugins(installed.filter(({ name }) => config.plugins.length === 0 || config.plugins.includes(name)));
+  const trials = await tryPlugins(
+    installed.filter(({ name }) => config.plugins.length === 0 || config.plugins.includes(name)),
+  );
   const plugins = installed.map((plugin): FoundPlugin => {
     const error = trials.get(plugin.name)?.error;
     return error ? { ...plugin, error } : plugin;
