@@ -2,8 +2,8 @@ import { spawn } from 'node:child_process';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { formatDuration, quote, SciStreamError, type ErrorCode } from '@scistream/core';
+import type { S2csConfig, S2dsConfig } from '@scistream/core/config';
 import type { FoundPlugin, Offer } from '@scistream/core/server';
-import type { PluginConfig } from './offers.js';
 
 /** Time for all the code of one plugin, ms. More than the deadlines of an import and of a ping together. */
 const TRIAL_MS = 20_000;
@@ -20,7 +20,7 @@ const WIDTH = 4;
 /** What the program `plugin-trial` reads: the plugin, and what it has to do. */
 export interface TrialRequest {
   readonly plugin: Omit<FoundPlugin, 'error'>;
-  readonly options: Pick<PluginConfig, 'proxies' | 'runtimes'>;
+  readonly options: Pick<S2csConfig | S2dsConfig, 'proxies' | 'runtimes'>;
   /** Also checks the configured options of the providers of this kind, and pings runtimes. */
   readonly use?: 'proxy' | 'runtime';
 }
