@@ -6,6 +6,7 @@ import { formatDuration, silentLogger, within, SciStreamError, type ContainerRun
 import type { S2csConfig, S2dsConfig } from '@scistream/core/config';
 import type { Offer, Providers } from '@scistream/core/server';
 import { table } from './output.js';
+import { tryPlugins } from './plugin-apart.js';
 import { explained } from './system-error.js';
 
 /** Deadline for the answer of a runtime, ms. */
@@ -29,7 +30,8 @@ interface Listed extends Omit<Offer, 'kind' | 'error' | 'program'> {
 
 /**
  * The available proxies or runtimes, whether each is usable on this machine, and what is missing; as JSON and as a table.
- * Checks the program of each proxy (not needed by runtimes with images) and pings each runtime.
+ * Checks the program of each proxy (not needed by runtimes with images) and pings each runtime. The code of plugins that are
+ * not part of SciStream runs apart. If a plugin is broken, sets the exit code of its error.
  */
 export async function offers(
   config: Interfaces.Config,
@@ -38,14 +40,22 @@ export async function offers(
 ): Promise<{ readonly json: readonly Listed[]; readonly text: string }> {
   const { loadedPlugins } = await import('./compose.js');
   const { createProviders } = await import('@scistream/core/server');
-  const providers = createProviders(await loadedPlugins(config), options);
+  const plugins = await loadedPlugins(config);
+  const providers = createProviders(plugins, options);
+  const offered = providers.list(kind);
+  const asked = plugins.filter(({ name }) => offered.some(({ source }) => source === name));
+  const trials = await tryPlugins(asked, { options, use: kind });
   const json = await Promise.all(
-    providers.list(kind).map(async (offer): Promise<Listed> => {
+    offered.map(async (offer): Promise<Listed> => {
       const { id, source, summary, aliases } = offer;
-      const missing = offer.error
-        ? missingOf(offer.error)
-        : await (kind === 'proxy' ? tryProxy(providers, offer, options) : ping(providers, id));
-      const limit = kind === 'proxy' && !missing ? (await providers.proxy(id)).maxConnections : undefined;
+      const trial = trials.get(source);
+      const broken = offer.error ?? trial?.error;
+      if (broken) process.exitCode = broken.oclif.exit;
+      const apart = trial?.provides?.find((one) => one.kind === kind && one.id === id);
+      const failure = broken ?? apart?.error;
+      const missing = failure ? missingOf(failure) : await lacking(providers, offer, options, apart !== undefined);
+      const own = async (): Promise<number | undefined> => (await providers.proxy(id)).maxConnections;
+      const limit = kind === 'runtime' || missing ? undefined : await (apart ? apart.maxConnections : own());
       return {
         id,
         source,
@@ -67,10 +77,19 @@ export async function offers(
   return { json, text: table(['NAME', 'FROM', ''], rows) };
 }
 
-/** Checks the options of a proxy and its program, which the option `executable` may name. */
-async function tryProxy(providers: Providers, offer: Offer, options: PluginConfig): Promise<Missing | undefined> {
+/**
+ * Checks the options of a proxy and its program, which the option `executable` may name; pings a runtime.
+ * @param apart Whether the code of the provider has run apart: only the program is left to check.
+ */
+async function lacking(
+  providers: Providers,
+  offer: Offer,
+  options: PluginConfig,
+  apart: boolean,
+): Promise<Missing | undefined> {
+  if (offer.kind === 'runtime') return apart ? undefined : await ping(providers, offer.id);
   try {
-    await providers.proxy(offer.id);
+    if (!apart) await providers.proxy(offer.id);
   } catch (error) {
     return missingOf(explained(error));
   }

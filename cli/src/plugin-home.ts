@@ -42,12 +42,13 @@ export class PluginHome {
    * Installs a plugin with npm.
    * @param what A package name, optionally with `@version`; a folder; a `.tgz` file; a git or https address. It is packed
    * first, so that its package.json can be checked before any other file is unpacked. None of its scripts run.
-   * @param accept Checks the folder with the package.json; throws to reject the package.
+   * @param accept Checks the folder of the package; throws to reject the package. Called with the package.json alone, and
+   * again when the package and its dependencies are installed (`complete`).
    * @returns Name of the package.
    * @throws SCI_PLUGIN_INSTALL_FAILED, SCI_PLUGIN_NOT_FOUND, SCI_PLUGIN_CHANGED, SCI_FILE_UNTRUSTED, the errors of
    * `accept`. The folder is restored then.
    */
-  async install(what: string, accept: (root: string) => Promise<void>): Promise<string> {
+  async install(what: string, accept: (root: string, complete: boolean) => Promise<void>): Promise<string> {
     await this.#create();
     // Otherwise the new record would cover the change.
     const changed = await integrityError(this.directory);
@@ -62,12 +63,12 @@ export class PluginHome {
     process.on('SIGINT', ignore);
     try {
       const tarball = await this.#packed(what);
-      await checkPacked(tarball, accept);
+      await checkPacked(tarball, (root) => accept(root, false));
       await this.#shareCore();
       const target = `file:${tarball}`;
       const { ok, output } = await this.#plugins('install', target);
       const name = await this.#installedName(target, before);
-      if (name !== undefined) await accept(join(this.directory, 'node_modules', name));
+      if (name !== undefined) await accept(join(this.directory, 'node_modules', name), ok);
       if (!ok && unreachable && /ENOTCACHED/.test(output)) throw registryError(what, unreachable);
       if (!ok || name === undefined) throw installError(what, output);
       await recordIntegrity(this.directory);

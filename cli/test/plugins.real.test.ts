@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Home, REPOSITORY, resultOf } from './support/cli.js';
+import { linkPlugins, pluginCode, provides } from './support/made-plugin.js';
 import { Registry } from './support/registry.js';
 
 const EXAMPLE = join(REPOSITORY, 'examples', 'third-party-plugin');
@@ -34,18 +35,13 @@ async function tarball(home: Home): Promise<string> {
 }
 
 /** Creates a package, by default of the same kind as the example. */
-async function folder(home: Home, content: object, code = 'export default {};'): Promise<string> {
+async function folder(home: Home, content: object, code = pluginCode('made')): Promise<string> {
   await mkdir(join(home.path, 'made'), { recursive: true });
   const usual = { name: 'made', version: '1.0.0', type: 'module', exports: './index.js', oclif: {} };
   await writeFile(join(home.path, 'made', 'package.json'), JSON.stringify({ ...usual, ...content }));
   await writeFile(join(home.path, 'made', 'index.js'), code);
   return './made';
 }
-
-const provides = (id: string): object => ({
-  apiVersion: 1,
-  provides: [{ kind: 'proxy', id, summary: 'made for a test' }],
-});
 
 const codeIn = (stdout: string): string => (JSON.parse(stdout) as { error: { code: string } }).error.code;
 
@@ -198,8 +194,7 @@ s('a rejected package does not change the installed plugins', async ({ home }) =
 });
 
 s('a plugin with broken code is shown as broken and does not affect other plugins', async ({ home }) => {
-  const made = await folder(home, { scistream: provides('made') }, 'throw new Error("no luck");');
-  await home.json('plugin', 'install', made);
+  await linkPlugins(home, { made: 'throw new Error("no luck");' });
   const { exitCode, stdout } = await home.run(['plugin', 'inspect', 'made', '--json']);
   const { state, error } = JSON.parse(stdout) as { state: string; error: { code: string } };
   assert.equal([exitCode, state, error.code], [3, 'broken', 'SCI_PLUGIN_LOAD_FAILED']);

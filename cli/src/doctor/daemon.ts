@@ -4,9 +4,10 @@ import { dirname } from 'node:path';
 import type { Interfaces } from '@oclif/core';
 import { messageOf, systemCode, weaknessOf, type ContainerRuntime } from '@scistream/core';
 import { type GatewayConfig, type S2csConfig, type S2dsConfig, isLoopback, parseAddress } from '@scistream/core/config';
-import { checkDaemonConfig, tryToStart, type Providers } from '@scistream/core/server';
+import { checkDaemonConfig, tryToStart, type FoundPlugin, type Providers } from '@scistream/core/server';
 import { loadedPlugins } from '../compose.js';
 import { missingProgram, withRuntime } from '../offers.js';
+import { tryPlugins } from '../plugin-apart.js';
 import { attempt, ok, problem, warning, type Finding } from './finding.js';
 import { checkBuffers, checkListen } from './network.js';
 
@@ -22,7 +23,17 @@ export async function checkDaemon(
   oclif: Interfaces.Config,
   config: S2csConfig | S2dsConfig,
 ): Promise<readonly Finding[]> {
-  const plugins = await loadedPlugins(oclif);
+  const installed = await loadedPlugins(oclif);
+  const trials = await tryPlugins(
+    installed.filter(({ name }) => config.plugins.length === 0 || config.plugins.includes(name)),
+  );
+  const plugins = installed.map((plugin): FoundPlugin => {
+    const error = trials.get(plugin.name)?.error;
+    return error ? { ...plugin, error } : plugin;
+  });
+  const broken = [...trials].flatMap(([name, { error }]) =>
+    error ? [problem('plugin', `${name} is broken: ${error.message}`, ...error.suggestions)] : [],
+  );
   const valid = await attempt('configuration', async () => {
     await checkDaemonConfig(config, plugins);
     return ok('configuration', 'The configuration is valid.');
@@ -30,6 +41,7 @@ export async function checkDaemon(
   const [gateway] = 'gateways' in config ? config.gateways : [config];
   const remote = gateway && 's2ds' in gateway && gateway.s2ds !== 'embedded' ? gateway.s2ds : undefined;
   const rest = [
+    ...broken,
     ...(await attempt('state', () => checkState(config.state))),
     ...(config.tls ? await attempt('certificate', () => checkCertificate(config.tls?.cert ?? '')) : []),
     ...('gateways' in config ? [checkListen(config), ...(await checkDataServers(config))] : []),

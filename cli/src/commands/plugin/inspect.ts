@@ -9,7 +9,7 @@ export default class PluginInspect extends BaseCommand {
 
   async run(): Promise<object> {
     const { args } = await this.parse(PluginInspect);
-    const { checkPlugin } = await import('@scistream/core/server');
+    const { tryPlugin } = await import('../../plugin-apart.js');
     const { loadedPlugins } = await import('../../compose.js');
     const plugins = await loadedPlugins(this.config);
     const plugin = plugins.find(({ name }) => name === args.plugin);
@@ -19,14 +19,16 @@ export default class PluginInspect extends BaseCommand {
       });
     }
     const { name, version, type, root, manifest } = plugin;
-    const error = await checkPlugin(plugin);
+    const { error } = await tryPlugin(plugin);
     if (error) process.exitCode = error.oclif.exit;
     this.log(`${name} ${version} (${type})\n${root}`);
     for (const { kind, id, summary, example } of manifest?.provides ?? []) {
       this.log(`  ${kind} ${id}: ${summary}${example ? `\n    example options: ${JSON.stringify(example)}` : ''}`);
     }
     this.log(
-      error ? `broken: ${error.message} [${error.code}]` : 'ok: the code loads and the example options are valid',
+      error
+        ? `broken: ${error.message} [${error.code}]`
+        : 'ok: the code loads, the example options are valid, and every provider can be created',
     );
     return { name, version, type, root, manifest, state: error ? 'broken' : 'ok', ...(error && { error }) };
   }

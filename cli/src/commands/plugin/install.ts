@@ -16,6 +16,7 @@ export default class PluginInstall extends BaseCommand {
   async run(): Promise<object> {
     const { args } = await this.parse(PluginInstall);
     const { PluginHome } = await import('../../plugin-home.js');
+    const { tryPlugin } = await import('../../plugin-apart.js');
     const { listPlugins, readPlugin } = await import('@scistream/core/server');
     const others = installedPlugins(this.config);
     const bundled = bundledPlugin(args.plugin, others);
@@ -25,11 +26,12 @@ export default class PluginInstall extends BaseCommand {
     }
     const home = new PluginHome(this.config.dataDir, this.config.root);
     this.progress.busy(`installing ${args.plugin}`);
-    const name = await home.install(args.plugin, async (root) => {
+    const name = await home.install(args.plugin, async (root, complete) => {
       const plugin = await readPlugin(root);
       const rest = others.filter((other) => other.name !== plugin.name);
-      const found = await listPlugins([...rest, { ...plugin, type: 'link' }]);
-      const error = found.find(({ root: at }) => at === root)?.error;
+      const all = await listPlugins([...rest, { ...plugin, type: 'link' }]);
+      const found = all.find(({ root: at }) => at === root);
+      const error = found && (complete ? (await tryPlugin(found)).error : found.error);
       if (error) throw error;
     });
     const { version, provides } = await summaryOf(`${this.config.dataDir}/node_modules/${name}`);
