@@ -103,7 +103,10 @@ export class StreamHandle implements AsyncDisposable {
     return (await Promise.all(both)).flat().sort((a, b) => a.at.localeCompare(b.at));
   }
 
-  /** The status of both sides now and after every change of state, until the stream has ended on all of them. */
+  /**
+   * The status of both sides now, after every change of state, and 10 minutes and 1 minute before the lifetime ends, until
+   * the stream has ended on all of them.
+   */
   watch(signal?: AbortSignal): AsyncGenerator<StreamStatus> {
     const { uid, from, to } = this.#parts;
     return watchSides(uid, from, to, signal);
