@@ -61,9 +61,12 @@ export async function tryPlugin(
     ...(use && { use }),
   };
   const { answer, why } = await run(request);
-  if (why === undefined) return received(answer);
+  const known = why === undefined ? received(answer) : undefined;
+  if (known) return known;
+  // A plugin that finds the descriptor of the answer can write anything to it.
+  const reason = why ?? 'it wrote an answer that is not one';
   return {
-    error: new SciStreamError('SCI_PLUGIN_LOAD_FAILED', `Cannot load ${plugin.name}: ${why}.`, {
+    error: new SciStreamError('SCI_PLUGIN_LOAD_FAILED', `Cannot load ${plugin.name}: ${reason}.`, {
       suggestions: [`Report this to the authors of ${plugin.name}.`, `scistream plugin uninstall ${plugin.name}`],
     }),
   };
@@ -117,12 +120,19 @@ function endOf(code: number | null, signal: NodeJS.Signals | null): string {
   return `its process crashed (${signal}); it may use ${HEAP_MIB} MB of JavaScript heap`;
 }
 
-function received(line: string): TrialAnswer {
-  const { error, provides } = JSON.parse(line) as TrialAnswer<Sent>;
-  if (error) return { error: restored(error) };
-  return {
-    provides: provides.map(({ error: failure, ...one }) => ({ ...one, ...(failure && { error: restored(failure) }) })),
-  };
+function received(line: string): TrialAnswer | undefined {
+  try {
+    const { error, provides } = JSON.parse(line) as TrialAnswer<Sent>;
+    if (error) return { error: restored(error) };
+    return {
+      provides: provides.map(({ error: failure, ...one }) => ({
+        ...one,
+        ...(failure && { error: restored(failure) }),
+      })),
+    };
+  } catch {
+    return undefined;
+  }
 }
 
 const restored = ({ code, message, suggestions }: Sent): SciStreamError =>

@@ -1,16 +1,17 @@
-import { formatBytes } from '@scistream/core';
+import { formatBytes, formatDuration } from '@scistream/core';
 import { formatCount, formatRate } from '@scistream/core/terminal';
-import { targetTexts, type HopTraffic, type SideStatus, type StreamStatus } from '@scistream/core/client';
+import { endsInMs, targetTexts, type HopTraffic, type SideStatus, type StreamStatus } from '@scistream/core/client';
 import type { DownResult } from './results.js';
 import { listenersText, momentText, titleOf, untilText } from './text.js';
 
 /** The human-readable output of `stream status`. */
-export function statusText(status: StreamStatus): string {
+export function statusText(status: StreamStatus, now: Date = new Date()): string {
   const { state, from, to, rate, encryption, restarts, expiresAt, diagnosis, hops, connect } = status;
   const wanted =
     rate.bitsPerSecond > 0 ? `${formatRate(rate.bitsPerSecond)}${rate.enforced ? '' : ' (not enforced)'}` : 'none';
   return [
     `${titleOf(status)}  ${state}  until ${untilText(expiresAt)}`,
+    ...endLine(status, now).map((line) => `  ${'ends'.padEnd(11)} ${line}`),
     `  uid         ${status.uid}`,
     ...(from ? [sideLine('from', from)] : []),
     ...(to ? [sideLine('to', to)] : []),
@@ -37,7 +38,14 @@ export function watchLine(status: StreamStatus, now: Date): string {
       [gateway, where(gateway), `${counted ? open : '?'} open`].filter(Boolean).join(' '),
     )
     .join(', ');
-  return `${momentText(now)}  ${state.padEnd(9)}  ${carried}  ${diagnosis}`;
+  const line = `${momentText(now)}  ${state.padEnd(9)}  ${carried}  ${diagnosis}`;
+  return [line, ...endLine(status, now).map((end) => `ends ${end}`)].join('  ');
+}
+
+/** The remaining time of a stream that ends within 10 minutes, in full seconds. */
+function endLine(status: StreamStatus, now: Date): readonly string[] {
+  const left = endsInMs(status, now);
+  return left === undefined ? [] : [`in ${formatDuration(Math.ceil(left / 1000) * 1000)}`];
 }
 
 /** The human-readable output of `stream down`. */

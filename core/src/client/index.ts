@@ -1,6 +1,7 @@
 /** The user client (S2UC) as a library: creates, finds, watches, verifies and ends streams across facilities. */
 export { ControlClient, type CallLimits } from './control-client.js';
 export { makeCredentials, type StreamCredentials } from './credentials.js';
+export { endsInMs } from './ending.js';
 export type { FollowedStreamEvent, FollowOptions, StreamHistoryEvent } from './events.js';
 export { gatewayState, type GatewayList, type GatewayState, type ListedGateway, type StreamMove } from './gateways.js';
 export {

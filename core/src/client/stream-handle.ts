@@ -118,7 +118,10 @@ export class StreamHandle implements AsyncDisposable {
     return await Promise.all(this.#sides().map(read));
   }
 
-  /** The status of both sides now and after every change of state, until the stream has ended on all of them. */
+  /**
+   * The status of both sides now, after every change of state, and 10 minutes and 1 minute before the lifetime ends, until
+   * the stream has ended on all of them.
+   */
   watch(signal?: AbortSignal): AsyncGenerator<StreamStatus> {
     const { uid, from, to } = this.#parts;
     return watchSides(uid, from, to, signal);

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { toSciStreamError, type SciStreamError } from '../contracts/errors.js';
 import { backOff } from '../contracts/wait.js';
 import type { ControlClient } from './control-client.js';
+import { EndNotice } from './ending.js';
 import type { SideAnswer } from './side-status.js';
 import { mergeStatus, type StreamStatus } from './status.js';
 
@@ -26,8 +27,8 @@ export const isTemporary = ({ code }: SciStreamError): boolean => TEMPORARY.has(
 export const retryPause = (failures: number): number => backOff(Math.max(1, failures), FIRST_RETRY_MS, MAX_RETRY_MS);
 
 /**
- * Yields the status of both sides now and after every change, until the stream has ended on one side and the other has
- * ended or does not answer. A side whose connection breaks is unreachable until its control server answers again.
+ * Yields the status of both sides now, after every change, and 10 minutes and 1 minute before the lifetime ends, until the
+ * stream has ended on one side and the other has ended or does not answer. A side whose connection breaks is unreachable until its control server answers again.
  * @throws The error of a side when no side answers the first time; the reason of `signal`.
  */
 export async function* watchSides(
@@ -42,6 +43,7 @@ export async function* watchSides(
   const changes = new EventEmitter();
   const events = on(changes, 'change', { close: ['end'] });
   const over = new AbortController();
+  using notice = new EndNotice(() => changes.emit('change'));
   const follow = async (side: 'from' | 'to', client: ControlClient): Promise<void> => {
     const put = (answer: Omit<SideAnswer, 'endpoint'>): void => {
       // A retry that fails as the previous one is no change.
@@ -60,6 +62,7 @@ export async function* watchSides(
       const error = latest.from?.error ?? latest.to?.error;
       if (error && !last && !latest.from?.stream && !latest.to?.stream) throw error;
       last = mergeStatus(uid, latest.from, latest.to, last);
+      notice.set(last.expiresAt);
       yield last;
     }
     signal?.throwIfAborted();
