@@ -120,6 +120,7 @@ function endOf(code: number | null, signal: NodeJS.Signals | null): string {
   return `its process crashed (${signal}); it may use ${HEAP_MIB} MB of JavaScript heap`;
 }
 
+/** The answer of the program; undefined if the text is none. */
 function received(line: string): TrialAnswer | undefined {
   try {
     const { error, provides } = JSON.parse(line) as TrialAnswer<Sent>;

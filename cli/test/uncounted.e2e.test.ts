@@ -25,7 +25,10 @@ s('a stream without counters does not report zero traffic', async ({ facilities,
   const { connect } = await json<StreamStatus>(facilities, 0, 'stream', 'up', ...args);
   assert.match(await exchange(parseAddress(connect[0] ?? ''), 'data'), 'first');
   const { stdout } = await scistream(facilities, 'stream', 'status', 'tomo');
-  assert.match(stdout, /traffic and failures not counted\n.*traffic and failures not counted\n {2}Ready; whether a consumer/);
+  assert.match(
+    stdout,
+    /traffic and failures not counted\n.*traffic and failures not counted\n {2}Ready; whether a consumer/,
+  );
   const { hops } = await json<StreamStatus>(facilities, 0, 'stream', 'status', 'tomo');
   assert.equal(
     hops.map(({ counted }) => counted),
