@@ -23,15 +23,9 @@ import { Health } from '../serving/health.js';
 import { listenOn } from '../serving/listen.js';
 import { lockState, type Unlock } from '../serving/state-lock.js';
 import { GatewayService } from '../wire/gen/scistream/v1/gateway_pb.js';
-import {
-  connectResultsMessage,
-  fromTargetsMessage,
-  microseconds,
-  mustBeAnswer,
-  statisticsMessage,
-  unreleasedMessage,
-  statusMessage,
-} from '../wire/messages.js';
+import { fromTargetsMessage, unreleasedMessage } from '../wire/messages.js';
+import { connectResultsMessage, microseconds, mustBeAnswer } from '../wire/probes.js';
+import { statisticsMessage, statusMessage } from '../wire/statistics.js';
 import { fromReserveMessage } from '../wire/stream-spec.js';
 import { ACCEPTED, enrolment } from './enrolment.js';
 import { listenOnSocket, mutualTls, mutualTlsServer } from './listen.js';

@@ -8,16 +8,11 @@ import {
   targetOf,
   type Target,
 } from '../contracts/address.js';
-import { quote, S2DSException, SciStreamError } from '../contracts/errors.js';
-import type { ConnectResult, GatewayStatus, Unreleased } from '../contracts/gateway.js';
+import { quote, SciStreamError } from '../contracts/errors.js';
+import type { GatewayStatus, Unreleased } from '../contracts/gateway.js';
 import {
-  FAILURES,
-  parseProbeAnswer,
   ROLE_CODES,
   uidForOwner,
-  type Failures,
-  type ListenerStatistics,
-  type ProbeAnswer,
   type S2DSStatus,
   type StreamEvent,
   type StreamMoved,
@@ -25,23 +20,16 @@ import {
   type StreamSnapshot,
 } from '../contracts/stream.js';
 import { errorInfo, fromErrorInfo } from './errors.js';
-import {
-  GatewayStreamStatusSchema,
-  type GatewayStreamStatus,
-  type SetTargetsRequest,
-} from './gen/scistream/v1/gateway_pb.js';
+import { type SetTargetsRequest } from './gen/scistream/v1/gateway_pb.js';
 import {
   StreamSchema,
   type GatewaySchema,
-  type ConnectResults,
-  type ConnectResultsSchema,
   type FollowedEventSchema,
   type Gateway,
-  type ListenerStatistics as StatisticsMessage,
-  type ListenerStatisticsSchema,
   type Stream,
   type StreamMoveSchema,
 } from './gen/scistream/v1/streams_pb.js';
+import { statisticsMessage } from './statistics.js';
 
 /**
  * A record and its live counters as a message of the service `Streams`.
@@ -198,111 +186,6 @@ export function moveMessage({ record, from, moved, error }: StreamMoved): Messag
     listeners: listeners.map(formatAddress),
     ...(error && { error: errorInfo(error) }),
   };
-}
-
-/** Counters as a message. */
-export function statisticsMessage(counters: ListenerStatistics): MessageInitShape<typeof ListenerStatisticsSchema> {
-  const { connections, open, bytesIn, bytesOut, errors, refused, failures = {} } = counters;
-  const known = FAILURES.flatMap((key) => (failures[key] === undefined ? [] : [[key, BigInt(failures[key])]]));
-  return {
-    connections: BigInt(connections),
-    open: BigInt(open),
-    bytesIn: BigInt(bytesIn),
-    bytesOut: BigInt(bytesOut),
-    errors: BigInt(errors),
-    ...(refused === undefined ? {} : { refused: BigInt(refused) }),
-    ...(Object.fromEntries(known) as Partial<Record<keyof Failures, bigint>>),
-  };
-}
-
-/** The inverse of {@link statisticsMessage}. */
-export function fromStatistics({
-  connections,
-  open,
-  bytesIn,
-  bytesOut,
-  errors,
-  refused,
-  ...counts
-}: StatisticsMessage): ListenerStatistics {
-  const known = FAILURES.flatMap((key) => (counts[key] === undefined ? [] : [[key, Number(counts[key])]]));
-  return {
-    connections: Number(connections),
-    open: Number(open),
-    bytesIn: Number(bytesIn),
-    bytesOut: Number(bytesOut),
-    errors: Number(errors),
-    ...(refused === undefined ? {} : { refused: Number(refused) }),
-    ...(known.length > 0 ? { failures: Object.fromEntries(known) as Failures } : {}),
-  };
-}
-
-/** A data server's status as a message. */
-export function statusMessage({
-  state,
-  restarts,
-  listeners,
-  limit,
-  tlsFailure,
-  probe,
-  error,
-}: S2DSStatus): GatewayStreamStatus {
-  return create(GatewayStreamStatusSchema, {
-    state,
-    restarts,
-    probe: probe ?? '',
-    statistics: listeners.map(statisticsMessage),
-    ...(limit ? { limit } : {}),
-    ...(tlsFailure ? { tlsFailure } : {}),
-    ...(error ? { error: errorInfo(error) } : {}),
-  });
-}
-
-/** The inverse of {@link statusMessage}. */
-export function fromStatus(status: GatewayStreamStatus): S2DSStatus {
-  const { state, restarts, statistics, limit, tlsFailure, error, probe } = status;
-  const listeners = statistics.map(fromStatistics);
-  const told = parseProbeAnswer(probe);
-  const reported = limit && { limit: { connections: limit.connections, reached: limit.reached } };
-  const failure = tlsFailure && { tlsFailure: { at: tlsFailure.at, reason: tlsFailure.reason } };
-  const more = { ...(told ? { probe: told } : {}), ...reported, ...failure };
-  const known = state === 'failed' || state === 'restarting' ? state : 'running';
-  if (known === 'running' || (known === 'restarting' && !error)) return { state: known, restarts, listeners, ...more };
-  const { code, message, suggestions } = fromErrorInfo(error);
-  return { state: known, restarts, listeners, error: new S2DSException(code, message, { suggestions }) };
-}
-
-/** Parses the field `answer` of ProbeTargets. @throws SCI_USAGE */
-export function mustBeAnswer(text: string): ProbeAnswer {
-  const answer = parseProbeAnswer(text);
-  if (answer) return answer;
-  throw new SciStreamError('SCI_USAGE', `The answer ${quote(text)} of a probe is neither data nor close.`);
-}
-
-/** Milliseconds as whole microseconds. */
-export const microseconds = (ms: number): bigint => BigInt(Math.round(ms * 1000));
-
-/** Results of connections as a message. */
-export function connectResultsMessage(
-  results: readonly ConnectResult[],
-): MessageInitShape<typeof ConnectResultsSchema> {
-  return {
-    results: results.map(({ address, roundTripMs, error }) => ({
-      address: formatAddress(address),
-      connected: error === undefined,
-      roundTripUs: microseconds(roundTripMs),
-      error: error ?? '',
-    })),
-  };
-}
-
-/** The inverse of {@link connectResultsMessage}. */
-export function fromConnectResults({ results }: ConnectResults): readonly ConnectResult[] {
-  return results.map(({ address, connected, roundTripUs, error }) => ({
-    address: parseAddress(address),
-    roundTripMs: Number(roundTripUs) / 1000,
-    ...(connected ? {} : { error }),
-  }));
 }
 
 /** The state in output: restarting while the proxy does not run, else ready until the first connection, streaming while one is open, then idle. */

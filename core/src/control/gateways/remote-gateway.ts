@@ -19,7 +19,9 @@ import { retry } from '../../contracts/wait.js';
 import { fromConnectError, S2CS_KEY } from '../../wire/errors.js';
 import { GatewayService } from '../../wire/gen/scistream/v1/gateway_pb.js';
 import { GuardedSessions } from '../../wire/guarded-sessions.js';
-import { fromConnectResults, fromStatistics, fromStatus, fromUnreleased, targetsMessage } from '../../wire/messages.js';
+import { fromUnreleased, targetsMessage } from '../../wire/messages.js';
+import { fromConnectResults } from '../../wire/probes.js';
+import { fromStatistics, fromStatus } from '../../wire/statistics.js';
 import { reserveMessage } from '../../wire/stream-spec.js';
 import { checkLinkTls, connectLink, type LinkTls } from './link-tls.js';
 
