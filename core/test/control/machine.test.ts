@@ -20,15 +20,15 @@ machine('goes through its states, one stored version for each', async () => {
   const seen: string[] = [];
   const look = async (): Promise<void> => {
     for (;;) {
-      const next = controller.changed(uid, ALICE, present());
-      const { record } = await controller.get(uid, ALICE);
+      const next = controller.views.changed(uid, ALICE, present());
+      const { record } = await controller.views.get(uid, ALICE);
       if (seen.at(-1) !== `${record.version} ${record.state}`) seen.push(`${record.version} ${record.state}`);
       if (record.state === 'released') return;
       await next;
     }
   };
   const req = controller.request(uid, SPEC, undefined, ALICE, present());
-  await eventually(async () => assert.is((await controller.get(uid, ALICE)).record.state, 'waiting'));
+  await eventually(async () => assert.is((await controller.views.get(uid, ALICE)).record.state, 'waiting'));
   const looking = look();
   await controller.hello(uid, ['10.0.0.1:5001'], ALICE);
   assert.equal((await req).announced, [{ host: '10.0.0.1', port: 5001 }]);
@@ -77,7 +77,7 @@ machine('a stream that is not written yet is known to its owner, and to nobody e
   store.beforeCreate = () => new Promise((resolve) => (write = resolve));
   const req = refusal(controller.request(uid, SPEC, undefined, ALICE, present()), 'SCI_STREAM_RELEASED');
   await eventually(() => assert.is(controller.counts().waiting, 1));
-  assert.is((await controller.get(uid, ALICE)).record.state, 'reserving');
+  assert.is((await controller.views.get(uid, ALICE)).record.state, 'reserving');
   await refusal(controller.release(uid, { ...ALICE, subject: 'bob' }), 'SCI_STREAM_NOT_FOUND');
   const release = controller.release(uid, ALICE);
   write();
@@ -106,11 +106,11 @@ machine('a failed release is retried, and the first reason is kept', async () =>
   const uid = randomUUID();
   gateway.beforeRelease = () => Promise.reject(new SciStreamError('SCI_RUNTIME_UNREACHABLE', 'It is away.'));
   await refusal(controller.request(uid, SPEC, undefined, ALICE, AbortSignal.abort()), 'SCI_CLIENT_GONE');
-  assert.is((await controller.get(uid, ALICE)).record.state, 'releasing');
+  assert.is((await controller.views.get(uid, ALICE)).record.state, 'releasing');
   await refusal(controller.release(uid, ALICE), 'SCI_RUNTIME_UNREACHABLE');
   gateway.beforeRelease = () => Promise.resolve();
   await eventually(() => assert.is(controller.counts().streams, 0), 60_000);
-  const { record } = await controller.get(uid, ALICE);
+  const { record } = await controller.views.get(uid, ALICE);
   assert.equal([record.state, record.error?.code], ['failed', 'SCI_CLIENT_GONE']);
   assert.is((await gateway.describe()).portsInUse, 0);
 });
@@ -138,7 +138,7 @@ machine('what was allowed for a stream is not done to the next one of that uid',
       await up(ALICE);
     };
     await act().catch((error: unknown) => assert.ok(SciStreamError.is(error), String(error)));
-    const { record } = await controller.get(uid, ALICE);
+    const { record } = await controller.views.get(uid, ALICE);
     assert.equal([kind, record.owner, record.state, record.targets], [kind, 'test:alice', 'provisioned', []]);
     await controller.release(uid, ALICE);
   }
@@ -149,7 +149,7 @@ machine('a client that is gone already does not keep its stream', async () => {
   const uid = randomUUID();
   await refusal(made.controller.request(uid, SPEC, undefined, ALICE, AbortSignal.abort()), 'SCI_CLIENT_GONE');
   assert.equal(made.controller.counts(), { streams: 0, waiting: 0 });
-  const { record } = await made.controller.get(uid, ALICE);
+  const { record } = await made.controller.views.get(uid, ALICE);
   assert.equal([record.state, record.error?.code], ['failed', 'SCI_CLIENT_GONE']);
 });
 
@@ -174,28 +174,28 @@ machine('close refuses what is new and ends what waits, more than once', async (
   const { controller } = made;
   const uid = randomUUID();
   const req = refusal(controller.request(uid, SPEC, undefined, ALICE, present()), 'SCI_SHUTTING_DOWN');
-  await eventually(async () => assert.is((await controller.get(uid, ALICE)).record.state, 'waiting'));
+  await eventually(async () => assert.is((await controller.views.get(uid, ALICE)).record.state, 'waiting'));
   await controller.close(true);
   await controller.close(true);
   await req;
   await refusal(controller.request(randomUUID(), SPEC, undefined, ALICE, present()), 'SCI_SHUTTING_DOWN');
-  assert.is((await controller.get(uid, ALICE)).record.error?.code, 'SCI_SHUTTING_DOWN');
+  assert.is((await controller.views.get(uid, ALICE)).record.error?.code, 'SCI_SHUTTING_DOWN');
 });
 
 machine('who waits for a change can stop waiting', async () => {
   await using made = await fixture();
   const uid = randomUUID();
   const req = made.controller.request(uid, SPEC, undefined, ALICE, present()).catch(String);
-  await eventually(async () => assert.is((await made.controller.get(uid, ALICE)).record.state, 'waiting'));
+  await eventually(async () => assert.is((await made.controller.views.get(uid, ALICE)).record.state, 'waiting'));
   const stop = new AbortController();
-  const change = made.controller.changed(uid, ALICE, stop.signal);
+  const change = made.controller.views.changed(uid, ALICE, stop.signal);
   stop.abort(new Error('enough'));
   assert.is(await failure(change), 'Error: enough');
   assert.is(
-    await failure(made.controller.changed(uid, ALICE, AbortSignal.abort(new Error('before')))),
+    await failure(made.controller.views.changed(uid, ALICE, AbortSignal.abort(new Error('before')))),
     'Error: before',
   );
-  await made.controller.changed(randomUUID(), ALICE, present());
+  await made.controller.views.changed(randomUUID(), ALICE, present());
   await made.controller.release(uid, ALICE);
   await req;
 });

@@ -202,13 +202,13 @@ s(
       assert.equal(await move(controller), [['a', false, 'SCI_STATE_WRITE']], step);
       sabotage.step = 'none';
       assert.equal(await made.ports(), [1, 0], step);
-      const { record } = await controller.get(uid, OPERATOR);
+      const { record } = await controller.views.get(uid, OPERATOR);
       assert.equal([record.gateway, record.state, record.leaving], ['a', 'active', undefined], step);
       assert.is(await exchange(entryOf(record), 'x'), 'tx', step);
     }
     assert.equal(await move(controller), [['b', true, undefined]]);
     await eventually(async () => assert.equal(await made.ports(), [0, 1]));
-    const { record } = await controller.get(uid, OPERATOR);
+    const { record } = await controller.views.get(uid, OPERATOR);
     assert.is(await exchange(entryOf(record), 'x'), 'tx');
   },
 );
@@ -242,7 +242,7 @@ s('a release during the grace, and one during the move, leave nothing on either 
   await controller.release(second, OPERATOR);
   await moving;
   assert.equal(await made.ports(), [0, 0]);
-  assert.is((await controller.get(second, OPERATOR)).record.state, 'released');
+  assert.is((await controller.views.get(second, OPERATOR)).record.state, 'released');
 });
 
 s('a proxy failure on the previous gateway does not affect the stream; one on its present gateway does', async () => {
@@ -253,7 +253,7 @@ s('a proxy failure on the previous gateway does not affect the stream; one on it
   sabotage.deaths.emit('a');
   assert.is((await controller.update(uid, ['127.0.0.1:9'], OPERATOR)).state, 'active');
   sabotage.deaths.emit('b');
-  await eventually(async () => assert.is((await controller.get(uid, OPERATOR)).record.state, 'failed'));
+  await eventually(async () => assert.is((await controller.views.get(uid, OPERATOR)).record.state, 'failed'));
   assert.equal(await made.ports(), [0, 1], 'a failed stream keeps its ports on its gateway');
   await controller.release(uid, OPERATOR);
   assert.equal(await made.ports(), [0, 0]);
@@ -263,13 +263,13 @@ s('targets that lead to a listener on the previous gateway close no loop while i
   await using made = await fixture();
   const { controller } = made;
   const moved = await setUp(controller, '127.0.0.1:9');
-  const before = entryOf((await controller.get(moved, OPERATOR)).record);
+  const before = entryOf((await controller.views.get(moved, OPERATOR)).record);
   const other = await setUp(controller, formatAddress(before), { movable: false });
   assert.equal((await move(controller, 60_000)).sort(), [
     ['a', false, undefined],
     ['b', true, undefined],
   ]);
-  const entry = formatAddress(entryOf((await controller.get(other, OPERATOR)).record));
+  const entry = formatAddress(entryOf((await controller.views.get(other, OPERATOR)).record));
   await expectCode('SCI_TARGETS_INVALID', controller.update(moved, [entry], OPERATOR));
   await expectCode('SCI_TARGETS_INVALID', controller.update(moved, [formatAddress(before)], OPERATOR));
 });
@@ -280,10 +280,10 @@ s('a move is rejected if it gives the stream a listener to which its targets lea
   // The ports of b that become free are all targets of the other stream, so the moved stream gets one of them.
   await setUp(controller, '127.0.0.1:9', { gateway: 'b', movable: false });
   const earlier = await setUp(controller, '127.0.0.1:9', { gateway: 'b', movable: false, connections: 3 });
-  const taken = (await controller.get(earlier, OPERATOR)).record.listeners.map(formatAddress);
+  const taken = (await controller.views.get(earlier, OPERATOR)).record.listeners.map(formatAddress);
   const between = await setUp(controller, '127.0.0.1:9', { movable: false, connections: 3 });
   await controller.update(between, taken, OPERATOR);
-  await setUp(controller, formatAddress(entryOf((await controller.get(between, OPERATOR)).record)));
+  await setUp(controller, formatAddress(entryOf((await controller.views.get(between, OPERATOR)).record)));
   await controller.release(earlier, OPERATOR);
   assert.equal(await made.ports(), [4, 1]);
   const moves = await move(controller, 60_000);

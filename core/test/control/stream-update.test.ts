@@ -28,8 +28,8 @@ s('an update that cannot be written down is taken back at the gateway, too', asy
     throw new SciStreamError('SCI_STATE_WRITE', 'The disk is full.');
   };
   await refusal(controller.update(uid, [formatAddress(two.address)], ALICE), 'SCI_STATE_WRITE');
-  await eventually(async () => assert.is((await controller.get(uid, ALICE)).record.state, 'active'), 30_000);
-  assert.equal((await controller.get(uid, ALICE)).record.targets, [one.address]);
+  await eventually(async () => assert.is((await controller.views.get(uid, ALICE)).record.state, 'active'), 30_000);
+  assert.equal((await controller.views.get(uid, ALICE)).record.targets, [one.address]);
   assert.is(await exchange(entry, 'x'), 'ax');
 });
 
@@ -40,11 +40,11 @@ s('an update that the gateway rejects changes nothing, also after one with an un
   const fails = (code: ErrorCode) => (): Promise<void> => Promise.reject(new SciStreamError(code, 'On purpose.'));
   const update = (port: number) => controller.update(uid, [`127.0.0.1:${port}`], ALICE);
   const stateAndAsked = async () => {
-    const { state, asked } = (await controller.get(uid, ALICE)).record;
+    const { state, asked } = (await controller.views.get(uid, ALICE)).record;
     return [state, asked?.map(({ port }) => port)];
   };
   const req = controller.request(uid, SPEC, undefined, ALICE, present());
-  await eventually(async () => assert.is((await controller.get(uid, ALICE)).record.state, 'waiting'));
+  await eventually(async () => assert.is((await controller.views.get(uid, ALICE)).record.state, 'waiting'));
   await refusal(update(1), 'SCI_STREAM_STATE');
   await controller.hello(uid, [], ALICE);
   await req;
@@ -58,8 +58,8 @@ s('an update that the gateway rejects changes nothing, also after one with an un
   await refusal(update(4), 'SCI_PROXY_COMMAND_FAILED');
   assert.equal(await stateAndAsked(), ['updating', [3]]);
   gateway.beforeTargets = () => Promise.resolve();
-  await eventually(async () => assert.is((await controller.get(uid, ALICE)).record.state, 'active'), 30_000);
-  assert.equal((await controller.get(uid, ALICE)).record.targets, [{ host: '127.0.0.1', port: 3 }]);
+  await eventually(async () => assert.is((await controller.views.get(uid, ALICE)).record.state, 'active'), 30_000);
+  assert.equal((await controller.views.get(uid, ALICE)).record.targets, [{ host: '127.0.0.1', port: 3 }]);
   await controller.release(uid, ALICE);
   await refusal(update(5), 'SCI_STREAM_STATE');
 });

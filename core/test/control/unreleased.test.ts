@@ -21,7 +21,7 @@ s('the stream is releasing with the reason, its gateway says so, and it ends whe
   await req;
 
   await refusal(controller.release(uid, ALICE), 'SCI_PLUGIN_FAILED');
-  const { record, error } = await controller.get(uid, ALICE);
+  const { record, error } = await controller.views.get(uid, ALICE);
   assert.equal([record.state, error?.code], ['releasing', 'SCI_PLUGIN_FAILED']);
   const [told] = await pool.overview();
   const { unreleased, portsInUse } = told?.description ?? {};
@@ -31,7 +31,7 @@ s('the stream is releasing with the reason, its gateway says so, and it ends whe
   works = true;
   await eventually(async () => {
     await controller.release(uid, ALICE);
-    assert.is((await controller.get(uid, ALICE)).record.state, 'released');
+    assert.is((await controller.views.get(uid, ALICE)).record.state, 'released');
   });
   assert.is((await pool.overview())[0]?.description.unreleased, undefined);
 });

@@ -10,16 +10,8 @@ import { VERSION } from '../../contracts/version.js';
 import type { Providers } from '../../plugins/index.js';
 import { Streams, type Stream } from '../../wire/gen/scistream/v1/streams_pb.js';
 import { Control, ResponseSchema, type Response } from '../../wire/gen/scistream_pb.js';
-import {
-  connectResultsMessage,
-  eventMessage,
-  followedMessage,
-  gatewayMessage,
-  microseconds,
-  moveMessage,
-  mustBeAnswer,
-  toMessage,
-} from '../../wire/messages.js';
+import { eventMessage, followedMessage, gatewayMessage, moveMessage, toMessage } from '../../wire/messages.js';
+import { connectResultsMessage, microseconds, mustBeAnswer } from '../../wire/probes.js';
 import type { GatewayPool } from '../gateways/pool.js';
 import type { Limits, PaceLimits, WatchLimits } from '../parts/settings.js';
 import type { StreamController } from '../streams/controller.js';
@@ -129,18 +121,18 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
       };
     },
     async get({ uid }, context) {
-      const view = await controller.get(uid, caller(context));
+      const view = await controller.views.get(uid, caller(context));
       addUnread(JSON.stringify(view.record).length, context);
       return shown(view, context);
     },
     async list({ ended, pageSize: size, pageToken: token }, context) {
-      const { records, bytes, next } = await controller.list(ended, { size, token }, caller(context));
+      const { records, bytes, next } = await controller.views.list(ended, { size, token }, caller(context));
       addUnread(bytes, context);
-      const views = await controller.view(records);
+      const views = await controller.views.view(records);
       return { streams: views.map((view) => shown(view, context)), nextPageToken: next };
     },
     async events({ uid }, context) {
-      const events = await controller.events(uid, caller(context));
+      const events = await controller.views.events(uid, caller(context));
       addUnread(JSON.stringify(events).length, context);
       return { events: events.map(eventMessage) };
     },
@@ -164,7 +156,7 @@ export function streamsService(router: ConnectRouter, parts: ServiceParts): void
       }
     },
     async openProbe({ uid: asked, tls: encrypted }, context) {
-      const { gateway, uid } = await controller.place(asked, caller(context));
+      const { gateway, uid } = await controller.views.place(asked, caller(context));
       const { address, challenge, expiresMs, tls = false } = await gateway.openProbe(uid, encrypted);
       return { address: formatAddress(address), challenge, expiresMs: BigInt(expiresMs), tls };
     },
@@ -214,8 +206,8 @@ async function* follow(
   for (;;) {
     // Started before the read, so that no change between the two is lost.
     const tick = AbortSignal.timeout(WATCH_INTERVAL_MS);
-    const changed = controller.changed(uid, who, AbortSignal.any([tick, signal])).catch(() => undefined);
-    const view = await controller.get(uid, who, kind);
+    const changed = controller.views.changed(uid, who, AbortSignal.any([tick, signal])).catch(() => undefined);
+    const view = await controller.views.get(uid, who, kind);
     kind = 'list';
     const message = toMessage(view, facility, ownerOf(who));
     const { state, restarts, targets, fallbacks, listeners, leaving } = message;

@@ -10,12 +10,10 @@ import type { Logger } from '../../contracts/logger.js';
 import type { Policy } from '../../contracts/policy.js';
 import type { StreamStore } from '../../contracts/stream-store.js';
 import {
-  type StreamSnapshot,
   parseUid,
   type StreamSpec,
   type StreamTls,
   isFinal,
-  type StreamEvent,
   type StreamRecord,
   type StreamMoved,
   uidForOwner,
@@ -29,13 +27,13 @@ import type { Limits } from '../parts/settings.js';
 import { TOKENS } from '../parts/tokens.js';
 import { parseProducers, parseTargets } from './addresses.js';
 import { EventFeed } from './event-feed.js';
-import { ended, released, runs, stopping, waits } from './life.js';
+import { ended, released, stopping, waits } from './life.js';
 import { StreamLookup } from './lookup.js';
 import { Loops } from './loops.js';
 import { StreamMachine } from './machine.js';
 import { moveAll } from './move.js';
 import { asGranted, checkLimits, isRepeated, newRecord, requestAction } from './new-stream.js';
-import { pageOf, type Page, type PageRequest } from './page.js';
+import { StreamViews } from './views.js';
 
 /** How long a HELLO that arrives before its request waits for it, ms. */
 const EARLY_HELLO_MS = 2_000;
@@ -56,6 +54,8 @@ export class StreamController {
   readonly #loops: Loops;
   /** The events of streams, for callers that follow them. */
   readonly feed: EventFeed;
+  /** What callers may see of streams. */
+  readonly views: StreamViews;
   #stopping = false;
 
   constructor(
@@ -68,6 +68,7 @@ export class StreamController {
   ) {
     this.#lookup = new StreamLookup(this.#live, store);
     this.feed = new EventFeed({ store, lookup: this.#lookup, policy });
+    this.views = new StreamViews({ lookup: this.#lookup, policy, store, gateways, records: () => this.records });
     this.#loops = new Loops(own, () => this.records);
   }
 
@@ -198,48 +199,6 @@ export class StreamController {
     return record;
   }
 
-  /** One stream with its status. @param kind The action for the policy; `list` for one of many repeated reads. */
-  async get(uid: string, identity: Identity, kind: 'view' | 'list' = 'view'): Promise<StreamSnapshot> {
-    const { record } = await this.#lookup.find(uid, identity);
-    await this.policy.check(identity, { kind, stream: record });
-    return await this.#view(record);
-  }
-
-  /** The gateway of a stream that the caller may see, and its uid there. Does not ask the gateway for its state. */
-  async place(asked: string, identity: Identity): Promise<{ gateway: Gateway; uid: string }> {
-    const { record } = await this.#lookup.find(asked, identity);
-    await this.policy.check(identity, { kind: 'view', stream: record });
-    return { gateway: this.gateways.of(record.gateway), uid: record.uid };
-  }
-
-  /** The events of a stream, oldest first. */
-  async events(uid: string, identity: Identity): Promise<readonly StreamEvent[]> {
-    const { record } = await this.#lookup.find(uid, identity);
-    await this.policy.check(identity, { kind: 'view', stream: record });
-    return await this.store.events(record.uid);
-  }
-
-  /** One page of the streams that the caller may see. @throws SCI_USAGE for an invalid token */
-  async list(includeEnded: boolean, page: PageRequest, identity: Identity): Promise<Page> {
-    const records = includeEnded ? await this.store.list() : this.records;
-    const allowed = (stream: StreamRecord): Promise<boolean> =>
-      this.policy.check(identity, { kind: 'list', stream }).then(
-        () => true,
-        () => false,
-      );
-    return await pageOf(records, page, allowed);
-  }
-
-  /** Records with their status. */
-  async view(records: readonly StreamRecord[]): Promise<readonly StreamSnapshot[]> {
-    return await Promise.all(records.map((record) => this.#view(record)));
-  }
-
-  /** Settles when the record of a live stream changes, or immediately if the stream has ended. */
-  async changed(uid: string, identity: Identity, signal: AbortSignal): Promise<void> {
-    await (await this.#lookup.seek(uid, identity))?.machine?.changed(signal);
-  }
-
   /**
    * Drains a gateway, or ends that.
    * @param reason Why it is drained. Empty: the reason of an earlier call remains
@@ -324,18 +283,5 @@ export class StreamController {
     if (machine) return machine;
     await this.policy.check(identity, { kind: 'hello', stream: record });
     throw unknownStream(uid);
-  }
-
-  async #view(record: StreamRecord): Promise<StreamSnapshot> {
-    const ends = record.state === 'releasing';
-    if (!runs(record) && !ends) return { record };
-    try {
-      const status = await this.gateways.reachable(record.gateway).status(record.uid);
-      return ends ? { record } : { record, status };
-    } catch (error) {
-      if (ends && toSciStreamError(error).code === 'SCI_STREAM_NOT_FOUND') return { record };
-      // No answer does not mean failed: a slow proxy or gateway may still forward data.
-      return { record, error: toSciStreamError(error) };
-    }
   }
 }
