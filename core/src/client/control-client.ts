@@ -1,11 +1,9 @@
-import { readFile } from 'node:fs/promises';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { createClient, type CallOptions, type Client, type Interceptor } from '@connectrpc/connect';
+import { createClient, type CallOptions, type Client } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { formatAddress } from '../contracts/address.js';
-import { SciStreamError, systemCode } from '../contracts/errors.js';
+import { SciStreamError } from '../contracts/errors.js';
 import { silentLogger, type Logger } from '../contracts/logger.js';
-import { mustBeTrusted } from '../contracts/trust.js';
 import {
   Streams,
   type Caller,
@@ -25,11 +23,12 @@ import {
   type RequestSchema,
   type Response,
 } from '../wire/gen/scistream_pb.js';
-import { exposesToken, serverOf, type Endpoint, type TokenSource } from './endpoint.js';
+import { exposesToken, serverOf, type Endpoint } from './endpoint.js';
 import { printableAnswers } from './printable-answers.js';
 import { untilAdmitted } from './rate-limit.js';
 import { fromRpcError, type FailedCall } from './rpc-errors.js';
 import { VerifiedSessions } from './sessions.js';
+import { authorization, readToken } from './token.js';
 
 /** Deadline of calls that a server answers from memory, ms. */
 const QUICK_MS = 10_000;
@@ -304,46 +303,5 @@ export class ControlClient {
     const error = fromRpcError(thrown, { endpoint: this.endpoint, ...call });
     if (this.#answered || !SciStreamError.is(error) || error.code !== 'SCI_S2CS_UNREACHABLE') return error;
     return (await this.#sessions.refusal()) ?? error;
-  }
-}
-
-/** Adds the token as the metadata key `authorization` (protocol.md §2). */
-function authorization(source: TokenSource, server: string): Interceptor {
-  return (next) => async (request) => {
-    request.header.set('authorization', await readToken(source, server));
-    return next(request);
-  };
-}
-
-/** @param server Receiver of the token, in the form of `serverOf`. */
-async function readToken(source: TokenSource, server: string): Promise<string> {
-  if ('login' in source) {
-    // Loaded on demand, because most commands use no login.
-    const { accessToken } = await import('./login/access-token.js');
-    return await accessToken({ ...source.login, server });
-  }
-  const token = 'env' in source ? process.env[source.env]?.trim() : (await readTokenFile(source.file)).trim();
-  if (token && /^[\x21-\x7e]+$/.test(token)) return token;
-  const where = 'env' in source ? `environment variable ${source.env}` : `file ${source.file}`;
-  throw new SciStreamError('SCI_UNAUTHENTICATED', `The ${where} contains no token.`, {
-    suggestions: ['Put the token of this facility there, on one line. The operator of the facility issues tokens.'],
-  });
-}
-
-async function readTokenFile(file: string): Promise<string> {
-  mustBeTrusted(file, { secret: 'group' });
-  try {
-    return await readFile(file, 'utf8');
-  } catch (cause) {
-    throw new SciStreamError(
-      'SCI_UNAUTHENTICATED',
-      `Cannot read the token file ${file} (${systemCode(cause) ?? 'unknown error'}).`,
-      {
-        cause,
-        suggestions: [
-          `Check that ${file} exists and that this user can read it. The operator of the facility issues tokens.`,
-        ],
-      },
-    );
   }
 }

@@ -3,10 +3,10 @@ import { SciStreamError, toSciStreamError } from '../contracts/errors.js';
 import type { Unreleased } from '../contracts/gateway.js';
 import { ROLE_CODES } from '../contracts/stream.js';
 import { fromErrorInfo } from '../wire/errors.js';
+import type { ErrorInfo, Gateway, StreamMove as MoveMessage } from '../wire/gen/scistream/v1/streams_pb.js';
 import { fromUnreleased } from '../wire/messages.js';
 import type { ControlClient } from './control-client.js';
 import type { Silent } from './survey.js';
-import type { ErrorInfo, Gateway, StreamMove as MoveMessage } from '../wire/gen/scistream/v1/streams_pb.js';
 
 /** A gateway of a control server; the last known values while it is down. */
 export interface GatewayState {

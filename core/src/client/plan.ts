@@ -148,3 +148,12 @@ export const defined = <T extends object>(options: T): { [K in keyof T]?: Exclud
   Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
     [K in keyof T]?: Exclude<T[K], undefined>;
   };
+
+/** Checks that the sides of a stream have two control servers. @throws SCI_USAGE */
+export function mustDiffer(from: Address, to: Address): void {
+  const where = formatAddress(from);
+  if (where !== formatAddress(to)) return;
+  throw new SciStreamError('SCI_USAGE', `Both sides of the stream use the same control server, ${where}.`, {
+    suggestions: ['Run one control server for each side. A uid can exist only once on a control server.'],
+  });
+}

@@ -1,19 +1,13 @@
 import type { S2ucConfig } from '../config/schemas.js';
-import { formatAddress, type Address } from '../contracts/address.js';
-import { SciStreamError } from '../contracts/errors.js';
+import { formatAddress } from '../contracts/address.js';
 import { silentLogger, type Logger } from '../contracts/logger.js';
 import { parseProbeAnswer, parseUid, type ProbeAnswer, type StreamTls } from '../contracts/stream.js';
-import { ControlClient } from './control-client.js';
+import { Clients } from './clients.js';
+import type { ControlClient } from './control-client.js';
 import { credentialsFor } from './credentials.js';
-import {
-  endpointKey,
-  exposesToken,
-  overridden,
-  resolveEndpoint,
-  type Endpoint,
-  type TrustSettings,
-} from './endpoint.js';
+import { exposesToken, overridden, type Endpoint, type TrustSettings } from './endpoint.js';
 import { followSources, type FollowedStreamEvent, type FollowOptions } from './events.js';
+import { findStream } from './find.js';
 import {
   gatewayState,
   listGateways,
@@ -25,6 +19,7 @@ import {
 import { clientStateDir, Journal } from './journal.js';
 import {
   defined,
+  mustDiffer,
   needsProducer,
   toPlan,
   type InboundPlan,
@@ -35,7 +30,7 @@ import {
 import type { Side } from './setup.js';
 import type { StreamHandle } from './stream-handle.js';
 import { StreamMaker, type ProgressEvent } from './stream-maker.js';
-import { findStream, listStreams, type StreamList } from './survey.js';
+import { listStreams, type StreamList } from './survey.js';
 import { fromTicket, mustAgree, parseTicket, peerEndpoint, ticketOf, type InboundSide } from './ticket.js';
 
 /** Options of {@link S2UC}. */
@@ -87,12 +82,13 @@ export class S2UC implements AsyncDisposable {
   readonly #log: Logger;
   readonly #journal: Journal;
   readonly #maker: StreamMaker;
-  readonly #clients = new Map<string, ControlClient>();
+  readonly #clients: Clients;
 
   constructor({ facilities = {} }: Partial<Pick<S2ucConfig, 'facilities'>> = {}, options: S2ucOptions = {}) {
     this.#facilities = facilities;
     this.#options = options;
     this.#log = options.log ?? silentLogger;
+    this.#clients = new Clients(facilities, { ...options, log: this.#log });
     this.#journal = new Journal(options.stateDir ?? clientStateDir(), this.#log);
     this.#maker = new StreamMaker({ journal: this.#journal, log: this.#log, onProgress: options.onProgress });
   }
@@ -156,7 +152,7 @@ export class S2UC implements AsyncDisposable {
     mustAgree(plan, known);
     const to = this.#side('outbound', options.to, known.tls);
     if (known.s2cs) mustDiffer(known.s2cs, to.client.endpoint.address);
-    const peer = known.s2cs && this.#client(peerEndpoint(known.s2cs, known.fingerprint, this.#options.trust));
+    const peer = known.s2cs && this.#clients.at(peerEndpoint(known.s2cs, known.fingerprint, this.#options.trust));
     const parts = { to: to.client, peer, probe: known.probe, fresh: given === undefined };
     return (await this.#maker.make([to], plan, parts, started, signal, known.listeners)).handle;
   }
@@ -194,7 +190,7 @@ export class S2UC implements AsyncDisposable {
   async release(uid: string, servers: readonly ServerRef[]): Promise<void> {
     parseUid(uid);
     // Resolve every name before the first call, so that a wrong name leaves no unawaited calls behind.
-    const clients = servers.map((ref) => this.#client(this.#endpoint(ref)));
+    const clients = servers.map((ref) => this.#clients.of(ref));
     const failed = (await Promise.allSettled(clients.map((client) => client.release(uid)))).find(
       (outcome) => outcome.status === 'rejected',
     );
@@ -207,7 +203,7 @@ export class S2UC implements AsyncDisposable {
    * @throws SCI_USAGE if there are none; the reason of `signal`
    */
   async gateways({ servers = [], signal }: Pick<SearchOptions, 'servers' | 'signal'> = {}): Promise<GatewayList> {
-    return await listGateways(this.#some(servers.length > 0 ? servers : Object.keys(this.#facilities)), signal);
+    return await listGateways(this.#clients.some(servers.length > 0 ? servers : Object.keys(this.#facilities)), signal);
   }
 
   /**
@@ -222,7 +218,7 @@ export class S2UC implements AsyncDisposable {
     owner,
     ...options
   }: Pick<SearchOptions, 'servers' | 'owner'> & FollowOptions = {}): AsyncGenerator<FollowedStreamEvent> {
-    const clients = this.#some([...Object.keys(this.#facilities), ...servers]);
+    const clients = this.#clients.some([...Object.keys(this.#facilities), ...servers]);
     const sources = clients.map((client) => ({ client, uid: '', after: undefined, until: Infinity }));
     for await (const event of followSources(sources, options))
       if (owner === undefined || event.owner === owner) yield event;
@@ -240,7 +236,7 @@ export class S2UC implements AsyncDisposable {
     signal?: AbortSignal,
     reason = '',
   ): Promise<GatewayState> {
-    return gatewayState(await this.#client(this.#endpoint(server)).drain(name, drained, reason, { signal }));
+    return gatewayState(await this.#clients.of(server).drain(name, drained, reason, { signal }));
   }
 
   /**
@@ -250,13 +246,13 @@ export class S2UC implements AsyncDisposable {
    * @throws as {@link drain}
    */
   async *move(server: ServerRef, name: string, graceMs: number, signal?: AbortSignal): AsyncGenerator<StreamMove> {
-    const moves = this.#client(this.#endpoint(server)).move(name, graceMs, signal);
+    const moves = this.#clients.of(server).move(name, graceMs, signal);
     for await (const one of moves) yield streamMove(one);
   }
 
   /** The identity of this user at a control server. */
   async whoAmI(server: ServerRef, signal?: AbortSignal): Promise<Whoami> {
-    const client = this.#client(this.#endpoint(server));
+    const client = this.#clients.of(server);
     const { subject, issuer, admin, groups, expiresAt } = await client.whoAmI({ signal });
     const { facility, address } = client.endpoint;
     const who = { subject, issuer, admin };
@@ -271,8 +267,7 @@ export class S2UC implements AsyncDisposable {
 
   /** Closes all connections to control servers. Streams keep running. Idempotent. */
   close(): void {
-    for (const client of this.#clients.values()) client.close();
-    this.#clients.clear();
+    this.#clients.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -281,40 +276,19 @@ export class S2UC implements AsyncDisposable {
   }
 
   #side(role: Side['role'], ref: ServerRef, tls: StreamTls | undefined): Side {
-    const client = this.#client(this.#endpoint(ref));
+    const client = this.#clients.of(ref);
     if (tls && exposesToken(client.endpoint)) {
       this.#log.warn({ s2cs: formatAddress(client.endpoint.address) }, 'stream keys are sent in plain text');
     }
     return { role, client, tls };
   }
 
-  /** Clients of these control servers, one for each address. @throws SCI_USAGE if there are none */
-  #some(servers: readonly ServerRef[]): readonly ControlClient[] {
-    const endpoints = servers.map((ref) => this.#endpoint(ref));
-    const clients = new Map(endpoints.map((endpoint) => [formatAddress(endpoint.address), this.#client(endpoint)]));
-    if (clients.size > 0) return [...clients.values()];
-    throw new SciStreamError('SCI_USAGE', 'The configuration has no facilities.', {
-      suggestions: ['Name a control server: --s2cs host:port', 'Create a configuration with: scistream config init'],
-    });
-  }
-
-  #endpoint(ref: ServerRef): Endpoint {
-    return typeof ref === 'string' ? resolveEndpoint(ref, this.#facilities, this.#options.trust) : ref;
-  }
-
-  #client(endpoint: Endpoint): ControlClient {
-    const key = endpointKey(endpoint);
-    const client = this.#clients.get(key) ?? new ControlClient(endpoint, this.#log, this.#options.deadlineMs);
-    this.#clients.set(key, client);
-    return client;
-  }
-
   #survey(servers: readonly ServerRef[], signal: AbortSignal | undefined) {
     const refs = [...Object.keys(this.#facilities), ...servers];
     return {
       journal: this.#journal,
-      endpoints: refs.map((ref) => this.#endpoint(ref)),
-      client: (endpoint: Endpoint) => this.#client(endpoint),
+      endpoints: refs.map((ref) => this.#clients.endpoint(ref)),
+      client: (endpoint: Endpoint) => this.#clients.at(endpoint),
       recall: (endpoint: Endpoint) => overridden(endpoint, this.#options.override),
       signal,
     };
@@ -329,13 +303,4 @@ async function probeAnswer(uid: string, from: ControlClient, signal?: AbortSigna
     signal?.throwIfAborted();
     return undefined;
   }
-}
-
-/** @throws SCI_USAGE */
-function mustDiffer(from: Address, to: Address): void {
-  const where = formatAddress(from);
-  if (where !== formatAddress(to)) return;
-  throw new SciStreamError('SCI_USAGE', `Both sides of the stream use the same control server, ${where}.`, {
-    suggestions: ['Run one control server for each side. A uid can exist only once on a control server.'],
-  });
 }

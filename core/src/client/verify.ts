@@ -1,6 +1,6 @@
 import { SciStreamError, toSciStreamError } from '../contracts/errors.js';
-import { poll } from '../contracts/wait.js';
 import type { ProbeAnswer } from '../contracts/stream.js';
+import { poll } from '../contracts/wait.js';
 import type { Stream } from '../wire/gen/scistream/v1/streams_pb.js';
 import type { ControlClient } from './control-client.js';
 import { NOT_TRIED, outcome, producerHops, type Hop } from './hops.js';

@@ -1,6 +1,6 @@
-import { messageOf, S2DSException, SciStreamError } from '../contracts/errors.js';
 import type { Authenticator } from '../contracts/authenticator.js';
 import type { ContainerRuntime } from '../contracts/container-runtime.js';
+import { messageOf, S2DSException, SciStreamError } from '../contracts/errors.js';
 import type { ProviderKind } from '../contracts/plugin.js';
 import type { S2DS } from '../contracts/s2ds.js';
 import { formatDuration } from '../contracts/units.js';
