@@ -70,6 +70,7 @@ async function shell({ path, data }: Home, program: string, script: string): Pro
     ...process.env,
     PATH: `${data}:${process.env['PATH'] ?? ''}`,
     HOME: path,
+    SCISTREAM_STATE_DIR: '',
     XDG_STATE_HOME: join(path, 'state'),
     SCISTREAM_CONFIG_DIR: join(path, 'config'),
   };

@@ -90,7 +90,7 @@ s('policy check splits issuer and subject correctly', async ({ home }) => {
     { use: 'certificate', issuer: 'aps' },
     { use: 'oidc', issuer: 'https://idp.example', audience: 'a' },
     { use: 'oidc', issuer: 'https://idp.example:8443/lab', audience: 'a' },
-    { use: 'token', tokens: [{ subject: 'x', sha256: '0'.repeat(64) }] },
+    { use: 'token', tokens: [{ subject: 'x', sha256: 'ab'.repeat(32) }] },
   ];
   const issuers = ['aps', 'https://idp.example:8443/lab', 'token', 'other'];
   await withPolicy(home, [{ name: 'r', who: { issuers } }], `auth: ${JSON.stringify(auth)}\n`);

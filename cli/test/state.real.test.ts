@@ -27,10 +27,14 @@ s('read the stored state; fail on a state in use and on an empty directory', asy
   await store.close();
   const counted = (await home.json('state', 'check', '--config', config)) as object;
   assert.equal(counted, { state: join(home.path, 'stored'), streams: 2, live: 1, gateway: 0 });
-  const exported = (await home.json('state', 'export', '--config', config)) as { streams: object[] };
-  assert.equal(exported.streams[0], {
+  const { streams } = (await home.json('state', 'export', '--config', config)) as {
+    streams: { events: { id?: number }[] }[];
+  };
+  const id = streams[0]?.events[0]?.id ?? 0;
+  assert.ok(id > 0);
+  assert.equal(streams[0], {
     ...testRecord('alive-uid'),
-    events: [{ at: '2026-01-01T00:00:00.000Z', what: 'requested' }],
+    events: [{ at: '2026-01-01T00:00:00.000Z', what: 'requested', id }],
   });
   await writeFile(join(home.path, 'stored', 'db', 'CURRENT'), 'rubbish\n');
   assert.is((await home.failure('state', 'check', '--config', config)).code, 'SCI_STATE_DAMAGED');

@@ -14,6 +14,8 @@ import { readClientCertificate, refusedCertificate } from './client-certificate.
 import { changed, CONNECT_TIMEOUT_MS, unproxied, unreachable, untrusted } from './connection-errors.js';
 import type { Endpoint } from './endpoint.js';
 
+/** The same in the test whether a port that received plain text uses TLS, ms. */
+const TLS_TEST_TIMEOUT_MS = 2_000;
 /** Default interval of HTTP/2 pings while a call is in flight, ms. REQ and Watch can be silent for a long time. */
 const PING_INTERVAL_MS = 20_000;
 const PING_TIMEOUT_MS = 10_000;
@@ -89,7 +91,7 @@ export class VerifiedSessions {
   async refusal(): Promise<SciStreamError | undefined> {
     if (!this.#opened || this.#closed) return undefined;
     if (this.#fingerprint !== undefined) return await refusedCertificate(this.#endpoint, this.#tls);
-    if ((await shownFingerprint(this.#endpoint)) === undefined) return undefined;
+    if ((await shownFingerprint(this.#endpoint, TLS_TEST_TIMEOUT_MS)) === undefined) return undefined;
     this.#opened = false;
     const where = formatAddress(this.#endpoint.address);
     return unreachable(this.#endpoint, undefined, 'it uses TLS, and the request was in plain text', [
@@ -194,8 +196,13 @@ function peerFingerprint(socket: TLSSocket): string | undefined {
 }
 
 /** Waits until the socket is connected. @throws SCI_S2CS_UNREACHABLE, SCI_TLS_UNTRUSTED */
-async function established(socket: Socket, event: 'connect' | 'secureConnect', endpoint: Endpoint): Promise<Socket> {
-  const timer = setTimeout(() => socket.destroy(late()), CONNECT_TIMEOUT_MS);
+async function established(
+  socket: Socket,
+  event: 'connect' | 'secureConnect',
+  endpoint: Endpoint,
+  timeoutMs = CONNECT_TIMEOUT_MS,
+): Promise<Socket> {
+  const timer = setTimeout(() => socket.destroy(late(timeoutMs)), timeoutMs);
   try {
     await new Promise<void>((resolve, reject) => {
       socket.once(event, resolve).once('error', reject);
@@ -209,8 +216,8 @@ async function established(socket: Socket, event: 'connect' | 'secureConnect', e
   }
 }
 
-const late = (): Error =>
-  Object.assign(new Error(`no answer within ${formatDuration(CONNECT_TIMEOUT_MS)}`), { code: 'ETIMEDOUT' });
+const late = (ms: number): Error =>
+  Object.assign(new Error(`no answer within ${formatDuration(ms)}`), { code: 'ETIMEDOUT' });
 
 /** Converts a failed handshake into an error that a user can act on. */
 async function connectionError(error: unknown, endpoint: Endpoint): Promise<SciStreamError> {
@@ -232,8 +239,8 @@ async function connectionError(error: unknown, endpoint: Endpoint): Promise<SciS
 }
 
 /** The fingerprint of the certificate that a server shows now. */
-const shownFingerprint = (endpoint: Endpoint): Promise<string | undefined> =>
-  showServer(endpoint).then(
+const shownFingerprint = (endpoint: Endpoint, timeoutMs?: number): Promise<string | undefined> =>
+  showServer(endpoint, timeoutMs).then(
     ({ certificate }) => fingerprintOf(certificate),
     () => undefined,
   );
@@ -247,13 +254,17 @@ export interface ShownServer {
 
 /**
  * Connects without sending data, and returns the certificate that the server shows, whether it is trusted or not.
+ * @param timeoutMs Maximum time for the handshakes, ms; default 10 s.
  * @throws SCI_S2CS_UNREACHABLE, SCI_CONFIG_NOT_FOUND when the CA file cannot be read
  */
-export async function showServer({ certificate: _unused, ...endpoint }: Endpoint): Promise<ShownServer> {
+export async function showServer(
+  { certificate: _unused, ...endpoint }: Endpoint,
+  timeoutMs?: number,
+): Promise<ShownServer> {
   const options = { ...tlsOptions(endpoint), rejectUnauthorized: false };
   const socket = connectTls({ ...options, socket: await openThroughProxy(endpoint) });
   try {
-    await established(socket, 'secureConnect', endpoint);
+    await established(socket, 'secureConnect', endpoint, timeoutMs);
     const certificate = socket.getPeerX509Certificate();
     if (!certificate) throw unreachable(endpoint, undefined, 'it shows no certificate');
     const distrusted = endpoint.trust.kind !== 'pin' && !socket.authorized;

@@ -21,7 +21,7 @@ import { suite } from '../../support/suite.js';
 const s = suite('health');
 
 const PATIENCE_MS = 30_000;
-const AUTH = [{ use: 'token', tokens: [{ subject: 'alice', sha256: '0'.repeat(64) }] }];
+const AUTH = [{ use: 'token', tokens: [{ subject: 'alice', sha256: 'ab'.repeat(32) }] }];
 
 interface Reply {
   readonly status: number | undefined;
