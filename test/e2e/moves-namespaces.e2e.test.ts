@@ -144,7 +144,7 @@ s('data flows before, during and after a move, intact; gateway ls shows it, and 
   assert.is(refused.exitCode, 4);
   assert.match(
     refused.stdout,
-    /not moved: No eligible gateway accepts new streams.*\[SCI_NO_RESOURCE\]\n.*1 stream is still running/,
+    /not moved: No eligible gateway accepts new streams.*\[SCI_NO_RESOURCE\]\nTry: [^]*1 stream is still running/,
   );
   await command('stream', 'down', uid);
   assert.equal([await first.leftovers(), await second.leftovers(), await to.leftovers()], [NOTHING, NOTHING, NOTHING]);
