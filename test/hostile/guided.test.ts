@@ -1,3 +1,4 @@
+// suite: full
 /** The guided fuzzer finds what random input does not, and finds nothing in our parsers. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
