@@ -36,7 +36,10 @@ const KINDS: readonly Kind[] = [
     name: 'static, 1000 tokens',
     options: () => ({
       use: 'token',
-      tokens: Array.from({ length: 1000 }, (_, i) => ({ subject: `s${i}`, sha256: i < 999 ? 'ab'.repeat(32) : sha256 })),
+      tokens: Array.from({ length: 1000 }, (_, i) => ({
+        subject: `s${i}`,
+        sha256: i < 999 ? 'ab'.repeat(32) : sha256,
+      })),
     }),
     token: () => Promise.resolve(STATIC),
   },
