@@ -54,6 +54,8 @@ export { probeListeners } from './gateway/listener-probe.js';
 export { ProbeRuns, probeSockets } from './gateway/probe-runs.js';
 export { StreamProbes } from './gateway/probes.js';
 export { listenOnSocket } from './gateway/listen.js';
+export { Metrics } from './observe/metrics.js';
+export { serveMetrics } from './observe/metrics-listener.js';
 export { listenOn } from './serving/listen.js';
 export { RangePortAllocator } from './gateway/ports.js';
 export { checkOptions, findPlugins, importPlugin, Providers, type FoundPlugin } from './plugins/index.js';

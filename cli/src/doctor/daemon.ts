@@ -9,7 +9,7 @@ import { loadedPlugins } from '../compose.js';
 import { missingProgram, withRuntime } from '../offers.js';
 import { tryPlugins } from '../plugin-apart.js';
 import { attempt, ok, problem, warning, type Finding } from './finding.js';
-import { checkBuffers, checkListen } from './network.js';
+import { checkBuffers, checkListen, kernel } from './network.js';
 
 /** Maximum time to connect to a data server, ms. */
 const CONNECT_MS = 5_000;
@@ -199,9 +199,6 @@ async function checkEphemeral({ ports: { first, last } }: Gateway): Promise<Find
     `Reserve the range: sysctl net.ipv4.ip_local_reserved_ports=${first}-${last}`,
   );
 }
-
-const kernel = async (name: string): Promise<string> =>
-  (await readFile(`/proc/sys/net/ipv4/${name}`, 'utf8').catch(() => '')).trim();
 
 /** Compares with the hard limit, because Node.js raises its soft limit to it. */
 async function checkFiles({ ports: { first, last } }: Gateway): Promise<Finding> {

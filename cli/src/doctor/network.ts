@@ -9,7 +9,8 @@ const ROUND_TRIP_S = 0.05;
 /** Maximum size of a TCP buffer that fills 10 Gbit/s on such a path, bytes. */
 const BUFFER = (10e9 / 8) * ROUND_TRIP_S;
 
-const kernel = async (name: string): Promise<string> =>
+/** A setting of the kernel below `net.ipv4`; empty if it cannot be read. */
+export const kernel = async (name: string): Promise<string> =>
   (await readFile(`/proc/sys/net/ipv4/${name}`, 'utf8').catch(() => '')).trim();
 
 /**

@@ -34,12 +34,7 @@ export class EndNotice implements Disposable {
     const left = Date.parse(expiresAt) - Date.now();
     const notice = NOTICES_MS.find((before) => before < left);
     if (notice === undefined || left - notice > LONGEST_TIMER_MS - LATE_MS) return;
-    this.#timer = setTimeout(
-      () => {
-        this.notify();
-      },
-      left - notice + LATE_MS,
-    );
+    this.#timer = setTimeout(this.notify, left - notice + LATE_MS);
   }
 
   [Symbol.dispose](): void {

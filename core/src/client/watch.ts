@@ -28,7 +28,8 @@ export const retryPause = (failures: number): number => backOff(Math.max(1, fail
 
 /**
  * Yields the status of both sides now, after every change, and 10 minutes and 1 minute before the lifetime ends, until the
- * stream has ended on one side and the other has ended or does not answer. A side whose connection breaks is unreachable until its control server answers again.
+ * stream has ended on one side and the other has ended or does not answer. A side whose connection breaks is unreachable
+ * until its control server answers again.
  * @throws The error of a side when no side answers the first time; the reason of `signal`.
  */
 export async function* watchSides(

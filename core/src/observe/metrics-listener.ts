@@ -46,5 +46,7 @@ async function answer(metrics: Metrics, request: IncomingMessage, response: Serv
   if (path !== '/metrics') return void response.writeHead(404).end();
   if (request.method !== 'GET' && request.method !== 'HEAD')
     return void response.writeHead(405, { allow: 'GET' }).end();
-  response.writeHead(200, { 'content-type': metrics.contentType }).end(await metrics.text());
+  // Before the head, so that a failure can still get another status.
+  const text = await metrics.text();
+  response.writeHead(200, { 'content-type': metrics.contentType }).end(text);
 }
