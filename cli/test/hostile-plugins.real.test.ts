@@ -40,7 +40,7 @@ const NAMES = Object.keys(HOSTILE);
 const some = Object.fromEntries(
   ['bad-loop', 'bad-exit', 'bad-timer', 'bad-flood', 'bad-object'].map((name) => [name, HOSTILE[name] ?? '']),
 );
-const CODES = ['SCI_PLUGIN_LOAD_FAILED', 'SCI_PLUGIN_SHAPE'];
+const CODES = ['SCI_PLUGIN_FAILED', 'SCI_PLUGIN_LOAD_FAILED', 'SCI_PLUGIN_SHAPE'];
 
 interface Listed {
   readonly id: string;
